@@ -28,12 +28,12 @@ def content(result):
 
 async def core(session):
     names = [tool.name for tool in (await session.list_tools()).tools]
-    assert names == ["session_start", "remember", "recall", "forget"], names
+    assert names == ["session_start", "remember", "recall", "get", "edit", "forget"], names
     written = content(await session.call_tool("remember", {"text": "the python client was here"}))
     found = content(await session.call_tool("recall", {"query": "python client"}))
     assert written["id"] in [memory["id"] for memory in found["memories"]], found
     start = content(await session.call_tool("session_start", {}))
-    assert start["you"]["author"] == written["author"], start
+    assert start["recent"][0]["id"] == written["id"], start
     assert content(await session.call_tool("forget", {"id": written["id"]}))["forgotten"]
     return 5
 

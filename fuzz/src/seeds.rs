@@ -79,6 +79,8 @@ const VECTORS: &[(&str, &str, &str, bool, &str)] = &[
     ("writes", "quarantined", "payload", true, "writes"),
     ("writes", "vectors", "payload", true, "page"),
     ("writes", "origins", "core", false, "core"),
+    ("proof", "vectors", "proof", true, "proof"),
+    ("proof", "refused", "proof", true, "proof"),
     ("profile", "vectors", "payload", true, "profile"),
     ("space", "definitions", "payload", true, "space"),
     ("dot", "vectors", "hex", false, "record_ids"),

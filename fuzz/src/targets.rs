@@ -66,6 +66,8 @@ pub const TARGETS: &[Target] = &[
     target("frames", mesh::frames, DECODED),
     target("join_request", mesh::join_request, DECODED),
     target("join_reply", mesh::join_reply, DECODED),
+    // a stranger at an address of the API
+    target("certificate", values::certificate, DECODED),
     // members: beats
     target("beat", mesh::beat, DECODED),
     target("whereabouts", values::whereabouts, DECODED),
@@ -75,6 +77,7 @@ pub const TARGETS: &[Target] = &[
     target("leaves", crdt::leaves, DECODED),
     target("writes", crdt::writes, TREE),
     target("core", crdt::core, TREE),
+    target("proof", crdt::proof, DECODED),
     target("page", crdt::page, APPLIED),
     target("profile", crdt::profile, DECODED),
     target("revocation", crdt::revocation, APPLIED),
@@ -104,6 +107,7 @@ pub const TARGETS: &[Target] = &[
     target("body", api::body, TREE),
     target("import_line", api::import_line, TREE),
     target("text", api::text, DECODED),
+    target("backup", values::backup, CRITICAL),
     target("cursor", values::cursor, DECODED),
     target("memory_id", values::memory_id, DECODED),
     target("trace", values::trace, DECODED),

@@ -36,6 +36,9 @@ pub struct Core {
     /// The former record, if this one is a copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub was: Option<Was>,
+    /// The proof of who wrote its text in another mesh, in base64: see [`check_proof`](crate::check_proof).
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub proof: Option<String>,
     /// The program that wrote it, by its own name.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     pub agent: Option<AgentName>,
@@ -95,6 +98,7 @@ pub static FIELDS: &[FieldSpec] = &[
     row!(expires_at, editable: true, strict: true),
     row!(key, editable: false, strict: true),
     row!(was, editable: false, strict: true),
+    row!(proof, editable: false, strict: false),
     row!(agent, editable: false, strict: false),
     row!(source, editable: false, strict: false),
 ];
@@ -267,17 +271,10 @@ mod tests {
         let meta = prop::collection::btree_map(any::<String>(), any_json(), 0..3);
         let name = any::<String>().prop_map(|text| AgentName::cut_from(&text));
         let origin = (name, prop::option::of(prop::sample::select(Source::ALL.to_vec())));
-        let rest = (prop::option::of("[a-z]{1,8}"), any::<Option<u64>>(), prop::option::of(was), origin);
-        (labels, meta, rest).prop_map(|((text, kind, tags), meta, (key, expires_at, was, (agent, source)))| Core {
-            text,
-            kind,
-            tags,
-            meta,
-            key,
-            expires_at,
-            was,
-            agent,
-            source,
+        let was = (prop::option::of(was), any::<Option<String>>());
+        let rest = (prop::option::of("[a-z]{1,8}"), any::<Option<u64>>(), was, origin);
+        (labels, meta, rest).prop_map(|((text, kind, tags), meta, (key, expires_at, (was, proof), (agent, source)))| {
+            Core { text, kind, tags, meta, key, expires_at, was, proof, agent, source }
         })
     }
 

@@ -32,6 +32,7 @@ mod members;
 mod origin;
 mod page;
 mod payload;
+mod proof;
 mod record;
 mod revocation;
 mod seat;
@@ -58,6 +59,7 @@ pub use members::{FormerMember, Member, Members, Profile, Revoked};
 pub use origin::{AgentName, NoAgentName, NoSource, Origin, Source};
 pub use page::{PAGE_RECORDS_MAX, PageWrite, project};
 pub use payload::{Content, LEAVES_MAX, Leaf, Leaves, SALT_BYTES, Salt};
+pub use proof::{PROOF_BYTES_MAX, ProofError, Proven, check_proof, prove};
 pub use record::{
     DOT_BYTES, Dot, DotPrefix, FIELD_BYTES_MAX, Field, OVER_MAX, Target, VALUE_BYTES_MAX, WRITES_MAX, Write, Writes,
 };

@@ -257,15 +257,15 @@ fn anothers_stamp_is_believed_up_to_ten_minutes_ahead() {
     let now = at(1_000_000);
     let after = |seen: u64| {
         let mut clock = HlcClock::default();
-        clock.observe(Hlc::at(at(seen)), now);
+        clock.observe(Hlc::at(at(seen)), now, DRIFT_MAX);
         clock.tick(at(0)).0 - 1
     };
     assert_eq!(after(999_000), Hlc::at(at(999_000)).0, "the past, too: ours was before it");
     assert_eq!(after(1_599_999), Hlc::at(at(1_599_999)).0);
     assert_eq!(after(1_600_000), Hlc::at(at(1_600_000)).0);
-    assert_eq!(after(1_600_001), Hlc::at(at(1_600_000)).0);
+    assert_eq!(after(1_600_001), 0, "it moves nothing");
     let mut clock = HlcClock::after(Hlc::at(at(5_000_000)));
-    clock.observe(Hlc::at(at(4_000)), now);
+    clock.observe(Hlc::at(at(4_000)), now, DRIFT_MAX);
     assert_eq!(clock.tick(now).0 - 1, Hlc::at(at(5_000_000)).0, "an earlier one moves nothing");
 }
 

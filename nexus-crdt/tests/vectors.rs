@@ -15,10 +15,10 @@ use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
     Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Evidence, Field, Fold, Frontier, FrontierPart,
     FullAuthor, Head, Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Pin, Profile, Revocation,
-    Salt, Seat, SpaceDefinition, SpaceId, Succession, SyncFrame, Target, Verified, Write, Writes, payload_hash,
-    project, sync_frame, version_of, writes_of,
+    Salt, Seat, SpaceDefinition, SpaceId, Succession, SyncFrame, Target, Verified, Write, Writes, check_proof,
+    payload_hash, project, prove, sync_frame, version_of, writes_of,
 };
-use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
+use nexus_identity::{Chain, Claims, Did, Domain, Keypair, Role, Signature, Timestamp};
 use prost::Message;
 use serde_json::{Map, Value, json};
 
@@ -218,6 +218,51 @@ fn entries() {
         let entry = Entry::decode(vector.bytes("header"), signature, payload).unwrap();
         json!({ "why": variant(&entry.verify(&vector.parse("mesh")).unwrap_err()) })
     });
+}
+
+/// promise: Entries and memories | Every vector of what is known holds both ways
+#[test]
+fn proofs() {
+    let mut book = Book::open("proof.json");
+    book.check("vectors", |vector| {
+        let (root, author) = (Keypair::from_seed(&vector.array("root")), Keypair::from_seed(&vector.array("seed")));
+        let (mesh, at) = (root.did(), Timestamp::from_ms(vector.parse("at")));
+        let claims = Claims::new(mesh, author.did(), vector.parse("name_of_author"), [Role::Admin], at);
+        let chain = Chain::found(claims.sign(&root)).unwrap();
+        let parts: Vec<(Salt, Vec<u8>)> =
+            vector.list("leaves").iter().map(|leaf| (leaf.array("salt"), leaf.bytes("bytes"))).collect();
+        let log = LogId { space: SpaceId::default_of(&mesh), author: author.did(), incarnation: Incarnation([7; 8]) };
+        let payload = Content::Parts(parts.clone());
+        let draft = Draft { mesh, log, after: None, hlc: Hlc::at(at), kind: Kind::WRITES, refs: vec![], payload };
+        let entry = Verified::write(draft, &author);
+
+        // by hand: every other leaf is its hash
+        let index = vector.number("index");
+        let payload =
+            parts.iter().enumerate().fold(Layout::default().count(parts.len()), |bytes, (at, (salt, said))| {
+                let hash = blake3::derive_key("nexus payload leaf v2", &[salt.as_slice(), said].concat());
+                match at == usize::from(index) {
+                    true => bytes.raw(&[0]).raw(salt).count(said.len()).raw(said),
+                    false => bytes.raw(&[1]).raw(&hash),
+                }
+            });
+        let (chain_bytes, header) = (chain.to_bytes(), entry.header_bytes());
+        let front = Layout::default().count(chain_bytes.len()).raw(&chain_bytes).count(header.len()).raw(header);
+        let proof = front.raw(entry.signature().as_bytes()).count(payload.0.len()).raw(&payload.0).u16(index).0;
+        assert_eq!(prove(&chain, &entry, index), Some(proof.clone()));
+
+        let proven = check_proof(&proof).unwrap();
+        json!({
+            "proof": hex(&proof),
+            "mesh": proven.mesh.to_string(),
+            "author": proven.author.to_string(),
+            "author_name": proven.name.as_str(),
+            "hlc": proven.at.0.to_string(),
+            "record": proven.record.to_hex(),
+            "text": proven.text,
+        })
+    });
+    book.check("refused", |vector| json!({ "why": variant(&check_proof(&vector.bytes("proof")).unwrap_err()) }));
 }
 
 fn write(vector: &Vector) -> Write {

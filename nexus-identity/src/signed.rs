@@ -21,6 +21,8 @@ pub enum Domain {
     Succession,
     /// A snapshot of the coordinators' state.
     Snapshot,
+    /// The key of a certificate of the API.
+    Certificate,
 }
 
 impl Domain {
@@ -34,6 +36,7 @@ impl Domain {
             Self::Revocation => b"nexus/revocation/1",
             Self::Succession => b"nexus/succession/1",
             Self::Snapshot => b"nexus/snapshot/1",
+            Self::Certificate => b"nexus/certificate/1",
         }
     }
 

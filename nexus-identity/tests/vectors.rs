@@ -58,6 +58,7 @@ fn domain(vector: &Vector) -> Domain {
         "revocation" => Domain::Revocation,
         "succession" => Domain::Succession,
         "snapshot" => Domain::Snapshot,
+        "certificate" => Domain::Certificate,
         other => panic!("no domain {other}"),
     }
 }

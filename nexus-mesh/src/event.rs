@@ -65,6 +65,10 @@ pub enum MeshEvent {
         peer: Did,
         /// The body that its node set ([`Mesh::set_beat`](crate::Mesh::set_beat)).
         body: Vec<u8>,
+        /// The time at which it was made, by its author's clock; earlier versions do not say.
+        clock: Option<Timestamp>,
+        /// The last round trip to the author, while there is a connection to it.
+        rtt: Option<Duration>,
     },
     /// The addresses of a member, worth keeping: proven by a finished hello, or told by the member
     /// afterwards. They replace the ones before.

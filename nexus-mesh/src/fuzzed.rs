@@ -176,7 +176,11 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     seeds.push(("join_reply", "admitted".to_owned(), JoinReply::Admitted { chain: chain(2), addresses }.to_bytes()));
     seeds.push(("join_reply", "refused".to_owned(), JoinReply::unavailable("busy, try again").to_bytes()));
     for (name, body) in [("empty", &b""[..]), ("body", b"\x0a\x17/ip4/192.0.2.1/tcp/4002")] {
-        seeds.push(("beat", name.to_owned(), Beats::new(root().did(), &chain(2), 7).next(&member(2), body)));
+        seeds.push((
+            "beat",
+            name.to_owned(),
+            Beats::new(root().did(), &chain(2), 7).next(&member(2), body, Timestamp::from_ms(1 << 40)),
+        ));
     }
     seeds.push(("frames", "three".to_owned(), b"\0\0\0\x02ab\0\0\0\0\0\0\0\x01c".to_vec()));
     seeds

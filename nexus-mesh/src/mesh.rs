@@ -16,7 +16,7 @@ use crate::event::{MeshEvents, MessageToken, PeerStatus, Verdict};
 use crate::gate::door::JOIN_ANSWER_TIMEOUT;
 use crate::join::{JoinReply, JoinRequest};
 use crate::net::{BoxedTransport, MeshCommand, MeshShared, Net};
-use crate::presence::BEAT_BODY_BYTES_MAX;
+use crate::presence::{BEAT_BODY_BYTES_MAX, BEAT_CLOCK_BYTES};
 use crate::rooms::Rooms;
 use crate::spawner::Spawner;
 use crate::stream::Stream;
@@ -165,14 +165,17 @@ impl Mesh {
         }
     }
 
-    /// Sets the body of every later heartbeat, at most [`BEAT_BODY_BYTES_MAX`] bytes. A longer body is
-    /// refused and changes nothing.
+    /// Sets the body of every later heartbeat, at most [`BEAT_BODY_BYTES_MAX`] bytes less 9 for this
+    /// node's clock. A longer body is refused and changes nothing.
+    ///
+    /// The body is a message of protobuf, or empty. The mesh adds field 15: the time in milliseconds.
     ///
     /// # Errors
     /// [`PublishError::TooLarge`].
     pub fn set_beat(&self, body: Vec<u8>) -> Result<(), PublishError> {
-        if body.len() > BEAT_BODY_BYTES_MAX {
-            return Err(PublishError::TooLarge { bytes: body.len(), max: BEAT_BODY_BYTES_MAX });
+        let max = BEAT_BODY_BYTES_MAX - BEAT_CLOCK_BYTES;
+        if body.len() > max {
+            return Err(PublishError::TooLarge { bytes: body.len(), max });
         }
         self.shared.set_beat(body);
         Ok(())

@@ -12,8 +12,10 @@ use tokio::time::Instant;
 use crate::limit::RateLimit;
 use crate::wire;
 
-/// The longest body.
+/// The longest body, with the clock that the mesh adds.
 pub const BEAT_BODY_BYTES_MAX: usize = 4 * 1024;
+/// The bytes of that clock: a tag, and eight bytes.
+pub(crate) const BEAT_CLOCK_BYTES: usize = 9;
 
 /// Chains of credentials that are checked in a second: each takes up to nine signatures.
 const NEW_CHAINS_PER_SECOND: u32 = 100;
@@ -60,13 +62,15 @@ impl Beats {
         self.chain = chain.to_bytes();
     }
 
-    /// The next beat. A body longer than [`BEAT_BODY_BYTES_MAX`] is the caller's mistake, and readers
-    /// refuse it.
-    pub(crate) fn next(&mut self, key: &Keypair, body: &[u8]) -> Vec<u8> {
+    /// The next beat, made at `clock`. A body longer than [`BEAT_BODY_BYTES_MAX`] is the caller's mistake,
+    /// and readers refuse it.
+    pub(crate) fn next(&mut self, key: &Keypair, body: &[u8], clock: Timestamp) -> Vec<u8> {
         self.count += 1;
-        let digest = digest(&self.mesh, &key.did(), self.run, self.count, body);
+        let mut body = body.to_vec();
+        body.extend(wire::BeatClock { clock_ms: Some(clock.as_ms()) }.encode_to_vec());
+        let digest = digest(&self.mesh, &key.did(), self.run, self.count, &body);
         let signature = key.sign(Domain::Presence, &digest).as_bytes().to_vec();
-        let (chain, body) = (self.chain.clone(), body.to_vec());
+        let chain = self.chain.clone();
         wire::Beat { chain, run: self.run, count: self.count, body, signature }.encode_to_vec()
     }
 }
@@ -84,6 +88,8 @@ pub(crate) struct NewBeat {
     pub(crate) claims: Claims,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) body: Vec<u8>,
+    /// The time at which it was made, by its author's clock. Earlier versions do not say.
+    pub(crate) clock: Option<Timestamp>,
 }
 
 /// The last beat of each author. Pure.
@@ -137,7 +143,13 @@ impl Presence {
         }
         let expires_at = parsed.expires_at().map_err(|_| BeatError::Invalid)?;
         self.authors.insert(peer, Author { last: count, chain: beat.chain, claims: claims.clone() });
-        Ok(NewBeat { claims, expires_at, body: beat.body })
+        // a body without the field, or that is no message, says no time
+        let clock = wire::BeatClock::decode(beat.body.as_slice()).ok().and_then(|clock| clock.clock_ms);
+        let mut body = beat.body;
+        if clock.is_some() {
+            body.truncate(body.len().saturating_sub(BEAT_CLOCK_BYTES));
+        }
+        Ok(NewBeat { claims, expires_at, body, clock: clock.map(Timestamp::from_ms) })
     }
 
     /// The credentials that an author showed last.
@@ -152,6 +164,8 @@ mod tests {
     use nexus_identity::Role;
     use proptest::prelude::*;
 
+    const NOW: Timestamp = Timestamp::from_ms(1_000);
+
     fn member(n: u8) -> (Keypair, Chain, Did) {
         let (root, key) = (Keypair::from_seed(&[0; 32]), Keypair::from_seed(&[n; 32]));
         let claims = Claims::new(root.did(), key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(0));
@@ -164,21 +178,22 @@ mod tests {
         let (key, chain, mesh) = member(1);
         let mut beats = Beats::new(mesh, &chain, 7);
         let mut presence = Presence::new(mesh);
-        let (first, second) = (beats.next(&key, b"a"), beats.next(&key, b"b"));
-        assert_eq!(presence.hear(&second, Instant::now()).unwrap().body, b"b");
+        let (first, second) = (beats.next(&key, b"\x0a\x01a", NOW), beats.next(&key, b"\x0a\x01b", NOW));
+        let heard = presence.hear(&second, Instant::now()).unwrap();
+        assert_eq!((heard.body.as_slice(), heard.clock), (b"\x0a\x01b".as_slice(), Some(NOW)));
         assert_eq!(presence.hear(&second, Instant::now()).unwrap_err(), BeatError::Stale);
         assert_eq!(presence.hear(&first, Instant::now()).unwrap_err(), BeatError::Stale);
         // a restart begins a later run, whose count starts over
-        let again = Beats::new(mesh, &chain, 8).next(&key, b"c");
+        let again = Beats::new(mesh, &chain, 8).next(&key, b"c", NOW);
         assert_eq!(presence.hear(&again, Instant::now()).unwrap().claims.subject, key.did());
     }
 
     #[test]
     fn a_beat_of_another_mesh_or_too_long_is_invalid() {
         let (key, chain, mesh) = member(1);
-        let beat = Beats::new(mesh, &chain, 1).next(&key, b"");
+        let beat = Beats::new(mesh, &chain, 1).next(&key, b"", NOW);
         assert_eq!(Presence::new(key.did()).hear(&beat, Instant::now()).unwrap_err(), BeatError::Invalid);
-        let long = Beats::new(mesh, &chain, 1).next(&key, &[0; BEAT_BODY_BYTES_MAX + 1]);
+        let long = Beats::new(mesh, &chain, 1).next(&key, &[0; BEAT_BODY_BYTES_MAX + 1], NOW);
         assert_eq!(Presence::new(mesh).hear(&long, Instant::now()).unwrap_err(), BeatError::Invalid);
     }
 
@@ -187,8 +202,8 @@ mod tests {
     fn nobody_beats_in_another_ones_name() {
         let ((key, chain, mesh), (_, other_chain, _)) = (member(1), member(2));
         let mut presence = Presence::new(mesh);
-        presence.hear(&Beats::new(mesh, &other_chain, 1).next(&member(2).0, b""), Instant::now()).unwrap();
-        let forged = Beats::new(mesh, &other_chain, 2).next(&key, b"");
+        presence.hear(&Beats::new(mesh, &other_chain, 1).next(&member(2).0, b"", NOW), Instant::now()).unwrap();
+        let forged = Beats::new(mesh, &other_chain, 2).next(&key, b"", NOW);
         assert_eq!(presence.hear(&forged, Instant::now()).unwrap_err(), BeatError::Invalid);
         drop(chain);
     }
@@ -198,13 +213,13 @@ mod tests {
     fn ever_new_credentials_are_checked_at_a_bounded_rate() {
         let (key, chain, mesh) = member(1);
         let (mut presence, now) = (Presence::new(mesh), Instant::now());
-        presence.hear(&Beats::new(mesh, &chain, 1).next(&key, b""), now).unwrap();
+        presence.hear(&Beats::new(mesh, &chain, 1).next(&key, b"", NOW), now).unwrap();
         let root = Keypair::from_seed(&[0; 32]);
         let mut limited = 0;
         for n in 0..=u64::from(NEW_CHAINS_PER_SECOND) {
             let claims = Claims::new(mesh, key.did(), "m".parse().unwrap(), [Role::Member], Timestamp::from_ms(n + 1));
             let chain = Chain::found(claims.sign(&root)).unwrap();
-            let heard = presence.hear(&Beats::new(mesh, &chain, n + 2).next(&key, b""), now);
+            let heard = presence.hear(&Beats::new(mesh, &chain, n + 2).next(&key, b"", NOW), now);
             limited += usize::from(heard.is_err_and(|error| error == BeatError::TooManyChains));
         }
         assert!(limited > 0);
@@ -212,8 +227,8 @@ mod tests {
         let (other, chain, _) = member(2);
         let mut beats = Beats::new(mesh, &chain, 1);
         let later = now + std::time::Duration::from_secs(1);
-        presence.hear(&beats.next(&other, b""), later).unwrap();
-        assert!((0..2 * NEW_CHAINS_PER_SECOND).all(|_| presence.hear(&beats.next(&other, b""), later).is_ok()));
+        presence.hear(&beats.next(&other, b"", NOW), later).unwrap();
+        assert!((0..2 * NEW_CHAINS_PER_SECOND).all(|_| presence.hear(&beats.next(&other, b"", NOW), later).is_ok()));
     }
 
     proptest! {
@@ -221,7 +236,7 @@ mod tests {
         #[test]
         fn no_altered_beat_counts(position in any::<prop::sample::Index>(), bit in 0_u8..8) {
             let (key, chain, mesh) = member(1);
-            let mut bytes = Beats::new(mesh, &chain, 1).next(&key, b"body");
+            let mut bytes = Beats::new(mesh, &chain, 1).next(&key, b"body", NOW);
             let at = position.index(bytes.len());
             bytes[at] ^= 1 << bit;
             prop_assert!(Presence::new(mesh).hear(&bytes, Instant::now()).is_err());

@@ -161,6 +161,13 @@ pub(crate) struct Beat {
     pub(crate) signature: Vec<u8>,
 }
 
+/// The clock of a beat's author. It is a field of the body, which the signature covers.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct BeatClock {
+    #[prost(fixed64, optional, tag = "15")]
+    pub(crate) clock_ms: Option<u64>,
+}
+
 pub(crate) fn addresses_to_wire(addresses: &[Multiaddr]) -> Vec<Vec<u8>> {
     addresses.iter().take(ADDRESSES_PER_PEER_MAX).map(Multiaddr::to_vec).collect()
 }

@@ -200,12 +200,13 @@ async fn a_silent_peer_is_suspect_then_down_then_closed() {
 #[tokio::test]
 async fn beats_carry_the_node_s_words() {
     let (mut a, mut b) = met(TCP).await;
-    a.mesh.set_beat(b"load 7".to_vec()).unwrap();
+    a.mesh.set_beat(b"\x0a\x06load 7".to_vec()).unwrap();
     assert!(a.mesh.set_beat(vec![0; 5_000]).is_err());
     let did = a.did();
     b.until("a beat", |event| match event {
-        MeshEvent::Beat { peer, body } if body == b"load 7" => {
+        MeshEvent::Beat { peer, body, clock, .. } if body == b"\x0a\x06load 7" => {
             assert_eq!(peer, did);
+            assert!(clock.is_some());
             Some(())
         }
         _ => None,
@@ -224,7 +225,7 @@ async fn a_member_two_hops_away_is_up_and_named() {
     nodes[0].mesh.bootstrap(middle.clone());
     nodes[2].mesh.bootstrap(middle);
     let first = nodes[0].did();
-    nodes[0].mesh.set_beat(b"far".to_vec()).unwrap();
+    nodes[0].mesh.set_beat(b"\x0a\x03far".to_vec()).unwrap();
     let mut far = nodes.remove(2);
     let middle = async {
         loop {
@@ -232,7 +233,7 @@ async fn a_member_two_hops_away_is_up_and_named() {
         }
     };
     let heard = far.until("a beat", |event| match event {
-        MeshEvent::Beat { peer, body } if peer == first && body == b"far" => Some(()),
+        MeshEvent::Beat { peer, body, .. } if peer == first && body == b"\x0a\x03far" => Some(()),
         _ => None,
     });
     futures::future::select(Box::pin(middle), Box::pin(heard)).await;

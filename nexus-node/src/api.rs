@@ -1,4 +1,4 @@
-//! The HTTP API: a shell around a [`Node`] for clients on the same machine.
+//! The HTTP API: a shell around a [`Node`] for clients on the same machine, and over TLS on others.
 //!
 //! It translates and decides nothing. Requests become calls of the library, its answers become the
 //! documents of [`wire`], its errors become [`Problem`]s. `docs/cli.md` is the contract.
@@ -6,6 +6,7 @@
 //! | room | content |
 //! |---|---|
 //! | [`wire`] | the documents |
+//! | `door` | its address, the hosts that it answers to, and whether it speaks TLS |
 //! | `guard` | the check of `Host`, `Origin` and token before everything else |
 //! | `connections` | the bound on connections without a token |
 //! | `caller` | the program that calls, and the highest source of what it writes |
@@ -24,10 +25,12 @@
 //! attached to the same API and socket.
 
 mod audit;
+mod backup;
 pub(crate) mod caller;
 mod connections;
 mod coordinator;
 mod critical;
+mod door;
 mod events;
 mod extract;
 #[cfg(feature = "testing")]
@@ -51,7 +54,7 @@ pub mod wire;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -64,6 +67,7 @@ use tokio::sync::watch;
 use tracing::Instrument;
 
 pub use self::caller::{CLIENT, COMMAND_LINE};
+pub use self::door::Door;
 pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::proof::{Challenge, Unproven};
@@ -71,12 +75,27 @@ pub use self::settings::{Counter, DiskUse, Settings};
 #[cfg(feature = "mcp")]
 pub(crate) use self::trace::Trace;
 
-use self::connections::{ApiConnection, BoundedListener, GUESTS_MAX};
+use self::connections::{ApiConnection, BoundedListener, GUESTS_MAX, READERS_MAX};
 use self::guard::{Guard, Shown};
 use crate::Node;
 
 /// The longest time for answers in progress after the API is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// The tokens of an API.
+#[derive(Clone, Copy)]
+pub struct ApiTokens<'a> {
+    /// The token for everything.
+    pub all: &'a str,
+    /// The token for the metrics alone, if there is one.
+    pub metrics: Option<&'a str>,
+}
+
+impl std::fmt::Debug for ApiTokens<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiTokens").finish_non_exhaustive()
+    }
+}
 
 /// The API of one process. Clones are handles to the same one.
 #[derive(Clone)]
@@ -90,6 +109,8 @@ struct ApiState {
     /// True once a client has asked the process to stop.
     stop: watch::Sender<bool>,
     guard: Guard,
+    /// The further door for the metrics, once it is served.
+    metrics_door: OnceLock<Door>,
     settings: Arc<dyn Settings>,
     requests: metrics::Requests,
     proposals: metrics::Proposals,
@@ -105,18 +126,19 @@ impl std::fmt::Debug for Api {
 impl Api {
     /// An API at an address, for holders of the token. It answers `starting` until a node is attached.
     pub fn new(address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
-        Self::hosting(Vec::new(), address, token, settings)
+        Self::hosting(Vec::new(), Door::new(address), ApiTokens { all: token, metrics: None }, settings)
     }
 
-    /// The same, with other rooms on its socket.
-    pub fn hosting(guests: Vec<Guest>, address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
+    /// The same at any door, with other rooms on its socket.
+    pub fn hosting(guests: Vec<Guest>, door: Door, tokens: ApiTokens<'_>, settings: Arc<dyn Settings>) -> Self {
         let (node, closing) = (watch::Sender::new(None), watch::Sender::new(false));
-        let guard = Guard::new(address, token);
+        let guard = Guard::new(door, tokens.all, tokens.metrics);
         Self(Arc::new(ApiState {
             node,
             closing,
             stop: watch::Sender::new(false),
             guard,
+            metrics_door: OnceLock::new(),
             settings,
             requests: metrics::Requests::default(),
             proposals: metrics::Proposals::default(),
@@ -163,13 +185,21 @@ impl Api {
     }
 
     fn router(&self) -> Router {
-        routes::routes(&self.0.guests)
-            .layer(axum::middleware::from_fn_with_state(self.clone(), receive))
-            .with_state(self.clone())
+        self.guarded(routes::routes(&self.0.guests), self.0.guard.clone())
     }
 
-    /// Answers on a socket until told to stop. Then it finishes the requests in progress, for two
-    /// seconds at most.
+    /// These routes behind a guard.
+    fn guarded(&self, routes: Router<Self>, guard: Guard) -> Router {
+        routes.layer(axum::middleware::from_fn_with_state((self.clone(), guard), receive)).with_state(self.clone())
+    }
+
+    /// The doors that other machines reach without TLS.
+    fn exposed(&self) -> impl Iterator<Item = &Door> {
+        [self.0.guard.door()].into_iter().chain(self.0.metrics_door.get()).filter(|door| door.is_exposed())
+    }
+
+    /// Answers on the door's socket until told to stop. Then it finishes the requests in progress, for two seconds at
+    /// most.
     ///
     /// # Errors
     /// If the socket fails.
@@ -178,23 +208,47 @@ impl Api {
         listener: TcpListener,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> io::Result<()> {
-        let (api, drained) = (self.clone(), self.clone());
-        let listener = BoundedListener::new(listener, GUESTS_MAX);
-        let service = self.router().into_make_service_with_connect_info::<ApiConnection>();
-        let graceful = axum::serve(listener, service).with_graceful_shutdown(async move {
+        let api = self.clone();
+        let listener = BoundedListener::new(listener, self.0.guard.door().tls_of().cloned(), GUESTS_MAX);
+        let stop = async move {
             stop.await;
             api.0.closing.send_replace(true);
             api.0.guests.iter().for_each(|guest| (guest.closing)());
-        });
+        };
+        self.answer(listener, self.router(), stop).await
+    }
+
+    /// Answers `/metrics`, `/healthz` and `/readyz` on the socket of a further door, until the API is told to stop.
+    ///
+    /// # Errors
+    /// If the socket fails.
+    pub async fn serve_metrics(&self, listener: TcpListener, door: Door) -> io::Result<()> {
+        let guard = self.0.guard.for_metrics(door.clone());
+        let router = self.guarded(routes::of_metrics(), guard);
+        let listener = BoundedListener::new(listener, door.tls_of().cloned(), READERS_MAX);
+        // a second call keeps the first door
+        let _ = self.0.metrics_door.set(door);
+        let api = self.clone();
+        self.answer(listener, router, async move { api.closing().await }).await
+    }
+
+    async fn answer(
+        &self,
+        listener: BoundedListener,
+        router: Router,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> io::Result<()> {
+        let service = router.into_make_service_with_connect_info::<ApiConnection>();
+        let graceful = axum::serve(listener, service).with_graceful_shutdown(stop);
         tokio::select! {
             result = graceful.into_future() => result,
-            () = async { drained.closing().await; tokio::time::sleep(DRAIN).await } => Ok(()),
+            () = async { self.closing().await; tokio::time::sleep(DRAIN).await } => Ok(()),
         }
     }
 }
 
 /// Handles every request first: lets it through or refuses it, opens its span, and counts it.
-async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+async fn receive(State((api, guard)): State<(Api, Guard)>, mut request: Request, next: Next) -> Response {
     let begun = tokio::time::Instant::now();
     let _in_flight = api.0.requests.begin();
     let trace = trace::Trace::of(request.headers(), api.0.settings.traces());
@@ -211,7 +265,7 @@ async fn receive(State(api): State<Api>, mut request: Request, next: Next) -> Re
         sampled = trace.is_unwanted().then_some(false),
         status = tracing::field::Empty,
     );
-    let checked = api.0.guard.check(&request);
+    let checked = guard.check(&request);
     if let Some(ConnectInfo(connection)) = request.extensions().get::<ConnectInfo<ApiConnection>>() {
         connection.asked(matches!(checked, Ok(Shown::Token | Shown::Cookie)));
     }

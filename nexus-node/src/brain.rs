@@ -3,6 +3,8 @@
 //! Writes go through the engine and are on disk when they are acknowledged. Reads take a
 //! committed state of the store and never wait for the engine.
 
+#[cfg(feature = "http")]
+mod conflicts;
 mod export;
 mod limits;
 mod reading;
@@ -28,8 +30,14 @@ pub(crate) use self::export::Pages;
 use crate::config::Config;
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, Resource, StopError};
+use crate::histogram::Histogram;
 use crate::identity::Identity;
+#[cfg(feature = "http")]
+use crate::ledger;
 use crate::memory::cursor::{StoreName, WatchCursor};
+#[cfg(feature = "http")]
+use crate::memory::read::Fate;
+use crate::memory::read::proof::Proofs;
 use crate::memory::read::{Reader, Visible};
 use crate::memory::{
     Change, Durability, ListQuery, Listing, Memory, MemoryId, MemoryRef, NewMemory, Patch, RecallQuery, Recalled,
@@ -60,6 +68,9 @@ struct Inner {
     handles: Handles,
     reads: Reads,
     limits: BrainLimits,
+    recalls: Histogram,
+    #[cfg(feature = "http")]
+    conflicts: conflicts::Conflicts,
 }
 
 /// The limits that may change while the node runs.
@@ -91,6 +102,8 @@ struct Reads {
     /// For writers, who ask for no counts: good until spaces are defined or closed. With the number of
     /// commits that did so.
     places: Mutex<Option<(u64, Arc<Visible>)>>,
+    /// The proofs of imported memories that were checked, in any state.
+    proofs: Arc<Proofs>,
 }
 
 impl Reads {
@@ -100,7 +113,8 @@ impl Reads {
         if let Some(known) = of(&last, snapshot.number(), members) {
             return Ok(known);
         }
-        let known = Arc::new(Visible::read(snapshot, me, members.clone())?);
+        let known = Visible::read(snapshot, me, members.clone())?.with_proofs(self.proofs.clone());
+        let known = Arc::new(known);
         *last = Some((snapshot.number(), known.clone()));
         Ok(known)
     }
@@ -121,9 +135,23 @@ fn of(last: &Option<(u64, Arc<Visible>)>, number: u64, members: &Arc<Members>) -
     (*held == number && known.is_of(members)).then(|| known.clone())
 }
 
+/// The credentials of members, for the proofs of an export.
+#[cfg(feature = "http")]
+pub(crate) type Chains = ledger::Chains;
+
+/// The longest core with a proof, in bytes: a copy of it has a longer former id. The proof gives way to a longer one.
+const WITH_PROOF_BYTES_MAX: usize = nexus_crdt::VALUE_BYTES_MAX - 2_048;
+
 impl Brain {
     pub(crate) fn new(handles: Handles, config: &Config) -> Self {
-        Self(Arc::new(Inner { handles, reads: Reads::default(), limits: BrainLimits::new(config) }))
+        Self(Arc::new(Inner {
+            handles,
+            reads: Reads::default(),
+            limits: BrainLimits::new(config),
+            recalls: Histogram::default(),
+            #[cfg(feature = "http")]
+            conflicts: conflicts::Conflicts::default(),
+        }))
     }
 
     /// Puts changed limits into effect.
@@ -133,6 +161,11 @@ impl Brain {
 
     fn here(&self) -> &Handles {
         &self.0.handles
+    }
+
+    /// The times that recalls took.
+    pub(crate) fn recall_times(&self) -> &Histogram {
+        &self.0.recalls
     }
 
     fn snapshot(&self) -> Result<Snapshot, NodeError> {
@@ -264,11 +297,14 @@ impl Brain {
     /// Checks what a caller gave, and makes a core of it.
     fn core(&self, mut memory: NewMemory) -> Result<Core, NodeError> {
         memory.without_secrets()?;
-        let NewMemory { text, kind, tags, meta, key, ttl, was, origin, .. } = memory;
+        let NewMemory { text, kind, tags, meta, key, ttl, was, proof, origin, .. } = memory;
         let kind = kind.unwrap_or_else(|| "note".to_owned());
         let expires_at = ttl.map(|ttl| self.here().world.wall().saturating_add(ttl).as_ms());
         let Origin { agent, source, .. } = said(origin);
-        let core = Core { text, kind, tags, meta, key, expires_at, was, agent, source };
+        let mut core = Core { text, kind, tags, meta, key, expires_at, was, proof, agent, source };
+        if core.proof.is_some() && core.to_json().len() > WITH_PROOF_BYTES_MAX {
+            core.proof = None;
+        }
         FIELDS.iter().try_for_each(|field| self.check(field.name, &field.get(&core)))?;
         Ok(core)
     }
@@ -286,10 +322,32 @@ impl Brain {
         self.reader(&self.snapshot()?)?.get(id.into().as_str())
     }
 
-    /// One memory by its id or a former one, and by no key of a caller.
+    /// The credentials of members, for the proofs of an export.
+    ///
+    /// # Errors
+    /// An error of the store.
     #[cfg(feature = "http")]
-    pub(crate) fn get_by_id_blocking(&self, id: &str) -> Result<Memory, NodeError> {
-        self.reader(&self.snapshot()?)?.get_by_id(id)
+    pub(crate) fn chains_blocking(&self) -> Result<Chains, NodeError> {
+        Ok(ledger::read_chains(&self.snapshot()?)?)
+    }
+
+    /// The proof of who wrote the text of a memory, in base64; `None` if there is none, or it would be too long.
+    ///
+    /// # Errors
+    /// An error of the store.
+    #[cfg(feature = "http")]
+    pub(crate) fn proof_of_blocking(&self, memory: &Memory, chains: &Chains) -> Result<Option<String>, NodeError> {
+        self.reader(&self.snapshot()?)?.proof_of(memory, chains)
+    }
+
+    /// Whether a memory with this whole id or former id is here, or was forgotten here. Of former ids only those of copies
+    /// count that this node wrote.
+    ///
+    /// # Errors
+    /// An error of the store.
+    #[cfg(feature = "http")]
+    pub(crate) fn fate_blocking(&self, id: &str) -> Result<Fate, NodeError> {
+        self.reader(&self.snapshot()?)?.fate(id)
     }
 
     /// [`Brain::key_of`] where the caller may wait for the disk.

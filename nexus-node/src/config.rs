@@ -27,12 +27,14 @@
 //! |---|---|
 //! | `setting` | the types of values: reading, writing, describing |
 //! | `settings` | laying the sources over each other |
+//! | `hosts` | names of hosts that an API answers to |
 //! | `edit` | changing one key of a file and nothing else |
 //! | `nearest` | the known key nearest to a mistyped one |
 //! | `error` | faults of a configuration |
 
 mod edit;
 mod error;
+mod hosts;
 mod nearest;
 mod setting;
 mod settings;
@@ -45,6 +47,9 @@ use nexus_identity::Name;
 
 pub use self::edit::{set, set_in, unset};
 pub use self::error::{ConfigError, SettingOrigin};
+pub use self::hosts::ApiHosts;
+#[cfg(feature = "http")]
+pub(crate) use self::hosts::without_port;
 pub use self::setting::{Addresses, Bounded, Endpoint, Labels, LogFilter, LogFormat};
 pub use self::settings::{Row, Settings};
 
@@ -201,13 +206,25 @@ fn listen_everywhere() -> Addresses {
 }
 
 keys! {
-    /// This node's name among the members, from when it makes or joins a mesh. Default: the name of the
+    /// This node's name among the members. Default: the one of its membership, which is first the name of the
     /// machine.
-    name: Option<Name> = None, restart;
+    name: Option<Name> = None, live;
 
     /// The address of the HTTP API. Any but a loopback address lets other machines in, if they have the
-    /// token. If 8002 of the default is taken, a free port is chosen.
+    /// token, and speaks TLS 1.3. If 8002 of the default is taken, a free port is chosen.
     api_addr: SocketAddr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8002)), restart;
+
+    /// Whether the API and the metrics speak HTTP in the clear off loopback, as behind a proxy of another
+    /// machine. Whoever listens on the network then reads the token and all memories.
+    cleartext: bool = false, restart;
+
+    /// Hosts besides its own address that the API answers to, as behind a proxy or by a name of DNS. They are
+    /// in the certificate, too. Each is given in full; its port may be given, if it is another one.
+    api_hosts: ApiHosts = ApiHosts::default(), restart;
+
+    /// A further address for `/metrics`, `/healthz` and `/readyz` alone, with the line in `metrics-token` as the
+    /// token. Off loopback it speaks TLS, as the API. Default: none.
+    metrics_addr: Option<SocketAddr> = None, restart;
 
     /// Addresses to listen on for other nodes: QUIC (`/udp/…/quic-v1`) and TCP. For port 0, or a
     /// default port that is taken, a free port is chosen and kept. With no address this node only
@@ -294,6 +311,10 @@ keys! {
     /// The most incarnations that are taken of one author's log in a space. A node begins another one when
     /// its store was moved or put back.
     incarnations_max: Bounded<1, 16_384> = Bounded::of::<64>(), restart;
+
+    /// The free bytes of the disk below which memories are not written, of this node or of others; reading goes on.
+    /// Changes of the membership go on down to a quarter of it. With 0 the disk is used until it is full.
+    disk_reserve_bytes: Bounded<0, { 1 << 50 }> = Bounded::of::<{ 64 << 20 }>(), live;
 
     /// The most spaces that can be made here.
     spaces_max: Bounded<2, 65_536> = Bounded::of::<1_024>(), live;

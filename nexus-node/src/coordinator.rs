@@ -8,6 +8,7 @@
 //! | `expiry` | the moment when a leader proposes that something has run out of time |
 //! | `voters` | the choice of voters, one step at a time |
 //! | `raft`, `runtime`, `log`, `applied`, `network` | openraft with our types, tasks, disk, machine, peers |
+//! | `copied` | a copy's files as rows, for a backup |
 //! | `journal` | the file that the log's entries are in |
 //! | `group` | this node's part in a group, and the batches of a leader |
 //! | `audit` | the record of each command and its author, kept and checked |
@@ -33,6 +34,8 @@ mod audited;
 #[cfg(feature = "coordinators")]
 mod certificate;
 mod command;
+#[cfg(feature = "coordinators")]
+mod copied;
 #[cfg(feature = "coordinators")]
 mod expiry;
 mod format;
@@ -99,7 +102,11 @@ pub use self::state::{
 };
 pub use crate::request::{NotARequestId, RequestId};
 
+#[cfg(feature = "coordinators")]
+pub(crate) use self::copied::CopiedRows;
 pub(crate) use self::part::Coordinator;
+#[cfg(not(feature = "coordinators"))]
+pub(crate) use self::part::CopiedRows;
 #[cfg(feature = "coordinators")]
 pub(crate) use self::part::{Handles, Origin};
 pub(crate) use self::query::{Answer, Content, Query};

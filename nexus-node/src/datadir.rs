@@ -10,7 +10,11 @@
 //! | `config.toml` | the [configuration](crate::config) |
 //! | `api-token` | one line: its holder may use the API |
 //! | `api-url` | one line: the last address of the API |
+//! | `api-did` | one line: the DID of the node at that address, if it speaks TLS |
+//! | `metrics-token` | one line: its holder may read the metrics, and nothing else |
+//! | `tls-cert.pem`, `tls-key.pem` | the certificate of the API off loopback, and its key |
 //! | `ports` | the ports in use last time |
+//! | `restoring` | files that a restore prepares; there is no node until it has ended |
 //! | `lock` | held by the running node; contains its process id |
 //! | `mcp-node.log`, `mcp-node.log.1` | the log of a node that an agent started, and the one before |
 //!
@@ -22,6 +26,7 @@ mod error;
 mod fingerprint;
 mod key_file;
 mod lock;
+mod membership;
 mod ports;
 #[cfg(test)]
 mod tests;
@@ -32,16 +37,17 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE32_NOPAD;
-use nexus_identity::Keypair;
+use nexus_identity::{Did, DidError, Keypair};
 use zeroize::Zeroizing;
 
 use self::fingerprint::Fingerprint;
 
-pub(crate) use self::durable::replace;
+pub(crate) use self::durable::{new_file, remove, replace, sync_parent};
 pub use self::error::{DataDirError, FileDamage};
 pub use self::fingerprint::CopySign;
 pub use self::key_file::{KeyFileError, KeyKind, key_from_text, key_to_text};
 pub use self::lock::Lock;
+pub use self::membership::Membership;
 pub use self::ports::Ports;
 pub use self::witness::Witness;
 
@@ -51,17 +57,37 @@ const ROOT: &str = "root.key";
 const STORE: &str = "brain.redb";
 const RAFT: &str = "raft.redb";
 const JOURNAL: &str = "raft.log";
-const CONFIG: &str = "config.toml";
+pub(crate) const CONFIG: &str = "config.toml";
 const API_TOKEN: &str = "api-token";
 const API_URL: &str = "api-url";
+const API_DID: &str = "api-did";
+const METRICS_TOKEN: &str = "metrics-token";
+const TLS_CERTIFICATE: &str = "tls-cert.pem";
+const TLS_KEY: &str = "tls-key.pem";
 const PORTS: &str = "ports";
-const LOCK: &str = "lock";
+const MEMBERSHIP: &str = "membership";
+pub(crate) const LOCK: &str = "lock";
 const AGENT_LOG: &str = "mcp-node.log";
 const AGENT_LOG_OLD: &str = "mcp-node.log.1";
 
+/// The directory in which a restore prepares its files.
+const RESTORING: &str = "restoring";
+
 /// Names that a directory without a node may hold: settings made beforehand, files of the file system,
 /// and remains of an interrupted start.
-const HARMLESS: [&str; 7] = [CONFIG, LOCK, PORTS, API_TOKEN, "identity.key.new", "lost+found", ".DS_Store"];
+const HARMLESS: [&str; 8] =
+    [CONFIG, LOCK, PORTS, API_TOKEN, METRICS_TOKEN, "identity.key.new", "lost+found", ".DS_Store"];
+
+/// The files of a backup beside the stores. The first two make a directory this node's.
+pub(crate) const BACKED_UP: [&str; 4] = [IDENTITY, NEXT, ROOT, CONFIG];
+/// The stores' files, in the order in which a restore puts them into their place.
+pub(crate) const STORES: [&str; 3] = [STORE, RAFT, JOURNAL];
+/// The fingerprint of a directory that a restore has made. It fits no directory.
+pub(crate) const PUT_BACK: &[u8] = b"put back";
+
+/// A certificate and its key, as PEM.
+#[cfg(feature = "http")]
+type PemPair = (Zeroizing<String>, Zeroizing<String>);
 
 /// The largest file that is read. Ours are smaller.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
@@ -83,9 +109,18 @@ pub struct DataDir {
 }
 
 impl DataDir {
+    /// The name of the file with this node's key.
+    pub const IDENTITY: &str = IDENTITY;
+    /// The name of the file with the mesh's root key.
+    pub const ROOT: &str = ROOT;
+    pub(crate) const STORE: &str = STORE;
+    pub(crate) const RAFT: &str = RAFT;
+    pub(crate) const JOURNAL: &str = JOURNAL;
+
     /// Finds out the content of a directory, without reading secrets or changing anything.
     ///
     /// # Errors
+    /// [`DataDirError::Restoring`] after an interrupted restore,
     /// [`DataDirError::Foreign`] if it is used for something else, [`DataDirError::Damaged`] if
     /// the key of its node is gone, [`DataDirError::NotADirectory`], [`DataDirError::Denied`] or
     /// [`DataDirError::Disk`].
@@ -102,6 +137,9 @@ impl DataDir {
         }
         if names.iter().any(|name| name == IDENTITY) {
             return Ok(Contents::Node);
+        }
+        if names.iter().any(|name| name == RESTORING) {
+            return Err(DataDirError::Restoring { path: path.to_owned() });
         }
         if let Some(orphan) = names.iter().find(|name| [STORE, ROOT].contains(&name.as_str())) {
             let what = FileDamage::Missing { beside: orphan.clone() };
@@ -195,6 +233,55 @@ impl DataDir {
         &self.identity
     }
 
+    /// Makes an empty directory ready for a restore: takes the right to fill it, and removes the remains of an
+    /// interrupted one. Returns the directory in which to prepare the files, and the lock.
+    ///
+    /// # Errors
+    /// [`DataDirError::Initialized`] if it holds a node, [`DataDirError::InUse`], else as [`inspect`](Self::inspect).
+    pub(crate) fn begin_restore(path: &Path) -> Result<(PathBuf, Lock), DataDirError> {
+        let vacant = || match Self::inspect(path) {
+            Ok(Contents::Node) => Err(DataDirError::Initialized { path: path.to_owned() }),
+            Ok(Contents::Empty) | Err(DataDirError::Restoring { .. }) => Ok(()),
+            Err(error) => Err(error),
+        };
+        vacant()?;
+        make_directory(path).map_err(|error| DataDirError::io(path, error))?;
+        let lock = Lock::acquire(path, &path.join(LOCK))?;
+        vacant()?;
+        let inside = path.join(RESTORING);
+        let prepare = || {
+            if inside.exists() {
+                // its identity never came into its place, so these are its own files
+                for name in STORES.iter().chain(&[NEXT, ROOT]) {
+                    durable::remove(&path.join(name))?;
+                }
+                fs::remove_dir_all(&inside)?;
+            }
+            make_directory(&inside)
+        };
+        prepare().map_err(|error| DataDirError::io(&inside, error))?;
+        Ok((inside, lock))
+    }
+
+    /// Puts the prepared files of a restore into their place, the identity last. A configuration that is there stays.
+    ///
+    /// # Errors
+    /// [`DataDirError::Denied`] or [`DataDirError::Disk`]; the directory holds no node then.
+    pub(crate) fn end_restore(path: &Path) -> Result<(), DataDirError> {
+        let inside = path.join(RESTORING);
+        let place = |name: &str| {
+            let (from, to) = (inside.join(name), path.join(name));
+            if !from.exists() || name == CONFIG && to.exists() {
+                return Ok(());
+            }
+            durable::move_into_place(&from, &to)
+        };
+        let files = STORES.iter().chain(&[CONFIG, ROOT, NEXT, IDENTITY]);
+        let mut placed = files.map(|name| place(name));
+        placed.try_for_each(|placed| placed).map_err(|error| DataDirError::io(path, error))?;
+        fs::remove_dir_all(&inside).map_err(|error| DataDirError::io(&inside, error))
+    }
+
     /// Takes the right to be the one node on this directory. Readers of the token and the address need
     /// no lock.
     ///
@@ -280,12 +367,7 @@ impl DataDir {
     /// # Errors
     /// As [`api_token`](Self::api_token).
     pub fn api_token_in(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
-        let path = path.join(API_TOKEN);
-        let Some(token) = read_line(&path)? else { return Ok(None) };
-        if token.len() < 32 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(DataDirError::damaged(&path, FileDamage::NoToken));
-        }
-        Ok(Some(token))
+        read_token(&path.join(API_TOKEN))
     }
 
     /// The API's token, created if there is none.
@@ -295,17 +377,78 @@ impl DataDir {
     ///
     /// # Panics
     /// If the operating system gives no randomness: no token would be safe then.
-    #[expect(clippy::expect_used, reason = "a machine without randomness cannot make tokens")]
     pub fn ensure_api_token(&self) -> Result<Zeroizing<String>, DataDirError> {
-        if let Some(token) = self.api_token()? {
+        self.ensure_token(API_TOKEN)
+    }
+
+    /// The token for the metrics alone, created if there is none.
+    ///
+    /// # Errors
+    /// As [`api_token`](Self::api_token).
+    ///
+    /// # Panics
+    /// As [`ensure_api_token`](Self::ensure_api_token).
+    pub fn ensure_metrics_token(&self) -> Result<Zeroizing<String>, DataDirError> {
+        self.ensure_token(METRICS_TOKEN)
+    }
+
+    #[expect(clippy::expect_used, reason = "a machine without randomness cannot make tokens")]
+    fn ensure_token(&self, name: &str) -> Result<Zeroizing<String>, DataDirError> {
+        if let Some(token) = read_token(&self.path.join(name))? {
             return Ok(token);
         }
         let mut random = Zeroizing::new([0; 32]);
         getrandom::fill(random.as_mut()).expect("the operating system gives randomness");
         let mut token = Zeroizing::new(BASE32_NOPAD.encode(&*random));
         token.make_ascii_lowercase();
-        self.write(API_TOKEN, Zeroizing::new(format!("{}\n", *token)).as_bytes())?;
+        self.write(name, Zeroizing::new(format!("{}\n", *token)).as_bytes())?;
         Ok(token)
+    }
+
+    /// The paths of the API's certificate and of its key.
+    pub fn tls_paths(path: &Path) -> (PathBuf, PathBuf) {
+        (path.join(TLS_CERTIFICATE), path.join(TLS_KEY))
+    }
+
+    /// The API's certificate and its key, as PEM, if both are there.
+    ///
+    /// # Errors
+    /// [`DataDirError::Damaged`] if one is no text, [`DataDirError::Denied`] or [`DataDirError::Disk`].
+    #[cfg(feature = "http")]
+    pub(crate) fn tls_files(&self) -> Result<Option<PemPair>, DataDirError> {
+        let (certificate, key) = Self::tls_paths(&self.path);
+        Ok(read_text(&certificate)?.zip(read_text(&key)?))
+    }
+
+    /// Writes the API's certificate and its key. If only one is written, they do not fit, and are made anew.
+    ///
+    /// # Errors
+    /// An error while writing.
+    #[cfg(feature = "http")]
+    pub(crate) fn write_tls_files(&self, certificate: &str, key: &str) -> Result<(), DataDirError> {
+        self.write(TLS_KEY, key.as_bytes())?;
+        self.write(TLS_CERTIFICATE, certificate.as_bytes())
+    }
+
+    /// The DID of the node at the last address of the API, for clients over TLS.
+    ///
+    /// # Errors
+    /// As [`api_url_in`](Self::api_url_in).
+    pub fn api_did_in(path: &Path) -> Result<Option<Did>, DataDirError> {
+        let path = path.join(API_DID);
+        let Some(line) = read_line(&path)? else { return Ok(None) };
+        line.parse().map(Some).map_err(|error: DidError| DataDirError::damaged(&path, error))
+    }
+
+    /// Writes the DID of the node at the API's address. The same one is not written again.
+    ///
+    /// # Errors
+    /// An error while writing.
+    pub fn write_api_did(&self, did: &Did) -> Result<(), DataDirError> {
+        if Self::api_did_in(&self.path).is_ok_and(|kept| kept == Some(*did)) {
+            return Ok(());
+        }
+        self.write(API_DID, format!("{did}\n").as_bytes())
     }
 
     /// The last address of the API of the node in a directory, for clients.
@@ -356,7 +499,32 @@ impl DataDir {
         }
         let path = self.path.join(PORTS);
         let text = toml::to_string(&ports).map_err(|error| DataDirError::damaged(&path, error))?;
-        self.write(PORTS, text.as_bytes())
+        match self.write(PORTS, text.as_bytes()) {
+            Err(error) if error.is_full() => {
+                tracing::warn!("the disk is full: the ports of this time are not kept");
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    /// The node's place in its mesh, as it was kept beside the store; `None` if it was not, or does not read.
+    pub fn membership(&self) -> Option<Membership> {
+        let text = read_text(&self.path.join(MEMBERSHIP)).ok()??;
+        Membership::from_text(&text)
+    }
+
+    /// Keeps the node's place in its mesh beside the store. An unchanged one is not written again.
+    ///
+    /// # Errors
+    /// An error while writing.
+    pub fn write_membership(&self, membership: &Membership) -> Result<(), DataDirError> {
+        let path = self.path.join(MEMBERSHIP);
+        let text = membership.to_text().map_err(|error| DataDirError::damaged(&path, error))?;
+        if read_text(&path).is_ok_and(|kept| kept.is_some_and(|kept| *kept == text)) {
+            return Ok(());
+        }
+        self.write(MEMBERSHIP, text.as_bytes())
     }
 
     /// A digest that differs from machine to machine; `None` where the platform has no machine id.
@@ -403,7 +571,8 @@ impl DataDir {
     /// The directory and files that other accounts may read or write.
     pub fn exposed(&self) -> Vec<PathBuf> {
         let kept = [IDENTITY, NEXT, ROOT, STORE, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
-        let files = kept.iter().chain(&[AGENT_LOG, AGENT_LOG_OLD]).map(|name| self.path.join(name));
+        let more = [MEMBERSHIP, METRICS_TOKEN, API_DID, TLS_CERTIFICATE, TLS_KEY, AGENT_LOG, AGENT_LOG_OLD];
+        let files = kept.iter().chain(&more).map(|name| self.path.join(name));
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()
     }
 
@@ -422,6 +591,15 @@ fn read_key(path: &Path, kind: KeyKind) -> Result<Option<Keypair>, DataDirError>
         }
         Err(error) => Err(DataDirError::damaged(path, error)),
     }
+}
+
+/// A token in a file, or `None` if there is no such file.
+fn read_token(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+    let Some(token) = read_line(path)? else { return Ok(None) };
+    if token.len() < 32 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(DataDirError::damaged(path, FileDamage::NoToken));
+    }
+    Ok(Some(token))
 }
 
 /// The one line of a file, or `None` if there is no such file.

@@ -50,6 +50,7 @@ mod writes;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_identity::{Keypair, Timestamp};
 
@@ -88,6 +89,22 @@ impl Engine {
     pub fn within(mut self, quotas: Quotas) -> Self {
         self.state.quotas = quotas;
         self
+    }
+
+    /// Begins again from what the store holds: batches that this engine has handed out are not there, and never will
+    /// be. Entries that waited are forgotten; their senders have them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn begin_again(&self, view: &dyn View) -> Result<Self, LedgerError> {
+        Ok(Self::open(self.key.clone(), view)?.within(self.state.quotas))
+    }
+
+    /// Sets the time on which most clocks agree at the next input. A foreign stamp that is ahead of this node's clock by
+    /// at most `drift` moves its stamps, and by ten minutes at most. Without a call this node's clock counts alone.
+    pub fn set_clocks(&mut self, agreed: Timestamp, drift: Duration) {
+        self.state.agreed = Some(agreed);
+        self.state.drift = drift;
     }
 
     /// Takes one input. `view` must be the committed state with every batch on top that this engine has

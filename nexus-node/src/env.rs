@@ -9,6 +9,7 @@ use redb::backends::InMemoryBackend;
 
 use crate::config::Config;
 use crate::error::NodeError;
+use crate::headroom::FreeBytes;
 use crate::ledger::{self, Genesis, LedgerError};
 use crate::store::{Store, StoreError};
 use crate::world::{Blocking, BlockingPool, random};
@@ -31,6 +32,8 @@ pub struct NodeEnv {
     pub clock: Arc<dyn Clock>,
     /// The stores of its coordinator. Without them the node takes no part, and has no critical state.
     pub raft: Option<RaftEnv>,
+    /// Tells the free bytes of the disk below the stores. Without it only a failed write tells that the disk is full.
+    pub free: Option<FreeBytes>,
     /// The directory of the search index; `None` for an index in memory.
     pub search: Option<std::path::PathBuf>,
     /// Protocols of the embedder, served to other members beside the node's own.
@@ -50,6 +53,7 @@ impl NodeEnv {
             blocking: Arc::new(BlockingPool::default()),
             clock: Arc::new(SystemClock::new()),
             raft: None,
+            free: None,
             search: None,
             rooms: Rooms::new(),
             config: Config::default(),

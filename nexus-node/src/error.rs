@@ -23,6 +23,7 @@ pub use self::contact::{ContactError, ListenError, NetworkError};
 pub use self::input::InputError;
 pub use self::stop::StopError;
 pub use crate::failure::OpaqueError;
+use crate::headroom::DiskFull;
 use crate::ledger::LedgerError;
 use crate::request::RequestId;
 use crate::store::StoreError;
@@ -178,6 +179,9 @@ pub enum NodeError {
         /// Whether so many of the voters are former members that there will be no quorum again.
         lost: bool,
     },
+    /// The disk has no room for a write. Nothing was written; reading goes on.
+    #[error(transparent)]
+    DiskFull(#[from] DiskFull),
     /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
     #[error(transparent)]
     TooNew(#[from] crate::formats::TooNew),
@@ -223,6 +227,10 @@ pub enum NodeError {
 pub(crate) const COORDINATOR_HINT: &str = "restart the node; if that does not help, move `raft.redb` and `raft.log` away while \
     it is stopped: it comes back as a new voter, with a copy from the others";
 
+/// The way out for a node whose disk is full.
+pub(crate) const DISK_FULL_HINT: &str =
+    "nothing was written, and reading goes on: make room on this disk, and writing goes on by itself";
+
 impl NodeError {
     /// The code, for scripts (`docs/cli.md`).
     pub const fn code(&self) -> &'static str {
@@ -240,6 +248,7 @@ impl NodeError {
             Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::NoQuorum { .. } => "no_quorum",
             Self::TooNew(_) => "too_new",
+            Self::DiskFull(_) => "disk_full",
             Self::Coordinator(_) => "failed",
             Self::NotRaised { .. } => "not_raised",
             Self::Unreachable(_) => "unreachable",
@@ -270,6 +279,7 @@ impl From<LedgerError> for NodeError {
 impl From<StoreError> for NodeError {
     fn from(error: StoreError) -> Self {
         match error {
+            StoreError::Full { .. } => Self::DiskFull(DiskFull { free: None, reserve: 0 }),
             StoreError::Closed { .. } => StopError::Stopped.into(),
             StoreError::Poisoned { cause, .. } => StopError::Poisoned(cause).into(),
             other => Self::Store(other),

@@ -2,11 +2,13 @@
 //! them as they are read when somebody sends them, and says whether they were read. It panics if a law does
 //! not hold.
 
+use crate::backup;
 use crate::ledger::rows::TimeKey;
 use crate::memory::cursor::{WatchCursor, parse_listing, render_listing};
 use crate::memory::{MemoryId, MemoryRef};
 use crate::runtime::whereabouts;
 use crate::search::words;
+use crate::tls::Binding;
 use crate::trace::TraceParent;
 
 /// The name of the store in cursors.
@@ -54,9 +56,40 @@ pub fn searched(bytes: &[u8]) -> bool {
     !found.is_empty()
 }
 
+/// The stream of a backup.
+pub fn backup(bytes: &[u8]) -> bool {
+    let read = |bytes: &[u8]| {
+        let mut reader = backup::Reader::new(bytes)?;
+        let mut frames = Vec::new();
+        while let Some(frame) = reader.next_frame()? {
+            frames.push(frame);
+        }
+        Ok::<_, backup::BackupError>(frames)
+    };
+    let Ok(frames) = read(bytes) else { return false };
+    let mut again = Vec::new();
+    let written = backup::Writer::new(&mut again).and_then(|mut writer| {
+        frames.iter().try_for_each(|frame| writer.put(frame))?;
+        writer.end()
+    });
+    assert_eq!(written.ok(), Some(again.len() as u64), "what was read can be written");
+    assert_eq!(again, bytes, "a backup is read as it was written");
+    true
+}
+
+/// A certificate that a node once made.
+const CERTIFICATE: &[u8] = include_bytes!("tls/fuzzed.der");
+
 /// The body of a beat: a member's addresses.
 pub fn whereabouts(body: &[u8]) -> bool {
     whereabouts::fuzzed(body)
+}
+
+/// A certificate of an API, as a client is shown it.
+pub fn certificate(bytes: &[u8]) -> bool {
+    let read = Binding::read(bytes);
+    assert_eq!(read, Binding::read(bytes), "a certificate always says the same");
+    read.is_ok()
 }
 
 /// Good inputs: the function, a name, the bytes.
@@ -73,5 +106,7 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         ("trace", "plain".to_owned(), text("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")),
         ("searched", "words".to_owned(), text("The quick brown foxes jumped over café tables; 東京タワー, 한국어 ไทย")),
         ("whereabouts", "two".to_owned(), named),
+        ("backup", "small".to_owned(), backup::small()),
+        ("certificate", "made".to_owned(), CERTIFICATE.to_vec()),
     ]
 }

@@ -58,6 +58,8 @@ pub fn format_of(view: &dyn View, memory: MemoryId) -> Result<Option<u16>, Store
 pub fn digest_of(memory: &Memory) -> [u8; 16] {
     // no `..`: a new field must be compared, too
     let Memory {
+        // each node checks it by itself, and a view without a node does not
+        imported: _,
         id,
         was,
         space,
@@ -71,6 +73,8 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
         source,
         edited_by,
         created_at,
+        // each node sees it at its own time
+        seen_at: _,
         updated_at,
         expires_at,
         version,

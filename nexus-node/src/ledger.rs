@@ -27,6 +27,8 @@ pub(crate) use live::{
     LIVE_WRITES_MAX, LiveRoom, LiveRows, Replaced, TOGETHER_MAX, live_in_bounds, live_within, lowest_of_fields,
     replaced_by_next,
 };
+#[cfg(feature = "http")]
+pub(crate) use members::{Chains, read_chains};
 pub(crate) use members::{placed_revocation, read_members};
 pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
@@ -36,7 +38,7 @@ pub(crate) use view::{
     entry_id_of, erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, first_with_key,
     forking_authors, has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes,
     own_evidence_against, read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces,
-    record_that_was, records_with_key, spaces_created_in, standing, standings,
+    record_that_was, records_that_were, records_with_key, seen_at, spaces_created_in, standing, standings,
 };
 
 use crate::store::StoreError;

@@ -194,6 +194,7 @@
 //! | [`brain`], [`memory`] | writing, reading, watching; the types of memories |
 //! | [`critical`] | keys and locks that must not conflict |
 //! | [`config`] | settings of a node |
+//! | `tls` | TLS for the API, bound to the node's key (feature `http`) |
 //! | `api`, `mcp` | the HTTP shell and the MCP servers on it (features `http`, `mcp`) |
 //!
 //! Rooms behind these, not part of the public API:
@@ -210,7 +211,9 @@
 //! | `trace` | the trace of a task |
 //! | `search` | finding memories by their words |
 //! | `secrets`, `request` | knowing a credential in a text; the id of a critical request |
+//! | `salvage` | a damaged store becomes a new one |
 //! | `store` | ordered tables of bytes on disk |
+//! | `headroom` | the room on the disk, and what may still be written |
 //! | `datadir` | files of a node on a machine |
 
 #![cfg_attr(
@@ -225,6 +228,7 @@
 
 #[cfg(feature = "http")]
 pub mod api;
+mod backup;
 pub mod brain;
 mod budget;
 pub mod config;
@@ -238,6 +242,9 @@ mod failure;
 mod formats;
 #[cfg(all(feature = "testing", feature = "coordinators", feature = "mcp"))]
 mod fuzzed;
+mod headroom;
+#[cfg_attr(not(feature = "http"), expect(dead_code, reason = "for `/metrics`"))]
+mod histogram;
 mod identity;
 #[cfg(feature = "testing")]
 mod inspect;
@@ -252,9 +259,12 @@ mod problem;
 mod replication;
 mod request;
 mod runtime;
+mod salvage;
 mod search;
 mod secrets;
 mod store;
+#[cfg(feature = "http")]
+pub mod tls;
 mod trace;
 mod world;
 
@@ -271,11 +281,12 @@ pub use error::{
     NodeError, OpaqueError, Resource, SearchError, StopError,
 };
 pub use failure::Fault;
+pub use headroom::{DiskFull, FreeBytes};
 pub use ledger::LedgerError;
 pub use memory::{
-    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ListQuery, Listing, Memory, MemoryId, MemoryRef,
-    NewMemory, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source, SpaceInfo,
-    SpacePage, Subject, Was, WatchQuery,
+    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ImportedFrom, ListQuery, Listing, Memory, MemoryId,
+    MemoryRef, NewMemory, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source,
+    SpaceInfo, SpacePage, Subject, Was, WatchQuery,
 };
 pub use node::{
     AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,
@@ -302,6 +313,9 @@ pub use nexus_mesh::{
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals {
+    pub mod backup {
+        pub use crate::backup::*;
+    }
     pub mod coordinator {
         pub use crate::coordinator::*;
     }
@@ -328,6 +342,9 @@ pub mod internals {
     }
     pub mod replication {
         pub use crate::replication::*;
+    }
+    pub mod salvage {
+        pub use crate::salvage::*;
     }
     pub mod secrets {
         pub use crate::secrets::*;

@@ -59,6 +59,8 @@ pub struct NewMemory {
     pub origin: Origin,
     /// The way with credentials in it.
     pub secrets: Secrets,
+    /// The proof of who wrote its text in another mesh, in base64; it was checked.
+    pub(crate) proof: Option<String>,
     /// Whether a live memory with its key loses its tags if none are given here.
     pub no_tags: bool,
     /// The fields in which a live memory with its key stays as it is, by name; `None` for those that are not given.
@@ -95,6 +97,22 @@ pub struct Remembered {
     pub replaced: bool,
     /// An older memory with nearly the same text, if there is one.
     pub duplicate_of: Option<MemoryId>,
+}
+
+/// The author of an imported text, by a proof that holds. Whether its membership ended later is not known here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ImportedFrom {
+    /// The author's name there.
+    pub name: String,
+    /// The author.
+    pub author: Did,
+    /// The mesh.
+    pub mesh: Did,
+    /// The memory's id there.
+    pub id: MemoryId,
+    /// When it wrote the text, by its clock.
+    pub created_at: Timestamp,
 }
 
 /// One of several concurrent values of a field.
@@ -135,6 +153,8 @@ pub struct Memory {
     pub id: MemoryId,
     /// Its former id, if it is a copy.
     pub was: Option<String>,
+    /// The author of the text that is shown in the mesh from which it was imported. Every reader checks the proof.
+    pub imported: Option<ImportedFrom>,
     /// Its space's name.
     pub space: String,
     /// The text. If edits conflict, the latest by its author's clock.
@@ -157,6 +177,9 @@ pub struct Memory {
     pub edited_by: Option<Did>,
     /// The time of creation, by the author's clock.
     pub created_at: Timestamp,
+    /// The time at which this node got it, if its author's clock was then more than ten minutes ahead. It is listed by
+    /// this time, and so in another place on each node.
+    pub seen_at: Option<Timestamp>,
     /// The time of the last edit, by the editor's clock.
     pub updated_at: Timestamp,
     /// The time of expiry, if there is one.

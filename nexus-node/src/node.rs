@@ -2,6 +2,7 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | `backup` | a copy of the directory while the node runs |
 //! | `builder` | a node in the real world: data directory, sockets, ports |
 //! | `age` | noticing that the data directory is a copy or an earlier state |
 //! | `start` | a node over any world ([`NodeEnv`]) |
@@ -17,6 +18,7 @@
 
 mod admit;
 mod age;
+mod backup;
 mod builder;
 #[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
 mod coordinate;
@@ -38,12 +40,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use libp2p::multiaddr::Protocol;
-use nexus_identity::{Did, Keypair};
+use nexus_identity::{Did, Keypair, Name};
 use nexus_mesh::{Mesh, Multiaddr, OpenError, Stream, StreamProtocol};
 use tokio::sync::watch;
 
 pub use admit::{Invitation, Invite};
+pub use backup::Backup;
 pub use builder::Builder;
+#[cfg(feature = "http")]
+pub(crate) use found::machine_name;
 pub use found::{Initialized, init};
 pub use join::{JoinOptions, Joined, join};
 pub use revoke::{MembershipEnd, RevokedMember};
@@ -55,15 +60,15 @@ use crate::config::Config;
 use crate::coordinator::Coordinator;
 use crate::critical::Critical;
 use crate::datadir::{DataDir, Lock};
-use crate::engine::Command;
+use crate::engine::{Command, Outcome};
 use crate::env::NodeEnv;
-use crate::error::{InputError, NodeError, StopError};
+use crate::error::{AccessError, InputError, NodeError, StopError};
 use crate::failure::Fault;
 use crate::formats::Formats;
 use crate::identity::Identity;
 use crate::ledger::Quotas;
 use crate::notices::Notices;
-use crate::runtime::{EngineHandle, Sessions};
+use crate::runtime::{Clocks, EngineHandle, Sessions};
 use crate::store::{Batch, Store};
 use crate::world::{Tasks, World};
 
@@ -77,6 +82,9 @@ pub enum Stopped {
     Rejoined,
     /// Its key was to be changed. Build it again on the same directory.
     Rotated,
+    /// Its part in the coordinators had ended for lack of room on the disk, and there is room again. Build it again on
+    /// the same directory.
+    RoomAgain,
     /// It failed, most likely because of its disk. Nothing acknowledged is lost.
     Failed(Fault),
 }
@@ -102,6 +110,7 @@ struct Inner {
     engine: EngineHandle,
     store: Store,
     sessions: Arc<Sessions>,
+    clocks: Arc<Clocks>,
     notices: Notices,
     brain: Brain,
     coordinator: Option<Arc<Coordinator>>,
@@ -184,10 +193,34 @@ impl Node {
         listening.iter().map(|address| address.clone().with(Protocol::P2p(id))).collect()
     }
 
-    /// Applies the settings that may change while the node runs (`text_bytes_max`, `spaces_max`). The
+    /// Applies the settings that may change while the node runs (`name`, `text_bytes_max`, `spaces_max`, `disk_reserve_bytes`). The
     /// others wait for the next start.
     pub fn configure(&self, config: &Config) {
         self.0.brain.configure(config);
+        self.0.engine.headroom().set_reserve(config.disk_reserve_bytes.get());
+        if let Some(name) = config.name.clone() {
+            let node = self.clone();
+            self.0.world.spawn("rename", async move {
+                if let Err(error) = node.rename(name).await {
+                    tracing::warn!(%error, "this node's name is as it was");
+                }
+            });
+        }
+    }
+
+    /// Gives this node another name among the members, unless it has it already.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] for a reader or a former member, [`NodeError::Stopping`].
+    pub async fn rename(&self, name: Name) -> Result<(), NodeError> {
+        if self.name() == name.as_str() {
+            return Ok(());
+        }
+        match self.0.engine.run(Command::Describe(name)).await? {
+            Outcome::Done(_) => Ok(()),
+            Outcome::NotPermitted { member: false } => Err(AccessError::Revoked.into()),
+            _ => Err(AccessError::Reader.into()),
+        }
     }
 
     /// Opens a stream to a member in a room that it serves ([`NodeEnv::rooms`](crate::NodeEnv)).
@@ -220,7 +253,8 @@ impl Node {
         self.stop(Stopped::Asked).await;
     }
 
-    /// Resolves with the reason when the node has ended.
+    /// Resolves with the reason when the node has ended. It also ends the node when it is time for
+    /// [`Stopped::RoomAgain`].
     pub async fn stopped(&self) -> Stopped {
         let mut stopped = self.0.stopped.subscribe();
         tokio::select! {
@@ -228,7 +262,21 @@ impl Node {
                 stopped.ok().and_then(|stopped| stopped.clone()).unwrap_or(Stopped::Asked)
             }
             fault = self.0.engine.failure().failed() => Stopped::Failed(fault),
+            () = self.room_again() => {
+                self.stop(Stopped::RoomAgain).await;
+                Stopped::RoomAgain
+            }
         }
+    }
+
+    /// Resolves once there is room for a part in the coordinators that had ended for lack of it.
+    async fn room_again(&self) {
+        let Some(coordinator) = &self.0.coordinator else { return std::future::pending().await };
+        let mut ran_full = coordinator.ran_full();
+        if ran_full.wait_for(|ran_full| *ran_full).await.is_err() {
+            return std::future::pending().await;
+        }
+        self.0.engine.headroom().until_ample().await;
     }
 
     /// Names of the node's running tasks. Empty for a node in the caller's world.

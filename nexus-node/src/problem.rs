@@ -1,8 +1,10 @@
 //! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
+use crate::backup::BackupError;
 use crate::datadir::DataDirError;
 use crate::error::{
-    AccessError, COORDINATOR_HINT, ConflictError, ContactError, CriticalBound, InputError, NodeError, Resource,
+    AccessError, COORDINATOR_HINT, ConflictError, ContactError, CriticalBound, DISK_FULL_HINT, InputError, NodeError,
+    Resource,
 };
 use crate::store::StoreError;
 
@@ -33,6 +35,8 @@ pub const CODES: &[Code] = &[
     // Not permitted.
     Code { name: "unauthorized", status: 401, exit: 4 },
     Code { name: "unproven", status: 401, exit: 4 },
+    Code { name: "foreign_node", status: 401, exit: 4 },
+    Code { name: "bad_certificate", status: 401, exit: 4 },
     Code { name: "refused", status: 403, exit: 4 },
     Code { name: "foreign_origin", status: 403, exit: 4 },
     Code { name: "foreign_host", status: 421, exit: 4 },
@@ -49,6 +53,7 @@ pub const CODES: &[Code] = &[
     Code { name: "timed_out", status: 504, exit: 8 },
     Code { name: "unreachable", status: 504, exit: 8 },
     Code { name: "outcome_unknown", status: 504, exit: 9 },
+    Code { name: "disk_full", status: 507, exit: 1 },
     Code { name: "too_new", status: 501, exit: 1 },
     Code { name: "not_raised", status: 501, exit: 1 },
     Code { name: "stopping", status: 503, exit: 1 },
@@ -117,6 +122,42 @@ impl From<NodeError> for Problem {
     }
 }
 
+impl From<BackupError> for Problem {
+    fn from(error: BackupError) -> Self {
+        use BackupError as E;
+        let (code, hint) = match &error {
+            E::NotABackup | E::Nothing { .. } => {
+                ("invalid", "give the directory or the stream that `nexus-node backup` wrote")
+            }
+            E::TooNew { .. } => ("too_new", "use the version that wrote it, or a newer one"),
+            E::Short | E::Damaged(_) => ("invalid", "nothing was changed; take another backup"),
+            E::NoKey => ("invalid", "it was written with `--without-keys`: give the key's file with `--identity FILE`"),
+            E::OtherKey { .. } => ("invalid", "nothing was changed; give the key of that node"),
+            E::Itself { .. } => ("conflict", "nothing was changed; give another directory with --data-dir"),
+            E::Sound { .. } => ("conflict", "nothing was changed; `nexus-node up` starts the node"),
+            E::Lost { .. } => (
+                "store",
+                "nothing was changed; use `nexus-node restore DIR` with a backup, or `nexus-node invite --replace NAME` on \
+                 another member and join with that ticket in an empty directory",
+            ),
+            E::DataDir(error) => {
+                let (code, hint) = data_dir(error);
+                return Self { code, message: error.to_string(), hint: hint.map(str::to_owned), id: None };
+            }
+            E::Store(error) => {
+                let (code, hint) = store(error);
+                return Self { code, message: error.to_string(), hint: hint.map(str::to_owned), id: None };
+            }
+            E::Ledger(_) => ("invalid", "nothing was changed; take another backup"),
+            E::Disk { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                ("not_found", "give the directory or the stream that `nexus-node backup` wrote")
+            }
+            E::Disk { .. } | E::Stream(_) => ("failed", "is the disk full, or failing? `nexus-node doctor` looks"),
+        };
+        Self::new(code, format!("the backup: {error}")).hint(hint)
+    }
+}
+
 /// The way on from a credential. Tools cannot allow one.
 const SECRET_HINT: &str = "nothing was written: it would reach every machine of the mesh, and stay there. Leave it out, or \
     name the place where it is kept; `--allow-secret` at the command line writes it all the same";
@@ -175,6 +216,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::NoQuorum { .. } => Some(
             "nothing changed: critical writes and exact reads need a quorum, memory goes on; `nexus-node coordinator` shows who votes",
         ),
+        NodeError::DiskFull(_) => Some(DISK_FULL_HINT),
         NodeError::TooNew(_) => Some("update this node: its data stays as it is, and it goes on where it stopped"),
         NodeError::NotRaised { needs: 3.., .. } => Some(
             "nothing was written; `nexus-node status` names the members to update, and until then leave the id out",
@@ -197,6 +239,7 @@ fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
         E::Empty { .. } => ("not_found", "`nexus-node up` makes a node there"),
         E::Initialized { .. } => ("conflict", "`nexus-node up` runs it; another node wants another --data-dir"),
         E::Foreign { .. } => ("conflict", "give an empty directory with --data-dir"),
+        E::Restoring { .. } => ("conflict", "run `nexus-node restore` again: it begins anew"),
         E::NotADirectory { .. } => ("conflict", "give a directory with --data-dir"),
         E::InUse { .. } => {
             ("in_use", "`nexus-node stop` ends it, if it answers; or give another directory with --data-dir")
@@ -213,9 +256,12 @@ fn store(error: &StoreError) -> (&'static str, Option<&'static str>) {
     let (code, hint) = match error {
         StoreError::InUse { .. } => ("in_use", "stop the other process, or give another directory with --data-dir"),
         StoreError::TooNew { .. } => ("store", "nothing was changed; use the version that wrote it, or a newer one"),
-        StoreError::Damaged { .. } | StoreError::NotAStore { .. } => {
-            ("store", "nothing was changed; bring the file back from a backup, or join again: the peers have the rest")
-        }
+        StoreError::Damaged { .. } | StoreError::NotAStore { .. } => (
+            "store",
+            "nothing was changed; `nexus-node restore --from-peers` makes it anew from what can be read and what peers have",
+        ),
+        StoreError::Full { .. } => ("disk_full", DISK_FULL_HINT),
+        StoreError::Reopened { .. } => ("starting", "nothing is lost: try again"),
         StoreError::Poisoned { .. } => ("store", "start the node again; what it acknowledged is on disk"),
         _ => ("store", "is the disk full, or failing? `nexus-node doctor` looks"),
     };

@@ -15,6 +15,7 @@
 //! the last committed entry wakes them.
 
 mod backlog;
+mod clocks;
 mod committer;
 mod drive;
 mod driven;
@@ -31,6 +32,7 @@ mod twins;
 mod vain;
 pub(crate) mod whereabouts;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -38,19 +40,21 @@ use std::time::Duration;
 use nexus_crdt::{Incarnation, Members};
 use nexus_identity::plants::planted;
 use nexus_mesh::quota::{Bounds, queue};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use self::committer::{Committer, Writer};
+use self::committer::{Committer, Progress, Writer};
 use self::drive::{Drive, Queues};
 use self::driven::Driven;
 use self::traces::{Arrival, Traces};
 use crate::engine::Engine;
 use crate::failure::Failure;
+use crate::headroom::Headroom;
 use crate::notices::Notices;
 use crate::store::{Overlay, Store};
 use crate::world::{World, random};
 
+pub(crate) use self::clocks::{CLOCK, Clocks};
 pub(crate) use self::handle::{EngineHandle, Fill};
 pub(crate) use self::peers::{Sockets, known_peers, watch_mesh};
 pub(crate) use self::rebuild::bring_up_to_date;
@@ -76,6 +80,7 @@ pub(crate) struct Origin {
     pub(crate) engine: Engine,
     pub(crate) overlay: Overlay,
     pub(crate) store: Store,
+    pub(crate) headroom: Headroom,
     /// Whether other members are known. One of them may hold more of our own log.
     pub(crate) has_peers: bool,
 }
@@ -88,43 +93,60 @@ pub(crate) struct Runtime {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) traces: Arc<Traces>,
     pub(crate) shares: Arc<Shares>,
+    pub(crate) clocks: Arc<Clocks>,
     /// Our own new entries, to publish.
     pub(crate) gossip: mpsc::Receiver<Vec<u8>>,
-    /// Notified when a fork is to be settled.
-    pub(crate) unsettled: Arc<Notify>,
+    /// Changes when a fork is to be settled. Closes with the committer.
+    pub(crate) unsettled: watch::Receiver<()>,
 }
 
 impl Runtime {
     /// Starts the engine's tasks.
     pub(crate) fn start(origin: Origin, world: &World, failure: Failure, notices: Notices) -> Self {
-        let Origin { engine, overlay, store, has_peers } = origin;
+        let Origin { engine, overlay, store, headroom, has_peers } = origin;
         let (commands, commands_in) = mpsc::channel(COMMANDS_MAX);
         let (intake, intake_in) = mpsc::channel(INTAKE_MAX);
         let (chains, chains_in) = queue(CHAINS_MAX);
         let (commits, commits_in) = mpsc::channel(COMMITS_MAX);
         let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
-        let (done, done_seen) = watch::channel(0);
+        let (done, done_seen) = watch::channel(Progress::default());
         let (committed, committed_seen) = watch::channel(engine.last_eno());
         let (members, members_seen) = watch::channel(engine.members().clone());
-        let unsettled = Arc::new(Notify::new());
+        let (unsettled, unsettled_seen) = watch::channel(());
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
-        let shares = Arc::<Shares>::default();
+        let (shares, clocks) = (Arc::<Shares>::default(), Arc::<Clocks>::default());
         let compare = has_peers && !planted("writes_without_comparing");
-        let (writer, spaces) = (Writer { store, gossip }, Arc::<AtomicU64>::default());
+        let driven = Driven {
+            engine,
+            overlay,
+            store: store.clone(),
+            headroom: headroom.clone(),
+            arrivals: Default::default(),
+            traces: traces.clone(),
+            epoch: 0,
+            ahead: None,
+            again: false,
+        };
+        let (writer, spaces) = (Writer { store, gossip, headroom: headroom.clone() }, Arc::<AtomicU64>::default());
+        let (runs, ended) = oneshot::channel::<Infallible>();
         let drive = Drive {
-            driven: Driven { engine, overlay, arrivals: Default::default(), traces: traces.clone() },
+            driven,
             queues: Queues { commands: commands_in, intake: intake_in, chains: chains_in },
             commits,
             writer: writer.clone(),
             done: done_seen,
             hold_until: compare.then(|| Instant::now() + COMPARE_MAX),
             compared: sessions.compared(),
+            sessions: sessions.clone(),
             shares: shares.clone(),
+            clocks: clocks.clone(),
             world: world.clone(),
             failure: failure.clone(),
+            _runs: runs,
         };
         let committer = Committer {
             commits: commits_in,
+            epoch: 0,
             done,
             committed,
             members,
@@ -134,12 +156,31 @@ impl Runtime {
             failure: failure.clone(),
             notices,
             sessions: sessions.clone(),
-            unsettled: unsettled.clone(),
+            unsettled,
         };
+        world.spawn("disk", headroom.clone().watch(world.clone(), ended));
         world.spawn("committer", committer.run());
         world.spawn("engine", drive.run());
-        let engine = EngineHandle::new(commands, intake, chains, committed_seen, spaces, shares.clone(), failure);
-        Self { engine, members: members_seen, sessions, traces, shares, gossip: gossip_in, unsettled }
+        let engine = EngineHandle::new(handle::Parts {
+            commands,
+            intake,
+            chains,
+            committed: committed_seen,
+            spaces,
+            shares: shares.clone(),
+            failure,
+            headroom,
+        });
+        Self {
+            engine,
+            members: members_seen,
+            sessions,
+            traces,
+            shares,
+            clocks,
+            gossip: gossip_in,
+            unsettled: unsettled_seen,
+        }
     }
 }
 

@@ -14,10 +14,13 @@
 //! | `view` | reading: [`View`], ranges, prefixes |
 //! | `snapshot` | reading the committed state |
 //! | `write` | applying batches in one transaction |
+//! | `portions` | reading whole tables, bit by bit |
 //! | `overlay` | reading uncommitted batches |
 //! | `seal` | the checksum in each value |
-//! | `hold` | keeps a refused file unchanged to the byte |
+//! | `hold` | keeps a refused file unchanged to the byte, and reads on where a disk is full |
+//! | `full` | going on after a commit for which the disk had no room |
 //! | `guard` | turns panics of the database into errors |
+//! | `carve` | rows out of the pages of a damaged file |
 //! | `error` | faults of the store, with their cause |
 //! | `disk` | a simulated disk that loses power, fills up and lies (feature `testing`) |
 //!
@@ -33,12 +36,15 @@
 //! ```
 
 mod batch;
+mod carve;
 #[cfg(any(test, feature = "testing"))]
 pub mod disk;
 mod error;
+mod full;
 mod guard;
 mod hold;
 mod overlay;
+mod portions;
 mod seal;
 mod snapshot;
 mod table;
@@ -50,7 +56,7 @@ mod write;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use nexus_identity::plants::planted;
@@ -58,9 +64,12 @@ use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{ReadableDatabase, StorageBackend, TableHandle};
 
 pub use self::batch::{Batch, TableChange};
+pub(crate) use self::carve::{Carving, Found, Place};
+pub(crate) use self::error::is_full;
 pub use self::error::{PoisonCause, StoreDamage, StoreError};
 pub use self::guard::panics_are_caught;
 pub use self::overlay::{Draft, Overlay};
+pub use self::portions::Portions;
 pub use self::seal::{Checksum, checksum};
 pub use self::snapshot::Snapshot;
 pub use self::table::Table;
@@ -127,11 +136,23 @@ struct Latest {
     count: u64,
 }
 
+/// A database on its backend.
+struct Opening {
+    database: Arc<redb::Database>,
+    hold: Hold,
+}
+
 /// The state behind all handles and snapshots of one open store.
 struct OpenStore {
     file: PathBuf,
+    backend: Arc<dyn StorageBackend>,
+    options: StoreOptions,
     /// `None` after closing.
-    database: RwLock<Option<Arc<redb::Database>>>,
+    opening: RwLock<Option<Opening>>,
+    /// The number of times that the store was opened again.
+    reopened: AtomicU64,
+    /// The number of commits since the store was opened first.
+    commits: AtomicU64,
     /// Allows one commit at a time, so that the one after a failed commit is refused.
     committing: Mutex<()>,
     /// The committed state, if it was read since the last commit. It holds no handle of the store:
@@ -147,7 +168,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`], [`StoreError::TooNew`], [`StoreError::NotAStore`] or
     /// [`StoreError::Damaged`], without a change of a byte; [`StoreError::Disk`] if the file cannot be
-    /// opened, read or written.
+    /// opened, read or written. A store of earlier opens also on a full disk, and takes commits once there is room.
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
         Self::with_backend(path, open_file(path)?, options)
@@ -163,28 +184,30 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let file = name.into();
-        let backend: Box<dyn StorageBackend> = Box::new(backend);
+        let backend: Arc<dyn StorageBackend> = Arc::new(backend);
         let disk = |error| StoreError::disk(&file, error);
         let start = examine(&*backend).map_err(disk)?;
         if start == Start::Foreign {
             return Err(StoreError::NotAStore { file });
         }
-        let hold = Hold::new(backend, start == Start::Unborn).map_err(disk)?;
+        let hold = Hold::new(Arc::clone(&backend), start == Start::Unborn).map_err(disk)?;
         // Inside the guard: even dropping a damaged database may panic.
         let database = guarded(&file, None, || open_database(&file, &hold, options))?;
-        let store = OpenStore {
-            file: file.clone(),
-            database: RwLock::new(Some(Arc::new(database))),
-            committing: Mutex::new(()),
-            latest: Mutex::default(),
-            poisoned: OnceLock::new(),
-        };
-        if store.format()?.is_none() {
+        let opening = Opening { database: Arc::new(database), hold: hold.clone() };
+        let store = OpenStore::new(&file, backend, options, opening);
+        let is_new = store.format()?.is_none();
+        if is_new {
             let mut batch = Batch::new();
             batch.put(Table::Meta, FORMAT_KEY, &FORMAT.to_le_bytes());
-            store.commit(&[batch])?;
+            store.poisoning(store.apply(&[batch]))?;
         }
-        hold.release().map_err(disk)?;
+        match hold.release() {
+            // its content can be read; the next commit tries again
+            Err(error) if is_full(&error) && !is_new => {
+                tracing::warn!(file = %file.display(), "the disk is full: the store is only read for now");
+            }
+            released => released.map_err(disk)?,
+        }
         Ok(Self(Arc::new(store)))
     }
 
@@ -218,7 +241,10 @@ impl Store {
     /// batches in one call cost hardly more than one.
     ///
     /// # Errors
-    /// Every error is fatal, and leaves open whether the changes are on disk: only reopening tells. The
+    /// [`StoreError::Full`]: nothing of the changes is on disk, and the store is read as before; a later commit may
+    /// have room. A reader of an earlier state than the last one may get [`StoreError::Reopened`].
+    ///
+    /// Every other error is fatal, and leaves open whether the changes are on disk: only reopening tells. The
     /// store is poisoned. From now on every call on it and on its snapshots is
     /// [`StoreError::Poisoned`].
     #[doc(hidden)]
@@ -257,6 +283,20 @@ impl std::fmt::Debug for Store {
 }
 
 impl OpenStore {
+    fn new(file: &Path, backend: Arc<dyn StorageBackend>, options: StoreOptions, opening: Opening) -> Self {
+        Self {
+            file: file.to_owned(),
+            backend,
+            options,
+            opening: RwLock::new(Some(opening)),
+            reopened: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            committing: Mutex::new(()),
+            latest: Mutex::default(),
+            poisoned: OnceLock::new(),
+        }
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         match self.poisoned.get() {
             None => Ok(()),
@@ -268,17 +308,18 @@ impl OpenStore {
     }
 
     fn database(&self) -> Result<Arc<redb::Database>, StoreError> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        database.clone().ok_or_else(|| StoreError::Closed { file: self.file.clone() })
+        let opening = self.opening.read().unwrap_or_else(PoisonError::into_inner);
+        let opening = opening.as_ref().ok_or_else(|| StoreError::Closed { file: self.file.clone() })?;
+        Ok(Arc::clone(&opening.database))
     }
 
     /// Drops the database, which closes it once no snapshot and no commit holds it.
     fn close(&self) {
         let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        let opening = self.opening.write().unwrap_or_else(PoisonError::into_inner).take();
         let closed = guarded(&self.file, None, || {
             self.forget_latest();
-            drop(database);
+            drop(opening);
             Ok(())
         });
         if let Err(error) = closed {
@@ -296,9 +337,11 @@ impl OpenStore {
             return Ok(Arc::clone(opened));
         }
         let database = self.database()?;
+        // before the state is taken: it has these commits, and may have one more
+        let commits = self.commits.load(Ordering::Acquire);
         let transaction = guarded(&self.file, None, || database.begin_read().map_err(|error| self.error(None, error)))?;
         latest.count += 1;
-        let opened = Arc::new(Opened::new(transaction, latest.count));
+        let opened = Arc::new(Opened::new(transaction, latest.count, self.reopened.load(Ordering::Acquire), commits));
         latest.opened = Some(Arc::clone(&opened));
         Ok(opened)
     }
@@ -310,17 +353,30 @@ impl OpenStore {
         drop(opened);
     }
 
-    fn commit(&self, batches: &[Batch]) -> Result<(), StoreError> {
+    fn commit(self: &Arc<Self>, batches: &[Batch]) -> Result<(), StoreError> {
         let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
         self.check()?;
         if batches.iter().all(Batch::is_empty) {
             return Ok(());
         }
+        self.release()?;
         let result = guarded(&self.file, None, || {
             let applied = self.apply(batches);
             self.forget_latest();
             applied
         });
+        let result = match result {
+            Err(error) if self.ran_full() => self.go_on(batches, error),
+            result => self.poisoning(result),
+        };
+        if result.is_ok() {
+            self.commits.fetch_add(1, Ordering::AcqRel);
+        }
+        result
+    }
+
+    /// Refuses every later call if this one failed.
+    fn poisoning<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result {
             self.poisoned.get_or_init(|| error.clone());
         }

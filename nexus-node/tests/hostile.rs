@@ -14,10 +14,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{
     Core, Dot, Entry, EntryFrame, EntryId, Field, Head, Incarnation, Kind, LogHead, LogId, OVER_MAX, PAYLOAD_BYTES_MAX,
-    Profile, SpaceDefinition, SpaceId, Target, Verified, WRITES_MAX, Write, Writes,
+    Profile, SpaceDefinition, SpaceId, Target, Verified, WRITES_MAX, Write, Writes, prove,
 };
 use nexus_identity::Role;
 use nexus_node::api::Api;
@@ -25,8 +26,9 @@ use nexus_node::config::{Bounded, Config};
 use nexus_node::internals::engine::found;
 use nexus_node::internals::store::disk::Disk;
 use nexus_node::internals::store::{Store, StoreOptions};
-use nexus_node::{ChangeKind, MemoryId, NewMemory, Node, Patch, WatchQuery};
+use nexus_node::{ChangeKind, Memory, MemoryId, NewMemory, Node, Patch, WatchQuery};
 use rogue::{ENTRIES, Line, Rogue};
+use serde_json::json;
 use settings::NoSettings;
 use tracing::Subscriber;
 use tracing::field::Visit;
@@ -408,6 +410,54 @@ async fn writes_that_overwrite_what_they_do_not_know_change_nothing_else() {
     let mine = brain.remember(NewMemory::note("mine")).await.unwrap().id;
     let edited = brain.edit(&mine, Patch::text("mine, edited")).await;
     assert_eq!(edited.unwrap().text, "mine, edited");
+}
+
+/// promise: Bad input | A proof that a member made up, or took from another text: nobody is shown, and nothing is lost
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_makes_up_the_author_of_a_text_shows_nobody() {
+    let mut stage = Stage::new().await;
+    let elsewhere = World(201);
+    let theirs = elsewhere.entry(elsewhere.log(2), None, Kind::WRITES, payload(vec![create("true")]), 2);
+    let encoded = |proof: &[u8]| BASE64URL_NOPAD.encode(proof);
+    let good = prove(&elsewhere.chain(2), &theirs, 0).unwrap();
+    let mut broken = good.clone();
+    *broken.last_mut().unwrap() ^= 1;
+    // its own credentials beside somebody else's entry, and its own mesh with itself as somebody else
+    let borrowed = prove(&WORLD.chain(ROGUE), &theirs, 0).unwrap();
+    let own_words =
+        elsewhere.entry(elsewhere.log(2), None, Kind::WRITES, payload(vec![create("signed by itself")]), ROGUE);
+    let forged = prove(&elsewhere.chain(2), &own_words, 0).unwrap();
+    let cases = [
+        ("true", json!(encoded(&good))),
+        ("of another text", json!(encoded(&good))),
+        ("of changed bytes", json!(encoded(&broken))),
+        ("with other credentials", json!(encoded(&borrowed))),
+        ("signed by itself", json!(encoded(&forged))),
+        ("no proof", json!("AAAA")),
+        ("no base64", json!("\u{0}not base64")),
+        ("too long", json!("A".repeat(40_000))),
+        ("no text at all", json!({ "by": ["somebody"] })),
+    ];
+    let mut log: Vec<Verified> = Vec::new();
+    for (text, proof) in &cases {
+        let value = json!({ "text": text, "kind": "note", "proof": proof }).to_string();
+        log.push(own(log.last(), vec![Write { value, ..create("") }]));
+    }
+    stage.line.entries(log.iter().map(|entry| &**entry)).await.unwrap();
+    for node in [&stage.node, &stage.friend] {
+        let here = |all: &[Memory]| cases.iter().all(|(text, _)| all.iter().any(|memory| memory.text == *text));
+        for memory in until(node, "all are here", here).await {
+            let expected = (memory.text == "true").then(|| (elsewhere.mesh(), key(2).did(), dot(&theirs).into()));
+            let shown = memory.imported.map(|from| (from.mesh, from.author, from.id));
+            assert_eq!(shown, expected, "{}", memory.text);
+        }
+    }
+    // an edit takes the author away, whoever makes it
+    let memory = memories(&stage.friend).into_iter().find(|memory| memory.text == "true").unwrap();
+    let edited = stage.friend.brain().edit(memory.id, Patch::text("false")).await.unwrap();
+    assert_eq!(edited.imported, None);
+    assert!(*stage.rogue.open.borrow(), "no rule was broken");
+    stage.well("proofs").await;
 }
 
 /// promise: Bad input | Forged, replayed, reordered, oversized entries sent by a member's node

@@ -5,14 +5,14 @@
 #[path = "support/world.rs"]
 mod world;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable, BoxFuture};
 use nexus_mesh::{Spawner, TokioSpawner};
-use nexus_node::{Blocking, NewMemory, Node, PeerState, Stopped};
+use nexus_node::{Blocking, Inline, NewMemory, Node, PeerState, Stopped};
 use world::{Link, SOON, World, are_well, eventually, has_text, texts};
 
 const WORLD: World = World(200);
@@ -22,7 +22,7 @@ const WORLD: World = World(200);
 struct Killer {
     tokio: TokioSpawner,
     tasks: Arc<Mutex<Vec<AbortHandle>>>,
-    live: Arc<AtomicUsize>,
+    live: Arc<Mutex<Vec<&'static str>>>,
 }
 
 impl Killer {
@@ -37,15 +37,18 @@ impl Killer {
     }
 
     fn live(&self) -> usize {
-        self.live.load(Ordering::SeqCst)
+        self.live.lock().unwrap().len()
     }
 }
 
-struct Counted(Arc<AtomicUsize>);
+/// A task that runs, by its name.
+struct Counted(&'static str, Arc<Mutex<Vec<&'static str>>>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
+        let mut live = self.1.lock().unwrap();
+        let place = live.iter().position(|name| *name == self.0).unwrap();
+        live.swap_remove(place);
     }
 }
 
@@ -53,8 +56,8 @@ impl Spawner for Killer {
     fn spawn(&self, name: &'static str, task: BoxFuture<'static, ()>) {
         let (abort, registration) = AbortHandle::new_pair();
         self.tasks.lock().unwrap().push(abort);
-        self.live.fetch_add(1, Ordering::SeqCst);
-        let counted = Counted(self.live.clone());
+        self.live.lock().unwrap().push(name);
+        let counted = Counted(name, self.live.clone());
         let task = Abortable::new(task, registration).map(move |_| drop(counted));
         self.tokio.spawn(name, task.boxed());
     }
@@ -120,8 +123,34 @@ async fn a_node_that_is_shut_down_leaves_no_task_in_a_world_of_its_caller() {
         assert!(matches!(node.stopped().await, Stopped::Asked));
         assert_eq!(node.brain().remember(NewMemory::note("late")).await.unwrap_err().code(), "stopping");
     }
-    eventually("nothing is left", || async { alive() == before }).await;
+    let left = async {
+        while alive() != before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let left = tokio::time::timeout(SOON, left).await;
+    assert!(left.is_ok(), "left: {:?}", killer.live.lock().unwrap());
     assert_eq!(killer.live(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_ran_for_an_hour_leaves_no_task_either() {
+    let killer = Killer::new();
+    let mut env = WORLD.env(0, Link::Memory);
+    env.spawner = Arc::new(killer.clone());
+    env.blocking = Arc::new(Inline);
+    let node = Node::with_env(env).await.unwrap();
+    node.brain().remember(NewMemory::note("kept")).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    node.shutdown().await;
+    let left = || killer.live.lock().unwrap().clone();
+    tokio::time::timeout(SOON, async {
+        while killer.live() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("left: {:?}", left()));
 }
 
 /// Refuses work, as a pool of threads does while it shuts down.

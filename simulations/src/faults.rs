@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nexus_node::internals::store::disk::Fault as DiskFault;
-use nexus_node::{Invite, NewMemory};
+use nexus_node::{Invite, ListQuery, NewMemory, NodeError};
 
 use crate::dice::Dice;
 use crate::hooks::Wall;
@@ -15,7 +15,7 @@ use crate::outsiders;
 use crate::plan::{Fault, NodeNo};
 use crate::scenario::FaultKind;
 use crate::tap::TapLog;
-use crate::world::{Crash, KNOWN, Sim};
+use crate::world::{Crash, KNOWN, Sim, SimError};
 
 /// The time between two looks of somebody who waits.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -106,9 +106,7 @@ impl Faults {
             }
             FaultKind::SyncLies if sim.node(node).is_some() => self.disk_lies(node, name, last).await,
             FaultKind::DiskFull => {
-                let full = sim.disk(node).bytes();
-                sim.set_disk_fault(node, DiskFault::FullAt(full.saturating_sub(1)));
-                self.disk_fails(node, name, last).await;
+                self.disk_fills(node, *choice, last).await;
             }
             FaultKind::Pause if sim.node(node).is_some() => {
                 sim.pause(node, true);
@@ -161,14 +159,66 @@ impl Faults {
     }
 
     /// Writes until the disk shows its fault.
-    async fn write_on(&self, node: NodeNo, bytes: usize) {
+    async fn write_on(&self, node: NodeNo) {
         loop {
-            let memory = NewMemory::note(format!("{} {}", self.canary, "a disk fills up ".repeat(bytes / 16)));
+            let memory = NewMemory::note(format!("{} {}", self.canary, "a disk that fails ".repeat(5)));
             let wrote = self.sim.on(node, async |node| node.brain().remember_all(vec![memory]).await).await;
             if wrote.is_err() {
                 return std::future::pending().await;
             }
             self.sim.sleep(Duration::from_millis(400)).await;
+        }
+    }
+
+    /// Fills a disk until a write is refused. The node reads on, half of the times also after a power loss and a
+    /// start without room. Then there is room again, and the node goes on.
+    async fn disk_fills(&self, node: NodeNo, choice: u64, last: Duration) {
+        let (sim, name) = (&self.sim, FaultKind::DiskFull.as_str());
+        if sim.node(node).is_none() {
+            return;
+        }
+        let full = DiskFault::FullAt(sim.disk(node).bytes().saturating_sub(1));
+        sim.set_disk_fault(node, full);
+        match tokio::time::timeout(DISK_FAULT_MAX, self.write_until_refused(node)).await {
+            Ok(true) => {
+                sim.network().fire(name);
+                self.reads_on(node).await;
+                if choice.is_multiple_of(2) {
+                    let from = sim.now();
+                    sim.crash(node, Crash::Power);
+                    sim.set_disk_fault(node, full);
+                    self.start(node, from).await;
+                    self.reads_on(node).await;
+                }
+                sim.sleep(last).await;
+            }
+            Ok(false) => {}
+            // no write met the fault
+            Err(_) => sim.network().fire("idle_disk"),
+        }
+        sim.set_disk_fault(node, DiskFault::None);
+    }
+
+    /// Writes until the disk has no room. Returns whether that is why a write was refused.
+    async fn write_until_refused(&self, node: NodeNo) -> bool {
+        loop {
+            let memory = NewMemory::note(format!("{} {}", self.canary, "a disk fills up ".repeat(1_750)));
+            match self.sim.on(node, async |node| node.brain().remember_all(vec![memory]).await).await {
+                Ok(_) => self.sim.sleep(Duration::from_millis(400)).await,
+                Err(SimError::Node(_, NodeError::DiskFull(_))) => return true,
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// A node whose disk is full answers from what it has.
+    async fn reads_on(&self, node: NodeNo) {
+        let read = self.sim.on(node, async |node| node.brain().list(ListQuery::default()).await).await;
+        // another fault may have ended it
+        if let Err(SimError::Node(_, error)) = read
+            && !matches!(error, NodeError::Stopping(_))
+        {
+            self.aftermath.borrow_mut().dead.push(format!("n{node} does not read on a full disk: {error}"));
         }
     }
 
@@ -256,10 +306,9 @@ impl Faults {
         if self.sim.node(node).is_none() {
             return self.sim.set_disk_fault(node, DiskFault::None);
         }
-        let bytes = if name == FaultKind::DiskFull.as_str() { 28_000 } else { 100 };
         let failed = tokio::select! {
             failed = self.sim.failed(node, DISK_FAULT_MAX) => failed,
-            () = self.write_on(node, bytes) => None,
+            () = self.write_on(node) => None,
         };
         match failed {
             Some(why) => {

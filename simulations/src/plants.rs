@@ -59,6 +59,8 @@ pub struct KnownPlant {
 pub const ALL: &[KnownPlant] = &[
     // Callers are answered before their writes are on disk.
     inside("acks_before_commit", "store", "lying-disk", &["durability"]),
+    // Callers are answered although the disk had no room.
+    inside("acks_without_room", "store", "lying-disk", &["durability"]),
     // Entries are gossiped before they are on disk.
     inside("sends_before_commit", "store", "power-cuts", &["one_seq"]),
     // A commit does not wait for the disk.

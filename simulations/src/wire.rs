@@ -229,7 +229,7 @@ impl Run {
         let healing = async {
             for no in self.sim.up() {
                 let text = format!("{} after the heal, by n{no}", self.canary);
-                let wrote = self.write(no, vec![NewMemory::note(text)]);
+                let wrote = self.write_once_there_is_room(no, &text);
                 if !matches!(tokio::time::timeout(OP_MAX, wrote).await, Ok(Ok(()))) {
                     recovery.mute.push(format!("n{no} takes no write within {OP_MAX:?} of the heal"));
                 }
@@ -406,6 +406,16 @@ impl Run {
             ledger.written.entry(memory.id.to_string()).or_insert(Written { node: no, life, at, key: key.clone() });
         }
         Ok(())
+    }
+
+    /// Writes a memory. A node that cannot ask how full its disk is finds out by itself that there is room again.
+    async fn write_once_there_is_room(&self, no: NodeNo, text: &str) -> Result<(), SimError> {
+        loop {
+            match self.write(no, vec![NewMemory::note(text)]).await {
+                Err(SimError::Node(_, NodeError::DiskFull(_))) => self.sim.sleep(Duration::from_secs(1)).await,
+                written => return written,
+            }
+        }
     }
 
     /// One of the latest memories of a node.

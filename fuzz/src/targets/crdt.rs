@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{
     ALL_LEAVES, AgentName, Core, Dot, DotPrefix, Entry, EntryFrame, EntryId, Evidence, FIELDS, Fold, Frontier, Head,
-    Header, Hlc, Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX, PageWrite, PlacedRevocation,
-    PlacedSuccession, Profile, Revocation, SUCCESSION_PINS_MAX, Seat, SpaceDefinition, SpaceId, Succession, SyncFrame,
-    Target, Verified, Write, Writes, plan, project, unnamed_spaces, version_of, writes_of,
+    Header, Hlc, Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX, PROOF_BYTES_MAX, PageWrite,
+    PlacedRevocation, PlacedSuccession, Profile, Revocation, SUCCESSION_PINS_MAX, Seat, SpaceDefinition, SpaceId,
+    Succession, SyncFrame, Target, Verified, Write, Writes, check_proof, plan, project, unnamed_spaces, version_of,
+    writes_of,
 };
 use nexus_identity::{Did, Keypair};
 use prost::Message;
@@ -131,6 +132,14 @@ pub(super) fn core(bytes: &[u8]) -> bool {
         let mut same = Core::default();
         assert!(field.set(&mut same, field.get(&core)), "a field takes its own value");
     }
+    true
+}
+
+/// The proof of a text's author in another mesh, from a file or a member.
+pub(super) fn proof(bytes: &[u8]) -> bool {
+    let Ok(proven) = check_proof(bytes) else { return false };
+    assert!(bytes.len() <= PROOF_BYTES_MAX, "a proof is short");
+    assert_eq!(check_proof(bytes).as_ref(), Ok(&proven), "it shows the same each time");
     true
 }
 

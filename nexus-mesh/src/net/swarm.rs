@@ -298,7 +298,7 @@ impl Net {
 
     fn beat(&mut self) {
         let Some(beats) = &mut self.beats else { return };
-        let bytes = beats.next(&self.key, &self.beat_body);
+        let bytes = beats.next(&self.key, &self.beat_body, self.clock.wall());
         let topic = wire_topic(PRESENCE_TOPIC);
         // a beat that no peer receives is no error
         let _ = self.swarm.behaviour_mut().gate.inner_mut().gossip.inner_mut().publish(topic, bytes);
@@ -695,7 +695,8 @@ impl Net {
         }
         let change = self.health.heard(peer, now);
         self.report(change);
-        self.hint(MeshEvent::Beat { peer, body: heard.body });
+        let rtt = self.neighbours.get(&peer).and_then(|neighbour| neighbour.rtt);
+        self.hint(MeshEvent::Beat { peer, body: heard.body, clock: heard.clock, rtt });
         Verdict::Accept
     }
 

@@ -4,27 +4,44 @@ use std::net::IpAddr;
 
 use ureq::http::Uri;
 
-/// An address such as `http://127.0.0.1:8002`, read by the parser of the client that dials it.
+/// An address such as `http://127.0.0.1:8002` or `https://192.0.2.1:8002`, read by the parser of the client that dials it.
 #[derive(Debug)]
 pub(crate) struct ApiAddress {
     host: String,
     port: u16,
+    tls: bool,
 }
 
 impl ApiAddress {
-    /// None unless it is `http://`, a host and perhaps a port, without a user and a query.
+    /// None unless it is `http://` or `https://`, a host and perhaps a port, without a user and a query.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let uri: Uri = text.parse().ok()?;
         let authority = uri.authority()?;
-        let plain = uri.scheme_str() == Some("http") && !authority.as_str().contains('@') && uri.query().is_none();
+        let tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return None,
+        };
+        let plain = !authority.as_str().contains('@') && uri.query().is_none();
         let host = uri.host().filter(|host| plain && !host.is_empty())?;
         let port = match authority.port() {
             Some(port) => port.as_u16(),
             // `host:` has an empty port, which is no number
             None if authority.as_str().len() > host.len() => return None,
+            None if tls => 443,
             None => 80,
         };
-        Some(Self { host: host.trim_matches(['[', ']']).to_ascii_lowercase(), port })
+        Some(Self { host: host.trim_matches(['[', ']']).to_ascii_lowercase(), port, tls })
+    }
+
+    /// Whether it is one of TLS.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host, without brackets, and the port.
+    pub(crate) fn place(&self) -> (&str, u16) {
+        (&self.host, self.port)
     }
 
     /// Whether it is on this machine.
@@ -34,7 +51,7 @@ impl ApiAddress {
 
     /// Whether both lead to the same socket.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
-        self.host == other.host && self.port == other.port
+        self.host == other.host && self.port == other.port && self.tls == other.tls
     }
 }
 
@@ -73,7 +90,7 @@ mod tests {
     #[test]
     fn what_is_no_address_of_an_api_is_refused() {
         for text in
-            ["", "ftp://x", "https://x", "127.0.0.1:8002", "http://", "http://x:port", "http://u@x", "http://x?a"]
+            ["", "ftp://x", "https://", "127.0.0.1:8002", "http://", "http://x:port", "http://u@x", "http://x?a"]
         {
             assert!(ApiAddress::parse(text).is_none(), "{text}");
         }
@@ -83,6 +100,8 @@ mod tests {
     fn a_host_and_its_port_tell_a_node() {
         let same = |a: &str, b: &str| ApiAddress::parse(a).unwrap().is_same(&ApiAddress::parse(b).unwrap());
         assert!(same("http://192.0.2.1:8002", "http://192.0.2.1:8002/"));
+        assert!(same("https://Lap.example", "https://lap.example:443"));
+        assert!(!same("https://192.0.2.1:8002", "http://192.0.2.1:8002"));
         assert!(same("http://Lap.example", "http://lap.example:80"));
         assert!(!same("http://192.0.2.1:8002", "http://192.0.2.1:8003"));
         assert!(!same("http://192.0.2.1:8002", "http://192.0.2.2:8002"));

@@ -1,18 +1,20 @@
 //! The way to the node: its HTTP API, over one connection.
 
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nexus_node::api::{CLIENT, COMMAND_LINE, Problem, Unproven, code, wire};
+use nexus_node::internals::datadir::DataDir;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request, Response, StatusCode};
-use ureq::unversioned::resolver::DefaultResolver;
 
+use crate::names::Names;
+use crate::pinned::{Pin, unpinned};
 use crate::proof::{self, ProvenConnector};
-use crate::session::no_node;
+use crate::session::{data_dir_problem, no_node};
 
 /// The longest time until the node accepts a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -25,6 +27,7 @@ pub(crate) struct Client {
     agent: ureq::Agent,
     base: String,
     token: String,
+    pin: Option<Pin>,
     directory: Option<PathBuf>,
     /// The id of the request, for a change that is done once.
     request: Option<String>,
@@ -37,15 +40,27 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    pub(crate) fn new(base: &str, token: &str) -> Self {
+    /// A client of the node at an address: over TLS of that node alone, in the clear of the one with this token.
+    pub(crate) fn new(base: &str, token: &str, pin: Option<Pin>) -> Self {
         let base = base.trim_end_matches('/').to_owned();
         Self {
-            agent: agent(token, Some(ANSWER_TIMEOUT)),
+            agent: agent(token, pin.clone(), Some(ANSWER_TIMEOUT)),
             base,
             token: token.to_owned(),
+            pin,
             directory: None,
             request: None,
         }
+    }
+
+    /// A client of a directory's node.
+    pub(crate) fn in_directory(directory: &Path) -> Result<Self, Problem> {
+        let url = DataDir::api_url_in(directory).map_err(data_dir_problem)?;
+        let url = url.ok_or_else(|| no_node(&format!("no node has run in {}", directory.display())))?;
+        let token = DataDir::api_token_in(directory).map_err(data_dir_problem)?;
+        let token = token.ok_or_else(|| no_node(&format!("{} has no api-token", directory.display())))?;
+        let pin = pin_of_directory(directory, &url)?;
+        Ok(Self::new(&url, &token, pin).of_directory(directory))
     }
 
     /// Marks the client as one of this directory's node. Another node on the port is then recognised.
@@ -62,13 +77,13 @@ impl Client {
 
     /// Sets the longest time until an answer.
     pub(crate) fn patient(mut self, timeout: Duration) -> Self {
-        self.agent = agent(&self.token, Some(timeout));
+        self.agent = agent(&self.token, self.pin.clone(), Some(timeout));
         self
     }
 
     /// Removes the limit, for streams.
     pub(crate) fn streaming(mut self) -> Self {
-        self.agent = agent(&self.token, None);
+        self.agent = agent(&self.token, self.pin.clone(), None);
         self
     }
 
@@ -78,6 +93,11 @@ impl Client {
 
     pub(crate) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// The node of an address of TLS.
+    pub(crate) fn pin(&self) -> Option<&Pin> {
+        self.pin.as_ref()
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
@@ -121,6 +141,12 @@ impl Client {
     pub(crate) fn lines(&self, path: &str, headers: &[(&str, &str)]) -> Result<Lines, Problem> {
         let response = self.run(Method::GET, path, headers, Vec::new())?;
         Ok(Lines(Box::new(BufReader::new(response.into_body().into_reader()))))
+    }
+
+    /// The bytes of an answer to a GET, as they arrive.
+    pub(crate) fn bytes(&self, path: &str) -> Result<impl Read + use<>, Problem> {
+        let response = self.run(Method::GET, path, &[("accept", "*/*")], Vec::new())?;
+        Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
     /// The lines of an answer to a POST, as they arrive.
@@ -179,6 +205,9 @@ impl Client {
         {
             return proof::unproven(&self.base, self.directory.as_deref(), *reason);
         }
+        if let (ureq::Error::Io(error), Some(pin)) = (error, &self.pin) {
+            return unpinned(&self.base, &pin.did(), error);
+        }
         match error {
             ureq::Error::Timeout(_) => Problem::new("timed_out", format!("{} did not answer in time", self.base))
                 .hint("is the machine busy? `nexus-node doctor` looks"),
@@ -193,8 +222,18 @@ impl Client {
     }
 }
 
-/// An agent that asks for the proof of the token on each fresh connection.
-fn agent(token: &str, timeout: Option<Duration>) -> ureq::Agent {
+/// The node of a directory whose API speaks TLS.
+pub(crate) fn pin_of_directory(directory: &Path, url: &str) -> Result<Option<Pin>, Problem> {
+    if !url.starts_with("https://") {
+        return Ok(None);
+    }
+    let did = DataDir::api_did_in(directory).map_err(data_dir_problem)?;
+    let did = did.ok_or_else(|| no_node(&format!("{} has no api-did", directory.display())))?;
+    Pin::new(did).map(Some)
+}
+
+/// An agent that knows the node on each fresh connection: by its certificate, or by the proof of the token.
+fn agent(token: &str, pin: Option<Pin>, timeout: Option<Duration>) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         // A proxy of the environment must not stand between this program and its own machine.
@@ -203,8 +242,8 @@ fn agent(token: &str, timeout: Option<Duration>) -> ureq::Agent {
         .timeout_connect(Some(CONNECT_TIMEOUT))
         .timeout_recv_response(timeout)
         .build();
-    let connector = ProvenConnector::new(token, timeout.unwrap_or(ANSWER_TIMEOUT));
-    ureq::Agent::with_parts(config, connector, DefaultResolver::default())
+    let connector = ProvenConnector::new(token, pin, timeout.unwrap_or(ANSWER_TIMEOUT));
+    ureq::Agent::with_parts(config, connector, Names::default())
 }
 
 fn json(document: &impl Serialize) -> Result<Vec<u8>, Problem> {

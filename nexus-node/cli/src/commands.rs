@@ -1,6 +1,7 @@
 //! The commands, one file each.
 
 mod audit;
+mod backup;
 mod bench;
 mod completions;
 mod config;
@@ -31,6 +32,7 @@ mod offline;
 mod peers;
 mod recall;
 mod remember;
+mod restore;
 mod revoke;
 mod root;
 mod service;
@@ -69,6 +71,9 @@ pub(crate) struct Global {
     /// The node's API [default: the address in the data directory's `api-url`]
     #[arg(long, global = true, value_name = "URL", env = "NEXUS_API", hide_env_values = true)]
     pub(crate) api: Option<String>,
+    /// The node at an `https://` address of --api: the `did` that `status` prints there
+    #[arg(long, global = true, value_name = "DID", env = "NEXUS_API_DID", hide_env_values = true)]
+    pub(crate) api_did: Option<String>,
     /// Print one JSON document on stdout, for streams one a line, and nothing else there
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -109,6 +114,8 @@ pub(crate) enum CliCommand {
     Web(web::Web),
     Import(import::Import),
     Export(export::Export),
+    Backup(backup::Backup),
+    Restore(restore::Restore),
     #[command(subcommand)]
     Space(space::Space),
     #[command(subcommand)]
@@ -141,6 +148,8 @@ impl CliCommand {
             Self::Init(command) => command.run(session),
             Self::Join(command) => command.run(session),
             Self::Up(command) => command.run(session),
+            Self::Backup(command) => command.run(session),
+            Self::Restore(command) => command.run(session),
             Self::Stop(command) => command.run(session),
             Self::Demo(command) => command.run(session),
             Self::Status(command) => command.run(session),

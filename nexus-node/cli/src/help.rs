@@ -24,7 +24,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Keys and locks", &["kv", "lock", "coordinator", "audit"]),
     ("Agents", &["connect", "disconnect", "hook", "mcp"]),
-    ("This machine", &["up", "stop", "service", "config", "doctor", "completions", "man"]),
+    ("This machine", &["up", "stop", "service", "backup", "restore", "config", "doctor", "completions", "man"]),
     ("The program itself", &["demo", "bench", "maelstrom"]),
 ];
 
@@ -80,12 +80,30 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "export",
         &[
             ("export > memories.jsonl", "all of them, one a line"),
-            ("export --space ops > ops.jsonl", "those of one space"),
+            ("export --space ops --full > ops.jsonl", "those of one space, with proofs of who wrote them"),
         ],
     ),
     ("space", &[("space create ops", "a part of its own"), ("space list", "the spaces, and their sizes")]),
     ("space create", &[("space create ops", "then: `remember … --space ops`"), ("space create ops --json", "its id")]),
     ("space list", &[("space list", "the spaces, and their sizes"), ("space list --json", "with readers and writers")]),
+    (
+        "backup",
+        &[
+            ("backup /media/stick/nexus", "to an empty directory, while the node runs"),
+            (
+                "backup - --without-keys | ssh other 'cat > nexus.backup'",
+                "as a stream, without what makes a node this one",
+            ),
+        ],
+    ),
+    (
+        "restore",
+        &[
+            ("restore /media/stick/nexus", "into the data directory, which is empty"),
+            ("restore nexus.backup --identity identity.key", "a stream without keys, and the key from elsewhere"),
+            ("restore --from-peers", "a damaged store is made anew from what can be read, and from the other members"),
+        ],
+    ),
     (
         "space export",
         &[

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_node::api::wire;
-use nexus_node::internals::datadir::{DataDir, DataDirError};
+use nexus_node::internals::datadir::DataDirError;
 
 use crate::client::Client;
 use crate::output::{sane, span};
@@ -30,9 +30,7 @@ pub(crate) fn of_directory(error: &DataDirError) -> Option<String> {
 
 /// The node on a directory, if it answers soon.
 pub(crate) fn answering(directory: &Path) -> Option<wire::Status> {
-    let url = DataDir::api_url_in(directory).ok()??;
-    let token = DataDir::api_token_in(directory).ok()??;
-    Client::new(&url, &token).of_directory(directory).patient(ASK_TIMEOUT).get("/v1/status").ok()
+    Client::in_directory(directory).ok()?.patient(ASK_TIMEOUT).get("/v1/status").ok()
 }
 
 /// A process, for people: `nexus-node (process 4711)`.

@@ -7,14 +7,16 @@
 #![allow(clippy::disallowed_methods, reason = "around the node is the real world: nothing here is ever simulated")]
 
 mod address;
-mod allocator;
 mod client;
 mod commands;
 mod help;
 mod holder;
 mod log;
+mod names;
 mod otlp;
 mod output;
+mod pinned;
+mod program;
 mod proof;
 mod session;
 mod signals;
@@ -22,18 +24,28 @@ mod signals;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::FromArgMatches;
+use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use nexus_node::api::Problem;
+use nexus_node::internals::store::panics_are_caught;
 
 use self::commands::Cli;
 use self::output::Printer;
 use self::session::CliSession;
 
+/// Gives memory back to the system within seconds of a burst. Its settings for a small node are in `.cargo/config.toml`.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
-    let read = help::program().try_get_matches().and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
-    let cli = match read {
+    quiet_caught_panics();
+    let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        // the words of the help are made for those who ask for it
+        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+            return usage(&help::program().try_get_matches().err().unwrap_or(error));
+        }
         Err(error) => return usage(&error),
     };
     let session = CliSession::new(cli.global);
@@ -44,6 +56,16 @@ fn main() -> ExitCode {
             ExitCode::from(problem.exit())
         }
     }
+}
+
+/// Keeps panics off stderr that become an error: the database panics on damaged pages.
+fn quiet_caught_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panics_are_caught() {
+            before(panic);
+        }
+    }));
 }
 
 /// Help and version are answers. Any other message of clap is a usage error.

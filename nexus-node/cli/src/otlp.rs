@@ -21,9 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_node::api::Counter;
+use ureq::unversioned::transport::DefaultConnector;
 
 pub(crate) use self::layer::layer;
 use self::queue::{Finished, Queue};
+use crate::names::Names;
 
 /// The longest time until the collector's answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -88,8 +90,8 @@ impl Otlp {
             .http_status_as_error(false)
             // The collector's address is used as it is, without a proxy of the environment.
             .proxy(None)
-            .build()
-            .new_agent();
+            .build();
+        let client = ureq::Agent::with_parts(client, DefaultConnector::default(), Names::default());
         // An outage is logged once, not with every batch.
         let mut told = false;
         while let Some(batch) = self.queue.take() {

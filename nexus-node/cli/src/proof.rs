@@ -9,9 +9,10 @@ use nexus_node::api::{Challenge, Problem, Unproven};
 use ureq::Error;
 use ureq::unversioned::resolver::ResolvedSocketAddrs;
 use ureq::unversioned::transport::time::Duration as UreqDuration;
-use ureq::unversioned::transport::{ConnectionDetails, Connector, NextTimeout, TcpConnector, Transport};
+use ureq::unversioned::transport::{ConnectionDetails, Connector, Either, NextTimeout, TcpConnector, Transport};
 
 use crate::holder;
+use crate::pinned::{Pin, PinnedTransport};
 use crate::session::no_node;
 
 /// The longest head of an answer, in bytes.
@@ -21,13 +22,15 @@ const HEAD_BYTES_MAX: usize = 8 << 10;
 pub(crate) struct ProvenConnector {
     tcp: TcpConnector,
     token: String,
+    /// The node of an address of TLS.
+    pin: Option<Pin>,
     /// The longest time until the proof is there.
     patience: Duration,
 }
 
 impl ProvenConnector {
-    pub(crate) fn new(token: &str, patience: Duration) -> Self {
-        Self { tcp: TcpConnector::default(), token: token.to_owned(), patience }
+    pub(crate) fn new(token: &str, pin: Option<Pin>, patience: Duration) -> Self {
+        Self { tcp: TcpConnector::default(), token: token.to_owned(), pin, patience }
     }
 }
 
@@ -38,7 +41,7 @@ impl fmt::Debug for ProvenConnector {
 }
 
 impl Connector for ProvenConnector {
-    type Out = <TcpConnector as Connector>::Out;
+    type Out = Either<<TcpConnector as Connector>::Out, PinnedTransport>;
 
     fn connect(&self, details: &ConnectionDetails<'_>, _: Option<()>) -> Result<Option<Self::Out>, Error> {
         let mut last = Error::ConnectionFailed;
@@ -73,11 +76,14 @@ impl ProvenConnector {
             run_connector: details.run_connector.clone(),
             register_shutdown: details.register_shutdown.clone(),
         };
-        let mut connection = self.tcp.connect(&details, None)?;
-        if let Some(connection) = &mut connection {
-            self.prove(connection, address)?;
+        let Some(mut connection) = self.tcp.connect(&details, None)? else { return Ok(None) };
+        if details.needs_tls() {
+            // The certificate says more than the proof: which node it is, wherever it is reached.
+            let pin = self.pin.as_ref().ok_or_else(|| failed(Unproven::Missing))?;
+            return Ok(Some(Either::B(pin.connect(&details, connection)?)));
         }
-        Ok(connection)
+        self.prove(&mut connection, address)?;
+        Ok(Some(Either::A(connection)))
     }
 
     /// Asks for the proof. The connection is then ready for a request.

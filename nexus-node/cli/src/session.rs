@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nexus_identity::Did;
 use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
 use nexus_node::internals::datadir::DataDir;
@@ -14,6 +15,7 @@ use crate::commands::Global;
 use crate::log::{Log, LogFile};
 use crate::otlp::Otlp;
 use crate::output::Printer;
+use crate::pinned::Pin;
 
 /// One run of the program.
 #[derive(Debug)]
@@ -21,15 +23,16 @@ pub(crate) struct CliSession {
     pub(crate) printer: Printer,
     data_dir: Option<PathBuf>,
     api: Option<String>,
+    api_did: Option<String>,
     quiet: bool,
     verbose: u8,
 }
 
 impl CliSession {
     pub(crate) fn new(global: Global) -> Self {
-        let Global { data_dir, api, json, quiet, verbose } = global;
+        let Global { data_dir, api, api_did, json, quiet, verbose } = global;
         let program = data_dir.as_deref().and_then(with_data_dir);
-        Self { printer: Printer::new(json, quiet).calls(program), data_dir, api, quiet, verbose }
+        Self { printer: Printer::new(json, quiet).calls(program), data_dir, api, api_did, quiet, verbose }
     }
 
     /// The data directory, which need not exist.
@@ -49,12 +52,11 @@ impl CliSession {
         if let Some(api) = &self.api {
             return self.client_of(api, token);
         }
-        let directory = self.data_dir()?;
-        let url = DataDir::api_url_in(&directory).map_err(data_dir_problem)?;
-        let url = url.ok_or_else(|| no_node(&format!("no node has run in {}", directory.display())))?;
-        let token = DataDir::api_token_in(&directory).map_err(data_dir_problem)?;
-        let token = token.ok_or_else(|| no_node(&format!("{} has no api-token", directory.display())))?;
-        Ok(Client::new(&url, &token).of_directory(&directory))
+        if self.api_did.is_some() {
+            let problem = Problem::new("usage", "--api-did says which node is at --api, which is not given");
+            return Err(problem.hint("give --api https://HOST:PORT, too, or leave --api-did and NEXUS_API_DID out"));
+        }
+        Client::in_directory(&self.data_dir()?)
     }
 
     /// Whether `--api` names the node.
@@ -66,20 +68,53 @@ impl CliSession {
     fn client_of(&self, api: &str, token: Option<String>) -> Result<Client, Problem> {
         let address = ApiAddress::parse(api).ok_or_else(|| {
             let problem = Problem::new("usage", format!("{api} is not the address of an API"));
-            problem.hint("give it as http://127.0.0.1:8002")
+            problem.hint("give it as http://127.0.0.1:8002, or https://HOST:8002 with --api-did")
         })?;
+        let pin = self.pin_of(api, &address)?;
         let token = match token {
             Some(token) => Some(token),
-            None => self.own_token_for(&address)?,
+            None => self.own_token_for(&address, pin.as_ref())?,
         };
         let hint = "set NEXUS_TOKEN to the line in the `api-token` of that node's data directory";
         let token = token.ok_or_else(|| Problem::new("unauthorized", format!("no token for {api}")).hint(hint))?;
-        Ok(Client::new(api, &token))
+        Ok(Client::new(api, &token, pin))
     }
 
-    /// The token of the data directory, if it may be sent there.
-    fn own_token_for(&self, address: &ApiAddress) -> Result<Option<String>, Problem> {
+    /// The node at an address of TLS.
+    fn pin_of(&self, api: &str, address: &ApiAddress) -> Result<Option<Pin>, Problem> {
+        let usage = |message: String, hint: &str| Err(Problem::new("usage", message).hint(hint));
+        match (&self.api_did, address.is_tls()) {
+            (None, false) => Ok(None),
+            (None, true) => usage(
+                format!("{api} is an address of TLS, and --api-did does not say whose"),
+                "give --api-did DID, the `did` that `nexus-node status --json` prints on that machine; a certificate of \
+                 an authority is not looked at",
+            ),
+            (Some(_), false) => usage(
+                format!("--api-did cannot be checked at {api}, which is in the clear"),
+                "give https://…, or leave --api-did and NEXUS_API_DID out",
+            ),
+            (Some(did), true) => match did.parse::<Did>() {
+                Ok(did) => Pin::new(did).map(Some),
+                Err(error) => usage(
+                    format!("--api-did: {error}"),
+                    "it is the `did` that `nexus-node status --json` prints on that machine: did:key:z6Mk…",
+                ),
+            },
+        }
+    }
+
+    /// The token of the data directory, if it may be sent there. Over TLS the DID decides, wherever the node is.
+    fn own_token_for(&self, address: &ApiAddress, pin: Option<&Pin>) -> Result<Option<String>, Problem> {
         let directory = self.data_dir()?;
+        if let Some(pin) = pin {
+            let own = DataDir::api_did_in(&directory).map_err(data_dir_problem)?;
+            if own != Some(pin.did()) {
+                return Ok(None);
+            }
+            let token = DataDir::api_token_in(&directory).map_err(data_dir_problem)?;
+            return Ok(token.map(|token| token.to_string()));
+        }
         let own = DataDir::api_url_in(&directory).map_err(data_dir_problem)?;
         let own = own.as_deref().and_then(ApiAddress::parse);
         if !address.is_local() && !own.is_some_and(|own| own.is_same(address)) {

@@ -104,7 +104,7 @@ fn init_makes_a_node_once() {
 fn up_says_that_it_is_ready_in_one_line_and_stops_cleanly() {
     let home = Home::new();
     let node = home.up_with(&["--name", "laptop", "--label", "place=desk"]);
-    has_fields(&node.ready, &["ready", "api", "dashboard", "did", "peer_id", "name", "listen"]);
+    has_fields(&node.ready, &["ready", "api", "dashboard", "metrics", "did", "peer_id", "name", "listen"]);
     assert_eq!(node.ready["name"], "laptop");
     assert_eq!(node.text("dashboard"), format!("{}/", node.text("api")));
     let listen = node.ready["listen"].as_array().unwrap();
@@ -297,8 +297,14 @@ fn what_is_exported_is_imported_whole_and_only_once() {
     let exported = from.run(&["export"]).ok().stdout;
     std::fs::write(&file, &exported).unwrap();
     let file = file.to_str().unwrap();
-    assert_eq!(to.json(&["import", file]), json!({"imported": 2, "known": 0, "expired": 0, "refused": 0, "masked": 0}));
-    assert_eq!(to.json(&["import", file]), json!({"imported": 0, "known": 2, "expired": 0, "refused": 0, "masked": 0}));
+    assert_eq!(
+        to.json(&["import", file]),
+        json!({"imported": 2, "known": 0, "forgotten": 0, "expired": 0, "refused": 0, "masked": 0})
+    );
+    assert_eq!(
+        to.json(&["import", file]),
+        json!({"imported": 0, "known": 2, "forgotten": 0, "expired": 0, "refused": 0, "masked": 0})
+    );
     assert_eq!(from.json(&["import", file])["known"], 2);
     for line in exported.lines() {
         let old: Value = serde_json::from_str(line).unwrap();
@@ -393,7 +399,10 @@ fn a_secret_is_not_written_unless_a_person_insists() {
     let ran = home.run_with(&["import", "-", "--json"], lines.as_bytes());
     assert!(ran.code == 2 && ran.stderr.contains("line 1: this looks like a secret"), "{ran:?}");
     let import = |way: &str| home.run_with(&["import", "-", "--json", "--secrets", way], lines.as_bytes()).json();
-    assert_eq!(import("mask"), json!({"imported": 2, "known": 0, "expired": 0, "refused": 0, "masked": 1}));
+    assert_eq!(
+        import("mask"),
+        json!({"imported": 2, "known": 0, "forgotten": 0, "expired": 0, "refused": 0, "masked": 1})
+    );
     let texts = home.run(&["export"]).ok().stdout;
     assert!(texts.contains("the deploy token is [GitHub token removed]"), "{texts}");
     assert_eq!(import("allow")["masked"], 0);
@@ -581,7 +590,7 @@ fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
         assert_eq!((code, &error["code"]), (2, &json!("usage")), "{arguments:?}: {error}");
     }
     let help = home.run(&["--help"]).ok().stdout;
-    for absent in ["task", "blob", "vault", "backup", "--restricted"] {
+    for absent in ["task", "blob", "vault", "doc", "--restricted"] {
         assert!(!help.split_whitespace().any(|word| word == absent), "{absent}");
     }
     assert!(!home.run(&["forget", "--help"]).ok().stdout.contains("--erase"));

@@ -1,5 +1,6 @@
-//! Disks that fail under a running node: it ends with the reason, and loses no acknowledged write. (For
-//! power losses, see the tests of the store and the engine.)
+//! Disks that fail under a running node: it ends with the reason, and loses no acknowledged write. On a disk that
+//! fills up it reads on, and writes again once there is room. (For power losses, see the tests of the store and
+//! the engine.)
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
@@ -15,7 +16,7 @@ use std::time::Duration;
 use nexus_node::internals::store::{Store, StoreOptions};
 use nexus_node::{NewMemory, Node, Stopped};
 use redb::StorageBackend;
-use serde_json::{Value, json};
+use serde_json::json;
 use support::Home;
 use world::{Link, SOON, World, texts};
 
@@ -141,7 +142,7 @@ async fn nothing_is_lost(disk: &Disk, mut acknowledged: Vec<String>) {
     again.brain().remember(NewMemory::note("after it was mended")).await.unwrap();
 }
 
-/// promise: Bad input | A full disk or a failing fsync: the process ends with a clear error
+/// promise: Bad input | A failing fsync: the process ends with a clear error
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_sync_ends_the_node_and_loses_nothing_acknowledged() {
     let (disk, acknowledged, why) = fails(Fault::SyncFails).await;
@@ -149,12 +150,55 @@ async fn a_failing_sync_ends_the_node_and_loses_nothing_acknowledged() {
     nothing_is_lost(&disk, acknowledged).await;
 }
 
-/// promise: Bad input | A full disk or a failing fsync: the process ends with a clear error
+/// Waits for a write that was refused before, as whoever tries again does.
+async fn remembered(node: &Node, text: &str) {
+    let trying = async {
+        while node.brain().remember(NewMemory::note(text)).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(SOON * 2, trying).await.expect("writing goes on by itself");
+}
+
+/// promise: Bad input | A full disk: nothing acknowledged is lost, reads go on, and writes once there is room
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_disk_ends_the_node_and_loses_nothing_acknowledged() {
-    let (disk, acknowledged, why) = fails(Fault::Full).await;
-    assert!(why.contains("no storage space") || why.contains("full"), "{why}");
-    nothing_is_lost(&disk, acknowledged).await;
+async fn a_full_disk_refuses_writes_reads_on_and_takes_what_it_missed_once_there_is_room() {
+    let disk = Disk::default();
+    disk.store().commit(&[nexus_node::internals::engine::found(&WORLD.genesis(0))]).unwrap();
+    let node = start(&disk).await;
+    let friend = WORLD.start_beside(1, Link::Memory, &node).await;
+    world::are_well(&node, &friend, "before").await;
+    let mut acknowledged = texts(&node);
+    disk.0.lock().unwrap().fault = Fault::Full;
+    let refused = loop {
+        let text = format!("memory {} {}", acknowledged.len(), "x".repeat(10_000));
+        match node.brain().remember(NewMemory::note(&text)).await {
+            Ok(_) => acknowledged.push(text),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(refused.code(), "disk_full", "{refused}");
+    assert!(refused.to_string().contains("full"), "{refused}");
+    for n in 0..20 {
+        let text = format!("of the friend {n} {}", "y".repeat(20_000));
+        friend.brain().remember(NewMemory::note(&text)).await.unwrap();
+        assert!(node.brain().remember(NewMemory::note("x".repeat(30_000))).await.is_err());
+        let held = texts(&node);
+        assert!(acknowledged.iter().all(|text| held.contains(text)), "reading goes on");
+    }
+    let warnings = node.status().await.warnings;
+    assert!(warnings.iter().any(|warning| warning.code == "disk_full"), "{warnings:?}");
+    // a crash would find the same
+    let found = texts(&start(&disk.restarted()).await);
+    assert!(acknowledged.iter().all(|text| found.contains(text)), "what was acknowledged is kept");
+
+    disk.0.lock().unwrap().fault = Fault::None;
+    remembered(&node, "there is room again").await;
+    world::are_well(&node, &friend, "afterwards").await;
+    let (mine, theirs) = (texts(&node), texts(&friend));
+    assert!(acknowledged.iter().all(|text| mine.contains(text) && theirs.contains(text)));
+    assert_eq!(mine.iter().filter(|text| text.starts_with("of the friend")).count(), 20);
+    assert!(node.status().await.warnings.iter().all(|warning| warning.code != "disk_full"));
 }
 
 /// A small file system of its own, if one may be mounted here.
@@ -168,7 +212,7 @@ impl Mounted {
     }
 
     fn enlarge(&self) {
-        let options = "remount,size=64m";
+        let options = "remount,size=256m";
         assert!(Command::new("mount").args(["-o", options]).arg(&self.0).status().unwrap().success());
     }
 }
@@ -179,37 +223,80 @@ impl Drop for Mounted {
     }
 }
 
-/// promise: Bad input | A full disk or a failing fsync: the process ends with a clear error
+/// Writes memories over HTTP until one is refused. Returns the ids of the others, and the refusal.
+fn fill(node: &support::Node) -> (Vec<String>, support::Answer) {
+    let mut acknowledged = Vec::new();
+    for n in 0..20_000 {
+        let body = json!({ "text": format!("memory {n} {}", "x".repeat(24_000)) }).to_string();
+        let answer = node.http("POST", "/v1/memories", &body);
+        if answer.status != 201 {
+            return (acknowledged, answer);
+        }
+        acknowledged.push(answer.json()["id"].as_str().unwrap().to_owned());
+    }
+    panic!("the disk does not fill up");
+}
+
+fn all_are_read(node: &support::Node, ids: &[String]) {
+    for id in ids {
+        assert_eq!(node.http("GET", &format!("/v1/memories/{id}"), "").status, 200, "{id}");
+    }
+}
+
+fn writes_again(node: &support::Node) {
+    let body = r#"{"text":"there is room again"}"#;
+    support::until("a write", || (node.http("POST", "/v1/memories", body).status == 201).then_some(()));
+}
+
+/// promise: Bad input | A full disk: nothing acknowledged is lost, reads go on, and writes once there is room
 #[test]
-fn a_process_on_a_disk_that_fills_up_ends_with_a_clear_error_and_loses_nothing_acknowledged() {
+fn a_process_refuses_memories_at_its_reserve_reads_on_and_goes_on_by_itself() {
     let home = Home::new();
-    let Some(mounted) = Mounted::new(home.path(), "size=6m,mode=700") else {
+    let Some(mounted) = Mounted::new(home.path(), "size=84m,mode=700") else {
         eprintln!("skipped: no file system can be mounted here");
         return;
     };
     let node = home.up();
-    let client = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(10))).build().new_agent();
-    let (url, bearer) = (format!("http://{}/v1/memories", node.address()), format!("Bearer {}", node.token()));
-    let mut acknowledged = Vec::new();
-    for n in 0..10_000 {
-        let memory = json!({ "text": format!("memory {n} {}", "x".repeat(8_000)) });
-        match client.post(&url).header("authorization", &bearer).send_json(memory) {
-            Ok(mut answer) => {
-                let written: Value = answer.body_mut().read_json().unwrap();
-                acknowledged.push(written["id"].as_str().unwrap().to_owned());
-            }
-            Err(_) => break,
-        }
-    }
+    let (acknowledged, refused) = fill(&node);
     assert!(!acknowledged.is_empty());
-    assert_eq!(node.ended(), Some(1), "{}", home.log());
-    let log = home.log().to_lowercase();
-    assert!(log.contains("no space left") && log.contains("nothing that was acknowledged is lost"), "{log}");
-    assert!(!log.contains("panicked"), "{log}");
+    assert_eq!((refused.status, refused.problem().as_str()), (507, "disk_full"), "{}", refused.json());
+    all_are_read(&node, &acknowledged);
+    let (exit, error) = home.error(&["remember", "by the command line"]);
+    assert_eq!((exit, error["code"].as_str()), (1, Some("disk_full")), "{error}");
+    assert_eq!(home.json(&["recall", "memory"]).as_array().map(Vec::is_empty), Some(false));
+    let status = home.json(&["status"]);
+    assert!(status["warnings"].to_string().contains("disk_full"), "{status}");
+    assert_eq!(node.http("GET", "/readyz", "").status, 200, "it reads");
     mounted.enlarge();
+    writes_again(&node);
+    all_are_read(&node, &acknowledged);
+}
+
+/// promise: Bad input | A full disk: nothing acknowledged is lost, reads go on, and writes once there is room
+/// promise: Bad input | A store opens and is read on a disk without room
+#[test]
+fn a_process_on_a_disk_without_any_room_reads_on_also_after_a_kill_and_a_start() {
+    let home = Home::new().with("NEXUS_DISK_RESERVE_BYTES", "0");
+    let Some(mounted) = Mounted::new(home.path(), "size=12m,mode=700") else {
+        eprintln!("skipped: no file system can be mounted here");
+        return;
+    };
     let node = home.up();
-    for id in &acknowledged {
-        assert_eq!(node.http("GET", &format!("/v1/memories/{id}"), "").status, 200, "{id}");
-    }
-    assert_eq!(node.http("POST", "/v1/memories", r#"{"text":"there is room again"}"#).status, 201);
+    let (mut acknowledged, refused) = fill(&node);
+    assert!(!acknowledged.is_empty());
+    assert_eq!((refused.status, refused.problem().as_str()), (507, "disk_full"), "{}", refused.json());
+    all_are_read(&node, &acknowledged);
+    node.kill_9();
+    let _ = std::fs::write(home.path().join("somebody else's"), vec![7; 64 << 20]);
+    let node = home.up();
+    all_are_read(&node, &acknowledged);
+    // free pages within the file may take a few more
+    let (more, refused) = fill(&node);
+    acknowledged.extend(more);
+    assert_eq!(refused.status, 507);
+    all_are_read(&node, &acknowledged);
+    mounted.enlarge();
+    writes_again(&node);
+    node.kill_9();
+    all_are_read(&home.up(), &acknowledged);
 }

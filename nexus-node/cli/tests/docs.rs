@@ -7,7 +7,8 @@
 //! output starts with `error:` must fail, every other must succeed.
 //!
 //! README.md has lines to paste: commands alone, on the machine that a comment before the block names
-//! (`<!-- on laptop -->`). Each must succeed. `up` goes on running, and lines of `cargo` are left out.
+//! (`<!-- on laptop -->`). Each must succeed. `up` goes on running. Lines that build and install are left out:
+//! `.ci/dist` runs those of `dist/`.
 
 #![allow(
     clippy::unwrap_used,
@@ -28,6 +29,9 @@ use support::{Home, SOON};
 
 /// Commands that change nothing. Their answer may need a moment to become the expected one.
 const READING: [&str; 9] = ["status", "peers", "members", "recall", "get", "list", "history", "space", "coordinator"];
+
+/// The beginnings of lines that build or install.
+const BUILDING: [&str; 3] = ["cargo ", "dist/", "sh target/dist/"];
 
 fn file(name: &str) -> String {
     std::fs::read_to_string(format!("{}/../../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -78,7 +82,7 @@ fn pasted(page: &str) -> Vec<Example> {
             if line == "```" {
                 machine = None;
             }
-        } else if inside && !line.starts_with("git clone ") && !line.starts_with("cargo ") {
+        } else if inside && !BUILDING.iter().any(|word| line.starts_with(word)) {
             let machine = machine.clone().unwrap_or_else(|| panic!("README.md:{}: on which machine?", index + 1));
             let command = if line.ends_with(" up") { format!("{line} &") } else { line.to_owned() };
             // A memory of one machine is found on the others.
@@ -261,6 +265,17 @@ fn the_commands_of_the_first_page_work() {
 
 /// promise: Demo and first pages | The commands of README.md work, its program runs, its links lead somewhere
 #[test]
+fn the_first_page_builds_only_what_people_then_use() {
+    let page = file("README.md");
+    let building = ["build", "run", "test", "bench"].map(|word| format!("cargo {word} "));
+    let lines: Vec<&str> = page.lines().filter(|line| building.iter().any(|word| line.starts_with(word))).collect();
+    assert!(!lines.is_empty(), "the lines were found");
+    for line in lines {
+        assert!(line.contains(" --release "), "{line}: a slow program is a bad first sight");
+    }
+}
+
+#[test]
 fn the_program_of_the_first_page_is_an_example_that_runs() {
     let (page, example) = (file("README.md"), file("examples/src/bin/embed_memory.rs"));
     let program = page.split("```rust\n").nth(1).unwrap().split("```").next().unwrap();
@@ -276,6 +291,7 @@ fn what_the_first_page_links_to_is_there() {
     let page = file("README.md");
     let links = page.split("](").skip(1).map(|rest| rest.split(')').next().unwrap());
     for link in links.filter(|link| !link.starts_with("http")) {
+        let link = link.split('#').next().unwrap();
         assert!(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(link).exists(), "{link}");
     }
 }

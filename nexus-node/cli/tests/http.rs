@@ -59,6 +59,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/v1/spaces", false),
     ("POST", "/v1/spaces", false),
     ("GET", "/v1/spaces/x/pages", false),
+    ("GET", "/v1/backup", false),
     ("GET", "/v1/events", false),
     ("GET", "/v1/outcomes/x", false),
     ("GET", "/v1/config", false),
@@ -197,7 +198,7 @@ fn host_origin_and_token_are_checked_on_every_route() {
 #[test]
 fn on_all_interfaces_the_address_that_was_dialled_is_a_good_host_and_no_other() {
     let home = Home::new();
-    let mut node = home.up_with(&["--api-addr", "0.0.0.0:0"]);
+    let mut node = home.up_with(&["--api-addr", "0.0.0.0:0", "--cleartext"]);
     let port = node.address().rsplit(':').next().unwrap().to_owned();
     let dialled = format!("127.0.0.2:{port}");
     node.ready["api"] = format!("http://{dialled}").into();

@@ -289,7 +289,7 @@ impl Drop for Started {
 
 /// Checks each tool of the core profile with one client.
 fn core(client: &impl Speaks, agent: &Value) {
-    assert_eq!(client.names(), ["session_start", "remember", "recall", "forget"]);
+    assert_eq!(client.names(), ["session_start", "remember", "recall", "get", "edit", "forget"]);
     let written = client.tool("remember", json!({ "text": "the build needs a C compiler", "tags": ["build"] }));
     assert_eq!(written["durability"], json!({ "local": true, "replicated": 0 }), "{written}");
     assert_eq!(written["agent"], *agent);
@@ -297,9 +297,10 @@ fn core(client: &impl Speaks, agent: &Value) {
     let memory = &found["memories"][0];
     assert_eq!((&memory["id"], &memory["agent"]), (&written["id"], agent), "{found}");
     assert_eq!((memory["tags"][0].as_str(), found["truncated"].as_bool()), (Some("build"), Some(false)), "{found}");
-    assert!(memory["why"].as_str().is_some_and(|why| !why.is_empty()), "{found}");
+    let why = client.tool("recall", json!({ "query": "compiler", "why": true }));
+    assert!(why["memories"][0]["why"].as_str().is_some_and(|why| !why.is_empty()), "{why}");
     let start = client.tool("session_start", json!({}));
-    assert_eq!((&start["you"]["agent"], &start["you"]["author"]), (agent, &written["author"]), "{start}");
+    assert_eq!(&start["you"]["agent"], agent, "{start}");
     assert_eq!(start["recent"][0]["id"], written["id"], "{start}");
     assert_eq!(start["mesh"]["members"], 1, "{start}");
     let forgotten = client.tool("forget", json!({ "id": written["id"] }));
@@ -524,6 +525,65 @@ fn two_machines_that_write_to_the_graph_at_once_keep_everything() {
         let graph = clients[1].tool("open_nodes", json!({ "names": ["shared"] }));
         (graph == json!({ "entities": [], "relations": [] })).then_some(())
     });
+}
+
+/// promise: Agents | A model gets one memory whole, edits it, and settles a conflict about it
+#[test]
+fn an_agent_edits_what_has_changed_and_settles_what_conflicts() {
+    let ((laptop, first), (cloud, second)) = pair();
+    let (here, there) = (Http::to(&first, "/mcp", NEW), Http::to(&second, "/mcp", OLD));
+    let written = here.tool("remember", json!({ "text": "the port is 5432", "key": "port", "tags": ["db"] }));
+    let there_too = || cloud.json(&["list"])["items"].as_array().unwrap().len() == 1;
+    until("it is there", || there_too().then_some(()));
+    let found = there.tool("recall", json!({ "query": "port" }));
+    assert_eq!(found["memories"][0]["key"], "port", "{found}");
+    assert_eq!(there.tool("get", json!({ "id": "port" }))["text"], "the port is 5432");
+
+    // both change it, apart
+    for home in [&laptop, &cloud] {
+        home.json(&["offline"]);
+    }
+    here.tool("edit", json!({ "id": "port", "text": "the port is 5433" }));
+    there.tool("edit", json!({ "id": "port", "text": "the port is 5434" }));
+    for home in [&laptop, &cloud] {
+        home.json(&["online"]);
+    }
+    let get = || here.tool("get", json!({ "id": written["id"] }));
+    let open = until("the conflict is here", || {
+        let memory = get();
+        memory["conflicts"]["text"].as_array().is_some_and(|values| values.len() == 2).then_some(memory)
+    });
+    assert!(open["settle"].as_str().is_some_and(|way| way.contains("edit")), "{open}");
+    let settled = here.tool("edit", json!({ "id": written["id"], "text": "the port is 5434" }));
+    assert_eq!((&settled["text"], settled.get("conflicts")), (&json!("the port is 5434"), None), "{settled}");
+    assert_eq!(settled["tags"], json!(["db"]));
+    let refusal = here.refused("edit", json!({ "id": written["id"] }));
+    assert!(refusal.contains("nothing to change"), "{refusal}");
+    assert!(here.refused("get", json!({ "id": "nowhere" })).contains("no memory"));
+}
+
+/// promise: Agents | Recall leaves out what belongs to other projects, unless it is asked for
+#[test]
+fn recall_keeps_to_the_project_of_its_session() {
+    let home = Home::new();
+    let node = home.up();
+    let (shop, blog) = (Http::to(&node, "/mcp?project=shop", NEW), Http::to(&node, "/mcp?project=blog", NEW));
+    shop.tool("remember", json!({ "text": "the dev server listens on 3100" }));
+    blog.tool("remember", json!({ "text": "the dev server listens on 4000" }));
+    home.json(&["remember", "a dev server needs a port of its own"]);
+    let found = |client: &Http, more: Value| {
+        let mut asked = json!({ "query": "dev server" });
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let found = client.tool("recall", asked);
+        let text = |memory: &Value| memory["text"].as_str().unwrap().to_owned();
+        let mut texts: Vec<String> = found["memories"].as_array().unwrap().iter().map(text).collect();
+        texts.sort();
+        texts
+    };
+    assert_eq!(found(&shop, json!({})), ["a dev server needs a port of its own", "the dev server listens on 3100"]);
+    assert_eq!(found(&blog, json!({})), ["a dev server needs a port of its own", "the dev server listens on 4000"]);
+    assert_eq!(found(&shop, json!({ "everywhere": true })).len(), 3);
+    assert_eq!(found(&shop, json!({ "limit": 1 })).len(), 1);
 }
 
 /// promise: Agents | Answers are bounded, say that they are cut, and go on where they ended

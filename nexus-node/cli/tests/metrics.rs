@@ -8,7 +8,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use support::{Home, Node, pair, until};
 
@@ -117,4 +117,48 @@ fn a_trace_of_the_caller_is_answered_and_found_in_the_log() {
         assert_eq!(line["span"]["parent_id"], "00f067aa0ba902b7");
         Some(())
     });
+}
+
+/// The names of figures in a file.
+fn figures_in(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("nexus_") || word.starts_with("process_")).map(str::to_owned).collect()
+}
+
+/// promise: Commands and API | The alert rules and the dashboard ask for figures that a node has
+#[test]
+fn alerts_and_dashboard_ask_for_figures_that_are_there() {
+    let ((home, node), _other) = pair();
+    home.json(&["remember", "something to recall"]);
+    home.json(&["recall", "something"]);
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/monitoring");
+    let file = |name: &str| std::fs::read_to_string(docs.join(name)).unwrap();
+    let asked = figures_in(&(file("alerts.yml") + &file("dashboard.json")));
+    assert!(asked.len() > 10, "{asked:?}");
+    // the clock of another member is known from its first beat on
+    let there = until("all figures are there", || {
+        let there: BTreeSet<String> =
+            read(&node).into_keys().map(|name| name.split('{').next().unwrap().to_owned()).collect();
+        asked.is_subset(&there).then_some(there)
+    });
+    assert!(there.contains("nexus_recall_duration_seconds_bucket"));
+    assert_eq!(read(&node)["nexus_recall_duration_seconds_count"], 1.0);
+}
+
+/// promise: Commands and API | Memories with several values are counted for Prometheus
+#[test]
+fn memories_with_several_values_are_counted() {
+    let ((laptop, _first), (cloud, second)) = pair();
+    let id = laptop.json(&["remember", "port 5432"])["id"].as_str().unwrap().to_owned();
+    until("cloud has it", || (cloud.run(&["get", &id]).code == 0).then_some(()));
+    cloud.json(&["offline"]);
+    laptop.json(&["edit", &id, "port 5433"]);
+    laptop.json(&["remember", "blue", "--id", "colour"]);
+    cloud.json(&["edit", &id, "port 5434"]);
+    cloud.json(&["remember", "green", "--id", "colour"]);
+    cloud.json(&["remember", "nobody else's", "--id", "alone"]);
+    cloud.json(&["online"]);
+    let conflicts = |id: &str| cloud.json(&["get", id])["conflicts"].as_object().map_or(0, serde_json::Map::len);
+    until("both conflicts are there", || (conflicts(&id) == 1 && conflicts("colour") == 1).then_some(()));
+    assert_eq!(read(&second)["nexus_conflicts{space=\"default\"}"], 2.0);
 }

@@ -172,3 +172,137 @@ fn a_caller_lowers_its_source_and_never_raises_it() {
         assert!(!texts.contains(&&json!(refused)), "{texts:?}");
     }
 }
+
+/// The lines of an export.
+fn exported(home: &Home, more: &[&str]) -> Vec<Value> {
+    let ran = home.run(&[&["export"], more].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn import(home: &Home, lines: &[Value]) -> support::Ran {
+    let file: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    home.run_with(&["import", "-", "--json"], file.as_bytes())
+}
+
+fn with_text(home: &Home, text: &str) -> Option<Value> {
+    let listed = home.json(&["list", "--limit", "1000"]);
+    listed["items"].as_array().unwrap().iter().find(|memory| memory["text"] == text).cloned()
+}
+
+/// promise: Commands and API | `export --full` and `import`: every reader checks who wrote a text in another mesh
+#[test]
+fn who_wrote_a_text_in_another_mesh_is_shown_to_all_and_cannot_be_made_up() {
+    let alice = Home::new();
+    let first = alice.up_with(&["--name", "alice"]);
+    alice.json(&["remember", "port 5432"]);
+    let edited = alice.json(&["remember", "to be edited"])["id"].as_str().unwrap().to_owned();
+    alice.json(&["edit", &edited, "edited by alice"]);
+    alice.json(&["remember", "with a key", "--id", "colour"]);
+    let mesh = alice.json(&["status"])["mesh_did"].clone();
+    assert!(exported(&alice, &[]).iter().all(|line| line.get("proof").is_none()));
+    let lines = exported(&alice, &["--full"]);
+    assert!(lines.len() == 3 && lines.iter().all(|line| line["proof"].is_string()), "{lines:?}");
+    first.kill_9();
+
+    let ((laptop, _first), (cloud, _second)) = support::pair();
+    let changed = |field: &str, value: Value| {
+        let mut line = lines[0].clone();
+        line[field] = value;
+        line
+    };
+    let proof = lines[0]["proof"].as_str().unwrap();
+    let forged = [
+        (changed("text", "alice owes me a beer".into()), "it is of another text"),
+        (changed("id", lines[1]["id"].clone()), "it is of another memory"),
+        (changed("author", "did:key:z6MkSomebodyElse".into()), "it is of another author"),
+        (changed("imported", json!({ "id": lines[1]["id"], "author": lines[1]["author"] })), "it is of another author"),
+        (changed("proof", lines[1]["proof"].clone()), "it is of another text"),
+        (changed("proof", proof[..proof.len() - 8].into()), "its bytes are no proof"),
+        (changed("proof", "not base64".into()), "invalid"),
+        (changed("proof", "A".repeat(24 << 10).into()), "a proof has at most 16384 bytes"),
+        (changed("proof", "_".repeat(8 << 10).into()), "its bytes are no proof"),
+        (changed("proof", 7.into()), "expected a string"),
+    ];
+    let mixed: Vec<Value> = forged.iter().map(|(line, _)| line.clone()).chain([lines[2].clone()]).collect();
+    let refused = import(&laptop, &mixed);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let told: Vec<&str> = refused.stderr.lines().filter(|line| line.contains("line ")).collect();
+    for (n, (_, why)) in forged.iter().enumerate() {
+        let start = format!("line {}: ", n + 1);
+        assert!(told.iter().any(|line| line.contains(&start) && line.contains(why)), "{n}: {why}: {told:?}");
+    }
+    let done = import(&laptop, &lines).json();
+    assert_eq!((done["imported"].as_u64(), done["known"].as_u64()), (Some(2), Some(1)), "{done}");
+    for home in [&laptop, &cloud] {
+        for text in ["port 5432", "edited by alice", "with a key"] {
+            let memory = support::until("it is there", || with_text(home, text));
+            let imported = &memory["imported"];
+            assert_eq!((&imported["name"], &imported["mesh_did"]), (&"alice".into(), &mesh), "{memory}");
+            assert_ne!(memory["author"], imported["author"], "written again by the importer");
+        }
+    }
+    let id = with_text(&cloud, "port 5432").unwrap()["id"].as_str().unwrap().to_owned();
+    let shown = cloud.run(&["get", &id]).stdout;
+    assert!(shown.contains(&format!("by alice of mesh {}", mesh.as_str().unwrap())), "{shown}");
+    assert!(cloud.run(&["list"]).stdout.contains("(imported; by alice of mesh …"));
+    assert!(cloud.run(&["recall", "port"]).stdout.contains("imported; by alice of mesh …"));
+
+    // authorship goes on to a third and a fourth mesh, survives a change of mind, and ends with an edit
+    let (third, fourth) = (Home::new(), Home::new());
+    let (_third, _fourth) = (third.up(), fourth.up());
+    assert_eq!(import(&third, &exported(&cloud, &["--full"])).json()["imported"], 3);
+    let copy = with_text(&third, "port 5432").unwrap();
+    third.json(&["forget", copy["id"].as_str().unwrap()]);
+    third.json(&["forget", "--undo", copy["id"].as_str().unwrap()]);
+    assert_eq!(import(&fourth, &exported(&third, &["--full"])).json()["imported"], 3);
+    for home in [&third, &fourth] {
+        assert_eq!(with_text(home, "port 5432").unwrap()["imported"], copy["imported"]);
+    }
+    // an importer that leaves the proof out has its own word alone
+    let plain = Home::new();
+    let _plain = plain.up();
+    import(&plain, &exported(&cloud, &[]));
+    let claimed = with_text(&plain, "port 5432").unwrap();
+    assert!(claimed.get("imported").is_none() && claimed["was"] == id, "{claimed}");
+    laptop.json(&["edit", &id, "port 5433"]);
+    let edited = support::until("it is edited", || with_text(&cloud, "port 5433"));
+    assert!(edited.get("imported").is_none(), "{edited}");
+}
+
+/// promise: Commands and API | A memory that was forgotten here stays so, whatever is imported
+#[test]
+fn an_import_brings_nothing_back_that_was_forgotten() {
+    let (home, other) = (Home::new(), Home::new());
+    let (_node, _other) = (home.up(), other.up());
+    let id = home.json(&["remember", "not to come back"])["id"].as_str().unwrap().to_owned();
+    home.json(&["remember", "to stay"]);
+    let lines = exported(&home, &[]);
+    assert_eq!(import(&other, &lines).json()["imported"], 2);
+    let copy = with_text(&other, "not to come back").unwrap()["id"].as_str().unwrap().to_owned();
+    home.json(&["forget", &id]);
+    other.json(&["forget", &copy]);
+    for home in [&home, &other] {
+        let done = import(home, &lines).json();
+        assert_eq!(
+            (&done["imported"], &done["known"], &done["forgotten"]),
+            (&0.into(), &1.into(), &1.into()),
+            "{done}"
+        );
+        assert!(with_text(home, "not to come back").is_none());
+    }
+    // nor does a copy that was made elsewhere before, on its way home; what is here as it left is not doubled
+    let third = Home::new();
+    let _third = third.up();
+    assert_eq!(import(&third, &lines).json()["imported"], 2);
+    let done = import(&home, &exported(&third, &["--full"])).json();
+    assert_eq!((&done["imported"], &done["known"], &done["forgotten"]), (&0.into(), &1.into(), &1.into()), "{done}");
+    let file: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let told = other.run_with(&["import", "-"], file.as_bytes()).stdout;
+    assert!(told.contains("1 was forgotten here and stays so: `nexus-node forget --undo ID`"), "{told}");
+    // a person may think better of it
+    let back = home.json(&["forget", "--undo", &id]);
+    assert_eq!(back["text"], "not to come back");
+    let done = import(&home, &lines).json();
+    assert_eq!((&done["known"], &done["forgotten"]), (&2.into(), &0.into()), "{done}");
+}

@@ -48,12 +48,6 @@ fn put_back(home: &Home, backup: &Path, way: Way) {
     copy(backup, &home.path());
 }
 
-/// The codes of a node's warnings.
-fn codes(home: &Home) -> Vec<String> {
-    let status = home.json(&["status"]);
-    status["warnings"].as_array().unwrap().iter().map(|w| w["code"].as_str().unwrap().to_owned()).collect()
-}
-
 fn texts(home: &Home) -> Vec<String> {
     let listed = home.json(&["list", "--limit", "1000"]);
     let mut texts: Vec<String> =
@@ -91,7 +85,7 @@ fn a_node_that_is_stopped_killed_and_joined_goes_on_in_its_log_and_with_its_vote
     for _ in 0..2 {
         let nodes = [laptop.up(), cloud.up()];
         for home in [&laptop, &cloud] {
-            assert!(!codes(home).contains(&"restored".to_owned()), "{}", home.log());
+            assert!(!home.warnings().contains(&"restored".to_owned()), "{}", home.log());
         }
         let [first, second] = nodes;
         first.kill_9();
@@ -123,7 +117,7 @@ fn nothing_is_lost_or_hidden_once_a_backup_is_put_back() {
         put_back(&laptop, &backup, way);
 
         let _first = laptop.up();
-        assert!(codes(&laptop).contains(&"restored".to_owned()), "{way:?}: {}", laptop.log());
+        assert!(laptop.warnings().contains(&"restored".to_owned()), "{way:?}: {}", laptop.log());
         assert!(laptop.log().contains("the data directory was put back from a copy"), "{}", laptop.log());
         let checks = laptop.json(&["doctor"]);
         let told =
@@ -138,7 +132,7 @@ fn nothing_is_lost_or_hidden_once_a_backup_is_put_back() {
         let _second = cloud.up();
         for home in [&laptop, &cloud] {
             until_listed(home, &all);
-            assert!(!codes(home).contains(&"fork".to_owned()), "{way:?}: {}", home.log());
+            assert!(!home.warnings().contains(&"fork".to_owned()), "{way:?}: {}", home.log());
         }
     }
 }
@@ -174,10 +168,10 @@ fn others_notice_a_machine_that_was_put_back_before_it_writes() {
 
     let _first = laptop.up();
     laptop.json(&["remember", "after"]);
-    until("it is told", || codes(&laptop).contains(&"restored".to_owned()).then_some(()));
+    until("it is told", || laptop.warnings().contains(&"restored".to_owned()).then_some(()));
     for home in [&laptop, &cloud] {
         until_listed(home, &all);
-        assert!(!codes(home).contains(&"fork".to_owned()), "{}", home.log());
+        assert!(!home.warnings().contains(&"fork".to_owned()), "{}", home.log());
     }
 }
 
@@ -196,19 +190,19 @@ fn a_machine_that_forked_its_log_is_told_and_settles_without_a_hand() {
         laptop.json(&["remember", text]);
     }
     let second = cloud.up();
-    until("the fork is told", || codes(&cloud).contains(&"fork".to_owned()).then_some(()));
+    until("the fork is told", || cloud.warnings().contains(&"fork".to_owned()).then_some(()));
     let all = ["before", "between", "after", "and after"].map(str::to_owned);
     for home in [&laptop, &cloud] {
         until_listed(home, &all);
     }
-    until("it is told", || codes(&laptop).contains(&"restored".to_owned()).then_some(()));
+    until("it is told", || laptop.warnings().contains(&"restored".to_owned()).then_some(()));
     // it is over once the machine has gone on in another log
     second.kill_9();
     let _second = cloud.up();
     laptop.json(&["remember", "in the new log"]);
     let later = [&all[..], &["in the new log".to_owned()]].concat();
     until_listed(&cloud, &later);
-    assert!(!codes(&cloud).contains(&"fork".to_owned()), "{}", cloud.log());
+    assert!(!cloud.warnings().contains(&"fork".to_owned()), "{}", cloud.log());
 }
 
 /// A node's addresses, which it must have after its restart, too.
@@ -260,7 +254,7 @@ fn a_voter_that_has_forgotten_does_not_vote_as_before() {
     put_back(two, &backup, Way::Replaced);
 
     let (second, _third) = (up_at(two, &listen[1]), up_at(three, &listen[2]));
-    assert!(codes(two).contains(&"restored".to_owned()), "{}", two.log());
+    assert!(two.warnings().contains(&"restored".to_owned()), "{}", two.log());
     for home in [two, three] {
         until("the two meet", || (home.json(&["status"])["peers"] == 1).then_some(()));
     }
@@ -303,10 +297,10 @@ fn a_copy_that_runs_beside_its_original_waits_until_the_original_is_gone() {
     until("the two are connected", || (laptop.json(&["status"])["peers"] == 1).then_some(()));
 
     let _copy = copied.up();
-    until("the copy says so", || codes(&copied).contains(&"running_twice".to_owned()).then_some(()));
-    until("the other member says so", || codes(&cloud).contains(&"runs_twice".to_owned()).then_some(()));
+    until("the copy says so", || copied.warnings().contains(&"running_twice".to_owned()).then_some(()));
+    until("the other member says so", || cloud.warnings().contains(&"runs_twice".to_owned()).then_some(()));
     assert_eq!(copied.json(&["status"])["peers"], 0);
-    assert!(!codes(&laptop).contains(&"running_twice".to_owned()));
+    assert!(!laptop.warnings().contains(&"running_twice".to_owned()));
     copied.json(&["remember", "by the copy"]);
     laptop.json(&["remember", "by the original"]);
     until_listed(&cloud, &["by the original".to_owned()]);
@@ -328,7 +322,7 @@ fn a_copy_that_runs_beside_its_original_waits_until_the_original_is_gone() {
         }
         [&cloud, &copied].iter().all(|home| texts(home) == all).then_some(())
     });
-    assert!(!codes(&copied).contains(&"running_twice".to_owned()), "{}", copied.log());
+    assert!(!copied.warnings().contains(&"running_twice".to_owned()), "{}", copied.log());
     signal("-CONT");
-    until("the original is the other one now", || codes(&laptop).contains(&"running_twice".to_owned()).then_some(()));
+    until("the original is the other one now", || laptop.warnings().contains(&"running_twice".to_owned()).then_some(()));
 }

@@ -147,3 +147,28 @@ fn an_undo_that_cannot_be_is_refused_in_words_and_changes_nothing() {
 fn unforgets(node: &Node, id: &str, body: &str) -> u16 {
     node.http("POST", &format!("/v1/memories/{id}/unforget"), body).status
 }
+
+/// promise: Nodes | A node takes another name while it runs, and the others see it
+#[test]
+fn a_node_is_renamed_while_it_runs() {
+    let (laptop, cloud) = (Home::new(), Home::new());
+    let _first = laptop.up();
+    cloud.json(&["join", laptop.json(&["invite"])["ticket"].as_str().unwrap()]);
+    let _second = cloud.up();
+    let set = laptop.json(&["config", "set", "name", "desk"]);
+    assert_eq!(set[0]["live"], true);
+    let named = |home: &Home| home.json(&["members"]).as_array().unwrap().iter().any(|member| member["name"] == "desk");
+    for home in [&laptop, &cloud] {
+        support::until("the name is known", || named(home).then_some(()));
+    }
+    assert_eq!(laptop.json(&["status"])["name"], "desk");
+    // a flag of the start goes before the file, and is said to
+    let phone = Home::new();
+    let _third = phone.up_with(&["--name", "phone"]);
+    let told = phone.run(&["config", "set", "name", "tablet"]).ok();
+    assert!(told.stderr.contains("a flag hides"), "{told:?}");
+    assert_eq!(phone.json(&["status"])["name"], "phone");
+    // a name that is none changes nothing
+    assert_eq!(laptop.error(&["config", "set", "name", &"x".repeat(200)]).0, 2);
+    assert_eq!(laptop.json(&["status"])["name"], "desk");
+}

@@ -2,7 +2,7 @@
 //!
 //! Any account of the machine can connect to a loopback address. Each connection is an open file, so
 //! callers without the token share a bounded number. Beyond it the one that has asked for nothing for the
-//! longest time is closed.
+//! longest time is closed. A connection whose handshake of TLS is not done is one of theirs.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,16 +14,24 @@ use std::task::{Context, Poll};
 
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::server::TlsStream;
+
+use crate::tls::ServerTls;
 
 /// The most connections whose callers have not shown the token or the page's cookie.
 pub(super) const GUESTS_MAX: usize = 1_024;
+/// The same at a door for the metrics alone, where few ask.
+pub(super) const READERS_MAX: usize = 64;
 
 /// A socket whose guests are bounded.
 pub(super) struct BoundedListener {
     inner: TcpListener,
+    tls: Option<ServerTls>,
     guests: Arc<Guests>,
 }
 
@@ -112,8 +120,8 @@ impl ApiConnection {
 }
 
 impl BoundedListener {
-    pub(super) fn new(inner: TcpListener, max: usize) -> Self {
-        Self { inner, guests: Arc::new(Guests { max: max.max(1), state: Mutex::default() }) }
+    pub(super) fn new(inner: TcpListener, tls: Option<ServerTls>, max: usize) -> Self {
+        Self { inner, tls, guests: Arc::new(Guests { max: max.max(1), state: Mutex::default() }) }
     }
 }
 
@@ -125,6 +133,11 @@ impl Listener for BoundedListener {
         let (stream, address) = Listener::accept(&mut self.inner).await;
         let (place, end) = self.guests.admit();
         let connection = ApiConnection { local: stream.local_addr().ok(), place: Arc::new(place) };
+        let stream = match self.tls.clone() {
+            // each connection's own task does its handshake, so that a slow one keeps nobody waiting
+            Some(tls) => Transport::Shaking(async move { tls.handshake(stream).await }.boxed()),
+            None => Transport::Clear(stream),
+        };
         (ApiStream { stream, connection, end }, address)
     }
 
@@ -141,15 +154,50 @@ impl Connected<IncomingStream<'_, BoundedListener>> for ApiConnection {
 
 /// A connection that can be ended from outside.
 pub(super) struct ApiStream {
-    stream: TcpStream,
+    stream: Transport,
     connection: ApiConnection,
     end: Arc<End>,
 }
+
+/// The bytes of a connection.
+enum Transport {
+    Clear(TcpStream),
+    Shaking(BoxFuture<'static, io::Result<TlsStream<TcpStream>>>),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// The handshake has failed.
+    Over,
+}
+
+/// The bytes of a connection after its handshake.
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> Duplex for T {}
 
 impl ApiStream {
     fn check(&self) -> io::Result<()> {
         let over = self.end.over.load(Ordering::Acquire);
         if over { Err(io::Error::new(io::ErrorKind::ConnectionAborted, "a newcomer has its place")) } else { Ok(()) }
+    }
+
+    /// The stream, once its handshake is done.
+    fn open(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut dyn Duplex>>> {
+        if let Transport::Shaking(handshake) = &mut self.stream {
+            let done = std::task::ready!(handshake.as_mut().poll(cx));
+            // one whose handshake is done has shown more life than one whose is not
+            self.connection.asked(false);
+            self.stream = match done {
+                Ok(stream) => Transport::Tls(Box::new(stream)),
+                Err(error) => {
+                    tracing::debug!(%error, "a handshake has failed");
+                    self.stream = Transport::Over;
+                    return Poll::Ready(Err(error));
+                }
+            };
+        }
+        Poll::Ready(match &mut self.stream {
+            Transport::Clear(stream) => Ok(Pin::new(stream)),
+            Transport::Tls(stream) => Ok(Pin::new(&mut **stream)),
+            Transport::Shaking(_) | Transport::Over => Err(io::ErrorKind::NotConnected.into()),
+        })
     }
 }
 
@@ -157,7 +205,7 @@ impl AsyncRead for ApiStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.end.reader.register(cx.waker());
         self.check()?;
-        Pin::new(&mut self.stream).poll_read(cx, into)
+        std::task::ready!(self.open(cx))?.poll_read(cx, into)
     }
 }
 
@@ -165,15 +213,20 @@ impl AsyncWrite for ApiStream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.end.writer.register(cx.waker());
         self.check()?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        std::task::ready!(self.open(cx))?.poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        std::task::ready!(self.open(cx))?.poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Transport::Clear(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            // nobody waits for a handshake at the end
+            Transport::Shaking(_) | Transport::Over => Poll::Ready(Ok(())),
+        }
     }
 
     fn poll_write_vectored(
@@ -183,11 +236,11 @@ impl AsyncWrite for ApiStream {
     ) -> Poll<io::Result<usize>> {
         self.end.writer.register(cx.waker());
         self.check()?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        std::task::ready!(self.open(cx))?.poll_write_vectored(cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        !matches!(self.stream, Transport::Over)
     }
 }
 
@@ -218,7 +271,7 @@ mod tests {
         };
         let router = Router::new().route("/open", get(asked(false))).route("/token", get(asked(true)));
         let service = router.into_make_service_with_connect_info::<ApiConnection>();
-        let server = axum::serve(BoundedListener::new(listener, 3), service).into_future();
+        let server = axum::serve(BoundedListener::new(listener, None, 3), service).into_future();
         let callers = async {
             let mut owner = TcpStream::connect(address).await.unwrap();
             assert!(ask(&mut owner, "/token").await);

@@ -183,7 +183,7 @@ impl FromRequestParts<Api> for Critical {
 }
 
 /// The id of a request that is done once, however often it is asked for.
-pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The text of a header that may be in quotes, as structured fields have it.
 fn quoted(text: &str) -> &str {

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::caller::{Caller, user_agent};
+use super::door::Door;
 use super::extract::{Parameters, parse};
 use super::guard::Guard;
 use super::import;
@@ -82,7 +83,7 @@ pub fn head(bytes: &[u8]) -> bool {
     let Ok(request) = request.body(axum::body::Body::empty()) else { return false };
     let agent: Option<AgentName> = user_agent(request.headers());
     let _ = Trace::of(request.headers(), false).for_entries();
-    Guard::new(address, TOKEN).check(&request).is_ok() && agent.is_some()
+    Guard::new(Door::new(address), TOKEN, None).check(&request).is_ok() && agent.is_some()
 }
 
 /// The token of [`head`].

@@ -8,7 +8,6 @@
 //! makes: to a cookie all ports are one site. So with the cookie, a request that changes something must
 //! name an origin of ours. And a browser that names the site of a request's origin must name our page.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{ConnectInfo, Request};
@@ -17,6 +16,7 @@ use nexus_identity::Timestamp;
 use nexus_mesh::{Clock, SystemClock};
 
 use super::connections::ApiConnection;
+use super::door::Door;
 use super::events::{SUBPROTOCOL, is_websocket};
 use super::page::{self, BrowserSession};
 use super::problem::Problem;
@@ -34,41 +34,59 @@ pub(super) enum Shown {
     Token,
     /// The page's cookie.
     Cookie,
+    /// The token of the metrics, on their route.
+    Metrics,
 }
+
+/// The path that the token of the metrics opens.
+const METRICS: &str = "/metrics";
 
 /// The guard of one API.
 #[derive(Clone)]
 pub(super) struct Guard(Arc<Lists>);
 
 struct Lists {
-    /// Allowed hosts: name or address, and port.
-    hosts: Vec<String>,
-    /// The hash of the token. Comparing hashes takes equally long wherever they differ.
-    token: blake3::Hash,
+    door: Door,
+    /// The hash of the token. Comparing hashes takes equally long wherever they differ. A door for the metrics alone
+    /// has none.
+    token: Option<blake3::Hash>,
+    /// The hash of the token that reads the metrics and nothing else.
+    metrics: Option<blake3::Hash>,
     proof: ProofKey,
     session: BrowserSession,
     clock: SystemClock,
 }
 
 impl Guard {
-    /// The guard of an API at this address. Allowed hosts are `localhost`, `127.0.0.1` and `[::1]` with
-    /// its port, and the address itself. If it listens on all addresses, the local address of the
+    /// The guard of an API at this door. Allowed hosts are `localhost`, `127.0.0.1` and `[::1]` with its port, the
+    /// address itself, and those that the door was given. If it listens on all addresses, the local address of the
     /// connection is allowed, too. Names chosen by others are never allowed.
-    pub(super) fn new(address: SocketAddr, token: &str) -> Self {
-        let port = address.port();
-        let mut hosts: Vec<String> =
-            ["127.0.0.1", "localhost", "[::1]"].iter().map(|name| format!("{name}:{port}")).collect();
-        let own = address.to_string();
-        if !address.ip().is_unspecified() && !hosts.contains(&own) {
-            hosts.push(own);
-        }
-        if port == 80 {
-            let bare: Vec<String> = hosts.iter().filter_map(|host| host.strip_suffix(":80")).map(Into::into).collect();
-            hosts.extend(bare);
-        }
-        let session = BrowserSession::new(port, token);
-        let (hash, proof) = (blake3::hash(token.as_bytes()), ProofKey::new(token));
-        Self(Arc::new(Lists { hosts, token: hash, proof, session, clock: SystemClock::new() }))
+    pub(super) fn new(door: Door, token: &str, metrics: Option<&str>) -> Self {
+        let hash = Some(blake3::hash(token.as_bytes()));
+        Self::with(door, token, hash, metrics.map(|token| blake3::hash(token.as_bytes())))
+    }
+
+    /// The guard of the same API at a door for the metrics alone. The other token is no good there.
+    pub(super) fn for_metrics(&self, door: Door) -> Self {
+        // no route there has a proof or a session
+        Self::with(door, "", None, self.0.metrics)
+    }
+
+    fn with(door: Door, secret: &str, token: Option<blake3::Hash>, metrics: Option<blake3::Hash>) -> Self {
+        let session = BrowserSession::new(door.address().port(), secret);
+        let (proof, clock) = (ProofKey::new(secret), SystemClock::new());
+        Self(Arc::new(Lists { door, token, metrics, proof, session, clock }))
+    }
+
+    /// The door.
+    pub(super) fn door(&self) -> &Door {
+        &self.0.door
+    }
+
+    /// The scheme by which this request's host is reached.
+    pub(super) fn scheme(&self, headers: &HeaderMap, local: Option<std::net::SocketAddr>) -> &'static str {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        self.0.door.knows(host, local).unwrap_or_else(|| self.0.door.scheme())
     }
 
     /// The time by which links and cookies run out.
@@ -88,24 +106,21 @@ impl Guard {
 
     /// The proof that lets a request in, or the problem that keeps it out.
     pub(super) fn check(&self, request: &Request) -> Result<Shown, Problem> {
-        let Lists { hosts, token, session, .. } = &*self.0;
+        let Lists { door, token, metrics, session, .. } = &*self.0;
         let headers = request.headers();
         let local = request.extensions().get::<ConnectInfo<ApiConnection>>().and_then(|info| info.0.local());
-        let known = |host: &str| {
-            hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
-                || local.is_some_and(|address| address.to_string() == host)
-        };
+        let known = |host: &str| door.knows(host, local).is_some();
         let host = single(headers, &header::HOST)?
             .ok_or_else(|| Problem::new("malformed", "the request has no Host header"))?;
         let authority = request.uri().authority().map(|authority| authority.as_str());
         if !known(host) || !authority.is_none_or(known) {
-            let hint = format!("use http://{}", hosts[0]);
+            let hint = format!("use {}, or name the host in the setting `api_hosts`", door.advice());
             return Err(Problem::new("foreign_host", "this API does not answer to that Host").hint(hint));
         }
         let origin = single(headers, &header::ORIGIN)?;
         if let Some(origin) = origin {
-            let ours = origin.strip_prefix("http://").is_some_and(known);
-            if !ours {
+            let (scheme, host) = origin.split_once("://").unwrap_or_default();
+            if door.knows(host, local) != Some(scheme) {
                 return Err(Problem::new("foreign_origin", "pages of that origin may not use this API"));
             }
         }
@@ -113,15 +128,20 @@ impl Guard {
             Some(value) => bearer(value),
             None => subprotocol(headers)?,
         };
-        if shown.is_some_and(|shown| blake3::hash(shown.as_bytes()) == *token) {
-            return Ok(Shown::Token);
-        }
         let path = request.uri().path();
+        if let Some(shown) = shown.map(|shown| blake3::hash(shown.as_bytes())) {
+            if *token == Some(shown) {
+                return Ok(Shown::Token);
+            }
+            if *metrics == Some(shown) {
+                return if path == METRICS || OPEN.contains(&path) { Ok(Shown::Metrics) } else { Err(metrics_alone()) };
+            }
+        }
         if OPEN.contains(&path) || page::is_open(path) {
             return Ok(Shown::Nothing);
         }
         // A wrong token is refused, also beside a good cookie.
-        if shown.is_none() && session.holds(headers, self.now()) {
+        if token.is_some() && shown.is_none() && session.holds(headers, self.now()) {
             let changes = !request.method().is_safe() || is_websocket(headers);
             let site = single(headers, &SEC_FETCH_SITE)?;
             if (changes && origin.is_none()) || site.is_some_and(|site| site != "same-origin" && site != "none") {
@@ -135,9 +155,15 @@ impl Guard {
             return Ok(Shown::Cookie);
         }
         let message = if shown.is_some() { "the token is wrong" } else { "the request carries no token" };
-        let hint = "send `Authorization: Bearer …` with the line in the data directory's `api-token`";
+        let file = if token.is_some() { "api-token" } else { "metrics-token" };
+        let hint = format!("send `Authorization: Bearer …` with the line in the data directory's `{file}`");
         Err(Problem::new("unauthorized", message).hint(hint))
     }
+}
+
+fn metrics_alone() -> Problem {
+    Problem::new("refused", "this token reads `/metrics` and nothing else")
+        .hint("all else takes the line in the data directory's `api-token`")
 }
 
 /// Whether the page's cookie is enough: for reading what the page shows, and for changing memories. Other
@@ -177,7 +203,7 @@ fn subprotocol(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
 
 impl std::fmt::Debug for Guard {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Guard").field("hosts", &self.0.hosts).finish_non_exhaustive()
+        f.debug_struct("Guard").field("door", &self.0.door).finish_non_exhaustive()
     }
 }
 
@@ -204,6 +230,10 @@ mod tests {
         builder.body(axum::body::Body::empty()).unwrap()
     }
 
+    fn guard(address: &str, token: &str) -> Guard {
+        Guard::new(Door::new(address.parse().unwrap()), token, Some("figures"))
+    }
+
     fn code(guard: &Guard, path: &str, headers: &[(&str, &str)]) -> &'static str {
         guard.check(&request(path, headers)).map_or_else(|problem| problem.code, |_| "ok")
     }
@@ -211,7 +241,7 @@ mod tests {
     /// promise: Commands and API | Token, `Host` and `Origin` are checked on every route
     #[test]
     fn hosts_origins_and_tokens_are_compared_exactly_on_every_route() {
-        let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
+        let guard = guard("127.0.0.1:8002", "secret");
         let bearer = ("authorization", "Bearer secret");
         for host in ["127.0.0.1:8002", "localhost:8002", "LOCALHOST:8002", "[::1]:8002"] {
             assert_eq!(code(&guard, "/v1/status", &[("host", host), bearer]), "ok", "{host}");
@@ -247,8 +277,8 @@ mod tests {
     /// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
     #[test]
     fn the_cookie_is_good_for_our_page_only() {
-        let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
-        let cookie = guard.session().begin(guard.now());
+        let guard = guard("127.0.0.1:8002", "secret");
+        let cookie = guard.session().begin(guard.now(), "http");
         let cookie = cookie.split(';').next().unwrap();
         let at = |method: &str, path: &str, more: &[(&str, &str)]| {
             let headers = [&[("host", "127.0.0.1:8002"), ("cookie", cookie)], more].concat();
@@ -298,15 +328,36 @@ mod tests {
             assert_eq!(at(method, path, &[ours]), "refused", "{method} {path}");
         }
         assert_eq!(of("GET", &[("authorization", "Bearer wrong")]), "unauthorized");
-        let other = Guard::new("127.0.0.1:8002".parse().unwrap(), "another token");
+        let other = self::guard("127.0.0.1:8002", "another token");
         let headers = [("host", "127.0.0.1:8002"), ("cookie", cookie)];
         assert_eq!(code(&other, "/v1/status", &headers), "unauthorized");
+    }
+
+    /// promise: Commands and API | The token of the metrics reads the metrics, and opens nothing else
+    #[test]
+    fn the_token_of_the_metrics_opens_them_alone() {
+        let guard = guard("127.0.0.1:8002", "secret");
+        let host = ("host", "127.0.0.1:8002");
+        let (figures, secret) = (("authorization", "Bearer figures"), ("authorization", "Bearer secret"));
+        assert_eq!(code(&guard, "/metrics", &[host, figures]), "ok");
+        assert_eq!(code(&guard, "/metrics", &[host, secret]), "ok");
+        assert_eq!(code(&guard, "/metrics", &[host]), "unauthorized");
+        for path in ["/v1/status", "/v1/memories", "/mcp", "/metrics/", "/v1/stop"] {
+            assert_eq!(code(&guard, path, &[host, figures]), "refused", "{path}");
+        }
+        let alone = guard.for_metrics(Door::new("127.0.0.1:9102".parse().unwrap()));
+        let host = ("host", "127.0.0.1:9102");
+        assert_eq!(code(&alone, "/metrics", &[host, figures]), "ok");
+        for bearer in ["Bearer secret", "Bearer ", "Bearer"] {
+            assert_eq!(code(&alone, "/metrics", &[host, ("authorization", bearer)]), "unauthorized", "{bearer}");
+        }
+        assert_eq!(code(&alone, "/metrics", &[("host", "127.0.0.1:8002"), figures]), "foreign_host");
     }
 
     /// promise: Bad input | A WebSocket is refused like any other request: wrong token, foreign or null `Origin`
     #[test]
     fn a_websocket_may_carry_the_token_as_a_subprotocol() {
-        let guard = Guard::new("127.0.0.1:8002".parse().unwrap(), "secret");
+        let guard = guard("127.0.0.1:8002", "secret");
         let of =
             |headers: &[(&str, &str)]| code(&guard, "/v1/events", &[&[("host", "127.0.0.1:8002")], headers].concat());
         let upgrade = ("upgrade", "WebSocket");

@@ -10,9 +10,10 @@ use std::future::{Future, poll_fn};
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use data_encoding::BASE64URL_NOPAD;
 use futures::future::maybe_done;
 use futures::{StreamExt, stream};
-use nexus_crdt::{Source, Was};
+use nexus_crdt::{Proven, Source, Was, check_proof};
 use nexus_identity::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -22,7 +23,8 @@ use super::extract::{Parameters, parse};
 use super::memories::{JSON_LINES, put_line, streamed};
 use super::problem::{Problem, status};
 use super::wire::{self, Imported, Span};
-use crate::secrets::Secrets;
+use crate::memory::read::Fate;
+use crate::secrets::{self, Secrets};
 use crate::{Brain, NewMemory, NodeError};
 
 /// The longest line, in bytes. A memory's text has at most 32 KiB.
@@ -50,11 +52,17 @@ struct Line {
     expires_at: Option<String>,
     /// As the file has it: a label, like the rest of it.
     agent: Option<String>,
+    /// The proof of who wrote the text.
+    proof: Option<String>,
+    /// With a proof: what it shows, if it is of an earlier mesh than this line.
+    imported: Option<Value>,
+    /// The former id in the mesh that this line comes from.
+    was: Option<String>,
     // Further fields of an export. The written memory gets new ones.
-    #[serde(rename = "was")]
-    _was: Option<String>,
     #[serde(rename = "author_name")]
     _author_name: Option<String>,
+    #[serde(rename = "seen_at")]
+    _seen_at: Option<String>,
     #[serde(rename = "updated_at")]
     _updated_at: Option<String>,
     #[serde(rename = "version")]
@@ -75,6 +83,8 @@ struct Line {
 pub(super) enum Reading {
     Write {
         memory: Box<NewMemory>,
+        /// The id that it had before the former one.
+        before: Option<String>,
         /// Whether credentials in it were masked.
         masked: bool,
     },
@@ -83,6 +93,7 @@ pub(super) enum Reading {
 
 pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
     let line: Line = parse(bytes)?;
+    let proven = line.proof.as_deref().map(|proof| proven(proof, &line)).transpose()?;
     let moment = |text: &str| wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()));
     let mut ttl = line.ttl.map(|ttl| ttl.0);
     if let Some(at) = line.expires_at.as_deref() {
@@ -110,6 +121,7 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
         key,
         ttl,
         was,
+        proof: line.proof,
         origin: caller.origin(line.agent.as_deref(), None)?,
         secrets,
         // the file says all of it
@@ -117,13 +129,29 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
         ..NewMemory::default()
     });
     let masked = memory.without_secrets().map_err(NodeError::from)?;
-    Ok(Reading::Write { memory, masked })
+    // it may have what was masked, or what was edited out before the export
+    if masked || proven.is_some_and(|proven| secrets != Secrets::Allow && secrets::find(&proven.said).is_some()) {
+        memory.proof = None;
+    }
+    Ok(Reading::Write { memory, before: line.was, masked })
 }
 
-/// The memory with exactly this id or former id. A shortened id does not count.
-fn held(brain: &Brain, id: &str) -> Option<crate::Memory> {
-    let memory = brain.get_by_id_blocking(id).ok()?;
-    (memory.id.to_string() == id || memory.was.as_deref() == Some(id)).then_some(memory)
+/// Checks that a line's proof holds, and is of this very line.
+fn proven(proof: &str, line: &Line) -> Result<Proven, Problem> {
+    let refused = |why: String| Problem::new("invalid", format!("proof: {why}"));
+    let bytes = BASE64URL_NOPAD.decode(proof.as_bytes()).map_err(|error| refused(error.to_string()))?;
+    let proven = check_proof(&bytes).map_err(|error| refused(error.to_string()))?;
+    if proven.text != line.text {
+        return Err(refused("it is of another text".to_owned()));
+    }
+    let (id, author) = (proven.record.to_string(), proven.author.to_string());
+    let of_line = match &line.imported {
+        // the proof of an earlier import goes on as it came
+        Some(imported) => imported["id"] == id && imported["author"] == author,
+        None if line.id.as_ref() != Some(&id) => return Err(refused("it is of another memory".to_owned())),
+        None => line.author.as_ref() == Some(&author),
+    };
+    if of_line { Ok(proven) } else { Err(refused("it is of another author".to_owned())) }
 }
 
 /// A line's number, and whether credentials in it were masked.
@@ -227,30 +255,50 @@ impl Importer {
         let mut answers = Vec::new();
         let (mut batch, mut numbers, mut ids) = (Vec::new(), Vec::new(), BTreeSet::new());
         let former = |parsed: &Parsed| match &parsed.1 {
-            Ok(Reading::Write { memory, .. }) => memory.was.as_ref().map(|was| was.id.clone()),
-            _ => None,
+            Ok(Reading::Write { memory, before, .. }) => {
+                let id = memory.was.as_ref().map(|was| was.id.clone());
+                let before = before.clone().filter(|_| id.is_some());
+                (id, before)
+            }
+            _ => (None, None),
         };
-        let mut known = self.held(lines.iter().filter_map(former).collect()).await;
+        let asked = lines.iter().map(former).flat_map(|(id, before)| [id, before]).flatten();
+        let mut known = self.fates(asked.collect()).await;
         for parsed in lines {
-            let id = former(&parsed);
+            let (id, before) = former(&parsed);
             // The same memory twice in one batch: the first must be written to be found.
             if let Some(id) = &id
                 && !ids.insert(id.clone())
                 && !known.contains_key(id)
             {
                 self.flush(&mut batch, &mut numbers, &mut answers).await;
-                known.extend(self.held(vec![id.clone()]).await);
+                known.extend(self.fates(vec![id.clone()]).await);
             }
             let (line, reading) = parsed;
-            let answer = match (reading, id.and_then(|id| known.get(&id))) {
-                (Ok(Reading::Write { .. }), Some(memory)) => Imported {
+            let same = |there: &crate::Memory| match &reading {
+                Ok(Reading::Write { memory, .. }) => memory.text == there.text,
+                _ => false,
+            };
+            // a copy that was made elsewhere stays away with the memory that was forgotten here, or is here as it left
+            let home = |fate: &&Fate| match fate {
+                Fate::Forgotten => true,
+                Fate::Here(there) => same(there),
+                Fate::Unknown => false,
+            };
+            let fate = |id: Option<String>| id.and_then(|id| known.get(&id));
+            let fate = fate(id).or_else(|| fate(before).filter(home));
+            let answer = match (reading, fate) {
+                (Ok(Reading::Write { .. }), Some(Fate::Forgotten)) => {
+                    Imported { line, forgotten: true, ..Imported::default() }
+                }
+                (Ok(Reading::Write { .. }), Some(Fate::Here(memory))) => Imported {
                     line,
                     id: Some(memory.id.to_string()),
                     space: Some(memory.space.clone()),
                     known: true,
                     ..Imported::default()
                 },
-                (Ok(Reading::Write { memory, masked }), None) => {
+                (Ok(Reading::Write { memory, masked, .. }), Some(Fate::Unknown) | None) => {
                     batch.push(*memory);
                     numbers.push((line, masked));
                     continue;
@@ -269,12 +317,16 @@ impl Importer {
         bytes.into()
     }
 
-    /// The memories with exactly these ids or former ids.
-    async fn held(&self, ids: Vec<String>) -> BTreeMap<String, crate::Memory> {
+    /// The fates of memories with exactly these ids or former ids. A shortened id does not count.
+    async fn fates(&self, ids: Vec<String>) -> BTreeMap<String, Fate> {
         if ids.is_empty() {
             return BTreeMap::new();
         }
-        let look = |brain: &Brain| Ok(ids.into_iter().filter_map(|id| Some((id.clone(), held(brain, &id)?))).collect());
+        let fate = |brain: &Brain, id: String| match brain.fate_blocking(&id) {
+            Ok(Fate::Unknown) | Err(_) => None,
+            Ok(fate) => Some((id, fate)),
+        };
+        let look = move |brain: &Brain| Ok(ids.into_iter().filter_map(|id| fate(brain, id)).collect());
         // once the node stops nothing is written either
         self.brain.reading(look).await.unwrap_or_default()
     }

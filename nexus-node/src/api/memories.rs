@@ -1,6 +1,7 @@
 //! Memories: write, read, change, remove, and all of them at once.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -13,6 +14,7 @@ use super::caller::Caller;
 use super::extract::{Json, OptionalJson, Parameters, Path, Query};
 use super::problem::Problem;
 use super::{Api, wire};
+use crate::brain::Chains;
 use crate::{Brain, ListQuery, NodeError, RecallQuery};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
@@ -109,6 +111,9 @@ pub(super) async fn history(brain: Brain, Path(id): Path) -> Result<axum::Json<V
 #[serde(deny_unknown_fields)]
 pub(super) struct Export {
     space: Option<String>,
+    /// Whether each line has the proof of who wrote its text.
+    #[serde(default)]
+    full: bool,
 }
 
 /// Lines to send, and the cursor of those after them.
@@ -119,12 +124,16 @@ type Lines = (Bytes, Option<String>);
 pub(super) async fn export(
     State(api): State<Api>,
     brain: Brain,
-    Query(Export { space }): Query<Export>,
+    Query(Export { space, full }): Query<Export>,
 ) -> Result<Response, Problem> {
+    let chains = match full {
+        true => Some(Arc::new(brain.reading(|brain| brain.chains_blocking()).await?)),
+        false => None,
+    };
     let page = move |after: Option<String>| {
-        let (brain, space) = (brain.clone(), space.clone());
+        let (brain, space, chains) = (brain.clone(), space.clone(), chains.clone());
         let query = ListQuery { space, limit: EXPORT_PAGE, after };
-        async move { Ok::<_, Problem>(brain.reading(move |brain| export_page(brain, &query)).await?) }
+        async move { Ok::<_, Problem>(brain.reading(move |brain| export_page(brain, &query, chains.as_deref())).await?) }
     };
     let first = page(None).await?;
     // The first page is there already. Each further one is read once the page before is sent.
@@ -145,8 +154,8 @@ pub(super) async fn export(
     Ok(([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(pages)).into_response())
 }
 
-/// A page as lines, and the cursor of the next one.
-fn export_page(brain: &Brain, query: &ListQuery) -> Result<Lines, NodeError> {
+/// A page as lines, and the cursor of the next one. With chains, each line has its proof.
+fn export_page(brain: &Brain, query: &ListQuery, chains: Option<&Chains>) -> Result<Lines, NodeError> {
     let listing = brain.list_blocking(query)?;
     let mut lines = Vec::new();
     for memory in listing.items {
@@ -155,7 +164,14 @@ fn export_page(brain: &Brain, query: &ListQuery) -> Result<Lines, NodeError> {
             Err(NodeError::NotFound { .. }) => None,
             key => key?,
         };
-        put_line(&mut lines, &wire::Exported { memory: memory.into(), key });
+        let proof = match chains {
+            Some(chains) => match brain.proof_of_blocking(&memory, chains) {
+                Err(NodeError::NotFound { .. }) => None,
+                proof => proof?,
+            },
+            None => None,
+        };
+        put_line(&mut lines, &wire::Exported { memory: memory.into(), key, proof });
     }
     Ok((lines.into(), listing.next))
 }

@@ -59,28 +59,46 @@ pub(super) async fn status(State(api): State<Api>, node: Node) -> Answer<wire::S
     status.memories = counted.as_ref().map(|(spaces, _)| spaces.iter().map(|space| space.records).sum());
     let disk = counted.and_then(|(_, disk)| disk);
     status.disk_bytes = disk.map(|disk| disk.used);
-    status.warnings.extend(disk.and_then(|disk| disk.low()).map(low_disk));
+    let is_full = status.warnings.iter().any(|warning| warning.code == "disk_full");
+    status.warnings.extend(disk.filter(|_| !is_full).and_then(|disk| disk.low()).map(low_disk));
+    status.warnings.extend(api.exposed().map(cleartext));
     status.next = next(&status, node.members().len());
     Answer(status)
 }
 
-fn low_disk(free: u64) -> wire::Warning {
+fn cleartext(door: &super::Door) -> wire::Warning {
     wire::Warning {
-        code: "low_disk".to_owned(),
-        message: format!("the disk of the data directory has {} MB left", free / 1_000_000),
-        hint: Some("make room: a node that cannot write stops".to_owned()),
+        code: "cleartext".to_owned(),
+        message: format!("{} speaks HTTP in the clear: the network sees tokens and memories", door.address()),
+        hint: Some("`nexus-node config set cleartext false`, and start again: it speaks TLS then".to_owned()),
     }
 }
 
-/// The next step for the person at a node: what is wrong first, then what a new one lacks.
+/// The code of the warning of a disk with little room.
+const LOW_DISK: &str = "low_disk";
+
+fn low_disk(free: u64) -> wire::Warning {
+    wire::Warning {
+        code: LOW_DISK.to_owned(),
+        message: format!("the disk of the data directory has {} MB left", free / 1_000_000),
+        hint: Some("make room: nothing is written once the disk is full".to_owned()),
+    }
+}
+
+/// The next step for the person at a node: what is wrong first, then what a new one lacks. A disk that is only low
+/// comes last, since nothing is refused yet.
 fn next(status: &wire::Status, members: usize) -> Option<String> {
-    let step = match status.warnings.iter().find_map(|warning| warning.hint.clone()) {
+    let hint = |is_low: bool| {
+        let mut warnings = status.warnings.iter().filter(|warning| (warning.code == LOW_DISK) == is_low);
+        warnings.find_map(|warning| warning.hint.clone())
+    };
+    let step = match hint(false) {
         _ if status.offline => "`nexus-node online` connects this node again".to_owned(),
         Some(hint) => hint,
         None if status.membership != "member" => "`nexus-node export` writes what this node keeps".to_owned(),
         None if status.memories == Some(0) => "`nexus-node connect all` gives your agents this memory".to_owned(),
         None if members <= 1 => "`nexus-node invite` lets another machine in".to_owned(),
-        None => return None,
+        None => return hint(true),
     };
     Some(step)
 }

@@ -16,11 +16,10 @@ use nexus_mesh::PeerState;
 
 use super::Api;
 use crate::coordinator::{CoordinatorRole, Coordinators, Mode, SeatState};
+use crate::histogram::{BUCKETS, Counts, Histogram};
 use crate::problem::Problem;
 use crate::{Node, NodeError, Peer, SpaceInfo, Status};
 
-/// The upper bounds of the buckets of durations, in seconds.
-const BUCKETS: [f64; 14] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// The methods counted apart.
 const METHODS: [&str; 6] = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"];
 
@@ -35,9 +34,7 @@ pub(super) struct Requests {
 #[derive(Default)]
 struct Series {
     statuses: RwLock<BTreeMap<u16, AtomicU64>>,
-    buckets: [AtomicU64; BUCKETS.len()],
-    count: AtomicU64,
-    nanos: AtomicU64,
+    took: Histogram,
 }
 
 /// A request in progress. It ends also when its client goes away.
@@ -67,12 +64,7 @@ impl Requests {
             let mut statuses = series.statuses.write().unwrap_or_else(PoisonError::into_inner);
             statuses.entry(status.as_u16()).or_default().fetch_add(1, Relaxed);
         }
-        let seconds = took.as_secs_f64();
-        if let Some(at) = BUCKETS.iter().position(|bound| seconds <= *bound) {
-            series.buckets[at].fetch_add(1, Relaxed);
-        }
-        series.count.fetch_add(1, Relaxed);
-        series.nanos.fetch_add(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        series.took.note(took);
     }
 
     fn series(&self, route: &str, method: &'static str) -> Arc<Series> {
@@ -103,16 +95,7 @@ impl Requests {
             "Time to the head of the answer; streams go on after it.",
         );
         for (route, method, series) in all() {
-            let mut below = 0;
-            for (bound, bucket) in BUCKETS.iter().zip(&series.buckets) {
-                below += bucket.load(Relaxed);
-                let bound = bound.to_string();
-                text.value("_bucket", &[("route", route), ("method", method), ("le", &bound)], below);
-            }
-            let count = series.count.load(Relaxed).max(below);
-            text.value("_bucket", &[("route", route), ("method", method), ("le", "+Inf")], count);
-            text.value("_sum", &[("route", route), ("method", method)], seconds(series.nanos.load(Relaxed)));
-            text.value("_count", &[("route", route), ("method", method)], count);
+            text.histogram(&[("route", route), ("method", method)], &series.took);
         }
         text.one("nexus_http_requests_in_flight", "Requests that are being answered.", self.in_flight.load(Relaxed));
     }
@@ -145,10 +128,6 @@ impl Proposals {
     }
 }
 
-fn seconds(nanos: u64) -> f64 {
-    Duration::from_nanos(nanos).as_secs_f64()
-}
-
 /// The text format: a family, then its values.
 #[derive(Default)]
 struct Text {
@@ -170,6 +149,18 @@ impl Text {
             let _ = write!(self.text, "{}{name}=\"{label}\"", if index == 0 { "{" } else { "," });
         }
         let _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+
+    /// The values of a family of durations.
+    fn histogram(&mut self, labels: &[(&str, &str)], durations: &Histogram) {
+        let Counts { up_to, all, seconds } = durations.counts();
+        let bounds = BUCKETS.iter().map(ToString::to_string).zip(up_to).chain([("+Inf".to_owned(), all)]);
+        for (bound, count) in bounds {
+            let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            self.value("_bucket", &labels, count);
+        }
+        self.value("_sum", labels, seconds);
+        self.value("_count", labels, all);
     }
 
     fn one(&mut self, name: &'static str, help: &str, value: impl Display) {
@@ -198,10 +189,19 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
     let (status, peers) = (node.status().await, node.peers().await);
     let spaces = node.brain().spaces().await?;
     of_process(text, &status);
+    text.family("nexus_recall_duration_seconds", "histogram", "Time of a recall, over HTTP, MCP and in the process.");
+    text.histogram(&[], node.brain().recall_times());
     if let Some(seen) = &status.coordinators {
         of_coordinators(text, seen);
     }
+    let full = u8::from(node.disk_full().is_some());
+    text.one("nexus_disk_full", "Whether writes are refused since the disk is full.", full);
     of_spaces(text, &spaces);
+    let conflicts = node.brain().conflicts().await?;
+    text.family("nexus_conflicts", "gauge", "Memories of which a field has several values, up to 10,000.");
+    for space in &spaces {
+        text.value("", &[("space", &space.space)], conflicts.get(&space.space).copied().unwrap_or_default());
+    }
     of_peers(text, &peers);
     text.family("nexus_queue_length", "gauge", "The entries that wait in a queue of the node.");
     for queue in node.queues() {
@@ -290,12 +290,16 @@ fn of_spaces(text: &mut Text, spaces: &[SpaceInfo]) {
 }
 
 fn of_peers(text: &mut Text, peers: &[Peer]) {
-    let families: [Family<Peer, Option<f64>>; 4] = [
+    let families: [Family<Peer, Option<f64>>; 5] = [
         ("nexus_peer_up", "Whether a member is up.", |peer| Some(f64::from(u8::from(peer.state == PeerState::Up)))),
         ("nexus_peer_synced", "Whether it holds the same entries.", |peer| Some(f64::from(u8::from(peer.synced)))),
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         ("nexus_peer_behind_entries", "How many entries it lacks that are held here.", |peer| Some(peer.behind as f64)),
         ("nexus_peer_rtt_seconds", "The last ping's round trip.", |peer| peer.rtt.map(|rtt| rtt.as_secs_f64())),
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        ("nexus_peer_clock_ahead_seconds", "How far its clock is ahead of this node's.", |peer| {
+            peer.clock_ahead_ms.map(|ms| ms as f64 / 1e3)
+        }),
     ];
     for (name, help, read) in families {
         text.family(name, "gauge", help);

@@ -5,12 +5,13 @@
 
 mod session;
 
-use axum::extract::{Extension, State};
+use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
 pub(super) use self::session::BrowserSession;
 
+use super::connections::ApiConnection;
 use super::extract::Path;
 use super::guard::Shown;
 use super::problem::Problem;
@@ -77,6 +78,7 @@ pub(super) async fn file(uri: axum::http::Uri, headers: HeaderMap) -> Response {
 pub(super) async fn link(
     State(api): State<Api>,
     Extension(shown): Extension<Shown>,
+    ConnectInfo(connection): ConnectInfo<ApiConnection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if shown != Shown::Token {
@@ -85,19 +87,26 @@ pub(super) async fn link(
     let (code, expires_at) = api.0.guard.session().code(api.0.guard.now());
     // The guard has compared the host with the allowed ones.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let link = format!("http://{host}{LINK}{code}");
+    let scheme = api.0.guard.scheme(&headers, connection.local());
+    let link = format!("{scheme}://{host}{LINK}{code}");
     Ok((StatusCode::CREATED, axum::Json(wire::WebLink { link, expires_at: expires_at.to_string() })).into_response())
 }
 
 /// Follows a link once: gives the browser its cookie and sends it to the page. A preview of the link
 /// (`HEAD`) does not use it up.
-pub(super) async fn follow(State(api): State<Api>, Path(code): Path, method: Method, headers: HeaderMap) -> Response {
+pub(super) async fn follow(
+    State(api): State<Api>,
+    ConnectInfo(connection): ConnectInfo<ApiConnection>,
+    Path(code): Path,
+    method: Method,
+    headers: HeaderMap,
+) -> Response {
     if method != Method::GET || headers.contains_key("sec-purpose") {
         return StatusCode::NO_CONTENT.into_response();
     }
     let now = api.0.guard.now();
     if api.0.guard.session().redeem(&code, now) {
-        return signed_in(&api, Redirect::to("/").into_response());
+        return signed_in(&api, api.0.guard.scheme(&headers, connection.local()), Redirect::to("/").into_response());
     }
     let person = headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/html"));
     if person {
@@ -107,20 +116,31 @@ pub(super) async fn follow(State(api): State<Api>, Path(code): Path, method: Met
 }
 
 /// Signs in a client that has the token.
-pub(super) async fn sign_in(State(api): State<Api>, Extension(shown): Extension<Shown>) -> Result<Response, Problem> {
+pub(super) async fn sign_in(
+    State(api): State<Api>,
+    ConnectInfo(connection): ConnectInfo<ApiConnection>,
+    Extension(shown): Extension<Shown>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     if shown != Shown::Token {
         return Err(Problem::new("refused", "signing in takes the token").hint("`nexus-node web` makes a link"));
     }
-    Ok(signed_in(&api, StatusCode::NO_CONTENT.into_response()))
+    let scheme = api.0.guard.scheme(&headers, connection.local());
+    Ok(signed_in(&api, scheme, StatusCode::NO_CONTENT.into_response()))
 }
 
 /// Has the browser drop its cookie.
-pub(super) async fn sign_out(State(api): State<Api>) -> Response {
-    with_cookie(StatusCode::NO_CONTENT.into_response(), &api.0.guard.session().end())
+pub(super) async fn sign_out(
+    State(api): State<Api>,
+    ConnectInfo(connection): ConnectInfo<ApiConnection>,
+    headers: HeaderMap,
+) -> Response {
+    let scheme = api.0.guard.scheme(&headers, connection.local());
+    with_cookie(StatusCode::NO_CONTENT.into_response(), &api.0.guard.session().end(scheme))
 }
 
-fn signed_in(api: &Api, response: Response) -> Response {
-    with_cookie(response, &api.0.guard.session().begin(api.0.guard.now()))
+fn signed_in(api: &Api, scheme: &str, response: Response) -> Response {
+    with_cookie(response, &api.0.guard.session().begin(api.0.guard.now(), scheme))
 }
 
 fn with_cookie(mut response: Response, cookie: &str) -> Response {

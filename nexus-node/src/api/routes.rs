@@ -9,12 +9,13 @@ use axum::routing::get;
 use serde_json::json;
 
 use self::examples as example;
+use super::backup::BACKUP;
 use super::guest::Guest;
 use super::memories::{JSON_LINES, TRUNCATED};
 use super::openapi::{Routes, number, text, texts};
 use super::{
-    Api, audit, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page, settings,
-    spaces,
+    Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page,
+    settings, spaces,
 };
 
 /// All routes, with the guests', and their description at `/openapi.json`.
@@ -34,6 +35,16 @@ pub(super) fn routes(guests: &[Guest]) -> Router<Api> {
     );
     let router = guests.iter().fold(router, |router, guest| router.merge(guest.router.clone()));
     router.fallback(no_route).method_not_allowed_fallback(no_method)
+}
+
+/// The routes at a door for the metrics alone. They are described with all others.
+pub(super) fn of_metrics() -> Router<Api> {
+    Router::new()
+        .route("/healthz", get(|| async { axum::Json(json!({ "ok": true })) }))
+        .route("/readyz", get(mesh::ready))
+        .route("/metrics", get(metrics::metrics))
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
 }
 
 fn memories_and_spaces(routes: Routes) -> Routes {
@@ -86,11 +97,17 @@ fn memories_and_spaces(routes: Routes) -> Routes {
             about.summary("The history of a memory, oldest first").gives(200, &vec![example::revision()])
         })
         .on(Method::GET, "/v1/export", memories::export, |about| {
-            about.summary("All memories, one a line").query("space", text(), "of one space").gives_type(
-                200,
-                JSON_LINES,
-                &example::line(&example::exported()),
-            )
+            about
+                .summary("All memories, one a line")
+                .query("space", text(), "of one space")
+                .query("full", json!({ "type": "boolean" }), "with the proof of who wrote each text")
+                .gives_type(200, JSON_LINES, &example::line(&example::exported()))
+        })
+        .on(Method::GET, "/v1/backup", backup::backup, |about| {
+            about
+                .summary("The rows of this node's stores as one stream, for `nexus-node restore`; it has no keys")
+                .note("A stream that breaks off has no end, and is refused as a backup.")
+                .gives_type(200, BACKUP, "nexus backup v1\n…")
         })
         .on(Method::POST, "/v1/import", import::import, |about| {
             about

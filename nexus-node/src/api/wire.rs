@@ -22,8 +22,8 @@ pub use self::critical::{
     KvTxnDone, KvWritten, Lease, OutcomeWord, Recover, Release, Renew, RequestOutcome, Seat, Steal,
 };
 pub use self::memory::{
-    ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, Listing, Memory, NewMemory, Patch, Remembered,
-    Revision, Source, Unforget,
+    ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,
+    Remembered, Revision, Source, Unforget,
 };
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 
@@ -238,6 +238,8 @@ pub struct Peer {
     pub behind: u64,
     /// The time of its last sign of life.
     pub last_seen: Option<String>,
+    /// How far its clock is ahead of this node's, in milliseconds; null if it was not heard within ten minutes.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// A member of the mesh.
@@ -449,6 +451,9 @@ pub struct Imported {
     /// The memory was here already; nothing was written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub known: bool,
+    /// The memory was forgotten here, and stays so; nothing was written.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub forgotten: bool,
     /// The memory had expired; nothing was written.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub expired: bool,

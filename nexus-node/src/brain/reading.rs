@@ -38,7 +38,11 @@ impl Brain {
     /// [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for a space or member.
     pub async fn recall(&self, query: impl Into<RecallQuery>) -> Result<Recalled, NodeError> {
         let query = query.into();
-        self.reading(move |brain| brain.recall_blocking(&query)).await
+        let world = &self.here().world;
+        let began = world.now();
+        let recalled = self.reading(move |brain| brain.recall_blocking(&query)).await;
+        self.recall_times().note(world.now().saturating_sub(began));
+        recalled
     }
 
     /// A page of memories, newest first.

@@ -226,6 +226,7 @@ mod tests {
         Memory {
             id: Dot { entry: EntryId::from_bytes([0; 32]), index: u16::try_from(id).unwrap() }.into(),
             was: None,
+            imported: None,
             space: String::new(),
             text: String::new(),
             kind: String::new(),
@@ -237,6 +238,7 @@ mod tests {
             source: None,
             edited_by: None,
             created_at: stamp,
+            seen_at: None,
             updated_at: stamp,
             expires_at: None,
             version: String::new(),

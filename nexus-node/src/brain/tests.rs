@@ -13,6 +13,7 @@ use std::time::Duration;
 use super::*;
 use crate::engine::{Engine, Input};
 use crate::failure::Failure;
+use crate::headroom::Headroom;
 use crate::ledger;
 use crate::memory::{ChangeKind, Subject};
 use crate::notices::Notices;
@@ -61,7 +62,8 @@ fn brain_of(peer: &Peer, me: Did, search: &Arc<Search>, clock: Arc<dyn Clock>) -
     let store = peer.store.clone();
     let engine = Engine::open(peer.key.clone(), &store.snapshot().unwrap()).unwrap();
     let overlay = Overlay::new(store.clone()).unwrap();
-    let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: false };
+    let origin =
+        runtime::Origin { engine, overlay, store: store.clone(), headroom: Headroom::new(None, 0), has_peers: false };
     let Runtime { engine, sessions, .. } = Runtime::start(origin, &world, Failure::default(), Notices::default());
     let identity = Identity::new(me, mesh(), channel::channel(peer.members()).1);
     let handles = Handles { identity, world, engine, store, store_name: [7; 8], search: search.clone(), sessions };

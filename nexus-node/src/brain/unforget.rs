@@ -3,6 +3,7 @@ use nexus_identity::Timestamp;
 
 use super::Brain;
 use crate::error::{ConflictError, NodeError, Resource};
+use crate::memory::read::Gone;
 use crate::memory::{Memory, MemoryRef, NewMemory};
 use crate::secrets::Secrets;
 
@@ -10,8 +11,8 @@ use crate::secrets::Secrets;
 enum Forgotten {
     /// It is there again, as this copy.
     Back(Box<Memory>),
-    /// It is to be written, with its caller's key.
-    Gone(Box<Memory>, Option<String>),
+    /// It is to be written again.
+    Gone(Box<Gone>),
 }
 
 impl Brain {
@@ -30,9 +31,9 @@ impl Brain {
         let id = id.into();
         let (asked, now) = (id.clone(), self.here().world.wall());
         let found = self.reading(move |brain| brain.forgotten(asked.as_str(), now)).await?;
-        let (memory, key) = match found {
+        let Gone { memory, key, proof } = match found {
             Forgotten::Back(memory) => return Ok(*memory),
-            Forgotten::Gone(memory, key) => (memory, key),
+            Forgotten::Gone(gone) => *gone,
         };
         let was = Was::new(memory.id.to_string(), memory.author.to_string(), memory.created_at.as_ms());
         let written = self
@@ -45,6 +46,7 @@ impl Brain {
                 key,
                 ttl: memory.expires_at.map(|end| end.since(now)),
                 was: Some(was),
+                proof,
                 origin,
                 secrets,
                 ..NewMemory::default()
@@ -56,7 +58,7 @@ impl Brain {
     fn forgotten(&self, id: &str, now: Timestamp) -> Result<Forgotten, NodeError> {
         let snapshot = self.snapshot()?;
         let reader = self.reader(&snapshot)?;
-        let (memory, key) = match reader.forgotten(id) {
+        let gone = match reader.forgotten(id) {
             Err(missing @ NodeError::NotFound { .. }) => {
                 // it may be there, as it was or under another id
                 let there = reader.get_by_id(id).map_err(|_| missing)?;
@@ -64,17 +66,18 @@ impl Brain {
             }
             found => found?,
         };
+        let Gone { memory, key, .. } = &gone;
         if let Some(copy) = reader.copy_of(&memory.id.to_string())? {
             return Ok(Forgotten::Back(Box::new(copy)));
         }
         if memory.expires_at.is_some_and(|end| end <= now) {
             return Err(NodeError::NotFound { what: Resource::Forgotten, name: id.to_owned() });
         }
-        if let Some(key) = &key
+        if let Some(key) = key
             && let Some(other) = reader.keyed(&memory.space, key)?
         {
             return Err(ConflictError::KeyTaken { id: other.to_string(), key: key.clone() }.into());
         }
-        Ok(Forgotten::Gone(Box::new(memory), key))
+        Ok(Forgotten::Gone(Box::new(gone)))
     }
 }

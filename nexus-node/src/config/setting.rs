@@ -113,6 +113,28 @@ impl Setting for SocketAddr {
     }
 }
 
+/// An empty text stands for no address.
+impl Setting for Option<SocketAddr> {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        match texts.last()?.trim() {
+            "" => Some(None),
+            text => text.parse().ok().map(Some),
+        }
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::from_texts(&[value.as_str()?])
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        self.map(|address| Value::String(address.to_string()))
+    }
+
+    fn allowed() -> String {
+        "an IP address and a port, such as 127.0.0.1:9102 or 0.0.0.0:9102".to_owned()
+    }
+}
+
 /// An empty text stands for no name.
 impl Setting for Option<Name> {
     fn from_texts(texts: &[&str]) -> Option<Self> {
@@ -366,6 +388,6 @@ impl Setting for LogFormat {
 }
 
 /// The items of a list, whether they came one by one or separated by commas.
-fn items<'a>(texts: &[&'a str]) -> impl Iterator<Item = &'a str> {
+pub(super) fn items<'a>(texts: &[&'a str]) -> impl Iterator<Item = &'a str> {
     texts.iter().flat_map(|text| text.split(',')).map(str::trim).filter(|item| !item.is_empty())
 }

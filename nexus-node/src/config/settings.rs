@@ -11,7 +11,7 @@ use crate::datadir::DataDir;
 pub(super) const PREFIX: &str = "NEXUS_";
 
 /// Variables that are no keys: the node's address and directory, and a worker's task.
-const NOT_KEYS: [&str; 6] = ["DATA_DIR", "API", "TOKEN", "TASK_ID", "TASK_TOKEN", "TASK_ATTEMPT"];
+const NOT_KEYS: [&str; 7] = ["DATA_DIR", "API", "API_DID", "TOKEN", "TASK_ID", "TASK_TOKEN", "TASK_ATTEMPT"];
 
 /// The configuration with the origin of each value.
 #[derive(Clone, Debug, Default)]

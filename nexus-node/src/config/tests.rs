@@ -179,7 +179,7 @@ fn a_refused_change_leaves_the_file_alone() {
 fn rows_are_what_config_show_prints() {
     let settings = resolve("name = 'laptop'", &[], &[("mdns", "false")]).unwrap();
     let rows = serde_json::to_value(settings.rows()).unwrap();
-    assert_eq!(rows[0], serde_json::json!({"key": "name", "value": "laptop", "origin": "file", "live": false}));
+    assert_eq!(rows[0], serde_json::json!({"key": "name", "value": "laptop", "origin": "file", "live": true}));
     let mdns = rows.as_array().unwrap().iter().find(|row| row["key"] == "mdns").unwrap();
     assert_eq!(*mdns, serde_json::json!({"key": "mdns", "value": false, "origin": "flag", "live": false}));
     assert_eq!(resolve("", &[], &[]).unwrap().rows()[0].value, serde_json::Value::Null);

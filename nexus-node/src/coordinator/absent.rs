@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use nexus_identity::Did;
+use redb::StorageBackend;
 use tokio::sync::watch;
 
 use super::command::{Command, Group};
@@ -14,12 +15,27 @@ use super::state::Outcome;
 use super::{Answer, AuditCheck, AuditPage, Coordinators, Manage, Query, RequestKey};
 use crate::error::{NodeError, OpaqueError};
 use crate::request::RequestId;
+use crate::store::{Row, Store, StoreError, Table};
 use crate::world::World;
 
 /// A part in the coordinators that cannot be.
 pub(crate) struct Coordinator(Infallible);
 
+/// Rows of a copy that cannot be.
+pub(crate) struct CopiedRows(Infallible);
+
+impl CopiedRows {
+    pub(crate) async fn next(&mut self) -> Result<Option<(Table, Vec<Row>)>, StoreError> {
+        match self.0 {}
+    }
+}
+
 impl Coordinator {
+    /// Looks whether Raft's files can be read; nobody reads them here.
+    pub(crate) fn examine(_: &Store, _: Box<dyn StorageBackend>, _: Did, _: Did) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Whether this build has coordinators.
     pub(crate) const BUILT: bool = false;
 
@@ -44,6 +60,10 @@ impl Coordinator {
     }
 
     pub(crate) fn broken(&self) -> Option<OpaqueError> {
+        match self.0 {}
+    }
+
+    pub(crate) fn ran_full(&self) -> watch::Receiver<bool> {
         match self.0 {}
     }
 
@@ -96,6 +116,10 @@ impl Coordinator {
     }
 
     pub(crate) fn spawn(&self, _: &'static str, _: BoxFuture<'static, ()>) {
+        match self.0 {}
+    }
+
+    pub(crate) fn copied(&self) -> CopiedRows {
         match self.0 {}
     }
 

@@ -37,6 +37,7 @@ use super::raft::{
 use crate::store::{Batch, Snapshot, Store, StoreDamage, StoreError, Table};
 use crate::world::{Interrupted, World};
 
+pub(super) use self::rows::{COPIED, committed_row, without_journal};
 pub(crate) use self::writer::Writer;
 
 /// Writes that wait for the disk. When they are full, openraft waits.
@@ -81,7 +82,7 @@ struct LogCache {
     durable: Option<u64>,
 }
 
-/// The log cannot be written any more; the node ends.
+/// The log cannot be written any more. For lack of room this part ends, else the node does.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum WriteFailed {
     /// The disk's fault, or damage.
@@ -96,6 +97,16 @@ pub(crate) enum WriteFailed {
     /// Entries must not go without a snapshot of their effect.
     #[error("no snapshot has what is to be purged")]
     NoSnapshot,
+}
+
+impl WriteFailed {
+    /// Whether the disk had no room. The log on it is as after a power loss: whole up to what was reported.
+    pub(super) fn is_full(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_full(),
+            _ => false,
+        }
+    }
 }
 
 /// This node's place in the file.
@@ -137,6 +148,20 @@ impl Log {
         let log = Self(Arc::new(Inner { store: store.clone(), entries, writes, state, flushed, too_new, world }));
         let writer = Writer { log: log.clone(), disk: Disk { store, journal }, writes: receiver };
         Ok((log, writer, Place { me, group }))
+    }
+
+    /// Reads Raft's files of this node, without use for them.
+    ///
+    /// # Errors
+    /// Their damage.
+    pub(crate) fn examine(
+        store: &Store,
+        journal: Box<dyn StorageBackend>,
+        did: Did,
+        mesh: Did,
+        draw: impl Fn() -> u64,
+    ) -> Result<(), StoreError> {
+        rows::open(store, journal, did, mesh, false, draw).map(drop)
     }
 
     fn state(&self) -> MutexGuard<'_, LogCache> {
@@ -322,6 +347,26 @@ impl Log {
             return self.entries(from, until, bytes_max);
         }
         self.reading(move |log| log.entries(from, until, bytes_max)).await
+    }
+
+    /// Entries on disk from an index on, as they lie there: about as many bytes as asked for.
+    pub(super) async fn stored_entries(&self, from: u64, bytes_max: usize) -> Result<Vec<(u64, Vec<u8>)>, StoreError> {
+        self.reading(move |log| {
+            let (mut found, mut bytes) = (Vec::new(), 0);
+            log.0.entries.scan(from..u64::MAX, &mut |index, entry| {
+                bytes += entry.len();
+                found.push((index, entry.to_vec()));
+                if bytes < bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            Ok(found)
+        })
+        .await
+    }
+
+    /// The index of the first entry that is not purged, and the last index known to be committed.
+    pub(super) fn bounds(&self) -> (u64, Option<LogId>) {
+        let state = self.state();
+        (state.purged.map_or(0, |purged| purged.index + 1), state.committed)
     }
 
     fn entries(&self, from: u64, until: u64, bytes_max: usize) -> Result<Vec<Entry>, StoreError> {

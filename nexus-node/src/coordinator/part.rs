@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::command::Group;
+use super::copied::CopiedRows;
 use super::format::TooNew;
 use super::group::{Raised, Running, Timing};
 use super::log::{self, Log};
@@ -27,8 +28,9 @@ use crate::budget::Budget;
 use crate::config::Config;
 use crate::error::{NodeError, OpaqueError, Resource, StopError};
 use crate::failure::{Failure, Fault};
+use crate::headroom::Headroom;
 use crate::identity::Identity;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::world::{World, random};
 
 /// This node's part in the coordinators: a service with a state of its own.
@@ -61,6 +63,8 @@ pub(crate) struct Coordinator {
     pub(super) proposals: mpsc::Sender<propose::PendingCommand>,
     /// The reason why this node's copy cannot go on.
     broken: Arc<OnceLock<OpaqueError>>,
+    /// Whether that is for lack of room on the disk.
+    full: watch::Sender<bool>,
     /// Whether a task of this part panicked.
     pub(super) panicked: watch::Receiver<bool>,
     /// Seats that this node is to sign.
@@ -117,6 +121,7 @@ pub(crate) struct Handles {
     pub(crate) mesh: Mesh,
     pub(crate) world: World,
     pub(crate) failure: Failure,
+    pub(crate) headroom: Headroom,
     /// Seats that this node is to sign.
     pub(crate) seats: mpsc::Sender<SeatWish>,
 }
@@ -145,13 +150,15 @@ impl Coordinator {
         config: &Config,
         origin: Origin,
     ) -> Result<Arc<Self>, NodeError> {
-        let Handles { identity, mesh, world, failure, seats } = handles;
+        let Handles { identity, mesh, world, failure, headroom, seats } = handles;
         let Origin { store, journal, founder, redraw, machine } = origin;
         let (me, mesh_did, draw) = (identity.me(), identity.mesh(), || u64::from_le_bytes(random()));
         let seam = world.clone();
         let open = move || Log::open(seam, store, journal, me, mesh_did, redraw, draw);
         let (log, writer, place) = world.blocking(open).await??;
-        let failing = failure.clone();
+        let (failing, broken, full) =
+            (failure.clone(), Arc::<OnceLock<OpaqueError>>::default(), watch::Sender::new(false));
+        let (breaking, filling) = (broken.clone(), full.clone());
         let formats = Raised {
             max: config.formats().critical,
             raised: watch::Sender::new(0),
@@ -162,7 +169,17 @@ impl Coordinator {
         let inner = world.spawner().clone();
         let spawner = UntilEnded { inner, ended: ended.subscribe(), panicked: panicking };
         let world = world.with_spawner(Arc::new(spawner));
-        world.spawn("raft log", writer.run(world.clone(), move |error| failing.fail(Fault::CoordinatorLog(error))));
+        world.spawn(
+            "raft log",
+            writer.run(world.clone(), headroom, move |error| {
+                if error.is_full() {
+                    break_off(&breaking, OpaqueError::new(error));
+                    filling.send_replace(true);
+                } else {
+                    failing.fail(Fault::CoordinatorLog(OpaqueError::new(error)));
+                }
+            }),
+        );
         let (proposals, wanted) = mpsc::channel(propose::WANTED_MAX);
         let coordinator = Arc::new(Self {
             links: Arc::new(wire::asker(mesh.clone(), world.spawner().clone())),
@@ -188,7 +205,8 @@ impl Coordinator {
             changing: tokio::sync::Mutex::default(),
             heard: Mutex::default(),
             proposals,
-            broken: Arc::default(),
+            broken,
+            full,
             panicked,
             seats,
             signs_left: Mutex::new(seat_budget(Instant::now())),
@@ -272,6 +290,24 @@ impl Coordinator {
     /// The reason why this node's copy cannot go on.
     pub(crate) fn broken(&self) -> Option<OpaqueError> {
         self.broken.get().cloned()
+    }
+
+    /// Looks whether Raft's files can be read.
+    ///
+    /// # Errors
+    /// Their damage.
+    pub(crate) fn examine(
+        store: &Store,
+        journal: Box<dyn StorageBackend>,
+        did: Did,
+        mesh: Did,
+    ) -> Result<(), StoreError> {
+        Log::examine(store, journal, did, mesh, || u64::from_le_bytes(random()))
+    }
+
+    /// Whether this part ended for lack of room on the disk, as a watch. It goes on at the node's next start.
+    pub(crate) fn ran_full(&self) -> watch::Receiver<bool> {
+        self.full.subscribe()
     }
 
     /// The bytes of a later version at which this node's copy has stopped.
@@ -385,6 +421,11 @@ impl Coordinator {
             running.stop().await;
         }
         self.ended.send_replace(true);
+    }
+
+    /// The rows of this node's copy, for a backup.
+    pub(crate) fn copied(&self) -> CopiedRows {
+        CopiedRows::of(self.log.clone())
     }
 
     /// Closes Raft's store.

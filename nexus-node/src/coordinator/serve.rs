@@ -387,6 +387,7 @@ mod tests {
             mesh: mesh_handle,
             world: World::new(spawner, Arc::new(Inline), Arc::new(SystemClock::new())),
             failure: Failure::default(),
+            headroom: crate::headroom::Headroom::new(None, 0),
             seats,
         };
         let store = Store::with_backend("raft.redb", raft.clone(), StoreOptions::default()).unwrap();

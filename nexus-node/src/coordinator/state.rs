@@ -510,7 +510,7 @@ impl Machine {
                     audit::deeds(command, &outcome, &changes[before..], deeds);
                     self.requests.follow(&changes[before..], &self.locks);
                     if let Some(key) = request {
-                        self.requests.note(proposal.by, key, command, &outcome, at.index, limits::of(self.format));
+                        self.requests.note(proposal.by, key, command, &outcome, at.index, self.limits());
                     }
                     outcome
                 }
@@ -519,7 +519,7 @@ impl Machine {
             outcomes.push(outcome);
         }
         self.sessions.note(at.index, proposal, &applied.outcomes, self.limits());
-        self.requests.sweep(at.index, limits::of(self.format));
+        self.requests.sweep(at.index, self.limits());
         applied
     }
 

@@ -1,6 +1,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::store::is_full;
+
+use nexus_identity::DidError;
+
 use super::key_file::KeyFileError;
 
 /// Why a data directory cannot be used. Nothing in it has changed.
@@ -16,6 +20,12 @@ pub enum DataDirError {
     /// There is a node in it already.
     #[error("{} already holds a node", path.display())]
     Initialized {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A restore into it was interrupted, or goes on.
+    #[error("a restore into {} did not end", path.display())]
+    Restoring {
         /// The directory.
         path: PathBuf,
     },
@@ -100,6 +110,9 @@ pub enum FileDamage {
     /// It holds no address of the API.
     #[error("it holds no address")]
     NoAddress,
+    /// It holds no DID.
+    #[error(transparent)]
+    Did(#[from] DidError),
     /// It holds no sound key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
@@ -109,6 +122,11 @@ pub enum FileDamage {
 }
 
 impl DataDirError {
+    /// Whether the disk had no room for a file.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Disk { source, .. } if is_full(source))
+    }
+
     /// Sorts an I/O error on a file.
     pub(super) fn io(file: &Path, source: io::Error) -> Self {
         let file = file.to_owned();

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{JOURNAL, RAFT, STORE};
+use super::{JOURNAL, PUT_BACK, RAFT, STORE};
 
 /// The files whose replacement tells of a restored backup.
 const FILES: [&str; 3] = [STORE, RAFT, JOURNAL];
@@ -23,6 +23,8 @@ pub enum CopySign {
     File(&'static str),
     /// It has an earlier state than it had here.
     Older,
+    /// `restore` has made it.
+    PutBack,
 }
 
 impl fmt::Display for CopySign {
@@ -32,6 +34,7 @@ impl fmt::Display for CopySign {
             Self::Directory => f.write_str("it is another directory than before"),
             Self::File(name) => write!(f, "its {name} is another file than before"),
             Self::Older => f.write_str("its state is older than the last one here"),
+            Self::PutBack => f.write_str("`restore` made it"),
         }
     }
 }
@@ -112,6 +115,9 @@ impl Place {
 
 /// The sign of a copy in a directory whose store holds these bytes of a fingerprint.
 pub(super) fn sign_since(directory: &Path, store: &Path, kept: &[u8]) -> Option<CopySign> {
+    if kept == PUT_BACK {
+        return Some(CopySign::PutBack);
+    }
     if is_digest(kept) {
         let digest = digest(directory)?;
         return (digest != kept).then_some(CopySign::Directory);

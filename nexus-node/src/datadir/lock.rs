@@ -3,6 +3,7 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use super::DataDirError;
+use crate::store::is_full;
 
 /// The right to be the one node on a data directory, until it is dropped or the process ends.
 ///
@@ -25,7 +26,11 @@ impl Lock {
             }
             Err(TryLockError::Error(error)) => return Err(DataDirError::io(path, error)),
         }
-        write_pid(&mut file).map_err(|error| DataDirError::io(path, error))?;
+        match write_pid(&mut file) {
+            // the system's lock counts; who holds it is a help alone
+            Err(error) if is_full(&error) => {}
+            written => written.map_err(|error| DataDirError::io(path, error))?,
+        }
         Ok(Self(file))
     }
 }

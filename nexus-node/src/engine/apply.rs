@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use nexus_crdt::{
-    Branches, Evidence, FormError, Kind, PlacedSuccession, PlacedWrite, Profile, Seat, SpaceDefinition, SpaceId,
-    Succession, Verified, writes_of,
+    Branches, DRIFT_MAX, Evidence, FormError, Hlc, Kind, PlacedSuccession, PlacedWrite, Profile, Seat, SpaceDefinition,
+    SpaceId, Succession, Verified, writes_of,
 };
 use nexus_identity::{Chain, Did};
 
@@ -27,8 +27,13 @@ impl Engine {
         }
         turn.draft.put(Table::Ids, entry.id().as_bytes(), &rows::eno_key(eno));
         turn.draft.put(Table::LogIndex, &rows::log_index_key(log, header.seq, entry.id()), &rows::eno_key(eno));
+        let seen_at = self.state.agreed.unwrap_or(turn.now);
+        // this node's own stamps go on from its clock of before, and stay in the order of its writes
+        if header.author != self.key.did() && header.hlc > Hlc::at(seen_at.saturating_add(DRIFT_MAX)) {
+            turn.draft.put(Table::Ahead, &rows::eno_key(eno), &seen_at.as_ms().to_le_bytes());
+        }
         self.settle(eno, entry, turn)?;
-        self.state.clock.observe(header.hlc, turn.now);
+        self.state.clock.observe(header.hlc, turn.now, self.state.drift);
         Ok(())
     }
 

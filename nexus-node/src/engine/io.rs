@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use super::succeed::{NoSuccession, Rotation};
+use crate::headroom::Room;
 use crate::store::Batch;
 
 /// An input of the engine.
@@ -112,6 +113,19 @@ pub enum Command {
 }
 
 impl Command {
+    /// The room on the disk that it needs: memories leave the last of it to changes of the membership.
+    pub(crate) fn needs(&self) -> Room {
+        match self {
+            Self::Keep(batch) if batch.is_empty() => Room::Nothing,
+            Self::Remember(_)
+            | Self::Edit { .. }
+            | Self::Forget(_)
+            | Self::CreateSpace { .. }
+            | Self::Settle { .. } => Room::All,
+            _ => Room::Duties,
+        }
+    }
+
     /// The memories that it writes or changes.
     pub(crate) fn writes(&self) -> usize {
         match self {

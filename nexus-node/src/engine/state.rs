@@ -1,13 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_crdt::{
-    Branches, Branching, Dot, ENTRY_FORMAT_MAX, Evidence, Head, Hlc, HlcClock, Incarnation, LogId, Members,
+    Branches, Branching, DRIFT_MAX, Dot, ENTRY_FORMAT_MAX, Evidence, Head, Hlc, HlcClock, Incarnation, LogId, Members,
     PAGE_RECORDS_MAX, Reach, SpaceId, SpaceRule,
 };
 use nexus_identity::plants::planted;
-use nexus_identity::{Chain, ChainError, Did};
+use nexus_identity::{Chain, ChainError, Did, Timestamp};
 
 use super::waiting::Waiting;
 use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, UsageRow, meta};
@@ -52,6 +53,10 @@ pub(super) struct EngineState {
     pub mesh: Did,
     pub incarnation: Incarnation,
     pub clock: HlcClock,
+    /// The time on which most members' clocks agree, where it is known.
+    pub agreed: Option<Timestamp>,
+    /// How far a foreign stamp may be ahead and still move the clock.
+    pub drift: Duration,
     pub members: Arc<Members>,
     /// Whether something came that memberships depend on, since the last verdicts.
     pub undecided: bool,
@@ -90,6 +95,8 @@ impl EngineState {
             mesh,
             incarnation,
             clock: HlcClock::after(Hlc(last)),
+            agreed: None,
+            drift: DRIFT_MAX,
             members: Arc::new(read_members(store)?),
             undecided: true,
             branched: BTreeSet::new(),

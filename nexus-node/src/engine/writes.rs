@@ -5,7 +5,7 @@ use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, Verified, 
 use nexus_identity::plants::planted;
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
-use crate::ledger::{author_of, find_record, has_any, live_writes, read_core_text};
+use crate::ledger::{self, author_of, find_record, has_any, live_writes, read_core_text};
 use crate::store::{self, Draft, Order, StoreError, Table, View};
 
 /// Puts the writes of a space into the tables, or takes them out.
@@ -57,6 +57,10 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         let gone = self.is_gone(record)? && !planted("late_creation_returns");
         let row = RecordRow { gone, ..row };
         self.draft.put(Table::Records, &rows::record_key(eno, record.index), &rows::encode(&row));
+        // also of a forgotten one, which an import must not bring back
+        if let Some(former) = former(self.draft, &row, core)? {
+            self.draft.put(Table::Was, &rows::with_dot(&former, record), &[]);
+        }
         if !gone {
             self.bring_into_sight(eno, record, &row, core)?;
         }
@@ -117,6 +121,9 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
             let Some((_, row)) = self.record(*record)? else { continue };
             if !row.gone {
                 self.take_out_of_sight(*eno, *record, &row)?;
+            }
+            if let Some(former) = former(self.draft, &row, &read_core_text(self.draft, *eno, &row)?)? {
+                self.draft.delete(Table::Was, &rows::with_dot(&former, *record));
             }
             self.draft.delete(Table::Records, &rows::record_key(*eno, record.index));
         }
@@ -200,18 +207,18 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
     }
 
     fn bring_into_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow, core: &str) -> Result<(), StoreError> {
-        self.draft.put(Table::ByTime, &time_key(eno, record, row), &[]);
-        for (table, prefix) in lookups(self.draft, row, core)? {
-            self.draft.put(table, &rows::with_dot(&prefix, record), &[]);
+        self.draft.put(Table::ByTime, &time_key(self.draft, eno, record, row)?, &[]);
+        if let Some(prefix) = keyed(row, core)? {
+            self.draft.put(Table::Keys, &rows::with_dot(&prefix, record), &[]);
         }
         self.records += 1;
         Ok(())
     }
 
     fn take_out_of_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow) -> Result<(), StoreError> {
-        self.draft.delete(Table::ByTime, &time_key(eno, record, row));
-        for (table, prefix) in lookups(self.draft, row, &read_core_text(self.draft, eno, row)?)? {
-            self.draft.delete(table, &rows::with_dot(&prefix, record));
+        self.draft.delete(Table::ByTime, &time_key(self.draft, eno, record, row)?);
+        if let Some(prefix) = keyed(row, &read_core_text(self.draft, eno, row)?)? {
+            self.draft.delete(Table::Keys, &rows::with_dot(&prefix, record));
         }
         self.records -= 1;
         Ok(())
@@ -240,23 +247,26 @@ impl Undone {
     }
 }
 
-fn time_key(eno: Eno, record: Dot, row: &RecordRow) -> [u8; 22] {
-    TimeKey { space: row.space, hlc: row.hlc, eno, index: record.index }.to_bytes()
+/// The place of a record in the listings. One whose stamp was ahead when it came stands where it came.
+fn time_key(view: &dyn View, eno: Eno, record: Dot, row: &RecordRow) -> Result<[u8; 22], StoreError> {
+    let hlc = ledger::seen_at(view, eno)?.map_or(row.hlc, Hlc::at);
+    Ok(TimeKey { space: row.space, hlc, eno, index: record.index }.to_bytes())
 }
 
-/// The rows by which a record is found besides its id: its caller's key, its former id by its author's word.
-fn lookups(view: &dyn View, row: &RecordRow, core: &str) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
-    // most records have neither, and parsing JSON costs more than searching for the words
-    if !core.contains("\"key\"") && !core.contains("\"was\"") {
-        return Ok(Vec::new());
-    }
-    let core = Core::parse(core).ok_or_else(|| rows::unreadable(Table::Payloads))?;
-    let mut found = Vec::new();
-    if let Some(key) = core.key {
-        found.push((Table::Keys, rows::caller_key_prefix(row.space, &key).to_vec()));
-    }
-    if let Some(was) = core.was {
-        found.push((Table::Was, rows::was_prefix(&was.id, &author_of(view, row.log)?)));
-    }
-    Ok(found)
+/// The prefix of the row by which a record is found under its caller's key.
+fn keyed(row: &RecordRow, core: &str) -> Result<Option<[u8; 20]>, StoreError> {
+    let key = member(core, "\"key\"")?.and_then(|core| core.key);
+    Ok(key.map(|key| rows::caller_key_prefix(row.space, &key)))
+}
+
+/// The prefix of the row by which a record is found under its former id, by its author's word.
+fn former(view: &dyn View, row: &RecordRow, core: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let was = member(core, "\"was\"")?.and_then(|core| core.was);
+    was.map(|was| Ok(rows::was_prefix(&was.id, &author_of(view, row.log)?))).transpose()
+}
+
+/// A core that may have a member. Most have not, and parsing JSON costs more than searching for the name.
+fn member(core: &str, quoted: &str) -> Result<Option<Core>, StoreError> {
+    let parse = |core| Core::parse(core).ok_or_else(|| rows::unreadable(Table::Payloads));
+    core.contains(quoted).then(|| parse(core)).transpose()
 }

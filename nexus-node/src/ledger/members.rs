@@ -72,6 +72,38 @@ pub(crate) fn read_members(store: &dyn View) -> Result<Members, LedgerError> {
     Ok(decided.unwrap_or(members))
 }
 
+/// The chains of credentials of members, by member.
+#[cfg(feature = "http")]
+pub(crate) type Chains = BTreeMap<Did, Chain>;
+
+/// A chain of each member that published one, and this node's own.
+///
+/// # Errors
+/// An error of the view.
+#[cfg(feature = "http")]
+pub(crate) fn read_chains(store: &dyn View) -> Result<Chains, LedgerError> {
+    let Genesis { mesh, chain, .. } = read_genesis(store)?.ok_or(LedgerError::NoGenesis)?;
+    let space = SpaceId::mesh(&mesh);
+    let mut chains = Chains::new();
+    for (no, ..) in view::read_logs(store)?.into_iter().filter(|(_, log, _)| log.space == space) {
+        for eno in view::enos_of_log(store, no, 0, u64::MAX)? {
+            if view::standing(store, eno)? == Standing::Quarantined {
+                continue;
+            }
+            let Some(entry) = view::read_entry(store, eno)? else { continue };
+            if entry.header().kind != Kind::CREDENTIAL {
+                continue;
+            }
+            let Ok(chain) = Chain::from_bytes(entry.content().unwrap_or_default()) else { continue };
+            if let Ok(claims) = chain.verify(&mesh) {
+                chains.insert(claims.subject, chain);
+            }
+        }
+    }
+    chains.insert(chain.verify(&mesh)?.subject, chain);
+    Ok(chains)
+}
+
 /// The revocation of an entry of the mesh space.
 ///
 /// # Errors

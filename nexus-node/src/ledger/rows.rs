@@ -25,7 +25,7 @@
 //! | `ByTime` | space no, stamp, eno, index | – |
 //! | `Live`, `Past` | space no, record's dot, field, write's dot | [`WriteRow`] |
 //! | `Keys` | space no, hash of the key, record's dot | – |
-//! | `Was` | former id, 0, author, record's dot | – |
+//! | `Was` | former id, 0, author, record's dot; of forgotten records, too | – |
 //! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -35,7 +35,7 @@ use nexus_identity::{Did, Name, Signature};
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 7;
+pub(crate) const VIEW_VERSION: u32 = 8;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {

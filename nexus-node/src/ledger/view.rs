@@ -9,7 +9,7 @@ use nexus_crdt::{
     ALL_LEAVES, Branches, Branching, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Header, Hlc,
     Incarnation, Kind, LogId, Members, SpaceId, Verified,
 };
-use nexus_identity::Did;
+use nexus_identity::{Did, Timestamp};
 
 use super::rows::{
     self, CutRow, Eno, EntryRow, EvidenceRow, LogNo, RecordRow, RecountRow, SpaceNo, SpaceRow, Standing, WriteRow,
@@ -62,6 +62,13 @@ pub(crate) fn head_at(view: &dyn View, log: LogNo, seq: u64) -> Result<Option<He
 /// Whether an entry counts.
 pub(crate) fn standing(view: &dyn View, eno: Eno) -> Result<Standing, StoreError> {
     view.get(Table::Standing, &rows::eno_key(eno))?.map_or(Ok(Standing::Applied), |row| decode(Table::Standing, &row))
+}
+
+/// The time at which an entry came, if its stamp was ahead of it.
+pub(crate) fn seen_at(view: &dyn View, eno: Eno) -> Result<Option<Timestamp>, StoreError> {
+    let Some(row) = view.get(Table::Ahead, &rows::eno_key(eno))? else { return Ok(None) };
+    let ms = row.try_into().map_err(|_| unreadable(Table::Ahead))?;
+    Ok(Some(Timestamp::from_ms(u64::from_le_bytes(ms))))
 }
 
 /// The entries between two enos that do not count, with the reason.
@@ -248,14 +255,25 @@ pub(crate) fn entries_of_log(
     Ok(entries)
 }
 
-/// The record that its author calls a former one by this id.
+/// The record that its author calls a former one by this id, unless it is forgotten.
 pub(crate) fn record_that_was(view: &dyn View, former: &str, author: &Did) -> Result<Option<Dot>, StoreError> {
-    let mut record = None;
+    for dot in records_that_were(view, former, author)? {
+        if find_record(view, dot)?.is_some_and(|(_, row)| !row.gone) {
+            return Ok(Some(dot));
+        }
+    }
+    Ok(None)
+}
+
+/// The records that their author calls a former one by this id, lowest first, also forgotten ones. It is asked for this
+/// node's own, of which there is seldom more than one.
+pub(crate) fn records_that_were(view: &dyn View, former: &str, author: &Did) -> Result<Vec<Dot>, StoreError> {
+    let mut records = Vec::new();
     view.scan_prefix(Table::Was, &rows::was_prefix(former, author), Order::Forward, &mut |key, _| {
-        record = rows::dot_at_end(key);
-        ControlFlow::Break(())
+        records.extend(rows::dot_at_end(key));
+        ControlFlow::Continue(())
     })?;
-    Ok(record)
+    Ok(records)
 }
 
 /// Whether an entry of a log is held at its seq. Whoever pins may name an entry of another log.

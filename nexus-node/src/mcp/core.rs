@@ -1,4 +1,4 @@
-//! The core profile: four tools over the memory.
+//! The core profile: six tools over the memory.
 //!
 //! A model reads the descriptions at every start, so they are few and short. The author, the node and
 //! the program of a memory are written here. A model chooses the text of a memory, not its author.
@@ -12,7 +12,6 @@ mod tools;
 
 use std::borrow::Cow;
 
-use nexus_crdt::Source;
 use nexus_identity::Did;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest,
@@ -24,7 +23,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Value, json};
 
-use self::arguments::{Forget, Recall, Remember, SessionStart, arguments};
+use self::arguments::{Edit, Forget, Get, Recall, Remember, SessionStart, arguments};
 use self::cursor::RecallCursor;
 use self::shown::Shown;
 use super::agent::Agent;
@@ -32,7 +31,7 @@ use super::answer::{self, Refusal, refused, respond};
 use super::span::traced;
 use super::{DESCRIPTION_TTL_MS, MEMORIES_INFORM, VERSIONS};
 use crate::problem::Problem;
-use crate::{NewMemory, Node, RecallQuery};
+use crate::{Memory, NewMemory, Node, Patch, RecallQuery};
 
 /// The metadata key where nodes kept an agent's name before memories had an origin.
 pub(super) const AGENT: &str = "agent";
@@ -77,6 +76,14 @@ impl Core {
                 Ok(asked) => self.recall(asked).await,
                 Err(refusal) => Err(refusal),
             },
+            "get" => match arguments::<Get>(tool, given) {
+                Ok(Get { id }) => self.get(&id).await,
+                Err(refusal) => Err(refusal),
+            },
+            "edit" => match arguments::<Edit>(tool, given) {
+                Ok(edit) => self.edit(edit).await,
+                Err(refusal) => Err(refusal),
+            },
             "forget" => match arguments::<Forget>(tool, given) {
                 Ok(Forget { id }) => self.forget(&id).await,
                 Err(refusal) => Err(refusal),
@@ -98,6 +105,8 @@ impl Core {
                 let cursor = recall.cursor.as_deref().map(|cursor| RecallCursor::parse(cursor, &recall, &node));
                 asked(recall.limit(), recall.budget().is_ok()) && cursor.is_none_or(|cursor| cursor.is_ok())
             }),
+            "get" => arguments::<Get>(tool, Some(given)).is_ok(),
+            "edit" => arguments::<Edit>(tool, Some(given)).is_ok(),
             "forget" => arguments::<Forget>(tool, Some(given)).is_ok(),
             _ => false,
         }
@@ -122,18 +131,13 @@ impl Core {
             tags.push(tag);
         }
         let ttl = ttl.map(|ttl| ttl.0);
-        let from = origin.source.map(Source::as_str);
         let memory = NewMemory { text, space, kind, tags, meta, key, ttl, origin, ..NewMemory::default() };
         // the project's tag alone replaces no tags
         let memory = NewMemory { keeps: Some(memory.not_given(no_tags)), ..memory };
         let remembered = self.node.brain().remember_noting_duplicates(memory).await.map_err(refused)?;
         let mut answer = json!({
             "id": remembered.id.to_string(),
-            "space": remembered.space,
-            "author": remembered.author.to_string(),
             "agent": self.agent.name(),
-            "source": from,
-            "created_at": remembered.created_at.to_string(),
             "durability": {
                 "local": remembered.durability.local,
                 "replicated": remembered.durability.replicated,
@@ -155,10 +159,13 @@ impl Core {
             Some(cursor) => RecallCursor::parse(cursor, &asked, &me)?,
             None => 0,
         };
+        let project = self.project.as_deref().filter(|_| !asked.everywhere).map(project_tag);
+        // of those found, some may belong to other projects
+        let spare = if project.is_some() { 4 } else { 1 };
         let query = RecallQuery {
             text: asked.query.clone(),
             spaces: asked.spaces.clone(),
-            limit: (from + limit).min(RECALLED_MAX),
+            limit: (from + limit * spare).min(RECALLED_MAX),
             tags: asked.tags.clone(),
             kinds: asked.kinds.clone(),
             by: asked.by.clone(),
@@ -168,18 +175,48 @@ impl Core {
         let recalled = self.node.brain().recall(query).await?;
         let found = recalled.hits.len();
         let mut budget = asked.budget()?;
-        let mut memories = Vec::new();
+        let (mut memories, mut end) = (Vec::new(), from);
         for hit in recalled.hits.into_iter().skip(from) {
-            let shown = Shown::of(hit.memory).with_why(hit.score, hit.why);
-            match shown.into_budget(&mut budget, memories.is_empty()) {
-                Some(memory) => memories.push(memory),
-                None => break,
+            if memories.len() == limit {
+                break;
             }
+            if project.as_deref().is_none_or(|tag| is_of_project(&hit.memory, tag)) {
+                let key = self.key_of(&hit.memory).await;
+                let shown = Shown::of(hit.memory).with_key(key);
+                let shown = if asked.why { shown.with_why(hit.score, hit.why) } else { shown };
+                match shown.into_budget(&mut budget, memories.is_empty()) {
+                    Some(memory) => memories.push(memory),
+                    None => break,
+                }
+            }
+            end += 1;
         }
-        let end = from + memories.len();
         let truncated = end < found || recalled.truncated;
         let next = (truncated && end < RECALLED_MAX).then(|| RecallCursor::render(end, &asked, &me));
         Ok(json!({ "memories": memories, "truncated": truncated, "next": next }))
+    }
+
+    async fn get(&self, id: &str) -> Result<Value, Refusal> {
+        let memory = self.node.brain().get(id).await.map_err(refused)?;
+        let key = self.key_of(&memory).await;
+        Ok(Shown::of(memory).with_key(key).into_value())
+    }
+
+    async fn edit(&self, edit: Edit) -> Result<Value, Refusal> {
+        let Edit { id, text, kind, tags, meta } = edit;
+        if text.is_none() && kind.is_none() && tags.is_none() && meta.is_none() {
+            let problem = Problem::new("invalid", "nothing to change was given");
+            return Err(problem.hint("give a text, a kind, tags or metadata"));
+        }
+        let origin = self.agent.caller().origin(None, None)?;
+        let patch = Patch { text, kind, tags, meta, origin, ..Patch::default() };
+        let memory = self.node.brain().edit(id.as_str(), patch).await.map_err(refused)?;
+        Ok(Shown::of(memory).into_value())
+    }
+
+    /// The name under which a memory is replaced. A memory that is forgotten meanwhile has none.
+    async fn key_of(&self, memory: &Memory) -> Option<String> {
+        self.node.brain().key_of(memory.id).await.ok().flatten()
     }
 
     async fn forget(&self, id: &str) -> Result<Value, Refusal> {
@@ -201,9 +238,17 @@ impl Core {
     }
 }
 
+/// The beginning of the tags of projects.
+const PROJECT: &str = "project:";
+
 /// The tag of a project's memories.
 fn project_tag(project: &str) -> String {
-    format!("project:{project}")
+    format!("{PROJECT}{project}")
+}
+
+/// Whether a memory belongs to the project with this tag, or to none.
+fn is_of_project(memory: &Memory, tag: &str) -> bool {
+    memory.tags.iter().any(|own| own == tag) || !memory.tags.iter().any(|own| own.starts_with(PROJECT))
 }
 
 impl ServerHandler for Core {

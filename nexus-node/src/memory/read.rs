@@ -1,4 +1,9 @@
+#[cfg(feature = "http")]
+mod conflicts;
+#[cfg(feature = "http")]
+mod former;
 mod history;
+pub(crate) mod proof;
 mod resolved;
 #[cfg(test)]
 mod tests;
@@ -10,6 +15,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use nexus_crdt::{ALL_LEAVES, Core, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId};
 use nexus_identity::{Did, Timestamp};
 
+#[cfg(feature = "http")]
+pub(crate) use self::former::Fate;
+use self::proof::Proofs;
 use self::resolved::Record;
 use super::cursor::{self, StoreName};
 use crate::error::{InputError, NodeError, Resource};
@@ -45,6 +53,8 @@ pub(crate) struct Visible {
     used: OnceLock<BTreeSet<SpaceId>>,
     /// The authors of logs, as far as they were asked for. A log's author never changes.
     authors: Mutex<BTreeMap<rows::LogNo, Did>>,
+    /// The proofs of imported memories that were checked; `None` where nobody is shown who wrote them.
+    proofs: Option<Arc<Proofs>>,
 }
 
 impl Visible {
@@ -55,7 +65,13 @@ impl Visible {
             spaces.filter(|(space, row)| !row.cut && members.may_show(&me, &row.rule(*space))).collect();
         let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
         let (shared_names, used, authors) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        Ok(Self { me, members, spaces, numbers, shared_names, used, authors })
+        Ok(Self { me, members, spaces, numbers, shared_names, used, authors, proofs: None })
+    }
+
+    /// The same for memories that show who wrote them in another mesh.
+    #[must_use]
+    pub(crate) fn with_proofs(self, proofs: Arc<Proofs>) -> Self {
+        Self { proofs: Some(proofs), ..self }
     }
 
     /// A space that this node may read.
@@ -132,6 +148,15 @@ pub(crate) struct Shown {
     pub(crate) memory: Memory,
     /// The caller's key.
     pub(crate) key: Option<String>,
+}
+
+/// A forgotten memory as it was.
+pub(crate) struct Gone {
+    pub(crate) memory: Memory,
+    /// The caller's key.
+    pub(crate) key: Option<String>,
+    /// The proof of who wrote its text in another mesh, in base64.
+    pub(crate) proof: Option<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -289,8 +314,8 @@ impl<'a> Reader<'a> {
         Ok(dots)
     }
 
-    /// A forgotten memory as it was, by its id or the beginning of one, with its caller's key.
-    pub(crate) fn forgotten(&self, id: &str) -> Result<(Memory, Option<String>), NodeError> {
+    /// A forgotten memory as it was, by its id or the beginning of one.
+    pub(crate) fn forgotten(&self, id: &str) -> Result<Gone, NodeError> {
         let missing = || NodeError::NotFound { what: Resource::Forgotten, name: id.chars().take(64).collect() };
         let prefix: DotPrefix = id.parse().map_err(|()| missing())?;
         let mut found = Vec::new();
@@ -302,9 +327,8 @@ impl<'a> Reader<'a> {
                 found.push((dot, place, row));
             }
         }
-        let candidates = found.iter().map(|(found, ..)| (*found, found.to_string())).collect();
-        let chosen = Resource::Forgotten.the_one(id, candidates)?;
-        let (dot, place, row) = found.into_iter().find(|(dot, ..)| *dot == chosen).ok_or_else(missing)?;
+        let candidates = found.into_iter().map(|found| (found, found.0.to_string())).collect();
+        let (dot, place, row) = Resource::Forgotten.the_one(id, candidates)?;
         self.as_it_was(self.record_in(dot, place, row)?)
     }
 

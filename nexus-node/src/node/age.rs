@@ -8,11 +8,11 @@ use nexus_mesh::{MeshError, Process, ProcessNumber};
 use tokio::sync::watch;
 
 use crate::coordinator::Coordinator;
-use crate::datadir::{CopySign, DataDir, Witness};
+use crate::datadir::{CopySign, DataDir, Membership, Witness};
 use crate::error::NodeError;
-use crate::ledger::{self, Genesis, rows::meta};
+use crate::ledger::{self, Genesis, LedgerError, rows::meta};
 use crate::notices::Notices;
-use crate::runtime::fresh_incarnation;
+use crate::runtime::{self, fresh_incarnation};
 use crate::store::{Batch, Store, StoreError, Table, View};
 use crate::world::{World, random};
 
@@ -92,16 +92,25 @@ impl Aging {
         );
     }
 
-    /// Keeps the directory's numbers as they are now. From here on the sign is gone.
+    /// Keeps the directory's numbers as they are now. From here on the sign is gone, unless the disk is full: the next
+    /// start finds it again then.
     pub(super) async fn settle(&self, world: &World, store: &Store) -> Result<(), NodeError> {
         let dir = self.dir.clone();
         let mut batch = Batch::new();
-        if let Some(fingerprint) = world.blocking(move || dir.fingerprint()).await? {
-            batch.put(Table::Meta, meta::FINGERPRINT, &fingerprint);
+        match world.blocking(move || dir.fingerprint()).await? {
+            Some(fingerprint) => batch.put(Table::Meta, meta::FINGERPRINT, &fingerprint),
+            // the note of a restore is settled, too
+            None => batch.delete(Table::Meta, meta::FINGERPRINT),
         }
         let numbers: Vec<u8> = self.process.numbers().flatten().copied().collect();
         batch.put(Table::Meta, meta::PROCESSES, &numbers);
-        self.grow_with(batch, world, store).await
+        match self.grow_with(batch, world, store).await {
+            Err(NodeError::DiskFull(_)) => {
+                tracing::warn!("the disk is full: this start is not noted in the data directory");
+                Ok(())
+            }
+            grown => grown,
+        }
     }
 
     /// Makes the directory older than every copy of it until now.
@@ -116,9 +125,10 @@ impl Aging {
         if self.witness.is_some() {
             batch.put(Table::Meta, meta::AGE, &grown.to_le_bytes());
         }
-        let (store, witness) = (store.clone(), self.witness.clone());
+        let (dir, store, witness) = (self.dir.clone(), store.clone(), self.witness.clone());
         let kept = world.blocking(move || {
             store.commit(&[batch])?;
+            keep_membership(&dir, &store);
             Ok::<_, StoreError>(witness.map_or(Ok(()), |witness| witness.keep(grown)))
         });
         let kept = kept.await??;
@@ -148,11 +158,34 @@ impl Aging {
         loop {
             tokio::time::sleep(GROW_EVERY).await;
             let now = reached();
-            if now != seen && self.grow(&world, &store).await.is_err() {
-                return;
+            if now != seen {
+                match self.grow(&world, &store).await {
+                    Ok(()) => seen = now,
+                    // it grows once there is room
+                    Err(NodeError::DiskFull(_)) => {}
+                    Err(_) => return,
+                }
             }
-            seen = now;
         }
+    }
+}
+
+/// Keeps the node's place in its mesh beside the store. Without it a damaged store would be lost as a whole.
+fn keep_membership(dir: &DataDir, store: &Store) {
+    let place = || {
+        let snapshot = store.snapshot()?;
+        let Some(Genesis { mesh, chain, .. }) = ledger::read_genesis(&snapshot)? else { return Ok(None) };
+        let peers = runtime::known_peers(&snapshot)?.into_iter();
+        let peers = peers.map(|(peer, addresses)| (peer, addresses.iter().map(ToString::to_string).collect()));
+        Ok::<_, LedgerError>(Some(Membership::new(mesh, chain, peers)))
+    };
+    let kept = match place() {
+        Ok(Some(membership)) => dir.write_membership(&membership).map_err(|error| error.to_string()),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(error) = kept {
+        tracing::warn!(%error, "the node's place in its mesh is not kept beside the store");
     }
 }
 

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::coordinator::Coordinator;
 use crate::datadir::{Contents, DataDir};
 use crate::env::{NodeEnv, RaftEnv};
+use crate::headroom;
 use crate::store::{self, Store, StoreOptions};
 use crate::world::Tasks;
 
@@ -130,6 +131,7 @@ impl Builder {
         let mut env = NodeEnv::new(keypair, transport, tasks.clone(), store);
         env.raft = raft;
         env.search = Some(dir.search_path());
+        env.free = Some(headroom::of_directory(dir.path()));
         env.config = config;
         start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock), aging: Some(Arc::new(aging)) }).await
     }

@@ -52,7 +52,8 @@ impl Coordinating {
         let origin = Origin { store: raft, journal, founder, redraw, machine };
         let raising = mesh.clone();
         let (seats, wishes) = mpsc::channel(SEATS_MAX);
-        let handles = Handles { identity, mesh, world, failure, seats };
+        let headroom = engine.headroom().clone();
+        let handles = Handles { identity, mesh, world, failure, headroom, seats };
         let coordinator = Coordinator::start(handles, key, config, origin).await?;
         coordinator.spawn("seats", sign(engine.clone(), wishes).boxed());
         if founder {

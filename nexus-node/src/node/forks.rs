@@ -1,7 +1,6 @@
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use crate::engine::{Again, Command, Outcome};
 use crate::notices::{FORK, Notices};
@@ -11,8 +10,8 @@ use crate::world::{World, random};
 /// The longest wait before this node settles a fork: another member's evidence may come first, and one is enough.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Settles forks: at the start, and when one is seen.
-pub(super) async fn settle(world: World, engine: EngineHandle, unsettled: Arc<Notify>, notices: Notices) {
+/// Settles forks: at the start, and when one is seen. Ends with the engine.
+pub(super) async fn settle(world: World, engine: EngineHandle, mut unsettled: watch::Receiver<()>, notices: Notices) {
     loop {
         let part = u32::from(u16::from_le_bytes(random()));
         world.sleep_until(world.now() + WAIT_MAX * part / u32::from(u16::MAX)).await;
@@ -34,6 +33,8 @@ pub(super) async fn settle(world: World, engine: EngineHandle, unsettled: Arc<No
                 }
             }
         }
-        unsettled.notified().await;
+        if unsettled.changed().await.is_err() {
+            return;
+        }
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn open_store(dir: &DataDir, options: StoreOptions) -> Result<Store, 
 }
 
 /// This machine's name, as far as it is a valid one.
-pub(super) fn machine_name() -> Name {
+pub(crate) fn machine_name() -> Name {
     let host = std::fs::read_to_string("/etc/hostname").ok();
     let host = host.or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());
     let host = host.and_then(|host| host.trim().split('.').next().and_then(|host| host.parse().ok()));

@@ -18,6 +18,7 @@ use crate::engine::{Command, Engine};
 use crate::env::NodeEnv;
 use crate::error::{ListenError, NetworkError, NodeError};
 use crate::failure::Failure;
+use crate::headroom::Headroom;
 use crate::identity::Identity;
 use crate::ledger::{self, LedgerError, Quotas};
 use crate::notices::{LineBudget, Notices};
@@ -42,7 +43,7 @@ pub(super) struct Origins {
 
 /// Starts a node. Returns when its sockets are bound and its state is read.
 pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeError> {
-    let NodeEnv { keypair, transport, spawner, store, raft, blocking, clock, search, mut rooms, config } = env;
+    let NodeEnv { keypair, transport, spawner, store, raft, free, blocking, clock, search, mut rooms, config } = env;
     let world = World::new(spawner.clone(), blocking, clock);
     let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
@@ -68,9 +69,13 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     if let Some(aging) = &origins.aging {
         aging.tell(&notices);
     }
-    let origin = runtime::Origin { engine, overlay, store: store.clone(), has_peers: !peers.is_empty() };
+    let headroom = Headroom::new(free, config.disk_reserve_bytes.get());
+    let (here, at) = (headroom.clone(), world.now());
+    world.blocking(move || here.look(at)).await?;
+    let has_peers = !peers.is_empty();
+    let origin = runtime::Origin { engine, overlay, store: store.clone(), headroom, has_peers };
     let runtime = Runtime::start(origin, &world, failure.clone(), notices.clone());
-    let Runtime { engine, members, sessions, traces, shares, gossip, unsettled } = runtime;
+    let Runtime { engine, members, sessions, traces, shares, clocks, gossip, unsettled } = runtime;
     let identity = Identity::new(me, genesis.mesh, members);
     let syncing = Arc::new(Syncing {
         identity: identity.clone(),
@@ -85,6 +90,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
         vain: Arc::default(),
         shares: shares.clone(),
+        clocks: clocks.clone(),
     });
     let (bound, listening) = watch::channel(Vec::new());
     let (failed, mut failed_to_listen) = watch::channel(Vec::new());
@@ -182,6 +188,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         engine,
         store,
         sessions,
+        clocks,
         notices,
         brain,
         coordinator,

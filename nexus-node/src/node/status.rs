@@ -9,10 +9,14 @@ use nexus_mesh::{Abilities, DownCause, PeerState};
 use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
 use crate::error::{COORDINATOR_HINT, NodeError, listed};
+use crate::headroom::{DiskFull, Room};
 use crate::ledger::{self, Quota, Quotas};
 use crate::notices::{FORK, Notice, fork};
-use crate::runtime::Fill;
+use crate::runtime::{CLOCK, Fill};
 use crate::store::{Store, StoreError};
+
+/// The code of the warning that nothing is written for lack of room.
+pub(crate) const DISK_FULL: &str = "disk_full";
 
 /// Overview of this node and its mesh.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +100,8 @@ pub struct Peer {
     pub behind: u64,
     /// Time of the member's last message since this node started.
     pub last_seen: Option<Timestamp>,
+    /// How far the member's clock is ahead of this node's, in milliseconds, if it was heard within ten minutes.
+    pub clock_ahead_ms: Option<i64>,
 }
 
 /// The way to a peer.
@@ -257,10 +263,14 @@ impl Node {
         // a former member can do nothing about the coordinators
         let seen = coordinators.iter().filter(|_| member).flat_map(warnings_of);
         let warnings = warnings.chain(seen).chain(self.too_new().await);
-        let broken = self.0.coordinator.iter().filter_map(|coordinator| coordinator.broken()).map(|error| Warning {
-            code: "coordinator_failed",
-            message: format!("this node's part in the coordinators cannot go on: {error}"),
-            hint: COORDINATOR_HINT.to_owned(),
+        let broken = self.0.coordinator.iter().filter_map(|coordinator| {
+            let waits = *coordinator.ran_full().borrow();
+            let hint = if waits { "it goes on by itself once there is room on this disk" } else { COORDINATOR_HINT };
+            Some(Warning {
+                code: "coordinator_failed",
+                message: format!("this node's part in the coordinators cannot go on: {}", coordinator.broken()?),
+                hint: hint.to_owned(),
+            })
         });
         let unsigned = self.0.coordinator.iter().filter_map(|coordinator| coordinator.waits_for_admins());
         let unsigned = unsigned.map(|admins| Warning {
@@ -268,7 +278,15 @@ impl Node {
             message: "no member can get a vote: an admin's node must sign it, and none is up".to_owned(),
             hint: format!("start the node of {}", admins.join(" or ")),
         });
-        let warnings = warnings.chain(broken).chain(unsigned).chain(self.full_authors().await).collect();
+        let full = self.disk_full().map(|full| Warning {
+            code: DISK_FULL,
+            message: format!("{full}; reading goes on"),
+            hint: "make room on this disk: writing goes on by itself then".to_owned(),
+        });
+        let clocks = self.0.clocks.warnings(world.now(), identity).into_iter();
+        let clocks = clocks.map(|(message, hint)| Warning { code: CLOCK, message, hint: hint.to_owned() });
+        let warnings = warnings.chain(full).chain(broken).chain(unsigned).chain(clocks);
+        let warnings = warnings.chain(self.full_authors().await).collect();
         Status {
             did: self.did(),
             peer_id: self.peer_id(),
@@ -285,6 +303,12 @@ impl Node {
             last_sync: self.0.sessions.last(),
             rss_bytes: resident_bytes(),
         }
+    }
+
+    /// The refusal that a memory would get now, if the disk has no room for it.
+    pub fn disk_full(&self) -> Option<DiskFull> {
+        let headroom = self.0.engine.headroom();
+        (headroom.room() != Room::All).then(|| headroom.refusal())
     }
 
     /// A warning if this node or a peer met data of a later version.
@@ -358,7 +382,7 @@ impl Node {
     /// The other members.
     pub async fn peers(&self) -> Vec<Peer> {
         let Inner { identity, world, mesh, store, sessions, .. } = &*self.0;
-        let met = mesh.peers().await;
+        let (met, now) = (mesh.peers().await, world.now());
         let (members, store) = (identity.members(), store.clone());
         let known = members.clone();
         let read = world.reading(move || Ok((frontier(&store, &known)?, restricted(&store, &known)?))).await;
@@ -397,6 +421,7 @@ impl Node {
                 synced: readable && live && behind == 0 && durable.ahead_of(&ours) == 0,
                 behind,
                 last_seen: met.and_then(|met| met.last_seen),
+                clock_ahead_ms: self.0.clocks.ahead_ms(did, now),
             }
         };
         others.map(peer).collect()

@@ -1,14 +1,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nexus_crdt::{EntryFrame, Members};
 use nexus_identity::plants::planted;
 use prost::Message;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Sessions;
 use crate::engine::{Event, Outcome};
 use crate::failure::{Failure, Fault};
+use crate::headroom::{DiskFull, Headroom};
 use crate::notices::{FORK, Notices, astray, fork};
 use crate::store::{Batch, Store, StoreError};
 use crate::world::World;
@@ -19,8 +21,10 @@ const GROUP_MAX: usize = 16;
 /// Effects of one input: its batch, and the effects that wait until it is on disk.
 pub(crate) struct Commit {
     pub(crate) no: u64,
+    /// The number of times that the engine had begun again from the store.
+    pub(crate) epoch: u64,
     pub(crate) batch: Option<Batch>,
-    pub(crate) answers: Vec<(oneshot::Sender<Outcome>, Outcome)>,
+    pub(crate) answers: Vec<(oneshot::Sender<Result<Outcome, DiskFull>>, Outcome)>,
     pub(crate) publish: Vec<EntryFrame>,
     pub(crate) events: Vec<Event>,
     pub(crate) members: Option<Arc<Members>>,
@@ -29,12 +33,47 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
+    /// A commit of nothing.
+    pub(super) const fn empty(no: u64, epoch: u64) -> Self {
+        Self {
+            no,
+            epoch,
+            batch: None,
+            answers: Vec::new(),
+            publish: Vec::new(),
+            events: Vec::new(),
+            members: None,
+            arrivals: Vec::new(),
+        }
+    }
+
     pub(super) fn answer(&mut self) {
         for (caller, outcome) in self.answers.drain(..) {
             // a caller that is gone needs no answer
-            let _ = caller.send(outcome);
+            let _ = caller.send(Ok(outcome));
         }
     }
+
+    /// Drops everything of it, as nothing of it is on disk, and says so to its callers.
+    pub(super) fn refuse(&mut self, refusal: DiskFull) {
+        for (caller, _) in self.answers.drain(..) {
+            let _ = caller.send(Err(refusal));
+        }
+        (self.batch, self.members) = (None, None);
+        self.publish.clear();
+        self.events.clear();
+        self.arrivals.clear();
+    }
+}
+
+/// The commits that are done with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The number of the last one.
+    pub(crate) no: u64,
+    /// The number of times that the disk had no room for one. Those after it are dropped, until the engine has begun
+    /// again from the store.
+    pub(crate) epoch: u64,
 }
 
 /// Brings batches to the disk. It waits for the disk, so it belongs on the blocking seam.
@@ -42,11 +81,13 @@ impl Commit {
 pub(crate) struct Writer {
     pub(crate) store: Store,
     pub(crate) gossip: mpsc::Sender<Vec<u8>>,
+    pub(crate) headroom: Headroom,
 }
 
 impl Writer {
     /// Makes the batches of some commits durable together, in their order. Nothing of them may be released
-    /// before, and nothing of them is known after an error: only the next start tells.
+    /// before. After [`StoreError::Full`] nothing of them is there; after another error nothing of them is known: only
+    /// the next start tells.
     pub(super) fn write(&self, group: &mut [Commit]) -> Result<(), StoreError> {
         if planted("acks_before_commit") {
             group.iter_mut().for_each(Commit::answer);
@@ -58,7 +99,22 @@ impl Writer {
         if planted("drops_from_group") {
             batches.truncate(1);
         }
-        if batches.is_empty() { Ok(()) } else { self.store.commit(&batches) }
+        if batches.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(&batches)?;
+        self.headroom.wrote(batches.iter().map(Batch::bytes).sum());
+        Ok(())
+    }
+
+    /// Refuses commits for which the disk had no room.
+    pub(super) fn refuse(&self, group: &mut [Commit], now: Duration) {
+        self.headroom.ran_out(now);
+        let refusal = self.headroom.refusal();
+        if planted("acks_without_room") {
+            group.iter_mut().for_each(Commit::answer);
+        }
+        group.iter_mut().for_each(|commit| commit.refuse(refusal));
     }
 
     fn publish(&self, commit: &mut Commit) {
@@ -72,8 +128,10 @@ impl Writer {
 /// in order.
 pub(crate) struct Committer {
     pub(crate) commits: mpsc::Receiver<Commit>,
-    /// Number of the last commit on disk, for the engine.
-    pub(crate) done: watch::Sender<u64>,
+    /// The number of times that the disk had no room. Commits of an earlier engine are dropped.
+    pub(crate) epoch: u64,
+    /// The commits that are done with, for the engine.
+    pub(crate) done: watch::Sender<Progress>,
     pub(crate) committed: watch::Sender<u64>,
     pub(crate) members: watch::Sender<Arc<Members>>,
     /// The number of commits that changed which spaces there are.
@@ -83,8 +141,8 @@ pub(crate) struct Committer {
     pub(crate) failure: Failure,
     pub(crate) notices: Notices,
     pub(crate) sessions: Arc<Sessions>,
-    /// Notified when a fork is to be settled.
-    pub(crate) unsettled: Arc<Notify>,
+    /// Changes when a fork is to be settled.
+    pub(crate) unsettled: watch::Sender<()>,
 }
 
 impl Committer {
@@ -94,18 +152,29 @@ impl Committer {
             if self.commits.recv_many(&mut group, GROUP_MAX).await == 0 {
                 return;
             }
+            let refusal = self.writer.headroom.refusal();
+            let late = group.iter_mut().filter(|commit| commit.epoch < self.epoch);
+            late.for_each(|commit| commit.refuse(refusal));
             if group.iter().any(|commit| commit.batch.is_some()) {
-                let writer = self.writer.clone();
-                let written = self.world.blocking(move || writer.write(&mut group).map(|()| group)).await;
+                let (writer, world) = (self.writer.clone(), self.world.clone());
+                let write = move || match writer.write(&mut group) {
+                    Err(StoreError::Full { .. }) => {
+                        writer.refuse(&mut group, world.now());
+                        Ok((group, false))
+                    }
+                    written => written.map(|()| (group, true)),
+                };
                 // nothing of this group is acknowledged; the next start reads the part that reached the disk
-                group = match written {
-                    Ok(Ok(group)) => group,
+                let there;
+                (group, there) = match self.world.blocking(write).await {
+                    Ok(Ok(written)) => written,
                     Ok(Err(error)) => return self.failure.fail(Fault::Store(error)),
                     Err(_) => return self.failure.fail(Fault::Commit),
                 };
+                self.epoch += u64::from(!there);
             }
             if let Some(last) = group.last() {
-                self.done.send_replace(last.no);
+                self.done.send_replace(Progress { no: last.no, epoch: self.epoch });
             }
             for commit in group.drain(..) {
                 self.release(commit);
@@ -136,7 +205,7 @@ impl Committer {
                 self.committed.send_replace(eno);
             }
             Event::Members | Event::Spaces => {}
-            Event::Unsettled => self.unsettled.notify_one(),
+            Event::Unsettled => self.unsettled.send_replace(()),
             Event::Fork { log, seq } => {
                 let (message, hint) = fork(log.author, seq);
                 self.notices.note(FORK, log.author.to_string(), message, hint);

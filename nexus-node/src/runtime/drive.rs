@@ -1,15 +1,17 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use nexus_identity::Chain;
 use nexus_mesh::quota::Receiver;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::committer::{Commit, Writer};
+use super::clocks::Clocks;
+use super::committer::{Commit, Progress, Writer};
 use super::driven::{Caller, Callers, Driven, Step};
-use super::fresh_incarnation;
 use super::handle::{Call, Intake};
 use super::shares::Shares;
+use super::{Sessions, fresh_incarnation};
 use crate::engine::{Command, CommandId, Input};
 use crate::failure::{Failure, Fault};
 use crate::ledger::LedgerError;
@@ -29,14 +31,18 @@ pub(super) struct Drive {
     pub(super) commits: mpsc::Sender<Commit>,
     pub(super) writer: Writer,
     /// The number of the last commit that is on disk.
-    pub(super) done: watch::Receiver<u64>,
+    pub(super) done: watch::Receiver<Progress>,
     /// Deadline for hearing one peer's frontier before our first write. Without it a restored store
     /// would fork its own log.
     pub(super) hold_until: Option<Instant>,
     pub(super) compared: watch::Receiver<bool>,
+    pub(super) sessions: Arc<Sessions>,
     pub(super) shares: Arc<Shares>,
+    pub(super) clocks: Arc<Clocks>,
     pub(super) world: World,
     pub(super) failure: Failure,
+    /// Closes when the engine ends.
+    pub(super) _runs: oneshot::Sender<Infallible>,
 }
 
 /// Whatever waits for the engine.
@@ -78,9 +84,12 @@ impl Drive {
             mut done,
             mut hold_until,
             mut compared,
+            sessions,
             shares,
+            clocks,
             world,
             failure,
+            _runs,
         } = self;
         let Queues { mut commands, mut intake, mut chains } = queues;
         let (mut no, mut dropped) = (0, 0);
@@ -92,7 +101,12 @@ impl Drive {
         loop {
             // room downstream first: an input that was taken is always carried through
             let Ok(room) = commits.clone().reserve_owned().await else { return Ok(()) };
-            let settled = *done.borrow_and_update();
+            let Progress { no: settled, epoch } = *done.borrow_and_update();
+            if epoch != driven.epoch {
+                let begin = move || driven.begin_again(epoch).map(|()| driven);
+                driven = world.blocking(begin).await??;
+                sessions.all_behind();
+            }
             // without work at hand nothing is kept in memory that is on disk
             if settled > dropped && commands.is_empty() && intake.is_empty() {
                 let drop = move || driven.overlay.committed(settled).map(|()| driven);
@@ -106,59 +120,77 @@ impl Drive {
             let mut step = Step {
                 no: no + 1,
                 settled,
+                at: world.now(),
                 input: Input::Commands(Vec::new()),
                 turn: None,
                 callers: Callers::new(),
                 of_traces: Vec::new(),
             };
-            tokio::select! {
-                taken = commands.recv_many(&mut calls, COMMANDS_PER_INPUT), if free => {
-                    if taken == 0 {
-                        return Ok(());
+            if let Some(incarnation) = driven.renews() {
+                step.input = Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() };
+            } else {
+                tokio::select! {
+                    taken = commands.recv_many(&mut calls, COMMANDS_PER_INPUT), if free => {
+                        if taken == 0 {
+                            return Ok(());
+                        }
+                        own_commit = step.no;
+                        step.turn = Some(shares.callers(calls.iter().map(|call| call.command.writes()).sum()));
+                        (step.input, step.callers) = number(calls.drain(..));
                     }
-                    own_commit = step.no;
-                    step.turn = Some(shares.callers(calls.iter().map(|call| call.command.writes()).sum()));
-                    (step.input, step.callers) = number(calls.drain(..));
+                    taken = intake.recv() => match taken {
+                        None | Some(Intake::Stop) => return Ok(()),
+                        Some(Intake::Entries { from, entries, of_traces, turn }) => {
+                            (step.of_traces, step.turn) = (of_traces, Some(turn));
+                            step.input = Input::Entries { from, entries };
+                        }
+                        Some(Intake::OwnLogAhead(incarnation)) => {
+                            // a peer answered, so the first write may go
+                            hold_until = None;
+                            step.input = Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() };
+                        }
+                    },
+                    Some((_, chain)) = chains.recv() => step.input = Input::Chain(chain),
+                    // a commit or a comparison is done: check again
+                    changed = done.changed(), if !free => {
+                        if changed.is_err() {
+                            return Ok(());
+                        }
+                        continue;
+                    }
+                    _ = compared.changed(), if hold_until.is_some() => continue,
+                    () = tokio::time::sleep_until(hold_until.unwrap_or_else(Instant::now)), if hold_until.is_some() => continue,
+                    _ = &mut failed => return Ok(()),
                 }
-                taken = intake.recv() => match taken {
-                    None | Some(Intake::Stop) => return Ok(()),
-                    Some(Intake::Entries { from, entries, of_traces, turn }) => {
-                        (step.of_traces, step.turn) = (of_traces, Some(turn));
-                        step.input = Input::Entries { from, entries };
-                    }
-                    Some(Intake::OwnLogAhead(incarnation)) => {
-                        // a peer answered, so the first write may go
-                        hold_until = None;
-                        step.input = Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() };
-                    }
-                },
-                Some((_, chain)) = chains.recv() => step.input = Input::Chain(chain),
-                // a commit or a comparison is done: check again
-                changed = done.changed(), if !free => {
-                    if changed.is_err() {
-                        return Ok(());
-                    }
-                    continue;
-                }
-                _ = compared.changed(), if hold_until.is_some() => continue,
-                () = tokio::time::sleep_until(hold_until.unwrap_or_else(Instant::now)), if hold_until.is_some() => continue,
-                _ = &mut failed => return Ok(()),
             }
             (no, dropped) = (step.no, settled);
-            let now = world.wall();
+            let (now, at) = (world.wall(), step.at);
+            driven.engine.set_clocks(clocks.agreed(now), clocks.drift());
             // An input that has the disk for itself is on disk after its step: that saves two changes of thread.
             let alone = settled + 1 == no && commands.is_empty() && intake.is_empty() && chains.is_empty();
             let writer = alone.then(|| writer.clone());
             let stepped = world.blocking(move || {
                 let mut commit = driven.step(now, random(), step)?;
+                let mut again = false;
                 if let Some(writer) = writer {
-                    writer.write(std::slice::from_mut(&mut commit))?;
+                    let group = std::slice::from_mut(&mut commit);
+                    match writer.write(group) {
+                        Err(StoreError::Full { .. }) => {
+                            writer.refuse(group, at);
+                            driven.begin_again(driven.epoch)?;
+                            again = true;
+                        }
+                        written => written?,
+                    }
                     driven.overlay.committed(no)?;
                 }
-                Ok::<_, DriveError>((driven, commit))
+                Ok::<_, DriveError>((driven, commit, again))
             });
-            let (after, commit) = stepped.await??;
+            let (after, commit, again) = stepped.await??;
             driven = after;
+            if again {
+                sessions.all_behind();
+            }
             if alone {
                 dropped = no;
             }

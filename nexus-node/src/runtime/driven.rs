@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use nexus_crdt::EntryFrame;
+use nexus_crdt::{EntryFrame, Incarnation};
 use nexus_identity::Timestamp;
 use tokio::sync::oneshot;
 
@@ -9,22 +10,31 @@ use super::committer::Commit;
 use super::shares::Turn;
 use super::traces::{Arrival, Arrivals, Traces};
 use crate::engine::{CommandId, Effect, Engine, Event, Input, Outcome};
+use crate::headroom::{DiskFull, Headroom, Room};
 use crate::ledger::LedgerError;
-use crate::store::Overlay;
+use crate::store::{Overlay, Store, StoreError};
 use crate::trace::TraceParent;
 
 /// The engine and what it is driven with. Each step reads the store, so it is done on the blocking seam.
 pub(super) struct Driven {
     pub(super) engine: Engine,
     pub(super) overlay: Overlay,
+    pub(super) store: Store,
+    pub(super) headroom: Headroom,
     /// Traced entries that wait for an earlier entry.
     pub(super) arrivals: Arrivals,
     pub(super) traces: Arc<Traces>,
+    /// The number of times that the committer had no room, as far as this engine has begun again.
+    pub(super) epoch: u64,
+    /// The last incarnation of ours whose log is ahead elsewhere.
+    pub(super) ahead: Option<Incarnation>,
+    /// Whether the engine must hear of it once more, before it writes.
+    pub(super) again: bool,
 }
 
 /// A waiting caller and its trace.
 pub(super) struct Caller {
-    pub(super) answer: oneshot::Sender<Outcome>,
+    pub(super) answer: oneshot::Sender<Result<Outcome, DiskFull>>,
     pub(super) parent: Option<TraceParent>,
 }
 
@@ -35,6 +45,8 @@ pub(super) struct Step {
     pub(super) no: u64,
     /// The last commit that is on disk.
     pub(super) settled: u64,
+    /// Monotonic time.
+    pub(super) at: Duration,
     pub(super) input: Input,
     pub(super) callers: Callers,
     pub(super) of_traces: Vec<Arrival>,
@@ -45,13 +57,72 @@ pub(super) struct Step {
 impl Driven {
     /// Passes one input through the engine and bundles its effects.
     pub(super) fn step(&mut self, now: Timestamp, seed: [u8; 32], step: Step) -> Result<Commit, LedgerError> {
-        let Step { no, settled, input, callers, of_traces, turn } = step;
+        let Step { no, settled, at, input, mut callers, of_traces, turn } = step;
         self.overlay.committed(settled)?;
-        let last = self.engine.last_eno();
-        let mut commit = self.handle(no, (now, seed), input, callers)?;
-        self.welcome(of_traces, last, &mut commit)?;
+        let (input, left) = self.admit(input, at, &mut callers);
+        let mut commit = match self.carry_out(no, (now, seed), input, &mut callers, of_traces) {
+            // the commits before it had no room: what was to come after them is not there either
+            Err(LedgerError::Store(StoreError::Reopened { .. })) => {
+                let refusal = self.headroom.refusal();
+                callers.into_values().for_each(|caller| drop(caller.answer.send(Err(refusal))));
+                self.begin_again(self.epoch)?;
+                Commit::empty(no, self.epoch)
+            }
+            commit => commit?,
+        };
+        commit.events.extend(left);
         drop(turn);
         Ok(commit)
+    }
+
+    fn carry_out(
+        &mut self,
+        no: u64,
+        with: (Timestamp, [u8; 32]),
+        input: Input,
+        callers: &mut Callers,
+        of_traces: Vec<Arrival>,
+    ) -> Result<Commit, LedgerError> {
+        let last = self.engine.last_eno();
+        let mut commit = self.handle(no, with, input, callers)?;
+        self.welcome(of_traces, last, &mut commit)?;
+        Ok(commit)
+    }
+
+    /// The incarnation of which the engine must hear before it writes.
+    pub(super) fn renews(&mut self) -> Option<Incarnation> {
+        let due = self.again && self.headroom.room() > Room::Nothing;
+        self.ahead.filter(|_| due && std::mem::take(&mut self.again))
+    }
+
+    /// The part of an input for which the disk has room. Callers of the rest are told so at once; a peer is asked
+    /// again for what it brought.
+    fn admit(&self, input: Input, at: Duration, callers: &mut Callers) -> (Input, Option<Event>) {
+        let nothing = || Input::Commands(Vec::new());
+        let room = self.headroom.look(at);
+        match input {
+            _ if room == Room::All => (input, None),
+            Input::Commands(mut commands) => {
+                let refusal = self.headroom.refusal();
+                let refused = commands.extract_if(.., |(_, command)| room < command.needs());
+                for caller in refused.filter_map(|(id, _)| callers.remove(&id)) {
+                    let _ = caller.answer.send(Err(refusal));
+                }
+                (Input::Commands(commands), None)
+            }
+            Input::Entries { from, .. } => (nothing(), Some(Event::Behind { from })),
+            // it is shown again at the next hello
+            Input::Chain(_) if room == Room::Nothing => (nothing(), None),
+            input => (input, None),
+        }
+    }
+
+    /// Begins again from the store, after commits that are not there.
+    pub(super) fn begin_again(&mut self, epoch: u64) -> Result<(), LedgerError> {
+        self.overlay = Overlay::new(self.store.clone())?;
+        self.engine = self.engine.begin_again(&self.overlay)?;
+        (self.arrivals, self.epoch, self.again) = (Arrivals::default(), epoch, self.ahead.is_some());
+        Ok(())
     }
 
     fn handle(
@@ -59,18 +130,13 @@ impl Driven {
         no: u64,
         (now, seed): (Timestamp, [u8; 32]),
         input: Input,
-        mut callers: Callers,
+        callers: &mut Callers,
     ) -> Result<Commit, LedgerError> {
+        if let Input::OwnLogAhead { incarnation, .. } = &input {
+            self.ahead = Some(*incarnation);
+        }
         self.engine.handle(now, seed, input, &self.overlay)?;
-        let mut commit = Commit {
-            no,
-            batch: None,
-            answers: Vec::new(),
-            publish: Vec::new(),
-            events: Vec::new(),
-            members: None,
-            arrivals: Vec::new(),
-        };
+        let mut commit = Commit::empty(no, self.epoch);
         while let Some(effect) = self.engine.poll_effect() {
             match effect {
                 Effect::Write(batch) => {

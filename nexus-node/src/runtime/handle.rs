@@ -11,6 +11,7 @@ use super::shares::{Shares, Turn, Wanting};
 use crate::engine::{Command, Outcome};
 use crate::error::{NodeError, StopError};
 use crate::failure::Failure;
+use crate::headroom::{DiskFull, Headroom, Room};
 use crate::trace::{self, TraceParent};
 
 /// A caller's command, and the receiver of its answer.
@@ -18,7 +19,7 @@ pub(crate) struct Call {
     pub(crate) command: Command,
     /// The trace of the caller.
     pub(crate) parent: Option<TraceParent>,
-    pub(crate) answer: oneshot::Sender<Outcome>,
+    pub(crate) answer: oneshot::Sender<Result<Outcome, DiskFull>>,
 }
 
 /// Input from peers.
@@ -53,6 +54,19 @@ pub(crate) struct EngineHandle {
     spaces: Arc<AtomicU64>,
     shares: Arc<Shares>,
     failure: Failure,
+    headroom: Headroom,
+}
+
+/// The ends of the engine's channels, and what its callers share.
+pub(super) struct Parts {
+    pub(super) commands: mpsc::Sender<Call>,
+    pub(super) intake: mpsc::Sender<Intake>,
+    pub(super) chains: Sender<Chain>,
+    pub(super) committed: watch::Receiver<u64>,
+    pub(super) spaces: Arc<AtomicU64>,
+    pub(super) shares: Arc<Shares>,
+    pub(super) failure: Failure,
+    pub(super) headroom: Headroom,
 }
 
 /// The filling of a queue.
@@ -64,22 +78,15 @@ pub(crate) struct Fill {
 }
 
 impl EngineHandle {
-    pub(super) fn new(
-        commands: mpsc::Sender<Call>,
-        intake: mpsc::Sender<Intake>,
-        chains: Sender<Chain>,
-        committed: watch::Receiver<u64>,
-        spaces: Arc<AtomicU64>,
-        shares: Arc<Shares>,
-        failure: Failure,
-    ) -> Self {
-        Self { commands, intake, chains: Arc::new(chains), committed, spaces, shares, failure }
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { commands, intake, chains, committed, spaces, shares, failure, headroom } = parts;
+        Self { commands, intake, chains: Arc::new(chains), committed, spaces, shares, failure, headroom }
     }
 
     /// Hands a command to the engine and waits for its outcome, which is on disk then.
     ///
     /// # Errors
-    /// [`NodeError::Stopping`]: only the next start tells whether it was done.
+    /// [`NodeError::DiskFull`]: it was not done. [`NodeError::Stopping`]: only the next start tells whether it was.
     pub(crate) async fn run(&self, command: Command) -> Result<Outcome, NodeError> {
         let _wanting = self.wanting();
         let (answer, outcome) = oneshot::channel();
@@ -88,7 +95,7 @@ impl EngineHandle {
             NodeError::from(fault.map_or(StopError::Writes, StopError::Failed))
         };
         self.commands.send(Call { command, parent: trace::current(), answer }).await.map_err(|_| stopping())?;
-        outcome.await.map_err(|_| stopping())
+        Ok(outcome.await.map_err(|_| stopping())??)
     }
 
     /// A local caller wants the engine's work until this is dropped: peers' entries wait for it. It is for callers that
@@ -108,8 +115,11 @@ impl EngineHandle {
     /// Hands over what a peer brought, if there is a place for it now.
     ///
     /// # Errors
-    /// [`Busy`].
+    /// [`Busy`], also while the disk has no room.
     pub(crate) fn offer(&self, intake: Intake) -> Result<(), Busy> {
+        if self.headroom.room() != Room::All {
+            return Err(Busy);
+        }
         self.intake.try_send(intake).map_err(|_| Busy)
     }
 
@@ -120,6 +130,11 @@ impl EngineHandle {
         if self.chains.offer(peer, bytes, chain).is_err() {
             tracing::debug!(peer = %peer.short(), "the engine is busy: a chain is left for later");
         }
+    }
+
+    /// The room on the disk.
+    pub(crate) const fn headroom(&self) -> &Headroom {
+        &self.headroom
     }
 
     /// Ends the engine after all earlier input.
@@ -163,11 +178,17 @@ mod tests {
     /// A handle on no engine, and the end of its queue of chains.
     fn handle() -> (EngineHandle, Receiver<Chain>) {
         let (chains, waiting) = queue(CHAINS_MAX);
-        let (commands, intake, committed) = (mpsc::channel(1).0, mpsc::channel(1).0, watch::channel(0).1);
-        (
-            EngineHandle::new(commands, intake, chains, committed, Arc::default(), Arc::default(), Failure::default()),
-            waiting,
-        )
+        let parts = Parts {
+            commands: mpsc::channel(1).0,
+            intake: mpsc::channel(1).0,
+            chains,
+            committed: watch::channel(0).1,
+            spaces: Arc::default(),
+            shares: Arc::default(),
+            failure: Failure::default(),
+            headroom: Headroom::new(None, 0),
+        };
+        (EngineHandle::new(parts), waiting)
     }
 
     fn peer(n: u8) -> Did {

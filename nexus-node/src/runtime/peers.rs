@@ -8,6 +8,7 @@ use nexus_identity::Did;
 use nexus_mesh::{DownCause, MeshEvent, MeshEvents, Multiaddr, Refusal};
 use tokio::sync::{mpsc, watch};
 
+use super::clocks::Beat;
 use super::handle::EngineHandle;
 use super::sync::Syncing;
 use super::twins::Twins;
@@ -77,8 +78,14 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
                 // a dropped address comes again
                 let _ = keep.try_send(batch);
             }
-            MeshEvent::Beat { peer, body } if !open.contains_key(&peer) => {
-                if let Some(addresses) = whereabouts.heard(peer, &body) {
+            MeshEvent::Beat { peer, body, clock, rtt } => {
+                if let Some(theirs) = clock {
+                    let beat = Beat { theirs, ours: world.wall(), rtt, now: world.now() };
+                    syncing.clocks.heard(peer, beat, &syncing.identity);
+                }
+                if !open.contains_key(&peer)
+                    && let Some(addresses) = whereabouts.heard(peer, &body)
+                {
                     mesh.know(peer, addresses);
                 }
             }

@@ -20,6 +20,7 @@ use super::sessions::Poke;
 use super::shares::{Party, Turn};
 use super::sync::Syncing;
 use super::traces::{EntrySource, NamedTraces};
+use crate::headroom::Room;
 use crate::replication::{Audience, SessionError, SyncSession};
 use crate::store::{Snapshot, StoreError};
 use crate::world::Interrupted;
@@ -148,6 +149,7 @@ struct Waiting {
     /// Whether the next entries are taken out of turn, as no other frame is read before that.
     overdue: AtomicBool,
     is_closing: AtomicBool,
+    closing: Notify,
     added: Notify,
     taken: Notify,
 }
@@ -160,6 +162,7 @@ impl Waiting {
     /// No more entries come.
     fn closes(&self) {
         self.is_closing.store(true, Ordering::Relaxed);
+        self.closing.notify_one();
         self.added.notify_one();
     }
 }
@@ -275,6 +278,9 @@ impl Sync<'_> {
             }
             let (next, is_overdue) = (self.backlog.lock().next(), self.backlog.overdue.load(Ordering::Relaxed));
             if self.backlog.is_closing.load(Ordering::Relaxed) {
+                if self.here.engine.headroom().room() != Room::All {
+                    return Err(SyncError::Closed);
+                }
                 let first = next.iter().map(|next| next.party).find(|party| self.here.shares.has_turn(*party));
                 match first.filter(|_| self.here.sessions.is_current(self.peer, self.generation)) {
                     Some(party) => self.take(party, &next).await?,
@@ -284,6 +290,14 @@ impl Sync<'_> {
             }
             if next.is_empty() {
                 self.backlog.added.notified().await;
+                continue;
+            }
+            // the peer waits with the rest, and nobody is to blame
+            if self.here.engine.headroom().room() != Room::All {
+                tokio::select! {
+                    () = self.here.engine.headroom().until_ample() => {}
+                    () = self.backlog.closing.notified() => {}
+                }
                 continue;
             }
             let turns = next.iter().map(|Next { party, since, .. }| {

@@ -144,6 +144,14 @@ impl Sessions {
         });
     }
 
+    /// Makes all sessions compare frontiers again: entries that they brought are not here.
+    pub(super) fn all_behind(&self) {
+        for sync in self.peers.lock().unwrap_or_else(PoisonError::into_inner).values() {
+            sync.poke.behind.store(true, Ordering::Relaxed);
+            sync.poke.wake();
+        }
+    }
+
     /// Notes that a peer's frontier was compared with ours: the first write need not wait any more.
     pub(super) fn note_compared(&self) {
         self.compared.send_if_modified(|compared| !std::mem::replace(compared, true));

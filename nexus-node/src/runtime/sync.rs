@@ -9,6 +9,7 @@ use nexus_mesh::{Abilities, Mesh, OpenError, Rooms, Stream, StreamProtocol};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::clocks::Clocks;
 use super::handle::EngineHandle;
 use super::session::{SyncError, sync};
 use super::sessions::Sessions;
@@ -48,6 +49,7 @@ pub(crate) struct Syncing {
     pub(crate) frames_per_second: u32,
     pub(crate) vain: Arc<VainWork>,
     pub(crate) shares: Arc<Shares>,
+    pub(crate) clocks: Arc<Clocks>,
 }
 
 impl Syncing {

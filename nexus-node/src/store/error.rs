@@ -6,12 +6,24 @@ use super::Table;
 
 /// A failure of the store.
 ///
-/// After an error of [`commit`](super::Store::commit) the store is poisoned. Every other error changes
-/// nothing, neither on disk nor in memory.
+/// After an error of [`commit`](super::Store::commit) other than [`Full`](Self::Full) the store is poisoned. Every
+/// other error changes nothing, neither on disk nor in memory.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The disk's fault: full, unplugged, or failing to keep what was written.
+    /// The disk has no room for a commit. Nothing of it is on disk; reading goes on.
+    #[error("{}: the disk is full", file.display())]
+    Full {
+        /// The database file.
+        file: PathBuf,
+    },
+    /// The store was opened again while this was read, as the disk was full. The next read goes on.
+    #[error("{} was opened again meanwhile", file.display())]
+    Reopened {
+        /// The database file.
+        file: PathBuf,
+    },
+    /// The disk's fault: full before a store is made, unplugged, or failing to keep what was written.
     #[error("{}: {source}", file.display())]
     Disk {
         /// The database file.
@@ -143,7 +155,21 @@ pub enum PoisonCause {
     Journal,
 }
 
+/// Whether a disk had no room, or no more of it for this account.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 impl StoreError {
+    /// Whether the disk had no room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Disk { source, .. } => is_full(source),
+            _ => false,
+        }
+    }
+
     /// The database file.
     pub fn file(&self) -> &Path {
         match self {
@@ -151,6 +177,8 @@ impl StoreError {
             | Self::Damaged { file, .. }
             | Self::TooNew { file, .. }
             | Self::NotAStore { file }
+            | Self::Full { file }
+            | Self::Reopened { file }
             | Self::InUse { file }
             | Self::Closed { file }
             | Self::Poisoned { file, .. } => file,

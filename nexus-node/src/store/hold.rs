@@ -5,13 +5,15 @@
 //! examined, its writes and syncs are held in memory, in order. On acceptance they are played to the
 //! file, and later ones go there directly.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{BackendError, StorageBackend};
+
+use super::is_full;
 
 const BLOCK_BYTES: u64 = 4096;
 
@@ -21,15 +23,21 @@ pub(super) struct Hold(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    backend: Box<dyn StorageBackend>,
+    backend: Arc<dyn StorageBackend>,
     /// Whether the examination is over. Set once, after the held writes were played.
     open: AtomicBool,
+    /// Whether another database has the backend now. This one touches it no more.
+    fenced: AtomicBool,
+    /// Whether the disk had no room for a write.
+    full: AtomicBool,
+    /// Whether a sync failed: nobody knows then what the disk keeps.
+    unsynced: AtomicBool,
     held: Mutex<HeldBytes>,
 }
 
 #[derive(Debug)]
 struct HeldBytes {
-    steps: Vec<Step>,
+    steps: VecDeque<Step>,
     /// The blocks that differ from the backend's.
     blocks: BTreeMap<u64, Box<[u8]>>,
     len: u64,
@@ -46,32 +54,81 @@ enum Step {
 
 impl Hold {
     /// Starts the examination of a backend. With `reset` its content counts as absent.
-    pub(super) fn new(backend: Box<dyn StorageBackend>, reset: bool) -> io::Result<Self> {
+    pub(super) fn new(backend: Arc<dyn StorageBackend>, reset: bool) -> io::Result<Self> {
         let len = backend.len()?;
-        let mut held = HeldBytes { steps: Vec::new(), blocks: BTreeMap::new(), len, floor: len };
+        let mut held = HeldBytes { steps: VecDeque::new(), blocks: BTreeMap::new(), len, floor: len };
         if reset {
             held.set_len(0);
         }
-        Ok(Self(Arc::new(Inner { backend, open: AtomicBool::new(false), held: Mutex::new(held) })))
+        Ok(Self(Arc::new(Inner {
+            backend,
+            open: AtomicBool::new(false),
+            fenced: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            unsynced: AtomicBool::new(false),
+            held: Mutex::new(held),
+        })))
     }
 
-    /// Plays the held writes to the backend. Later writes go there directly.
+    /// Plays the held writes to the backend, those that an earlier call did not come to. Later writes go there
+    /// directly.
+    ///
+    /// # Errors
+    /// The backend's. The rest stays in memory, and reads see it.
     pub(super) fn release(&self) -> io::Result<()> {
+        if self.is_open() {
+            return Ok(());
+        }
         let mut held = self.held();
-        for step in std::mem::take(&mut held.steps) {
+        // a step that failed is done again, and none before it: an earlier one could undo a later one
+        while let Some(step) = held.steps.front() {
             match step {
-                Step::Write { offset, data } => self.0.backend.write(offset, &data)?,
-                Step::SetLen(len) => self.0.backend.set_len(len)?,
-                Step::Sync => self.0.backend.sync_data()?,
+                Step::Write { offset, data } => self.0.backend.write(*offset, data)?,
+                Step::SetLen(len) => self.0.backend.set_len(*len)?,
+                Step::Sync => self.synced(self.0.backend.sync_data())?,
             }
+            held.steps.pop_front();
         }
         held.blocks.clear();
         self.0.open.store(true, Ordering::Release);
         Ok(())
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether the writes go to the backend.
+    pub(super) fn is_open(&self) -> bool {
         self.0.open.load(Ordering::Acquire)
+    }
+
+    /// Lets go of the backend: every later call fails, and leaves it alone.
+    pub(super) fn fence(&self) {
+        self.0.fenced.store(true, Ordering::Release);
+    }
+
+    /// Whether the disk was full for a write, and kept every sync that it was asked for.
+    pub(super) fn ran_full(&self) -> bool {
+        self.0.full.load(Ordering::Acquire) && !self.0.unsynced.load(Ordering::Acquire)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.0.fenced.load(Ordering::Acquire) {
+            true => Err(io::Error::other("the file was opened again")),
+            false => Ok(()),
+        }
+    }
+
+    /// Notes a write without room.
+    fn roomy(&self, written: io::Result<()>) -> io::Result<()> {
+        if written.as_ref().is_err_and(is_full) {
+            self.0.full.store(true, Ordering::Release);
+        }
+        written
+    }
+
+    fn synced(&self, synced: io::Result<()>) -> io::Result<()> {
+        if synced.is_err() {
+            self.0.unsynced.store(true, Ordering::Release);
+        }
+        synced
     }
 
     fn held(&self) -> MutexGuard<'_, HeldBytes> {
@@ -89,7 +146,7 @@ impl HeldBytes {
             }
         }
         self.len = len;
-        self.steps.push(Step::SetLen(len));
+        self.steps.push_back(Step::SetLen(len));
     }
 
     fn write(&mut self, backend: &dyn StorageBackend, offset: u64, data: &[u8]) -> io::Result<()> {
@@ -110,7 +167,7 @@ impl HeldBytes {
             }
             at = until;
         }
-        self.steps.push(Step::Write { offset, data: data.to_vec() });
+        self.steps.push_back(Step::Write { offset, data: data.to_vec() });
         Ok(())
     }
 
@@ -142,16 +199,24 @@ fn end_within(offset: u64, bytes: usize, len: u64) -> io::Result<u64> {
 
 impl StorageBackend for Hold {
     fn len(&self) -> io::Result<u64> {
+        self.check()?;
         if self.is_open() { self.0.backend.len() } else { Ok(self.held().len) }
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.is_open() { self.0.backend.read(offset, out) } else { self.held().read(&*self.0.backend, offset, out) }
+        self.check()?;
+        if self.is_open() {
+            return self.0.backend.read(offset, out);
+        }
+        let held = self.held();
+        // released meanwhile: the blocks are in the file now
+        if self.is_open() { self.0.backend.read(offset, out) } else { held.read(&*self.0.backend, offset, out) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check()?;
         if self.is_open() {
-            self.0.backend.set_len(len)
+            self.roomy(self.0.backend.set_len(len))
         } else {
             self.held().set_len(len);
             Ok(())
@@ -159,24 +224,26 @@ impl StorageBackend for Hold {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.check()?;
         if self.is_open() {
-            self.0.backend.sync_data()
+            self.synced(self.0.backend.sync_data())
         } else {
-            self.held().steps.push(Step::Sync);
+            self.held().steps.push_back(Step::Sync);
             Ok(())
         }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
         if self.is_open() {
-            self.0.backend.write(offset, data)
+            self.roomy(self.0.backend.write(offset, data))
         } else {
             self.held().write(&*self.0.backend, offset, data)
         }
     }
 
     fn close(&self) -> io::Result<()> {
-        self.0.backend.close()
+        if self.check().is_ok() { self.0.backend.close() } else { Ok(()) }
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
@@ -196,7 +263,8 @@ impl StorageBackend for Hold {
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.backend.unlock_range(start, end)
+        // the lock belongs to the database that has the backend now
+        if self.check().is_ok() { self.0.backend.unlock_range(start, end) } else { Ok(()) }
     }
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {

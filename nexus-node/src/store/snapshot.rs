@@ -8,6 +8,9 @@ use super::{Checksum, OpenStore, StoreDamage, StoreError, Table};
 
 type ReadTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
+/// How often a read goes on in a store that was opened again. A writer waits for seconds after a commit without room.
+const TRIES: usize = 64;
+
 /// The committed state at one moment. Later commits do not change it.
 ///
 /// Cheap to take: the snapshots between two commits share one state, whose tables are opened when they
@@ -24,17 +27,32 @@ pub(super) struct Opened {
     tables: [OnceLock<Option<ReadTable>>; Table::COUNT],
     transaction: redb::ReadTransaction,
     number: u64,
+    /// The number of times that the store had been opened again.
+    reopened: u64,
+    /// The number of commits that this state has, at least.
+    commits: u64,
 }
 
 impl Opened {
-    pub(super) fn new(transaction: redb::ReadTransaction, number: u64) -> Self {
-        Self { tables: [const { OnceLock::new() }; Table::COUNT], transaction, number }
+    pub(super) fn new(transaction: redb::ReadTransaction, number: u64, reopened: u64, commits: u64) -> Self {
+        Self { tables: [const { OnceLock::new() }; Table::COUNT], transaction, number, reopened, commits }
     }
 }
 
 impl Snapshot {
     pub(super) fn new(store: &Arc<OpenStore>) -> Result<Self, StoreError> {
-        Ok(Self { opened: store.latest()?, store: Arc::clone(store) })
+        let mut since = store.times_opened_again();
+        let mut opened = store.latest();
+        for _ in 0..TRIES {
+            // a commit has just found no room
+            if opened.is_ok() || !store.is_opened_again_since(since) {
+                break;
+            }
+            store.wait_for_commit();
+            since = store.times_opened_again();
+            opened = store.latest();
+        }
+        Ok(Self { opened: opened?, store: Arc::clone(store) })
     }
 
     /// The number of this state within the store. Snapshots of one number show the same state. Every
@@ -54,9 +72,34 @@ impl Snapshot {
         let opened = guarded(file, Some(table), || match transaction.open_table(table.definition()) {
             Ok(opened) => Ok(Some(opened)),
             Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(StoreError::from_redb(file, Some(table), error)),
+            Err(error) => Err(self.fault(table, error)),
         })?;
         Ok(slot.get_or_init(|| opened).as_ref())
+    }
+
+    /// The same state in the database that is open now, if a full disk has the store opened again.
+    fn again(&self) -> Option<Self> {
+        let again = self.store.opened_again(self.opened.reopened)?;
+        (again.opened.commits == self.opened.commits).then_some(again)
+    }
+
+    /// The answer of this state, or of the same state once the store was opened again.
+    fn answer<T>(&self, ask: impl Fn(&Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut answer = ask(self);
+        for _ in 0..TRIES {
+            let Err(StoreError::Reopened { .. }) = answer else { break };
+            let Some(again) = self.again() else { break };
+            answer = ask(&again);
+        }
+        answer
+    }
+
+    /// The fault of a read. A store that a full disk has opened again lost nothing, but reads this state no more.
+    fn fault(&self, table: Table, error: impl Into<redb::Error>) -> StoreError {
+        if self.store.is_opened_again_since(self.opened.reopened) {
+            return StoreError::Reopened { file: self.store.file.clone() };
+        }
+        StoreError::from_redb(&self.store.file, Some(table), error)
     }
 
     fn verified<'a>(&self, table: Table, key: &[u8], stored: &'a [u8]) -> Result<&'a [u8], StoreError> {
@@ -66,11 +109,12 @@ impl Snapshot {
 
 impl View for Snapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(rows) = self.table(table)? else { return Ok(None) };
-        let file = &self.store.file;
-        guarded(file, Some(table), || {
-            let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
-            found.map(|stored| self.verified(table, key, stored.value()).map(<[u8]>::to_vec)).transpose()
+        self.answer(|this| {
+            let Some(rows) = this.table(table)? else { return Ok(None) };
+            guarded(&this.store.file, Some(table), || {
+                let found = rows.get(key).map_err(|error| this.fault(table, error))?;
+                found.map(|stored| this.verified(table, key, stored.value()).map(<[u8]>::to_vec)).transpose()
+            })
         })
     }
 
@@ -81,13 +125,15 @@ impl View for Snapshot {
         part: Range<usize>,
         checksum: Checksum,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(rows) = self.table(table)? else { return Ok(None) };
-        let file = &self.store.file;
-        guarded(file, Some(table), || {
-            let found = rows.get(key).map_err(|error| StoreError::from_redb(file, Some(table), error))?;
-            let Some(stored) = found else { return Ok(None) };
-            let part = unsealed(stored.value()).and_then(|value| view::checked_part(value, part, checksum));
-            part.map(Some).ok_or_else(|| StoreError::damaged(file, Some(table), StoreDamage::Part))
+        self.answer(|this| {
+            let Some(rows) = this.table(table)? else { return Ok(None) };
+            let file = &this.store.file;
+            guarded(file, Some(table), || {
+                let found = rows.get(key).map_err(|error| this.fault(table, error))?;
+                let Some(stored) = found else { return Ok(None) };
+                let part = unsealed(stored.value()).and_then(|value| view::checked_part(value, part.clone(), checksum));
+                part.map(Some).ok_or_else(|| StoreError::damaged(file, Some(table), StoreDamage::Part))
+            })
         })
     }
 
@@ -95,9 +141,32 @@ impl View for Snapshot {
         if view::is_empty(range) {
             return Ok(());
         }
+        let mut shown = 0;
+        let mut scanned = self.scan_past(0, table, range, order, &mut shown, visit);
+        for _ in 0..TRIES {
+            let Err(StoreError::Reopened { .. }) = scanned else { break };
+            let Some(again) = self.again() else { break };
+            // the same rows in the same order
+            scanned = again.scan_past(shown, table, range, order, &mut shown, visit);
+        }
+        scanned
+    }
+}
+
+impl Snapshot {
+    /// Shows the rows behind so many first ones, and counts those that it shows.
+    fn scan_past(
+        &self,
+        mut first: u64,
+        table: Table,
+        range: KeyRange<'_>,
+        order: Order,
+        shown: &mut u64,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), StoreError> {
         let Some(rows) = self.table(table)? else { return Ok(()) };
         let file = &self.store.file;
-        let damage = |error| StoreError::from_redb(file, Some(table), error);
+        let damage = |error| self.fault(table, error);
         let mut rows = guarded(file, Some(table), || rows.range::<&[u8]>(range).map_err(damage))?;
         // Only the reading is guarded: a panic of the visitor is passed on.
         loop {
@@ -110,7 +179,13 @@ impl View for Snapshot {
             })?;
             let Some((key, stored)) = row else { return Ok(()) };
             let (key, value) = guarded(file, Some(table), || Ok((key.value(), stored.value())))?;
-            if visit(key, self.verified(table, key, value)?).is_break() {
+            let value = self.verified(table, key, value)?;
+            if let Some(left) = first.checked_sub(1) {
+                first = left;
+                continue;
+            }
+            *shown += 1;
+            if visit(key, value).is_break() {
                 return Ok(());
             }
         }

@@ -57,6 +57,8 @@ tables! {
     Standing = "standing", derived;
     /// Entries that showed a fork, and the entries that stopped counting then.
     Cuts = "cuts", derived;
+    /// Entries whose stamps were more than ten minutes ahead when they came, and the time then.
+    Ahead = "ahead", kept;
     /// Logs of which more or less counts since an entry was stored: their authors' memberships ended, or
     /// stand again.
     Recounts = "recounts", kept;
@@ -99,6 +101,11 @@ tables! {
 }
 
 impl Table {
+    /// The table with this name on disk.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|table| table.name() == name)
+    }
+
     /// Number of tables.
     pub(super) const COUNT: usize = Self::ALL.len();
 

@@ -1,7 +1,9 @@
 //! The store's promises, one file per promise.
 
+mod carve;
 mod damage;
 mod faults;
+mod full;
 mod hold;
 mod opening;
 mod overlay;

@@ -140,7 +140,7 @@ fn program() -> String {
         return called;
     }
     let here = std::env::current_dir().unwrap_or_default();
-    let program = std::env::current_exe().unwrap_or_else(|_| called.clone().into());
+    let program = crate::program::path().unwrap_or_else(|_| called.clone().into());
     program.strip_prefix(here).unwrap_or(&program).display().to_string()
 }
 

@@ -13,6 +13,9 @@ pub(crate) struct Export {
     /// The space [default: all readable ones]
     #[arg(long)]
     space: Option<String>,
+    /// With the proof of who wrote each text, for a reader in another mesh
+    #[arg(long)]
+    full: bool,
 }
 
 impl Export {
@@ -22,7 +25,10 @@ impl Export {
         let progress = session.printer.progress("memories", None);
         let mut exported = 0_u64;
         let mut lines = Vec::new();
-        for line in client.lines(&format!("/v1/export{}", query(&[("space", self.space.as_deref())])), &[])? {
+        for line in client.lines(
+            &format!("/v1/export{}", query(&[("space", self.space.as_deref()), ("full", self.full.then_some("true"))])),
+            &[],
+        )? {
             // Writing to memory cannot fail.
             let _ = writeln!(lines, "{}", line?);
             exported += 1;

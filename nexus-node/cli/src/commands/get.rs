@@ -38,6 +38,10 @@ pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
         line("meta", &format!("{key}={}", plain(value)));
     }
     line("author", &author(memory));
+    if let Some(from) = &memory.imported {
+        // whole, since anybody can make a mesh whose DID ends alike
+        line("imported", &format!("by {} of mesh {}, {}", from.name, from.mesh_did, moment(&from.created_at)));
+    }
     line("created", &moment(&memory.created_at));
     if memory.updated_at != memory.created_at {
         line("updated", &moment(&memory.updated_at));
@@ -59,6 +63,11 @@ pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
         lines.push(printer.paint(Style::Odd, more));
     }
     lines.join("\n")
+}
+
+/// The author of an imported text: `by laptop of mesh …q3vX9b2L`.
+pub(super) fn imported_by(from: &wire::ImportedFrom) -> String {
+    format!("by {} of mesh {}", from.name, short_did(&from.mesh_did))
 }
 
 /// The author of the text that is shown, with the program and source: `laptop (nexus-node, user)`.

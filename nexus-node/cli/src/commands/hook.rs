@@ -38,6 +38,9 @@ pub(crate) enum Hook {
     SessionStart(HookPart),
     /// Print the memories that have to do with a prompt, or nothing
     Prompt(HookPart),
+    /// A hook of a later version: a project's hooks are shared by machines whose programs differ in age
+    #[command(external_subcommand)]
+    Later(Vec<String>),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +53,11 @@ pub(crate) struct HookPart {
 
 impl Hook {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        if let Self::Later(words) = &self {
+            let name = words.first().map_or("", String::as_str);
+            session.printer.warning(&format!("this version has no hook `{name}`: nothing was done"), None);
+            return Ok(());
+        }
         let begun = Instant::now();
         let client = session.client();
         let (sender, answer) = mpsc::sync_channel(1);
@@ -80,6 +88,7 @@ impl Hook {
                 let hits: Vec<wire::Hit> = client.get(&format!("/v1/memories{}", query(&parameters))).ok()?;
                 relevance::text(hits, part.project(&input).as_deref())
             }
+            Self::Later(_) => None,
         }
     }
 }

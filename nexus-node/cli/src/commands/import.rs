@@ -50,6 +50,7 @@ struct Counts {
     imported: u64,
     known: u64,
     expired: u64,
+    forgotten: u64,
     refused: u64,
     /// Of those refused, lines with a secret.
     secrets: u64,
@@ -108,6 +109,7 @@ impl Counts {
         match &answer.error {
             None if answer.known => self.known += 1,
             None if answer.expired => self.expired += 1,
+            None if answer.forgotten => self.forgotten += 1,
             None => self.imported += 1,
             Some(error) => {
                 self.refused += 1;
@@ -120,7 +122,7 @@ impl Counts {
     }
 
     fn finish(&self, session: &CliSession) -> Result<(), Problem> {
-        let Self { imported, known, expired, refused, secrets, masked } = *self;
+        let Self { imported, known, expired, forgotten, refused, secrets, masked } = *self;
         if refused > 0 {
             let told =
                 if refused > TOLD_MAX { format!(" (the first {TOLD_MAX} are told above)") } else { String::new() };
@@ -133,14 +135,21 @@ impl Counts {
             return Err(Problem::new("invalid", message)
                 .hint(format!("{hint}. Lines of an export are not doubled, nor are those with an `id`")));
         }
-        let document =
-            json!({ "imported": imported, "known": known, "expired": expired, "refused": refused, "masked": masked });
+        let document = json!({
+            "imported": imported, "known": known, "forgotten": forgotten, "expired": expired, "refused": refused,
+            "masked": masked,
+        });
         session.printer.answer(&document, || {
             let mut text = format!("imported {}", count(imported, "memory", "memories"));
             for (number, what) in [(known, "here already"), (expired, "expired"), (masked, "with secrets masked")] {
                 if number > 0 {
                     text.push_str(&format!(", {number} {what}"));
                 }
+            }
+            if forgotten > 0 {
+                let were =
+                    if forgotten == 1 { "was forgotten here and stays so" } else { "were forgotten here and stay so" };
+                text.push_str(&format!("; {forgotten} {were}: `nexus-node forget --undo ID` writes one again"));
             }
             text
         })

@@ -1,8 +1,9 @@
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 
+use super::get::imported_by;
 use crate::client::query;
-use crate::output::{Printer, Style, Table, in_a_line, moment, short_did, width};
+use crate::output::{Printer, Style, Table, in_a_line, moment, sane, short_did, width};
 use crate::session::CliSession;
 
 /// The letters of an id that the table shows. `get` takes any prefix that fits one memory only.
@@ -46,14 +47,23 @@ fn text(listing: &wire::Listing, printer: &Printer) -> String {
     let rest = width().saturating_sub(ID_WIDTH + 2 + 19 + 2 + 12 + 2).max(20);
     for memory in &listing.items {
         let conflict = if memory.conflicts.is_empty() { "" } else { "(conflict) " };
+        let imported = memory.imported.as_ref().map(|from| format!("(imported; {}) ", sane(&imported_by(from))));
         table.row([
             (short_id(&memory.id), Some(Style::Bold)),
-            (moment(&memory.created_at), None),
+            created(memory),
             (memory.author_name.clone().unwrap_or_else(|| short_did(&memory.author)), None),
-            (format!("{conflict}{}", in_a_line(&memory.text, rest)), None),
+            (format!("{conflict}{}{}", imported.unwrap_or_default(), in_a_line(&memory.text, rest)), None),
         ]);
     }
     table.show(printer)
+}
+
+/// The time of a memory. Where its author's clock was ahead, it is the time at which the memory came.
+fn created(memory: &wire::Memory) -> (String, Option<Style>) {
+    match &memory.seen_at {
+        Some(at) => (format!("{} (clock ahead)", moment(at)), Some(Style::Odd)),
+        None => (moment(&memory.created_at), None),
+    }
 }
 
 /// An id, shortened in the middle: `abcdefghijklmnopqrstuvwx.7` is `abcdefghijkl.7`.

@@ -1,6 +1,7 @@
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 
+use super::get::imported_by;
 use super::list::short_id;
 use crate::client::query;
 use crate::output::{Printer, Style, in_a_line, moment, sane, short_did, width};
@@ -90,6 +91,7 @@ fn show(hits: &[wire::Hit], printer: &Printer) -> String {
             memory.space.clone(),
         ];
         about.extend(memory.tags.iter().map(|tag| format!("#{tag}")));
+        about.extend(memory.imported.as_ref().map(|from| format!("imported; {}", imported_by(from))));
         about.extend((!memory.conflicts.is_empty()).then(|| "conflict".to_owned()));
         lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&about.join("  ")))));
         lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&hit.why))));

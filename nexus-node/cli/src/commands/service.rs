@@ -161,7 +161,7 @@ impl Install {
 /// The service's file as this process can name it.
 fn plan(scope: Scope, platform: Platform, data_dir: &Path) -> Result<Plan, Problem> {
     let failed = |what: String| Problem::new("failed", format!("this program cannot be found: {what}"));
-    let program = std::env::current_exe().map_err(|error| failed(error.to_string()))?;
+    let program = crate::program::path().map_err(|error| failed(error.to_string()))?;
     if !program.is_file() {
         return Err(failed(format!("{} is gone", program.display())).hint("it was replaced meanwhile: run this again"));
     }

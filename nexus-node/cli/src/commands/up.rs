@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use nexus_identity::Name;
-use nexus_node::api::{Api, Problem};
+use nexus_node::api::{Api, ApiTokens, Problem};
 use nexus_node::config::Settings;
 use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
+use nexus_node::tls::KeptCertificate;
 use nexus_node::{Node, Stopped};
 use serde_json::json;
 use tokio::sync::oneshot;
 
+use self::door::{Doors, Opened};
 use self::settings::{LiveSettings, Process};
 use crate::holder;
 use crate::log::LogFile;
@@ -34,6 +36,12 @@ pub(crate) struct Up {
     /// The address of the API [default: 127.0.0.1:8002, or a free port]
     #[arg(long, value_name = "ADDR")]
     api_addr: Option<String>,
+    /// Speak HTTP in the clear off loopback, as behind a proxy: the network sees tokens and memories
+    #[arg(long)]
+    cleartext: bool,
+    /// A further address for the metrics alone, with a token of their own
+    #[arg(long, value_name = "ADDR")]
+    metrics_addr: Option<String>,
     /// An address to listen on for other nodes; may be given several times [default: QUIC and TCP on
     /// port 4002, or a free port]
     #[arg(long, value_name = "MULTIADDR")]
@@ -81,7 +89,6 @@ impl Starter {
 
 impl Up {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        crate::allocator::keep_little();
         let directory = session.data_dir()?;
         let flags = self.flags();
         let settings = Settings::load(&directory, &flags).map_err(config_problem)?;
@@ -118,6 +125,8 @@ impl Up {
         let mut flags = Vec::new();
         flags.extend(self.name.iter().map(|name| ("name", name.to_string())));
         flags.extend(self.api_addr.iter().map(|address| ("api_addr", address.clone())));
+        flags.extend(self.cleartext.then(|| ("cleartext", "true".to_owned())));
+        flags.extend(self.metrics_addr.iter().map(|address| ("metrics_addr", address.clone())));
         flags.extend(self.listen.iter().map(|address| ("listen", address.clone())));
         flags.extend(self.bootstrap.iter().map(|address| ("bootstrap", address.clone())));
         flags.extend(self.no_mdns.then(|| ("mdns", "false".to_owned())));
@@ -173,32 +182,48 @@ async fn serve(
     live: Arc<LiveSettings>,
     until_stdin_closes: bool,
 ) -> Result<(), Problem> {
-    let listener = door::open(live.config().api_addr, live.api_addr_given(), data_dir.ports().api).await?;
-    let address = listener.local_addr().map_err(|error| Problem::new("failed", error.to_string()))?;
+    let doors = Doors::open(&live, &data_dir).await?;
     let token = data_dir.ensure_api_token().map_err(data_dir_problem)?;
-    let api = Api::hosting(vec![nexus_node::mcp::guest()], address, &token, live.clone());
+    let metrics_token = match data_dir.ensure_metrics_token() {
+        // a directory of an earlier version has none yet
+        Err(error) if error.is_full() => None,
+        made => Some(made.map_err(data_dir_problem)?),
+    };
+    let tokens = ApiTokens { all: &token, metrics: metrics_token.as_deref().map(String::as_str) };
+    let api = Api::hosting(vec![nexus_node::mcp::guest()], doors.api.door.clone(), tokens, live.clone());
     let stop = asked_to_stop(until_stdin_closes)?;
 
     let node = start(&data_dir, &live).await?;
-    let url = door::url(address);
-    remember_door(&data_dir, &url, address.port())?;
+    // a start may end the change of a key that was cut off
+    door::look(doors.kept.as_ref(), &data_dir);
+    doors.remember(&data_dir)?;
     live.trace(&node)?;
     live.attach(node.clone());
     api.attach(node.clone());
-    session.printer.answer(&ready(&node, &url), || banner::text(&node, &url, session))?;
+    session.printer.answer(&ready(&node, &doors), || banner::text(&node, &doors, session))?;
 
+    let Doors { api: front, metrics, kept } = doors;
     let (closed, close) = oneshot::channel();
-    let serving = api.serve(listener, async {
+    let serving = api.serve(front.listener, async {
         // The sender is never dropped before it has sent.
         let _ = close.await;
     });
+    let serving_metrics = async {
+        match metrics {
+            Some(Opened { listener, door }) => api.serve_metrics(listener, door).await,
+            None => Ok(()),
+        }
+    };
     let running = async {
-        let result = run(node, &data_dir, &live, &api, stop).await;
+        let result = tokio::select! {
+            result = run(node, &data_dir, &live, &api, kept.as_ref(), stop) => result,
+            never = door::renew(kept.as_ref(), &data_dir) => match never {},
+        };
         let _ = closed.send(());
         result
     };
-    let (served, result) = tokio::join!(serving, running);
-    served.map_err(|error| Problem::new("failed", format!("the API: {error}")))?;
+    let (served, served_metrics, result) = tokio::join!(serving, serving_metrics, running);
+    served.and(served_metrics).map_err(|error| Problem::new("failed", format!("the API: {error}")))?;
     result
 }
 
@@ -207,6 +232,7 @@ async fn run(
     data_dir: &DataDir,
     live: &LiveSettings,
     api: &Api,
+    kept: Option<&KeptCertificate>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Problem> {
     let stop = async {
@@ -228,10 +254,12 @@ async fn run(
             }
         };
         match stopped {
-            Stopped::Rejoined | Stopped::Rotated => {
+            Stopped::Rejoined | Stopped::Rotated | Stopped::RoomAgain => {
                 api.detach();
                 drop(node);
                 node = start(data_dir, live).await?;
+                // the node may have another key now
+                door::look(kept, data_dir);
                 tracing::info!(did = %node.did(), mesh = %node.mesh_did(), "started again");
                 live.attach(node.clone());
                 api.attach(node.clone());
@@ -254,19 +282,13 @@ async fn start(data_dir: &DataDir, live: &LiveSettings) -> Result<Node, Problem>
     Ok(builder.start().await?)
 }
 
-/// Writes the API's address for clients, and its port for the next start.
-fn remember_door(data_dir: &DataDir, url: &str, port: u16) -> Result<(), Problem> {
-    let mut ports = data_dir.ports();
-    ports.api = Some(port);
-    data_dir.write_ports(ports).map_err(data_dir_problem)?;
-    data_dir.write_api_url(url).map_err(data_dir_problem)
-}
-
-fn ready(node: &Node, url: &str) -> serde_json::Value {
+fn ready(node: &Node, doors: &Doors) -> serde_json::Value {
+    let url = doors.api.url();
     json!({
         "ready": true,
         "api": url,
         "dashboard": format!("{url}/"),
+        "metrics": doors.metrics.as_ref().map(|metrics| format!("{}/metrics", metrics.url())),
         "did": node.did().to_string(),
         "peer_id": node.peer_id(),
         "name": node.name().to_string(),

@@ -75,6 +75,13 @@ impl Home {
         Ran::of(self.command(arguments).output().unwrap())
     }
 
+    /// The codes of the running node's warnings, but for the one that the machine's disk decides.
+    pub fn warnings(&self) -> Vec<String> {
+        let status = self.json(&["status"]);
+        let codes = status["warnings"].as_array().unwrap().iter().map(|warning| warning["code"].as_str().unwrap());
+        codes.filter(|code| *code != "low_disk").map(str::to_owned).collect()
+    }
+
     /// Runs a command with something on its stdin.
     pub fn run_with(&self, arguments: &[&str], stdin: &[u8]) -> Ran {
         let mut child = self
@@ -274,12 +281,13 @@ pub struct Answer {
 
 impl Answer {
     fn parse(bytes: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(bytes).into_owned();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+        let end = bytes.windows(4).position(|end| end == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
+        let (head, body) = (String::from_utf8_lossy(&bytes[..end]), &bytes[end + 4..]);
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let chunked = head.to_ascii_lowercase().contains("transfer-encoding: chunked");
-        let body = if chunked { dechunk(body) } else { body.to_owned() };
-        Self { status, head: head.to_owned(), body }
+        let body = if chunked { dechunk(body) } else { body.to_vec() };
+        Self { status, head: head.into_owned(), body: String::from_utf8_lossy(&body).into_owned() }
     }
 
     #[track_caller]
@@ -304,15 +312,15 @@ impl Answer {
     }
 }
 
-fn dechunk(mut body: &str) -> String {
-    let mut whole = String::new();
-    while let Some((length, rest)) = body.split_once("\r\n") {
-        let length = usize::from_str_radix(length.trim(), 16).unwrap_or(0);
-        if length == 0 || rest.len() < length {
-            break;
-        }
-        whole.push_str(&rest[..length]);
-        body = rest[length..].trim_start_matches("\r\n");
+/// The bytes of a body in chunks, as far as they are there.
+fn dechunk(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(end) = body.windows(2).position(|end| end == b"\r\n") {
+        let length = std::str::from_utf8(&body[..end]).ok().and_then(|length| usize::from_str_radix(length, 16).ok());
+        let rest = &body[end + 2..];
+        let Some(chunk) = length.filter(|length| *length > 0).and_then(|length| rest.get(..length)) else { break };
+        whole.extend_from_slice(chunk);
+        body = rest[chunk.len()..].strip_prefix(b"\r\n").unwrap_or_default();
     }
     whole
 }

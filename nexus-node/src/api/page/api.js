@@ -73,7 +73,7 @@ export function follow({ change, state, again }) {
   function talk() {
     return new Promise((over) => {
       let opened = false;
-      socket = new WebSocket(`ws://${location.host}/v1/events?from=${encodeURIComponent(cursor)}`);
+      socket = new WebSocket(`${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/v1/events?from=${encodeURIComponent(cursor)}`);
       socket.onopen = () => { opened = true; failures = 0; state(true); };
       socket.onmessage = ({ data }) => {
         const changed = JSON.parse(data);

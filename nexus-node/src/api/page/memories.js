@@ -2,7 +2,7 @@
 
 import { api, ask, memoryPath, send } from './api.js';
 import { changed as changedOpen, open, settling } from './memory.js';
-import { author, byId, count, make, shortDid, tags, time, toast } from './show.js';
+import { author, byId, count, importedBy, make, shortDid, tags, time, toast } from './show.js';
 
 const PAGE = 50;
 /** How many of the newest are looked through for conflicts. */
@@ -76,6 +76,7 @@ function show() {
 
 function row(memory, best) {
   const facts = [make('span', {}, author(memory)), time(memory.updated_at)];
+  if (memory.imported) facts.push(make('span', { title: memory.imported.mesh_did }, `imported; ${importedBy(memory.imported)}`));
   if (memory.space !== 'default') facts.push(make('span', {}, memory.space));
   if (memory.kind !== 'note') facts.push(make('span', {}, memory.kind));
   facts.push(...memory.tags.map((tag) => make('span', { class: 'tag' }, tag)));

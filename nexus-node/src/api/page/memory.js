@@ -1,7 +1,7 @@
 // One memory: read, edit, settle, forget, and its past.
 
 import { ask, memoryPath, send } from './api.js';
-import { author, byId, make, plain, shortDid, tags, time, toast } from './show.js';
+import { author, byId, importedBy, make, plain, shortDid, tags, time, toast } from './show.js';
 
 const dialog = byId('memory');
 const text = byId('edit-text');
@@ -54,6 +54,7 @@ function show(memory) {
   const facts = [
     ['Space', memory.space],
     ['Author', author(memory)],
+    memory.imported && ['Imported', make('span', { title: memory.imported.mesh_did }, importedBy(memory.imported))],
     ['Created', time(memory.created_at)],
     memory.updated_at !== memory.created_at && ['Edited', time(memory.updated_at)],
     memory.expires_at && ['Expires', new Date(memory.expires_at).toLocaleString()],

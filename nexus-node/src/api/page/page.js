@@ -69,7 +69,7 @@ function showFacts(status, peers, spaces) {
     MODES[status.mode] && ['Keys, locks', [MODES[status.mode], status.coordinator && `${nameOf(status.coordinator)} leads`].filter(Boolean).join('; ')],
     ['Up for', span(status.uptime_s)],
     ['Store', `${count(total('entries'), 'entry', 'entries')}, ${bytes(total('bytes'))}`],
-    status.rss_bytes && ['Memory', bytes(status.rss_bytes)],
+    status.rss_bytes && ['RAM', bytes(status.rss_bytes)],
     ['Version', status.version],
     ['Node', make('code', { title: status.did }, shortDid(status.did))],
     ['Mesh', make('code', { title: status.mesh_did }, shortDid(status.mesh_did))],

@@ -53,19 +53,21 @@ impl BrowserSession {
     }
 
     /// The cookie for a browser that signs in now.
-    pub(in crate::api) fn begin(&self, now: Timestamp) -> String {
+    /// Over TLS it never leaves TLS.
+    pub(in crate::api) fn begin(&self, now: Timestamp, scheme: &str) -> String {
         let end = now.saturating_add(COOKIE_TTL).as_ms();
         let claim = format!("{end}.{}", HEXLOWER.encode(&random::<8>()));
-        self.set(&format!("{claim}.{}", self.proof(&claim).to_hex()), COOKIE_TTL)
+        self.set(&format!("{claim}.{}", self.proof(&claim).to_hex()), COOKIE_TTL, scheme)
     }
 
     /// The cookie for a browser that signs out.
-    pub(super) fn end(&self) -> String {
-        self.set("", Duration::ZERO)
+    pub(super) fn end(&self, scheme: &str) -> String {
+        self.set("", Duration::ZERO, scheme)
     }
 
-    fn set(&self, value: &str, age: Duration) -> String {
-        format!("{}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict", self.cookie, age.as_secs())
+    fn set(&self, value: &str, age: Duration, scheme: &str) -> String {
+        let secure = if scheme == "https" { "; Secure" } else { "" };
+        format!("{}={value}; Path=/; Max-Age={}; HttpOnly; SameSite=Strict{secure}", self.cookie, age.as_secs())
     }
 
     fn proof(&self, claim: &str) -> blake3::Hash {
@@ -117,8 +119,9 @@ mod tests {
     #[test]
     fn a_cookie_that_was_not_made_here_or_is_over_is_none() {
         let session = BrowserSession::new(8002, "secret");
-        let cookie = session.begin(Timestamp::from_ms(1_000));
+        let cookie = session.begin(Timestamp::from_ms(1_000), "http");
         assert!(cookie.ends_with("; HttpOnly; SameSite=Strict"), "{cookie}");
+        assert!(session.begin(Timestamp::from_ms(1_000), "https").ends_with("; Secure"));
         let cookie = cookie.split(';').next().unwrap();
         let end = 1_000 + 7 * 86_400_000;
         assert!(holds(&session, cookie, 2_000) && holds(&session, &format!("a=b; {cookie}; c=d"), end - 1));

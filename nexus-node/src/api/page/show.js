@@ -44,6 +44,9 @@ export function author({ author, author_name: name, agent, source, edited_by: ed
   return `${name ?? shortDid(author)}${more.length ? ` (${more.join(', ')})` : ''}`;
 }
 
+/** The author of an imported text, by a proof that the node has checked: `by laptop of mesh …q3vX9b2L`. */
+export const importedBy = ({ name, mesh_did: mesh }) => `by ${name} of mesh ${shortDid(mesh)}`;
+
 export function bytes(count) {
   for (const [unit, size] of [['GB', 1e9], ['MB', 1e6], ['kB', 1e3]]) {
     if (count >= size) return `${(count / size).toFixed(1)} ${unit}`;

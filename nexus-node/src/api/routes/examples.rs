@@ -26,6 +26,7 @@ pub(super) fn memory() -> wire::Memory {
     wire::Memory {
         id: ID.into(),
         was: None,
+        imported: None,
         space: "default".into(),
         text: "the build needs a C compiler".into(),
         kind: "note".into(),
@@ -37,6 +38,7 @@ pub(super) fn memory() -> wire::Memory {
         source: Some(wire::Source::Model),
         edited_by: None,
         created_at: AT.into(),
+        seen_at: None,
         updated_at: AT.into(),
         expires_at: None,
         version: "d0f1c6b0e9b04fa2".into(),
@@ -83,7 +85,7 @@ pub(super) fn hit() -> wire::Hit {
 }
 
 pub(super) fn exported() -> wire::Exported {
-    wire::Exported { memory: hit().memory, key: Some("build/compiler".into()) }
+    wire::Exported { memory: hit().memory, key: Some("build/compiler".into()), proof: None }
 }
 
 pub(super) fn new_memory() -> wire::NewMemory {
@@ -215,6 +217,7 @@ pub(super) fn peer() -> wire::Peer {
         synced: false,
         behind: 3,
         last_seen: Some(AT.into()),
+        clock_ahead_ms: Some(12),
     }
 }
 

@@ -18,6 +18,10 @@ pub struct Memory {
     pub id: String,
     /// Its former id, if it is a copy.
     pub was: Option<String>,
+    /// The author of this text in the mesh from which it was imported, by a proof that this node has checked; left out
+    /// if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<ImportedFrom>,
     /// Its space's name.
     pub space: String,
     /// The text.
@@ -40,6 +44,10 @@ pub struct Memory {
     pub edited_by: Option<String>,
     /// The time of creation.
     pub created_at: String,
+    /// The time at which this node got it, if its author's clock was then more than ten minutes ahead; left out if not.
+    /// The memory is listed by this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<String>,
     /// The time of the last edit.
     pub updated_at: String,
     /// The time of expiry.
@@ -65,6 +73,24 @@ pub struct Exported {
     /// The author's key, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// With `full=true`: the proof of who wrote the text, in base64 (spec, section 23). Left out where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
+}
+
+/// The author of an imported text, by a proof that holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ImportedFrom {
+    /// The author's name there.
+    pub name: String,
+    /// The author's DID.
+    pub author: String,
+    /// The mesh's DID.
+    pub mesh_did: String,
+    /// The memory's id there.
+    pub id: String,
+    /// The time of the text, by the author's clock.
+    pub created_at: String,
 }
 
 /// One of several concurrent values of a field.
@@ -179,6 +205,13 @@ impl From<crate::Memory> for Memory {
         Self {
             id: memory.id.to_string(),
             was: memory.was,
+            imported: memory.imported.map(|from| ImportedFrom {
+                name: from.name,
+                author: from.author.to_string(),
+                mesh_did: from.mesh.to_string(),
+                id: from.id.to_string(),
+                created_at: from.created_at.to_string(),
+            }),
             space: memory.space,
             text: memory.text,
             kind: memory.kind,
@@ -189,6 +222,7 @@ impl From<crate::Memory> for Memory {
             source: memory.source.map(Source::from),
             edited_by: memory.edited_by.map(name_of),
             created_at: memory.created_at.to_string(),
+            seen_at: memory.seen_at.map(|at| at.to_string()),
             updated_at: memory.updated_at.to_string(),
             expires_at: memory.expires_at.map(|at| at.to_string()),
             version: memory.version,

@@ -56,6 +56,7 @@ impl From<crate::Peer> for Peer {
             synced: peer.synced,
             behind: peer.behind,
             last_seen: peer.last_seen.map(|at| at.to_string()),
+            clock_ahead_ms: peer.clock_ahead_ms,
         }
     }
 }

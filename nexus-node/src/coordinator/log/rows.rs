@@ -1,7 +1,7 @@
 //! The rows of Raft's store beside the journal: votes, this node's place in its group, the purged
 //! index, the latest snapshot.
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
 use nexus_identity::Did;
 use redb::StorageBackend;
@@ -11,7 +11,7 @@ use super::super::command::Group;
 use super::super::format::{ReadError, TooNew, encode};
 use super::super::journal::{Journal, Opened, Root, SEGMENT_BYTES};
 use super::super::raft::{Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Voter, decode_head, decode_log_id};
-use crate::store::{ALL_KEYS, Batch, Order, Snapshot, Store, StoreDamage, StoreError, Table, View};
+use crate::store::{ALL_KEYS, Batch, Order, Row, Snapshot, Store, StoreDamage, StoreError, Table, View};
 
 /// The size of one row of a snapshot, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -96,7 +96,7 @@ pub(super) fn open(
             let mut journal = Journal::create(&name, journal, id, SEGMENT_BYTES)?;
             let committed = meta(COMMITTED)?.map(position).transpose()?.map(|committed| committed.index);
             if !foreign {
-                move_rows(store, &view, &mut journal, committed)?;
+                move_rows(store, &view, &mut journal, purged.map(|purged| purged.index), committed)?;
                 batch.clear(Table::RaftLog);
                 batch.delete(Table::RaftMeta, COMMITTED);
             }
@@ -121,10 +121,19 @@ pub(super) fn open(
     Ok(StoredLog { me: Voter { did, draw: drawn }, group, vote, purged, snapshot, committed, last, journal, too_new })
 }
 
-/// Moves the entries of a store from before the journal into it.
-fn move_rows(store: &Store, view: &Snapshot, journal: &mut Journal, committed: Option<u64>) -> Result<(), StoreError> {
+/// Moves the entries of a store without a journal into it: one from before the journal, or of a backup. A backup may
+/// have entries that were purged while it was written.
+fn move_rows(
+    store: &Store,
+    view: &Snapshot,
+    journal: &mut Journal,
+    purged: Option<u64>,
+    committed: Option<u64>,
+) -> Result<(), StoreError> {
     let (mut first, mut entries, mut sound) = (None, Vec::new(), true);
-    view.scan(Table::RaftLog, ALL_KEYS, Order::Forward, &mut |key, value| {
+    let start = purged.map(u64::to_be_bytes);
+    let range = start.as_ref().map_or(ALL_KEYS, |purged| (Bound::Excluded(purged.as_slice()), Bound::Unbounded));
+    view.scan(Table::RaftLog, range, Order::Forward, &mut |key, value| {
         let index = key.try_into().map(u64::from_be_bytes).ok();
         let expected = first.map(|first| first + entries.len() as u64);
         sound = index.is_some() && expected.is_none_or(|expected| index == Some(expected));
@@ -171,6 +180,20 @@ pub(super) fn put_group(batch: &mut Batch, group: Group) {
 
 pub(super) fn put_vote(batch: &mut Batch, vote: Ballot) {
     batch.put(Table::RaftMeta, VOTE, &encode(&vote));
+}
+
+/// The tables of a copy, with its entries apart.
+pub(in super::super) const COPIED: [Table; 3] = [Table::RaftMeta, Table::RaftSnapshot, Table::RaftAudit];
+
+/// The row of the committed index in a store without a journal.
+pub(in super::super) fn committed_row(committed: LogId) -> Row {
+    (COMMITTED.to_vec(), encode(&Position::from(committed)))
+}
+
+/// The rows of a table as a store without a journal has them.
+pub(in super::super) fn without_journal(table: Table, mut rows: Vec<Row>) -> Vec<Row> {
+    rows.retain(|(key, _)| table != Table::RaftMeta || key != JOURNAL);
+    rows
 }
 
 pub(super) fn put_purged(batch: &mut Batch, upto: Position) {

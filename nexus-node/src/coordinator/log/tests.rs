@@ -7,6 +7,7 @@ use openraft::{CommittedLeaderId, EntryPayload, LeaderId};
 
 use super::*;
 use crate::coordinator::raft::Position;
+use crate::headroom::Headroom;
 use crate::store::disk::{Disk, Random};
 use crate::store::{ALL_KEYS, Order, StoreOptions, Table, View};
 use crate::world::World;
@@ -117,7 +118,7 @@ fn snapshot(at: LogId) -> SnapshotMeta {
 fn with_log<T>(log: Log, writer: Writer, work: impl AsyncFnOnce(Log) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     runtime.block_on(async {
-        let (writing, working) = (writer.run(World::inline(), |_| {}), work(log));
+        let (writing, working) = (writer.run(World::inline(), Headroom::new(None, 0), |_| {}), work(log));
         tokio::pin!(working);
         tokio::select! {
             result = &mut working => result,

@@ -10,7 +10,7 @@ use super::rows;
 use super::{Log, WAITING_MAX, WriteFailed};
 use crate::coordinator::journal::Journal;
 use crate::coordinator::raft::{Position, Types};
-use crate::error::OpaqueError;
+use crate::headroom::{Headroom, Room};
 use crate::store::{Batch, Store, StoreError};
 use crate::world::World;
 
@@ -63,14 +63,22 @@ pub(super) struct Disk {
 }
 
 impl Writer {
-    /// Writes until all senders are gone or the disk fails. `failed` gets the reason.
-    pub(crate) async fn run(self, world: World, failed: impl Fn(OpaqueError)) {
+    /// Writes until all senders are gone, the disk fails or has no room. `failed` gets the reason.
+    pub(crate) async fn run(self, world: World, headroom: Headroom, failed: impl Fn(WriteFailed)) {
         let Self { log, mut disk, mut writes } = self;
         let mut waiting = Vec::new();
         while writes.recv_many(&mut waiting, WAITING_MAX).await > 0 {
             let (asks, rest): (Vec<Ask>, Vec<(Option<u64>, WriteReceiver)>) =
                 waiting.drain(..).map(|write| (write.ask, (write.upto, write.done))).unzip();
-            let written = world.blocking(move || disk.write(asks).map(|()| disk)).await;
+            let (room, now) = (headroom.clone(), world.now());
+            let write = move || {
+                // the last of the reserve is for the members' changes: others vote and keep the log meanwhile
+                if room.look(now) == Room::Nothing {
+                    return Err(StoreError::Full { file: disk.store.file().to_owned() });
+                }
+                disk.write(asks).map(|()| disk)
+            };
+            let written = world.blocking(write).await;
             let (result, kept) = match written {
                 Ok(Ok(disk)) => (Ok(()), Some(disk)),
                 Ok(Err(error)) => (Err(error.into()), None),
@@ -100,7 +108,10 @@ impl Writer {
             match kept {
                 Ok(kept) => disk = kept,
                 Err(error) => {
-                    failed(OpaqueError::new(error));
+                    if error.is_full() {
+                        headroom.ran_out(world.now());
+                    }
+                    failed(error);
                     return;
                 }
             }

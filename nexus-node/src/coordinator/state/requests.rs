@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
@@ -22,6 +22,10 @@ pub(super) struct Requests {
     /// The requests that wait in a line, by their place.
     #[borsh(skip)]
     waiting: BTreeMap<u64, (Did, RequestKey)>,
+    /// The requests of each member, the oldest first. A member may ask for many, and each that is one too many takes
+    /// the place of its oldest.
+    #[borsh(skip)]
+    by_age: BTreeSet<(Did, u64, RequestKey)>,
     /// The number and the bytes of each member's answers.
     #[borsh(skip)]
     parts: BTreeMap<Did, Part>,
@@ -80,6 +84,7 @@ impl Requests {
         let part = self.parts.entry(by).or_default();
         part.count += 1;
         part.bytes += answered.bytes();
+        self.by_age.insert((by, index, key));
         self.answered.insert((by, key), answered);
         self.bound(by, key, limits);
     }
@@ -123,15 +128,18 @@ impl Requests {
 
     /// Drops all of a former member.
     pub(super) fn end(&mut self, by: Did) {
-        let gone: Vec<_> = self.of(by).map(|(of, _)| *of).collect();
+        let mine = self.answered.range((by, RequestKey::FIRST)..=(by, RequestKey::LAST));
+        let gone: Vec<_> = mine.map(|(of, _)| *of).collect();
         gone.into_iter().for_each(|of| self.drop_one(of));
     }
 
     /// Counts again what is no part of the machine's bytes.
     pub(super) fn count(&mut self) {
         self.waiting.clear();
+        self.by_age.clear();
         self.parts.clear();
         for ((by, key), answered) in &self.answered {
+            self.by_age.insert((*by, answered.index, *key));
             if let Outcome::Waiting { waiter } = answered.outcome {
                 self.waiting.insert(waiter, (*by, *key));
             }
@@ -146,23 +154,20 @@ impl Requests {
         self.parts.keys()
     }
 
-    fn of(&self, by: Did) -> impl Iterator<Item = (&(Did, RequestKey), &Answered)> {
-        self.answered.range((by, RequestKey::FIRST)..=(by, RequestKey::LAST))
-    }
-
     /// Drops the oldest ones of a member beyond its bounds, and never the one in use.
     fn bound(&mut self, by: Did, in_use: RequestKey, limits: &Limits) {
         while let Some(part) = self.parts.get(&by)
             && (part.count > limits.requests || part.bytes > limits.request_bytes)
         {
-            let others = self.of(by).filter(|((_, key), _)| *key != in_use);
-            let Some((_, oldest)) = others.map(|(of, one)| (one.index, *of)).min() else { return };
-            self.drop_one(oldest);
+            let mut mine = self.by_age.range((by, 0, RequestKey::FIRST)..=(by, u64::MAX, RequestKey::LAST));
+            let Some((_, _, oldest)) = mine.find(|(.., key)| *key != in_use).copied() else { return };
+            self.drop_one((by, oldest));
         }
     }
 
     fn drop_one(&mut self, of: (Did, RequestKey)) {
         let Some(gone) = self.answered.remove(&of) else { return };
+        self.by_age.remove(&(of.0, gone.index, of.1));
         if let Outcome::Waiting { waiter } = gone.outcome {
             self.waiting.remove(&waiter);
         }

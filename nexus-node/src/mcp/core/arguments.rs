@@ -80,6 +80,10 @@ pub(super) struct Recall {
     pub(super) kinds: Vec<String>,
     pub(super) by: Option<String>,
     pub(super) since: Option<wire::Span>,
+    #[serde(default)]
+    pub(super) everywhere: bool,
+    #[serde(default, skip_serializing)]
+    pub(super) why: bool,
     #[serde(skip_serializing)]
     limit: Option<usize>,
     #[serde(skip_serializing)]
@@ -96,6 +100,22 @@ impl Recall {
     pub(super) fn budget(&self) -> Result<Budget, Refusal> {
         budget(self.max_tokens)
     }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Get {
+    pub(super) id: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Edit {
+    pub(super) id: String,
+    pub(super) text: Option<String>,
+    pub(super) kind: Option<String>,
+    pub(super) tags: Option<Vec<String>>,
+    pub(super) meta: Option<BTreeMap<String, Value>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::arguments::SessionStart;
 use super::shown::Shown;
-use super::{name_or_did, project_tag};
+use super::{is_of_project, name_or_did, project_tag};
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{Refusal, refused};
 use crate::mcp::graph::is_graph_kind;
@@ -100,10 +100,7 @@ impl Place {
 /// of the graph are left out.
 fn recent(brain: &Brain, project: Option<&str>, limit: usize, mut after: Option<String>) -> Result<Recent, NodeError> {
     let tag = project.map(project_tag);
-    let of_project = |memory: &Memory| match &tag {
-        None => true,
-        Some(tag) => memory.tags.contains(tag) || !memory.tags.iter().any(|other| other.starts_with("project:")),
-    };
+    let of_project = |memory: &Memory| tag.as_deref().is_none_or(|tag| is_of_project(memory, tag));
     let mut memories = Vec::new();
     let mut looked_at = 0;
     loop {

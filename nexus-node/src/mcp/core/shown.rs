@@ -1,12 +1,19 @@
 //! A memory as a model reads it, without its empty fields.
 
 use nexus_crdt::{AgentName, Source};
+use nexus_identity::Timestamp;
 use serde_json::{Map, Value, json};
 
+use super::name_or_did;
 use crate::Memory;
 use crate::mcp::answer::Budget;
 use crate::memory::Provenance;
 
+/// The kind and the space of most memories.
+const KIND_DEFAULT: &str = "note";
+const SPACE_DEFAULT: &str = "default";
+/// The way out of a conflict.
+const SETTLE: &str = "edit it with the value that is right";
 /// The length of a text's beginning that stands for it, in characters.
 const BEGINNING_CHARS: usize = 80;
 
@@ -20,10 +27,17 @@ impl Shown {
         };
         put("id", memory.id.to_string().into());
         put("text", memory.text.into());
-        put("kind", memory.kind.into());
-        put("space", memory.space.into());
-        put("author", memory.author.to_string().into());
-        put("created_at", memory.created_at.to_string().into());
+        // a model reads each of these with every memory: what most have in common is left out
+        if memory.kind != KIND_DEFAULT {
+            put("kind", memory.kind.into());
+        }
+        if memory.space != SPACE_DEFAULT {
+            put("space", memory.space.into());
+        }
+        if memory.author_name.is_none() {
+            put("author", memory.author.to_string().into());
+        }
+        put("created_at", to_the_second(memory.created_at).into());
         if let Some(agent) = &memory.agent {
             put("agent", agent.to_string().into());
             // where older nodes kept it
@@ -55,25 +69,28 @@ impl Shown {
         if let Some(name) = memory.author_name {
             put("author_name", name.into());
         }
+        if let Some(from) = memory.imported {
+            put("imported", format!("by {} of mesh {}", from.name, from.mesh).into());
+        }
+        if let Some(at) = memory.seen_at {
+            put("seen_at", to_the_second(at).into());
+        }
         if memory.updated_at != memory.created_at {
-            put("updated_at", memory.updated_at.to_string().into());
+            put("updated_at", to_the_second(memory.updated_at).into());
         }
         if let Some(at) = memory.expires_at {
-            put("expires_at", at.to_string().into());
+            put("expires_at", to_the_second(at).into());
         }
         if !memory.conflicts.is_empty() {
             let conflicts = memory.conflicts.into_iter().map(|(field, values)| {
                 let values = values.into_iter().map(|conflict| {
-                    json!({
-                        "value": conflict.value,
-                        "author": conflict.author.to_string(),
-                        "author_name": conflict.author_name,
-                        "at": conflict.at.to_string(),
-                    })
+                    let author = name_or_did(conflict.author_name.as_deref(), &conflict.author);
+                    json!({ "value": conflict.value, "author": author, "at": to_the_second(conflict.at) })
                 });
                 (field, values.collect())
             });
             put("conflicts", Value::Object(conflicts.collect()));
+            put("settle", SETTLE.into());
         }
         if memory.more {
             put("more", true.into());
@@ -87,6 +104,19 @@ impl Shown {
         self
     }
 
+    /// Adds the name under which the memory is replaced.
+    pub(super) fn with_key(mut self, key: Option<String>) -> Self {
+        if let Some(key) = key {
+            self.0.insert("key".to_owned(), key.into());
+        }
+        self
+    }
+
+    /// The whole of it.
+    pub(super) fn into_value(self) -> Value {
+        Value::Object(self.0)
+    }
+
     /// Takes its room in the budget. The first memory is cut to fit, so that a long one does not make
     /// the answer empty.
     pub(super) fn into_budget(mut self, budget: &mut Budget, first: bool) -> Option<Value> {
@@ -97,7 +127,7 @@ impl Shown {
         if !first {
             return None;
         }
-        for field in ["fields", "conflicts", "meta"] {
+        for field in ["fields", "conflicts", "settle", "meta"] {
             if self.chars() > budget.chars() {
                 self.0.remove(field);
             }
@@ -120,12 +150,17 @@ impl Shown {
 
 fn provenance(from: &Provenance) -> Value {
     json!({
-        "author": from.author.to_string(),
-        "author_name": from.author_name,
+        "author": name_or_did(from.author_name.as_deref(), &from.author),
         "agent": from.agent.as_ref().map(AgentName::as_str),
         "source": from.source.map(Source::as_str),
-        "at": from.at.to_string(),
+        "at": to_the_second(from.at),
     })
+}
+
+/// A time without the part that says nothing to a model.
+fn to_the_second(at: Timestamp) -> String {
+    let text = at.to_string();
+    text.split_once('.').map_or_else(|| text.clone(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 /// The beginning of a text, for recognising it.

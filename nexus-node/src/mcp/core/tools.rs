@@ -49,8 +49,8 @@ pub(super) fn all() -> &'static [Tool] {
             tool(
                 "recall",
                 "Recall",
-                "Search the memory, best matches first, each with why it was found. Finds single words as well as \
-                 questions. If `truncated`, `next` is the cursor for more.",
+                "Search the memory, best matches first. Finds single words as well as questions. A note in the space \
+                 `default` says neither. If `truncated`, `next` is the cursor for more.",
                 json!({
                     "query": text("Words or a question"),
                     "spaces": texts("Only in these spaces"),
@@ -58,6 +58,8 @@ pub(super) fn all() -> &'static [Tool] {
                     "kinds": texts("Only of these kinds"),
                     "by": text("Only by this member, by name or DID"),
                     "since": text("Only from the last 12h, 7d, …"),
+                    "everywhere": flag("Also in other projects"),
+                    "why": flag("Say why each was found"),
                     "limit": limit(),
                     "cursor": cursor(),
                     "max_tokens": max_tokens(),
@@ -66,10 +68,33 @@ pub(super) fn all() -> &'static [Tool] {
                 hints().read_only(true),
             ),
             tool(
+                "get",
+                "Get",
+                "One memory, whole: for one that was `cut`.",
+                json!({ "id": text("Its id, or its key") }),
+                &["id"],
+                hints().read_only(true),
+            ),
+            tool(
+                "edit",
+                "Edit",
+                "Change a memory that is no longer right. Its history stays. If it has `conflicts`, the value that you \
+                 give settles them.",
+                json!({
+                    "id": text("Its id, or its key"),
+                    "text": text("The new text"),
+                    "kind": text("Another kind"),
+                    "tags": texts("All tags, instead of those before"),
+                    "meta": { "type": "object", "description": "All metadata, instead of that before" },
+                }),
+                &["id"],
+                hints().read_only(false).destructive(false).idempotent(true),
+            ),
+            tool(
                 "forget",
                 "Forget",
-                "Remove a memory on every machine. Only what is wrong or what you were asked to remove: what has \
-                 changed is better remembered anew under the same key.",
+                "Remove a memory on every machine. Only what is wrong or what you were asked to remove; edit what has \
+                 changed.",
                 json!({ "id": text("The id, as recall shows it") }),
                 &["id"],
                 hints().read_only(false).destructive(true).idempotent(false),
@@ -107,6 +132,10 @@ fn text(description: &str) -> Value {
 
 fn texts(description: &str) -> Value {
     json!({ "type": "array", "items": { "type": "string" }, "description": description })
+}
+
+fn flag(description: &str) -> Value {
+    json!({ "type": "boolean", "description": description })
 }
 
 fn limit() -> Value {

@@ -6,10 +6,10 @@ use nexus_crdt::{AgentName, Core, Dot, FIELDS, Field, FieldSpec, Hlc, Origin, ve
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
-use super::Reader;
+use super::{Gone, Reader};
 use crate::error::NodeError;
 use crate::ledger::rows::{self, Place, RecordRow, WriteRow};
-use crate::ledger::{LiveRoom, LiveRows, TOGETHER_MAX, live_within, lowest_of_fields, read_core};
+use crate::ledger::{self, LiveRoom, LiveRows, TOGETHER_MAX, live_within, lowest_of_fields, read_core};
 use crate::memory::{ConflictValue, Memory, Provenance, depth};
 use crate::store::{StoreError, Table};
 
@@ -19,6 +19,8 @@ pub(super) struct Record {
     pub(super) row: RecordRow,
     pub(super) author: Did,
     pub(super) core: Core,
+    /// The time at which it came, if its stamp was ahead of it.
+    pub(super) seen_at: Option<Timestamp>,
 }
 
 /// A record with what is live in it.
@@ -70,6 +72,7 @@ pub(super) struct Resolved {
     updated: Hlc,
     version: String,
     conflicts: BTreeMap<String, Vec<ConflictValue>>,
+    seen_at: Option<Timestamp>,
     /// Whether there are more records or values than those read.
     more: bool,
 }
@@ -80,7 +83,8 @@ impl Reader<'_> {
         let mut core = read_core(self.view, place.eno, &row)?;
         core.meta = depth::shown_meta(core.meta);
         let author = self.author(row.log)?;
-        Ok(Record { dot, row, author, core })
+        let seen_at = ledger::seen_at(self.view, place.eno)?;
+        Ok(Record { dot, row, author, core, seen_at })
     }
 
     /// A record, and those that share its caller's key, with what is live in them. Members choose how much that is,
@@ -137,9 +141,10 @@ impl Reader<'_> {
 
     /// The memory that is shown, and the record that stands for it.
     fn shown_as(&self, resolved: Resolved) -> (Dot, Memory) {
-        let Resolved { dot, core, row, fields, author, edited, updated, version, conflicts, more } = resolved;
+        let Resolved { dot, core, row, fields, author, edited, updated, version, conflicts, seen_at, more } = resolved;
         let memory = Memory {
             id: dot.into(),
+            imported: self.known.proofs.as_ref().and_then(|proofs| proofs.imported(dot, &core)),
             was: core.was.map(|was| was.id),
             space: self.space_name(row.space),
             text: core.text,
@@ -152,6 +157,7 @@ impl Reader<'_> {
             source: core.source,
             edited_by: edited.then_some(author),
             created_at: row.hlc.time(),
+            seen_at,
             updated_at: updated.time(),
             expires_at: core.expires_at.map(Timestamp::from_ms),
             version,
@@ -162,16 +168,19 @@ impl Reader<'_> {
         (dot, memory)
     }
 
-    /// A forgotten record as it would be shown, by itself, and its caller's key.
-    pub(super) fn as_it_was(&self, record: Record) -> Result<(Memory, Option<String>), NodeError> {
+    /// A forgotten record as it would be shown, by itself.
+    pub(super) fn as_it_was(&self, record: Record) -> Result<Gone, NodeError> {
         let mut room = LiveRoom::new();
-        let (space, dot, key) = (record.row.space, record.dot, record.core.key.clone());
+        let (space, dot) = (record.row.space, record.dot);
+        let (key, proof) = (record.core.key.clone(), record.core.proof.clone());
         let (writes, more) = match live_within(self.view, space, dot, &mut room)? {
             Some(writes) => (writes, false),
             None => (lowest_of_fields(self.view, space, dot)?, true),
         };
         let parts = Parts { parts: vec![self.part(record, writes)?], more };
-        Ok((self.shown_as(self.shown_of(parts)?).1, key))
+        let memory = self.shown_as(self.shown_of(parts)?).1;
+        let proof = proof.filter(|_| memory.imported.is_some());
+        Ok(Gone { memory, key, proof })
     }
 
     /// The values of a record that are shown.
@@ -202,6 +211,7 @@ impl Reader<'_> {
             author: primary.author,
             edited: false,
             updated: latest,
+            seen_at: primary.seen_at,
             version: version_of(writes().map(|write| write.dot).chain(parts.iter().map(|part| part.record.dot))),
             conflicts: BTreeMap::new(),
             more: false,
@@ -222,7 +232,7 @@ impl Reader<'_> {
 
     /// A record that nobody has edited.
     fn untouched(&self, record: Record) -> Resolved {
-        let Record { dot, row, author, mut core } = record;
+        let Record { dot, row, author, mut core, seen_at } = record;
         let Origin { agent, source, .. } = origin_of(&core);
         let author_name = self.name_of(&author);
         let from = Provenance { author, author_name, agent: agent.clone(), source, at: row.hlc.time() };
@@ -230,7 +240,7 @@ impl Reader<'_> {
         let fields = said.map(|field| (field.name, from.clone())).collect();
         (core.agent, core.source) = (agent, source);
         let (updated, version, conflicts) = (row.hlc, version_of([dot]), BTreeMap::new());
-        Resolved { dot, core, row, fields, author, edited: false, updated, version, conflicts, more: false }
+        Resolved { dot, core, row, fields, author, edited: false, updated, version, conflicts, seen_at, more: false }
     }
 
     /// Takes over the value of a field that is shown.

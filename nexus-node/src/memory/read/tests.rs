@@ -1,6 +1,8 @@
 //! Fields and origins on their way from a write to what is shown.
 
 mod flooded;
+#[cfg(feature = "http")]
+mod former;
 
 use std::collections::BTreeMap;
 

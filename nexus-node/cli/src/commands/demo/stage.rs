@@ -65,7 +65,7 @@ pub(crate) struct Node {
 impl Stage {
     pub(crate) fn new() -> Result<Self, Problem> {
         let failed = |what: &str, error: &dyn std::fmt::Display| Problem::new("failed", format!("{what}: {error}"));
-        let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", &error))?;
+        let program = crate::program::path().map_err(|error| failed("this program cannot be found", &error))?;
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| failed("no randomness", &error))?;
         let temp = std::env::temp_dir();
@@ -127,7 +127,7 @@ impl Stage {
         let text = |field: &str| ready[field].as_str().unwrap_or_default().to_owned();
         let token = DataDir::api_token_in(&directory).map_err(data_dir_problem)?;
         let token = token.ok_or_else(|| Problem::new("failed", format!("{name} has no api-token")))?;
-        let client = Client::new(&text("api"), &token).patient(Duration::from_secs(10));
+        let client = Client::new(&text("api"), &token, None).patient(Duration::from_secs(10));
         let listen = ready["listen"].as_array().into_iter().flatten().filter_map(Value::as_str).map(Into::into);
         Ok(Node { name: name.to_owned(), client, did: text("did"), listen: listen.collect() })
     }
@@ -145,7 +145,8 @@ impl Stage {
     /// Runs a command on a node's directory, which may fail.
     pub(crate) fn try_command(&self, name: &str, arguments: &[&str]) -> Result<Ended, Problem> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let output = self.program(&self.directory(name), &arguments).stdin(Stdio::null()).output();
+        // an input that ends at once, also where there is no /dev/null
+        let output = self.program(&self.directory(name), &arguments).stdin(Stdio::piped()).output();
         let output = output.map_err(|error| Problem::new("failed", format!("{name}: {error}")))?;
         let stderr = String::from_utf8_lossy(&output.stderr);
         let error = stderr.lines().rev().find_map(|line| serde_json::from_str::<wire::ErrorDocument>(line).ok());

@@ -10,8 +10,10 @@ use nexus_node::internals::datadir::{Contents, DataDir};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
-use super::wire::{self, Answer, Failure, Request};
+use super::wire::{self, Answer, Failure, Request, Way};
+use crate::client::pin_of_directory;
 use crate::log::LogFile;
+use crate::pinned::Pin;
 use crate::session::{CliSession, config_problem, data_dir_problem, no_node};
 
 /// The longest start of a node.
@@ -28,7 +30,7 @@ pub(super) struct Home {
 
 enum NodeSource {
     /// `--api` names the node, which this program must not start.
-    Given { base: String, token: String },
+    Given { base: String, token: String, pin: Option<Pin> },
     /// The data directory names the node, anew for each request.
     Directory { path: PathBuf, may_start: bool },
 }
@@ -37,7 +39,11 @@ impl Home {
     pub(super) fn new(session: &CliSession, may_start: bool) -> Result<Self, Problem> {
         let source = if session.elsewhere() {
             let client = session.client()?;
-            NodeSource::Given { base: client.base().to_owned(), token: client.token().to_owned() }
+            NodeSource::Given {
+                base: client.base().to_owned(),
+                token: client.token().to_owned(),
+                pin: client.pin().cloned(),
+            }
         } else {
             NodeSource::Directory { path: session.data_dir()?, may_start }
         };
@@ -52,17 +58,19 @@ impl Home {
 
     /// Sends a request to the running node.
     pub(super) async fn once(&self, request: &Request<'_>) -> Result<Answer, Failure> {
-        let (base, token, directory) = match &self.source {
-            NodeSource::Given { base, token } => (base.clone(), token.clone(), None),
+        let (base, token, pin, directory) = match &self.source {
+            NodeSource::Given { base, token, pin } => (base.clone(), token.clone(), pin.clone(), None),
             NodeSource::Directory { path, .. } => {
                 let read = |error| Failure::Unsent(data_dir_problem(error));
                 let base = DataDir::api_url_in(path).map_err(read)?;
                 let token = DataDir::api_token_in(path).map_err(read)?;
                 let missing = || Failure::Unsent(no_node(&format!("no node has run in {}", path.display())));
-                (base.ok_or_else(missing)?, token.ok_or_else(missing)?.to_string(), Some(path.as_path()))
+                let (base, token) = (base.ok_or_else(missing)?, token.ok_or_else(missing)?);
+                let pin = pin_of_directory(path, &base).map_err(Failure::Unsent)?;
+                (base, token.to_string(), pin, Some(path.as_path()))
             }
         };
-        wire::send(&base, &token, directory, request).await
+        wire::send(&Way { base: &base, token: &token, pin: pin.as_ref(), directory }, request).await
     }
 
     /// Sends a request. Without a node, starts one or waits for one.
@@ -135,7 +143,7 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
     let path = DataDir::agent_log_path(directory);
     let log = LogFile::open(&path).and_then(|log| log.stderr());
     let log = log.map_err(|error| failed(&format!("{} cannot be written", path.display()), error))?;
-    let program = std::env::current_exe().map_err(|error| failed("this program cannot be found", error))?;
+    let program = crate::program::path().map_err(|error| failed("this program cannot be found", error))?;
     let mut command = Command::new(program);
     command
         .arg("--data-dir")
@@ -145,7 +153,7 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
-    command.env_remove("NEXUS_API");
+    command.env_remove("NEXUS_API").env_remove("NEXUS_API_DID");
     detach(&mut command);
     command.spawn().map_err(|error| failed("the node could not be started", error))
 }

@@ -10,8 +10,12 @@ use hyper::client::conn::http1;
 use hyper::header;
 use hyper_util::rt::TokioIo;
 use nexus_node::api::{Challenge, Problem, Unproven};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
+use crate::address::ApiAddress;
+use crate::pinned::{Pin, any_name, unpinned};
 use crate::proof::unproven;
 use crate::session::no_node;
 
@@ -51,27 +55,48 @@ impl Failure {
     }
 }
 
-/// Sends a request, after the node has proven itself. `directory` is the one whose node it is to be.
-pub(super) async fn send(
-    base: &str,
-    token: &str,
-    directory: Option<&Path>,
-    request: &Request<'_>,
-) -> Result<Answer, Failure> {
-    let authority = base.trim_start_matches("http://").trim_end_matches('/');
+/// The way to a node.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'a> {
+    pub(super) base: &'a str,
+    pub(super) token: &'a str,
+    /// The node of an address of TLS.
+    pub(super) pin: Option<&'a Pin>,
+    /// The directory whose node it is to be.
+    pub(super) directory: Option<&'a Path>,
+}
+
+/// Sends a request, after the node has proven itself.
+pub(super) async fn send(way: &Way<'_>, request: &Request<'_>) -> Result<Answer, Failure> {
+    let Way { base, token, .. } = *way;
     let gone = |error: &dyn std::fmt::Display| no_node(&format!("no node is running ({base}: {error})"));
-    let stream = TcpStream::connect(authority).await.map_err(|error| Failure::Unsent(gone(&error)))?;
+    let address = ApiAddress::parse(base).ok_or_else(|| Failure::Unsent(gone(&"it is no address")))?;
+    let (scheme, authority) = base.trim_end_matches('/').split_once("://").unwrap_or_default();
+    let tls = address.is_tls().then_some(way.pin).flatten();
+    if tls.is_none() && scheme != "http" {
+        return Err(Failure::Unsent(gone(&"it is not known whose address that is")));
+    }
+    let stream = TcpStream::connect(address.place()).await.map_err(|error| Failure::Unsent(gone(&error)))?;
     let dialled = stream.peer_addr().map_err(|error| Failure::Unsent(gone(&error)))?;
     // Messages are small, and a client waits for each.
     let _ = stream.set_nodelay(true);
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| Failure::Unsent(gone(&error)))?;
-    tokio::spawn(connection);
-    match tokio::time::timeout(PROOF_TIMEOUT, prove(&mut sender, token, dialled)).await {
-        Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(reason))) => return Err(Failure::Unsent(unproven(base, directory, reason))),
-        Ok(Err(error)) => return Err(Failure::Unsent(gone(&error))),
-        Err(_) => return Err(Failure::Unsent(gone(&"no answer in time"))),
+    let late = |_| Failure::Unsent(gone(&"no answer in time"));
+    let mut sender = match tls {
+        Some(pin) => {
+            let connector = TlsConnector::from(pin.config().clone());
+            let handshake = tokio::time::timeout(PROOF_TIMEOUT, connector.connect(any_name(), stream)).await;
+            let stream = handshake.map_err(late)?;
+            over(stream.map_err(|error| Failure::Unsent(unpinned(base, &pin.did(), &error)))?).await
+        }
+        None => over(stream).await,
+    }
+    .map_err(|error| Failure::Unsent(gone(&error)))?;
+    if tls.is_none() {
+        match tokio::time::timeout(PROOF_TIMEOUT, prove(&mut sender, token, dialled)).await.map_err(late)? {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => return Err(Failure::Unsent(unproven(base, way.directory, reason))),
+            Err(error) => return Err(Failure::Unsent(gone(&error))),
+        }
     }
     let mut head = hyper::Request::builder()
         .method(request.method)
@@ -94,6 +119,15 @@ pub(super) async fn send(
         streams: kind.starts_with("text/event-stream"),
         body: response.into_body(),
     })
+}
+
+/// HTTP over a connection.
+async fn over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+) -> Result<http1::SendRequest<Full<Bytes>>, hyper::Error> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 /// Asks for the proof that the connection leads to the token's node.

@@ -7,13 +7,14 @@ use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 use nexus_node::Node;
 
+use super::door::Doors;
 use crate::output::{Style, sane};
 use crate::session::CliSession;
 
 /// The most addresses of this machine that are shown.
 const SHOWN_MAX: usize = 3;
 
-pub(super) fn text(node: &Node, url: &str, session: &CliSession) -> String {
+pub(super) fn text(node: &Node, doors: &Doors, session: &CliSession) -> String {
     let printer = &session.printer;
     let program = session.program();
     let addresses = node.listen_addresses();
@@ -21,7 +22,7 @@ pub(super) fn text(node: &Node, url: &str, session: &CliSession) -> String {
     let rows = [
         ("node", format!("{name}  {}", node.did())),
         ("mesh", mesh(node)),
-        ("api", url.to_owned()),
+        ("api", api(doors)),
         ("listening", listening(&addresses)),
         ("page", format!("`{program} web` prints the link to it")),
         ("invite", format!("`{program} invite` lets another machine in")),
@@ -29,6 +30,12 @@ pub(super) fn text(node: &Node, url: &str, session: &CliSession) -> String {
     ];
     let lines = rows.map(|(label, text)| format!("{}{text}", printer.paint(Style::Dim, &format!("{label:<10}"))));
     lines.join("\n")
+}
+
+/// The addresses of the API and of the metrics. Whoever is told to use TLS needs the DID above.
+fn api(doors: &Doors) -> String {
+    let metrics = doors.metrics.as_ref().map(|metrics| format!(", metrics at {}", metrics.url())).unwrap_or_default();
+    format!("{}{metrics}", doors.api.url())
 }
 
 /// The number of members. A wrong number shows a person that the directory is another one.

@@ -5,6 +5,7 @@ use nexus_mesh::Spawner;
 use super::*;
 use crate::coordinator::command::Group;
 use crate::coordinator::state::{Action, Deed, DeedResult, Source};
+use crate::headroom::Headroom;
 use crate::store::Store;
 use crate::store::disk::Disk;
 use crate::world::{Tasks, World};
@@ -16,7 +17,7 @@ fn log() -> (Log, Applied, Tasks) {
     let (store, mesh) = (Store::memory().unwrap(), Did::from_bytes([1; 32]));
     let (log, writer, _) = Log::open(World::inline(), store, Box::new(Disk::new()), ME, mesh, false, || 7).unwrap();
     let tasks = Tasks::current();
-    tasks.spawn("writer", writer.run(World::inline(), |reason| panic!("{reason}")).boxed());
+    tasks.spawn("writer", writer.run(World::inline(), Headroom::new(None, 0), |reason| panic!("{reason}")).boxed());
     (log, Applied::new(Group::default(), None, 0, Default::default(), 1).unwrap(), tasks)
 }
 

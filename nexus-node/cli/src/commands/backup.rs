@@ -1,0 +1,199 @@
+use std::fs;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use indicatif::ProgressBar;
+use nexus_identity::Timestamp;
+use nexus_node::api::Problem;
+use nexus_node::internals::backup::{BackupError, Contents, Frame, Head, Reader, Unpacker, Writer, key_files};
+use serde_json::json;
+
+use crate::output::{count, size};
+use crate::session::CliSession;
+
+/// Copy this node while it runs: memory, keys and locks, configuration, identity
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// An empty directory, or one to make; `-` writes one stream to stdout
+    #[arg(value_name = "DIR|-")]
+    to: String,
+    /// Leave out the identity and the mesh's root key
+    #[arg(long)]
+    without_keys: bool,
+}
+
+/// A backup that was written.
+struct Done {
+    head: Option<Head>,
+    contents: Contents,
+    bytes: u64,
+}
+
+impl Backup {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        if !self.without_keys && session.elsewhere() {
+            let problem = Problem::new("usage", "the keys of a node elsewhere are in its own directory");
+            return Err(problem.hint("add --without-keys, or run this on that machine, without --api"));
+        }
+        let directory = if session.elsewhere() { None } else { Some(session.data_dir()?) };
+        let files = Files { directory, keys: !self.without_keys };
+        if self.to == "-" { self.to_stdout(session, files) } else { self.to_directory(session, files) }
+    }
+
+    fn to_stdout(&self, session: &CliSession, files: Files) -> Result<(), Problem> {
+        let out = io::stdout();
+        if out.is_terminal() {
+            let problem = Problem::new("usage", "a backup is no text for a terminal");
+            return Err(problem.hint("give a directory, or send it on: `nexus-node backup - > FILE`"));
+        }
+        if !self.without_keys {
+            for_its_owner(&out);
+        }
+        let mut sink = Stream(Writer::new(BufWriter::new(out.lock())).map_err(BackupError::Stream)?);
+        let done = copy(session, files, &mut sink)?;
+        sink.0.end().map_err(BackupError::Stream)?;
+        session.printer.note(&told(&done, "stdout", self.without_keys));
+        Ok(())
+    }
+
+    fn to_directory(&self, session: &CliSession, files: Files) -> Result<(), Problem> {
+        let to = std::path::absolute(&self.to).map_err(|error| Problem::new("invalid", error.to_string()))?;
+        empty(&to)?;
+        let parent = to.parent().unwrap_or(&to);
+        let failed = |error: io::Error| {
+            Problem::new("failed", format!("{}: {error}", to.display())).hint("nothing is there; is the disk full?")
+        };
+        fs::create_dir_all(parent).map_err(failed)?;
+        // for its owner alone, and gone if this ends early
+        let beside = beside(parent).map_err(failed)?;
+        let mut sink = Directory(Unpacker::new(beside.path()));
+        let mut done = copy(session, files, &mut sink)?;
+        sink.0.finish()?;
+        done.bytes = bytes_in(beside.path()).map_err(failed)?;
+        move_to(beside, &to).map_err(failed)?;
+        let document = json!({
+            "path": to,
+            "did": done.head.as_ref().map(|head| head.did().to_string()),
+            "mesh_did": done.head.as_ref().map(|head| head.mesh().to_string()),
+            "name": done.head.as_ref().map(|head| &head.name),
+            "taken_at": done.head.as_ref().map(|head| Timestamp::from_ms(head.taken_at_ms).to_string()),
+            "entries": done.contents.entries,
+            "bytes": done.bytes,
+            "keys": done.contents.identity,
+            "root_key": done.contents.root,
+        });
+        session.printer.answer(&document, || told(&done, &to.display().to_string(), self.without_keys))
+    }
+}
+
+/// The place to which a backup goes.
+trait Sink {
+    fn take(&mut self, frame: Frame) -> Result<(), BackupError>;
+}
+
+struct Stream<W>(Writer<W>);
+
+impl<W: Write> Sink for Stream<W> {
+    fn take(&mut self, frame: Frame) -> Result<(), BackupError> {
+        self.0.put(&frame).map_err(BackupError::Stream)
+    }
+}
+
+struct Directory(Unpacker);
+
+impl Sink for Directory {
+    fn take(&mut self, frame: Frame) -> Result<(), BackupError> {
+        self.0.take(frame)
+    }
+}
+
+/// The files that are to go along.
+struct Files {
+    directory: Option<PathBuf>,
+    keys: bool,
+}
+
+/// Copies the node's stream, and then the files of its directory.
+fn copy(session: &CliSession, files: Files, sink: &mut impl Sink) -> Result<Done, Problem> {
+    let client = session.client()?.streaming();
+    let mut reader = Reader::new(client.bytes("/v1/backup")?)?;
+    let progress: ProgressBar = session.printer.progress("rows", None);
+    let mut done = Done { head: None, contents: Contents::default(), bytes: 0 };
+    while let Some(frame) = reader.next_frame()? {
+        done.contents.count(&frame);
+        done.bytes = reader.bytes();
+        progress.set_position(done.contents.rows);
+        if let Frame::Head(head) = &frame {
+            done.head = Some(head.clone());
+        }
+        sink.take(frame)?;
+    }
+    if let Some(directory) = &files.directory {
+        for frame in key_files(directory, files.keys)? {
+            done.contents.count(&frame);
+            sink.take(frame)?;
+        }
+    }
+    progress.finish_and_clear();
+    Ok(done)
+}
+
+fn told(done: &Done, to: &str, without_keys: bool) -> String {
+    let entries = count(done.contents.entries, "entry", "entries");
+    let secret = match (without_keys, done.contents.root) {
+        (true, _) => "it has no keys: a restore asks for this node's identity key",
+        (false, true) => "it holds this node's key and the mesh's root key: whoever reads it is this node",
+        (false, false) => "it holds this node's key: whoever reads it is this node",
+    };
+    format!("{entries}, {}, in {to}\n{secret}", size(done.bytes))
+}
+
+/// Refuses a place that holds something.
+fn empty(to: &Path) -> Result<(), Problem> {
+    match fs::read_dir(to).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Problem::new("conflict", format!("{} is not empty", to.display()))
+            .hint("nothing was written; give a directory that is not there yet")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Problem::new("conflict", format!("{}: {error}", to.display()))
+            .hint("nothing was written; give a directory that is not there yet")),
+    }
+}
+
+/// A directory for this account alone, to be renamed.
+fn beside(parent: &Path) -> io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".nexus-backup-");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.tempdir_in(parent)
+}
+
+fn bytes_in(directory: &Path) -> io::Result<u64> {
+    fs::read_dir(directory)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+}
+
+/// Renames a complete directory into its place, where at most an empty one is.
+fn move_to(beside: tempfile::TempDir, to: &Path) -> io::Result<()> {
+    if to.exists() {
+        fs::remove_dir(to)?;
+    }
+    fs::rename(beside.path(), to)?;
+    // it has another name now
+    let _ = beside.keep();
+    Ok(())
+}
+
+/// Takes the rights of others on a file that stdout goes to.
+#[cfg(unix)]
+fn for_its_owner(out: &io::Stdout) {
+    use rustix::fs::{FileType, Mode, fchmod, fstat};
+    // a pipe or a device stays as it is
+    if fstat(out).is_ok_and(|about| FileType::from_raw_mode(about.st_mode) == FileType::RegularFile) {
+        let _ = fchmod(out, Mode::RUSR | Mode::WUSR);
+    }
+}
+
+#[cfg(not(unix))]
+fn for_its_owner(_: &io::Stdout) {}

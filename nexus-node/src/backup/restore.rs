@@ -1,0 +1,168 @@
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use nexus_identity::{Did, Keypair};
+
+use super::{BackupError, Contents, Reader, Unpacker, mark_restored};
+use crate::datadir::{self, BACKED_UP, DataDir, DataDirError, KeyKind, STORES, key_to_text};
+use crate::ledger;
+use crate::store::{ALL_KEYS, Order, Store, StoreOptions, Table, View};
+
+/// The place of a backup.
+pub enum Source {
+    /// The directory of a backup, or a copy of a node's directory.
+    Directory(PathBuf),
+    /// The stream of a backup.
+    Stream(Box<dyn Read>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(path) => f.debug_tuple("Directory").field(path).finish(),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// A directory that was restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Restored {
+    /// The node.
+    pub did: Did,
+    /// Its name at the time of its membership's beginning.
+    pub name: String,
+    /// Its mesh.
+    pub mesh: Did,
+    /// The content of the backup, in numbers.
+    pub contents: Contents,
+    /// Whether the directory's own configuration stayed.
+    pub kept_config: bool,
+}
+
+/// Makes an empty directory a node's, from a backup. With `identity` this key counts, and not one in the backup.
+///
+/// Every value is read and checked before the node is there: the identity key comes into its place last. A restore that
+/// was interrupted leaves no node, and the next one begins anew. The source stays as it is.
+///
+/// # Errors
+/// [`BackupError`]. The directory holds no node then.
+pub fn restore(source: Source, target: &Path, identity: Option<&Keypair>) -> Result<Restored, BackupError> {
+    // held until the copy is complete
+    let _unused = match &source {
+        Source::Directory(from) => at_rest(from, target)?,
+        Source::Stream(_) => None,
+    };
+    let (inside, _lock) = DataDir::begin_restore(target)?;
+    let kept_config = DataDir::config_path(target).exists();
+    let filled = fill(source, &inside, identity).and_then(|contents| check(&inside, contents));
+    let restored = match filled {
+        Ok(restored) => Restored { kept_config, ..restored },
+        Err(error) => {
+            // an empty directory again; a failure to clear it changes nothing: the next restore does
+            let _ = fs::remove_dir_all(&inside);
+            return Err(error);
+        }
+    };
+    DataDir::end_restore(target)?;
+    Ok(restored)
+}
+
+/// Refuses a directory that is the target, or in use. Returns its lock.
+fn at_rest(from: &Path, target: &Path) -> Result<Option<File>, BackupError> {
+    let from = fs::canonicalize(from).map_err(BackupError::disk(from))?;
+    let absolute = std::path::absolute(target).map_err(BackupError::disk(target))?;
+    let to = fs::canonicalize(&absolute).unwrap_or(absolute);
+    if to.starts_with(&from) || from.starts_with(&to) {
+        return Err(BackupError::Itself { path: to });
+    }
+    if !from.join(DataDir::STORE).is_file() {
+        return Err(BackupError::Nothing { path: from });
+    }
+    // a backup has no lock, and a copy of a directory has one that nobody holds
+    let Ok(lock) = File::open(from.join(datadir::LOCK)) else { return Ok(None) };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Err(DataDirError::InUse { path: from, pid: None }.into()),
+        // where files cannot be locked, no node runs either
+        Err(TryLockError::Error(_)) => Ok(None),
+    }
+}
+
+/// Writes the files of a backup into a directory.
+fn fill(source: Source, inside: &Path, identity: Option<&Keypair>) -> Result<Contents, BackupError> {
+    let mut contents = match source {
+        Source::Directory(from) => copy(&from, inside)?,
+        Source::Stream(stream) => {
+            let mut reader = Reader::new(stream)?;
+            let mut unpacker = Unpacker::new(inside);
+            while let Some(frame) = reader.next_frame()? {
+                unpacker.take(frame)?;
+            }
+            unpacker.finish()?
+        }
+    };
+    if let Some(identity) = identity {
+        let path = inside.join(DataDir::IDENTITY);
+        let text = key_to_text(KeyKind::Identity, identity);
+        datadir::replace(&path, text.as_bytes()).map_err(BackupError::disk(&path))?;
+        contents.identity = true;
+    }
+    if contents.identity { Ok(contents) } else { Err(BackupError::NoKey) }
+}
+
+/// Copies the files that make a node's directory.
+fn copy(from: &Path, inside: &Path) -> Result<Contents, BackupError> {
+    for name in BACKED_UP.iter().chain(&STORES) {
+        let (from, to) = (from.join(name), inside.join(name));
+        let mut file = match File::open(&from) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(BackupError::Disk { file: from, source: error }),
+        };
+        let mut into = datadir::new_file(&to).map_err(BackupError::disk(&to))?;
+        io::copy(&mut file, &mut into).map_err(BackupError::disk(&to))?;
+        into.sync_all().map_err(BackupError::disk(&to))?;
+    }
+    let is_there = |name: &str| inside.join(name).exists();
+    Ok(Contents { identity: is_there(DataDir::IDENTITY), root: is_there(DataDir::ROOT), ..Contents::default() })
+}
+
+/// Reads every value of the stores, and notes that the directory was put back.
+fn check(inside: &Path, contents: Contents) -> Result<Restored, BackupError> {
+    // every value is read below
+    let options = StoreOptions::default().verify_bytes_max(0);
+    let mut rows = 0;
+    let raft = inside.join(DataDir::RAFT);
+    if raft.exists() {
+        let store = Store::open(&raft, options)?;
+        rows += store.verify()?;
+        store.close();
+    }
+    let dir = DataDir::open(inside)?;
+    let store = Store::open(dir.store_path(), options)?;
+    rows += store.verify()?;
+    let snapshot = store.snapshot()?;
+    let genesis = ledger::read_genesis(&snapshot)?.ok_or(ledger::LedgerError::NoGenesis)?;
+    let claims = genesis.chain.verify(&genesis.mesh).map_err(ledger::LedgerError::Chain)?;
+    let did = dir.identity().did();
+    // a key that was to take the place of this one is the node's, too
+    let next = dir.next_identity()?.map(|next| next.did());
+    if claims.subject != did && next != Some(claims.subject) {
+        return Err(BackupError::OtherKey { key: did, of: claims.subject });
+    }
+    let mut entries = 0;
+    snapshot.scan(Table::Entries, ALL_KEYS, Order::Forward, &mut |_, _| {
+        entries += 1;
+        ControlFlow::Continue(())
+    })?;
+    drop(snapshot);
+    mark_restored(&store)?;
+    store.close();
+    let contents = Contents { rows, entries, ..contents };
+    Ok(Restored { did, name: claims.name.to_string(), mesh: genesis.mesh, contents, kept_config: false })
+}

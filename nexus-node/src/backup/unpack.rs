@@ -1,0 +1,131 @@
+use std::path::{Path, PathBuf};
+
+use super::files::FILE_BYTES_MAX;
+use super::{BackupError, Frame, StoreKind};
+use crate::datadir::{BACKED_UP, DataDir, replace};
+use crate::store::{Batch, Store, StoreOptions, Table};
+
+/// Rows are written when so many bytes of them have come.
+const BATCH_BYTES: usize = 4 << 20;
+
+/// Writes the frames of a backup into a directory, which then is as the node's was.
+#[derive(Debug)]
+pub struct Unpacker {
+    directory: PathBuf,
+    brain: Option<Filling>,
+    raft: Option<Filling>,
+    contents: Contents,
+}
+
+/// The content of a backup, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Contents {
+    /// The entries of all logs.
+    pub entries: u64,
+    /// The rows of both stores.
+    pub rows: u64,
+    /// Whether the identity key is in it.
+    pub identity: bool,
+    /// Whether the mesh's root key is in it.
+    pub root: bool,
+}
+
+impl Contents {
+    /// Counts a frame.
+    pub fn count(&mut self, frame: &Frame) {
+        match frame {
+            Frame::File { name, .. } => {
+                self.identity |= name == DataDir::IDENTITY;
+                self.root |= name == DataDir::ROOT;
+            }
+            Frame::Rows { store, table, rows } => {
+                self.rows += rows.len() as u64;
+                if *store == StoreKind::Brain && table == Table::Entries.name() {
+                    self.entries += rows.len() as u64;
+                }
+            }
+            Frame::Head(_) | Frame::End { .. } => {}
+        }
+    }
+}
+
+impl Unpacker {
+    /// Writes into an empty directory.
+    pub fn new(directory: &Path) -> Self {
+        Self { directory: directory.to_owned(), brain: None, raft: None, contents: Contents::default() }
+    }
+
+    /// Writes a frame.
+    ///
+    /// # Errors
+    /// [`BackupError::Damaged`] for what no backup has, [`BackupError::Store`], [`BackupError::Disk`].
+    pub fn take(&mut self, frame: Frame) -> Result<(), BackupError> {
+        self.contents.count(&frame);
+        match frame {
+            Frame::File { name, bytes } => {
+                if !BACKED_UP.contains(&name.as_str()) {
+                    return Err(BackupError::Damaged("it has a file that no backup has"));
+                }
+                if bytes.len() as u64 > FILE_BYTES_MAX {
+                    return Err(BackupError::Damaged("a file is too long"));
+                }
+                let path = self.directory.join(name);
+                replace(&path, &bytes).map_err(BackupError::disk(&path))
+            }
+            Frame::Rows { store, table, rows } => {
+                let table = Table::named(&table).ok_or(BackupError::Damaged("it has an unknown table"))?;
+                let (filling, name) = match store {
+                    StoreKind::Brain => (&mut self.brain, DataDir::STORE),
+                    StoreKind::Raft => (&mut self.raft, DataDir::RAFT),
+                };
+                let filling = match filling {
+                    Some(filling) => filling,
+                    none => none.insert(Filling::new(&self.directory.join(name))?),
+                };
+                filling.take(table, &rows)
+            }
+            Frame::Head(_) | Frame::End { .. } => Ok(()),
+        }
+    }
+
+    /// Completes the files.
+    ///
+    /// # Errors
+    /// [`BackupError::Store`], [`BackupError::Damaged`] if nothing of a node was in it.
+    pub fn finish(self) -> Result<Contents, BackupError> {
+        let Some(brain) = self.brain else { return Err(BackupError::Damaged("it has no memory")) };
+        brain.finish()?;
+        self.raft.map_or(Ok(()), Filling::finish)?;
+        Ok(self.contents)
+    }
+}
+
+/// A store that is being filled.
+#[derive(Debug)]
+struct Filling {
+    store: Store,
+    batch: Batch,
+}
+
+impl Filling {
+    fn new(path: &Path) -> Result<Self, BackupError> {
+        Ok(Self { store: Store::open(path, StoreOptions::default())?, batch: Batch::new() })
+    }
+
+    fn take(&mut self, table: Table, rows: &[(Vec<u8>, Vec<u8>)]) -> Result<(), BackupError> {
+        for (key, value) in rows {
+            self.batch.put(table, key, value);
+        }
+        if self.batch.bytes() >= BATCH_BYTES {
+            self.store.commit(&[std::mem::take(&mut self.batch)])?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), BackupError> {
+        self.store.commit(&[self.batch])?;
+        self.store.close();
+        Ok(())
+    }
+}

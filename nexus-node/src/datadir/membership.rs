@@ -1,0 +1,94 @@
+//! The node's place in its mesh, beside the store: enough to come back if the store is damaged.
+
+use std::collections::BTreeMap;
+
+use data_encoding::BASE64;
+use nexus_identity::{Chain, Did};
+use serde::{Deserialize, Serialize};
+
+/// The most members whose addresses are kept.
+const PEERS_MAX: usize = 64;
+/// The most addresses of one of them.
+const ADDRESSES_MAX: usize = 3;
+/// The longest address that is kept, in bytes: members choose their own, and the file is a small one.
+const ADDRESS_BYTES_MAX: usize = 128;
+
+/// The mesh, the node's credentials, and where other members were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The mesh.
+    pub mesh: Did,
+    /// The node's chain of credentials.
+    pub chain: Chain,
+    /// Addresses of other members.
+    pub peers: BTreeMap<Did, Vec<String>>,
+}
+
+/// The content of the file.
+#[derive(Serialize, Deserialize)]
+struct Text {
+    mesh: String,
+    chain: String,
+    #[serde(default)]
+    peers: BTreeMap<String, Vec<String>>,
+}
+
+impl Membership {
+    /// A place, with the addresses of some of the members that are known.
+    pub fn new(mesh: Did, chain: Chain, peers: impl IntoIterator<Item = (Did, Vec<String>)>) -> Self {
+        let peers = peers.into_iter().take(PEERS_MAX);
+        let some = |addresses: Vec<String>| -> Vec<String> {
+            let short = addresses.into_iter().filter(|address| address.len() <= ADDRESS_BYTES_MAX);
+            short.take(ADDRESSES_MAX).collect()
+        };
+        let peers = peers.map(|(did, addresses)| (did, some(addresses)));
+        Self { mesh, chain, peers: peers.collect() }
+    }
+
+    pub(super) fn to_text(&self) -> Result<String, toml::ser::Error> {
+        let peers = self.peers.iter().map(|(did, addresses)| (did.to_string(), addresses.clone())).collect();
+        toml::to_string(&Text { mesh: self.mesh.to_string(), chain: BASE64.encode(&self.chain.to_bytes()), peers })
+    }
+
+    /// Reads a file. A member whose DID does not read is left out.
+    pub(super) fn from_text(text: &str) -> Option<Self> {
+        let Text { mesh, chain, peers } = toml::from_str(text).ok()?;
+        let chain = Chain::from_bytes(&BASE64.decode(chain.as_bytes()).ok()?).ok()?;
+        let peers = peers.into_iter().filter_map(|(did, addresses)| Some((did.parse().ok()?, addresses)));
+        Some(Self::new(mesh.parse().ok()?, chain, peers))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_identity::{Claims, Keypair, Role, Timestamp};
+
+    use super::*;
+    use crate::datadir::DataDir;
+
+    /// promise: Bad input | The node's place is kept beside the store, however many addresses members tell, and how long
+    #[test]
+    fn a_place_is_read_as_it_was_kept_whatever_members_say_of_themselves() {
+        let (root, me) = (Keypair::from_seed(&[1; 32]), Keypair::from_seed(&[2; 32]));
+        let claims = Claims::new(root.did(), me.did(), "laptop".parse().unwrap(), [Role::Admin], Timestamp::from_ms(1));
+        let chain = Chain::found(claims.sign(&root)).unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(&home.path().join("data"), me).unwrap();
+        assert_eq!(dir.membership(), None);
+        let long = format!("/dns4/{}/tcp/1", "x".repeat(100));
+        let peers = (0..200_u8).map(|n| (Keypair::from_seed(&[n; 32]).did(), vec![long.clone(); 50]));
+        let kept = Membership::new(root.did(), chain.clone(), peers);
+        dir.write_membership(&kept).unwrap();
+        assert_eq!(dir.membership().as_ref(), Some(&kept));
+        assert_eq!(kept.peers.len(), PEERS_MAX);
+
+        let huge = vec!["/dns4/".to_owned() + &"x".repeat(1 << 20)];
+        let place = Membership::new(root.did(), chain, [(Keypair::from_seed(&[9; 32]).did(), huge)]);
+        dir.write_membership(&place).unwrap();
+        assert_eq!(dir.membership(), Some(place));
+        for junk in ["", "mesh = 1", "mesh = \"did:key:z\"\nchain = \"AA\"", "\u{0}"] {
+            std::fs::write(dir.path().join("membership"), junk).unwrap();
+            assert_eq!(dir.membership(), None, "{junk}");
+        }
+    }
+}

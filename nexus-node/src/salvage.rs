@@ -1,0 +1,285 @@
+//! A damaged store becomes a new one: from its rows that can be read, and from the other members.
+//!
+//! The rows come from the pages of the file, since a database whose trees are damaged does not open at all. An entry
+//! counts with its author's signature, as if a stranger had sent it. The node's place in its mesh
+//! is kept beside the store, for nothing in the pages could prove it.
+
+mod remains;
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use nexus_crdt::{Incarnation, Verified};
+use nexus_identity::{Did, Keypair};
+use nexus_mesh::{Clock, SystemClock};
+
+use self::remains::Remains;
+use crate::backup::BackupError;
+use crate::coordinator::Coordinator;
+use crate::datadir::{self, DataDir, Lock, Membership};
+use crate::engine::{Effect, Engine, Input};
+use crate::ledger::rows::{self, meta};
+use crate::ledger::{self, Genesis, LedgerError, Quotas};
+use crate::store::{self, Batch, Overlay, Store, StoreError, StoreOptions, Table};
+use crate::world::random;
+
+/// Entries that are taken at once.
+const CHUNK_ENTRIES: usize = 256;
+
+/// A file that is damaged, and how.
+#[derive(Debug)]
+pub struct DamagedFile {
+    /// The name in the directory.
+    pub name: &'static str,
+    /// The damage.
+    pub error: StoreError,
+}
+
+/// A directory with a damaged store, locked against nodes. Nothing is changed yet.
+#[derive(Debug)]
+pub struct Damage {
+    /// The files that are damaged.
+    pub files: Vec<DamagedFile>,
+    /// The node.
+    pub did: Did,
+    /// Its name at the time of its membership's beginning.
+    pub name: String,
+    /// The entries that can be read, if the store of the memories is damaged.
+    pub readable: u64,
+    /// The entries that are known to be damaged.
+    pub unreadable: u64,
+    dir: DataDir,
+    membership: Membership,
+    remains: Option<Remains>,
+    _lock: Lock,
+}
+
+/// A store that was made anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Salvaged {
+    /// The entries that were read and are in the new store.
+    pub entries: u64,
+    /// The damaged files, and the names under which they are kept.
+    pub kept: Vec<(&'static str, String)>,
+}
+
+impl Damage {
+    /// Looks for damage in a directory at rest. Every value is read. No file changes.
+    ///
+    /// # Errors
+    /// [`BackupError::Sound`] if nothing is damaged, [`BackupError::Lost`] if the node's place in its mesh cannot be
+    /// read; else as for opening the directory and its stores.
+    pub fn look(path: &Path) -> Result<Self, BackupError> {
+        let dir = DataDir::open(path)?;
+        let lock = dir.lock()?;
+        let mut files = Vec::new();
+        if let Some(error) = damage(sound(&dir.store_path()))? {
+            files.push(DamagedFile { name: DataDir::STORE, error });
+        }
+        let membership = match (dir.membership(), files.pop()) {
+            // another directory's file proves nothing; neither does a sound store's neighbour
+            (Some(membership), Some(file)) => {
+                files.push(file);
+                membership
+            }
+            (None, Some(DamagedFile { error, .. })) => return Err(BackupError::Lost { file: dir.store_path(), error }),
+            (_, None) => of_store(&dir)?,
+        };
+        let claims = membership.chain.verify(&membership.mesh).map_err(LedgerError::Chain)?;
+        let did = dir.identity().did();
+        let next = dir.next_identity()?.map(|next| next.did());
+        if claims.subject != did && next != Some(claims.subject) {
+            return Err(BackupError::OtherKey { key: did, of: claims.subject });
+        }
+        let remains = match files.is_empty() {
+            true => None,
+            false => Some(Remains::find(&dir.store_path(), membership.mesh, did).map_err(at(&dir.store_path()))?),
+        };
+        files.extend(of_coordinators(&dir, membership.mesh)?);
+        if files.is_empty() {
+            return Err(BackupError::Sound { path: path.to_owned() });
+        }
+        let (readable, unreadable) = remains.as_ref().map_or((0, 0), |remains| (remains.readable, remains.unreadable));
+        let name = claims.name.to_string();
+        Ok(Self { files, did, name, readable, unreadable, dir, membership, remains, _lock: lock })
+    }
+
+    /// The mesh.
+    pub const fn mesh(&self) -> Did {
+        self.membership.mesh
+    }
+
+    /// Whether the store of the memories is damaged.
+    pub const fn is_of_memories(&self) -> bool {
+        self.remains.is_some()
+    }
+
+    /// The number of known members to fetch the rest from.
+    pub fn peers(&self) -> usize {
+        self.membership.peers.len()
+    }
+
+    /// Makes the damaged stores anew. The damaged files are kept beside. `progress` gets the number of entries so far.
+    ///
+    /// With a new store the node goes on in a new log, and fetches from the other members at its next start. After an
+    /// interrupted run the rest is still damaged, and the next run mends it.
+    ///
+    /// # Errors
+    /// [`BackupError`]. Files that were not mended are in their place then.
+    pub fn mend(mut self, progress: impl Fn(u64)) -> Result<Salvaged, BackupError> {
+        let new = self.dir.path().join(format!("{}.new", DataDir::STORE));
+        let entries = match self.remains.take() {
+            Some(remains) => self.fill(&new, remains, &progress).inspect_err(|_| drop(fs::remove_file(&new)))?,
+            None => 0,
+        };
+        let mut kept = Vec::new();
+        for file in &self.files {
+            let path = self.dir.path().join(file.name);
+            let aside = aside(&path).map_err(at(&path))?;
+            if file.name == DataDir::STORE {
+                self.dir.replace_store(&new)?;
+            } else {
+                datadir::remove(&path).map_err(at(&path))?;
+            }
+            kept.push((file.name, aside));
+        }
+        Ok(Salvaged { entries, kept })
+    }
+
+    /// Writes a new store from the remains of the damaged one. Returns its number of entries.
+    fn fill(&self, new: &Path, remains: Remains, progress: &dyn Fn(u64)) -> Result<u64, BackupError> {
+        datadir::remove(new).map_err(at(new))?;
+        let Membership { mesh, chain, peers } = self.membership.clone();
+        let store = Store::open(new, StoreOptions::default())?;
+        let genesis = Genesis {
+            mesh,
+            chain,
+            incarnation: Incarnation(random()),
+            store: random(),
+            fingerprint: Some(datadir::PUT_BACK.to_vec()),
+        };
+        let mut first = ledger::found(&genesis);
+        // whoever had coordinators does not begin them a second time
+        if self.dir.raft_path().exists() {
+            first.put(Table::Meta, meta::COORDINATED, &[]);
+        }
+        if let Some(format) = remains.own_format {
+            first.put(Table::Meta, meta::ENTRY_FORMAT, &format.to_le_bytes());
+        }
+        for (peer, addresses) in peers {
+            first.put(Table::Peers, peer.as_bytes(), &rows::encode(&addresses));
+        }
+        store.commit(&[first])?;
+        let taken = take(self.dir.identity(), &store, remains.entries(), progress)?;
+        store.close();
+        Ok(taken)
+    }
+}
+
+fn at(file: &Path) -> impl FnOnce(io::Error) -> BackupError + '_ {
+    move |source| BackupError::Disk { file: file.to_owned(), source }
+}
+
+/// Reads every value of a store.
+fn sound(file: &Path) -> Result<(), StoreError> {
+    // a refused file does not change; of a large one the damage may come to light only below
+    let store = Store::open(file, StoreOptions::default())?;
+    let verified = store.verify().map(drop);
+    store.close();
+    verified
+}
+
+/// The damage of a store, if that is its fault.
+fn damage(opened: Result<(), StoreError>) -> Result<Option<StoreError>, BackupError> {
+    match opened {
+        Ok(()) => Ok(None),
+        Err(error @ (StoreError::Damaged { .. } | StoreError::NotAStore { .. })) => Ok(Some(error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The node's place as a sound store has it.
+fn of_store(dir: &DataDir) -> Result<Membership, BackupError> {
+    let store = Store::open(dir.store_path(), StoreOptions::default())?;
+    let genesis = ledger::read_genesis(&store.snapshot()?)?;
+    store.close();
+    let Genesis { mesh, chain, .. } = genesis.ok_or(LedgerError::NoGenesis)?;
+    Ok(Membership::new(mesh, chain, []))
+}
+
+/// The damaged files of the coordinators. Both of them if one is: neither is of use alone.
+fn of_coordinators(dir: &DataDir, mesh: Did) -> Result<Vec<DamagedFile>, BackupError> {
+    if !dir.raft_path().exists() {
+        return Ok(Vec::new());
+    }
+    let looked = || {
+        let store = Store::open(dir.raft_path(), StoreOptions::default())?;
+        let examined = store.verify().and_then(|_| {
+            let journal = Box::new(store::open_file(&dir.journal_path())?);
+            Coordinator::examine(&store, journal, dir.identity().did(), mesh)
+        });
+        store.close();
+        examined
+    };
+    let Some(error) = damage(looked())? else { return Ok(Vec::new()) };
+    // in this order: after half of it, a start refuses
+    let files = [DataDir::JOURNAL, DataDir::RAFT].into_iter().filter(|name| dir.path().join(name).exists());
+    Ok(files.map(|name| DamagedFile { name, error: error.clone() }).collect())
+}
+
+/// Gives a file a second name, for keeping. Returns that name.
+fn aside(path: &Path) -> io::Result<String> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    for no in 1_u32.. {
+        let kept = if no == 1 { format!("{name}.damaged") } else { format!("{name}.damaged-{no}") };
+        let to = path.with_file_name(&kept);
+        if to.exists() {
+            continue;
+        }
+        // not every file system has links
+        if fs::hard_link(path, &to).is_err() {
+            io::copy(&mut fs::File::open(path)?, &mut datadir::new_file(&to)?)?;
+        }
+        datadir::sync_parent(&to)?;
+        return Ok(kept);
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Passes entries through an engine into a store, as if a peer had sent them. Returns how many the store has then.
+fn take(
+    key: &Keypair,
+    store: &Store,
+    entries: impl Iterator<Item = io::Result<Verified>>,
+    progress: &dyn Fn(u64),
+) -> Result<u64, BackupError> {
+    let most = u64::MAX;
+    // they were taken once already
+    let quotas =
+        Quotas { writer_bytes: most, writer_entries: most, reader_bytes: most, incarnations: most, logs: most };
+    let (me, clock) = (key.did(), SystemClock::new());
+    let mut engine = Engine::open(key.clone(), &store.snapshot()?)?.within(quotas);
+    let mut overlay = Overlay::new(store.clone())?;
+    let mut entries = entries.peekable();
+    let (mut no, mut seen) = (0, 0);
+    while entries.peek().is_some() {
+        let some: io::Result<Vec<Verified>> = entries.by_ref().take(CHUNK_ENTRIES).collect();
+        let some = some.map_err(BackupError::Stream)?;
+        seen += some.len() as u64;
+        engine.handle(clock.wall(), random(), Input::Entries { from: me, entries: some }, &overlay)?;
+        let mut batches: Vec<Batch> = Vec::new();
+        while let Some(effect) = engine.poll_effect() {
+            if let Effect::Write(batch) = effect {
+                no += 1;
+                overlay.push(no, &batch);
+                batches.push(batch);
+            }
+        }
+        store.commit(&batches)?;
+        overlay.committed(no)?;
+        progress(seen);
+    }
+    Ok(ledger::last_eno(&store.snapshot()?)?)
+}

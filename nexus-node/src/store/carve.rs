@@ -1,0 +1,119 @@
+//! Rows out of the pages of a database file, whatever state its trees are in.
+//!
+//! redb keeps rows in leaf pages, which begin at multiples of 4,096 bytes (redb's design document, "Leaf page"). A page is
+//! a byte 1, a free byte, the number of rows (u16), the ends of the keys and of the values, the keys, the values. The ends
+//! count from the page's beginning (u32). All numbers are little-endian.
+//!
+//! A row counts if its [seal](super::seal) holds, so a damaged page loses its damaged rows alone. A freed page may show rows
+//! of earlier. Bytes within a value may look like a page: their writer chose them, so a caller must check a row as if a
+//! stranger had sent it.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use super::Table;
+use super::seal::unseal;
+
+const PAGE_BYTES: usize = 4_096;
+const LEAF: u8 = 1;
+/// The bytes that are searched at once.
+const WINDOW_BYTES: usize = 4 << 20;
+/// The longest leaf of which all rows are found.
+const LEAF_BYTES_MAX: usize = 1 << 20;
+
+/// The place of a row's value in a file, with its seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    at: u64,
+    bytes: u32,
+}
+
+/// A row that was found.
+#[derive(Debug)]
+pub(crate) struct Found<'a> {
+    pub(crate) table: Table,
+    pub(crate) key: &'a [u8],
+    pub(crate) place: Place,
+}
+
+/// A file that is searched for rows. It is only read.
+#[derive(Debug)]
+pub(crate) struct Carving(File);
+
+impl Carving {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        File::open(path).map(Self)
+    }
+
+    /// Shows the rows of those tables to which `may` says that a key of theirs may belong, in the order of the file.
+    pub(crate) fn rows(
+        &mut self,
+        may: &dyn Fn(&[u8]) -> &'static [Table],
+        see: &mut dyn FnMut(Found<'_>),
+    ) -> io::Result<()> {
+        let mut window = Vec::new();
+        let mut start = 0_u64;
+        self.0.seek(SeekFrom::Start(0))?;
+        loop {
+            let wanted = WINDOW_BYTES + LEAF_BYTES_MAX - window.len();
+            let read = (&mut self.0).take(wanted as u64).read_to_end(&mut window)?;
+            let is_last = read < wanted;
+            let searched = if is_last { window.len() } else { WINDOW_BYTES };
+            for page in (0..searched).step_by(PAGE_BYTES) {
+                let rest = &window[page..window.len().min(page + LEAF_BYTES_MAX)];
+                rows_of(rest, &mut |key, value| {
+                    let stored = &rest[value.clone()];
+                    for &table in may(key) {
+                        if unseal(table, key, stored).is_none() {
+                            continue;
+                        }
+                        let at = start + (page + value.start) as u64;
+                        // a leaf is shorter than that
+                        let Ok(bytes) = u32::try_from(stored.len()) else { continue };
+                        see(Found { table, key, place: Place { at, bytes } });
+                        return;
+                    }
+                });
+            }
+            if is_last {
+                return Ok(());
+            }
+            window.drain(..searched);
+            start += searched as u64;
+        }
+    }
+
+    /// Reads a value again.
+    pub(crate) fn read(&mut self, table: Table, key: &[u8], place: Place) -> io::Result<Option<Vec<u8>>> {
+        let mut stored = vec![0; place.bytes as usize];
+        self.0.seek(SeekFrom::Start(place.at))?;
+        self.0.read_exact(&mut stored)?;
+        Ok(unseal(table, key, &stored).map(<[u8]>::to_vec))
+    }
+}
+
+/// Shows the keys of a leaf, and where their values are. Rows that cannot be are left out.
+fn rows_of(page: &[u8], see: &mut dyn FnMut(&[u8], std::ops::Range<usize>)) {
+    let &[LEAF, _, low, high, ..] = page else { return };
+    let rows = usize::from(u16::from_le_bytes([low, high]));
+    let number = |at: usize| {
+        let bytes = page.get(at..)?.first_chunk()?;
+        usize::try_from(u32::from_le_bytes(*bytes)).ok()
+    };
+    let (keys, values, first) = (4, 4 + 4 * rows, 4 + 8 * rows);
+    // values do not overlap: ends that say so would have bytes hashed again and again
+    let mut room = page.len();
+    for row in 0..rows {
+        let end_of = |ends: usize, row: usize| number(ends + 4 * row);
+        let key_start = if row == 0 { Some(first) } else { end_of(keys, row - 1) };
+        let value_start = if row == 0 { end_of(keys, rows - 1) } else { end_of(values, row - 1) };
+        let (Some(key_start), Some(key_end)) = (key_start, end_of(keys, row)) else { continue };
+        let (Some(value_start), Some(value_end)) = (value_start, end_of(values, row)) else { continue };
+        let Some(key) = page.get(key_start..key_end) else { continue };
+        let Some(value) = page.get(value_start..value_end) else { continue };
+        let Some(left) = room.checked_sub(value.len()) else { return };
+        room = left;
+        see(key, value_start..value_end);
+    }
+}
