@@ -1,0 +1,1 @@
+"""The parts of a release, each made by a module of its own."""
