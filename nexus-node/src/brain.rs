@@ -43,7 +43,7 @@ use crate::memory::{
     Change, Durability, ListQuery, Listing, Memory, MemoryId, MemoryRef, NewMemory, Patch, RecallQuery, Recalled,
     Remembered, Revision, SpaceInfo, WatchQuery,
 };
-use crate::runtime::{EngineHandle, Sessions};
+use crate::runtime::{Clocks, EngineHandle, Sessions};
 use crate::search::Search;
 use crate::store::{Snapshot, Store};
 use crate::world::{World, random};
@@ -62,6 +62,7 @@ pub(crate) struct Handles {
     pub(crate) store_name: StoreName,
     pub(crate) search: Arc<Search>,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) clocks: Arc<Clocks>,
 }
 
 struct Inner {
@@ -483,8 +484,10 @@ impl Brain {
     }
 
     fn reader<'a>(&self, snapshot: &'a Snapshot) -> Result<Reader<'a>, NodeError> {
-        let Handles { store_name, world, .. } = self.here();
-        Ok(Reader::with(snapshot, *store_name, self.read_known(snapshot)?, world.wall()))
+        let Handles { store_name, world, clocks, .. } = self.here();
+        let now = world.wall();
+        let reader = Reader::with(snapshot, *store_name, self.read_known(snapshot)?, now);
+        Ok(reader.agreeing(clocks.agreed(now, world.now()).0))
     }
 }
 

@@ -145,6 +145,18 @@ impl Headroom {
         let _ = room.wait_for(|room| *room == Room::All).await;
     }
 
+    /// Resolves once there has been room for all for a while.
+    pub(crate) async fn until_ample_for(&self, a_while: Duration, world: &World) {
+        let mut room = self.0.room.subscribe();
+        loop {
+            self.until_ample().await;
+            tokio::select! {
+                () = world.sleep_until(world.now() + a_while) => return,
+                _ = room.wait_for(|room| *room != Room::All) => {}
+            }
+        }
+    }
+
     /// Looks for room again and again while there is too little, until the end.
     pub(crate) async fn watch(self, world: World, end: impl Future) {
         tokio::select! {

@@ -72,6 +72,9 @@ use crate::runtime::{Clocks, EngineHandle, Sessions};
 use crate::store::{Batch, Store};
 use crate::world::{Tasks, World};
 
+/// How long there must be room on the disk before a node starts again for it.
+const ROOM_LASTS: Duration = Duration::from_secs(5);
+
 /// Reason why a node has ended.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -276,7 +279,8 @@ impl Node {
         if ran_full.wait_for(|ran_full| *ran_full).await.is_err() {
             return std::future::pending().await;
         }
-        self.0.engine.headroom().until_ample().await;
+        // a disk that takes some bytes and no more would have it start again and again
+        self.0.engine.headroom().until_ample_for(ROOM_LASTS, &self.0.world).await;
     }
 
     /// Names of the node's running tasks. Empty for a node in the caller's world.

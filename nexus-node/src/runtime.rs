@@ -37,7 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use nexus_crdt::{Incarnation, Members};
+use nexus_crdt::{Incarnation, Members, SpaceId};
 use nexus_identity::plants::planted;
 use nexus_mesh::quota::{Bounds, queue};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -116,8 +116,11 @@ impl Runtime {
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
         let (shares, clocks) = (Arc::<Shares>::default(), Arc::<Clocks>::default());
         let compare = has_peers && !planted("writes_without_comparing");
+        let mesh = SpaceId::mesh(&engine.members().mesh());
         let driven = Driven {
             engine,
+            mesh,
+            is_behind: false,
             overlay,
             store: store.clone(),
             headroom: headroom.clone(),

@@ -66,6 +66,8 @@ use redb::{ReadableDatabase, StorageBackend, TableHandle};
 pub use self::batch::{Batch, TableChange};
 pub(crate) use self::carve::{Carving, Found, Place};
 pub(crate) use self::error::is_full;
+#[cfg(feature = "coordinators")]
+pub(crate) use self::hold::sync_failed;
 pub use self::error::{PoisonCause, StoreDamage, StoreError};
 pub use self::guard::panics_are_caught;
 pub use self::overlay::{Draft, Overlay};
@@ -360,6 +362,7 @@ impl OpenStore {
             return Ok(());
         }
         self.release()?;
+        let reopened = self.times_opened_again();
         let result = guarded(&self.file, None, || {
             let applied = self.apply(batches);
             self.forget_latest();
@@ -371,6 +374,10 @@ impl OpenStore {
         };
         if result.is_ok() {
             self.commits.fetch_add(1, Ordering::AcqRel);
+            if self.times_opened_again() != reopened {
+                // the state that was opened to look for this commit does not count it
+                self.forget_latest();
+            }
         }
         result
     }

@@ -76,6 +76,9 @@ async fn a_memory_of_the_future_stands_where_it_came() {
     nodes[2].brain().remember(NewMemory::note("of the future")).await.unwrap();
     let listed = async || healthy.list(ListQuery::newest()).await.unwrap().items;
     eventually("both are here", || async { listed().await.len() == 2 }).await;
+    // half of a round trip can put its time some milliseconds into the future
+    let seen = listed().await[0].seen_at.unwrap();
+    eventually("that time has passed", || async { SystemClock::new().wall() > seen }).await;
     healthy.remember(NewMemory::note("after")).await.unwrap();
 
     let items = listed().await;

@@ -7,6 +7,9 @@ mod rogue;
 #[path = "support/world.rs"]
 mod world;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use nexus_identity::{Claims, Role, Timestamp};
 
 use nexus_node::{AccessError, NewMemory, Node, NodeError, PeerState};
@@ -66,6 +69,45 @@ async fn a_revoked_member_is_shut_out_and_nothing_that_it_writes_afterwards_coun
         assert_eq!(texts(node), ["before"]);
     }
     for node in [founder, cloud, late, thief] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Revocations | A node below its reserve of disk takes revocations all the same
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_takes_no_memories_for_lack_of_room_takes_a_revocation() {
+    const MIB: u64 = 1 << 20;
+    let founder = OURS.start(0, Link::Memory).await;
+    let laptop = OURS.start_beside(1, Link::Memory, &founder).await;
+    // its disk has room for all until it knows both, and then for the changes of the membership alone
+    let free = Arc::new(AtomicU64::new(1024 * MIB));
+    let mut env = OURS.env(2, Link::Memory);
+    env.config.bootstrap.0 = vec![address_of(&founder)];
+    let there = free.clone();
+    env.free = Some(Arc::new(move || Some(there.load(Ordering::Relaxed))));
+    let narrow = Node::with_env(env).await.unwrap();
+    eventually("it knows the laptop", async || knows_of(&narrow, 1).await).await;
+    free.store(40 * MIB, Ordering::Relaxed);
+    eventually("it takes no memory", async || narrow.brain().remember(NewMemory::note("no")).await.is_err()).await;
+
+    laptop.brain().remember(NewMemory::note("not here yet")).await.unwrap();
+    has_text(&founder, "not here yet").await;
+    founder.revoke(key(1).did(), None).await.unwrap();
+    eventually("the laptop is out there, too", async || !knows_of(&narrow, 1).await).await;
+    assert!(!texts(&narrow).contains(&"not here yet".to_owned()));
+
+    // the same for what comes by sync
+    narrow.set_offline(true).await.unwrap();
+    let other = OURS.start_beside(3, Link::Memory, &founder).await;
+    eventually("the founder knows the other", async || knows_of(&founder, 3).await).await;
+    founder.revoke(key(3).did(), None).await.unwrap();
+    narrow.set_offline(false).await.unwrap();
+    let out = async || narrow.former_members().iter().any(|(member, _)| member.did == key(3).did());
+    eventually("the other is out", out).await;
+
+    free.store(1024 * MIB, Ordering::Relaxed);
+    has_text(&narrow, "not here yet").await;
+    for node in [founder, laptop, narrow, other] {
         node.shutdown().await;
     }
 }

@@ -11,14 +11,13 @@ mod world;
 use std::io;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use nexus_node::internals::store::{Store, StoreOptions};
 use nexus_node::{NewMemory, Node, Stopped};
 use redb::StorageBackend;
 use serde_json::json;
 use support::Home;
-use world::{Link, SOON, World, texts};
+use world::{Link, SOON, World, eventually, texts};
 
 const WORLD: World = World(200);
 
@@ -38,6 +37,8 @@ enum Fault {
     #[default]
     None,
     SyncFails,
+    /// As network file systems do, which find at the sync that there is no room.
+    SyncHasNoRoom,
     Full,
 }
 
@@ -76,6 +77,9 @@ impl StorageBackend for Disk {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
+        if state.fault == Fault::SyncHasNoRoom {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk cannot keep what was written"));
+        }
         if state.fault == Fault::SyncFails {
             return Err(io::Error::other("the disk cannot keep what was written"));
         }
@@ -145,19 +149,11 @@ async fn nothing_is_lost(disk: &Disk, mut acknowledged: Vec<String>) {
 /// promise: Bad input | A failing fsync: the process ends with a clear error
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failing_sync_ends_the_node_and_loses_nothing_acknowledged() {
-    let (disk, acknowledged, why) = fails(Fault::SyncFails).await;
-    assert!(why.contains("cannot keep what was written"), "{why}");
-    nothing_is_lost(&disk, acknowledged).await;
-}
-
-/// Waits for a write that was refused before, as whoever tries again does.
-async fn remembered(node: &Node, text: &str) {
-    let trying = async {
-        while node.brain().remember(NewMemory::note(text)).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(SOON * 2, trying).await.expect("writing goes on by itself");
+    for fault in [Fault::SyncFails, Fault::SyncHasNoRoom] {
+        let (disk, acknowledged, why) = fails(fault).await;
+        assert!(why.contains("cannot keep what was written"), "{why}");
+        nothing_is_lost(&disk, acknowledged).await;
+    }
 }
 
 /// promise: Bad input | A full disk: nothing acknowledged is lost, reads go on, and writes once there is room
@@ -193,12 +189,14 @@ async fn a_full_disk_refuses_writes_reads_on_and_takes_what_it_missed_once_there
     assert!(acknowledged.iter().all(|text| found.contains(text)), "what was acknowledged is kept");
 
     disk.0.lock().unwrap().fault = Fault::None;
-    remembered(&node, "there is room again").await;
+    let warned = async || node.status().await.warnings.iter().any(|warning| warning.code == "disk_full");
+    eventually("it says that there is room again", async || !warned().await).await;
+    node.brain().remember(NewMemory::note("there is room again")).await.expect("the first write of many is taken");
     world::are_well(&node, &friend, "afterwards").await;
     let (mine, theirs) = (texts(&node), texts(&friend));
     assert!(acknowledged.iter().all(|text| mine.contains(text) && theirs.contains(text)));
     assert_eq!(mine.iter().filter(|text| text.starts_with("of the friend")).count(), 20);
-    assert!(node.status().await.warnings.iter().all(|warning| warning.code != "disk_full"));
+    assert!(!warned().await);
 }
 
 /// A small file system of its own, if one may be mounted here.

@@ -39,17 +39,17 @@ pub(super) fn recall(
         return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
     }
     let wanted = wanted_words(&query.text)?;
-    let now = reader.now();
+    let (now, latest) = (reader.now(), reader.latest());
     let filter = filter(query, reader, now)?;
     // some more than asked for: weighing changes the order, and some have expired
     let looked_for: Vec<String> = wanted.iter().map(|(word, _)| word.clone()).collect();
     let candidates = search.find(&looked_for, &filter, query.limit + query.limit / 2 + 8, reader, view)?;
     let mut read = BTreeSet::new();
-    let mut hits = best(candidates, query.limit, now, |found| {
+    let mut hits = best(candidates, query.limit, latest, |found| {
         let memory = reader.memory_at(found.place)?.filter(|memory| memory.expires_at.is_none_or(|end| end > now));
         // the index may still have several records of one memory
         let memory = memory.filter(|memory| read.insert(memory.id));
-        Ok(memory.map(|memory| weigh(memory, f64::from(found.score), &wanted, me, now)))
+        Ok(memory.map(|memory| weigh(memory, f64::from(found.score), &wanted, me, latest)))
     })?;
     hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.memory.id.cmp(&b.memory.id)));
     let mut truncated = hits.len() > query.limit;

@@ -66,7 +66,16 @@ fn brain_of(peer: &Peer, me: Did, search: &Arc<Search>, clock: Arc<dyn Clock>) -
         runtime::Origin { engine, overlay, store: store.clone(), headroom: Headroom::new(None, 0), has_peers: false };
     let Runtime { engine, sessions, .. } = Runtime::start(origin, &world, Failure::default(), Notices::default());
     let identity = Identity::new(me, mesh(), channel::channel(peer.members()).1);
-    let handles = Handles { identity, world, engine, store, store_name: [7; 8], search: search.clone(), sessions };
+    let handles = Handles {
+        identity,
+        world,
+        engine,
+        store,
+        store_name: [7; 8],
+        search: search.clone(),
+        sessions,
+        clocks: Arc::default(),
+    };
     Brain::new(handles, &Config::default())
 }
 

@@ -31,7 +31,7 @@ use redb::StorageBackend;
 use self::record::{
     Draft, FileHead, HEAD_BYTES, Key, Kind, RECORD_HEAD_BYTES, Record, SECTOR_BYTES, Sum, claimed_lsn, entry_sum, room,
 };
-use crate::store::{PoisonCause, StoreDamage, StoreError};
+use crate::store::{PoisonCause, StoreDamage, StoreError, sync_failed};
 
 /// The size of a segment, and so the bound of a record. An entry that travelled fits: its frame has
 /// more overhead than a record.
@@ -120,6 +120,11 @@ struct Place {
     sum: [u8; 8],
 }
 
+/// Brings what was written to the disk.
+fn synced(backend: &dyn StorageBackend) -> io::Result<()> {
+    backend.sync_data().map_err(|error| sync_failed(&error))
+}
+
 impl Journal {
     /// Creates an empty journal in place of the file's content, and syncs it. It is valid once its
     /// [`root`](Self::root) is committed.
@@ -168,7 +173,7 @@ impl Journal {
             // The record may be in the system's memory alone: its writer was killed before the sync, or
             // the sync failed.
             journal.check(|backend| backend.write(offset, &bytes))?;
-            journal.check(|backend| backend.sync_data())?;
+            journal.check(synced)?;
         }
         Ok(Opened { journal, committed })
     }
@@ -320,7 +325,7 @@ impl Journal {
         let here = self.next;
         let offset = self.offset(here.segment, here.within);
         self.check(|backend| backend.write(offset, &bytes))?;
-        self.check(|backend| backend.sync_data())?;
+        self.check(synced)?;
         self.records.push_back(here);
         self.next = Start { lsn: here.lsn + 1, before: sum, within: here.within + bytes.len() as u32, ..here };
         Ok(here)
@@ -343,10 +348,10 @@ impl Journal {
         for at in (start..end).step_by(zeros.len()) {
             self.check(|backend| backend.write(at, &zeros))?;
         }
-        self.check(|backend| backend.sync_data())?;
+        self.check(synced)?;
         let head = FileHead::new(self.root.id, self.segment_bytes, segments).encode();
         self.check(|backend| backend.write(0, &head))?;
-        self.check(|backend| backend.sync_data())?;
+        self.check(synced)?;
         self.free.extend(self.segments..segments);
         self.segments = segments;
         Ok(())

@@ -37,6 +37,8 @@ pub(crate) struct Reader<'a> {
     store: StoreName,
     known: Arc<Visible>,
     now: Timestamp,
+    /// The later of this node's time and the one on which most clocks agree.
+    latest: Timestamp,
 }
 
 /// The facts of a state that nearly every question needs, read once for all questions.
@@ -172,12 +174,23 @@ impl<'a> Reader<'a> {
 
     /// The same, with what is known of the state that the view shows.
     pub(crate) fn with(view: &'a dyn View, store: StoreName, known: Arc<Visible>, now: Timestamp) -> Self {
-        Self { view, store, known, now }
+        Self { view, store, known, now, latest: now }
+    }
+
+    /// The same where most clocks agree on a time. A slow clock of this node has nothing of others called early then.
+    #[must_use]
+    pub(crate) fn agreeing(self, agreed: Timestamp) -> Self {
+        Self { latest: self.now.max(agreed), ..self }
     }
 
     /// The time of this question: memories that have expired by then are out of sight.
     pub(crate) const fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The time by which stamps are judged: a later one is ahead.
+    pub(crate) const fn latest(&self) -> Timestamp {
+        self.latest
     }
 
     /// The space of a name or id; `default` for none. Of several with one name it is the one that this node
@@ -531,12 +544,12 @@ impl<'a> Reader<'a> {
         Ok(keys)
     }
 
-    /// The last moment that a stamp may name without being ahead of this node's clock. This node's own stamps never
+    /// The last moment that a stamp may name without being ahead of the clocks. This node's own stamps never
     /// are, even if its clock was put back.
     pub(crate) fn ahead(&self) -> Result<Timestamp, StoreError> {
         let own = self.view.get(Table::Meta, rows::meta::HLC)?.and_then(|row| row.try_into().ok());
         let own = own.map_or(Timestamp::default(), |row| Hlc(u64::from_le_bytes(row)).time());
-        Ok(own.max(self.now.saturating_add(AHEAD_MAX)))
+        Ok(own.max(self.latest.saturating_add(AHEAD_MAX)))
     }
 
     /// The places of the last records of several spaces before one and not before another, newest first.

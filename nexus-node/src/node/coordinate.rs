@@ -50,7 +50,7 @@ impl Coordinating {
         let Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) = self.0 else { return Ok(None) };
         let CoordinatorParts { identity, mesh, world, failure, engine, entry_format, founder, key, config } = parts;
         let origin = Origin { store: raft, journal, founder, redraw, machine };
-        let raising = mesh.clone();
+        let raising = (world.clone(), mesh.clone());
         let (seats, wishes) = mpsc::channel(SEATS_MAX);
         let headroom = engine.headroom().clone();
         let handles = Handles { identity, mesh, world, failure, headroom, seats };
@@ -62,7 +62,7 @@ impl Coordinating {
             engine.run(Command::Keep(batch)).await?;
         }
         coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
-        let raised = raise::follow(raising, engine, config.formats(), entry_format, coordinator.raised());
+        let raised = raise::follow(raising.0, raising.1, engine, config.formats(), entry_format, coordinator.raised());
         coordinator.spawn("raise formats", raised.boxed());
         Ok(Some(coordinator))
     }

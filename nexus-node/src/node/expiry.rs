@@ -21,7 +21,7 @@ pub(super) async fn end_expired(world: World, engine: EngineHandle, identity: Id
             () = ended => return,
         }
         loop {
-            match engine.run(Command::EndExpired).await {
+            match engine.run_once_there_is_room(&world, || Command::EndExpired).await {
                 Ok(Outcome::Expired { ended: 0 }) => break,
                 Ok(Outcome::Expired { ended }) => {
                     tracing::info!(ended, "memberships were ended whose credentials ended long ago");

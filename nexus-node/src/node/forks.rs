@@ -16,7 +16,8 @@ pub(super) async fn settle(world: World, engine: EngineHandle, mut unsettled: wa
         let part = u32::from(u16::from_le_bytes(random()));
         world.sleep_until(world.now() + WAIT_MAX * part / u32::from(u16::MAX)).await;
         loop {
-            let outcome = engine.run(Command::Settle { fresh: fresh_incarnation() }).await;
+            let settle = || Command::Settle { fresh: fresh_incarnation() };
+            let outcome = engine.run_once_there_is_room(&world, settle).await;
             let Ok(Outcome::Settled { again }) = outcome else { return };
             match again {
                 Again::More => {}

@@ -4,6 +4,7 @@ use tokio::sync::watch;
 use crate::engine::Command;
 use crate::formats::Formats;
 use crate::runtime::EngineHandle;
+use crate::world::World;
 
 /// Follows the format of critical state: the node writes entries of the format that goes with it, and says
 /// both in its hellos. `written` is the format in which it writes entries at its start.
@@ -11,6 +12,7 @@ use crate::runtime::EngineHandle;
 /// The node's own copy applied the raise, or a leader answered it with a proof that it leads. No peer's word
 /// alone raises anything here.
 pub(super) async fn follow(
+    world: World,
     mesh: Mesh,
     engine: EngineHandle,
     formats: Formats,
@@ -22,7 +24,7 @@ pub(super) async fn follow(
         let format = formats.written_at(critical);
         if format > written {
             // the engine has stopped, and this node with it
-            if engine.run(Command::Raise { format }).await.is_err() {
+            if engine.run_once_there_is_room(&world, || Command::Raise { format }).await.is_err() {
                 return;
             }
             written = format;

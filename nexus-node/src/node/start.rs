@@ -178,6 +178,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         store_name,
         search,
         sessions: sessions.clone(),
+        clocks: clocks.clone(),
     };
     let brain = Brain::new(handles, &config);
     let Origins { tasks, dir, lock, aging } = origins;
@@ -212,14 +213,15 @@ impl Node {
     /// Publishes this node's credential and name if others do not know them yet. Nothing waits for it:
     /// slow peers do not delay the start.
     fn introduce(&self, chain: nexus_identity::Chain, wanted: Option<nexus_identity::Name>, introduced: bool) {
-        let (identity, engine) = (self.0.identity.clone(), self.0.engine.clone());
+        let (identity, engine, world) = (self.0.identity.clone(), self.0.engine.clone(), self.0.world.clone());
         let tell = async move {
             if !introduced {
-                let _ = engine.run(Command::Admit { chain, with: Batch::new(), replaces: None }).await;
+                let admit = || Command::Admit { chain: chain.clone(), with: Batch::new(), replaces: None };
+                let _ = engine.run_once_there_is_room(&world, admit).await;
             }
             let known = identity.name_of(&identity.me());
             if let Some(name) = wanted.filter(|name| known.as_deref() != Some(name.as_str())) {
-                let _ = engine.run(Command::Describe(name)).await;
+                let _ = engine.run_once_there_is_room(&world, || Command::Describe(name.clone())).await;
             }
         };
         self.0.world.spawn("introduce", tell);

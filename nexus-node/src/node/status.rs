@@ -283,7 +283,7 @@ impl Node {
             message: format!("{full}; reading goes on"),
             hint: "make room on this disk: writing goes on by itself then".to_owned(),
         });
-        let clocks = self.0.clocks.warnings(world.now(), identity).into_iter();
+        let clocks = self.0.clocks.warnings(world.wall(), world.now(), identity).into_iter();
         let clocks = clocks.map(|(message, hint)| Warning { code: CLOCK, message, hint: hint.to_owned() });
         let warnings = warnings.chain(full).chain(broken).chain(unsigned).chain(clocks);
         let warnings = warnings.chain(self.full_authors().await).collect();
@@ -421,7 +421,7 @@ impl Node {
                 synced: readable && live && behind == 0 && durable.ahead_of(&ours) == 0,
                 behind,
                 last_seen: met.and_then(|met| met.last_seen),
-                clock_ahead_ms: self.0.clocks.ahead_ms(did, now),
+                clock_ahead_ms: self.0.clocks.ahead_ms(did, self.0.world.wall(), now),
             }
         };
         others.map(peer).collect()

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use nexus_crdt::{Entry, Members};
+use nexus_crdt::{Entry, Members, SpaceId};
 use tokio::time::Instant;
 
 use super::shares::{Party, bytes_of, work_for};
@@ -83,6 +83,36 @@ impl Backlog {
         all
     }
 
+    /// Takes the entries of a space, at most `most`, with the work for them. Those of one log stay in order.
+    pub(super) fn take_of(
+        &mut self,
+        space: SpaceId,
+        most: usize,
+        now: Instant,
+    ) -> (Vec<Brought>, BTreeMap<Party, Duration>) {
+        let (mut taken, mut parties, mut left) = (Vec::new(), BTreeMap::new(), most);
+        for (party, author) in &mut self.authors {
+            let mut work = Duration::ZERO;
+            let (some, others): (VecDeque<_>, VecDeque<_>) =
+                std::mem::take(&mut author.entries).into_iter().partition(|(_, (entry, _))| {
+                    let takes = left > 0 && entry.header().space == space;
+                    if takes {
+                        (left, work) = (left - 1, work + work_for(entry));
+                    }
+                    takes
+                });
+            author.entries = others;
+            if !some.is_empty() {
+                let bytes: usize = some.iter().map(|(_, (entry, _))| bytes_of(entry)).sum();
+                (author.bytes, author.since, self.bytes) = (author.bytes - bytes, now, self.bytes - bytes);
+                parties.insert(*party, work);
+                taken.extend(some.into_iter().map(|(_, brought)| brought));
+            }
+        }
+        self.authors.retain(|_, author| !author.entries.is_empty());
+        (taken, parties)
+    }
+
     /// Takes the first entries of an author, at most `most`, with the work for them.
     pub(super) fn take(&mut self, party: Party, most: usize, now: Instant) -> (Vec<Brought>, Duration) {
         let Some(author) = self.authors.get_mut(&party) else { return (Vec::new(), Duration::ZERO) };
@@ -115,6 +145,25 @@ mod tests {
         let draft = Draft { mesh: key.did(), log, after: None, hlc: Hlc(1), kind, refs: vec![], payload };
         let entry = Verified::write(draft, &key);
         ((*entry).clone(), None)
+    }
+
+    #[test]
+    fn entries_of_a_space_are_taken_from_all_authors_and_the_rest_stays() {
+        let party = |n| Party::Author(Keypair::from_seed(&[n; 32]).did());
+        let (start, mut backlog) = (Instant::now(), Backlog::default());
+        for (n, bytes) in [(1, 10), (2, 20), (1, 30)] {
+            backlog.add(party(n), entry(n, bytes), start);
+        }
+        // each key has a mesh of its own here
+        let space = SpaceId::mesh(&Keypair::from_seed(&[1; 32]).did());
+        let (taken, parties) = backlog.take_of(space, 1, start);
+        assert_eq!((taken.len(), parties.len()), (1, 1));
+        let (taken, parties) = backlog.take_of(space, 9, start);
+        assert_eq!(taken[0].0.payload().map(<[u8]>::len), Some(30));
+        assert_eq!(parties, BTreeMap::from([(party(1), work_for(&taken[0].0))]));
+        assert_eq!(backlog.next().iter().map(|next| next.party).collect::<Vec<_>>(), [party(2)]);
+        backlog.take(party(2), 9, start);
+        assert!(backlog.bytes == 0 && backlog.take_of(space, 9, start).0.is_empty());
     }
 
     #[test]

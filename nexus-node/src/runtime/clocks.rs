@@ -5,10 +5,10 @@
 //! this node's among them, are within ten seconds of the median, each other one is wrong. Without such a majority
 //! nobody is called wrong, and differences are told as such.
 //!
-//! A member may say any time in its beats. It moves nothing but its own difference: a warning names it.
+//! A member may say any time in its beats. It moves nothing but its own difference: a warning names it. A member
+//! through which all beats of others come can delay those, too.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -33,13 +33,9 @@ const MEMBERS_MAX: usize = 4_096;
 const NAMED_MAX: usize = 8;
 
 /// The members' clocks as far as they are known, for all tasks of a node.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Clocks {
     heard: Mutex<Heard>,
-    /// How far a foreign stamp may be ahead of this node's clock and still move its stamps, in milliseconds.
-    drift_ms: AtomicU64,
-    /// How far the time on which most clocks agree is ahead of this node's, in milliseconds; 0 while it is not known.
-    median_ms: AtomicI64,
     lines: LineBudget,
 }
 
@@ -48,14 +44,16 @@ pub(crate) struct Clocks {
 struct Heard {
     clocks: BTreeMap<Did, Sample>,
     judged_at: Option<Duration>,
+    /// The time on which most clocks agreed, beyond the clock that never jumps, in milliseconds; and when they did.
+    agreed: Option<(i64, Duration)>,
     /// Whether this node's own clock was found wrong.
     own_wrong: bool,
 }
 
-/// How far a clock was ahead of this node's.
+/// A clock, beside the one of this node that never jumps: its own time may be set meanwhile.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
-    ahead_ms: i64,
+    beyond_ms: i64,
     at: Duration,
 }
 
@@ -72,17 +70,6 @@ struct Verdict {
     median: Option<i64>,
 }
 
-impl Default for Clocks {
-    fn default() -> Self {
-        Self {
-            heard: Mutex::default(),
-            drift_ms: AtomicU64::new(ms(DRIFT_MAX)),
-            median_ms: AtomicI64::new(0),
-            lines: LineBudget::default(),
-        }
-    }
-}
-
 impl Clocks {
     /// Notes the clock of a member, and logs it when this node's own one is found wrong.
     pub(super) fn heard(&self, of: Did, beat: Beat, identity: &Identity) {
@@ -92,9 +79,8 @@ impl Clocks {
             return;
         }
         heard.judged_at = Some(beat.now);
-        let verdict = heard.verdict(beat.now, |did| identity.is_member(did));
-        self.drift_ms.store(verdict.drift_ms(), Ordering::Relaxed);
-        self.median_ms.store(verdict.median.unwrap_or_default(), Ordering::Relaxed);
+        let verdict = heard.verdict(beat.ours, beat.now, |did| identity.is_member(did));
+        heard.agreed = verdict.median.map(|median| (beyond(beat.ours, beat.now).saturating_add(median), beat.now));
         let wrong = std::mem::replace(&mut heard.own_wrong, verdict.own.is_some());
         if let (false, Some(by)) = (wrong, verdict.own)
             && self.lines.take(beat.now).is_some()
@@ -104,24 +90,28 @@ impl Clocks {
     }
 
     /// How far a member's clock is ahead of this node's, in milliseconds.
-    pub(crate) fn ahead_ms(&self, of: &Did, now: Duration) -> Option<i64> {
+    pub(crate) fn ahead_ms(&self, of: &Did, wall: Timestamp, now: Duration) -> Option<i64> {
         let heard = self.lock();
-        heard.clocks.get(of).filter(|sample| sample.is_recent(now)).map(|sample| sample.ahead_ms)
+        let sample = heard.clocks.get(of).filter(|sample| is_recent(sample.at, now));
+        sample.map(|sample| sample.beyond_ms.saturating_sub(beyond(wall, now)))
     }
 
-    /// How far a foreign stamp may be ahead of this node's clock and still move its stamps.
-    pub(crate) fn drift(&self) -> Duration {
-        Duration::from_millis(self.drift_ms.load(Ordering::Relaxed))
-    }
-
-    /// The time on which most clocks agree, at a time of this node's clock; that time itself while it is not known.
-    pub(crate) fn agreed(&self, wall: Timestamp) -> Timestamp {
-        Timestamp::from_ms(wall.as_ms().saturating_add_signed(self.median_ms.load(Ordering::Relaxed)))
+    /// The time on which most clocks agree, and how far a foreign stamp may be ahead of this node's clock and still move
+    /// its stamps. While no such time is known, it is that of this node's clock, and ten minutes.
+    pub(crate) fn agreed(&self, wall: Timestamp, now: Duration) -> (Timestamp, Duration) {
+        let agreed = self.lock().agreed.filter(|(_, at)| is_recent(*at, now));
+        match agreed.map(|(beyond_ms, _)| beyond_ms.saturating_sub(beyond(wall, now))) {
+            None => (wall, DRIFT_MAX),
+            Some(ahead) => {
+                let agreed = Timestamp::from_ms(wall.as_ms().saturating_add_signed(ahead));
+                (agreed, Duration::from_millis(drift_ms(Some(ahead))))
+            }
+        }
     }
 
     /// Warnings about clocks, each with its remedy.
-    pub(crate) fn warnings(&self, now: Duration, identity: &Identity) -> Vec<(String, &'static str)> {
-        let Verdict { own, wrong, differ, .. } = self.lock().verdict(now, |did| identity.is_member(did));
+    pub(crate) fn warnings(&self, wall: Timestamp, now: Duration, identity: &Identity) -> Vec<(String, &'static str)> {
+        let Verdict { own, wrong, differ, .. } = self.lock().verdict(wall, now, |did| identity.is_member(did));
         let name = |of: &Did| identity.name_of(of).unwrap_or_else(|| of.to_string());
         let wrong = wrong.iter().map(|(of, by)| {
             (format!("the clock of {} is {} the others'", name(of), by_how_much(*by)), SET_CLOCK_THERE)
@@ -152,26 +142,31 @@ pub(super) struct Beat {
     pub(crate) now: Duration,
 }
 
-impl Sample {
-    fn is_recent(&self, now: Duration) -> bool {
-        now.saturating_sub(self.at) <= HEARD_WITHIN
-    }
+/// Whether a clock that was heard then still counts.
+fn is_recent(at: Duration, now: Duration) -> bool {
+    now.saturating_sub(at) <= HEARD_WITHIN
+}
+
+/// How far a time is beyond the clock that never jumps, in milliseconds.
+fn beyond(time: Timestamp, now: Duration) -> i64 {
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    signed(time.as_ms()).saturating_sub(signed(ms(now)))
 }
 
 impl Heard {
-    fn note(&mut self, of: Did, Beat { theirs, ours, rtt, now }: Beat) {
+    fn note(&mut self, of: Did, Beat { theirs, rtt, now, .. }: Beat) {
         if self.clocks.len() >= MEMBERS_MAX && !self.clocks.contains_key(&of) {
             return;
         }
-        let signed = |at: Timestamp| i64::try_from(at.as_ms()).unwrap_or(i64::MAX);
         let travelled = i64::try_from(ms(rtt.unwrap_or_default() / 2)).unwrap_or_default();
-        let ahead_ms = signed(theirs).saturating_sub(signed(ours)).saturating_add(travelled);
-        self.clocks.insert(of, Sample { ahead_ms, at: now });
+        let beyond_ms = beyond(theirs, now).saturating_add(travelled);
+        self.clocks.insert(of, Sample { beyond_ms, at: now });
     }
 
-    fn verdict(&self, now: Duration, is_member: impl Fn(&Did) -> bool) -> Verdict {
-        let heard = self.clocks.iter().filter(|(of, sample)| sample.is_recent(now) && is_member(of));
-        let others: Vec<(Did, i64)> = heard.map(|(of, sample)| (*of, sample.ahead_ms)).collect();
+    fn verdict(&self, wall: Timestamp, now: Duration, is_member: impl Fn(&Did) -> bool) -> Verdict {
+        let heard = self.clocks.iter().filter(|(of, sample)| is_recent(sample.at, now) && is_member(of));
+        let own = beyond(wall, now);
+        let others: Vec<(Did, i64)> = heard.map(|(of, sample)| (*of, sample.beyond_ms.saturating_sub(own))).collect();
         let apart = |from: i64| {
             let apart = others.iter().map(move |(of, ahead)| (*of, ahead.saturating_sub(from)));
             apart.filter(|(_, by)| by.saturating_abs() > AGREE_MS).collect::<BTreeMap<_, _>>()
@@ -193,13 +188,11 @@ impl Heard {
     }
 }
 
-impl Verdict {
-    /// Stamps up to the time on which most clocks agree move this node's own; until that is known, up to ten minutes.
-    fn drift_ms(&self) -> u64 {
-        let most = ms(DRIFT_MAX);
-        let known = self.median.map(|median| u64::try_from(median.max(0).saturating_add(AGREE_MS)).unwrap_or(most));
-        known.map_or(most, |known| known.min(most))
-    }
+/// Stamps up to the time on which most clocks agree move this node's own; until that is known, up to ten minutes.
+fn drift_ms(median: Option<i64>) -> u64 {
+    let most = ms(DRIFT_MAX);
+    let known = median.map(|median| u64::try_from(median.max(0).saturating_add(AGREE_MS)).unwrap_or(most));
+    known.map_or(most, |known| known.min(most))
 }
 
 const SET_CLOCK: &str = "set it: `timedatectl set-ntp true` on most Linux machines; until then this machine writes wrong \
@@ -241,15 +234,20 @@ mod tests {
     fn heard(ahead: &[i64]) -> Heard {
         let mut heard = Heard::default();
         for (n, ahead) in (1..).zip(ahead) {
-            let ours = Timestamp::from_ms(1 << 40);
-            let theirs = Timestamp::from_ms((1_u64 << 40).saturating_add_signed(*ahead));
-            heard.note(Did::from_bytes([n; 32]), Beat { theirs, ours, rtt: None, now: Duration::ZERO });
+            let theirs = Timestamp::from_ms(WALL.as_ms().saturating_add_signed(*ahead));
+            heard.note(Did::from_bytes([n; 32]), Beat { theirs, ours: WALL, rtt: None, now: Duration::ZERO });
         }
         heard
     }
 
+    const WALL: Timestamp = Timestamp::from_ms(1 << 40);
+
     fn verdict(ahead: &[i64]) -> Verdict {
-        heard(ahead).verdict(Duration::ZERO, |_| true)
+        heard(ahead).verdict(WALL, Duration::ZERO, |_| true)
+    }
+
+    fn drift(ahead: &[i64]) -> u64 {
+        drift_ms(verdict(ahead).median)
     }
 
     fn named(clocks: &BTreeMap<Did, i64>) -> Vec<(u8, i64)> {
@@ -271,22 +269,36 @@ mod tests {
     #[test]
     fn a_clock_is_known_for_a_while_less_its_way_and_only_of_members() {
         let mut clocks = heard(&[DAY, DAY]);
-        assert_eq!(clocks.verdict(Duration::ZERO, |_| false), Verdict::default());
-        assert_eq!(clocks.verdict(HEARD_WITHIN + Duration::from_secs(1), |_| true), Verdict::default());
-        let (theirs, ours) = (Timestamp::from_ms(1_000), Timestamp::from_ms(21_000));
-        let far = Beat { theirs, ours, rtt: Some(Duration::from_secs(40)), now: Duration::ZERO };
+        assert_eq!(clocks.verdict(WALL, Duration::ZERO, |_| false), Verdict::default());
+        let late = HEARD_WITHIN + Duration::from_secs(1);
+        assert_eq!(clocks.verdict(WALL, late, |_| true), Verdict::default());
+        let theirs = Timestamp::from_ms(WALL.as_ms() - 20_000);
+        let far = Beat { theirs, ours: WALL, rtt: Some(Duration::from_secs(40)), now: Duration::ZERO };
         clocks.note(Did::from_bytes([1; 32]), far);
-        assert_eq!(clocks.clocks[&Did::from_bytes([1; 32])].ahead_ms, 0);
+        let clocks = Clocks { heard: Mutex::new(clocks), ..Clocks::default() };
+        assert_eq!(clocks.ahead_ms(&Did::from_bytes([1; 32]), WALL, Duration::ZERO), Some(0));
+    }
+
+    #[test]
+    fn the_agreed_time_goes_on_while_this_clock_is_set_and_ends_when_nobody_is_heard() {
+        let agreed = |now| (beyond(WALL, Duration::ZERO), now);
+        let heard = Heard { agreed: Some(agreed(Duration::ZERO)), ..Heard::default() };
+        let clocks = Clocks { heard: Mutex::new(heard), ..Clocks::default() };
+        let (second, ahead) = (Duration::from_secs(1), WALL.saturating_add(Duration::from_secs(86_400)));
+        // this node's clock was three days ahead when they agreed, and is one day ahead now
+        assert_eq!(clocks.agreed(ahead, second), (WALL.saturating_add(second), Duration::from_secs(10)));
+        let late = HEARD_WITHIN + second;
+        assert_eq!(clocks.agreed(ahead, late), (ahead, DRIFT_MAX));
     }
 
     /// promise: Entries and memories | Once most clocks are known, a stamp ahead of them moves nobody's clock
     #[test]
     fn stamps_move_this_clock_as_far_as_most_clocks_are_ahead() {
-        assert_eq!(verdict(&[]).drift_ms(), ms(DRIFT_MAX));
-        assert_eq!(verdict(&[5 * 60_000]).drift_ms(), ms(DRIFT_MAX), "nobody knows which of the two is right");
-        assert_eq!(verdict(&[0, 5 * 60_000]).drift_ms(), 10_000);
-        assert_eq!(verdict(&[5 * 60_000, 5 * 60_000]).drift_ms(), 310_000);
-        assert_eq!(verdict(&[DAY, DAY]).drift_ms(), ms(DRIFT_MAX));
+        assert_eq!(drift(&[]), ms(DRIFT_MAX));
+        assert_eq!(drift(&[5 * 60_000]), ms(DRIFT_MAX), "nobody knows which of the two is right");
+        assert_eq!(drift(&[0, 5 * 60_000]), 10_000);
+        assert_eq!(drift(&[5 * 60_000, 5 * 60_000]), 310_000);
+        assert_eq!(drift(&[DAY, DAY]), ms(DRIFT_MAX));
     }
 
     #[test]
@@ -308,7 +320,7 @@ mod tests {
             prop_assert_eq!(verdict.own, None);
             let called = |clocks: &BTreeMap<Did, i64>| clocks.keys().any(|of| usize::from(of.as_bytes()[0]) <= right.len());
             prop_assert!(!called(&verdict.wrong) && !called(&verdict.differ));
-            prop_assert!(verdict.drift_ms() <= ms(DRIFT_MAX));
+            prop_assert!(drift_ms(verdict.median) <= ms(DRIFT_MAX));
         }
     }
 }

@@ -93,6 +93,7 @@ impl Drive {
         } = self;
         let Queues { mut commands, mut intake, mut chains } = queues;
         let (mut no, mut dropped) = (0, 0);
+        let mut epochs = done.clone();
         // number of the last commit with callers' writes
         let mut own_commit = 0;
         let mut calls = Vec::new();
@@ -102,7 +103,14 @@ impl Drive {
             // room downstream first: an input that was taken is always carried through
             let Ok(room) = commits.clone().reserve_owned().await else { return Ok(()) };
             let Progress { no: settled, epoch } = *done.borrow_and_update();
-            if epoch != driven.epoch {
+            if driven.is_behind && settled < no {
+                // commits of before may still be written: the store is read once none is under way
+                if done.changed().await.is_err() {
+                    return Ok(());
+                }
+                continue;
+            }
+            if epoch != driven.epoch || driven.is_behind {
                 let begin = move || driven.begin_again(epoch).map(|()| driven);
                 driven = world.blocking(begin).await??;
                 sessions.all_behind();
@@ -158,14 +166,24 @@ impl Drive {
                         }
                         continue;
                     }
+                    // one that is under way may find no room: the engine begins again before it takes more
+                    begins = another_epoch(&mut epochs, epoch), if settled < no => {
+                        if begins.is_err() {
+                            return Ok(());
+                        }
+                        continue;
+                    }
                     _ = compared.changed(), if hold_until.is_some() => continue,
                     () = tokio::time::sleep_until(hold_until.unwrap_or_else(Instant::now)), if hold_until.is_some() => continue,
                     _ = &mut failed => return Ok(()),
                 }
             }
             (no, dropped) = (step.no, settled);
+            // an idle engine has waited for its input
+            step.at = world.now();
             let (now, at) = (world.wall(), step.at);
-            driven.engine.set_clocks(clocks.agreed(now), clocks.drift());
+            let (agreed, drift) = clocks.agreed(now, at);
+            driven.engine.set_clocks(agreed, drift);
             // An input that has the disk for itself is on disk after its step: that saves two changes of thread.
             let alone = settled + 1 == no && commands.is_empty() && intake.is_empty() && chains.is_empty();
             let writer = alone.then(|| writer.clone());
@@ -182,7 +200,9 @@ impl Drive {
                         }
                         written => written?,
                     }
-                    driven.overlay.committed(no)?;
+                    if !driven.is_behind {
+                        driven.overlay.committed(no)?;
+                    }
                 }
                 Ok::<_, DriveError>((driven, commit, again))
             });
@@ -197,6 +217,11 @@ impl Drive {
             room.send(commit);
         }
     }
+}
+
+/// Resolves once the disk had no room for a commit of this epoch.
+async fn another_epoch(done: &mut watch::Receiver<Progress>, epoch: u64) -> Result<(), watch::error::RecvError> {
+    done.wait_for(|progress| progress.epoch != epoch).await.map(drop)
 }
 
 fn number(calls: impl Iterator<Item = Call>) -> (Input, Callers) {

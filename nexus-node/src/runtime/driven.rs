@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::{EntryFrame, Incarnation};
+use nexus_crdt::{EntryFrame, Incarnation, SpaceId};
 use nexus_identity::Timestamp;
 use tokio::sync::oneshot;
 
@@ -21,6 +21,8 @@ pub(super) struct Driven {
     pub(super) overlay: Overlay,
     pub(super) store: Store,
     pub(super) headroom: Headroom,
+    /// The space of the mesh's own entries.
+    pub(super) mesh: SpaceId,
     /// Traced entries that wait for an earlier entry.
     pub(super) arrivals: Arrivals,
     pub(super) traces: Arc<Traces>,
@@ -30,6 +32,8 @@ pub(super) struct Driven {
     pub(super) ahead: Option<Incarnation>,
     /// Whether the engine must hear of it once more, before it writes.
     pub(super) again: bool,
+    /// Whether the store was opened again under this engine, which takes nothing until it has begun again.
+    pub(super) is_behind: bool,
 }
 
 /// A waiting caller and its trace.
@@ -65,7 +69,7 @@ impl Driven {
             Err(LedgerError::Store(StoreError::Reopened { .. })) => {
                 let refusal = self.headroom.refusal();
                 callers.into_values().for_each(|caller| drop(caller.answer.send(Err(refusal))));
-                self.begin_again(self.epoch)?;
+                self.is_behind = true;
                 Commit::empty(no, self.epoch)
             }
             commit => commit?,
@@ -101,16 +105,23 @@ impl Driven {
         let nothing = || Input::Commands(Vec::new());
         let room = self.headroom.look(at);
         match input {
-            _ if room == Room::All => (input, None),
+            // a log that goes on elsewhere gets no entry before the engine has heard of it once more
+            _ if room == Room::All && !self.again => (input, None),
             Input::Commands(mut commands) => {
                 let refusal = self.headroom.refusal();
-                let refused = commands.extract_if(.., |(_, command)| room < command.needs());
+                let refused = commands.extract_if(.., |(_, command)| self.again || room < command.needs());
                 for caller in refused.filter_map(|(id, _)| callers.remove(&id)) {
                     let _ = caller.answer.send(Err(refusal));
                 }
                 (Input::Commands(commands), None)
             }
-            Input::Entries { from, .. } => (nothing(), Some(Event::Behind { from })),
+            Input::Entries { .. } if room == Room::All => (input, None),
+            Input::Entries { from, mut entries } => {
+                let all = entries.len();
+                entries.retain(|entry| room == Room::Duties && entry.header().space == self.mesh);
+                let behind = (entries.len() < all).then_some(Event::Behind { from });
+                (Input::Entries { from, entries }, behind)
+            }
             // it is shown again at the next hello
             Input::Chain(_) if room == Room::Nothing => (nothing(), None),
             input => (input, None),
@@ -122,6 +133,7 @@ impl Driven {
         self.overlay = Overlay::new(self.store.clone())?;
         self.engine = self.engine.begin_again(&self.overlay)?;
         (self.arrivals, self.epoch, self.again) = (Arrivals::default(), epoch, self.ahead.is_some());
+        self.is_behind = false;
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use super::sessions::Sessions;
 use super::shares::{Party, Shares};
 use super::traces::{Arrival, EntrySource, NamedTraces};
 use super::vain::VainWork;
+use crate::headroom::Room;
 use crate::identity::Identity;
 use crate::ledger;
 use crate::store::Store;
@@ -115,9 +116,13 @@ impl Gossip {
                 }
             }
             let members = self.identity.members();
+            let mesh = SpaceId::mesh(&members.mesh());
             for (from, (entries, of_traces)) in passed {
                 let turn = self.shares.begin(Party::of_all(entries.iter().map(|entry| &**entry), &members));
-                if self.engine.offer(Intake::Entries { from, entries, of_traces, turn }).is_err() {
+                // changes of the membership have a part of the reserve
+                let is_duty = entries.iter().all(|entry| entry.header().space == mesh);
+                let needs = if is_duty { Room::Duties } else { Room::All };
+                if self.engine.offer(Intake::Entries { from, entries, of_traces, turn }, needs).is_err() {
                     tracing::debug!(from = %from.short(), "the engine is busy: sync brings what was gossiped");
                 }
             }

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nexus_crdt::{Incarnation, Verified};
 use nexus_identity::{Chain, Did};
@@ -13,6 +14,10 @@ use crate::error::{NodeError, StopError};
 use crate::failure::Failure;
 use crate::headroom::{DiskFull, Headroom, Room};
 use crate::trace::{self, TraceParent};
+use crate::world::World;
+
+/// The wait before a node's own work is tried again that the disk had no room for.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// A caller's command, and the receiver of its answer.
 pub(crate) struct Call {
@@ -98,6 +103,26 @@ impl EngineHandle {
         Ok(outcome.await.map_err(|_| stopping())??)
     }
 
+    /// The same for this node's own keeping: without room on the disk it waits until there is some, and tries again.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopping`].
+    pub(crate) async fn run_once_there_is_room(
+        &self,
+        world: &World,
+        command: impl Fn() -> Command,
+    ) -> Result<Outcome, NodeError> {
+        loop {
+            match self.run(command()).await {
+                Err(NodeError::DiskFull(_)) => tokio::select! {
+                    () = self.headroom.until_ample() => world.sleep_until(world.now() + TRY_AGAIN).await,
+                    () = self.commands.closed() => {}
+                },
+                outcome => return outcome,
+            }
+        }
+    }
+
     /// A local caller wants the engine's work until this is dropped: peers' entries wait for it. It is for callers that
     /// look something up before they run a command.
     pub(crate) fn wanting(&self) -> Wanting {
@@ -112,12 +137,12 @@ impl EngineHandle {
         self.intake.send(intake).await.map_err(|_| Ended)
     }
 
-    /// Hands over what a peer brought, if there is a place for it now.
+    /// Hands over what a peer brought, if there is a place for it now and the disk has the room that it needs.
     ///
     /// # Errors
     /// [`Busy`], also while the disk has no room.
-    pub(crate) fn offer(&self, intake: Intake) -> Result<(), Busy> {
-        if self.headroom.room() != Room::All {
+    pub(crate) fn offer(&self, intake: Intake, needs: Room) -> Result<(), Busy> {
+        if self.headroom.room() < needs {
             return Err(Busy);
         }
         self.intake.try_send(intake).map_err(|_| Busy)

@@ -14,7 +14,7 @@ use super::sync::Syncing;
 use super::twins::Twins;
 use super::whereabouts::{self, Whereabouts};
 use crate::engine::Command;
-use crate::error::ListenError;
+use crate::error::{ListenError, NodeError};
 use crate::ledger::rows;
 use crate::notices::LineBudget;
 use crate::store::{ALL_KEYS, Batch, Order, StoreError, Table, View};
@@ -125,8 +125,10 @@ fn note_revoked(syncing: &Syncing, peer: &Did) {
 /// Stores the addresses of peers, one batch after the other.
 async fn keep_peers(engine: EngineHandle, mut kept: mpsc::Receiver<Batch>) {
     while let Some(batch) = kept.recv().await {
-        if engine.run(Command::Keep(batch)).await.is_err() {
-            return;
+        match engine.run(Command::Keep(batch)).await {
+            // addresses come again
+            Ok(_) | Err(NodeError::DiskFull(_)) => {}
+            Err(_) => return,
         }
     }
 }

@@ -7,14 +7,14 @@ use futures::future::select_all;
 use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
 use nexus_crdt::sync_frame::Body;
-use nexus_crdt::{Entry, EntryError, Incarnation, SyncFrame, Verified};
+use nexus_crdt::{Entry, EntryError, Incarnation, SpaceId, SyncFrame, Verified};
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
 use prost::Message;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
-use super::backlog::{Backlog, Next};
+use super::backlog::{Backlog, Brought, Next};
 use super::handle::{Ended, Intake};
 use super::sessions::Poke;
 use super::shares::{Party, Turn};
@@ -293,9 +293,15 @@ impl Sync<'_> {
                 continue;
             }
             // the peer waits with the rest, and nobody is to blame
-            if self.here.engine.headroom().room() != Room::All {
+            let room = self.here.engine.headroom().room();
+            if room != Room::All {
+                // changes of the membership have a part of the reserve
+                if room == Room::Duties && self.take_duties().await? {
+                    continue;
+                }
                 tokio::select! {
                     () = self.here.engine.headroom().until_ample() => {}
+                    () = self.backlog.added.notified() => {}
                     () = self.backlog.closing.notified() => {}
                 }
                 continue;
@@ -318,6 +324,16 @@ impl Sync<'_> {
         }
     }
 
+    /// Brings the entries about the members to the engine. Returns whether there were any.
+    async fn take_duties(&self) -> Result<bool, SyncError> {
+        let space = SpaceId::mesh(&self.here.identity.mesh());
+        let (entries, parties) = self.backlog.lock().take_of(space, ENTRIES_PER_TURN, Instant::now());
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        self.hand_in(entries, parties).await.map(|()| true)
+    }
+
     /// Brings the next entries of an author to the engine, and of others that may have their turns as well.
     async fn take(&self, party: Party, next: &[Next]) -> Result<(), SyncError> {
         let (mut entries, mut parties, now) = (Vec::new(), BTreeMap::new(), Instant::now());
@@ -336,6 +352,11 @@ impl Sync<'_> {
         if entries.is_empty() {
             return Ok(());
         }
+        self.hand_in(entries, parties).await
+    }
+
+    /// Verifies entries of the backlog as the work of their authors, and hands them to the engine.
+    async fn hand_in(&self, entries: Vec<Brought>, parties: BTreeMap<Party, Duration>) -> Result<(), SyncError> {
         let turn = self.here.shares.begin(parties);
         self.backlog.taken.notify_one();
         let traces = entries.iter().filter_map(|(entry, trace)| Some((entry.id(), (*trace)?)));

@@ -124,11 +124,12 @@ impl Hold {
         written
     }
 
+    /// Notes a failed sync. It is never for lack of room alone, whatever its reason: pages may be gone.
     fn synced(&self, synced: io::Result<()>) -> io::Result<()> {
-        if synced.is_err() {
+        synced.map_err(|error| {
             self.0.unsynced.store(true, Ordering::Release);
-        }
-        synced
+            sync_failed(&error)
+        })
     }
 
     fn held(&self) -> MutexGuard<'_, HeldBytes> {
@@ -190,6 +191,11 @@ impl HeldBytes {
         beyond.fill(0);
         if known.is_empty() { Ok(()) } else { backend.read(offset, known) }
     }
+}
+
+/// The error of a failed sync, which is not that of a full disk: nobody knows what the disk keeps.
+pub(crate) fn sync_failed(error: &io::Error) -> io::Error {
+    io::Error::other(format!("the disk did not keep what was written: {error}"))
 }
 
 /// The end of a range, if it lies within the file. A damaged page number may point anywhere.
