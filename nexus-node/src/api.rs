@@ -267,7 +267,7 @@ async fn receive(State((api, guard)): State<(Api, Guard)>, mut request: Request,
     );
     let checked = guard.check(&request);
     if let Some(ConnectInfo(connection)) = request.extensions().get::<ConnectInfo<ApiConnection>>() {
-        connection.asked(matches!(checked, Ok(Shown::Token | Shown::Cookie)));
+        connection.asked(checked.as_ref().is_ok_and(|shown| *shown != Shown::Nothing));
     }
     let mut response = match checked {
         Ok(shown) => {

@@ -1,7 +1,7 @@
-//! The connections of the API: few for callers that have not shown the token.
+//! The connections of the API: few for callers that have not shown a token.
 //!
 //! Any account of the machine can connect to a loopback address. Each connection is an open file, so
-//! callers without the token share a bounded number. Beyond it the one that has asked for nothing for the
+//! callers without one share a bounded number. Beyond it the one that has asked for nothing for the
 //! longest time is closed. A connection whose handshake of TLS is not done is one of theirs.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::tls::ServerTls;
 
-/// The most connections whose callers have not shown the token or the page's cookie.
+/// The most connections whose callers have not shown a token or the page's cookie.
 pub(super) const GUESTS_MAX: usize = 1_024;
 /// The same at a door for the metrics alone, where few ask.
 pub(super) const READERS_MAX: usize = 64;
@@ -106,7 +106,7 @@ impl ApiConnection {
         self.local
     }
 
-    /// Notes a request of a caller, who is no guest any more once the token was shown.
+    /// Notes a request of a caller, who is no guest any more once a token was shown: also that of the metrics.
     pub(super) fn asked(&self, shown_token: bool) {
         let mut state = self.place.guests.lock();
         let stamp = state.clock;
