@@ -13,7 +13,7 @@ use ureq::http::{Method, Request, Response, StatusCode};
 
 use crate::names::Names;
 use crate::pinned::{Pin, unpinned};
-use crate::proof::{self, ProvenConnector};
+use crate::proof::{self, ProvenConnector, Unreached};
 use crate::session::{data_dir_problem, no_node};
 
 /// The longest time until the node accepts a connection.
@@ -112,11 +112,11 @@ impl Client {
     }
 
     pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
-        read(self.run(Method::DELETE, path, &[], Vec::new())?)
+        self.changed(self.run(Method::DELETE, path, &[], Vec::new())?)
     }
 
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
-        read(self.run(Method::POST, path, &[], json(document)?)?)
+        self.changed(self.run(Method::POST, path, &[], json(document)?)?)
     }
 
     /// The same, with further headers.
@@ -126,15 +126,15 @@ impl Client {
         headers: &[(&str, &str)],
         document: &impl Serialize,
     ) -> Result<T, Problem> {
-        read(self.run(Method::POST, path, headers, json(document)?)?)
+        self.changed(self.run(Method::POST, path, headers, json(document)?)?)
     }
 
     pub(crate) fn put<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
-        read(self.run(Method::PUT, path, &[], json(document)?)?)
+        self.changed(self.run(Method::PUT, path, &[], json(document)?)?)
     }
 
     pub(crate) fn patch<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
-        read(self.run(Method::PATCH, path, &[], json(document)?)?)
+        self.changed(self.run(Method::PATCH, path, &[], json(document)?)?)
     }
 
     /// The lines of an answer to a GET, as they arrive.
@@ -185,7 +185,7 @@ impl Client {
         } else {
             self.agent.run(request.body(body).map_err(invalid)?)
         };
-        let response = answer.map_err(|error| self.unanswered(&error))?;
+        let response = answer.map_err(|error| self.unanswered(&method, &error))?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -199,26 +199,51 @@ impl Client {
         }
     }
 
-    fn unanswered(&self, error: &ureq::Error) -> Problem {
-        if let ureq::Error::Other(other) = error
-            && let Some(reason) = other.downcast_ref::<Unproven>()
-        {
-            return proof::unproven(&self.base, self.directory.as_deref(), *reason);
-        }
-        if let (ureq::Error::Io(error), Some(pin)) = (error, &self.pin) {
-            return unpinned(&self.base, &pin.did(), error);
+    fn unanswered(&self, method: &Method, error: &ureq::Error) -> Problem {
+        if let ureq::Error::Other(other) = error {
+            if let Some(reason) = other.downcast_ref::<Unproven>() {
+                return proof::unproven(&self.base, self.directory.as_deref(), *reason);
+            }
+            if let Some(Unreached(error)) = other.downcast_ref() {
+                return match &self.pin {
+                    Some(pin) => unpinned(&self.base, &pin.did(), error),
+                    None => self.unreached(error),
+                };
+            }
         }
         match error {
+            // the connection stood, so the request may have arrived
+            ureq::Error::Io(error) if method != Method::GET => self.unknown(error),
             ureq::Error::Timeout(_) => Problem::new("timed_out", format!("{} did not answer in time", self.base))
                 .hint("is the machine busy? `nexus-node doctor` looks"),
             ureq::Error::BadUri(_) | ureq::Error::Http(_) => {
                 Problem::new("usage", format!("{} is not the address of an API: {error}", self.base))
             }
-            _ => {
-                let place = self.directory.as_ref().map(|directory| format!(" in {}", directory.display()));
-                no_node(&format!("no node is running{} ({}: {error})", place.unwrap_or_default(), self.base))
-            }
+            _ => self.unreached(error),
         }
+    }
+
+    fn unreached(&self, error: &dyn fmt::Display) -> Problem {
+        let place = self.directory.as_ref().map(|directory| format!(" in {}", directory.display()));
+        no_node(&format!("no node is running{} ({}: {error})", place.unwrap_or_default(), self.base))
+    }
+
+    /// The answer to a change.
+    fn changed<T: DeserializeOwned>(&self, response: Response<ureq::Body>) -> Result<T, Problem> {
+        let bytes = response.into_body().with_config().limit(u64::MAX).read_to_vec();
+        understood(&bytes.map_err(|error| self.unknown(&error))?)
+    }
+
+    /// The problem of a change whose answer did not arrive.
+    fn unknown(&self, error: &dyn fmt::Display) -> Problem {
+        let message = format!(
+            "{} broke off before its answer; the change may have happened, and it may still happen: {error}",
+            self.base
+        );
+        Problem::new("outcome_unknown", message).hint(match self.request {
+            Some(_) => "look before you try again; the same command with the same --request does it once",
+            None => "look before you try again: `nexus-node status` shows whether the node runs",
+        })
     }
 }
 
@@ -253,7 +278,11 @@ fn json(document: &impl Serialize) -> Result<Vec<u8>, Problem> {
 fn read<T: DeserializeOwned>(response: Response<ureq::Body>) -> Result<T, Problem> {
     let bytes = response.into_body().with_config().limit(u64::MAX).read_to_vec();
     let bytes = bytes.map_err(|error| no_node(&format!("the node went away in the middle of its answer: {error}")))?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    understood(&bytes)
+}
+
+fn understood<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(bytes).map_err(|error| {
         Problem::new("failed", format!("the answer cannot be understood: {error}"))
             .hint("is the node of the same version? `nexus-node status` shows it")
     })

@@ -5,8 +5,8 @@
 //! system's own `getent`, which knows the same names as every other program there. A system without `getent` has no
 //! such modules either.
 
-use std::io::{ErrorKind, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::io::{self, ErrorKind, Read};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -16,6 +16,8 @@ use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::NextTimeout;
+
+use crate::proof::Unreached;
 
 /// Whether all of glibc is in this program.
 const COMPLETE: bool = cfg!(all(target_os = "linux", target_env = "gnu", target_feature = "crt-static"));
@@ -38,12 +40,25 @@ impl Default for Names {
     }
 }
 
+impl Names {
+    /// The addresses of a host, which has no brackets. It waits for the lookup.
+    pub(crate) fn of(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        if self.ask && host.parse::<IpAddr>().is_err() {
+            match asked(host, LOOKUP_TIMEOUT) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                printed => return Ok(addresses(&printed?, port).collect()),
+            }
+        }
+        Ok((host, port).to_socket_addrs()?.collect())
+    }
+}
+
 impl Resolver for Names {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
         let host = uri.host().unwrap_or_default();
         let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
         if !self.ask || is_address || host.is_empty() {
-            return self.here.resolve(uri, config, timeout);
+            return self.here.resolve(uri, config, timeout).map_err(Unreached::mark);
         }
         let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
         match asked(host, (*timeout.after).min(LOOKUP_TIMEOUT)) {
@@ -53,15 +68,17 @@ impl Resolver for Names {
                 addresses(&printed, port).for_each(|address| drop(found.try_push(address)));
                 if found.is_empty() { Err(Error::HostNotFound) } else { Ok(found) }
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => self.here.resolve(uri, config, timeout),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.here.resolve(uri, config, timeout).map_err(Unreached::mark)
+            }
             Err(error) if error.kind() == ErrorKind::TimedOut => Err(Error::Timeout(ureq::Timeout::Resolve)),
-            Err(error) => Err(Error::Io(error)),
+            Err(error) => Err(Unreached::mark(Error::Io(error))),
         }
     }
 }
 
 /// The answer of `getent`. It is empty for an unknown name.
-fn asked(host: &str, patience: Duration) -> std::io::Result<String> {
+fn asked(host: &str, patience: Duration) -> io::Result<String> {
     let mut asking = Command::new("getent");
     asking.args(["ahosts", "--", host]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = asking.spawn()?;
@@ -72,7 +89,7 @@ fn asked(host: &str, patience: Duration) -> std::io::Result<String> {
     answer
 }
 
-fn read(child: &mut Child, patience: Duration) -> std::io::Result<String> {
+fn read(child: &mut Child, patience: Duration) -> io::Result<String> {
     let Some(stdout) = child.stdout.take() else { return Ok(String::new()) };
     let (answer, answered) = mpsc::channel();
     std::thread::Builder::new().name("lookup".to_owned()).spawn(move || {
@@ -81,7 +98,7 @@ fn read(child: &mut Child, patience: Duration) -> std::io::Result<String> {
         // nobody waits for an answer that is late
         let _ = answer.send(read.map(|_| printed));
     })?;
-    answered.recv_timeout(patience).map_err(|_| std::io::Error::from(ErrorKind::TimedOut))?
+    answered.recv_timeout(patience).map_err(|_| io::Error::from(ErrorKind::TimedOut))?
 }
 
 /// The addresses in an answer, each once: `getent` has a line for each kind of socket.
@@ -123,5 +140,10 @@ mod tests {
             let error = resolve(unknown).unwrap_err();
             assert!(matches!(error, Error::HostNotFound), "{error:?}");
         }
+        // without a URI, too
+        let found = names.of("localhost", 8002).unwrap();
+        assert!(!found.is_empty() && found.iter().all(|address| address.ip().is_loopback() && address.port() == 8002));
+        assert_eq!(names.of("::1", 7).unwrap(), ["[::1]:7".parse().unwrap()]);
+        assert_eq!(names.of("name.invalid", 7).unwrap(), []);
     }
 }

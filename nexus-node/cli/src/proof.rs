@@ -1,6 +1,7 @@
 //! The proof of a node, asked for on each fresh connection before anything else is sent there.
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,6 +18,28 @@ use crate::session::no_node;
 
 /// The longest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// The failure of a connection before it stood. No request was sent there.
+#[derive(Debug)]
+pub(crate) struct Unreached(pub(crate) io::Error);
+
+impl fmt::Display for Unreached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Unreached {}
+
+impl Unreached {
+    /// Marks an error of the way to a node. An unmarked one comes from a connection on which a request may have gone.
+    pub(crate) fn mark(error: Error) -> Error {
+        match error {
+            Error::Io(error) => Error::Other(Box::new(Self(error))),
+            error => error,
+        }
+    }
+}
 
 /// Opens connections that have proven to lead to the token's node.
 pub(crate) struct ProvenConnector {
@@ -49,7 +72,7 @@ impl Connector for ProvenConnector {
         for address in &details.addrs {
             match self.connect_to(*address, details) {
                 Ok(connection) => return Ok(connection),
-                Err(error) => last = error,
+                Err(error) => last = Unreached::mark(error),
             }
         }
         Err(last)

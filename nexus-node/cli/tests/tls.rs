@@ -184,6 +184,36 @@ fn nothing_is_sent_to_another_certificate() {
     }
 }
 
+/// promise: Commands and API | A change whose answer was cut off is `outcome_unknown`, also over TLS
+#[test]
+fn a_connection_that_breaks_before_the_answer_leaves_a_change_unknown() {
+    let wanted = Keypair::generate();
+    let did = wanted.did().to_string();
+    let certificate = TlsCertificate::make(&wanted, &[], now()).unwrap();
+    let ask = |arguments: &[&str]| {
+        // it takes the head of the request, and goes away
+        let (api, server) = recorder(&certificate);
+        let ran = elsewhere("a-secret-token", &[&["--json", "--api", &api, "--api-did", &did], arguments].concat());
+        assert_ne!(server.join().unwrap(), b"");
+        let error = ran.error();
+        let text = |key: &str| error[key].as_str().unwrap().to_owned();
+        assert!(!text("message").contains("nothing was sent"), "{error}");
+        (ran.code, text("code"), text("message"), text("hint"))
+    };
+    for change in [&["remember", "a thought"][..], &["kv", "put", "a", "1"], &["lock", "acquire", "a"]] {
+        let (exit, code, message, hint) = ask(change);
+        assert_eq!((exit, code.as_str()), (9, "outcome_unknown"), "{message}");
+        assert!(message.contains("it may still happen") && hint.contains("look before"), "{message}: {hint}");
+    }
+    let (exit, code, ..) = ask(&["status"]);
+    assert_eq!((exit, code.as_str()), (3, "no_node"));
+    // a connection that never stood took nothing along
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let at = ["--json", "--api", &format!("https://{free}"), "--api-did", &did, "remember", "a thought"];
+    let ran = elsewhere("a-secret-token", &at);
+    assert_eq!((ran.code, &ran.error()["code"]), (3, &json!("no_node")));
+}
+
 #[test]
 fn the_way_of_trust_is_given_whole() {
     let did = Keypair::generate().did().to_string();
@@ -351,6 +381,38 @@ fn metrics_have_an_address_and_a_token_of_their_own() {
         let answer = get(path, &token);
         assert!(answer.starts_with("HTTP/1.1 403 "), "{path}: {answer}");
     }
+    // a scraper keeps its connection, however many come without the token
+    let mut scraper = BufReader::new(TcpStream::connect(&host).unwrap());
+    scraper.get_ref().set_read_timeout(Some(SOON)).unwrap();
+    let mut scrape = || {
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\n\r\n");
+        scraper.get_mut().write_all(head.as_bytes()).unwrap();
+        let (mut lines, mut length) = (Vec::new(), 0);
+        loop {
+            let mut line = String::new();
+            scraper.read_line(&mut line).unwrap();
+            if line.trim().is_empty() {
+                break;
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            lines.push(line);
+        }
+        let mut body = vec![0; length];
+        scraper.read_exact(&mut body).unwrap();
+        lines.first().cloned().unwrap_or_default()
+    };
+    assert!(scrape().starts_with("HTTP/1.1 200 "));
+    let mut guests = Vec::new();
+    for _ in 0..100 {
+        guests.push(TcpStream::connect(&host).unwrap());
+    }
+    // the last of them is taken in after all others
+    let last = ask(&mut guests.pop().unwrap(), &format!("GET /healthz HTTP/1.1\r\nHost: {host}"));
+    assert!(last.starts_with("HTTP/1.1 200 "), "{last}");
+    assert!(scrape().starts_with("HTTP/1.1 200 "), "it is no guest");
+    drop(guests);
     // at the API it opens the metrics, and nothing else
     let bearer = format!("Bearer {token}");
     let api = node.address();
