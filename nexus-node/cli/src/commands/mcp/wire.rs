@@ -1,5 +1,6 @@
 //! One request to the node, over a connection of its own.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::address::ApiAddress;
+use crate::names::Names;
 use crate::pinned::{Pin, any_name, unpinned};
 use crate::proof::unproven;
 use crate::session::no_node;
@@ -76,7 +78,7 @@ pub(super) async fn send(way: &Way<'_>, request: &Request<'_>) -> Result<Answer,
     if tls.is_none() && scheme != "http" {
         return Err(Failure::Unsent(gone(&"it is not known whose address that is")));
     }
-    let stream = TcpStream::connect(address.place()).await.map_err(|error| Failure::Unsent(gone(&error)))?;
+    let stream = dial(&address).await.map_err(|error| Failure::Unsent(gone(&error)))?;
     let dialled = stream.peer_addr().map_err(|error| Failure::Unsent(gone(&error)))?;
     // Messages are small, and a client waits for each.
     let _ = stream.set_nodelay(true);
@@ -119,6 +121,14 @@ pub(super) async fn send(way: &Way<'_>, request: &Request<'_>) -> Result<Answer,
         streams: kind.starts_with("text/event-stream"),
         body: response.into_body(),
     })
+}
+
+/// A connection to an address. tokio would look its name up with the C library, which a complete program must not.
+async fn dial(address: &ApiAddress) -> io::Result<TcpStream> {
+    let (host, port) = address.place();
+    let host = host.to_owned();
+    let found = tokio::task::spawn_blocking(move || Names::default().of(&host, port)).await??;
+    TcpStream::connect(&found[..]).await
 }
 
 /// HTTP over a connection.
