@@ -165,6 +165,17 @@ impl Config {
         crate::formats::Formats::LATEST
     }
 
+    /// The most that the node takes of one author's entries.
+    pub(crate) fn quotas(&self) -> crate::ledger::Quotas {
+        crate::ledger::Quotas {
+            writer_bytes: self.writer_bytes_max.get(),
+            writer_entries: self.writer_entries_max.get(),
+            reader_bytes: self.reader_bytes_max.get(),
+            incarnations: self.incarnations_max.get(),
+            ..crate::ledger::Quotas::default()
+        }
+    }
+
     /// The entries of the coordinators between two snapshots.
     #[cfg(feature = "coordinators")]
     pub(crate) const fn snapshot_every(&self) -> u64 {

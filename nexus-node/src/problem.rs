@@ -140,6 +140,10 @@ impl From<BackupError> for Problem {
                 "nothing was changed; use `nexus-node restore DIR` with a backup, or `nexus-node invite --replace NAME` on \
                  another member and join with that ticket in an empty directory",
             ),
+            E::Config(error) => {
+                let problem = Self::new("invalid", error.to_string());
+                return problem.hint("nothing was changed; mend config.toml. docs/cli.md lists the settings");
+            }
             E::DataDir(error) => {
                 let (code, hint) = data_dir(error);
                 return Self { code, message: error.to_string(), hint: hint.map(str::to_owned), id: None };

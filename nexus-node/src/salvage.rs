@@ -9,6 +9,7 @@ mod remains;
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use nexus_crdt::{Incarnation, Verified};
 use nexus_identity::{Did, Keypair};
@@ -16,6 +17,7 @@ use nexus_mesh::{Clock, SystemClock};
 
 use self::remains::Remains;
 use crate::backup::BackupError;
+use crate::config::Settings;
 use crate::coordinator::Coordinator;
 use crate::datadir::{self, DataDir, Lock, Membership};
 use crate::engine::{Effect, Engine, Input};
@@ -51,6 +53,7 @@ pub struct Damage {
     pub unreadable: u64,
     dir: DataDir,
     membership: Membership,
+    quotas: Quotas,
     remains: Option<Remains>,
     _lock: Lock,
 }
@@ -66,14 +69,21 @@ pub struct Salvaged {
 }
 
 impl Damage {
-    /// Looks for damage in a directory at rest. Every value is read. No file changes.
+    /// Looks for damage in a directory at rest. Every value is read. A damaged file does not change; a sound one is opened
+    /// as by a start, which ends a commit that was under way.
     ///
     /// # Errors
-    /// [`BackupError::Sound`] if nothing is damaged, [`BackupError::Lost`] if the node's place in its mesh cannot be
-    /// read; else as for opening the directory and its stores.
+    /// [`BackupError::Sound`] if nothing is damaged. [`BackupError::Lost`] if the node's place in its mesh cannot be
+    /// read, or the store is not there. [`BackupError::Config`]. Else as for opening the directory and its stores.
     pub fn look(path: &Path) -> Result<Self, BackupError> {
         let dir = DataDir::open(path)?;
         let lock = dir.lock()?;
+        let quotas = Settings::load(path, &[])?.config().quotas();
+        // opening it would make one
+        if !dir.store_path().try_exists().map_err(at(&dir.store_path()))? {
+            let (file, source) = (dir.store_path(), Arc::new(io::ErrorKind::NotFound.into()));
+            return Err(BackupError::Lost { file: file.clone(), error: StoreError::Disk { file, source } });
+        }
         let mut files = Vec::new();
         if let Some(error) = damage(sound(&dir.store_path()))? {
             files.push(DamagedFile { name: DataDir::STORE, error });
@@ -103,7 +113,7 @@ impl Damage {
         }
         let (readable, unreadable) = remains.as_ref().map_or((0, 0), |remains| (remains.readable, remains.unreadable));
         let name = claims.name.to_string();
-        Ok(Self { files, did, name, readable, unreadable, dir, membership, remains, _lock: lock })
+        Ok(Self { files, did, name, readable, unreadable, dir, membership, quotas, remains, _lock: lock })
     }
 
     /// The mesh.
@@ -161,10 +171,8 @@ impl Damage {
             fingerprint: Some(datadir::PUT_BACK.to_vec()),
         };
         let mut first = ledger::found(&genesis);
-        // whoever had coordinators does not begin them a second time
-        if self.dir.raft_path().exists() {
-            first.put(Table::Meta, meta::COORDINATED, &[]);
-        }
+        // a founder does not begin the coordinators a second time, whatever became of their files
+        first.put(Table::Meta, meta::COORDINATED, &[]);
         if let Some(format) = remains.own_format {
             first.put(Table::Meta, meta::ENTRY_FORMAT, &format.to_le_bytes());
         }
@@ -172,7 +180,7 @@ impl Damage {
             first.put(Table::Peers, peer.as_bytes(), &rows::encode(&addresses));
         }
         store.commit(&[first])?;
-        let taken = take(self.dir.identity(), &store, remains.entries(), progress)?;
+        let taken = take(self.dir.identity(), self.quotas, &store, remains.entries(), progress)?;
         store.close();
         Ok(taken)
     }
@@ -251,14 +259,11 @@ fn aside(path: &Path) -> io::Result<String> {
 /// Passes entries through an engine into a store, as if a peer had sent them. Returns how many the store has then.
 fn take(
     key: &Keypair,
+    quotas: Quotas,
     store: &Store,
     entries: impl Iterator<Item = io::Result<Verified>>,
     progress: &dyn Fn(u64),
 ) -> Result<u64, BackupError> {
-    let most = u64::MAX;
-    // they were taken once already
-    let quotas =
-        Quotas { writer_bytes: most, writer_entries: most, reader_bytes: most, incarnations: most, logs: most };
     let (me, clock) = (key.did(), SystemClock::new());
     let mut engine = Engine::open(key.clone(), &store.snapshot()?)?.within(quotas);
     let mut overlay = Overlay::new(store.clone())?;

@@ -24,9 +24,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("identity", &[]),
     ("notices", &[]),
     ("formats", &[]),
-    ("config", &["datadir", "formats"]),
     ("ledger", &["store"]),
-    ("backup", &["store", "datadir", "ledger"]),
+    ("config", &["datadir", "formats", "ledger"]),
     ("failure", &["store", "ledger"]),
     ("engine", &["store", "headroom", "ledger"]),
     ("replication", &["store", "ledger"]),
@@ -54,7 +53,9 @@ const ROOMS: &[(&str, &[&str])] = &[
         "coordinator",
         &["request", "budget", "store", "world", "headroom", "failure", "identity", "formats", "config", "error"],
     ),
-    ("salvage", &["store", "datadir", "world", "ledger", "backup", "engine", "coordinator"]),
+    // a restored directory is one that the coordinators' start takes, too
+    ("backup", &["store", "datadir", "ledger", "config", "coordinator"]),
+    ("salvage", &["store", "datadir", "world", "ledger", "config", "backup", "engine", "coordinator"]),
     ("critical", &["world", "error", "coordinator"]),
     (
         "brain",

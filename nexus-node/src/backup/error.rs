@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use nexus_identity::Did;
 
+use crate::config::ConfigError;
 use crate::datadir::DataDirError;
 use crate::ledger::LedgerError;
 use crate::store::StoreError;
@@ -76,6 +77,9 @@ pub enum BackupError {
     /// The stream cannot be read or written.
     #[error("{0}")]
     Stream(#[source] io::Error),
+    /// The configuration of a damaged directory cannot be read: it bounds what is taken.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// A directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
