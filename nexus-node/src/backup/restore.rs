@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use nexus_identity::{Did, Keypair};
 
 use super::{BackupError, Contents, Reader, Unpacker, mark_restored};
+use crate::coordinator::Coordinator;
 use crate::datadir::{self, BACKED_UP, DataDir, DataDirError, KeyKind, STORES, key_to_text};
 use crate::ledger;
-use crate::store::{ALL_KEYS, Order, Store, StoreOptions, Table, View};
+use crate::store::{self, ALL_KEYS, Order, Store, StoreError, StoreOptions, Table, View};
 
 /// The place of a backup.
 pub enum Source {
@@ -137,12 +138,6 @@ fn check(inside: &Path, contents: Contents) -> Result<Restored, BackupError> {
     // every value is read below
     let options = StoreOptions::default().verify_bytes_max(0);
     let mut rows = 0;
-    let raft = inside.join(DataDir::RAFT);
-    if raft.exists() {
-        let store = Store::open(&raft, options)?;
-        rows += store.verify()?;
-        store.close();
-    }
     let dir = DataDir::open(inside)?;
     let store = Store::open(dir.store_path(), options)?;
     rows += store.verify()?;
@@ -155,6 +150,9 @@ fn check(inside: &Path, contents: Contents) -> Result<Restored, BackupError> {
     if claims.subject != did && next != Some(claims.subject) {
         return Err(BackupError::OtherKey { key: did, of: claims.subject });
     }
+    if dir.raft_path().exists() {
+        rows += check_raft(&dir, genesis.mesh, options)?;
+    }
     let mut entries = 0;
     snapshot.scan(Table::Entries, ALL_KEYS, Order::Forward, &mut |_, _| {
         entries += 1;
@@ -165,4 +163,15 @@ fn check(inside: &Path, contents: Contents) -> Result<Restored, BackupError> {
     store.close();
     let contents = Contents { rows, entries, ..contents };
     Ok(Restored { did, name: claims.name.to_string(), mesh: genesis.mesh, contents, kept_config: false })
+}
+
+/// Reads the files of the coordinators as a start does: one whose journal is missing or another would not start. Returns
+/// the rows of the store.
+fn check_raft(dir: &DataDir, mesh: Did, options: StoreOptions) -> Result<u64, StoreError> {
+    let store = Store::open(dir.raft_path(), options)?;
+    let rows = store.verify()?;
+    let journal = Box::new(store::open_file(&dir.journal_path())?);
+    Coordinator::examine(&store, journal, dir.identity().did(), mesh)?;
+    store.close();
+    Ok(rows)
 }
