@@ -212,10 +212,64 @@ fn no_other_account_reads_a_backup() {
     for (file, _) in files(&to) {
         assert_eq!(mode(&file), 0o600, "{}", file.display());
     }
-    let stream = home.beside("stream");
-    let out = fs::File::create(&stream).unwrap();
-    assert!(home.command(&["backup", "-"]).stdout(out).status().unwrap().success());
-    assert_eq!(mode(&stream), 0o600);
+    for (name, arguments) in [("stream", &["backup", "-"][..]), ("keyless", &["backup", "-", "--without-keys"])] {
+        let stream = home.beside(name);
+        let out = fs::File::create(&stream).unwrap();
+        fs::set_permissions(&stream, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(home.command(arguments).stdout(out).status().unwrap().success());
+        assert_eq!(mode(&stream), 0o600, "{name}");
+    }
+}
+
+/// promise: Store and data directory | A backup is not written to a file that others could read
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_that_stays_open_to_others_gets_no_backup() {
+    let (home, _node) = with_content();
+    let refused = |file: &Path| {
+        let out = fs::File::options().write(true).open(file).unwrap();
+        let ran = home.command(&["backup", "-", "--without-keys", "--json"]).stdout(out).output().unwrap();
+        assert_eq!(ran.status.code(), Some(4), "{ran:?}");
+        let told = String::from_utf8(ran.stderr).unwrap();
+        assert!(told.contains("umask 077") && told.contains("nothing was written"), "{told}");
+    };
+    // a file whose rights nobody changes; the name of this very thread, so a write would show
+    let own = Path::new("/proc/thread-self/comm").canonicalize().unwrap();
+    let before = fs::read(&own).unwrap();
+    refused(&own);
+    assert_eq!(fs::read(&own).unwrap(), before);
+    // only root gives files away
+    let given = home.beside("given");
+    fs::write(&given, "").unwrap();
+    if std::os::unix::fs::chown(&given, Some(65_534), None).is_ok() {
+        refused(&given);
+        assert_eq!(fs::read(&given).unwrap(), b"");
+    }
+}
+
+/// promise: Bad input | A restore of a copied directory whose coordinators' files a start would refuse
+#[test]
+fn a_copy_whose_node_would_not_start_is_refused() {
+    let (home, node) = with_content();
+    node.kill_9();
+    let journal = home.path().join("raft.log");
+    let sound = fs::read(&journal).unwrap();
+    for damaged in [None, Some(&b"something else"[..]), Some(&sound[..sound.len() / 2]), Some(&vec![0; sound.len()])] {
+        match damaged {
+            Some(bytes) => fs::write(&journal, bytes).unwrap(),
+            None => fs::remove_file(&journal).unwrap(),
+        }
+        let new = Home::new();
+        let (code, error) = new.error(&["restore", text(&home.path())]);
+        assert_eq!((code, error["code"].as_str().unwrap()), (1, "store"), "{error}");
+        // nothing is left that would keep a node from beginning there
+        new.json(&["init"]);
+    }
+    fs::write(&journal, sound).unwrap();
+    let new = Home::new();
+    new.json(&["restore", text(&home.path())]);
+    let _node = new.up();
+    assert_eq!(texts(&new).len(), 20);
 }
 
 /// Changes every copy of some bytes in a file. Returns how many there were.
@@ -346,4 +400,34 @@ fn damaged_files_of_the_coordinators_are_set_aside() {
     let _node = home.up();
     assert_eq!(texts(&home).len(), 20);
     home.json(&["remember", "it goes on"]);
+}
+
+/// promise: Critical state | A founder whose stores were lost does not begin the coordinators a second time by itself
+#[test]
+fn a_founder_without_its_files_begins_no_second_set_of_coordinators() {
+    let (home, node) = with_content();
+    node.kill_9();
+    for name in ["raft.redb", "raft.log"] {
+        fs::remove_file(home.path().join(name)).unwrap();
+    }
+    assert!(damage(&home.path().join("brain.redb"), b"memory 7") > 0);
+    home.json(&["restore", "--from-peers"]);
+    let _node = home.up();
+    let (code, error) = home.error(&["kv", "put", "target", "green"]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (6, "no_quorum"), "{error}");
+    home.json(&["remember", "memory goes on"]);
+}
+
+/// promise: Bad input | `restore --from-peers` in a directory without its store makes none
+#[test]
+fn an_absent_store_is_lost_and_not_made() {
+    let home = Home::new();
+    home.json(&["init"]);
+    let store = home.path().join("brain.redb");
+    fs::remove_file(&store).unwrap();
+    let before = files(&home.path());
+    let (code, error) = home.error(&["restore", "--from-peers"]);
+    assert_eq!((code, error["code"].as_str().unwrap()), (1, "store"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("nothing was changed"), "{error}");
+    assert_eq!(files(&home.path()), before);
 }

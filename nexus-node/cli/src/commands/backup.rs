@@ -47,9 +47,7 @@ impl Backup {
             let problem = Problem::new("usage", "a backup is no text for a terminal");
             return Err(problem.hint("give a directory, or send it on: `nexus-node backup - > FILE`"));
         }
-        if !self.without_keys {
-            for_its_owner(&out);
-        }
+        for_its_owner(&out)?;
         let mut sink = Stream(Writer::new(BufWriter::new(out.lock())).map_err(BackupError::Stream)?);
         let done = copy(session, files, &mut sink)?;
         sink.0.end().map_err(BackupError::Stream)?;
@@ -142,7 +140,7 @@ fn copy(session: &CliSession, files: Files, sink: &mut impl Sink) -> Result<Done
 fn told(done: &Done, to: &str, without_keys: bool) -> String {
     let entries = count(done.contents.entries, "entry", "entries");
     let secret = match (without_keys, done.contents.root) {
-        (true, _) => "it has no keys: a restore asks for this node's identity key",
+        (true, _) => "it has no keys: a restore asks for this node's identity key; whoever reads it reads every memory",
         (false, true) => "it holds this node's key and the mesh's root key: whoever reads it is this node",
         (false, false) => "it holds this node's key: whoever reads it is this node",
     };
@@ -185,15 +183,33 @@ fn move_to(beside: tempfile::TempDir, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the rights of others on a file that stdout goes to.
+/// Takes the rights of others on a file that stdout goes to. Without keys, too: every memory is in it.
 #[cfg(unix)]
-fn for_its_owner(out: &io::Stdout) {
+fn for_its_owner(out: &io::Stdout) -> Result<(), Problem> {
     use rustix::fs::{FileType, Mode, fchmod, fstat};
+    use rustix::process::geteuid;
+
+    let refused = |why: &str| {
+        Problem::new("refused", format!("others could read the backup: {why}")).hint(
+            "nothing was written; give a directory of this account, or `umask 077; nexus-node backup - > FILE` with a new file",
+        )
+    };
+    let about = fstat(out).map_err(|error| refused(&error.to_string()))?;
     // a pipe or a device stays as it is
-    if fstat(out).is_ok_and(|about| FileType::from_raw_mode(about.st_mode) == FileType::RegularFile) {
-        let _ = fchmod(out, Mode::RUSR | Mode::WUSR);
+    if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
+        return Ok(());
     }
+    if about.st_uid != geteuid().as_raw() {
+        return Err(refused("the file that stdout goes to is another account's"));
+    }
+    if Mode::from_raw_mode(about.st_mode).intersects(Mode::RWXG | Mode::RWXO) {
+        let closed = fchmod(out, Mode::RUSR | Mode::WUSR);
+        closed.map_err(|error| refused(&format!("the rights of the file that stdout goes to stay: {error}")))?;
+    }
+    Ok(())
 }
 
 #[cfg(not(unix))]
-fn for_its_owner(_: &io::Stdout) {}
+fn for_its_owner(_: &io::Stdout) -> Result<(), Problem> {
+    Ok(())
+}
