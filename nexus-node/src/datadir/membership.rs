@@ -6,11 +6,14 @@ use data_encoding::BASE64;
 use nexus_identity::{Chain, Did};
 use serde::{Deserialize, Serialize};
 
+use super::TEXT_BYTES_MAX;
+
 /// The most members whose addresses are kept.
 const PEERS_MAX: usize = 64;
 /// The most addresses of one of them.
 const ADDRESSES_MAX: usize = 3;
-/// The longest address that is kept, in bytes: members choose their own, and the file is a small one.
+/// The longest address that is kept, in bytes: members choose their own, and the file is a small one. In it each byte is
+/// one, since an address with a byte that TOML would escape is not kept.
 const ADDRESS_BYTES_MAX: usize = 128;
 
 /// The mesh, the node's credentials, and where other members were.
@@ -38,11 +41,15 @@ impl Membership {
     pub fn new(mesh: Did, chain: Chain, peers: impl IntoIterator<Item = (Did, Vec<String>)>) -> Self {
         let peers = peers.into_iter().take(PEERS_MAX);
         let some = |addresses: Vec<String>| -> Vec<String> {
-            let short = addresses.into_iter().filter(|address| address.len() <= ADDRESS_BYTES_MAX);
-            short.take(ADDRESSES_MAX).collect()
+            let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
+            let fits = |address: &String| address.len() <= ADDRESS_BYTES_MAX && address.bytes().all(plain);
+            addresses.into_iter().filter(fits).take(ADDRESSES_MAX).collect()
         };
         let peers = peers.map(|(did, addresses)| (did, some(addresses)));
-        Self { mesh, chain, peers: peers.collect() }
+        let mut this = Self { mesh, chain, peers: peers.collect() };
+        // a longer file would not be read again
+        while this.to_text().is_ok_and(|text| text.len() as u64 > TEXT_BYTES_MAX) && this.peers.pop_last().is_some() {}
+        this
     }
 
     pub(super) fn to_text(&self) -> Result<String, toml::ser::Error> {
@@ -81,6 +88,14 @@ mod tests {
         dir.write_membership(&kept).unwrap();
         assert_eq!(dir.membership().as_ref(), Some(&kept));
         assert_eq!(kept.peers.len(), PEERS_MAX);
+
+        // each of these bytes is six in the file
+        let control = format!("/dns4/{}/tcp/1", "\u{1}".repeat(100));
+        let peers = (0..200_u8).map(|n| (Keypair::from_seed(&[n; 32]).did(), vec![control.clone(), long.clone()]));
+        let place = Membership::new(root.did(), chain.clone(), peers);
+        dir.write_membership(&place).unwrap();
+        assert_eq!(dir.membership().as_ref(), Some(&place));
+        assert!(place.peers.values().all(|addresses| *addresses == [long.clone()]));
 
         let huge = vec!["/dns4/".to_owned() + &"x".repeat(1 << 20)];
         let place = Membership::new(root.did(), chain, [(Keypair::from_seed(&[9; 32]).did(), huge)]);
