@@ -157,6 +157,9 @@ fn proven(proof: &str, line: &Line) -> Result<Proven, Problem> {
 /// A line's number, and whether credentials in it were masked.
 type Number = (u64, bool);
 
+/// The fates of memories by their ids, without those that are unknown here.
+type Fates = BTreeMap<String, Result<Fate, Problem>>;
+
 /// A line's number, and the memory in it.
 type Parsed = (u64, Result<Reading, Problem>);
 
@@ -280,33 +283,20 @@ impl Importer {
                 _ => false,
             };
             // a copy that was made elsewhere stays away with the memory that was forgotten here, or is here as it left
-            let home = |fate: &&Fate| match fate {
-                Fate::Forgotten => true,
-                Fate::Here(there) => same(there),
-                Fate::Unknown => false,
+            let home = |fate: &&Result<Fate, Problem>| match fate {
+                Ok(Fate::Forgotten) | Err(_) => true,
+                Ok(Fate::Here(there)) => same(there),
+                Ok(Fate::Unknown) => false,
             };
             let fate = |id: Option<String>| id.and_then(|id| known.get(&id));
             let fate = fate(id).or_else(|| fate(before).filter(home));
-            let answer = match (reading, fate) {
-                (Ok(Reading::Write { .. }), Some(Fate::Forgotten)) => {
-                    Imported { line, forgotten: true, ..Imported::default() }
-                }
-                (Ok(Reading::Write { .. }), Some(Fate::Here(memory))) => Imported {
-                    line,
-                    id: Some(memory.id.to_string()),
-                    space: Some(memory.space.clone()),
-                    known: true,
-                    ..Imported::default()
-                },
-                (Ok(Reading::Write { memory, masked, .. }), Some(Fate::Unknown) | None) => {
+            match decided(line, reading, fate) {
+                Ok((memory, masked)) => {
                     batch.push(*memory);
                     numbers.push((line, masked));
-                    continue;
                 }
-                (Ok(Reading::Expired), _) => Imported { line, expired: true, ..Imported::default() },
-                (Err(problem), _) => Imported { line, error: Some(problem.into()), ..Imported::default() },
-            };
-            answers.push(answer);
+                Err(answer) => answers.push(answer),
+            }
         }
         self.flush(&mut batch, &mut numbers, &mut answers).await;
         answers.sort_by_key(|answer| answer.line);
@@ -317,18 +307,25 @@ impl Importer {
         bytes.into()
     }
 
-    /// The fates of memories with exactly these ids or former ids. A shortened id does not count.
-    async fn fates(&self, ids: Vec<String>) -> BTreeMap<String, Fate> {
+    /// The fates of memories with exactly these ids or former ids, or the errors that hide them. A shortened id does not
+    /// count.
+    async fn fates(&mut self, ids: Vec<String>) -> Fates {
         if ids.is_empty() {
-            return BTreeMap::new();
+            return Fates::new();
         }
-        let fate = |brain: &Brain, id: String| match brain.fate_blocking(&id) {
-            Ok(Fate::Unknown) | Err(_) => None,
-            Ok(fate) => Some((id, fate)),
+        let asked = ids.clone();
+        let fate = |brain: &Brain, id: String| match brain.fate_blocking(&id).map_err(Problem::from) {
+            Ok(Fate::Unknown) => None,
+            fate => Some((id, fate)),
         };
-        let look = move |brain: &Brain| Ok(ids.into_iter().filter_map(|id| fate(brain, id)).collect());
-        // once the node stops nothing is written either
-        self.brain.reading(look).await.unwrap_or_default()
+        let look = move |brain: &Brain| Ok(asked.into_iter().filter_map(|id| fate(brain, id)).collect());
+        let fates: Fates = self.brain.reading(look).await.unwrap_or_else(|error| {
+            let problem = Problem::from(error);
+            ids.into_iter().map(|id| (id, Err(problem.clone()))).collect()
+        });
+        // as with writes: every later line would fail, too
+        self.broken |= fates.values().any(|fate| fate.as_ref().is_err_and(|problem| status(problem).is_server_error()));
+        fates
     }
 
     async fn flush(&mut self, batch: &mut Vec<NewMemory>, numbers: &mut Vec<Number>, answers: &mut Vec<Imported>) {
@@ -352,6 +349,29 @@ impl Importer {
                 }
             });
         }
+    }
+}
+
+/// The memory of a line that is to be written, or the line's answer. A memory whose fate is not known may have been
+/// forgotten, so it is not written.
+fn decided(
+    line: u64,
+    reading: Result<Reading, Problem>,
+    fate: Option<&Result<Fate, Problem>>,
+) -> Result<(Box<NewMemory>, bool), Imported> {
+    let none = Imported { line, ..Imported::default() };
+    let refused = |problem: Problem| Imported { line, error: Some(problem.into()), ..Imported::default() };
+    let (memory, masked) = match reading.map_err(refused)? {
+        Reading::Write { memory, masked, .. } => (memory, masked),
+        Reading::Expired => return Err(Imported { expired: true, ..none }),
+    };
+    match fate.map(|fate| fate.as_ref().map_err(|problem| refused(problem.clone()))).transpose()? {
+        Some(Fate::Forgotten) => Err(Imported { forgotten: true, ..none }),
+        Some(Fate::Here(there)) => {
+            let (id, space) = (Some(there.id.to_string()), Some(there.space.clone()));
+            Err(Imported { id, space, known: true, ..none })
+        }
+        Some(Fate::Unknown) | None => Ok((memory, masked)),
     }
 }
 
@@ -408,4 +428,26 @@ pub(super) async fn import(
             Some((answers, (importer, next)))
         }),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> Result<Reading, Problem> {
+        Ok(Reading::Write { memory: Box::default(), before: None, masked: false })
+    }
+
+    /// promise: Bad input | A line of an import whose memory may have been forgotten here is refused, not written
+    #[test]
+    fn a_line_whose_fate_cannot_be_read_is_answered_with_the_error() {
+        let unread = Err(Problem::new("store", "the disk fails"));
+        let answer = decided(7, line(), Some(&unread)).unwrap_err();
+        assert_eq!((answer.line, answer.error.map(|error| error.code)), (7, Some("store".to_owned())));
+        assert!(decided(7, line(), Some(&Ok(Fate::Forgotten))).unwrap_err().forgotten);
+        for fate in [None, Some(Ok(Fate::Unknown))] {
+            assert!(decided(7, line(), fate.as_ref()).is_ok());
+        }
+        assert!(decided(7, Ok(Reading::Expired), Some(&unread)).unwrap_err().expired);
+    }
 }
