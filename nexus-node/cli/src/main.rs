@@ -42,8 +42,14 @@ fn main() -> ExitCode {
     quiet_caught_panics();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
+        // a variable of the environment is no argument
+        Err(error) if std::env::args_os().len() <= 1 => {
+            // If this cannot be printed, there is nobody to tell.
+            let _ = write!(std::io::stderr(), "{}", help::program().render_help());
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
         // the words of the help are made for those who ask for it
-        Err(error) if error.kind() == ErrorKind::DisplayHelp => {
+        Err(error) if HELPS.contains(&error.kind()) => {
             return usage(&help::program().try_get_matches().err().unwrap_or(error));
         }
         Err(error) => return usage(&error),
@@ -57,6 +63,9 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// The errors that show the help: it was asked for, or nothing was.
+const HELPS: [ErrorKind; 2] = [ErrorKind::DisplayHelp, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
 
 /// Keeps panics off stderr that become an error: the database panics on damaged pages.
 fn quiet_caught_panics() {

@@ -590,6 +590,13 @@ fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
         assert_eq!((code, &error["code"]), (2, &json!("usage")), "{arguments:?}: {error}");
     }
     let help = home.run(&["--help"]).ok().stdout;
+    for variable in ["NEXUS_DATA_DIR", "NO_COLOR"] {
+        let bare = home.command(&[]).env_remove(variable).output().unwrap();
+        let shown = String::from_utf8(bare.stderr).unwrap();
+        assert_eq!(bare.status.code(), Some(2), "{shown}");
+        assert!(["\nMemory:\n", "\nOptions:\n"].iter().all(|group| help.contains(group) && shown.contains(group)));
+        assert!(!shown.contains("\nCommands:\n"), "{shown}");
+    }
     for absent in ["task", "blob", "vault", "doc", "--restricted"] {
         assert!(!help.split_whitespace().any(|word| word == absent), "{absent}");
     }
