@@ -263,7 +263,6 @@ fn the_commands_of_the_first_page_work() {
     }
 }
 
-/// promise: Demo and first pages | The commands of README.md work, its program runs, its links lead somewhere
 #[test]
 fn the_first_page_builds_only_what_people_then_use() {
     let page = file("README.md");
@@ -275,6 +274,7 @@ fn the_first_page_builds_only_what_people_then_use() {
     }
 }
 
+/// promise: Demo and first pages | The commands of README.md work, its program runs, its links lead somewhere
 #[test]
 fn the_program_of_the_first_page_is_an_example_that_runs() {
     let (page, example) = (file("README.md"), file("examples/src/bin/embed_memory.rs"));
