@@ -402,7 +402,7 @@ fn damaged_files_of_the_coordinators_are_set_aside() {
     home.json(&["remember", "it goes on"]);
 }
 
-/// promise: Critical state | A founder whose stores were lost does not begin the coordinators a second time by itself
+/// promise: Commands and API | A founder whose stores were lost does not begin the coordinators a second time by itself
 #[test]
 fn a_founder_without_its_files_begins_no_second_set_of_coordinators() {
     let (home, node) = with_content();
