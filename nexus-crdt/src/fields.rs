@@ -27,6 +27,9 @@ pub struct Core {
     /// Metadata, by key.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub meta: BTreeMap<String, Value>,
+    /// Other words by which somebody may look for it.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    pub aliases: Vec<String>,
     /// The key (`--id`): a live record of the space that has it is edited instead of doubled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
@@ -95,6 +98,7 @@ pub static FIELDS: &[FieldSpec] = &[
     row!(kind, editable: true, strict: true),
     row!(tags, editable: true, strict: true),
     row!(meta, editable: true, strict: true),
+    row!(aliases, editable: true, strict: false),
     row!(expires_at, editable: true, strict: true),
     row!(key, editable: false, strict: true),
     row!(was, editable: false, strict: true),
@@ -271,11 +275,24 @@ mod tests {
         let meta = prop::collection::btree_map(any::<String>(), any_json(), 0..3);
         let name = any::<String>().prop_map(|text| AgentName::cut_from(&text));
         let origin = (name, prop::option::of(prop::sample::select(Source::ALL.to_vec())));
-        let was = (prop::option::of(was), any::<Option<String>>());
+        let aliases = prop::collection::vec(any::<String>(), 0..3);
+        let was = (prop::option::of(was), any::<Option<String>>(), aliases);
         let rest = (prop::option::of("[a-z]{1,8}"), any::<Option<u64>>(), was, origin);
-        (labels, meta, rest).prop_map(|((text, kind, tags), meta, (key, expires_at, (was, proof), (agent, source)))| {
-            Core { text, kind, tags, meta, key, expires_at, was, proof, agent, source }
-        })
+        (labels, meta, rest).prop_map(
+            |((text, kind, tags), meta, (key, expires_at, (was, proof, aliases), (agent, source)))| Core {
+                text,
+                kind,
+                tags,
+                meta,
+                aliases,
+                key,
+                expires_at,
+                was,
+                proof,
+                agent,
+                source,
+            },
+        )
     }
 
     fn creation(value: String) -> Writes {

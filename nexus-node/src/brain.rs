@@ -44,7 +44,7 @@ use crate::memory::{
     Remembered, Revision, SpaceInfo, WatchQuery,
 };
 use crate::runtime::{Clocks, EngineHandle, Sessions};
-use crate::search::Search;
+use crate::search::{Likeness, Said, Search};
 use crate::store::{Snapshot, Store};
 use crate::world::{World, random};
 
@@ -221,16 +221,20 @@ impl Brain {
     }
 
     /// Writes a memory, as [`Brain::remember`] does, and says whether one says nearly the same
-    /// already. It looks before it writes, so it takes a little longer.
+    /// already. It looks while it writes.
     ///
     /// # Errors
     /// As [`Brain::remember`].
     pub async fn remember_noting_duplicates(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
         let _wanting = self.here().engine.wanting();
         let (text, space) = (memory.text.clone(), memory.space.clone());
-        let same = self.reading(move |brain| brain.saying_the_same(&text, space.as_deref())).await?;
-        let mut written = self.remember(memory).await?;
-        written.duplicate_of = same.filter(|same| *same != written.id);
+        // beside the write, which waits for the disk
+        let look = self.reading(move |brain| brain.saying_the_same(&text, space.as_deref()));
+        let (same, written) = tokio::join!(look, self.remember(memory));
+        let mut written = written?;
+        // the write counts, whatever became of the look
+        let same = same.unwrap_or_default();
+        written.duplicate_of = same.into_iter().find(|same| *same != written.id);
         Ok(written)
     }
 
@@ -238,14 +242,25 @@ impl Brain {
         Ok(self.reader(&self.snapshot()?)?.space(name)?.0)
     }
 
-    /// The id of a memory that says nearly the same as a new one would.
-    fn saying_the_same(&self, text: &str, space: Option<&str>) -> Result<Option<MemoryId>, NodeError> {
+    /// The memories that say nearly the same as a new one would, those that say the same first.
+    fn saying_the_same(&self, text: &str, space: Option<&str>) -> Result<Vec<MemoryId>, NodeError> {
+        /// The memories that are compared with the new one.
+        const COMPARED: usize = 8;
         let snapshot = self.snapshot()?;
         let reader = self.reader(&snapshot)?;
         let space = reader.space(space)?.1.no;
-        let same = self.here().search.similar(text, space, &reader, &snapshot)?;
-        let same = same.map(|place| reader.dot_at(place)).transpose()?.flatten();
-        Ok(same.map(MemoryId::from))
+        let said = Said::of(text);
+        let words: Vec<String> = said.content().map(str::to_owned).collect();
+        let mut alike = Vec::new();
+        for place in self.here().search.sharing(&words, space, COMPARED, &reader, &snapshot)? {
+            let Some(memory) = reader.memory_at(place)? else { continue };
+            let likeness = Said::of(&memory.text).likeness(&said);
+            if likeness > Likeness::Other {
+                alike.push((likeness, memory.id));
+            }
+        }
+        alike.sort_by(|(a, _), (b, _)| b.cmp(a));
+        Ok(alike.into_iter().map(|(_, id)| id).collect())
     }
 
     /// Writes memories in one go: as few entries as they fit into, one answer each, in order.
@@ -298,11 +313,11 @@ impl Brain {
     /// Checks what a caller gave, and makes a core of it.
     fn core(&self, mut memory: NewMemory) -> Result<Core, NodeError> {
         memory.without_secrets()?;
-        let NewMemory { text, kind, tags, meta, key, ttl, was, proof, origin, .. } = memory;
+        let NewMemory { text, kind, tags, meta, aliases, key, ttl, was, proof, origin, .. } = memory;
         let kind = kind.unwrap_or_else(|| "note".to_owned());
         let expires_at = ttl.map(|ttl| self.here().world.wall().saturating_add(ttl).as_ms());
         let Origin { agent, source, .. } = said(origin);
-        let mut core = Core { text, kind, tags, meta, key, expires_at, was, proof, agent, source };
+        let mut core = Core { text, kind, tags, meta, aliases, key, expires_at, was, proof, agent, source };
         if core.proof.is_some() && core.to_json().len() > WITH_PROOF_BYTES_MAX {
             core.proof = None;
         }

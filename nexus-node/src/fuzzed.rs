@@ -7,7 +7,7 @@ use crate::ledger::rows::TimeKey;
 use crate::memory::cursor::{WatchCursor, parse_listing, render_listing};
 use crate::memory::{MemoryId, MemoryRef};
 use crate::runtime::whereabouts;
-use crate::search::words;
+use crate::search::{Likeness, Question, Said, words};
 use crate::tls::Binding;
 use crate::trace::TraceParent;
 
@@ -48,12 +48,13 @@ pub fn trace(bytes: &[u8]) -> bool {
 /// A text that is searched, or searched for.
 pub fn searched(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
-    let found = words::spelled_words(&text);
-    let mut matches = words::WordMatches::of(found.iter().take(32).map(|(word, _)| word.as_str()));
+    let found = words::words(&text);
+    let mut matches = words::WordMatches::of(found.iter().take(32).map(String::as_str));
     matches.look_in(&text);
     assert!(matches.found().iter().all(|found| *found), "a text has its own words");
-    let _ = words::fingerprint(&words::words(&text));
-    !found.is_empty()
+    let said = Said::of(&text);
+    assert!(said.likeness(&said) != Likeness::Near, "a text says the same as itself, or nothing");
+    Question::of(&text).is_some()
 }
 
 /// The stream of a backup.

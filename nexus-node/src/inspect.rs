@@ -62,11 +62,13 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
         imported: _,
         id,
         was,
+        was_at,
         space,
         text,
         kind,
         tags,
         meta,
+        aliases,
         author,
         author_name,
         agent,
@@ -85,7 +87,8 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
     let mut bytes = Vec::with_capacity(256 + text.len());
     let id = id.to_string();
     let texts = [&id, space, text, kind, version].into_iter().chain(tags);
-    for text in texts.chain(was).chain(author_name) {
+    bytes.extend_from_slice(&was_at.map_or(0, nexus_identity::Timestamp::as_ms).to_le_bytes());
+    for text in texts.chain(was).chain(author_name).chain(aliases) {
         bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
         bytes.extend_from_slice(text.as_bytes());
     }

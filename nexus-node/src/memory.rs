@@ -34,6 +34,11 @@ use crate::secrets::Secrets;
 /// [`DRIFT_MAX`] ahead, and their clocks differ from this one.
 pub(crate) const AHEAD_MAX: Duration = DRIFT_MAX.saturating_mul(2);
 
+/// The most aliases of a memory: further ones of others are left out.
+pub(crate) const ALIASES_MAX: usize = 8;
+/// The longest alias, in characters: longer ones of others are left out.
+pub(crate) const ALIAS_CHARS_MAX: usize = 64;
+
 /// A memory to write.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -48,6 +53,8 @@ pub struct NewMemory {
     pub tags: Vec<String>,
     /// Metadata by key.
     pub meta: BTreeMap<String, Value>,
+    /// Other words by which somebody may look for it: at most 8 of at most 64 characters.
+    pub aliases: Vec<String>,
     /// A key of the caller's. A live memory of the space with this key is edited instead of doubled: its text and its end
     /// are replaced, and kind, tags and metadata if they are given.
     pub key: Option<String>,
@@ -153,6 +160,8 @@ pub struct Memory {
     pub id: MemoryId,
     /// Its former id, if it is a copy.
     pub was: Option<String>,
+    /// The time of the former memory, by the word of whoever copied it.
+    pub(crate) was_at: Option<Timestamp>,
     /// The author of the text that is shown in the mesh from which it was imported. Every reader checks the proof.
     pub imported: Option<ImportedFrom>,
     /// Its space's name.
@@ -165,6 +174,8 @@ pub struct Memory {
     pub tags: Vec<String>,
     /// The metadata.
     pub meta: BTreeMap<String, Value>,
+    /// Other words by which it is found: at most 8 of at most 64 characters.
+    pub aliases: Vec<String>,
     /// The author of the text that is shown, by the log.
     pub author: Did,
     /// That member's name.
@@ -207,6 +218,8 @@ pub struct Patch {
     pub tags: Option<Vec<String>>,
     /// New metadata.
     pub meta: Option<BTreeMap<String, Value>>,
+    /// New aliases.
+    pub aliases: Option<Vec<String>>,
     /// Which program changes it, and on whose word; a program's own (`tool`) unless said otherwise.
     pub origin: Origin,
     /// The way with credentials in it.
@@ -223,6 +236,7 @@ impl Patch {
             ("kind", self.kind.clone().map(Value::from)),
             ("tags", texts(&self.tags)),
             ("meta", meta),
+            ("aliases", texts(&self.aliases)),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -236,13 +250,15 @@ pub struct ListQuery {
     pub space: Option<String>,
     /// The most memories, 1 to 1,000.
     pub limit: usize,
+    /// Only memories without aliases.
+    pub no_aliases: bool,
     /// The `next` of an earlier page, to go on after it.
     pub after: Option<String>,
 }
 
 impl Default for ListQuery {
     fn default() -> Self {
-        Self { space: None, limit: 100, after: None }
+        Self { space: None, limit: 100, no_aliases: false, after: None }
     }
 }
 
@@ -282,6 +298,8 @@ pub struct Listing {
 pub struct RecallQuery {
     /// Words in a person's spelling. At most 8 KiB are read.
     pub text: String,
+    /// The same in other words, at most three times. A memory that fits several of them comes first.
+    pub or: Vec<String>,
     /// Spaces by name or id; empty for all readable ones.
     pub spaces: Vec<String>,
     /// The most memories, 1 to 1,000.
@@ -296,6 +314,8 @@ pub struct RecallQuery {
     pub since: Option<Duration>,
     /// Only as many as fit into this number of tokens, four characters to a token.
     pub tokens: Option<usize>,
+    /// Only memories with this score or a higher one, 0 to 1.
+    pub min: Option<f64>,
 }
 
 impl RecallQuery {
@@ -303,6 +323,8 @@ impl RecallQuery {
     pub fn of(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),
+            or: Vec::new(),
+            min: None,
             spaces: Vec::new(),
             limit: 10,
             tags: Vec::new(),
@@ -320,12 +342,18 @@ impl RecallQuery {
 pub struct Hit {
     /// The memory.
     pub memory: Memory,
-    /// The rank, higher is better. Comparable within one answer.
+    /// How likely it answers the question, 0 to 1: the share of such memories that did, on the benchmark. It means the
+    /// same from one question to the next.
     pub score: f64,
-    /// The reason for this result, in one sentence.
+    /// Whether it has too little of the question to answer it. An answer of weak memories alone says that nothing speaks
+    /// of the question, and has at most three.
+    pub weak: bool,
+    /// The words of the question that it has, in one sentence.
     pub why: String,
     /// The different words of the question that it has, as the question spells them.
     pub matched: Vec<String>,
+    /// Other memories that say the same: earlier ones of its author, and those of others. They are not in the answer.
+    pub same: Vec<MemoryId>,
 }
 
 /// The result of a recall.
@@ -336,6 +364,15 @@ pub struct Recalled {
     pub hits: Vec<Hit>,
     /// Whether `limit` or `tokens` cut the results.
     pub truncated: bool,
+    /// The part of all entries that was searched, 0 to 1: less than 1 while the index is made.
+    pub indexed: f64,
+}
+
+impl Recalled {
+    /// Whether nothing speaks of the question: there are no memories, or weak ones alone.
+    pub fn is_empty(&self) -> bool {
+        self.hits.iter().all(|hit| hit.weak)
+    }
 }
 
 /// One step in a memory's history.

@@ -7,12 +7,14 @@
 //!
 //! | room | content |
 //! |---|---|
-//! | `words`, `tokens` | cutting texts into words, for both indexes |
+//! | `words`, `tokens`, `language` | cutting texts into words, for both indexes |
+//! | `question` | a question as it is looked for: its words, and the forms in which texts have them |
+//! | `vocabulary` | words that mean the same in the trade |
+//! | `sameness` | whether two texts say the same |
 //! | `document` | a memory as it is indexed |
 //! | `tail` | the index in memory |
 //! | `disk` | the index on disk; `no_disk` in a build without feature `search` |
 //! | `best` | the best so far, and the score needed to be among them |
-//! | `prints` | finds similar fingerprints among those of a part of the index |
 //! | `indexer` | moves changes from the tail to the disk |
 
 #[cfg(feature = "search")]
@@ -21,27 +23,33 @@ mod best;
 mod disk;
 mod document;
 mod indexer;
-#[cfg(feature = "search")]
-mod prints;
+mod language;
+mod question;
+mod sameness;
 mod tail;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod vocabulary;
 pub(crate) mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_identity::{Did, Timestamp};
 
-pub(crate) use disk::DiskIndex;
+use disk::DiskIndex;
+
 pub(crate) use document::Document;
 pub(crate) use indexer::keep_up;
+pub(crate) use question::{Question, Spoken};
+pub(crate) use sameness::{Likeness, Outline, Said};
 
 use crate::NodeError;
 use crate::error::SearchError;
 use crate::identity::Identity;
-use crate::ledger::rows::{Place, SpaceNo};
+use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::memory::read::Reader;
 use crate::store::{Store, View};
 use crate::world::World;
@@ -85,27 +93,104 @@ pub(crate) struct Match {
     pub(crate) stamp: Timestamp,
 }
 
+/// A word to look for, and its weight beside others.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sought {
+    pub(crate) term: String,
+    pub(crate) boost: f32,
+}
+
 /// The counts that BM25 needs: words, documents, lengths.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Statistics {
     documents: u64,
     words: u64,
-    /// The number of documents with each searched word, in the order of the words.
-    frequencies: Vec<u64>,
 }
+
+impl Statistics {
+    /// How rare a word is that so many documents have.
+    #[expect(clippy::cast_precision_loss, reason = "a score")]
+    pub(crate) fn idf(&self, frequency: u64) -> f32 {
+        let (all, with) = (self.documents as f32, frequency as f32);
+        (1.0 + (all - with + 0.5).max(0.5) / (with + 0.5)).ln()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a score")]
+    fn average_length(&self) -> f32 {
+        (self.words as f32 / (self.documents as f32).max(1.0)).max(1.0)
+    }
+}
+
+/// The number of documents with each word, of those that any has.
+pub(crate) type Frequencies = BTreeMap<String, u64>;
 
 /// Both indexes.
 pub(crate) struct Search {
-    disk: Option<DiskIndex>,
+    disk: Option<Kept>,
     tail: Mutex<Tail>,
+}
+
+/// The index on disk, and where it is made anew once it fails.
+pub(crate) struct Kept {
+    index: Mutex<Arc<DiskIndex>>,
+    dir: PathBuf,
+    store: [u8; 8],
+}
+
+impl Kept {
+    /// Opens the index of a store in a directory, or makes one.
+    pub(crate) fn open(dir: &Path, store: [u8; 8]) -> Result<Self, SearchError> {
+        let index = Mutex::new(Arc::new(DiskIndex::open(dir, store)?));
+        Ok(Self { index, dir: dir.to_owned(), store })
+    }
+
+    fn index(&self) -> Arc<DiskIndex> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Search {
     /// With `None` all is in memory: for simulators, and for nodes without a directory.
-    pub(crate) fn new(disk: Option<DiskIndex>) -> Self {
-        let covered = disk.as_ref().map_or(0, DiskIndex::covered);
+    pub(crate) fn new(disk: Option<Kept>) -> Self {
+        let covered = disk.as_ref().map_or(0, |disk| disk.index().covered());
         Self { disk, tail: Mutex::new(Tail::after(covered)) }
     }
+
+    /// Asks the index on disk. If it fails it is made anew, and there is no answer until then.
+    fn ask_disk<T: Default>(&self, ask: impl FnOnce(&DiskIndex) -> Result<T, SearchError>) -> Result<T, NodeError> {
+        let Some(disk) = &self.disk else { return Ok(T::default()) };
+        let index = disk.index();
+        match disk::guarded(|| ask(&index)) {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                self.renew(disk, &index, &error)?;
+                Ok(T::default())
+            }
+        }
+    }
+
+    /// Replaces an index that failed by an empty one, unless that was done. All is indexed again then.
+    fn renew(&self, disk: &Kept, failed: &Arc<DiskIndex>, error: &SearchError) -> Result<(), NodeError> {
+        let mut index = disk.index.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&index, failed) {
+            return Ok(());
+        }
+        tracing::warn!(%error, "the search index failed: it is made anew");
+        let anew = Arc::new(DiskIndex::anew(&disk.dir, disk.store)?);
+        // its threads and its end may panic over the damage: it is left as it is until the process ends
+        std::mem::forget(std::mem::replace(&mut *index, anew));
+        drop(index);
+        *self.tail() = Tail::after(0);
+        Ok(())
+    }
+
+    /// The last entry that a search sees.
+    pub(crate) fn seen(&self) -> Eno {
+        self.tail().seen()
+    }
+
+    /// Whether this build has an index on disk.
+    pub(crate) const ON_DISK: bool = DiskIndex::BUILT;
 
     /// The most memories that a search takes into the tail: all of them without an index on disk.
     fn tail_max(&self) -> usize {
@@ -116,58 +201,99 @@ impl Search {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The best memories for some words, best first, at most `limit`.
+    /// The best memories for a question, best first, at most `limit`. The question learns how rare its words are, and
+    /// what is spelled nearly as one that no text has.
     pub(crate) fn find(
         &self,
-        words: &[String],
+        question: &mut Question,
         filter: &Filter,
         limit: usize,
         reader: &Reader<'_>,
         view: &dyn View,
     ) -> Result<Vec<Match>, NodeError> {
+        let on_disk = self.disk.as_ref().map(Kept::index);
         // the tail first: a memory that moves to the disk meanwhile is seen twice, not never
-        let (mut found, touched) = {
+        let (sought, mut found, touched) = {
             let mut tail = self.tail();
             tail.catch_up(view, reader, self.tail_max())?;
-            if tail.is_empty() {
-                (Vec::new(), Arc::default())
-            } else {
-                let mut statistics = match &self.disk {
-                    Some(disk) => disk.statistics(words)?,
-                    None => Statistics { frequencies: vec![0; words.len()], ..Statistics::default() },
-                };
-                tail.add_to(&mut statistics, words);
-                (tail.find(words, filter, &statistics), tail.touched())
+            let count = |terms: BTreeSet<&str>| count(on_disk.as_deref(), &tail, &terms);
+            let (mut frequencies, statistics) = count(question.terms().collect());
+            let unknown = question.unknown(&frequencies);
+            for (place, word) in &unknown {
+                let mut close = tail.close(word);
+                close.extend(on_disk.iter().flat_map(|disk| disk::guarded(|| disk.close(word)).unwrap_or_default()));
+                question.add_close(*place, closest(word, close).into_iter());
             }
+            if !unknown.is_empty() {
+                frequencies = count(question.terms().collect()).0;
+            }
+            question.weigh(&frequencies, &statistics);
+            let sought = question.sought();
+            let found = tail.find(&sought, &frequencies, filter, &statistics);
+            (sought, found, tail.touched())
         };
-        if let Some(disk) = &self.disk {
-            found.extend(disk.find(words, filter, &touched, limit)?);
-        }
+        found.extend(self.ask_disk(|disk| disk.find(&sought, filter, &touched, limit))?);
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.place.cmp(&b.place)));
         found.truncate(limit);
         Ok(found)
     }
 
-    /// A memory of the space with nearly the same text.
-    pub(crate) fn similar(
+    /// The memories of a space that share the rarest of some words, at most `limit`, those with most of them first.
+    pub(crate) fn sharing(
         &self,
-        text: &str,
+        words: &[String],
         space: SpaceNo,
+        limit: usize,
         reader: &Reader<'_>,
         view: &dyn View,
-    ) -> Result<Option<Place>, NodeError> {
-        let print = words::fingerprint(&words::words(text));
-        let touched = {
-            let mut tail = self.tail();
-            tail.catch_up(view, reader, self.tail_max())?;
-            if let Some(place) = tail.similar(print, space) {
-                return Ok(Some(place));
-            }
-            tail.touched()
-        };
-        let Some(disk) = &self.disk else { return Ok(None) };
-        Ok(disk.similar(print, space)?.into_iter().find(|place| !touched.contains(place)))
+    ) -> Result<Vec<Place>, NodeError> {
+        /// Rare words are in few texts, so looking for these alone is cheap.
+        const RAREST: usize = 6;
+        let filter = Filter { spaces: BTreeSet::from([space]), ..Filter::default() };
+        let on_disk = self.disk.as_ref().map(Kept::index);
+        let mut tail = self.tail();
+        tail.catch_up(view, reader, self.tail_max())?;
+        let words = words.iter().map(String::as_str).collect();
+        let (frequencies, statistics) = count(on_disk.as_deref(), &tail, &words);
+        let mut rarest: Vec<(u64, &String)> = frequencies.iter().map(|(word, count)| (*count, word)).collect();
+        rarest.sort_unstable();
+        rarest.truncate(RAREST);
+        let mut sought: Vec<Sought> =
+            rarest.into_iter().map(|(_, word)| Sought { term: word.clone(), boost: 1.0 }).collect();
+        sought.sort_unstable_by(|a, b| a.term.cmp(&b.term));
+        let mut found = tail.find(&sought, &frequencies, &filter, &statistics);
+        let touched = tail.touched();
+        drop(tail);
+        found.extend(self.ask_disk(|disk| disk.find(&sought, &filter, &touched, limit))?);
+        found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.place.cmp(&b.place)));
+        found.truncate(limit);
+        Ok(found.into_iter().map(|found| found.place).collect())
     }
+}
+
+/// The documents with each word, and the counts of all. An index on disk that fails counts nothing: the search that
+/// follows has it made anew.
+fn count(disk: Option<&DiskIndex>, tail: &Tail, words: &BTreeSet<&str>) -> (Frequencies, Statistics) {
+    let counted = disk.map(|disk| disk::guarded(|| disk.statistics(words)).unwrap_or_default());
+    let (mut frequencies, mut statistics) = counted.unwrap_or_default();
+    tail.add_to(&mut statistics, &mut frequencies, words);
+    (frequencies, statistics)
+}
+
+/// The most words that are spelled nearly as another one.
+const CLOSE_MAX: usize = 6;
+
+/// The closest of some words, by their length.
+fn closest(word: &str, close: BTreeSet<String>) -> Vec<String> {
+    let mut close: Vec<String> = close.into_iter().collect();
+    close.sort_by_key(|other| (other.len().abs_diff(word.len()), other.clone()));
+    close.truncate(CLOSE_MAX);
+    close
+}
+
+/// The edits by which a word of some characters may differ from another one.
+const fn edits(chars: usize) -> u8 {
+    if chars < 8 { 1 } else { 2 }
 }
 
 /// The indexer's access to a running node.

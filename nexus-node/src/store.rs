@@ -66,10 +66,12 @@ use redb::{ReadableDatabase, StorageBackend, TableHandle};
 pub use self::batch::{Batch, TableChange};
 pub(crate) use self::carve::{Carving, Found, Place};
 pub(crate) use self::error::is_full;
-#[cfg(feature = "coordinators")]
-pub(crate) use self::hold::sync_failed;
 pub use self::error::{PoisonCause, StoreDamage, StoreError};
 pub use self::guard::panics_are_caught;
+#[cfg(feature = "search")]
+pub(crate) use self::guard::quietly;
+#[cfg(feature = "coordinators")]
+pub(crate) use self::hold::sync_failed;
 pub use self::overlay::{Draft, Overlay};
 pub use self::portions::Portions;
 pub use self::seal::{Checksum, checksum};

@@ -105,10 +105,15 @@ impl Client {
     }
 
     /// An answer with one of its headers.
-    pub(crate) fn get_with<T: DeserializeOwned>(&self, path: &str, header: &str) -> Result<(T, String), Problem> {
+    pub(crate) fn get_with<T: DeserializeOwned, const N: usize>(
+        &self,
+        path: &str,
+        headers: [&str; N],
+    ) -> Result<(T, [String; N]), Problem> {
         let response = self.run(Method::GET, path, &[], Vec::new())?;
-        let value = response.headers().get(header).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-        Ok((read(response)?, value))
+        let value = |header: &str| response.headers().get(header).and_then(|value| value.to_str().ok());
+        let values = headers.map(|header| value(header).unwrap_or_default().to_owned());
+        Ok((read(response)?, values))
     }
 
     pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {

@@ -324,5 +324,7 @@ fn a_copy_that_runs_beside_its_original_waits_until_the_original_is_gone() {
     });
     assert!(!copied.warnings().contains(&"running_twice".to_owned()), "{}", copied.log());
     signal("-CONT");
-    until("the original is the other one now", || laptop.warnings().contains(&"running_twice".to_owned()).then_some(()));
+    until("the original is the other one now", || {
+        laptop.warnings().contains(&"running_twice".to_owned()).then_some(())
+    });
 }

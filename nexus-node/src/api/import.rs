@@ -45,6 +45,8 @@ struct Line {
     kind: Option<String>,
     tags: Option<Vec<String>>,
     meta: Option<BTreeMap<String, Value>>,
+    #[serde(default)]
+    aliases: Vec<String>,
     ttl: Option<Span>,
     key: Option<String>,
     author: Option<String>,
@@ -118,6 +120,7 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
         kind: line.kind,
         tags: line.tags.unwrap_or_default(),
         meta: line.meta.unwrap_or_default(),
+        aliases: line.aliases,
         key,
         ttl,
         was,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde::Deserialize;
@@ -22,6 +22,16 @@ pub(super) const JSON_LINES: &str = "application/jsonl";
 /// The memories of an export read at once: two megabytes at most.
 const EXPORT_PAGE: usize = 50;
 
+/// The header with the part of all memories that was searched, as `40%`; left out if it was all.
+pub(super) const INDEXED: &str = "nexus-indexed";
+
+/// A share in whole percent, rounded down.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 100")]
+fn percent(share: f64) -> HeaderValue {
+    let percent = (share.clamp(0.0, 1.0) * 100.0) as u8;
+    HeaderValue::from_str(&format!("{percent}%")).unwrap_or(HeaderValue::from_static("0%"))
+}
+
 /// The header that is `true` if `limit` or `tokens` cut the results.
 pub(super) const TRUNCATED: &str = "nexus-truncated";
 
@@ -36,8 +46,9 @@ pub(super) async fn remember(
 
 /// Recalls if `q` is given, lists otherwise.
 pub(super) async fn find(brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {
-    match parameters.one("q")? {
-        Some(words) => recall(brain, words, parameters).await,
+    let mut phrasings = parameters.many("q").into_iter();
+    match phrasings.next() {
+        Some(words) => recall(brain, words, phrasings.collect(), parameters).await,
         None => list(brain, parameters).await,
     }
 }
@@ -50,8 +61,12 @@ fn limit(parameters: &mut Parameters, default: usize) -> Result<usize, Problem> 
     Err(Problem::new("invalid", format!("limit is 1 to 1000, not {limit}")))
 }
 
-async fn recall(brain: Brain, words: String, mut parameters: Parameters) -> Result<Response, Problem> {
-    let mut query = RecallQuery::of(words);
+async fn recall(brain: Brain, words: String, or: Vec<String>, mut parameters: Parameters) -> Result<Response, Problem> {
+    let mut query = RecallQuery { or, ..RecallQuery::of(words) };
+    query.min = parameters.one_as("min")?;
+    if query.min.is_some_and(|min: f64| !(0.0..=1.0).contains(&min)) {
+        return Err(Problem::new("invalid", "min is 0 to 1"));
+    }
     query.spaces = parameters.many("space");
     query.limit = limit(&mut parameters, query.limit)?;
     query.tags = parameters.many("tag");
@@ -61,14 +76,20 @@ async fn recall(brain: Brain, words: String, mut parameters: Parameters) -> Resu
     query.tokens = parameters.one_as("tokens")?;
     parameters.end()?;
     let recalled = brain.recall(query).await?;
+    let indexed = recalled.indexed;
     let hits: Vec<wire::Hit> = recalled.hits.into_iter().map(wire::Hit::from).collect();
     let truncated = if recalled.truncated { "true" } else { "false" };
-    Ok(([(TRUNCATED, truncated)], axum::Json(hits)).into_response())
+    let mut answer = ([(TRUNCATED, truncated)], axum::Json(hits)).into_response();
+    if indexed < 1.0 {
+        answer.headers_mut().insert(INDEXED, percent(indexed));
+    }
+    Ok(answer)
 }
 
 async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {
     let limit = limit(&mut parameters, ListQuery::default().limit)?;
-    let query = ListQuery { space: parameters.one("space")?, limit, after: parameters.one("after")? };
+    let no_aliases = parameters.one_as("no_aliases")?.unwrap_or_default();
+    let query = ListQuery { space: parameters.one("space")?, limit, no_aliases, after: parameters.one("after")? };
     parameters.end()?;
     let listing = brain.list(query).await?;
     Ok(axum::Json(wire::Listing::from(listing)).into_response())
@@ -132,7 +153,7 @@ pub(super) async fn export(
     };
     let page = move |after: Option<String>| {
         let (brain, space, chains) = (brain.clone(), space.clone(), chains.clone());
-        let query = ListQuery { space, limit: EXPORT_PAGE, after };
+        let query = ListQuery { space, limit: EXPORT_PAGE, no_aliases: false, after };
         async move { Ok::<_, Problem>(brain.reading(move |brain| export_page(brain, &query, chains.as_deref())).await?) }
     };
     let first = page(None).await?;

@@ -257,6 +257,16 @@ pub(super) fn texts() -> Value {
     json!({ "type": "array", "items": { "type": "string" } })
 }
 
+/// A number from 0 to 1.
+pub(super) fn share() -> Value {
+    json!({ "type": "number", "minimum": 0, "maximum": 1 })
+}
+
+/// Yes or no.
+pub(super) fn flag() -> Value {
+    json!({ "type": "boolean" })
+}
+
 /// A whole number in these bounds.
 pub(super) fn number(least: u64, most: u64) -> Value {
     json!({ "type": "integer", "minimum": least, "maximum": most })

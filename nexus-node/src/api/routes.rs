@@ -11,8 +11,8 @@ use serde_json::json;
 use self::examples as example;
 use super::backup::BACKUP;
 use super::guest::Guest;
-use super::memories::{JSON_LINES, TRUNCATED};
-use super::openapi::{Routes, number, text, texts};
+use super::memories::{INDEXED, JSON_LINES, TRUNCATED};
+use super::openapi::{Routes, flag, number, share, text, texts};
 use super::{
     Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page,
     settings, spaces,
@@ -52,7 +52,9 @@ fn memories_and_spaces(routes: Routes) -> Routes {
         .on(Method::GET, "/v1/memories", memories::find, |about| {
             about
                 .summary("With `q` recall, the best first; without it list, newest first")
-                .query("q", text(), "words, as a person would say them; at most 8 KiB are read")
+                .query("q", texts(), "a question or words; up to four phrasings of it, of at most 8 KiB each")
+                .query("min", share(), "`recall`: only with this score or a higher one")
+                .query("no_aliases", flag(), "`list`: only memories without aliases")
                 .query("space", texts(), "in these spaces; `list` takes one")
                 .query("limit", number(1, 1_000), "at most this many: 10 for `recall`, 100 for `list`, if not given")
                 .query("tag", texts(), "`recall`: with all of these tags")
@@ -66,6 +68,11 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                     200,
                     TRUNCATED,
                     "`recall`: `true` if more would have fitted than `limit` or `tokens` let through",
+                )
+                .header(
+                    200,
+                    INDEXED,
+                    "`recall`: the part of all memories that was searched, as `40%`, while the index is made",
                 )
                 .note("Without `q` the answer is `{items: [memory], next}`.")
         })

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::error::{InputError, NodeError};
-use crate::memory::depth;
+use crate::memory::{ALIAS_CHARS_MAX, ALIASES_MAX, depth};
 
 /// The longest tag, kind or key, in bytes.
 const LABEL_BYTES_MAX: usize = 256;
@@ -28,6 +28,10 @@ pub(super) fn check(field: &str, value: &Value, text_bytes_max: usize) -> Result
             Err(InputError::Tags { count: tags.len(), max: TAGS_MAX }.into())
         }
         ("tags", Value::Array(tags)) => tags.iter().filter_map(Value::as_str).try_for_each(|tag| label("tag", tag)),
+        ("aliases", Value::Array(aliases)) if aliases.len() > ALIASES_MAX => {
+            Err(InputError::Aliases { count: aliases.len(), max: ALIASES_MAX }.into())
+        }
+        ("aliases", Value::Array(aliases)) => aliases.iter().filter_map(Value::as_str).try_for_each(alias),
         ("was", Value::Object(was)) => {
             let longest = was.values().filter_map(Value::as_str).map(str::len).max().unwrap_or(0);
             at_most("former id", longest, LABEL_BYTES_MAX)
@@ -43,6 +47,12 @@ fn bytes(what: &'static str, value: &Value, max: usize) -> Result<(), NodeError>
 
 fn at_most(what: &'static str, bytes: usize, max: usize) -> Result<(), NodeError> {
     if bytes > max { Err(NodeError::TooLarge { what, bytes, max }) } else { Ok(()) }
+}
+
+fn alias(alias: &str) -> Result<(), NodeError> {
+    label("alias", alias)?;
+    let chars = alias.chars().count();
+    if chars > ALIAS_CHARS_MAX { Err(InputError::Alias { chars, max: ALIAS_CHARS_MAX }.into()) } else { Ok(()) }
 }
 
 fn label(what: &'static str, label: &str) -> Result<(), NodeError> {

@@ -1,19 +1,19 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_identity::{Did, Timestamp};
 
 use crate::error::{InputError, NodeError};
+use crate::ledger::{self, rows::Place};
 use crate::memory::read::Reader;
 use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled};
-use crate::search::words::{WordMatches, spelled_words};
-use crate::search::{Filter, Match, Search};
+use crate::search::{Filter, Likeness, Match, Outline, Question, Said, Search, Spoken};
 use crate::store::View;
 
 /// How much of a question is read, in bytes.
 const QUERY_BYTES_MAX: usize = 8 * 1024;
-/// The most different words of it that are looked for.
-const QUERY_WORDS_MAX: usize = 32;
+/// The most phrasings of a question beside the first.
+const PHRASINGS_MAX: usize = 3;
 /// The time in which a memory's recency loses half of its weight.
 const HALF_LIFE: Duration = Duration::from_secs(30 * 86_400);
 /// How much of a score depends on recency, and on how many of the words a memory has.
@@ -21,13 +21,26 @@ const RECENCY_SHARE: f64 = 0.2;
 const COVERAGE_SHARE: f64 = 0.4;
 /// The weight of a memory of this very instance, beside 1 for another's.
 const OWN_WEIGHT: f64 = 1.05;
+/// The strength that a memory must have, lest it is weak, and the addition for each further phrasing: with more of them
+/// any memory has some words.
+const FLOOR: f64 = 0.30;
+const FLOOR_PHRASING: f64 = 0.03;
+/// Below so many memories words tell less of how rare they are, and the floor is lower.
+const FEW_MEMORIES: u64 = 100;
+const FEW_SHARE: f64 = 0.7;
+/// The part of a question below which words that mean the same are looked for, too.
+const LITTLE: f64 = 0.5;
+/// The most memories of an answer in which nothing speaks of the question.
+const WEAK_MAX: usize = 3;
+/// Memories that say the same as another one are looked for among so many.
+const ALIKE_AMONG: usize = 30;
 /// Characters to a token, as a rule of thumb for English text and code.
 const CHARS_PER_TOKEN: usize = 4;
 /// The size of all that surrounds a memory's text in an answer, in tokens.
 const TOKENS_AROUND: usize = 24;
 
-/// Finds what fits the question, weighs it, and says why: relevance (BM25) × how many of the
-/// words × recency × source.
+/// Finds what fits the question, weighs it, and says why: relevance (BM25) × how much of the question × recency ×
+/// source.
 pub(super) fn recall(
     query: &RecallQuery,
     me: Did,
@@ -38,26 +51,179 @@ pub(super) fn recall(
     if !(1..=1_000).contains(&query.limit) {
         return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
     }
-    let wanted = wanted_words(&query.text)?;
+    let mut phrasings = phrasings(query)?;
     let (now, latest) = (reader.now(), reader.latest());
     let filter = filter(query, reader, now)?;
-    // some more than asked for: weighing changes the order, and some have expired
-    let looked_for: Vec<String> = wanted.iter().map(|(word, _)| word.clone()).collect();
-    let candidates = search.find(&looked_for, &filter, query.limit + query.limit / 2 + 8, reader, view)?;
-    let mut read = BTreeSet::new();
-    let mut hits = best(candidates, query.limit, latest, |found| {
-        let memory = reader.memory_at(found.place)?.filter(|memory| memory.expires_at.is_none_or(|end| end > now));
-        // the index may still have several records of one memory
-        let memory = memory.filter(|memory| read.insert(memory.id));
-        Ok(memory.map(|memory| weigh(memory, f64::from(found.score), &wanted, me, latest)))
-    })?;
-    hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.memory.id.cmp(&b.memory.id)));
-    let mut truncated = hits.len() > query.limit;
-    hits.truncate(query.limit);
+    let mut asked = Asked { phrasings: &mut phrasings, filter: &filter, limit: query.limit, me, latest };
+    let mut hits = asked.look(search, reader, view)?;
+    let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max);
+    // words that only mean the same come in where those of the question find little
+    if covered < LITTLE && asked.phrasings.iter_mut().fold(false, |added, phrasing| phrasing.add_related() || added) {
+        hits = asked.look(search, reader, view)?;
+    }
+    let floor = asked.floor();
+    let mut hits = without_copies(hits);
+    let mut least = 1.0;
+    for hit in &mut hits {
+        // the order says more than the words alone: no later memory is more likely right
+        least = chance(hit.strength).min(least);
+        hit.hit.score = least;
+        hit.hit.weak = hit.strength < floor;
+    }
+    let nothing_speaks = hits.iter().all(|hit| hit.hit.weak);
+    let mut hits: Vec<Hit> = hits.into_iter().map(|hit| hit.hit).collect();
+    let mut truncated = hits.len() > query.limit && !nothing_speaks;
+    hits.truncate(if nothing_speaks { query.limit.min(WEAK_MAX) } else { query.limit });
+    if let Some(min) = query.min {
+        hits.retain(|hit| hit.score >= min);
+    }
     if let Some(tokens) = query.tokens {
         truncated |= fit(&mut hits, tokens);
     }
-    Ok(Recalled { hits, truncated })
+    Ok(Recalled { hits, truncated, indexed: indexed(search.seen(), ledger::last_eno(view)?) })
+}
+
+/// The part of all entries that was searched.
+#[expect(clippy::cast_precision_loss, reason = "a share")]
+fn indexed(seen: u64, last: u64) -> f64 {
+    if seen >= last { 1.0 } else { seen as f64 / last as f64 }
+}
+
+/// A question in all its phrasings.
+struct Asked<'a> {
+    phrasings: &'a mut Vec<Question>,
+    filter: &'a Filter,
+    limit: usize,
+    me: Did,
+    latest: Timestamp,
+}
+
+/// A hit in the making.
+struct Weighed {
+    hit: Hit,
+    /// The rank: higher is better.
+    rank: f64,
+    /// The part of the question that it speaks of.
+    coverage: f64,
+    /// The same, less where it is only a word or two.
+    strength: f64,
+}
+
+impl Asked<'_> {
+    /// The best memories, and at least one more if there is one.
+    fn look(&mut self, search: &Search, reader: &Reader<'_>, view: &dyn View) -> Result<Vec<Weighed>, NodeError> {
+        // some more than asked for: weighing changes the order, and some have expired
+        let enough = self.limit + self.limit / 2 + 8;
+        let mut candidates: BTreeMap<Place, Match> = BTreeMap::new();
+        for phrasing in self.phrasings.iter_mut() {
+            let found = search.find(phrasing, self.filter, enough, reader, view)?;
+            // the sum of shares: by places alone, what is in all lists comes first, however little it has
+            let of = phrasing.weight().max(f32::MIN_POSITIVE);
+            for found in found {
+                let share = found.score / of;
+                let sum = candidates.entry(found.place).or_insert(Match { score: 0.0, ..found });
+                sum.score += share;
+            }
+        }
+        let mut read = BTreeSet::new();
+        let candidates = candidates.into_values().collect();
+        let mut hits = best(candidates, self.limit, self.latest, |found| {
+            let memory = reader.memory_at(found.place)?;
+            let memory = memory.filter(|memory| memory.expires_at.is_none_or(|end| end > reader.now()));
+            // the index may still have several records of one memory
+            let Some(memory) = memory.filter(|memory| read.insert(memory.id)) else { return Ok(None) };
+            let spoken = self.spoken_in(&memory, reader)?;
+            Ok(Some(weigh(memory, found, &spoken, self.phrasings, self.me, self.latest)))
+        })?;
+        hits.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.hit.memory.id.cmp(&b.hit.memory.id)));
+        Ok(hits)
+    }
+
+    /// The strength below which a memory is weak.
+    fn floor(&self) -> f64 {
+        let documents = self.phrasings.iter().map(Question::documents).max().unwrap_or_default();
+        let share = if documents < FEW_MEMORIES { FEW_SHARE } else { 1.0 };
+        let further = u32::try_from(self.phrasings.len()).unwrap_or_default().saturating_sub(1);
+        share * (FLOOR + FLOOR_PHRASING * f64::from(further))
+    }
+
+    /// The part of each phrasing that a memory speaks of.
+    fn spoken_in(&self, memory: &Memory, reader: &Reader<'_>) -> Result<Vec<Spoken>, NodeError> {
+        let beside = memory.tags.iter().chain(&memory.aliases).map(String::as_str);
+        let texts = || {
+            let values = memory.meta.values().filter_map(serde_json::Value::as_str);
+            [memory.text.as_str()].into_iter().chain(beside.clone()).chain(values)
+        };
+        let spoken: Vec<Spoken> = self.phrasings.iter().map(|phrasing| phrasing.spoken_in(texts())).collect();
+        if spoken.iter().any(|spoken| !spoken.matched.is_empty()) {
+            return Ok(spoken);
+        }
+        // it was found by its key then
+        let key = reader.key_of(&memory.id.to_string())?;
+        Ok(self.phrasings.iter().map(|phrasing| phrasing.spoken_in(key.as_deref().into_iter())).collect())
+    }
+}
+
+/// The phrasings of a question that have words.
+fn phrasings(query: &RecallQuery) -> Result<Vec<Question>, NodeError> {
+    if query.or.len() > PHRASINGS_MAX {
+        return Err(InputError::Phrasings { count: query.or.len(), max: PHRASINGS_MAX }.into());
+    }
+    let texts = [&query.text].into_iter().chain(&query.or);
+    let found: Vec<Question> = texts.filter_map(|text| Question::of(beginning(text))).collect();
+    if found.is_empty() { Err(InputError::NoWords.into()) } else { Ok(found) }
+}
+
+/// The part of a text that is read.
+fn beginning(text: &str) -> &str {
+    let mut end = text.len().min(QUERY_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// How likely a memory of this strength answers the question: a logistic function, fitted to the tuned half of the
+/// benchmark, with and without aliases and further phrasings.
+fn chance(strength: f64) -> f64 {
+    const SLOPE: f64 = 6.2;
+    const MIDDLE: f64 = 0.584;
+    1.0 / (1.0 + (-SLOPE * (strength - MIDDLE)).exp())
+}
+
+/// Leaves out memories that say the same as another one: of one author all but the latest, of others all but the best.
+fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
+    let mut kept: Vec<(Weighed, Outline, Option<Said>)> = Vec::with_capacity(hits.len());
+    for hit in hits {
+        let (text, mut said) = (&hit.hit.memory.text, None);
+        let outline = Outline::of(text);
+        let alike = (0..kept.len().min(ALIKE_AMONG)).find(|at| {
+            let (known, of, known_said) = &mut kept[*at];
+            // most differ at the first glance
+            of.may_be(&outline) && {
+                let said = said.get_or_insert_with(|| Said::of(text));
+                known_said.get_or_insert_with(|| Said::of(&known.hit.memory.text)).likeness(said) == Likeness::Same
+            }
+        });
+        let Some(at) = alike else {
+            kept.push((hit, outline, said));
+            continue;
+        };
+        let (known, of, known_said) = &mut kept[at];
+        let is_later = |one: &Memory, other: &Memory| {
+            one.author == other.author && (one.updated_at, one.id) > (other.updated_at, other.id)
+        };
+        if is_later(&hit.hit.memory, &known.hit.memory) {
+            let Weighed { hit, strength, .. } = hit;
+            let before = std::mem::replace(&mut known.hit, hit);
+            known.hit.same = before.same;
+            known.hit.same.push(before.memory.id);
+            (known.strength, *of, *known_said) = (known.strength.max(strength), outline, said);
+        } else {
+            known.hit.same.push(hit.hit.memory.id);
+        }
+    }
+    kept.into_iter().map(|(hit, ..)| hit).collect()
 }
 
 /// Reads candidates until no other one can be among the `limit` best of those read. It reads at
@@ -70,13 +236,13 @@ fn best(
     candidates: Vec<Match>,
     limit: usize,
     now: Timestamp,
-    mut read: impl FnMut(&Match) -> Result<Option<Hit>, NodeError>,
-) -> Result<Vec<Hit>, NodeError> {
+    mut read: impl FnMut(&Match) -> Result<Option<Weighed>, NodeError>,
+) -> Result<Vec<Weighed>, NodeError> {
     let newest = |found: &Match| if is_ahead(found.stamp, now) { now } else { found.stamp };
     let at_most = |found: &Match| f64::from(found.score) * recency(newest(found), now) * OWN_WEIGHT;
     let mut candidates: Vec<(f64, Match)> = candidates.into_iter().map(|found| (at_most(&found), found)).collect();
     candidates.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    let mut hits: Vec<Hit> = Vec::with_capacity(limit.min(candidates.len()) + 1);
+    let mut hits: Vec<Weighed> = Vec::with_capacity(limit.min(candidates.len()) + 1);
     // the scores of the hits, best first
     let mut scores: Vec<f64> = Vec::with_capacity(hits.capacity());
     for (at_most, found) in &candidates {
@@ -84,27 +250,11 @@ fn best(
             break;
         }
         if let Some(hit) = read(found)? {
-            scores.insert(scores.partition_point(|score| *score >= hit.score), hit.score);
+            scores.insert(scores.partition_point(|score| *score >= hit.rank), hit.rank);
             hits.push(hit);
         }
     }
     Ok(hits)
-}
-
-/// The distinct words of a question in order, each as it is looked for and as it is spelled.
-fn wanted_words(text: &str) -> Result<Vec<(String, String)>, NodeError> {
-    let mut end = text.len().min(QUERY_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut seen = BTreeSet::new();
-    let mut wanted = spelled_words(&text[..end]);
-    wanted.retain(|(word, _)| seen.insert(word.clone()));
-    wanted.truncate(QUERY_WORDS_MAX);
-    if wanted.is_empty() {
-        return Err(InputError::NoWords.into());
-    }
-    Ok(wanted)
 }
 
 fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Filter, NodeError> {
@@ -128,26 +278,31 @@ fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Fi
     })
 }
 
-fn weigh(memory: Memory, relevance: f64, wanted: &[(String, String)], me: Did, now: Timestamp) -> Hit {
-    let mut spoken = WordMatches::of(wanted.iter().map(|(word, _)| word.as_str()));
-    spoken.look_in(&memory.text);
-    memory.tags.iter().for_each(|tag| spoken.look_in(tag));
-    memory.meta.values().filter_map(serde_json::Value::as_str).for_each(|text| spoken.look_in(text));
-    let matched = wanted.iter().zip(spoken.found()).filter(|(_, here)| **here);
-    let matched: Vec<&str> = matched.map(|((_, spelled), _)| spelled.as_str()).collect();
-    #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let coverage = matched.len() as f64 / wanted.len() as f64;
+fn weigh(memory: Memory, found: &Match, spoken: &[Spoken], phrasings: &[Question], me: Did, now: Timestamp) -> Weighed {
+    let most = |of: fn(&Spoken) -> f64| spoken.iter().map(of).fold(0.0, f64::max);
+    let (coverage, strength) = (most(|spoken| f64::from(spoken.coverage)), most(Spoken::strength));
     let source = if memory.author == me { OWN_WEIGHT } else { 1.0 };
-    let stamps = [memory.updated_at, memory.created_at];
+    // of a copy the time before counts, as far as it was said honestly
+    let was_at = memory.was_at.filter(|was| *was < memory.created_at && memory.edited_by.is_none());
+    let stamps = [was_at.unwrap_or(memory.updated_at), memory.created_at];
     // this node's own stamps may be ahead of its clock, if that was put back
     let ahead = |stamp| memory.author != me && is_ahead(stamp, now);
     let stamp = stamps.into_iter().find(|stamp| !ahead(*stamp));
     let recency = stamp.map_or(counted(0.0, RECENCY_SHARE), |stamp| recency(stamp, now));
-    let score = relevance * counted(coverage, COVERAGE_SHARE) * recency * source;
-    let age = (!ahead(memory.updated_at)).then(|| now.since(memory.updated_at));
-    let why = why(&memory, &matched, wanted.len(), age, me);
-    let matched = matched.into_iter().map(str::to_owned).collect();
-    Hit { memory, score, why, matched }
+    let rank = f64::from(found.score) * counted(coverage, COVERAGE_SHARE) * recency * source;
+    let mut matched: Vec<String> = Vec::new();
+    let places = spoken
+        .iter()
+        .zip(phrasings)
+        .flat_map(|(spoken, phrasing)| spoken.matched.iter().map(|place| &phrasing.concepts[*place].spelled));
+    for word in places {
+        if !matched.iter().any(|known| known.eq_ignore_ascii_case(word)) {
+            matched.push(word.clone());
+        }
+    }
+    let why = why(&matched);
+    let hit = Hit { memory, score: 0.0, weak: false, why, matched, same: Vec::new() };
+    Weighed { hit, rank, coverage, strength }
 }
 
 /// The factor of a score whose `share` depends on something of which only this part is there.
@@ -166,30 +321,11 @@ fn recency(stamp: Timestamp, now: Timestamp) -> f64 {
 }
 
 /// Why a memory is in the answer.
-fn why(memory: &Memory, matched: &[&str], of: usize, age: Option<Duration>, me: Did) -> String {
+fn why(matched: &[String]) -> String {
     const NAMED: usize = 4;
     let named: Vec<String> = matched.iter().take(NAMED).map(|word| format!("“{word}”")).collect();
     let more = if matched.len() > NAMED { format!(" and {} more", matched.len() - NAMED) } else { String::new() };
-    let who = match &memory.author_name {
-        _ if memory.author == me => "this instance".to_owned(),
-        Some(name) => name.clone(),
-        None => format!("member …{}", memory.author.short()),
-    };
-    let has = if matched.is_empty() { "its key".to_owned() } else { format!("{}{more}", named.join(", ")) };
-    let share = if of > 1 { format!(" ({} of {of} words)", matched.len()) } else { String::new() };
-    let when = age.map_or_else(|| "with a clock ahead of this one".to_owned(), ago);
-    format!("It has {has}{share}, and {who} wrote it {when}.")
-}
-
-fn ago(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let (count, unit) = match seconds {
-        0..60 => return "just now".to_owned(),
-        60..3_600 => (seconds / 60, "minute"),
-        3_600..86_400 => (seconds / 3_600, "hour"),
-        _ => (seconds / 86_400, "day"),
-    };
-    format!("{count} {unit}{} ago", if count == 1 { "" } else { "s" })
+    format!("It has {}{more}.", named.join(", "))
 }
 
 /// Drops what does not fit into a budget, best first; says whether anything was dropped. The best
@@ -212,13 +348,10 @@ fn fit(hits: &mut Vec<Hit>, tokens: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use nexus_crdt::{Dot, EntryId};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::ledger::rows::Place;
     use crate::memory::MemoryId;
 
     /// A memory about which nothing matters but its id and its age.
@@ -226,12 +359,14 @@ mod tests {
         Memory {
             id: Dot { entry: EntryId::from_bytes([0; 32]), index: u16::try_from(id).unwrap() }.into(),
             was: None,
+            was_at: None,
             imported: None,
             space: String::new(),
             text: String::new(),
             kind: String::new(),
             tags: Vec::new(),
             meta: BTreeMap::new(),
+            aliases: Vec::new(),
             author: Did::from_bytes([0; 32]),
             author_name: None,
             agent: None,
@@ -248,9 +383,15 @@ mod tests {
         }
     }
 
-    fn sorted(mut hits: Vec<Hit>) -> Vec<(MemoryId, f64)> {
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.memory.id.cmp(&b.memory.id)));
-        hits.into_iter().map(|hit| (hit.memory.id, hit.score)).collect()
+    /// A memory of this rank, and nothing else.
+    fn weighed(memory: Memory, rank: f64) -> Weighed {
+        let hit = Hit { memory, score: 0.0, weak: false, why: String::new(), matched: Vec::new(), same: Vec::new() };
+        Weighed { hit, rank, coverage: 1.0, strength: 1.0 }
+    }
+
+    fn sorted(mut hits: Vec<Weighed>) -> Vec<(MemoryId, f64)> {
+        hits.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.hit.memory.id.cmp(&b.hit.memory.id)));
+        hits.into_iter().map(|hit| (hit.hit.memory.id, hit.rank)).collect()
     }
 
     proptest! {
@@ -274,9 +415,9 @@ mod tests {
                 let source = if own { OWN_WEIGHT } else { 1.0 };
                 let score = f64::from(found.score) * counted(f64::from(words) / 4.0, COVERAGE_SHARE);
                 let score = score * recency(found.stamp, now) * source;
-                Ok(there.then(|| Hit { memory: memory(found.place.eno, found.stamp), score, why: String::new(), matched: Vec::new() }))
+                Ok(there.then(|| weighed(memory(found.place.eno, found.stamp), score)))
             };
-            let everything: Vec<Hit> = all.iter().filter_map(|found| hit(found).unwrap()).collect();
+            let everything: Vec<Weighed> = all.iter().filter_map(|found| hit(found).unwrap()).collect();
             let (more, mut everything) = (everything.len() > limit, sorted(everything));
             everything.truncate(limit);
             let some = best(all, limit, now, hit).unwrap();
@@ -291,10 +432,12 @@ mod tests {
     #[test]
     fn a_stamp_far_ahead_is_no_recency() {
         let now = Timestamp::from_ms(400 * 86_400_000);
-        let wanted = [("word".to_owned(), "word".to_owned())];
+        let question = [Question::of("word").unwrap()];
+        let spoken = [Spoken { coverage: 1.0, matched: vec![0] }];
+        let found = Match { place: Place { eno: 0, index: 0 }, score: 1.0, stamp: now };
         let score = |updated, created| {
             let memory = Memory { text: "word".to_owned(), created_at: created, ..memory(1, updated) };
-            weigh(memory, 1.0, &wanted, Did::from_bytes([1; 32]), now).score
+            weigh(memory, &found, &spoken, &question, Did::from_bytes([1; 32]), now).rank
         };
         let (old, ahead) = (Timestamp::from_ms(0), Timestamp::from_ms(now.as_ms() + 86_400_000));
         assert!(score(ahead, ahead) <= score(old, old), "it is as old as can be");

@@ -42,6 +42,7 @@ impl Brain {
                 space: Some(memory.space),
                 kind: Some(memory.kind),
                 tags: memory.tags,
+                aliases: memory.aliases,
                 meta: memory.meta,
                 key,
                 ttl: memory.expires_at.map(|end| end.since(now)),

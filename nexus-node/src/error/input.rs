@@ -29,6 +29,30 @@ pub enum InputError {
         /// The bound.
         max: usize,
     },
+    /// A memory has too many aliases.
+    #[error("there are {count} aliases, at most {max} are allowed")]
+    Aliases {
+        /// Their number.
+        count: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// An alias is too long.
+    #[error("an alias has {chars} characters, at most {max} are allowed")]
+    Alias {
+        /// Its characters.
+        chars: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A question is asked in too many other words.
+    #[error("a question has at most {max} further phrasings, not {count}")]
+    Phrasings {
+        /// Their number.
+        count: usize,
+        /// The bound.
+        max: usize,
+    },
     /// JSON is nested deeper than readers of it follow.
     #[error("{what} may have at most {max} levels")]
     Depth {

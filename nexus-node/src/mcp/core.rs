@@ -37,6 +37,9 @@ use crate::{Memory, NewMemory, Node, Patch, RecallQuery};
 pub(super) const AGENT: &str = "agent";
 /// The least characters of an id for forgetting a memory: a typo must not hit another one.
 const FORGET_ID_CHARS_MIN: usize = 8;
+/// The answer where no memory has enough of the question.
+const NOTHING_SPEAKS: &str = "Nothing speaks of that. Ask again in other words before you take it for unknown; what is \
+    listed shares a word or two.";
 /// The most memories of a recall.
 const RECALLED_MAX: usize = 1_000;
 
@@ -118,7 +121,7 @@ impl Core {
     }
 
     async fn remember(&self, memory: Remember) -> Result<Value, Refusal> {
-        let Remember { text, kind, mut tags, meta, space, key, ttl, source } = memory;
+        let Remember { text, kind, mut tags, meta, aliases, space, key, ttl, source } = memory;
         let no_tags = tags.is_empty();
         if meta.contains_key(AGENT) {
             let message = "`agent` in the metadata is the node's: older ones keep the program's name there";
@@ -131,7 +134,7 @@ impl Core {
             tags.push(tag);
         }
         let ttl = ttl.map(|ttl| ttl.0);
-        let memory = NewMemory { text, space, kind, tags, meta, key, ttl, origin, ..NewMemory::default() };
+        let memory = NewMemory { text, space, kind, tags, meta, aliases, key, ttl, origin, ..NewMemory::default() };
         // the project's tag alone replaces no tags
         let memory = NewMemory { keeps: Some(memory.not_given(no_tags)), ..memory };
         let remembered = self.node.brain().remember_noting_duplicates(memory).await.map_err(refused)?;
@@ -164,6 +167,8 @@ impl Core {
         let spare = if project.is_some() { 4 } else { 1 };
         let query = RecallQuery {
             text: asked.query.clone(),
+            or: asked.queries.clone(),
+            min: None,
             spaces: asked.spaces.clone(),
             limit: (from + limit * spare).min(RECALLED_MAX),
             tags: asked.tags.clone(),
@@ -174,6 +179,7 @@ impl Core {
         };
         let recalled = self.node.brain().recall(query).await?;
         let found = recalled.hits.len();
+        let (nothing_speaks, indexed) = (recalled.is_empty(), recalled.indexed);
         let mut budget = asked.budget()?;
         let (mut memories, mut end) = (Vec::new(), from);
         for hit in recalled.hits.into_iter().skip(from) {
@@ -182,7 +188,7 @@ impl Core {
             }
             if project.as_deref().is_none_or(|tag| is_of_project(&hit.memory, tag)) {
                 let key = self.key_of(&hit.memory).await;
-                let shown = Shown::of(hit.memory).with_key(key);
+                let shown = Shown::of(hit.memory).with_key(key).with_same(hit.same, hit.weak);
                 let shown = if asked.why { shown.with_why(hit.score, hit.why) } else { shown };
                 match shown.into_budget(&mut budget, memories.is_empty()) {
                     Some(memory) => memories.push(memory),
@@ -193,25 +199,32 @@ impl Core {
         }
         let truncated = end < found || recalled.truncated;
         let next = (truncated && end < RECALLED_MAX).then(|| RecallCursor::render(end, &asked, &me));
-        Ok(json!({ "memories": memories, "truncated": truncated, "next": next }))
+        let mut answer = json!({ "memories": memories, "truncated": truncated, "next": next });
+        if indexed < 1.0 {
+            answer["index"] = format!("{:.0} % searched: the index is being made", indexed * 100.0).into();
+        }
+        if nothing_speaks {
+            answer["note"] = NOTHING_SPEAKS.into();
+        }
+        Ok(answer)
     }
 
     async fn get(&self, id: &str) -> Result<Value, Refusal> {
         let memory = self.node.brain().get(id).await.map_err(refused)?;
         let key = self.key_of(&memory).await;
-        Ok(Shown::of(memory).with_key(key).into_value())
+        Ok(Shown::whole(memory).with_key(key).into_value())
     }
 
     async fn edit(&self, edit: Edit) -> Result<Value, Refusal> {
-        let Edit { id, text, kind, tags, meta } = edit;
-        if text.is_none() && kind.is_none() && tags.is_none() && meta.is_none() {
+        let Edit { id, text, kind, tags, aliases, meta } = edit;
+        if text.is_none() && kind.is_none() && tags.is_none() && aliases.is_none() && meta.is_none() {
             let problem = Problem::new("invalid", "nothing to change was given");
             return Err(problem.hint("give a text, a kind, tags or metadata"));
         }
         let origin = self.agent.caller().origin(None, None)?;
-        let patch = Patch { text, kind, tags, meta, origin, ..Patch::default() };
+        let patch = Patch { text, kind, tags, meta, aliases, origin, ..Patch::default() };
         let memory = self.node.brain().edit(id.as_str(), patch).await.map_err(refused)?;
-        Ok(Shown::of(memory).into_value())
+        Ok(Shown::whole(memory).into_value())
     }
 
     /// The name under which a memory is replaced. A memory that is forgotten meanwhile has none.

@@ -234,7 +234,12 @@ fn load(brain: &Brain) -> Result<Live, NodeError> {
     let mut memories = Vec::new();
     let mut after = None;
     loop {
-        let page = brain.list_blocking(&ListQuery { space: Some(SPACE.to_owned()), limit: PAGE, after })?;
+        let page = brain.list_blocking(&ListQuery {
+            space: Some(SPACE.to_owned()),
+            limit: PAGE,
+            after,
+            ..ListQuery::default()
+        })?;
         memories.extend(page.items.into_iter().filter(|memory| is_graph_kind(&memory.kind)));
         after = page.next;
         if after.is_none() {

@@ -24,6 +24,13 @@ impl ListQuery {
         self
     }
 
+    /// Without those that have aliases.
+    #[must_use]
+    pub fn no_aliases(mut self) -> Self {
+        self.no_aliases = true;
+        self
+    }
+
     /// From where an earlier page ended, its [`next`](super::Listing::next); from the newest for `None`.
     #[must_use]
     pub fn after(mut self, cursor: impl Into<Option<String>>) -> Self {
@@ -33,6 +40,20 @@ impl ListQuery {
 }
 
 impl RecallQuery {
+    /// The same in other words, beside those given before: at most three times.
+    #[must_use]
+    pub fn or(mut self, text: impl Into<String>) -> Self {
+        self.or.push(text.into());
+        self
+    }
+
+    /// With this score or a higher one, 0 to 1.
+    #[must_use]
+    pub fn min(mut self, score: f64) -> Self {
+        self.min = Some(score);
+        self
+    }
+
     /// Of this space, and of those named before, by name or id.
     #[must_use]
     pub fn space(mut self, space: impl Into<String>) -> Self {

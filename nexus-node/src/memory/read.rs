@@ -28,6 +28,8 @@ use crate::store::{Order, StoreError, Table, View};
 
 /// The space of a question that names none.
 const DEFAULT: &str = "default";
+/// The most places of a listing that are looked at for one page. A page may have less than it has room for.
+const LOOKED_AT_MAX: usize = 10_000;
 /// The most candidates named for a name or the beginning of an id.
 const CANDIDATES_MAX: usize = 16;
 
@@ -499,18 +501,18 @@ impl<'a> Reader<'a> {
         };
         let mut after =
             query.after.as_deref().map_or(Ok(cursor::LATEST), |text| cursor::parse_listing(text, self.store))?;
-        let mut items = Vec::new();
+        let (mut items, mut looked_at) = (Vec::new(), 0);
         loop {
             let keys = self.keys_before(&spaces, after, query.limit + 1 - items.len().min(query.limit))?;
             if keys.is_empty() {
                 return Ok(Listing { items, next: None });
             }
             for key in keys {
-                if items.len() == query.limit {
+                if items.len() == query.limit || looked_at == LOOKED_AT_MAX {
                     return Ok(Listing { items, next: Some(cursor::render_listing(self.store, after)) });
                 }
-                after = key;
-                items.extend(self.listed(key)?);
+                (after, looked_at) = (key, looked_at + 1);
+                items.extend(self.listed(key)?.filter(|memory| !query.no_aliases || memory.aliases.is_empty()));
             }
         }
     }

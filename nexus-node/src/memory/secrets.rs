@@ -105,6 +105,7 @@ impl NewMemory {
         let way = self.secrets;
         let mut masked = way.text(SecretPlace::new("text"), &mut self.text)?;
         masked |= way.texts("tags", &mut self.tags)?;
+        masked |= way.texts("aliases", &mut self.aliases)?;
         masked |= way.meta(&mut self.meta)?;
         if let Some(kind) = &mut self.kind {
             masked |= way.text(SecretPlace::new("kind"), kind)?;
@@ -131,6 +132,9 @@ impl Patch {
         }
         if let Some(kind) = &mut self.kind {
             masked |= way.text(SecretPlace::new("kind"), kind)?;
+        }
+        if let Some(aliases) = &mut self.aliases {
+            masked |= way.texts("aliases", aliases)?;
         }
         if let Some(tags) = &mut self.tags {
             masked |= way.texts("tags", tags)?;

@@ -42,6 +42,13 @@ impl NewMemory {
         self
     }
 
+    /// With these words beside those given before, by which somebody may look for it.
+    #[must_use]
+    pub fn alias(mut self, words: impl Into<String>) -> Self {
+        self.aliases.push(words.into());
+        self
+    }
+
     /// With a key of the caller's: a live memory of the space with that key is edited, and keeps kind, tags and metadata
     /// that are not given.
     #[must_use]
@@ -79,7 +86,12 @@ impl NewMemory {
 
     /// The fields that are not given, by name.
     pub(crate) fn not_given(&self, no_tags: bool) -> Vec<&'static str> {
-        let missing = [(self.kind.is_none(), "kind"), (no_tags, "tags"), (self.meta.is_empty(), Field::META)];
+        let missing = [
+            (self.kind.is_none(), "kind"),
+            (no_tags, "tags"),
+            (self.meta.is_empty(), Field::META),
+            (self.aliases.is_empty(), "aliases"),
+        ];
         missing.into_iter().filter_map(|(missing, name)| missing.then_some(name)).collect()
     }
 
@@ -108,6 +120,13 @@ impl Patch {
     #[must_use]
     pub fn kind(mut self, kind: impl Into<String>) -> Self {
         self.kind = Some(kind.into());
+        self
+    }
+
+    /// These aliases in place of the old ones.
+    #[must_use]
+    pub fn aliases(mut self, aliases: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.aliases = Some(aliases.into_iter().map(Into::into).collect());
         self
     }
 

@@ -298,7 +298,12 @@ impl<'a> Transfer<'a> {
             let mut memories = Vec::new();
             let mut after = None;
             loop {
-                let page = reader.list(&ListQuery { space: Some(space.id.to_string()), limit: 1_000, after })?;
+                let page = reader.list(&ListQuery {
+                    space: Some(space.id.to_string()),
+                    limit: 1_000,
+                    after,
+                    ..ListQuery::default()
+                })?;
                 memories.extend(page.items);
                 after = page.next;
                 if after.is_none() {

@@ -20,12 +20,12 @@ use crate::error::{ListenError, NetworkError, NodeError};
 use crate::failure::Failure;
 use crate::headroom::Headroom;
 use crate::identity::Identity;
-use crate::ledger::{self, LedgerError, Quotas};
+use crate::ledger::{self, LedgerError};
 use crate::notices::{LineBudget, Notices};
 use crate::runtime::gossip::{Gossip, publish};
 use crate::runtime::sync::Syncing;
 use crate::runtime::{self, Runtime, Sockets, known_peers, watch_mesh};
-use crate::search::{DiskIndex, Search, Source, keep_up};
+use crate::search::{Kept, Search, Source, keep_up};
 use crate::store::{Batch, Overlay, Store, Table, View};
 use crate::world::{Tasks, World};
 
@@ -49,7 +49,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let (key, opened) = (keypair.clone(), store.clone());
     let state = world.blocking(move || open_state(&key, &opened)).await??;
     let StartState { genesis, engine, overlay, peers, introduced, founder } = state;
-    let quotas = quotas(&config);
+    let quotas = config.quotas();
     let engine = engine.within(quotas);
 
     let (store_name, entry_format) = (genesis.store, engine.entry_format());
@@ -265,7 +265,7 @@ fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<StartState
 
 /// Opens the search index on disk, or in memory if that fails. In memory it only costs time and memory.
 fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
-    let disk = dir.filter(|_| DiskIndex::BUILT).and_then(|dir| match DiskIndex::open(&dir, store) {
+    let disk = dir.filter(|_| Search::ON_DISK).and_then(|dir| match Kept::open(&dir, store) {
         Ok(disk) => Some(disk),
         Err(error) => {
             tracing::warn!(%error, dir = %dir.display(), "the search index is kept in memory");
@@ -273,17 +273,6 @@ fn open_search(dir: Option<std::path::PathBuf>, store: [u8; 8]) -> Search {
         }
     });
     Search::new(disk)
-}
-
-/// The most that the node takes of one author's entries.
-fn quotas(config: &Config) -> Quotas {
-    Quotas {
-        writer_bytes: config.writer_bytes_max.get(),
-        writer_entries: config.writer_entries_max.get(),
-        reader_bytes: config.reader_bytes_max.get(),
-        incarnations: config.incarnations_max.get(),
-        ..Quotas::default()
-    }
 }
 
 fn mesh_config(config: &Config, key: &nexus_identity::Keypair, world: &World) -> MeshConfig {

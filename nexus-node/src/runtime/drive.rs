@@ -166,7 +166,7 @@ impl Drive {
                         }
                         continue;
                     }
-                    // one that is under way may find no room: the engine begins again before it takes more
+                    // a commit under way may find no room: the engine begins again before it takes more
                     begins = another_epoch(&mut epochs, epoch), if settled < no => {
                         if begins.is_err() {
                             return Ok(());

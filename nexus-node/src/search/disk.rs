@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,21 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nexus_crdt::Dot;
 use nexus_identity::Timestamp;
 use tantivy::fastfield::Column;
-use tantivy::index::SegmentId;
 use tantivy::indexer::IndexWriterOptions;
-use tantivy::query::{BooleanQuery, ConstScoreQuery, EnableScoring, Occur, Query, TermQuery};
+use tantivy::query::{
+    BooleanQuery, BoostQuery, ConstScoreQuery, EnableScoring, FuzzyTermQuery, Occur, Query, TermQuery,
+};
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{
     DocId, Index, IndexReader, IndexWriter, ReloadPolicy, Score, Searcher, SegmentReader, TantivyDocument, Term,
 };
 
 use super::best::Best;
-use super::prints::Prints;
-use super::{Document, Filter, Match, SearchError, Statistics};
+use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Statistics, edits};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
+use crate::store::quietly;
 
 /// The version of the schema and of the words. An index of another version is rebuilt.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// Memory for documents on their way to disk, in bytes: the minimum of tantivy.
 const WRITER_BYTES: usize = 15_000_000;
 
@@ -35,8 +36,6 @@ pub(crate) struct DiskIndex {
     writer: Mutex<Option<IndexWriter>>,
     covered: AtomicU64,
     store: [u8; 8],
-    /// Fingerprints by segment, read at the first question.
-    prints: Mutex<BTreeMap<SegmentId, Arc<Prints>>>,
 }
 
 /// One state of the index. The columns of each segment are opened once for all searches.
@@ -90,7 +89,6 @@ struct Fields {
     kind: Field,
     author: Field,
     stamp: Field,
-    print: Field,
 }
 
 fn schema() -> (Schema, Fields) {
@@ -106,7 +104,6 @@ fn schema() -> (Schema, Fields) {
         kind: schema.add_text_field("kind", STRING),
         author: schema.add_bytes_field("author", INDEXED),
         stamp: schema.add_u64_field("stamp", FAST),
-        print: schema.add_u64_field("print", FAST),
     };
     (schema.build(), fields)
 }
@@ -118,11 +115,16 @@ impl DiskIndex {
     /// Opens the index in a directory. A missing or damaged index, or one of another version or store,
     /// is replaced by an empty one.
     pub(crate) fn open(dir: &Path, store: [u8; 8]) -> Result<Self, SearchError> {
-        match Self::try_open(dir, store) {
+        match guarded(|| Self::try_open(dir, store)) {
             Ok(Some(index)) => return Ok(index),
             Ok(None) => {}
-            Err(error) => tracing::warn!(%error, "the search index is made anew"),
+            Err(error) => tracing::warn!(%error, "the search index is damaged: it is made anew"),
         }
+        Self::anew(dir, store)
+    }
+
+    /// Makes an empty index in a directory, whatever was there.
+    pub(super) fn anew(dir: &Path, store: [u8; 8]) -> Result<Self, SearchError> {
         match std::fs::remove_dir_all(dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(SearchError::new(error)),
             _ => {}
@@ -146,22 +148,14 @@ impl DiskIndex {
         let Some(covered) = read_payload(&payload, store) else {
             return Ok(None);
         };
+        check(&index)?;
         Self::over(index, fields, store, covered).map(Some)
     }
 
     fn over(index: Index, fields: Fields, store: [u8; 8], covered: Eno) -> Result<Self, SearchError> {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(SearchError::new)?;
         let segments = Mutex::new(Arc::new(Segments::of(reader.searcher())?));
-        Ok(Self {
-            index,
-            reader,
-            segments,
-            fields,
-            writer: Mutex::new(None),
-            covered: AtomicU64::new(covered),
-            store,
-            prints: Mutex::default(),
-        })
+        Ok(Self { index, reader, segments, fields, writer: Mutex::new(None), covered: AtomicU64::new(covered), store })
     }
 
     /// The last entry that the index includes.
@@ -192,7 +186,6 @@ impl DiskIndex {
         commit.commit().map_err(SearchError::new)?;
         self.reader.reload().map_err(SearchError::new)?;
         let segments = Arc::new(Segments::of(self.reader.searcher())?);
-        self.prune_prints(&segments);
         *self.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;
         self.covered.store(covers, Ordering::Release);
         Ok(())
@@ -206,12 +199,20 @@ impl DiskIndex {
     pub(crate) fn rest(&self) {
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // a merge in progress is finished or left for the next time
-            drop(writer);
+            let _ = guarded(|| {
+                drop(writer);
+                Ok(())
+            });
         }
     }
 
+    /// Whether a file is not as it was written.
+    pub(super) fn is_damaged(&self) -> bool {
+        guarded(|| check(&self.index)).is_err()
+    }
+
     fn row(&self, document: &Document) -> TantivyDocument {
-        let Fields { record, place, words, space, tag, kind, author, stamp, print } = self.fields;
+        let Fields { record, place, words, space, tag, kind, author, stamp } = self.fields;
         let mut row = TantivyDocument::new();
         row.add_bytes(record, &document.record.to_bytes());
         row.add_u64(place, document.place.to_number());
@@ -223,25 +224,53 @@ impl DiskIndex {
         row.add_text(kind, &document.kind);
         row.add_bytes(author, document.author.as_bytes());
         row.add_u64(stamp, document.stamp.as_ms());
-        row.add_u64(print, document.fingerprint);
         row
     }
 
-    /// The counts of some words.
-    pub(crate) fn statistics(&self, words: &[String]) -> Result<Statistics, SearchError> {
+    /// The documents with each of some words, of those that any has, and the counts of all.
+    pub(super) fn statistics(&self, words: &BTreeSet<&str>) -> Result<(Frequencies, Statistics), SearchError> {
         let segments = self.segments();
         let searcher = &segments.searcher;
-        let mut all = 0;
+        let mut statistics = Statistics { documents: searcher.num_docs(), words: 0 };
         for segment in searcher.segment_readers() {
-            all += segment.inverted_index(self.fields.words).map_err(SearchError::new)?.total_num_tokens();
+            statistics.words += segment.inverted_index(self.fields.words).map_err(SearchError::new)?.total_num_tokens();
         }
-        let frequency = |word: &String| searcher.doc_freq(&Term::from_field_text(self.fields.words, word));
-        let frequencies: Result<_, _> = words.iter().map(frequency).collect();
-        Ok(Statistics {
-            documents: searcher.num_docs(),
-            words: all,
-            frequencies: frequencies.map_err(SearchError::new)?,
-        })
+        let mut frequencies = Frequencies::new();
+        for word in words {
+            let count = searcher.doc_freq(&Term::from_field_text(self.fields.words, word)).map_err(SearchError::new)?;
+            if count > 0 {
+                frequencies.insert((*word).to_owned(), count);
+            }
+        }
+        Ok((frequencies, statistics))
+    }
+
+    /// Some words that are spelled nearly as another one, or begin with it.
+    pub(super) fn close(&self, word: &str) -> Result<BTreeSet<String>, SearchError> {
+        /// Words looked at in a segment: a bound on the work for one that many others begin with.
+        const LOOKED_AT_MAX: usize = 256;
+        let Some(first) = word.chars().next() else { return Ok(BTreeSet::new()) };
+        let term = Term::from_field_text(self.fields.words, word);
+        let near =
+            FuzzyTermQuery::new(term, edits(word.chars().count()), true).automaton().map_err(SearchError::new)?;
+        let (segments, mut close) = (self.segments(), BTreeSet::new());
+        for segment in segments.searcher.segment_readers() {
+            let index = segment.inverted_index(self.fields.words).map_err(SearchError::new)?;
+            let mut terms = index.terms().search(&near).into_stream().map_err(SearchError::new)?;
+            let mut looked_at = 0;
+            while looked_at < LOOKED_AT_MAX && terms.advance() {
+                looked_at += 1;
+                close.extend(
+                    std::str::from_utf8(terms.key()).ok().filter(|near| near.starts_with(first)).map(str::to_owned),
+                );
+            }
+            let mut terms = index.terms().range().ge(word.as_bytes()).into_stream().map_err(SearchError::new)?;
+            while looked_at < LOOKED_AT_MAX && terms.advance() && terms.key().starts_with(word.as_bytes()) {
+                looked_at += 1;
+                close.extend(std::str::from_utf8(terms.key()).ok().map(str::to_owned));
+            }
+        }
+        Ok(close)
     }
 
     /// The best memories for some words, best first, but for those in `left_out`, which changed since.
@@ -252,7 +281,7 @@ impl DiskIndex {
     /// document.
     pub(crate) fn find(
         &self,
-        words: &[String],
+        words: &[Sought],
         filter: &Filter,
         left_out: &BTreeSet<Place>,
         limit: usize,
@@ -279,16 +308,18 @@ impl DiskIndex {
         Ok(best.into_sorted())
     }
 
-    fn query(&self, words: &[String], filter: &Filter) -> BooleanQuery {
+    fn query(&self, words: &[Sought], filter: &Filter) -> BooleanQuery {
         let Fields { words: field, tag, kind, author, .. } = self.fields;
         let one = |term: Term, option| Box::new(TermQuery::new(term, option)) as Box<dyn Query>;
         let any = |terms: Vec<Term>| -> Box<dyn Query> {
             let clauses = terms.into_iter().map(|term| (Occur::Should, one(term, IndexRecordOption::Basic))).collect();
             Box::new(BooleanQuery::new(clauses))
         };
-        let spoken = words.iter().map(|word| Term::from_field_text(field, word));
-        let spoken = spoken.map(|term| (Occur::Should, one(term, IndexRecordOption::WithFreqs))).collect();
-        let spoken = BooleanQuery::new(spoken);
+        let spoken = words.iter().map(|word| {
+            let term = one(Term::from_field_text(field, &word.term), IndexRecordOption::WithFreqs);
+            (Occur::Should, if word.boost < 1.0 { Box::new(BoostQuery::new(term, word.boost)) as _ } else { term })
+        });
+        let spoken = BooleanQuery::new(spoken.collect());
         let mut conditions: Vec<Box<dyn Query>> = Vec::new();
         for wanted in &filter.tags {
             conditions.push(one(Term::from_field_text(tag, wanted), IndexRecordOption::Basic));
@@ -307,47 +338,24 @@ impl DiskIndex {
         let conditions = conditions.into_iter().map(|query| (Occur::Must, unscored(query)));
         BooleanQuery::new(conditions.chain([(Occur::Must, Box::new(spoken) as Box<dyn Query>)]).collect())
     }
+}
 
-    /// A few memories of a space whose texts are nearly the same as the fingerprint's.
-    pub(crate) fn similar(&self, print: u64, space: SpaceNo) -> Result<Vec<Place>, SearchError> {
-        const ENOUGH: usize = 8;
-        let segments = self.segments();
-        let mut same = Vec::new();
-        for (segment, columns) in segments.each() {
-            let prints = self.prints_of(segment)?;
-            let here = prints.similar(print, space).filter(|document| !segment.is_deleted(*document));
-            same.extend(here.filter_map(|document| columns.place(document)).take(ENOUGH - same.len()));
-            if same.len() >= ENOUGH {
-                break;
-            }
-        }
-        Ok(same)
-    }
+/// Runs code of the index, which may panic on a damaged file. After an error the index is not used again.
+pub(super) fn guarded<T>(run: impl FnOnce() -> Result<T, SearchError>) -> Result<T, SearchError> {
+    quietly(run).unwrap_or_else(|panic| Err(broken(panic)))
+}
 
-    /// The fingerprints of a segment with their spaces, read once.
-    fn prints_of(&self, segment: &SegmentReader) -> Result<Arc<Prints>, SearchError> {
-        let mut known = self.prints.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(prints) = known.get(&segment.segment_id()) {
-            return Ok(prints.clone());
-        }
-        let columns = segment.fast_fields();
-        let (prints, spaces) = (columns.u64("print"), columns.u64("space"));
-        let (prints, spaces) = (prints.map_err(SearchError::new)?, spaces.map_err(SearchError::new)?);
-        let row = |doc| {
-            // no document is in a space that there cannot be
-            let space = spaces.first(doc).and_then(|space| SpaceNo::try_from(space).ok());
-            space.map_or((0, 0), |space| (prints.first(doc).unwrap_or_default(), space))
-        };
-        let prints = Arc::new(Prints::of((0..segment.max_doc()).map(row)));
-        known.insert(segment.segment_id(), prints.clone());
-        Ok(prints)
+/// Compares the files of an index with their checksums.
+fn check(index: &Index) -> Result<(), SearchError> {
+    let damaged = index.validate_checksum().map_err(SearchError::new)?;
+    match damaged.iter().min() {
+        Some(file) => Err(broken(format!("{} is not as it was written", file.display()))),
+        None => Ok(()),
     }
+}
 
-    /// Drops the fingerprints of segments that are gone.
-    fn prune_prints(&self, segments: &Segments) {
-        let alive: BTreeSet<_> = segments.each().map(|(segment, _)| segment.segment_id()).collect();
-        self.prints.lock().unwrap_or_else(PoisonError::into_inner).retain(|segment, _| alive.contains(segment));
-    }
+fn broken(why: String) -> SearchError {
+    SearchError::new(std::io::Error::other(why))
 }
 
 fn payload(store: [u8; 8], covers: Eno) -> String {

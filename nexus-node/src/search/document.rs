@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
-use super::words::{each_word, fingerprint, words};
+use super::words::{each_word, language_of};
 use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
 
@@ -14,7 +14,7 @@ pub(crate) struct Document {
     /// The place of the record.
     pub(crate) place: Place,
     pub(crate) space: SpaceNo,
-    /// The words of the text, the tags, the key and the metadata's values, separated by spaces. One
+    /// The words of the text, the tags, the key, the metadata's values and the aliases, separated by spaces. One
     /// allocation, where a list would take dozens.
     pub(crate) words: String,
     /// The number of words.
@@ -24,26 +24,39 @@ pub(crate) struct Document {
     pub(crate) author: Did,
     /// The time of the last edit.
     pub(crate) stamp: Timestamp,
-    pub(crate) fingerprint: u64,
 }
 
 impl Document {
     pub(crate) fn of(shown: &Shown) -> Self {
         let Shown { record, place, space, memory, key } = shown;
-        let of_text = words(&memory.text);
+        let language = language_of(&memory.text);
         let values = memory.meta.values().filter_map(serde_json::Value::as_str);
         let beside = memory.tags.iter().chain(key).map(String::as_str).chain(values);
-        let (mut all, mut length) = (String::with_capacity(memory.text.len()), of_text.len());
-        let mut add = |word: &str| {
-            all.push_str(word);
-            all.push(' ');
-        };
-        of_text.iter().for_each(|word| add(word));
-        for text in beside {
-            each_word(text, |word, _| {
-                add(&word);
+        let (mut all, mut length) = (String::with_capacity(memory.text.len()), 0);
+        for text in [memory.text.as_str()].into_iter().chain(beside) {
+            each_word(text, language, |word| {
+                all.push_str(word);
+                all.push(' ');
                 length += 1;
             });
+        }
+        // an alias counts as a word of the text does, however often it is said
+        let mut others = BTreeSet::new();
+        for alias in &memory.aliases {
+            each_word(alias, language, |word| {
+                if !others.contains(word) {
+                    others.insert(word.to_owned());
+                }
+            });
+        }
+        if !others.is_empty() {
+            for word in all.split_ascii_whitespace() {
+                others.remove(word);
+            }
+        }
+        for word in &others {
+            all.push_str(word);
+            all.push(' ');
         }
         all.shrink_to_fit();
         Self {
@@ -51,12 +64,11 @@ impl Document {
             place: *place,
             space: *space,
             words: all,
-            length,
+            length: length + others.len(),
             tags: memory.tags.iter().map(|tag| tag.to_lowercase()).collect(),
             kind: memory.kind.clone(),
             author: memory.author,
             stamp: memory.updated_at,
-            fingerprint: fingerprint(&of_text),
         }
     }
 }

@@ -60,7 +60,7 @@ impl Source {
 impl Search {
     /// Moves some changes to disk. Returns whether more are left.
     fn write_some(&self, from: &Reading) -> Result<bool, NodeError> {
-        let Some(disk) = &self.disk else { return Ok(false) };
+        let Some(disk) = self.disk.as_ref().map(super::Kept::index) else { return Ok(false) };
         let snapshot = from.store.snapshot()?;
         let reader = Reader::new(&snapshot, from.store_name, from.me, from.members.clone(), from.now)?;
         let (stock, covers) = {
@@ -69,7 +69,15 @@ impl Search {
             tail.take_stock()
         };
         if covers > disk.covered() {
-            disk.update(stock, covers)?;
+            if let Err(error) = super::disk::guarded(|| disk.update(stock, covers)) {
+                // a full disk is no damage: what is there is searched on
+                let Some(kept) = self.disk.as_ref().filter(|_| disk.is_damaged()) else {
+                    disk.rest();
+                    return Err(error.into());
+                };
+                self.renew(kept, &disk, &error)?;
+                return Ok(true);
+            }
             self.tail().prune(covers);
         }
         let last = crate::ledger::last_eno(&snapshot)?;
@@ -78,7 +86,7 @@ impl Search {
 
     fn rest(&self) {
         if let Some(disk) = &self.disk {
-            disk.rest();
+            disk.index().rest();
         }
     }
 }

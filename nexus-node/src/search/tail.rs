@@ -2,12 +2,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use nexus_crdt::{Core, Dot, EntryId, Kind, PlacedWrite, Target, Verified, writes_of};
+use nexus_crdt::{Core, Dot, Kind, PlacedWrite, Target, Verified, writes_of};
 
-use super::words::{quarters, similar};
-use super::{Document, Filter, Match, Statistics};
+use super::{Document, Filter, Frequencies, Match, Sought, Statistics, edits};
 use crate::NodeError;
-use crate::ledger::rows::{self, Eno, EntryRow, Place, SpaceNo};
+use crate::ledger::rows::{self, Eno, EntryRow, Place};
 use crate::ledger::{self, first_with_key};
 use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
@@ -24,8 +23,6 @@ pub(super) struct Tail {
     /// The places of all changed memories. A search takes a handle; the set is copied only if it
     /// changes meanwhile.
     touched: Arc<BTreeSet<Place>>,
-    /// The memories by each quarter of their fingerprints, and its number.
-    by_quarter: BTreeSet<(usize, u16, Dot)>,
 }
 
 /// A memory that changed.
@@ -105,24 +102,17 @@ impl Tail {
         if let Some(place) = changed.place {
             Arc::make_mut(&mut self.touched).insert(place);
         }
-        let print = |changed: &Changed| changed.document.as_ref().map(|document| document.fingerprint);
-        let (now, before) = (print(&changed), self.changed.insert(dot, changed).as_ref().and_then(print));
-        if now != before {
-            for at in before.into_iter().flat_map(|print| by_quarter(print, dot)) {
-                self.by_quarter.remove(&at);
-            }
-            self.by_quarter.extend(now.into_iter().flat_map(|print| by_quarter(print, dot)));
-        }
+        self.changed.insert(dot, changed);
+    }
+
+    /// The last entry that was taken in.
+    pub(super) const fn seen(&self) -> Eno {
+        self.seen
     }
 
     /// The memories that are looked up here and not on disk.
     pub(super) fn touched(&self) -> Arc<BTreeSet<Place>> {
         self.touched.clone()
-    }
-
-    /// Whether the index on disk includes everything.
-    pub(super) fn is_empty(&self) -> bool {
-        self.changed.is_empty()
     }
 
     /// The changes to write to disk, and the last entry that they include.
@@ -134,34 +124,39 @@ impl Tail {
     /// Drops the changes that the index on disk includes.
     pub(super) fn prune(&mut self, covered: Eno) {
         self.changed.retain(|_, changed| changed.eno > covered);
-        self.by_quarter.retain(|(_, _, dot)| self.changed.contains_key(dot));
         self.touched = Arc::new(self.changed.values().filter_map(|changed| changed.place).collect());
     }
 
     /// Adds the memories here to the counts of the index on disk.
-    pub(super) fn add_to(&self, statistics: &mut Statistics, words: &[String]) {
+    pub(super) fn add_to(&self, statistics: &mut Statistics, frequencies: &mut Frequencies, words: &BTreeSet<&str>) {
+        let mut seen = BTreeSet::new();
         for document in self.documents() {
             statistics.documents += 1;
             statistics.words += document.length as u64;
-            for (frequency, count) in statistics.frequencies.iter_mut().zip(counts(document, words)) {
-                *frequency += u64::from(count > 0);
+            seen.clear();
+            for here in document.words.split_ascii_whitespace() {
+                if words.contains(here) && seen.insert(here) {
+                    *frequencies.entry(here.to_owned()).or_default() += 1;
+                }
             }
         }
     }
 
-    /// All memories with one of the words, scored by BM25 (Robertson and Zaragoza 2009) with the
+    /// All memories with one of the words, which are in order, scored by BM25 (Robertson and Zaragoza 2009) with the
     /// constants of the index on disk.
-    pub(super) fn find(&self, words: &[String], filter: &Filter, statistics: &Statistics) -> Vec<Match> {
+    pub(super) fn find(
+        &self,
+        sought: &[Sought],
+        frequencies: &Frequencies,
+        filter: &Filter,
+        statistics: &Statistics,
+    ) -> Vec<Match> {
         const K1: f32 = 1.2;
         const B: f32 = 0.75;
-        #[expect(clippy::cast_precision_loss, reason = "a score")]
-        let weight = |frequency: u64| {
-            let (all, with) = (statistics.documents as f32, frequency as f32);
-            (1.0 + (all - with + 0.5).max(0.5) / (with + 0.5)).ln()
-        };
-        #[expect(clippy::cast_precision_loss, reason = "a score")]
-        let average = (statistics.words as f32 / (statistics.documents as f32).max(1.0)).max(1.0);
-        let weights: Vec<f32> = statistics.frequencies.iter().map(|frequency| weight(*frequency)).collect();
+        let average = statistics.average_length();
+        let weight =
+            |word: &Sought| word.boost * statistics.idf(frequencies.get(&word.term).copied().unwrap_or_default());
+        let weights: Vec<f32> = sought.iter().map(weight).collect();
         let mut found = Vec::new();
         for document in self.documents() {
             if !filter.admits(document) {
@@ -170,7 +165,7 @@ impl Tail {
             #[expect(clippy::cast_precision_loss, reason = "a score")]
             let norm = K1 * (1.0 - B + B * document.length as f32 / average);
             let mut score = 0.0;
-            for (count, weight) in counts(document, words).into_iter().zip(&weights) {
+            for (count, weight) in counts(document, sought).into_iter().zip(&weights) {
                 #[expect(clippy::cast_precision_loss, reason = "a score")]
                 let count = count as f32;
                 score += weight * count * (K1 + 1.0) / (count + norm);
@@ -182,15 +177,17 @@ impl Tail {
         found
     }
 
-    pub(super) fn similar(&self, print: u64, space: SpaceNo) -> Option<Place> {
-        let first = Dot { entry: EntryId::ZERO, index: 0 };
-        let near = (0..).zip(quarters(print)).flat_map(|(number, quarter)| {
-            let from = self.by_quarter.range((number, quarter, first)..);
-            from.take_while(move |at| (at.0, at.1) == (number, quarter)).map(|(_, _, dot)| dot)
-        });
-        let mut documents = near.filter_map(|dot| self.changed.get(dot)?.document.as_ref());
-        let same = |document: &&Document| document.space == space && similar(document.fingerprint, print);
-        documents.find(same).map(|document| document.place)
+    /// The words here that are spelled nearly as another one, or begin with it.
+    pub(super) fn close(&self, word: &str) -> BTreeSet<String> {
+        let (most, mut close) = (edits(word.chars().count()), BTreeSet::new());
+        for document in self.documents() {
+            for here in document.words.split_ascii_whitespace() {
+                if (here.starts_with(word) || is_near(word, here, most.into())) && !close.contains(here) {
+                    close.insert(here.to_owned());
+                }
+            }
+        }
+        close
     }
 
     fn documents(&self) -> impl Iterator<Item = &Document> {
@@ -198,20 +195,43 @@ impl Tail {
     }
 }
 
-/// Where a memory with this fingerprint is found.
-fn by_quarter(print: u64, dot: Dot) -> impl Iterator<Item = (usize, u16, Dot)> {
-    (0..).zip(quarters(print)).map(move |(number, quarter)| (number, quarter, dot))
-}
-
-/// The number of times that each of some words is in a document.
-fn counts(document: &Document, words: &[String]) -> Vec<u32> {
-    let mut counts = vec![0; words.len()];
+/// The number of times that each of some words, which are in order, is in a document.
+fn counts(document: &Document, sought: &[Sought]) -> Vec<u32> {
+    let mut counts = vec![0; sought.len()];
     for here in document.words.split_ascii_whitespace() {
-        if let Some(at) = words.iter().position(|word| word == here) {
+        if let Ok(at) = sought.binary_search_by(|word| word.term.as_str().cmp(here)) {
             counts[at] += 1;
         }
     }
     counts
+}
+
+/// Whether two words differ in so many edits at most: a letter more, less, or another, or two that changed places
+/// (optimal string alignment, Damerau 1964). Equal first letters are asked for.
+fn is_near(a: &str, b: &str, most: usize) -> bool {
+    // most words end here
+    if a.as_bytes().first() != b.as_bytes().first() || a.len().abs_diff(b.len()) > 4 * most {
+        return false;
+    }
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.first() != b.first() || a.len().abs_diff(b.len()) > most {
+        return false;
+    }
+    let mut before: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let other = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = other.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(before[j - 2] + 1);
+            }
+            row.push(least);
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()] <= most
 }
 
 /// Some entries after one, each with the records that it changed.
@@ -271,4 +291,16 @@ fn shown_instead(view: &dyn View, entry: &Verified) -> Result<BTreeSet<Dot>, Sto
         }
     }
     Ok(dots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_near_by_edits() {
+        assert!(is_near("kuberntes", "kubernetes", 1) && is_near("kuberentes", "kubernetes", 1));
+        assert!(is_near("staging", "stagign", 1) && !is_near("staging", "paging", 2));
+        assert!(!is_near("port", "post", 0) && is_near("port", "post", 1) && !is_near("port", "reports", 2));
+    }
 }

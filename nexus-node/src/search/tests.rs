@@ -21,7 +21,6 @@ fn document(n: u16, words: &[usize], space: SpaceNo, hour: u64) -> Document {
         kind: if n.is_multiple_of(3) { "decision" } else { "note" }.to_owned(),
         author: Did::from_bytes([1; 32]),
         stamp: Timestamp::from_ms(hour * 3_600_000),
-        fingerprint: 0,
     }
 }
 
@@ -74,7 +73,8 @@ proptest! {
             }
             let admits = |document: &Document| filter.admits(document) && !left_out.contains(&document.place);
             let expected = expected(&documents, &words, admits);
-            let found = index.find(&words, &filter, &left_out, limit).unwrap();
+            let sought: Vec<Sought> = words.iter().map(|term| Sought { term: term.clone(), boost: 1.0 }).collect();
+            let found = index.find(&sought, &filter, &left_out, limit).unwrap();
             prop_assert_eq!(found.len(), expected.len().min(limit));
             for (found, (_, best)) in found.iter().zip(&expected) {
                 prop_assert!((found.score - best).abs() < 1e-3, "{} is not {best}", found.score);

@@ -1,80 +1,210 @@
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-use super::tokens::{TOKEN_BYTES_MAX, each_token};
+use super::language::Language;
+use super::tokens::each_token;
 
 /// The most words of a text that are indexed.
 const WORDS_MAX: usize = 8_192;
 
-/// The words of a text, in order: lower case, without accents and English endings (feature `search`).
-/// Runs of Han, kana and hangul, which are written without spaces, become pairs of characters.
+/// The longest name that is put together from parts, in bytes.
+const JOINED_BYTES_MAX: usize = 40;
+/// The most parts of such a name.
+const PARTS_MAX: usize = 3;
+/// The most numbers of an address or a version.
+const NUMBERS_MAX: usize = 6;
+
+/// A part of a text that is looked for, in lower case and without accents, with its place in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) kind: PieceKind,
+    pub(crate) folded: String,
+    pub(crate) at: Range<usize>,
+}
+
+/// The kinds of pieces. One token may be in several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PieceKind {
+    /// A run of letters and digits, as `retryBudget` or `5433`.
+    Token,
+    /// A part of such a run, as `retry`.
+    Part,
+    /// A name of several runs, as `utf8` for `utf-8`, or an address as `10.4.0.17`.
+    Joined,
+}
+
+/// Calls with the pieces of a text whose first byte is wanted, in order. A name comes after its parts.
+fn each_piece(text: &str, wants: impl Fn(u8) -> bool, mut each: impl FnMut(PieceKind, &str, Range<usize>)) {
+    let wanted = |folded: &str| folded.bytes().next().is_some_and(&wants);
+    let mut run = Run::default();
+    each_token(text, WORDS_MAX, |folded, at| {
+        if !run.goes_on(text, &at) {
+            run.end(&wanted, &mut each);
+        }
+        run.add(folded, at.clone());
+        if folded.chars().any(is_written_without_spaces) {
+            each_pair(folded, |pair| each(PieceKind::Token, pair, at.clone()));
+            return;
+        }
+        if wanted(folded) {
+            each(PieceKind::Token, folded, at.clone());
+        }
+        each_part(&text[at.clone()], |part, of| {
+            if wanted(part) {
+                each(PieceKind::Part, part, at.start + of.start..at.start + of.end);
+            }
+        });
+    });
+    run.end(&wanted, &mut each);
+}
+
+/// Tokens that are one name: with `-` or `_` between them, or numbers with dots.
+#[derive(Default)]
+struct Run {
+    joined: String,
+    tokens: usize,
+    at: Range<usize>,
+    is_dotted: bool,
+    numbers: bool,
+}
+
+impl Run {
+    /// Whether a token belongs to it.
+    fn goes_on(&mut self, text: &str, token: &Range<usize>) -> bool {
+        if self.tokens == 0 {
+            return true;
+        }
+        match &text[self.at.end..token.start] {
+            "-" | "_" => !self.is_dotted,
+            "." if self.numbers && (self.is_dotted || self.tokens == 1) => {
+                self.is_dotted = text[token.clone()].bytes().all(|byte| byte.is_ascii_digit());
+                self.is_dotted
+            }
+            _ => false,
+        }
+    }
+
+    fn add(&mut self, folded: &str, at: Range<usize>) {
+        if self.tokens == 0 {
+            (self.at, self.numbers) = (at.clone(), folded.bytes().all(|byte| byte.is_ascii_digit()));
+        } else if self.is_dotted {
+            self.joined.push('.');
+        }
+        if self.joined.len() <= JOINED_BYTES_MAX {
+            self.joined.push_str(folded);
+        }
+        (self.tokens, self.at.end) = (self.tokens + 1, at.end);
+    }
+
+    /// Calls with the name, if it is one, and begins another.
+    fn end(&mut self, wanted: &impl Fn(&str) -> bool, each: &mut impl FnMut(PieceKind, &str, Range<usize>)) {
+        let most = if self.is_dotted { NUMBERS_MAX } else { PARTS_MAX };
+        let is_name = (2..=most).contains(&self.tokens) && self.joined.len() <= JOINED_BYTES_MAX;
+        if is_name && wanted(&self.joined) {
+            each(PieceKind::Joined, &self.joined, self.at.clone());
+        }
+        self.joined.clear();
+        (self.tokens, self.is_dotted, self.numbers) = (0, false, false);
+    }
+}
+
+/// Calls with the parts of a name in `camelCase`, each with its place: where a capital letter begins a word.
+fn each_part(name: &str, mut each: impl FnMut(&str, Range<usize>)) {
+    let bytes = name.as_bytes();
+    if !name.is_ascii() || !bytes.windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase()) {
+        return;
+    }
+    let begins = |at: usize| {
+        let (before, here, after) = (bytes[at - 1], bytes[at], bytes.get(at + 1));
+        here.is_ascii_uppercase()
+            && (!before.is_ascii_uppercase() || after.is_some_and(|after| after.is_ascii_lowercase()))
+    };
+    let mut start = 0;
+    for end in (1..bytes.len()).filter(|at| begins(*at)).chain([bytes.len()]) {
+        // a letter alone says nothing
+        if end - start >= 2 {
+            each(&name[start..end].to_ascii_lowercase(), start..end);
+        }
+        start = end;
+    }
+}
+
+/// The pieces of a text, in order.
+pub(crate) fn pieces(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    each_piece(text, |_| true, |kind, folded, at| pieces.push(Piece { kind, folded: folded.to_owned(), at }));
+    pieces
+}
+
+/// The language of a text.
+pub(crate) fn language_of(text: &str) -> Language {
+    const WORDS: usize = 64;
+    let mut words = Vec::new();
+    each_token(text, WORDS, |folded, _| words.push(folded.to_owned()));
+    Language::of(words.iter().map(String::as_str))
+}
+
+/// Calls with every word of a text in its searched form: the stem of each piece in a language (feature `search`).
+pub(crate) fn each_word(text: &str, language: Language, mut each: impl FnMut(&str)) {
+    each_piece(text, |_| true, |_, folded, _| each(&language.stem(folded)));
+}
+
+/// The words of a text in its own language, in their searched form and in order.
+#[cfg(any(test, feature = "testing"))]
 pub(crate) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
-    each_word(text, |word, _| words.push(word));
+    each_word(text, language_of(text), |word| words.push(word.to_owned()));
     words
 }
 
-/// The words of a text in their searched form, and as they are spelled in the text.
-pub(crate) fn spelled_words(text: &str) -> Vec<(String, String)> {
-    let mut words = Vec::new();
-    each_word(text, |word, spelled| words.push((word, spelled.to_owned())));
-    words
-}
-
-/// Calls `each` with every word of a text: the searched form and the spelling in the text.
-pub(crate) fn each_word(text: &str, mut each: impl FnMut(String, &str)) {
-    each_token(text, WORDS_MAX, |token, spelled| {
-        if token.chars().any(is_written_without_spaces) {
-            each_pair(token, &mut each);
-        } else {
-            each(token.to_owned(), spelled);
-        }
-    });
-}
-
-/// A search for some words in several texts, without cutting all of each text into words.
+/// A search for some words in several texts, without stemming all of each text. A word counts in either language: to tell
+/// a text's language would take as long as the rest.
 pub(crate) struct WordMatches<'a> {
-    words: Vec<&'a str>,
+    /// The words in order, each with its place among those given.
+    words: Vec<(&'a str, usize)>,
     found: Vec<bool>,
     /// The first bytes of the words that are not found yet.
     beginnings: BTreeSet<u8>,
 }
 
 impl<'a> WordMatches<'a> {
-    /// Words as [`words`] makes them; none is found yet.
+    /// Words in their searched form; none is found yet.
     pub(crate) fn of(words: impl Iterator<Item = &'a str>) -> Self {
-        let words: Vec<&str> = words.collect();
+        let mut words: Vec<(&str, usize)> = words.zip(0..).collect();
+        words.sort_unstable();
         let mut spoken = Self { found: vec![false; words.len()], words, beginnings: BTreeSet::new() };
         spoken.begin();
         spoken
     }
 
     fn begin(&mut self) {
-        let missing = self.words.iter().zip(&self.found).filter(|(_, found)| !**found);
+        let missing = self.words.iter().filter(|(_, place)| !self.found[*place]);
         self.beginnings = missing.filter_map(|(word, _)| word.bytes().next()).collect();
     }
 
     /// Searches one more text.
     pub(crate) fn look_in(&mut self, text: &str) {
-        let tokens = text.split(|c: char| !c.is_alphanumeric());
-        let tokens = tokens.filter(|token| !token.is_empty() && token.len() < TOKEN_BYTES_MAX);
-        for token in tokens.take(WORDS_MAX) {
-            if self.beginnings.is_empty() {
-                return;
-            }
-            // folding and stemming never change the first letter of an ASCII word
-            let first = token.as_bytes()[0].to_ascii_lowercase();
-            if token.is_ascii() && !self.beginnings.contains(&first) {
-                continue;
-            }
-            let before = self.found.clone();
-            each_word(token, |word, _| {
-                for (wanted, found) in self.words.iter().zip(&mut self.found) {
-                    *found |= word == *wanted;
+        if self.beginnings.is_empty() {
+            return;
+        }
+        let Self { words, found, beginnings } = self;
+        let mut news = false;
+        // stemming never changes the first letter
+        each_piece(
+            text,
+            |first| beginnings.contains(&first),
+            |_, folded, _| {
+                for language in Language::ALL {
+                    let word = language.stem(folded);
+                    let from = words.partition_point(|(wanted, _)| **wanted < *word);
+                    for (_, place) in words[from..].iter().take_while(|(wanted, _)| **wanted == *word) {
+                        (found[*place], news) = (true, true);
+                    }
                 }
-            });
-            if self.found != before {
-                self.begin();
-            }
+            },
+        );
+        if news {
+            self.begin();
         }
     }
 
@@ -84,12 +214,11 @@ impl<'a> WordMatches<'a> {
     }
 }
 
-fn each_pair(run: &str, each: &mut impl FnMut(String, &str)) {
+fn each_pair(run: &str, mut each: impl FnMut(&str)) {
     let chars: Vec<char> = run.chars().collect();
     // a single character is a word of its own
     for pair in chars.chunks(chars.len().min(1)).take(usize::from(chars.len() == 1)).chain(chars.windows(2)) {
-        let pair: String = pair.iter().collect();
-        each(pair.clone(), &pair);
+        each(&pair.iter().collect::<String>());
     }
 }
 
@@ -102,53 +231,6 @@ fn is_written_without_spaces(c: char) -> bool {
     )
 }
 
-/// A fingerprint of a text's [`words`] (SimHash, Charikar 2002, over words and pairs of neighbours). Texts
-/// that say nearly the same differ in few bits. Zero for a text without words.
-pub(crate) fn fingerprint<W: AsRef<str>>(words: &[W]) -> u64 {
-    if words.is_empty() {
-        return 0;
-    }
-    let hashes: Vec<u64> = words.iter().map(|word| hash(word.as_ref().as_bytes())).collect();
-    let pairs = hashes.windows(2).map(|pair| mixed(pair[0].rotate_left(23) ^ pair[1]));
-    let mut weights = [0_i32; 64];
-    for feature in hashes.iter().copied().chain(pairs) {
-        for (bit, weight) in weights.iter_mut().enumerate() {
-            *weight += if feature >> bit & 1 == 1 { 1 } else { -1 };
-        }
-    }
-    let bits = weights.iter().enumerate().filter(|(_, weight)| **weight > 0);
-    bits.fold(0, |print, (bit, _)| print | 1 << bit).max(1)
-}
-
-/// FNV-1a (Fowler, Noll and Vo), mixed. Whoever makes two texts alike makes but a wrong hint.
-fn hash(bytes: &[u8]) -> u64 {
-    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    mixed(bytes.iter().fold(0xcbf2_9ce4_8422_2325, fold))
-}
-
-/// The last step of MurmurHash3 (Appleby): each bit changes half of all bits.
-const fn mixed(mut bits: u64) -> u64 {
-    bits ^= bits >> 33;
-    bits = bits.wrapping_mul(0xff51_afd7_ed55_8ccd);
-    bits ^= bits >> 33;
-    bits = bits.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-    bits ^ (bits >> 33)
-}
-
-/// The most different bits of two fingerprints whose texts count as nearly the same.
-pub(crate) const SIMILAR_BITS: u32 = 3;
-
-/// The quarters of a fingerprint. Similar ones have an equal quarter, as there are more quarters than bits that differ.
-pub(super) const fn quarters(print: u64) -> [u16; 4] {
-    const { assert!(SIMILAR_BITS < 4) };
-    [print as u16, (print >> 16) as u16, (print >> 32) as u16, (print >> 48) as u16]
-}
-
-/// Whether two fingerprints are of texts that say nearly the same.
-pub(crate) const fn similar(a: u64, b: u64) -> bool {
-    a != 0 && b != 0 && (a ^ b).count_ones() <= SIMILAR_BITS
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -158,8 +240,23 @@ mod tests {
     #[test]
     fn words_are_found_in_any_case_accent_and_common_ending() {
         assert_eq!(words("The Builds, BUILDING: café!"), words("the build, builds cafe"));
-        assert_eq!(words("rust-analyzer v1.2"), ["rust", "analyz", "v1", "2"]);
+        assert_eq!(words("Die Rechnung ist für den Kunden"), words("die Rechnungen ist für den Kunde"));
         assert!(words(" …! ").is_empty());
+    }
+
+    #[test]
+    fn names_are_found_whole_and_by_their_parts() {
+        let folded = |text: &str| pieces(text).into_iter().map(|piece| piece.folded).collect::<Vec<_>>();
+        assert_eq!(folded("utf-8"), ["utf", "8", "utf8"]);
+        assert_eq!(folded("retryBudget"), ["retrybudget", "retry", "budget"]);
+        assert_eq!(folded("PostgreSQL 16"), ["postgresql", "postgre", "sql", "16"]);
+        assert_eq!(folded("HTTPServer parseJSON"), ["httpserver", "parsejson", "parse", "json"]);
+        assert_eq!(folded("max_body_bytes"), ["max", "body", "bytes", "maxbodybytes"]);
+        assert_eq!(folded("10.4.0.17:5433"), ["10", "4", "0", "17", "10.4.0.17", "5433"]);
+        assert_eq!(folded("E0277, SQLSTATE 40P01"), ["e0277", "sqlstate", "40p01"]);
+        assert_eq!(folded("v1.90.2"), ["v1", "90", "2", "90.2"]);
+        assert_eq!(folded("crates/api/src/main.rs"), ["crates", "api", "src", "main", "rs"]);
+        assert_eq!(folded("a-b-c-d"), ["a", "b", "c", "d"]);
     }
 
     #[test]
@@ -171,10 +268,15 @@ mod tests {
     proptest! {
         #[test]
         fn words_are_spoken_as_making_words_of_everything_says(
-            text in "([a-zA-Zéß0-9 ’'.-]{0,12}|[分散型 a]{0,4}|flies|Dying|early|YOUTH|yes|skies|news|generally){0,12}",
+            text in "([a-zA-Zéß0-9 ’'._-]{0,12}|[分散型 a]{0,4}|flies|Dying|early|YOUTH|yes|skies|news|generally){0,12}",
             question in "([a-eA-Eéß0-9 ]{0,6}|[分散型]{0,3}|fly|die|earli|youth|sky|general){0,5}",
         ) {
-            let (here, wanted) = (words(&text), words(&question));
+            let here: Vec<String> = Language::ALL.into_iter().flat_map(|language| {
+                let mut here = Vec::new();
+                each_word(&text, language, |word| here.push(word.to_owned()));
+                here
+            }).collect();
+            let wanted = words(&question);
             let mut spoken = WordMatches::of(wanted.iter().map(String::as_str));
             spoken.look_in(&text);
             let expected: Vec<bool> = wanted.iter().map(|word| here.contains(word)).collect();
@@ -184,15 +286,5 @@ mod tests {
             spoken.look_in(&text);
             prop_assert!(spoken.found().iter().all(|found| *found));
         }
-    }
-
-    #[test]
-    fn nearly_the_same_is_similar_and_something_else_is_not() {
-        let text = "the release build needs a C compiler and about ten minutes on two cores";
-        let again = "The release build needs a C compiler, and about ten minutes on two cores!";
-        assert!(similar(fingerprint(&words(text)), fingerprint(&words(again))));
-        let other = "the staging database is restored from the nightly backup at four in the morning";
-        assert!(!similar(fingerprint(&words(text)), fingerprint(&words(other))));
-        assert!(!similar(fingerprint(&words("")), fingerprint(&words(""))));
     }
 }

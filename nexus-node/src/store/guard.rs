@@ -24,11 +24,15 @@ pub(super) fn guarded<T>(
     table: Option<Table>,
     run: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    quietly(run).unwrap_or_else(|panic| Err(StoreError::damaged(file, table, StoreDamage::Panic(panic))))
+}
+
+/// Runs code that may panic on damaged files, and gives a panic's message. The caller uses nothing half done again.
+pub(crate) fn quietly<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     let before = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(run));
     GUARDED.set(before);
-    result
-        .unwrap_or_else(|panic| Err(StoreError::damaged(file, table, StoreDamage::Panic(message(&*panic).to_owned()))))
+    result.map_err(|panic| message(&*panic).to_owned())
 }
 
 fn message(panic: &(dyn Any + Send)) -> &str {

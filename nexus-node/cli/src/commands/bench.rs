@@ -12,6 +12,7 @@ mod mcp;
 mod members;
 mod offered;
 mod processor;
+mod quality;
 mod recall;
 mod revoked;
 mod rows;
@@ -44,6 +45,9 @@ pub(crate) struct Bench {
     /// Memories that `scale` compares with a thousand, and that `recall` searches
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(2_000..=10_000_000))]
     records: u64,
+    /// The set that `quality` asks about
+    #[arg(long, value_name = "DIR", default_value = quality::SET)]
+    set: std::path::PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,6 +70,8 @@ enum Figure {
     Auth,
     /// The time until a started node is seen, and until a killed one is down; mDNS asks the local network
     Discovery,
+    /// The share of questions that recall answers, on a set of memories and questions
+    Quality,
     /// Revocations and forks held, a member shut out, an author taken out, hostile logs, each beside none
     Members,
 }
@@ -105,6 +111,7 @@ impl Bench {
                 Figure::Mcp => runtime.block_on(mcp::run(&session.printer)),
                 Figure::Auth => runtime.block_on(auth::run(&session.printer)),
                 Figure::Discovery => discovery::run(&session.printer, &runtime),
+                Figure::Quality => runtime.block_on(quality::run(&session.printer, &self.set)),
                 Figure::Members => runtime.block_on(bounded(&session.printer)),
             }?);
         }

@@ -4,13 +4,17 @@ use nexus_node::api::{Problem, wire};
 use crate::client::escape;
 use crate::session::{CliSession, text};
 
-/// Change the text of a memory, or settle a conflict about it
+/// Change the text or the aliases of a memory, or settle a conflict about it
 #[derive(Debug, Args)]
 pub(crate) struct Edit {
     /// Its id, or its key
     id: String,
     /// The new text; `-` reads stdin
-    text: String,
+    #[arg(required_unless_present = "aliases")]
+    text: Option<String>,
+    /// Other words to find it by, in place of those before; up to eight times
+    #[arg(long = "alias", value_name = "WORDS")]
+    aliases: Vec<String>,
     /// Whose words they are: `user`, `model`, `tool` or `import` [default: user]
     #[arg(long)]
     source: Option<wire::Source>,
@@ -23,7 +27,8 @@ impl Edit {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?;
         let patch = wire::Patch {
-            text: Some(text(self.text)?),
+            text: self.text.map(text).transpose()?,
+            aliases: (!self.aliases.is_empty()).then_some(self.aliases),
             source: self.source,
             allow_secret: self.allow_secret,
             ..wire::Patch::default()

@@ -34,6 +34,9 @@ pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
     if !memory.tags.is_empty() {
         line("tags", &memory.tags.join(", "));
     }
+    if !memory.aliases.is_empty() {
+        line("aliases", &memory.aliases.join(", "));
+    }
     for (key, value) in &memory.meta {
         line("meta", &format!("{key}={}", plain(value)));
     }

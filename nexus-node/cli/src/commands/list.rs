@@ -20,6 +20,9 @@ pub(crate) struct List {
     /// The most memories
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     limit: u16,
+    /// Only memories without aliases, as for an agent that gives them some
+    #[arg(long)]
+    no_aliases: bool,
     /// The `next` of an earlier page, to go on after it
     #[arg(long, value_name = "CURSOR")]
     after: Option<String>,
@@ -28,12 +31,17 @@ pub(crate) struct List {
 impl List {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let limit = self.limit.to_string();
-        let parameters =
-            [("space", self.space.as_deref()), ("limit", Some(limit.as_str())), ("after", self.after.as_deref())];
+        let parameters = [
+            ("space", self.space.as_deref()),
+            ("limit", Some(limit.as_str())),
+            ("no_aliases", self.no_aliases.then_some("true")),
+            ("after", self.after.as_deref()),
+        ];
         let listing: wire::Listing = session.client()?.get(&format!("/v1/memories{}", query(&parameters)))?;
         session.printer.answer(&listing, || text(&listing, &session.printer))?;
         if let Some(next) = &listing.next {
-            session.printer.note(&format!("more: `nexus-node list --after {next}`"));
+            let no_aliases = if self.no_aliases { " --no-aliases" } else { "" };
+            session.printer.note(&format!("more: `nexus-node list{no_aliases} --after {next}`"));
         }
         Ok(())
     }

@@ -9,16 +9,24 @@ use crate::session::{CliSession, text};
 
 /// The header that tells of cut results.
 const TRUNCATED: &str = "nexus-truncated";
+/// The header with the part of all memories that was searched, while the index is made.
+const INDEXED: &str = "nexus-indexed";
 /// The longest question that is read, in bytes.
 const QUERY_BYTES_MAX: usize = 8 << 10;
 /// The default number of memories.
 const LIMIT: u16 = 10;
 
-/// Find memories by their words, best first
+/// Find memories, best first
 #[derive(Debug, Args)]
 pub(crate) struct Recall {
-    /// The words to look for; `-` reads stdin
+    /// A question, or words; `-` reads stdin
     query: String,
+    /// The same in other words; up to three times
+    #[arg(long = "or", value_name = "TEXT")]
+    or: Vec<String>,
+    /// Only memories that answer it with this chance or a higher one
+    #[arg(long, value_name = "0.25", value_parser = share)]
+    min: Option<f64>,
     /// The space; may be given several times [default: all readable ones]
     #[arg(long = "space", value_name = "S")]
     spaces: Vec<String>,
@@ -52,19 +60,25 @@ impl Recall {
         let limit = self.limit.to_string();
         let since = self.since.map(|since| wire::show_duration(since.0));
         let tokens = self.tokens.map(|tokens| tokens.to_string());
+        let min = self.min.map(|min| min.to_string());
         let mut parameters = vec![
             ("q", Some(words.as_str())),
+            ("min", min.as_deref()),
             ("limit", Some(limit.as_str())),
             ("by", self.by.as_deref()),
             ("since", since.as_deref()),
             ("tokens", tokens.as_deref()),
         ];
-        for (name, values) in [("space", &self.spaces), ("tag", &self.tags), ("kind", &self.kinds)] {
+        for (name, values) in [("q", &self.or), ("space", &self.spaces), ("tag", &self.tags), ("kind", &self.kinds)] {
             parameters.extend(values.iter().map(|value| (name, Some(value.as_str()))));
         }
         let path = format!("/v1/memories{}", query(&parameters));
-        let (hits, truncated): (Vec<wire::Hit>, _) = session.client()?.get_with(&path, TRUNCATED)?;
+        let (hits, [truncated, indexed]): (Vec<wire::Hit>, _) =
+            session.client()?.get_with(&path, [TRUNCATED, INDEXED])?;
         session.printer.answer(&hits, || show(&hits, &session.printer))?;
+        if !indexed.is_empty() {
+            session.printer.note(&format!("index: {indexed} of the memories were searched, the rest soon will be"));
+        }
         if truncated == "true" {
             session.printer.note("there is more: a higher `--limit` or `--tokens` shows it");
         }
@@ -72,20 +86,28 @@ impl Recall {
     }
 }
 
+/// A share of all, 0 to 1.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "expected a number from 0 to 1".to_owned())
+}
+
 /// A hit in three lines: its text, its data, and its reason.
 fn show(hits: &[wire::Hit], printer: &Printer) -> String {
     if hits.is_empty() {
         return "nothing speaks of that; `nexus-node list` shows what there is".to_owned();
     }
-    let best = hits.first().map_or(0.0, |hit| hit.score);
     let mut lines = Vec::new();
+    if hits.iter().all(|hit| hit.weak) {
+        let nearest = "nothing speaks of that; ask in other words with `--or`. The nearest, by a word or two:";
+        lines.push(printer.paint(Style::Odd, nearest));
+    }
     for hit in hits {
         let memory = &hit.memory;
-        let share = if best > 0.0 { hit.score / best * 100.0 } else { 0.0 };
         lines.push(printer.paint(Style::Bold, &in_a_line(&memory.text, width().saturating_sub(2).max(20))));
         let mut about = vec![
             short_id(&memory.id),
-            format!("{share:.0}%"),
+            format!("{:.0}%{}", hit.score * 100.0, if hit.weak { " weak" } else { "" }),
             memory.author_name.clone().unwrap_or_else(|| short_did(&memory.author)),
             moment(&memory.updated_at),
             memory.space.clone(),
@@ -95,6 +117,10 @@ fn show(hits: &[wire::Hit], printer: &Printer) -> String {
         about.extend((!memory.conflicts.is_empty()).then(|| "conflict".to_owned()));
         lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&about.join("  ")))));
         lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&hit.why))));
+        if !hit.same.is_empty() {
+            let same: Vec<String> = hit.same.iter().map(|id| short_id(id)).collect();
+            lines.push(printer.paint(Style::Dim, &format!("  the same: {}", same.join(", "))));
+        }
     }
     lines.join("\n")
 }

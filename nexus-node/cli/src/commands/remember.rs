@@ -27,6 +27,9 @@ pub(crate) struct Remember {
     /// Further data; may be given several times
     #[arg(long, value_name = "K=V", value_parser = pair)]
     meta: Vec<(String, String)>,
+    /// Other words by which somebody may look for it; up to eight times
+    #[arg(long = "alias", value_name = "WORDS")]
+    aliases: Vec<String>,
     /// A key of your own. Writing with the same key again replaces the text, and keeps kind, tags and data
     #[arg(long, value_name = "KEY")]
     id: Option<String>,
@@ -60,6 +63,7 @@ impl Remember {
             tags: self.tags,
             no_tags: self.no_tags,
             meta,
+            aliases: self.aliases,
             id: self.id,
             ttl: self.ttl,
             source: self.source,

@@ -69,20 +69,20 @@ export async function findConflicts() {
 const inConflict = (memory) => Object.keys(memory.conflicts).length > 0;
 
 function show() {
-  const best = items[0]?.score;
-  list.replaceChildren(...items.map((memory) => row(memory, best)));
+  list.replaceChildren(...items.map(row));
   byId('more').hidden = next === null;
 }
 
-function row(memory, best) {
+function row(memory) {
   const facts = [make('span', {}, author(memory)), time(memory.updated_at)];
   if (memory.imported) facts.push(make('span', { title: memory.imported.mesh_did }, `imported; ${importedBy(memory.imported)}`));
   if (memory.space !== 'default') facts.push(make('span', {}, memory.space));
   if (memory.kind !== 'note') facts.push(make('span', {}, memory.kind));
   facts.push(...memory.tags.map((tag) => make('span', { class: 'tag' }, tag)));
   if (inConflict(memory)) facts.push(make('span', { class: 'tag odd' }, 'conflict'));
+  if (memory.weak) facts.push(make('span', { class: 'tag' }, 'a word or two'));
   const relevance = memory.score === undefined ? null
-    : make('meter', { min: 0, max: 1, value: Math.max(0.05, memory.score / best), title: 'how well it fits, beside the best' });
+    : make('meter', { min: 0, max: 1, value: Math.max(0.05, memory.score), title: 'how likely it answers the question' });
   return make('li', {},
     make('button', { type: 'button', class: 'memory', 'data-id': memory.id, click: () => open(memory.id, nameOf) },
       make('span', { class: 'text' }, memory.text),

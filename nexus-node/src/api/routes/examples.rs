@@ -32,6 +32,7 @@ pub(super) fn memory() -> wire::Memory {
         kind: "note".into(),
         tags: vec!["build".into()],
         meta: BTreeMap::from([("source".to_owned(), "README.md".into())]),
+        aliases: vec!["toolchain".into()],
         author: DID.into(),
         author_name: Some("laptop".into()),
         agent: Some("claude-code".into()),
@@ -80,8 +81,8 @@ fn field_origin() -> wire::FieldOrigin {
 
 pub(super) fn hit() -> wire::Hit {
     let memory = wire::Memory { conflicts: BTreeMap::new(), ..memory() };
-    let why = "It has “compiler”, and this instance wrote it 2 hours ago.".into();
-    wire::Hit { memory, score: 1.62, why, matched: vec!["compiler".into()] }
+    let why = "It has “compiler”.".into();
+    wire::Hit { memory, score: 0.82, weak: false, why, matched: vec!["compiler".into()], same: Vec::new() }
 }
 
 pub(super) fn exported() -> wire::Exported {

@@ -32,6 +32,9 @@ pub struct Memory {
     pub tags: Vec<String>,
     /// The metadata.
     pub meta: BTreeMap<String, Value>,
+    /// Other words by which it is found. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// The DID of the author of the text that is shown.
     pub author: String,
     /// That member's name.
@@ -217,6 +220,7 @@ impl From<crate::Memory> for Memory {
             kind: memory.kind,
             tags: memory.tags,
             meta: memory.meta,
+            aliases: memory.aliases,
             author_name: memory.author_name,
             agent: memory.agent.map(|agent| agent.to_string()),
             source: memory.source.map(Source::from),
@@ -255,6 +259,9 @@ pub struct NewMemory {
     /// Metadata.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub meta: BTreeMap<String, Value>,
+    /// Other words by which somebody may look for it: at most 8 of at most 64 characters.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<String>,
     /// A key of the caller's. A live memory with this key is edited instead of doubled, and keeps kind, tags and metadata
     /// that are not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -276,7 +283,7 @@ pub struct NewMemory {
 impl NewMemory {
     /// The memory, with its caller as origin.
     pub(crate) fn of(self, caller: &Caller) -> Result<crate::NewMemory, Problem> {
-        let Self { text, space, kind, tags, no_tags, meta, id: key, ttl, agent, source, allow_secret } = self;
+        let Self { text, space, kind, tags, no_tags, meta, aliases, id: key, ttl, agent, source, allow_secret } = self;
         if no_tags && !tags.is_empty() {
             return Err(Problem::new("invalid", "tags are given, and `no_tags` as well").hint("give one of them"));
         }
@@ -290,6 +297,7 @@ impl NewMemory {
             tags,
             no_tags,
             meta,
+            aliases,
             key,
             ttl,
             origin,
@@ -364,6 +372,9 @@ pub struct Patch {
     /// New metadata.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meta: Option<BTreeMap<String, Value>>,
+    /// New aliases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<Vec<String>>,
     /// The program's own name; default: the first product in its `User-Agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
@@ -378,10 +389,10 @@ pub struct Patch {
 impl Patch {
     /// The changes, with their caller as origin.
     pub(crate) fn of(self, caller: &Caller) -> Result<crate::Patch, Problem> {
-        let Self { text, kind, tags, meta, agent, source, allow_secret } = self;
+        let Self { text, kind, tags, meta, aliases, agent, source, allow_secret } = self;
         let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
         let secrets = caller.secrets(allow_secret)?;
-        Ok(crate::Patch { text, kind, tags, meta, origin, secrets })
+        Ok(crate::Patch { text, kind, tags, meta, aliases, origin, secrets })
     }
 }
 
@@ -424,18 +435,26 @@ pub struct Hit {
     /// The memory.
     #[serde(flatten)]
     pub memory: Memory,
-    /// The rank, higher is better. Comparable within one answer.
+    /// How likely it answers the question, 0 to 1. It means the same from one question to the next.
     pub score: f64,
-    /// The reason for this result, in one sentence.
+    /// Whether it has too little of the question to answer it. If all are weak, nothing speaks of the question.
+    #[serde(default)]
+    pub weak: bool,
+    /// The words of the question that it has, in one sentence.
     pub why: String,
     /// The different words of the question that it has, as the question spells them.
     #[serde(default)]
     pub matched: Vec<String>,
+    /// The ids of others that say the same and are not in the answer. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub same: Vec<String>,
 }
 
 impl From<crate::Hit> for Hit {
     fn from(hit: crate::Hit) -> Self {
-        Self { memory: hit.memory.into(), score: hit.score, why: hit.why, matched: hit.matched }
+        let crate::Hit { memory, score, weak, why, matched, same } = hit;
+        let same = same.iter().map(ToString::to_string).collect();
+        Self { memory: memory.into(), score, weak, why, matched, same }
     }
 }
 

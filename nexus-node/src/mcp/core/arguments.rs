@@ -62,6 +62,8 @@ pub(super) struct Remember {
     pub(super) tags: Vec<String>,
     #[serde(default)]
     pub(super) meta: BTreeMap<String, Value>,
+    #[serde(default)]
+    pub(super) aliases: Vec<String>,
     pub(super) space: Option<String>,
     pub(super) key: Option<String>,
     pub(super) ttl: Option<wire::Span>,
@@ -72,6 +74,8 @@ pub(super) struct Remember {
 #[serde(deny_unknown_fields)]
 pub(super) struct Recall {
     pub(super) query: String,
+    #[serde(default)]
+    pub(super) queries: Vec<String>,
     #[serde(default)]
     pub(super) spaces: Vec<String>,
     #[serde(default)]
@@ -115,6 +119,7 @@ pub(super) struct Edit {
     pub(super) text: Option<String>,
     pub(super) kind: Option<String>,
     pub(super) tags: Option<Vec<String>>,
+    pub(super) aliases: Option<Vec<String>>,
     pub(super) meta: Option<BTreeMap<String, Value>>,
 }
 

@@ -91,7 +91,9 @@ impl Place {
     fn cursor(self, brain: &Brain) -> Result<Option<String>, NodeError> {
         match self.index {
             0 => Ok(self.page),
-            index => Ok(brain.list_blocking(&ListQuery { space: None, limit: index, after: self.page })?.next),
+            index => {
+                Ok(brain.list_blocking(&ListQuery { limit: index, after: self.page, ..ListQuery::default() })?.next)
+            }
         }
     }
 }
@@ -104,7 +106,7 @@ fn recent(brain: &Brain, project: Option<&str>, limit: usize, mut after: Option<
     let mut memories = Vec::new();
     let mut looked_at = 0;
     loop {
-        let page = brain.list_blocking(&ListQuery { space: None, limit: PAGE, after: after.clone() })?;
+        let page = brain.list_blocking(&ListQuery { limit: PAGE, after: after.clone(), ..ListQuery::default() })?;
         looked_at += page.items.len();
         for (index, memory) in page.items.into_iter().enumerate() {
             if of_project(&memory) && !is_graph_kind(&memory.kind) && memories.len() < limit {

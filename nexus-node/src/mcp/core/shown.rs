@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::name_or_did;
 use crate::Memory;
 use crate::mcp::answer::Budget;
-use crate::memory::Provenance;
+use crate::memory::{MemoryId, Provenance};
 
 /// The kind and the space of most memories.
 const KIND_DEFAULT: &str = "note";
@@ -20,7 +20,17 @@ const BEGINNING_CHARS: usize = 80;
 pub(super) struct Shown(Map<String, Value>);
 
 impl Shown {
-    pub(super) fn of(mut memory: Memory) -> Self {
+    /// As a hit of many, or `whole`.
+    pub(super) fn of(memory: Memory) -> Self {
+        Self::made(memory, false)
+    }
+
+    /// With all that it has.
+    pub(super) fn whole(memory: Memory) -> Self {
+        Self::made(memory, true)
+    }
+
+    fn made(mut memory: Memory, whole: bool) -> Self {
         let mut shown = Map::new();
         let mut put = |name: &str, value: Value| {
             shown.insert(name.to_owned(), value);
@@ -63,6 +73,9 @@ impl Shown {
         if !memory.tags.is_empty() {
             put("tags", memory.tags.into());
         }
+        if whole && !memory.aliases.is_empty() {
+            put("aliases", memory.aliases.into());
+        }
         if !memory.meta.is_empty() {
             put("meta", serde_json::to_value(memory.meta).unwrap_or_default());
         }
@@ -101,6 +114,17 @@ impl Shown {
     pub(super) fn with_why(mut self, score: f64, why: String) -> Self {
         self.0.insert("score".to_owned(), ((score * 1e3).round() / 1e3).into());
         self.0.insert("why".to_owned(), why.into());
+        self
+    }
+
+    /// Adds the ids of others that say the same, and whether it has little of the question.
+    pub(super) fn with_same(mut self, same: Vec<MemoryId>, weak: bool) -> Self {
+        if !same.is_empty() {
+            self.0.insert("same".to_owned(), same.iter().map(ToString::to_string).collect());
+        }
+        if weak {
+            self.0.insert("weak".to_owned(), true.into());
+        }
         self
     }
 

@@ -33,6 +33,8 @@ pub(super) fn all() -> &'static [Tool] {
                     "text": text("The text to remember"),
                     "kind": text("note (default), decision, preference, fact, task, …"),
                     "tags": texts("To find it by"),
+                    "aliases": texts("Up to 8 other wordings, of 1 to 6 words, by which somebody may look for it: \
+                                      synonyms, the general term, the purpose, the problem"),
                     "meta": { "type": "object", "description": "Anything else, as JSON" },
                     "space": text("In which space [default]"),
                     "key": text("A name of your own: remembering with the same key again replaces the memory"),
@@ -49,10 +51,11 @@ pub(super) fn all() -> &'static [Tool] {
             tool(
                 "recall",
                 "Recall",
-                "Search the memory, best matches first. Finds single words as well as questions. A note in the space \
-                 `default` says neither. If `truncated`, `next` is the cursor for more.",
+                "Search the memory, best matches first. It finds words, so give other wordings in `queries`. A note in the \
+                 space `default` says neither. If `truncated`, `next` is the cursor for more.",
                 json!({
                     "query": text("Words or a question"),
+                    "queries": texts("Up to 3 other wordings, as a note about it may be worded"),
                     "spaces": texts("Only in these spaces"),
                     "tags": texts("Only with all of these tags"),
                     "kinds": texts("Only of these kinds"),
@@ -85,6 +88,7 @@ pub(super) fn all() -> &'static [Tool] {
                     "text": text("The new text"),
                     "kind": text("Another kind"),
                     "tags": texts("All tags, instead of those before"),
+                    "aliases": texts("All aliases, instead of those before"),
                     "meta": { "type": "object", "description": "All metadata, instead of that before" },
                 }),
                 &["id"],

@@ -10,7 +10,7 @@ use super::{Gone, Reader};
 use crate::error::NodeError;
 use crate::ledger::rows::{self, Place, RecordRow, WriteRow};
 use crate::ledger::{self, LiveRoom, LiveRows, TOGETHER_MAX, live_within, lowest_of_fields, read_core};
-use crate::memory::{ConflictValue, Memory, Provenance, depth};
+use crate::memory::{ALIAS_CHARS_MAX, ALIASES_MAX, ConflictValue, Memory, Provenance, depth};
 use crate::store::{StoreError, Table};
 
 /// A record as it was created.
@@ -41,6 +41,12 @@ struct LiveWrite {
     dot: Dot,
     row: WriteRow,
     author: Did,
+}
+
+/// Whether an alias counts. Members may write any.
+#[expect(clippy::ptr_arg, reason = "a filter of strings")]
+fn fits(alias: &String) -> bool {
+    alias.chars().nth(ALIAS_CHARS_MAX).is_none()
 }
 
 /// One value of a field.
@@ -145,12 +151,14 @@ impl Reader<'_> {
         let memory = Memory {
             id: dot.into(),
             imported: self.known.proofs.as_ref().and_then(|proofs| proofs.imported(dot, &core)),
+            was_at: core.was.as_ref().map(|was| Timestamp::from_ms(was.created_at)),
             was: core.was.map(|was| was.id),
             space: self.space_name(row.space),
             text: core.text,
             kind: core.kind,
             tags: core.tags,
             meta: core.meta,
+            aliases: core.aliases.into_iter().filter(fits).take(ALIASES_MAX).collect(),
             author,
             author_name: self.name_of(&author),
             agent: core.agent,

@@ -103,18 +103,29 @@ prop_compose! {
         (text, kind) in (any::<String>(), "[a-z]{1,8}"),
         tags in prop::collection::vec(any::<String>(), 0..3),
         meta in prop::collection::btree_map("[b-z]{1,4}", any_value(), 0..3),
+        aliases in prop::collection::vec("[a-z ]{1,64}", 0..3),
         expires_at in prop::option::of(1_u64..1 << 53),
         origin in any_origin(),
     ) -> Core {
         let Origin { agent, source, .. } = origin;
-        Core { text, kind, tags, meta, expires_at, agent, source, ..Core::default() }
+        Core { text, kind, tags, meta, aliases, expires_at, agent, source, ..Core::default() }
     }
 }
 
 /// The values that a memory shows, as a core that says just these.
 fn values(memory: &Memory) -> Core {
-    let Memory { text, kind, tags, meta, expires_at, agent, source, .. } = memory.clone();
-    Core { text, kind, tags, meta, expires_at: expires_at.map(Timestamp::as_ms), agent, source, ..Core::default() }
+    let Memory { text, kind, tags, meta, aliases, expires_at, agent, source, .. } = memory.clone();
+    Core {
+        text,
+        kind,
+        tags,
+        meta,
+        aliases,
+        expires_at: expires_at.map(Timestamp::as_ms),
+        agent,
+        source,
+        ..Core::default()
+    }
 }
 
 /// The editable fields of which a core says something.

@@ -52,7 +52,8 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
         let begin = Instant::now();
         let raw_found = raw.find(&question)?;
         theirs.push(begin.elapsed().as_secs_f64() * 1e3);
-        if found.hits.len() < raw_found {
+        // weak ones alone are cut to a few
+        if found.hits.len() < raw_found && !found.is_empty() || found.hits.is_empty() && raw_found > 0 {
             return Err(failed(format!("{question:?}: {} found, {raw_found} expected", found.hits.len())));
         }
     }
@@ -88,13 +89,13 @@ async fn until_indexed(node: &Node, dir: &Path) -> Result<(), Problem> {
 }
 
 /// Plain tantivy.
-struct Raw {
+pub(super) struct Raw {
     reader: IndexReader,
     text: Field,
 }
 
 impl Raw {
-    fn new(dir: &Path, texts: impl Iterator<Item = String>) -> Result<Self, Problem> {
+    pub(super) fn new(dir: &Path, texts: impl Iterator<Item = String>) -> Result<Self, Problem> {
         std::fs::create_dir(dir).map_err(failed)?;
         let mut schema = Schema::builder();
         let text = schema.add_text_field("text", TEXT | STORED);
@@ -110,6 +111,11 @@ impl Raw {
 
     /// The number of best documents; each is read.
     fn find(&self, question: &str) -> Result<usize, Problem> {
+        Ok(self.texts(question, LIMIT)?.len())
+    }
+
+    /// The texts of the best documents for some words in lower case.
+    pub(super) fn texts(&self, question: &str, limit: usize) -> Result<Vec<String>, Problem> {
         let searcher = self.reader.searcher();
         let term = |word: &str| Term::from_field_text(self.text, word);
         let words = question.split(' ').map(|word| {
@@ -117,11 +123,11 @@ impl Raw {
             (Occur::Should, Box::new(query) as Box<dyn Query>)
         });
         let query = BooleanQuery::new(words.collect());
-        let found = searcher.search(&query, &TopDocs::with_limit(LIMIT).order_by_score()).map_err(failed)?;
-        for (_, address) in &found {
-            let document: TantivyDocument = searcher.doc(*address).map_err(failed)?;
-            std::hint::black_box(document.get_first(self.text).and_then(|text| text.as_str().map(str::len)));
-        }
-        Ok(found.len())
+        let found = searcher.search(&query, &TopDocs::with_limit(limit).order_by_score()).map_err(failed)?;
+        let read = |address| {
+            let document: TantivyDocument = searcher.doc(address).map_err(failed)?;
+            Ok(document.get_first(self.text).and_then(|text| text.as_str()).unwrap_or_default().to_owned())
+        };
+        found.into_iter().map(|(_, address)| read(address)).collect()
     }
 }

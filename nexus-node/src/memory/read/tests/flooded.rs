@@ -8,7 +8,7 @@ use super::*;
 use crate::ledger::TOGETHER_MAX;
 use crate::memory::ListQuery;
 use crate::replication::tests::key;
-use crate::search::{Filter, Search};
+use crate::search::{Filter, Question, Search};
 use crate::store::{KeyRange, StoreError, View, Visit};
 
 /// A state of a store that counts the rows that are read.
@@ -271,7 +271,7 @@ fn costs(writes: u16) -> [usize; 4] {
     assert_eq!(list.1.items.len(), 1);
     let index = peer.cost(|view, reader| {
         let filter = Filter { spaces: reader.space_numbers().collect(), ..Filter::default() };
-        Search::new(None).find(&["word".to_owned()], &filter, 10, reader, view).unwrap()
+        Search::new(None).find(&mut Question::of("word").unwrap(), &filter, 10, reader, view).unwrap()
     });
     assert_eq!(index.1.len(), 1, "one memory, however many records it has");
     let get = peer.cost(|_, reader| reader.get(&record).unwrap());

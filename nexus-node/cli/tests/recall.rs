@@ -1,0 +1,181 @@
+//! Recall as people and agents use it: honest answers, other words, copies, and an index that survives its disk.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/mod.rs"]
+mod support;
+
+use serde_json::{Value, json};
+use support::{Home, until};
+
+/// A small team's memory.
+const TEXTS: [&str; 12] = [
+    "The staging database is on port 5433 of db-stg-2.",
+    "Licence policy: nothing under the GPL in the apps.",
+    "We deploy from the main branch on Tuesdays.",
+    "The nightly backup of PostgreSQL ends at four in the morning.",
+    "Use pnpm and not npm in the frontend",
+    "Invoices are rounded half up, to whole cents.",
+    "The Kubernetes cluster has three nodes, all in Frankfurt.",
+    "Sockets time out after 60 s at the proxy, before the client's keep-alive ends.",
+    "maxRetryBudget is 3 for each request",
+    "Files are read as utf-8, also on Windows",
+    "Die Rechnungen verschickt Tomasz am Monatsanfang.",
+    "Ivo reviews changes of the ledger.",
+];
+
+fn filled() -> (Home, support::Node) {
+    let home = Home::new();
+    let node = home.up_with(&["--name", "laptop"]);
+    for text in TEXTS {
+        home.json(&["remember", text]);
+    }
+    (home, node)
+}
+
+fn recall(home: &Home, more: &[&str]) -> Vec<Value> {
+    home.json(&[&["recall"][..], more].concat()).as_array().unwrap().clone()
+}
+
+fn first(home: &Home, question: &str) -> String {
+    let hits = recall(home, &[question]);
+    let first = hits.first().filter(|hit| hit["weak"] == false);
+    first.map_or_else(String::new, |hit| hit["text"].as_str().unwrap().to_owned())
+}
+
+/// promise: Recall | A question that no memory answers is told so, with at most three weak ones; stop words never count
+#[test]
+fn nothing_speaks_of_what_nobody_wrote() {
+    let (home, _node) = filled();
+    for question in
+        ["Is Lyon the capital of France?", "Which team won the world cup in 1998?", "Wie hoch ist der Eiffelturm?"]
+    {
+        let hits = recall(&home, &[question]);
+        assert!(hits.len() <= 3 && hits.iter().all(|hit| hit["weak"] == true), "{question}: {hits:?}");
+    }
+    let told = home.run(&["recall", "Which nodes of Kafka are in Oslo?"]).ok().stdout;
+    assert!(told.is_empty() || told.contains("nothing speaks of that"), "{told}");
+    let score = |hit: &Value| hit["score"].as_f64().unwrap();
+    let hits = recall(&home, &["On which port is the staging database?"]);
+    assert!(score(&hits[0]) > 0.5 && hits.iter().all(|hit| (0.0..=1.0).contains(&score(hit))), "{hits:?}");
+    assert!(hits.windows(2).all(|pair| score(&pair[0]) >= score(&pair[1])));
+    assert_eq!(recall(&home, &["staging database", "--min", "0.25"]).len(), 1);
+    assert_eq!(home.run(&["recall", "staging", "--min", "2"]).code, 2);
+    // a question of stop words alone matches them
+    assert!(!recall(&home, &["after all"]).is_empty());
+    let why = hits[0]["why"].as_str().unwrap();
+    assert!(why.contains("“port”") && !why.contains("laptop") && !why.contains("ago"), "{why}");
+}
+
+/// promise: Recall | Misspelled and cut words, parts of names and words of two languages find what they mean
+#[test]
+fn rare_words_are_found_as_people_type_them() {
+    let (home, _node) = filled();
+    for (question, part) in [
+        ("kuberntes", "Kubernetes"),
+        ("utf8", "utf-8"),
+        ("postgres", "PostgreSQL"),
+        ("retry budget", "maxRetryBudget"),
+        ("maxretrybudget", "maxRetryBudget"),
+        ("k8s cluster", "Kubernetes"),
+        ("Rechnung", "Rechnungen"),
+        ("invoice rounding", "rounded"),
+        ("5433", "5433"),
+    ] {
+        assert!(first(&home, question).contains(part), "{question}: {:?}", recall(&home, &[question]));
+    }
+}
+
+/// promise: Recall | Aliases and further phrasings find a memory whose words nobody remembers
+#[test]
+fn other_words_find_a_memory() {
+    let (home, _node) = filled();
+    let question = "How do we bill customers fairly?";
+    assert_eq!(first(&home, question), "");
+    let told = home.run(&["recall", question]).ok().stdout;
+    assert!(told.contains("nothing speaks of that"), "{told}");
+    // the same in other words
+    let hits = recall(&home, &[question, "--or", "invoices are rounded", "--or", "cents half up"]);
+    assert!(hits[0]["text"].as_str().unwrap().starts_with("Invoices") && hits[0]["weak"] == false, "{hits:?}");
+    let (code, error) = home.error(&["recall", "a1", "--or", "b1", "--or", "c1", "--or", "d1", "--or", "e1"]);
+    assert_eq!((code, &error["code"]), (2, &json!("invalid")), "{error}");
+
+    // other words, given with the memory
+    let id = home.json(&["recall", "cents"])[0]["id"].as_str().unwrap().to_owned();
+    let without = home.json(&["list", "--no-aliases"])["items"].as_array().unwrap().len();
+    let edited = home.json(&["edit", &id, "--alias", "bill customers", "--alias", "fair amounts"]);
+    assert_eq!(edited["aliases"], json!(["bill customers", "fair amounts"]));
+    assert_eq!(home.json(&["list", "--no-aliases"])["items"].as_array().unwrap().len(), without - 1);
+    until("the index has them", || first(&home, question).starts_with("Invoices").then_some(()));
+    assert!(home.run(&["get", &id]).ok().stdout.contains("fair amounts"));
+    let written = home.json(&["remember", "Elk is for lunch on Mondays", "--alias", "canteen menu", "--id", "lunch"]);
+    assert!(first(&home, "canteen menu").starts_with("Elk"));
+    // written again under its key it keeps them
+    home.json(&["remember", "Elk is for lunch on Fridays", "--id", "lunch"]);
+    assert_eq!(home.json(&["get", written["id"].as_str().unwrap()])["aliases"], json!(["canteen menu"]));
+}
+
+/// promise: Bad input | Aliases that are too many or too long are refused; those of others are shown within the bound
+#[test]
+fn aliases_are_bounded() {
+    let home = Home::new();
+    let node = home.up();
+    let long = "x".repeat(65);
+    for aliases in [vec![long.as_str()], vec!["word"; 9], vec![""]] {
+        let body = json!({ "text": "a text", "aliases": aliases }).to_string();
+        assert_eq!(node.http("POST", "/v1/memories", &body).status, 422, "{aliases:?}");
+    }
+    let huge = json!({ "text": "a text", "aliases": ["y".repeat(30_000)] }).to_string();
+    let refused = node.http("POST", "/v1/memories", &huge);
+    assert!([413, 422].contains(&refused.status), "{}", refused.status);
+    assert_eq!(home.json(&["status"])["memories"], 0);
+    let many: String = (0..10_000).map(|n| format!("&q=word{n}")).collect();
+    let refused = node.http("GET", &format!("/v1/memories?q=word{many}"), "");
+    assert!([400, 414, 422, 431].contains(&refused.status), "{}", refused.status);
+}
+
+/// promise: Recall | Of memories that say the same one is shown, with the ids of the others
+#[test]
+fn copies_stand_beside_the_one_that_is_shown() {
+    let (home, _node) = filled();
+    let written = home.json(&["remember", "use pnpm, not npm, in the frontend"]);
+    let older = written["duplicate_of"].as_str().expect("it is noted").to_owned();
+    let hits = recall(&home, &["pnpm or npm in the frontend?"]);
+    let same: Vec<&Value> = hits.iter().filter(|hit| hit["text"].as_str().unwrap().contains("pnpm")).collect();
+    assert_eq!(same.len(), 1, "{hits:?}");
+    assert_eq!((&same[0]["id"], &same[0]["same"]), (&written["id"], &json!([older])), "the latest of its author");
+    // another number is another memory
+    let other = home.json(&["remember", "The staging database is on port 5444 of db-stg-2."]);
+    assert_eq!(other["duplicate_of"], Value::Null);
+    let hits = recall(&home, &["staging database port"]);
+    assert!(hits.iter().filter(|hit| hit["text"].as_str().unwrap().contains("db-stg-2")).count() == 2, "{hits:?}");
+}
+
+/// promise: Recall | A damaged index is made anew, at the start and while it runs, and every memory is found again
+#[test]
+fn an_index_survives_any_flipped_byte() {
+    let (home, node) = filled();
+    let search = home.path().join("search");
+    let committed = || std::fs::read_to_string(search.join("meta.json")).unwrap_or_default().contains("max_doc");
+    until("it is on disk", || committed().then_some(()));
+    drop(node);
+    let files = || {
+        let all = support::files(&search).into_iter();
+        all.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "pos" || kind == "term" || kind == "store"))
+    };
+    let mut tried = 0;
+    while tried < 6 {
+        let mut some: Vec<_> = files().collect();
+        some.sort();
+        let (path, mut bytes) = some[tried % some.len()].clone();
+        let at = (tried * 7 + 8) % bytes.len();
+        bytes[at] ^= 255;
+        std::fs::write(&path, bytes).unwrap();
+        let node = home.up();
+        assert!(first(&home, "staging database port").contains("5433"), "{}", path.display());
+        assert!(home.log().contains("the search index is damaged: it is made anew"), "{}", home.log());
+        until("it is on disk again", || committed().then_some(()));
+        drop(node);
+        tried += 1;
+    }
+}
