@@ -149,12 +149,19 @@ impl Asked<'_> {
 
     /// The part of each phrasing that a memory speaks of.
     fn spoken_in(&self, memory: &Memory, reader: &Reader<'_>) -> Result<Vec<Spoken>, NodeError> {
-        let beside = memory.tags.iter().chain(&memory.aliases).map(String::as_str);
         let texts = || {
             let values = memory.meta.values().filter_map(serde_json::Value::as_str);
-            [memory.text.as_str()].into_iter().chain(beside.clone()).chain(values)
+            [memory.text.as_str()].into_iter().chain(memory.tags.iter().map(String::as_str)).chain(values)
         };
-        let spoken: Vec<Spoken> = self.phrasings.iter().map(|phrasing| phrasing.spoken_in(texts())).collect();
+        let aliases = || memory.aliases.iter().map(String::as_str);
+        let spoken_in = |phrasing: &Question| {
+            let mut spoken = phrasing.spoken_in(texts().chain(aliases()));
+            if !memory.aliases.is_empty() {
+                spoken.leave_to_aliases(&phrasing.spoken_in(texts()));
+            }
+            spoken
+        };
+        let spoken: Vec<Spoken> = self.phrasings.iter().map(spoken_in).collect();
         if spoken.iter().any(|spoken| !spoken.matched.is_empty()) {
             return Ok(spoken);
         }
@@ -192,6 +199,7 @@ fn chance(strength: f64) -> f64 {
 }
 
 /// Leaves out memories that say the same as another one: of one author all but the latest, of others all but the best.
+/// Those of others must have the same words, lest a member puts its own version before somebody's memory.
 fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
     let mut kept: Vec<(Weighed, Outline, Option<Said>)> = Vec::with_capacity(hits.len());
     for hit in hits {
@@ -202,7 +210,9 @@ fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
             // most differ at the first glance
             of.may_be(&outline) && {
                 let said = said.get_or_insert_with(|| Said::of(text));
-                known_said.get_or_insert_with(|| Said::of(&known.hit.memory.text)).likeness(said) == Likeness::Same
+                let likeness = known_said.get_or_insert_with(|| Said::of(&known.hit.memory.text)).likeness(said);
+                let is_own = known.hit.memory.author == hit.hit.memory.author;
+                likeness >= if is_own { Likeness::Same } else { Likeness::Equal }
             }
         });
         let Some(at) = alike else {
@@ -290,17 +300,20 @@ fn weigh(memory: Memory, found: &Match, spoken: &[Spoken], phrasings: &[Question
     let stamp = stamps.into_iter().find(|stamp| !ahead(*stamp));
     let recency = stamp.map_or(counted(0.0, RECENCY_SHARE), |stamp| recency(stamp, now));
     let rank = f64::from(found.score) * counted(coverage, COVERAGE_SHARE) * recency * source;
-    let mut matched: Vec<String> = Vec::new();
-    let places = spoken
-        .iter()
-        .zip(phrasings)
-        .flat_map(|(spoken, phrasing)| spoken.matched.iter().map(|place| &phrasing.concepts[*place].spelled));
-    for word in places {
-        if !matched.iter().any(|known| known.eq_ignore_ascii_case(word)) {
-            matched.push(word.clone());
+    let words = |of: fn(&Spoken) -> &[usize]| {
+        let mut words: Vec<String> = Vec::new();
+        for (spoken, phrasing) in spoken.iter().zip(phrasings) {
+            for word in of(spoken).iter().map(|place| &phrasing.concepts[*place].spelled) {
+                if !words.iter().any(|known| known.eq_ignore_ascii_case(word)) {
+                    words.push(word.clone());
+                }
+            }
         }
-    }
-    let why = why(&matched);
+        words
+    };
+    let matched = words(|spoken| &spoken.matched);
+    let by_alias = words(|spoken| &spoken.by_alias);
+    let why = why(&matched, &by_alias);
     let hit = Hit { memory, score: 0.0, weak: false, why, matched, same: Vec::new() };
     Weighed { hit, rank, coverage, strength }
 }
@@ -321,11 +334,19 @@ fn recency(stamp: Timestamp, now: Timestamp) -> f64 {
 }
 
 /// Why a memory is in the answer.
-fn why(matched: &[String]) -> String {
+fn why(matched: &[String], by_alias: &[String]) -> String {
     const NAMED: usize = 4;
-    let named: Vec<String> = matched.iter().take(NAMED).map(|word| format!("“{word}”")).collect();
-    let more = if matched.len() > NAMED { format!(" and {} more", matched.len() - NAMED) } else { String::new() };
-    format!("It has {}{more}.", named.join(", "))
+    let named = |words: &[&String]| {
+        let named: Vec<String> = words.iter().take(NAMED).map(|word| format!("“{word}”")).collect();
+        let more = words.len().saturating_sub(NAMED);
+        if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
+    };
+    let (aliases, own): (Vec<&String>, Vec<&String>) = matched.iter().partition(|word| by_alias.contains(word));
+    match (own.is_empty(), aliases.is_empty()) {
+        (_, true) => format!("It has {}.", named(&own)),
+        (true, false) => format!("Its aliases have {}.", named(&aliases)),
+        (false, false) => format!("It has {}, and its aliases {}.", named(&own), named(&aliases)),
+    }
 }
 
 /// Drops what does not fit into a budget, best first; says whether anything was dropped. The best
@@ -433,7 +454,7 @@ mod tests {
     fn a_stamp_far_ahead_is_no_recency() {
         let now = Timestamp::from_ms(400 * 86_400_000);
         let question = [Question::of("word").unwrap()];
-        let spoken = [Spoken { coverage: 1.0, matched: vec![0] }];
+        let spoken = [Spoken { coverage: 1.0, matched: vec![0], by_alias: Vec::new() }];
         let found = Match { place: Place { eno: 0, index: 0 }, score: 1.0, stamp: now };
         let score = |updated, created| {
             let memory = Memory { text: "word".to_owned(), created_at: created, ..memory(1, updated) };

@@ -62,9 +62,17 @@ pub(crate) struct Spoken {
     pub(crate) coverage: f32,
     /// The places in the question of the words that it has, and of those that it has by others.
     pub(crate) matched: Vec<usize>,
+    /// Those of them that are only in its aliases.
+    pub(crate) by_alias: Vec<usize>,
 }
 
 impl Spoken {
+    /// Notes the words that it has by its aliases alone, since the rest of it does without them.
+    pub(crate) fn leave_to_aliases(&mut self, without: &Self) {
+        let by_alias = self.matched.iter().copied().filter(|place| !without.matched.contains(place));
+        self.by_alias = by_alias.collect();
+    }
+
     /// The coverage, less where it rests on a word or two: any memory has one by chance.
     pub(crate) fn strength(&self) -> f64 {
         let words = i32::try_from(self.matched.len()).unwrap_or(i32::MAX);
