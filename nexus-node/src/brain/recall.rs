@@ -199,7 +199,8 @@ fn chance(strength: f64) -> f64 {
 }
 
 /// Leaves out memories that say the same as another one: of one author all but the latest, of others all but the best.
-/// Those of others must have the same words, lest a member puts its own version before somebody's memory.
+/// They are of one kind and have the same words: with a word more a text may mean something else, and a member could put
+/// its own version before somebody's memory.
 fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
     let mut kept: Vec<(Weighed, Outline, Option<Said>)> = Vec::with_capacity(hits.len());
     for hit in hits {
@@ -208,11 +209,9 @@ fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
         let alike = (0..kept.len().min(ALIKE_AMONG)).find(|at| {
             let (known, of, known_said) = &mut kept[*at];
             // most differ at the first glance
-            of.may_be(&outline) && {
+            known.hit.memory.kind == hit.hit.memory.kind && of.may_be(&outline) && {
                 let said = said.get_or_insert_with(|| Said::of(text));
-                let likeness = known_said.get_or_insert_with(|| Said::of(&known.hit.memory.text)).likeness(said);
-                let is_own = known.hit.memory.author == hit.hit.memory.author;
-                likeness >= if is_own { Likeness::Same } else { Likeness::Equal }
+                known_said.get_or_insert_with(|| Said::of(&known.hit.memory.text)).likeness(said) == Likeness::Equal
             }
         });
         let Some(at) = alike else {
