@@ -199,7 +199,7 @@ fn chance(strength: f64) -> f64 {
 }
 
 /// Leaves out memories that say the same as another one: of one author all but the latest, of others all but the best.
-/// They are of one kind and have the same words: with a word more a text may mean something else, and a member could put
+/// They are of one kind and have the same words. With a word more a text may mean something else, and a member could put
 /// its own version before somebody's memory.
 fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
     let mut kept: Vec<(Weighed, Outline, Option<Said>)> = Vec::with_capacity(hits.len());
