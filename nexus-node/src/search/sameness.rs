@@ -80,7 +80,8 @@ impl Said {
             if piece.kind != PieceKind::Token {
                 continue;
             }
-            let between = last.map(|end: usize| &text[end..piece.at.start]);
+            // pairs of characters lie over each other
+            let between = last.map(|end: usize| text.get(end..piece.at.start).unwrap_or_default());
             let begins = between.is_none_or(|between| between.contains(['.', '!', '?', ':', ';', '\n', '(', '`']));
             last = Some(piece.at.end);
             said.negations += usize::from(NEGATIONS.binary_search(&piece.folded.as_str()).is_ok());
@@ -185,6 +186,12 @@ mod tests {
             assert_eq!(likeness(a, b), Likeness::Other, "{a} | {b}");
         }
         assert_eq!(likeness("the", "the"), Likeness::Other);
+    }
+
+    #[test]
+    fn texts_of_any_script_are_compared() {
+        assert_eq!(likeness("東京タワー, 한국어 ไทย", "한국어 ไทย 東京タワー"), Likeness::Equal);
+        assert_eq!(likeness("ไทย", "日本"), Likeness::Other);
     }
 
     #[test]
