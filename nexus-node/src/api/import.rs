@@ -298,7 +298,7 @@ impl Importer {
                     batch.push(*memory);
                     numbers.push((line, masked));
                 }
-                Err(answer) => answers.push(answer),
+                Err(answer) => answers.push(*answer),
             }
         }
         self.flush(&mut batch, &mut numbers, &mut answers).await;
@@ -361,18 +361,18 @@ fn decided(
     line: u64,
     reading: Result<Reading, Problem>,
     fate: Option<&Result<Fate, Problem>>,
-) -> Result<(Box<NewMemory>, bool), Imported> {
+) -> Result<(Box<NewMemory>, bool), Box<Imported>> {
     let none = Imported { line, ..Imported::default() };
-    let refused = |problem: Problem| Imported { line, error: Some(problem.into()), ..Imported::default() };
+    let refused = |problem: Problem| Box::new(Imported { line, error: Some(problem.into()), ..Imported::default() });
     let (memory, masked) = match reading.map_err(refused)? {
         Reading::Write { memory, masked, .. } => (memory, masked),
-        Reading::Expired => return Err(Imported { expired: true, ..none }),
+        Reading::Expired => return Err(Box::new(Imported { expired: true, ..none })),
     };
     match fate.map(|fate| fate.as_ref().map_err(|problem| refused(problem.clone()))).transpose()? {
-        Some(Fate::Forgotten) => Err(Imported { forgotten: true, ..none }),
+        Some(Fate::Forgotten) => Err(Box::new(Imported { forgotten: true, ..none })),
         Some(Fate::Here(there)) => {
             let (id, space) = (Some(there.id.to_string()), Some(there.space.clone()));
-            Err(Imported { id, space, known: true, ..none })
+            Err(Box::new(Imported { id, space, known: true, ..none }))
         }
         Some(Fate::Unknown) | None => Ok((memory, masked)),
     }

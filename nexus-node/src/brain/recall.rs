@@ -58,7 +58,11 @@ pub(super) fn recall(
     let mut hits = asked.look(search, reader, view)?;
     let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max);
     // words that only mean the same come in where those of the question find little
-    if covered < LITTLE && asked.phrasings.iter_mut().fold(false, |added, phrasing| phrasing.add_related() || added) {
+    let mut added = false;
+    if covered < LITTLE {
+        asked.phrasings.iter_mut().for_each(|phrasing| added |= phrasing.add_related());
+    }
+    if added {
         hits = asked.look(search, reader, view)?;
     }
     let floor = asked.floor();
