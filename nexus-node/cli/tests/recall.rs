@@ -108,7 +108,7 @@ fn other_words_find_a_memory() {
     assert_eq!(home.json(&["list", "--no-aliases"])["items"].as_array().unwrap().len(), without - 1);
     until("the index has them", || first(&home, question).starts_with("Invoices").then_some(()));
     let why = recall(&home, &[question])[0]["why"].clone();
-    assert_eq!(why, "Its aliases have “bill”, “customers”.");
+    assert_eq!(why, "Its aliases have “bill”, “customers”, “fairly”.");
     assert!(home.run(&["get", &id]).ok().stdout.contains("fair amounts"));
     let written = home.json(&["remember", "Elk is for lunch on Mondays", "--alias", "canteen menu", "--id", "lunch"]);
     assert!(first(&home, "canteen menu").starts_with("Elk"));
