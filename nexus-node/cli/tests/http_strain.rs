@@ -127,9 +127,17 @@ fn a_long_question_is_answered_and_one_of_100_kb_refused() {
     let words = format!("zebra {}", "word ".repeat(20_000));
     assert_eq!(home.json(&["recall", &words]).as_array().unwrap().len(), 1, "the command sends what is read of it");
     assert_eq!(node.http("GET", &format!("/v1/memories/{one_word}"), "").problem(), "not_found");
-    for query in
-        ["q=", "q=%20%20", "q=a&q=b", "q=a&limit=0", "q=a&limit=x", "q=a&since=soon", "q=a&tokens=-1", "q=a&x=1"]
-    {
+    for query in [
+        "q=",
+        "q=%20%20",
+        "q=a&q=b&q=c&q=d&q=e",
+        "q=a&min=2",
+        "q=a&limit=0",
+        "q=a&limit=x",
+        "q=a&since=soon",
+        "q=a&tokens=-1",
+        "q=a&x=1",
+    ] {
         assert_eq!(node.http("GET", &format!("/v1/memories?{query}"), "").problem(), "invalid", "{query}");
     }
     for query in ["q=a&space=nowhere", "q=a&by=nobody"] {
