@@ -36,6 +36,15 @@ pub struct Core {
     /// The time of expiry, in milliseconds since the epoch; judged when it is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<u64>,
+    /// The time from which it holds, in milliseconds since the epoch; none if nobody said.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub valid_from: Option<u64>,
+    /// The time from which it no longer holds, in milliseconds since the epoch; none while it does.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub valid_to: Option<u64>,
+    /// The id of the record that it replaces.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub supersedes: Option<String>,
     /// The former record, if this one is a copy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub was: Option<Was>,
@@ -100,6 +109,9 @@ pub static FIELDS: &[FieldSpec] = &[
     row!(meta, editable: true, strict: true),
     row!(aliases, editable: true, strict: false),
     row!(expires_at, editable: true, strict: true),
+    row!(valid_from, editable: true, strict: false),
+    row!(valid_to, editable: true, strict: false),
+    row!(supersedes, editable: true, strict: false),
     row!(key, editable: false, strict: true),
     row!(was, editable: false, strict: true),
     row!(proof, editable: false, strict: false),
@@ -276,15 +288,19 @@ mod tests {
         let name = any::<String>().prop_map(|text| AgentName::cut_from(&text));
         let origin = (name, prop::option::of(prop::sample::select(Source::ALL.to_vec())));
         let aliases = prop::collection::vec(any::<String>(), 0..3);
-        let was = (prop::option::of(was), any::<Option<String>>(), aliases);
+        let validity = any::<(Option<u64>, Option<u64>, Option<String>)>();
+        let was = (prop::option::of(was), any::<Option<String>>(), aliases, validity);
         let rest = (prop::option::of("[a-z]{1,8}"), any::<Option<u64>>(), was, origin);
         (labels, meta, rest).prop_map(
-            |((text, kind, tags), meta, (key, expires_at, (was, proof, aliases), (agent, source)))| Core {
+            |((text, kind, tags), meta, (key, expires_at, (was, proof, aliases, validity), (agent, source)))| Core {
                 text,
                 kind,
                 tags,
                 meta,
                 aliases,
+                valid_from: validity.0,
+                valid_to: validity.1,
+                supersedes: validity.2,
                 key,
                 expires_at,
                 was,

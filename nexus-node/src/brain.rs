@@ -9,6 +9,7 @@ mod export;
 mod limits;
 mod reading;
 mod recall;
+mod supersede;
 #[cfg(test)]
 mod tests;
 mod unforget;
@@ -20,9 +21,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_crdt::{Core, Dot, FIELDS, Members, Origin, Source, SpaceId, SpaceRule};
-#[cfg(feature = "http")]
-use nexus_identity::Timestamp;
-use nexus_identity::{Did, Name};
+use nexus_identity::{Did, Name, Timestamp};
 use serde_json::Value;
 use tokio::sync::watch as channel;
 
@@ -47,6 +46,7 @@ use crate::runtime::{Clocks, EngineHandle, Sessions};
 use crate::search::{Likeness, Said, Search};
 use crate::store::{Snapshot, Store};
 use crate::world::{World, random};
+use supersede::in_order;
 
 /// A handle to a node's memory, cheap to clone.
 #[derive(Clone)]
@@ -271,8 +271,12 @@ impl Brain {
         let mut records = Vec::with_capacity(memories.len());
         let mut spaces = Vec::with_capacity(memories.len());
         let places = self.places().await?;
-        for memory in memories {
-            let name = memory.space.clone();
+        for mut memory in memories {
+            let superseded = match memory.supersedes.clone().filter(|_| memory.was.is_none()) {
+                Some(id) => Some(self.reading(move |brain| brain.superseded(&id)).await?),
+                None => None,
+            };
+            let name = memory.space.clone().or_else(|| superseded.as_ref().map(|of| of.space.to_string()));
             let space = match places.space(name.as_deref()) {
                 Some((space, _)) => space,
                 None => self.reading(move |brain| brain.space_called(name.as_deref())).await?,
@@ -281,7 +285,12 @@ impl Brain {
             let row = places.readable(space).ok_or_else(missing)?;
             spaces.push((places.shown_name(&space, row), row.rule(space)));
             let keeps = memory.keeps();
-            records.push(NewRecord { space, core: self.core(memory)?, keeps });
+            if let Some(of) = &superseded {
+                of.pass_on(&mut memory, &keeps);
+            }
+            let mut core = self.core(memory)?;
+            let closes = superseded.map(|of| self.supersede(&mut core, space, of)).transpose()?.flatten();
+            records.push(NewRecord { space, core, keeps, closes });
         }
         match self.here().engine.run(Command::Remember(records)).await? {
             Outcome::Remembered(written) => {
@@ -314,10 +323,28 @@ impl Brain {
     fn core(&self, mut memory: NewMemory) -> Result<Core, NodeError> {
         memory.without_secrets()?;
         let NewMemory { text, kind, tags, meta, aliases, key, ttl, was, proof, origin, .. } = memory;
+        let NewMemory { valid_from, valid_to, supersedes, .. } = memory;
+        in_order(valid_from, valid_to)?;
+        let (valid_from, valid_to) = (valid_from.map(Timestamp::as_ms), valid_to.map(Timestamp::as_ms));
         let kind = kind.unwrap_or_else(|| "note".to_owned());
         let expires_at = ttl.map(|ttl| self.here().world.wall().saturating_add(ttl).as_ms());
         let Origin { agent, source, .. } = said(origin);
-        let mut core = Core { text, kind, tags, meta, aliases, key, expires_at, was, proof, agent, source };
+        let mut core = Core {
+            text,
+            kind,
+            tags,
+            meta,
+            aliases,
+            valid_from,
+            valid_to,
+            supersedes,
+            key,
+            expires_at,
+            was,
+            proof,
+            agent,
+            source,
+        };
         if core.proof.is_some() && core.to_json().len() > WITH_PROOF_BYTES_MAX {
             core.proof = None;
         }
@@ -398,6 +425,7 @@ impl Brain {
     pub async fn edit(&self, id: impl Into<MemoryRef>, mut patch: Patch) -> Result<Memory, NodeError> {
         let id = id.into();
         patch.without_secrets()?;
+        in_order(patch.valid_from.flatten(), patch.valid_to.flatten())?;
         let edit = Edit { values: patch.values(), origin: said(patch.origin) };
         edit.values.iter().try_for_each(|(field, value)| self.check(field, value))?;
         if edit.values.is_empty() {

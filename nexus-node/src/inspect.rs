@@ -79,6 +79,9 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
         seen_at: _,
         updated_at,
         expires_at,
+        valid_from,
+        valid_to,
+        supersedes,
         version,
         fields,
         conflicts,
@@ -111,6 +114,9 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
     let ends_at = expires_at.map_or(u64::MAX, |at| at.as_ms());
     for number in [tags.len() as u64, was, named, created_at.as_ms(), updated_at.as_ms(), ends_at] {
         bytes.extend_from_slice(&number.to_le_bytes());
+    }
+    if valid_from.is_some() || valid_to.is_some() || supersedes.is_some() {
+        bytes.extend_from_slice(format!("{valid_from:?} {valid_to:?} {supersedes:?}").as_bytes());
     }
     // most memories have neither, and writing them out costs more than all the rest
     if !meta.is_empty() || !conflicts.is_empty() || *more {

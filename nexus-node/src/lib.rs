@@ -286,7 +286,7 @@ pub use ledger::LedgerError;
 pub use memory::{
     AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ImportedFrom, ListQuery, Listing, Memory, MemoryId,
     MemoryRef, NewMemory, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source,
-    SpaceInfo, SpacePage, Subject, Was, WatchQuery,
+    SpaceInfo, SpacePage, Subject, ValidAt, Was, WatchQuery,
 };
 pub use node::{
     AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,

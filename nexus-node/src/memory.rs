@@ -60,6 +60,14 @@ pub struct NewMemory {
     pub key: Option<String>,
     /// The lifetime from now on; `None` for no end.
     pub ttl: Option<Duration>,
+    /// The time from which it holds; `None` if nobody said, and the time of writing if it supersedes another.
+    pub valid_from: Option<Timestamp>,
+    /// The time from which it no longer holds; `None` while it does.
+    pub valid_to: Option<Timestamp>,
+    /// The id or key of a memory that it replaces: that one no longer holds from then on. It is in the same space; without
+    /// a space given, that is the space of both. Kind and tags that are not given are those of the other. Of a copy it is a
+    /// claim, and closes nothing.
+    pub supersedes: Option<String>,
     /// The former memory, if this one is a copy.
     pub was: Option<Was>,
     /// Which program writes it, and on whose word; a program's own (`tool`) unless said otherwise.
@@ -195,6 +203,12 @@ pub struct Memory {
     pub updated_at: Timestamp,
     /// The time of expiry, if there is one.
     pub expires_at: Option<Timestamp>,
+    /// The time from which it holds, if somebody said so.
+    pub valid_from: Option<Timestamp>,
+    /// The time from which it no longer holds, if there is one.
+    pub valid_to: Option<Timestamp>,
+    /// The id of the memory that it replaces, as its author wrote it: of a copy, that one's former id.
+    pub supersedes: Option<MemoryId>,
     /// Equal on all nodes that hold the same edits.
     pub version: String,
     /// The origin of each field's value; fields that never had a value are left out.
@@ -220,6 +234,10 @@ pub struct Patch {
     pub meta: Option<BTreeMap<String, Value>>,
     /// New aliases.
     pub aliases: Option<Vec<String>>,
+    /// Another time from which it holds; `Some(None)` for none.
+    pub valid_from: Option<Option<Timestamp>>,
+    /// Another time from which it no longer holds; `Some(None)` for none.
+    pub valid_to: Option<Option<Timestamp>>,
     /// Which program changes it, and on whose word; a program's own (`tool`) unless said otherwise.
     pub origin: Origin,
     /// The way with credentials in it.
@@ -231,12 +249,15 @@ impl Patch {
     pub(crate) fn values(&self) -> BTreeMap<&'static str, Value> {
         let texts = |texts: &Option<Vec<String>>| texts.clone().map(Value::from);
         let meta = self.meta.clone().map(|meta| Value::Object(meta.into_iter().collect()));
+        let moment = |at: Option<Option<Timestamp>>| at.map(|at| at.map_or(Value::Null, |at| at.as_ms().into()));
         let all = [
             ("text", self.text.clone().map(Value::from)),
             ("kind", self.kind.clone().map(Value::from)),
             ("tags", texts(&self.tags)),
             ("meta", meta),
             ("aliases", texts(&self.aliases)),
+            ("valid_from", moment(self.valid_from)),
+            ("valid_to", moment(self.valid_to)),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -292,6 +313,20 @@ pub struct Listing {
     pub next: Option<String>,
 }
 
+/// The time for which a recall asks: memories that do not hold then are left out. A memory of which nobody said since
+/// when, or until when, it holds, holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ValidAt {
+    /// Now, by this node's clock.
+    #[default]
+    Now,
+    /// At another time, by the validity that is known now.
+    Time(Timestamp),
+    /// At any time: nothing is left out.
+    Ever,
+}
+
 /// A recall.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -316,6 +351,8 @@ pub struct RecallQuery {
     pub tokens: Option<usize>,
     /// Only memories with this score or a higher one, 0 to 1.
     pub min: Option<f64>,
+    /// Only memories that hold at this time.
+    pub valid_at: ValidAt,
 }
 
 impl RecallQuery {
@@ -332,6 +369,7 @@ impl RecallQuery {
             by: None,
             since: None,
             tokens: None,
+            valid_at: ValidAt::Now,
         }
     }
 }
@@ -354,6 +392,9 @@ pub struct Hit {
     pub matched: Vec<String>,
     /// Other memories that say the same: earlier ones of its author, and those of others. They are not in the answer.
     pub same: Vec<MemoryId>,
+    /// Other memories of the answer that seem to say something else of the same subject, so that one of them may be out of
+    /// date.
+    pub contradicts: Vec<MemoryId>,
 }
 
 /// The result of a recall.

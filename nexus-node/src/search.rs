@@ -59,6 +59,19 @@ use tail::Tail;
 /// on memory while the index is rebuilt.
 const TAIL_MAX: usize = 20_000;
 
+/// The time for which a memory holds. Without a beginning or an end it always did, or always will.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) from: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
+}
+
+impl Span {
+    pub(crate) fn has(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
+    }
+}
+
 /// Conditions on a memory.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Filter {
@@ -72,6 +85,8 @@ pub(crate) struct Filter {
     pub(crate) by: Option<Did>,
     /// Edited or created at this time or later.
     pub(crate) since: Option<Timestamp>,
+    /// Holding at this time; `None` for any time.
+    pub(crate) valid_at: Option<Timestamp>,
 }
 
 impl Filter {
@@ -81,6 +96,7 @@ impl Filter {
             && (self.kinds.is_empty() || self.kinds.contains(&document.kind))
             && self.by.is_none_or(|by| by == document.author)
             && self.since.is_none_or(|since| document.stamp >= since)
+            && self.valid_at.is_none_or(|at| document.valid.has(at))
     }
 }
 
@@ -249,7 +265,8 @@ impl Search {
     ) -> Result<Vec<Place>, NodeError> {
         /// Rare words are in few texts, so looking for these alone is cheap.
         const RAREST: usize = 6;
-        let filter = Filter { spaces: BTreeSet::from([space]), ..Filter::default() };
+        let spaces = BTreeSet::from([space]);
+        let filter = Filter { spaces, valid_at: Some(reader.now()), ..Filter::default() };
         let on_disk = self.disk.as_ref().map(Kept::index);
         let mut tail = self.tail();
         tail.catch_up(view, reader, self.tail_max())?;

@@ -39,6 +39,7 @@ mod service;
 mod space;
 mod status;
 mod stop;
+mod supersede;
 mod up;
 mod watch;
 mod web;
@@ -108,6 +109,7 @@ pub(crate) enum CliCommand {
     Get(get::Get),
     List(list::List),
     Edit(edit::Edit),
+    Supersede(supersede::Supersede),
     Forget(forget::Forget),
     History(history::History),
     Watch(watch::Watch),
@@ -166,6 +168,7 @@ impl CliCommand {
             Self::Get(command) => command.run(session),
             Self::List(command) => command.run(session),
             Self::Edit(command) => command.run(session),
+            Self::Supersede(command) => command.run(session),
             Self::Forget(command) => command.run(session),
             Self::History(command) => command.run(session),
             Self::Watch(command) => command.run(session),

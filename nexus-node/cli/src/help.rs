@@ -11,8 +11,8 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Memory",
         &[
-            "remember", "recall", "get", "list", "edit", "forget", "history", "watch", "import", "export", "space",
-            "web",
+            "remember", "recall", "get", "list", "edit", "supersede", "forget", "history", "watch", "import", "export",
+            "space", "web",
         ],
     ),
     (
@@ -46,6 +46,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("recall \"how do we build\"", "memories with these words, best first"),
             ("recall deploy --tag ops --since 7d --json", "of this week, with a tag, for a program"),
+            ("recall \"when do we deploy\" --valid-at 2026-01-15", "what held on that day"),
         ],
     ),
     ("get", &[("get q5orcbux2qb5", "by the beginning of its id"), ("get deploys --json", "by its key, as a document")]),
@@ -55,6 +56,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("edit deploys \"deploys go out on Tuesdays\"", "a new text, by its key"),
             ("cat notes.md | nexus-node edit q5orcbux2qb5 -", "from a pipe"),
+        ],
+    ),
+    (
+        "supersede",
+        &[
+            ("supersede deploys \"deploys go out on Thursdays\"", "from now on; `recall --valid-at` finds what was before"),
+            ("supersede q5orcbux2qb5 \"two approvals\" --valid-from 2026-03-01", "from a day on"),
         ],
     ),
     (

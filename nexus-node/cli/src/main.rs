@@ -115,6 +115,7 @@ const MEANT: &[(&str, &[&str], &str)] = &[
     ("", &["add", "save", "store", "note", "write", "put"], "remember"),
     ("", &["cat", "read", "view"], "get"),
     ("", &["update", "change", "modify"], "edit"),
+    ("", &["replace", "obsolete"], "supersede"),
     ("", &["start", "run", "serve", "daemon"], "up"),
     ("", &["shutdown", "kill", "down", "quit", "exit"], "stop"),
     ("", &["new", "create", "setup"], "init"),

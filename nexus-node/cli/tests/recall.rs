@@ -153,6 +153,75 @@ fn copies_stand_beside_the_one_that_is_shown() {
     assert!(hits.iter().filter(|hit| hit["text"].as_str().unwrap().contains("db-stg-2")).count() == 2, "{hits:?}");
 }
 
+/// promise: Recall | Of a memory that was superseded recall shows what holds now, and at another time what held then
+#[test]
+fn a_superseded_memory_is_found_for_its_time_alone() {
+    let (home, node) = filled();
+    let texts = |more: &[&str]| -> Vec<String> {
+        let hits = recall(&home, &[&["On which port does the gateway listen?", "--min", "0.3"], more].concat());
+        hits.iter().map(|hit| hit["text"].as_str().unwrap().to_owned()).collect()
+    };
+    let (before, now) = ("The gateway listens on port 7001.", "The gateway listens on port 7002.");
+    let told = ["--kind", "fact", "--tag", "gateway", "--valid-from", "2026-01-01"];
+    let former = home.json(&[&["remember", before][..], &told].concat())["id"].as_str().unwrap().to_owned();
+    assert_eq!(texts(&[]), [before]);
+    let id = home.json(&["supersede", &former, now, "--valid-from", "2026-06-01"])["id"].as_str().unwrap().to_owned();
+    let check = || {
+        assert_eq!(texts(&[]), [now]);
+        assert_eq!(texts(&["--valid-at", "2026-03-01"]), [before]);
+        assert_eq!(texts(&["--valid-at", "2026-06-01T00:00:00Z"]), [now], "the end is not part of it");
+        assert_eq!(texts(&["--valid-at", "2025-12-31"]), [""; 0]);
+        assert_eq!(texts(&["--valid-at", "ever"]).len(), 2);
+    };
+    check();
+    let memory = home.json(&["get", &id]);
+    assert_eq!((&memory["supersedes"], &memory["kind"], &memory["tags"]), (&json!(former), &json!("fact"), &json!(["gateway"])));
+    let ended = home.json(&["get", &former]);
+    assert_eq!((&ended["valid_to"], &ended["fields"]["valid_to"]["author_name"]), (&json!("2026-06-01T00:00:00.000Z"), &json!("laptop")));
+    assert!(home.run(&["list"]).ok().stdout.contains("(until "), "the list says so");
+
+    // from the index on disk
+    drop(node);
+    let node = home.up();
+    check();
+    // over the export and the import of another mesh
+    let lines = home.run(&["export"]).ok().stdout;
+    let other = Home::new();
+    let _other = other.up();
+    let file = other.path().join("lines.jsonl");
+    std::fs::write(&file, lines).unwrap();
+    other.run(&["import", file.to_str().unwrap()]).ok();
+    let there = other.json(&["recall", "On which port does the gateway listen?", "--min", "0.3"]);
+    assert_eq!((there.as_array().unwrap().len(), &there[0]["text"]), (1, &json!(now)), "{there}");
+
+    // a mistake is taken back
+    home.json(&["edit", &former, "--valid-to", "never"]);
+    assert_eq!(texts(&[]).len(), 2);
+    home.json(&["edit", &former, "--valid-to", "now"]);
+    assert_eq!(texts(&[]), [now]);
+    // asked again under its key it is written once
+    let again = ["remember", "The gateway listens on port 7003.", "--id", "gateway", "--supersedes", &id];
+    let first = home.json(&again);
+    assert_eq!(home.json(&again)["id"], first["id"]);
+    assert_eq!(texts(&[]), ["The gateway listens on port 7003."]);
+
+    for bad in [
+        &["supersede", &former, "x", "--valid-from", "yesterday"][..],
+        &["recall", "gateway", "--valid-at", "soon"],
+        &["remember", "x", "--valid-from", "2026-02-02", "--valid-to", "2026-02-02"],
+        &["supersede", &former, "before it began", "--valid-from", "2025-01-01"],
+    ] {
+        assert_eq!(home.run(bad).code, 2, "{bad:?}");
+    }
+    assert_eq!(home.error(&["supersede", "nothing-of-this-name", "x"]).1["code"], "not_found");
+    home.json(&["space", "create", "ops"]);
+    let (code, error) = home.error(&["remember", "x", "--space", "ops", "--supersedes", &id]);
+    assert_eq!((code, &error["code"]), (2, &json!("invalid")), "{error}");
+    // what is no moment counts as absent
+    let bad = node.http("POST", "/v1/memories", r#"{"text":"x","valid_from":7}"#);
+    assert_eq!(bad.status, 422);
+}
+
 /// promise: Recall | A damaged index is made anew, at the start and while it runs, and every memory is found again
 #[test]
 fn an_index_survives_any_flipped_byte() {

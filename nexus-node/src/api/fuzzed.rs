@@ -29,7 +29,7 @@ const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 pub fn body(bytes: &[u8]) -> bool {
     let caller = Caller::new(None, Source::Tool);
     let mut read = same::<wire::NewMemory>(bytes).is_some_and(|memory| memory.of(&caller).is_ok());
-    read |= same::<wire::Patch>(bytes).is_some_and(|patch| patch.of(&caller).is_ok());
+    read |= same::<wire::Patch>(bytes).is_some_and(|patch| patch.of(&caller, Timestamp::from_ms(0)).is_ok());
     read |= same::<wire::KvTxn>(bytes).is_some_and(|txn| Txn::try_from(txn).is_ok());
     read |= same::<wire::KvPut>(bytes).is_some() | same::<wire::NewSpace>(bytes).is_some();
     read |= same::<wire::Acquire>(bytes).is_some() | same::<wire::Renew>(bytes).is_some();

@@ -52,6 +52,9 @@ struct Line {
     author: Option<String>,
     created_at: Option<String>,
     expires_at: Option<String>,
+    valid_from: Option<wire::Moment>,
+    valid_to: Option<wire::Moment>,
+    supersedes: Option<String>,
     /// As the file has it: a label, like the rest of it.
     agent: Option<String>,
     /// The proof of who wrote the text.
@@ -123,6 +126,9 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
         aliases: line.aliases,
         key,
         ttl,
+        valid_from: line.valid_from.map(|at| at.0),
+        valid_to: line.valid_to.map(|at| at.0),
+        supersedes: line.supersedes,
         was,
         proof: line.proof,
         origin: caller.origin(line.agent.as_deref(), None)?,

@@ -15,7 +15,7 @@ use super::extract::{Json, OptionalJson, Parameters, Path, Query};
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::brain::Chains;
-use crate::{Brain, ListQuery, NodeError, RecallQuery};
+use crate::{Brain, ListQuery, NodeError, RecallQuery, ValidAt};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
 
@@ -74,6 +74,14 @@ async fn recall(brain: Brain, words: String, or: Vec<String>, mut parameters: Pa
     query.by = parameters.one("by")?;
     query.since = parameters.one_as::<wire::Span>("since")?.map(|since| since.0);
     query.tokens = parameters.one_as("tokens")?;
+    query.valid_at = match parameters.one("valid_at")?.as_deref() {
+        None => ValidAt::Now,
+        Some("ever") => ValidAt::Ever,
+        Some(time) => {
+            let moment = time.parse::<wire::Moment>().map_err(|error| Problem::new("invalid", error.to_string()))?;
+            ValidAt::Time(moment.0)
+        }
+    };
     parameters.end()?;
     let recalled = brain.recall(query).await?;
     let indexed = recalled.indexed;
@@ -105,7 +113,7 @@ pub(super) async fn edit(
     Path(id): Path,
     Json(patch): Json<wire::Patch>,
 ) -> Result<axum::Json<wire::Memory>, Problem> {
-    Ok(axum::Json(brain.edit(&id, patch.of(&caller)?).await?.into()))
+    Ok(axum::Json(brain.edit(&id, patch.of(&caller, brain.now())?).await?.into()))
 }
 
 pub(super) async fn forget(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Forgotten>, Problem> {

@@ -7,6 +7,7 @@ mod audit;
 mod critical;
 mod memory;
 mod mesh;
+mod moment;
 mod time;
 
 use std::borrow::Cow;
@@ -25,6 +26,7 @@ pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,
     Remembered, Revision, Source, Unforget,
 };
+pub use self::moment::{Moment, MomentOrNever};
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 
 /// A change, for a watcher.

@@ -6,7 +6,7 @@ use nexus_identity::{Did, Timestamp};
 use crate::error::{InputError, NodeError};
 use crate::ledger::{self, rows::Place};
 use crate::memory::read::Reader;
-use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled};
+use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled, ValidAt};
 use crate::search::{Filter, Likeness, Match, Outline, Question, Said, Search, Spoken};
 use crate::store::View;
 
@@ -83,6 +83,9 @@ pub(super) fn recall(
     }
     if let Some(tokens) = query.tokens {
         truncated |= fit(&mut hits, tokens);
+    }
+    if query.valid_at != ValidAt::Ever {
+        note_contradictions(&mut hits);
     }
     Ok(Recalled { hits, truncated, indexed: indexed(search.seen(), ledger::last_eno(view)?) })
 }
@@ -239,6 +242,33 @@ fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
     kept.into_iter().map(|(hit, ..)| hit).collect()
 }
 
+/// Notes hits that seem to say something else of one subject, each at the other.
+fn note_contradictions(hits: &mut [Hit]) {
+    let mut compared: Vec<(Outline, Option<Said>, Timestamp)> = Vec::with_capacity(hits.len().min(ALIKE_AMONG));
+    for at in 0..hits.len().min(ALIKE_AMONG) {
+        let memory = &hits[at].memory;
+        let since = memory.valid_from.or(memory.was_at).unwrap_or(memory.updated_at);
+        compared.push((Outline::of(&memory.text), None, since));
+    }
+    for b in 1..compared.len() {
+        for a in 0..b {
+            let (before, rest) = compared.split_at_mut(b);
+            let (one, other) = (&mut before[a], &mut rest[0]);
+            if hits[a].weak || hits[b].weak || !one.0.may_contradict(&other.0) {
+                continue;
+            }
+            let first = &*one.1.get_or_insert_with(|| Said::of(&hits[a].memory.text));
+            let second = &*other.1.get_or_insert_with(|| Said::of(&hits[b].memory.text));
+            let (former, later) = if one.2 <= other.2 { (first, second) } else { (second, first) };
+            if former.is_contradicted_by(later) {
+                let (one, other) = (hits[a].memory.id, hits[b].memory.id);
+                hits[a].contradicts.push(other);
+                hits[b].contradicts.push(one);
+            }
+        }
+    }
+}
+
 /// Reads candidates until no other one can be among the `limit` best of those read. It reads at
 /// least one more, because the answer says whether there is more.
 ///
@@ -288,6 +318,11 @@ fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Fi
         kinds: query.kinds.iter().cloned().collect(),
         by: query.by.as_deref().map(|by| reader.member(by)).transpose()?,
         since,
+        valid_at: match query.valid_at {
+            ValidAt::Now => Some(now),
+            ValidAt::Time(at) => Some(at),
+            ValidAt::Ever => None,
+        },
     })
 }
 
@@ -317,7 +352,7 @@ fn weigh(memory: Memory, found: &Match, spoken: &[Spoken], phrasings: &[Question
     let matched = words(|spoken| &spoken.matched);
     let by_alias = words(|spoken| &spoken.by_alias);
     let why = why(&matched, &by_alias);
-    let hit = Hit { memory, score: 0.0, weak: false, why, matched, same: Vec::new() };
+    let hit = Hit { memory, score: 0.0, weak: false, why, matched, same: Vec::new(), contradicts: Vec::new() };
     Weighed { hit, rank, coverage, strength }
 }
 
@@ -400,6 +435,9 @@ mod tests {
             seen_at: None,
             updated_at: stamp,
             expires_at: None,
+            valid_from: None,
+            valid_to: None,
+            supersedes: None,
             version: String::new(),
             fields: BTreeMap::new(),
             conflicts: BTreeMap::new(),
@@ -409,7 +447,8 @@ mod tests {
 
     /// A memory of this rank, and nothing else.
     fn weighed(memory: Memory, rank: f64) -> Weighed {
-        let hit = Hit { memory, score: 0.0, weak: false, why: String::new(), matched: Vec::new(), same: Vec::new() };
+        let (why, matched, same, contradicts) = (String::new(), Vec::new(), Vec::new(), Vec::new());
+        let hit = Hit { memory, score: 0.0, weak: false, why, matched, same, contradicts };
         Weighed { hit, rank, coverage: 1.0, strength: 1.0 }
     }
 

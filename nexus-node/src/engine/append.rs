@@ -239,13 +239,16 @@ impl Engine {
     ) -> Result<Answer, LedgerError> {
         let mut written = Vec::with_capacity(records.len());
         run.answers[place] = Answer::Remembered(vec![None; records.len()]);
-        for (slot, NewRecord { space, core, keeps }) in records.into_iter().enumerate() {
+        for (slot, NewRecord { space, core, keeps, closes }) in records.into_iter().enumerate() {
             if let Some(key) = &core.key {
                 if run.pending.get(&space).is_some_and(|pending| pending.keys.contains(key)) {
                     self.seal(space, run, turn)?;
                 }
                 if let Some(record) = self.keyed(space, key, turn)? {
                     let replaced = self.write_again(place, record, (&core, &keeps), run, turn)?;
+                    if let Some(closes) = closes.filter(|(other, _)| *other != record) {
+                        self.close(place, closes, core.origin(), run, turn)?;
+                    }
                     let there = self.written(space, record, turn)?;
                     written.push((slot, there.map(|there| Written { replaced, ..there })));
                     continue;
@@ -266,8 +269,12 @@ impl Engine {
             let pending = run.pending.entry(space).or_insert_with(|| Pending::of(format));
             let index = u16::try_from(pending.writes.len()).unwrap_or(u16::MAX);
             pending.slots.push((place, slot, index));
+            let origin = core.origin();
             pending.keys.extend(core.key);
             pending.push(write);
+            if let Some(closes) = closes {
+                self.close(place, closes, origin, run, turn)?;
+            }
         }
         // earlier entries may have filled places of this command already
         let mut answer = std::mem::replace(&mut run.answers[place], Answer::Other(None));
@@ -277,6 +284,20 @@ impl Engine {
             }
         }
         Ok(answer)
+    }
+
+    /// Says of a record that it no longer holds. One that is gone meanwhile stays as it is.
+    fn close(
+        &mut self,
+        place: usize,
+        (record, at): (Dot, u64),
+        origin: Origin,
+        run: &mut Commands,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        let values = BTreeMap::from([("valid_to", serde_json::Value::from(at))]);
+        self.edit(place, record, &Edit { values, origin }, run, turn)?;
+        Ok(())
     }
 
     /// The visible record with a caller's key; of several, the one with the lowest dot.

@@ -144,12 +144,14 @@ pub struct NewRecord {
     pub core: nexus_crdt::Core,
     /// The names of the fields in which a live memory with its key stays as it is.
     pub keeps: Vec<&'static str>,
+    /// A record that it replaces, and the time from which that one no longer holds, in milliseconds since the epoch.
+    pub closes: Option<(Dot, u64)>,
 }
 
 impl NewRecord {
     /// A memory whose every field counts, also where one with its key is there.
     pub fn whole(space: SpaceId, core: nexus_crdt::Core) -> Self {
-        Self { space, core, keeps: Vec::new() }
+        Self { space, core, keeps: Vec::new(), closes: None }
     }
 }
 

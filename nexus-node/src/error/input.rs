@@ -53,6 +53,17 @@ pub enum InputError {
         /// The bound.
         max: usize,
     },
+    /// A memory would end before it begins to hold.
+    #[error("the time until which it holds is not after the time from which it does")]
+    Validity,
+    /// A memory and the one that it replaces are in different spaces.
+    #[error("{} is in the space {}: what replaces it belongs there", Quoted(.id), Quoted(.space))]
+    SupersedesElsewhere {
+        /// The id of the memory to replace.
+        id: String,
+        /// Its space's name.
+        space: String,
+    },
     /// JSON is nested deeper than readers of it follow.
     #[error("{what} may have at most {max} levels")]
     Depth {

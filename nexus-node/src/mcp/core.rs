@@ -31,7 +31,7 @@ use super::answer::{self, Refusal, refused, respond};
 use super::span::traced;
 use super::{DESCRIPTION_TTL_MS, MEMORIES_INFORM, VERSIONS};
 use crate::problem::Problem;
-use crate::{Memory, NewMemory, Node, Patch, RecallQuery};
+use crate::{Memory, NewMemory, Node, Patch, RecallQuery, ValidAt};
 
 /// The metadata key where nodes kept an agent's name before memories had an origin.
 pub(super) const AGENT: &str = "agent";
@@ -176,6 +176,7 @@ impl Core {
             by: asked.by.clone(),
             since: asked.since.map(|since| since.0),
             tokens: None,
+            valid_at: ValidAt::Now,
         };
         let recalled = self.node.brain().recall(query).await?;
         let found = recalled.hits.len();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ListQuery, RecallQuery, WatchQuery};
+use super::{ListQuery, RecallQuery, ValidAt, WatchQuery};
 
 impl ListQuery {
     /// The 100 newest memories of all readable spaces.
@@ -93,6 +93,13 @@ impl RecallQuery {
     #[must_use]
     pub fn since(mut self, since: Duration) -> Self {
         self.since = Some(since);
+        self
+    }
+
+    /// Of what holds at this time.
+    #[must_use]
+    pub fn valid_at(mut self, at: ValidAt) -> Self {
+        self.valid_at = at;
         self
     }
 

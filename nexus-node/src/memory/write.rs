@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use nexus_crdt::{Field, Origin, Was};
+use nexus_identity::Timestamp;
 use serde_json::Value;
 
 use super::{NewMemory, Patch};
@@ -65,6 +66,27 @@ impl NewMemory {
         self
     }
 
+    /// In place of another memory, by its id or key, which no longer holds from then on.
+    #[must_use]
+    pub fn supersedes(mut self, id: impl Into<String>) -> Self {
+        self.supersedes = Some(id.into());
+        self
+    }
+
+    /// Holding from this time on.
+    #[must_use]
+    pub fn valid_from(mut self, at: Timestamp) -> Self {
+        self.valid_from = Some(at);
+        self
+    }
+
+    /// Holding until this time.
+    #[must_use]
+    pub fn valid_to(mut self, at: Timestamp) -> Self {
+        self.valid_to = Some(at);
+        self
+    }
+
     /// For this long.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
@@ -91,6 +113,7 @@ impl NewMemory {
             (no_tags, "tags"),
             (self.meta.is_empty(), Field::META),
             (self.aliases.is_empty(), "aliases"),
+            (self.supersedes.is_none(), "supersedes"),
         ];
         missing.into_iter().filter_map(|(missing, name)| missing.then_some(name)).collect()
     }
@@ -127,6 +150,20 @@ impl Patch {
     #[must_use]
     pub fn aliases(mut self, aliases: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.aliases = Some(aliases.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Holding from this time on; `None` takes the time away.
+    #[must_use]
+    pub fn valid_from(mut self, at: Option<Timestamp>) -> Self {
+        self.valid_from = Some(at);
+        self
+    }
+
+    /// Holding until this time; `None` takes the time away.
+    #[must_use]
+    pub fn valid_to(mut self, at: Option<Timestamp>) -> Self {
+        self.valid_to = Some(at);
         self
     }
 

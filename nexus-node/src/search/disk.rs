@@ -16,12 +16,12 @@ use tantivy::{
 };
 
 use super::best::Best;
-use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Statistics, edits};
+use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Span, Statistics, edits};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::store::quietly;
 
 /// The version of the schema and of the words. An index of another version is rebuilt.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 /// Memory for documents on their way to disk, in bytes: the minimum of tantivy.
 const WRITER_BYTES: usize = 15_000_000;
 
@@ -49,22 +49,36 @@ struct Columns {
     place: Column<u64>,
     space: Column<u64>,
     stamp: Column<u64>,
+    valid_from: Column<u64>,
+    valid_to: Column<u64>,
 }
 
 impl Columns {
     fn of(segment: &SegmentReader) -> Result<Self, SearchError> {
         let column = |name| segment.fast_fields().u64(name).map_err(SearchError::new);
-        Ok(Self { place: column("place")?, space: column("space")?, stamp: column("stamp")? })
+        Ok(Self {
+            place: column("place")?,
+            space: column("space")?,
+            stamp: column("stamp")?,
+            valid_from: column("valid_from")?,
+            valid_to: column("valid_to")?,
+        })
     }
 
     fn place(&self, document: DocId) -> Option<Place> {
         self.place.first(document).map(Place::from_number)
     }
 
+    fn valid(&self, document: DocId) -> Span {
+        let moment = |column: &Column<u64>| column.first(document).map(Timestamp::from_ms);
+        Span { from: moment(&self.valid_from), to: moment(&self.valid_to) }
+    }
+
     fn admits(&self, document: DocId, filter: &Filter) -> bool {
         let in_space = |space| SpaceNo::try_from(space).is_ok_and(|space| filter.spaces.contains(&space));
         self.space.first(document).is_some_and(in_space)
             && filter.since.is_none_or(|since| self.stamp.first(document).is_some_and(|stamp| stamp >= since.as_ms()))
+            && filter.valid_at.is_none_or(|at| self.valid(document).has(at))
     }
 }
 
@@ -89,6 +103,8 @@ struct Fields {
     kind: Field,
     author: Field,
     stamp: Field,
+    valid_from: Field,
+    valid_to: Field,
 }
 
 fn schema() -> (Schema, Fields) {
@@ -104,6 +120,8 @@ fn schema() -> (Schema, Fields) {
         kind: schema.add_text_field("kind", STRING),
         author: schema.add_bytes_field("author", INDEXED),
         stamp: schema.add_u64_field("stamp", FAST),
+        valid_from: schema.add_u64_field("valid_from", FAST),
+        valid_to: schema.add_u64_field("valid_to", FAST),
     };
     (schema.build(), fields)
 }
@@ -212,7 +230,7 @@ impl DiskIndex {
     }
 
     fn row(&self, document: &Document) -> TantivyDocument {
-        let Fields { record, place, words, space, tag, kind, author, stamp } = self.fields;
+        let Fields { record, place, words, space, tag, kind, author, stamp, valid_from, valid_to } = self.fields;
         let mut row = TantivyDocument::new();
         row.add_bytes(record, &document.record.to_bytes());
         row.add_u64(place, document.place.to_number());
@@ -224,6 +242,11 @@ impl DiskIndex {
         row.add_text(kind, &document.kind);
         row.add_bytes(author, document.author.as_bytes());
         row.add_u64(stamp, document.stamp.as_ms());
+        for (field, at) in [(valid_from, document.valid.from), (valid_to, document.valid.to)] {
+            if let Some(at) = at {
+                row.add_u64(field, at.as_ms());
+            }
+        }
         row
     }
 

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
+use super::Span;
 use super::words::{each_word, language_of};
 use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
@@ -24,6 +25,8 @@ pub(crate) struct Document {
     pub(crate) author: Did,
     /// The time of the last edit.
     pub(crate) stamp: Timestamp,
+    /// The time for which it holds.
+    pub(crate) valid: Span,
 }
 
 impl Document {
@@ -69,6 +72,7 @@ impl Document {
             kind: memory.kind.clone(),
             author: memory.author,
             stamp: memory.updated_at,
+            valid: Span { from: memory.valid_from, to: memory.valid_to },
         }
     }
 }

@@ -19,6 +19,19 @@ const NEGATIONS: &[&str] = &[
 const NEARLY_SHARE: (usize, usize) = (1, 2);
 const SAME_SHARE: (usize, usize) = (4, 5);
 
+/// The words by which people say that something is no longer as it was, in lower case and without accents.
+const CHANGES: &[&str] = &[
+    "abgelost", "anymore", "became", "bumped", "changed", "cut", "dropped", "ersetzt", "geandert", "instead", "jetzt",
+    "longer", "lowered", "moved", "neu", "neue", "neuer", "neues", "new", "now", "nun", "raised", "renamed",
+    "replaced", "replaces", "retired", "seit", "since", "statt", "superseded", "switched", "takes", "took",
+    "umgezogen", "upgraded",
+];
+/// The share of the shorter text's words that two texts of one subject have in common, and how many they are at least.
+const SUBJECT_SHARE: (usize, usize) = (2, 5);
+const SUBJECT_WORDS: usize = 3;
+/// The longest text that is taken for a statement, in bytes. A longer one has many, of which most stay true.
+const STATEMENT_BYTES_MAX: usize = 300;
+
 /// The longest text that is compared, in bytes. A longer one is a document, of which two seldom say the same.
 const TEXT_BYTES_MAX: usize = 2 << 10;
 
@@ -52,9 +65,18 @@ impl Outline {
 
     /// Whether half of the shorter text's words may be in the other.
     pub(crate) fn may_be(&self, other: &Self) -> bool {
+        self.share(other, (1, 2))
+    }
+
+    /// Whether both may be of one subject.
+    pub(crate) fn may_contradict(&self, other: &Self) -> bool {
+        self.share(other, SUBJECT_SHARE)
+    }
+
+    fn share(&self, other: &Self, (part, of): (usize, usize)) -> bool {
         let (less, more) = if self.0.len() <= other.0.len() { (self, other) } else { (other, self) };
         let common = less.0.iter().filter(|word| more.0.binary_search(word).is_ok()).count();
-        2 * common >= less.0.len()
+        of * common >= part * less.0.len()
     }
 }
 
@@ -66,16 +88,19 @@ pub(crate) struct Said {
     numbers: BTreeSet<String>,
     names: BTreeSet<String>,
     negations: usize,
+    /// Whether it says that something has changed.
+    changes: bool,
+    is_statement: bool,
 }
 
 impl Said {
     pub(crate) fn of(text: &str) -> Self {
         let text = if text.len() > TEXT_BYTES_MAX { "" } else { text };
         let language = language_of(text);
-        let (mut said, mut last) = (
-            Self { language, content: BTreeSet::new(), numbers: BTreeSet::new(), names: BTreeSet::new(), negations: 0 },
-            None,
-        );
+        let (content, numbers, names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let is_statement = (1..=STATEMENT_BYTES_MAX).contains(&text.len());
+        let mut said = Self { language, content, numbers, names, negations: 0, changes: false, is_statement };
+        let mut last = None;
         for piece in pieces(text) {
             if piece.kind != PieceKind::Token {
                 continue;
@@ -85,6 +110,7 @@ impl Said {
             let begins = between.is_none_or(|between| between.contains(['.', '!', '?', ':', ';', '\n', '(', '`']));
             last = Some(piece.at.end);
             said.negations += usize::from(NEGATIONS.binary_search(&piece.folded.as_str()).is_ok());
+            said.changes |= CHANGES.binary_search(&piece.folded.as_str()).is_ok();
             if language.drops(&piece.folded) || NEGATIONS.contains(&piece.folded.as_str()) {
                 continue;
             }
@@ -102,6 +128,26 @@ impl Said {
     /// The words by which texts that say the same are found.
     pub(crate) fn content(&self) -> impl Iterator<Item = &str> {
         self.content.iter().map(String::as_str)
+    }
+
+    /// Whether a later text seems to say something else of the same subject: it says that something has changed, or the
+    /// same with another number.
+    pub(crate) fn is_contradicted_by(&self, later: &Self) -> bool {
+        if !(self.is_statement && later.is_statement && self.language == later.language) {
+            return false;
+        }
+        let common = self.content.intersection(&later.content).count();
+        let rest = |of: &Self, numbers: &Self| of.content.len() - of.content.intersection(&numbers.numbers).count();
+        let (words, words_later) = (rest(self, self), rest(later, later));
+        let numbers = self.numbers.intersection(&later.numbers).count();
+        let (fewer, fewer_later) = (self.numbers.len() - numbers, later.numbers.len() - numbers);
+        if fewer > 0 && fewer_later > 0 && common >= numbers + words.max(words_later) && words >= 2 {
+            return self.negations == later.negations;
+        }
+        let least = self.content.len().min(later.content.len());
+        let (part, of) = SUBJECT_SHARE;
+        let of_one_subject = common >= SUBJECT_WORDS && of * common >= part * least;
+        of_one_subject && later.changes && self.likeness(later) < Likeness::Same
     }
 
     pub(crate) fn likeness(&self, other: &Self) -> Likeness {
@@ -195,7 +241,28 @@ mod tests {
     }
 
     #[test]
-    fn negations_are_in_order() {
-        assert!(NEGATIONS.is_sorted());
+    fn a_later_value_of_one_subject_contradicts_the_former() {
+        let contradicts = |a: &str, b: &str| Said::of(a).is_contradicted_by(&Said::of(b));
+        for (former, later) in [
+            ("staging is on port 5432", "staging is on port 5433"),
+            ("Reviews need one approval on main", "Reviews on main now need two approvals"),
+            ("The nightly load starts at 01:00", "The nightly load was moved to 04:15, after the backup"),
+        ] {
+            assert!(contradicts(former, later), "{former} | {later}");
+        }
+        for (one, other) in [
+            ("Kofi is on leave 14-25 April", "Danilo is on leave 14-17 April"),
+            ("runner-a has 16 cores and 64 GB", "runner-b has 8 cores and 32 GB"),
+            ("use pnpm and not npm in the frontend", "use pnpm, not npm, in the frontend now"),
+            ("the build needs a C compiler", "the gateway is new"),
+            ("", ""),
+        ] {
+            assert!(!contradicts(one, other), "{one} | {other}");
+        }
+    }
+
+    #[test]
+    fn word_lists_are_in_order() {
+        assert!(NEGATIONS.is_sorted() && CHANGES.is_sorted());
     }
 }

@@ -7,6 +7,10 @@ use nexus_crdt::{Dot, EntryId};
 
 const VOCABULARY: [&str; 12] = ["ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen", "ibi", "jay", "kit", "lam"];
 
+fn at(is_there: bool, hour: u64) -> Option<Timestamp> {
+    is_there.then(|| Timestamp::from_ms(hour * 3_600_000))
+}
+
 fn document(n: u16, words: &[usize], space: SpaceNo, hour: u64) -> Document {
     let words: Vec<&str> = words.iter().map(|word| VOCABULARY[*word % VOCABULARY.len()]).collect();
     let mut id = [0; 32];
@@ -20,6 +24,7 @@ fn document(n: u16, words: &[usize], space: SpaceNo, hour: u64) -> Document {
         tags: BTreeSet::new(),
         kind: if n.is_multiple_of(3) { "decision" } else { "note" }.to_owned(),
         author: Did::from_bytes([1; 32]),
+        valid: Span { from: at(n.is_multiple_of(4), hour), to: at(n.is_multiple_of(5), hour + 9) },
         stamp: Timestamp::from_ms(hour * 3_600_000),
     }
 }
@@ -67,7 +72,8 @@ proptest! {
             let words: Vec<String> = words.iter().map(|word| VOCABULARY[*word].to_owned()).collect();
             let left_out: BTreeSet<Place> =
                 documents.iter().map(|document| document.place).filter(|place| place.eno % every == 0).collect();
-            let mut filter = Filter { spaces, since: hour.map(|hour| Timestamp::from_ms(hour * 3_600_000)), ..Filter::default() };
+            let mut filter = Filter { spaces, since: hour.and_then(|hour| at(decisions, hour)), ..Filter::default() };
+            filter.valid_at = hour.and_then(|hour| at(!decisions, hour));
             if decisions {
                 filter.kinds.insert("decision".to_owned());
             }

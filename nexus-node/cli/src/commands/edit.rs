@@ -4,17 +4,23 @@ use nexus_node::api::{Problem, wire};
 use crate::client::escape;
 use crate::session::{CliSession, text};
 
-/// Change the text or the aliases of a memory, or settle a conflict about it
+/// Change the text, the aliases or the validity of a memory, or settle a conflict about it
 #[derive(Debug, Args)]
 pub(crate) struct Edit {
     /// Its id, or its key
     id: String,
     /// The new text; `-` reads stdin
-    #[arg(required_unless_present = "aliases")]
+    #[arg(required_unless_present_any = ["aliases", "valid_from", "valid_to"])]
     text: Option<String>,
     /// Other words to find it by, in place of those before; up to eight times
     #[arg(long = "alias", value_name = "WORDS")]
     aliases: Vec<String>,
+    /// The time from which it holds: `2026-03-01`, RFC 3339, `now`, or `never` for none
+    #[arg(long, value_name = "TIME")]
+    valid_from: Option<wire::MomentOrNever>,
+    /// The time from which it no longer holds
+    #[arg(long, value_name = "TIME")]
+    valid_to: Option<wire::MomentOrNever>,
     /// Whose words they are: `user`, `model`, `tool` or `import` [default: user]
     #[arg(long)]
     source: Option<wire::Source>,
@@ -29,6 +35,8 @@ impl Edit {
         let patch = wire::Patch {
             text: self.text.map(text).transpose()?,
             aliases: (!self.aliases.is_empty()).then_some(self.aliases),
+            valid_from: self.valid_from,
+            valid_to: self.valid_to,
             source: self.source,
             allow_secret: self.allow_secret,
             ..wire::Patch::default()

@@ -52,6 +52,15 @@ pub(super) fn text(memory: &wire::Memory, printer: &Printer) -> String {
     if let Some(at) = &memory.expires_at {
         line("expires", &moment(at));
     }
+    if let Some(at) = &memory.valid_from {
+        line("holds from", &moment(at));
+    }
+    if let Some(at) = &memory.valid_to {
+        line("until", &moment(at));
+    }
+    if let Some(former) = &memory.supersedes {
+        line("replaces", former);
+    }
     line("version", &memory.version);
     for (field, values) in &memory.conflicts {
         lines.push(printer.paint(Style::Odd, &format!("conflict on {field}: edit it to settle")));

@@ -55,12 +55,13 @@ fn text(listing: &wire::Listing, printer: &Printer) -> String {
     let rest = width().saturating_sub(ID_WIDTH + 2 + 19 + 2 + 12 + 2).max(20);
     for memory in &listing.items {
         let conflict = if memory.conflicts.is_empty() { "" } else { "(conflict) " };
+        let until = memory.valid_to.as_ref().map_or_else(String::new, |at| format!("(until {}) ", moment(at)));
         let imported = memory.imported.as_ref().map(|from| format!("(imported; {}) ", sane(&imported_by(from))));
         table.row([
             (short_id(&memory.id), Some(Style::Bold)),
             created(memory),
             (memory.author_name.clone().unwrap_or_else(|| short_did(&memory.author)), None),
-            (format!("{conflict}{}{}", imported.unwrap_or_default(), in_a_line(&memory.text, rest)), None),
+            (format!("{conflict}{until}{}{}", imported.unwrap_or_default(), in_a_line(&memory.text, rest)), None),
         ]);
     }
     table.show(printer)

@@ -45,6 +45,9 @@ pub(crate) struct Recall {
     /// Only those edited or created within this time
     #[arg(long, value_name = "7d")]
     since: Option<wire::Span>,
+    /// What held at this time, by what is known now: `2026-01-15`, RFC 3339, or `ever` for any time [default: now]
+    #[arg(long, value_name = "TIME")]
+    valid_at: Option<String>,
     /// As many as fit into this number of tokens
     #[arg(long, value_name = "N")]
     tokens: Option<u32>,
@@ -68,6 +71,7 @@ impl Recall {
             ("by", self.by.as_deref()),
             ("since", since.as_deref()),
             ("tokens", tokens.as_deref()),
+            ("valid_at", self.valid_at.as_deref()),
         ];
         for (name, values) in [("q", &self.or), ("space", &self.spaces), ("tag", &self.tags), ("kind", &self.kinds)] {
             parameters.extend(values.iter().map(|value| (name, Some(value.as_str()))));
@@ -114,12 +118,19 @@ fn show(hits: &[wire::Hit], printer: &Printer) -> String {
         ];
         about.extend(memory.tags.iter().map(|tag| format!("#{tag}")));
         about.extend(memory.imported.as_ref().map(|from| format!("imported; {}", imported_by(from))));
+        about.extend(memory.valid_to.as_ref().map(|at| format!("until {}", moment(at))));
         about.extend((!memory.conflicts.is_empty()).then(|| "conflict".to_owned()));
         lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&about.join("  ")))));
         lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&hit.why))));
         if !hit.same.is_empty() {
             let same: Vec<String> = hit.same.iter().map(|id| short_id(id)).collect();
             lines.push(printer.paint(Style::Dim, &format!("  the same: {}", same.join(", "))));
+        }
+        if !hit.contradicts.is_empty() {
+            let others: Vec<String> = hit.contradicts.iter().map(|id| short_id(id)).collect();
+            let settle = "`nexus-node edit ID --valid-to now` ends what no longer holds";
+            let line = format!("  may contradict: {}; {settle}", others.join(", "));
+            lines.push(printer.paint(Style::Odd, &line));
         }
     }
     lines.join("\n")

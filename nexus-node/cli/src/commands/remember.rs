@@ -12,9 +12,9 @@ use crate::session::{CliSession, text};
 pub(crate) struct Remember {
     /// The text; `-` reads stdin
     text: String,
-    /// The space
-    #[arg(long, default_value = "default")]
-    space: String,
+    /// The space [default: default, or that of the memory that it supersedes]
+    #[arg(long)]
+    space: Option<String>,
     /// The kind [default: note, or as it was under the same key]
     #[arg(long)]
     kind: Option<String>,
@@ -33,6 +33,15 @@ pub(crate) struct Remember {
     /// A key of your own. Writing with the same key again replaces the text, and keeps kind, tags and data
     #[arg(long, value_name = "KEY")]
     id: Option<String>,
+    /// A memory that no longer holds from then on: its id, or its key
+    #[arg(long, value_name = "ID")]
+    supersedes: Option<String>,
+    /// The time from which it holds: `2026-03-01`, or RFC 3339
+    #[arg(long, value_name = "TIME")]
+    valid_from: Option<wire::Moment>,
+    /// The time from which it no longer holds
+    #[arg(long, value_name = "TIME")]
+    valid_to: Option<wire::Moment>,
     /// The lifetime [default: no end]
     #[arg(long)]
     ttl: Option<wire::Span>,
@@ -58,7 +67,7 @@ impl Remember {
         let client = session.client()?;
         let memory = wire::NewMemory {
             text: text(self.text)?,
-            space: Some(self.space),
+            space: self.space,
             kind: self.kind,
             tags: self.tags,
             no_tags: self.no_tags,
@@ -66,6 +75,9 @@ impl Remember {
             aliases: self.aliases,
             id: self.id,
             ttl: self.ttl,
+            supersedes: self.supersedes,
+            valid_from: self.valid_from,
+            valid_to: self.valid_to,
             source: self.source,
             allow_secret: self.allow_secret,
             ..wire::NewMemory::default()

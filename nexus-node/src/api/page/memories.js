@@ -80,6 +80,7 @@ function row(memory) {
   if (memory.kind !== 'note') facts.push(make('span', {}, memory.kind));
   facts.push(...memory.tags.map((tag) => make('span', { class: 'tag' }, tag)));
   if (inConflict(memory)) facts.push(make('span', { class: 'tag odd' }, 'conflict'));
+  if (memory.valid_to) facts.push(make('span', { class: 'tag' }, 'until ', new Date(memory.valid_to).toLocaleDateString()));
   if (memory.weak) facts.push(make('span', { class: 'tag' }, 'a word or two'));
   const relevance = memory.score === undefined ? null
     : make('meter', { min: 0, max: 1, value: Math.max(0.05, memory.score), title: 'how likely it answers the question' });
@@ -87,7 +88,28 @@ function row(memory) {
     make('button', { type: 'button', class: 'memory', 'data-id': memory.id, click: () => open(memory.id, nameOf) },
       make('span', { class: 'text' }, memory.text),
       memory.why ? make('span', { class: 'why' }, relevance, memory.why) : null,
-      make('span', { class: 'about' }, facts)));
+      make('span', { class: 'about' }, facts)),
+    ...contradictions(memory));
+}
+
+/** Others that seem to say something else of the same, each with a button that ends it. */
+function contradictions(memory) {
+  const others = (memory.contradicts ?? []).map((id) => items.find((item) => item.id === id)).filter(Boolean);
+  return others.map((other) => make('div', { class: 'conflict' },
+    make('p', {}, 'Another one may say something else: ', make('b', {}, other.text.split('\n')[0].slice(0, 120))),
+    make('button', { type: 'button', click: (event) => end(event.target, other.id) }, 'That one no longer holds')));
+}
+
+async function end(button, id) {
+  button.disabled = true;
+  try {
+    await send('PATCH', memoryPath(id), { valid_to: 'now' });
+    toast('Settled: only the other one is found now.');
+    await refresh();
+  } catch (problem) {
+    button.disabled = false;
+    toast(problem.message, true);
+  }
 }
 
 function showConflicts() {

@@ -13,6 +13,7 @@ const OTHER: &str = "did:key:z6MkiTBz1ymuepAQ4HEHYSF1H8quG5GLVVQR3djdX3mDooWp";
 const MESH: &str = "did:key:z6MkjchhfUsD6mmvni8mCdXHw216Xrm9bQe2mBH1P5RDjVJG";
 const PEER_ID: &str = "12D3KooWQYhTNQdmr3ArTeUHRYzFg94BKyTkoWBDWez9kSCVe2Xo";
 const ID: &str = "bciqbkd2e4rtxhqsmrtqmqbvnq5x2g4u3r3j6qkq5k7p2y4o3xw6ezaa.0";
+const OTHER_MEMORY: &str = "bciqd3jwgn5q2mbqrm7mt4a2xq6a3qv7hwq6x7k5j5p2y4o3xw6ezaaq.3";
 const AT: &str = "2026-11-20T08:31:12.123Z";
 const LATER: &str = "2026-11-20T09:31:12.123Z";
 
@@ -42,6 +43,9 @@ pub(super) fn memory() -> wire::Memory {
         seen_at: None,
         updated_at: AT.into(),
         expires_at: None,
+        valid_from: Some(AT.into()),
+        valid_to: None,
+        supersedes: Some(OTHER_MEMORY.into()),
         version: "d0f1c6b0e9b04fa2".into(),
         fields: BTreeMap::from([
             ("text".to_owned(), field_origin()),
@@ -82,7 +86,7 @@ fn field_origin() -> wire::FieldOrigin {
 pub(super) fn hit() -> wire::Hit {
     let memory = wire::Memory { conflicts: BTreeMap::new(), ..memory() };
     let why = "It has “compiler”.".into();
-    wire::Hit { memory, score: 0.82, weak: false, why, matched: vec!["compiler".into()], same: Vec::new() }
+    wire::Hit { memory, score: 0.82, weak: false, why, matched: vec!["compiler".into()], same: Vec::new(), contradicts: vec![OTHER_MEMORY.into()] }
 }
 
 pub(super) fn exported() -> wire::Exported {

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use nexus_identity::Did;
+use nexus_identity::{Did, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Span;
+use super::{Moment, MomentOrNever, Span};
 use crate::api::Problem;
 use crate::api::caller::Caller;
 
@@ -55,6 +55,15 @@ pub struct Memory {
     pub updated_at: String,
     /// The time of expiry.
     pub expires_at: Option<String>,
+    /// The time from which it holds; left out if nobody said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<String>,
+    /// The time from which it no longer holds; left out if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<String>,
+    /// The id of the memory that it replaces, as its author wrote it; left out if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<String>,
     /// Equal on all nodes that hold the same edits.
     pub version: String,
     /// The origin of each field's value; fields that never had a value are left out.
@@ -229,6 +238,9 @@ impl From<crate::Memory> for Memory {
             seen_at: memory.seen_at.map(|at| at.to_string()),
             updated_at: memory.updated_at.to_string(),
             expires_at: memory.expires_at.map(|at| at.to_string()),
+            valid_from: memory.valid_from.map(|at| at.to_string()),
+            valid_to: memory.valid_to.map(|at| at.to_string()),
+            supersedes: memory.supersedes.map(|id| id.to_string()),
             version: memory.version,
             fields: fields.collect(),
             conflicts: conflicts.collect(),
@@ -269,6 +281,16 @@ pub struct NewMemory {
     /// The lifetime.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Span>,
+    /// The id or key of a memory that it replaces: that one no longer holds from then on. Without `space`, it is written
+    /// to that one's space.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supersedes: Option<String>,
+    /// The time from which it holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<Moment>,
+    /// The time from which it no longer holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<Moment>,
     /// The program's own name; default: the first product in its `User-Agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
@@ -283,7 +305,7 @@ pub struct NewMemory {
 impl NewMemory {
     /// The memory, with its caller as origin.
     pub(crate) fn of(self, caller: &Caller) -> Result<crate::NewMemory, Problem> {
-        let Self { text, space, kind, tags, no_tags, meta, aliases, id: key, ttl, agent, source, allow_secret } = self;
+        let Self { text, space, kind, tags, no_tags, meta, aliases, id: key, ttl, agent, source, allow_secret, .. } = self;
         if no_tags && !tags.is_empty() {
             return Err(Problem::new("invalid", "tags are given, and `no_tags` as well").hint("give one of them"));
         }
@@ -300,6 +322,9 @@ impl NewMemory {
             aliases,
             key,
             ttl,
+            supersedes: self.supersedes,
+            valid_from: self.valid_from.map(|at| at.0),
+            valid_to: self.valid_to.map(|at| at.0),
             origin,
             secrets,
             ..Default::default()
@@ -375,6 +400,12 @@ pub struct Patch {
     /// New aliases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aliases: Option<Vec<String>>,
+    /// Another time from which it holds, `now`, or `never` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<MomentOrNever>,
+    /// Another time from which it no longer holds, `now`, or `never` for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_to: Option<MomentOrNever>,
     /// The program's own name; default: the first product in its `User-Agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
@@ -388,11 +419,13 @@ pub struct Patch {
 
 impl Patch {
     /// The changes, with their caller as origin.
-    pub(crate) fn of(self, caller: &Caller) -> Result<crate::Patch, Problem> {
-        let Self { text, kind, tags, meta, aliases, agent, source, allow_secret } = self;
+    pub(crate) fn of(self, caller: &Caller, now: Timestamp) -> Result<crate::Patch, Problem> {
+        let Self { text, kind, tags, meta, aliases, valid_from, valid_to, agent, source, allow_secret } = self;
         let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
         let secrets = caller.secrets(allow_secret)?;
-        Ok(crate::Patch { text, kind, tags, meta, aliases, origin, secrets })
+        let moment = |at: Option<MomentOrNever>| at.map(|at| at.at(now));
+        let (valid_from, valid_to) = (moment(valid_from), moment(valid_to));
+        Ok(crate::Patch { text, kind, tags, meta, aliases, valid_from, valid_to, origin, secrets })
     }
 }
 
@@ -448,13 +481,18 @@ pub struct Hit {
     /// The ids of others that say the same and are not in the answer. Left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub same: Vec<String>,
+    /// The ids of others of the answer that seem to say something else of the same subject: one of them may be out of
+    /// date. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contradicts: Vec<String>,
 }
 
 impl From<crate::Hit> for Hit {
     fn from(hit: crate::Hit) -> Self {
-        let crate::Hit { memory, score, weak, why, matched, same } = hit;
-        let same = same.iter().map(ToString::to_string).collect();
-        Self { memory: memory.into(), score, weak, why, matched, same }
+        let crate::Hit { memory, score, weak, why, matched, same, contradicts } = hit;
+        let ids = |ids: Vec<crate::MemoryId>| ids.iter().map(ToString::to_string).collect();
+        let (same, contradicts) = (ids(same), ids(contradicts));
+        Self { memory: memory.into(), score, weak, why, matched, same, contradicts }
     }
 }
 

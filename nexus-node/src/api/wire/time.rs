@@ -13,7 +13,7 @@ pub struct DurationError {
 
 /// The text is no timestamp.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a moment (expected one like 2026-11-20T08:31:12.123Z)")]
+#[error("{text:?} is not a moment (expected one like 2026-11-20T08:31:12Z)")]
 pub struct TimestampError {
     text: String,
 }

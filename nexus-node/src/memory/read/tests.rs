@@ -6,7 +6,7 @@ mod former;
 
 use std::collections::BTreeMap;
 
-use nexus_crdt::{AgentName, Core, Dot, FIELDS, Field, Kind, Origin, Source, SpaceId, Target, Write, Writes};
+use nexus_crdt::{AgentName, Core, Dot, EntryId, FIELDS, Field, Kind, Origin, Source, SpaceId, Target, Write, Writes};
 use nexus_identity::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ use crate::NodeError;
 use crate::engine::{Command, Edit, Event, Input, Outcome};
 use crate::ledger::rows::{self, RecordRow, WriteRow};
 use crate::ledger::{find_record, live_in_bounds};
-use crate::memory::{Memory, Revision};
+use crate::memory::{Memory, MemoryId, Revision};
 use crate::replication::tests::{Peer, chain, mesh};
 use crate::store::{Batch, Table};
 
@@ -105,16 +105,34 @@ prop_compose! {
         meta in prop::collection::btree_map("[b-z]{1,4}", any_value(), 0..3),
         aliases in prop::collection::vec("[a-z ]{1,64}", 0..3),
         expires_at in prop::option::of(1_u64..1 << 53),
+        (valid_from, valid_to) in any::<(Option<u64>, Option<u64>)>(),
+        supersedes in prop::option::of(any::<([u8; 32], u16)>()),
         origin in any_origin(),
     ) -> Core {
         let Origin { agent, source, .. } = origin;
-        Core { text, kind, tags, meta, aliases, expires_at, agent, source, ..Core::default() }
+        let dot = |(entry, index)| Dot { entry: EntryId::from_bytes(entry), index };
+        let supersedes = supersedes.map(|of| MemoryId::from(dot(of)).to_string());
+        Core {
+            text,
+            kind,
+            tags,
+            meta,
+            aliases,
+            expires_at,
+            valid_from,
+            valid_to,
+            supersedes,
+            agent,
+            source,
+            ..Core::default()
+        }
     }
 }
 
 /// The values that a memory shows, as a core that says just these.
 fn values(memory: &Memory) -> Core {
-    let Memory { text, kind, tags, meta, aliases, expires_at, agent, source, .. } = memory.clone();
+    let Memory { text, kind, tags, meta, aliases, expires_at, valid_from, valid_to, .. } = memory.clone();
+    let Memory { supersedes, agent, source, .. } = memory.clone();
     Core {
         text,
         kind,
@@ -122,6 +140,9 @@ fn values(memory: &Memory) -> Core {
         meta,
         aliases,
         expires_at: expires_at.map(Timestamp::as_ms),
+        valid_from: valid_from.map(Timestamp::as_ms),
+        valid_to: valid_to.map(Timestamp::as_ms),
+        supersedes: supersedes.map(|id| id.to_string()),
         agent,
         source,
         ..Core::default()

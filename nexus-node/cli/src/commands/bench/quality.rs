@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nexus_node::api::{Problem, wire};
-use nexus_node::{MemoryId, NewMemory, Node, RecallQuery, Was};
+use nexus_node::{MemoryId, NewMemory, Node, RecallQuery, ValidAt, Was};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -66,6 +66,8 @@ struct Given {
     score: f64,
     /// The characters of the texts.
     chars: usize,
+    /// The pairs of its memories that seem to contradict each other, by their ids in the set.
+    contradictions: BTreeSet<(String, String)>,
 }
 
 /// The questions of a slice, and how many were answered.
@@ -88,9 +90,10 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
     let aliases: BTreeMap<String, Vec<String>> = aliases.into_iter().map(|of| (of.id, of.aliases)).collect();
     let pairs: Vec<SetPair> = read(set, "pairs.jsonl")?.unwrap_or_default();
     let dir = directory()?;
-    let none = BTreeMap::new();
-    let plain = Asked::fill(dir.path(), "plain", &memories, &none).await?;
-    let named = Asked::fill(dir.path(), "named", &memories, &aliases).await?;
+    let plain = Asked::fill(dir.path(), "plain", &memories, &BTreeMap::new(), &BTreeMap::new()).await?;
+    let named = Asked::fill(dir.path(), "named", &memories, &aliases, &BTreeMap::new()).await?;
+    let dated = Asked::fill(dir.path(), "dated", &memories, &aliases, &ends(&pairs, &memories)).await?;
+    let mut contradictions = BTreeSet::new();
     let raw = Raw::new(&dir.path().join("raw"), memories.iter().map(|memory| memory.text.clone()))?;
     let mut rows = Vec::new();
     for half in ["tuned", "reported"] {
@@ -104,7 +107,14 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
             note("own words alone", &plain.ask(question, false).await?);
             note("three phrasings", &plain.ask(question, true).await?);
             note("aliases", &named.ask(question, false).await?);
-            note("aliases and phrasings", &named.ask(question, true).await?);
+            let both = named.ask(question, true).await?;
+            note("aliases and phrasings", &both);
+            contradictions.extend(both.contradictions);
+            if slice == "time" && question.stale.is_empty() {
+                note("aliases, superseded, at any time", &dated.ask_at(question, ValidAt::Ever).await?);
+            } else if slice == "time" {
+                note("aliases, superseded", &dated.ask_at(question, ValidAt::Now).await?);
+            }
             note("tantivy alone", &by_tantivy(&raw, question, &memories)?);
             note("a search for the text", &by_text(question, &memories));
         }
@@ -112,9 +122,46 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
         rows.extend(tallies.iter().flat_map(|((slice, way), tally)| tally.rows(half, slice, way)));
     }
     rows.extend(named.duplicates(&pairs, &memories).await?);
+    rows.extend(contradicting(&contradictions, &pairs));
+    dated.node.shutdown().await;
     plain.node.shutdown().await;
     named.node.shutdown().await;
     Ok(rows)
+}
+
+/// The times from which memories no longer hold, by what replaces them first.
+fn ends<'a>(pairs: &[SetPair], memories: &'a [SetMemory]) -> BTreeMap<String, &'a str> {
+    let mut ends: BTreeMap<String, &str> = BTreeMap::new();
+    for pair in pairs.iter().filter(|pair| pair.is == "replaced") {
+        let Some(by) = memories.iter().find(|memory| memory.id == pair.b) else { continue };
+        let end = ends.entry(pair.a.clone()).or_insert(&by.at);
+        *end = (*end).min(&by.at);
+    }
+    ends
+}
+
+/// The pairs that were listed as contradictions, and the share of those that are ones.
+fn contradicting(listed: &BTreeSet<(String, String)>, pairs: &[SetPair]) -> Vec<Row> {
+    // of three values of one thing each pair contradicts
+    let mut group: BTreeMap<&str, &str> = BTreeMap::new();
+    for pair in pairs.iter().filter(|pair| pair.is == "replaced") {
+        let one = group.get(&*pair.a).copied().unwrap_or(&pair.a);
+        let other = group.get(&*pair.b).copied().unwrap_or(&pair.b);
+        for of in group.values_mut().filter(|of| **of == other) {
+            *of = one;
+        }
+        group.extend([(&*pair.a, one), (&*pair.b, one)]);
+    }
+    let of = |id: &String| group.get(id.as_str());
+    let right = listed.iter().filter(|(a, b)| of(a).is_some() && of(a) == of(b)).count();
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let share = right as f64 / listed.len().max(1) as f64;
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    let listed = listed.len() as f64;
+    vec![
+        Row::new("quality", "pairs of hits listed as contradictions", listed, ""),
+        Row::new("quality", "listed contradictions where one replaces the other", share, "").asked(Goal::AtLeast(0.8)),
+    ]
 }
 
 fn no_set(set: &Path, what: &str) -> Problem {
@@ -148,19 +195,22 @@ impl Asked {
         name: &str,
         memories: &[SetMemory],
         aliases: &BTreeMap<String, Vec<String>>,
+        ends: &BTreeMap<String, &str>,
     ) -> Result<Self, Problem> {
         const AT_ONCE: usize = 100;
         let node = start(dir, name).await?;
         let mut ids = BTreeMap::new();
         for some in memories.chunks(AT_ONCE) {
             let new = some.iter().map(|memory| {
-                let at = wire::parse_timestamp(&memory.at)
-                    .map_err(|error| no_set(Path::new(SET), &error.to_string()))?
-                    .as_ms();
+                let moment = |text: &str| {
+                    wire::parse_timestamp(text).map_err(|error| no_set(Path::new(SET), &error.to_string()))
+                };
+                let at = moment(&memory.at)?.as_ms();
                 let mut new = NewMemory::note(memory.text.as_str()).kind(memory.kind.as_str());
                 new.tags.clone_from(&memory.tags);
                 new.tags.extend(memory.project.as_ref().map(|project| format!("project:{project}")));
                 new.aliases = aliases.get(&memory.id).cloned().unwrap_or_default();
+                new.valid_to = ends.get(&memory.id).map(|end| moment(end)).transpose()?;
                 Ok(new.was(Was::new(memory.id.as_str(), memory.author.as_str(), at)))
             });
             let written = node.brain().remember_all(new.collect::<Result<_, Problem>>()?).await?;
@@ -174,10 +224,26 @@ impl Asked {
         if also {
             query.or.clone_from(&question.also);
         }
+        self.given(query).await
+    }
+
+    async fn ask_at(&self, question: &SetQuestion, at: ValidAt) -> Result<Given, Problem> {
+        self.given(RecallQuery::of(question.question.as_str()).limit(LIMIT).valid_at(at)).await
+    }
+
+    async fn given(&self, query: RecallQuery) -> Result<Given, Problem> {
         let recalled = self.node.brain().recall(query).await?;
         let name = |id: &MemoryId| self.ids.get(id).cloned().unwrap_or_default();
         let ids = recalled.hits.iter().map(|hit| [hit.memory.id].iter().chain(&hit.same).map(name).collect());
+        let contradictions = recalled.hits.iter().flat_map(|hit| {
+            let pair = |other: &MemoryId| {
+                let (one, other) = (name(&hit.memory.id), name(other));
+                if one < other { (one, other) } else { (other, one) }
+            };
+            hit.contradicts.iter().map(pair)
+        });
         Ok(Given {
+            contradictions: contradictions.collect(),
             ids: ids.collect(),
             told_none: recalled.is_empty(),
             score: recalled.hits.first().map_or(0.0, |hit| hit.score),
@@ -214,7 +280,13 @@ fn by_tantivy(raw: &Raw, question: &SetQuestion, memories: &[SetMemory]) -> Resu
     let found = raw.texts(&words.join(" "), LIMIT)?;
     let id = |text: &String| memories.iter().find(|memory| memory.text == *text).map(|memory| vec![memory.id.clone()]);
     let chars = found.iter().map(|text| text.chars().count()).sum();
-    Ok(Given { told_none: found.is_empty(), ids: found.iter().filter_map(id).collect(), score: 0.0, chars })
+    Ok(Given {
+        told_none: found.is_empty(),
+        ids: found.iter().filter_map(id).collect(),
+        score: 0.0,
+        chars,
+        contradictions: BTreeSet::new(),
+    })
 }
 
 /// The answer of a search for the question as it stands, as the reference memory server makes it.
@@ -227,6 +299,7 @@ fn by_text(question: &SetQuestion, memories: &[SetMemory]) -> Given {
         chars: found.iter().map(|memory| memory.text.chars().count()).sum(),
         ids: found.into_iter().map(|memory| vec![memory.id.clone()]).collect(),
         score: 0.0,
+        contradictions: BTreeSet::new(),
     }
 }
 
@@ -273,7 +346,8 @@ impl Tally {
             row("characters of an answer's texts", share(self.chars), ""),
         ];
         if slice == "time" {
-            rows.push(row("a superseded memory first", share(self.stale_first), ""));
+            let stale = row("a superseded memory first", share(self.stale_first), "");
+            rows.push(if way.contains("superseded") { stale.asked(Goal::LessThan(0.02)) } else { stale });
         }
         rows
     }
