@@ -269,6 +269,9 @@ fn the_benchmark_s_questions_are_answered() {
         ("tuned, other, three phrasings: hit@5", 0.80),
         ("tuned, other, aliases and phrasings: hit@5", 0.93),
         ("tuned, time, aliases and phrasings: hit@5", 0.95),
+        ("tuned, time, aliases, superseded, asked now: hit@1", 0.8),
+        ("tuned, time, aliases, superseded, asked at any time: hit@5", 0.95),
+        ("listed contradictions where one replaces the other", 0.8),
         ("tuned, none, own words alone: told", 0.75),
         ("tuned, none, three phrasings: told", 0.80),
         ("pairs that a person calls `same`", 13.0),
@@ -276,6 +279,8 @@ fn the_benchmark_s_questions_are_answered() {
         assert!(figure(of) >= floor, "{of}: {}", figure(of));
     }
     assert_eq!(figure("pairs that a person calls `differs`"), 0.0);
+    let stale = "tuned, time, aliases, superseded, asked now: a superseded memory first";
+    assert!(figure(stale) < 0.02 && figure("pairs of hits listed as contradictions") >= 10.0);
     let (code, error) = home.error(&["bench", "quality", "--set", "/nowhere"]);
     assert_eq!((code, &error["code"]), (2, &json!("invalid")), "{error}");
 }

@@ -92,7 +92,8 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
     let dir = directory()?;
     let plain = Asked::fill(dir.path(), "plain", &memories, &BTreeMap::new(), &BTreeMap::new()).await?;
     let named = Asked::fill(dir.path(), "named", &memories, &aliases, &BTreeMap::new()).await?;
-    let dated = Asked::fill(dir.path(), "dated", &memories, &aliases, &ends(&pairs, &memories)).await?;
+    let ends = ends(&pairs, &memories);
+    let dated = Asked::fill(dir.path(), "dated", &memories, &aliases, &ends).await?;
     let mut contradictions = BTreeSet::new();
     let raw = Raw::new(&dir.path().join("raw"), memories.iter().map(|memory| memory.text.clone()))?;
     let mut rows = Vec::new();
@@ -110,10 +111,12 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
             let both = named.ask(question, true).await?;
             note("aliases and phrasings", &both);
             contradictions.extend(both.contradictions);
-            if slice == "time" && question.stale.is_empty() {
-                note("aliases, superseded, at any time", &dated.ask_at(question, ValidAt::Ever).await?);
+            // whether it asks for what held once
+            let past = question.answers.iter().all(|id| ends.contains_key(id));
+            if slice == "time" && past {
+                note("aliases, superseded, asked at any time", &dated.ask_at(question, ValidAt::Ever).await?);
             } else if slice == "time" {
-                note("aliases, superseded", &dated.ask_at(question, ValidAt::Now).await?);
+                note("aliases, superseded, asked now", &dated.ask_at(question, ValidAt::Now).await?);
             }
             note("tantivy alone", &by_tantivy(&raw, question, &memories)?);
             note("a search for the text", &by_text(question, &memories));
@@ -347,7 +350,7 @@ impl Tally {
         ];
         if slice == "time" {
             let stale = row("a superseded memory first", share(self.stale_first), "");
-            rows.push(if way.contains("superseded") { stale.asked(Goal::LessThan(0.02)) } else { stale });
+            rows.push(if way.ends_with("asked now") { stale.asked(Goal::LessThan(0.02)) } else { stale });
         }
         rows
     }
