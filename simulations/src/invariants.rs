@@ -2,7 +2,6 @@
 //!
 //! An invariant sees a [`Moment`] every few seconds of virtual time, and judges at the end. An
 //! invariant without anything to check is undecided, which counts as broken.
-//! that had nothing to look at has decided nothing, which counts as broken.
 
 mod bounds;
 mod convergence;
@@ -69,6 +68,8 @@ pub struct NodeContent {
     pub former: BTreeSet<String>,
     /// The members of the mesh, as it sees them.
     pub members: BTreeSet<Did>,
+    /// The ids that a question which all texts answer finds, at the last moment alone; `None` where nobody asked.
+    pub hits: Option<BTreeSet<String>>,
     /// The warnings in its status: code and message.
     pub warnings: Vec<(&'static str, String)>,
 }

@@ -703,6 +703,7 @@ impl<'a> Model<'a> {
                 answers: BTreeSet::new(),
                 former: BTreeSet::new(),
                 members: BTreeSet::new(),
+                hits: None,
                 warnings: Vec::new(),
             });
         }

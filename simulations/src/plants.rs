@@ -119,6 +119,8 @@ pub const ALL: &[KnownPlant] = &[
     inside("last_arrival_wins", "pages", "anything", &["convergence"]),
     // A memory that arrives after it was forgotten is shown.
     inside("late_creation_returns", "pages", "anything", &["forgotten", "convergence"]),
+    // Every fifth entry that arrives is left out of the search.
+    inside("searches_some_alone", "pages", "anything", &["convergence"]),
     // A failed dial is tried again at once, for ever.
     inside("redials_at_once", "mesh", "rolling-restart", &["sound", "bounds"]),
     // A lost connection is not dialled again.

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
-use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PeerState, PutOptions};
+use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PeerState, PutOptions, RecallQuery, ValidAt};
 
 use crate::critical;
 use crate::faults::{Aftermath, Faults};
@@ -468,7 +468,7 @@ impl Run {
         let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));
         let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get_blocking(*id).is_ok()).cloned().collect();
         let (life, members) = (self.sim.starts(no), node.members().into_iter().map(|member| member.did).collect());
-        Some(NodeContent { node: no, life, frontier, view, answers, former, members, warnings: Vec::new() })
+        Some(NodeContent { node: no, life, frontier, view, answers, former, members, hits: None, warnings: Vec::new() })
     }
 
     async fn look(&self, last: bool) {
@@ -483,6 +483,9 @@ impl Run {
         let mut seen: Vec<NodeContent> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
         for seen in &mut seen {
             seen.warnings = warned.remove(&seen.node).unwrap_or_default();
+            if last && seen.view.len() < RECALLED_MAX {
+                seen.hits = self.sim.node(seen.node).and_then(|node| hits_of(&node));
+            }
         }
         let heard = self.aftermath.borrow().heard.iter().map(|heard| heard.count()).collect::<Vec<_>>();
         let outsiders = Outsiders {
@@ -610,6 +613,18 @@ fn ms(time: Duration) -> u64 {
 type View = BTreeMap<String, [u8; 16]>;
 
 /// All memories of a node, and their former ids.
+/// The most memories of one recall.
+const RECALLED_MAX: usize = 1_000;
+
+/// The memories that a node finds for a word that nearly all have. The order is that of the node, which weighs its own
+/// higher.
+fn hits_of(node: &Node) -> Option<BTreeSet<String>> {
+    let query = RecallQuery::of("operation").limit(RECALLED_MAX).valid_at(ValidAt::Ever);
+    let recalled = node.brain().recall_blocking(&query).ok()?;
+    let ids = recalled.hits.into_iter().flat_map(|hit| [hit.memory.id].into_iter().chain(hit.same));
+    Some(ids.map(|id| id.to_string()).collect())
+}
+
 fn view_of(node: &Node) -> Result<(View, BTreeSet<String>), NodeError> {
     let brain = node.brain();
     let (mut view, mut former) = (BTreeMap::new(), BTreeSet::new());

@@ -11,8 +11,19 @@ const GROUPS: &[(&str, &[&str])] = &[
     (
         "Memory",
         &[
-            "remember", "recall", "get", "list", "edit", "supersede", "forget", "history", "watch", "import", "export",
-            "space", "web",
+            "remember",
+            "recall",
+            "get",
+            "list",
+            "edit",
+            "supersede",
+            "forget",
+            "history",
+            "watch",
+            "import",
+            "export",
+            "space",
+            "web",
         ],
     ),
     (
@@ -61,7 +72,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "supersede",
         &[
-            ("supersede deploys \"deploys go out on Thursdays\"", "from now on; `recall --valid-at` finds what was before"),
+            (
+                "supersede deploys \"deploys go out on Thursdays\"",
+                "from now on; `recall --valid-at` finds what was before",
+            ),
             ("supersede q5orcbux2qb5 \"two approvals\" --valid-from 2026-03-01", "from a day on"),
         ],
     ),

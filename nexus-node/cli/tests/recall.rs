@@ -175,9 +175,15 @@ fn a_superseded_memory_is_found_for_its_time_alone() {
     };
     check();
     let memory = home.json(&["get", &id]);
-    assert_eq!((&memory["supersedes"], &memory["kind"], &memory["tags"]), (&json!(former), &json!("fact"), &json!(["gateway"])));
+    assert_eq!(
+        (&memory["supersedes"], &memory["kind"], &memory["tags"]),
+        (&json!(former), &json!("fact"), &json!(["gateway"]))
+    );
     let ended = home.json(&["get", &former]);
-    assert_eq!((&ended["valid_to"], &ended["fields"]["valid_to"]["author_name"]), (&json!("2026-06-01T00:00:00.000Z"), &json!("laptop")));
+    assert_eq!(
+        (&ended["valid_to"], &ended["fields"]["valid_to"]["author_name"]),
+        (&json!("2026-06-01T00:00:00.000Z"), &json!("laptop"))
+    );
     assert!(home.run(&["list"]).ok().stdout.contains("(until "), "the list says so");
 
     // from the index on disk

@@ -61,7 +61,11 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .query("kind", texts(), "`recall`: of one of these kinds")
                 .query("by", text(), "`recall`: by this member, a DID or a name")
                 .query("since", text(), "`recall`: edited or created within this time, as `7d`")
-                .query("valid_at", text(), "`recall`: what holds at this moment; `ever` for all; what holds now, if not given")
+                .query(
+                    "valid_at",
+                    text(),
+                    "`recall`: what holds at this moment; `ever` for all; what holds now, if not given",
+                )
                 .query("tokens", number(0, u64::from(u32::MAX)), "`recall`: as many as fit, four characters to a token")
                 .query("after", text(), "`list`: go on where an earlier page ended, its `next`")
                 .gives(200, &vec![example::hit()])

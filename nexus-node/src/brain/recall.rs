@@ -216,7 +216,7 @@ fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
         let alike = (0..kept.len().min(ALIKE_AMONG)).find(|at| {
             let (known, of, known_said) = &mut kept[*at];
             // most differ at the first glance
-            known.hit.memory.kind == hit.hit.memory.kind && of.may_be(&outline) && {
+            known.hit.memory.kind == hit.hit.memory.kind && of.may_equal(&outline) && {
                 let said = said.get_or_insert_with(|| Said::of(text));
                 known_said.get_or_insert_with(|| Said::of(&known.hit.memory.text)).likeness(said) == Likeness::Equal
             }

@@ -19,12 +19,70 @@ const NEGATIONS: &[&str] = &[
 const NEARLY_SHARE: (usize, usize) = (1, 2);
 const SAME_SHARE: (usize, usize) = (4, 5);
 
+/// Numbers that are written as words, in lower case and without accents, with their digits. The words for one are
+/// articles, too, and left out.
+const NUMBERS: &[(&str, &str)] = &[
+    ("acht", "8"),
+    ("drei", "3"),
+    ("eight", "8"),
+    ("eleven", "11"),
+    ("elf", "11"),
+    ("five", "5"),
+    ("four", "4"),
+    ("funf", "5"),
+    ("neun", "9"),
+    ("nine", "9"),
+    ("sechs", "6"),
+    ("seven", "7"),
+    ("sieben", "7"),
+    ("six", "6"),
+    ("ten", "10"),
+    ("three", "3"),
+    ("twelve", "12"),
+    ("two", "2"),
+    ("vier", "4"),
+    ("zehn", "10"),
+    ("zwei", "2"),
+    ("zwolf", "12"),
+];
+
 /// The words by which people say that something is no longer as it was, in lower case and without accents.
 const CHANGES: &[&str] = &[
-    "abgelost", "anymore", "became", "bumped", "changed", "cut", "dropped", "ersetzt", "geandert", "instead", "jetzt",
-    "longer", "lowered", "moved", "neu", "neue", "neuer", "neues", "new", "now", "nun", "raised", "renamed",
-    "replaced", "replaces", "retired", "seit", "since", "statt", "superseded", "switched", "takes", "took",
-    "umgezogen", "upgraded",
+    "abgelost",
+    "anymore",
+    "became",
+    "bumped",
+    "changed",
+    "cut",
+    "dropped",
+    "ersetzt",
+    "geandert",
+    "instead",
+    "jetzt",
+    "longer",
+    "lowered",
+    "moved",
+    "neu",
+    "neue",
+    "neuer",
+    "neues",
+    "new",
+    "now",
+    "nun",
+    "raised",
+    "renamed",
+    "replaced",
+    "replaces",
+    "retired",
+    "seit",
+    "since",
+    "statt",
+    "superseded",
+    "switched",
+    "takes",
+    "took",
+    "umgezogen",
+    "upgraded",
 ];
 /// The share of the shorter text's words that two texts of one subject have in common, and how many they are at least.
 const SUBJECT_SHARE: (usize, usize) = (2, 5);
@@ -48,36 +106,64 @@ pub(crate) enum Likeness {
     Equal,
 }
 
-/// The beginnings of a text's words: enough to tell most texts apart without cutting them up.
+/// What a text's words begin with: enough to tell most texts apart without cutting them up.
 #[derive(Clone, Debug)]
-pub(crate) struct Outline(Vec<[u8; 3]>);
+pub(crate) struct Outline {
+    begins: Vec<[u8; 3]>,
+    /// Whether a word may say that something has changed.
+    may_change: bool,
+    is_statement: bool,
+}
 
 impl Outline {
     pub(crate) fn of(text: &str) -> Self {
         let text = if text.len() > TEXT_BYTES_MAX { "" } else { text };
-        let words = text.split(|c: char| !c.is_alphanumeric());
-        let begins = words.filter_map(|word| word.as_bytes().first_chunk::<3>());
-        let mut begins: Vec<[u8; 3]> = begins.map(|word| word.map(|byte| byte.to_ascii_lowercase())).collect();
+        let (mut begins, mut may_change) = (Vec::new(), false);
+        for word in text.split(|c: char| !c.is_alphanumeric()) {
+            may_change = may_change || may_say_change(word);
+            if let Some(begin) = word.as_bytes().first_chunk::<3>() {
+                begins.push(begin.map(|byte| byte.to_ascii_lowercase()));
+            }
+        }
         begins.sort_unstable();
         begins.dedup();
-        Self(begins)
+        Self { begins, may_change, is_statement: is_statement(text) }
     }
 
-    /// Whether half of the shorter text's words may be in the other.
-    pub(crate) fn may_be(&self, other: &Self) -> bool {
-        self.share(other, (1, 2))
+    /// Whether both may have the same words.
+    pub(crate) fn may_equal(&self, other: &Self) -> bool {
+        const SHARE: (usize, usize) = (1, 2);
+        let most = self.begins.len().max(other.begins.len());
+        self.has_share(other, most, SHARE)
     }
 
-    /// Whether both may be of one subject.
+    /// Whether both may say something else of one subject.
     pub(crate) fn may_contradict(&self, other: &Self) -> bool {
-        self.share(other, SUBJECT_SHARE)
+        let least = self.begins.len().min(other.begins.len());
+        self.is_statement
+            && other.is_statement
+            && self.has_share(other, least, SUBJECT_SHARE)
+            && (self.may_change || other.may_change || self.may_equal(other))
     }
 
-    fn share(&self, other: &Self, (part, of): (usize, usize)) -> bool {
-        let (less, more) = if self.0.len() <= other.0.len() { (self, other) } else { (other, self) };
-        let common = less.0.iter().filter(|word| more.0.binary_search(word).is_ok()).count();
-        of * common >= part * less.0.len()
+    fn has_share(&self, other: &Self, all: usize, (part, of): (usize, usize)) -> bool {
+        let common = self.begins.iter().filter(|word| other.begins.binary_search(word).is_ok()).count();
+        of * common >= part * all
     }
+}
+
+/// Whether a text is short enough for a statement, of which another one may say the opposite.
+fn is_statement(text: &str) -> bool {
+    (1..=STATEMENT_BYTES_MAX).contains(&text.len())
+}
+
+/// Whether a word may be one of [`CHANGES`]. One with accents may.
+fn may_say_change(word: &str) -> bool {
+    let mut lower = [0; 12];
+    let Some(lower) = lower.get_mut(..word.len()) else { return false };
+    lower.copy_from_slice(word.as_bytes());
+    lower.make_ascii_lowercase();
+    !word.is_ascii() || CHANGES.binary_search_by(|change| change.as_bytes().cmp(lower)).is_ok()
 }
 
 /// A text as it is compared with others.
@@ -98,7 +184,7 @@ impl Said {
         let text = if text.len() > TEXT_BYTES_MAX { "" } else { text };
         let language = language_of(text);
         let (content, numbers, names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let is_statement = (1..=STATEMENT_BYTES_MAX).contains(&text.len());
+        let is_statement = is_statement(text);
         let mut said = Self { language, content, numbers, names, negations: 0, changes: false, is_statement };
         let mut last = None;
         for piece in pieces(text) {
@@ -111,6 +197,11 @@ impl Said {
             last = Some(piece.at.end);
             said.negations += usize::from(NEGATIONS.binary_search(&piece.folded.as_str()).is_ok());
             said.changes |= CHANGES.binary_search(&piece.folded.as_str()).is_ok();
+            if let Ok(at) = NUMBERS.binary_search_by_key(&piece.folded.as_str(), |(word, _)| word) {
+                said.numbers.insert(NUMBERS[at].1.to_owned());
+                said.content.insert(NUMBERS[at].1.to_owned());
+                continue;
+            }
             if language.drops(&piece.folded) || NEGATIONS.contains(&piece.folded.as_str()) {
                 continue;
             }
@@ -204,6 +295,8 @@ mod tests {
             ("Ask Jun before you change anything in DNS.", "DNS changes only after asking Jun."),
         ] {
             assert!(likeness(a, b) >= Likeness::Same, "{a} | {b}");
+            let may_equal = Outline::of(a).may_equal(&Outline::of(b));
+            assert!(may_equal || likeness(a, b) < Likeness::Equal, "{a} | {b}");
         }
     }
 
@@ -228,10 +321,16 @@ mod tests {
             ("Only Tomasz is allergic to peanuts", "Only Sunniva is allergic to peanuts"),
             ("Crash on iOS when a tour ends", "Crash on Android when a tour ends"),
             ("retries are made without jitter", "retries are made with jitter"),
+            ("reviews need two approvals on main", "reviews need three approvals on main"),
         ] {
             assert_eq!(likeness(a, b), Likeness::Other, "{a} | {b}");
         }
         assert_eq!(likeness("the", "the"), Likeness::Other);
+    }
+
+    #[test]
+    fn numbers_are_equal_as_words_and_as_digits() {
+        assert_eq!(likeness("reviews need two approvals", "reviews need 2 approvals"), Likeness::Equal);
     }
 
     #[test]
@@ -246,9 +345,10 @@ mod tests {
         for (former, later) in [
             ("staging is on port 5432", "staging is on port 5433"),
             ("Reviews need one approval on main", "Reviews on main now need two approvals"),
-            ("The nightly load starts at 01:00", "The nightly load was moved to 04:15, after the backup"),
+            ("The nightly load of prices starts at 01:00", "The nightly load of prices was moved to 04:15"),
         ] {
             assert!(contradicts(former, later), "{former} | {later}");
+            assert!(Outline::of(former).may_contradict(&Outline::of(later)), "{former} | {later}");
         }
         for (one, other) in [
             ("Kofi is on leave 14-25 April", "Danilo is on leave 14-17 April"),
@@ -263,6 +363,7 @@ mod tests {
 
     #[test]
     fn word_lists_are_in_order() {
-        assert!(NEGATIONS.is_sorted() && CHANGES.is_sorted());
+        assert!(NEGATIONS.is_sorted() && CHANGES.is_sorted() && NUMBERS.is_sorted());
+        assert!(CHANGES.iter().all(|word| word.len() <= 12 && may_say_change(&word.to_uppercase())));
     }
 }

@@ -1,4 +1,4 @@
-//! Two nodes that hold the same entries show the same memories, to the last field, whatever the order
+//! Two nodes that hold the same entries show the same memories, to the last field, and find the same, whatever the order
 //! of arrival. After everything has healed, all nodes do.
 
 use std::time::Duration;
@@ -25,6 +25,11 @@ impl Invariant for Convergence {
                 self.0.looked(1);
                 // the evidence of a fork may be on its way: a frontier does not show the second branch
                 let forks = [one, other].into_iter().any(|seen| knows_two_faces(seen, moment));
+                if other.view == one.view && other.hits != one.hits {
+                    self.0.broke(moment.at, || {
+                        format!("n{} and n{} show the same and find other memories", other.node, one.node)
+                    });
+                }
                 if other.view != one.view && (moment.last || !forks) {
                     self.0.broke(moment.at, || difference(other, one));
                 }

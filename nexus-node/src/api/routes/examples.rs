@@ -86,7 +86,15 @@ fn field_origin() -> wire::FieldOrigin {
 pub(super) fn hit() -> wire::Hit {
     let memory = wire::Memory { conflicts: BTreeMap::new(), ..memory() };
     let why = "It has “compiler”.".into();
-    wire::Hit { memory, score: 0.82, weak: false, why, matched: vec!["compiler".into()], same: Vec::new(), contradicts: vec![OTHER_MEMORY.into()] }
+    wire::Hit {
+        memory,
+        score: 0.82,
+        weak: false,
+        why,
+        matched: vec!["compiler".into()],
+        same: Vec::new(),
+        contradicts: vec![OTHER_MEMORY.into()],
+    }
 }
 
 pub(super) fn exported() -> wire::Exported {

@@ -305,7 +305,8 @@ pub struct NewMemory {
 impl NewMemory {
     /// The memory, with its caller as origin.
     pub(crate) fn of(self, caller: &Caller) -> Result<crate::NewMemory, Problem> {
-        let Self { text, space, kind, tags, no_tags, meta, aliases, id: key, ttl, agent, source, allow_secret, .. } = self;
+        let Self { text, space, kind, tags, no_tags, meta, aliases, id: key, ttl, agent, source, allow_secret, .. } =
+            self;
         if no_tags && !tags.is_empty() {
             return Err(Problem::new("invalid", "tags are given, and `no_tags` as well").hint("give one of them"));
         }
