@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::language::Language;
 use super::vocabulary;
-use super::words::{PieceKind, language_of, pieces};
+use super::words::{PieceKind, language_among, pieces};
 
 /// The words that turn a sentence round, in lower case and without accents.
 const NEGATIONS: &[&str] = &[
@@ -71,12 +71,13 @@ pub(crate) struct Said {
 impl Said {
     pub(crate) fn of(text: &str) -> Self {
         let text = if text.len() > TEXT_BYTES_MAX { "" } else { text };
-        let language = language_of(text);
+        let pieces = pieces(text);
+        let language = language_among(&pieces);
         let (mut said, mut last) = (
             Self { language, content: BTreeSet::new(), numbers: BTreeSet::new(), names: BTreeSet::new(), negations: 0 },
             None,
         );
-        for piece in pieces(text) {
+        for piece in pieces {
             if piece.kind != PieceKind::Token {
                 continue;
             }
