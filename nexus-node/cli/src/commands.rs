@@ -40,6 +40,7 @@ mod space;
 mod status;
 mod stop;
 mod up;
+mod vocabulary;
 mod watch;
 mod web;
 
@@ -111,6 +112,8 @@ pub(crate) enum CliCommand {
     Forget(forget::Forget),
     History(history::History),
     Watch(watch::Watch),
+    #[command(subcommand)]
+    Vocabulary(vocabulary::Vocabulary),
     Web(web::Web),
     Import(import::Import),
     Export(export::Export),
@@ -169,6 +172,7 @@ impl CliCommand {
             Self::Forget(command) => command.run(session),
             Self::History(command) => command.run(session),
             Self::Watch(command) => command.run(session),
+            Self::Vocabulary(command) => command.run(session),
             Self::Web(command) => command.run(session),
             Self::Import(command) => command.run(session),
             Self::Export(command) => command.run(session),

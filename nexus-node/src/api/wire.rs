@@ -8,6 +8,7 @@ mod critical;
 mod memory;
 mod mesh;
 mod time;
+mod vocabulary;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use self::memory::{
     Remembered, Revision, Source, Unforget,
 };
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
+pub use self::vocabulary::{NewWords, Words};
 
 /// A change, for a watcher.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
