@@ -153,7 +153,7 @@ fn examples_and_answers_fit_their_schemas() {
     }
     let memory = node.http("GET", &format!("/v1/memories/{id}"), "").json();
     fits(&answer("get", "/v1/memories/{id}", "200"), &memory, &document).unwrap();
-    let words = node.http("POST", "/v1/vocabulary", "{\"words\":[\"thing\",\"object\"]}").json();
+    let words = node.http("POST", "/v1/vocabulary", "{\"words\":[\"gadget\",\"device\"]}").json();
     fits(&answer("post", "/v1/vocabulary", "201"), &words, &document).unwrap();
     let hits = node.http("GET", "/v1/memories?q=thing", "").json();
     assert_eq!(hits.as_array().unwrap().len(), 1);

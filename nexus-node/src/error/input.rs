@@ -54,10 +54,8 @@ pub enum InputError {
         max: usize,
     },
     /// A group of words has too few different ones, or too many.
-    #[error("a group has {min} to {max} different words, not {count}")]
+    #[error("a group has {min} to {max} different words")]
     GroupSize {
-        /// Their number.
-        count: usize,
         /// The least.
         min: usize,
         /// The bound.

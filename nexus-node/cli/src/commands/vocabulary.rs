@@ -12,7 +12,7 @@ const TRUNCATED: &str = "nexus-truncated";
 /// Words that mean the same in this mesh
 #[derive(Debug, Subcommand)]
 pub(crate) enum Vocabulary {
-    /// Write a group of words that mean the same; one of this node with the same first word is replaced
+    /// Write a group of words, instead of this node's with the same first word
     Add {
         /// 2 to 8 words, each of at most four words and 64 characters
         #[arg(required = true)]
