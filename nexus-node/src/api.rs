@@ -16,7 +16,7 @@
 //! | `fuzzed` | the readers of requests, for `nexus-fuzz` |
 //! | `guest` | other rooms on the same socket |
 //! | `routes`, `openapi` | the table of routes, and their descriptions |
-//! | `memories`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
+//! | `memories`, `vocabulary`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
 //! | `critical`, `coordinator`, `audit` | keys and locks · the coordinators · the record of requests |
 //! | `page` | the page at `/`, and signing a browser in |
 //! | `trace`, `metrics` | observation from outside |
@@ -49,6 +49,7 @@ mod routes;
 mod settings;
 mod spaces;
 mod trace;
+mod vocabulary;
 pub mod wire;
 
 use std::future::Future;

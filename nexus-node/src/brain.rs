@@ -13,6 +13,7 @@ mod supersede;
 #[cfg(test)]
 mod tests;
 mod unforget;
+mod vocabulary;
 mod watch;
 
 use std::collections::VecDeque;
@@ -26,7 +27,9 @@ use serde_json::Value;
 use tokio::sync::watch as channel;
 
 pub(crate) use self::export::Pages;
-use crate::config::Config;
+#[cfg(feature = "mcp")]
+pub(crate) use self::vocabulary::is_words;
+use crate::config::{Config, MemberList};
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, Resource, StopError};
 use crate::histogram::Histogram;
@@ -79,17 +82,22 @@ struct Inner {
 struct BrainLimits {
     text_bytes_max: AtomicUsize,
     spaces_max: AtomicUsize,
+    /// The members whose aliases and words that mean the same do not count.
+    ignores: Mutex<Arc<MemberList>>,
 }
 
 impl BrainLimits {
     fn new(config: &Config) -> Self {
         let (text, spaces) = (config.text_bytes_max.size(), config.spaces_max.size());
-        Self { text_bytes_max: AtomicUsize::new(text), spaces_max: AtomicUsize::new(spaces) }
+        let ignores = Mutex::new(Arc::new(config.recall_ignores.clone()));
+        Self { text_bytes_max: AtomicUsize::new(text), spaces_max: AtomicUsize::new(spaces), ignores }
     }
 
     fn change(&self, config: &Config) {
         self.text_bytes_max.store(config.text_bytes_max.size(), Ordering::Relaxed);
         self.spaces_max.store(config.spaces_max.size(), Ordering::Relaxed);
+        let ignores = Arc::new(config.recall_ignores.clone());
+        *self.ignores.lock().unwrap_or_else(PoisonError::into_inner) = ignores;
     }
 }
 
@@ -407,7 +415,9 @@ impl Brain {
     /// As [`Brain::recall`].
     pub fn recall_blocking(&self, query: &RecallQuery) -> Result<Recalled, NodeError> {
         let snapshot = self.snapshot()?;
-        recall::recall(query, self.here().identity.me(), &self.here().search, &self.reader(&snapshot)?, &snapshot)
+        let ignores = self.0.limits.ignores.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let me = self.here().identity.me();
+        recall::recall(query, me, ignores.names(), &self.here().search, &self.reader(&snapshot)?, &snapshot)
     }
 
     /// [`Brain::list`] where the caller may wait for the disk.

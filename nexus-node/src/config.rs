@@ -28,6 +28,7 @@
 //! | `setting` | the types of values: reading, writing, describing |
 //! | `settings` | laying the sources over each other |
 //! | `hosts` | names of hosts that an API answers to |
+//! | `members` | members by DID or name |
 //! | `edit` | changing one key of a file and nothing else |
 //! | `nearest` | the known key nearest to a mistyped one |
 //! | `error` | faults of a configuration |
@@ -35,6 +36,7 @@
 mod edit;
 mod error;
 mod hosts;
+mod members;
 mod nearest;
 mod setting;
 mod settings;
@@ -50,6 +52,7 @@ pub use self::error::{ConfigError, SettingOrigin};
 pub use self::hosts::ApiHosts;
 #[cfg(feature = "http")]
 pub(crate) use self::hosts::without_port;
+pub use self::members::MemberList;
 pub use self::setting::{Addresses, Bounded, Endpoint, Labels, LogFilter, LogFormat};
 pub use self::settings::{Row, Settings};
 
@@ -326,6 +329,10 @@ keys! {
     /// The free bytes of the disk below which memories are not written, of this node or of others; reading goes on.
     /// Changes of the membership go on down to a quarter of it. With 0 the disk is used until it is full.
     disk_reserve_bytes: Bounded<0, { 1 << 50 }> = Bounded::of::<{ 64 << 20 }>(), live;
+
+    /// Members whose aliases and groups of words count for nothing in recall here: DIDs, or names. A member gives
+    /// itself its name, so a DID holds where a name may not.
+    recall_ignores: MemberList = MemberList::default(), live;
 
     /// The most spaces that can be made here.
     spaces_max: Bounded<2, 65_536> = Bounded::of::<1_024>(), live;

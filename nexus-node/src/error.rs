@@ -50,6 +50,8 @@ pub enum Resource {
     Replica,
     /// A request to the coordinators.
     Request,
+    /// A group of words that mean the same.
+    Words,
 }
 
 impl Resource {
@@ -65,6 +67,7 @@ impl Resource {
             Self::Place => "places in line",
             Self::Replica => "copies of critical state",
             Self::Request => "requests",
+            Self::Words => "groups of words",
         }
     }
 
@@ -93,6 +96,7 @@ impl fmt::Display for Resource {
             Self::Place => "place in line",
             Self::Replica => "copy of critical state",
             Self::Request => "request",
+            Self::Words => "group of this node's with the word",
         })
     }
 }

@@ -7,7 +7,7 @@ use crate::ledger::rows::TimeKey;
 use crate::memory::cursor::{WatchCursor, parse_listing, render_listing};
 use crate::memory::{MemoryId, MemoryRef};
 use crate::runtime::whereabouts;
-use crate::search::{Likeness, Question, Said, words};
+use crate::search::{Group, Likeness, Question, Said, VOCABULARY, words};
 use crate::tls::Binding;
 use crate::trace::TraceParent;
 
@@ -54,6 +54,9 @@ pub fn searched(bytes: &[u8]) -> bool {
     assert!(matches.found().iter().all(|found| *found), "a text has its own words");
     let said = Said::of(&text);
     assert!(said.likeness(&said) != Likeness::Near, "a text says the same as itself, or nothing");
+    if let Some(group) = Group::read(VOCABULARY, &text) {
+        assert_eq!(Group::read(VOCABULARY, &group.text()), Some(group), "a group is read as it is written");
+    }
     Question::of(&text).is_some()
 }
 
@@ -106,6 +109,7 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         ("memory_id", "numbered".to_owned(), text("aaaaaaaaaaaaaaaaaaaaaaaa.1023")),
         ("trace", "plain".to_owned(), text("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")),
         ("searched", "words".to_owned(), text("The quick brown foxes jumped over café tables; 東京タワー, 한국어 ไทย")),
+        ("searched", "group".to_owned(), text("deploy = ship it = roll out")),
         ("whereabouts", "two".to_owned(), named),
         ("backup", "small".to_owned(), backup::small()),
         ("certificate", "made".to_owned(), CERTIFICATE.to_vec()),

@@ -285,8 +285,8 @@ pub use headroom::{DiskFull, FreeBytes};
 pub use ledger::LedgerError;
 pub use memory::{
     AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ImportedFrom, ListQuery, Listing, Memory, MemoryId,
-    MemoryRef, NewMemory, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered, Revision, Source,
-    SpaceInfo, SpacePage, Subject, ValidAt, Was, WatchQuery,
+    MemoryRef, NewMemory, NewWords, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered,
+    Revision, Source, SpaceInfo, SpacePage, Subject, ValidAt, Vocabulary, Was, WatchQuery, Words,
 };
 pub use node::{
     AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,

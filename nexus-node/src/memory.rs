@@ -6,11 +6,13 @@
 //! | `id` | the id and other names of a memory |
 //! | `depth` | how deep its JSON is |
 //! | `secrets` | credentials in it: refused, masked or let through |
+//! | `group` | words that mean the same |
 //! | `query`, `write` | questions and writes, made step by step |
 //! | `cursor` | places in listings and in the order of commits, in the callers' form |
 
 pub(crate) mod cursor;
 pub(crate) mod depth;
+mod group;
 mod id;
 mod query;
 pub(crate) mod read;
@@ -25,6 +27,7 @@ use nexus_crdt::{DRIFT_MAX, SpaceId};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
+pub use self::group::{NewWords, Vocabulary, Words};
 pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
 pub use nexus_crdt::{AgentName, Origin, Source, Was};
 

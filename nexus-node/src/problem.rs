@@ -174,6 +174,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             Some("`nexus-node space list` shows the spaces, `nexus-node space create` makes one")
         }
         NodeError::NotFound { what: Resource::Member, .. } => Some("`nexus-node members` shows who belongs"),
+        NodeError::NotFound { what: Resource::Words, .. } => {
+            Some("`nexus-node vocabulary list` shows all; `nexus-node forget ID` takes another member's")
+        }
         NodeError::NotFound { what: Resource::Replica, .. } => {
             Some("ask without `--local`: the coordinators answer; a node that just joined gets its copy in a moment")
         }
@@ -230,6 +233,16 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         ),
         NodeError::Ambiguous { .. } => Some("use more of the id"),
         NodeError::Invalid(InputError::Depth { .. }) => Some("write the deep part as a text of JSON"),
+        NodeError::Invalid(InputError::GroupSize { .. } | InputError::GroupSign { .. }) => {
+            Some("give words that mean the same, each as an argument: `vocabulary add deploy \"ship it\"`")
+        }
+        NodeError::Invalid(InputError::GroupWord { .. }) => {
+            Some("a longer wording is an alias of a memory: `remember --alias`")
+        }
+        NodeError::Invalid(InputError::GroupStopWord { .. }) => Some("such words are in any text; leave it out"),
+        NodeError::Invalid(InputError::Groups { .. }) => {
+            Some("`nexus-node vocabulary remove WORD` makes room; `nexus-node vocabulary list` shows them")
+        }
         NodeError::Invalid(InputError::Secret { .. }) => Some(SECRET_HINT),
         NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
         NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),

@@ -10,6 +10,7 @@
 //! | `words`, `tokens`, `language` | cutting texts into words, for both indexes |
 //! | `question` | a question as it is looked for: its words, and the forms in which texts have them |
 //! | `vocabulary` | words that mean the same in the trade |
+//! | `group` | words that mean the same as the members of a mesh say |
 //! | `sameness` | whether two texts say the same |
 //! | `document` | a memory as it is indexed |
 //! | `tail` | the index in memory |
@@ -22,6 +23,7 @@ mod best;
 #[cfg_attr(not(feature = "search"), path = "search/no_disk.rs")]
 mod disk;
 mod document;
+mod group;
 mod indexer;
 mod language;
 mod question;
@@ -42,8 +44,9 @@ use nexus_identity::{Did, Timestamp};
 use disk::DiskIndex;
 
 pub(crate) use document::Document;
+pub(crate) use group::{GROUPS_MAX, Group, GroupFilter, GroupWord, VOCABULARY};
 pub(crate) use indexer::keep_up;
-pub(crate) use question::{Question, Spoken};
+pub(crate) use question::{Phrase, Question, Spoken};
 pub(crate) use sameness::{Likeness, Outline, Said};
 
 use crate::NodeError;
@@ -53,6 +56,7 @@ use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::memory::read::Reader;
 use crate::store::{Store, View};
 use crate::world::World;
+use group::Wanted;
 use tail::Tail;
 
 /// The most memories in the tail. More than are written between two commits of the index, and a bound
@@ -252,6 +256,32 @@ impl Search {
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.place.cmp(&b.place)));
         found.truncate(limit);
         Ok(found)
+    }
+
+    /// Whether there may be a group of words, as of the last search.
+    pub(crate) fn has_groups(&self) -> Result<bool, NodeError> {
+        let here = self.tail().has_groups();
+        Ok(here || self.ask_disk(DiskIndex::has_groups)?)
+    }
+
+    /// The memories that are groups of words with each of some keys, in the order in which they count.
+    pub(crate) fn groups(
+        &self,
+        keys: &BTreeSet<String>,
+        filter: &GroupFilter,
+        reader: &Reader<'_>,
+        view: &dyn View,
+    ) -> Result<BTreeMap<String, Vec<Place>>, NodeError> {
+        let wanted = Wanted::of(filter);
+        let (mut found, touched) = {
+            let mut tail = self.tail();
+            tail.catch_up(view, reader, self.tail_max())?;
+            (tail.groups(keys, &wanted), tail.touched())
+        };
+        for (key, more) in self.ask_disk(|disk| disk.groups(keys, &wanted, &touched))? {
+            found.entry(key).or_default().extend(more);
+        }
+        Ok(found.into_iter().map(|(key, found)| (key, group::chosen(found, filter))).collect())
     }
 
     /// The memories of a space that share the rarest of some words, at most `limit`, those with most of them first.

@@ -41,6 +41,7 @@ mod status;
 mod stop;
 mod supersede;
 mod up;
+mod vocabulary;
 mod watch;
 mod web;
 
@@ -113,6 +114,8 @@ pub(crate) enum CliCommand {
     Forget(forget::Forget),
     History(history::History),
     Watch(watch::Watch),
+    #[command(subcommand)]
+    Vocabulary(vocabulary::Vocabulary),
     Web(web::Web),
     Import(import::Import),
     Export(export::Export),
@@ -172,6 +175,7 @@ impl CliCommand {
             Self::Forget(command) => command.run(session),
             Self::History(command) => command.run(session),
             Self::Watch(command) => command.run(session),
+            Self::Vocabulary(command) => command.run(session),
             Self::Web(command) => command.run(session),
             Self::Import(command) => command.run(session),
             Self::Export(command) => command.run(session),

@@ -20,6 +20,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "forget",
             "history",
             "watch",
+            "vocabulary",
             "import",
             "export",
             "space",
@@ -89,6 +90,34 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "history",
         &[("history deploys", "each change, with its author"), ("history q5orcbux2qb5 --json", "as a document")],
+    ),
+    (
+        "vocabulary",
+        &[
+            ("vocabulary add deploy \"ship it\" rollout", "words that mean the same here"),
+            ("vocabulary list", "all groups, with their authors"),
+        ],
+    ),
+    (
+        "vocabulary add",
+        &[
+            ("vocabulary add deploy \"ship it\"", "a question with one finds memories with the other"),
+            ("vocabulary add deploy rollout --space ops", "for questions of that space"),
+        ],
+    ),
+    (
+        "vocabulary list",
+        &[
+            ("vocabulary list", "all groups, with their authors"),
+            ("vocabulary list --space ops --json", "as a document"),
+        ],
+    ),
+    (
+        "vocabulary remove",
+        &[
+            ("vocabulary remove deploy", "this node's groups with the word"),
+            ("vocabulary remove \"ship it\" --space ops", "of one space"),
+        ],
     ),
     ("watch", &[("watch", "until Ctrl-C"), ("watch --space ops --json", "a document a line, for a program")]),
     (

@@ -145,12 +145,16 @@ fn examples_and_answers_fit_their_schemas() {
         document["paths"][path][method]["responses"][status]["content"]["application/json"]["schema"].clone()
     };
     fits(&answer("post", "/v1/memories", "201"), &written, &document).unwrap();
-    for path in ["/v1/status", "/v1/peers", "/v1/members", "/v1/spaces", "/v1/config", "/v1/coordinator"] {
+    for path in
+        ["/v1/status", "/v1/peers", "/v1/members", "/v1/spaces", "/v1/vocabulary", "/v1/config", "/v1/coordinator"]
+    {
         let got = node.http("GET", path, "").json();
         fits(&answer("get", path, "200"), &got, &document).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
     let memory = node.http("GET", &format!("/v1/memories/{id}"), "").json();
     fits(&answer("get", "/v1/memories/{id}", "200"), &memory, &document).unwrap();
+    let words = node.http("POST", "/v1/vocabulary", "{\"words\":[\"gadget\",\"device\"]}").json();
+    fits(&answer("post", "/v1/vocabulary", "201"), &words, &document).unwrap();
     let hits = node.http("GET", "/v1/memories?q=thing", "").json();
     assert_eq!(hits.as_array().unwrap().len(), 1);
     fits(&answer("get", "/v1/memories", "200"), &hits, &document).unwrap();

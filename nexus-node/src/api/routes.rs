@@ -15,7 +15,7 @@ use super::memories::{INDEXED, JSON_LINES, TRUNCATED};
 use super::openapi::{Routes, flag, number, share, text, texts};
 use super::{
     Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page,
-    settings, spaces,
+    settings, spaces, vocabulary,
 };
 
 /// All routes, with the guests', and their description at `/openapi.json`.
@@ -143,6 +143,25 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .gives(200, &example::changes())
                 .gives_type(200, "text/event-stream", &example::event())
                 .gives_nothing(101, "A WebSocket.")
+        })
+        .on(Method::GET, "/v1/vocabulary", vocabulary::list, |about| {
+            about
+                .summary("The groups of words that mean the same in this mesh, by their first words")
+                .query("space", text(), "of one space")
+                .gives(200, &vec![example::words()])
+                .header(200, TRUNCATED, "`true` if there are more groups than are listed")
+        })
+        .on(Method::POST, "/v1/vocabulary", vocabulary::add, |about| {
+            about
+                .summary("Write a group of words that mean the same")
+                .takes(true, &example::new_words())
+                .gives(201, &example::words())
+        })
+        .on(Method::DELETE, "/v1/vocabulary/{word}", vocabulary::remove, |about| {
+            about
+                .summary("Forget this node's groups with a word")
+                .query("space", text(), "of one space")
+                .gives(200, &vec![example::words()])
         })
         .on(Method::GET, "/v1/spaces", spaces::list, |about| {
             about.summary("The spaces that hold memories").gives(200, &vec![example::space()])

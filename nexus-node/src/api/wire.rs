@@ -9,6 +9,7 @@ mod memory;
 mod mesh;
 mod moment;
 mod time;
+mod vocabulary;
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub use self::memory::{
 };
 pub use self::moment::{Moment, MomentOrNever};
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
+pub use self::vocabulary::{NewWords, Words};
 
 /// A change, for a watcher.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]

@@ -3,11 +3,12 @@ use std::time::Duration;
 
 use nexus_identity::{Did, Timestamp};
 
+use super::vocabulary::add_groups;
 use crate::error::{InputError, NodeError};
 use crate::ledger::{self, rows::Place};
 use crate::memory::read::Reader;
 use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled, ValidAt};
-use crate::search::{Filter, Likeness, Match, Outline, Question, Said, Search, Spoken};
+use crate::search::{Filter, Likeness, Match, Outline, Question, Said, Search, Spoken, VOCABULARY};
 use crate::store::View;
 
 /// How much of a question is read, in bytes.
@@ -30,6 +31,8 @@ const FEW_MEMORIES: u64 = 100;
 const FEW_SHARE: f64 = 0.7;
 /// The part of a question below which words that mean the same are looked for, too.
 const LITTLE: f64 = 0.5;
+/// The most memories among which the best are looked for, where aliases that do not count are in the way.
+const CROWDED_MAX: usize = 2_048;
 /// The most memories of an answer in which nothing speaks of the question.
 const WEAK_MAX: usize = 3;
 /// Memories that say the same as another one are looked for among so many.
@@ -44,6 +47,7 @@ const TOKENS_AROUND: usize = 24;
 pub(super) fn recall(
     query: &RecallQuery,
     me: Did,
+    ignores: &[String],
     search: &Search,
     reader: &Reader<'_>,
     view: &dyn View,
@@ -52,15 +56,21 @@ pub(super) fn recall(
         return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
     }
     let mut phrasings = phrasings(query)?;
+    if query.kinds.iter().any(|kind| kind == VOCABULARY) {
+        phrasings.iter_mut().for_each(Question::add_memories_of_groups);
+    }
+    let ignored: BTreeSet<Did> = ignores.iter().flat_map(|name| reader.members_called(name)).collect();
     let (now, latest) = (reader.now(), reader.latest());
     let filter = filter(query, reader, now)?;
-    let mut asked = Asked { phrasings: &mut phrasings, filter: &filter, limit: query.limit, me, latest };
+    let mut asked =
+        Asked { phrasings: &mut phrasings, filter: &filter, limit: query.limit, me, latest, ignored: &ignored };
     let mut hits = asked.look(search, reader, view)?;
     let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max);
     // words that only mean the same come in where those of the question find little
     let mut added = false;
     if covered < LITTLE {
         asked.phrasings.iter_mut().for_each(|phrasing| added |= phrasing.add_related());
+        added |= add_groups(asked.phrasings, &filter.spaces, &ignored, search, reader, view)?;
     }
     if added {
         hits = asked.look(search, reader, view)?;
@@ -103,6 +113,8 @@ struct Asked<'a> {
     limit: usize,
     me: Did,
     latest: Timestamp,
+    /// The members whose aliases do not count.
+    ignored: &'a BTreeSet<Did>,
 }
 
 /// A hit in the making.
@@ -120,10 +132,30 @@ impl Asked<'_> {
     /// The best memories, and at least one more if there is one.
     fn look(&mut self, search: &Search, reader: &Reader<'_>, view: &dyn View) -> Result<Vec<Weighed>, NodeError> {
         // some more than asked for: weighing changes the order, and some have expired
-        let enough = self.limit + self.limit / 2 + 8;
+        let mut enough = self.limit + self.limit / 2 + 8;
+        loop {
+            let (hits, crowded) = self.look_among(enough, search, reader, view)?;
+            if !crowded || enough > CROWDED_MAX {
+                return Ok(hits);
+            }
+            enough *= 8;
+        }
+    }
+
+    /// The best of so many that the index finds for each phrasing, and whether those with ignored aliases may have left
+    /// no room for others.
+    fn look_among(
+        &mut self,
+        enough: usize,
+        search: &Search,
+        reader: &Reader<'_>,
+        view: &dyn View,
+    ) -> Result<(Vec<Weighed>, bool), NodeError> {
+        let (mut is_full, mut ignored, mut others) = (false, 0, 0);
         let mut candidates: BTreeMap<Place, Match> = BTreeMap::new();
         for phrasing in self.phrasings.iter_mut() {
             let found = search.find(phrasing, self.filter, enough, reader, view)?;
+            is_full |= found.len() >= enough;
             // the sum of shares: by places alone, what is in all lists comes first, however little it has
             let of = phrasing.weight().max(f32::MIN_POSITIVE);
             for found in found {
@@ -139,11 +171,18 @@ impl Asked<'_> {
             let memory = memory.filter(|memory| memory.expires_at.is_none_or(|end| end > reader.now()));
             // the index may still have several records of one memory
             let Some(memory) = memory.filter(|memory| read.insert(memory.id)) else { return Ok(None) };
-            let spoken = self.spoken_in(&memory, reader)?;
+            let (spoken, share) = self.spoken_in(&memory, reader)?;
+            ignored += usize::from(share < 1.0);
+            // it has no word but by those aliases, or a part of a group's word
+            if spoken.iter().all(|spoken| spoken.matched.is_empty()) {
+                return Ok(None);
+            }
+            others += usize::from(share == 1.0);
+            let found = &Match { score: found.score * share, ..*found };
             Ok(Some(weigh(memory, found, &spoken, self.phrasings, self.me, self.latest)))
         })?;
         hits.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.hit.memory.id.cmp(&b.hit.memory.id)));
-        Ok(hits)
+        Ok((hits, is_full && ignored > 0 && others <= self.limit))
     }
 
     /// The strength below which a memory is weak.
@@ -154,8 +193,9 @@ impl Asked<'_> {
         share * (FLOOR + FLOOR_PHRASING * f64::from(further))
     }
 
-    /// The part of each phrasing that a memory speaks of.
-    fn spoken_in(&self, memory: &Memory, reader: &Reader<'_>) -> Result<Vec<Spoken>, NodeError> {
+    /// The part of each phrasing that a memory speaks of, and the share of its score that is left. It is less than 1 if
+    /// the memory has words by aliases that do not count.
+    fn spoken_in(&self, memory: &Memory, reader: &Reader<'_>) -> Result<(Vec<Spoken>, f32), NodeError> {
         let texts = || {
             let values = memory.meta.values().filter_map(serde_json::Value::as_str);
             [memory.text.as_str()].into_iter().chain(memory.tags.iter().map(String::as_str)).chain(values)
@@ -168,13 +208,25 @@ impl Asked<'_> {
             }
             spoken
         };
-        let spoken: Vec<Spoken> = self.phrasings.iter().map(spoken_in).collect();
+        let mut spoken: Vec<Spoken> = self.phrasings.iter().map(spoken_in).collect();
+        let (mut share, mut with) = (1.0, 0.0);
+        let covered = |spoken: &[Spoken]| spoken.iter().map(|spoken| spoken.coverage).sum::<f32>();
+        let part = |covered: f32, with: f32| (covered / with.max(f32::MIN_POSITIVE)).min(1.0);
+        let by = memory.fields.get("aliases").map(|from| from.author);
+        if by.is_some_and(|by| self.ignored.contains(&by)) && spoken.iter().any(|spoken| !spoken.by_alias.is_empty()) {
+            with = covered(&spoken);
+            spoken = self.phrasings.iter().map(|phrasing| phrasing.spoken_in(texts())).collect();
+            share = part(covered(&spoken), with);
+        }
         if spoken.iter().any(|spoken| !spoken.matched.is_empty()) {
-            return Ok(spoken);
+            return Ok((spoken, share));
         }
         // it was found by its key then
         let key = reader.key_of(&memory.id.to_string())?;
-        Ok(self.phrasings.iter().map(|phrasing| phrasing.spoken_in(key.as_deref().into_iter())).collect())
+        let spoken = self.phrasings.iter().map(|phrasing| phrasing.spoken_in(key.as_deref().into_iter()));
+        let spoken: Vec<Spoken> = spoken.collect();
+        let share = if share < 1.0 { part(covered(&spoken), with) } else { share };
+        Ok((spoken, share))
     }
 }
 
@@ -351,9 +403,26 @@ fn weigh(memory: Memory, found: &Match, spoken: &[Spoken], phrasings: &[Question
     };
     let matched = words(|spoken| &spoken.matched);
     let by_alias = words(|spoken| &spoken.by_alias);
-    let why = why(&matched, &by_alias);
+    let by_group = by_group(spoken, phrasings);
+    let why = why(&matched, &by_alias, &by_group);
     let hit = Hit { memory, score: 0.0, weak: false, why, matched, same: Vec::new(), contradicts: Vec::new() };
     Weighed { hit, rank, coverage, strength }
+}
+
+/// The words of the question that a memory has by the mesh's groups alone, each with the word for it and whose that is.
+fn by_group<'a>(spoken: &[Spoken], phrasings: &'a [Question]) -> BTreeMap<&'a str, Option<&'a str>> {
+    let mut words: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    if spoken.iter().all(|spoken| spoken.by_group.is_empty()) {
+        return words;
+    }
+    for (spoken, phrasing) in spoken.iter().zip(phrasings) {
+        for place in &spoken.matched {
+            let (word, named) = (phrasing.concepts[*place].spelled.as_str(), phrasing.named_by_group(spoken, *place));
+            // by itself in any phrasing is by itself
+            words.entry(word).and_modify(|known| *known = known.and(named)).or_insert(named);
+        }
+    }
+    words
 }
 
 /// The factor of a score whose `share` depends on something of which only this part is there.
@@ -372,10 +441,14 @@ fn recency(stamp: Timestamp, now: Timestamp) -> f64 {
 }
 
 /// Why a memory is in the answer.
-fn why(matched: &[String], by_alias: &[String]) -> String {
+fn why(matched: &[String], by_alias: &[String], by_group: &BTreeMap<&str, Option<&str>>) -> String {
     const NAMED: usize = 4;
     let named = |words: &[&String]| {
-        let named: Vec<String> = words.iter().take(NAMED).map(|word| format!("“{word}”")).collect();
+        let name = |word: &&String| match by_group.get(word.as_str()).copied().flatten() {
+            Some(by) => format!("“{word}” ({by})"),
+            None => format!("“{word}”"),
+        };
+        let named: Vec<String> = words.iter().take(NAMED).map(name).collect();
         let more = words.len().saturating_sub(NAMED);
         if more > 0 { format!("{} and {more} more", named.join(", ")) } else { named.join(", ") }
     };
@@ -496,7 +569,7 @@ mod tests {
     fn a_stamp_far_ahead_is_no_recency() {
         let now = Timestamp::from_ms(400 * 86_400_000);
         let question = [Question::of("word").unwrap()];
-        let spoken = [Spoken { coverage: 1.0, matched: vec![0], by_alias: Vec::new() }];
+        let spoken = [Spoken { coverage: 1.0, matched: vec![0], ..Spoken::default() }];
         let found = Match { place: Place { eno: 0, index: 0 }, score: 1.0, stamp: now };
         let score = |updated, created| {
             let memory = Memory { text: "word".to_owned(), created_at: created, ..memory(1, updated) };

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use toml::Value;
 
-use super::setting::{Setting, items};
+use super::setting::{Setting, items, texts};
 
 /// Names of hosts besides the API's own address: each a DNS name or an IP address, perhaps with a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,8 +69,7 @@ impl Setting for ApiHosts {
     }
 
     fn from_toml(value: &Value) -> Option<Self> {
-        let texts: Option<Vec<&str>> = value.as_array()?.iter().map(Value::as_str).collect();
-        Self::of(texts?.into_iter())
+        Self::of(texts(value)?.into_iter())
     }
 
     fn to_toml(&self) -> Option<Value> {

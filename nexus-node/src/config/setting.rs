@@ -198,8 +198,7 @@ impl Setting for Addresses {
     }
 
     fn from_toml(value: &Value) -> Option<Self> {
-        let texts: Option<Vec<&str>> = value.as_array()?.iter().map(Value::as_str).collect();
-        Self::of(texts?.into_iter())
+        Self::of(texts(value)?.into_iter())
     }
 
     fn to_toml(&self) -> Option<Value> {
@@ -385,6 +384,11 @@ impl Setting for LogFormat {
     fn allowed() -> String {
         "text or json".to_owned()
     }
+}
+
+/// The texts of a file's list; `None` if it is another value.
+pub(super) fn texts(value: &Value) -> Option<Vec<&str>> {
+    value.as_array()?.iter().map(Value::as_str).collect()
 }
 
 /// The items of a list, whether they came one by one or separated by commas.

@@ -64,6 +64,44 @@ pub enum InputError {
         /// Its space's name.
         space: String,
     },
+    /// A group of words has too few different ones, or too many.
+    #[error("a group has {min} to {max} different words")]
+    GroupSize {
+        /// The least.
+        min: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A word of a group is too long.
+    #[error("{} is too long: a word of a group has at most {parts} words and {chars} characters", Quoted(word))]
+    GroupWord {
+        /// Its beginning.
+        word: String,
+        /// The most words in it.
+        parts: usize,
+        /// The most characters.
+        chars: usize,
+    },
+    /// A word of a group has a sign that is none of a word.
+    #[error("{} has `=` or a control character", Quoted(word))]
+    GroupSign {
+        /// Its beginning.
+        word: String,
+    },
+    /// A word of a group says nothing by itself.
+    #[error("{} has no word that tells of anything", Quoted(word))]
+    GroupStopWord {
+        /// It.
+        word: String,
+    },
+    /// A node has as many groups of words as count.
+    #[error("this node has {count} groups of words, and {max} count")]
+    Groups {
+        /// Their number.
+        count: usize,
+        /// The bound.
+        max: usize,
+    },
     /// JSON is nested deeper than readers of it follow.
     #[error("{what} may have at most {max} levels")]
     Depth {

@@ -248,11 +248,16 @@ impl<'a> Reader<'a> {
 
     /// The member of a DID or name.
     pub(crate) fn member(&self, name: &str) -> Result<Did, NodeError> {
-        let is = |did: &Did, member: &nexus_crdt::Member| {
+        let named = self.members_called(name);
+        Resource::Member.the_one(name, named.map(|did| (did, format!("{name} ({did})"))).collect())
+    }
+
+    /// The members of a DID or name, present and former: none, one, or several of one name.
+    pub(crate) fn members_called(&self, name: &str) -> impl Iterator<Item = Did> {
+        let is = move |did: &Did, member: &nexus_crdt::Member| {
             did.to_string() == name || member.name().is_some_and(|called| called.as_str() == name)
         };
-        let named = self.known.members.iter_known().filter(|(did, member)| is(did, member));
-        Resource::Member.the_one(name, named.map(|(did, _)| (*did, format!("{name} ({did})"))).collect())
+        self.known.members.iter_known().filter(move |(did, member)| is(did, member)).map(|(did, _)| *did)
     }
 
     /// The record that an id names: the beginning of one, a former one by this node's own word, or a caller's key.

@@ -12,10 +12,12 @@ use tantivy::query::{
 };
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{
-    DocId, Index, IndexReader, IndexWriter, ReloadPolicy, Score, Searcher, SegmentReader, TantivyDocument, Term,
+    DocId, DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Score, Searcher, SegmentReader, TERMINATED,
+    TantivyDocument, Term,
 };
 
 use super::best::Best;
+use super::group::{self, GroupTerm, Groups, Step, VOCABULARY, Wanted};
 use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Span, Statistics, edits};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::store::quietly;
@@ -24,6 +26,11 @@ use crate::store::quietly;
 const VERSION: u32 = 6;
 /// Memory for documents on their way to disk, in bytes: the minimum of tantivy.
 const WRITER_BYTES: usize = 15_000_000;
+
+/// The most places where groups with a key are looked for in a segment: one for each space and author that has some.
+const GROUP_SEEKS_MAX: usize = 512;
+/// The most terms of one author that are passed over there, of groups that are gone.
+const GROUPS_GONE_MAX: usize = 1_024;
 
 /// The index on disk.
 pub(crate) struct DiskIndex {
@@ -294,6 +301,87 @@ impl DiskIndex {
             }
         }
         Ok(close)
+    }
+
+    /// Whether there may be a group.
+    pub(super) fn has_groups(&self) -> Result<bool, SearchError> {
+        let is_group = Term::from_field_text(self.fields.kind, VOCABULARY);
+        Ok(self.segments().searcher.doc_freq(&is_group).map_err(SearchError::new)? > 0)
+    }
+
+    /// The groups with each of some keys, the lowest of each author, but for those in `left_out`, which changed since.
+    ///
+    /// Their terms are in order, so a search goes from author to author. It reads no more of one that wrote many.
+    pub(super) fn groups(
+        &self,
+        keys: &BTreeSet<String>,
+        wanted: &Wanted<'_>,
+        left_out: &BTreeSet<Place>,
+    ) -> Result<Groups, SearchError> {
+        let (segments, mut found) = (self.segments(), Groups::new());
+        let is_group = Term::from_field_text(self.fields.kind, VOCABULARY);
+        for (segment, columns) in segments.each() {
+            let kinds = segment.inverted_index(self.fields.kind).map_err(SearchError::new)?;
+            if kinds.doc_freq(&is_group).map_err(SearchError::new)? == 0 {
+                continue;
+            }
+            for key in keys {
+                let here = self.groups_in(segment, columns, key, wanted, left_out)?;
+                if !here.is_empty() {
+                    found.entry(key.clone()).or_default().extend(here);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn groups_in(
+        &self,
+        segment: &SegmentReader,
+        columns: &Columns,
+        key: &str,
+        wanted: &Wanted<'_>,
+        left_out: &BTreeSet<Place>,
+    ) -> Result<Vec<(GroupTerm, Place)>, SearchError> {
+        let index = segment.inverted_index(self.fields.words).map_err(SearchError::new)?;
+        let (prefix, mut found) = (group::prefix(key), Vec::new());
+        let mut from = prefix.clone();
+        for _ in 0..GROUP_SEEKS_MAX {
+            let mut terms = index.terms().range().ge(from.as_bytes()).into_stream().map_err(SearchError::new)?;
+            let (mut last, mut taken, mut gone) = (String::new(), 0, 0);
+            from = loop {
+                if !terms.advance() {
+                    return Ok(found);
+                }
+                let rest = std::str::from_utf8(terms.key()).ok().and_then(|term| term.strip_prefix(&prefix));
+                let Some(at) = rest.and_then(GroupTerm::parse) else { return Ok(found) };
+                if at.author != last {
+                    (last, taken, gone) = (at.author.clone(), 0, 0);
+                }
+                match wanted.step(&at, if gone < GROUPS_GONE_MAX { taken } else { usize::MAX }) {
+                    // the sign after `:`
+                    Step::After(begins) => break format!("{prefix}{begins};"),
+                    Step::From(begins) => break format!("{prefix}{begins}"),
+                    Step::Take => {}
+                }
+                let postings = index.read_postings_from_terminfo(terms.value(), IndexRecordOption::Basic);
+                let mut postings = postings.map_err(SearchError::new)?;
+                let mut document = postings.doc();
+                while document != TERMINATED && segment.is_deleted(document) {
+                    document = postings.advance();
+                }
+                let place = (document != TERMINATED).then(|| columns.place(document)).flatten();
+                let place = place.filter(|place| !left_out.contains(place));
+                match place {
+                    Some(place) => {
+                        found.push((at, place));
+                        taken += 1;
+                    }
+                    None => gone += 1,
+                }
+            };
+        }
+        Ok(found)
     }
 
     /// The best memories for some words, best first, but for those in `left_out`, which changed since.

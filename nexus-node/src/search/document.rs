@@ -4,6 +4,7 @@ use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
 use super::Span;
+use super::group::Group;
 use super::words::{each_word, language_of};
 use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
@@ -15,8 +16,8 @@ pub(crate) struct Document {
     /// The place of the record.
     pub(crate) place: Place,
     pub(crate) space: SpaceNo,
-    /// The words of the text, the tags, the key, the metadata's values and the aliases, separated by spaces. One
-    /// allocation, where a list would take dozens.
+    /// The words of the text, the tags, the key, the metadata's values and the aliases, separated by spaces; of a group
+    /// of words its terms. One allocation, where a list would take dozens.
     pub(crate) words: String,
     /// The number of words.
     pub(crate) length: usize,
@@ -31,7 +32,11 @@ pub(crate) struct Document {
 
 impl Document {
     pub(crate) fn of(shown: &Shown) -> Self {
-        let Shown { record, place, space, memory, key } = shown;
+        let Shown { record, space, memory, key, .. } = shown;
+        if let Some(group) = Group::read(&memory.kind, &memory.text) {
+            let (words, length) = group.terms(*space, &memory.author, record);
+            return Self::with(shown, words, length);
+        }
         let language = language_of(&memory.text);
         let values = memory.meta.values().filter_map(serde_json::Value::as_str);
         let beside = memory.tags.iter().chain(key).map(String::as_str).chain(values);
@@ -62,12 +67,17 @@ impl Document {
             all.push(' ');
         }
         all.shrink_to_fit();
+        Self::with(shown, all, length + others.len())
+    }
+
+    fn with(shown: &Shown, words: String, length: usize) -> Self {
+        let Shown { record, place, space, memory, .. } = shown;
         Self {
             record: *record,
             place: *place,
             space: *space,
-            words: all,
-            length: length + others.len(),
+            words,
+            length,
             tags: memory.tags.iter().map(|tag| tag.to_lowercase()).collect(),
             kind: memory.kind.clone(),
             author: memory.author,

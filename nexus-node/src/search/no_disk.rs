@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nexus_crdt::Dot;
 
+use super::group::{Groups, Wanted};
 use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Statistics};
 use crate::ledger::rows::{Eno, Place};
 
@@ -45,6 +46,19 @@ impl DiskIndex {
     }
 
     pub(super) fn close(&self, _: &str) -> Result<BTreeSet<String>, SearchError> {
+        match self.0 {}
+    }
+
+    pub(super) fn has_groups(&self) -> Result<bool, SearchError> {
+        match self.0 {}
+    }
+
+    pub(super) fn groups(
+        &self,
+        _: &BTreeSet<String>,
+        _: &Wanted<'_>,
+        _: &BTreeSet<Place>,
+    ) -> Result<Groups, SearchError> {
         match self.0 {}
     }
 

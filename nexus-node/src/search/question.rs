@@ -1,9 +1,10 @@
 //! A question as it is looked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::group::{self, Group, PAIRS_MAX, PARTS_MAX};
 use super::language::Language;
-use super::words::{Piece, PieceKind, WordMatches, language_of, pieces};
+use super::words::{Piece, PieceKind, WordMatches, language_among, pieces};
 use super::{Sought, Statistics, vocabulary};
 
 /// The most different words of a question that are looked for.
@@ -22,6 +23,10 @@ const COMMON_SHARE: f32 = 0.5;
 const PIECES_MAX: usize = 512;
 /// The most words of a phrasing for which others that are spelled nearly alike are looked up.
 const CLOSE_WORDS_MAX: usize = 4;
+/// The most words of a phrasing in a row that are looked for in the groups of the mesh.
+const ROW_MAX: usize = 64;
+/// The most words of the mesh's groups that stand for words of a phrasing.
+const OF_GROUPS_MAX: usize = 64;
 /// The shortest word for which others that are spelled nearly alike are looked up, in characters.
 const CLOSE_CHARS_MIN: usize = 4;
 
@@ -29,6 +34,10 @@ const CLOSE_CHARS_MIN: usize = 4;
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) concepts: Vec<Concept>,
+    /// All of its words in a row, those that say nothing among them.
+    row: Vec<Spelled>,
+    /// Words of the mesh's groups that stand for some of its own.
+    of_groups: Vec<OfGroup>,
     /// The memories there are, once it was looked for.
     documents: u64,
 }
@@ -55,6 +64,34 @@ struct Form {
     is_there: bool,
 }
 
+/// A word as the question has it.
+#[derive(Clone, Debug)]
+struct Spelled {
+    folded: String,
+    /// The places of what is looked for of it.
+    places: Vec<usize>,
+    says_nothing: bool,
+}
+
+/// Words of a question in a row, which a group may have.
+#[derive(Clone, Debug)]
+pub(crate) struct Phrase {
+    /// The places in the question of what is looked for of it.
+    places: Vec<usize>,
+    /// The keys by which groups with it are found.
+    pub(crate) keys: BTreeSet<String>,
+}
+
+/// A word of a group: a text that has all of its parts, each in any form, has it.
+#[derive(Clone, Debug)]
+struct OfGroup {
+    /// The places in the question of the words for which it stands.
+    places: Vec<usize>,
+    parts: Vec<Vec<Form>>,
+    /// The word, and whose it is, for a person.
+    named: String,
+}
+
 /// The part of a question that a memory speaks of.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Spoken {
@@ -64,6 +101,8 @@ pub(crate) struct Spoken {
     pub(crate) matched: Vec<usize>,
     /// Those of them that are only in its aliases.
     pub(crate) by_alias: Vec<usize>,
+    /// Those of them that it has by a word of the mesh's groups alone, each with the number of that word.
+    pub(crate) by_group: Vec<(usize, usize)>,
 }
 
 impl Spoken {
@@ -83,7 +122,8 @@ impl Spoken {
 impl Question {
     /// The words of a text; `None` for a text without any. Stop words are left out, unless there is nothing else.
     pub(crate) fn of(text: &str) -> Option<Self> {
-        let (language, mut pieces) = (language_of(text), pieces(text));
+        let mut pieces = pieces(text);
+        let language = language_among(&pieces);
         pieces.truncate(PIECES_MAX);
         let concepts = |all: bool| {
             let mut concepts: Vec<Concept> = Vec::new();
@@ -111,23 +151,84 @@ impl Question {
         if found.is_empty() {
             found = concepts(true);
         }
-        (!found.is_empty()).then_some(Self { concepts: found, documents: 0 })
+        if found.is_empty() {
+            return None;
+        }
+        let row = row(pieces, language, &found);
+        Some(Self { concepts: found, row, of_groups: Vec::new(), documents: 0 })
+    }
+
+    /// The words in a row that a group may have, from one to some.
+    pub(crate) fn phrases(&self) -> Vec<Phrase> {
+        let mut phrases = Vec::new();
+        for (start, first) in self.row.iter().enumerate() {
+            let most = if group::is_pair(&first.folded) { PAIRS_MAX } else { PARTS_MAX };
+            for end in start + 1..=self.row.len().min(start + most) {
+                let row = &self.row[start..end];
+                let places: BTreeSet<usize> = row.iter().flat_map(|word| word.places.iter().copied()).collect();
+                if !places.is_empty() && row.iter().any(|word| !word.says_nothing) {
+                    let keys = group::keys(row.iter().map(|word| &word.folded)).collect();
+                    phrases.push(Phrase { places: places.into_iter().collect(), keys });
+                }
+            }
+        }
+        phrases
+    }
+
+    /// Adds the other words of a group that has some of its words. Whether there is any.
+    pub(crate) fn add_group(&mut self, phrase: &Phrase, group: &Group, author: &str) -> bool {
+        let form = |stem: &String| Form { term: stem.clone(), weight: RELATED_WEIGHT, idf: 0.0, is_there: false };
+        let before = self.of_groups.len();
+        for word in group.words.iter().filter(|word| word.keys.is_disjoint(&phrase.keys)) {
+            let parts: Vec<Vec<Form>> = word.stems.iter().map(|stems| stems.iter().map(form).collect()).collect();
+            let is_known = |known: &OfGroup| known.places == phrase.places && same_terms(&known.parts, &parts);
+            if self.of_groups.len() < OF_GROUPS_MAX && !self.of_groups.iter().any(is_known) {
+                let named = format!("“{}” by {author}", word.spelled);
+                self.of_groups.push(OfGroup { places: phrase.places.clone(), parts, named });
+            }
+        }
+        self.of_groups.len() > before
+    }
+
+    /// Adds the terms by which the memories of groups are found themselves.
+    pub(crate) fn add_memories_of_groups(&mut self) {
+        for concept in &mut self.concepts {
+            let stems = Language::ALL.iter().map(|language| group::as_memory(&language.stem(&concept.folded)));
+            let stems: Vec<String> = stems.collect();
+            concept.add(stems.into_iter(), 1.0);
+        }
+    }
+
+    /// The word of a group by which a memory has the one at a place, and whose it is.
+    pub(crate) fn named_by_group(&self, spoken: &Spoken, place: usize) -> Option<&str> {
+        let (_, number) = spoken.by_group.iter().find(|(at, _)| *at == place)?;
+        self.of_groups.get(*number).map(|word| word.named.as_str())
     }
 
     /// All words in whose forms it is looked for.
     pub(crate) fn terms(&self) -> impl Iterator<Item = &str> {
-        self.concepts.iter().flat_map(|concept| &concept.forms).map(|form| form.term.as_str())
+        let of_groups = self.of_groups.iter().flat_map(|word| word.parts.iter().flatten());
+        self.concepts.iter().flat_map(|concept| &concept.forms).chain(of_groups).map(|form| form.term.as_str())
     }
 
     /// Learns how rare its words are. `frequencies` has the documents with each term.
     pub(crate) fn weigh(&mut self, frequencies: &BTreeMap<String, u64>, statistics: &Statistics) {
         self.documents = statistics.documents;
-        for concept in &mut self.concepts {
-            let count = |form: &Form| frequencies.get(&form.term).copied().unwrap_or_default();
+        let count = |form: &Form| frequencies.get(&form.term).copied().unwrap_or_default();
+        for form in self.of_groups.iter_mut().flat_map(|word| word.parts.iter_mut().flatten()) {
+            let count = count(form);
+            (form.idf, form.is_there) = (statistics.idf(count), count > 0);
+        }
+        for (place, concept) in self.concepts.iter_mut().enumerate() {
             let own = |form: &&Form| form.weight > CLOSE_WEIGHT;
             let most = concept.forms.iter().filter(own).map(count).max().unwrap_or_default();
             // a word that nobody wrote is as rare as those that stand for it
-            let most = if most > 0 { most } else { concept.forms.iter().map(count).max().unwrap_or_default() };
+            let of_groups = self.of_groups.iter().filter(|word| word.places.contains(&place));
+            let stand = concept.forms.iter().map(count).chain(of_groups.map(|word| {
+                let parts = word.parts.iter().map(|forms| forms.iter().map(count).max().unwrap_or_default());
+                parts.min().unwrap_or_default()
+            }));
+            let most = if most > 0 { most } else { stand.max().unwrap_or_default() };
             concept.idf = statistics.idf(most) * if concept.is_common { COMMON_SHARE } else { 1.0 };
             for form in &mut concept.forms {
                 let count = frequencies.get(&form.term).copied().unwrap_or_default();
@@ -144,6 +245,16 @@ impl Question {
                 let capped = if form.idf > concept.idf { concept.idf / form.idf } else { 1.0 };
                 let boost = sought.entry(&form.term).or_default();
                 *boost = boost.max(form.weight * capped);
+            }
+        }
+        for word in &self.of_groups {
+            let idf = word.places.iter().map(|place| self.concepts[*place].idf).fold(0.0, f32::max);
+            // all parts together weigh as one word
+            let share = 1.0 / count(word.parts.len());
+            for form in word.parts.iter().flatten().filter(|form| form.is_there) {
+                let capped = if form.idf > idf { idf / form.idf } else { 1.0 };
+                let boost = sought.entry(&form.term).or_default();
+                *boost = boost.max(form.weight * capped * share);
             }
         }
         sought.into_iter().map(|(term, boost)| Sought { term: term.to_owned(), boost }).collect()
@@ -193,9 +304,24 @@ impl Question {
         texts.for_each(|text| matches.look_in(text));
         let mut found = matches.found().iter();
         let (mut spoken, mut covered) = (Spoken::default(), 0.0);
-        for (place, concept) in self.concepts.iter().enumerate() {
-            let best = concept.forms.iter().zip(&mut found).filter(|(_, found)| **found);
-            let best = best.map(|(form, _)| form.weight).fold(0.0, f32::max);
+        let mut best: Vec<f32> = Vec::with_capacity(self.concepts.len());
+        for concept in &self.concepts {
+            let here = concept.forms.iter().zip(&mut found).filter(|(_, found)| **found);
+            best.push(here.map(|(form, _)| form.weight).fold(0.0, f32::max));
+        }
+        for (number, word) in self.of_groups.iter().enumerate() {
+            // every form is looked at: those found are in the order of all terms
+            let parts =
+                word.parts.iter().map(|forms| forms.iter().zip(&mut found).filter(|(_, found)| **found).count());
+            if parts.filter(|count| *count == 0).count() > 0 {
+                continue;
+            }
+            for place in word.places.iter().filter(|place| best[**place] == 0.0).copied().collect::<Vec<_>>() {
+                best[place] = RELATED_WEIGHT;
+                spoken.by_group.push((place, number));
+            }
+        }
+        for (place, (concept, best)) in self.concepts.iter().zip(best).enumerate() {
             if best > 0.0 {
                 spoken.matched.push(place);
                 covered += best * concept.idf;
@@ -234,6 +360,41 @@ impl Concept {
     }
 }
 
+/// The words of a question in a row, each with the places of what is looked for of it: it, or the parts of a name.
+fn row(pieces: Vec<Piece>, language: Language, concepts: &[Concept]) -> Vec<Spelled> {
+    let place = |piece: &Piece| concepts.iter().position(|concept| concept.folded == piece.folded);
+    let mut row: Vec<Spelled> = Vec::new();
+    let mut at = 0..0;
+    for piece in pieces {
+        match piece.kind {
+            PieceKind::Token if row.len() == ROW_MAX => break,
+            PieceKind::Token => {
+                let (places, says_nothing) = (place(&piece).into_iter().collect(), language.drops(&piece.folded));
+                at = piece.at;
+                row.push(Spelled { folded: piece.folded, places, says_nothing });
+            }
+            // parts come after their name
+            PieceKind::Part if at.start <= piece.at.start && piece.at.end <= at.end => {
+                if let Some(last) = row.last_mut() {
+                    last.places.extend(place(&piece));
+                }
+            }
+            PieceKind::Part | PieceKind::Joined => {}
+        }
+    }
+    row
+}
+
+fn same_terms(some: &[Vec<Form>], others: &[Vec<Form>]) -> bool {
+    let terms = |parts: &[Vec<Form>]| -> Vec<String> { parts.iter().flatten().map(|form| form.term.clone()).collect() };
+    terms(some) == terms(others)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share of a few")]
+fn count(parts: usize) -> f32 {
+    parts.max(1) as f32
+}
+
 fn within(part: &Piece, whole: &Piece) -> bool {
     whole.at.start <= part.at.start && part.at.end <= whole.at.end
 }
@@ -241,6 +402,7 @@ fn within(part: &Piece, whole: &Piece) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::search::Statistics;
 
     fn spelled(text: &str) -> Vec<String> {
         Question::of(text)
@@ -253,6 +415,55 @@ mod tests {
         assert_eq!(spelled("Wer ist für die Rechnungen zuständig?"), ["Rechnungen", "zuständig"]);
         assert_eq!(spelled("to be or not to be"), ["to", "be", "or", "not"]);
         assert!(Question::of(" …?! ").is_none());
+    }
+
+    /// The question with the words of a group of Ada's.
+    fn with_group(text: &str, words: &[&str]) -> Question {
+        let (mut question, group) = (Question::of(text).unwrap(), Group::of(words.iter().copied()).unwrap());
+        for phrase in question.phrases() {
+            if group.words.iter().any(|word| !word.keys.is_disjoint(&phrase.keys)) {
+                question.add_group(&phrase, &group, "Ada");
+            }
+        }
+        let all: BTreeMap<String, u64> = question.terms().map(|term| (term.to_owned(), 3)).collect();
+        question.weigh(&all, &Statistics { documents: 100, words: 1_000 });
+        question
+    }
+
+    #[test]
+    fn a_word_of_a_group_stands_for_one_of_the_question_if_all_of_it_is_there() {
+        let question = with_group("how do we deploy firmware", &["deploys", "ship it", "pull request"]);
+        let spoken = |text: &str| question.spoken_in([text].into_iter());
+        let named = |text: &str| question.named_by_group(&spoken(text), 0).map(str::to_owned);
+        assert_eq!(named("We ship on Tuesdays").unwrap(), "“ship it” by Ada");
+        assert_eq!(named("a request to pull").unwrap(), "“pull request” by Ada");
+        assert_eq!(spoken("pull the cable"), Spoken::default());
+        let (own, other) = (spoken("deploy at night"), spoken("ship at night"));
+        assert!(own.coverage > 2.0 * other.coverage && own.by_group.is_empty(), "{own:?} {other:?}");
+        assert_eq!(spoken("firmware").matched, [1]);
+        // words of a group in a row, and in another order
+        for (text, places) in [("a pull request of mine", 2), ("request a pull", 0), ("retryBudget", 0)] {
+            let question = with_group(text, &["pull requests", "changeset"]);
+            assert_eq!(question.spoken_in(["changeset 7"].into_iter()).matched.len(), places, "{text}");
+        }
+        assert_eq!(with_group("my retryBudget", &["retryBudget", "patience"]).of_groups[0].places, [0, 1]);
+        assert_eq!(with_group("分散型メモリ", &["メモリ", "ram"]).of_groups.len(), 1);
+    }
+
+    #[test]
+    fn the_words_of_groups_have_a_bound() {
+        let mut question = Question::of(&"deploy ship roll ".repeat(2_000)).unwrap();
+        assert!(question.phrases().len() <= ROW_MAX * PARTS_MAX);
+        for n in 0..500 {
+            let words: Vec<String> = (0..7).map(|m| format!("word{n}x{m}")).chain(["deploy".to_owned()]).collect();
+            let group = Group::of(words.iter().map(String::as_str)).unwrap();
+            for phrase in question.phrases() {
+                question.add_group(&phrase, &group, "Ada");
+            }
+        }
+        assert_eq!(question.of_groups.len(), OF_GROUPS_MAX);
+        question.weigh(&BTreeMap::new(), &Statistics::default());
+        assert!(question.sought().is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::language::Language;
 use super::vocabulary;
-use super::words::{PieceKind, language_of, pieces};
+use super::words::{PieceKind, language_among, pieces};
 
 /// The words that turn a sentence round, in lower case and without accents.
 const NEGATIONS: &[&str] = &[
@@ -182,12 +182,13 @@ pub(crate) struct Said {
 impl Said {
     pub(crate) fn of(text: &str) -> Self {
         let text = if text.len() > TEXT_BYTES_MAX { "" } else { text };
-        let language = language_of(text);
+        let pieces = pieces(text);
+        let language = language_among(&pieces);
         let (content, numbers, names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let is_statement = is_statement(text);
         let mut said = Self { language, content, numbers, names, negations: 0, changes: false, is_statement };
         let mut last = None;
-        for piece in pieces(text) {
+        for piece in pieces {
             if piece.kind != PieceKind::Token {
                 continue;
             }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nexus_crdt::{Core, Dot, Kind, PlacedWrite, Target, Verified, writes_of};
 use nexus_identity::plants::planted;
 
+use super::group::{self, Groups, Wanted};
 use super::{Document, Filter, Frequencies, Match, Sought, Statistics, edits};
 use crate::NodeError;
 use crate::ledger::rows::{self, Eno, EntryRow, Place};
@@ -173,6 +174,22 @@ impl Tail {
             }
             if score > 0.0 {
                 found.push(Match { place: document.place, score, stamp: document.stamp });
+            }
+        }
+        found
+    }
+
+    /// Whether there is a group here.
+    pub(super) fn has_groups(&self) -> bool {
+        self.documents().any(group::is_one)
+    }
+
+    /// The groups here with one of some keys.
+    pub(super) fn groups(&self, keys: &BTreeSet<String>, wanted: &Wanted<'_>) -> Groups {
+        let mut found = Groups::new();
+        for document in self.documents() {
+            for (key, at) in group::in_document(document, keys, wanted) {
+                found.entry(key).or_default().push((at, document.place));
             }
         }
         found

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::group::VOCABULARY as KIND;
 use super::*;
 use nexus_crdt::{Dot, EntryId};
 
@@ -90,4 +91,102 @@ proptest! {
             }
         }
     }
+}
+
+/// A group of words as it is indexed.
+fn group_document(n: u32, words: &[&str], space: SpaceNo, author: u8) -> Document {
+    let mut id = [0; 32];
+    // ids are in another order than places
+    id[..4].copy_from_slice(&n.wrapping_mul(2_654_435_761).to_be_bytes());
+    let (record, author) = (Dot { entry: EntryId::from_bytes(id), index: 0 }, Did::from_bytes([author; 32]));
+    let (words, length) = Group::of(words.iter().copied()).unwrap().terms(space, &author, &record);
+    let place = Place { eno: n.into(), index: 3 };
+    Document { record, place, words, length, kind: KIND.to_owned(), author, space, ..document(0, &[], space, 0) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn the_index_finds_the_groups_that_going_over_every_document_finds(
+        groups in prop::collection::vec(
+            (prop::collection::btree_set(0_usize..6, 2..5), 1_u32..4, 1_u8..5, any::<prop::sample::Index>(), 0_u8..4),
+            20..80,
+        ),
+        questions in prop::collection::vec(
+            (prop::collection::btree_set(0_usize..7, 1..4), prop::collection::btree_set(1_u32..5, 1..4),
+             prop::option::of(1_u8..5), prop::collection::btree_set(1_u8..5, 0..2), 1_usize..5, 1_usize..9, 2_u64..9),
+            12,
+        ),
+    ) {
+        let dir = tempfile::TempDir::new().unwrap();
+        let index = DiskIndex::open(&dir.path().join("search"), [0; 8]).unwrap();
+        let mut there: BTreeMap<Dot, Document> = BTreeMap::new();
+        for (covers, some) in (0..).zip(groups.chunks(groups.len().div_ceil(4))) {
+            let mut changed = Vec::new();
+            for (at, (words, space, author, other, what)) in (0..).zip(some) {
+                let words: Vec<&str> = words.iter().map(|word| VOCABULARY[*word]).collect();
+                let n = covers * 100 + at;
+                let written = match what {
+                    0 => document(u16::try_from(5_000 + n).unwrap(), &[1, 2], *space, 0),
+                    _ => group_document(n, &words, *space, *author),
+                };
+                changed.push((written.record, Some(written)));
+                // some change, and some go
+                if *what > 1 && !there.is_empty() {
+                    let (dot, old) = there.iter().nth(other.index(there.len())).map(|(dot, old)| (*dot, old.clone())).unwrap();
+                    if !changed.iter().any(|(known, _)| *known == dot) {
+                        changed.push((dot, (*what == 2).then_some(old)));
+                    }
+                }
+            }
+            for (dot, document) in &changed {
+                match document {
+                    Some(document) => drop(there.insert(*dot, document.clone())),
+                    None => drop(there.remove(dot)),
+                }
+            }
+            index.update(changed, u64::from(covers) + 1).unwrap();
+        }
+        for (words, spaces, by, without, of_each, most, every) in questions {
+            let left_out: BTreeSet<Place> =
+                there.values().map(|document| document.place).filter(|place| place.eno % every == 0).collect();
+            let did = |author: u8| Did::from_bytes([author; 32]);
+            let filter = GroupFilter { spaces, by: by.map(did), without: without.into_iter().map(did).collect(), of_each, most };
+            let wanted = Wanted::of(&filter);
+            // the empty key has all
+            let keys: BTreeSet<String> =
+                words.iter().map(|word| if *word == 6 { String::new() } else { VOCABULARY[*word].to_owned() }).collect();
+            let mut expected = group::Groups::new();
+            for document in there.values().filter(|document| !left_out.contains(&document.place)) {
+                for (key, at) in group::in_document(document, &keys, &wanted) {
+                    expected.entry(key).or_default().push((at, document.place));
+                }
+            }
+            let chosen = |found: group::Groups| -> BTreeMap<String, Vec<Place>> {
+                found.into_iter().map(|(key, found)| (key, group::chosen(found, &filter))).collect()
+            };
+            let found = index.groups(&keys, &wanted, &left_out).unwrap();
+            prop_assert_eq!(chosen(found), chosen(expected));
+        }
+    }
+}
+
+/// promise: Recall | A member that writes words without end has a bounded part in each question
+#[test]
+fn of_a_hundred_thousand_groups_of_one_author_a_few_are_read() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let index = DiskIndex::open(&dir.path().join("search"), [0; 8]).unwrap();
+    let rogue: Vec<Document> = (0..100_000).map(|n| group_document(n, &["ant", "bee"], 1, 1)).collect();
+    let mut ids: Vec<(Dot, Place)> = rogue.iter().map(|document| (document.record, document.place)).collect();
+    ids.sort_unstable();
+    let other = group_document(200_000, &["ant", "cat"], 1, 2);
+    let (first, second) = if ids[0].0 < other.record { (ids[0].1, other.place) } else { (other.place, ids[0].1) };
+    let all = rogue.into_iter().chain([other]);
+    index.update(all.map(|document| (document.record, Some(document))).collect(), 1).unwrap();
+    let filter = GroupFilter { spaces: BTreeSet::from([1]), of_each: 4, most: 8, ..GroupFilter::default() };
+    let keys = BTreeSet::from(["ant".to_owned()]);
+    let mut found = index.groups(&keys, &Wanted::of(&filter), &BTreeSet::new()).unwrap();
+    let found = found.remove("ant").unwrap();
+    assert!(found.len() < 200, "a few of each segment: {}", found.len());
+    assert_eq!(group::chosen(found, &filter), [first, second, ids[1].1, ids[2].1, ids[3].1]);
 }

@@ -144,6 +144,12 @@ pub(crate) fn language_of(text: &str) -> Language {
     Language::of(words.iter().map(String::as_str))
 }
 
+/// The language of a text whose pieces are at hand.
+pub(crate) fn language_among(pieces: &[Piece]) -> Language {
+    let words = pieces.iter().filter(|piece| piece.kind == PieceKind::Token);
+    Language::of(words.map(|piece| piece.folded.as_str()))
+}
+
 /// Calls with every word of a text in its searched form: the stem of each piece in a language (feature `search`).
 pub(crate) fn each_word(text: &str, language: Language, mut each: impl FnMut(&str)) {
     each_piece(text, |_| true, |_, folded, _| each(&language.stem(folded)));

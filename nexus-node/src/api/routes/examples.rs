@@ -182,6 +182,21 @@ pub(super) fn space() -> wire::Space {
     }
 }
 
+pub(super) fn words() -> wire::Words {
+    wire::Words {
+        id: ID.into(),
+        words: vec!["deploy".into(), "ship it".into()],
+        space: "default".into(),
+        author: DID.into(),
+        author_name: Some("laptop".into()),
+        at: AT.into(),
+    }
+}
+
+pub(super) fn new_words() -> wire::NewWords {
+    wire::NewWords { words: words().words, ..wire::NewWords::default() }
+}
+
 pub(super) fn new_space() -> wire::NewSpace {
     wire::NewSpace { name: "work".into() }
 }

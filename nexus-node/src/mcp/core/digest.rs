@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::arguments::SessionStart;
 use super::shown::Shown;
 use super::{is_of_project, name_or_did, project_tag};
+use crate::brain::is_words;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{Refusal, refused};
 use crate::mcp::graph::is_graph_kind;
@@ -99,7 +100,7 @@ impl Place {
 }
 
 /// The newest memories of a project and of none, with the place of older ones. Entities and relations
-/// of the graph are left out.
+/// of the graph are left out, and so are words that mean the same.
 fn recent(brain: &Brain, project: Option<&str>, limit: usize, mut after: Option<String>) -> Result<Recent, NodeError> {
     let tag = project.map(project_tag);
     let of_project = |memory: &Memory| tag.as_deref().is_none_or(|tag| is_of_project(memory, tag));
@@ -109,7 +110,7 @@ fn recent(brain: &Brain, project: Option<&str>, limit: usize, mut after: Option<
         let page = brain.list_blocking(&ListQuery { limit: PAGE, after: after.clone(), ..ListQuery::default() })?;
         looked_at += page.items.len();
         for (index, memory) in page.items.into_iter().enumerate() {
-            if of_project(&memory) && !is_graph_kind(&memory.kind) && memories.len() < limit {
+            if of_project(&memory) && !is_graph_kind(&memory.kind) && !is_words(&memory) && memories.len() < limit {
                 memories.push((memory, Place { page: after.clone(), index }));
             }
         }
