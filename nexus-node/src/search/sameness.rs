@@ -109,7 +109,8 @@ pub(crate) enum Likeness {
 /// What a text's words begin with: enough to tell most texts apart without cutting them up.
 #[derive(Clone, Debug)]
 pub(crate) struct Outline {
-    begins: Vec<[u8; 3]>,
+    /// Three bytes each, in order.
+    begins: Vec<u32>,
     /// Whether a word may say that something has changed.
     may_change: bool,
     is_statement: bool,
@@ -122,7 +123,8 @@ impl Outline {
         for word in text.split(|c: char| !c.is_alphanumeric()) {
             may_change = may_change || may_say_change(word);
             if let Some(begin) = word.as_bytes().first_chunk::<3>() {
-                begins.push(begin.map(|byte| byte.to_ascii_lowercase()));
+                let [a, b, c] = begin.map(|byte| byte.to_ascii_lowercase());
+                begins.push(u32::from_be_bytes([0, a, b, c]));
             }
         }
         begins.sort_unstable();
@@ -147,7 +149,15 @@ impl Outline {
     }
 
     fn has_share(&self, other: &Self, all: usize, (part, of): (usize, usize)) -> bool {
-        let common = self.begins.iter().filter(|word| other.begins.binary_search(word).is_ok()).count();
+        let (mut common, mut rest) = (0, other.begins.as_slice());
+        for word in &self.begins {
+            while let [first, after @ ..] = rest
+                && first <= word
+            {
+                common += usize::from(first == word);
+                rest = after;
+            }
+        }
         of * common >= part * all
     }
 }
