@@ -196,8 +196,8 @@ impl Node {
         listening.iter().map(|address| address.clone().with(Protocol::P2p(id))).collect()
     }
 
-    /// Applies the settings that may change while the node runs (`name`, `text_bytes_max`, `spaces_max`, `disk_reserve_bytes`). The
-    /// others wait for the next start.
+    /// Applies the settings that may change while the node runs (`name`, `text_bytes_max`, `spaces_max`, `disk_reserve_bytes`,
+    /// `embedder`, `embedder_model`). The others wait for the next start.
     pub fn configure(&self, config: &Config) {
         self.0.brain.configure(config);
         self.0.engine.headroom().set_reserve(config.disk_reserve_bytes.get());

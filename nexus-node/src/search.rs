@@ -45,6 +45,7 @@ pub(crate) use document::Document;
 pub(crate) use indexer::keep_up;
 pub(crate) use question::{Question, Spoken};
 pub(crate) use sameness::{Likeness, Outline, Said};
+pub(crate) use tail::touched_after;
 
 use crate::NodeError;
 use crate::error::SearchError;

@@ -9,6 +9,7 @@ use crate::memory::read::Reader;
 use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled};
 use crate::search::{Filter, Likeness, Match, Outline, Question, Said, Search, Spoken};
 use crate::store::View;
+use crate::vectors::{Meaning, Near};
 
 /// How much of a question is read, in bytes.
 const QUERY_BYTES_MAX: usize = 8 * 1024;
@@ -30,6 +31,12 @@ const FEW_MEMORIES: u64 = 100;
 const FEW_SHARE: f64 = 0.7;
 /// The part of a question below which words that mean the same are looked for, too.
 const LITTLE: f64 = 0.5;
+/// The weight of a memory's meaning beside that of its words: where some memory has all words of the question, and where
+/// none has any.
+const MEANING_LEAST: f64 = 0.3;
+const MEANING_MOST: f64 = 1.0;
+/// Why a memory without a word of the question is in the answer.
+const BY_MEANING: &str = "Its meaning is near.";
 /// The most memories of an answer in which nothing speaks of the question.
 const WEAK_MAX: usize = 3;
 /// Memories that say the same as another one are looked for among so many.
@@ -40,11 +47,12 @@ const CHARS_PER_TOKEN: usize = 4;
 const TOKENS_AROUND: usize = 24;
 
 /// Finds what fits the question, weighs it, and says why: relevance (BM25) × how much of the question × recency ×
-/// source.
+/// source. With an embedder the meaning adds to the relevance.
 pub(super) fn recall(
     query: &RecallQuery,
     me: Did,
     search: &Search,
+    meaning: &Meaning,
     reader: &Reader<'_>,
     view: &dyn View,
 ) -> Result<Recalled, NodeError> {
@@ -54,7 +62,8 @@ pub(super) fn recall(
     let mut phrasings = phrasings(query)?;
     let (now, latest) = (reader.now(), reader.latest());
     let filter = filter(query, reader, now)?;
-    let mut asked = Asked { phrasings: &mut phrasings, filter: &filter, limit: query.limit, me, latest };
+    let near = Vec::new();
+    let mut asked = Asked { phrasings: &mut phrasings, filter: &filter, limit: query.limit, me, latest, near };
     let mut hits = asked.look(search, reader, view)?;
     let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max);
     // words that only mean the same come in where those of the question find little
@@ -65,14 +74,24 @@ pub(super) fn recall(
     if added {
         hits = asked.look(search, reader, view)?;
     }
+    let near = meaning.near(&filter, now, asked.enough());
+    if !near.is_empty() {
+        let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max).min(1.0);
+        asked.near = near;
+        hits = asked.look_with(MEANING_MOST - (MEANING_MOST - MEANING_LEAST) * covered, search, reader, view)?;
+    }
     let floor = asked.floor();
     let mut hits = without_copies(hits);
     let mut least = 1.0;
     for hit in &mut hits {
         // the order says more than the words alone: no later memory is more likely right
-        least = chance(hit.strength).min(least);
-        hit.hit.score = least;
-        hit.hit.weak = hit.strength < floor;
+        let score = chance(hit.strength).min(least);
+        // one that is here by its meaning says nothing of those with words behind it
+        if !hit.hit.by_meaning {
+            least = score;
+        }
+        hit.hit.score = score;
+        hit.hit.weak = hit.hit.by_meaning || hit.strength < floor;
     }
     let nothing_speaks = hits.iter().all(|hit| hit.hit.weak);
     let mut hits: Vec<Hit> = hits.into_iter().map(|hit| hit.hit).collect();
@@ -100,6 +119,8 @@ struct Asked<'a> {
     limit: usize,
     me: Did,
     latest: Timestamp,
+    /// The memories whose meaning is near.
+    near: Vec<Near>,
 }
 
 /// A hit in the making.
@@ -114,10 +135,25 @@ struct Weighed {
 }
 
 impl Asked<'_> {
-    /// The best memories, and at least one more if there is one.
+    /// The most candidates of a list: some more than asked for, since weighing changes the order, and some have expired.
+    fn enough(&self) -> usize {
+        self.limit + self.limit / 2 + 8
+    }
+
+    /// The best memories by their words, and at least one more if there is one.
     fn look(&mut self, search: &Search, reader: &Reader<'_>, view: &dyn View) -> Result<Vec<Weighed>, NodeError> {
-        // some more than asked for: weighing changes the order, and some have expired
-        let enough = self.limit + self.limit / 2 + 8;
+        self.look_with(0.0, search, reader, view)
+    }
+
+    /// The same by their words and, with this weight, by their meaning.
+    fn look_with(
+        &mut self,
+        weight: f64,
+        search: &Search,
+        reader: &Reader<'_>,
+        view: &dyn View,
+    ) -> Result<Vec<Weighed>, NodeError> {
+        let enough = self.enough();
         let mut candidates: BTreeMap<Place, Match> = BTreeMap::new();
         for phrasing in self.phrasings.iter_mut() {
             let found = search.find(phrasing, self.filter, enough, reader, view)?;
@@ -129,6 +165,11 @@ impl Asked<'_> {
                 sum.score += share;
             }
         }
+        for Near { place, stamp, share } in self.near.iter().copied() {
+            #[expect(clippy::cast_possible_truncation, reason = "a score")]
+            let share = (weight * share) as f32;
+            candidates.entry(place).or_insert(Match { place, score: 0.0, stamp }).score += share;
+        }
         let mut read = BTreeSet::new();
         let candidates = candidates.into_values().collect();
         let mut hits = best(candidates, self.limit, self.latest, |found| {
@@ -137,7 +178,12 @@ impl Asked<'_> {
             // the index may still have several records of one memory
             let Some(memory) = memory.filter(|memory| read.insert(memory.id)) else { return Ok(None) };
             let spoken = self.spoken_in(&memory, reader)?;
-            Ok(Some(weigh(memory, found, &spoken, self.phrasings, self.me, self.latest)))
+            let mut weighed = weigh(memory, found, &spoken, self.phrasings, self.me, self.latest);
+            if weighed.hit.matched.is_empty() && self.near.iter().any(|near| near.place == found.place) {
+                weighed.hit.by_meaning = true;
+                weighed.hit.why = BY_MEANING.to_owned();
+            }
+            Ok(Some(weighed))
         })?;
         hits.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.hit.memory.id.cmp(&b.hit.memory.id)));
         Ok(hits)
@@ -317,7 +363,7 @@ fn weigh(memory: Memory, found: &Match, spoken: &[Spoken], phrasings: &[Question
     let matched = words(|spoken| &spoken.matched);
     let by_alias = words(|spoken| &spoken.by_alias);
     let why = why(&matched, &by_alias);
-    let hit = Hit { memory, score: 0.0, weak: false, why, matched, same: Vec::new() };
+    let hit = Hit { memory, score: 0.0, weak: false, why, matched, by_meaning: false, same: Vec::new() };
     Weighed { hit, rank, coverage, strength }
 }
 
@@ -409,7 +455,8 @@ mod tests {
 
     /// A memory of this rank, and nothing else.
     fn weighed(memory: Memory, rank: f64) -> Weighed {
-        let hit = Hit { memory, score: 0.0, weak: false, why: String::new(), matched: Vec::new(), same: Vec::new() };
+        let (why, matched, same) = (String::new(), Vec::new(), Vec::new());
+        let hit = Hit { memory, score: 0.0, weak: false, why, matched, by_meaning: false, same };
         Weighed { hit, rank, coverage: 1.0, strength: 1.0 }
     }
 
