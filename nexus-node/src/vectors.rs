@@ -1,7 +1,7 @@
 //! Vectors: finding memories by their meaning, where somebody has a model.
 //!
 //! An embedder makes vectors of texts: a service at an address, or a file of static vectors. Without one there is no
-//! task, no file and no cost. Vectors are derived: they are keyed by the hash of a memory's content and by the model, are
+//! task, no file and no cost. Vectors are derived. They are keyed by the hash of a memory's content and by the model, are
 //! in no entry, leave with their memory, and can be deleted at any time. Words go on whatever becomes of the embedder.
 //!
 //! | room | content |
@@ -104,7 +104,7 @@ impl EmbedderState {
     }
 }
 
-/// What is known of the embedder.
+/// The embedder as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EmbedderStatus {

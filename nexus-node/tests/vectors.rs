@@ -113,8 +113,8 @@ async fn the_vector_of_a_forgotten_memory_is_gone_from_the_file_too() {
     until_embedded(&node, 2).await;
     let file = dir.path().join("data/vectors/memories");
     let has = |text: &str| {
-        let key = &blake3::hash(text.as_bytes()).as_bytes()[..16];
-        std::fs::read(&file).unwrap().windows(16).any(|window| window == key)
+        let key = blake3::hash(text.as_bytes());
+        std::fs::read(&file).unwrap().windows(16).any(|window| window == &key.as_bytes()[..16])
     };
     assert!(has(CAR) && has(BREAD));
 

@@ -187,7 +187,7 @@ pub struct Status {
     pub started_by: Option<String>,
 }
 
-/// What makes vectors of memories.
+/// The embedder, which makes vectors of memories.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Embedder {
     /// `off`, `starting`, `embedding`, `ok`, `failing` or `full`. Words go on in each.

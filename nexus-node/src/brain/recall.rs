@@ -86,7 +86,7 @@ pub(super) fn recall(
     for hit in &mut hits {
         // the order says more than the words alone: no later memory is more likely right
         let score = chance(hit.strength).min(least);
-        // one that is here by its meaning says nothing of those with words behind it
+        // a hit by its meaning says nothing of those with words behind it
         if !hit.hit.by_meaning {
             least = score;
         }

@@ -6,7 +6,7 @@ use toml::Value;
 
 use super::setting::{Endpoint, Setting};
 
-/// What makes vectors of memories, if anything does.
+/// The maker of vectors of memories, if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum EmbedderPlace {
     /// Nothing.

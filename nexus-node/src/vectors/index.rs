@@ -88,11 +88,21 @@ pub(super) struct Index {
     codes: Vec<i8>,
     rows: Vec<Row>,
     at: BTreeMap<Dot, usize>,
+    /// No memory expires before this time.
+    expires_from: Option<Timestamp>,
 }
 
 impl Index {
     pub(super) fn new(generation: u64, identity: ModelIdentity, file: VectorFile) -> Self {
-        Self { generation, identity, file, codes: Vec::new(), rows: Vec::new(), at: BTreeMap::new() }
+        Self {
+            generation,
+            identity,
+            file,
+            codes: Vec::new(),
+            rows: Vec::new(),
+            at: BTreeMap::new(),
+            expires_from: None,
+        }
     }
 
     /// The number by which its keeper knows it.
@@ -120,6 +130,7 @@ impl Index {
     /// Adds a memory or its new form, if the vector of its content is known. Whether it is there then.
     pub(super) fn link(&mut self, shown: &Shown) -> io::Result<bool> {
         let key = key_of(&content_of(&shown.memory));
+        self.expires_from = [self.expires_from, shown.memory.expires_at].into_iter().flatten().min();
         if let Some(row) = self.at.get(&shown.record).map(|at| &mut self.rows[*at])
             && row.key == key
         {
@@ -158,9 +169,13 @@ impl Index {
 
     /// Removes the memories that have expired.
     pub(super) fn expire(&mut self, now: Timestamp) -> io::Result<()> {
+        if self.expires_from.is_none_or(|from| from > now) {
+            return Ok(());
+        }
         let expired = self.rows.iter().filter(|row| row.expires_at.is_some_and(|end| end <= now));
         let expired: Vec<Dot> = expired.map(|row| row.record).collect();
         expired.into_iter().try_for_each(|record| self.unlink(record))?;
+        self.expires_from = self.rows.iter().filter_map(|row| row.expires_at).min();
         self.file.sync()
     }
 
@@ -252,5 +267,95 @@ impl<'a> Conditions<'a> {
             && self.by.is_none_or(|by| by == row.author)
             && (self.kinds.is_empty() || self.kinds.contains(&row.kind))
             && self.tags.iter().all(|tag| row.tags.contains(tag))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use nexus_crdt::EntryId;
+    use proptest::prelude::*;
+
+    use super::super::codes::Unit;
+    use super::*;
+
+    fn dot(n: u16) -> Dot {
+        Dot { entry: EntryId::from_bytes([1; 32]), index: n }
+    }
+
+    /// An index of these vectors, in two spaces and of two times.
+    fn index_of(directory: &std::path::Path, vectors: &[Unit]) -> Index {
+        let dimension = vectors.first().map_or(1, Unit::dimension);
+        let identity = ModelIdentity { name: "m".to_owned(), dimension, probe: None };
+        let mut file = VectorFile::create(&directory.join("vectors"), &identity).unwrap();
+        let mut at = BTreeMap::new();
+        let (mut codes, mut rows) = (Vec::new(), Vec::new());
+        for (n, unit) in vectors.iter().enumerate() {
+            let small = u16::try_from(n).unwrap();
+            let (made, key) = (Codes::of(unit), key_of(&n.to_string()));
+            file.add(key, &made).unwrap();
+            file.take(&key).unwrap();
+            at.insert(dot(small), n);
+            codes.extend(made.codes);
+            rows.push(Row {
+                record: dot(small),
+                place: Place { eno: 1 + n as u64, index: 0 },
+                space: SpaceNo::from(small % 2),
+                stamp: Timestamp::from_ms(u64::from(small % 3)),
+                expires_at: (small % 5 == 4).then(|| Timestamp::from_ms(10)),
+                kind: hash(b"note"),
+                author: 0,
+                tags: if small % 4 == 0 { [hash(b"tag")].into() } else { [].into() },
+                scale: made.scale,
+                key,
+            });
+        }
+        Index { generation: 1, identity, file, codes, rows, at, expires_from: Some(Timestamp::from_ms(10)) }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn a_scan_finds_the_nearest_that_conditions_admit_also_after_some_were_removed(
+            vectors in prop::collection::vec(prop::collection::vec(-1.0_f32..1.0, 8), 1..60),
+            asked in prop::collection::vec(-1.0_f32..1.0, 8),
+            removed in prop::collection::btree_set(0_u16..60, 0..30),
+            (limit, now, tagged) in (1_usize..20, 0_u64..20, any::<bool>()),
+        ) {
+            let vectors: Vec<Unit> = vectors.into_iter().filter_map(|vector| Unit::of(vector).ok()).collect();
+            let Ok(asked) = Unit::of(asked) else { return Ok(()) };
+            let directory = tempfile::tempdir().unwrap();
+            let mut index = index_of(directory.path(), &vectors);
+            for n in &removed {
+                index.unlink(dot(*n)).unwrap();
+            }
+            let question = QuestionCodes::of(&asked);
+            let tags = if tagged { BTreeSet::from(["tag".to_owned()]) } else { BTreeSet::new() };
+            let since = Some(Timestamp::from_ms(1));
+            let filter = Filter { spaces: BTreeSet::from([0]), tags, since, ..Filter::default() };
+            let now = Timestamp::from_ms(now);
+            let mut exact: Vec<(f64, u64)> = Vec::new();
+            for (n, unit) in vectors.iter().enumerate() {
+                let small = u16::try_from(n).unwrap();
+                let expired = small % 5 == 4 && now >= Timestamp::from_ms(10);
+                let other = small % 2 == 1 || small % 3 == 0 || tagged && small % 4 != 0;
+                if !removed.contains(&small) && !expired && !other {
+                    let codes = Codes::of(unit);
+                    exact.push((question.similarity(&codes.codes, codes.scale), 1 + n as u64));
+                }
+            }
+            exact.sort_by(|(a, n), (b, m)| b.total_cmp(a).then(n.cmp(m)));
+            exact.truncate(limit);
+            // with so few of them there is no mean, and a share is the similarity
+            let exact: Vec<u64> = exact.into_iter().filter(|(share, _)| *share >= NEAR_MIN + 1e-6).map(|(_, n)| n).collect();
+            let found = index.nearest(&question, &filter, now, limit);
+            let found: Vec<u64> =
+                found.iter().filter(|near| near.share >= NEAR_MIN + 1e-6).map(|near| near.place.eno).collect();
+            prop_assert_eq!(found, exact);
+            index.expire(now).unwrap();
+            prop_assert_eq!(index.codes.len(), index.len() * index.identity.dimension);
+            prop_assert_eq!(index.file.len(), index.len());
+        }
     }
 }

@@ -126,7 +126,7 @@ impl From<StoreError> for Trouble {
     }
 }
 
-/// What comes after a step.
+/// The end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// There is more to do.
@@ -455,7 +455,7 @@ impl Keeper {
         wait
     }
 
-    /// Drops all vectors of a model that is another one now. One that changes again and again is not followed each time.
+    /// Drops all vectors of a model that is another one now. A model that changes again and again is not followed each time.
     async fn begin_anew(&mut self) -> Duration {
         tracing::warn!("the embedder gives other vectors than before: all memories are embedded anew");
         self.leave_index();
@@ -584,7 +584,7 @@ fn gather(
                     continue;
                 }
                 bytes += content.len();
-                // one that says the same is linked once the vector is there
+                // a text that says the same is linked once the vector is there
                 let said = bare.iter().any(|known| known.key == key);
                 if said || bare.len() >= most || bytes > BATCH_BYTES_MAX && !bare.is_empty() {
                     return Ok(Gathered { bare, upto, more });

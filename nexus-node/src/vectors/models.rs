@@ -24,7 +24,7 @@ const MODELS_MAX: usize = 64;
 const NAME_BYTES_MAX: usize = 64;
 /// The directory in which a model is prepared.
 const PREPARED: &str = ".adding";
-/// What is left of the configuration that a model comes with.
+/// The largest file of a model's configuration, in bytes.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
 /// A model of a data directory.
@@ -167,7 +167,7 @@ fn prepare(tensors: &Path, beside: &Path, to: &Path) -> Result<(), ModelError> {
     if config.is_file() { copy(&config, CONFIG, CONFIG_BYTES_MAX) } else { Ok(()) }
 }
 
-/// The models of a directory, by their names. One that cannot be read now is an error.
+/// The models of a directory, by their names. A model that cannot be read now is an error.
 ///
 /// # Errors
 /// [`ModelError::File`], [`ModelError::NoModel`].

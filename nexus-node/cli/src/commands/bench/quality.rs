@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::recall::Raw;
 use super::rows::{Goal, Row};
 use super::stage::{directory, start};
+use super::vectors::BenchEmbedder;
 use crate::output::Printer;
 
 /// The set of a checkout.
@@ -81,7 +82,7 @@ struct Tally {
 }
 
 /// Asks all questions of a set, with and without aliases and further phrasings.
-pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Problem> {
+pub(super) async fn run(printer: &Printer, set: &Path, embedder: Option<&BenchEmbedder>) -> Result<Vec<Row>, Problem> {
     let memories: Vec<SetMemory> =
         read(set, "memories.jsonl")?.ok_or_else(|| no_set(set, "memories.jsonl is missing"))?;
     let aliases: Vec<SetAliases> = read(set, "aliases.jsonl")?.unwrap_or_default();
@@ -91,6 +92,17 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
     let none = BTreeMap::new();
     let plain = Asked::fill(dir.path(), "plain", &memories, &none).await?;
     let named = Asked::fill(dir.path(), "named", &memories, &aliases).await?;
+    // nodes of their own: the figures without vectors are of this run, too
+    let meant = match embedder {
+        None => None,
+        Some(embedder) => {
+            let meant = Asked::fill(dir.path(), "meant", &memories, &aliases).await?;
+            let bare = Asked::fill(dir.path(), "bare", &memories, &none).await?;
+            embedder.set(&meant.node, &dir.path().join("meant"), memories.len()).await?;
+            embedder.set(&bare.node, &dir.path().join("bare"), memories.len()).await?;
+            Some((bare, meant))
+        }
+    };
     let raw = Raw::new(&dir.path().join("raw"), memories.iter().map(|memory| memory.text.clone()))?;
     let mut rows = Vec::new();
     for half in ["tuned", "reported"] {
@@ -105,6 +117,10 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
             note("three phrasings", &plain.ask(question, true).await?);
             note("aliases", &named.ask(question, false).await?);
             note("aliases and phrasings", &named.ask(question, true).await?);
+            if let Some((bare, meant)) = &meant {
+                note("own words and vectors", &bare.ask(question, false).await?);
+                note("aliases, phrasings and vectors", &meant.ask(question, true).await?);
+            }
             note("tantivy alone", &by_tantivy(&raw, question, &memories)?);
             note("a search for the text", &by_text(question, &memories));
         }
@@ -112,6 +128,10 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
         rows.extend(tallies.iter().flat_map(|((slice, way), tally)| tally.rows(half, slice, way)));
     }
     rows.extend(named.duplicates(&pairs, &memories).await?);
+    if let Some((bare, meant)) = &meant {
+        bare.node.shutdown().await;
+        meant.node.shutdown().await;
+    }
     plain.node.shutdown().await;
     named.node.shutdown().await;
     Ok(rows)
