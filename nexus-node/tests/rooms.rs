@@ -34,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("memory", &["secrets", "store", "ledger", "error"]),
     ("search", &["store", "world", "identity", "ledger", "error", "memory"]),
     // follows the log as the index does, by its reading of what an entry touches, and admits by the same conditions
-    ("vectors", &["store", "datadir", "world", "identity", "config", "ledger", "error", "memory", "search"]),
+    ("vectors", &["store", "datadir", "world", "config", "ledger", "error", "memory", "search"]),
     (
         "runtime",
         &[
