@@ -249,7 +249,8 @@ impl Keeper {
         if waits > Duration::ZERO {
             return Ok(Step::Wait(waits));
         }
-        if !self.known {
+        // after questions without an answer it is asked again, too
+        if !self.known || self.vectors.ready().is_none() {
             self.meet(embedder).await?;
             return Ok(Step::More);
         }
@@ -269,7 +270,12 @@ impl Keeper {
     /// Opens the embedder, and the file if its vectors are of this embedder.
     async fn open(&mut self) -> Result<Arc<dyn Embedder>, Trouble> {
         let (wanted, directory, world) = (self.wanted.clone(), self.directory.clone(), self.vectors.world.clone());
-        let opened = self.blocking(move || open(&wanted, &directory, &world)).await??;
+        let beside = self.file();
+        let opened = self.blocking(move || {
+            // nobody would take the vectors of forgotten memories out of the file
+            open(&wanted, &directory, &world).inspect_err(|_| drop(std::fs::remove_file(beside)))
+        });
+        let opened = opened.await??;
         let name = opened.name().to_owned();
         tell(&self.vectors, &self.wanted, Some(opened.model()));
         let (path, fixed) = (self.file(), opened.fixed());
@@ -296,7 +302,7 @@ impl Keeper {
     /// Sees whether the embedder answers and is the one of the index. Without an index one is made for it.
     async fn meet(&mut self, embedder: Arc<dyn Embedder>) -> Result<(), Trouble> {
         let known = self.identity();
-        let met = ask(&*embedder, Vec::new(), known.as_ref(), PATIENCE).await?;
+        let met = self.ask(&*embedder, Vec::new()).await??;
         if known.is_none() {
             let (path, identity) = (self.file(), met.identity.clone());
             let file = self.blocking(move || {
@@ -374,23 +380,30 @@ impl Keeper {
         gathered
     }
 
-    /// Embeds some memories. Meanwhile changes are followed: what is forgotten does not wait for a slow embedder.
+    /// Asks for vectors. Meanwhile changes are followed: what is forgotten does not wait for a slow embedder.
+    async fn ask(
+        &mut self,
+        embedder: &dyn Embedder,
+        texts: Vec<String>,
+    ) -> Result<Result<Embedded, EmbedFault>, Trouble> {
+        let identity = self.identity();
+        let mut asking = pin!(ask(embedder, texts, identity.as_ref(), PATIENCE));
+        let mut committed = self.source.committed.clone();
+        committed.mark_unchanged();
+        loop {
+            tokio::select! {
+                answer = &mut asking => return Ok(answer),
+                changed = committed.changed() => changed.map_err(|_| Trouble::Stopped)?,
+            }
+            self.follow().await?;
+        }
+    }
+
+    /// Embeds some memories.
     async fn embed(&mut self, embedder: &dyn Embedder, gathered: Gathered) -> Result<(), Trouble> {
         let Gathered { bare, upto, .. } = gathered;
-        let identity = self.identity();
-        let asked = {
-            let contents = bare.iter().map(|bare| bare.content.clone()).collect();
-            let mut asking = pin!(ask(embedder, contents, identity.as_ref(), PATIENCE));
-            let mut committed = self.source.committed.clone();
-            committed.mark_unchanged();
-            loop {
-                tokio::select! {
-                    answer = &mut asking => break answer,
-                    changed = committed.changed() => changed.map_err(|_| Trouble::Stopped)?,
-                }
-                self.follow().await?;
-            }
-        };
+        let contents = bare.iter().map(|bare| bare.content.clone()).collect();
+        let asked = self.ask(embedder, contents).await?;
         let embedded = match asked {
             Ok(Embedded { vectors, .. }) => vectors,
             Err(fault) if fault.may_be_of_a_text() && bare.len() > 1 => {
@@ -400,7 +413,7 @@ impl Keeper {
             }
             Err(fault) if fault.may_be_of_a_text() => {
                 // an embedder that takes another text does not take this one
-                ask(embedder, vec![PROBE.to_owned()], identity.as_ref(), PATIENCE).await?;
+                self.ask(embedder, vec![PROBE.to_owned()]).await??;
                 tracing::debug!(%fault, "the embedder has no vector for a memory");
                 bare.iter().for_each(|bare| self.skip(bare.key));
                 return Ok(());

@@ -1,6 +1,6 @@
 //! A stand-in for an embedder, which misbehaves on demand, and a small model file.
 
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unreachable_pub, missing_debug_implementations, reason = "each test uses a part of it")]
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
