@@ -48,6 +48,7 @@ use crate::memory::{
 use crate::runtime::{Clocks, EngineHandle, Sessions};
 use crate::search::{Likeness, Said, Search};
 use crate::store::{Snapshot, Store};
+use crate::vectors::{EmbedderStatus, Meaning, Vectors};
 use crate::world::{World, random};
 use supersede::in_order;
 
@@ -64,6 +65,7 @@ pub(crate) struct Handles {
     /// Names the store in cursors.
     pub(crate) store_name: StoreName,
     pub(crate) search: Arc<Search>,
+    pub(crate) vectors: Arc<Vectors>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) clocks: Arc<Clocks>,
 }
@@ -166,6 +168,7 @@ impl Brain {
     /// Puts changed limits into effect.
     pub(crate) fn configure(&self, config: &Config) {
         self.0.limits.change(config);
+        self.here().vectors.configure(config);
     }
 
     fn here(&self) -> &Handles {
@@ -409,15 +412,26 @@ impl Brain {
         self.reader(&self.snapshot()?)?.key_of(id.into().as_str())
     }
 
-    /// [`Brain::recall`] where the caller may wait for the disk: some milliseconds.
+    /// [`Brain::recall`] where the caller may wait for the disk: some milliseconds. It waits for no embedder, and finds by
+    /// words alone.
     ///
     /// # Errors
     /// As [`Brain::recall`].
     pub fn recall_blocking(&self, query: &RecallQuery) -> Result<Recalled, NodeError> {
+        self.recall_meaning(query, &Meaning::none())
+    }
+
+    /// The same with the vectors of the question.
+    fn recall_meaning(&self, query: &RecallQuery, meaning: &Meaning) -> Result<Recalled, NodeError> {
         let snapshot = self.snapshot()?;
         let ignores = self.0.limits.ignores.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let me = self.here().identity.me();
-        recall::recall(query, me, ignores.names(), &self.here().search, &self.reader(&snapshot)?, &snapshot)
+        let (me, search) = (self.here().identity.me(), &self.here().search);
+        recall::recall(query, me, ignores.names(), search, meaning, &self.reader(&snapshot)?, &snapshot)
+    }
+
+    /// The state of the embedder.
+    pub(crate) fn embedder(&self) -> EmbedderStatus {
+        self.here().vectors.status()
     }
 
     /// [`Brain::list`] where the caller may wait for the disk.

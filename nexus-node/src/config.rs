@@ -29,11 +29,13 @@
 //! | `settings` | laying the sources over each other |
 //! | `hosts` | names of hosts that an API answers to |
 //! | `members` | members by DID or name |
+//! | `embedder` | the embedder: an address, or a model |
 //! | `edit` | changing one key of a file and nothing else |
 //! | `nearest` | the known key nearest to a mistyped one |
 //! | `error` | faults of a configuration |
 
 mod edit;
+mod embedder;
 mod error;
 mod hosts;
 mod members;
@@ -48,6 +50,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use nexus_identity::Name;
 
 pub use self::edit::{set, set_in, unset};
+pub use self::embedder::{EmbedderModel, EmbedderPlace};
 pub use self::error::{ConfigError, SettingOrigin};
 pub use self::hosts::ApiHosts;
 #[cfg(feature = "http")]
@@ -265,6 +268,14 @@ keys! {
     /// The OpenTelemetry collector for traces of requests, as OTLP over HTTP: `http://127.0.0.1:4318`,
     /// to which `/v1/traces` is added. Default: none, and no trace is sent.
     otlp_endpoint: Option<Endpoint> = None, restart;
+
+    /// The embedder: the address of a service that makes vectors of texts, such as
+    /// `http://127.0.0.1:11434/api/embed` (Ollama) or `http://127.0.0.1:8080/v1/embeddings` (as OpenAI has it), or
+    /// `model:NAME` of `model list`. The texts of all memories in sight and all questions go there. Default: none.
+    embedder: EmbedderPlace = EmbedderPlace::None, live;
+
+    /// The model that an embedder at an address is asked for, by the name that it has there.
+    embedder_model: EmbedderModel = EmbedderModel::default(), live;
 
     /// Memory for pages of the store, in bytes. A larger cache saves few reads: the operating system
     /// usually caches the same pages.

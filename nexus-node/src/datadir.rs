@@ -14,6 +14,8 @@
 //! | `metrics-token` | one line: its holder may read the metrics, and nothing else |
 //! | `tls-cert.pem`, `tls-key.pem` | the certificate of the API off loopback, and its key |
 //! | `ports` | the ports in use last time |
+//! | `embedder-key` | one line: the key of the embedder, if somebody put it there |
+//! | `models`, `vectors` | models of static vectors; the [vectors](crate::vectors) of memories, which are derived |
 //! | `restoring` | files that a restore prepares; there is no node until it has ended |
 //! | `lock` | held by the running node; contains its process id |
 //! | `mcp-node.log`, `mcp-node.log.1` | the log of a node that an agent started, and the one before |
@@ -62,6 +64,7 @@ const API_TOKEN: &str = "api-token";
 const API_URL: &str = "api-url";
 const API_DID: &str = "api-did";
 const METRICS_TOKEN: &str = "metrics-token";
+const EMBEDDER_KEY: &str = "embedder-key";
 const TLS_CERTIFICATE: &str = "tls-cert.pem";
 const TLS_KEY: &str = "tls-key.pem";
 const PORTS: &str = "ports";
@@ -309,6 +312,26 @@ impl DataDir {
     /// The path of the search index, which is derived and rebuilt if it is deleted.
     pub fn search_path(&self) -> PathBuf {
         self.path.join("search")
+    }
+
+    /// The path of the models of static vectors.
+    pub fn models_path(path: &Path) -> PathBuf {
+        path.join("models")
+    }
+
+    /// The path of the vectors of memories, which are derived and made anew if they are deleted.
+    pub(crate) fn vectors_path(path: &Path) -> PathBuf {
+        path.join("vectors")
+    }
+
+    /// The key of the embedder: the line in `embedder-key`, if there is one.
+    ///
+    /// # Errors
+    /// [`DataDirError::Denied`] or [`DataDirError::Disk`], [`DataDirError::Damaged`] for a file that is too long.
+    pub(crate) fn embedder_key_in(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+        let text = read_text(&path.join(EMBEDDER_KEY))?;
+        let line = text.map(|text| Zeroizing::new(text.lines().next().unwrap_or_default().trim().to_owned()));
+        Ok(line.filter(|line| !line.is_empty()))
     }
 
     /// Replaces the store by one that was written beside it.

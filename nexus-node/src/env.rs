@@ -36,6 +36,8 @@ pub struct NodeEnv {
     pub free: Option<FreeBytes>,
     /// The directory of the search index; `None` for an index in memory.
     pub search: Option<std::path::PathBuf>,
+    /// The directory of vectors, models of vectors and the embedder's key; without one there are no vectors.
+    pub vectors: Option<std::path::PathBuf>,
     /// Protocols of the embedder, served to other members beside the node's own.
     pub rooms: Rooms,
     /// The configuration.
@@ -55,6 +57,7 @@ impl NodeEnv {
             raft: None,
             free: None,
             search: None,
+            vectors: None,
             rooms: Rooms::new(),
             config: Config::default(),
         }

@@ -179,9 +179,10 @@
 //! |---|---|
 //! | `coordinators` (default) | no keys and locks: the node never votes, and [`Node::critical`] is refused |
 //! | `search` (default) | recall keeps its index in memory, and finds words as they are spelled |
+//! | `models` (default) | no file of static vectors can be the embedder |
 //! | `quic` (default) | TCP alone |
 //! | `mdns` (default) | members on the local network are found by their addresses alone |
-//! | `http` | no HTTP API |
+//! | `http` | no HTTP API, and no embedder at an address |
 //! | `mcp` | no MCP servers |
 //!
 //! The folder `examples` of the repository has programs of one idea each.
@@ -210,6 +211,7 @@
 //! | `coordinator` | critical state: a Raft group among members |
 //! | `trace` | the trace of a task |
 //! | `search` | finding memories by their words |
+//! | `vectors` | finding memories by their meaning, where somebody has a model |
 //! | `secrets`, `request` | knowing a credential in a text; the id of a critical request |
 //! | `salvage` | a damaged store becomes a new one |
 //! | `store` | ordered tables of bytes on disk |
@@ -266,6 +268,7 @@ mod store;
 #[cfg(feature = "http")]
 pub mod tls;
 mod trace;
+mod vectors;
 mod world;
 
 pub use brain::{Brain, Watch};
@@ -294,6 +297,7 @@ pub use node::{
 };
 pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
+pub use vectors::{EmbedderState, EmbedderStatus};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
 
 // types of the crates below that public signatures name
@@ -351,5 +355,8 @@ pub mod internals {
     }
     pub mod store {
         pub use crate::store::*;
+    }
+    pub mod vectors {
+        pub use crate::vectors::*;
     }
 }

@@ -393,6 +393,8 @@ pub struct Hit {
     pub why: String,
     /// The different words of the question that it has, as the question spells them.
     pub matched: Vec<String>,
+    /// Whether it has no word of the question, and only its meaning is near, as an embedder has it. It is weak then.
+    pub by_meaning: bool,
     /// Other memories that say the same: earlier ones of its author, and those of others. They are not in the answer.
     pub same: Vec<MemoryId>,
     /// Other memories of the answer that seem to say something else of the same subject, so that one of them may be out of

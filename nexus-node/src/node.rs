@@ -197,7 +197,7 @@ impl Node {
     }
 
     /// Applies the settings that may change while the node runs (`name`, `text_bytes_max`, `spaces_max`, `disk_reserve_bytes`,
-    /// `recall_ignores`). The others wait for the next start.
+    /// `recall_ignores`, `embedder`, `embedder_model`). The others wait for the next start.
     pub fn configure(&self, config: &Config) {
         self.0.brain.configure(config);
         self.0.engine.headroom().set_reserve(config.disk_reserve_bytes.get());

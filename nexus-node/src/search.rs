@@ -48,6 +48,7 @@ pub(crate) use group::{GROUPS_MAX, Group, GroupFilter, GroupWord, VOCABULARY};
 pub(crate) use indexer::keep_up;
 pub(crate) use question::{Phrase, Question, Spoken};
 pub(crate) use sameness::{Likeness, Outline, Said};
+pub(crate) use tail::touched_after;
 
 use crate::NodeError;
 use crate::error::SearchError;

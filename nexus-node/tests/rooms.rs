@@ -33,6 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("env", &["store", "world", "headroom", "config", "ledger", "error"]),
     ("memory", &["secrets", "store", "ledger", "error"]),
     ("search", &["store", "world", "identity", "ledger", "error", "memory"]),
+    // follows the log as the index does, by its reading of what an entry touches, and admits by the same conditions
+    ("vectors", &["store", "datadir", "world", "config", "ledger", "error", "memory", "search"]),
     (
         "runtime",
         &[
@@ -71,6 +73,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "error",
             "memory",
             "search",
+            "vectors",
             "runtime",
         ],
     ),
@@ -95,6 +98,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "env",
             "memory",
             "search",
+            "vectors",
             "runtime",
             "coordinator",
             "critical",
@@ -115,6 +119,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "memory",
             "coordinator",
             "critical",
+            "vectors",
             "brain",
             "node",
             "problem",

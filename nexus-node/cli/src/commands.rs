@@ -28,6 +28,7 @@ mod maelstrom;
 mod man;
 mod mcp;
 mod members;
+mod model;
 mod offline;
 mod peers;
 mod recall;
@@ -132,6 +133,8 @@ pub(crate) enum CliCommand {
     #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
+    Model(model::Model),
+    #[command(subcommand)]
     Root(root::Root),
     Connect(connect::Connect),
     Disconnect(disconnect::Disconnect),
@@ -185,6 +188,7 @@ impl CliCommand {
             Self::Coordinator(command) => command.run(session),
             Self::Audit(command) => command.run(session),
             Self::Config(command) => command.run(session),
+            Self::Model(command) => command.run(session),
             Self::Root(command) => command.run(session),
             Self::Connect(command) => command.run(session),
             Self::Disconnect(command) => command.run(session),

@@ -36,7 +36,10 @@ const GROUPS: &[(&str, &[&str])] = &[
     ),
     ("Keys and locks", &["kv", "lock", "coordinator", "audit"]),
     ("Agents", &["connect", "disconnect", "hook", "mcp"]),
-    ("This machine", &["up", "stop", "service", "backup", "restore", "config", "doctor", "completions", "man"]),
+    (
+        "This machine",
+        &["up", "stop", "service", "backup", "restore", "config", "model", "doctor", "completions", "man"],
+    ),
     ("The program itself", &["demo", "bench", "maelstrom"]),
 ];
 
@@ -398,6 +401,25 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "config set",
         &[("config set log debug", "for more in the log"), ("config set heartbeat_ms 2000", "for a slow network")],
+    ),
+    (
+        "model",
+        &[
+            ("model add potion-base-8M", "a directory with model.safetensors and tokenizer.json"),
+            ("model list", "with their dimensions"),
+        ],
+    ),
+    (
+        "model add",
+        &[
+            ("model add potion-base-8M", "under the name of its directory"),
+            ("model add vectors.safetensors --name mine", "with the tokenizer.json beside it"),
+        ],
+    ),
+    ("model list", &[("model list", "and which one is used"), ("model list --json", "for a program")]),
+    (
+        "model remove",
+        &[("model remove mine", "if it is not the embedder"), ("model remove mine --json", "for a program")],
     ),
     ("doctor", &[("doctor", "faults, and how to mend each"), ("doctor --json", "for a program")]),
     (

@@ -274,6 +274,7 @@ mod tests {
     }
 
     /// promise: Bad input | The page's cookie reads what the page shows and changes memories; all else takes the token
+    /// promise: Recall | The embedder is set with the token, never with the page's cookie
     /// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
     #[test]
     fn the_cookie_is_good_for_our_page_only() {

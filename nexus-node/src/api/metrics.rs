@@ -18,7 +18,7 @@ use super::Api;
 use crate::coordinator::{CoordinatorRole, Coordinators, Mode, SeatState};
 use crate::histogram::{BUCKETS, Counts, Histogram};
 use crate::problem::Problem;
-use crate::{Node, NodeError, Peer, SpaceInfo, Status};
+use crate::{EmbedderState, Node, NodeError, Peer, SpaceInfo, Status};
 
 /// The methods counted apart.
 const METHODS: [&str; 6] = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"];
@@ -249,6 +249,11 @@ fn of_process(text: &mut Text, status: &Status) {
     text.one("nexus_uptime_seconds", "How long the node has been up.", status.uptime.as_secs());
     text.one("nexus_offline", "Whether the node was told to be offline.", u8::from(status.offline));
     text.one("nexus_warnings", "The warnings of the status.", status.warnings.len());
+    if status.embedder.state != EmbedderState::Off {
+        text.one("nexus_vectors", "The memories with a vector.", status.embedder.embedded);
+        let failing = u8::from(status.embedder.state == EmbedderState::Failing);
+        text.one("nexus_embedder_failing", "Whether the embedder gives no vectors that can be used.", failing);
+    }
     if let Some(bytes) = status.rss_bytes {
         text.one("process_resident_memory_bytes", "Resident memory of the process.", bytes);
     }

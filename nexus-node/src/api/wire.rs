@@ -178,6 +178,9 @@ pub struct Status {
     /// The next step for the person at this node; null if there is none.
     #[serde(default)]
     pub next: Option<String>,
+    /// The embedder and the vectors of memories; null from a node of an older version.
+    #[serde(default)]
+    pub embedder: Option<Embedder>,
     /// Resident memory, in bytes.
     pub rss_bytes: Option<u64>,
     /// The process id of the node.
@@ -186,6 +189,32 @@ pub struct Status {
     /// The command that started the process: `up`, or `mcp` in the background, for an agent.
     #[serde(default)]
     pub started_by: Option<String>,
+}
+
+/// The embedder, which makes vectors of memories.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Embedder {
+    /// `off`, `starting`, `embedding`, `ok`, `failing` or `full`. Words go on in each.
+    pub state: String,
+    /// Why it is so; null if there is no more to say.
+    pub reason: Option<String>,
+    /// The setting `embedder`; null if it is off.
+    pub embedder: Option<String>,
+    /// The name of the model.
+    pub model: Option<String>,
+    /// The components of a vector; null until they are known.
+    pub dimension: Option<usize>,
+    /// The memories with a vector, of the `memories` of the status.
+    pub embedded: usize,
+    /// How often the model was another one since the node started. Each time all vectors are made anew.
+    pub changes: u64,
+}
+
+impl From<crate::EmbedderStatus> for Embedder {
+    fn from(status: crate::EmbedderStatus) -> Self {
+        let crate::EmbedderStatus { state, reason, embedder, model, dimension, embedded, changes } = status;
+        Self { state: state.as_str().to_owned(), reason, embedder, model, dimension, embedded, changes }
+    }
 }
 
 /// A process that is ending.

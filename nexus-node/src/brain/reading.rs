@@ -40,7 +40,9 @@ impl Brain {
         let query = query.into();
         let world = &self.here().world;
         let began = world.now();
-        let recalled = self.reading(move |brain| brain.recall_blocking(&query)).await;
+        let phrasings: Vec<&str> = [&query.text].into_iter().chain(&query.or).map(String::as_str).collect();
+        let meaning = self.here().vectors.meaning_of(&phrasings).await;
+        let recalled = self.reading(move |brain| brain.recall_meaning(&query, &meaning)).await;
         self.recall_times().note(world.now().saturating_sub(began));
         recalled
     }

@@ -10,6 +10,7 @@ use crate::memory::read::Reader;
 use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled, ValidAt};
 use crate::search::{Filter, Likeness, Match, Outline, Question, Said, Search, Spoken, VOCABULARY};
 use crate::store::View;
+use crate::vectors::{Meaning, Near};
 
 /// How much of a question is read, in bytes.
 const QUERY_BYTES_MAX: usize = 8 * 1024;
@@ -33,6 +34,12 @@ const FEW_SHARE: f64 = 0.7;
 const LITTLE: f64 = 0.5;
 /// The most memories among which the best are looked for, where aliases that do not count are in the way.
 const CROWDED_MAX: usize = 2_048;
+/// The weight of a memory's meaning beside that of its words: where some memory has all words of the question, and where
+/// none has any.
+const MEANING_LEAST: f64 = 0.3;
+const MEANING_MOST: f64 = 1.0;
+/// Why a memory without a word of the question is in the answer.
+const BY_MEANING: &str = "Its meaning is near.";
 /// The most memories of an answer in which nothing speaks of the question.
 const WEAK_MAX: usize = 3;
 /// Memories that say the same as another one are looked for among so many.
@@ -43,12 +50,13 @@ const CHARS_PER_TOKEN: usize = 4;
 const TOKENS_AROUND: usize = 24;
 
 /// Finds what fits the question, weighs it, and says why: relevance (BM25) × how much of the question × recency ×
-/// source.
+/// source. With an embedder the meaning adds to the relevance.
 pub(super) fn recall(
     query: &RecallQuery,
     me: Did,
     ignores: &[String],
     search: &Search,
+    meaning: &Meaning,
     reader: &Reader<'_>,
     view: &dyn View,
 ) -> Result<Recalled, NodeError> {
@@ -62,27 +70,38 @@ pub(super) fn recall(
     let ignored: BTreeSet<Did> = ignores.iter().flat_map(|name| reader.members_called(name)).collect();
     let (now, latest) = (reader.now(), reader.latest());
     let filter = filter(query, reader, now)?;
-    let mut asked =
-        Asked { phrasings: &mut phrasings, filter: &filter, limit: query.limit, me, latest, ignored: &ignored };
+    let (limit, near) = (query.limit, Vec::new());
+    let (ignored, filter) = (&ignored, &filter);
+    let mut asked = Asked { phrasings: &mut phrasings, filter, limit, me, latest, ignored, near };
     let mut hits = asked.look(search, reader, view)?;
     let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max);
     // words that only mean the same come in where those of the question find little
     let mut added = false;
     if covered < LITTLE {
         asked.phrasings.iter_mut().for_each(|phrasing| added |= phrasing.add_related());
-        added |= add_groups(asked.phrasings, &filter.spaces, &ignored, search, reader, view)?;
+        added |= add_groups(asked.phrasings, &filter.spaces, ignored, search, reader, view)?;
     }
     if added {
         hits = asked.look(search, reader, view)?;
+    }
+    let near = meaning.near(filter, now, asked.enough());
+    if !near.is_empty() {
+        let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max).min(1.0);
+        asked.near = near;
+        hits = asked.look_with(MEANING_MOST - (MEANING_MOST - MEANING_LEAST) * covered, search, reader, view)?;
     }
     let floor = asked.floor();
     let mut hits = without_copies(hits);
     let mut least = 1.0;
     for hit in &mut hits {
         // the order says more than the words alone: no later memory is more likely right
-        least = chance(hit.strength).min(least);
-        hit.hit.score = least;
-        hit.hit.weak = hit.strength < floor;
+        let score = chance(hit.strength).min(least);
+        // a hit by its meaning says nothing of those with words behind it
+        if !hit.hit.by_meaning {
+            least = score;
+        }
+        hit.hit.score = score;
+        hit.hit.weak = hit.hit.by_meaning || hit.strength < floor;
     }
     let nothing_speaks = hits.iter().all(|hit| hit.hit.weak);
     let mut hits: Vec<Hit> = hits.into_iter().map(|hit| hit.hit).collect();
@@ -115,6 +134,8 @@ struct Asked<'a> {
     latest: Timestamp,
     /// The members whose aliases do not count.
     ignored: &'a BTreeSet<Did>,
+    /// The memories whose meaning is near.
+    near: Vec<Near>,
 }
 
 /// A hit in the making.
@@ -129,12 +150,27 @@ struct Weighed {
 }
 
 impl Asked<'_> {
-    /// The best memories, and at least one more if there is one.
+    /// The most candidates of a list: some more than asked for, since weighing changes the order, and some have expired.
+    fn enough(&self) -> usize {
+        self.limit + self.limit / 2 + 8
+    }
+
+    /// The best memories by their words, and at least one more if there is one.
     fn look(&mut self, search: &Search, reader: &Reader<'_>, view: &dyn View) -> Result<Vec<Weighed>, NodeError> {
-        // some more than asked for: weighing changes the order, and some have expired
-        let mut enough = self.limit + self.limit / 2 + 8;
+        self.look_with(0.0, search, reader, view)
+    }
+
+    /// The same by their words and, with this weight, by their meaning.
+    fn look_with(
+        &mut self,
+        weight: f64,
+        search: &Search,
+        reader: &Reader<'_>,
+        view: &dyn View,
+    ) -> Result<Vec<Weighed>, NodeError> {
+        let mut enough = self.enough();
         loop {
-            let (hits, crowded) = self.look_among(enough, search, reader, view)?;
+            let (hits, crowded) = self.look_among(enough, weight, search, reader, view)?;
             if !crowded || enough > CROWDED_MAX {
                 return Ok(hits);
             }
@@ -147,6 +183,7 @@ impl Asked<'_> {
     fn look_among(
         &mut self,
         enough: usize,
+        weight: f64,
         search: &Search,
         reader: &Reader<'_>,
         view: &dyn View,
@@ -164,6 +201,11 @@ impl Asked<'_> {
                 sum.score += share;
             }
         }
+        for Near { place, stamp, share } in self.near.iter().copied() {
+            #[expect(clippy::cast_possible_truncation, reason = "a score")]
+            let share = (weight * share) as f32;
+            candidates.entry(place).or_insert(Match { place, score: 0.0, stamp }).score += share;
+        }
         let mut read = BTreeSet::new();
         let candidates = candidates.into_values().collect();
         let mut hits = best(candidates, self.limit, self.latest, |found| {
@@ -173,13 +215,19 @@ impl Asked<'_> {
             let Some(memory) = memory.filter(|memory| read.insert(memory.id)) else { return Ok(None) };
             let (spoken, share) = self.spoken_in(&memory, reader)?;
             ignored += usize::from(share < 1.0);
+            others += usize::from(share == 1.0);
+            let by_meaning = spoken.iter().all(|spoken| spoken.matched.is_empty());
             // it has no word but by those aliases, or a part of a group's word
-            if spoken.iter().all(|spoken| spoken.matched.is_empty()) {
+            if by_meaning && !self.near.iter().any(|near| near.place == found.place) {
                 return Ok(None);
             }
-            others += usize::from(share == 1.0);
             let found = &Match { score: found.score * share, ..*found };
-            Ok(Some(weigh(memory, found, &spoken, self.phrasings, self.me, self.latest)))
+            let mut weighed = weigh(memory, found, &spoken, self.phrasings, self.me, self.latest);
+            if by_meaning {
+                weighed.hit.by_meaning = true;
+                weighed.hit.why = BY_MEANING.to_owned();
+            }
+            Ok(Some(weighed))
         })?;
         hits.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.hit.memory.id.cmp(&b.hit.memory.id)));
         Ok((hits, is_full && ignored > 0 && others <= self.limit))
@@ -405,7 +453,16 @@ fn weigh(memory: Memory, found: &Match, spoken: &[Spoken], phrasings: &[Question
     let by_alias = words(|spoken| &spoken.by_alias);
     let by_group = by_group(spoken, phrasings);
     let why = why(&matched, &by_alias, &by_group);
-    let hit = Hit { memory, score: 0.0, weak: false, why, matched, same: Vec::new(), contradicts: Vec::new() };
+    let hit = Hit {
+        memory,
+        score: 0.0,
+        weak: false,
+        why,
+        matched,
+        by_meaning: false,
+        same: Vec::new(),
+        contradicts: Vec::new(),
+    };
     Weighed { hit, rank, coverage, strength }
 }
 
@@ -521,7 +578,7 @@ mod tests {
     /// A memory of this rank, and nothing else.
     fn weighed(memory: Memory, rank: f64) -> Weighed {
         let (why, matched, same, contradicts) = (String::new(), Vec::new(), Vec::new(), Vec::new());
-        let hit = Hit { memory, score: 0.0, weak: false, why, matched, same, contradicts };
+        let hit = Hit { memory, score: 0.0, weak: false, why, matched, by_meaning: false, same, contradicts };
         Weighed { hit, rank, coverage: 1.0, strength: 1.0 }
     }
 

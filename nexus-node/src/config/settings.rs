@@ -10,8 +10,9 @@ use crate::datadir::DataDir;
 /// The prefix of this program's variables in the environment.
 pub(super) const PREFIX: &str = "NEXUS_";
 
-/// Variables that are no keys: the node's address and directory, and a worker's task.
-const NOT_KEYS: [&str; 7] = ["DATA_DIR", "API", "API_DID", "TOKEN", "TASK_ID", "TASK_TOKEN", "TASK_ATTEMPT"];
+/// Variables that are no keys: the node's address and directory, a worker's task, and a secret.
+const NOT_KEYS: [&str; 8] =
+    ["DATA_DIR", "API", "API_DID", "TOKEN", "TASK_ID", "TASK_TOKEN", "TASK_ATTEMPT", "EMBEDDER_KEY"];
 
 /// The configuration with the origin of each value.
 #[derive(Clone, Debug, Default)]

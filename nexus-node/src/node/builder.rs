@@ -131,6 +131,7 @@ impl Builder {
         let mut env = NodeEnv::new(keypair, transport, tasks.clone(), store);
         env.raft = raft;
         env.search = Some(dir.search_path());
+        env.vectors = Some(dir.path().to_owned());
         env.free = Some(headroom::of_directory(dir.path()));
         env.config = config;
         start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock), aging: Some(Arc::new(aging)) }).await

@@ -27,6 +27,7 @@ use crate::runtime::sync::Syncing;
 use crate::runtime::{self, Runtime, Sockets, known_peers, watch_mesh};
 use crate::search::{Kept, Search, Source, keep_up};
 use crate::store::{Batch, Overlay, Store, Table, View};
+use crate::vectors::{self, Vectors};
 use crate::world::{Tasks, World};
 
 /// Longest wait for sockets to be bound.
@@ -43,7 +44,8 @@ pub(super) struct Origins {
 
 /// Starts a node. Returns when its sockets are bound and its state is read.
 pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeError> {
-    let NodeEnv { keypair, transport, spawner, store, raft, free, blocking, clock, search, mut rooms, config } = env;
+    let NodeEnv { keypair, transport, spawner, store, raft, free, blocking, clock, search, vectors, mut rooms, config } =
+        env;
     let world = World::new(spawner.clone(), blocking, clock);
     let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
@@ -124,14 +126,16 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     world.spawn("forks", settling);
     world.spawn("mesh events", watch_mesh(syncing, events, Sockets { bound, failed }));
 
-    let source = Source {
+    let source = || Source {
         store: store.clone(),
         store_name,
         identity: identity.clone(),
         world: world.clone(),
         committed: engine.committed(),
     };
-    world.spawn("search index", keep_up(search.clone(), source));
+    world.spawn("search index", keep_up(search.clone(), source()));
+    let vectors = Arc::new(Vectors::new(world.clone(), vectors, &config));
+    world.spawn("vectors", vectors::keep(vectors.clone(), source()));
 
     for (peer, addresses) in peers {
         mesh.know(peer, addresses);
@@ -177,6 +181,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         store: store.clone(),
         store_name,
         search,
+        vectors,
         sessions: sessions.clone(),
         clocks: clocks.clone(),
     };

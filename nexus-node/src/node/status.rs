@@ -14,6 +14,7 @@ use crate::ledger::{self, Quota, Quotas};
 use crate::notices::{FORK, Notice, fork};
 use crate::runtime::{CLOCK, Fill};
 use crate::store::{Store, StoreError};
+use crate::vectors::EmbedderStatus;
 
 /// The code of the warning that nothing is written for lack of room.
 pub(crate) const DISK_FULL: &str = "disk_full";
@@ -48,6 +49,8 @@ pub struct Status {
     pub warnings: Vec<Warning>,
     /// The time when a member last said what it has on its disk, since this node started.
     pub last_sync: Option<Timestamp>,
+    /// The embedder and the vectors of memories.
+    pub embedder: EmbedderStatus,
     /// Resident memory in bytes, if the platform reports it.
     pub rss_bytes: Option<u64>,
 }
@@ -301,6 +304,7 @@ impl Node {
             behind: behind.collect(),
             warnings,
             last_sync: self.0.sessions.last(),
+            embedder: self.0.brain.embedder(),
             rss_bytes: resident_bytes(),
         }
     }

@@ -253,7 +253,7 @@ fn is_near(a: &str, b: &str, most: usize) -> bool {
 }
 
 /// Some entries after one, each with the records that it changed.
-fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, BTreeSet<Dot>)>, StoreError> {
+pub(crate) fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, BTreeSet<Dot>)>, StoreError> {
     let mut found = Vec::new();
     let start = rows::eno_key(after);
     view.try_scan(Table::Entries, (Bound::Excluded(&start), Bound::Unbounded), Order::Forward, &mut |key, value| {

@@ -20,6 +20,7 @@ mod scale;
 mod shut_out;
 mod stage;
 mod sync;
+mod vectors;
 mod words;
 
 use clap::{Args, ValueEnum};
@@ -48,6 +49,15 @@ pub(crate) struct Bench {
     /// The set that `quality` asks about
     #[arg(long, value_name = "DIR", default_value = quality::SET)]
     set: std::path::PathBuf,
+    /// The embedder that `quality` asks, too: an address as of the setting `embedder`, or a model of static vectors
+    #[arg(long, value_name = "URL|DIR")]
+    embedder: Option<String>,
+    /// The model that an embedder at an address is asked for
+    #[arg(long, value_name = "NAME", requires = "embedder")]
+    embedder_model: Option<String>,
+    /// Let `recall` look for vectors, too: random ones of 256 components
+    #[arg(long)]
+    vectors: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -99,6 +109,10 @@ impl Bench {
         }
         let wanted = if self.what.is_empty() { &Figure::ALL[..] } else { &self.what };
         let runtime = CliSession::runtime()?;
+        let embedder = self
+            .embedder
+            .as_ref()
+            .map(|at| vectors::BenchEmbedder { at: at.clone(), model: self.embedder_model.clone() });
         let mut rows = Vec::new();
         for what in wanted {
             rows.extend(match what {
@@ -106,12 +120,12 @@ impl Bench {
                 Figure::Latency => runtime.block_on(latency::run(&session.printer)),
                 Figure::Idle => idle::run(&session.printer),
                 Figure::Scale => runtime.block_on(scale::run(&session.printer, self.records)),
-                Figure::Recall => runtime.block_on(recall::run(&session.printer, self.records)),
+                Figure::Recall => runtime.block_on(recall::run(&session.printer, self.records, self.vectors)),
                 Figure::Api => runtime.block_on(api::run(&session.printer)),
                 Figure::Mcp => runtime.block_on(mcp::run(&session.printer)),
                 Figure::Auth => runtime.block_on(auth::run(&session.printer)),
                 Figure::Discovery => discovery::run(&session.printer, &runtime),
-                Figure::Quality => runtime.block_on(quality::run(&session.printer, &self.set)),
+                Figure::Quality => runtime.block_on(quality::run(&session.printer, &self.set, embedder.as_ref())),
                 Figure::Members => runtime.block_on(bounded(&session.printer)),
             }?);
         }

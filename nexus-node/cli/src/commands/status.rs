@@ -45,6 +45,9 @@ fn text(status: &wire::Status, api: &str, directory: Option<&Path>, printer: &Pr
     if let Some(memories) = status.memories {
         line("memories", memories.to_string());
     }
+    if let Some(embedder) = status.embedder.as_ref().filter(|embedder| embedder.state != "off") {
+        line("vectors", vectors(embedder, status.memories, printer));
+    }
     let synced = status.last_sync.as_deref().map(|at| format!("; last exchange {} UTC", moment(at)));
     line("peers", format!("{} connected{}", status.peers, synced.unwrap_or_default()));
     for behind in &status.behind {
@@ -73,4 +76,21 @@ fn text(status: &wire::Status, api: &str, directory: Option<&Path>, printer: &Pr
         lines.push(format!("{} {}", printer.paint(Style::Bold, "next:"), printer.own(&sane_lines(next))));
     }
     lines.join("\n")
+}
+
+/// The embedder in a line: its state, how far it is, its model, its address, and what is wrong.
+fn vectors(embedder: &wire::Embedder, memories: Option<u64>, printer: &Printer) -> String {
+    let style = match embedder.state.as_str() {
+        "ok" => Style::Good,
+        "failing" => Style::Bad,
+        _ => Style::Odd,
+    };
+    let mut parts = vec![printer.paint(style, &sane(&embedder.state))];
+    let of = memories.map_or_else(String::new, |memories| format!(" of {memories}"));
+    parts.push(format!("{}{of} memories", embedder.embedded));
+    parts.extend(embedder.model.as_deref().filter(|model| !model.is_empty()).map(sane));
+    parts.extend(embedder.dimension.map(|dimension| format!("{dimension} components")));
+    parts.extend(embedder.embedder.as_deref().filter(|at| at.starts_with("http")).map(sane));
+    parts.extend(embedder.reason.as_deref().map(sane));
+    parts.join(", ")
 }

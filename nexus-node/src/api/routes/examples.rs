@@ -92,6 +92,7 @@ pub(super) fn hit() -> wire::Hit {
         weak: false,
         why,
         matched: vec!["compiler".into()],
+        by_meaning: false,
         same: Vec::new(),
         contradicts: vec![OTHER_MEMORY.into()],
     }
@@ -227,9 +228,22 @@ pub(super) fn status() -> wire::Status {
         disk_bytes: Some(2_400_000),
         last_sync: Some(AT.into()),
         next: None,
+        embedder: Some(embedder()),
         rss_bytes: Some(41_000_000),
         pid: Some(4_711),
         started_by: Some("up".into()),
+    }
+}
+
+fn embedder() -> wire::Embedder {
+    wire::Embedder {
+        state: "ok".into(),
+        reason: None,
+        embedder: Some("http://127.0.0.1:11434/api/embed".into()),
+        model: Some("nomic-embed-text".into()),
+        dimension: Some(768),
+        embedded: 61,
+        changes: 0,
     }
 }
 

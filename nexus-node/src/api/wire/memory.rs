@@ -479,6 +479,10 @@ pub struct Hit {
     /// The different words of the question that it has, as the question spells them.
     #[serde(default)]
     pub matched: Vec<String>,
+    /// Whether it has no word of the question, and only its meaning is near, as an embedder has it. It is weak then. Left
+    /// out if it has one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_meaning: bool,
     /// The ids of others that say the same and are not in the answer. Left out if there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub same: Vec<String>,
@@ -490,10 +494,10 @@ pub struct Hit {
 
 impl From<crate::Hit> for Hit {
     fn from(hit: crate::Hit) -> Self {
-        let crate::Hit { memory, score, weak, why, matched, same, contradicts } = hit;
+        let crate::Hit { memory, score, weak, why, matched, by_meaning, same, contradicts } = hit;
         let ids = |ids: Vec<crate::MemoryId>| ids.iter().map(ToString::to_string).collect();
         let (same, contradicts) = (ids(same), ids(contradicts));
-        Self { memory: memory.into(), score, weak, why, matched, same, contradicts }
+        Self { memory: memory.into(), score, weak, why, matched, by_meaning, same, contradicts }
     }
 }
 

@@ -36,6 +36,7 @@ impl From<crate::Status> for Status {
             disk_bytes: None,
             last_sync: status.last_sync.map(|at| at.to_string()),
             next: None,
+            embedder: Some(status.embedder.into()),
             rss_bytes: status.rss_bytes,
             pid: Some(std::process::id()),
             started_by: None,

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::recall::Raw;
 use super::rows::{Goal, Row};
 use super::stage::{directory, start};
+use super::vectors::BenchEmbedder;
 use crate::output::Printer;
 
 /// The set of a checkout.
@@ -83,7 +84,7 @@ struct Tally {
 }
 
 /// Asks all questions of a set, with and without aliases and further phrasings.
-pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Problem> {
+pub(super) async fn run(printer: &Printer, set: &Path, embedder: Option<&BenchEmbedder>) -> Result<Vec<Row>, Problem> {
     let memories: Vec<SetMemory> =
         read(set, "memories.jsonl")?.ok_or_else(|| no_set(set, "memories.jsonl is missing"))?;
     let aliases: Vec<SetAliases> = read(set, "aliases.jsonl")?.unwrap_or_default();
@@ -95,6 +96,17 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
     let ends = ends(&pairs, &memories);
     let dated = Asked::fill(dir.path(), "dated", &memories, &aliases, &ends).await?;
     let mut contradictions = BTreeSet::new();
+    // nodes of their own: the figures without vectors are of this run, too
+    let meant = match embedder {
+        None => None,
+        Some(embedder) => {
+            let meant = Asked::fill(dir.path(), "meant", &memories, &aliases, &BTreeMap::new()).await?;
+            let bare = Asked::fill(dir.path(), "bare", &memories, &BTreeMap::new(), &BTreeMap::new()).await?;
+            embedder.set(&meant.node, &dir.path().join("meant"), memories.len()).await?;
+            embedder.set(&bare.node, &dir.path().join("bare"), memories.len()).await?;
+            Some((bare, meant))
+        }
+    };
     let raw = Raw::new(&dir.path().join("raw"), memories.iter().map(|memory| memory.text.clone()))?;
     let mut rows = Vec::new();
     for half in ["tuned", "reported"] {
@@ -118,6 +130,10 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
             } else if slice == "time" {
                 note("aliases, superseded, asked now", &dated.ask_at(question, ValidAt::Now).await?);
             }
+            if let Some((bare, meant)) = &meant {
+                note("own words and vectors", &bare.ask(question, false).await?);
+                note("aliases, phrasings and vectors", &meant.ask(question, true).await?);
+            }
             note("tantivy alone", &by_tantivy(&raw, question, &memories)?);
             note("a search for the text", &by_text(question, &memories));
         }
@@ -127,6 +143,10 @@ pub(super) async fn run(printer: &Printer, set: &Path) -> Result<Vec<Row>, Probl
     rows.extend(named.duplicates(&pairs, &memories).await?);
     rows.extend(contradicting(&contradictions, &pairs));
     dated.node.shutdown().await;
+    if let Some((bare, meant)) = &meant {
+        bare.node.shutdown().await;
+        meant.node.shutdown().await;
+    }
     plain.node.shutdown().await;
     named.node.shutdown().await;
     Ok(rows)

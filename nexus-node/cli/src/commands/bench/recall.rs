@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::rows::{Goal, Row, quantile};
 use super::stage::{DEADLINE, directory, start};
+use super::vectors::{DIMENSION, random_model};
 use super::words::Words;
 use crate::output::Printer;
 
@@ -27,7 +28,10 @@ fn failed(error: impl std::fmt::Display) -> Problem {
 
 /// Measures a node with many memories beside a tantivy index with the same texts. Both get the same
 /// questions, in turn.
-pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Problem> {
+///
+/// With `vectors` the same questions are asked once more, by their meaning, too: a model of random vectors costs what any
+/// of its dimension does.
+pub(super) async fn run(printer: &Printer, records: u64, vectors: bool) -> Result<Vec<Row>, Problem> {
     let dir = directory()?;
     let words = Words::new();
     let node = start(dir.path(), "recall").await?;
@@ -57,17 +61,50 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
             return Err(failed(format!("{question:?}: {} found, {raw_found} expected", found.hits.len())));
         }
     }
+    let by_meaning = if vectors { with_vectors(&node, dir.path(), &words, records).await? } else { Vec::new() };
     node.shutdown().await;
     let (p50, floor_p50) = (quantile(&mut ours, 0.5), quantile(&mut theirs, 0.5));
     let (p95, floor_p95) = (quantile(&mut ours, 0.95), quantile(&mut theirs, 0.95));
-    Ok(vec![
+    let mut rows = vec![
         Row::new("recall", format!("a question to {records} memories, p50"), p50, "ms")
             .floor("ms, tantivy alone", floor_p50),
         Row::new("recall", format!("a question to {records} memories, p95"), p95, "ms")
             .asked(Goal::LessThan(30.0_f64.min(floor_p95 * 1.5)))
             .floor("ms, tantivy alone", floor_p95),
         Row::new("recall", "the index is up with the store after", indexed, "s"),
-    ])
+    ];
+    rows.extend(by_meaning);
+    Ok(rows)
+}
+
+/// The same questions with vectors.
+async fn with_vectors(node: &Node, dir: &Path, words: &Words, records: u64) -> Result<Vec<Row>, Problem> {
+    let model = random_model(&dir.join("model"), words)?;
+    let memory = || async { node.status().await.rss_bytes };
+    let (before, begin) = (memory().await, Instant::now());
+    model.set(node, &dir.join("recall"), usize::try_from(records).unwrap_or(usize::MAX)).await?;
+    let embedded = begin.elapsed().as_secs_f64();
+    let after = memory().await;
+    let mut took = Vec::new();
+    for n in 0..QUESTIONS {
+        let question = words.question(n);
+        let begin = Instant::now();
+        node.brain().recall(RecallQuery::of(question.as_str()).limit(LIMIT)).await?;
+        took.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    let of = format!("with {DIMENSION} components for each of {records}");
+    let mut rows = vec![
+        Row::new("recall", format!("a question {of}, p50"), quantile(&mut took, 0.5), "ms"),
+        Row::new("recall", format!("a question {of}, p95"), quantile(&mut took, 0.95), "ms")
+            .asked(Goal::LessThan(20.0)),
+        Row::new("recall", "all memories have vectors after", embedded, "s"),
+    ];
+    if let Some((before, after)) = before.zip(after) {
+        #[expect(clippy::cast_precision_loss, reason = "a size")]
+        let megabytes = after.saturating_sub(before) as f64 / 1e6;
+        rows.push(Row::new("recall", "memory that vectors and model take", megabytes, "MB"));
+    }
+    Ok(rows)
 }
 
 /// Waits until the node's index on disk is complete, by its files.

@@ -34,6 +34,11 @@ impl Words {
         Self { words: (0..VOCABULARY).map(word).collect(), shares }
     }
 
+    /// All words.
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.words.iter().map(String::as_str)
+    }
+
     fn word(&self, random: &mut Random) -> &str {
         let all = self.shares.last().copied().unwrap_or_default();
         let at = random.share() * all;
