@@ -3,9 +3,12 @@
 //! Writes go through the engine and are on disk when they are acknowledged. Reads take a
 //! committed state of the store and never wait for the engine.
 
+mod author;
 #[cfg(feature = "http")]
 mod conflicts;
 mod export;
+#[cfg(feature = "mcp")]
+mod handle;
 mod limits;
 mod reading;
 mod recall;
@@ -27,6 +30,8 @@ use serde_json::Value;
 use tokio::sync::watch as channel;
 
 pub(crate) use self::export::Pages;
+#[cfg(feature = "mcp")]
+pub(crate) use self::handle::Handle;
 use crate::config::Config;
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, Resource, StopError};

@@ -308,7 +308,8 @@ pub struct RecallQuery {
     pub tags: Vec<String>,
     /// Only memories of one of these kinds; empty for all kinds.
     pub kinds: Vec<String>,
-    /// Only memories of this author, by DID or name.
+    /// Only memories of this author: a member by DID or name, or else a program by the name that it gives itself. Those of a
+    /// program are looked for among the 10,000 best.
     pub by: Option<String>,
     /// Only memories edited or created within this time.
     pub since: Option<Duration>,

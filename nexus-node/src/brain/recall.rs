@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use nexus_identity::{Did, Timestamp};
 
+use super::author::Author;
 use crate::error::{InputError, NodeError};
 use crate::ledger::{self, rows::Place};
 use crate::memory::read::Reader;
@@ -32,6 +33,8 @@ const FEW_SHARE: f64 = 0.7;
 const LITTLE: f64 = 0.5;
 /// The most memories of an answer in which nothing speaks of the question.
 const WEAK_MAX: usize = 3;
+/// Memories of a program are looked for among so many of each phrasing.
+const OF_AGENT_AMONG: usize = 10_000;
 /// Memories that say the same as another one are looked for among so many.
 const ALIKE_AMONG: usize = 30;
 /// Characters to a token, as a rule of thumb for English text and code.
@@ -53,8 +56,10 @@ pub(super) fn recall(
     }
     let mut phrasings = phrasings(query)?;
     let (now, latest) = (reader.now(), reader.latest());
-    let filter = filter(query, reader, now)?;
-    let mut asked = Asked { phrasings: &mut phrasings, filter: &filter, limit: query.limit, me, latest };
+    let author = query.by.as_deref().map(|by| Author::of(by, reader)).transpose()?;
+    let filter = filter(query, author.as_ref(), reader, now)?;
+    let mut asked =
+        Asked { phrasings: &mut phrasings, filter: &filter, author: author.as_ref(), limit: query.limit, me, latest };
     let mut hits = asked.look(search, reader, view)?;
     let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max);
     // words that only mean the same come in where those of the question find little
@@ -66,6 +71,9 @@ pub(super) fn recall(
         hits = asked.look(search, reader, view)?;
     }
     let floor = asked.floor();
+    if let (true, Some(author), Some(by)) = (hits.is_empty(), &author, &query.by) {
+        author.check_known(by, reader)?;
+    }
     let mut hits = without_copies(hits);
     let mut least = 1.0;
     for hit in &mut hits {
@@ -97,6 +105,7 @@ fn indexed(seen: u64, last: u64) -> f64 {
 struct Asked<'a> {
     phrasings: &'a mut Vec<Question>,
     filter: &'a Filter,
+    author: Option<&'a Author>,
     limit: usize,
     me: Did,
     latest: Timestamp,
@@ -117,10 +126,31 @@ impl Asked<'_> {
     /// The best memories, and at least one more if there is one.
     fn look(&mut self, search: &Search, reader: &Reader<'_>, view: &dyn View) -> Result<Vec<Weighed>, NodeError> {
         // some more than asked for: weighing changes the order, and some have expired
-        let enough = self.limit + self.limit / 2 + 8;
+        let mut enough = self.limit + self.limit / 2 + 8;
+        loop {
+            let (hits, all) = self.look_among(enough, search, reader, view)?;
+            // the indexes know no programs, so there may be others further down
+            let done = Author::agent(self.author).is_none() || hits.len() > self.limit;
+            if done || all || enough >= OF_AGENT_AMONG {
+                return Ok(hits);
+            }
+            enough = enough.saturating_mul(8).min(OF_AGENT_AMONG);
+        }
+    }
+
+    /// The best among so many of each phrasing, and whether these were all.
+    fn look_among(
+        &mut self,
+        enough: usize,
+        search: &Search,
+        reader: &Reader<'_>,
+        view: &dyn View,
+    ) -> Result<(Vec<Weighed>, bool), NodeError> {
+        let mut all = true;
         let mut candidates: BTreeMap<Place, Match> = BTreeMap::new();
         for phrasing in self.phrasings.iter_mut() {
             let found = search.find(phrasing, self.filter, enough, reader, view)?;
+            all &= found.len() < enough;
             // the sum of shares: by places alone, what is in all lists comes first, however little it has
             let of = phrasing.weight().max(f32::MIN_POSITIVE);
             for found in found {
@@ -134,13 +164,14 @@ impl Asked<'_> {
         let mut hits = best(candidates, self.limit, self.latest, |found| {
             let memory = reader.memory_at(found.place)?;
             let memory = memory.filter(|memory| memory.expires_at.is_none_or(|end| end > reader.now()));
+            let memory = memory.filter(|memory| self.author.is_none_or(|author| author.wrote(memory)));
             // the index may still have several records of one memory
             let Some(memory) = memory.filter(|memory| read.insert(memory.id)) else { return Ok(None) };
             let spoken = self.spoken_in(&memory, reader)?;
             Ok(Some(weigh(memory, found, &spoken, self.phrasings, self.me, self.latest)))
         })?;
         hits.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.hit.memory.id.cmp(&b.hit.memory.id)));
-        Ok(hits)
+        Ok((hits, all))
     }
 
     /// The strength below which a memory is weak.
@@ -270,7 +301,12 @@ fn best(
     Ok(hits)
 }
 
-fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Filter, NodeError> {
+fn filter(
+    query: &RecallQuery,
+    author: Option<&Author>,
+    reader: &Reader<'_>,
+    now: Timestamp,
+) -> Result<Filter, NodeError> {
     let mut spaces = BTreeSet::new();
     if query.spaces.is_empty() {
         spaces.extend(reader.space_numbers());
@@ -286,7 +322,7 @@ fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Fi
         spaces,
         tags: query.tags.iter().map(|tag| tag.to_lowercase()).collect(),
         kinds: query.kinds.iter().cloned().collect(),
-        by: query.by.as_deref().map(|by| reader.member(by)).transpose()?,
+        by: Author::member(author),
         since,
     })
 }
