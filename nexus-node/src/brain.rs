@@ -3,9 +3,12 @@
 //! Writes go through the engine and are on disk when they are acknowledged. Reads take a
 //! committed state of the store and never wait for the engine.
 
+mod author;
 #[cfg(feature = "http")]
 mod conflicts;
 mod export;
+#[cfg(feature = "mcp")]
+mod handle;
 mod limits;
 mod reading;
 mod recall;
@@ -28,6 +31,7 @@ use tokio::sync::watch as channel;
 
 pub(crate) use self::export::Pages;
 #[cfg(feature = "mcp")]
+pub(crate) use self::handle::Handle;
 pub(crate) use self::vocabulary::is_words;
 use crate::config::{Config, MemberList};
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};

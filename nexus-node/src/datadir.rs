@@ -17,6 +17,7 @@
 //! | `embedder-key` | one line: the key of the embedder, if somebody put it there |
 //! | `models`, `vectors` | models of static vectors; the [vectors](crate::vectors) of memories, which are derived |
 //! | `restoring` | files that a restore prepares; there is no node until it has ended |
+//! | `visits` | when agents began their last sessions here, for telling them of changes |
 //! | `lock` | held by the running node; contains its process id |
 //! | `mcp-node.log`, `mcp-node.log.1` | the log of a node that an agent started, and the one before |
 //!
@@ -69,6 +70,7 @@ const TLS_CERTIFICATE: &str = "tls-cert.pem";
 const TLS_KEY: &str = "tls-key.pem";
 const PORTS: &str = "ports";
 const MEMBERSHIP: &str = "membership";
+const VISITS: &str = "visits";
 pub(crate) const LOCK: &str = "lock";
 const AGENT_LOG: &str = "mcp-node.log";
 const AGENT_LOG_OLD: &str = "mcp-node.log.1";
@@ -531,6 +533,21 @@ impl DataDir {
         }
     }
 
+    /// The last visits of agents, if they can be read.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn visits(&self) -> Option<Zeroizing<String>> {
+        read_text(&self.path.join(VISITS)).ok().flatten()
+    }
+
+    /// Keeps the last visits of agents. A disk that is full keeps the ones before.
+    ///
+    /// # Errors
+    /// An error while writing.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn write_visits(&self, text: &str) -> Result<(), DataDirError> {
+        self.write(VISITS, text.as_bytes())
+    }
+
     /// The node's place in its mesh, as it was kept beside the store; `None` if it was not, or does not read.
     pub fn membership(&self) -> Option<Membership> {
         let text = read_text(&self.path.join(MEMBERSHIP)).ok()??;
@@ -594,7 +611,7 @@ impl DataDir {
     /// The directory and files that other accounts may read or write.
     pub fn exposed(&self) -> Vec<PathBuf> {
         let kept = [IDENTITY, NEXT, ROOT, STORE, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
-        let more = [MEMBERSHIP, METRICS_TOKEN, API_DID, TLS_CERTIFICATE, TLS_KEY, AGENT_LOG, AGENT_LOG_OLD];
+        let more = [MEMBERSHIP, VISITS, METRICS_TOKEN, API_DID, TLS_CERTIFICATE, TLS_KEY, AGENT_LOG, AGENT_LOG_OLD];
         let files = kept.iter().chain(&more).map(|name| self.path.join(name));
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()
     }

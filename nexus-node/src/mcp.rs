@@ -11,7 +11,8 @@
 //! | `routes` | its part of the API's description |
 //! | `span` | the trace of a message |
 //! | `agent` | the calling program, by its own claim |
-//! | `answer` | results and errors of tools, and their budget of tokens |
+//! | `answer` | results and errors of tools |
+//! | `tokens` | budgets of tokens |
 //! | `core` | four tools over the memory |
 //! | `fuzzed` | the readers of messages, for `nexus-fuzz` |
 //! | `graph` | a knowledge graph over the memory: nine tools and a resource |
@@ -25,6 +26,7 @@ mod graph;
 mod http;
 mod routes;
 mod span;
+mod tokens;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

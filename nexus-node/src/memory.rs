@@ -223,6 +223,13 @@ pub struct Memory {
     pub more: bool,
 }
 
+impl Memory {
+    /// Whether it holds at a time, as far as somebody said.
+    pub fn holds_at(&self, at: Timestamp) -> bool {
+        self.valid_from.is_none_or(|from| from <= at) && self.valid_to.is_none_or(|to| at < to)
+    }
+}
+
 /// Changes to a memory. `None` leaves a field as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -346,7 +353,8 @@ pub struct RecallQuery {
     pub tags: Vec<String>,
     /// Only memories of one of these kinds; empty for all kinds.
     pub kinds: Vec<String>,
-    /// Only memories of this author, by DID or name.
+    /// Only memories of this author: a member by DID or name, or else a program by the name that it gives itself. Those of a
+    /// program are looked for among the 10,000 best.
     pub by: Option<String>,
     /// Only memories edited or created within this time.
     pub since: Option<Duration>,

@@ -15,6 +15,7 @@
 //! | `forks` | settling forks, and the ends of members that left |
 //! | `raise` | writing in the formats that every member reads |
 //! | `status` | the state of this node and of the others |
+//! | `visits` | when agents began their sessions here |
 
 mod admit;
 mod age;
@@ -33,6 +34,8 @@ mod revoke;
 mod rotate;
 mod start;
 mod status;
+#[cfg(feature = "mcp")]
+mod visits;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -129,6 +132,8 @@ struct Inner {
     quotas: Quotas,
     offline: AtomicBool,
     stopped: watch::Sender<Option<Stopped>>,
+    #[cfg(feature = "mcp")]
+    visits: visits::Visits,
     /// Start time on the monotonic clock.
     started: Duration,
 }

@@ -68,7 +68,7 @@ fn a_prompt_is_answered_with_what_has_to_do_with_it_or_with_nothing() {
 
 /// promise: Agents | A hook tells what has to do with a prompt, as information and never as an instruction
 #[test]
-fn a_session_begins_with_the_state_of_the_mesh_and_the_latest_memories() {
+fn a_session_begins_with_the_state_of_the_mesh_and_what_matters() {
     let home = Home::new();
     let _node = home.up_with(&["--name", "laptop"]);
     let start = |arguments: &[&str], input: &str| {
@@ -77,10 +77,7 @@ fn a_session_begins_with_the_state_of_the_mesh_and_the_latest_memories() {
         home.run_with(&all, input.as_bytes()).ok().stdout
     };
     let told = start(&[], "{}");
-    assert!(
-        told.contains("This is node laptop, alone in its mesh.") && told.contains("Nothing is remembered yet."),
-        "{told}"
-    );
+    assert!(told.contains("You are on node laptop.\nIt is alone in its mesh.\nNothing is remembered"), "{told}");
     home.run(&["remember", "we deploy\non mondays\u{7}", "--tag", "project:shop"]).ok();
     home.run(&["remember", "tea at five", "--tag", "project:bakery"]).ok();
     // whatever stands on stdin, also nothing
@@ -93,7 +90,7 @@ fn a_session_begins_with_the_state_of_the_mesh_and_the_latest_memories() {
         assert!(told.contains("tea at five"), "{told}");
     }
     let shop = start(&["--project", "shop"], "{}");
-    assert!(shop.contains("project shop;") || shop.contains("project shop, alone"), "{shop}");
+    assert!(shop.contains("on node laptop, project shop.\n"), "{shop}");
     assert!(shop.contains("mondays") && !shop.contains("tea"), "{shop}");
     let here = start(&["--project"], &json!({ "cwd": "/home/me/bakery" }).to_string());
     assert!(here.contains("tea") && !here.contains("mondays"), "{here}");

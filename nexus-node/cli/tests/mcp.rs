@@ -61,6 +61,28 @@ trait Speaks {
         result["structuredContent"].clone()
     }
 
+    /// The text of a tool's answer, which is there once.
+    #[track_caller]
+    fn told(&self, name: &str, arguments: Value) -> String {
+        let result = self.result("tools/call", json!({ "name": name, "arguments": arguments }));
+        assert!(result["isError"].is_null() && result["structuredContent"].is_null(), "{name}: {result}");
+        assert_eq!(result["resultType"].is_string(), self.era() == NEW, "{result}");
+        assert_eq!(result["content"].as_array().map(Vec::len), Some(1), "{result}");
+        result["content"][0]["text"].as_str().unwrap().to_owned()
+    }
+
+    /// The short id of a new memory.
+    #[track_caller]
+    fn keep(&self, arguments: Value) -> String {
+        kept(&self.told("remember", arguments))
+    }
+
+    /// The hits of a recall, and the cursor for more.
+    #[track_caller]
+    fn hits(&self, arguments: Value) -> (Vec<Told>, Option<String>) {
+        hits(&self.told("recall", arguments))
+    }
+
     /// The text of a tool's refusal.
     #[track_caller]
     fn refused(&self, name: &str, arguments: Value) -> String {
@@ -73,6 +95,40 @@ trait Speaks {
         let tools = self.result("tools/list", json!({}))["tools"].clone();
         tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+/// The short id in the answer of `remember`.
+#[track_caller]
+fn kept(answer: &str) -> String {
+    let id = answer.strip_prefix("Remembered ").and_then(|rest| rest.split(',').next());
+    id.unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+/// A hit as a model reads it.
+#[derive(Debug)]
+struct Told {
+    id: String,
+    /// All between the id and the text.
+    about: String,
+    text: String,
+}
+
+/// The hits in the answer of `recall`, and the cursor for more.
+fn hits(answer: &str) -> (Vec<Told>, Option<String>) {
+    let (mut found, mut next): (Vec<Told>, _) = (Vec::new(), None);
+    for line in answer.lines() {
+        if let Some(more) = line.strip_prefix("  ") {
+            let hit = found.last_mut().unwrap();
+            hit.text = format!("{}\n{more}", hit.text);
+        } else if let Some(cursor) = line.strip_prefix("More: cursor ") {
+            next = Some(cursor.to_owned());
+        } else if !line.is_empty() && !line.starts_with("Nothing ") {
+            let (header, text) = line.split_once(": ").unwrap();
+            let (id, about) = header.split_once(' ').unwrap();
+            found.push(Told { id: id.to_owned(), about: about.to_owned(), text: text.to_owned() });
+        }
+    }
+    (found, next)
 }
 
 /// A client over HTTP.
@@ -288,25 +344,34 @@ impl Drop for Started {
 }
 
 /// Checks each tool of the core profile with one client.
-fn core(client: &impl Speaks, agent: &Value) {
-    assert_eq!(client.names(), ["session_start", "remember", "recall", "get", "edit", "forget"]);
-    let written = client.tool("remember", json!({ "text": "the build needs a C compiler", "tags": ["build"] }));
-    assert_eq!(written["durability"], json!({ "local": true, "replicated": 0 }), "{written}");
-    assert_eq!(written["agent"], *agent);
-    let found = client.tool("recall", json!({ "query": "compiler" }));
-    let memory = &found["memories"][0];
-    assert_eq!((&memory["id"], &memory["agent"]), (&written["id"], agent), "{found}");
-    assert_eq!((memory["tags"][0].as_str(), found["truncated"].as_bool()), (Some("build"), Some(false)), "{found}");
-    let why = client.tool("recall", json!({ "query": "compiler", "why": true }));
-    assert!(why["memories"][0]["why"].as_str().is_some_and(|why| !why.is_empty()), "{why}");
-    let start = client.tool("session_start", json!({}));
-    assert_eq!(&start["you"]["agent"], agent, "{start}");
-    assert_eq!(start["recent"][0]["id"], written["id"], "{start}");
-    assert_eq!(start["mesh"]["members"], 1, "{start}");
-    let forgotten = client.tool("forget", json!({ "id": written["id"] }));
-    assert_eq!(forgotten["forgotten"], true);
-    assert_eq!(client.tool("recall", json!({ "query": "compiler" }))["memories"], json!([]));
-    assert!(client.refused("forget", json!({ "id": written["id"] })).contains("no memory"));
+fn core(client: &impl Speaks, agent: &str) {
+    assert_eq!(client.names(), ["session_start", "remember", "recall", "forget"]);
+    let written = client.told("remember", json!({ "text": "the build needs a C compiler", "tags": ["build"] }));
+    assert!(written.ends_with(", here and on 0 others."), "{written}");
+    let id = kept(&written);
+    let (found, next) = client.hits(json!({ "query": "compiler" }));
+    assert_eq!((found.len(), next), (1, None), "{found:?}");
+    assert_eq!((&found[0].id, found[0].text.as_str()), (&id, "the build needs a C compiler"));
+    let (why, _) = client.hits(json!({ "query": "compiler", "why": true }));
+    assert!(why[0].about.ends_with("It has “compiler”.)"), "{why:?}");
+    let whole = client.told("recall", json!({ "id": id }));
+    assert!(
+        whole.starts_with(&id) && whole.contains("tags build\n") && whole.contains(&format!("({agent}, model)")),
+        "{whole}"
+    );
+    let start = client.told("session_start", json!({}));
+    assert!(start.starts_with(&format!("You are {agent} on node ")) && start.contains("alone in its mesh"), "{start}");
+    assert!(start.contains(&format!("\n{id} ")), "{start}");
+    let changed = client.told("remember", json!({ "id": id, "text": "the build needs a C compiler and make" }));
+    assert_eq!(changed, format!("Changed {id}."));
+    let forgotten = client.told("forget", json!({ "id": id }));
+    assert!(forgotten.starts_with(&format!("Forgot {id}, ")) && forgotten.contains("and make"), "{forgotten}");
+    assert!(client.told("recall", json!({ "query": "compiler" })).starts_with("Nothing speaks of that."));
+    assert!(client.refused("forget", json!({ "id": id })).contains("no memory"));
+    for gone in ["get", "edit"] {
+        let answer = client.ask("tools/call", json!({ "name": gone, "arguments": { "id": id } }));
+        assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    }
 }
 
 /// Checks each tool of the graph profile with one client.
@@ -363,8 +428,8 @@ fn graph(client: &impl Speaks) {
     client.tool("delete_entities", json!({ "entityNames": ["Ann"] }));
 }
 
-const NEWCOMER: &str = r#""newcomer""#;
-const VETERAN: &str = r#""veteran""#;
+const NEWCOMER: &str = "newcomer";
+const VETERAN: &str = "veteran";
 
 /// promise: Agents | Every tool works over HTTP and stdio, in both eras of MCP
 #[test]
@@ -372,7 +437,7 @@ fn every_tool_works_over_http_in_both_eras() {
     let home = Home::new();
     let node = home.up();
     for (era, agent) in [(NEW, NEWCOMER), (OLD, VETERAN)] {
-        core(&Http::to(&node, "/mcp", era), &serde_json::from_str(agent).unwrap());
+        core(&Http::to(&node, "/mcp", era), agent);
         graph(&Http::to(&node, "/mcp/graph", era));
     }
     // The log is for events of the node, not for each request.
@@ -384,9 +449,9 @@ fn every_tool_works_over_http_in_both_eras() {
 fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
     let home = Home::new();
     let first = StdioClient::of(&home, &[], NEW);
-    core(&first, &serde_json::from_str(NEWCOMER).unwrap());
+    core(&first, NEWCOMER);
     let _node = Started::of(&home);
-    core(&StdioClient::of(&home, &["--no-start"], OLD), &serde_json::from_str(VETERAN).unwrap());
+    core(&StdioClient::of(&home, &["--no-start"], OLD), VETERAN);
     for era in [NEW, OLD] {
         graph(&StdioClient::of(&home, &["--profile", "graph"], era));
     }
@@ -394,14 +459,14 @@ fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
 }
 
 /// Calls a tool.
-type Tool<'a> = &'a dyn Fn(&str, Value) -> Value;
+type Tool<'a> = &'a dyn Fn(&str, Value) -> String;
 
 /// promise: Commands and API | A node that an agent started is told of and stopped by `stop`, not by a page
 #[test]
 fn a_node_that_an_agent_started_is_told_of_and_stopped() {
     let home = Home::new();
     let client = StdioClient::of(&home, &[], NEW);
-    client.tool("remember", json!({ "text": "before" }));
+    client.keep(json!({ "text": "before" }));
     let status = home.json(&["status"]);
     assert_eq!(status["started_by"], "mcp", "{status}");
     // a second `up` names the running node, and the remedy
@@ -416,7 +481,7 @@ fn a_node_that_an_agent_started_is_told_of_and_stopped() {
     // the directory is free at once
     let node = home.up();
     assert_eq!(home.json(&["status"])["started_by"], "up");
-    assert_eq!(client.tool("recall", json!({ "query": "before" }))["memories"].as_array().unwrap().len(), 1);
+    assert_eq!(client.hits(json!({ "query": "before" })).0.len(), 1);
     // the page ends no node
     let signed_in = node.http("POST", "/v1/session", "");
     let cookie = signed_in.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
@@ -438,23 +503,25 @@ fn a_client_does_not_notice_that_the_node_was_started_again() {
     let old = Http::to(&node, "/mcp", OLD);
     let stdio = StdioClient::of(&home, &["--no-start"], OLD);
     let clients: [(Tool<'_>, &str); 3] = [
-        (&|tool, arguments| new.tool(tool, arguments), "newcomer"),
-        (&|tool, arguments| old.tool(tool, arguments), "veteran"),
-        (&|tool, arguments| stdio.tool(tool, arguments), "veteran"),
+        (&|tool, arguments| new.told(tool, arguments), NEWCOMER),
+        (&|tool, arguments| old.told(tool, arguments), VETERAN),
+        (&|tool, arguments| stdio.told(tool, arguments), VETERAN),
     ];
-    for (tool, _) in &clients {
-        tool("remember", json!({ "text": "before" }));
+    // texts that say the same are shown once
+    for (n, (tool, _)) in clients.iter().enumerate() {
+        tool("remember", json!({ "text": format!("before {n}") }));
     }
     node.kill_9();
     let node = home.up_with(&["--api-addr", &address]);
-    for (tool, agent) in &clients {
-        assert_eq!(tool("remember", json!({ "text": "after" }))["agent"], *agent);
-        assert_eq!(tool("recall", json!({ "query": "before" }))["memories"].as_array().unwrap().len(), 3);
+    for (n, (tool, agent)) in clients.iter().enumerate() {
+        let id = kept(&tool("remember", json!({ "text": format!("after {n}") })));
+        assert!(tool("recall", json!({ "id": id })).contains(&format!("({agent}, model)")));
+        assert_eq!(hits(&tool("recall", json!({ "query": "before" }))).0.len(), 3);
     }
     // and it may move to another port
     drop(node);
     let _node = home.up_with(&["--api-addr", "127.0.0.1:0"]);
-    assert_eq!(stdio.tool("recall", json!({ "query": "after" }))["memories"].as_array().unwrap().len(), 3);
+    assert_eq!(stdio.hits(json!({ "query": "after" })).0.len(), 3);
 }
 
 /// promise: Agents | Which instance, which agent and when is written by the node; nobody forges it
@@ -471,8 +538,8 @@ fn nobody_forges_who_wrote_a_memory() {
     ] {
         client.refused("remember", forged);
     }
-    let written = client.tool("remember", json!({ "text": "x", "meta": { "author": "me", "Agent": "me" } }));
-    let stored = node.http("GET", &format!("/v1/memories/{}", written["id"].as_str().unwrap()), "").json();
+    let id = client.keep(json!({ "text": "x", "meta": { "author": "me", "Agent": "me" } }));
+    let stored = node.http("GET", &format!("/v1/memories/{id}"), "").json();
     assert_eq!(stored["author"], node.text("did"));
     assert_eq!((&stored["agent"], &stored["source"]), (&json!("newcomer"), &json!("model")));
     Http::to(&node, "/mcp/graph", NEW).tool(
@@ -532,34 +599,44 @@ fn two_machines_that_write_to_the_graph_at_once_keep_everything() {
 fn an_agent_edits_what_has_changed_and_settles_what_conflicts() {
     let ((laptop, first), (cloud, second)) = pair();
     let (here, there) = (Http::to(&first, "/mcp", NEW), Http::to(&second, "/mcp", OLD));
-    let written = here.tool("remember", json!({ "text": "the port is 5432", "key": "port", "tags": ["db"] }));
+    let id = here.keep(json!({ "text": "the port is 5432", "key": "port", "tags": ["db"] }));
     let there_too = || cloud.json(&["list"])["items"].as_array().unwrap().len() == 1;
     until("it is there", || there_too().then_some(()));
-    let found = there.tool("recall", json!({ "query": "port" }));
-    assert_eq!(found["memories"][0]["key"], "port", "{found}");
-    assert_eq!(there.tool("get", json!({ "id": "port" }))["text"], "the port is 5432");
+    let (found, _) = there.hits(json!({ "query": "port" }));
+    assert!(found[0].about.ends_with(" port"), "{found:?}");
+    let whole = there.told("recall", json!({ "id": "port" }));
+    assert!(whole.contains(" port: the port is 5432\n") && whole.contains("tags db\n"), "{whole}");
 
     // both change it, apart
     for home in [&laptop, &cloud] {
         home.json(&["offline"]);
     }
-    here.tool("edit", json!({ "id": "port", "text": "the port is 5433" }));
-    there.tool("edit", json!({ "id": "port", "text": "the port is 5434" }));
+    here.told("remember", json!({ "id": "port", "text": "the port is 5433" }));
+    there.told("remember", json!({ "id": "port", "text": "the port is 5434" }));
     for home in [&laptop, &cloud] {
         home.json(&["online"]);
     }
-    let get = || here.tool("get", json!({ "id": written["id"] }));
+    let whole = || here.told("recall", json!({ "id": id }));
     let open = until("the conflict is here", || {
-        let memory = get();
-        memory["conflicts"]["text"].as_array().is_some_and(|values| values.len() == 2).then_some(memory)
+        let memory = whole();
+        memory.contains("Conflict in text").then_some(memory)
     });
-    assert!(open["settle"].as_str().is_some_and(|way| way.contains("edit")), "{open}");
-    let settled = here.tool("edit", json!({ "id": written["id"], "text": "the port is 5434" }));
-    assert_eq!((&settled["text"], settled.get("conflicts")), (&json!("the port is 5434"), None), "{settled}");
-    assert_eq!(settled["tags"], json!(["db"]));
-    let refusal = here.refused("edit", json!({ "id": written["id"] }));
+    for value in ["settles it:\n", ": \"the port is 5433\"", ": \"the port is 5434\"", "\nHistory, newest first:\n"] {
+        assert!(open.contains(value), "{value}: {open}");
+    }
+    let (hit, _) = here.hits(json!({ "query": "port" }));
+    assert!(hit[0].about.ends_with("(conflict in text)"), "{hit:?}");
+    let start = here.told("session_start", json!({}));
+    assert!(start.contains("Conflicts, which remember with the id settles:\n") && start.contains(" or "), "{start}");
+    let settled = here.told("remember", json!({ "id": id, "text": "the port is 5434" }));
+    assert_eq!(settled, format!("Changed {id}."));
+    let memory = whole();
+    assert!(memory.contains("port: the port is 5434\n") && memory.contains("tags db\n"), "{memory}");
+    assert!(!memory.contains("Conflict"), "{memory}");
+    let refusal = here.refused("remember", json!({ "id": id }));
     assert!(refusal.contains("nothing to change"), "{refusal}");
-    assert!(here.refused("get", json!({ "id": "nowhere" })).contains("no memory"));
+    assert!(here.refused("recall", json!({ "id": "nowhere" })).contains("no memory"));
+    assert!(here.refused("remember", json!({ "id": "nowhere", "text": "x" })).contains("no memory"));
 }
 
 /// promise: Agents | Recall leaves out what belongs to other projects, unless it is asked for
@@ -568,15 +645,13 @@ fn recall_keeps_to_the_project_of_its_session() {
     let home = Home::new();
     let node = home.up();
     let (shop, blog) = (Http::to(&node, "/mcp?project=shop", NEW), Http::to(&node, "/mcp?project=blog", NEW));
-    shop.tool("remember", json!({ "text": "the dev server listens on 3100" }));
-    blog.tool("remember", json!({ "text": "the dev server listens on 4000" }));
+    shop.keep(json!({ "text": "the dev server listens on 3100" }));
+    blog.keep(json!({ "text": "the dev server listens on 4000" }));
     home.json(&["remember", "a dev server needs a port of its own"]);
     let found = |client: &Http, more: Value| {
         let mut asked = json!({ "query": "dev server" });
         asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        let found = client.tool("recall", asked);
-        let text = |memory: &Value| memory["text"].as_str().unwrap().to_owned();
-        let mut texts: Vec<String> = found["memories"].as_array().unwrap().iter().map(text).collect();
+        let mut texts: Vec<String> = client.hits(asked).0.into_iter().map(|hit| hit.text).collect();
         texts.sort();
         texts
     };
@@ -593,34 +668,29 @@ fn answers_are_bounded_and_go_on_where_they_ended() {
     let node = home.up();
     let client = Http::to(&node, "/mcp", NEW);
     for n in 0..7 {
-        client.tool("remember", json!({ "text": format!("apple number {n} {}", "and so on ".repeat(n * 20)) }));
+        client.keep(json!({ "text": format!("apple number {n} {}", "and so on ".repeat(n * 20)) }));
     }
-    for (tool, list, mut arguments) in [
-        ("recall", "memories", json!({ "query": "apple", "limit": 3 })),
-        ("session_start", "recent", json!({ "limit": 3 })),
-        ("recall", "memories", json!({ "query": "apple", "max_tokens": 300 })),
-        ("session_start", "recent", json!({ "max_tokens": 400 })),
-    ] {
+    for mut arguments in [json!({ "query": "apple", "limit": 3 }), json!({ "query": "apple", "max_tokens": 300 })] {
         let mut seen = std::collections::BTreeSet::new();
         let mut pages = 0;
         loop {
-            let page = client.tool(tool, arguments.clone());
-            let shown = page[list].as_array().unwrap();
-            assert!(!shown.is_empty() && shown.len() <= 7, "{page}");
-            assert!(shown.iter().all(|memory| seen.insert(memory["id"].to_string())), "twice: {page}");
+            let (shown, next) = client.hits(arguments.clone());
+            assert!(!shown.is_empty() && shown.len() <= 7, "{shown:?}");
+            assert!(shown.iter().all(|hit| seen.insert(hit.id.clone())), "twice: {shown:?}");
             pages += 1;
-            assert_eq!(page["truncated"].as_bool(), Some(page["next"].is_string()), "{page}");
-            if page["next"].is_null() {
-                break;
-            }
-            arguments["cursor"] = page["next"].clone();
+            let Some(next) = next else { break };
+            arguments["cursor"] = next.into();
         }
-        assert!(seen.len() == 7 && pages >= 3, "{tool} {pages} {seen:?}");
+        assert!(seen.len() == 7 && pages >= 3, "{arguments} {pages} {seen:?}");
     }
-    let long = client.tool("remember", json!({ "text": format!("pear {}", "x".repeat(20_000)) }));
-    let cut = client.tool("recall", json!({ "query": "pear", "max_tokens": 200 }));
-    assert_eq!((&cut["memories"][0]["id"], &cut["memories"][0]["cut"]), (&long["id"], &json!(true)), "{cut}");
-    assert!(cut.to_string().len() < 2_000, "{cut}");
+    let long = client.keep(json!({ "text": format!("pear {}", "x".repeat(20_000)) }));
+    let (cut, _) = client.hits(json!({ "query": "pear", "max_tokens": 200 }));
+    assert!(cut[0].id == long && cut[0].about.ends_with("(cut)") && cut[0].text.len() < 1_000, "{cut:?}");
+    // a brief is short unless more is asked for, and says how much it shows
+    let brief = client.told("session_start", json!({ "max_tokens": 200 }));
+    let long = client.told("session_start", json!({ "max_tokens": 2_000 }));
+    assert!(brief.contains(" of 8):\n") && brief.len() < 1_500, "{brief}");
+    assert!(long.contains("Remembered lately:\n") && long.len() > brief.len(), "{long}");
 }
 
 /// promise: Agents | `remember` names an older memory that says nearly the same
@@ -630,13 +700,13 @@ fn a_memory_that_says_nearly_the_same_is_named() {
     let node = home.up();
     let client = Http::to(&node, "/mcp", NEW);
     let text = "the release build needs a C compiler and about ten minutes on two cores";
-    let first = client.tool("remember", json!({ "text": text }));
-    assert!(first.get("duplicate_of").is_none(), "{first}");
+    let first = client.told("remember", json!({ "text": text }));
+    assert!(!first.contains("duplicate_of"), "{first}");
     let again = "The release build needs a C compiler, and about ten minutes on two cores!";
-    let second = client.tool("remember", json!({ "text": again }));
-    assert_eq!(second["duplicate_of"], first["id"], "{second}");
-    let other = client.tool("remember", json!({ "text": "the staging database is restored at four in the morning" }));
-    assert!(other.get("duplicate_of").is_none(), "{other}");
+    let second = client.told("remember", json!({ "text": again }));
+    assert!(second.ends_with(&format!(" duplicate_of {}", kept(&first))), "{second}");
+    let other = client.told("remember", json!({ "text": "the staging database is restored at four in the morning" }));
+    assert!(!other.contains("duplicate_of"), "{other}");
 }
 
 /// promise: Agents | Messages that are none and arguments of wrong shape are answered in words
@@ -648,15 +718,13 @@ fn what_does_not_fit_is_refused_in_words() {
     let other = other_home.up();
     let client = Http::to(&node, "/mcp", NEW);
     for n in 0..3 {
-        client.tool("remember", json!({ "text": format!("apple {n}") }));
+        client.keep(json!({ "text": format!("apple {n}") }));
     }
     let elsewhere = Http::to(&other, "/mcp", NEW);
     for n in 0..3 {
-        elsewhere.tool("remember", json!({ "text": format!("apple {n}") }));
+        elsewhere.keep(json!({ "text": format!("apple {n}") }));
     }
-    let cursor = elsewhere.tool("recall", json!({ "query": "apple", "limit": 1 }))["next"].clone();
-    let page = elsewhere.tool("session_start", json!({ "limit": 1 }))["next"].clone();
-    assert!(cursor.is_string() && page.is_string());
+    let cursor = elsewhere.hits(json!({ "query": "apple", "limit": 1 })).1.unwrap();
     for (tool, arguments) in [
         ("remember", json!({})),
         ("remember", json!({ "text": 1 })),
@@ -674,7 +742,11 @@ fn what_does_not_fit_is_refused_in_words() {
         ("recall", json!({ "query": "apple", "cursor": "x" })),
         ("recall", json!({ "query": "apple", "cursor": cursor })),
         ("recall", json!({ "query": "apple", "since": "yesterday" })),
-        ("session_start", json!({ "cursor": page })),
+        ("recall", json!({})),
+        ("recall", json!({ "query": "apple", "id": "aaaaaaaa" })),
+        ("recall", json!({ "query": "apple", "by": "nobody" })),
+        ("session_start", json!({ "max_tokens": 99 })),
+        ("session_start", json!({ "cursor": "x" })),
         ("session_start", json!({ "surprise": true })),
         ("forget", json!({ "id": "a" })),
         ("forget", json!({ "id": "no such memory" })),
@@ -688,11 +760,11 @@ fn what_does_not_fit_is_refused_in_words() {
     assert!(tags.contains("tags: expected a list of texts, got the text \"infra\""), "{tags}");
     let since = client.refused("recall", json!({ "query": "x", "since": "yesterday" }));
     assert!(since.contains("since: \"yesterday\"") && since.contains("7d"), "{since}");
-    // unicode and control characters are kept as they are
+    // unicode and control characters are kept as they are, but no line ends within one
     let odd = "tab\t nul\u{0} bell\u{7} ünïcödé 🦀 \u{202e}right\u{2028} to left";
-    let written = client.tool("remember", json!({ "text": odd }));
-    assert_eq!(client.tool("session_start", json!({ "limit": 1 }))["recent"][0]["text"], odd);
-    client.tool("forget", json!({ "id": written["id"] }));
+    let id = client.keep(json!({ "text": odd }));
+    assert_eq!(client.hits(json!({ "query": "bell" })).0[0].text, odd.replace('\u{2028}', "\n"));
+    client.told("forget", json!({ "id": id }));
     for (code, method, params) in [
         (-32602, "tools/call", json!({ "name": "no_such_tool", "arguments": {} })),
         (-32602, "tools/call", json!({ "name": "recall", "arguments": [] })),
@@ -840,7 +912,7 @@ fn a_subscriber_hears_of_changes_to_the_graph() {
     let accepted = &acknowledged["params"]["notifications"]["resourceSubscriptions"];
     assert_eq!(*accepted, json!(["memory://knowledge-graph"]));
     // changes outside of the graph are not told
-    Http::to(&node, "/mcp", NEW).tool("remember", json!({ "text": "x" }));
+    Http::to(&node, "/mcp", NEW).keep(json!({ "text": "x" }));
     client.tool("create_entities", json!({ "entities": [{ "name": "e", "entityType": "t", "observations": [] }] }));
     let updated = next();
     assert_eq!(updated["method"], "notifications/resources/updated", "{updated}");

@@ -74,14 +74,7 @@ async fn recall(brain: Brain, words: String, or: Vec<String>, mut parameters: Pa
     query.by = parameters.one("by")?;
     query.since = parameters.one_as::<wire::Span>("since")?.map(|since| since.0);
     query.tokens = parameters.one_as("tokens")?;
-    query.valid_at = match parameters.one("valid_at")?.as_deref() {
-        None => ValidAt::Now,
-        Some("ever") => ValidAt::Ever,
-        Some(time) => {
-            let moment = time.parse::<wire::Moment>().map_err(|error| Problem::new("invalid", error.to_string()))?;
-            ValidAt::Time(moment.0)
-        }
-    };
+    query.valid_at = parameters.one_as::<wire::ValidAt>("valid_at")?.map_or(ValidAt::Now, |at| at.0);
     parameters.end()?;
     let recalled = brain.recall(query).await?;
     let indexed = recalled.indexed;

@@ -59,7 +59,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .query("limit", number(1, 1_000), "at most this many: 10 for `recall`, 100 for `list`, if not given")
                 .query("tag", texts(), "`recall`: with all of these tags")
                 .query("kind", texts(), "`recall`: of one of these kinds")
-                .query("by", text(), "`recall`: by this member, a DID or a name")
+                .query("by", text(), "`recall`: by this member, a DID or a name, or else by a program of this name")
                 .query("since", text(), "`recall`: edited or created within this time, as `7d`")
                 .query(
                     "valid_at",

@@ -27,7 +27,7 @@ pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,
     Remembered, Revision, Source, Unforget,
 };
-pub use self::moment::{Moment, MomentOrNever};
+pub use self::moment::{Moment, MomentOrNever, ValidAt};
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 pub use self::vocabulary::{NewWords, Words};
 

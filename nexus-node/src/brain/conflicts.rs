@@ -1,4 +1,4 @@
-//! The number of memories with a conflict, for `/metrics`.
+//! Memories with a conflict: their number for `/metrics`, and some of them for an agent to settle.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::Brain;
 use crate::error::NodeError;
+#[cfg(feature = "mcp")]
+use crate::memory::Memory;
 
 /// The shortest time between two counts.
 const EVERY: Duration = Duration::from_secs(60);
@@ -53,6 +55,21 @@ impl Brain {
         let counted = self.reading(|brain| brain.reader(&brain.snapshot()?)?.conflicts()).await?;
         self.0.conflicts.keep(state, began, self.here().world.now(), counted.clone());
         Ok(counted)
+    }
+
+    /// Memories with a conflict that are wanted, at most `limit`, the latest changed first.
+    ///
+    /// # Errors
+    /// An error of the store.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn in_conflict_blocking(
+        &self,
+        limit: usize,
+        wanted: impl Fn(&Memory) -> bool,
+    ) -> Result<Vec<Memory>, NodeError> {
+        let mut found = self.reader(&self.snapshot()?)?.in_conflict(limit, wanted)?;
+        found.sort_by_key(|memory| std::cmp::Reverse(memory.updated_at));
+        Ok(found)
     }
 }
 

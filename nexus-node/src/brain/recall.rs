@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use nexus_identity::{Did, Timestamp};
 
+use super::author::Author;
 use super::vocabulary::add_groups;
 use crate::error::{InputError, NodeError};
 use crate::ledger::{self, rows::Place};
@@ -32,8 +33,6 @@ const FEW_MEMORIES: u64 = 100;
 const FEW_SHARE: f64 = 0.7;
 /// The part of a question below which words that mean the same are looked for, too.
 const LITTLE: f64 = 0.5;
-/// The most memories among which the best are looked for, where aliases that do not count are in the way.
-const CROWDED_MAX: usize = 2_048;
 /// The weight of a memory's meaning beside that of its words: where some memory has all words of the question, and where
 /// none has any.
 const MEANING_LEAST: f64 = 0.3;
@@ -42,6 +41,9 @@ const MEANING_MOST: f64 = 1.0;
 const BY_MEANING: &str = "Its meaning is near.";
 /// The most memories of an answer in which nothing speaks of the question.
 const WEAK_MAX: usize = 3;
+/// The most memories among which the best are looked for, where aliases that do not count are in the way, or those of
+/// other programs.
+const AMONG_MAX: usize = 10_000;
 /// Memories that say the same as another one are looked for among so many.
 const ALIKE_AMONG: usize = 30;
 /// Characters to a token, as a rule of thumb for English text and code.
@@ -69,10 +71,11 @@ pub(super) fn recall(
     }
     let ignored: BTreeSet<Did> = ignores.iter().flat_map(|name| reader.members_called(name)).collect();
     let (now, latest) = (reader.now(), reader.latest());
-    let filter = filter(query, reader, now)?;
+    let author = query.by.as_deref().map(|by| Author::of(by, reader)).transpose()?;
+    let filter = filter(query, author.as_ref(), reader, now)?;
     let (limit, near) = (query.limit, Vec::new());
-    let (ignored, filter) = (&ignored, &filter);
-    let mut asked = Asked { phrasings: &mut phrasings, filter, limit, me, latest, ignored, near };
+    let (ignored, filter, author) = (&ignored, &filter, author.as_ref());
+    let mut asked = Asked { phrasings: &mut phrasings, filter, author, limit, me, latest, ignored, near };
     let mut hits = asked.look(search, reader, view)?;
     let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max);
     // words that only mean the same come in where those of the question find little
@@ -91,6 +94,9 @@ pub(super) fn recall(
         hits = asked.look_with(MEANING_MOST - (MEANING_MOST - MEANING_LEAST) * covered, search, reader, view)?;
     }
     let floor = asked.floor();
+    if let (true, Some(author), Some(by)) = (hits.is_empty(), &author, &query.by) {
+        author.check_known(by, reader)?;
+    }
     let mut hits = without_copies(hits);
     let mut least = 1.0;
     for hit in &mut hits {
@@ -129,6 +135,7 @@ fn indexed(seen: u64, last: u64) -> f64 {
 struct Asked<'a> {
     phrasings: &'a mut Vec<Question>,
     filter: &'a Filter,
+    author: Option<&'a Author>,
     limit: usize,
     me: Did,
     latest: Timestamp,
@@ -170,16 +177,16 @@ impl Asked<'_> {
     ) -> Result<Vec<Weighed>, NodeError> {
         let mut enough = self.enough();
         loop {
-            let (hits, crowded) = self.look_among(enough, weight, search, reader, view)?;
-            if !crowded || enough > CROWDED_MAX {
+            let (hits, more) = self.look_among(enough, weight, search, reader, view)?;
+            if !more || enough >= AMONG_MAX {
                 return Ok(hits);
             }
-            enough *= 8;
+            enough = enough.saturating_mul(8).min(AMONG_MAX);
         }
     }
 
-    /// The best of so many that the index finds for each phrasing, and whether those with ignored aliases may have left
-    /// no room for others.
+    /// The best of so many that the index finds for each phrasing, and whether further ones may be better: the index knows
+    /// no programs, and those with ignored aliases may have left no room for others.
     fn look_among(
         &mut self,
         enough: usize,
@@ -211,6 +218,7 @@ impl Asked<'_> {
         let mut hits = best(candidates, self.limit, self.latest, |found| {
             let memory = reader.memory_at(found.place)?;
             let memory = memory.filter(|memory| memory.expires_at.is_none_or(|end| end > reader.now()));
+            let memory = memory.filter(|memory| self.author.is_none_or(|author| author.wrote(memory)));
             // the index may still have several records of one memory
             let Some(memory) = memory.filter(|memory| read.insert(memory.id)) else { return Ok(None) };
             let (spoken, share) = self.spoken_in(&memory, reader)?;
@@ -230,7 +238,8 @@ impl Asked<'_> {
             Ok(Some(weighed))
         })?;
         hits.sort_by(|a, b| b.rank.total_cmp(&a.rank).then_with(|| a.hit.memory.id.cmp(&b.hit.memory.id)));
-        Ok((hits, is_full && ignored > 0 && others <= self.limit))
+        let of_agent = Author::agent(self.author).is_some() && hits.len() <= self.limit;
+        Ok((hits, is_full && (of_agent || ignored > 0 && others <= self.limit)))
     }
 
     /// The strength below which a memory is weak.
@@ -400,7 +409,12 @@ fn best(
     Ok(hits)
 }
 
-fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Filter, NodeError> {
+fn filter(
+    query: &RecallQuery,
+    author: Option<&Author>,
+    reader: &Reader<'_>,
+    now: Timestamp,
+) -> Result<Filter, NodeError> {
     let mut spaces = BTreeSet::new();
     if query.spaces.is_empty() {
         spaces.extend(reader.space_numbers());
@@ -416,7 +430,7 @@ fn filter(query: &RecallQuery, reader: &Reader<'_>, now: Timestamp) -> Result<Fi
         spaces,
         tags: query.tags.iter().map(|tag| tag.to_lowercase()).collect(),
         kinds: query.kinds.iter().cloned().collect(),
-        by: query.by.as_deref().map(|by| reader.member(by)).transpose()?,
+        by: Author::member(author),
         since,
         valid_at: match query.valid_at {
             ValidAt::Now => Some(now),

@@ -3,7 +3,7 @@
 use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, CustomRequest, ErrorCode, PaginatedRequestParams};
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::NodeError;
 use crate::problem::Problem;
@@ -28,13 +28,18 @@ const METHODS_BEFORE: &[&str] = &["initialize", "ping"];
 pub(super) type Refusal = Problem;
 
 /// The result or the refusal of a tool, for the wire.
-pub(super) fn respond(answer: Result<Value, Refusal>) -> CallToolResponse {
-    let mut result = match answer {
-        Ok(value) => CallToolResult::structured(value),
+///
+/// A result is text alone. All versions of MCP let a tool without an output schema answer so, and nothing is there twice.
+/// A refusal has its code for programs beside its words.
+pub(super) fn respond(answer: Result<String, Refusal>) -> CallToolResponse {
+    CallToolResponse::Complete(match answer {
+        Ok(text) => {
+            let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+            result.is_error = None;
+            result
+        }
         Err(problem) => refusal(&problem),
-    };
-    result.is_error = result.is_error.filter(|error| *error);
-    CallToolResponse::Complete(result)
+    })
 }
 
 fn refusal(problem: &Problem) -> CallToolResult {
@@ -86,7 +91,7 @@ pub(super) fn refused(error: NodeError) -> Refusal {
     error.into()
 }
 
-/// A budget of tokens.
+/// A budget of tokens for a graph, whose shape is JSON.
 #[derive(Debug)]
 pub(super) struct Budget {
     chars: usize,
@@ -99,11 +104,6 @@ impl Budget {
 
     pub(super) fn add_tokens(&mut self, tokens: usize) {
         self.chars = self.chars.saturating_add(tokens.saturating_mul(CHARS_PER_TOKEN));
-    }
-
-    /// The number of characters left.
-    pub(super) fn chars(&self) -> usize {
-        self.chars
     }
 
     /// Takes room for this many characters, if there is as much.

@@ -1,18 +1,22 @@
-//! The core profile: six tools over the memory.
+//! The core profile: four tools over the memory.
 //!
-//! A model reads the descriptions at every start, so they are few and short. The author, the node and
+//! A model pays for each token: for the descriptions at every start, and for the answers. So both are few and short, and
+//! an answer is text in lines. The author, the node and
 //! the program of a memory are written here. A model chooses the text of a memory, not its author.
 
 mod arguments;
+mod brief;
 mod cursor;
-mod digest;
+mod line;
 mod misfit;
-mod shown;
+#[cfg(test)]
+mod tests;
 mod tools;
+mod whole;
 
 use std::borrow::Cow;
 
-use nexus_identity::Did;
+use nexus_identity::Timestamp;
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CustomRequest,
     CustomResult, DiscoverResult, GetPromptRequestParams, GetPromptResponse, Implementation, ListPromptsResult,
@@ -21,17 +25,19 @@ use rmcp::model::{
 };
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
-use serde_json::{Value, json};
 
-use self::arguments::{Edit, Forget, Get, Recall, Remember, SessionStart, arguments};
+use self::arguments::{Forget, Recall, Remember, SessionStart, Wanted, arguments};
 use self::cursor::RecallCursor;
-use self::shown::Shown;
+use self::whole::Whole;
 use super::agent::Agent;
 use super::answer::{self, Refusal, refused, respond};
 use super::span::traced;
+use super::tokens::{Room, beginning};
 use super::{DESCRIPTION_TTL_MS, MEMORIES_INFORM, VERSIONS};
+use crate::brain::Handle;
+use crate::memory::{Hit, MemoryId};
 use crate::problem::Problem;
-use crate::{Memory, NewMemory, Node, Patch, RecallQuery, ValidAt};
+use crate::{Memory, NewMemory, Node, Patch, RecallQuery, Recalled, ValidAt};
 
 /// The metadata key where nodes kept an agent's name before memories had an origin.
 pub(super) const AGENT: &str = "agent";
@@ -40,6 +46,12 @@ const FORGET_ID_CHARS_MIN: usize = 8;
 /// The answer where no memory has enough of the question.
 const NOTHING_SPEAKS: &str = "Nothing speaks of that. Ask again in other words before you take it for unknown; what is \
     listed shares a word or two.";
+/// The answer where all hits are of other projects.
+const NOTHING_IN_PROJECT: &str = "Nothing of this project speaks of that. Other projects may: ask with everywhere.";
+/// The most other memories that say the same as a hit, by their ids.
+const SAME_MAX: usize = 3;
+/// The length of the beginning of a forgotten text, in tokens.
+const FORGOTTEN_TOKENS: usize = 20;
 /// The most memories of a recall.
 const RECALLED_MAX: usize = 1_000;
 
@@ -65,7 +77,7 @@ impl Core {
         Self { node, agent, project }
     }
 
-    async fn call(&self, tool: &str, given: Option<rmcp::model::JsonObject>) -> Option<Result<Value, Refusal>> {
+    async fn call(&self, tool: &str, given: Option<rmcp::model::JsonObject>) -> Option<Result<String, Refusal>> {
         Some(match tool {
             "session_start" => match arguments::<SessionStart>(tool, given) {
                 Ok(asked) => self.session_start(asked).await,
@@ -79,14 +91,6 @@ impl Core {
                 Ok(asked) => self.recall(asked).await,
                 Err(refusal) => Err(refusal),
             },
-            "get" => match arguments::<Get>(tool, given) {
-                Ok(Get { id }) => self.get(&id).await,
-                Err(refusal) => Err(refusal),
-            },
-            "edit" => match arguments::<Edit>(tool, given) {
-                Ok(edit) => self.edit(edit).await,
-                Err(refusal) => Err(refusal),
-            },
             "forget" => match arguments::<Forget>(tool, given) {
                 Ok(Forget { id }) => self.forget(&id).await,
                 Err(refusal) => Err(refusal),
@@ -98,158 +102,258 @@ impl Core {
     /// Whether a tool takes these arguments.
     #[cfg(feature = "testing")]
     pub(super) fn takes(tool: &str, given: rmcp::model::JsonObject) -> bool {
-        let asked = |limit: Result<usize, Refusal>, budget: bool| limit.is_ok() && budget;
         match tool {
-            "session_start" => arguments::<SessionStart>(tool, Some(given))
-                .is_ok_and(|start| asked(start.limit(), start.budget().is_ok()) && start.cursor.is_none()),
+            "session_start" => {
+                arguments::<SessionStart>(tool, Some(given)).is_ok_and(|start| start.max_tokens().is_ok())
+            }
             "remember" => arguments::<Remember>(tool, Some(given)).is_ok(),
             "recall" => arguments::<Recall>(tool, Some(given)).is_ok_and(|recall| {
                 let node = nexus_identity::Did::from_bytes([1; 32]);
                 let cursor = recall.cursor.as_deref().map(|cursor| RecallCursor::parse(cursor, &recall, &node));
-                asked(recall.limit(), recall.budget().is_ok()) && cursor.is_none_or(|cursor| cursor.is_ok())
+                recall.wanted().is_ok()
+                    && recall.limit().is_ok()
+                    && recall.max_tokens().is_ok()
+                    && cursor.is_none_or(|cursor| cursor.is_ok())
             }),
-            "get" => arguments::<Get>(tool, Some(given)).is_ok(),
-            "edit" => arguments::<Edit>(tool, Some(given)).is_ok(),
             "forget" => arguments::<Forget>(tool, Some(given)).is_ok(),
             _ => false,
         }
     }
 
-    async fn session_start(&self, asked: SessionStart) -> Result<Value, Refusal> {
-        let project = asked.project.clone().or_else(|| self.project.clone());
-        digest::digest(&self.node, &self.agent, project, &asked).await
+    async fn session_start(&self, asked: SessionStart) -> Result<String, Refusal> {
+        let max_tokens = asked.max_tokens()?;
+        let project = asked.project.as_deref().or(self.project.as_deref());
+        brief::brief(&self.node, &self.agent, project, max_tokens).await
     }
 
-    async fn remember(&self, memory: Remember) -> Result<Value, Refusal> {
-        let Remember { text, kind, mut tags, meta, aliases, space, key, ttl, source } = memory;
-        let no_tags = tags.is_empty();
-        if meta.contains_key(AGENT) {
+    async fn remember(&self, given: Remember) -> Result<String, Refusal> {
+        if given.meta.as_ref().is_some_and(|meta| meta.contains_key(AGENT)) {
             let message = "`agent` in the metadata is the node's: older ones keep the program's name there";
             return Err(Problem::new("invalid", message).hint("use another name"));
         }
+        match &given.id {
+            Some(id) => self.change(&id.clone(), given).await,
+            None => self.write(given).await,
+        }
+    }
+
+    /// Writes a new memory.
+    async fn write(&self, given: Remember) -> Result<String, Refusal> {
+        let Remember { text, id: _, kind, tags, meta, aliases, space, key, ttl, supersedes, source } = given;
+        let missing = || Problem::new("invalid", "text: it is missing, expected a text");
+        let text = text.ok_or_else(|| missing().hint("give the text, or the id of the memory to change"))?;
+        let mut tags = tags.unwrap_or_default();
+        let no_tags = tags.is_empty();
         let origin = self.agent.caller().origin(None, source.map(Into::into))?;
         if let Some(tag) = self.project.as_deref().map(project_tag)
             && !tags.contains(&tag)
         {
             tags.push(tag);
         }
-        let ttl = ttl.map(|ttl| ttl.0);
-        let memory = NewMemory { text, space, kind, tags, meta, aliases, key, ttl, origin, ..NewMemory::default() };
+        let (meta, aliases, ttl) = (meta.unwrap_or_default(), aliases.unwrap_or_default(), ttl.map(|ttl| ttl.0));
+        let memory =
+            NewMemory { text, space, kind, tags, meta, aliases, key, ttl, supersedes, origin, ..Default::default() };
         // the project's tag alone replaces no tags
         let memory = NewMemory { keeps: Some(memory.not_given(no_tags)), ..memory };
         let remembered = self.node.brain().remember_noting_duplicates(memory).await.map_err(refused)?;
-        let mut answer = json!({
-            "id": remembered.id.to_string(),
-            "agent": self.agent.name(),
-            "durability": {
-                "local": remembered.durability.local,
-                "replicated": remembered.durability.replicated,
-            },
-        });
-        if remembered.replaced {
-            answer["replaced"] = true.into();
-        }
-        if let Some(of) = remembered.duplicate_of {
-            answer["duplicate_of"] = of.to_string().into();
+        let ids: Vec<MemoryId> = [remembered.id].into_iter().chain(remembered.duplicate_of).collect();
+        let handles = self.handles(ids).await?;
+        let mut names = handles.iter().map(|handle| handle.short.as_str());
+        let (id, others) = (names.next().unwrap_or_default(), remembered.durability.replicated);
+        let verb = if remembered.replaced { "Replaced" } else { "Remembered" };
+        let mut answer = format!("{verb} {id}, here and on {others} others.");
+        if let Some(of) = names.next() {
+            answer.push_str(&format!(" duplicate_of {of}"));
         }
         Ok(answer)
     }
 
-    async fn recall(&self, asked: Recall) -> Result<Value, Refusal> {
+    /// Changes a memory. An id that means none is an error, and never a new memory.
+    async fn change(&self, id: &str, given: Remember) -> Result<String, Refusal> {
+        let Remember { text, id: _, kind, mut tags, meta, aliases, space, key, ttl, supersedes, source } = given;
+        if space.is_some() || key.is_some() || ttl.is_some() || supersedes.is_some() {
+            let message = "with an id, space, key, ttl and supersedes cannot be given: they stay as they are";
+            return Err(Problem::new("invalid", message).hint("leave them out, or remember anew and forget the former"));
+        }
+        if text.is_none() && kind.is_none() && tags.is_none() && aliases.is_none() && meta.is_none() {
+            let problem = Problem::new("invalid", "nothing to change was given");
+            return Err(problem.hint("give a text, a kind, tags, aliases or metadata"));
+        }
+        if let Some(tags) = tags.as_mut().filter(|tags| !tags.iter().any(|tag| tag.starts_with(PROJECT))) {
+            // it stays in its project, whose tag it got without being asked
+            let former = self.node.brain().get(id).await.map_err(refused)?.tags;
+            tags.extend(former.into_iter().filter(|tag| tag.starts_with(PROJECT)));
+        }
+        let origin = self.agent.caller().origin(None, source.map(Into::into))?;
+        let patch = Patch { text, kind, tags, meta, aliases, origin, ..Patch::default() };
+        let memory = self.node.brain().edit(id, patch).await.map_err(refused)?;
+        let handles = self.handles(vec![memory.id]).await?;
+        let short = handles.first().map_or(id, |handle| &handle.short);
+        let open: Vec<String> = memory.conflicts.keys().map(|field| line::word(field)).collect();
+        let open = if open.is_empty() { String::new() } else { format!(" Still a conflict in {}.", open.join(", ")) };
+        Ok(format!("Changed {short}.{open}"))
+    }
+
+    async fn recall(&self, asked: Recall) -> Result<String, Refusal> {
+        match asked.wanted()? {
+            Wanted::Hits(query) => self.hits(query, &asked).await,
+            Wanted::Whole(id) => self.whole(id.to_owned(), asked.max_tokens()?).await,
+        }
+    }
+
+    /// The hits for a question, a line each.
+    async fn hits(&self, query: &str, asked: &Recall) -> Result<String, Refusal> {
         let me = self.node.did();
-        let limit = asked.limit()?;
+        let (limit, max_tokens) = (asked.limit()?, asked.max_tokens()?);
         let from = match &asked.cursor {
-            Some(cursor) => RecallCursor::parse(cursor, &asked, &me)?,
+            Some(cursor) => RecallCursor::parse(cursor, asked, &me)?,
             None => 0,
         };
         let project = self.project.as_deref().filter(|_| !asked.everywhere).map(project_tag);
         // of those found, some may belong to other projects
         let spare = if project.is_some() { 4 } else { 1 };
         let query = RecallQuery {
-            text: asked.query.clone(),
             or: asked.queries.clone(),
-            min: None,
             spaces: asked.spaces.clone(),
             limit: (from + limit * spare).min(RECALLED_MAX),
             tags: asked.tags.clone(),
             kinds: asked.kinds.clone(),
             by: asked.by.clone(),
             since: asked.since.map(|since| since.0),
-            tokens: None,
-            valid_at: ValidAt::Now,
+            valid_at: asked.valid_at.map_or(ValidAt::Now, |at| at.0),
+            ..RecallQuery::of(query)
         };
         let recalled = self.node.brain().recall(query).await?;
-        let found = recalled.hits.len();
-        let (nothing_speaks, indexed) = (recalled.is_empty(), recalled.indexed);
-        let mut budget = asked.budget()?;
-        let (mut memories, mut end) = (Vec::new(), from);
-        for hit in recalled.hits.into_iter().skip(from) {
-            if memories.len() == limit {
+        let nothing_speaks = recalled.is_empty();
+        let Recalled { hits, truncated, indexed } = recalled;
+        let (found, mut end) = (hits.len(), from);
+        let mut chosen: Vec<(usize, Hit)> = Vec::new();
+        for (place, hit) in hits.into_iter().enumerate().skip(from) {
+            if chosen.len() == limit {
                 break;
             }
+            end = place + 1;
             if project.as_deref().is_none_or(|tag| is_of_project(&hit.memory, tag)) {
-                let key = self.key_of(&hit.memory).await;
-                let shown = Shown::of(hit.memory).with_key(key).with_same(hit.same, hit.weak);
-                let shown = if asked.why { shown.with_why(hit.score, hit.why) } else { shown };
-                match shown.into_budget(&mut budget, memories.is_empty()) {
-                    Some(memory) => memories.push(memory),
-                    None => break,
+                chosen.push((place, hit));
+            }
+        }
+        let few = |ids: &[MemoryId]| ids[..ids.len().min(SAME_MAX)].to_vec();
+        let ids =
+            chosen.iter().flat_map(|(_, hit)| [vec![hit.memory.id], few(&hit.same), few(&hit.contradicts)].concat());
+        let mut handles = self.handles(ids.collect()).await?.into_iter();
+        let (now, mut room, mut lines) = (self.node.brain().now(), Room::of(max_tokens), Vec::new());
+        if nothing_speaks {
+            lines.push(NOTHING_SPEAKS.to_owned());
+        }
+        if indexed < 1.0 {
+            lines.push(format!("{:.0} % searched: the index is being made.", indexed * 100.0));
+        }
+        let notes = lines.len();
+        for (place, hit) in chosen {
+            let Some(handle) = handles.next() else { break };
+            let mut next = |ids: &[MemoryId]| -> Vec<String> {
+                handles.by_ref().take(ids.len().min(SAME_MAX)).map(|handle| handle.short).collect()
+            };
+            let (same, others) = (next(&hit.same), next(&hit.contradicts));
+            let marks = marks(&hit, &same, &others, asked.why, now);
+            match in_room(&hit.memory, &handle, marks, now, &mut room, lines.len() == notes) {
+                Some(line) => lines.push(line),
+                None => {
+                    end = place;
+                    break;
                 }
             }
-            end += 1;
         }
-        let truncated = end < found || recalled.truncated;
-        let next = (truncated && end < RECALLED_MAX).then(|| RecallCursor::render(end, &asked, &me));
-        let mut answer = json!({ "memories": memories, "truncated": truncated, "next": next });
-        if indexed < 1.0 {
-            answer["index"] = format!("{:.0} % searched: the index is being made", indexed * 100.0).into();
+        if lines.is_empty() {
+            lines.push(NOTHING_IN_PROJECT.to_owned());
         }
-        if nothing_speaks {
-            answer["note"] = NOTHING_SPEAKS.into();
+        if (end < found || truncated) && end > from && end < RECALLED_MAX {
+            lines.push(format!("More: cursor {}", RecallCursor::render(end, asked, &me)));
         }
-        Ok(answer)
+        Ok(lines.join("\n"))
     }
 
-    async fn get(&self, id: &str) -> Result<Value, Refusal> {
-        let memory = self.node.brain().get(id).await.map_err(refused)?;
-        let key = self.key_of(&memory).await;
-        Ok(Shown::whole(memory).with_key(key).into_value())
+    /// One memory with all that it has.
+    async fn whole(&self, id: String, max_tokens: usize) -> Result<String, Refusal> {
+        let names = self.node.members().into_iter().map(|member| (member.did, member.name)).collect();
+        let brain = self.node.brain();
+        let read = brain.reading(move |brain| {
+            let memory = brain.get_blocking(id.as_str())?;
+            let history = brain.history_blocking(memory.id)?;
+            Ok((brain.handles_blocking(&[memory.id])?, history, memory))
+        });
+        let (handles, history, memory) = read.await.map_err(refused)?;
+        let key = handles.into_iter().next().and_then(|handle| handle.key);
+        let whole = Whole { memory, key, history, names };
+        Ok(whole.render(brain.now(), Room::of(max_tokens)))
     }
 
-    async fn edit(&self, edit: Edit) -> Result<Value, Refusal> {
-        let Edit { id, text, kind, tags, aliases, meta } = edit;
-        if text.is_none() && kind.is_none() && tags.is_none() && aliases.is_none() && meta.is_none() {
-            let problem = Problem::new("invalid", "nothing to change was given");
-            return Err(problem.hint("give a text, a kind, tags or metadata"));
-        }
-        let origin = self.agent.caller().origin(None, None)?;
-        let patch = Patch { text, kind, tags, meta, aliases, origin, ..Patch::default() };
-        let memory = self.node.brain().edit(id.as_str(), patch).await.map_err(refused)?;
-        Ok(Shown::whole(memory).into_value())
+    async fn handles(&self, ids: Vec<MemoryId>) -> Result<Vec<Handle>, Refusal> {
+        self.node.brain().reading(move |brain| brain.handles_blocking(&ids)).await.map_err(refused)
     }
 
-    /// The name under which a memory is replaced. A memory that is forgotten meanwhile has none.
-    async fn key_of(&self, memory: &Memory) -> Option<String> {
-        self.node.brain().key_of(memory.id).await.ok().flatten()
-    }
-
-    async fn forget(&self, id: &str) -> Result<Value, Refusal> {
+    async fn forget(&self, id: &str) -> Result<String, Refusal> {
         if id.chars().count() < FORGET_ID_CHARS_MIN {
             let message = format!("an id has at least {FORGET_ID_CHARS_MIN} characters here");
-            return Err(Problem::new("invalid", message).hint("give the whole id, as recall shows it"));
+            return Err(Problem::new("invalid", message).hint("give the id as recall shows it"));
         }
         let brain = self.node.brain();
         let memory = brain.get(id).await.map_err(refused)?;
+        let handles = self.handles(vec![memory.id]).await?;
         brain.forget(memory.id).await.map_err(refused)?;
         let peers = self.node.peers().await;
-        let replicated = peers.iter().filter(|peer| peer.synced).count();
-        Ok(json!({
-            "id": memory.id.to_string(),
-            "forgotten": true,
-            "text": shown::beginning(&memory.text),
-            "durability": { "local": true, "replicated": replicated },
-        }))
+        let others = peers.iter().filter(|peer| peer.synced).count();
+        let short = handles.first().map_or(id, |handle| &handle.short);
+        let (start, cut) = beginning(&memory.text, FORGOTTEN_TOKENS);
+        let text = line::quoted(&format!("{start}{}", if cut { "…" } else { "" }));
+        Ok(format!("Forgot {short}, here and on {others} others: {text}"))
     }
+}
+
+/// The marks of a hit: its conflict and end, the others that say the same, and how well it fits.
+fn marks(hit: &Hit, same: &[String], others: &[String], why: bool, now: Timestamp) -> Vec<String> {
+    let mut marks = line::marks(&hit.memory, now);
+    if !same.is_empty() {
+        let more = hit.same.len() - same.len();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        marks.push(format!("same as {}{more}", same.join(", ")));
+    }
+    if !others.is_empty() {
+        marks.push(format!("may contradict {}", others.join(", ")));
+    }
+    if hit.weak {
+        marks.push("weak".to_owned());
+    }
+    if why {
+        marks.push(format!("{:.2}, {}", hit.score, line::in_one_line(&hit.why)));
+    }
+    marks
+}
+
+/// The line of a hit, if there is room. The first one is cut to fit, so that a long one does not make the answer empty.
+fn in_room(
+    memory: &Memory,
+    handle: &Handle,
+    mut marks: Vec<String>,
+    now: Timestamp,
+    room: &mut Room,
+    first: bool,
+) -> Option<String> {
+    let header = |marks: &[String]| line::header(memory, handle, marks, now);
+    let text = line::indented(&memory.text);
+    let whole = format!("{}: {text}", header(&marks));
+    if room.take(&whole) {
+        return Some(whole);
+    }
+    if !first {
+        return None;
+    }
+    marks.push("cut".to_owned());
+    let header = header(&marks);
+    room.take(&header);
+    let (text, _) = beginning(&text, room.left());
+    room.part(room.left());
+    Some(format!("{header}: {}", text.trim_end()))
 }
 
 /// The beginning of the tags of projects.
@@ -359,9 +463,4 @@ impl ServerHandler for Core {
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         Err(answer::no_method())
     }
-}
-
-/// The member's name, or its DID.
-fn name_or_did(name: Option<&str>, did: &Did) -> String {
-    name.filter(|name| !name.is_empty()).map_or_else(|| did.to_string(), str::to_owned)
 }

@@ -82,7 +82,7 @@ impl RecallQuery {
         self
     }
 
-    /// Of this author, by DID or name.
+    /// Of this author: a member by DID or name, or else a program by its own name.
     #[must_use]
     pub fn by(mut self, author: impl Into<String>) -> Self {
         self.by = Some(author.into());

@@ -5,6 +5,8 @@ mod former;
 mod history;
 pub(crate) mod proof;
 mod resolved;
+#[cfg(feature = "mcp")]
+mod short;
 #[cfg(test)]
 mod tests;
 

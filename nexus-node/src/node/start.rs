@@ -208,6 +208,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         quotas,
         offline: AtomicBool::new(false),
         stopped: watch::Sender::new(None),
+        #[cfg(feature = "mcp")]
+        visits: super::visits::Visits::default(),
         started,
     }));
     node.introduce(genesis.chain, config.name, introduced);

@@ -26,15 +26,15 @@ const HOOK_TIMEOUT: Duration = Duration::from_millis(1_500);
 const INPUT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The memories that are looked at for a prompt; few of them are shown.
 const LOOKED_AT: &str = "20";
+/// The name of these hooks as a client of the node.
+const NAME: &str = "nexus-node hook";
 /// The version of MCP in which the brief is asked for. Every request of it is complete in itself.
 const MCP_VERSION: &str = "2026-07-28";
-/// The length of the brief as the node makes it, in tokens. Less of it is shown.
-const BRIEF_TOKENS: u32 = 4_000;
 
 /// Answer the hooks of an agent's program
 #[derive(Debug, Subcommand)]
 pub(crate) enum Hook {
-    /// Print the state of the mesh and the latest memories
+    /// Print the state of the mesh, preferences and decisions, and what changed since the last session
     SessionStart(HookPart),
     /// Print the memories that have to do with a prompt, or nothing
     Prompt(HookPart),
@@ -80,7 +80,7 @@ impl Hook {
         match self {
             Self::SessionStart(part) => {
                 let project = part.project(&input);
-                brief::text(&brief(client, project.as_deref())?)
+                Some(brief::text(&brief(client, project.as_deref())?, NAME))
             }
             Self::Prompt(part) => {
                 let words = relevance::question(input.prompt.as_deref()?)?;
@@ -103,7 +103,7 @@ impl HookPart {
 }
 
 /// The answer of the tool `session_start`.
-fn brief(client: &Client, project: Option<&str>) -> Option<Value> {
+fn brief(client: &Client, project: Option<&str>) -> Option<String> {
     const META: &str = "io.modelcontextprotocol";
     const TOOL: &str = "session_start";
     let request = json!({
@@ -112,11 +112,11 @@ fn brief(client: &Client, project: Option<&str>) -> Option<Value> {
         "method": "tools/call",
         "params": {
             "name": TOOL,
-            "arguments": { "max_tokens": BRIEF_TOKENS },
+            "arguments": {},
             "_meta": {
                 format!("{META}/protocolVersion"): MCP_VERSION,
                 format!("{META}/clientCapabilities"): {},
-                format!("{META}/clientInfo"): { "name": "nexus-node hook", "version": env!("CARGO_PKG_VERSION") },
+                format!("{META}/clientInfo"): { "name": NAME, "version": env!("CARGO_PKG_VERSION") },
             },
         },
     });
@@ -127,6 +127,7 @@ fn brief(client: &Client, project: Option<&str>) -> Option<Value> {
         ("mcp-name", TOOL),
     ];
     let path = format!("/mcp{}", query(&[("project", project)]));
-    let mut answer: Value = client.post_with(&path, &headers, &request).ok()?;
-    Some(answer.pointer_mut("/result/structuredContent")?.take())
+    let answer: Value = client.post_with(&path, &headers, &request).ok()?;
+    let result = answer.get("result").filter(|result| result.get("isError").is_none())?;
+    Some(result.pointer("/content/0/text")?.as_str()?.to_owned())
 }

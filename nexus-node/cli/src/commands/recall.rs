@@ -39,8 +39,8 @@ pub(crate) struct Recall {
     /// Their kind; with several, any of them
     #[arg(long = "kind", value_name = "K")]
     kinds: Vec<String>,
-    /// Their author, by DID or name
-    #[arg(long, value_name = "DID|NAME")]
+    /// Their author: a member by DID or name, or else a program by its name
+    #[arg(long, value_name = "DID|NAME|PROGRAM")]
     by: Option<String>,
     /// Only those edited or created within this time
     #[arg(long, value_name = "7d")]

@@ -9,9 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::time::{TimestampError, parse_timestamp};
 
-/// The words for this moment, and for none.
+/// The words for this moment, for none, and for all of them.
 const NOW: &str = "now";
 const NEVER: &str = "never";
+const EVER: &str = "ever";
 
 /// A moment: RFC 3339 in UTC, or a date, for its first moment in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +37,37 @@ impl MomentOrNever {
             Self::Never => None,
             Self::At(at) => Some(at),
         }
+    }
+}
+
+/// The moment for which a question asks: a moment, or `ever`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ValidAt(pub crate::ValidAt);
+
+impl FromStr for ValidAt {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        match text {
+            EVER => Ok(Self(crate::ValidAt::Ever)),
+            text => text.parse().map(|Moment(at)| Self(crate::ValidAt::Time(at))),
+        }
+    }
+}
+
+impl Serialize for ValidAt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            crate::ValidAt::Now => serializer.serialize_str(NOW),
+            crate::ValidAt::Time(at) => serializer.collect_str(&at),
+            crate::ValidAt::Ever => serializer.serialize_str(EVER),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for ValidAt {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        parsed(deserializer)
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::misfit;
 
 use crate::api::wire;
-use crate::mcp::answer::{Budget, Refusal};
+use crate::mcp::answer::Refusal;
 use crate::problem::Problem;
 
 /// The default number of memories of a read.
@@ -18,6 +18,8 @@ const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 100;
 /// The default length of an answer, in tokens.
 const TOKENS_DEFAULT: usize = 4_000;
+/// The same of a brief.
+const BRIEF_TOKENS_DEFAULT: usize = 600;
 const TOKENS_MIN: usize = 100;
 const TOKENS_MAX: usize = 100_000;
 
@@ -38,42 +40,39 @@ fn decode<T: DeserializeOwned>(given: JsonObject) -> Result<T, serde_json::Error
 #[serde(deny_unknown_fields)]
 pub(super) struct SessionStart {
     pub(super) project: Option<String>,
-    limit: Option<usize>,
-    pub(super) cursor: Option<String>,
     max_tokens: Option<usize>,
 }
 
 impl SessionStart {
-    pub(super) fn limit(&self) -> Result<usize, Refusal> {
-        limit(self.limit)
-    }
-
-    pub(super) fn budget(&self) -> Result<Budget, Refusal> {
-        budget(self.max_tokens)
+    pub(super) fn max_tokens(&self) -> Result<usize, Refusal> {
+        max_tokens(self.max_tokens, BRIEF_TOKENS_DEFAULT)
     }
 }
 
+/// A new memory, or with an id the changes to one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Remember {
-    pub(super) text: String,
+    pub(super) text: Option<String>,
+    pub(super) id: Option<String>,
     pub(super) kind: Option<String>,
-    #[serde(default)]
-    pub(super) tags: Vec<String>,
-    #[serde(default)]
-    pub(super) meta: BTreeMap<String, Value>,
-    #[serde(default)]
-    pub(super) aliases: Vec<String>,
+    pub(super) tags: Option<Vec<String>>,
+    pub(super) meta: Option<BTreeMap<String, Value>>,
+    pub(super) aliases: Option<Vec<String>>,
     pub(super) space: Option<String>,
     pub(super) key: Option<String>,
     pub(super) ttl: Option<wire::Span>,
+    pub(super) supersedes: Option<String>,
     pub(super) source: Option<wire::Source>,
 }
 
+/// A question, or the id of the one memory to show.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Recall {
-    pub(super) query: String,
+    pub(super) query: Option<String>,
+    #[serde(skip_serializing)]
+    pub(super) id: Option<String>,
     #[serde(default)]
     pub(super) queries: Vec<String>,
     #[serde(default)]
@@ -84,6 +83,7 @@ pub(super) struct Recall {
     pub(super) kinds: Vec<String>,
     pub(super) by: Option<String>,
     pub(super) since: Option<wire::Span>,
+    pub(super) valid_at: Option<wire::ValidAt>,
     #[serde(default)]
     pub(super) everywhere: bool,
     #[serde(default, skip_serializing)]
@@ -96,31 +96,55 @@ pub(super) struct Recall {
     max_tokens: Option<usize>,
 }
 
+/// The thing that a recall asks for.
+pub(super) enum Wanted<'a> {
+    /// Hits for a question.
+    Hits(&'a str),
+    /// One memory, whole.
+    Whole(&'a str),
+}
+
 impl Recall {
+    pub(super) fn wanted(&self) -> Result<Wanted<'_>, Refusal> {
+        let problem = |message: &str, hint: &str| Err(Problem::new("invalid", message).hint(hint));
+        match (&self.query, &self.id) {
+            (Some(query), None) => Ok(Wanted::Hits(query)),
+            (None, Some(id)) if self.is_filtered() => {
+                problem(&format!("with an id ({}) only max_tokens counts", beginning(id)), "leave the others out")
+            }
+            (None, Some(id)) => Ok(Wanted::Whole(id)),
+            (None, None) => {
+                problem("neither query nor id was given", "give a query to search, or the id of the memory to show")
+            }
+            (Some(_), Some(_)) => problem("both query and id were given", "give one of them"),
+        }
+    }
+
+    /// Whether it has arguments that only a question has.
+    fn is_filtered(&self) -> bool {
+        let lists = [&self.queries, &self.spaces, &self.tags, &self.kinds];
+        lists.iter().any(|list| !list.is_empty())
+            || self.by.is_some()
+            || self.since.is_some()
+            || self.valid_at.is_some()
+            || self.limit.is_some()
+            || self.cursor.is_some()
+            || self.everywhere
+            || self.why
+    }
+
     pub(super) fn limit(&self) -> Result<usize, Refusal> {
         limit(self.limit)
     }
 
-    pub(super) fn budget(&self) -> Result<Budget, Refusal> {
-        budget(self.max_tokens)
+    pub(super) fn max_tokens(&self) -> Result<usize, Refusal> {
+        max_tokens(self.max_tokens, TOKENS_DEFAULT)
     }
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Get {
-    pub(super) id: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Edit {
-    pub(super) id: String,
-    pub(super) text: Option<String>,
-    pub(super) kind: Option<String>,
-    pub(super) tags: Option<Vec<String>>,
-    pub(super) aliases: Option<Vec<String>>,
-    pub(super) meta: Option<BTreeMap<String, Value>>,
+/// The part of a given text that an error repeats.
+fn beginning(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 #[derive(Debug, Deserialize)]
@@ -136,9 +160,9 @@ fn limit(asked: Option<usize>) -> Result<usize, Refusal> {
     }
 }
 
-fn budget(asked: Option<usize>) -> Result<Budget, Refusal> {
-    match asked.unwrap_or(TOKENS_DEFAULT) {
-        tokens @ TOKENS_MIN..=TOKENS_MAX => Ok(Budget::of_tokens(tokens)),
+fn max_tokens(asked: Option<usize>, default: usize) -> Result<usize, Refusal> {
+    match asked.unwrap_or(default) {
+        tokens @ TOKENS_MIN..=TOKENS_MAX => Ok(tokens),
         tokens => Err(Problem::new("invalid", format!("max_tokens is {TOKENS_MIN} to {TOKENS_MAX}, not {tokens}"))),
     }
 }

@@ -1,4 +1,4 @@
-//! Counting the memories that have a conflict.
+//! Counting and finding the memories that have a conflict.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -8,6 +8,7 @@ use nexus_crdt::{DOT_BYTES, Dot};
 use super::Reader;
 use crate::error::NodeError;
 use crate::ledger::rows::unreadable;
+use crate::memory::Memory;
 use crate::store::{ALL_KEYS, Order, StoreError, Table};
 
 /// The most memories that are counted.
@@ -20,18 +21,44 @@ impl Reader<'_> {
     /// # Errors
     /// An error of the store.
     pub(crate) fn conflicts(&self) -> Result<BTreeMap<String, u64>, NodeError> {
+        let mut counts = BTreeMap::new();
+        self.each_in_conflict(&mut |memory| {
+            *counts.entry(memory.space).or_default() += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(counts)
+    }
+
+    /// Memories of which a field has several values, at most `limit` of those that are wanted.
+    ///
+    /// # Errors
+    /// An error of the store.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn in_conflict(&self, limit: usize, wanted: impl Fn(&Memory) -> bool) -> Result<Vec<Memory>, NodeError> {
+        let mut found = Vec::new();
+        self.each_in_conflict(&mut |memory| {
+            let ended = memory.expires_at.is_some_and(|end| end <= self.now);
+            found.extend((!ended && wanted(&memory)).then_some(memory));
+            if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(found)
+    }
+
+    /// Each memory with a conflict once, of the first 10,000 that may have one.
+    fn each_in_conflict(&self, each: &mut dyn FnMut(Memory) -> ControlFlow<()>) -> Result<(), NodeError> {
         let mut suspects = self.doubled(Table::Live, |key| key.get(4..4 + DOT_BYTES))?;
         suspects.extend(self.doubled(Table::Keys, |key| key.get(key.len().saturating_sub(DOT_BYTES)..))?);
-        let (mut counts, mut seen) = (BTreeMap::new(), BTreeSet::new());
+        let mut seen = BTreeSet::new();
         for dot in suspects.into_iter().take(COUNTED_MAX) {
             let Some((place, row)) = self.row_of(dot)? else { continue };
             let (first, memory) = self.memory_of(self.record_in(dot, place, row)?)?;
-            if !memory.conflicts.is_empty() && seen.insert(first) {
-                *counts.entry(memory.space).or_default() += 1;
+            if !memory.conflicts.is_empty() && seen.insert(first) && each(memory).is_break() {
+                break;
             }
         }
-        Ok(counts)
+        Ok(())
     }
+
     /// The records of rows that differ from another one in the last dot of their keys alone, each at most once.
     fn doubled(&self, table: Table, record: fn(&[u8]) -> Option<&[u8]>) -> Result<BTreeSet<Dot>, StoreError> {
         let (mut records, mut last): (_, Vec<u8>) = (BTreeSet::new(), Vec::new());
