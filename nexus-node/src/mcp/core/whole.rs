@@ -79,6 +79,12 @@ impl Whole {
         if let Some(at) = memory.seen_at {
             written.push_str(&format!("; came {}, its author's clock is ahead", to_the_second(at)));
         }
+        for (word, at) in [("holds from", memory.valid_from), ("until", memory.valid_to)] {
+            written.extend(at.map(|at| format!("; {word} {}", to_the_second(at))));
+        }
+        if let Some(former) = memory.supersedes {
+            written.push_str(&format!("; in place of {former}"));
+        }
         if let Some(at) = memory.expires_at {
             written.push_str(&format!("; ends {}", to_the_second(at)));
         }
