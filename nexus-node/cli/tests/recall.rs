@@ -223,7 +223,7 @@ fn a_superseded_memory_is_found_for_its_time_alone() {
     home.json(&["space", "create", "ops"]);
     let (code, error) = home.error(&["remember", "x", "--space", "ops", "--supersedes", &id]);
     assert_eq!((code, &error["code"]), (2, &json!("invalid")), "{error}");
-    // what is no moment counts as absent
+    // a number is no moment
     let bad = node.http("POST", "/v1/memories", r#"{"text":"x","valid_from":7}"#);
     assert_eq!(bad.status, 422);
 }

@@ -185,7 +185,7 @@ impl Asked<'_> {
         }
     }
 
-    /// The best of so many that the index finds for each phrasing, and whether further ones may be better: the index knows
+    /// The best of so many that the index finds for each phrasing, and whether further ones may be better. The index knows
     /// no programs, and those with ignored aliases may have left no room for others.
     fn look_among(
         &mut self,

@@ -286,7 +286,7 @@ impl Engine {
         Ok(answer)
     }
 
-    /// Says of a record that it no longer holds. One that is gone meanwhile stays as it is.
+    /// Says of a record that it no longer holds. If it is gone meanwhile, it stays as it is.
     fn close(
         &mut self,
         place: usize,

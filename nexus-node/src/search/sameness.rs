@@ -106,7 +106,7 @@ pub(crate) enum Likeness {
     Equal,
 }
 
-/// What a text's words begin with: enough to tell most texts apart without cutting them up.
+/// The beginnings of a text's words: enough to tell most texts apart without cutting them up.
 #[derive(Clone, Debug)]
 pub(crate) struct Outline {
     /// Three bytes each, in order.

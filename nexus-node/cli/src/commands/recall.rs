@@ -45,7 +45,7 @@ pub(crate) struct Recall {
     /// Only those edited or created within this time
     #[arg(long, value_name = "7d")]
     since: Option<wire::Span>,
-    /// What held at this time, by what is known now: `2026-01-15`, RFC 3339, or `ever` for any time [default: now]
+    /// The time at which they hold, by what is known now: `2026-01-15`, RFC 3339, or `ever` for any [default: now]
     #[arg(long, value_name = "TIME")]
     valid_at: Option<String>,
     /// As many as fit into this number of tokens

@@ -9,7 +9,7 @@ use crate::session::{CliSession, text};
 pub(crate) struct Supersede {
     /// The memory that no longer holds: its id, or its key
     id: String,
-    /// What holds now; `-` reads stdin
+    /// The text that holds now; `-` reads stdin
     text: String,
     /// The time from which it holds: `2026-03-01`, or RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]

@@ -63,7 +63,7 @@ pub(super) fn all() -> &'static [Tool] {
                     "kinds": texts("Only of these"),
                     "by": text("Only by this member (name or DID), or else this program"),
                     "since": text("Only from the last 12h, 7d, …"),
-                    "valid_at": text("What held on 2026-03-01, or `ever` [now]"),
+                    "valid_at": text("Of a day as 2026-03-01, or `ever` [now]"),
                     "everywhere": flag("Also in other projects"),
                     "why": flag("Say why each was found"),
                     "limit": { "type": "integer", "minimum": 1, "maximum": 100, "description": "[10]" },
