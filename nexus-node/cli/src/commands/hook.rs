@@ -34,7 +34,7 @@ const MCP_VERSION: &str = "2026-07-28";
 /// Answer the hooks of an agent's program
 #[derive(Debug, Subcommand)]
 pub(crate) enum Hook {
-    /// Print the state of the mesh, preferences and decisions, and what changed since the last session
+    /// Print what matters, and what changed since the last session
     SessionStart(HookPart),
     /// Print the memories that have to do with a prompt, or nothing
     Prompt(HookPart),
