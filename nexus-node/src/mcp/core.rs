@@ -322,7 +322,7 @@ fn marks(hit: &Hit, same: &[String], others: &[String], why: bool, now: Timestam
         marks.push(format!("may contradict {}", others.join(", ")));
     }
     if hit.weak {
-        marks.push("weak".to_owned());
+        marks.push(if hit.by_meaning { "weak, by meaning" } else { "weak" }.to_owned());
     }
     if why {
         marks.push(format!("{:.2}, {}", hit.score, line::in_one_line(&hit.why)));
