@@ -354,8 +354,7 @@ fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
 /// Notes hits that seem to say something else of one subject, each at the other.
 fn note_contradictions(hits: &mut [Hit]) {
     let mut compared: Vec<(Outline, Option<Said>, Timestamp)> = Vec::with_capacity(hits.len().min(ALIKE_AMONG));
-    for at in 0..hits.len().min(ALIKE_AMONG) {
-        let memory = &hits[at].memory;
+    for Hit { memory, .. } in hits.iter().take(ALIKE_AMONG) {
         let since = memory.valid_from.or(memory.was_at).unwrap_or(memory.updated_at);
         compared.push((Outline::of(&memory.text), None, since));
     }

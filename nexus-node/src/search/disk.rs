@@ -348,15 +348,17 @@ impl DiskIndex {
         let mut from = prefix.clone();
         for _ in 0..GROUP_SEEKS_MAX {
             let mut terms = index.terms().range().ge(from.as_bytes()).into_stream().map_err(SearchError::new)?;
-            let (mut last, mut taken, mut gone) = (String::new(), 0, 0);
+            let (mut last, mut taken, mut gone) = (None, 0, 0);
             from = loop {
                 if !terms.advance() {
                     return Ok(found);
                 }
                 let rest = std::str::from_utf8(terms.key()).ok().and_then(|term| term.strip_prefix(&prefix));
                 let Some(at) = rest.and_then(GroupTerm::parse) else { return Ok(found) };
-                if at.author != last {
-                    (last, taken, gone) = (at.author.clone(), 0, 0);
+                // an author's lowest may be in any of its spaces
+                let whose = Some((at.space, at.author.clone()));
+                if last != whose {
+                    (last, taken, gone) = (whose, 0, 0);
                 }
                 match wanted.step(&at, if gone < GROUPS_GONE_MAX { taken } else { usize::MAX }) {
                     // the sign after `:`
