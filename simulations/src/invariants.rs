@@ -68,7 +68,7 @@ pub struct NodeContent {
     pub former: BTreeSet<String>,
     /// The members of the mesh, as it sees them.
     pub members: BTreeSet<Did>,
-    /// The ids that a question which all texts answer finds, at the last moment alone; `None` where nobody asked.
+    /// The ids that some questions find, at the last moment alone; `None` where nobody asked.
     pub hits: Option<BTreeSet<String>>,
     /// The warnings in its status: code and message.
     pub warnings: Vec<(&'static str, String)>,

@@ -483,7 +483,7 @@ impl Run {
         let mut seen: Vec<NodeContent> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
         for seen in &mut seen {
             seen.warnings = warned.remove(&seen.node).unwrap_or_default();
-            if last && seen.view.len() < RECALLED_MAX {
+            if last {
                 seen.hits = self.sim.node(seen.node).and_then(|node| hits_of(&node));
             }
         }
@@ -613,16 +613,19 @@ fn ms(time: Duration) -> u64 {
 type View = BTreeMap<String, [u8; 16]>;
 
 /// All memories of a node, and their former ids.
-/// The most memories of one recall.
-const RECALLED_MAX: usize = 1_000;
-
-/// The memories that a node finds for a word that nearly all have. The order is that of the node, which weighs its own
-/// higher.
+/// The memories that a node finds for the numbers of some operations. The order of hits is that of the node, which weighs its
+/// own higher.
 fn hits_of(node: &Node) -> Option<BTreeSet<String>> {
-    let query = RecallQuery::of("operation").limit(RECALLED_MAX).valid_at(ValidAt::Ever);
-    let recalled = node.brain().recall_blocking(&query).ok()?;
-    let ids = recalled.hits.into_iter().flat_map(|hit| [hit.memory.id].into_iter().chain(hit.same));
-    Some(ids.map(|id| id.to_string()).collect())
+    const ASKED: usize = 24;
+    let mut found = BTreeSet::new();
+    for number in 1..=ASKED {
+        let query = RecallQuery::of(number.to_string()).limit(1_000).valid_at(ValidAt::Ever);
+        let hits = node.brain().recall_blocking(&query).ok()?.hits;
+        found.extend(
+            hits.into_iter().flat_map(|hit| [hit.memory.id].into_iter().chain(hit.same)).map(|id| id.to_string()),
+        );
+    }
+    Some(found)
 }
 
 fn view_of(node: &Node) -> Result<(View, BTreeSet<String>), NodeError> {
