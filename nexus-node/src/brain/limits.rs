@@ -36,6 +36,7 @@ pub(super) fn check(field: &str, value: &Value, text_bytes_max: usize) -> Result
             let longest = was.values().filter_map(Value::as_str).map(str::len).max().unwrap_or(0);
             at_most("former id", longest, LABEL_BYTES_MAX)
         }
+        ("supersedes", Value::String(id)) => at_most("id of the memory that it replaces", id.len(), LABEL_BYTES_MAX),
         // all others are short by their form
         _ => Ok(()),
     }
@@ -61,4 +62,17 @@ fn label(what: &'static str, label: &str) -> Result<(), NodeError> {
         return Err(InputError::Label { what }.into());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promise: Bad input | An id that a copy claims to replace is as short as a former id
+    #[test]
+    fn a_claim_of_any_length_is_refused() {
+        let claim = |bytes: usize| check("supersedes", &Value::from("x".repeat(bytes)), usize::MAX);
+        assert!(claim(LABEL_BYTES_MAX).is_ok());
+        assert!(matches!(claim(LABEL_BYTES_MAX + 1), Err(NodeError::TooLarge { .. })));
+    }
 }
