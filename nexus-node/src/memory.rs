@@ -223,10 +223,27 @@ pub struct Memory {
     pub more: bool,
 }
 
+/// The time for which a memory holds. Without a beginning or an end it always did, or always will.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) from: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
+}
+
+impl Span {
+    pub(crate) fn has(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
+    }
+}
+
 impl Memory {
     /// Whether it holds at a time, as far as somebody said.
     pub fn holds_at(&self, at: Timestamp) -> bool {
-        self.valid_from.is_none_or(|from| from <= at) && self.valid_to.is_none_or(|to| at < to)
+        self.span().has(at)
+    }
+
+    pub(crate) const fn span(&self) -> Span {
+        Span { from: self.valid_from, to: self.valid_to }
     }
 }
 

@@ -54,6 +54,7 @@ use crate::NodeError;
 use crate::error::SearchError;
 use crate::identity::Identity;
 use crate::ledger::rows::{Eno, Place, SpaceNo};
+use crate::memory::Span;
 use crate::memory::read::Reader;
 use crate::store::{Store, View};
 use crate::world::World;
@@ -63,19 +64,6 @@ use tail::Tail;
 /// The most memories in the tail. More than are written between two commits of the index, and a bound
 /// on memory while the index is rebuilt.
 const TAIL_MAX: usize = 20_000;
-
-/// The time for which a memory holds. Without a beginning or an end it always did, or always will.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) from: Option<Timestamp>,
-    pub(crate) to: Option<Timestamp>,
-}
-
-impl Span {
-    pub(crate) fn has(&self, at: Timestamp) -> bool {
-        self.from.is_none_or(|from| from <= at) && self.to.is_none_or(|to| at < to)
-    }
-}
 
 /// Conditions on a memory.
 #[derive(Clone, Debug, Default)]

@@ -40,7 +40,7 @@ use self::embedder::{EmbedFault, Embedder};
 use self::file::ModelIdentity;
 use self::index::Index;
 use crate::config::{Config, EmbedderModel, EmbedderPlace};
-use crate::search::Filter;
+use crate::search::{Filter, words};
 use crate::world::World;
 
 pub(crate) use self::index::Near;
@@ -301,11 +301,7 @@ impl Vectors {
 
 /// The part of a phrasing that is embedded.
 fn beginning(phrasing: &str) -> &str {
-    let mut end = phrasing.len().min(PHRASING_BYTES_MAX);
-    while !phrasing.is_char_boundary(end) {
-        end -= 1;
-    }
-    phrasing[..end].trim()
+    words::beginning(phrasing, PHRASING_BYTES_MAX).trim()
 }
 
 /// The meaning of a question: one vector for each phrasing that has one.

@@ -9,6 +9,7 @@ use crate::error::{InputError, NodeError};
 use crate::ledger::{self, rows::Place};
 use crate::memory::read::Reader;
 use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled, ValidAt};
+use crate::search::words::beginning;
 use crate::search::{Filter, Likeness, Match, Outline, Question, Said, Search, Spoken, VOCABULARY};
 use crate::store::View;
 use crate::vectors::{Meaning, Near};
@@ -293,17 +294,8 @@ fn phrasings(query: &RecallQuery) -> Result<Vec<Question>, NodeError> {
         return Err(InputError::Phrasings { count: query.or.len(), max: PHRASINGS_MAX }.into());
     }
     let texts = [&query.text].into_iter().chain(&query.or);
-    let found: Vec<Question> = texts.filter_map(|text| Question::of(beginning(text))).collect();
+    let found: Vec<Question> = texts.filter_map(|text| Question::of(beginning(text, QUERY_BYTES_MAX))).collect();
     if found.is_empty() { Err(InputError::NoWords.into()) } else { Ok(found) }
-}
-
-/// The part of a text that is read.
-fn beginning(text: &str) -> &str {
-    let mut end = text.len().min(QUERY_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 /// How likely a memory of this strength answers the question: a logistic function, fitted to the tuned half of the

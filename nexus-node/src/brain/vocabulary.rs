@@ -39,7 +39,7 @@ impl Brain {
         let memory = NewMemory { text: group.text(), space, origin, secrets, ..NewMemory::default() };
         let written = self.remember(memory.kind(VOCABULARY).key(key)).await?;
         let memory = self.get(written.id).await?;
-        Ok(Words::of(memory, group.words.into_iter().map(|word| word.spelled).collect()))
+        Ok(shown((memory, group)))
     }
 
     /// The groups of words of a space, or of all readable ones.
@@ -58,10 +58,7 @@ impl Brain {
         let mut read = self.groups(space, None, LISTED_MAX + 1)?;
         let more = read.len() > LISTED_MAX;
         read.truncate(LISTED_MAX);
-        let words = |(memory, group): (Memory, Group)| {
-            Words::of(memory, group.words.into_iter().map(|word| word.spelled).collect())
-        };
-        let mut groups: Vec<Words> = read.into_iter().map(words).collect();
+        let mut groups: Vec<Words> = read.into_iter().map(shown).collect();
         groups.sort_by_cached_key(|group| (group.words.first().map(|word| word.to_lowercase()), group.id));
         Ok(Vocabulary { groups, more })
     }
@@ -77,7 +74,7 @@ impl Brain {
         let mut gone = Vec::new();
         for (memory, group) in own.into_iter().filter(|(_, group)| group.has(&wanted)) {
             self.forget(memory.id).await?;
-            gone.push(Words::of(memory, group.words.into_iter().map(|word| word.spelled).collect()));
+            gone.push(shown((memory, group)));
         }
         if gone.is_empty() {
             return Err(NodeError::NotFound { what: Resource::Words, name: wanted.spelled });
@@ -159,6 +156,11 @@ pub(super) fn add_groups(
         }
     }
     Ok(added)
+}
+
+/// A group as it is shown.
+fn shown((memory, group): (Memory, Group)) -> Words {
+    Words::of(memory, group.words.into_iter().map(|word| word.spelled).collect())
 }
 
 fn called(memory: &Memory) -> String {

@@ -82,7 +82,7 @@ impl Document {
             kind: memory.kind.clone(),
             author: memory.author,
             stamp: memory.updated_at,
-            valid: Span { from: memory.valid_from, to: memory.valid_to },
+            valid: memory.span(),
         }
     }
 }

@@ -17,7 +17,7 @@ use nexus_identity::Did;
 
 use super::Document;
 use super::language::Language;
-use super::words::{PieceKind, pieces};
+use super::words::{PieceKind, beginning, pieces};
 use crate::error::InputError;
 use crate::ledger::rows::{Place, SpaceNo};
 
@@ -97,11 +97,7 @@ impl Group {
     /// The caller's key of its memory: an author has one group for a first word.
     pub(crate) fn key(&self, author: &Did) -> String {
         let first = self.words.first().map_or("", |word| word.folded.as_str());
-        let mut end = first.len().min(KEY_BYTES_MAX);
-        while !first.is_char_boundary(end) {
-            end -= 1;
-        }
-        format!("{VOCABULARY}:{}:{}", &first[..end], author.short())
+        format!("{VOCABULARY}:{}:{}", beginning(first, KEY_BYTES_MAX), author.short())
     }
 
     /// Whether one of its words is this one, in any form.

@@ -239,8 +239,8 @@ impl Said {
             return false;
         }
         let common = self.content.intersection(&later.content).count();
-        let rest = |of: &Self, numbers: &Self| of.content.len() - of.content.intersection(&numbers.numbers).count();
-        let (words, words_later) = (rest(self, self), rest(later, later));
+        let rest = |of: &Self| of.content.difference(&of.numbers).count();
+        let (words, words_later) = (rest(self), rest(later));
         let numbers = self.numbers.intersection(&later.numbers).count();
         let (fewer, fewer_later) = (self.numbers.len() - numbers, later.numbers.len() - numbers);
         if fewer > 0 && fewer_later > 0 && common >= numbers + words.max(words_later) && words >= 2 {

@@ -14,6 +14,15 @@ const PARTS_MAX: usize = 3;
 /// The most numbers of an address or a version.
 const NUMBERS_MAX: usize = 6;
 
+/// The beginning of a text, in whole characters, of at most so many bytes.
+pub(crate) fn beginning(text: &str, bytes_max: usize) -> &str {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 /// A part of a text that is looked for, in lower case and without accents, with its place in the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Piece {

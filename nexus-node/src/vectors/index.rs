@@ -10,9 +10,10 @@ use nexus_identity::Timestamp;
 use super::codes::{Codes, QuestionCodes};
 use super::file::{Key, ModelIdentity, VectorFile};
 use crate::ledger::rows::{Place, SpaceNo};
-use crate::memory::Memory;
 use crate::memory::read::Shown;
-use crate::search::{Filter, Span, VOCABULARY};
+use crate::memory::{Memory, Span};
+use crate::search::words::beginning;
+use crate::search::{Filter, VOCABULARY};
 
 /// The most memories with a vector.
 pub(crate) const VECTORS_MAX: usize = 1_000_000;
@@ -59,11 +60,7 @@ pub(super) fn content_of(memory: &Memory) -> String {
         content.push('\n');
         content.push_str(alias);
     }
-    let mut end = content.len().min(CONTENT_BYTES_MAX);
-    while !content.is_char_boundary(end) {
-        end -= 1;
-    }
-    content.truncate(end);
+    content.truncate(beginning(&content, CONTENT_BYTES_MAX).len());
     content
 }
 
@@ -241,7 +238,7 @@ fn row_of(shown: &Shown, key: Key) -> Row {
         space: shown.space,
         stamp: memory.updated_at,
         expires_at: memory.expires_at,
-        valid: Span { from: memory.valid_from, to: memory.valid_to },
+        valid: memory.span(),
         kind: hash(memory.kind.as_bytes()),
         author: hash(memory.author.as_bytes()),
         tags: memory.tags.iter().map(|tag| hash(tag.to_lowercase().as_bytes())).collect(),
