@@ -18,6 +18,7 @@ use tantivy::{
 
 use super::best::Best;
 use super::group::{self, GroupTerm, Groups, Step, VOCABULARY, Wanted};
+use super::tail::Touched;
 use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Span, Statistics, edits};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::store::quietly;
@@ -316,7 +317,7 @@ impl DiskIndex {
         &self,
         keys: &BTreeSet<String>,
         wanted: &Wanted<'_>,
-        left_out: &BTreeSet<Place>,
+        left_out: &Touched,
     ) -> Result<Groups, SearchError> {
         let (segments, mut found) = (self.segments(), Groups::new());
         let is_group = Term::from_field_text(self.fields.kind, VOCABULARY);
@@ -341,7 +342,7 @@ impl DiskIndex {
         columns: &Columns,
         key: &str,
         wanted: &Wanted<'_>,
-        left_out: &BTreeSet<Place>,
+        left_out: &Touched,
     ) -> Result<Vec<(GroupTerm, Place)>, SearchError> {
         let index = segment.inverted_index(self.fields.words).map_err(SearchError::new)?;
         let (prefix, mut found) = (group::prefix(key), Vec::new());
@@ -396,7 +397,7 @@ impl DiskIndex {
         &self,
         words: &[Sought],
         filter: &Filter,
-        left_out: &BTreeSet<Place>,
+        left_out: &Touched,
         limit: usize,
     ) -> Result<Vec<Match>, SearchError> {
         let segments = self.segments();

@@ -13,17 +13,33 @@ pub(crate) enum Language {
     German,
 }
 
-/// Words in order, cut from one text when they are first looked up.
-struct Words(LazyLock<Vec<&'static str>, fn() -> Vec<&'static str>>);
+/// Words in order, cut from one text when they are first looked up. Each word of each text is, so they lie by their first
+/// letters.
+pub(super) struct Words(LazyLock<ByLetter, fn() -> ByLetter>);
+
+pub(super) struct ByLetter {
+    words: Vec<&'static str>,
+    /// The place of the first word of each letter, and behind the last one.
+    begins: [usize; LETTERS + 1],
+}
+
+const LETTERS: usize = 26;
 
 impl Words {
-    fn has(&self, word: &str) -> bool {
-        self.0.binary_search(&word).is_ok()
+    pub(super) const fn new(cut: fn() -> ByLetter) -> Self {
+        Self(LazyLock::new(cut))
+    }
+
+    pub(super) fn has(&self, word: &str) -> bool {
+        let letter = word.bytes().next().map(|byte| usize::from(byte.wrapping_sub(b'a')));
+        let Some(letter) = letter.filter(|letter| *letter < LETTERS) else { return false };
+        let ByLetter { words, begins } = &*self.0;
+        words[begins[letter]..begins[letter + 1]].contains(&word)
     }
 }
 
 /// Words that say nothing of a text's subject, those of questions among them: in order, in lower case, without accents.
-static ENGLISH: Words = Words(LazyLock::new(|| {
+static ENGLISH: Words = Words::new(|| {
     cut("a about after again all also although always am an and any anybody anyone anything are aren as at be because \
          been before being both but by can cannot could couldn d did didn do does doesn doing don done each either else \
          ever every everything few for from get gets getting go goes going got had hadn has hasn have haven having he her \
@@ -33,10 +49,10 @@ static ENGLISH: Words = Words(LazyLock::new(|| {
          t tell than that the their theirs them then there these they thing things this those though to too under until \
          up upon us ve very was wasn we were weren what whatever when where whether which while who whoever whom whose \
          why will with within without won would wouldn yes yet you your yours")
-}));
+});
 
 /// The same for German. `bin` is left out, since texts of machines have it for another thing.
-static GERMAN: Words = Words(LazyLock::new(|| {
+static GERMAN: Words = Words::new(|| {
     cut(
         "aber alle allem allen aller alles als also am an andere anderen auch auf aus bei beim bis bitte da dabei dafur \
          damit dann darf das dass davon dazu dein dem den denn der des deshalb die dies diese diesem diesen dieser dieses \
@@ -49,10 +65,10 @@ static GERMAN: Words = Words(LazyLock::new(|| {
          wer werden weshalb wessen wie wieder wieso will wir wird wo wobei wofur woher wohin wurde wurden zu zum zur \
          zwischen",
     )
-}));
+});
 
 /// Words that are in texts of any subject: they say little of one, however rare they are in a small memory.
-static COMMON_ENGLISH: Words = Words(LazyLock::new(|| {
+static COMMON_ENGLISH: Words = Words::new(|| {
     cut(
         "add ask back bad become begin best better big bring build buy call case change check choose close come cost day \
          decide different down early easy end enough fail fall fast feel fill find first follow free full general give \
@@ -64,10 +80,10 @@ static COMMON_ENGLISH: Words = Words(LazyLock::new(|| {
          together tomorrow tool top try turn type use used user using value want watch way week well win word work world \
          write wrong year yesterday",
     )
-}));
+});
 
 /// The same for German.
-static COMMON_GERMAN: Words = Words(LazyLock::new(|| {
+static COMMON_GERMAN: Words = Words::new(|| {
     cut(
         "anfang arbeit arbeiten art beginnen bekommen bestimmt bleiben brauchen bringen denken ende ersten finden frage \
          fragen frau ganz geben gehen geht gemacht genau gross gut gute guten halten heissen heisst helfen herr jahr \
@@ -76,10 +92,17 @@ static COMMON_GERMAN: Words = Words(LazyLock::new(|| {
          sagen schnell sehen setzen stehen steht stelle stellen stunde stunden tag tage tagen teil uhr verwenden \
          verwendet welt wert woche wochen zahl zeit ziehen",
     )
-}));
+});
 
-fn cut(words: &'static str) -> Vec<&'static str> {
-    words.split_ascii_whitespace().collect()
+/// Words in order, separated by spaces: in lower case, without accents.
+pub(super) fn cut(words: &'static str) -> ByLetter {
+    let words: Vec<&str> = words.split_ascii_whitespace().collect();
+    let begins = |letter: u8| words.partition_point(|word| word.as_bytes() < &[b'a' + letter][..]);
+    let mut at = [0; LETTERS + 1];
+    for (letter, begin) in (0_u8..).zip(&mut at) {
+        *begin = begins(letter);
+    }
+    ByLetter { words, begins: at }
 }
 
 impl Language {
@@ -143,7 +166,9 @@ mod tests {
     #[test]
     fn stop_words_are_in_order_and_in_the_form_in_which_they_are_looked_up() {
         for words in [&ENGLISH, &GERMAN, &COMMON_ENGLISH, &COMMON_GERMAN] {
-            let words = &words.0;
+            assert!(words.0.words.iter().all(|word| words.has(word)));
+            assert!(["", "zz", "{", "kubernetes", "über", "9"].iter().all(|word| !words.has(word)));
+            let words = &words.0.words;
             assert!(
                 words.len() > 80
                     && words.is_sorted()

@@ -7,8 +7,9 @@ use std::path::Path;
 use nexus_crdt::Dot;
 
 use super::group::{Groups, Wanted};
+use super::tail::Touched;
 use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Statistics};
-use crate::ledger::rows::{Eno, Place};
+use crate::ledger::rows::Eno;
 
 /// An index on disk that cannot be.
 pub(crate) struct DiskIndex(Infallible);
@@ -53,22 +54,11 @@ impl DiskIndex {
         match self.0 {}
     }
 
-    pub(super) fn groups(
-        &self,
-        _: &BTreeSet<String>,
-        _: &Wanted<'_>,
-        _: &BTreeSet<Place>,
-    ) -> Result<Groups, SearchError> {
+    pub(super) fn groups(&self, _: &BTreeSet<String>, _: &Wanted<'_>, _: &Touched) -> Result<Groups, SearchError> {
         match self.0 {}
     }
 
-    pub(super) fn find(
-        &self,
-        _: &[Sought],
-        _: &Filter,
-        _: &BTreeSet<Place>,
-        _: usize,
-    ) -> Result<Vec<Match>, SearchError> {
+    pub(super) fn find(&self, _: &[Sought], _: &Filter, _: &Touched, _: usize) -> Result<Vec<Match>, SearchError> {
         match self.0 {}
     }
 }

@@ -16,16 +16,23 @@ use crate::store::{Order, StoreError, Table, View};
 /// Entries read at a time.
 const ENTRIES_PER_SCAN: usize = 256;
 
-/// The memories that changed since the last write of the index on disk. They are few, and searched one
-/// by one.
+/// The memories that changed since the last write of the index on disk, by their words.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     seen: Eno,
     changed: BTreeMap<Dot, Changed>,
-    /// The places of all changed memories. A search takes a handle; the set is copied only if it
-    /// changes meanwhile.
-    touched: Arc<BTreeSet<Place>>,
+    /// The current forms of the visible ones, by numbers in the order in which they came.
+    documents: BTreeMap<Number, Document>,
+    next: Number,
+    /// For each word the documents that have it, and how often, in order.
+    words: BTreeMap<Box<str>, Vec<(Number, u32)>>,
+    /// The sum of the documents' lengths.
+    length: u64,
+    touched: Touched,
 }
+
+/// The number of a document in the tail.
+type Number = u64;
 
 /// A memory that changed.
 #[derive(Debug)]
@@ -35,7 +42,35 @@ struct Changed {
     /// Its place; `None` if it is not here, as when an edit arrives before its memory.
     place: Option<Place>,
     /// Its current form; `None` if it is not visible.
-    document: Option<Document>,
+    document: Option<Number>,
+}
+
+/// The places of memories that are looked up in the tail and not on disk. Searches take a handle, which a change leaves as
+/// it is: most of it is shared, and little is copied.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Touched {
+    most: Arc<BTreeSet<Place>>,
+    last: BTreeSet<Place>,
+}
+
+impl Touched {
+    /// The places that are copied with each handle.
+    const LAST_MAX: usize = 64;
+
+    pub(super) fn of(places: BTreeSet<Place>) -> Self {
+        Self { most: Arc::new(places), last: BTreeSet::new() }
+    }
+
+    fn insert(&mut self, place: Place) {
+        self.last.insert(place);
+        if self.last.len() > Self::LAST_MAX {
+            Arc::make_mut(&mut self.most).append(&mut self.last);
+        }
+    }
+
+    pub(super) fn contains(&self, place: &Place) -> bool {
+        self.last.contains(place) || self.most.contains(place)
+    }
 }
 
 /// The records and memories of one state of the store that were read.
@@ -82,7 +117,7 @@ impl Tail {
             None => *looked.stands.entry(dot).or_insert(reader.stands_for(dot)?),
         };
         if stands != Some(dot) {
-            self.change(dot, Changed { eno, place: reader.place(dot)?, document: None });
+            self.change(dot, eno, reader.place(dot)?, None);
         }
         let Some(stands) = stands else { return Ok(()) };
         if !looked.memories.insert(stands) {
@@ -96,15 +131,50 @@ impl Tail {
             Some(document) => Some(document.place),
             None => reader.place(stands)?,
         };
-        self.change(stands, Changed { eno, place, document });
+        self.change(stands, eno, place, document);
         Ok(())
     }
 
-    fn change(&mut self, dot: Dot, changed: Changed) {
-        if let Some(place) = changed.place {
-            Arc::make_mut(&mut self.touched).insert(place);
+    fn change(&mut self, dot: Dot, eno: Eno, place: Option<Place>, document: Option<Document>) {
+        if let Some(place) = place {
+            self.touched.insert(place);
         }
-        self.changed.insert(dot, changed);
+        let document = document.map(|document| self.add(document));
+        if let Some(former) = self.changed.insert(dot, Changed { eno, place, document }).and_then(|it| it.document) {
+            self.remove(former);
+        }
+    }
+
+    fn add(&mut self, document: Document) -> Number {
+        let number = self.next;
+        self.next += 1;
+        for word in document.words.split_ascii_whitespace() {
+            let with = match self.words.get_mut(word) {
+                Some(with) => with,
+                None => self.words.entry(word.into()).or_default(),
+            };
+            match with.last_mut() {
+                Some((last, count)) if *last == number => *count += 1,
+                _ => with.push((number, 1)),
+            }
+        }
+        self.length += document.length as u64;
+        self.documents.insert(number, document);
+        number
+    }
+
+    fn remove(&mut self, number: Number) {
+        let Some(document) = self.documents.remove(&number) else { return };
+        self.length -= document.length as u64;
+        for word in document.words.split_ascii_whitespace() {
+            let Some(with) = self.words.get_mut(word) else { continue };
+            if let Ok(at) = with.binary_search_by_key(&number, |(number, _)| *number) {
+                with.remove(at);
+            }
+            if with.is_empty() {
+                self.words.remove(word);
+            }
+        }
     }
 
     /// The last entry that was taken in.
@@ -113,33 +183,44 @@ impl Tail {
     }
 
     /// The memories that are looked up here and not on disk.
-    pub(super) fn touched(&self) -> Arc<BTreeSet<Place>> {
+    pub(super) fn touched(&self) -> Touched {
         self.touched.clone()
     }
 
     /// The changes to write to disk, and the last entry that they include.
     pub(super) fn take_stock(&self) -> (Vec<(Dot, Option<Document>)>, Eno) {
-        let stock = self.changed.iter().map(|(dot, changed)| (*dot, changed.document.clone()));
+        let document = |changed: &Changed| self.documents.get(&changed.document?).cloned();
+        let stock = self.changed.iter().map(|(dot, changed)| (*dot, document(changed)));
         (stock.collect(), self.seen)
     }
 
     /// Drops the changes that the index on disk includes.
     pub(super) fn prune(&mut self, covered: Eno) {
+        let mut documents = std::mem::take(&mut self.documents);
+        self.words.clear();
+        self.length = 0;
         self.changed.retain(|_, changed| changed.eno > covered);
-        self.touched = Arc::new(self.changed.values().filter_map(|changed| changed.place).collect());
+        let kept: Vec<(Dot, Document)> = self
+            .changed
+            .iter()
+            .filter_map(|(dot, changed)| Some((*dot, documents.remove(&changed.document?)?)))
+            .collect();
+        for (dot, document) in kept {
+            let number = self.add(document);
+            if let Some(changed) = self.changed.get_mut(&dot) {
+                changed.document = Some(number);
+            }
+        }
+        self.touched = Touched::of(self.changed.values().filter_map(|changed| changed.place).collect());
     }
 
     /// Adds the memories here to the counts of the index on disk.
     pub(super) fn add_to(&self, statistics: &mut Statistics, frequencies: &mut Frequencies, words: &BTreeSet<&str>) {
-        let mut seen = BTreeSet::new();
-        for document in self.documents() {
-            statistics.documents += 1;
-            statistics.words += document.length as u64;
-            seen.clear();
-            for here in document.words.split_ascii_whitespace() {
-                if words.contains(here) && seen.insert(here) {
-                    *frequencies.entry(here.to_owned()).or_default() += 1;
-                }
+        statistics.documents += self.documents.len() as u64;
+        statistics.words += self.length;
+        for word in words {
+            if let Some(with) = self.words.get(*word) {
+                *frequencies.entry((*word).to_owned()).or_default() += with.len() as u64;
             }
         }
     }
@@ -158,36 +239,43 @@ impl Tail {
         let average = statistics.average_length();
         let weight =
             |word: &Sought| word.boost * statistics.idf(frequencies.get(&word.term).copied().unwrap_or_default());
-        let weights: Vec<f32> = sought.iter().map(weight).collect();
-        let mut found = Vec::new();
-        for document in self.documents() {
-            if !filter.admits(document) {
-                continue;
-            }
-            #[expect(clippy::cast_precision_loss, reason = "a score")]
-            let norm = K1 * (1.0 - B + B * document.length as f32 / average);
-            let mut score = 0.0;
-            for (count, weight) in counts(document, sought).into_iter().zip(&weights) {
+        // `None` for those that the filter does not admit; of the others the norm and the score so far
+        let mut scores: BTreeMap<Number, Option<(f32, f32)>> = BTreeMap::new();
+        for word in sought {
+            let weight = weight(word);
+            for (number, count) in self.words.get(word.term.as_str()).into_iter().flatten() {
+                let Some((norm, score)) = scores.entry(*number).or_insert_with(|| {
+                    let document = self.documents.get(number).filter(|document| filter.admits(document))?;
+                    #[expect(clippy::cast_precision_loss, reason = "a score")]
+                    let norm = K1 * (1.0 - B + B * document.length as f32 / average);
+                    Some((norm, 0.0))
+                }) else {
+                    continue;
+                };
                 #[expect(clippy::cast_precision_loss, reason = "a score")]
-                let count = count as f32;
-                score += weight * count * (K1 + 1.0) / (count + norm);
-            }
-            if score > 0.0 {
-                found.push(Match { place: document.place, score, stamp: document.stamp });
+                let count = *count as f32;
+                *score += weight * count * (K1 + 1.0) / (count + *norm);
             }
         }
-        found
+        let found = scores.into_iter().filter_map(|(number, scored)| Some((self.documents.get(&number)?, scored?.1)));
+        let found = found.filter(|(_, score)| *score > 0.0);
+        found.map(|(document, score)| Match { place: document.place, score, stamp: document.stamp }).collect()
     }
 
     /// Whether there is a group here.
     pub(super) fn has_groups(&self) -> bool {
-        self.documents().any(group::is_one)
+        self.beginning_with(&group::prefix("")).next().is_some()
     }
 
     /// The groups here with one of some keys.
     pub(super) fn groups(&self, keys: &BTreeSet<String>, wanted: &Wanted<'_>) -> Groups {
+        let numbers: BTreeSet<Number> = keys
+            .iter()
+            .flat_map(|key| self.beginning_with(&group::prefix(key)).flat_map(|(_, with)| with).collect::<Vec<_>>())
+            .map(|(number, _)| *number)
+            .collect();
         let mut found = Groups::new();
-        for document in self.documents() {
+        for document in numbers.iter().filter_map(|number| self.documents.get(number)) {
             for (key, at) in group::in_document(document, keys, wanted) {
                 found.entry(key).or_default().push((at, document.place));
             }
@@ -197,31 +285,20 @@ impl Tail {
 
     /// The words here that are spelled nearly as another one, or begin with it.
     pub(super) fn close(&self, word: &str) -> BTreeSet<String> {
-        let (most, mut close) = (edits(word.chars().count()), BTreeSet::new());
-        for document in self.documents() {
-            for here in document.words.split_ascii_whitespace() {
-                if (here.starts_with(word) || is_near(word, here, most.into())) && !close.contains(here) {
-                    close.insert(here.to_owned());
-                }
-            }
-        }
-        close
+        let most = edits(word.chars().count());
+        let Some(first) = word.chars().next() else { return BTreeSet::new() };
+        let mut begin = [0; 4];
+        let alike = self.beginning_with(first.encode_utf8(&mut begin)).map(|(here, _)| here);
+        alike.filter(|here| here.starts_with(word) || is_near(word, here, most.into())).map(str::to_owned).collect()
     }
 
-    fn documents(&self) -> impl Iterator<Item = &Document> {
-        self.changed.values().filter_map(|changed| changed.document.as_ref())
+    /// The words with some beginning, with the documents that have them.
+    fn beginning_with<'a>(&'a self, begin: &str) -> impl Iterator<Item = (&'a str, &'a Vec<(Number, u32)>)> + use<'a> {
+        let begin: Box<str> = begin.into();
+        let from = (Bound::Included(begin.clone()), Bound::Unbounded);
+        let words = self.words.range::<Box<str>, _>(from).map(|(word, with)| (&**word, with));
+        words.take_while(move |(word, _)| word.starts_with(&*begin))
     }
-}
-
-/// The number of times that each of some words, which are in order, is in a document.
-fn counts(document: &Document, sought: &[Sought]) -> Vec<u32> {
-    let mut counts = vec![0; sought.len()];
-    for here in document.words.split_ascii_whitespace() {
-        if let Ok(at) = sought.binary_search_by(|word| word.term.as_str().cmp(here)) {
-            counts[at] += 1;
-        }
-    }
-    counts
 }
 
 /// Whether two words differ in so many edits at most: a letter more, less, or another, or two that changed places

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::group::VOCABULARY as KIND;
+use super::tail::Touched;
 use super::*;
 use nexus_crdt::{Dot, EntryId};
 
@@ -81,7 +82,7 @@ proptest! {
             let admits = |document: &Document| filter.admits(document) && !left_out.contains(&document.place);
             let expected = expected(&documents, &words, admits);
             let sought: Vec<Sought> = words.iter().map(|term| Sought { term: term.clone(), boost: 1.0 }).collect();
-            let found = index.find(&sought, &filter, &left_out, limit).unwrap();
+            let found = index.find(&sought, &filter, &Touched::of(left_out.clone()), limit).unwrap();
             prop_assert_eq!(found.len(), expected.len().min(limit));
             for (found, (_, best)) in found.iter().zip(&expected) {
                 prop_assert!((found.score - best).abs() < 1e-3, "{} is not {best}", found.score);
@@ -165,7 +166,7 @@ proptest! {
             let chosen = |found: group::Groups| -> BTreeMap<String, Vec<Place>> {
                 found.into_iter().map(|(key, found)| (key, group::chosen(found, &filter))).collect()
             };
-            let found = index.groups(&keys, &wanted, &left_out).unwrap();
+            let found = index.groups(&keys, &wanted, &Touched::of(left_out.clone())).unwrap();
             prop_assert_eq!(chosen(found), chosen(expected));
         }
     }
@@ -185,7 +186,7 @@ fn of_a_hundred_thousand_groups_of_one_author_a_few_are_read() {
     index.update(all.map(|document| (document.record, Some(document))).collect(), 1).unwrap();
     let filter = GroupFilter { spaces: BTreeSet::from([1]), of_each: 4, most: 8, ..GroupFilter::default() };
     let keys = BTreeSet::from(["ant".to_owned()]);
-    let mut found = index.groups(&keys, &Wanted::of(&filter), &BTreeSet::new()).unwrap();
+    let mut found = index.groups(&keys, &Wanted::of(&filter), &Touched::default()).unwrap();
     let found = found.remove("ant").unwrap();
     assert!(found.len() < 200, "a few of each segment: {}", found.len());
     assert_eq!(group::chosen(found, &filter), [first, second, ids[1].1, ids[2].1, ids[3].1]);
