@@ -17,6 +17,7 @@
 //! | [`Members`] | the members of the mesh |
 //! | [`Revocation`] | the end of a membership, and what of its logs counts |
 //! | [`SpaceRule`] | the readers and the writers of a space |
+//! | [`TaskEvent`], [`task_state`] | work that is handed over, and its one end |
 
 mod access;
 mod entry;
@@ -39,6 +40,7 @@ mod seat;
 mod space;
 mod succession;
 mod sync;
+mod task;
 mod writes;
 
 #[cfg(any(test, feature = "testing"))]
@@ -68,4 +70,10 @@ pub use seat::Seat;
 pub use space::{DERIVED_SPACES, SpaceDefinition, SpaceId, unnamed_spaces};
 pub use succession::{PlacedSuccession, SUCCESSION_PINS_MAX, Succession};
 pub use sync::{EntryFrame, FrontierPart, FullAuthor, LogHead, Range, SyncFrame, plan, sync_frame};
+pub use task::{
+    BadTaskEvent, CAPABILITY_BYTES_MAX, HeardEvent, PlacedTaskEvent, Priority, ReturnCause, Settlement, Submission,
+    TASK_AFTER_MAX, TASK_ATTEMPT_MAX, TASK_ATTEMPTS_MAX, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX,
+    TASK_NAME_BYTES_MAX, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskReturn, TaskRights, TaskSaid, TaskState,
+    TaskToken, TaskVerb, TaskWord, is_capability, task_events_of, task_state,
+};
 pub use writes::{PlacedWrite, writes_of};

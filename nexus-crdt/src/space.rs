@@ -9,7 +9,7 @@ use nexus_identity::{Did, Name};
 use crate::entry::EntryId;
 use crate::error::FormError;
 
-/// The id of a space: that of the entry that created it. `mesh` and `default` come with the mesh, and
+/// The id of a space: that of the entry that created it. `mesh`, `default` and `tasks` come with the mesh, and
 /// are derived from its DID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct SpaceId([u8; 32]);
@@ -25,11 +25,17 @@ impl SpaceId {
         Self(blake3::derive_key("nexus default space v1", mesh.as_bytes()))
     }
 
+    /// The space of tasks that every member may read.
+    pub fn tasks_of(mesh: &Did) -> Self {
+        Self(blake3::derive_key("nexus tasks space v1", mesh.as_bytes()))
+    }
+
     /// The derived space of that name.
     pub fn derived(mesh: &Did, name: &str) -> Option<Self> {
         match name {
             "mesh" => Some(Self::mesh(mesh)),
             "default" => Some(Self::default_of(mesh)),
+            "tasks" => Some(Self::tasks_of(mesh)),
             _ => None,
         }
     }
@@ -57,7 +63,7 @@ impl SpaceId {
 
 /// The names of the derived spaces, which come with every mesh. A node names in its hello those that it
 /// knows, and other nodes speak to it about no others.
-pub const DERIVED_SPACES: [&str; 2] = ["mesh", "default"];
+pub const DERIVED_SPACES: [&str; 3] = ["mesh", "default", "tasks"];
 
 /// The derived spaces of a mesh that are not among these names.
 pub fn unnamed_spaces(mesh: &Did, named: &BTreeSet<String>) -> BTreeSet<SpaceId> {
@@ -124,8 +130,8 @@ mod tests {
         let all = unnamed_spaces(&mesh, &BTreeSet::new());
         assert_eq!(all.len(), DERIVED_SPACES.len());
         assert_eq!(unnamed_spaces(&mesh, &DERIVED_SPACES.map(str::to_owned).into()), BTreeSet::new());
-        let named = ["mesh".to_owned(), "later".to_owned()].into();
-        assert_eq!(unnamed_spaces(&mesh, &named), BTreeSet::from([SpaceId::default_of(&mesh)]));
+        let named = ["mesh".to_owned(), "default".to_owned(), "later".to_owned()].into();
+        assert_eq!(unnamed_spaces(&mesh, &named), BTreeSet::from([SpaceId::tasks_of(&mesh)]));
         assert_eq!(SpaceId::derived(&mesh, "later"), None);
     }
 }

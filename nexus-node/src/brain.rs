@@ -50,7 +50,7 @@ use crate::memory::{
     Remembered, Revision, SpaceInfo, WatchQuery,
 };
 use crate::runtime::{Clocks, EngineHandle, Sessions};
-use crate::search::{Likeness, Said, Search};
+use crate::search::{Likeness, Outline, Said, Search};
 use crate::store::{Snapshot, Store};
 use crate::vectors::{EmbedderStatus, Meaning, Vectors};
 use crate::world::{World, random};
@@ -184,7 +184,7 @@ impl Brain {
         &self.0.recalls
     }
 
-    fn snapshot(&self) -> Result<Snapshot, NodeError> {
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, NodeError> {
         Ok(self.here().store.snapshot()?)
     }
 
@@ -264,11 +264,15 @@ impl Brain {
         let snapshot = self.snapshot()?;
         let reader = self.reader(&snapshot)?;
         let space = reader.space(space)?.1.no;
-        let said = Said::of(text);
+        let (said, outline) = (Said::of(text), Outline::of(text));
         let words: Vec<String> = said.content().map(str::to_owned).collect();
         let mut alike = Vec::new();
         for place in self.here().search.sharing(&words, space, COMPARED, &reader, &snapshot)? {
-            let Some(memory) = reader.memory_at(place)? else { continue };
+            let memory = reader.memory_at(place)?;
+            // most differ at the first glance
+            let Some(memory) = memory.filter(|memory| outline.may_be_near(&Outline::of(&memory.text))) else {
+                continue;
+            };
             let likeness = Said::of(&memory.text).likeness(&said);
             if likeness > Likeness::Other {
                 alike.push((likeness, memory.id));
@@ -554,7 +558,7 @@ impl Brain {
         watch::changes_after(&snapshot, &known, self.here().store_name, at, space)
     }
 
-    fn reader<'a>(&self, snapshot: &'a Snapshot) -> Result<Reader<'a>, NodeError> {
+    pub(crate) fn reader<'a>(&self, snapshot: &'a Snapshot) -> Result<Reader<'a>, NodeError> {
         let Handles { store_name, world, clocks, .. } = self.here();
         let now = world.wall();
         let reader = Reader::with(snapshot, *store_name, self.read_known(snapshot)?, now);

@@ -20,6 +20,7 @@
 //! | `erase` | the rest of an entry when a part of its payload goes |
 //! | `payload` | the payloads of our own entries, in either format |
 //! | `salts` | random bytes that keep erased parts from being guessed |
+//! | `tasks` | events of tasks: making them, putting them into the tables and taking them out |
 //! | `writes` | putting writes into the tables and taking them out |
 //! | `waiting` | entries that wait for something they need, within a bound |
 //! | `state` | the state in memory, and reading it at the start |
@@ -43,6 +44,7 @@ mod room;
 mod salts;
 mod state;
 mod succeed;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -55,7 +57,8 @@ use std::time::Duration;
 use nexus_identity::{Keypair, Timestamp};
 
 pub use io::{
-    Again, Command, CommandId, Edit, Effect, Event, Input, NewRecord, NoSuccession, Outcome, Rotation, Written,
+    Again, Command, CommandId, Edit, Effect, Event, Input, NewRecord, NoSuccession, Outcome, Rotation, TaskAnswer,
+    Written,
 };
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
 pub use salts::Seed;

@@ -52,6 +52,8 @@ pub enum Resource {
     Request,
     /// A group of words that mean the same.
     Words,
+    /// A task.
+    Task,
 }
 
 impl Resource {
@@ -68,6 +70,7 @@ impl Resource {
             Self::Replica => "copies of critical state",
             Self::Request => "requests",
             Self::Words => "groups of words",
+            Self::Task => "tasks",
         }
     }
 
@@ -97,6 +100,7 @@ impl fmt::Display for Resource {
             Self::Replica => "copy of critical state",
             Self::Request => "request",
             Self::Words => "group of this node's with the word",
+            Self::Task => "task",
         })
     }
 }
@@ -244,7 +248,9 @@ impl NodeError {
             Self::Invalid(InputError::Secret { .. }) => "secret_found",
             Self::Invalid(_) => "invalid",
             Self::TooLarge { .. } => "too_large",
-            Self::Refused(AccessError::Full(_)) => "full",
+            Self::Refused(
+                AccessError::Full(_) | AccessError::TooManyTasks { .. } | AccessError::TooManyWorkers { .. },
+            ) => "full",
             Self::Refused(_) => "refused",
             Self::Conflict(ConflictError::OtherRequest) => "other_request",
             Self::Conflict(_) => "conflict",

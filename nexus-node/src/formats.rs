@@ -72,7 +72,8 @@ impl Formats {
         };
         // a node of the first formats is a former version, in a test of upgrades
         if self.critical > 0 {
-            abilities.kinds.extend([Kind::REVOCATION, Kind::EVIDENCE, Kind::SEAT, Kind::SUCCESSION].map(|kind| kind.0));
+            let kinds = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION];
+            abilities.kinds.extend(kinds.map(|kind| kind.0));
         }
         abilities
     }
@@ -99,7 +100,8 @@ mod tests {
     #[test]
     fn a_hello_names_the_kinds_that_the_engine_applies() {
         let first = [Kind::WRITES, Kind::SPACE, Kind::CREDENTIAL, Kind::PROFILE];
-        let kinds = first.into_iter().chain([Kind::REVOCATION, Kind::EVIDENCE, Kind::SEAT, Kind::SUCCESSION]);
+        let later = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION];
+        let kinds = first.into_iter().chain(later);
         assert_eq!(Formats::LATEST.abilities().kinds, kinds.map(|kind| kind.0).collect());
     }
 }

@@ -11,6 +11,7 @@
 //! | `genesis` | the first facts of a store |
 //! | `members` | the members of a store's mesh |
 //! | `quota` | how much is taken of one author's entries |
+//! | `tasks` | reading tasks and what was said of them |
 //! | `migrate` | bringing rows of an earlier format to the current one |
 
 mod genesis;
@@ -19,6 +20,7 @@ mod members;
 mod migrate;
 mod quota;
 pub(crate) mod rows;
+mod tasks;
 mod view;
 
 pub(crate) use genesis::write_builtin_spaces;
@@ -33,12 +35,13 @@ pub(crate) use members::{placed_revocation, read_members};
 pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
 pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
+pub(crate) use tasks::{ended_by, find_task, newest_tasks, open_tasks, said_of_task, task_event, task_requested};
 pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,
     entry_id_of, erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, first_with_key,
     forking_authors, has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes,
     own_evidence_against, read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces,
-    record_that_was, records_that_were, records_with_key, seen_at, spaces_created_in, standing, standings,
+    record_that_was, records_that_were, records_with_key, seen_at, spaces_created_in, standing, standings, stays_whole,
 };
 
 use crate::store::StoreError;

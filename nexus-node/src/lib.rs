@@ -194,6 +194,7 @@
 //! | [`node`] | the handle of a node; starting, joining, admitting |
 //! | [`brain`], [`memory`] | writing, reading, watching; the types of memories |
 //! | [`critical`] | keys and locks that must not conflict |
+//! | [`tasks`] | work that is handed over |
 //! | [`config`] | settings of a node |
 //! | `tls` | TLS for the API, bound to the node's key (feature `http`) |
 //! | `api`, `mcp` | the HTTP shell and the MCP servers on it (features `http`, `mcp`) |
@@ -265,6 +266,7 @@ mod salvage;
 mod search;
 mod secrets;
 mod store;
+pub mod tasks;
 #[cfg(feature = "http")]
 pub mod tls;
 mod trace;
@@ -297,6 +299,10 @@ pub use node::{
 };
 pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
+pub use tasks::{
+    Agent, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskBoard, TaskError, TaskHistory,
+    TaskId, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskStatus, TaskToken, TaskWatch,
+};
 pub use vectors::{EmbedderState, EmbedderStatus};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
 

@@ -73,6 +73,7 @@ use crate::ledger::Quotas;
 use crate::notices::Notices;
 use crate::runtime::{Clocks, EngineHandle, Sessions};
 use crate::store::{Batch, Store};
+use crate::tasks::TaskBoard;
 use crate::world::{Tasks, World};
 
 /// How long there must be room on the disk before a node starts again for it.
@@ -119,6 +120,7 @@ struct Inner {
     clocks: Arc<Clocks>,
     notices: Notices,
     brain: Brain,
+    board: TaskBoard,
     coordinator: Option<Arc<Coordinator>>,
     tasks: Option<Arc<Tasks>>,
     dir: Option<DataDir>,
@@ -183,6 +185,11 @@ impl Node {
     /// The node's memory.
     pub fn brain(&self) -> Brain {
         self.0.brain.clone()
+    }
+
+    /// The tasks of the mesh: submitting work, following it, and doing it.
+    pub fn tasks(&self) -> TaskBoard {
+        self.0.board.clone()
     }
 
     /// The node's critical state, for the few writes that must not conflict.
@@ -289,7 +296,7 @@ impl Node {
     }
 
     /// Names of the node's running tasks. Empty for a node in the caller's world.
-    pub fn tasks(&self) -> Vec<&'static str> {
+    pub fn running_tasks(&self) -> Vec<&'static str> {
         self.0.tasks.as_ref().map(|tasks| tasks.running()).unwrap_or_default()
     }
 

@@ -1,5 +1,7 @@
 //! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
+use nexus_crdt::BadTaskEvent;
+
 use crate::backup::BackupError;
 use crate::datadir::DataDirError;
 use crate::error::{
@@ -174,6 +176,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             Some("`nexus-node space list` shows the spaces, `nexus-node space create` makes one")
         }
         NodeError::NotFound { what: Resource::Member, .. } => Some("`nexus-node members` shows who belongs"),
+        NodeError::NotFound { what: Resource::Task, .. } => Some("`nexus-node task list` shows the tasks of this node"),
         NodeError::NotFound { what: Resource::Words, .. } => {
             Some("`nexus-node vocabulary list` shows all; `nexus-node forget ID` takes another member's")
         }
@@ -210,6 +213,26 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::NotFound { what: Resource::Forgotten, .. } => {
             Some("give the id that `forget` printed; a memory whose content was erased does not come back")
         }
+        NodeError::Conflict(ConflictError::TaskOver { .. }) => {
+            Some("nothing changed: an end stays; `nexus-node task retry ID` submits it once more")
+        }
+        NodeError::Conflict(ConflictError::ClaimOver) => {
+            Some("stop the work: its result is kept as late, and another worker may have the task")
+        }
+        NodeError::Refused(AccessError::TooManyTasks { .. }) => Some(
+            "nothing was submitted: start a worker for them, or cancel some; `nexus-node task list --state pending`",
+        ),
+        NodeError::Refused(AccessError::TooManyWorkers { .. }) => Some("stop some of them, and try again"),
+        NodeError::Refused(AccessError::NotYourTask(_)) => Some("do it on its submitter's node, or on an admin's"),
+        NodeError::Conflict(ConflictError::TaskOpen) => {
+            Some("nothing changed: wait for its end, or take it back: `nexus-node task cancel ID`")
+        }
+        NodeError::Conflict(ConflictError::NotWaiting) => {
+            Some("nothing changed; `nexus-node task show ID` tells its state")
+        }
+        NodeError::Refused(AccessError::NoApprover(_)) => {
+            Some("another admin's node can: `nexus-node task approve ID` there")
+        }
         NodeError::Conflict(ConflictError::KeyTaken { .. }) => {
             Some("nothing was written; forget that one first, or edit it")
         }
@@ -244,6 +267,17 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             Some("`nexus-node vocabulary remove WORD` makes room; `nexus-node vocabulary list` shows them")
         }
         NodeError::Invalid(InputError::Secret { .. }) => Some(SECRET_HINT),
+        NodeError::Invalid(InputError::Task(BadTaskEvent::Capability) | InputError::Capabilities { .. }) => {
+            Some("a capability is a name as `resize` or `code/review:rust`, the same at the task and at its worker")
+        }
+        NodeError::Invalid(InputError::Task(BadTaskEvent::TooLarge { .. })) => {
+            Some("keep the bulk elsewhere, and give its place")
+        }
+        NodeError::Invalid(InputError::Task(BadTaskEvent::Json(_))) => {
+            Some("give one JSON document, with each key of an object once")
+        }
+        NodeError::Invalid(InputError::Task(BadTaskEvent::Token)) => Some("give the token that came with the claim"),
+        NodeError::Invalid(InputError::Task(BadTaskEvent::Attempt)) => Some("give a time as `300s` or `2h`"),
         NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
         NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),
         _ => None,

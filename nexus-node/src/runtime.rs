@@ -40,7 +40,7 @@ use std::time::Duration;
 use nexus_crdt::{Incarnation, Members, SpaceId};
 use nexus_identity::plants::planted;
 use nexus_mesh::quota::{Bounds, queue};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use self::committer::{Committer, Progress, Writer};
@@ -72,6 +72,8 @@ const CHAINS_MAX: Bounds = Bounds::items(256).bytes(1 << 20).each(1);
 const COMMITS_MAX: usize = 16;
 /// Our own entries that may wait to be published.
 const GOSSIP_MAX: usize = 256;
+/// Tasks of which something was said that one who follows them may not have looked at. Beyond that it looks at all.
+const TASKS_MAX: usize = 4_096;
 /// Longest wait of the first write for a peer's frontier.
 const COMPARE_MAX: Duration = Duration::from_secs(2);
 
@@ -113,6 +115,7 @@ impl Runtime {
         let (committed, committed_seen) = watch::channel(engine.last_eno());
         let (members, members_seen) = watch::channel(engine.members().clone());
         let (unsettled, unsettled_seen) = watch::channel(());
+        let (tasks, _) = broadcast::channel(TASKS_MAX);
         let (sessions, traces) = (Arc::<Sessions>::default(), Arc::<Traces>::default());
         let (shares, clocks) = (Arc::<Shares>::default(), Arc::<Clocks>::default());
         let compare = has_peers && !planted("writes_without_comparing");
@@ -159,6 +162,7 @@ impl Runtime {
             failure: failure.clone(),
             notices,
             sessions: sessions.clone(),
+            tasks: tasks.clone(),
             unsettled,
         };
         world.spawn("disk", headroom.clone().watch(world.clone(), ended));
@@ -170,6 +174,7 @@ impl Runtime {
             chains,
             committed: committed_seen,
             spaces,
+            tasks,
             shares: shares.clone(),
             failure,
             headroom,

@@ -77,6 +77,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
+    ("tasks", &["store", "world", "identity", "ledger", "engine", "error", "memory", "runtime", "brain"]),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (
         "node",
@@ -103,6 +104,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "coordinator",
             "critical",
             "brain",
+            "tasks",
         ],
     ),
     ("problem", &["store", "datadir", "backup", "error"]),
@@ -117,6 +119,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "world",
             "error",
             "memory",
+            "tasks",
             "coordinator",
             "critical",
             "vectors",

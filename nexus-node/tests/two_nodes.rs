@@ -169,10 +169,10 @@ async fn a_ticket_works_once_and_its_holder_may_ask_again() {
 async fn a_stopped_node_leaves_no_task_and_its_directory_free() {
     let dir = TempDir::new().unwrap();
     let node = start(&dir, "a").await;
-    assert!(!node.tasks().is_empty());
+    assert!(!node.running_tasks().is_empty());
     node.shutdown().await;
     let gone = async {
-        while !node.tasks().is_empty() {
+        while !node.running_tasks().is_empty() {
             tokio::task::yield_now().await;
         }
     };

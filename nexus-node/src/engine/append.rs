@@ -6,8 +6,9 @@ use nexus_crdt::{
 };
 use nexus_identity::{Chain, Name, Role};
 
-use super::io::{Command, CommandId, Edit, NewRecord, Outcome, Written};
+use super::io::{Command, CommandId, Edit, NewRecord, Outcome, TaskAnswer, Written};
 use super::payload::{OwnPayload, payload_bytes};
+use super::tasks::PendingTasks;
 use super::{Effect, Engine, LedgerError, Turn};
 use crate::ledger::rows;
 use crate::ledger::{find_record, first_with_key, read_entry};
@@ -68,11 +69,36 @@ impl Pending {
 pub(super) struct Commands {
     ids: Vec<CommandId>,
     pub(super) pending: BTreeMap<SpaceId, Pending>,
+    pub(super) tasks: BTreeMap<SpaceId, PendingTasks>,
     answers: Vec<Answer>,
+}
+
+impl Commands {
+    /// The id of the command at a place.
+    pub(super) fn id(&self, place: usize) -> CommandId {
+        self.ids[place]
+    }
+
+    pub(super) fn set(&mut self, place: usize, answer: Answer) {
+        self.answers[place] = answer;
+    }
+
+    /// The answer at a place as far as it is known.
+    pub(super) fn take(&mut self, place: usize) -> Answer {
+        std::mem::replace(&mut self.answers[place], Answer::Other(None))
+    }
+
+    /// Answers one event of a command.
+    pub(super) fn answer_task(&mut self, place: usize, slot: usize, answer: TaskAnswer) {
+        if let Answer::Tasks(answers) = &mut self.answers[place] {
+            answers[slot] = Some(answer);
+        }
+    }
 }
 
 pub(super) enum Answer {
     Remembered(Vec<Option<Written>>),
+    Tasks(Vec<Option<TaskAnswer>>),
     Other(Option<Outcome>),
 }
 
@@ -85,7 +111,7 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let before = self.state.next_eno;
         let (ids, answers) = (Vec::with_capacity(commands.len()), Vec::with_capacity(commands.len()));
-        let mut run = Commands { ids, pending: BTreeMap::new(), answers };
+        let mut run = Commands { ids, pending: BTreeMap::new(), tasks: BTreeMap::new(), answers };
         for (id, command) in commands {
             run.ids.push(id);
             let place = run.answers.len();
@@ -95,9 +121,13 @@ impl Engine {
         for space in run.pending.keys().copied().collect::<Vec<_>>() {
             self.seal(space, &mut run, turn)?;
         }
+        for space in run.tasks.keys().copied().collect::<Vec<_>>() {
+            self.seal_tasks(space, &mut run, turn)?;
+        }
         for (id, answer) in run.ids.into_iter().zip(run.answers) {
             let outcome = match answer {
                 Answer::Remembered(written) => Outcome::Remembered(written.into_iter().flatten().collect()),
+                Answer::Tasks(answers) => Outcome::Tasks(answers.into_iter().flatten().collect()),
                 Answer::Other(outcome) => outcome.unwrap_or(Outcome::Done(None)),
             };
             turn.after.push(Effect::Reply(id, outcome));
@@ -131,6 +161,7 @@ impl Engine {
                 let values = BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]);
                 Ok(self.edit(place, record, &Edit { values, origin: Origin::default() }, run, turn)?.0)
             }
+            Command::Tasks(events) => self.write_task_events(place, events, run, turn),
             Command::CreateSpace { name, salt } => done(self.create_space(name, salt, run.ids[place], turn)?),
             Command::Admit { chain, with, replaces } => {
                 keep(&with, turn);
@@ -166,6 +197,10 @@ impl Engine {
         match command {
             Command::Remember(records) => {
                 let spaces: BTreeSet<SpaceId> = records.iter().map(|record| record.space).collect();
+                spaces.into_iter().all(|space| self.may_write(space))
+            }
+            Command::Tasks(events) => {
+                let spaces: BTreeSet<SpaceId> = events.iter().map(|(space, _)| *space).collect();
                 spaces.into_iter().all(|space| self.may_write(space))
             }
             Command::CreateSpace { .. } => self.state.members.allows(&self.state.me, Role::Member),

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use nexus_crdt::{
     Branches, DRIFT_MAX, Evidence, FormError, Hlc, Kind, PlacedSuccession, PlacedWrite, Profile, Seat, SpaceDefinition,
-    SpaceId, Succession, Verified, writes_of,
+    SpaceId, Succession, Verified, task_events_of, writes_of,
 };
 use nexus_identity::{Chain, Did};
 
@@ -183,6 +183,16 @@ impl Engine {
                 Ok(writes) if writes.is_empty() => Ok(Ok(Standing::Erased)),
                 Ok(writes) => {
                     self.fold_writes(eno, entry, &writes, turn)?;
+                    Ok(Ok(Standing::Applied))
+                }
+                Err(why) => Ok(Err(why)),
+            },
+            Kind::TASKS if !in_mesh_space => match task_events_of(entry) {
+                Err(FormError::Absent) => Ok(Ok(Standing::Erased)),
+                Ok(events) => {
+                    if let Some(space) = self.state.spaces.get(&header.space).map(|space| space.no) {
+                        self.fold_task_events(space, entry, &events, turn)?;
+                    }
                     Ok(Ok(Standing::Applied))
                 }
                 Err(why) => Ok(Err(why)),

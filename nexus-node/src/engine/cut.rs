@@ -64,6 +64,9 @@ impl Engine {
                         undone.add(other, entry.id(), writes);
                     }
                 }
+                Kind::TASKS if !in_mesh_space && before == Standing::Applied => {
+                    self.unfold_task_events(&entry, turn)?;
+                }
                 _ => {}
             }
             if before == Standing::Quarantined {

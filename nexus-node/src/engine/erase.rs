@@ -1,15 +1,16 @@
-use nexus_crdt::{ALL_LEAVES, EntryId, Kind, SpaceId, Verified, writes_of};
+use nexus_crdt::{ALL_LEAVES, EntryId, Kind, Verified, writes_of};
 
 use super::writes::{FoldWrites, Undone};
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, Standing};
-use crate::ledger::{erased_leaves, find_entry, read_entry, standing};
+use crate::ledger::{erased_leaves, find_entry, read_entry, standing, stays_whole};
 use crate::store::Table;
 
 impl Engine {
     /// Erases leaves from what is held here, and from what will come.
     ///
-    /// Entries that make members and spaces stay whole: a mesh does not stand without them.
+    /// Entries that make members and spaces stay whole: a mesh does not stand without them. So do events of tasks: without
+    /// its end a task would be done again.
     pub(super) fn erase(&mut self, leaves: Vec<(EntryId, u16)>, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         for (id, leaf) in leaves {
             turn.draft.put(Table::Erased, &rows::erased_key(id, leaf), &[]);
@@ -22,8 +23,7 @@ impl Engine {
 
     /// An entry without the leaves that are known here to be erased.
     pub(super) fn left_of(&self, entry: Verified, turn: &Turn<'_>) -> Result<Verified, LedgerError> {
-        let in_mesh_space = entry.header().space == SpaceId::mesh(&self.state.mesh);
-        if in_mesh_space || entry.payload().is_none() {
+        if stays_whole(&entry) || entry.payload().is_none() {
             return Ok(entry);
         }
         let erased = erased_leaves(&turn.draft, entry.id())?;

@@ -1,6 +1,6 @@
 use nexus_crdt::{
     Dot, Entry, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, Seat, SpaceId, Succession,
-    Verified,
+    TaskEvent, TaskId, Verified,
 };
 use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
@@ -53,6 +53,8 @@ pub enum Command {
     },
     /// Forget a record.
     Forget(Dot),
+    /// Write events of tasks, each in its space.
+    Tasks(Vec<(SpaceId, TaskEvent)>),
     /// Create a space.
     CreateSpace {
         /// Its name.
@@ -120,6 +122,7 @@ impl Command {
             Self::Remember(_)
             | Self::Edit { .. }
             | Self::Forget(_)
+            | Self::Tasks(_)
             | Self::CreateSpace { .. }
             | Self::Settle { .. } => Room::All,
             _ => Room::Duties,
@@ -130,6 +133,7 @@ impl Command {
     pub(crate) fn writes(&self) -> usize {
         match self {
             Self::Remember(records) => records.len(),
+            Self::Tasks(events) => events.len(),
             _ => 1,
         }
     }
@@ -179,11 +183,33 @@ pub struct Written {
     pub replaced: bool,
 }
 
+/// The answer to an event of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskAnswer {
+    /// It is written.
+    Written {
+        /// Its dot: of a submission, the task's id.
+        dot: Dot,
+        /// The time of its entry.
+        at: Timestamp,
+    },
+    /// A task with this id of a request is there already.
+    Joined(TaskId),
+    /// It says something of a claim that no longer stands, or of a task that is over.
+    Stale,
+    /// There is no such task here.
+    NoTask,
+    /// It fits no entry.
+    TooLarge,
+}
+
 /// The outcome of a command.
 #[derive(Clone, Debug)]
 pub enum Outcome {
     /// The records, in the command's order.
     Remembered(Vec<Written>),
+    /// The events, in the command's order.
+    Tasks(Vec<TaskAnswer>),
     /// The edit or the forget stands. Without a change there is no entry.
     Done(Option<EntryId>),
     /// The space was created.
@@ -268,6 +294,13 @@ pub enum Event {
     },
     /// Members were admitted or changed.
     Members,
+    /// Something was said of a task, or counts no more.
+    Task {
+        /// The task.
+        task: TaskId,
+        /// Whether this node has just said it.
+        own: bool,
+    },
     /// A space was defined, or its definition no longer counts.
     Spaces,
     /// Two entries have one place in a log.

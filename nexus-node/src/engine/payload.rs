@@ -11,6 +11,8 @@ pub(super) enum OwnPayload {
     One(Vec<u8>),
     /// Writes, each of which can be erased later.
     Writes(Vec<Write>),
+    /// Events of tasks, in format 1 one.
+    Events(Vec<Vec<u8>>),
 }
 
 impl OwnPayload {
@@ -20,11 +22,13 @@ impl OwnPayload {
             return Content::Whole(match self {
                 Self::One(bytes) => bytes,
                 Self::Writes(writes) => Writes(writes).encode(),
+                Self::Events(events) => events.concat(),
             });
         }
         let parts = match self {
             Self::One(bytes) => vec![bytes],
             Self::Writes(writes) => writes.iter().map(Write::encode).collect(),
+            Self::Events(events) => events,
         };
         Content::Parts(parts.into_iter().map(|part| (salts.next(), part)).collect())
     }

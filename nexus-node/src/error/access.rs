@@ -93,6 +93,24 @@ pub enum AccessError {
     /// Critical state has no room for more.
     #[error("there is no room for more: {0}")]
     Full(CriticalBound),
+    /// As many tasks of this node's are open as it may have.
+    #[error("{max} tasks of this node's have not ended")]
+    TooManyTasks {
+        /// The bound.
+        max: usize,
+    },
+    /// As many workers of this node wait for work as may.
+    #[error("{max} workers wait for work here")]
+    TooManyWorkers {
+        /// The bound.
+        max: usize,
+    },
+    /// Only its submitter or an admin does this to a task.
+    #[error("only its submitter and admins {0} a task")]
+    NotYourTask(&'static str),
+    /// A task is approved by admins, but never by its submitter nor by a member that the submitter admitted.
+    #[error("this node may not approve the task: {0}")]
+    NoApprover(&'static str),
     /// A write reached the coordinators too late to count.
     #[error("came too late to count")]
     TooLate,

@@ -84,6 +84,21 @@ pub enum ConflictError {
     /// The lease of a guard ended before it was released.
     #[error("the lease was over")]
     LeaseOver,
+    /// A task has ended already.
+    #[error("the task has ended already: {state}")]
+    TaskOver {
+        /// The word for its end.
+        state: &'static str,
+    },
+    /// A task that has not ended is not submitted once more.
+    #[error("the task has not ended")]
+    TaskOpen,
+    /// The token is of no claim that stands: the task ended, or another worker has it.
+    #[error("this claim of the task no longer stands")]
+    ClaimOver,
+    /// A task that does not wait for an approval is neither approved nor rejected.
+    #[error("the task does not wait for an approval")]
+    NotWaiting,
     /// A later version of the leader answered with an unknown outcome.
     #[error("it was answered with something else")]
     OtherAnswer,

@@ -1,3 +1,4 @@
+use nexus_crdt::BadTaskEvent;
 use nexus_identity::TicketError;
 
 use super::{OpaqueError, Quoted};
@@ -42,6 +43,15 @@ pub enum InputError {
     Alias {
         /// Its characters.
         chars: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A task breaks a rule of form.
+    #[error(transparent)]
+    Task(BadTaskEvent),
+    /// A worker names no capability, or too many.
+    #[error("a worker names 1 to {max} capabilities")]
+    Capabilities {
         /// The bound.
         max: usize,
     },

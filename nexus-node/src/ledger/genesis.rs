@@ -2,7 +2,7 @@ use nexus_crdt::{Incarnation, SpaceId};
 use nexus_identity::{Chain, Did, Name};
 
 use super::LedgerError;
-use super::rows::{self, SpaceRow, VIEW_VERSION, meta, unreadable};
+use super::rows::{self, SpaceRow, TASKS_SPACE, VIEW_VERSION, meta, unreadable};
 use crate::store::{Batch, Table, View};
 
 /// The first facts of a store.
@@ -37,7 +37,12 @@ pub fn found(genesis: &Genesis) -> Batch {
 
 /// The spaces that come with a mesh, empty.
 pub(crate) fn write_builtin_spaces(batch: &mut Batch, mesh: &Did) {
-    for (no, id, name) in [(0, SpaceId::mesh(mesh), "mesh"), (1, SpaceId::default_of(mesh), "default")] {
+    let spaces = [
+        (0, SpaceId::mesh(mesh), "mesh"),
+        (1, SpaceId::default_of(mesh), "default"),
+        (TASKS_SPACE, SpaceId::tasks_of(mesh), "tasks"),
+    ];
+    for (no, id, name) in spaces {
         #[expect(clippy::expect_used, reason = "constant names")]
         let name: Name = name.parse().expect("a name");
         let row = SpaceRow { no, name, access: 0, author: *mesh, records: 0, entries: 0, bytes: 0, cut: false };

@@ -26,16 +26,24 @@
 //! | `Live`, `Past` | space no, record's dot, field, write's dot | [`WriteRow`] |
 //! | `Keys` | space no, hash of the key, record's dot | – |
 //! | `Was` | former id, 0, author, record's dot; of forgotten records, too | – |
+//! | `Tasks` | task's dot | [`TaskRow`] |
+//! | `TaskTimes` | stamp, task's dot | – |
+//! | `TasksOpen` | submitter, its rank, task's dot | – |
+//! | `TaskEvents` | task's dot, author, 0 for an end and 1 for the rest, stamp, event's dot | [`TaskSaid`] |
+//! | `TaskRequests` | submitter, hash of its id of the request, task's dot | – |
 //! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use nexus_crdt::{DOT_BYTES, Dot, Entry, EntryId, Field, Hlc, LogId, SpaceId, SpaceRule, Verified};
+use nexus_crdt::{
+    DOT_BYTES, Dot, Entry, EntryId, Field, HeardEvent, Hlc, LogId, Priority, SpaceId, SpaceRule, TaskId, TaskSaid,
+    Verified,
+};
 use nexus_identity::{Did, Name, Signature};
 
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 8;
+pub(crate) const VIEW_VERSION: u32 = 9;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -69,9 +77,11 @@ pub(crate) mod meta {
 pub(crate) type Eno = u64;
 /// The number of a log in this store.
 pub(crate) type LogNo = u32;
-/// The number of a space in this store: 0 and 1 come with the mesh, others are the eno of their
+/// The number of a space in this store: 0, 1 and [`TASKS_SPACE`] come with the mesh, others are the eno of their
 /// definition and 1.
 pub(crate) type SpaceNo = u32;
+/// The number of the space of tasks that every member may read.
+pub(crate) const TASKS_SPACE: SpaceNo = SpaceNo::MAX - 1;
 
 /// The error for an unreadable row: a defect of ours, or a remainder of another version.
 pub(crate) fn unreadable(table: Table) -> StoreError {
@@ -243,6 +253,96 @@ pub(crate) struct WriteRow {
     pub value: String,
     /// The dots that it overwrites.
     pub over: Vec<Dot>,
+}
+
+/// A task as it was submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct TaskRow {
+    /// Its space.
+    pub space: SpaceNo,
+    /// Its submitter.
+    pub submitter: Did,
+    /// The stamp of its entry.
+    pub hlc: Hlc,
+    /// The order in which it is handed out.
+    pub priority: Priority,
+    /// Whether somebody else must approve it first.
+    pub needs_approval: bool,
+    /// The hash of its submitter's id of the request.
+    pub request: Option<[u8; 16]>,
+}
+
+pub(crate) fn task_time_key(hlc: Hlc, task: TaskId) -> [u8; 8 + DOT_BYTES] {
+    let mut key = [0; 8 + DOT_BYTES];
+    key[..8].copy_from_slice(&hlc.0.to_be_bytes());
+    key[8..].copy_from_slice(&task.to_bytes());
+    key
+}
+
+impl TaskRow {
+    /// Its place among tasks that wait: the lowest first. A step of priority is worth a minute of waiting, so no task
+    /// waits for ever behind those of a higher one.
+    pub(crate) fn rank(&self) -> u64 {
+        const STEP_MS: u64 = 60_000;
+        self.hlc.time().as_ms().saturating_sub(self.priority as u64 * STEP_MS)
+    }
+}
+
+pub(crate) fn task_open_key(row: &TaskRow, task: TaskId) -> [u8; 40 + DOT_BYTES] {
+    let mut key = [0; 40 + DOT_BYTES];
+    key[..32].copy_from_slice(row.submitter.as_bytes());
+    key[32..40].copy_from_slice(&row.rank().to_be_bytes());
+    key[40..].copy_from_slice(&task.to_bytes());
+    key
+}
+
+/// The prefix of all events of a task by one author: its ends, or the rest.
+pub(crate) fn task_events_prefix(task: TaskId, author: &Did, ends: bool) -> [u8; DOT_BYTES + 33] {
+    let mut key = [0; DOT_BYTES + 33];
+    key[..DOT_BYTES].copy_from_slice(&task.to_bytes());
+    key[DOT_BYTES..DOT_BYTES + 32].copy_from_slice(author.as_bytes());
+    key[DOT_BYTES + 32] = u8::from(!ends);
+    key
+}
+
+pub(crate) fn task_event_key(task: TaskId, heard: &HeardEvent) -> [u8; 41 + 2 * DOT_BYTES] {
+    let mut key = [0; 41 + 2 * DOT_BYTES];
+    key[..DOT_BYTES + 33].copy_from_slice(&task_events_prefix(task, &heard.by, is_end(&heard.said)));
+    key[DOT_BYTES + 33..DOT_BYTES + 41].copy_from_slice(&heard.hlc.0.to_be_bytes());
+    key[DOT_BYTES + 41..].copy_from_slice(&heard.dot.to_bytes());
+    key
+}
+
+/// Whether it is the end of a task, if its submitter says it.
+pub(crate) const fn is_end(said: &TaskSaid) -> bool {
+    matches!(said, TaskSaid::Settled { ownership: 0, .. })
+}
+
+/// An event of a task from its row.
+pub(crate) fn read_task_event(key: &[u8], value: &[u8]) -> Result<HeardEvent, StoreError> {
+    let parts = || {
+        let (by, rest) = key.get(DOT_BYTES..)?.split_first_chunk::<32>()?;
+        let (hlc, dot) = rest.get(1..)?.split_first_chunk()?;
+        Some((Did::from_bytes(*by), Hlc(u64::from_be_bytes(*hlc)), Dot::from_bytes(dot)?))
+    };
+    let (by, hlc, dot) = parts().ok_or_else(|| unreadable(Table::TaskEvents))?;
+    let said: TaskSaid = decode(Table::TaskEvents, value)?;
+    Ok(HeardEvent { by, hlc, dot, said })
+}
+
+/// The hash that stands for a submitter's id of a request.
+pub(crate) fn request_hash(request: &str) -> [u8; 16] {
+    let mut hash = [0; 16];
+    hash.copy_from_slice(&blake3::hash(request.as_bytes()).as_bytes()[..16]);
+    hash
+}
+
+/// The prefix of the `TaskRequests` rows of a request.
+pub(crate) fn task_request_prefix(submitter: &Did, request: &[u8; 16]) -> [u8; 48] {
+    let mut key = [0; 48];
+    key[..32].copy_from_slice(submitter.as_bytes());
+    key[32..].copy_from_slice(request);
+    key
 }
 
 pub(crate) fn eno_key(eno: Eno) -> [u8; 8] {

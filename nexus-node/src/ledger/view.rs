@@ -171,6 +171,12 @@ pub(crate) fn erased_leaves(view: &dyn View, entry: EntryId) -> Result<Vec<u16>,
     Ok(leaves)
 }
 
+/// Whether no part of an entry is ever erased: a mesh does not stand without what makes its members and spaces, and a task
+/// without its end would be done again.
+pub(crate) fn stays_whole(entry: &Entry) -> bool {
+    entry.header().space == SpaceId::mesh(&entry.header().mesh) || entry.header().kind == Kind::TASKS
+}
+
 /// Whether everything that an entry lacks is known to be erased. Whoever passes an entry on may have
 /// emptied it: what is missing otherwise is to come from another.
 pub(crate) fn lacks_only_what_is_erased(view: &dyn View, entry: &Entry) -> Result<bool, StoreError> {
@@ -178,8 +184,7 @@ pub(crate) fn lacks_only_what_is_erased(view: &dyn View, entry: &Entry) -> Resul
     if lacks.is_empty() {
         return Ok(true);
     }
-    // a mesh does not stand without what makes its members and spaces
-    if entry.header().space == SpaceId::mesh(&entry.header().mesh) {
+    if stays_whole(entry) {
         return Ok(false);
     }
     let erased = erased_leaves(view, entry.id())?;

@@ -248,6 +248,16 @@ impl<'a> Reader<'a> {
         self.known.spaces.iter().map(|(_, row)| row.no).filter(|no| *no != 0)
     }
 
+    /// A space that this node may read by its number, with the name to show for it.
+    pub(crate) fn space_numbered(&self, no: rows::SpaceNo) -> Option<(SpaceId, String)> {
+        self.known.numbered(no).map(|(id, row)| (*id, self.known.shown_name(id, row)))
+    }
+
+    /// The members, present and former.
+    pub(crate) fn members(&self) -> &Members {
+        &self.known.members
+    }
+
     /// The member of a DID or name.
     pub(crate) fn member(&self, name: &str) -> Result<Did, NodeError> {
         let named = self.members_called(name);

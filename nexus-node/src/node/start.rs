@@ -27,6 +27,7 @@ use crate::runtime::sync::Syncing;
 use crate::runtime::{self, Runtime, Sockets, known_peers, watch_mesh};
 use crate::search::{Kept, Search, Source, keep_up};
 use crate::store::{Batch, Overlay, Store, Table, View};
+use crate::tasks::{self, TaskBoard};
 use crate::vectors::{self, Vectors};
 use crate::world::{Tasks, World};
 
@@ -64,6 +65,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let sync_streams = runtime::sync::register(&mut rooms);
     let gossiped = runtime::gossip::register(&mut rooms);
     let knocks = admit::register(&mut rooms);
+    let offered = tasks::register(&mut rooms);
     let coordinating = Coordinating::register(raft, &mut rooms);
     let (mesh, events) = Mesh::start(transport, mesh_config, rooms, spawner)?;
 
@@ -186,6 +188,18 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         clocks: clocks.clone(),
     };
     let brain = Brain::new(handles, &config);
+    let board = TaskBoard::new(tasks::Handles {
+        identity: identity.clone(),
+        world: world.clone(),
+        engine: engine.clone(),
+        brain: brain.clone(),
+        mesh: mesh.clone(),
+        sessions: sessions.clone(),
+    });
+    world.spawn("tasks", board.clone().run());
+    world.spawn("task peers", board.clone().serve(offered));
+    world.spawn("tasks elsewhere", board.clone().tell_others());
+    world.spawn("tasks of others", board.clone().keep_guests());
     let Origins { tasks, dir, lock, aging } = origins;
     let node = Node(Arc::new(Inner {
         identity,
@@ -197,6 +211,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         clocks,
         notices,
         brain,
+        board,
         coordinator,
         tasks,
         dir,

@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nexus_crdt::{EntryFrame, Members};
+use nexus_crdt::{EntryFrame, Members, TaskId};
 use nexus_identity::plants::planted;
 use prost::Message;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::Sessions;
 use crate::engine::{Event, Outcome};
@@ -141,6 +141,8 @@ pub(crate) struct Committer {
     pub(crate) failure: Failure,
     pub(crate) notices: Notices,
     pub(crate) sessions: Arc<Sessions>,
+    /// The tasks of which something was said, for those who follow them.
+    pub(crate) tasks: broadcast::Sender<(TaskId, bool)>,
     /// Changes when a fork is to be settled.
     pub(crate) unsettled: watch::Sender<()>,
 }
@@ -204,6 +206,8 @@ impl Committer {
             Event::Stored { eno } => {
                 self.committed.send_replace(eno);
             }
+            // nobody follows them, or all are told
+            Event::Task { task, own } => drop(self.tasks.send((task, own))),
             Event::Members | Event::Spaces => {}
             Event::Unsettled => self.unsettled.send_replace(()),
             Event::Fork { log, seq } => {

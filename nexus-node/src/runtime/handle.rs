@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nexus_crdt::{Incarnation, Verified};
+use nexus_crdt::{Incarnation, TaskId, Verified};
 use nexus_identity::{Chain, Did};
 use nexus_mesh::quota::Sender;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::Arrival;
 use super::shares::{Shares, Turn, Wanting};
@@ -57,6 +57,8 @@ pub(crate) struct EngineHandle {
     committed: watch::Receiver<u64>,
     /// The number of commits that changed which spaces there are.
     spaces: Arc<AtomicU64>,
+    /// The tasks of which something was said.
+    tasks: broadcast::Sender<(TaskId, bool)>,
     shares: Arc<Shares>,
     failure: Failure,
     headroom: Headroom,
@@ -69,6 +71,7 @@ pub(super) struct Parts {
     pub(super) chains: Sender<Chain>,
     pub(super) committed: watch::Receiver<u64>,
     pub(super) spaces: Arc<AtomicU64>,
+    pub(super) tasks: broadcast::Sender<(TaskId, bool)>,
     pub(super) shares: Arc<Shares>,
     pub(super) failure: Failure,
     pub(super) headroom: Headroom,
@@ -84,8 +87,8 @@ pub(crate) struct Fill {
 
 impl EngineHandle {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { commands, intake, chains, committed, spaces, shares, failure, headroom } = parts;
-        Self { commands, intake, chains: Arc::new(chains), committed, spaces, shares, failure, headroom }
+        let Parts { commands, intake, chains, committed, spaces, tasks, shares, failure, headroom } = parts;
+        Self { commands, intake, chains: Arc::new(chains), committed, spaces, tasks, shares, failure, headroom }
     }
 
     /// Hands a command to the engine and waits for its outcome, which is on disk then.
@@ -178,6 +181,12 @@ impl EngineHandle {
         self.spaces.load(Ordering::Acquire)
     }
 
+    /// The tasks of which something is said from now on, once it is committed, and whether this node said it. Whoever lags
+    /// looks at all of them.
+    pub(crate) fn tasks(&self) -> broadcast::Receiver<(TaskId, bool)> {
+        self.tasks.subscribe()
+    }
+
     /// The handle that ends the node.
     pub(crate) const fn failure(&self) -> &Failure {
         &self.failure
@@ -209,6 +218,7 @@ mod tests {
             chains,
             committed: watch::channel(0).1,
             spaces: Arc::default(),
+            tasks: broadcast::channel(1).0,
             shares: Arc::default(),
             failure: Failure::default(),
             headroom: Headroom::new(None, 0),

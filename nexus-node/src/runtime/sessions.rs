@@ -15,6 +15,8 @@ pub(crate) struct Sessions {
     peers: Mutex<BTreeMap<Did, PeerSync>>,
     /// Whether a peer's frontier was compared with ours.
     compared: watch::Sender<bool>,
+    /// Changes when a connection is opened or closed.
+    contacts: watch::Sender<()>,
     /// The time of the last acknowledgement of any peer.
     last: Mutex<Option<Timestamp>>,
 }
@@ -71,10 +73,28 @@ impl Sessions {
             sync.abilities = Some(abilities);
             sync.away = None;
         });
+        self.contacts.send_replace(());
+    }
+
+    /// Changes when a connection is opened or closed.
+    pub(crate) fn contacts(&self) -> watch::Receiver<()> {
+        self.contacts.subscribe()
+    }
+
+    /// The peers with an open connection that serve a room.
+    pub(crate) fn that_serve(&self, room: &str) -> BTreeSet<Did> {
+        let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let serves = |sync: &PeerSync| sync.abilities.as_ref().is_some_and(|abilities| abilities.serves(room));
+        syncs.iter().filter(|(_, sync)| serves(sync)).map(|(peer, _)| *peer).collect()
     }
 
     /// The connection to a peer is closed. Its frontier stays for a while, in a bound.
     pub(super) fn closed(&self, peer: Did) {
+        self.close(peer);
+        self.contacts.send_replace(());
+    }
+
+    fn close(&self, peer: Did) {
         let mut syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let last = syncs.values().filter_map(|sync| sync.away).max();
         if let Some(sync) = syncs.get_mut(&peer) {
@@ -240,10 +260,11 @@ mod tests {
     fn gossip_is_of_the_spaces_that_every_open_peer_knows() {
         let sessions = Sessions::default();
         let [old, new, mesh] = [1, 2, 3].map(|n| Did::from_bytes([n; 32]));
-        sessions.opened(new, Abilities::first());
+        let all = nexus_crdt::DERIVED_SPACES.map(str::to_owned).into();
+        sessions.opened(new, Abilities { spaces: all, ..Abilities::first() });
         assert_eq!(sessions.spaces_unnamed_by_some(&mesh), BTreeSet::new());
-        sessions.opened(old, Abilities { spaces: ["mesh".to_owned()].into(), ..Abilities::first() });
-        assert_eq!(sessions.spaces_unnamed_by_some(&mesh), BTreeSet::from([SpaceId::default_of(&mesh)]));
+        sessions.opened(old, Abilities::first());
+        assert_eq!(sessions.spaces_unnamed_by_some(&mesh), BTreeSet::from([SpaceId::tasks_of(&mesh)]));
         sessions.closed(old);
         assert_eq!(sessions.spaces_unnamed_by_some(&mesh), BTreeSet::new());
     }

@@ -113,6 +113,8 @@ pub(crate) struct Outline {
     /// Whether a word may say that something has changed.
     may_change: bool,
     is_statement: bool,
+    /// Without that its words may have no spaces between them.
+    is_ascii: bool,
 }
 
 impl Outline {
@@ -128,7 +130,15 @@ impl Outline {
         }
         begins.sort_unstable();
         begins.dedup();
-        Self { begins, may_change, is_statement: is_statement(text) }
+        Self { begins, may_change, is_statement: is_statement(text), is_ascii: text.is_ascii() }
+    }
+
+    /// Whether both may say nearly the same: such texts have half of their words in common, and words that say nothing
+    /// are among these here.
+    pub(crate) fn may_be_near(&self, other: &Self) -> bool {
+        const SHARE: (usize, usize) = (1, 4);
+        let least = self.begins.len().min(other.begins.len());
+        !(self.is_ascii && other.is_ascii) || self.has_share(other, least, SHARE)
     }
 
     /// Whether both may have the same words.
@@ -305,6 +315,7 @@ mod tests {
             ("Ask Jun before you change anything in DNS.", "DNS changes only after asking Jun."),
         ] {
             assert!(likeness(a, b) >= Likeness::Same, "{a} | {b}");
+            assert!(Outline::of(a).may_be_near(&Outline::of(b)), "{a} | {b}");
             let may_equal = Outline::of(a).may_equal(&Outline::of(b));
             assert!(may_equal || likeness(a, b) < Likeness::Equal, "{a} | {b}");
         }
@@ -318,6 +329,7 @@ mod tests {
             ("the local database has demo data after seed", "demo data for the local db: seed"),
         ] {
             assert!(likeness(a, b) >= Likeness::Near, "{a} | {b}");
+            assert!(Outline::of(a).may_be_near(&Outline::of(b)), "{a} | {b}");
         }
         assert_eq!(likeness("restart the api every night", "restart the worker every night"), Likeness::Near);
     }

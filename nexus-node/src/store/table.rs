@@ -84,6 +84,16 @@ tables! {
     Keys = "keys", derived;
     /// Former id to the record that replaced it.
     Was = "was", derived;
+    /// Tasks.
+    Tasks = "tasks", derived;
+    /// Tasks by time.
+    TaskTimes = "task_times", derived;
+    /// Tasks that have not ended, by their submitter and the order in which they are handed out.
+    TasksOpen = "tasks_open", derived;
+    /// Later events of tasks, by their author.
+    TaskEvents = "task_events", derived;
+    /// Submitter's id of a request to the task.
+    TaskRequests = "task_requests", derived;
     /// Issued tickets and the newcomers that redeemed them.
     Tickets = "tickets", kept;
     /// Known peers and their addresses.

@@ -19,7 +19,7 @@ use libp2p::core::muxing::StreamMuxerBox;
 use libp2p::core::transport::MemoryTransport;
 use libp2p::core::upgrade::Version;
 use libp2p::{noise, yamux};
-use nexus_crdt::{Draft, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified};
+use nexus_crdt::{Content, Draft, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use nexus_mesh::{BoxedTransport, Multiaddr, Spawner, TokioSpawner, tcp_quic_transport};
 use nexus_node::config::Config;
@@ -135,7 +135,14 @@ impl World {
     }
 
     /// The next entry of a log, signed by the key of `signer`.
-    pub fn entry(self, log: LogId, after: Option<&Verified>, kind: Kind, payload: Vec<u8>, signer: u8) -> Verified {
+    pub fn entry(
+        self,
+        log: LogId,
+        after: Option<&Verified>,
+        kind: Kind,
+        payload: impl Into<Content>,
+        signer: u8,
+    ) -> Verified {
         let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
         let hlc = Hlc::at(Timestamp::from_ms(1_700_000_000_000));
         Verified::write(

@@ -6,8 +6,9 @@ use std::ops::Bound;
 
 use nexus_crdt::{
     ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Evidence, Field, Fold, FormError, Head, Hlc,
-    Incarnation, Kind, LogId, Pin, Profile, Revocation, Revoked, Seat, SpaceDefinition, SpaceId, Succession, Target,
-    Verified, Was, Write, Writes, writes_of,
+    Incarnation, Kind, LogId, Pin, Priority, Profile, ReturnCause, Revocation, Revoked, Seat, Settlement,
+    SpaceDefinition, SpaceId, Submission, Succession, Target, TaskClaim, TaskEnd, TaskEvent, TaskReturn, TaskToken,
+    TaskVerb, TaskWord, Verified, Was, Write, Writes, writes_of,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
@@ -185,6 +186,17 @@ impl Node {
                 shown.writes.insert((table, space, record, field, dot), value);
             }
         }
+        let of_tasks = [Table::Tasks, Table::TaskTimes, Table::TasksOpen, Table::TaskEvents, Table::TaskRequests];
+        for table in of_tasks {
+            for key in self.tables.keys(table) {
+                let mut value = view.get(table, key).unwrap().unwrap();
+                if table == Table::Tasks {
+                    let row: rows::TaskRow = rows::decode(table, &value).unwrap();
+                    value = format!("{:?} {:?}", names[&row.space], rows::TaskRow { space: 0, ..row }).into_bytes();
+                }
+                shown.tasks.insert((table, key.to_vec()), value);
+            }
+        }
         shown.lookups = self.tables.keys(Table::Keys).chain(self.tables.keys(Table::Was)).count();
         for (_, log, held) in ledger::read_held(view).unwrap() {
             let members = self.engine.members();
@@ -216,6 +228,7 @@ struct Shown {
     seats: BTreeSet<(u64, u64)>,
     records: BTreeSet<(SpaceId, Dot)>,
     writes: BTreeMap<(Table, SpaceId, Dot, Field, Dot), Option<String>>,
+    tasks: BTreeMap<(Table, Vec<u8>), Vec<u8>>,
     lookups: usize,
 }
 
@@ -322,6 +335,10 @@ impl Universe {
             let (kind, payload) = self.whole(in_mesh_space);
             return (kind, Content::Whole(payload));
         }
+        if self.dice.roll(4) == 0 {
+            let parts = (0..=self.dice.roll(3)).map(|n| ([u8::try_from(n).unwrap(); 16], self.task_event()));
+            return (Kind::TASKS, Content::Parts(parts.collect()));
+        }
         let parts = (0..=self.dice.roll(3)).map(|n| {
             let part = if self.dice.roll(16) == 0 { b"no write".to_vec() } else { self.write().encode() };
             ([u8::try_from(n).unwrap(); 16], part)
@@ -350,6 +367,38 @@ impl Universe {
                 (Kind::WRITES, Writes(writes).encode())
             }
         }
+    }
+
+    /// An event of a task: of one of few, which may be none, by whoever writes it.
+    fn task_event(&mut self) -> Vec<u8> {
+        let token = TaskToken::from_bytes([u8::try_from(self.dice.roll(3)).unwrap(); 16]);
+        let submits = self.dots.is_empty() || self.dice.roll(3) == 0;
+        let (task, ownership) = (if submits { None } else { Some(self.dot(self.dots.len())) }, self.dice.roll(5) / 4);
+        let ownership = u32::try_from(ownership).unwrap();
+        let (agent, error, more) = (String::new(), String::new(), String::new());
+        let event = match (task, self.dice.roll(5)) {
+            (_, 4) if self.dice.roll(8) == 0 => return b"\xffof a later version".to_vec(),
+            (None, _) => {
+                let request = if self.dice.roll(2) == 0 { String::new() } else { format!("r{}", self.dice.roll(3)) };
+                let priority = Priority::ALL[self.pick(4)];
+                TaskEvent::Submitted(Box::new(Submission { request, priority, ..Submission::new("a", "1") }))
+            }
+            (Some(task), 0) => {
+                let (attempt, worker) = (1, key(1).did());
+                TaskEvent::Claimed(TaskClaim { task, ownership, attempt, token, worker, agent })
+            }
+            (Some(task), 1) => {
+                let cause = ReturnCause::Failed;
+                TaskEvent::Returned(TaskReturn { task, ownership, token, cause, error })
+            }
+            (Some(task), 2) => TaskEvent::Word(TaskWord { task, verb: TaskVerb::Cancel, why: error }),
+            (Some(task), _) => {
+                let (token, outcome, output, code) = (Some(token), TaskEnd::Failed, String::new(), String::new());
+                let settled = Settlement { task, ownership, token, outcome, output, code, error, more };
+                TaskEvent::Settled(Box::new(settled))
+            }
+        };
+        event.encode()
     }
 
     /// The evidence of a fork, some of forks that no entry shows.

@@ -1,0 +1,623 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use data_encoding::HEXLOWER;
+use nexus_identity::{Did, claimed};
+
+use crate::entry::Entry;
+use crate::error::FormError;
+use crate::json;
+use crate::record::Dot;
+
+/// The id of a task: the dot of the event that submitted it.
+pub type TaskId = Dot;
+
+/// The longest name of a capability, in bytes.
+pub const CAPABILITY_BYTES_MAX: usize = 64;
+/// The longest input or output of a task, in bytes of JSON.
+pub const TASK_JSON_BYTES_MAX: usize = 32 * 1024;
+/// The longest name of an agent and the longest id of a request, in bytes.
+pub const TASK_NAME_BYTES_MAX: usize = 128;
+/// The longest text of an error or a reason, in bytes.
+pub const TASK_ERROR_BYTES_MAX: usize = 2 * 1024;
+/// The most tasks after which another one may come.
+pub const TASK_AFTER_MAX: usize = 16;
+/// The most attempts of a task.
+pub const TASK_ATTEMPTS_MAX: u16 = 100;
+/// The longest time of one attempt.
+pub const TASK_ATTEMPT_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// The longest text of members that this version does not know, in bytes of JSON.
+const MORE_BYTES_MAX: usize = 4 * 1024;
+
+/// The secret of one claim: sixteen random bytes. Every later word about the attempt names it.
+///
+/// Text form: 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct TaskToken([u8; 16]);
+
+impl TaskToken {
+    /// A token from random bytes.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&HEXLOWER.encode(&self.0))
+    }
+}
+
+impl fmt::Debug for TaskToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TaskToken({}…)", HEXLOWER.encode(&self.0[..4]))
+    }
+}
+
+impl FromStr for TaskToken {
+    type Err = BadTaskEvent;
+
+    fn from_str(text: &str) -> Result<Self, BadTaskEvent> {
+        let bytes = HEXLOWER.decode(text.as_bytes()).map_err(|_| BadTaskEvent::Token)?;
+        bytes.try_into().map(Self).map_err(|_| BadTaskEvent::Token)
+    }
+}
+
+/// A broken rule of form of a task event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadTaskEvent {
+    /// The name of a capability.
+    #[error("a capability has 1 to 64 of a-z, 0-9 and . _ - : /")]
+    Capability,
+    /// The token.
+    #[error("a token has 32 hexadecimal digits")]
+    Token,
+    /// Input or output is no JSON.
+    #[error("{0} is not JSON, or repeats a key in an object")]
+    Json(&'static str),
+    /// A text or a list is too long.
+    #[error("{part} has {size}, at most {max} are allowed")]
+    TooLarge {
+        /// The part.
+        part: &'static str,
+        /// Its bytes or items.
+        size: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// The time of one attempt is out of range.
+    #[error("an attempt takes from 1 ms to 7 days")]
+    Attempt,
+    /// The number of attempts is out of range.
+    #[error("a task has 1 to 100 attempts")]
+    Attempts,
+    /// The tasks before it are not in order.
+    #[error("the tasks before it are not ascending")]
+    After,
+}
+
+impl From<BadTaskEvent> for FormError {
+    fn from(bad: BadTaskEvent) -> Self {
+        Self::Content(bad.to_string())
+    }
+}
+
+/// Whether a text is the name of a capability.
+pub fn is_capability(text: &str) -> bool {
+    let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b':' | b'/');
+    (1..=CAPABILITY_BYTES_MAX).contains(&text.len()) && text.bytes().all(legal)
+}
+
+/// The order in which tasks are handed out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum Priority {
+    /// After all others.
+    Low = 0,
+    /// The usual one.
+    #[default]
+    Normal = 1,
+    /// Before the usual ones.
+    High = 2,
+    /// Before all others.
+    Critical = 3,
+}
+
+impl Priority {
+    /// All of them, in ascending order.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+
+    /// The word for it in JSON and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Work that is handed over. Canonical bytes: borsh, fields in this order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Submission {
+    /// The ability that its worker must have ([`is_capability`]).
+    #[borsh(deserialize_with = "claimed::text")]
+    pub capability: String,
+    /// The input: JSON of at most [`TASK_JSON_BYTES_MAX`] bytes.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub input: String,
+    /// The only member that may work on it.
+    pub to: Option<Did>,
+    /// The order among tasks that wait.
+    pub priority: Priority,
+    /// The time of one attempt from its start, in milliseconds.
+    pub attempt_ms: u64,
+    /// The end of the whole task, in milliseconds since the epoch by the settler's clock.
+    pub deadline_ms: Option<u64>,
+    /// The number of attempts that may fail before the task has failed.
+    pub attempts: u16,
+    /// Whether an attempt is claimed by the coordinators, one at a time.
+    pub once: bool,
+    /// Whether somebody else must approve it first.
+    pub needs_approval: bool,
+    /// Whether a critical task may take its worker.
+    pub preemptible: bool,
+    /// The submitter's own id of the request; empty if there is none.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub request: String,
+    /// The program that submitted it; empty if it is not known.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub agent: String,
+    /// The tasks that must have succeeded first, ascending.
+    pub after: Vec<TaskId>,
+    /// The task that it repeats.
+    pub retry_of: Option<TaskId>,
+    /// Members of later versions: a JSON object, or empty.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub more: String,
+}
+
+impl Submission {
+    /// A task of a capability with an input and nothing special.
+    pub fn new(capability: impl Into<String>, input: impl Into<String>) -> Self {
+        Self {
+            capability: capability.into(),
+            input: input.into(),
+            to: None,
+            priority: Priority::default(),
+            attempt_ms: 300_000,
+            deadline_ms: None,
+            attempts: 3,
+            once: false,
+            needs_approval: false,
+            preemptible: false,
+            request: String::new(),
+            agent: String::new(),
+            after: Vec::new(),
+            retry_of: None,
+            more: String::new(),
+        }
+    }
+
+    /// Checks its rules of form.
+    ///
+    /// # Errors
+    /// The first that is broken.
+    pub fn check(&self) -> Result<(), BadTaskEvent> {
+        if !is_capability(&self.capability) {
+            return Err(BadTaskEvent::Capability);
+        }
+        is_json("the input", &self.input)?;
+        if !(1..=u64::try_from(TASK_ATTEMPT_MAX.as_millis()).unwrap_or(u64::MAX)).contains(&self.attempt_ms) {
+            return Err(BadTaskEvent::Attempt);
+        }
+        if !(1..=TASK_ATTEMPTS_MAX).contains(&self.attempts) {
+            return Err(BadTaskEvent::Attempts);
+        }
+        fits("the id of the request", self.request.len(), TASK_NAME_BYTES_MAX)?;
+        fits("the name of the program", self.agent.len(), TASK_NAME_BYTES_MAX)?;
+        fits("the list of tasks before it", self.after.len(), TASK_AFTER_MAX)?;
+        if !self.after.is_sorted_by(|a, b| a < b) {
+            return Err(BadTaskEvent::After);
+        }
+        is_more(&self.more)
+    }
+}
+
+/// A worker has an attempt of a task, by the word of its settler. Canonical bytes: borsh, fields in this order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TaskClaim {
+    /// The task.
+    pub task: TaskId,
+    /// The settler's ownership.
+    pub ownership: u32,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The token of the claim.
+    pub token: TaskToken,
+    /// The member whose node has the worker.
+    pub worker: Did,
+    /// The worker's name; empty if it has none.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub agent: String,
+}
+
+/// The reason why an attempt is over and its task is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum ReturnCause {
+    /// The worker said that it failed.
+    Failed = 0,
+    /// The worker was not heard of in time.
+    Expired = 1,
+    /// The worker gave it back.
+    Released = 2,
+    /// A critical task took its worker.
+    Preempted = 3,
+}
+
+impl ReturnCause {
+    /// The word for it in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Released => "released",
+            Self::Preempted => "preempted",
+        }
+    }
+}
+
+/// An attempt is over and its task waits again, by the word of its settler. Canonical bytes: borsh, fields in this order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TaskReturn {
+    /// The task.
+    pub task: TaskId,
+    /// The settler's ownership.
+    pub ownership: u32,
+    /// The token of the claim.
+    pub token: TaskToken,
+    /// The cause.
+    pub cause: ReturnCause,
+    /// The error in words, at most [`TASK_ERROR_BYTES_MAX`] bytes; may be empty.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub error: String,
+}
+
+/// The end of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum TaskEnd {
+    /// It was done.
+    Succeeded = 0,
+    /// It was tried and not done.
+    Failed = 1,
+    /// Somebody took it back.
+    Cancelled = 2,
+    /// Whoever had to approve it did not.
+    Rejected = 3,
+    /// Its deadline came first.
+    DeadlineExceeded = 4,
+    /// It may or may not have been done.
+    Unknown = 5,
+}
+
+impl TaskEnd {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Succeeded, Self::Failed, Self::Cancelled, Self::Rejected, Self::DeadlineExceeded, Self::Unknown];
+
+    /// The word for the state of a task with this end. A deadline that passed is a failure.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed | Self::DeadlineExceeded => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// The end of a task by the word of its settler, or a result that its worker kept. Canonical bytes: borsh, fields in this
+/// order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Settlement {
+    /// The task.
+    pub task: TaskId,
+    /// The settler's ownership.
+    pub ownership: u32,
+    /// The token of the claim whose result it is.
+    pub token: Option<TaskToken>,
+    /// The end.
+    pub outcome: TaskEnd,
+    /// The output: JSON of at most [`TASK_JSON_BYTES_MAX`] bytes; empty if there is none.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub output: String,
+    /// The error's code; empty if there is none.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub code: String,
+    /// The error in words, at most [`TASK_ERROR_BYTES_MAX`] bytes.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub error: String,
+    /// Members of later versions: a JSON object, or empty.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub more: String,
+}
+
+/// A member's word about a task that is somebody else's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = true)]
+#[repr(u8)]
+pub enum TaskVerb {
+    /// It may be done.
+    Approve = 0,
+    /// It must not be done.
+    Reject = 1,
+    /// It is to be done no more.
+    Cancel = 2,
+}
+
+impl TaskVerb {
+    /// The word for it in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Approve => "approved",
+            Self::Reject => "rejected",
+            Self::Cancel => "cancelled",
+        }
+    }
+}
+
+/// An approval, a rejection or a cancellation. The task's id is a hash of all that was submitted, so the word is about
+/// exactly this. Canonical bytes: borsh, fields in this order.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TaskWord {
+    /// The task.
+    pub task: TaskId,
+    /// The verb.
+    pub verb: TaskVerb,
+    /// The reason in words, at most [`TASK_ERROR_BYTES_MAX`] bytes; may be empty.
+    #[borsh(deserialize_with = "claimed::text")]
+    pub why: String,
+}
+
+/// An event of a task. Canonical bytes: its number, one byte, and the borsh encoding of its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskEvent {
+    /// 0: a task is submitted.
+    Submitted(Box<Submission>),
+    /// 1: a worker has it.
+    Claimed(TaskClaim),
+    /// 2: its worker has it no more.
+    Returned(TaskReturn),
+    /// 3: it is over.
+    Settled(Box<Settlement>),
+    /// 4: somebody else's word about it.
+    Word(TaskWord),
+    /// Any other number: an event of a later version, which changes nothing here.
+    Later(u8),
+}
+
+impl TaskEvent {
+    /// Reads canonical bytes.
+    ///
+    /// # Errors
+    /// [`FormError::NotCanonical`], or the first rule of form that is broken.
+    pub fn decode(bytes: &[u8]) -> Result<Self, FormError> {
+        fn read<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, FormError> {
+            borsh::from_slice(bytes).map_err(|_| FormError::NotCanonical)
+        }
+        let (number, rest) = bytes.split_first().ok_or(FormError::NotCanonical)?;
+        let event = match number {
+            0 => Self::Submitted(read(rest)?),
+            1 => Self::Claimed(read(rest)?),
+            2 => Self::Returned(read(rest)?),
+            3 => Self::Settled(read(rest)?),
+            4 => Self::Word(read(rest)?),
+            later => Self::Later(*later),
+        };
+        event.check()?;
+        Ok(event)
+    }
+
+    /// The canonical bytes. One of a later version has none but its number.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let written = match self {
+            Self::Submitted(submission) => borsh::to_writer(&mut bytes, &(0_u8, submission)),
+            Self::Claimed(claim) => borsh::to_writer(&mut bytes, &(1_u8, claim)),
+            Self::Returned(returned) => borsh::to_writer(&mut bytes, &(2_u8, returned)),
+            Self::Settled(settlement) => borsh::to_writer(&mut bytes, &(3_u8, settlement)),
+            Self::Word(word) => borsh::to_writer(&mut bytes, &(4_u8, word)),
+            Self::Later(number) => borsh::to_writer(&mut bytes, number),
+        };
+        written.expect("an event encodes");
+        bytes
+    }
+
+    /// Checks its rules of form.
+    ///
+    /// # Errors
+    /// The first that is broken.
+    pub fn check(&self) -> Result<(), BadTaskEvent> {
+        match self {
+            Self::Submitted(submission) => submission.check(),
+            Self::Claimed(claim) => fits("the name of the worker", claim.agent.len(), TASK_NAME_BYTES_MAX),
+            Self::Returned(returned) => fits("the error", returned.error.len(), TASK_ERROR_BYTES_MAX),
+            Self::Settled(settlement) => {
+                if !settlement.output.is_empty() {
+                    is_json("the output", &settlement.output)?;
+                }
+                fits("the error's code", settlement.code.len(), TASK_NAME_BYTES_MAX)?;
+                fits("the error", settlement.error.len(), TASK_ERROR_BYTES_MAX)?;
+                is_more(&settlement.more)
+            }
+            Self::Word(word) => fits("the reason", word.why.len(), TASK_ERROR_BYTES_MAX),
+            Self::Later(_) => Ok(()),
+        }
+    }
+
+    /// The task that it is about; `None` if it makes one, or is of a later version.
+    pub fn task(&self) -> Option<TaskId> {
+        match self {
+            Self::Submitted(_) | Self::Later(_) => None,
+            Self::Claimed(claim) => Some(claim.task),
+            Self::Returned(returned) => Some(returned.task),
+            Self::Settled(settlement) => Some(settlement.task),
+            Self::Word(word) => Some(word.task),
+        }
+    }
+}
+
+/// An event and its index in its entry: with the entry's id its dot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedTaskEvent {
+    /// The index, whatever else of the entry was erased.
+    pub index: u16,
+    /// The event.
+    pub event: TaskEvent,
+}
+
+/// The events of an entry of kind [`crate::Kind::TASKS`] that are here: one a leaf, or in format 1 a list of bytes.
+///
+/// # Errors
+/// The first rule of form that they break: the entry is quarantined. [`FormError::Absent`] if the payload is not here.
+pub fn task_events_of(entry: &Entry) -> Result<Vec<PlacedTaskEvent>, FormError> {
+    let leaves = entry.leaves().map_err(|_| FormError::NotCanonical)?;
+    let placed = |(index, bytes): (u16, &[u8])| Ok(PlacedTaskEvent { index, event: TaskEvent::decode(bytes)? });
+    match leaves {
+        None => placed((0, entry.payload().ok_or(FormError::Absent)?)).map(|event| vec![event]),
+        Some(leaves) => leaves.present().map(|(index, _, bytes)| placed((index, bytes))).collect(),
+    }
+}
+
+fn fits(part: &'static str, size: usize, max: usize) -> Result<(), BadTaskEvent> {
+    if size <= max { Ok(()) } else { Err(BadTaskEvent::TooLarge { part, size, max }) }
+}
+
+fn is_json(part: &'static str, text: &str) -> Result<(), BadTaskEvent> {
+    fits(part, text.len(), TASK_JSON_BYTES_MAX)?;
+    if json::is_strict(text) { Ok(()) } else { Err(BadTaskEvent::Json(part)) }
+}
+
+fn is_more(text: &str) -> Result<(), BadTaskEvent> {
+    const PART: &str = "the members of later versions";
+    fits(PART, text.len(), MORE_BYTES_MAX)?;
+    let is_object = text.is_empty() || text.starts_with('{') && json::is_strict(text);
+    if is_object { Ok(()) } else { Err(BadTaskEvent::Json(PART)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::EntryId;
+    use proptest::prelude::*;
+
+    fn task() -> TaskId {
+        Dot { entry: EntryId::of(b"a task"), index: 3 }
+    }
+
+    fn examples() -> Vec<TaskEvent> {
+        let token = TaskToken::from_bytes([7; 16]);
+        vec![
+            TaskEvent::Submitted(Box::new(Submission::new("review.code", "{\"pr\":7}"))),
+            TaskEvent::Claimed(TaskClaim {
+                task: task(),
+                ownership: 0,
+                attempt: 1,
+                token,
+                worker: Did::from_bytes([1; 32]),
+                agent: "codex".to_owned(),
+            }),
+            TaskEvent::Returned(TaskReturn {
+                task: task(),
+                ownership: 0,
+                token,
+                cause: ReturnCause::Expired,
+                error: "not heard of".to_owned(),
+            }),
+            TaskEvent::Settled(Box::new(Settlement {
+                task: task(),
+                ownership: 0,
+                token: Some(token),
+                outcome: TaskEnd::Succeeded,
+                output: "[1,2]".to_owned(),
+                code: String::new(),
+                error: String::new(),
+                more: String::new(),
+            })),
+            TaskEvent::Word(TaskWord { task: task(), verb: TaskVerb::Approve, why: String::new() }),
+        ]
+    }
+
+    #[test]
+    fn events_are_read_as_they_were_written_and_nothing_else_is() {
+        for event in examples() {
+            let bytes = event.encode();
+            assert_eq!(TaskEvent::decode(&bytes), Ok(event));
+            for bad in [&bytes[..bytes.len() - 1], &[bytes.clone(), vec![0]].concat()] {
+                assert!(TaskEvent::decode(bad).is_err());
+            }
+        }
+        assert_eq!(TaskEvent::decode(&[]), Err(FormError::NotCanonical));
+        assert_eq!(TaskEvent::decode(&[200, 1, 2]), Ok(TaskEvent::Later(200)), "of a later version");
+    }
+
+    /// promise: Tasks | A task with an unknown form of capability, an input that is no JSON or over 32 KiB, or a time that is none is refused with its rule
+    #[test]
+    fn a_submission_that_breaks_a_rule_is_refused() {
+        let good = Submission::new("a", "null");
+        assert_eq!(good.check(), Ok(()));
+        let broken = |change: fn(&mut Submission)| {
+            let mut bad = good.clone();
+            change(&mut bad);
+            let rule = bad.check().expect_err("refused");
+            assert!(TaskEvent::decode(&TaskEvent::Submitted(Box::new(bad)).encode()).is_err(), "{rule}");
+            rule
+        };
+        assert_eq!(broken(|bad| bad.capability = String::new()), BadTaskEvent::Capability);
+        assert_eq!(broken(|bad| bad.capability = "Two Words".to_owned()), BadTaskEvent::Capability);
+        assert_eq!(broken(|bad| bad.capability = "a".repeat(65)), BadTaskEvent::Capability);
+        assert_eq!(broken(|bad| bad.input = "{\"a\":1,\"a\":2}".to_owned()), BadTaskEvent::Json("the input"));
+        assert!(matches!(
+            broken(|bad| bad.input = format!("\"{}\"", "x".repeat(TASK_JSON_BYTES_MAX))),
+            BadTaskEvent::TooLarge { .. }
+        ));
+        assert_eq!(broken(|bad| bad.attempt_ms = 0), BadTaskEvent::Attempt);
+        assert_eq!(broken(|bad| bad.attempt_ms = u64::MAX), BadTaskEvent::Attempt);
+        assert_eq!(broken(|bad| bad.attempts = 0), BadTaskEvent::Attempts);
+        assert_eq!(broken(|bad| bad.after = vec![task(), task()]), BadTaskEvent::After);
+        assert!(matches!(broken(|bad| bad.request = "r".repeat(129)), BadTaskEvent::TooLarge { .. }));
+        assert!(matches!(broken(|bad| bad.more = "[]".to_owned()), BadTaskEvent::Json(_)));
+    }
+
+    #[test]
+    fn a_token_is_read_from_its_text() {
+        let token = TaskToken::from_bytes([0xab; 16]);
+        assert_eq!(token.to_string().parse(), Ok(token));
+        assert_eq!("ab".parse::<TaskToken>(), Err(BadTaskEvent::Token));
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_of_strangers_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(event) = TaskEvent::decode(&bytes) && !matches!(event, TaskEvent::Later(_)) {
+                prop_assert_eq!(event.encode(), bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,459 @@
+//! Tasks: work that is handed over to whoever can do it, done once as far as that can be known, and never lost.
+//!
+//! A task is an event in its submitter's log, and so are its claims and its end. The submitter's node settles it: it alone
+//! says who has it and that it is over. Workers ask for work, and say that they live while they do it.
+//!
+//! | room | content |
+//! |---|---|
+//! | `core` | who gets which task, and when an attempt is over: pure |
+//! | `board` | the handle: it writes what the core decides, and answers callers |
+//! | `elsewhere` | workers at other nodes, and tasks of others here |
+//! | `read` | tasks in words, from a committed state |
+//! | `wire` | the messages between nodes |
+
+mod board;
+mod core;
+mod elsewhere;
+mod read;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nexus_identity::{Did, Timestamp};
+use serde_json::Value;
+
+pub(crate) use self::board::Handles;
+pub use self::board::{TaskBoard, TaskWatch};
+pub(crate) use self::wire::register;
+pub use nexus_crdt::{Priority, TaskId, TaskToken};
+
+/// The most capabilities of a worker.
+pub(crate) const CAPABILITIES_MAX: usize = 64;
+
+/// A task to submit.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct NewTask {
+    /// The ability that its worker must have: 1 to 64 of `a-z 0-9 . _ - : /`.
+    pub capability: String,
+    /// The input, at most 32 KiB as JSON.
+    pub input: Value,
+    /// The space's name or id, whose readers see it; default `tasks`, which every member reads.
+    pub space: Option<String>,
+    /// The DID or name of the only member that may work on it.
+    pub to: Option<String>,
+    /// The order among tasks that wait; default `normal`. Each step is worth a minute of waiting.
+    pub priority: Priority,
+    /// The time of one attempt from its start; default 300 s, at most 7 days.
+    pub timeout: Duration,
+    /// The end of the whole task; `None` for no end.
+    pub deadline: Option<Timestamp>,
+    /// The attempts that may fail before the task has failed; default 3, at most 100.
+    pub attempts: u16,
+    /// The caller's own id, of at most 128 bytes: a second task of this node with it is the first.
+    pub request: Option<String>,
+    /// Whether an admin must approve it before somebody works on it.
+    pub needs_approval: bool,
+    /// The program that submits it.
+    pub agent: Option<String>,
+}
+
+impl NewTask {
+    /// A task of a capability with an input, and nothing special.
+    pub fn new(capability: impl Into<String>, input: Value) -> Self {
+        Self {
+            capability: capability.into(),
+            input,
+            space: None,
+            to: None,
+            priority: Priority::default(),
+            timeout: Duration::from_secs(300),
+            deadline: None,
+            attempts: 3,
+            request: None,
+            needs_approval: false,
+            agent: None,
+        }
+    }
+
+    /// Sets the caller's own id.
+    #[must_use]
+    pub fn request(mut self, id: impl Into<String>) -> Self {
+        self.request = Some(id.into());
+        self
+    }
+
+    /// Sets the time of one attempt.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the attempts that may fail.
+    #[must_use]
+    pub const fn attempts(mut self, attempts: u16) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Sets the order among tasks that wait.
+    #[must_use]
+    pub const fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// An admin must approve it first.
+    #[must_use]
+    pub const fn needs_approval(mut self) -> Self {
+        self.needs_approval = true;
+        self
+    }
+}
+
+/// The state of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum TaskStatus {
+    /// An admin has to approve it first.
+    AwaitingApproval,
+    /// It waits for a worker.
+    Pending,
+    /// A worker has it.
+    Assigned,
+    /// A worker has it and is heard of: only its submitter's node knows.
+    Running,
+    /// It was done.
+    Succeeded,
+    /// It was tried and not done, or its deadline came first.
+    Failed,
+    /// Somebody took it back.
+    Cancelled,
+    /// Whoever had to approve it did not.
+    Rejected,
+    /// It may or may not have been done.
+    Unknown,
+}
+
+impl TaskStatus {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::AwaitingApproval,
+        Self::Pending,
+        Self::Assigned,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Rejected,
+        Self::Unknown,
+    ];
+
+    /// The word for it in JSON and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AwaitingApproval => "awaiting_approval",
+            Self::Pending => "pending",
+            Self::Assigned => "assigned",
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Whether a task in this state has ended.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled | Self::Rejected | Self::Unknown)
+    }
+}
+
+/// A worker that has or had a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Assignee {
+    /// The member whose node it is at.
+    pub node: Did,
+    /// That member's name.
+    pub name: Option<String>,
+    /// Its own name.
+    pub agent: Option<String>,
+}
+
+/// The reason why a task was not done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskError {
+    /// A word for scripts: the worker's own, or `timeout`, `deadline`, `expired`, `cancelled`, `rejected`.
+    pub code: String,
+    /// The error in words.
+    pub message: String,
+}
+
+/// How far a worker says that it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct TaskProgress {
+    /// The part that is done, in percent.
+    pub percent: Option<u8>,
+    /// The state in words.
+    pub text: String,
+}
+
+impl TaskProgress {
+    /// A part in percent, and words; more than 512 bytes of them are cut off.
+    pub fn new(percent: Option<u8>, text: impl Into<String>) -> Self {
+        Self { percent, text: text.into() }
+    }
+}
+
+/// Something that happened to a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TaskHistory {
+    /// The time, by its author's clock.
+    pub at: Timestamp,
+    /// The word for it: `submitted`, `claimed`, `failed`, `expired`, `released`, `preempted`, `approved`, `rejected`,
+    /// `cancelled`, `late`, or the word of its end.
+    pub event: &'static str,
+    /// Its author.
+    pub by: Did,
+    /// That member's name.
+    pub by_name: Option<String>,
+    /// The worker of a claim.
+    pub worker: Option<Assignee>,
+    /// An error or a reason in words.
+    pub text: Option<String>,
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// The ability that its worker must have.
+    pub capability: String,
+    /// The input.
+    pub input: Value,
+    /// Its space's name.
+    pub space: String,
+    /// The order among tasks that wait.
+    pub priority: Priority,
+    /// The time of one attempt.
+    pub timeout: Duration,
+    /// The end of the whole task.
+    pub deadline: Option<Timestamp>,
+    /// The attempts that may fail.
+    pub attempts: u16,
+    /// The submitter's own id of the request.
+    pub request: Option<String>,
+    /// Whether an admin must approve it.
+    pub needs_approval: bool,
+    /// The only member that may work on it.
+    pub to: Option<Did>,
+    /// The task that it repeats.
+    pub retry_of: Option<TaskId>,
+    /// The member whose node submitted it, and settles it.
+    pub submitter: Did,
+    /// That member's name.
+    pub submitter_name: Option<String>,
+    /// The program that submitted it.
+    pub agent: Option<String>,
+    /// The time of its submission.
+    pub submitted_at: Timestamp,
+    /// Its state.
+    pub status: TaskStatus,
+    /// The reason of that state, in a sentence.
+    pub why: Option<String>,
+    /// The worker that has it, or had it last.
+    pub assigned_to: Option<Assignee>,
+    /// The claims so far.
+    pub claims: u32,
+    /// The claims that failed.
+    pub failures: u32,
+    /// The claims whose workers were not heard of in time.
+    pub expiries: u32,
+    /// How far its worker is: only the submitter's node knows.
+    pub progress: Option<TaskProgress>,
+    /// The output of a task that was done.
+    pub output: Option<Value>,
+    /// The reason why it was not done.
+    pub error: Option<TaskError>,
+    /// The time of its end.
+    pub ended_at: Option<Timestamp>,
+    /// What happened to it, in order; empty in lists.
+    pub events: Vec<TaskHistory>,
+}
+
+/// A question for a list of tasks, the newest first.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TaskQuery {
+    /// Only those in one of these states; all if there are none.
+    pub states: BTreeSet<TaskStatus>,
+    /// At most so many: 1 to 1,000.
+    pub limit: usize,
+    /// The `next` of an earlier page.
+    pub after: Option<String>,
+}
+
+impl TaskQuery {
+    /// The newest tasks.
+    pub fn newest(limit: usize) -> Self {
+        Self { limit, ..Self::default() }
+    }
+
+    /// Only those in this state, too.
+    #[must_use]
+    pub fn state(mut self, state: TaskStatus) -> Self {
+        self.states.insert(state);
+        self
+    }
+
+    /// Goes on where an earlier page ended.
+    #[must_use]
+    pub fn after(mut self, next: impl Into<String>) -> Self {
+        self.after = Some(next.into());
+        self
+    }
+}
+
+/// A page of tasks.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TaskPage {
+    /// The tasks, without their events.
+    pub items: Vec<Task>,
+    /// The place of the next page; `None` after the last.
+    pub next: Option<String>,
+}
+
+/// The workers of one name at a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Agent {
+    /// Their name; `None` for those without one.
+    pub name: Option<String>,
+    /// The member whose node they are at.
+    pub node: Did,
+    /// Their abilities.
+    pub capabilities: BTreeSet<String>,
+    /// The number of those that wait for work.
+    pub waiting: usize,
+    /// The number of tasks that they have.
+    pub running: usize,
+}
+
+impl Agent {
+    fn new(node: Did, name: &str) -> Self {
+        let name = (!name.is_empty()).then(|| name.to_owned());
+        Self { name, node, capabilities: BTreeSet::new(), waiting: 0, running: 0 }
+    }
+}
+
+/// A worker's question for work.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClaimQuery {
+    /// Its abilities: 1 to 64.
+    pub capabilities: BTreeSet<String>,
+    /// Its name.
+    pub agent: Option<String>,
+    /// The longest wait for work; at most 60 s.
+    pub wait: Duration,
+    /// The time without a word after which its claim is over: 1 s to 7 days; default 30 s.
+    pub lease: Duration,
+    /// The members whose tasks it takes beside those of its own node: DIDs, names, or the roles `admin` and `member`.
+    /// Without any, those of admins.
+    pub from: Vec<String>,
+}
+
+impl ClaimQuery {
+    /// A worker with one ability that waits 30 s for work.
+    pub fn of(capability: impl Into<String>) -> Self {
+        let (wait, lease) = (Duration::from_secs(30), Duration::from_secs(30));
+        Self { capabilities: BTreeSet::from([capability.into()]), agent: None, wait, lease, from: Vec::new() }
+    }
+
+    /// With another ability, too.
+    #[must_use]
+    pub fn and(mut self, capability: impl Into<String>) -> Self {
+        self.capabilities.insert(capability.into());
+        self
+    }
+
+    /// Sets its name.
+    #[must_use]
+    pub fn agent(mut self, name: impl Into<String>) -> Self {
+        self.agent = Some(name.into());
+        self
+    }
+
+    /// It takes tasks of this member, too: a DID, a name, or the role `admin` or `member`.
+    #[must_use]
+    pub fn from(mut self, member: impl Into<String>) -> Self {
+        self.from.push(member.into());
+        self
+    }
+
+    /// Sets the longest wait.
+    #[must_use]
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Sets the time without a word after which its claim is over.
+    #[must_use]
+    pub const fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+}
+
+/// A task that a worker has.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ClaimedTask {
+    /// The task.
+    pub task: Task,
+    /// The token of the claim: each later word about it names it.
+    pub token: TaskToken,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The time without a word after which the claim is over.
+    pub lease: Duration,
+}
+
+/// A claim that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Renewal {
+    /// The time from now on without a word after which it is over.
+    pub lease: Duration,
+    /// The rest of the attempt's time.
+    pub left: Duration,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskResult {
+    /// It was done, with this output of at most 32 KiB as JSON.
+    Succeeded(Value),
+    /// It was not done.
+    Failed {
+        /// A word for scripts, of at most 128 bytes.
+        code: String,
+        /// The error in words; more than 2 KiB are cut off.
+        message: String,
+    },
+    /// The worker gives it back untried; this counts as no attempt.
+    Released,
+}

@@ -1,0 +1,665 @@
+//! The scheduler of one node: which worker gets which of its own tasks, and when an attempt is over. It is pure: the time
+//! is an argument, and whatever is to be written or said comes out as an [`Action`].
+//!
+//! Each task that has not ended is in one place. In each place either a timer is armed for it, or somebody owes the next
+//! word: a worker that asks for work, or the shell that is writing an event.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use nexus_crdt::{ReturnCause, TaskEnd, TaskId, TaskToken};
+use nexus_identity::Did;
+
+use super::Agent;
+
+/// The pauses before the second attempt and later ones; the last one is for all that follow.
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
+/// The attempts whose workers were not heard of in time before nobody knows whether the task was done.
+const EXPIRIES_MAX: u32 = 3;
+/// The time in which a worker must be heard of again once its connection has ended.
+pub(super) const AFTER_HANG_UP: Duration = Duration::from_secs(1);
+
+/// A worker's question for work.
+pub(super) type CallId = u64;
+
+/// The part of a task that decides who gets it and when.
+#[derive(Clone, Debug)]
+pub(super) struct Spec {
+    pub(super) capability: String,
+    /// The only member that may work on it.
+    pub(super) to: Option<Did>,
+    /// The order among tasks that wait: the lowest first.
+    pub(super) rank: u64,
+    /// The time of one attempt.
+    pub(super) attempt: Duration,
+    /// The end of the whole task, on the clock of the scheduler.
+    pub(super) deadline: Option<Duration>,
+    /// The attempts that may fail before the task has failed.
+    pub(super) attempts: u32,
+    /// Whether somebody must approve it before.
+    pub(super) awaits_approval: bool,
+}
+
+/// What was there already of a task that is taken up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Before {
+    pub(super) claims: u32,
+    pub(super) failures: u32,
+    pub(super) expiries: u32,
+    /// The claim that stands.
+    pub(super) claim: Option<(TaskToken, Holder)>,
+}
+
+/// A worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Holder {
+    /// The member whose node it is at.
+    pub(super) node: Did,
+    /// Its name; empty if it has none.
+    pub(super) agent: String,
+}
+
+/// A worker that waits for work.
+#[derive(Clone, Debug)]
+pub(super) struct Call {
+    pub(super) holder: Holder,
+    pub(super) capabilities: BTreeSet<String>,
+    /// The members whose tasks it takes, beside those of its own node.
+    pub(super) from: From,
+    /// The time without a word after which its claim is over.
+    pub(super) lease: Duration,
+}
+
+/// The members whose tasks a worker takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct From {
+    /// Whether it takes those of every admin.
+    pub(super) admins: bool,
+    /// Whether it takes those of every member.
+    pub(super) members: bool,
+    /// Others.
+    pub(super) others: BTreeSet<Did>,
+}
+
+impl From {
+    /// Whether it takes tasks of a member, which may be an admin.
+    pub(super) fn admits(&self, member: &Did, is_admin: bool) -> bool {
+        self.members || self.admins && is_admin || self.others.contains(member)
+    }
+}
+
+/// An end of an attempt, or of the task, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Fault {
+    pub(super) code: String,
+    pub(super) error: String,
+}
+
+impl Fault {
+    fn new(code: &str, error: String) -> Self {
+        Self { code: code.to_owned(), error }
+    }
+}
+
+/// The one that a claim is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claimant {
+    /// A worker that asks this node.
+    Call(CallId),
+    /// Another node, which has a worker that waits.
+    Node(Did),
+}
+
+/// Something for the shell to do. A task has one at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Write that a worker has the task, then answer its call.
+    Claim { task: TaskId, to: Claimant, token: TaskToken, attempt: u32, holder: Holder },
+    /// Write that an attempt is over.
+    Return { task: TaskId, token: TaskToken, cause: ReturnCause, fault: Fault },
+    /// Write that the task is over.
+    Settle { task: TaskId, token: Option<TaskToken>, end: TaskEnd, output: String, fault: Fault },
+}
+
+impl Action {
+    /// The task that it is about.
+    pub(super) const fn task(&self) -> TaskId {
+        match self {
+            Self::Claim { task, .. } | Self::Return { task, .. } | Self::Settle { task, .. } => *task,
+        }
+    }
+}
+
+/// A claim that stands.
+#[derive(Clone, Debug)]
+struct Running {
+    token: TaskToken,
+    holder: Holder,
+    lease: Duration,
+    /// The end of its lease, moved by each word of the worker.
+    lease_until: Duration,
+    /// The end of the attempt.
+    attempt_until: Duration,
+}
+
+/// Where a task is.
+#[derive(Clone, Debug)]
+enum Place {
+    /// Somebody has to approve it.
+    Approval,
+    /// It waits for a worker.
+    Ready,
+    /// It waits for some time before it is tried again.
+    Paused { until: Duration },
+    /// Its claim is being written.
+    Claiming(Running),
+    /// A worker has it.
+    Running(Running),
+    /// Its return or its end is being written.
+    Ending,
+}
+
+#[derive(Debug)]
+struct Open {
+    spec: Spec,
+    place: Place,
+    claims: u32,
+    failures: u32,
+    expiries: u32,
+    /// The armed timer.
+    timer: Option<Duration>,
+}
+
+/// A worker's word about a claim that does not stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotHeld;
+
+/// What a worker's node knows of a claim that stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) lease: Duration,
+    pub(super) attempt_left: Duration,
+}
+
+/// Where a task is, for those who look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Approval,
+    Ready,
+    Paused(Duration),
+    Running,
+}
+
+/// The scheduler.
+#[derive(Debug, Default)]
+pub(super) struct Core {
+    open: BTreeMap<TaskId, Open>,
+    /// The tasks that wait for a worker, by capability.
+    ready: BTreeMap<String, BTreeSet<(u64, TaskId)>>,
+    timers: BTreeSet<(Duration, TaskId)>,
+    calls: BTreeMap<CallId, Call>,
+    /// The calls for each capability, those that have waited longest first.
+    callers: BTreeMap<String, BTreeSet<CallId>>,
+    next_call: CallId,
+    /// The workers that wait at other nodes for tasks of this one, by capability: by the nodes' own words.
+    elsewhere: BTreeMap<String, BTreeMap<Did, u32>>,
+    actions: VecDeque<Action>,
+    /// Tokens drawn beforehand by the shell.
+    tokens: Vec<TaskToken>,
+}
+
+impl Core {
+    /// The number of tasks that have not ended.
+    pub(super) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    pub(super) fn has(&self, task: TaskId) -> bool {
+        self.open.contains_key(&task)
+    }
+
+    /// Whether somebody is writing about a task: it is looked at after that.
+    pub(super) fn is_busy(&self, task: TaskId) -> bool {
+        let place = self.open.get(&task).map(|open| &open.place);
+        matches!(place, Some(Place::Claiming(_) | Place::Ending))
+    }
+
+    /// The workers that wait for work or do some, by name.
+    pub(super) fn agents(&self) -> Vec<Agent> {
+        let mut agents: BTreeMap<(Did, String), Agent> = BTreeMap::new();
+        let mut agent = |holder: &Holder, capabilities: &mut dyn Iterator<Item = &String>, waits: bool| {
+            let entry = agents.entry((holder.node, holder.agent.clone()));
+            let agent = entry.or_insert_with(|| Agent::new(holder.node, &holder.agent));
+            agent.capabilities.extend(capabilities.cloned());
+            *(if waits { &mut agent.waiting } else { &mut agent.running }) += 1;
+        };
+        for call in self.calls.values() {
+            agent(&call.holder, &mut call.capabilities.iter(), true);
+        }
+        for open in self.open.values() {
+            if let Place::Running(running) = &open.place {
+                agent(&running.holder, &mut [&open.spec.capability].into_iter(), false);
+            }
+        }
+        agents.into_values().collect()
+    }
+
+    /// Whether workers wait for work of a capability, here or elsewhere.
+    pub(super) fn waits_for(&self, capability: &str) -> bool {
+        self.callers.contains_key(capability) || self.elsewhere.contains_key(capability)
+    }
+
+    /// The workers that wait here for tasks of another member, by capability.
+    pub(super) fn waiting_for(&self, member: &Did, is_admin: bool) -> BTreeMap<String, u32> {
+        let mut waiting = BTreeMap::new();
+        for call in self.calls.values().filter(|call| call.from.admits(member, is_admin)) {
+            for capability in &call.capabilities {
+                *waiting.entry(capability.clone()).or_default() += 1;
+            }
+        }
+        waiting
+    }
+
+    /// Gives a task of another member to the worker that has waited longest for one.
+    pub(super) fn take_offer(&mut self, capability: &str, member: &Did, is_admin: bool) -> Option<(CallId, Call)> {
+        let callers = self.callers.get(capability)?;
+        let call = *callers.iter().find(|call| self.calls[call].from.admits(member, is_admin))?;
+        let taken = self.calls.get(&call).cloned()?;
+        self.hang_up(call);
+        Some((call, taken))
+    }
+
+    /// Another node says how many of its workers wait for tasks of this one.
+    pub(super) fn serving(&mut self, node: Did, waiting: BTreeMap<String, u32>, now: Duration) {
+        self.elsewhere.retain(|_, nodes| {
+            nodes.remove(&node);
+            !nodes.is_empty()
+        });
+        for (capability, workers) in waiting.into_iter().filter(|(_, workers)| *workers > 0) {
+            self.elsewhere.entry(capability.clone()).or_default().insert(node, workers);
+            while let Some((_, task)) = self.ready.get(&capability).and_then(|ready| {
+                ready.iter().find(|(_, task)| self.elsewhere_for(*task, &capability) == Some(node)).copied()
+            }) {
+                self.assign(task, now);
+                if self.tokens.is_empty() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The nodes that said that workers wait there.
+    pub(super) fn nodes_elsewhere(&self) -> BTreeSet<Did> {
+        self.elsewhere.values().flat_map(|nodes| nodes.keys().copied()).collect()
+    }
+
+    /// The node with the most workers that wait for a task.
+    fn elsewhere_for(&self, task: TaskId, capability: &str) -> Option<Did> {
+        let to = self.open.get(&task)?.spec.to;
+        let nodes = self.elsewhere.get(capability)?.iter().filter(|(node, _)| to.is_none_or(|to| to == **node));
+        nodes.max_by_key(|(node, workers)| (**workers, **node)).map(|(node, _)| *node)
+    }
+
+    /// Hands over random tokens for claims to come.
+    pub(super) fn give_tokens(&mut self, tokens: impl Iterator<Item = TaskToken>) {
+        self.tokens.extend(tokens);
+    }
+
+    pub(super) fn tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// The next thing for the shell to do.
+    pub(super) fn next_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// The time at which [`due`](Self::due) has something to do.
+    pub(super) fn next_timer(&self) -> Option<Duration> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Takes up a task that has not ended. Without a claim it waits; a claim that stands has its whole lease again.
+    pub(super) fn open(&mut self, task: TaskId, spec: Spec, before: Before, now: Duration) {
+        if self.open.contains_key(&task) {
+            return;
+        }
+        let Before { claims, failures, expiries, claim } = before;
+        let place = match claim {
+            Some((token, holder)) => {
+                let (lease, attempt_until) = (FIRST_LEASE, now.saturating_add(spec.attempt));
+                Place::Running(Running { token, holder, lease, lease_until: now + lease, attempt_until })
+            }
+            None if spec.awaits_approval => Place::Approval,
+            None => Place::Ready,
+        };
+        self.open.insert(task, Open { spec, place: Place::Ending, claims, failures, expiries, timer: None });
+        self.put(task, place);
+        self.assign(task, now);
+    }
+
+    /// Somebody has approved a task.
+    pub(super) fn approve(&mut self, task: TaskId, now: Duration) {
+        if self.open.get(&task).is_some_and(|open| matches!(open.place, Place::Approval)) {
+            self.put(task, Place::Ready);
+            self.assign(task, now);
+        }
+    }
+
+    /// Ends a task, whoever has it. Nothing happens while its end is being written already.
+    pub(super) fn end(&mut self, task: TaskId, end: TaskEnd, code: &str, error: String) {
+        let Some(open) = self.open.get(&task) else { return };
+        if matches!(open.place, Place::Ending | Place::Claiming(_)) {
+            // the shell looks again once that is written
+            return;
+        }
+        self.put(task, Place::Ending);
+        self.actions.push_back(Action::Settle {
+            task,
+            token: None,
+            end,
+            output: String::new(),
+            fault: Fault::new(code, error),
+        });
+    }
+
+    /// The task is over, on the disk.
+    pub(super) fn ended(&mut self, task: TaskId) {
+        self.put(task, Place::Ending);
+        self.open.remove(&task);
+    }
+
+    /// A worker asks for work.
+    pub(super) fn call(&mut self, call: Call, now: Duration) -> CallId {
+        let id = self.next_call;
+        self.next_call += 1;
+        for capability in &call.capabilities {
+            self.callers.entry(capability.clone()).or_default().insert(id);
+        }
+        self.calls.insert(id, call);
+        let heads = self.calls[&id].capabilities.iter().filter_map(|capability| self.ready.get(capability));
+        let fits = |task: &TaskId| self.fits(*task, &self.calls[&id]);
+        let best = heads.filter_map(|ready| ready.iter().find(|(_, task)| fits(task))).min().copied();
+        if let Some((_, task)) = best {
+            self.claim(task, id, now);
+        }
+        id
+    }
+
+    /// A worker asks no longer. Returns whether it was still waiting.
+    pub(super) fn hang_up(&mut self, call: CallId) -> bool {
+        let Some(Call { capabilities, .. }) = self.calls.remove(&call) else { return false };
+        for capability in capabilities {
+            if let Some(callers) = self.callers.get_mut(&capability) {
+                callers.remove(&call);
+                if callers.is_empty() {
+                    self.callers.remove(&capability);
+                }
+            }
+        }
+        true
+    }
+
+    /// The claim is on the disk.
+    pub(super) fn claimed(&mut self, task: TaskId, now: Duration) {
+        let Some(open) = self.open.get_mut(&task) else { return };
+        if let Place::Claiming(running) = &open.place {
+            let mut running = running.clone();
+            open.claims += 1;
+            (running.lease_until, running.attempt_until) = (now + running.lease, now.saturating_add(open.spec.attempt));
+            self.put(task, Place::Running(running));
+        }
+    }
+
+    /// The worker of a claim is heard of.
+    pub(super) fn heard(&mut self, task: TaskId, token: TaskToken, now: Duration) -> Result<Standing, NotHeld> {
+        let mut running = self.running(task, token)?.clone();
+        running.lease_until = now + running.lease;
+        let standing = Standing { lease: running.lease, attempt_left: running.attempt_until.saturating_sub(now) };
+        self.put(task, Place::Running(running));
+        Ok(standing)
+    }
+
+    /// The connection on which a worker was heard of has ended: it must be heard of again soon.
+    pub(super) fn disconnected(&mut self, task: TaskId, token: TaskToken, now: Duration) {
+        let Ok(running) = self.running(task, token) else { return };
+        let mut running = running.clone();
+        running.lease_until = running.lease_until.min(now + AFTER_HANG_UP);
+        self.put(task, Place::Running(running));
+    }
+
+    /// The member whose node has the worker of a claim that stands.
+    pub(super) fn holder_of(&self, task: TaskId, token: TaskToken) -> Option<Did> {
+        self.running(task, token).ok().map(|running| running.holder.node)
+    }
+
+    /// A node has given a task to a worker of this name.
+    pub(super) fn taken(&mut self, task: TaskId, token: TaskToken, agent: String) {
+        if let Some(Open { place: Place::Running(running), .. }) = self.open.get_mut(&task)
+            && running.token == token
+        {
+            running.holder.agent = agent;
+        }
+    }
+
+    /// The worker of a claim is gone.
+    pub(super) fn lose(&mut self, task: TaskId, token: TaskToken) -> Result<(), NotHeld> {
+        self.running(task, token)?;
+        self.expired(task, token);
+        Ok(())
+    }
+
+    /// A worker has done its task: its end is to be written.
+    pub(super) fn succeed(&mut self, task: TaskId, token: TaskToken, output: String) -> Result<(), NotHeld> {
+        self.running(task, token)?;
+        self.put(task, Place::Ending);
+        let (token, fault) = (Some(token), Fault::default());
+        self.actions.push_back(Action::Settle { task, token, end: TaskEnd::Succeeded, output, fault });
+        Ok(())
+    }
+
+    /// A worker's attempt has failed.
+    pub(super) fn fail(&mut self, task: TaskId, token: TaskToken, fault: Fault) -> Result<(), NotHeld> {
+        self.running(task, token)?;
+        self.failed(task, token, fault);
+        Ok(())
+    }
+
+    /// A worker gives its task back.
+    pub(super) fn release(&mut self, task: TaskId, token: TaskToken) -> Result<(), NotHeld> {
+        self.running(task, token)?;
+        self.put(task, Place::Ending);
+        self.actions.push_back(Action::Return { task, token, cause: ReturnCause::Released, fault: Fault::default() });
+        Ok(())
+    }
+
+    /// An attempt is over, on the disk: the task waits again.
+    pub(super) fn returned(&mut self, task: TaskId, cause: ReturnCause, now: Duration) {
+        let Some(open) = self.open.get_mut(&task) else { return };
+        match cause {
+            ReturnCause::Failed => open.failures += 1,
+            ReturnCause::Expired => open.expiries += 1,
+            ReturnCause::Released | ReturnCause::Preempted => {}
+        }
+        let tries = usize::try_from(open.failures + open.expiries).unwrap_or(usize::MAX);
+        let pause = match cause {
+            ReturnCause::Failed | ReturnCause::Expired => PAUSES[tries.clamp(1, PAUSES.len()) - 1],
+            ReturnCause::Released | ReturnCause::Preempted => Duration::ZERO,
+        };
+        let place = if pause.is_zero() { Place::Ready } else { Place::Paused { until: now + pause } };
+        self.put(task, place);
+        self.assign(task, now);
+    }
+
+    /// Does what is due.
+    pub(super) fn due(&mut self, now: Duration) {
+        while let Some((at, task)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            let Some(open) = self.open.get(&task) else {
+                self.timers.remove(&(at, task));
+                continue;
+            };
+            if open.spec.deadline.is_some_and(|deadline| deadline <= now) {
+                self.end(task, TaskEnd::DeadlineExceeded, "deadline", "its deadline has passed".to_owned());
+                continue;
+            }
+            match &open.place {
+                Place::Paused { .. } => {
+                    self.put(task, Place::Ready);
+                    self.assign(task, now);
+                }
+                Place::Running(running) if running.attempt_until <= now => {
+                    let error = format!("the attempt took longer than {} s", open.spec.attempt.as_secs_f64());
+                    let (token, fault) = (running.token, Fault::new("timeout", error));
+                    self.failed(task, token, fault);
+                }
+                Place::Running(running) => {
+                    let token = running.token;
+                    self.expired(task, token);
+                }
+                // nothing is armed there but a deadline
+                Place::Approval | Place::Ready | Place::Claiming(_) | Place::Ending => {
+                    self.timers.remove(&(at, task));
+                }
+            }
+        }
+    }
+
+    /// Where a task is; `None` if it is not open here, or somebody is writing about it.
+    pub(super) fn seen(&self, task: TaskId) -> Option<Seen> {
+        match &self.open.get(&task)?.place {
+            Place::Approval => Some(Seen::Approval),
+            Place::Ready => Some(Seen::Ready),
+            Place::Paused { until } => Some(Seen::Paused(*until)),
+            Place::Running(_) => Some(Seen::Running),
+            Place::Claiming(_) | Place::Ending => None,
+        }
+    }
+
+    fn running(&self, task: TaskId, token: TaskToken) -> Result<&Running, NotHeld> {
+        match self.open.get(&task).map(|open| &open.place) {
+            Some(Place::Running(running)) if running.token == token => Ok(running),
+            _ => Err(NotHeld),
+        }
+    }
+
+    fn failed(&mut self, task: TaskId, token: TaskToken, fault: Fault) {
+        let Some(open) = self.open.get(&task) else { return };
+        let last = open.failures + 1 >= open.spec.attempts;
+        self.put(task, Place::Ending);
+        self.actions.push_back(match last {
+            true => Action::Settle { task, token: Some(token), end: TaskEnd::Failed, output: String::new(), fault },
+            false => Action::Return { task, token, cause: ReturnCause::Failed, fault },
+        });
+    }
+
+    fn expired(&mut self, task: TaskId, token: TaskToken) {
+        let Some(open) = self.open.get(&task) else { return };
+        let last = open.expiries + 1 >= EXPIRIES_MAX;
+        self.put(task, Place::Ending);
+        let error = "its worker was not heard of in time".to_owned();
+        self.actions.push_back(match last {
+            true => {
+                let fault = Fault::new("expired", format!("{error}, {EXPIRIES_MAX} times: it may or may not have run"));
+                Action::Settle { task, token: Some(token), end: TaskEnd::Unknown, output: String::new(), fault }
+            }
+            false => Action::Return { task, token, cause: ReturnCause::Expired, fault: Fault::new("expired", error) },
+        });
+    }
+
+    fn fits(&self, task: TaskId, call: &Call) -> bool {
+        self.open.get(&task).is_some_and(|open| open.spec.to.is_none_or(|to| to == call.holder.node))
+    }
+
+    /// Gives a task that waits to a worker that waits.
+    fn assign(&mut self, task: TaskId, now: Duration) {
+        let Some(open) = self.open.get(&task).filter(|open| matches!(open.place, Place::Ready)) else { return };
+        let callers = self.callers.get(&open.spec.capability);
+        let call = callers.into_iter().flatten().find(|call| self.fits(task, &self.calls[call])).copied();
+        if let Some(call) = call {
+            return self.claim(task, call, now);
+        }
+        let capability = open.spec.capability.clone();
+        if let Some(node) = self.elsewhere_for(task, &capability) {
+            self.claim_elsewhere(task, &capability, node, now);
+        }
+    }
+
+    fn claim_elsewhere(&mut self, task: TaskId, capability: &str, node: Did, now: Duration) {
+        let Some(token) = self.tokens.pop() else { return };
+        if let Some(nodes) = self.elsewhere.get_mut(capability) {
+            if let Some(workers) = nodes.get_mut(&node) {
+                *workers -= 1;
+            }
+            nodes.retain(|_, workers| *workers > 0);
+            if nodes.is_empty() {
+                self.elsewhere.remove(capability);
+            }
+        }
+        self.put_claim(task, Claimant::Node(node), token, Holder { node, agent: String::new() }, LEASE_ELSEWHERE, now);
+    }
+
+    fn claim(&mut self, task: TaskId, call: CallId, now: Duration) {
+        let (Some(token), Some(Call { holder, lease, .. })) = (self.tokens.pop(), self.calls.get(&call).cloned())
+        else {
+            return;
+        };
+        self.hang_up(call);
+        self.put_claim(task, Claimant::Call(call), token, holder, lease, now);
+    }
+
+    fn put_claim(
+        &mut self,
+        task: TaskId,
+        to: Claimant,
+        token: TaskToken,
+        holder: Holder,
+        lease: Duration,
+        now: Duration,
+    ) {
+        let Some(open) = self.open.get(&task) else { return };
+        let (attempt, attempt_until) = (open.claims + 1, now.saturating_add(open.spec.attempt));
+        let running = Running { token, holder: holder.clone(), lease, lease_until: now + lease, attempt_until };
+        self.put(task, Place::Claiming(running));
+        self.actions.push_back(Action::Claim { task, to, token, attempt, holder });
+    }
+
+    /// Moves a task, and arms its timer.
+    fn put(&mut self, task: TaskId, place: Place) {
+        let Some(open) = self.open.get_mut(&task) else { return };
+        let key = (open.spec.rank, task);
+        if matches!(open.place, Place::Ready)
+            && let Some(ready) = self.ready.get_mut(&open.spec.capability)
+        {
+            ready.remove(&key);
+            if ready.is_empty() {
+                self.ready.remove(&open.spec.capability);
+            }
+        }
+        if let Some(at) = open.timer.take() {
+            self.timers.remove(&(at, task));
+        }
+        let (deadline, own) = (
+            open.spec.deadline,
+            match &place {
+                Place::Paused { until } => Some(*until),
+                Place::Running(running) => Some(running.lease_until.min(running.attempt_until)),
+                Place::Approval | Place::Ready | Place::Claiming(_) | Place::Ending => None,
+            },
+        );
+        // while an event is being written the shell has the next word
+        let is_written = matches!(place, Place::Claiming(_) | Place::Ending);
+        open.timer = own.into_iter().chain(deadline).min().filter(|_| !is_written);
+        if let Some(at) = open.timer {
+            self.timers.insert((at, task));
+        }
+        if matches!(place, Place::Ready) {
+            self.ready.entry(open.spec.capability.clone()).or_default().insert(key);
+        }
+        open.place = place;
+    }
+}
+
+/// The time without a word of another node after which the claims of its workers are over.
+pub(super) const LEASE_ELSEWHERE: Duration = Duration::from_secs(15);
+/// The lease of a claim that is taken up at a start: nobody knows the one before.
+const FIRST_LEASE: Duration = Duration::from_secs(30);

@@ -1,0 +1,496 @@
+//! Tasks of one node, workers at another. The settler claims a task for a node that says that a worker waits there, and
+//! offers it; that node says again and again that its worker lives, and what came of the attempt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::join_all;
+use nexus_crdt::{
+    Settlement, SpaceId, Submission, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd,
+    TaskEvent, TaskId, TaskToken, is_capability,
+};
+use nexus_identity::{Did, Role, Timestamp};
+use nexus_mesh::Stream;
+use nexus_mesh::ask::{self, AskLimits};
+use nexus_mesh::quota::Receiver;
+use serde_json::Value;
+
+use super::board::{Assigned, Held, TaskBoard, cut};
+use super::core::{Fault, LEASE_ELSEWHERE};
+use super::wire::{self, Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, Serving, Taken, Waiting};
+use super::{Assignee, Renewal, Task, TaskProgress, TaskResult, TaskStatus};
+use crate::error::{ConflictError, NodeError};
+
+/// The longest wait for a peer's answer.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+/// Calls of workers gather for so long before others hear of them.
+const GATHER: Duration = Duration::from_millis(20);
+/// The pause before a peer that did not answer is told again.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
+/// Claims are renewed three times in a lease.
+const BEAT: Duration = Duration::from_secs(5);
+/// The most capabilities of a peer's workers, and the most claims in a message.
+const CAPABILITIES_MAX: usize = 256;
+const CLAIMS_MAX: usize = 1_000;
+
+/// A task of another node that a worker here has.
+pub(super) struct Guest {
+    settler: Did,
+    token: TaskToken,
+    task: Task,
+    space: SpaceId,
+    lease: Duration,
+    attempt_until: Duration,
+    /// The end of the worker's lease, moved by each of its words.
+    worker_until: Duration,
+    /// The end of the claim, counted from when the last renewal that its settler accepted was sent.
+    accepted_until: Duration,
+    progress: Option<TaskProgress>,
+}
+
+impl TaskBoard {
+    /// Answers the peers that open streams.
+    pub(crate) async fn serve(self, streams: Receiver<Stream>) {
+        let spawner = self.here().world.spawner().clone();
+        let answer = move |peer, envelope| {
+            let board = self.clone();
+            async move { board.answer(peer, envelope).await }.boxed()
+        };
+        ask::serve(streams, "task answer", spawner, AskLimits::default(), answer).await;
+    }
+
+    async fn answer(&self, peer: Did, envelope: Envelope) -> Envelope {
+        // a reader does no work for others, and gives none
+        let is_writer = self.here().identity.may_write(&peer);
+        self.until_taken_up().await;
+        let answer = match envelope.body.filter(|_| is_writer) {
+            Some(Body::Serving(serving)) => Body::Answer(Answer { done: self.hear_serving(peer, serving) }),
+            Some(Body::Offer(offer)) => match self.take_offer(peer, offer) {
+                Some(agent) => Body::Taken(Taken { agent }),
+                None => Body::Answer(Answer { done: false }),
+            },
+            Some(Body::Alive(claims)) => Body::Over(self.hear_alive(peer, claims)),
+            Some(Body::Result(attempt)) => match self.hear_result(peer, attempt).await {
+                Some(done) => Body::Answer(Answer { done }),
+                // this node stops: whether it counts is not known
+                None => return Envelope::default(),
+            },
+            _ => Body::Answer(Answer { done: false }),
+        };
+        answer.into()
+    }
+
+    fn hear_serving(&self, peer: Did, Serving { waiting }: Serving) -> bool {
+        if waiting.len() > CAPABILITIES_MAX || waiting.iter().any(|waiting| !is_capability(&waiting.capability)) {
+            return false;
+        }
+        let waiting = waiting.into_iter().map(|Waiting { capability, workers }| (capability, workers.min(1_000)));
+        let waiting: BTreeMap<String, u32> = waiting.collect();
+        self.held().core.serving(peer, waiting, self.now());
+        self.wake();
+        true
+    }
+
+    /// Gives a peer's task to a worker that waits here. Returns the worker's name.
+    fn take_offer(&self, peer: Did, offer: Offer) -> Option<String> {
+        let Offer { claim, attempt, event, submitted_ms, space, .. } = offer;
+        let (task, token) = claim?.read()?;
+        let TaskEvent::Submitted(submission) = TaskEvent::decode(&event).ok()? else { return None };
+        let space = SpaceId::from_bytes(space.try_into().ok()?);
+        let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
+        let now = self.now();
+        let mut held = self.held();
+        if held.guests.contains_key(&task) || held.core.has(task) {
+            return None;
+        }
+        loop {
+            let (call, taken) = held.core.take_offer(&submission.capability, &peer, is_admin)?;
+            let agent = taken.holder.agent;
+            let worker =
+                Assignee { node: self.me(), name: None, agent: Some(agent.clone()).filter(|it| !it.is_empty()) };
+            let guest = Guest {
+                settler: peer,
+                token,
+                task: shown(task, &submission, peer, Timestamp::from_ms(submitted_ms), attempt, worker),
+                space,
+                lease: taken.lease,
+                attempt_until: now.saturating_add(Duration::from_millis(submission.attempt_ms)),
+                worker_until: now.saturating_add(taken.lease),
+                accepted_until: now + LEASE_ELSEWHERE,
+                progress: None,
+            };
+            let caller = held.callers.remove(&call);
+            held.guests.insert(task, guest);
+            if caller.is_some_and(|caller| caller.send(Assigned { task, token, attempt }).is_ok()) {
+                drop(held);
+                self.0.guests.notify_one();
+                self.0.calls.notify_one();
+                return Some(agent);
+            }
+            held.guests.remove(&task);
+        }
+    }
+
+    /// Notes that workers of a peer live. Returns the claims that no longer stand.
+    fn hear_alive(&self, peer: Did, Claims { claims }: Claims) -> Claims {
+        let now = self.now();
+        let mut held = self.held();
+        let mut over = Vec::new();
+        for claim in claims.into_iter().take(CLAIMS_MAX) {
+            let Some((task, token)) = claim.read() else { continue };
+            if held.core.holder_of(task, token) != Some(peer) || held.core.heard(task, token, now).is_err() {
+                over.push(Claim::new(task, token));
+                continue;
+            }
+            if claim.percent > 0 || !claim.text.is_empty() {
+                let percent = claim.percent.checked_sub(1).map(|percent| u8::try_from(percent.min(100)).unwrap_or(100));
+                held.note_progress(task, TaskProgress { percent, text: claim.text });
+            }
+        }
+        Claims { claims: over }
+    }
+
+    /// Takes what came of an attempt of a peer's worker. Returns whether it counts; it is on the disk then. `None` if this
+    /// node stops before that.
+    async fn hear_result(&self, peer: Did, attempt: Attempt) -> Option<bool> {
+        let came = attempt.came();
+        let Attempt { claim, output, code, error, .. } = attempt;
+        let Some((task, token)) = claim.and_then(|claim| claim.read()) else { return Some(false) };
+        let is_json = serde_json::from_str::<Value>(&output).is_ok() && output.len() <= TASK_JSON_BYTES_MAX;
+        if came == Came::Succeeded && !is_json {
+            return Some(false);
+        }
+        let fault = Fault { code: cut(&code, TASK_NAME_BYTES_MAX), error: cut(&error, TASK_ERROR_BYTES_MAX) };
+        let written = {
+            let mut held = self.held();
+            match held.core.holder_of(task, token) == Some(peer) {
+                true => {
+                    let taken = match came {
+                        Came::Succeeded => held.core.succeed(task, token, output.clone()),
+                        Came::Failed => held.core.fail(task, token, fault),
+                        Came::Released => held.core.release(task, token),
+                        Came::Lost | Came::Unspecified => held.core.lose(task, token),
+                    };
+                    taken.map(|()| held.until_end(task)).ok()
+                }
+                false => None,
+            }
+        };
+        let Some(written) = written else {
+            if came == Came::Succeeded {
+                // it is refused in any case
+                let _ = self.keep_late(task, token, output).await;
+            }
+            return Some(false);
+        };
+        self.wake();
+        written.await.ok().map(|()| true)
+    }
+
+    /// Offers a task that is claimed for another node, on the disk.
+    pub(super) fn offer(&self, node: Did, task: TaskId, token: TaskToken, attempt: u32) {
+        let board = self.clone();
+        self.here().world.spawn("task offer", async move {
+            let offer = board.reading(move |_, view, reader| {
+                let found = super::read::find(view, reader, task)?.ok_or(ConflictError::ClaimOver)?;
+                let (space, _) = reader.space_numbered(found.row.space).ok_or(ConflictError::ClaimOver)?;
+                Ok(Offer {
+                    claim: Some(Claim::new(task, token)),
+                    attempt,
+                    lease_ms: u64::try_from(LEASE_ELSEWHERE.as_millis()).unwrap_or(u64::MAX),
+                    event: TaskEvent::Submitted(Box::new(found.submission)).encode(),
+                    submitted_ms: found.row.hlc.time().as_ms(),
+                    space: space.as_bytes().to_vec(),
+                })
+            });
+            let Ok(offer) = offer.await else { return };
+            match board.0.asker.ask(node, Body::Offer(offer).into(), ANSWER_MAX).await.map(|answer| answer.body) {
+                Ok(Some(Body::Taken(Taken { agent }))) => {
+                    board.held().core.taken(task, token, cut(&agent, TASK_NAME_BYTES_MAX));
+                }
+                // it has the task, or not: the lease tells
+                Err(error) if error.may_have_asked() => {}
+                Ok(_) | Err(_) => {
+                    let _ = board.held().core.release(task, token);
+                    board.wake();
+                }
+            }
+        });
+    }
+
+    /// Tells the peers which workers wait here for their tasks, until the node ends.
+    pub(crate) async fn tell_others(self) {
+        let sessions = self.here().sessions.clone();
+        let mut contacts = sessions.contacts();
+        let mut told: BTreeMap<Did, BTreeMap<String, u32>> = BTreeMap::new();
+        let mut again = Duration::MAX;
+        loop {
+            tokio::select! {
+                changed = contacts.changed() => if changed.is_err() { return },
+                () = self.0.calls.notified() => {}
+                () = self.here().world.sleep_until(again) => {}
+            }
+            self.here().world.sleep_until(self.now() + GATHER).await;
+            let peers = sessions.that_serve(wire::ROOM);
+            let gone: Vec<Did> = self.held().core.nodes_elsewhere().difference(&peers).copied().collect();
+            gone.into_iter().for_each(|peer| self.held().core.serving(peer, BTreeMap::new(), self.now()));
+            told.retain(|peer, _| peers.contains(peer));
+            let news = peers.into_iter().filter_map(|peer| {
+                let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
+                let mut waiting = self.held().core.waiting_for(&peer, is_admin);
+                while waiting.len() > CAPABILITIES_MAX {
+                    waiting.pop_last();
+                }
+                let is_news = told.get(&peer).map_or(!waiting.is_empty(), |told| *told != waiting);
+                is_news.then_some((peer, waiting))
+            });
+            let asker = &self.0.asker;
+            let asked = news.collect::<Vec<_>>().into_iter().map(|(peer, waiting)| async move {
+                let each = waiting
+                    .iter()
+                    .map(|(capability, workers)| Waiting { capability: capability.clone(), workers: *workers });
+                let serving = Body::Serving(Serving { waiting: each.collect() });
+                let answer = asker.ask(peer, serving.into(), ANSWER_MAX).await;
+                (peer, answer.is_ok().then_some(waiting))
+            });
+            again = Duration::MAX;
+            for (peer, heard) in join_all(asked).await {
+                match heard {
+                    Some(waiting) => drop(told.insert(peer, waiting)),
+                    None => {
+                        told.remove(&peer);
+                        again = self.now() + TELL_AGAIN;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says for the workers here that they live, and lets go of those that do not, until the node ends.
+    pub(crate) async fn keep_guests(self) {
+        let mut beat = Duration::ZERO;
+        loop {
+            let now = self.now();
+            let (lost, next) = {
+                let mut held = self.held();
+                let dead = |guest: &Guest| guest.worker_until <= now || guest.accepted_until <= now;
+                let dead: Vec<TaskId> =
+                    held.guests.iter().filter(|(_, guest)| dead(guest)).map(|(task, _)| *task).collect();
+                let lost: Vec<Guest> = dead.into_iter().filter_map(|task| held.let_go(task)).collect();
+                let ends = held.guests.values().map(|guest| guest.worker_until.min(guest.accepted_until)).min();
+                (lost, ends.map_or(Duration::MAX, |end| end.min(beat)))
+            };
+            for guest in lost {
+                let board = self.clone();
+                self.here().world.spawn("task lost", async move {
+                    let _ = board.tell_result(&guest, Came::Lost, String::new(), Fault::default()).await;
+                });
+            }
+            tokio::select! {
+                () = self.0.guests.notified() => {}
+                () = self.here().world.sleep_until(next) => {}
+            }
+            if self.now() >= beat {
+                beat = self.now() + BEAT;
+                self.renew_guests().await;
+            }
+        }
+    }
+
+    async fn renew_guests(&self) {
+        let mut of: BTreeMap<Did, Vec<Claim>> = BTreeMap::new();
+        for (task, guest) in &self.held().guests {
+            let mut claim = Claim::new(*task, guest.token);
+            if let Some(TaskProgress { percent, text }) = &guest.progress {
+                claim.percent = percent.map_or(0, |percent| u32::from(percent) + 1);
+                claim.text.clone_from(text);
+            }
+            let claims = of.entry(guest.settler).or_default();
+            if claims.len() < CLAIMS_MAX {
+                claims.push(claim);
+            }
+        }
+        let asked = of.into_iter().map(|(settler, claims)| async move {
+            // counted from here: the settler may have heard it as early
+            let sent = self.now();
+            let alive = Body::Alive(Claims { claims: claims.clone() });
+            let Ok(answer) = self.0.asker.ask(settler, alive.into(), ANSWER_MAX).await else { return };
+            let Some(Body::Over(Claims { claims: over })) = answer.body else { return };
+            let over: BTreeSet<(TaskId, TaskToken)> = over.iter().filter_map(Claim::read).collect();
+            let mut held = self.held();
+            for (task, token) in claims.iter().filter_map(Claim::read) {
+                let Some(guest) = held.guests.get_mut(&task).filter(|guest| guest.token == token) else { continue };
+                guest.accepted_until = sent + LEASE_ELSEWHERE;
+                if over.contains(&(task, token)) {
+                    held.let_go(task);
+                }
+            }
+        });
+        join_all(asked).await;
+    }
+
+    /// The word of a worker here that has another node's task; `None` if the task is of this node.
+    pub(super) fn heard_guest(
+        &self,
+        task: TaskId,
+        token: TaskToken,
+        progress: Option<&TaskProgress>,
+    ) -> Option<Result<Renewal, NodeError>> {
+        let now = self.now();
+        let mut held = self.held();
+        let guest = held.guests.get_mut(&task).filter(|guest| guest.token == token)?;
+        guest.worker_until = now.saturating_add(guest.lease);
+        if let Some(TaskProgress { percent, text }) = progress {
+            let text = cut(text, super::board::PROGRESS_BYTES_MAX);
+            guest.progress = Some(TaskProgress { percent: percent.map(|percent| percent.min(100)), text });
+        }
+        Some(Ok(Renewal { lease: guest.lease, left: guest.attempt_until.saturating_sub(now) }))
+    }
+
+    /// The connection of a worker here has ended.
+    pub(super) fn disconnected_guest(&self, task: TaskId, token: TaskToken) {
+        let now = self.now();
+        if let Some(guest) = self.held().guests.get_mut(&task).filter(|guest| guest.token == token) {
+            guest.worker_until = guest.worker_until.min(now + super::core::AFTER_HANG_UP);
+            self.0.guests.notify_one();
+        }
+    }
+
+    /// A worker's word of what came of another node's task; `None` if the task is of this node.
+    ///
+    /// If its settler is not reached the result is kept in this node's log, where the settler finds it.
+    pub(super) async fn finish_guest(
+        &self,
+        task: TaskId,
+        token: TaskToken,
+        result: &TaskResult,
+    ) -> Option<Result<Task, NodeError>> {
+        let guest = {
+            let mut held = self.held();
+            held.guests.get(&task).filter(|guest| guest.token == token)?;
+            held.let_go(task)?
+        };
+        let (came, output, fault) = match result {
+            TaskResult::Succeeded(output) => (Came::Succeeded, output.to_string(), Fault::default()),
+            TaskResult::Failed { code, message } => {
+                let code = if code.is_empty() { "failed" } else { code };
+                let fault = Fault { code: cut(code, TASK_NAME_BYTES_MAX), error: cut(message, TASK_ERROR_BYTES_MAX) };
+                (Came::Failed, String::new(), fault)
+            }
+            TaskResult::Released => (Came::Released, String::new(), Fault::default()),
+        };
+        let mut shown = guest.task.clone();
+        let heard = self.tell_result(&guest, came, output.clone(), fault.clone()).await;
+        match heard {
+            Some(true) => {
+                match result {
+                    TaskResult::Succeeded(output) => {
+                        (shown.status, shown.output) = (TaskStatus::Succeeded, Some(output.clone()));
+                    }
+                    TaskResult::Failed { .. } | TaskResult::Released => {
+                        (shown.status, shown.assigned_to) = (TaskStatus::Pending, None);
+                    }
+                }
+                Some(Ok(shown))
+            }
+            Some(false) => Some(Err(ConflictError::ClaimOver.into())),
+            None if came == Came::Released => Some(Ok(shown)),
+            None => Some(self.keep_for_settler(&guest, output, fault).await.map(|()| {
+                let name = shown.submitter_name.clone().unwrap_or_else(|| shown.submitter.to_string());
+                shown.why = Some(format!("its result is kept here, until {name} is reached"));
+                shown
+            })),
+        }
+    }
+
+    /// Tells a settler what came of an attempt. Returns whether it counts; `None` if nobody knows that.
+    async fn tell_result(&self, guest: &Guest, came: Came, output: String, fault: Fault) -> Option<bool> {
+        let Fault { code, error } = fault;
+        let claim = Some(Claim::new(guest.task.id, guest.token));
+        let attempt = Attempt { claim, came: came.into(), output, code, error };
+        let answer = self.0.asker.ask(guest.settler, Body::Result(attempt).into(), ANSWER_MAX).await.ok()?;
+        match answer.body {
+            Some(Body::Answer(Answer { done })) => Some(done),
+            _ => None,
+        }
+    }
+
+    /// Writes a result into this node's own log, from which its settler takes it.
+    async fn keep_for_settler(&self, guest: &Guest, output: String, fault: Fault) -> Result<(), NodeError> {
+        let outcome = if output.is_empty() { TaskEnd::Failed } else { TaskEnd::Succeeded };
+        let settlement = Settlement {
+            task: guest.task.id,
+            ownership: 0,
+            token: Some(guest.token),
+            outcome,
+            output,
+            code: fault.code,
+            error: fault.error,
+            more: String::new(),
+        };
+        self.write_one(vec![(guest.space, TaskEvent::Settled(Box::new(settlement)))]).await.map(drop)
+    }
+
+    /// The task of another node that a worker here has just been given.
+    pub(super) fn guest(&self, task: TaskId, token: TaskToken) -> Option<Task> {
+        let held = self.held();
+        held.guests.get(&task).filter(|guest| guest.token == token).map(|guest| guest.task.clone())
+    }
+
+    /// The task of another node that a worker here has, by its id or the beginning of it.
+    pub(super) fn guest_called(&self, id: &str) -> Option<TaskId> {
+        let held = self.held();
+        held.guests.keys().find(|task| task.to_string() == id).copied()
+    }
+}
+
+impl Held {
+    /// Lets go of another node's task, and tells those who wait for its end.
+    fn let_go(&mut self, task: TaskId) -> Option<Guest> {
+        let guest = self.guests.remove(&task)?;
+        self.fire(task);
+        Some(guest)
+    }
+}
+
+/// Another node's task as its worker sees it.
+fn shown(
+    id: TaskId,
+    submission: &Submission,
+    submitter: Did,
+    submitted_at: Timestamp,
+    claims: u32,
+    worker: Assignee,
+) -> Task {
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    Task {
+        id,
+        capability: submission.capability.clone(),
+        input: serde_json::from_str(&submission.input).unwrap_or(Value::Null),
+        space: "tasks".to_owned(),
+        priority: submission.priority,
+        timeout: Duration::from_millis(submission.attempt_ms),
+        deadline: submission.deadline_ms.map(Timestamp::from_ms),
+        attempts: submission.attempts,
+        request: some(&submission.request),
+        needs_approval: submission.needs_approval,
+        to: submission.to,
+        retry_of: submission.retry_of,
+        submitter,
+        submitter_name: None,
+        agent: some(&submission.agent),
+        submitted_at,
+        status: TaskStatus::Running,
+        why: None,
+        assigned_to: Some(worker),
+        claims,
+        failures: 0,
+        expiries: 0,
+        progress: None,
+        output: None,
+        error: None,
+        ended_at: None,
+        events: Vec::new(),
+    }
+}

@@ -1,0 +1,266 @@
+use std::ops::ControlFlow;
+
+use nexus_crdt::{
+    DotPrefix, HeardEvent, Hlc, Submission, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskRights, TaskSaid, TaskState,
+    TaskToken, TaskVerb, task_state,
+};
+use nexus_identity::{Did, Role, Timestamp};
+use serde_json::Value;
+
+use super::core::Fault;
+use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskStatus};
+use crate::error::{InputError, NodeError, Resource};
+use crate::ledger::rows::TaskRow;
+use crate::ledger::{self, find_task, newest_tasks, said_of_task, task_event};
+use crate::memory::read::Reader;
+use crate::store::{Order, StoreError, Table, View};
+
+/// The most tasks that are named where several fit.
+const CANDIDATES_MAX: usize = 8;
+/// The most tasks that one page looks at.
+const LOOKED_AT_MAX: usize = 10_000;
+
+/// The rights of members on a submitter's task.
+pub(super) struct Rights<'a> {
+    pub(super) members: &'a nexus_crdt::Members,
+    pub(super) submitter: Did,
+}
+
+impl TaskRights for Rights<'_> {
+    /// Admins approve, but never the submitter, nor whom it admitted: one would approve for the other.
+    fn may_approve(&self, member: &Did) -> bool {
+        let below = || self.members.get(member).and_then(nexus_crdt::Member::admitted_by) == Some(self.submitter);
+        *member != self.submitter && self.members.allows(member, Role::Admin) && !below()
+    }
+
+    fn may_cancel(&self, member: &Did) -> bool {
+        *member == self.submitter || self.members.allows(member, Role::Admin)
+    }
+}
+
+/// A task as the ledger has it.
+pub(super) struct Found {
+    pub(super) id: TaskId,
+    pub(super) row: TaskRow,
+    pub(super) submission: Submission,
+    pub(super) heard: Vec<HeardEvent>,
+    pub(super) state: TaskState,
+    pub(super) space: String,
+}
+
+/// A task that this node may read; `None` if there is none, or its content was erased.
+pub(super) fn find(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<Option<Found>, StoreError> {
+    let Some(row) = find_task(view, id)? else { return Ok(None) };
+    let Some((_, space)) = reader.space_numbered(row.space) else { return Ok(None) };
+    let Some((TaskEvent::Submitted(submission), _)) = task_event(view, id)? else { return Ok(None) };
+    let heard = said_of_task(view, id, &row.submitter)?;
+    let rights = Rights { members: reader.members(), submitter: row.submitter };
+    let state = task_state(&row.submitter, row.needs_approval, &heard, &rights);
+    Ok(Some(Found { id, row, submission: *submission, heard, state, space }))
+}
+
+/// The task that an id or its beginning names.
+pub(super) fn resolve(view: &dyn View, reader: &Reader<'_>, text: &str) -> Result<Found, NodeError> {
+    let missing = || NodeError::NotFound { what: Resource::Task, name: text.chars().take(64).collect() };
+    let prefix: DotPrefix = text.parse().map_err(|()| missing())?;
+    let mut dots = Vec::new();
+    view.try_scan_prefix(Table::Tasks, &prefix.bytes(), Order::Forward, &mut |key, _| {
+        let dot = nexus_crdt::Dot::from_bytes(key).filter(|dot| prefix.dot_in(dot.entry) == Some(*dot));
+        dots.extend(dot);
+        Ok(if dots.len() < CANDIDATES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    let mut found = Vec::new();
+    for dot in dots {
+        found.extend(find(view, reader, dot)?.map(|found| (found, dot.to_string())));
+    }
+    if found.is_empty() {
+        return Err(missing());
+    }
+    Resource::Task.the_one(text, found)
+}
+
+/// A page of tasks, the newest first.
+pub(super) fn list(view: &dyn View, reader: &Reader<'_>, query: &TaskQuery) -> Result<TaskPage, NodeError> {
+    if !(1..=1_000).contains(&query.limit) {
+        return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
+    }
+    let after = query.after.as_deref().map(read_place).transpose()?;
+    let (mut items, mut next, mut looked_at) = (Vec::new(), None, 0);
+    newest_tasks(view, after, &mut |id| {
+        looked_at += 1;
+        if let Some(found) = find(view, reader, id)? {
+            if items.len() == query.limit || looked_at > LOOKED_AT_MAX {
+                return Ok(ControlFlow::Break(()));
+            }
+            next = Some(place(found.row.hlc, id));
+            let status = status(found.state.phase);
+            let wanted = |status| query.states.is_empty() || query.states.contains(&status);
+            // which of those that are assigned run, only the submitter's node knows
+            if wanted(status) || status == TaskStatus::Assigned && wanted(TaskStatus::Running) {
+                items.push(task(view, reader, found, false)?);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let full = items.len() == query.limit || looked_at > LOOKED_AT_MAX;
+    Ok(TaskPage { items, next: next.filter(|_| full) })
+}
+
+/// A place in the list, for the next page.
+fn place(hlc: Hlc, task: TaskId) -> String {
+    format!("{:x}-{}", hlc.0, task.to_hex())
+}
+
+fn read_place(text: &str) -> Result<(Hlc, TaskId), NodeError> {
+    let read = || {
+        let (hlc, task) = text.split_once('-')?;
+        Some((Hlc(u64::from_str_radix(hlc, 16).ok()?), TaskId::from_hex(task)?))
+    };
+    read().ok_or_else(|| InputError::Cursor(text.chars().take(64).collect()).into())
+}
+
+/// A task in words.
+pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_events: bool) -> Result<Task, StoreError> {
+    let Found { id, row, submission, heard, state, space } = found;
+    let name = |did: &Did| reader.members().get_known(did).and_then(|member| member.name()).map(ToString::to_string);
+    let worker_of = |node: Did, agent: &str| Assignee { node, name: name(&node), agent: some(agent) };
+    let status = status(state.phase);
+    let (mut output, mut error, mut ended_at) = (None, None, None);
+    if let Some(dot) = state.settled_by {
+        ended_at = heard.iter().find(|heard| heard.dot == dot).map(|heard| heard.hlc.time());
+        if let Some((TaskEvent::Settled(settled), _)) = task_event(view, dot)? {
+            output = some(&settled.output).map(|text| json(&text));
+            let (code, message) = (settled.code, settled.error);
+            error = (!code.is_empty() || !message.is_empty()).then_some(TaskError { code, message });
+        }
+    }
+    // the last claim's worker, with its name
+    let last = heard.iter().filter(|heard| heard.by == row.submitter && matches!(heard.said, TaskSaid::Claimed { .. }));
+    let mut assigned_to = None;
+    if let Some(last) = last.max_by_key(|heard| (heard.hlc, heard.dot))
+        && !matches!(status, TaskStatus::Pending | TaskStatus::AwaitingApproval)
+        && let Some((TaskEvent::Claimed(claim), _)) = task_event(view, last.dot)?
+    {
+        assigned_to = Some(worker_of(claim.worker, &claim.agent));
+    }
+    let mut events = Vec::new();
+    if with_events {
+        events.push(TaskHistory {
+            at: row.hlc.time(),
+            event: "submitted",
+            by: row.submitter,
+            by_name: name(&row.submitter),
+            worker: None,
+            text: None,
+        });
+        let token_of = |heard: &HeardEvent| match heard.said {
+            TaskSaid::Settled { token, .. } => token,
+            _ => None,
+        };
+        let won = heard.iter().find(|heard| Some(heard.dot) == state.settled_by).and_then(token_of);
+        let mut heard = heard.clone();
+        heard.sort_by_key(|heard| (heard.hlc, heard.dot));
+        for HeardEvent { by, hlc, dot, said } in heard {
+            let counts = by == row.submitter || matches!(said, TaskSaid::Word(_) | TaskSaid::Settled { .. });
+            let Some((event, _)) = task_event(view, dot)?.filter(|_| counts) else { continue };
+            let (word, worker, text) = match event {
+                TaskEvent::Claimed(claim) => ("claimed", Some(worker_of(claim.worker, &claim.agent)), String::new()),
+                TaskEvent::Returned(returned) => (returned.cause.as_str(), None, returned.error),
+                // the settler took it from there
+                TaskEvent::Settled(kept) if kept.token.is_some() && kept.token == won && by != row.submitter => {
+                    continue;
+                }
+                TaskEvent::Settled(_) if state.late.contains(&dot) => ("late", None, String::new()),
+                TaskEvent::Settled(settled) => (settled.outcome.as_str(), None, settled.error),
+                TaskEvent::Word(word) => (word.verb.as_str(), None, word.why),
+                TaskEvent::Submitted(_) | TaskEvent::Later(_) => continue,
+            };
+            let (at, by_name, text) = (hlc.time(), name(&by), some(&text));
+            events.push(TaskHistory { at, event: word, by, by_name, worker, text });
+        }
+    }
+    Ok(Task {
+        id,
+        capability: submission.capability,
+        input: json(&submission.input),
+        space,
+        priority: submission.priority,
+        timeout: std::time::Duration::from_millis(submission.attempt_ms),
+        deadline: submission.deadline_ms.map(Timestamp::from_ms),
+        attempts: submission.attempts,
+        request: some(&submission.request),
+        needs_approval: submission.needs_approval,
+        to: submission.to,
+        retry_of: submission.retry_of,
+        submitter: row.submitter,
+        submitter_name: name(&row.submitter),
+        agent: some(&submission.agent),
+        submitted_at: row.hlc.time(),
+        status,
+        why: None,
+        assigned_to,
+        claims: state.claims,
+        failures: state.failures,
+        expiries: state.expiries,
+        progress: None,
+        output,
+        error,
+        ended_at,
+        events,
+    })
+}
+
+/// The first word of somebody who may say it, in words: why a task ends without a worker.
+pub(super) fn word_of(view: &dyn View, found: &Found) -> Result<Option<(TaskVerb, String)>, StoreError> {
+    let rejected = found.state.approval.filter(|(approved, _)| !approved).map(|(_, dot)| dot);
+    let Some(dot) = found.state.cancelled.or(rejected) else { return Ok(None) };
+    let word = ledger::task_event(view, dot)?;
+    Ok(word.and_then(|(event, _)| match event {
+        TaskEvent::Word(word) => Some((word.verb, word.why)),
+        _ => None,
+    }))
+}
+
+/// The result that the worker of the claim that stands has kept in its own node's log, since this node was not reached.
+pub(super) fn result_of_worker(
+    view: &dyn View,
+    found: &Found,
+) -> Result<Option<(TaskToken, TaskEnd, String, Fault)>, StoreError> {
+    let Some((held, _, worker)) = found.state.claim else { return Ok(None) };
+    let is_result = |heard: &&HeardEvent| {
+        heard.by == worker && matches!(heard.said, TaskSaid::Settled { token, .. } if token == Some(held))
+    };
+    let Some(heard) = found.heard.iter().filter(is_result).min_by_key(|heard| (heard.hlc, heard.dot)) else {
+        return Ok(None);
+    };
+    let event = ledger::task_event(view, heard.dot)?;
+    Ok(event.and_then(|(event, _)| match event {
+        TaskEvent::Settled(settled) => {
+            let fault = Fault { code: settled.code, error: settled.error };
+            Some((held, settled.outcome, settled.output, fault))
+        }
+        _ => None,
+    }))
+}
+
+const fn status(phase: TaskPhase) -> TaskStatus {
+    match phase {
+        TaskPhase::AwaitingApproval => TaskStatus::AwaitingApproval,
+        TaskPhase::Pending => TaskStatus::Pending,
+        TaskPhase::Assigned => TaskStatus::Assigned,
+        TaskPhase::Over(TaskEnd::Succeeded) => TaskStatus::Succeeded,
+        TaskPhase::Over(TaskEnd::Failed | TaskEnd::DeadlineExceeded) => TaskStatus::Failed,
+        TaskPhase::Over(TaskEnd::Cancelled) => TaskStatus::Cancelled,
+        TaskPhase::Over(TaskEnd::Rejected) => TaskStatus::Rejected,
+        TaskPhase::Over(TaskEnd::Unknown) => TaskStatus::Unknown,
+    }
+}
+
+fn some(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// A text that was checked to be JSON.
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or(Value::Null)
+}

@@ -1,0 +1,337 @@
+//! The scheduler alone, step by step.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use nexus_crdt::{Dot, EntryId, ReturnCause, TaskEnd, TaskId, TaskToken};
+use nexus_identity::Did;
+use proptest::prelude::*;
+
+use super::core::{Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, Seen, Spec};
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+fn task(n: u16) -> TaskId {
+    Dot { entry: EntryId::of(b"tasks"), index: n }
+}
+
+fn spec(capability: &str, rank: u64) -> Spec {
+    Spec {
+        capability: capability.to_owned(),
+        to: None,
+        rank,
+        attempt: secs(300),
+        deadline: None,
+        attempts: 3,
+        awaits_approval: false,
+    }
+}
+
+fn call(capabilities: &[&str]) -> Call {
+    let holder = Holder { node: Did::from_bytes([1; 32]), agent: "worker".to_owned() };
+    let capabilities = capabilities.iter().map(|name| (*name).to_owned()).collect();
+    Call { holder, capabilities, from: From::default(), lease: secs(30) }
+}
+
+fn core() -> Core {
+    let mut core = Core::default();
+    core.give_tokens((0..200_u8).map(|n| TaskToken::from_bytes([n; 16])));
+    core
+}
+
+/// Carries out one claim, as the shell does.
+fn claimed(core: &mut Core, now: Duration) -> (TaskId, CallId, TaskToken) {
+    match core.next_action() {
+        Some(Action::Claim { task, to: Claimant::Call(call), token, .. }) => {
+            core.claimed(task, now);
+            (task, call, token)
+        }
+        other => panic!("a claim was expected, not {other:?}"),
+    }
+}
+
+#[test]
+fn the_lowest_rank_goes_first_and_the_longest_waiting_worker_gets_it() {
+    let mut core = core();
+    for (n, rank) in [(1, 30), (2, 10), (3, 20)] {
+        core.open(task(n), spec("build", rank), Before::default(), secs(0));
+    }
+    let first = core.call(call(&["test", "build"]), secs(1));
+    assert_eq!(claimed(&mut core, secs(1)).0, task(2));
+    let waits = core.call(call(&["deploy"]), secs(2));
+    let waits_too = core.call(call(&["deploy"]), secs(2));
+    core.open(task(4), spec("deploy", 5), Before::default(), secs(3));
+    let (got, by, _) = claimed(&mut core, secs(3));
+    assert_eq!((got, by), (task(4), waits));
+    assert!(!core.hang_up(first) && !core.hang_up(waits) && core.hang_up(waits_too));
+    assert_eq!(core.next_action(), None);
+}
+
+#[test]
+fn a_task_for_a_member_waits_for_its_workers() {
+    let mut core = core();
+    core.call(call(&["build"]), secs(0));
+    let to = Some(Did::from_bytes([2; 32]));
+    core.open(task(1), Spec { to, ..spec("build", 1) }, Before::default(), secs(0));
+    assert_eq!(core.next_action(), None);
+    core.open(task(2), spec("build", 2), Before::default(), secs(0));
+    assert_eq!(claimed(&mut core, secs(0)).0, task(2));
+}
+
+/// promise: Tasks | A task that fails is tried again after 0 and 1 s, and has failed for good after its last attempt
+#[test]
+fn a_failure_is_tried_again_after_a_pause_and_ends_after_the_last_attempt() {
+    let mut core = core();
+    core.open(task(1), spec("build", 1), Before::default(), secs(0));
+    let fault = || Fault { code: "exit".to_owned(), error: "exit code 1".to_owned() };
+    let mut now = secs(0);
+    for pause in [0, 1] {
+        core.call(call(&["build"]), now);
+        let (_, _, token) = claimed(&mut core, now);
+        core.fail(task(1), token, fault()).unwrap();
+        let Some(Action::Return { cause: ReturnCause::Failed, .. }) = core.next_action() else { panic!() };
+        core.returned(task(1), ReturnCause::Failed, now);
+        if pause > 0 {
+            assert_eq!(core.seen(task(1)), Some(Seen::Paused(now + secs(pause))));
+        }
+        now += secs(pause);
+        core.due(now);
+        assert_eq!(core.seen(task(1)), Some(Seen::Ready));
+    }
+    core.call(call(&["build"]), now);
+    let (_, _, token) = claimed(&mut core, now);
+    core.fail(task(1), token, fault()).unwrap();
+    let Some(Action::Settle { end: TaskEnd::Failed, fault: said, .. }) = core.next_action() else { panic!() };
+    assert_eq!(said, fault());
+    assert!(core.fail(task(1), token, fault()).is_err(), "once");
+}
+
+/// promise: Tasks | A worker that is not heard of loses its claim, which counts as no failure; after three such claims the task is unknown
+#[test]
+fn a_silent_worker_loses_its_claim_and_the_third_one_leaves_it_unknown() {
+    let mut core = core();
+    core.open(task(1), Spec { attempts: 1, ..spec("build", 1) }, Before::default(), secs(0));
+    let mut now = secs(0);
+    for round in 0..3 {
+        core.call(call(&["build"]), now);
+        let (_, _, token) = claimed(&mut core, now);
+        core.due(now + secs(29));
+        core.heard(task(1), token, now + secs(29)).unwrap();
+        core.due(now + secs(58));
+        assert_eq!(core.next_action(), None, "it was heard of");
+        now += secs(59);
+        core.due(now);
+        assert!(core.heard(task(1), token, now).is_err());
+        match core.next_action() {
+            Some(Action::Return { cause: ReturnCause::Expired, .. }) if round < 2 => {
+                core.returned(task(1), ReturnCause::Expired, now);
+            }
+            Some(Action::Settle { end: TaskEnd::Unknown, .. }) if round == 2 => {}
+            other => panic!("{other:?}"),
+        }
+        now += secs(10);
+        core.due(now);
+    }
+}
+
+#[test]
+fn a_worker_whose_connection_ended_must_be_heard_of_within_a_second() {
+    let mut core = core();
+    core.call(call(&["build"]), secs(0));
+    core.open(task(1), spec("build", 1), Before::default(), secs(0));
+    let (_, _, token) = claimed(&mut core, secs(0));
+    core.disconnected(task(1), token, secs(5));
+    assert_eq!(core.next_timer(), Some(secs(6)));
+    core.heard(task(1), token, secs(5)).unwrap();
+    assert_eq!(core.next_timer(), Some(secs(35)), "it is back");
+}
+
+/// promise: Tasks | An attempt ends at its timeout, and a task at its deadline, whoever has it
+#[test]
+fn an_attempt_ends_at_its_timeout_and_a_task_at_its_deadline() {
+    let mut core = core();
+    core.call(call(&["build"]), secs(0));
+    let limits = Spec { attempt: secs(10), deadline: Some(secs(15)), ..spec("build", 1) };
+    core.open(task(1), limits, Before::default(), secs(0));
+    let (_, _, token) = claimed(&mut core, secs(0));
+    core.due(secs(9));
+    assert_eq!(core.next_action(), None);
+    core.due(secs(10));
+    let Some(Action::Return { fault, cause: ReturnCause::Failed, .. }) = core.next_action() else { panic!() };
+    assert_eq!(fault.code, "timeout");
+    assert!(core.succeed(task(1), token, "null".to_owned()).is_err());
+    core.returned(task(1), ReturnCause::Failed, secs(10));
+    core.due(secs(15));
+    let Some(Action::Settle { end: TaskEnd::DeadlineExceeded, .. }) = core.next_action() else { panic!() };
+}
+
+#[test]
+fn workers_elsewhere_get_what_no_worker_here_waits_for() {
+    let mut core = core();
+    let (near, far) = (Did::from_bytes([2; 32]), Did::from_bytes([3; 32]));
+    let waiting = |workers| BTreeMap::from([("build".to_owned(), workers)]);
+    core.open(task(1), spec("build", 1), Before::default(), secs(0));
+    core.serving(near, waiting(1), secs(0));
+    let to = |core: &mut Core| match core.next_action() {
+        Some(Action::Claim { task, to, .. }) => (task, to),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(to(&mut core), (task(1), Claimant::Node(near)));
+    core.serving(near, waiting(1), secs(0));
+    core.serving(far, waiting(2), secs(0));
+    let call = core.call(call(&["build"]), secs(0));
+    for (n, by) in
+        [(2, Claimant::Call(call)), (3, Claimant::Node(far)), (4, Claimant::Node(far)), (5, Claimant::Node(near))]
+    {
+        core.open(task(n), spec("build", 1), Before::default(), secs(0));
+        assert_eq!(to(&mut core), (task(n), by));
+    }
+    core.open(task(6), spec("build", 1), Before::default(), secs(0));
+    assert_eq!(core.next_action(), None);
+    core.serving(far, BTreeMap::new(), secs(0));
+    assert!(!core.waits_for("build"));
+}
+
+#[test]
+fn a_worker_takes_tasks_of_those_that_it_admits() {
+    let mut core = core();
+    let (admin, member) = (Did::from_bytes([2; 32]), Did::from_bytes([3; 32]));
+    core.call(Call { from: From { admins: true, ..From::default() }, ..call(&["build"]) }, secs(0));
+    assert_eq!(core.waiting_for(&admin, true).len(), 1);
+    assert!(core.waiting_for(&member, false).is_empty() && core.take_offer("build", &member, false).is_none());
+    assert!(core.take_offer("build", &admin, true).is_some());
+    assert!(core.take_offer("build", &admin, true).is_none(), "once");
+}
+
+#[test]
+fn what_waits_for_an_approval_is_handed_out_after_it() {
+    let mut core = core();
+    core.call(call(&["build"]), secs(0));
+    core.open(task(1), Spec { awaits_approval: true, ..spec("build", 1) }, Before::default(), secs(0));
+    assert_eq!(core.next_action(), None);
+    core.approve(task(1), secs(1));
+    assert_eq!(claimed(&mut core, secs(1)).0, task(1));
+}
+
+#[test]
+fn a_claim_that_is_taken_up_at_a_start_has_a_whole_lease() {
+    let mut core = core();
+    let token = TaskToken::from_bytes([250; 16]);
+    let holder = Holder { node: Did::from_bytes([1; 32]), agent: String::new() };
+    let before = Before { claims: 1, claim: Some((token, holder)), ..Before::default() };
+    core.open(task(1), spec("build", 1), before, secs(100));
+    core.call(call(&["build"]), secs(100));
+    core.due(secs(129));
+    assert_eq!(core.next_action(), None);
+    core.succeed(task(1), token, "1".to_owned()).unwrap();
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Submit,
+    Call,
+    HangUp,
+    Hear,
+    Succeed,
+    Fail,
+    Release,
+    Cancel,
+    Later(u64),
+    Write,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => Just(Step::Submit),
+        3 => Just(Step::Call),
+        1 => Just(Step::HangUp),
+        1 => Just(Step::Hear),
+        2 => Just(Step::Succeed),
+        1 => Just(Step::Fail),
+        1 => Just(Step::Release),
+        1 => Just(Step::Cancel),
+        2 => (0_u64..40).prop_map(Step::Later),
+        4 => Just(Step::Write),
+    ]
+}
+
+proptest! {
+    /// promise: Tasks | Whatever workers do, a task has one worker at a time and one end, and ends once there are workers
+    #[test]
+    fn every_task_has_one_worker_at_a_time_and_one_end(steps in prop::collection::vec(any_step(), 1..120)) {
+        let mut core = core();
+        let (mut now, mut next) = (secs(0), 0);
+        let (mut ended, mut claims) = (BTreeSet::new(), BTreeMap::new());
+        let mut calls = BTreeSet::new();
+        // the shell, with a task's claim until it is returned or over
+        let mut write = |core: &mut Core, claims: &mut BTreeMap<TaskId, TaskToken>, calls: &mut BTreeSet<CallId>, now| {
+            let Some(action) = core.next_action() else { return Ok(false) };
+            match action {
+                Action::Claim { to: Claimant::Node(_), .. } => prop_assert!(false, "nobody serves elsewhere"),
+                Action::Claim { task, to: Claimant::Call(call), token, .. } => {
+                    prop_assert!(!ended.contains(&task), "it is over");
+                    prop_assert_eq!(claims.insert(task, token), None, "two workers");
+                    prop_assert!(calls.remove(&call), "a worker that waits");
+                    core.claimed(task, now);
+                }
+                Action::Return { task, token, cause, .. } => {
+                    prop_assert_eq!(claims.remove(&task), Some(token));
+                    core.returned(task, cause, now);
+                }
+                Action::Settle { task, .. } => {
+                    claims.remove(&task);
+                    prop_assert!(ended.insert(task), "two ends");
+                    core.ended(task);
+                }
+            }
+            Ok(true)
+        };
+        for step in steps {
+            let held = claims.iter().next().map(|(task, token): (&TaskId, &TaskToken)| (*task, *token));
+            match (step, held) {
+                (Step::Submit, _) => {
+                    core.open(task(next), spec("build", u64::from(next)), Before::default(), now);
+                    next += 1;
+                }
+                (Step::Call, _) => {
+                    calls.insert(core.call(call(&["build"]), now));
+                }
+                (Step::HangUp, _) => {
+                    if let Some(call) = calls.first().copied().filter(|call| core.hang_up(*call)) {
+                        calls.remove(&call);
+                    }
+                }
+                (Step::Cancel, _) => core.end(task(next / 2), TaskEnd::Cancelled, "cancelled", String::new()),
+                (Step::Later(passed), _) => {
+                    now += secs(passed);
+                    core.due(now);
+                }
+                (Step::Write, _) => {
+                    write(&mut core, &mut claims, &mut calls, now)?;
+                }
+                (Step::Hear, Some((task, token))) => drop(core.heard(task, token, now)),
+                (Step::Succeed, Some((task, token))) => drop(core.succeed(task, token, "1".to_owned())),
+                (Step::Fail, Some((task, token))) => drop(core.fail(task, token, Fault::default())),
+                (Step::Release, Some((task, token))) => drop(core.release(task, token)),
+                (_, None) => {}
+            }
+        }
+        // with workers that do what they get each task ends
+        for _ in 0..1_000 {
+            while write(&mut core, &mut claims, &mut calls, now)? {}
+            for (task, token) in claims.clone() {
+                let _ = core.succeed(task, token, "1".to_owned());
+            }
+            calls.insert(core.call(call(&["build"]), now));
+            now += secs(1);
+            core.due(now);
+            core.give_tokens((0..2).map(|n| TaskToken::from_bytes([201 + n; 16])).take(2 - core.tokens().min(2)));
+            if core.len() == 0 {
+                break;
+            }
+        }
+        prop_assert_eq!(core.len(), 0, "every task ends");
+    }
+}

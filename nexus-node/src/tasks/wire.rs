@@ -1,0 +1,183 @@
+//! The messages of `/nexus/tasks/1`: offers to workers at other nodes, and their words.
+
+use nexus_crdt::{Dot, TaskId, TaskToken};
+use nexus_mesh::ask::{AskLimits, Asker, Numbered};
+use nexus_mesh::quota::Receiver;
+use nexus_mesh::{Mesh, Rooms, Stream, StreamProtocol};
+use prost::Message;
+
+use crate::world::World;
+
+/// The room of tasks.
+pub(crate) const ROOM: &str = "/nexus/tasks/1";
+const TASKS: StreamProtocol = StreamProtocol::new(ROOM);
+/// Streams that members opened and that were not taken yet.
+const STREAMS_MAX: usize = 64;
+
+/// Registers the room.
+pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Stream> {
+    rooms.register(TASKS, STREAMS_MAX)
+}
+
+/// Asks others in this room.
+pub(super) fn asker(mesh: Mesh, world: &World) -> Asker<Envelope> {
+    Asker::new(mesh, TASKS, "tasks link", world.spawner().clone(), AskLimits::default())
+}
+
+/// One frame.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Envelope {
+    /// The number of the request.
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8")]
+    pub(super) body: Option<Body>,
+}
+
+impl Numbered for Envelope {
+    fn number(&self) -> u64 {
+        self.id
+    }
+
+    fn set_number(&mut self, number: u64) {
+        self.id = number;
+    }
+}
+
+impl From<Body> for Envelope {
+    fn from(body: Body) -> Self {
+        Self { id: 0, body: Some(body) }
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum Body {
+    /// Workers that wait for tasks of the receiver. The answer is `Answer`.
+    #[prost(message, tag = "2")]
+    Serving(Serving),
+    /// A task that the sender has claimed for a worker of the receiver. The answer is `Taken`, or `Answer` if none takes it.
+    #[prost(message, tag = "3")]
+    Offer(Offer),
+    /// Claims whose workers live. The answer is `Over` with those that no longer stand.
+    #[prost(message, tag = "4")]
+    Alive(Claims),
+    /// An attempt is over. The answer is `Answer`, after it is on the receiver's disk.
+    #[prost(message, tag = "5")]
+    Result(Attempt),
+    #[prost(message, tag = "6")]
+    Taken(Taken),
+    #[prost(message, tag = "7")]
+    Over(Claims),
+    #[prost(message, tag = "8")]
+    Answer(Answer),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Serving {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) waiting: Vec<Waiting>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Waiting {
+    #[prost(string, tag = "1")]
+    pub(super) capability: String,
+    /// The number of workers.
+    #[prost(uint32, tag = "2")]
+    pub(super) workers: u32,
+}
+
+/// A claim: the task's dot, 34 bytes, and its token, 16 bytes.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Claim {
+    #[prost(bytes = "vec", tag = "1")]
+    task: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    token: Vec<u8>,
+    /// The part that is done, in percent and 1; 0 for none.
+    #[prost(uint32, tag = "3")]
+    pub(super) percent: u32,
+    #[prost(string, tag = "4")]
+    pub(super) text: String,
+}
+
+impl Claim {
+    pub(super) fn new(task: TaskId, token: TaskToken) -> Self {
+        let (task, token) = (task.to_bytes().to_vec(), token.as_bytes().to_vec());
+        Self { task, token, percent: 0, text: String::new() }
+    }
+
+    /// The task and the token, if these are some.
+    pub(super) fn read(&self) -> Option<(TaskId, TaskToken)> {
+        let token = <[u8; 16]>::try_from(self.token.as_slice()).ok()?;
+        Some((Dot::from_bytes(&self.task)?, TaskToken::from_bytes(token)))
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Claims {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) claims: Vec<Claim>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Offer {
+    #[prost(message, optional, tag = "1")]
+    pub(super) claim: Option<Claim>,
+    /// The number of the attempt, from 1.
+    #[prost(uint32, tag = "2")]
+    pub(super) attempt: u32,
+    /// The time without a word of the receiver after which the claim is over.
+    #[prost(uint64, tag = "3")]
+    pub(super) lease_ms: u64,
+    /// The event that submitted the task.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) event: Vec<u8>,
+    /// The time of its submission, in milliseconds since the epoch.
+    #[prost(uint64, tag = "5")]
+    pub(super) submitted_ms: u64,
+    /// The space's id, 32 bytes.
+    #[prost(bytes = "vec", tag = "6")]
+    pub(super) space: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Taken {
+    /// The worker's name.
+    #[prost(string, tag = "1")]
+    pub(super) agent: String,
+}
+
+/// What came of an attempt.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Attempt {
+    #[prost(message, optional, tag = "1")]
+    pub(super) claim: Option<Claim>,
+    #[prost(enumeration = "Came", tag = "2")]
+    pub(super) came: i32,
+    /// The output: JSON.
+    #[prost(string, tag = "3")]
+    pub(super) output: String,
+    #[prost(string, tag = "4")]
+    pub(super) code: String,
+    #[prost(string, tag = "5")]
+    pub(super) error: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum Came {
+    Unspecified = 0,
+    Succeeded = 1,
+    Failed = 2,
+    Released = 3,
+    /// The worker is gone.
+    Lost = 4,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Answer {
+    /// Whether it was done.
+    #[prost(bool, tag = "1")]
+    pub(super) done: bool,
+}

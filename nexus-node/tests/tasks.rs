@@ -1,0 +1,312 @@
+//! Tasks on real nodes: real sockets on loopback, real files.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+
+use std::time::Duration;
+
+use nexus_node::{
+    AccessError, ClaimQuery, ClaimedTask, ConflictError, Invite, JoinOptions, NewTask, Node, NodeError, Task,
+    TaskProgress, TaskQuery, TaskResult, TaskStatus, node,
+};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A node on loopback in a directory of its own.
+async fn start(dir: &TempDir, name: &str) -> Node {
+    let builder = Node::builder(dir.path().join("data")).name(name.parse().unwrap()).mdns(false);
+    builder.listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]).start().await.unwrap()
+}
+
+/// A second member of a node's mesh.
+async fn join(inviter: &Node, dir: &TempDir, name: &str, invite: Invite) -> Node {
+    let ticket = inviter.invite(invite).await.unwrap().ticket;
+    let options = JoinOptions::default().name(name.parse().unwrap());
+    node::join(&dir.path().join("data"), &ticket, options).await.unwrap();
+    start(dir, name).await
+}
+
+async fn claim(node: &Node, capability: &str) -> ClaimedTask {
+    node.tasks().claim(ClaimQuery::of(capability).agent("worker")).await.unwrap().expect("a task in time")
+}
+
+/// Waits until a node sees a task in a state.
+async fn until(node: &Node, id: &str, status: TaskStatus) -> Task {
+    let board = node.tasks();
+    let mut watch = board.watch();
+    let seen = async {
+        loop {
+            match board.get(id).await {
+                Ok(task) if task.status == status => return task,
+                Ok(_) | Err(NodeError::NotFound { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+            watch.next().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen).await.expect("in time")
+}
+
+fn done(value: Value) -> TaskResult {
+    TaskResult::Succeeded(value)
+}
+
+/// promise: Tasks | A task that one program submits is done by a worker, and its output is there afterwards, also after a restart
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_done_by_a_worker_and_its_output_stays() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    let submitted = board.submit(NewTask::new("add", json!([1, 2]))).await.unwrap();
+    assert_eq!(submitted.status, TaskStatus::Pending);
+    assert_eq!(submitted.why.as_deref(), Some("no worker for add waits"));
+    let id = submitted.id.to_string();
+    let claimed = claim(&node, "add").await;
+    assert_eq!((claimed.task.id, claimed.attempt, &claimed.task.input), (submitted.id, 1, &json!([1, 2])));
+    board.renew(&id, claimed.token, Some(TaskProgress::new(Some(50), "half"))).await.unwrap();
+    let running = board.get(&id).await.unwrap();
+    assert_eq!((running.status, running.progress.unwrap().percent), (TaskStatus::Running, Some(50)));
+    let over = board.finish(&id, claimed.token, done(json!(3))).await.unwrap();
+    assert_eq!((over.status, &over.output), (TaskStatus::Succeeded, &Some(json!(3))));
+    assert_eq!(over.assigned_to.unwrap().agent.as_deref(), Some("worker"));
+    let words: Vec<&str> = over.events.iter().map(|event| event.event).collect();
+    assert_eq!(words, ["submitted", "claimed", "succeeded"]);
+    node.shutdown().await;
+    drop((board, node));
+    let node = start(&dir, "one").await;
+    assert_eq!(node.tasks().get(&id).await.unwrap().output, Some(json!(3)));
+    let page = node.tasks().list(TaskQuery::newest(10).state(TaskStatus::Succeeded)).await.unwrap();
+    assert_eq!((page.items.len(), page.next), (1, None));
+    assert!(node.tasks().list(TaskQuery::newest(10).state(TaskStatus::Pending)).await.unwrap().items.is_empty());
+    node.shutdown().await;
+}
+
+/// promise: Tasks | A submission with an id of a request that this node has used is the first task, also in one moment and after a restart
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_request_is_the_same_task() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    let new = |n: u32| NewTask::new("add", json!(n)).request("nightly/2026-11-24");
+    let (one, two, three) = tokio::join!(board.submit(new(1)), board.submit(new(2)), board.submit(new(3)));
+    let ids = [one.unwrap().id, two.unwrap().id, three.unwrap().id];
+    assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    node.shutdown().await;
+    drop((board, node));
+    let node = start(&dir, "one").await;
+    assert_eq!(node.tasks().submit(new(4)).await.unwrap().id, ids[0]);
+    assert_ne!(node.tasks().submit(NewTask::new("add", json!(4))).await.unwrap().id, ids[0]);
+    node.shutdown().await;
+}
+
+/// promise: Tasks | A node that starts again goes on with its tasks: what waited waits, and a worker that still works keeps its claim
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_loses_no_task_and_no_claim() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let waits = node.tasks().submit(NewTask::new("deploy", Value::Null)).await.unwrap();
+    let works = node.tasks().submit(NewTask::new("add", Value::Null)).await.unwrap();
+    let claimed = claim(&node, "add").await;
+    node.shutdown().await;
+    drop(node);
+    let node = start(&dir, "one").await;
+    let over = node.tasks().finish(&works.id.to_string(), claimed.token, done(json!(1))).await.unwrap();
+    assert_eq!((over.status, over.claims), (TaskStatus::Succeeded, 1));
+    assert_eq!(claim(&node, "deploy").await.task.id, waits.id);
+    node.shutdown().await;
+}
+
+/// promise: Tasks | A result of a claim that no longer stands ends nothing: it is refused, kept once and marked as late
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_result_is_kept_and_ends_nothing() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    let id = board.submit(NewTask::new("add", Value::Null)).await.unwrap().id.to_string();
+    let slow = claim(&node, "add").await;
+    board.finish(&id, slow.token, TaskResult::Released).await.unwrap();
+    let quick = claim(&node, "add").await;
+    assert_eq!(quick.attempt, 2);
+    for _ in 0..2 {
+        let late = board.finish(&id, slow.token, done(json!("late"))).await;
+        assert!(matches!(late, Err(NodeError::Conflict(ConflictError::ClaimOver))), "{late:?}");
+    }
+    assert!(board.renew(&id, slow.token, None).await.is_err());
+    let over = board.finish(&id, quick.token, done(json!("quick"))).await.unwrap();
+    assert_eq!(over.output, Some(json!("quick")));
+    let words: Vec<&str> = over.events.iter().map(|event| event.event).collect();
+    assert_eq!(words, ["submitted", "claimed", "released", "claimed", "late", "succeeded"]);
+    node.shutdown().await;
+}
+
+/// promise: Tasks | A worker whose call is cut off gets nothing, and a worker that hangs up while it works loses its claim within a second or two
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_hangs_up_loses_its_claim() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    // it waits for nothing any more
+    drop(tokio::time::timeout(Duration::from_millis(50), board.claim(ClaimQuery::of("add"))).await);
+    let id = board.submit(NewTask::new("add", Value::Null)).await.unwrap().id.to_string();
+    let dies = claim(&node, "add").await;
+    assert_eq!(dies.attempt, 1);
+    let (held, token, of) = (node.tasks(), dies.token, id.clone());
+    let begun = Some(TaskProgress::new(None, "begun"));
+    let line = tokio::spawn(async move { held.hold(&of, token, begun, Duration::from_secs(60)).await });
+    // the line is open once its word counts
+    while board.get(&id).await.unwrap().progress.is_none() {
+        tokio::task::yield_now().await;
+    }
+    line.abort();
+    let again = claim(&node, "add").await;
+    assert_eq!((again.attempt, again.task.expiries), (2, 1));
+    node.shutdown().await;
+}
+
+/// promise: Tasks | Every member sees the tasks of the others and what came of them, and cancels one only as its submitter or as an admin
+#[tokio::test(flavor = "multi_thread")]
+async fn others_see_a_task_and_only_admins_cancel_it() {
+    let (one, two, three) = (TempDir::new().unwrap(), TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "founder").await;
+    let member = join(&founder, &two, "member", Invite::default()).await;
+    let other = join(&founder, &three, "other", Invite::default()).await;
+    let id = member.tasks().submit(NewTask::new("add", json!({"a": 1}))).await.unwrap().id.to_string();
+    let seen = until(&other, &id, TaskStatus::Pending).await;
+    assert_eq!((seen.input, seen.submitter_name.as_deref()), (json!({"a": 1}), Some("member")));
+    assert_eq!(seen.why.as_deref(), Some("member hands it out"));
+    let refused = other.tasks().cancel(&id, "no").await;
+    assert!(matches!(refused, Err(NodeError::Refused(AccessError::NotYourTask(_)))), "{refused:?}");
+    until(&founder, &id, TaskStatus::Pending).await;
+    founder.tasks().cancel(&id, "not today").await.unwrap();
+    for node in [&founder, &member, &other] {
+        let over = until(node, &id, TaskStatus::Cancelled).await;
+        assert_eq!(over.error.unwrap().message, "not today");
+    }
+    let again = founder.tasks().cancel(&id, "").await;
+    assert!(matches!(again, Err(NodeError::Conflict(ConflictError::TaskOver { .. }))), "{again:?}");
+    for node in [founder, member, other] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Tasks | A task that needs an approval is handed out after an admin approved it on another node; its submitter cannot, and a rejection ends it
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_needs_an_approval_waits_for_another_admin() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "founder").await;
+    let member = join(&founder, &two, "member", Invite::default()).await;
+    let board = member.tasks();
+    let new = || NewTask::new("deploy", json!("prod")).needs_approval();
+    let waits = board.submit(new()).await.unwrap();
+    assert_eq!(waits.status, TaskStatus::AwaitingApproval);
+    let id = waits.id.to_string();
+    let own = board.approve(&id).await;
+    assert!(matches!(own, Err(NodeError::Refused(AccessError::NoApprover(_)))), "{own:?}");
+    until(&founder, &id, TaskStatus::AwaitingApproval).await;
+    founder.tasks().approve(&id).await.unwrap();
+    assert_eq!(claim(&member, "deploy").await.task.id, waits.id);
+    let refused = board.submit(new()).await.unwrap().id.to_string();
+    until(&founder, &refused, TaskStatus::AwaitingApproval).await;
+    founder.tasks().reject(&refused, "not on a Friday").await.unwrap();
+    let over = until(&member, &refused, TaskStatus::Rejected).await;
+    assert_eq!(over.error.unwrap().message, "not on a Friday");
+    let retried = board.retry(&refused).await.unwrap();
+    assert_eq!((retried.retry_of, retried.status), (Some(over.id), TaskStatus::AwaitingApproval));
+    for node in [founder, member] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Tasks | A worker at another node gets a task within moments, says how far it is, and its result comes back
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_at_another_node_does_it() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "founder").await;
+    let member = join(&founder, &two, "member", Invite::default()).await;
+    let worker = tokio::spawn({
+        let board = member.tasks();
+        async move {
+            let claimed =
+                board.claim(ClaimQuery::of("add").agent("far").wait(Duration::from_secs(60))).await.unwrap().unwrap();
+            let id = claimed.task.id.to_string();
+            board.renew(&id, claimed.token, Some(TaskProgress::new(Some(10), "begun"))).await.unwrap();
+            board.finish(&id, claimed.token, done(json!(claimed.task.input.as_i64().unwrap() + 1))).await.unwrap()
+        }
+    });
+    let board = founder.tasks();
+    let id = board.submit(NewTask::new("add", json!(1))).await.unwrap().id.to_string();
+    let over = board.wait(&id, Duration::from_secs(30)).await.unwrap().expect("in time");
+    assert_eq!((over.status, &over.output), (TaskStatus::Succeeded, &Some(json!(2))));
+    let by = over.assigned_to.unwrap();
+    assert_eq!((by.node, by.name.as_deref()), (member.did(), Some("member")));
+    assert_eq!(worker.await.unwrap().status, TaskStatus::Succeeded);
+    until(&member, &id, TaskStatus::Succeeded).await;
+    for node in [founder, member] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Tasks | A worker takes tasks of its own node and of admins, and of others only if it says so
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_takes_tasks_of_whom_it_admits() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "founder").await;
+    let member = join(&founder, &two, "member", Invite::default()).await;
+    let id = member.tasks().submit(NewTask::new("add", json!(1))).await.unwrap().id.to_string();
+    let board = founder.tasks();
+    let refusing = board.claim(ClaimQuery::of("add").from("admin").wait(Duration::from_secs(1)));
+    assert!(refusing.await.unwrap().is_none(), "a member is no admin");
+    let admitted = board.claim(ClaimQuery::of("add").from("member").wait(Duration::from_secs(60)));
+    let claimed = admitted.await.unwrap().expect("in time");
+    assert_eq!(claimed.task.id.to_string(), id);
+    board.finish(&id, claimed.token, done(json!("done"))).await.unwrap();
+    until(&member, &id, TaskStatus::Succeeded).await;
+    for node in [founder, member] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Tasks | The result of a worker whose settler is away is on its own node's disk, and counts once the settler is back
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_waits_for_its_settler() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "founder").await;
+    let member = join(&founder, &two, "member", Invite::default()).await;
+    let id = founder.tasks().submit(NewTask::new("add", json!(1))).await.unwrap().id.to_string();
+    let claimed = claim(&member, "add").await;
+    until(&member, &id, TaskStatus::Assigned).await;
+    founder.shutdown().await;
+    drop(founder);
+    let kept = member.tasks().finish(&id, claimed.token, done(json!("kept"))).await.unwrap();
+    assert!(kept.why.unwrap().starts_with("its result is kept here"));
+    let founder = start(&one, "founder").await;
+    let over = until(&founder, &id, TaskStatus::Succeeded).await;
+    assert_eq!((over.output, over.claims), (Some(json!("kept")), 1));
+    for node in [founder, member] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Tasks | Inputs that break a rule are refused with it, and nothing is submitted
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_input_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    let bad = [
+        NewTask::new("Two Words", Value::Null),
+        NewTask::new("add", json!("x".repeat(40_000))),
+        NewTask::new("add", Value::Null).timeout(Duration::ZERO),
+        NewTask::new("add", Value::Null).attempts(0),
+        NewTask::new("add", Value::Null).request("r".repeat(200)),
+    ];
+    for task in bad {
+        let refused = board.submit(task).await;
+        assert!(matches!(refused, Err(NodeError::Invalid(_))), "{refused:?}");
+    }
+    assert!(matches!(board.get("nothing").await, Err(NodeError::NotFound { .. })));
+    assert!(matches!(board.claim(ClaimQuery::of("")).await, Err(NodeError::Invalid(_))));
+    let lease = ClaimQuery::of("add").lease(Duration::ZERO);
+    assert!(matches!(board.claim(lease).await, Err(NodeError::Invalid(_))));
+    assert!(board.list(TaskQuery::newest(10)).await.unwrap().items.is_empty());
+    node.shutdown().await;
+}

@@ -1,0 +1,232 @@
+//! A member with real credentials wants others' tasks: it claims, ends, cancels and approves them, and speaks for workers
+//! that are not its own. They are done as if it were not there.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
+
+#[path = "support/rogue.rs"]
+mod rogue;
+#[path = "support/world.rs"]
+mod world;
+
+use std::time::Duration;
+
+use futures::AsyncWriteExt;
+use nexus_crdt::{
+    Content, Kind, LogId, Settlement, SpaceId, Submission, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskReturn,
+    TaskToken, TaskVerb, TaskWord, Verified,
+};
+use nexus_mesh::{FRAME_BYTES_MAX, Stream, StreamProtocol, read_frame};
+use nexus_node::{ClaimQuery, NewTask, Node, Task, TaskResult, TaskStatus};
+use prost::Message;
+use rogue::{Line, Rogue};
+use serde_json::json;
+use world::{Link, World, address_of, are_well, eventually, key};
+
+const WORLD: World = World(210);
+/// The number of the rogue member.
+const ROGUE: u8 = 9;
+const TASKS: StreamProtocol = StreamProtocol::new("/nexus/tasks/1");
+
+struct Stage {
+    node: Node,
+    friend: Node,
+    rogue: Rogue,
+    line: Line,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let node = Node::with_env(WORLD.env(0, Link::Memory)).await.unwrap();
+        let mut env = WORLD.env(1, Link::Memory);
+        env.config.bootstrap.0 = vec![address_of(&node)];
+        let friend = Node::with_env(env).await.unwrap();
+        are_well(&node, &friend, "before").await;
+        let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &node).await;
+        let mut line = rogue.line(node.did()).await;
+        let log = LogId { space: SpaceId::mesh(&WORLD.mesh()), ..WORLD.log(ROGUE) };
+        let introduction = WORLD.entry(log, None, Kind::CREDENTIAL, WORLD.chain(ROGUE).to_bytes(), ROGUE);
+        line.entries([&*introduction]).await.unwrap();
+        eventually("the friend knows the rogue", || async { friend.members().len() == 3 }).await;
+        Self { node, friend, rogue, line }
+    }
+
+    /// Waits until both nodes have some task, which is behind all that the rogue said before.
+    async fn heard(&self, id: TaskId) {
+        for node in [&self.node, &self.friend] {
+            let id = id.to_string();
+            eventually("what the rogue said is there", || async { node.tasks().get(&id).await.is_ok() }).await;
+        }
+    }
+}
+
+/// Entries of the rogue in the space of tasks, with these events each.
+fn said(events: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<Verified> {
+    let log = LogId { space: SpaceId::tasks_of(&WORLD.mesh()), ..WORLD.log(ROGUE) };
+    let mut entries: Vec<Verified> = Vec::new();
+    for events in events {
+        let parts = events.into_iter().map(|event| ([7; 16], event)).collect();
+        let after = entries.last().cloned();
+        entries.push(WORLD.entry(log, after.as_ref(), Kind::TASKS, Content::Parts(parts), ROGUE));
+    }
+    entries
+}
+
+/// Everything that a rogue could say of a task.
+fn attacks(task: TaskId, token: TaskToken) -> Vec<TaskEvent> {
+    let (agent, error, code, more) = (String::new(), String::new(), String::new(), String::new());
+    let (ownership, worker) = (0, key(ROGUE).did());
+    let settled = |ownership, outcome| {
+        let (output, code, error, more) = ("\"stolen\"".to_owned(), code.clone(), error.clone(), more.clone());
+        let token = Some(token);
+        TaskEvent::Settled(Box::new(Settlement { task, ownership, token, outcome, output, code, error, more }))
+    };
+    let word = |verb| TaskEvent::Word(TaskWord { task, verb, why: "mine".to_owned() });
+    vec![
+        TaskEvent::Claimed(TaskClaim { task, ownership, attempt: 7, token, worker, agent }),
+        TaskEvent::Returned(TaskReturn {
+            task,
+            ownership,
+            token,
+            cause: nexus_crdt::ReturnCause::Expired,
+            error: error.clone(),
+        }),
+        settled(0, TaskEnd::Succeeded),
+        settled(1, TaskEnd::Cancelled),
+        settled(u32::MAX, TaskEnd::Unknown),
+        word(TaskVerb::Cancel),
+        word(TaskVerb::Approve),
+        word(TaskVerb::Reject),
+    ]
+}
+
+async fn done(node: &Node, id: &str) -> Task {
+    let claimed = node.tasks().claim(ClaimQuery::of("add")).await.unwrap().expect("a task");
+    assert_eq!(claimed.task.id.to_string(), id);
+    node.tasks().finish(id, claimed.token, TaskResult::Succeeded(json!("honest"))).await.unwrap()
+}
+
+/// promise: Tasks | A member that claims, ends, cancels or approves tasks of others, a thousand times, changes none of them
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rogue_claims_ends_and_cancels_nobodys_task() {
+    let mut stage = Stage::new().await;
+    let board = stage.node.tasks();
+    let task = board.submit(NewTask::new("add", json!(1))).await.unwrap();
+    let waits = board.submit(NewTask::new("deploy", json!(1)).needs_approval()).await.unwrap();
+    let token = TaskToken::from_bytes([3; 16]);
+    let attacks: Vec<Vec<u8>> =
+        [task.id, waits.id].iter().flat_map(|task| attacks(*task, token)).map(|event| event.encode()).collect();
+    let own = TaskEvent::Submitted(Box::new(Submission::new("add", "0"))).encode();
+    let entries = said(std::iter::repeat_n(attacks, 64).chain([vec![own]]));
+    stage.line.entries(entries.iter().map(|entry| &**entry)).await.unwrap();
+    stage.heard(TaskId { entry: entries.last().unwrap().id(), index: 0 }).await;
+    assert_eq!(board.get(&waits.id.to_string()).await.unwrap().status, TaskStatus::AwaitingApproval);
+    let over = done(&stage.node, &task.id.to_string()).await;
+    assert_eq!((over.status, over.output, over.claims), (TaskStatus::Succeeded, Some(json!("honest")), 1));
+    // what it said is kept within a bound
+    assert!(over.events.len() < 64, "{}", over.events.len());
+    let id = task.id.to_string();
+    eventually("the friend sees the honest end", || async {
+        stage.friend.tasks().get(&id).await.is_ok_and(|task| task.output == Some(json!("honest")))
+    })
+    .await;
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// promise: Tasks | Entries of tasks that break a rule of form do not count, and what follows them does
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn malformed_events_do_not_count() {
+    let mut stage = Stage::new().await;
+    let submitted = |submission: Submission| TaskEvent::Submitted(Box::new(submission)).encode();
+    let good = submitted(Submission::new("add", "0"));
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let bad = [
+        Vec::new(),
+        vec![0],
+        vec![1; 200],
+        submitted(Submission::new("ADD", "0")),
+        submitted(Submission::new("add", "{\"a\":1,\"a\":2}")),
+        submitted(Submission::new("add", deep)),
+        submitted(Submission { attempt_ms: u64::MAX, deadline_ms: Some(u64::MAX), ..Submission::new("add", "0") }),
+        [good.as_slice(), &[0]].concat(),
+    ];
+    let later = vec![250, 1, 2, 3];
+    let entries = said(bad.into_iter().map(|bad| vec![bad]).chain([vec![later, good]]));
+    stage.line.entries(entries.iter().map(|entry| &**entry)).await.unwrap();
+    stage.heard(TaskId { entry: entries.last().unwrap().id(), index: 1 }).await;
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// A question of the room, by hand: a number, and the message of a field.
+async fn ask(stream: &mut Stream, field: u8, message: &[u8]) {
+    let length = u8::try_from(message.len()).unwrap();
+    let body = [&[8, 1, field << 3 | 2, length], message].concat();
+    let frame = [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat();
+    stream.write_all(&frame).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+/// A claim in the room's form.
+#[derive(Clone, PartialEq, Message)]
+struct Claim {
+    #[prost(bytes = "vec", tag = "1")]
+    task: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    token: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Inner {
+    #[prost(message, optional, tag = "1")]
+    claim: Option<Claim>,
+    #[prost(uint32, tag = "2")]
+    came: u32,
+    #[prost(string, tag = "3")]
+    output: String,
+}
+
+/// promise: Tasks | A member that speaks for another's worker, with its token or a guess, is not heard, and offers of one that is no admin are not taken
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rogue_speaks_for_nobodys_worker() {
+    let stage = Stage::new().await;
+    let board = stage.node.tasks();
+    let id = board.submit(NewTask::new("add", json!(1))).await.unwrap().id;
+    let claimed = board.claim(ClaimQuery::of("add")).await.unwrap().unwrap();
+    let mut stream = stage.rogue.mesh.open(stage.node.did(), &TASKS).await.unwrap();
+    let real = claimed.token.as_bytes().to_vec();
+    let mut answers = Vec::new();
+    for (field, token, task) in [
+        (4, real.clone(), id.to_bytes().to_vec()),
+        (5, real.clone(), id.to_bytes().to_vec()),
+        (5, vec![9; 16], id.to_bytes().to_vec()),
+        (5, vec![9; 3], vec![1, 2, 3]),
+        (3, vec![5; 16], id.to_bytes().to_vec()),
+        (2, real, vec![255; 60]),
+        (7, Vec::new(), Vec::new()),
+        (15, Vec::new(), Vec::new()),
+    ] {
+        let claim = Some(Claim { task, token });
+        let message = Inner { claim, came: 1, output: "\"stolen\"".to_owned() }.encode_to_vec();
+        ask(&mut stream, field, &message).await;
+        answers.extend(read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap());
+    }
+    assert_eq!(answers.len(), 8, "each is answered, and none is done");
+    let over = board.finish(&id.to_string(), claimed.token, TaskResult::Succeeded(json!("honest"))).await.unwrap();
+    assert_eq!((over.output, over.claims), (Some(json!("honest")), 1));
+    // a worker here takes no task of a member that is no admin
+    let waits = board.claim(ClaimQuery::of("add").wait(Duration::from_secs(1)));
+    let offers = async {
+        let submission = TaskEvent::Submitted(Box::new(Submission::new("add", "1"))).encode();
+        let mut offer =
+            Inner { claim: Some(Claim { task: vec![1; 34], token: vec![2; 16] }), came: 1, output: String::new() }
+                .encode_to_vec();
+        offer.extend([4 << 3 | 2, u8::try_from(submission.len()).unwrap()]);
+        offer.extend(submission);
+        for _ in 0..20 {
+            ask(&mut stream, 3, &offer).await;
+            read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap();
+        }
+    };
+    let (taken, ()) = tokio::join!(waits, offers);
+    assert!(taken.unwrap().is_none());
+    are_well(&stage.node, &stage.friend, "after").await;
+}
