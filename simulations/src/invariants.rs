@@ -16,12 +16,14 @@ mod quotas;
 mod revoked;
 mod sound;
 mod strangers;
+mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_crdt::Frontier;
 use nexus_identity::Did;
+use nexus_node::TaskStatus;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
@@ -68,6 +70,8 @@ pub struct NodeContent {
     pub former: BTreeSet<String>,
     /// The members of the mesh, as it sees them.
     pub members: BTreeSet<Did>,
+    /// Its tasks by id, each with its end if it has one.
+    pub tasks: BTreeMap<String, Option<(TaskStatus, String)>>,
     /// The ids that some questions find, at the last moment alone; `None` where nobody asked.
     pub hits: Option<BTreeSet<String>>,
     /// The warnings in its status: code and message.
@@ -184,7 +188,7 @@ impl Record {
 }
 
 /// The invariants of a run with these faults; some only where they have anything to look at.
-pub fn all(has: &dyn Fn(FaultKind) -> bool, with_coordinators: bool) -> Vec<Box<dyn Invariant>> {
+pub fn all(has: &dyn Fn(FaultKind) -> bool, with_coordinators: bool, with_tasks: bool) -> Vec<Box<dyn Invariant>> {
     let mut all: Vec<Box<dyn Invariant>> = vec![
         Box::<convergence::Convergence>::default(),
         Box::<durability::Durability>::default(),
@@ -204,6 +208,9 @@ pub fn all(has: &dyn Fn(FaultKind) -> bool, with_coordinators: bool) -> Vec<Box<
     if has(FaultKind::Glutton) {
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         all.push(Box::<quotas::Quotas>::default());
+    }
+    if with_tasks {
+        all.push(Box::<tasks::Tasks>::default());
     }
     if with_coordinators {
         all.push(Box::<critical::Linearizable>::default());

@@ -36,6 +36,17 @@ pub struct Edited {
     pub at: Duration,
 }
 
+/// An acknowledged task.
+#[derive(Clone, Debug)]
+pub struct TaskPromise {
+    /// The node that took it.
+    pub node: NodeNo,
+    /// The time.
+    pub at: Duration,
+    /// The outputs that workers were told are its end: node, time, JSON.
+    pub results: Vec<(NodeNo, Duration, String)>,
+}
+
 /// All promises of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -43,6 +54,8 @@ pub struct Ledger {
     pub written: BTreeMap<String, Written>,
     /// The acknowledged edits.
     pub edited: Vec<Edited>,
+    /// The acknowledged tasks, by id.
+    pub tasks: BTreeMap<String, TaskPromise>,
     /// Memories that somebody wanted forgotten, with any result.
     pub forget_asked: BTreeSet<String>,
     /// Keys of memories that somebody wanted forgotten.

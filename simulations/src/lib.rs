@@ -79,6 +79,7 @@ pub mod scenario;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod stolen;
 pub mod tap;
+mod tasks;
 pub mod trace;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod transport;

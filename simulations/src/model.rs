@@ -516,7 +516,14 @@ impl<'a> Model<'a> {
                 }
             }
             // engines and sessions alone have no coordinators
-            OpKind::KvGet | OpKind::KvPut | OpKind::KvCas | OpKind::KvDelete | OpKind::Lock | OpKind::Manage => {
+            OpKind::KvGet
+            | OpKind::KvPut
+            | OpKind::KvCas
+            | OpKind::KvDelete
+            | OpKind::Lock
+            | OpKind::Manage
+            | OpKind::Submit
+            | OpKind::Work => {
                 return Ok(());
             }
         };
@@ -703,6 +710,7 @@ impl<'a> Model<'a> {
                 answers: BTreeSet::new(),
                 former: BTreeSet::new(),
                 members: BTreeSet::new(),
+                tasks: BTreeMap::new(),
                 hits: None,
                 warnings: Vec::new(),
             });

@@ -55,6 +55,10 @@ pub enum OpKind {
     Lock,
     /// Moves the leadership or changes the voters, by `n`.
     Manage,
+    /// Submits a task of kind `n`.
+    Submit,
+    /// Takes a task and works on it, in a way by `n`.
+    Work,
 }
 
 /// One operation.
@@ -130,11 +134,17 @@ impl Plan {
             ops: {
                 let mut all = ops(scenario, nodes, &mut purpose("operations"));
                 all.extend(critical_ops(scenario, nodes, &mut purpose("critical operations")));
+                all.extend(task_ops(scenario, nodes, &mut purpose("tasks")));
                 all.sort_by_key(|op| op.at_ms);
                 all
             },
             plant: None,
         }
+    }
+
+    /// Whether tasks are handed over in it.
+    pub fn has_tasks(&self) -> bool {
+        self.ops.iter().any(|op| op.kind == OpKind::Submit)
     }
 
     /// Whether a kind of fault is among its faults.
@@ -287,6 +297,25 @@ fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     while nodes > 3 && at_ms < scenario.safety_s * 1_000 {
         at_ms += dice.between(5_000, 25_000);
         ops.push(Op { at_ms, node: 0, kind: OpKind::Manage, n: dice.below(64), bytes: 0 });
+    }
+    ops
+}
+
+/// Submissions and workers' turns, as many of each.
+fn task_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
+    let per_second = scenario.workload.tasks_per_second;
+    let mut ops = Vec::new();
+    if per_second <= 0.0 {
+        return ops;
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of people and agents")]
+    let gap_us = ((2_000_000.0 / per_second) as u64).max(1);
+    let mut at_us = 1_000_000;
+    while at_us < scenario.safety_s * 1_000_000 {
+        let kind = if dice.chance(0.5) { OpKind::Submit } else { OpKind::Work };
+        let (n, bytes) = (dice.below(48), dice.below(1 << 20));
+        ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
+        at_us += dice.between(1, gap_us);
     }
     ops
 }

@@ -289,6 +289,8 @@ pub struct Workload {
     pub text_bytes_max: u64,
     /// Operations on critical state a second, on all nodes together.
     pub critical_per_second: f64,
+    /// Tasks submitted and workers' turns a second, on all nodes together.
+    pub tasks_per_second: f64,
 }
 
 impl Default for Workload {
@@ -301,6 +303,7 @@ impl Default for Workload {
             batch_max: 4,
             text_bytes_max: 400,
             critical_per_second: 0.0,
+            tasks_per_second: 0.0,
         }
     }
 }
@@ -346,6 +349,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("two-admins", include_str!("../scenarios/two-admins.toml")),
     ("two-faces", include_str!("../scenarios/two-faces.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
+    ("handover", include_str!("../scenarios/handover.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("usurper", include_str!("../scenarios/usurper.toml")),
     ("amnesia", include_str!("../scenarios/amnesia.toml")),

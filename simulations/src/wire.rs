@@ -20,6 +20,7 @@ use crate::ledger::{Edited, Ledger, Written};
 use crate::outcome::{RunOutcome, Sample};
 use crate::plan::{NodeNo, Op, OpKind, Plan};
 use crate::scenario::FaultKind;
+use crate::tasks;
 use crate::world::{Sim, SimError, World};
 
 /// The time between two checks of the invariants.
@@ -80,7 +81,7 @@ impl Run {
             sim,
             ledger: Rc::default(),
             aftermath: Rc::default(),
-            invariants: RefCell::new(invariants::all(&|kind| plan.has(kind), plan.coordinators)),
+            invariants: RefCell::new(invariants::all(&|kind| plan.has(kind), plan.coordinators, plan.has_tasks())),
             samples: RefCell::default(),
             looked_ms: RefCell::default(),
             canary,
@@ -254,6 +255,9 @@ impl Run {
             () = healing => {}
             () = sampling => {}
         }
+        if self.plan.has_tasks() {
+            tasks::work_off(&self.sim, &self.ledger, recovery.bound).await;
+        }
         if self.plan.coordinators {
             recovery.leaderless = self.leaderless().await;
             if recovery.leaderless.is_none()
@@ -354,6 +358,9 @@ impl Run {
         if self.sim.node(no).is_none() {
             // nobody works at a machine that is off
             return;
+        }
+        if matches!(kind, OpKind::Submit | OpKind::Work) {
+            return tasks::operate(&self.sim, &self.ledger, number, op).await;
         }
         if !matches!(kind, OpKind::Remember | OpKind::Keyed | OpKind::Edit | OpKind::Forget) {
             return critical::operate(&self.sim, &self.ledger, number, op).await;
@@ -468,7 +475,8 @@ impl Run {
         let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));
         let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get_blocking(*id).is_ok()).cloned().collect();
         let (life, members) = (self.sim.starts(no), node.members().into_iter().map(|member| member.did).collect());
-        Some(NodeContent { node: no, life, frontier, view, answers, former, members, hits: None, warnings: Vec::new() })
+        let (hits, tasks, warnings) = (None, BTreeMap::new(), Vec::new());
+        Some(NodeContent { node: no, life, frontier, view, answers, former, members, tasks, hits, warnings })
     }
 
     async fn look(&self, last: bool) {
@@ -481,6 +489,9 @@ impl Run {
             }
         }
         let mut seen: Vec<NodeContent> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
+        for seen in seen.iter_mut().filter(|_| self.plan.has_tasks()) {
+            seen.tasks = tasks::shown(&self.sim, seen.node).await.unwrap_or_default();
+        }
         for seen in &mut seen {
             seen.warnings = warned.remove(&seen.node).unwrap_or_default();
             if last {

@@ -1,0 +1,136 @@
+//! Tasks under faults: submissions and workers at every node, and the answers that they saw.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::future::join_all;
+use nexus_node::{ClaimQuery, ClaimedTask, NewTask, NodeError, TaskQuery, TaskResult, TaskStatus};
+use serde_json::json;
+
+use crate::ledger::{Ledger, TaskPromise};
+use crate::plan::{NodeNo, Op, OpKind};
+use crate::world::{Sim, SimError};
+
+/// The longest operation; a longer one counts as not acknowledged.
+const OP_MAX: Duration = Duration::from_secs(30);
+/// The longest wait of a worker for work.
+const WAIT: Duration = Duration::from_secs(5);
+/// The time without a word after which a worker's claim is over.
+const LEASE: Duration = Duration::from_secs(10);
+/// The kinds of work.
+const KINDS: u64 = 3;
+/// The longest work.
+const WORK_MAX_MS: u64 = 6_000;
+/// The most tasks of a run.
+const TASKS_MAX: usize = 1_000;
+
+/// The end of each task that a node shows, by id; `None` while it has none.
+pub(crate) type Shown = BTreeMap<String, Option<(TaskStatus, String)>>;
+
+fn capability(n: u64) -> String {
+    format!("work{}", n % KINDS)
+}
+
+/// Does one operation and records what its client saw.
+pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) {
+    let done = async {
+        match op.kind {
+            OpKind::Submit => submit(sim, ledger, number, op).await,
+            _ => work(sim, ledger, number, op).await,
+        }
+    };
+    match tokio::time::timeout(OP_MAX, done).await {
+        Ok(Ok(())) => {}
+        _ => ledger.borrow_mut().failed += 1,
+    }
+}
+
+async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Result<(), SimError> {
+    let mut new = NewTask::new(capability(op.n), json!(number)).attempts(5);
+    if number.is_multiple_of(4) {
+        new = new.request(format!("request {}", op.n));
+    }
+    let task = sim.on(op.node, async |node| node.tasks().submit(new).await).await?;
+    let mut ledger = ledger.borrow_mut();
+    ledger.acknowledged += 1;
+    let promise = TaskPromise { node: op.node, at: sim.now(), results: Vec::new() };
+    ledger.tasks.entry(task.id.to_string()).or_insert(promise);
+    Ok(())
+}
+
+async fn claim(sim: &Sim, no: NodeNo, n: u64, wait: Duration) -> Result<Option<ClaimedTask>, SimError> {
+    let query = ClaimQuery::of(capability(n)).and(capability(n + 1)).from("member").lease(LEASE).wait(wait);
+    sim.on(no, async |node| node.tasks().claim(query).await).await
+}
+
+/// A worker's turn: most do what they get, some fail, give it back, or are never heard of again.
+async fn work(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Result<(), SimError> {
+    let Some(claimed) = claim(sim, op.node, op.n, WAIT).await? else { return Ok(()) };
+    let id = claimed.task.id.to_string();
+    let long = Duration::from_millis(op.bytes % WORK_MAX_MS);
+    for _ in 0..2 {
+        sim.sleep(long / 2).await;
+        let renewed = sim.on(op.node, async |node| node.tasks().renew(&id, claimed.token, None).await).await;
+        if let Err(SimError::Node(_, NodeError::Conflict(_))) = renewed {
+            return Ok(());
+        }
+    }
+    let result = match op.n % 8 {
+        0 => return Ok(()),
+        1 => TaskResult::Failed { code: "bad".to_owned(), message: "it does not work".to_owned() },
+        2 => TaskResult::Released,
+        _ => TaskResult::Succeeded(json!(format!("operation {number}"))),
+    };
+    finish(sim, ledger, op.node, &claimed, result).await
+}
+
+async fn finish(
+    sim: &Sim,
+    ledger: &RefCell<Ledger>,
+    no: NodeNo,
+    claimed: &ClaimedTask,
+    result: TaskResult,
+) -> Result<(), SimError> {
+    let (id, token) = (claimed.task.id.to_string(), claimed.token);
+    let over = sim.on(no, async |node| node.tasks().finish(&id, token, result).await).await?;
+    let mut ledger = ledger.borrow_mut();
+    ledger.acknowledged += 1;
+    if let (TaskStatus::Succeeded, Some(output)) = (over.status, over.output) {
+        let promise = ledger.tasks.entry(id).or_insert(TaskPromise { node: no, at: sim.now(), results: Vec::new() });
+        promise.results.push((no, sim.now(), output.to_string()));
+    }
+    Ok(())
+}
+
+/// The tasks that a node shows.
+pub(crate) async fn shown(sim: &Sim, no: NodeNo) -> Result<Shown, SimError> {
+    let page = sim.on(no, async |node| node.tasks().list(TaskQuery::newest(TASKS_MAX)).await).await?;
+    let end = |status: TaskStatus, output: Option<serde_json::Value>| {
+        status.is_over().then(|| (status, output.map(|output| output.to_string()).unwrap_or_default()))
+    };
+    Ok(page.items.into_iter().map(|task| (task.id.to_string(), end(task.status, task.output))).collect())
+}
+
+/// Works at all nodes until every node shows an end of every task, or time is over.
+pub(crate) async fn work_off(sim: &Sim, ledger: &RefCell<Ledger>, within: Duration) {
+    let begin = sim.now();
+    while sim.now() - begin < within {
+        let mut open = false;
+        for no in sim.up() {
+            let promised = ledger.borrow().tasks.len();
+            let shown = shown(sim, no).await;
+            open |= shown.is_ok_and(|shown| shown.len() < promised || shown.values().any(Option::is_none));
+        }
+        if !open {
+            return;
+        }
+        join_all(sim.up().into_iter().flat_map(|no| (0..KINDS).map(move |n| (no, n))).map(|(no, n)| async move {
+            if let Ok(Some(claimed)) = claim(sim, no, n, Duration::from_secs(2)).await {
+                let output = TaskResult::Succeeded(json!(format!("after the heal, by n{no}")));
+                let _ = tokio::time::timeout(OP_MAX, finish(sim, ledger, no, &claimed, output)).await;
+            }
+        }))
+        .await;
+    }
+}
