@@ -191,9 +191,8 @@ async fn a_rogue_speaks_for_nobodys_worker() {
     let board = stage.node.tasks();
     let id = board.submit(NewTask::new("add", json!(1))).await.unwrap().id;
     let claimed = board.claim(ClaimQuery::of("add")).await.unwrap().unwrap();
-    let mut stream = stage.rogue.mesh.open(stage.node.did(), &TASKS).await.unwrap();
+    let open = async || stage.rogue.mesh.open(stage.node.did(), &TASKS).await.unwrap();
     let real = claimed.token.as_bytes().to_vec();
-    let mut answers = Vec::new();
     for (field, token, task) in [
         (4, real.clone(), id.to_bytes().to_vec()),
         (5, real.clone(), id.to_bytes().to_vec()),
@@ -206,14 +205,16 @@ async fn a_rogue_speaks_for_nobodys_worker() {
     ] {
         let claim = Some(Claim { task, token });
         let message = Inner { claim, came: 1, output: "\"stolen\"".to_owned() }.encode_to_vec();
+        let mut stream = open().await;
         ask(&mut stream, field, &message).await;
-        answers.extend(read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap());
+        // bytes that are no question end their stream
+        let _ = read_frame(&mut stream, FRAME_BYTES_MAX).await;
     }
-    assert_eq!(answers.len(), 8, "each is answered, and none is done");
     let over = board.finish(&id.to_string(), claimed.token, TaskResult::Succeeded(json!("honest"))).await.unwrap();
     assert_eq!((over.output, over.claims), (Some(json!("honest")), 1));
     // a worker here takes no task of a member that is no admin
     let waits = board.claim(ClaimQuery::of("add").wait(Duration::from_secs(1)));
+    let mut stream = open().await;
     let offers = async {
         let submission = TaskEvent::Submitted(Box::new(Submission::new("add", "1"))).encode();
         let mut offer =

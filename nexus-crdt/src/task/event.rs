@@ -9,6 +9,7 @@ use nexus_identity::{Did, claimed};
 use crate::entry::Entry;
 use crate::error::FormError;
 use crate::json;
+use crate::payload::Leaf;
 use crate::record::Dot;
 
 /// The id of a task: the dot of the event that submitted it.
@@ -503,6 +504,18 @@ pub fn task_events_of(entry: &Entry) -> Result<Vec<PlacedTaskEvent>, FormError> 
         None => placed((0, entry.payload().ok_or(FormError::Absent)?)).map(|event| vec![event]),
         Some(leaves) => leaves.present().map(|(index, _, bytes)| placed((index, bytes))).collect(),
     }
+}
+
+/// One event of an entry of kind [`crate::Kind::TASKS`]; `None` if there is none at this index, or it breaks a rule of form.
+pub fn task_event_at(entry: &Entry, index: u16) -> Option<TaskEvent> {
+    let bytes = match entry.leaves().ok()? {
+        None => entry.payload().filter(|_| index == 0)?,
+        Some(leaves) => match leaves.iter().nth(index.into())? {
+            Leaf::Present { bytes, .. } => bytes,
+            Leaf::Erased(_) => return None,
+        },
+    };
+    TaskEvent::decode(bytes).ok()
 }
 
 fn fits(part: &'static str, size: usize, max: usize) -> Result<(), BadTaskEvent> {

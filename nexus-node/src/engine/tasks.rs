@@ -17,8 +17,8 @@ use crate::store::{Draft, StoreError, Table};
 /// The bytes of a leaf besides the event in it, and of the count of leaves.
 const LEAF_FRONT_BYTES: usize = 1 + nexus_crdt::SALT_BYTES + 4;
 const PAYLOAD_FRONT_BYTES: usize = 4;
-/// The most bytes of one entry with several events, as of one with several writes.
-const FILL_BYTES: usize = 16_000;
+/// The most bytes of one entry with several events. A read of one event reads its whole payload.
+const FILL_BYTES: usize = 4_000;
 
 /// Events of several commands for one entry of a space.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{DOT_BYTES, Dot, HeardEvent, Hlc, Kind, TaskEvent, TaskId, Verified, task_events_of};
+use nexus_crdt::{DOT_BYTES, Dot, HeardEvent, Hlc, Kind, TaskEvent, TaskId, Verified, task_event_at};
 use nexus_identity::Did;
 
 use super::rows::{self, TaskRow, unreadable};
@@ -80,9 +80,7 @@ pub(crate) fn task_event(view: &dyn View, dot: Dot) -> Result<Option<(TaskEvent,
     let Some(entry) = read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::TASKS) else {
         return Ok(None);
     };
-    let events = task_events_of(&entry).unwrap_or_default();
-    let event = events.into_iter().find(|placed| placed.index == dot.index).map(|placed| placed.event);
-    Ok(event.map(|event| (event, entry)))
+    Ok(task_event_at(&entry, dot.index).map(|event| (event, entry)))
 }
 
 /// The open tasks of a submitter in the order in which they are handed out, at most so many.

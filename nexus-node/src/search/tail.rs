@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -25,7 +25,9 @@ pub(super) struct Tail {
     documents: BTreeMap<Number, Document>,
     next: Number,
     /// For each word the documents that have it, and how often, in order.
-    words: BTreeMap<Box<str>, Vec<(Number, u32)>>,
+    words: HashMap<Box<str>, Vec<(Number, u32)>>,
+    /// The documents that are groups of words.
+    groups: BTreeSet<Number>,
     /// The sum of the documents' lengths.
     length: u64,
     touched: Touched,
@@ -159,6 +161,9 @@ impl Tail {
             }
         }
         self.length += document.length as u64;
+        if group::is_one(&document) {
+            self.groups.insert(number);
+        }
         self.documents.insert(number, document);
         number
     }
@@ -166,6 +171,7 @@ impl Tail {
     fn remove(&mut self, number: Number) {
         let Some(document) = self.documents.remove(&number) else { return };
         self.length -= document.length as u64;
+        self.groups.remove(&number);
         for word in document.words.split_ascii_whitespace() {
             let Some(with) = self.words.get_mut(word) else { continue };
             if let Ok(at) = with.binary_search_by_key(&number, |(number, _)| *number) {
@@ -198,6 +204,7 @@ impl Tail {
     pub(super) fn prune(&mut self, covered: Eno) {
         let mut documents = std::mem::take(&mut self.documents);
         self.words.clear();
+        self.groups.clear();
         self.length = 0;
         self.changed.retain(|_, changed| changed.eno > covered);
         let kept: Vec<(Dot, Document)> = self
@@ -264,18 +271,13 @@ impl Tail {
 
     /// Whether there is a group here.
     pub(super) fn has_groups(&self) -> bool {
-        self.beginning_with(&group::prefix("")).next().is_some()
+        !self.groups.is_empty()
     }
 
     /// The groups here with one of some keys.
     pub(super) fn groups(&self, keys: &BTreeSet<String>, wanted: &Wanted<'_>) -> Groups {
-        let numbers: BTreeSet<Number> = keys
-            .iter()
-            .flat_map(|key| self.beginning_with(&group::prefix(key)).flat_map(|(_, with)| with).collect::<Vec<_>>())
-            .map(|(number, _)| *number)
-            .collect();
         let mut found = Groups::new();
-        for document in numbers.iter().filter_map(|number| self.documents.get(number)) {
+        for document in self.groups.iter().filter_map(|number| self.documents.get(number)) {
             for (key, at) in group::in_document(document, keys, wanted) {
                 found.entry(key).or_default().push((at, document.place));
             }
@@ -286,18 +288,8 @@ impl Tail {
     /// The words here that are spelled nearly as another one, or begin with it.
     pub(super) fn close(&self, word: &str) -> BTreeSet<String> {
         let most = edits(word.chars().count());
-        let Some(first) = word.chars().next() else { return BTreeSet::new() };
-        let mut begin = [0; 4];
-        let alike = self.beginning_with(first.encode_utf8(&mut begin)).map(|(here, _)| here);
-        alike.filter(|here| here.starts_with(word) || is_near(word, here, most.into())).map(str::to_owned).collect()
-    }
-
-    /// The words with some beginning, with the documents that have them.
-    fn beginning_with<'a>(&'a self, begin: &str) -> impl Iterator<Item = (&'a str, &'a Vec<(Number, u32)>)> + use<'a> {
-        let begin: Box<str> = begin.into();
-        let from = (Bound::Included(begin.clone()), Bound::Unbounded);
-        let words = self.words.range::<Box<str>, _>(from).map(|(word, with)| (&**word, with));
-        words.take_while(move |(word, _)| word.starts_with(&*begin))
+        let is_close = |here: &&str| here.starts_with(word) || is_near(word, here, most.into());
+        self.words.keys().map(|here| &**here).filter(is_close).map(str::to_owned).collect()
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nexus_crdt::{ReturnCause, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
+use nexus_identity::plants::planted;
 
 use super::Agent;
 
@@ -503,6 +504,7 @@ impl Core {
                 continue;
             }
             match &open.place {
+                Place::Paused { .. } if planted("pauses_for_ever") => drop(self.timers.remove(&(at, task))),
                 Place::Paused { .. } => {
                     self.put(task, Place::Ready);
                     self.assign(task, now);
@@ -642,6 +644,7 @@ impl Core {
             open.spec.deadline,
             match &place {
                 Place::Paused { until } => Some(*until),
+                Place::Running(running) if planted("leases_never_end") => Some(running.attempt_until),
                 Place::Running(running) => Some(running.lease_until.min(running.attempt_until)),
                 Place::Approval | Place::Ready | Place::Claiming(_) | Place::Ending => None,
             },

@@ -10,8 +10,8 @@ use serde_json::Value;
 use super::core::Fault;
 use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskStatus};
 use crate::error::{InputError, NodeError, Resource};
-use crate::ledger::rows::TaskRow;
-use crate::ledger::{self, find_task, newest_tasks, said_of_task, task_event};
+use crate::ledger::rows::{self, TaskRow};
+use crate::ledger::{self, ended_by, find_task, newest_tasks, said_of_task, task_event};
 use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
@@ -59,24 +59,31 @@ pub(super) fn find(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<O
     Ok(Some(Found { id, row, submission: *submission, heard, state, space }))
 }
 
-/// The task that an id or its beginning names.
-pub(super) fn resolve(view: &dyn View, reader: &Reader<'_>, text: &str) -> Result<Found, NodeError> {
+/// The id of the task that an id or its beginning names.
+pub(super) fn resolve_id(view: &dyn View, reader: &Reader<'_>, text: &str) -> Result<TaskId, NodeError> {
     let missing = || NodeError::NotFound { what: Resource::Task, name: text.chars().take(64).collect() };
     let prefix: DotPrefix = text.parse().map_err(|()| missing())?;
-    let mut dots = Vec::new();
-    view.try_scan_prefix(Table::Tasks, &prefix.bytes(), Order::Forward, &mut |key, _| {
-        let dot = nexus_crdt::Dot::from_bytes(key).filter(|dot| prefix.dot_in(dot.entry) == Some(*dot));
-        dots.extend(dot);
-        Ok(if dots.len() < CANDIDATES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
     let mut found = Vec::new();
-    for dot in dots {
-        found.extend(find(view, reader, dot)?.map(|found| (found, dot.to_string())));
-    }
-    if found.is_empty() {
-        return Err(missing());
-    }
-    Resource::Task.the_one(text, found)
+    view.try_scan_prefix(Table::Tasks, &prefix.bytes(), Order::Forward, &mut |key, row| {
+        let row: TaskRow = rows::decode(Table::Tasks, row)?;
+        let dot = TaskId::from_bytes(key).filter(|dot| prefix.dot_in(dot.entry) == Some(*dot));
+        let readable = dot.filter(|_| reader.space_numbered(row.space).is_some());
+        found.extend(readable.map(|dot| (dot, dot.to_string())));
+        Ok(if found.len() < CANDIDATES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    if found.is_empty() { Err(missing()) } else { Resource::Task.the_one(text, found) }
+}
+
+/// The task that an id or its beginning names.
+pub(super) fn resolve(view: &dyn View, reader: &Reader<'_>, text: &str) -> Result<Found, NodeError> {
+    let id = resolve_id(view, reader, text)?;
+    let missing = || NodeError::NotFound { what: Resource::Task, name: text.chars().take(64).collect() };
+    find(view, reader, id)?.ok_or_else(missing)
+}
+
+/// Whether a task has ended; `None` if there is none.
+pub(super) fn is_over(view: &dyn View, id: TaskId) -> Result<Option<bool>, StoreError> {
+    find_task(view, id)?.map(|row| ended_by(view, id, &row.submitter)).transpose()
 }
 
 /// A page of tasks, the newest first.
