@@ -85,6 +85,12 @@ fn three_instances_share_memories_and_decide_without_the_third() {
 }
 
 #[test]
+fn worker_fails_once_and_then_does_its_task() {
+    let lines = ["submitted: upper", "succeeded: \"TWO WORDS\" after 2 attempts"];
+    says(env!("CARGO_BIN_EXE_worker"), &lines);
+}
+
+#[test]
 fn agent_loop_does_each_job_once() {
     let said = output(env!("CARGO_BIN_EXE_agent_loop"));
     assert!(said.contains("all:     3 jobs done"), "{said}");

@@ -18,6 +18,7 @@
 //! | `routes`, `openapi` | the table of routes, and their descriptions |
 //! | `memories`, `vocabulary`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
 //! | `critical`, `coordinator`, `audit` | keys and locks · the coordinators · the record of requests |
+//! | `tasks` | tasks, and their workers |
 //! | `page` | the page at `/`, and signing a browser in |
 //! | `trace`, `metrics` | observation from outside |
 //!
@@ -48,6 +49,7 @@ mod proof;
 mod routes;
 mod settings;
 mod spaces;
+mod tasks;
 mod trace;
 mod vocabulary;
 pub mod wire;

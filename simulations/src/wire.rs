@@ -488,11 +488,14 @@ impl Run {
                 warned.insert(no, warnings);
             }
         }
-        let mut seen: Vec<NodeContent> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
-        for seen in seen.iter_mut().filter(|_| self.plan.has_tasks()) {
-            seen.tasks = tasks::shown(&self.sim, seen.node).await.unwrap_or_default();
+        let mut shown = BTreeMap::new();
+        for no in self.sim.up().into_iter().filter(|_| self.plan.has_tasks()) {
+            shown.insert(no, tasks::shown(&self.sim, no).await.unwrap_or_default());
         }
+        // nothing is acknowledged between this and the end
+        let mut seen: Vec<NodeContent> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
         for seen in &mut seen {
+            seen.tasks = shown.remove(&seen.node).unwrap_or_default();
             seen.warnings = warned.remove(&seen.node).unwrap_or_default();
             if last {
                 seen.hits = self.sim.node(seen.node).and_then(|node| hits_of(&node));

@@ -134,6 +134,19 @@ impl Client {
         self.changed(self.run(Method::POST, path, headers, json(document)?)?)
     }
 
+    /// The same, of a route that may have nothing to answer.
+    pub(crate) fn post_maybe<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<Option<T>, Problem> {
+        let response = self.run(Method::POST, path, &[], json(document)?)?;
+        if response.status() == StatusCode::NO_CONTENT {
+            return Ok(None);
+        }
+        self.changed(response).map(Some)
+    }
+
     pub(crate) fn put<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
         self.changed(self.run(Method::PUT, path, &[], json(document)?)?)
     }

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod agents;
 mod audit;
 mod backup;
 mod bench;
@@ -41,10 +42,12 @@ mod space;
 mod status;
 mod stop;
 mod supersede;
+mod task;
 mod up;
 mod vocabulary;
 mod watch;
 mod web;
+mod worker;
 
 use std::path::PathBuf;
 
@@ -131,6 +134,10 @@ pub(crate) enum CliCommand {
     Coordinator(coordinator::Coordinator),
     Audit(audit::Audit),
     #[command(subcommand)]
+    Task(Box<task::Task>),
+    Worker(worker::Worker),
+    Agents(agents::Agents),
+    #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
     Model(model::Model),
@@ -187,6 +194,9 @@ impl CliCommand {
             Self::Lock(command) => command.run(session),
             Self::Coordinator(command) => command.run(session),
             Self::Audit(command) => command.run(session),
+            Self::Task(command) => command.run(session),
+            Self::Worker(command) => command.run(session),
+            Self::Agents(command) => command.run(session),
             Self::Config(command) => command.run(session),
             Self::Model(command) => command.run(session),
             Self::Root(command) => command.run(session),

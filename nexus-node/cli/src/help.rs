@@ -35,6 +35,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Keys and locks", &["kv", "lock", "coordinator", "audit"]),
+    ("Tasks", &["task", "worker", "agents"]),
     ("Agents", &["connect", "disconnect", "hook", "mcp"]),
     (
         "This machine",
@@ -341,6 +342,75 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("audit", &[("audit --since 1d", "the requests of a day"), ("audit verify", "checks all of it")]),
+    (
+        "task",
+        &[
+            ("task submit resize --input @cat.json --wait", "work for whoever can do it, and its result"),
+            ("task list --state running", "the tasks that somebody is at"),
+        ],
+    ),
+    (
+        "task submit",
+        &[
+            ("task submit resize --input \"[640, 480]\" --wait", "waits for the end, and exits by it"),
+            ("task submit report --input @june.json --deadline 2h --request june", "once, however often it is asked"),
+            ("jq -n '{day: 4}' | nexus-node task submit report --input -", "from a pipe"),
+        ],
+    ),
+    ("task list", &[("task list --limit 20", "the newest 20"), ("task list --state failed --json", "for a program")]),
+    (
+        "task show",
+        &[
+            ("task show q5orcbux2qb5", "and all that happened to it"),
+            ("task show q5orcbux2qb5 --json", "as a document"),
+        ],
+    ),
+    (
+        "task cancel",
+        &[
+            ("task cancel q5orcbux2qb5", "a worker that has it is stopped"),
+            ("task cancel q5orcbux2qb5 --why \"no longer needed\"", "with a reason"),
+        ],
+    ),
+    (
+        "task retry",
+        &[
+            ("task retry q5orcbux2qb5", "the same again, as another task"),
+            ("task retry q5orcbux2qb5 --json", "for a script"),
+        ],
+    ),
+    (
+        "task approve",
+        &[
+            ("task approve q5orcbux2qb5", "on the node of an admin that did not submit it"),
+            ("task approve q5orcbux2qb5 --json", "for a script"),
+        ],
+    ),
+    (
+        "task reject",
+        &[
+            ("task reject q5orcbux2qb5 --why \"too expensive\"", "its submitter reads why"),
+            ("task reject q5orcbux2qb5 --why no --json", "for a script"),
+        ],
+    ),
+    (
+        "task watch",
+        &[
+            ("task watch", "a line for each change, until stopped"),
+            ("task watch q5orcbux2qb5", "until that one has ended"),
+        ],
+    ),
+    (
+        "worker",
+        &[
+            ("worker --capability resize -- ./resize.sh", "input on stdin, output from stdout"),
+            (
+                "worker --capability resize --capability crop --concurrency 4 -- python3 /opt/pictures.py",
+                "four at a time",
+            ),
+        ],
+    ),
+    ("agents", &[("agents", "who waits for work, and who does some"), ("agents --json", "for a program")]),
     ("audit verify", &[("audit verify", "also against the other copies"), ("audit verify --json", "for a script")]),
     (
         "connect",

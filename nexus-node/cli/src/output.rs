@@ -86,23 +86,31 @@ impl Printer {
 
     /// Prints the answer: a document for programs, a text for people.
     pub(crate) fn answer<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<(), Problem> {
+        self.raw(&self.written(document, text)?)
+    }
+
+    /// The same for a command that must end in order: a reader that is gone is a problem.
+    pub(crate) fn report<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<(), Problem> {
+        written(&self.written(document, text)?).map_err(|error| unwritten(&error))
+    }
+
+    fn written<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<Vec<u8>, Problem> {
         let text = if self.json {
             serde_json::to_string(document).map_err(|error| Problem::new("internal", error.to_string()))?
         } else {
             text()
         };
-        self.raw(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
+        Ok(format!("{}\n", text.trim_end_matches('\n')).into_bytes())
     }
 
     /// Prints bytes unchanged.
     #[expect(clippy::unused_self, reason = "everything that is printed goes through a printer")]
     pub(crate) fn raw(&self, bytes: &[u8]) -> Result<(), Problem> {
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        match written(bytes) {
             Ok(()) => Ok(()),
             // The reader has seen enough, as in `nexus-node list | head`.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-            Err(error) => Err(Problem::new("failed", format!("stdout: {error}"))),
+            Err(error) => Err(unwritten(&error)),
         }
     }
 
@@ -198,6 +206,15 @@ impl Printer {
         // There is nowhere left to report an error.
         let _ = writeln!(io::stderr().lock(), "{line}");
     }
+}
+
+fn written(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush())
+}
+
+fn unwritten(error: &io::Error) -> Problem {
+    Problem::new("failed", format!("stdout: {error}"))
 }
 
 fn painted(style: Style, text: &str) -> String {

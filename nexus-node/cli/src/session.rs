@@ -18,7 +18,7 @@ use crate::output::Printer;
 use crate::pinned::Pin;
 
 /// One run of the program.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct CliSession {
     pub(crate) printer: Printer,
     data_dir: Option<PathBuf>,

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tokio::process::Child;
+
 /// Resolves at SIGTERM or Ctrl-C. Signals count from this call on, not from the first poll.
 #[cfg(unix)]
 pub(crate) fn stop() -> io::Result<impl Future<Output = ()>> {
@@ -32,6 +34,43 @@ pub(crate) enum Forwarded {
     Terminate,
     Interrupt,
     Kill,
+}
+
+/// Sends a signal to a command, and to all that it began if it has a process group of its own.
+#[cfg(unix)]
+pub(crate) fn send(child: &Child, signal: Forwarded, has_group: bool) {
+    if let Some(pid) = child.id() {
+        send_to(pid, signal, has_group);
+    }
+}
+
+/// Sends a signal to a process, or to a process group.
+#[cfg(unix)]
+pub(crate) fn send_to(pid: u32, signal: Forwarded, is_group: bool) {
+    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+    let signal = match signal {
+        Forwarded::Terminate => Signal::TERM,
+        Forwarded::Interrupt => Signal::INT,
+        Forwarded::Kill => Signal::KILL,
+    };
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // a command that is gone needs no signal
+        let _ = if is_group { kill_process_group(pid, signal) } else { kill_process(pid, signal) };
+    }
+}
+
+/// Whether a process is in this process group.
+#[cfg(unix)]
+pub(crate) fn group_lives(group: u32) -> bool {
+    let group = i32::try_from(group).ok().and_then(rustix::process::Pid::from_raw);
+    group.is_some_and(|group| rustix::process::test_kill_process_group(group).is_ok())
+}
+
+/// There is one way to end a command.
+#[cfg(not(unix))]
+pub(crate) fn send(child: &mut Child, _: Forwarded, _: bool) {
+    let _ = child.start_kill();
 }
 
 /// The signals to stop, as they come.

@@ -84,7 +84,8 @@ fn pasted(page: &str) -> Vec<Example> {
             }
         } else if inside && !BUILDING.iter().any(|word| line.starts_with(word)) {
             let machine = machine.clone().unwrap_or_else(|| panic!("README.md:{}: on which machine?", index + 1));
-            let command = if line.ends_with(" up") { format!("{line} &") } else { line.to_owned() };
+            let goes_on = line.ends_with(" up") || line.contains(" worker ");
+            let command = if goes_on { format!("{line} &") } else { line.to_owned() };
             // A memory of one machine is found on the others.
             let found = |what: &str| line.contains(" recall ") && line.contains(what);
             let expected = match () {

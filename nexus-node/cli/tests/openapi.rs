@@ -38,7 +38,11 @@ fn every_route_that_is_described_is_served_and_no_other_method_of_it() {
     for (path, about) in paths {
         // A stream would not end.
         let asked = support::filled(path);
-        let asked = if path == "/v1/events" { "/v1/events?wait=0s".to_owned() } else { asked };
+        let asked = match path.as_str() {
+            "/v1/events" => "/v1/events?wait=0s".to_owned(),
+            "/v1/tasks/events" => "/v1/tasks/events?task=none".to_owned(),
+            _ => asked,
+        };
         for method in METHODS {
             if (path.as_str(), method) == ("/v1/stop", "post") {
                 continue; // It ends the process, so nothing could follow; see `a_node_that_an_agent_started…`.
@@ -174,6 +178,23 @@ fn examples_and_answers_fit_their_schemas() {
         let got = node.http("GET", asked, "").json();
         fits(&answer("get", path, "200"), &got, &document).unwrap_or_else(|error| panic!("{asked}: {error}"));
     }
+    let task = node.http("POST", "/v1/tasks", "{\"capability\":\"a\",\"input\":{\"b\":1},\"deadline\":\"1h\"}").json();
+    fits(&answer("post", "/v1/tasks", "201"), &task, &document).unwrap();
+    let claimed = node.http("POST", "/v1/tasks/claim", "{\"capabilities\":[\"a\"],\"agent\":\"x\"}").json();
+    fits(&answer("post", "/v1/tasks/claim", "200"), &claimed, &document).unwrap();
+    let (task, token) = (task["id"].as_str().unwrap(), &claimed["token"]);
+    let body = json!({"token": token, "percent": 40, "text": "begun"}).to_string();
+    let renewed = node.http("POST", &format!("/v1/tasks/{task}/renew"), &body).json();
+    fits(&answer("post", "/v1/tasks/{id}/renew", "200"), &renewed, &document).unwrap();
+    for (path, asked) in [("/v1/tasks", "/v1/tasks"), ("/v1/agents", "/v1/agents")] {
+        let got = node.http("GET", asked, "").json();
+        fits(&answer("get", path, "200"), &got, &document).unwrap_or_else(|error| panic!("{asked}: {error}"));
+    }
+    let body = json!({"token": token, "output": [1, null]}).to_string();
+    let done = node.http("POST", &format!("/v1/tasks/{task}/finish"), &body).json();
+    fits(&answer("post", "/v1/tasks/{id}/finish", "200"), &done, &document).unwrap();
+    let got = node.http("GET", &format!("/v1/tasks/{task}?wait=1s"), "").json();
+    assert_eq!(got, done);
     let history = node.http("GET", &format!("/v1/memories/{id}/history"), "").json();
     fits(&answer("get", "/v1/memories/{id}/history", "200"), &history, &document).unwrap();
 }

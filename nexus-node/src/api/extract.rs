@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::Api;
 use super::guard::single;
 use super::problem::Problem;
-use crate::{Brain, Critical, Node};
+use crate::{Brain, Critical, Node, TaskBoard};
 
 /// A JSON body. A body without a content type counts as JSON, and so does one with that of a form,
 /// which curl sends by default. Any other content type is refused.
@@ -167,6 +167,14 @@ impl FromRequestParts<Api> for Brain {
 
     async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
         api.node().map(|node| node.brain())
+    }
+}
+
+impl FromRequestParts<Api> for TaskBoard {
+    type Rejection = Problem;
+
+    async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        api.node().map(|node| node.tasks())
     }
 }
 

@@ -36,6 +36,10 @@ pub fn body(bytes: &[u8]) -> bool {
     read |= same::<wire::Release>(bytes).is_some() | same::<wire::Steal>(bytes).is_some();
     read |= same::<wire::AddVoter>(bytes).is_some() | same::<wire::Recover>(bytes).is_some();
     read |= same::<wire::Revoke>(bytes).is_some() | same::<wire::Invite>(bytes).is_some();
+    read |= same::<wire::NewTask>(bytes).is_some_and(|task| task.of(&caller, NOW).is_ok());
+    read |= same::<wire::ClaimTask>(bytes).is_some_and(|claim| claim.of(&caller).is_ok());
+    read |= same::<wire::FinishTask>(bytes).is_some_and(|finish| finish.result().is_ok());
+    read |= same::<wire::RenewTask>(bytes).is_some() | same::<wire::TaskWord>(bytes).is_some();
     read |= same::<wire::Join>(bytes).is_some() | parse::<BTreeMap<String, Value>>(bytes).is_ok();
     read
 }
@@ -117,6 +121,9 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         ),
         ("patch", r#"{"text":"hello","tags":["a","b"],"meta":{}}"#),
         ("space", r#"{"name":"team"}"#),
+        ("task", r#"{"capability":"resize","input":{"width":640},"timeout":"60s","deadline":"1h","attempts":2}"#),
+        ("claim", r#"{"capabilities":["resize"],"wait":"30s","lease":"30s"}"#),
+        ("finish", r#"{"token":"0f9d3c5e7a1b24680f9d3c5e7a1b2468","error":{"code":"exit_1","message":"no"}}"#),
         ("put", r#"{"value":"blue","ttl":"30s","fence":7,"if_absent":true}"#),
         (
             "txn",

@@ -15,13 +15,13 @@ use super::memories::{INDEXED, JSON_LINES, TRUNCATED};
 use super::openapi::{Routes, flag, number, share, text, texts};
 use super::{
     Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page,
-    settings, spaces, vocabulary,
+    settings, spaces, tasks, vocabulary,
 };
 
 /// All routes, with the guests', and their description at `/openapi.json`.
 pub(super) fn routes(guests: &[Guest]) -> Router<Api> {
     let routes = memories_and_spaces(Routes::new());
-    let routes = keys_and_locks(routes);
+    let routes = tasks_and_workers(keys_and_locks(routes));
     let routes = page_and_process(the_mesh(the_coordinators(routes)));
     let routes = routes.describe(Method::GET, "/openapi.json", |about| {
         about.summary("This document").gives_value(200, &json!({ "openapi": "3.1.0" }))
@@ -267,6 +267,88 @@ fn keys_and_locks(routes: Routes) -> Routes {
                 .once()
                 .takes(false, &example::steal())
                 .gives(200, &example::lease())
+        })
+}
+
+fn tasks_and_workers(routes: Routes) -> Routes {
+    routes
+        .on(Method::POST, "/v1/tasks", tasks::submit, |about| {
+            about
+                .summary("Submit a task; it is on this node's disk when the answer comes, and outlives the caller")
+                .note("With a `request` that a task of this node has, the answer is that task.")
+                .takes(true, &example::new_task())
+                .gives(201, &example::pending_task())
+        })
+        .on(Method::GET, "/v1/tasks", tasks::list, |about| {
+            about
+                .summary("A page of tasks, the newest first, without their events")
+                .query("state", texts(), "in one of these states")
+                .query("limit", number(1, 1_000), "at most this many; 100 if not given")
+                .query("after", text(), "go on where an earlier page ended, its `next`")
+                .gives(200, &example::task_page())
+        })
+        .on(Method::GET, "/v1/tasks/{id}", tasks::get, |about| {
+            about
+                .summary("One task, by its id or the beginning of it")
+                .query("wait", text(), "wait this long for its end, as `30s`; 60 s at most, not at all if not given")
+                .gives(200, &example::task())
+        })
+        .on(Method::POST, "/v1/tasks/{id}/cancel", tasks::cancel, |about| {
+            about
+                .summary("Take a task back; a worker that has it is told")
+                .takes(false, &example::task_word())
+                .gives(200, &example::task())
+        })
+        .on(Method::POST, "/v1/tasks/{id}/approve", tasks::approve, |about| {
+            about
+                .summary("Let a task be worked on that waits for an approval; on an admin's node, never the submitter's")
+                .takes(false, &example::task_word())
+                .gives(200, &example::pending_task())
+        })
+        .on(Method::POST, "/v1/tasks/{id}/reject", tasks::reject, |about| {
+            about
+                .summary("End a task that waits for an approval")
+                .takes(false, &example::task_word())
+                .gives(200, &example::task())
+        })
+        .on(Method::POST, "/v1/tasks/{id}/retry", tasks::retry, |about| {
+            about
+                .summary("Submit a task that has ended once more, as another one")
+                .takes(false, &example::task_word())
+                .gives(201, &example::pending_task())
+        })
+        .on(Method::GET, "/v1/tasks/events", tasks::events, |about| {
+            about
+                .summary("Tasks as something happens to them: server-sent events, a task each, named by its state")
+                .note("Of one task the present state comes first, and the stream ends with the task.")
+                .query("task", text(), "of this task alone")
+                .gives_type(200, "text/event-stream", &example::task_event())
+        })
+        .on(Method::POST, "/v1/tasks/claim", tasks::claim, |about| {
+            about
+                .summary("Wait for a task that this worker can do; from then on it must be heard of within its lease")
+                .takes(true, &example::claim_task())
+                .gives(200, &example::claimed_task())
+                .gives_nothing(204, "None came in time.")
+        })
+        .on(Method::POST, "/v1/tasks/{id}/renew", tasks::renew, |about| {
+            about
+                .summary("Say that the worker lives, and how far it is")
+                .note(
+                    "A `conflict` says that the claim is over: stop the work. With `wait` it comes as soon as that is so.",
+                )
+                .takes(true, &example::renew_task())
+                .gives(200, &example::task_renewal())
+        })
+        .on(Method::POST, "/v1/tasks/{id}/finish", tasks::finish, |about| {
+            about
+                .summary("Say how an attempt ended: `output`, `error` or `release`; it is on the disk when the answer comes")
+                .note("A `conflict` says that the claim was over before. An output is kept then, marked as late.")
+                .takes(true, &example::finish_task())
+                .gives(200, &example::task())
+        })
+        .on(Method::GET, "/v1/agents", tasks::agents, |about| {
+            about.summary("The workers that wait for work or do some").gives(200, &vec![example::agent()])
         })
 }
 

@@ -8,6 +8,7 @@ mod critical;
 mod memory;
 mod mesh;
 mod moment;
+mod tasks;
 mod time;
 mod vocabulary;
 
@@ -27,7 +28,11 @@ pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,
     Remembered, Revision, Source, Unforget,
 };
-pub use self::moment::{Moment, MomentOrNever, ValidAt};
+pub use self::moment::{Deadline, DeadlineError, Moment, MomentOrNever, ValidAt};
+pub use self::tasks::{
+    Agent, Assignee, AttemptError, ClaimTask, ClaimedTask, FinishTask, NewTask, Priority, PriorityError, RenewTask,
+    Task, TaskError, TaskEvent, TaskPage, TaskProgress, TaskRenewal, TaskWord,
+};
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 pub use self::vocabulary::{NewWords, Words};
 

@@ -81,8 +81,8 @@ pub(super) struct Inner {
 pub(super) struct Held {
     pub(super) core: Core,
     pub(super) callers: BTreeMap<CallId, oneshot::Sender<Assigned>>,
-    /// Those who wait for the end of a claim or of a task.
-    endings: BTreeMap<TaskId, Vec<oneshot::Sender<()>>>,
+    /// Those who wait for the end of a claim or of a task, and hear whether it was written.
+    endings: BTreeMap<TaskId, Vec<oneshot::Sender<bool>>>,
     progress: BTreeMap<TaskId, TaskProgress>,
     /// Tasks of which others have said something, to be looked at.
     said: BTreeSet<TaskId>,
@@ -99,10 +99,10 @@ pub(super) struct Assigned {
 }
 
 impl Held {
-    pub(super) fn fire(&mut self, task: TaskId) {
+    pub(super) fn fire(&mut self, task: TaskId, written: bool) {
         for waiter in self.endings.remove(&task).into_iter().flatten() {
             // a waiter that is gone needs no word
-            let _ = waiter.send(());
+            let _ = waiter.send(written);
         }
     }
 
@@ -111,7 +111,7 @@ impl Held {
         self.progress.insert(task, TaskProgress { percent, text });
     }
 
-    pub(super) fn until_end(&mut self, task: TaskId) -> oneshot::Receiver<()> {
+    pub(super) fn until_end(&mut self, task: TaskId) -> oneshot::Receiver<bool> {
         let (ended, end) = oneshot::channel();
         let waiters = self.endings.entry(task).or_default();
         waiters.retain(|waiter| !waiter.is_closed());
@@ -119,11 +119,11 @@ impl Held {
         end
     }
 
-    fn forget(&mut self, task: TaskId) {
+    fn forget(&mut self, task: TaskId, written: bool) {
         self.core.ended(task);
         self.progress.remove(&task);
         self.spaces.remove(&task);
-        self.fire(task);
+        self.fire(task, written);
     }
 }
 
@@ -549,8 +549,12 @@ impl TaskBoard {
             }
             return Ok(early);
         }
-        written.await.map_err(|_| StopError::Writes)?;
-        self.get(&task.to_string()).await
+        match written.await {
+            Ok(true) => self.get(&task.to_string()).await,
+            // the ledger knew better
+            Ok(false) => Err(ConflictError::ClaimOver.into()),
+            Err(_) => Err(StopError::Writes.into()),
+        }
     }
 
     /// Keeps a result that came too late to count.
@@ -734,7 +738,7 @@ impl TaskBoard {
                 let found = read::find(view, reader, task)?.filter(|found| found.row.submitter == board.me());
                 let Some(found) = found.filter(|found| !matches!(found.state.phase, TaskPhase::Over(_))) else {
                     if known {
-                        board.held().forget(task);
+                        board.held().forget(task, true);
                     }
                     continue;
                 };
@@ -777,7 +781,7 @@ impl TaskBoard {
             _ => {
                 let mut held = self.held();
                 let tasks: Vec<TaskId> = actions.iter().map(Action::task).collect();
-                tasks.into_iter().for_each(|task| held.forget(task));
+                tasks.into_iter().for_each(|task| held.forget(task, false));
                 return Ok(());
             }
         };
@@ -787,7 +791,7 @@ impl TaskBoard {
             let (task, written) = (action.task(), matches!(answer, TaskAnswer::Written { .. }));
             if !written {
                 // the ledger knows better: it is taken up again as it is there
-                held.forget(task);
+                held.forget(task, false);
                 held.said.insert(task);
                 continue;
             }
@@ -808,9 +812,9 @@ impl TaskBoard {
                 Action::Return { cause, .. } => {
                     held.progress.remove(&task);
                     held.core.returned(task, cause, now);
-                    held.fire(task);
+                    held.fire(task, true);
                 }
-                Action::Settle { .. } => held.forget(task),
+                Action::Settle { .. } => held.forget(task, true),
             }
         }
         Ok(())

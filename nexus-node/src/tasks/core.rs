@@ -17,6 +17,8 @@ use super::Agent;
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
 /// The attempts whose workers were not heard of in time before nobody knows whether the task was done.
 const EXPIRIES_MAX: u32 = 3;
+/// The most tasks of a capability that are looked at for a worker: those before may be for other members alone.
+const LOOKED_AT_MAX: usize = 1_000;
 /// The time in which a worker must be heard of again once its connection has ended.
 pub(super) const AFTER_HANG_UP: Duration = Duration::from_secs(1);
 
@@ -279,7 +281,11 @@ impl Core {
         for (capability, workers) in waiting.into_iter().filter(|(_, workers)| *workers > 0) {
             self.elsewhere.entry(capability.clone()).or_default().insert(node, workers);
             while let Some((_, task)) = self.ready.get(&capability).and_then(|ready| {
-                ready.iter().find(|(_, task)| self.elsewhere_for(*task, &capability) == Some(node)).copied()
+                ready
+                    .iter()
+                    .take(LOOKED_AT_MAX)
+                    .find(|(_, task)| self.elsewhere_for(*task, &capability) == Some(node))
+                    .copied()
             }) {
                 self.assign(task, now);
                 if self.tokens.is_empty() {
@@ -380,7 +386,8 @@ impl Core {
         self.calls.insert(id, call);
         let heads = self.calls[&id].capabilities.iter().filter_map(|capability| self.ready.get(capability));
         let fits = |task: &TaskId| self.fits(*task, &self.calls[&id]);
-        let best = heads.filter_map(|ready| ready.iter().find(|(_, task)| fits(task))).min().copied();
+        let best =
+            heads.filter_map(|ready| ready.iter().take(LOOKED_AT_MAX).find(|(_, task)| fits(task))).min().copied();
         if let Some((_, task)) = best {
             self.claim(task, id, now);
         }

@@ -189,7 +189,7 @@ impl TaskBoard {
         if planted("acks_results_early") {
             return Some(true);
         }
-        written.await.ok().map(|()| true)
+        written.await.ok()
     }
 
     /// Offers a task that is claimed for another node, on the disk.
@@ -453,7 +453,7 @@ impl Held {
     /// Lets go of another node's task, and tells those who wait for its end.
     fn let_go(&mut self, task: TaskId) -> Option<Guest> {
         let guest = self.guests.remove(&task)?;
-        self.fire(task);
+        self.fire(task, true);
         Some(guest)
     }
 }

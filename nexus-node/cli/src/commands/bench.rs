@@ -20,6 +20,7 @@ mod scale;
 mod shut_out;
 mod stage;
 mod sync;
+mod tasks;
 mod vectors;
 mod words;
 
@@ -82,12 +83,14 @@ enum Figure {
     Discovery,
     /// The share of questions that recall answers, on a set of memories and questions
     Quality,
+    /// Tasks a second from their submission to their end, one at a time and with 64 callers
+    Tasks,
     /// Revocations and forks held, a member shut out, an author taken out, hostile logs, each beside none
     Members,
 }
 
 impl Figure {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Sync,
         Self::Latency,
         Self::Idle,
@@ -97,6 +100,7 @@ impl Figure {
         Self::Mcp,
         Self::Auth,
         Self::Discovery,
+        Self::Tasks,
         Self::Members,
     ];
 }
@@ -126,6 +130,7 @@ impl Bench {
                 Figure::Auth => runtime.block_on(auth::run(&session.printer)),
                 Figure::Discovery => discovery::run(&session.printer, &runtime),
                 Figure::Quality => runtime.block_on(quality::run(&session.printer, &self.set, embedder.as_ref())),
+                Figure::Tasks => runtime.block_on(tasks::run(&session.printer, self.seconds)),
                 Figure::Members => runtime.block_on(bounded(&session.printer)),
             }?);
         }

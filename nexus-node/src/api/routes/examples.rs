@@ -502,6 +502,121 @@ pub(super) fn released() -> wire::Lease {
     wire::Lease { expires_in_ms: 0, ..lease() }
 }
 
+pub(super) fn new_task() -> wire::NewTask {
+    let timeout = Some(wire::Span(Duration::from_secs(60)));
+    wire::NewTask { capability: "resize".into(), input: task().input, timeout, ..wire::NewTask::default() }
+}
+
+pub(super) fn task() -> wire::Task {
+    let worker = wire::Assignee { node: DID.into(), name: Some("laptop".into()), agent: Some("resizer".into()) };
+    let event = |at: &str, event: &str, worker: Option<wire::Assignee>| wire::TaskEvent {
+        at: at.into(),
+        event: event.into(),
+        by: DID.into(),
+        by_name: Some("laptop".into()),
+        worker,
+        text: None,
+    };
+    wire::Task {
+        id: ID.into(),
+        capability: "resize".into(),
+        state: "succeeded".into(),
+        why: None,
+        input: json!({ "picture": "cat.png", "width": 640 }),
+        output: Some(json!({ "bytes": 48_211 })),
+        error: None,
+        space: "tasks".into(),
+        priority: wire::Priority::Normal,
+        timeout: wire::Span(Duration::from_secs(60)),
+        deadline: None,
+        attempts: 3,
+        request: None,
+        needs_approval: false,
+        to: None,
+        retry_of: None,
+        submitter: DID.into(),
+        submitter_name: Some("laptop".into()),
+        agent: Some("nexus-node".into()),
+        submitted_at: AT.into(),
+        assigned_to: Some(worker.clone()),
+        claims: 1,
+        failures: 0,
+        expiries: 0,
+        progress: None,
+        ended_at: Some(LATER.into()),
+        events: vec![event(AT, "submitted", None), event(AT, "claimed", Some(worker)), event(LATER, "succeeded", None)],
+    }
+}
+
+pub(super) fn pending_task() -> wire::Task {
+    let mut pending = task();
+    pending.events.truncate(1);
+    wire::Task {
+        state: "pending".into(),
+        why: Some("no worker for resize waits here".into()),
+        output: None,
+        assigned_to: None,
+        claims: 0,
+        ended_at: None,
+        ..pending
+    }
+}
+
+pub(super) fn task_page() -> wire::TaskPage {
+    wire::TaskPage { items: vec![wire::Task { events: Vec::new(), ..task() }], next: None }
+}
+
+pub(super) fn task_word() -> wire::TaskWord {
+    wire::TaskWord { why: Some("another one does it".into()) }
+}
+
+pub(super) fn task_event() -> String {
+    format!("event: {}\ndata: {}\n", task().state, line(&task()))
+}
+
+const TASK_TOKEN: &str = "0f9d3c5e7a1b24680f9d3c5e7a1b2468";
+
+pub(super) fn claim_task() -> wire::ClaimTask {
+    let span = |seconds| Some(wire::Span(Duration::from_secs(seconds)));
+    let agent = Some("resizer".into());
+    wire::ClaimTask {
+        capabilities: [task().capability].into(),
+        agent,
+        wait: span(30),
+        lease: span(30),
+        from: Vec::new(),
+    }
+}
+
+pub(super) fn claimed_task() -> wire::ClaimedTask {
+    let running = wire::Task { state: "running".into(), output: None, ended_at: None, events: Vec::new(), ..task() };
+    wire::ClaimedTask { task: running, token: TASK_TOKEN.into(), attempt: 1, lease_ms: 30_000 }
+}
+
+pub(super) fn renew_task() -> wire::RenewTask {
+    let wait = Some(wire::Span(Duration::from_secs(10)));
+    wire::RenewTask { token: TASK_TOKEN.into(), percent: Some(40), text: Some("two of five".into()), wait }
+}
+
+pub(super) fn task_renewal() -> wire::TaskRenewal {
+    wire::TaskRenewal { lease_ms: 30_000, left_ms: 41_800 }
+}
+
+pub(super) fn finish_task() -> wire::FinishTask {
+    wire::FinishTask { token: TASK_TOKEN.into(), output: task().output, ..wire::FinishTask::default() }
+}
+
+pub(super) fn agent() -> wire::Agent {
+    wire::Agent {
+        name: Some("resizer".into()),
+        node: DID.into(),
+        node_name: Some("laptop".into()),
+        capabilities: [task().capability].into(),
+        waiting: 1,
+        running: 0,
+    }
+}
+
 pub(super) fn coordinator() -> wire::Coordinator {
     let seat =
         |did: &str, name: &str, state: &str| wire::Seat { did: did.into(), name: name.into(), state: state.into() };

@@ -7,7 +7,8 @@ use nexus_identity::Timestamp;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::time::{TimestampError, parse_timestamp};
+use super::Span;
+use super::time::{TimestampError, parse_duration, parse_timestamp};
 
 /// The words for this moment, for none, and for all of them.
 const NOW: &str = "now";
@@ -36,6 +37,51 @@ impl MomentOrNever {
             Self::Now => Some(now),
             Self::Never => None,
             Self::At(at) => Some(at),
+        }
+    }
+}
+
+/// A moment to come: a moment, or a time from now on by the clock of the node, as `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadline {
+    /// This moment.
+    At(Timestamp),
+    /// So long from now on.
+    In(Span),
+}
+
+/// The text is neither a moment nor a length of time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is neither a length of time like 30s or 1h, nor a moment like 2026-11-20T08:31:12Z")]
+pub struct DeadlineError {
+    text: String,
+}
+
+impl Deadline {
+    /// The moment, of a node whose clock is at `now`.
+    pub fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::In(Span(time)) => now.saturating_add(time),
+        }
+    }
+}
+
+impl FromStr for Deadline {
+    type Err = DeadlineError;
+
+    fn from_str(text: &str) -> Result<Self, DeadlineError> {
+        let moment = || text.parse().map(|Moment(at)| Self::At(at));
+        let read = parse_duration(text).map(|time| Self::In(Span(time)));
+        read.or_else(|_| moment()).map_err(|_| DeadlineError { text: text.to_owned() })
+    }
+}
+
+impl Serialize for Deadline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::At(at) => serializer.collect_str(at),
+            Self::In(time) => time.serialize(serializer),
         }
     }
 }
@@ -125,6 +171,26 @@ impl<'de> Deserialize<'de> for MomentOrNever {
     }
 }
 
+impl<'de> Deserialize<'de> for Deadline {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Deadline {
+    fn schema_name() -> Cow<'static, str> {
+        "Deadline".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A moment as RFC 3339 in UTC, a date for its first moment in UTC, or a time from now on.",
+            "examples": ["2026-11-20T08:31:12Z", "1h"],
+        })
+    }
+}
+
 impl JsonSchema for Moment {
     fn schema_name() -> Cow<'static, str> {
         "Moment".into()
@@ -168,5 +234,16 @@ mod tests {
         let now = Timestamp::from_ms(7);
         let bound = |text: &str| text.parse::<MomentOrNever>().map(|at| at.at(now));
         assert_eq!((bound("now"), bound("never")), (Ok(Some(now)), Ok(None)));
+    }
+
+    #[test]
+    fn a_deadline_is_a_moment_or_a_time_from_now_on() {
+        let now = Timestamp::from_ms(7);
+        let at = |text: &str| text.parse::<Deadline>().map(|deadline| deadline.at(now));
+        assert_eq!(at("1s"), Ok(Timestamp::from_ms(1_007)));
+        assert_eq!(at("2026-03-01T09:30:00Z").unwrap().to_string(), "2026-03-01T09:30:00.000Z");
+        for text in ["", "soon", "-1s", "5"] {
+            assert!(at(text).is_err(), "{text}");
+        }
     }
 }

@@ -15,7 +15,7 @@ use super::path;
 use crate::client::Client;
 use crate::output::sane;
 use crate::session::CliSession;
-use crate::signals::{Forwarded, Signals};
+use crate::signals::{Forwarded, Signals, send};
 
 /// The share of a lease on which the command counts. The rest is for clocks at different speeds.
 const COUNTED_ON: (u32, u32) = (9, 10);
@@ -155,7 +155,7 @@ impl Kept {
                 },
                 // a terminal sends its own Ctrl-C to the command as well
                 signal = signals.next() => if signal == Forwarded::Terminate || !on_terminal() {
-                    send(child, signal);
+                    send(child, signal, !on_terminal());
                 },
                 () = tokio::time::sleep(LOOK) => {}
             }
@@ -221,32 +221,9 @@ fn code_of(status: ExitStatus) -> i32 {
 
 /// Ends a command: it is asked to, and killed after a while.
 async fn end(child: &mut Child) {
-    send(child, Forwarded::Terminate);
+    send(child, Forwarded::Terminate, !on_terminal());
     if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        send(child, Forwarded::Kill);
+        send(child, Forwarded::Kill, !on_terminal());
         let _ = child.wait().await;
     }
-}
-
-/// Sends a signal to a command, and to those that it began unless a terminal is theirs, too.
-#[cfg(unix)]
-fn send(child: &Child, signal: Forwarded) {
-    use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-
-    let signal = match signal {
-        Forwarded::Terminate => Signal::TERM,
-        Forwarded::Interrupt => Signal::INT,
-        Forwarded::Kill => Signal::KILL,
-    };
-    let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-    if let Some(pid) = pid {
-        // a command that is gone needs no signal
-        let _ = if on_terminal() { kill_process(pid, signal) } else { kill_process_group(pid, signal) };
-    }
-}
-
-/// There is one way to end a command.
-#[cfg(not(unix))]
-fn send(child: &mut Child, _: Forwarded) {
-    let _ = child.start_kill();
 }

@@ -1,0 +1,35 @@
+use clap::Args;
+use nexus_node::api::{Problem, wire};
+
+use crate::output::{Printer, Style, Table, short_did};
+use crate::session::CliSession;
+
+/// Show the workers that wait for work or do some
+#[derive(Debug, Args)]
+pub(crate) struct Agents;
+
+impl Agents {
+    #[expect(clippy::unused_self, reason = "each command is run alike")]
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let agents: Vec<wire::Agent> = session.client()?.get("/v1/agents")?;
+        session.printer.answer(&agents, || table(&agents, &session.printer))
+    }
+}
+
+fn table(agents: &[wire::Agent], printer: &Printer) -> String {
+    if agents.is_empty() {
+        return "no worker is here; `nexus-node worker --capability NAME -- CMD` is one".to_owned();
+    }
+    let mut table = Table::new(["NAME", "NODE", "WAITING", "RUNNING", "CAPABILITIES"]);
+    for agent in agents {
+        let capabilities: Vec<&str> = agent.capabilities.iter().map(String::as_str).collect();
+        table.row([
+            (agent.name.clone().unwrap_or_else(|| "-".to_owned()), Some(Style::Bold)),
+            (agent.node_name.clone().unwrap_or_else(|| short_did(&agent.node)), None),
+            (agent.waiting.to_string(), None),
+            (agent.running.to_string(), (agent.running > 0).then_some(Style::Good)),
+            (capabilities.join(", "), None),
+        ]);
+    }
+    table.show(printer)
+}

@@ -1,0 +1,126 @@
+mod submit;
+mod text;
+mod watch;
+
+use clap::Subcommand;
+use clap::builder::NonEmptyStringValueParser;
+use nexus_node::TaskStatus;
+use nexus_node::api::{Problem, wire};
+
+use crate::client::{Client, escape};
+use crate::output::sane;
+use crate::session::CliSession;
+
+/// Work that is handed over to whoever can do it
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    Submit(submit::Submit),
+    /// List tasks, the newest first
+    List {
+        /// Only those in this state; may be given several times
+        #[arg(long, value_parser = TaskStatus::ALL.map(TaskStatus::as_str))]
+        state: Vec<String>,
+        /// The most tasks
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+        limit: u16,
+        /// The `next` of an earlier page, to go on after it
+        #[arg(long, value_name = "NEXT")]
+        after: Option<String>,
+    },
+    /// Show one task, and all that happened to it
+    Show {
+        /// Its id, or the beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+    },
+    /// Take a task back; a worker that has it is stopped
+    Cancel {
+        /// Its id, or the beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// The reason
+        #[arg(long)]
+        why: Option<String>,
+    },
+    /// Submit a task that has ended once more, as another one
+    Retry {
+        /// Its id, or the beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+    },
+    /// Let a task be worked on that waits for an approval
+    Approve {
+        /// Its id, or the beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+    },
+    /// End a task that waits for an approval
+    Reject {
+        /// Its id, or the beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// The reason
+        #[arg(long)]
+        why: String,
+    },
+    /// Show tasks as something happens to them, until stopped
+    Watch {
+        /// Only this task, until it has ended
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: Option<String>,
+    },
+}
+
+impl Task {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let printer = &session.printer;
+        match self {
+            Self::Submit(submit) => submit.run(session),
+            Self::List { state, limit, after } => list(&state, limit, after.as_deref(), session),
+            Self::Show { id } => {
+                let task: wire::Task = session.client()?.get(&path(&id, None))?;
+                printer.answer(&task, || text::whole(&task, printer))
+            }
+            Self::Cancel { id, why } => said(&session.client()?, &id, "cancel", why, session),
+            Self::Approve { id } => said(&session.client()?, &id, "approve", None, session),
+            Self::Reject { id, why } => said(&session.client()?, &id, "reject", Some(why), session),
+            Self::Retry { id } => {
+                let task: wire::Task = session.client()?.post(&path(&id, Some("retry")), &wire::TaskWord::default())?;
+                printer.answer(&task, || text::submitted(&task, printer))
+            }
+            Self::Watch { id } => watch::watch(id.as_deref(), session),
+        }
+    }
+}
+
+/// The route of a task, or of an action on it.
+fn path(id: &str, verb: Option<&str>) -> String {
+    let verb = verb.map(|verb| format!("/{verb}")).unwrap_or_default();
+    format!("/v1/tasks/{}{verb}", escape(id))
+}
+
+/// Whether a task has ended.
+fn is_over(task: &wire::Task) -> bool {
+    TaskStatus::ALL.into_iter().any(|state| state.is_over() && state.as_str() == task.state)
+}
+
+/// Says a word about a task, and prints the task.
+fn said(client: &Client, id: &str, verb: &str, why: Option<String>, session: &CliSession) -> Result<(), Problem> {
+    let task: wire::Task = client.post(&path(id, Some(verb)), &wire::TaskWord { why })?;
+    session.printer.answer(&task, || text::line(&task, &session.printer))
+}
+
+fn list(states: &[String], limit: u16, after: Option<&str>, session: &CliSession) -> Result<(), Problem> {
+    let mut asked = format!("/v1/tasks?limit={limit}");
+    states.iter().for_each(|state| asked.push_str(&format!("&state={state}")));
+    if let Some(after) = after {
+        asked.push_str(&format!("&after={}", escape(after)));
+    }
+    let page: wire::TaskPage = session.client()?.get(&asked)?;
+    session.printer.answer(&page, || text::table(&page.items, &session.printer))?;
+    if let Some(next) = &page.next {
+        let states: String = states.iter().map(|state| format!(" --state {state}")).collect();
+        session.printer.note(&format!("more: `nexus-node task list{states} --after {}`", sane(next)));
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Tasks for people.
+
+use nexus_node::api::wire;
+
+use super::super::list::short_id;
+use crate::output::{Printer, Style, Table, in_a_line, moment, sane, sane_lines, short_did, width};
+
+/// The columns before the last one of the table of tasks.
+const COLUMNS: usize = 88;
+
+fn style(state: &str) -> Option<Style> {
+    match state {
+        "succeeded" => Some(Style::Good),
+        "failed" | "rejected" | "unknown" => Some(Style::Bad),
+        "cancelled" | "awaiting_approval" => Some(Style::Odd),
+        "running" | "assigned" => Some(Style::Bold),
+        _ => None,
+    }
+}
+
+/// A state in words.
+fn state(task: &wire::Task) -> String {
+    task.state.replace('_', " ")
+}
+
+fn painted(task: &wire::Task, printer: &Printer) -> String {
+    let state = state(task);
+    style(&task.state).map_or_else(|| state.clone(), |style| printer.paint(style, &state))
+}
+
+/// A worker: its name, and its node's.
+fn worker(worker: &wire::Assignee) -> String {
+    let node = worker.name.clone().unwrap_or_else(|| short_did(&worker.node));
+    worker.agent.as_ref().map_or_else(|| node.clone(), |agent| format!("{agent} at {node}"))
+}
+
+/// The reason of the state: an error, how far it is, or a sentence.
+fn why(task: &wire::Task) -> Option<String> {
+    let error = task.error.as_ref().map(|error| match (error.code.is_empty(), error.message.is_empty()) {
+        (_, true) => error.code.clone(),
+        (true, false) => error.message.clone(),
+        (false, false) => format!("{}: {}", error.code, error.message),
+    });
+    let progress = task.progress.as_ref().map(|progress| match progress.percent {
+        Some(percent) => format!("{percent} % {}", progress.text).trim_end().to_owned(),
+        None => progress.text.clone(),
+    });
+    error.or(progress).or_else(|| task.why.clone())
+}
+
+/// A task in one line.
+pub(super) fn line(task: &wire::Task, printer: &Printer) -> String {
+    let why = why(task).map(|why| format!(": {}", sane(why.trim()))).unwrap_or_default();
+    format!("{}  {}  {}{why}", short_id(&task.id), sane(&task.capability), painted(task, printer))
+}
+
+/// A task that was just submitted: its whole id, and its state.
+pub(super) fn submitted(task: &wire::Task, printer: &Printer) -> String {
+    let why = why(task).map(|why| format!(": {}", sane(why.trim()))).unwrap_or_default();
+    format!("{}  {}{why}", task.id, painted(task, printer))
+}
+
+/// An output for people: a text as it is, anything else as JSON.
+pub(super) fn output(output: &serde_json::Value) -> String {
+    output.as_str().map_or_else(|| output.to_string(), sane_lines)
+}
+
+pub(super) fn table(tasks: &[wire::Task], printer: &Printer) -> String {
+    if tasks.is_empty() {
+        return "no such tasks; `nexus-node task submit CAPABILITY` submits one".to_owned();
+    }
+    let mut table = Table::new(["ID", "STATE", "CAPABILITY", "SUBMITTED", "BY", "WORKER", "WHY"]);
+    let rest = width().saturating_sub(COLUMNS).max(20);
+    for task in tasks {
+        let by = task.submitter_name.clone().unwrap_or_else(|| short_did(&task.submitter));
+        table.row([
+            (short_id(&task.id), Some(Style::Bold)),
+            (state(task), style(&task.state)),
+            (task.capability.clone(), None),
+            (moment(&task.submitted_at), None),
+            (by, None),
+            (task.assigned_to.as_ref().map_or_else(|| "-".to_owned(), worker), None),
+            (in_a_line(&why(task).unwrap_or_default(), rest), None),
+        ]);
+    }
+    table.show(printer)
+}
+
+/// A task with all that happened to it.
+pub(super) fn whole(task: &wire::Task, printer: &Printer) -> String {
+    let mut lines = Vec::new();
+    let mut field = |label: &str, text: &str| {
+        lines.push(format!("{}{}", printer.paint(Style::Dim, &format!("{label:<12}")), text));
+    };
+    field("id", &task.id);
+    field("capability", &sane(&task.capability));
+    field("state", &painted(task, printer));
+    if let Some(why) = why(task) {
+        field("why", &sane_lines(why.trim()));
+    }
+    field("input", &sane(&task.input.to_string()));
+    if let Some(given) = &task.output {
+        field("output", &output(given));
+    }
+    field("space", &sane(&task.space));
+    field("priority", task.priority.as_str());
+    field("timeout", &wire::show_duration(task.timeout.0));
+    field("attempts", &format!("{} of {} failed", task.failures, task.attempts));
+    if let Some(deadline) = &task.deadline {
+        field("deadline", &moment(deadline));
+    }
+    if let Some(request) = &task.request {
+        field("request", &sane(request));
+    }
+    if let Some(to) = &task.to {
+        field("to", to);
+    }
+    if let Some(former) = &task.retry_of {
+        field("retry of", former);
+    }
+    let by = task.submitter_name.clone().unwrap_or_else(|| short_did(&task.submitter));
+    let program = task.agent.as_ref().map(|agent| format!(" ({})", sane(agent))).unwrap_or_default();
+    field("submitter", &format!("{}{program}", sane(&by)));
+    if let Some(given) = &task.assigned_to {
+        field("worker", &sane(&worker(given)));
+    }
+    let mut table = Table::new(["WHEN", "EVENT", "BY", "WORKER", "TEXT"]);
+    let rest = width().saturating_sub(COLUMNS).max(20);
+    for event in &task.events {
+        table.row([
+            (moment(&event.at), None),
+            (event.event.replace('_', " "), style(&event.event)),
+            (event.by_name.clone().unwrap_or_else(|| short_did(&event.by)), None),
+            (event.worker.as_ref().map_or_else(|| "-".to_owned(), worker), None),
+            (in_a_line(event.text.as_deref().unwrap_or_default(), rest), None),
+        ]);
+    }
+    format!("{}\n\n{}", lines.join("\n"), table.show(printer))
+}

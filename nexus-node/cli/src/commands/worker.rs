@@ -1,0 +1,141 @@
+//! `worker`: a command that serves tasks.
+//!
+//! | room | content |
+//! |---|---|
+//! | `link` | the way to the node, which may start again meanwhile |
+//! | `attempt` | a task from its claim to its end |
+//! | `job` | the command of an attempt: its process group, its pipes, its directory |
+
+mod attempt;
+mod job;
+mod link;
+
+use std::ffi::OsString;
+use std::sync::Arc;
+
+use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
+use nexus_node::api::{Problem, wire};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use self::attempt::{Attempt, release};
+use self::link::{Link, RETRY, is_final};
+use crate::output::{Printer, sane};
+use crate::session::CliSession;
+use crate::signals;
+
+/// The most tasks at a time.
+const CONCURRENCY_MAX: i64 = 100;
+
+/// Serve tasks with a command: the input on its stdin, the output from its stdout
+#[derive(Debug, Args)]
+pub(crate) struct Worker {
+    /// An ability of the command; may be given several times
+    #[arg(long = "capability", required = true, value_name = "CAPABILITY")]
+    capabilities: Vec<String>,
+    /// The most tasks at a time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=CONCURRENCY_MAX))]
+    concurrency: u16,
+    /// Its name among the workers [default: nexus-node]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    name: Option<String>,
+    /// The time without contact to the node after which a task is given up
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    lease: wire::Span,
+    /// A member whose tasks it takes beside those of its own node: a DID, a name, or the role admin or member [default:
+    /// admin]
+    #[arg(long, value_name = "DID|NAME|ROLE")]
+    from: Vec<String>,
+    /// The command, after `--`; it runs in an empty directory of its own, and in no shell
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+impl Worker {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let Self { capabilities, concurrency, name, lease, from, command } = self;
+        let link = Link::new(session, lease.0)?;
+        let claim = wire::ClaimTask {
+            capabilities: capabilities.into_iter().collect(),
+            agent: name,
+            wait: Some(wire::Span(link::CLAIM_WAIT)),
+            lease: Some(lease),
+            from,
+        };
+        let command = job::absolute(command)?;
+        let runtime = CliSession::runtime()?;
+        let ended = runtime.block_on(serve(link, claim, command, usize::from(concurrency), session.printer.clone()));
+        // a question that is still open ends with this process
+        runtime.shutdown_background();
+        ended
+    }
+}
+
+/// Takes tasks until it is told to stop.
+async fn serve(
+    link: Link,
+    claim: wire::ClaimTask,
+    command: Vec<OsString>,
+    concurrency: usize,
+    printer: Printer,
+) -> Result<(), Problem> {
+    let stop = signals::stop().map_err(|error| Problem::new("failed", format!("signals: {error}")))?;
+    tokio::pin!(stop);
+    let capabilities: Vec<&str> = claim.capabilities.iter().map(String::as_str).collect();
+    printer.note(&format!("serving {}; Ctrl-C stops it", sane(&capabilities.join(", "))));
+    let (stopping, stopped) = watch::channel(false);
+    let (slots, mut attempts) = (Arc::new(Semaphore::new(concurrency)), JoinSet::new());
+    let (claim, command) = (Arc::new(claim), Arc::new(command));
+    let (ailing, mut ails) = mpsc::unbounded_channel();
+    let mut asking = None;
+    let refused = loop {
+        let slot = tokio::select! {
+            // in this order: the slot of an attempt that met a problem is free after the problem was told
+            biased;
+            () = &mut stop => break None,
+            Some(problem) = ails.recv() => break Some(problem),
+            slot = slots.clone().acquire_owned() => slot,
+        };
+        // nobody closes it
+        let Ok(slot) = slot else { break None };
+        while attempts.try_join_next().is_some() {}
+        let question = asking.insert(link.claim(&claim));
+        let claimed = tokio::select! {
+            () = &mut stop => break None,
+            Some(problem) = ails.recv() => break Some(problem),
+            claimed = question => claimed,
+        };
+        asking = None;
+        match claimed.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string()))) {
+            Ok(Some(claimed)) => {
+                let attempt = Attempt::new(link.clone(), claimed, command.clone(), stopped.clone());
+                let (printer, ailing) = (printer.clone(), ailing.clone());
+                attempts.spawn(async move {
+                    let (attempted, unfit) = attempt.run().await;
+                    let told = printer.report(&attempted, || attempted.line(&printer)).err();
+                    if let Some(problem) = unfit.or(told) {
+                        // the loop may have ended already
+                        let _ = ailing.send(problem);
+                    }
+                    drop(slot);
+                });
+            }
+            Ok(None) => {}
+            Err(problem) if is_final(&problem) => break Some(problem),
+            Err(_) => tokio::select! {
+                () = &mut stop => break None,
+                () = tokio::time::sleep(RETRY) => {}
+            },
+        }
+    };
+    stopping.send_replace(true);
+    while attempts.join_next().await.is_some() {}
+    // a task that came at the very moment goes back untried
+    if let Some(question) = asking.filter(JoinHandle::is_finished)
+        && let Ok(Ok(Some(claimed))) = question.await
+    {
+        release(&link, &claimed).await;
+    }
+    refused.map_or(Ok(()), Err)
+}

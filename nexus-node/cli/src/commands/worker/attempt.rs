@@ -1,0 +1,275 @@
+//! A task from its claim to its end.
+//!
+//! While the command runs, the claim is renewed. A renewal that cannot be delivered changes nothing, until the lease has
+//! passed since the last accepted one was sent. Then somebody else may have the task, so the command is ended.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nexus_node::api::{Problem, wire};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::job::{Job, JobEnd};
+use super::link::{Link, RETRY, is_final};
+use crate::output::{Printer, Style, sane};
+
+/// The longest time for the last words to the node once the worker is told to stop.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The shortest time between two words about progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// A task that this worker has.
+pub(super) struct Attempt {
+    link: Link,
+    claimed: wire::ClaimedTask,
+    command: Arc<Vec<OsString>>,
+    /// True once the worker is told to stop.
+    stopped: watch::Receiver<bool>,
+}
+
+/// The result of an attempt: a line of the output.
+#[derive(Debug, Serialize)]
+pub(super) struct Attempted {
+    /// The task's id.
+    id: String,
+    capability: String,
+    attempt: u32,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<wire::TaskError>,
+    took_ms: u64,
+}
+
+/// The ends of an attempt, before its node knows.
+enum Worked {
+    Ended(JobEnd),
+    /// The claim is over: the task was cancelled, or somebody else has it.
+    Lost(String),
+    Stopped,
+    /// The command cannot begin.
+    Unfit(Problem),
+}
+
+impl Attempt {
+    pub(super) fn new(
+        link: Link,
+        claimed: wire::ClaimedTask,
+        command: Arc<Vec<OsString>>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        Self { link, claimed, command, stopped }
+    }
+
+    /// Runs the command, and tells the node what came of it. With the problem of a command that cannot begin.
+    pub(super) async fn run(mut self) -> (Attempted, Option<Problem>) {
+        let (began, mut unfit) = (Instant::now(), None);
+        let (result, error) = match self.work().await {
+            Worked::Ended(end) => self.deliver(end).await,
+            Worked::Lost(why) => ("lost", Some(error("conflict", why))),
+            Worked::Stopped => {
+                release(&self.link, &self.claimed).await;
+                ("released", None)
+            }
+            Worked::Unfit(problem) => {
+                release(&self.link, &self.claimed).await;
+                let why = error(problem.code, problem.message.clone());
+                unfit = Some(problem);
+                ("released", Some(why))
+            }
+        };
+        let wire::ClaimedTask { task, attempt, .. } = self.claimed;
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (Attempted { id: task.id, capability: task.capability, attempt, result, error, took_ms }, unfit)
+    }
+
+    /// Runs the command until it ends, the claim is over, or the worker is told to stop.
+    async fn work(&mut self) -> Worked {
+        let mut job = match Job::begin(&self.command, &self.claimed) {
+            Ok(job) => job,
+            Err(problem) => return Worked::Unfit(problem),
+        };
+        let keeper = self.keeper(job.progress());
+        let worked = tokio::select! {
+            end = job.ended() => return Worked::Ended(end),
+            why = keeper => Worked::Lost(why),
+            // an error means that the worker is gone, which counts as a stop
+            _ = self.stopped.wait_for(|stopped| *stopped) => Worked::Stopped,
+        };
+        job.end().await;
+        worked
+    }
+
+    /// Renews the claim, and hands progress on. Resolves when the claim is over, with the reason.
+    fn keeper(&self, mut progress: watch::Receiver<wire::TaskProgress>) -> impl Future<Output = String> + use<> {
+        let (link, id, token) = (self.link.clone(), self.claimed.task.id.clone(), self.claimed.token.clone());
+        let lease = Duration::from_millis(self.claimed.lease_ms);
+        let accepted = watch::Sender::new(tokio::time::Instant::now());
+        async move {
+            let mut renewed = accepted.subscribe();
+            let watchdog = async {
+                loop {
+                    let until = *renewed.borrow_and_update() + lease;
+                    tokio::select! {
+                        () = tokio::time::sleep_until(until) => break,
+                        // the sender is here
+                        _ = renewed.changed() => {}
+                    }
+                }
+                format!("the node did not accept a renewal for {}", wire::show_duration(lease))
+            };
+            let holding = async {
+                let mut stands = false;
+                loop {
+                    let sent = tokio::time::Instant::now();
+                    let answer = match stands {
+                        true => link.hold(&id, &token).await,
+                        // the first word after silence is to be heard at once
+                        false => link.renew(&id, &token, None).await,
+                    };
+                    match answer {
+                        Ok(_) => {
+                            stands = true;
+                            later(&accepted, sent);
+                        }
+                        Err(problem) if is_final(&problem) => break problem.message,
+                        // it may be renewed in time all the same
+                        Err(_) if stands => stands = false,
+                        Err(_) => tokio::time::sleep(RETRY).await,
+                    }
+                }
+            };
+            let telling = async {
+                while progress.changed().await.is_ok() {
+                    let (sent, told) = (tokio::time::Instant::now(), progress.borrow_and_update().clone());
+                    match link.renew(&id, &token, Some(told)).await {
+                        Ok(_) => later(&accepted, sent),
+                        Err(problem) if is_final(&problem) => return problem.message,
+                        Err(_) => {}
+                    }
+                    tokio::time::sleep(PROGRESS_EVERY).await;
+                }
+                // the command has closed its stderr
+                std::future::pending().await
+            };
+            tokio::select! {
+                why = watchdog => why,
+                why = holding => why,
+                why = telling => why,
+            }
+        }
+    }
+
+    /// Tells the node the end of the command until it is accepted or refused.
+    async fn deliver(&mut self, end: JobEnd) -> (&'static str, Option<wire::TaskError>) {
+        let (output, failed) = match end {
+            JobEnd::Succeeded(output) => (Some(output), None),
+            JobEnd::Failed(error) => (None, Some(error)),
+        };
+        let token = self.claimed.token.clone();
+        let why = failed.clone().map(|error| wire::AttemptError { code: Some(error.code), message: error.message });
+        let finish = wire::FinishTask { token: token.clone(), output, error: why, release: false };
+        // the lease goes on meanwhile
+        let (_told, progress) = watch::channel(wire::TaskProgress { percent: None, text: String::new() });
+        let keeper = tokio::spawn(self.keeper(progress));
+        let told = self.insist(&finish).await;
+        keeper.abort();
+        match (told, failed) {
+            (Ok(_), None) => ("succeeded", None),
+            (Ok(_), Some(error)) => ("failed", Some(error)),
+            (Err(problem), _) if ["conflict", "not_found"].contains(&problem.code) => {
+                ("lost", Some(error(problem.code, problem.message)))
+            }
+            (Err(problem), failed) if failed.is_none() && is_final(&problem) => {
+                // the node takes no such output
+                let refused = error("output_refused", problem.message);
+                let why = wire::AttemptError { code: Some(refused.code.clone()), message: refused.message.clone() };
+                let finish = wire::FinishTask { token, error: Some(why), ..wire::FinishTask::default() };
+                let _ = self.insist(&finish).await;
+                ("failed", Some(refused))
+            }
+            (Err(problem), _) => ("lost", Some(error(problem.code, problem.message))),
+        }
+    }
+
+    /// Tells the node the end of the attempt until it is accepted or refused; once the worker is to stop, a while longer.
+    async fn insist(&mut self, finish: &wire::FinishTask) -> Result<wire::Task, Problem> {
+        let (link, id) = (self.link.clone(), self.claimed.task.id.clone());
+        let telling = async {
+            let mut is_open = false;
+            loop {
+                match link.finish(&id, finish.clone()).await {
+                    // an earlier try may have arrived
+                    Err(problem) if problem.code == "conflict" && is_open => {
+                        let now = link.task(&id).await.ok();
+                        break now.filter(|now| is_done(now, finish)).ok_or(problem);
+                    }
+                    Err(problem) if !is_final(&problem) => {
+                        is_open = true;
+                        tokio::time::sleep(RETRY).await;
+                    }
+                    told => break told,
+                }
+            }
+        };
+        tokio::pin!(telling);
+        tokio::select! {
+            told = &mut telling => return told,
+            _ = self.stopped.wait_for(|stopped| *stopped) => {}
+        }
+        let late = || Problem::new("timed_out", "the node did not take the result before the worker was stopped");
+        tokio::time::timeout(LAST_WORDS, telling).await.unwrap_or_else(|_| Err(late()))
+    }
+}
+
+/// Whether a task was done with this output.
+fn is_done(task: &wire::Task, finish: &wire::FinishTask) -> bool {
+    task.state == "succeeded"
+        && finish.error.is_none()
+        && task.output.clone().unwrap_or_default() == finish.output.clone().unwrap_or_default()
+}
+
+/// Notes when an accepted renewal was sent, if it is the latest.
+fn later(accepted: &watch::Sender<tokio::time::Instant>, sent: tokio::time::Instant) {
+    accepted.send_if_modified(|accepted| {
+        let is_later = sent > *accepted;
+        *accepted = sent.max(*accepted);
+        is_later
+    });
+}
+
+/// Gives a task back untried. If that fails, its lease runs out.
+pub(super) async fn release(link: &Link, claimed: &wire::ClaimedTask) {
+    let finish = wire::FinishTask { token: claimed.token.clone(), release: true, ..wire::FinishTask::default() };
+    let telling = async {
+        while let Err(problem) = link.finish(&claimed.task.id, finish.clone()).await
+            && !is_final(&problem)
+        {
+            tokio::time::sleep(RETRY).await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_WORDS, telling).await;
+}
+
+fn error(code: &str, message: String) -> wire::TaskError {
+    wire::TaskError { code: code.to_owned(), message }
+}
+
+impl Attempted {
+    /// It in a line for people.
+    pub(super) fn line(&self, printer: &Printer) -> String {
+        let style = match self.result {
+            "succeeded" => Style::Good,
+            "failed" => Style::Bad,
+            _ => Style::Odd,
+        };
+        let took = Duration::from_millis(self.took_ms).as_secs_f64();
+        let error = self.error.as_ref().map(|error| {
+            let last = error.message.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
+            format!("  {}: {}", sane(&error.code), sane(last))
+        });
+        let result = printer.paint(style, &format!("{:<9}", self.result));
+        format!("{result}  {}  {}  {took:.1} s{}", self.id, sane(&self.capability), error.unwrap_or_default())
+    }
+}

@@ -1,0 +1,344 @@
+//! The command of an attempt: its process group, its pipes, its directory.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nexus_crdt::{TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX};
+use nexus_node::api::{Problem, wire};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::signals::{Forwarded, send};
+#[cfg(unix)]
+use crate::signals::{group_lives, send_to};
+
+/// The time of a command to end by itself once it is told to.
+const GRACE: Duration = Duration::from_secs(5);
+/// The time between two looks at its process group.
+const LOOK: Duration = Duration::from_millis(20);
+/// The longest time for the rest of the pipes once the command has ended.
+const PIPES: Duration = Duration::from_secs(2);
+/// The most bytes of a stdout that are kept. JSON may be spaced out there.
+const STDOUT_BYTES_MAX: usize = 1 << 20;
+/// The most bytes that are read at once.
+const CHUNK: usize = 8 << 10;
+/// The longest line that is looked at for progress, in bytes.
+const LINE_BYTES_MAX: usize = 1 << 10;
+/// The beginning of a line about progress.
+const PROGRESS: &str = "nexus:progress";
+
+/// A command that runs.
+pub(super) struct Job {
+    child: Child,
+    /// The number of its process group.
+    #[cfg(unix)]
+    group: Option<u32>,
+    pipes: Vec<JoinHandle<()>>,
+    stdout: Arc<Mutex<Output>>,
+    stderr: Arc<Mutex<Said>>,
+    progress: watch::Receiver<wire::TaskProgress>,
+    /// Goes with the job.
+    _directory: TempDir,
+}
+
+/// The end of a command.
+pub(super) enum JobEnd {
+    /// It ended well, with this output.
+    Succeeded(Value),
+    /// It failed.
+    Failed(wire::TaskError),
+}
+
+/// The bytes of a stdout so far.
+#[derive(Default)]
+struct Output {
+    bytes: Vec<u8>,
+    /// There were more than an output may have.
+    more: bool,
+}
+
+/// The end of a stderr so far, without lines about progress.
+#[derive(Default)]
+struct Said {
+    kept: Vec<u8>,
+    line: Vec<u8>,
+}
+
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The command with its program by a whole path, since it runs in another directory. A bare name is sought as ever.
+pub(super) fn absolute(command: Vec<OsString>) -> Result<Vec<OsString>, Problem> {
+    let mut words = command.into_iter();
+    let Some(program) = words.next().map(PathBuf::from) else { return Ok(Vec::new()) };
+    let is_name = program.components().count() == 1;
+    let program = if is_name { program } else { std::path::absolute(&program).map_err(not_here)? };
+    Ok(std::iter::once(program.into_os_string()).chain(words).collect())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn not_here(error: std::io::Error) -> Problem {
+    Problem::new("failed", format!("the present directory: {error}"))
+}
+
+impl Job {
+    /// Begins the command.
+    ///
+    /// # Errors
+    /// The command cannot begin, which is no fault of the task.
+    pub(super) fn begin(command: &[OsString], claimed: &wire::ClaimedTask) -> Result<Self, Problem> {
+        let failed = |what: &str, error: std::io::Error| {
+            let problem = Problem::new("failed", format!("{what}: {error}"));
+            problem.hint("no task was tried: mend it, and start the worker again")
+        };
+        let directory = tempfile::Builder::new().prefix("nexus-task-").tempdir();
+        let directory = directory.map_err(|error| failed("a directory for the command", error))?;
+        let (program, arguments) = command.split_first().ok_or_else(|| Problem::new("usage", "there is no command"))?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(directory.path())
+            .env("NEXUS_TASK_ID", &claimed.task.id)
+            .env("NEXUS_TASK_TOKEN", &claimed.token)
+            .env("NEXUS_TASK_ATTEMPT", claimed.attempt.to_string())
+            .env("NEXUS_TASK_CAPABILITY", &claimed.task.capability)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        #[cfg(unix)]
+        command.process_group(0);
+        let child = command.spawn();
+        let mut child = child.map_err(|error| failed(&program.to_string_lossy(), error))?;
+        let (progress, told) = watch::channel(wire::TaskProgress { percent: None, text: String::new() });
+        let (stdout, stderr) = (Arc::<Mutex<Output>>::default(), Arc::<Mutex<Said>>::default());
+        let mut pipes = vec![
+            tokio::spawn(read(child.stdout.take(), stdout.clone())),
+            tokio::spawn(heard(child.stderr.take(), stderr.clone(), progress)),
+        ];
+        pipes.extend(child.stdin.take().map(|stdin| tokio::spawn(fed(stdin, claimed.task.input.clone()))));
+        Ok(Self {
+            #[cfg(unix)]
+            group: child.id(),
+            child,
+            pipes,
+            stdout,
+            stderr,
+            progress: told,
+            _directory: directory,
+        })
+    }
+
+    /// How far the command says that it is.
+    pub(super) fn progress(&self) -> watch::Receiver<wire::TaskProgress> {
+        self.progress.clone()
+    }
+
+    /// Waits until the command has ended. Processes that it leaves behind are killed.
+    pub(super) async fn ended(&mut self) -> JobEnd {
+        let exited = self.child.wait().await;
+        self.kill_group();
+        let rest = futures::future::join_all(self.pipes.drain(..2));
+        // a process outside of the group may keep them open
+        let _ = tokio::time::timeout(PIPES, rest).await;
+        let failed = |code: String, message: String| JobEnd::Failed(wire::TaskError { code, message });
+        match exited {
+            Err(error) => failed("failed".to_owned(), error.to_string()),
+            Ok(status) if !status.success() => failed(code_of(status), locked(&self.stderr).end()),
+            Ok(_) => {
+                let Output { bytes, more } = std::mem::take(&mut *locked(&self.stdout));
+                output(&bytes).filter(|_| !more).map_or_else(too_large, JobEnd::Succeeded)
+            }
+        }
+    }
+
+    /// Ends the command and all that it began: they are asked to, and killed after a while.
+    pub(super) async fn end(mut self) {
+        let child = &mut self.child;
+        send(child, Forwarded::Terminate, true);
+        let gone = async {
+            let _ = self.child.wait().await;
+            while self.group_lives() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let _ = tokio::time::timeout(GRACE, gone).await;
+        let child = &mut self.child;
+        send(child, Forwarded::Kill, true);
+        let _ = child.wait().await;
+        self.kill_group();
+    }
+
+    /// Whether somebody is in the command's process group.
+    #[cfg(unix)]
+    fn group_lives(&self) -> bool {
+        self.group.is_some_and(group_lives)
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unused_self, reason = "as on Unix")]
+    fn group_lives(&self) -> bool {
+        false
+    }
+
+    /// Kills whoever is in the command's process group.
+    fn kill_group(&self) {
+        #[cfg(unix)]
+        if let Some(group) = self.group {
+            send_to(group, Forwarded::Kill, true);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.pipes.iter().for_each(JoinHandle::abort);
+    }
+}
+
+fn too_large() -> JobEnd {
+    let message = format!("the output has more than {TASK_JSON_BYTES_MAX} bytes as JSON");
+    JobEnd::Failed(wire::TaskError { code: "output_too_large".to_owned(), message })
+}
+
+/// The output in these bytes: JSON, or a text without its last ends of lines. `None` if it is too large.
+fn output(bytes: &[u8]) -> Option<Value> {
+    if bytes.trim_ascii().is_empty() {
+        return Some(Value::Null);
+    }
+    let output = serde_json::from_slice(bytes).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(bytes);
+        Value::String(text.trim_end_matches(['\n', '\r']).to_owned())
+    });
+    (output.to_string().len() <= TASK_JSON_BYTES_MAX).then_some(output)
+}
+
+/// The word for a bad end.
+fn code_of(status: ExitStatus) -> String {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return format!("signal_{signal}");
+    }
+    status.code().map_or_else(|| "failed".to_owned(), |code| format!("exit_{code}"))
+}
+
+/// Writes the input, and the end of a line.
+async fn fed(mut stdin: ChildStdin, input: Value) {
+    // a command need not read it
+    let _ = stdin.write_all(format!("{input}\n").as_bytes()).await;
+}
+
+/// Reads an output to its end, also one that is too large.
+async fn read(pipe: Option<impl AsyncRead + Unpin>, output: Arc<Mutex<Output>>) {
+    let Some(mut pipe) = pipe else { return };
+    let mut chunk = [0; CHUNK];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        let mut output = locked(&output);
+        if output.bytes.len() + count <= STDOUT_BYTES_MAX {
+            output.bytes.extend_from_slice(&chunk[..count]);
+        } else {
+            output.more = true;
+        }
+    }
+}
+
+/// Reads a stderr to its end. Lines about progress are handed on; the end of the rest is kept.
+async fn heard(
+    pipe: Option<impl AsyncRead + Unpin>,
+    said: Arc<Mutex<Said>>,
+    progress: watch::Sender<wire::TaskProgress>,
+) {
+    let Some(mut pipe) = pipe else { return };
+    let mut chunk = [0; CHUNK];
+    while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        let mut said = locked(&said);
+        for byte in &chunk[..count] {
+            said.line.push(*byte);
+            if *byte == b'\n' || said.line.len() >= LINE_BYTES_MAX {
+                said.take(|told| drop(progress.send_replace(told)));
+            }
+        }
+    }
+}
+
+impl Said {
+    /// Ends a line.
+    fn take(&mut self, tell: impl FnOnce(wire::TaskProgress)) {
+        let line = std::mem::take(&mut self.line);
+        match told(String::from_utf8_lossy(&line).trim_end()) {
+            Some(told) => tell(told),
+            None => self.kept.extend_from_slice(&line),
+        }
+        let over = self.kept.len().saturating_sub(TASK_ERROR_BYTES_MAX);
+        self.kept.drain(..over);
+    }
+
+    /// The end of what was said, as an error.
+    fn end(&mut self) -> String {
+        self.take(drop);
+        let text = String::from_utf8_lossy(&self.kept);
+        // bytes that are no text take more room as text
+        let over = text.len().saturating_sub(TASK_ERROR_BYTES_MAX);
+        let begin = (over..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        text[begin..].trim_end().to_owned()
+    }
+}
+
+/// The progress in a line: `nexus:progress 40 text`.
+fn told(line: &str) -> Option<wire::TaskProgress> {
+    let rest = line.strip_prefix(PROGRESS)?;
+    if !rest.is_empty() && !rest.starts_with(' ') {
+        return None;
+    }
+    let rest = rest.trim();
+    let (first, text) = rest.split_once(' ').unwrap_or((rest, ""));
+    let percent = first.trim_end_matches('%').parse::<u8>().ok().filter(|percent| *percent <= 100);
+    let text = if percent.is_some() { text.trim() } else { rest };
+    Some(wire::TaskProgress { percent, text: text.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_output_is_json_or_else_a_text() {
+        assert_eq!(output(b"{\"a\": 1}\n"), Some(json!({ "a": 1 })));
+        assert_eq!(output(b"42"), Some(json!(42)));
+        assert_eq!(output(b"two words\n"), Some(json!("two words")));
+        assert_eq!(output(b" \n"), Some(Value::Null));
+        assert_eq!(output(&[0xff, b'a', 0, b'\n']), Some(json!("\u{fffd}a\0")));
+        assert_eq!(output(&[b'a'; TASK_JSON_BYTES_MAX - 2]).map(|value| value.to_string().len()), Some(32 << 10));
+        assert_eq!(output(&[b'a'; TASK_JSON_BYTES_MAX - 1]), None, "with its quotes it is too large");
+        assert_eq!(output(&[1; TASK_JSON_BYTES_MAX / 2]), None, "as JSON it is six times as large");
+    }
+
+    #[test]
+    fn progress_is_read_from_its_lines_alone() {
+        let progress = |line: &str| told(line).map(|told| (told.percent, told.text));
+        assert_eq!(progress("nexus:progress 40 two of five"), Some((Some(40), "two of five".to_owned())));
+        assert_eq!(progress("nexus:progress 100%"), Some((Some(100), String::new())));
+        assert_eq!(progress("nexus:progress nearly there"), Some((None, "nearly there".to_owned())));
+        assert_eq!(progress("nexus:progress 400 percent"), Some((None, "400 percent".to_owned())));
+        assert_eq!(progress("nexus:progressing"), None);
+        assert_eq!(progress("an error"), None);
+    }
+
+    #[test]
+    fn a_program_is_found_from_another_directory() {
+        let found = |program: &str| absolute(vec![program.into(), "-x".into()]).unwrap();
+        assert_eq!(found("python3")[0], "python3");
+        assert!(PathBuf::from(&found("./work.sh")[0]).is_absolute());
+        assert!(PathBuf::from(&found("tools/work.sh")[0]).is_absolute());
+    }
+}

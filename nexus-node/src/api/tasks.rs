@@ -1,0 +1,226 @@
+//! Tasks: submitting and following them, claims and ends of workers, and the workers themselves.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json as Answer;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use nexus_crdt::BadTaskEvent;
+
+use super::caller::Caller;
+use super::critical::{limit, names};
+use super::extract::{Json, OptionalJson, Parameters, Path};
+use super::problem::Problem;
+use super::{Api, wire};
+use crate::error::InputError;
+use crate::tasks::{Task, TaskBoard, TaskId, TaskQuery, TaskStatus, TaskToken, TaskWatch};
+use crate::{Node, NodeError};
+
+/// The longest wait for the end of a task.
+const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The time between two signs of life of a silent stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+pub(super) async fn submit(
+    node: Node,
+    caller: Caller,
+    Json(new): Json<wire::NewTask>,
+) -> Result<(StatusCode, Answer<wire::Task>), Problem> {
+    let task = node.tasks().submit(new.of(&caller, node.brain().now())?).await?;
+    Ok((StatusCode::CREATED, Answer(task.into())))
+}
+
+pub(super) async fn list(board: TaskBoard, mut parameters: Parameters) -> Result<Answer<wire::TaskPage>, Problem> {
+    let states = parameters.many("state").iter().map(|text| state(text)).collect::<Result<_, _>>()?;
+    let after = parameters.one("after")?;
+    let limit = limit(parameters)?;
+    Ok(Answer(board.list(TaskQuery { states, limit, after }).await?.into()))
+}
+
+fn state(text: &str) -> Result<TaskStatus, Problem> {
+    let found = TaskStatus::ALL.into_iter().find(|state| state.as_str() == text);
+    found.ok_or_else(|| {
+        let text: String = text.chars().take(40).collect();
+        let all = TaskStatus::ALL.map(TaskStatus::as_str).join(", ");
+        Problem::new("invalid", format!("state: {text:?} is none")).hint(format!("the states are {all}"))
+    })
+}
+
+/// A task. Waits for its end if asked to.
+pub(super) async fn get(
+    State(api): State<Api>,
+    board: TaskBoard,
+    Path(id): Path,
+    mut parameters: Parameters,
+) -> Result<Answer<wire::Task>, Problem> {
+    let wait = parameters.one_as::<wire::Span>("wait")?;
+    parameters.end()?;
+    if let Some(wire::Span(wait)) = wait {
+        let ended = tokio::select! {
+            ended = board.wait(&id, wait.min(WAIT_MAX)) => ended?,
+            () = api.closing() => return Err(stopping()),
+        };
+        if let Some(task) = ended {
+            return Ok(Answer(task.into()));
+        }
+    }
+    Ok(Answer(board.get(&id).await?.into()))
+}
+
+pub(super) async fn cancel(
+    board: TaskBoard,
+    Path(id): Path,
+    OptionalJson(word): OptionalJson<wire::TaskWord>,
+) -> Result<Answer<wire::Task>, Problem> {
+    Ok(Answer(board.cancel(&id, word.why.as_deref().unwrap_or_default()).await?.into()))
+}
+
+pub(super) async fn approve(
+    board: TaskBoard,
+    Path(id): Path,
+    OptionalJson(_): OptionalJson<wire::TaskWord>,
+) -> Result<Answer<wire::Task>, Problem> {
+    Ok(Answer(board.approve(&id).await?.into()))
+}
+
+pub(super) async fn reject(
+    board: TaskBoard,
+    Path(id): Path,
+    OptionalJson(word): OptionalJson<wire::TaskWord>,
+) -> Result<Answer<wire::Task>, Problem> {
+    Ok(Answer(board.reject(&id, word.why.as_deref().unwrap_or_default()).await?.into()))
+}
+
+pub(super) async fn retry(
+    board: TaskBoard,
+    Path(id): Path,
+    OptionalJson(_): OptionalJson<wire::TaskWord>,
+) -> Result<(StatusCode, Answer<wire::Task>), Problem> {
+    Ok((StatusCode::CREATED, Answer(board.retry(&id).await?.into())))
+}
+
+/// Gives a worker a task; no content if there was none in time.
+pub(super) async fn claim(
+    State(api): State<Api>,
+    board: TaskBoard,
+    caller: Caller,
+    Json(claim): Json<wire::ClaimTask>,
+) -> Result<Response, Problem> {
+    // if the caller goes away, this is dropped, and it waits no longer
+    let claimed = tokio::select! {
+        claimed = board.claim(claim.of(&caller)?) => claimed?,
+        () = api.closing() => return Err(stopping()),
+    };
+    Ok(match claimed {
+        Some(claimed) => Answer(wire::ClaimedTask::from(claimed)).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    })
+}
+
+pub(super) async fn renew(
+    State(api): State<Api>,
+    board: TaskBoard,
+    Path(id): Path,
+    Json(renew): Json<wire::RenewTask>,
+) -> Result<Answer<wire::TaskRenewal>, Problem> {
+    let (token, progress) = (token(&renew.token)?, renew.progress());
+    let Some(wire::Span(wait)) = renew.wait else {
+        return Ok(Answer(board.renew(&id, token, progress).await?.into()));
+    };
+    let held = tokio::select! {
+        held = board.hold(&id, token, progress, wait) => Some(held?),
+        () = api.closing() => None,
+    };
+    match held {
+        Some(renewal) => Ok(Answer(renewal.into())),
+        // the node hung up, not the worker: its whole lease is left to find the node again
+        None => Ok(Answer(board.renew(&id, token, None).await?.into())),
+    }
+}
+
+pub(super) async fn finish(
+    board: TaskBoard,
+    Path(id): Path,
+    Json(finish): Json<wire::FinishTask>,
+) -> Result<Answer<wire::Task>, Problem> {
+    let token = token(&finish.token)?;
+    Ok(Answer(board.finish(&id, token, finish.result()?).await?.into()))
+}
+
+fn token(text: &str) -> Result<TaskToken, Problem> {
+    text.parse().map_err(|error: BadTaskEvent| NodeError::from(InputError::Task(error)).into())
+}
+
+pub(super) async fn agents(node: Node) -> Answer<Vec<wire::Agent>> {
+    let names = names(&node);
+    let agent = |agent: crate::Agent| {
+        let name = names.get(&agent.node).cloned();
+        wire::Agent::new(agent, name)
+    };
+    Answer(node.tasks().agents().into_iter().map(agent).collect())
+}
+
+/// Tasks as something happens to them. Of one task, its present state comes first, and the stream ends with the task.
+pub(super) async fn events(
+    State(api): State<Api>,
+    board: TaskBoard,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let id = parameters.one("task")?;
+    parameters.end()?;
+    let watch = board.watch();
+    let first = match id {
+        Some(id) => Some(board.get(&id).await?),
+        None => None,
+    };
+    let feed = Feed { watch, only: first.as_ref().map(|task| task.id), first, over: false };
+    let tasks = stream::unfold((feed, api), |(mut feed, api)| async move {
+        let task = tokio::select! {
+            task = feed.next() => wire::Task::from(task?),
+            () = api.closing() => return None,
+        };
+        // Our documents have string keys, so writing them as JSON cannot fail.
+        let event = Event::default().event(task.state.clone()).json_data(&task).unwrap_or_default();
+        Some((Ok::<_, Infallible>(event), (feed, api)))
+    });
+    Ok(Sse::new(tasks).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
+}
+
+/// Tasks for one reader.
+struct Feed {
+    watch: TaskWatch,
+    /// The only task to tell of.
+    only: Option<TaskId>,
+    /// That task, as it was at the beginning.
+    first: Option<Task>,
+    /// The only task has ended.
+    over: bool,
+}
+
+impl Feed {
+    /// The next task; `None` at the end of the only one, or of the node.
+    async fn next(&mut self) -> Option<Task> {
+        if self.over {
+            return None;
+        }
+        let task = match self.first.take() {
+            Some(first) => first,
+            None => loop {
+                let task = self.watch.next().await.ok()?;
+                if self.only.is_none_or(|only| only == task.id) {
+                    break task;
+                }
+            },
+        };
+        self.over = self.only.is_some() && task.status.is_over();
+        Some(task)
+    }
+}
+
+fn stopping() -> Problem {
+    Problem::new("stopping", "the node is stopping")
+}

@@ -1,0 +1,488 @@
+//! Tasks and workers, on the wire.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nexus_identity::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Deadline, Span};
+use crate::api::Problem;
+use crate::api::caller::Caller;
+use crate::tasks;
+
+/// The order among tasks that wait, the last first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Priority {
+    /// After all others.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Before most.
+    High,
+    /// Before all others.
+    Critical,
+}
+
+impl From<tasks::Priority> for Priority {
+    fn from(priority: tasks::Priority) -> Self {
+        match priority {
+            tasks::Priority::Low => Self::Low,
+            tasks::Priority::Normal => Self::Normal,
+            tasks::Priority::High => Self::High,
+            tasks::Priority::Critical => Self::Critical,
+        }
+    }
+}
+
+impl From<Priority> for tasks::Priority {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Low => Self::Low,
+            Priority::Normal => Self::Normal,
+            Priority::High => Self::High,
+            Priority::Critical => Self::Critical,
+        }
+    }
+}
+
+impl Priority {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Low, Self::Normal, Self::High, Self::Critical];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        tasks::Priority::from(self).as_str()
+    }
+}
+
+/// The text is no priority.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no priority (expected low, normal, high or critical)")]
+pub struct PriorityError {
+    text: String,
+}
+
+impl std::str::FromStr for Priority {
+    type Err = PriorityError;
+
+    fn from_str(text: &str) -> Result<Self, PriorityError> {
+        let found = Self::ALL.into_iter().find(|priority| priority.as_str() == text);
+        found.ok_or_else(|| PriorityError { text: text.chars().take(40).collect() })
+    }
+}
+
+/// A task to submit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewTask {
+    /// The ability that its worker must have: 1 to 64 of `a-z 0-9 . _ - : /`.
+    pub capability: String,
+    /// The input, at most 32 KiB as JSON; default null.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub input: Value,
+    /// The DID or name of the only member that may work on it; default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// The space whose readers see it; default `tasks`, which every member reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
+    /// The order among tasks that wait; default `normal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// The time of one attempt, at most 7 days; default `300s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+    /// The end of the whole task; default: no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
+    /// The attempts that may fail before the task has failed, 1 to 100; default 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u16>,
+    /// The caller's own id, at most 128 bytes: a second task of this node with it is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
+    /// Whether an admin must approve it before somebody works on it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_approval: bool,
+    /// The program's own name; default: the first product in its `User-Agent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+}
+
+impl NewTask {
+    /// The task, with its caller as agent, by a clock at `now`.
+    pub(crate) fn of(self, caller: &Caller, now: Timestamp) -> Result<crate::NewTask, Problem> {
+        let agent = agent_of(caller, self.agent.as_deref())?;
+        let new = crate::NewTask::new(self.capability, self.input);
+        Ok(crate::NewTask {
+            space: self.space,
+            to: self.to,
+            priority: self.priority.map_or(new.priority, Into::into),
+            timeout: self.timeout.map_or(new.timeout, |Span(time)| time),
+            deadline: self.deadline.map(|deadline| deadline.at(now)),
+            attempts: self.attempts.unwrap_or(new.attempts),
+            request: self.request,
+            needs_approval: self.needs_approval,
+            agent,
+            ..new
+        })
+    }
+}
+
+/// The name of the program, given or from the connection.
+fn agent_of(caller: &Caller, given: Option<&str>) -> Result<Option<String>, Problem> {
+    Ok(caller.origin(given, None)?.agent.map(|agent| agent.to_string()))
+}
+
+/// The reason why a task was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskError {
+    /// A word for scripts: the worker's own, or `timeout`, `deadline`, `expired`, `cancelled`, `rejected`.
+    pub code: String,
+    /// The error in words.
+    pub message: String,
+}
+
+/// How far a worker says that it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskProgress {
+    /// The part that is done, in percent.
+    pub percent: Option<u8>,
+    /// The state in words.
+    pub text: String,
+}
+
+/// A worker that has or had a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Assignee {
+    /// The DID of the member whose node it is at.
+    pub node: String,
+    /// That member's name.
+    pub name: Option<String>,
+    /// Its own name.
+    pub agent: Option<String>,
+}
+
+impl From<tasks::Assignee> for Assignee {
+    fn from(worker: tasks::Assignee) -> Self {
+        Self { node: worker.node.to_string(), name: worker.name, agent: worker.agent }
+    }
+}
+
+/// Something that happened to a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskEvent {
+    /// The time, by its author's clock.
+    pub at: String,
+    /// The word for it: `submitted`, `claimed`, `failed`, `expired`, `released`, `preempted`, `approved`, `rejected`,
+    /// `cancelled`, `late`, or the word of its end.
+    pub event: String,
+    /// Its author's DID.
+    pub by: String,
+    /// That member's name.
+    pub by_name: Option<String>,
+    /// The worker of a claim.
+    pub worker: Option<Assignee>,
+    /// An error or a reason in words.
+    pub text: Option<String>,
+}
+
+impl From<tasks::TaskHistory> for TaskEvent {
+    fn from(event: tasks::TaskHistory) -> Self {
+        Self {
+            at: event.at.to_string(),
+            event: event.event.to_owned(),
+            by: event.by.to_string(),
+            by_name: event.by_name,
+            worker: event.worker.map(Assignee::from),
+            text: event.text,
+        }
+    }
+}
+
+/// A task.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Task {
+    /// Its id.
+    pub id: String,
+    /// The ability that its worker must have.
+    pub capability: String,
+    /// Its state: `awaiting_approval`, `pending`, `assigned`, `running`, `succeeded`, `failed`, `cancelled`, `rejected` or
+    /// `unknown`.
+    pub state: String,
+    /// The reason of that state, in a sentence.
+    pub why: Option<String>,
+    /// The input.
+    pub input: Value,
+    /// The output of a task that was done.
+    pub output: Option<Value>,
+    /// The reason why it was not done.
+    pub error: Option<TaskError>,
+    /// Its space's name.
+    pub space: String,
+    /// The order among tasks that wait.
+    pub priority: Priority,
+    /// The time of one attempt.
+    pub timeout: Span,
+    /// The end of the whole task.
+    pub deadline: Option<String>,
+    /// The attempts that may fail.
+    pub attempts: u16,
+    /// The submitter's own id of the request.
+    pub request: Option<String>,
+    /// Whether an admin must approve it.
+    pub needs_approval: bool,
+    /// The DID of the only member that may work on it.
+    pub to: Option<String>,
+    /// The id of the task that it repeats.
+    pub retry_of: Option<String>,
+    /// The DID of the member whose node submitted it, and settles it.
+    pub submitter: String,
+    /// That member's name.
+    pub submitter_name: Option<String>,
+    /// The program that submitted it.
+    pub agent: Option<String>,
+    /// The time of its submission.
+    pub submitted_at: String,
+    /// The worker that has it, or had it last.
+    pub assigned_to: Option<Assignee>,
+    /// The claims so far.
+    pub claims: u32,
+    /// The claims that failed.
+    pub failures: u32,
+    /// The claims whose workers were not heard of in time.
+    pub expiries: u32,
+    /// How far its worker is; only the submitter's node knows.
+    pub progress: Option<TaskProgress>,
+    /// The time of its end.
+    pub ended_at: Option<String>,
+    /// The events in order; empty in lists.
+    pub events: Vec<TaskEvent>,
+}
+
+impl From<tasks::Task> for Task {
+    fn from(task: tasks::Task) -> Self {
+        let progress = |progress: tasks::TaskProgress| TaskProgress { percent: progress.percent, text: progress.text };
+        Self {
+            id: task.id.to_string(),
+            capability: task.capability,
+            state: task.status.as_str().to_owned(),
+            why: task.why,
+            input: task.input,
+            output: task.output,
+            error: task.error.map(|error| TaskError { code: error.code, message: error.message }),
+            space: task.space,
+            priority: task.priority.into(),
+            timeout: Span(task.timeout),
+            deadline: task.deadline.map(|at| at.to_string()),
+            attempts: task.attempts,
+            request: task.request,
+            needs_approval: task.needs_approval,
+            to: task.to.map(|did| did.to_string()),
+            retry_of: task.retry_of.map(|id| id.to_string()),
+            submitter: task.submitter.to_string(),
+            submitter_name: task.submitter_name,
+            agent: task.agent,
+            submitted_at: task.submitted_at.to_string(),
+            assigned_to: task.assigned_to.map(Assignee::from),
+            claims: task.claims,
+            failures: task.failures,
+            expiries: task.expiries,
+            progress: task.progress.map(progress),
+            ended_at: task.ended_at.map(|at| at.to_string()),
+            events: task.events.into_iter().map(TaskEvent::from).collect(),
+        }
+    }
+}
+
+/// A page of tasks, the newest first.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TaskPage {
+    /// The tasks, without their events.
+    pub items: Vec<Task>,
+    /// The place to go on after; null at the end.
+    pub next: Option<String>,
+}
+
+impl From<tasks::TaskPage> for TaskPage {
+    fn from(page: tasks::TaskPage) -> Self {
+        Self { items: page.items.into_iter().map(Task::from).collect(), next: page.next }
+    }
+}
+
+/// A word about a task.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskWord {
+    /// The reason in words; more than 2 KiB are cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// A worker's question for work.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimTask {
+    /// Its abilities: 1 to 64.
+    pub capabilities: BTreeSet<String>,
+    /// Its name; default: the first product in its `User-Agent`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<String>,
+    /// The longest wait for work, at most 60 s; default `30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Span>,
+    /// The time without a word after which its claim is over, 1 s to 7 days; default `30s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Span>,
+    /// The members whose tasks it takes beside those of this node: DIDs, names, or the roles `admin` and `member`; default:
+    /// those of admins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub from: Vec<String>,
+}
+
+impl ClaimTask {
+    /// The question, with its caller as worker.
+    pub(crate) fn of(self, caller: &Caller) -> Result<crate::ClaimQuery, Problem> {
+        let agent = agent_of(caller, self.agent.as_deref())?;
+        let query = crate::ClaimQuery::of("");
+        let time = |given: Option<Span>, default: Duration| given.map_or(default, |Span(time)| time);
+        let (wait, lease) = (time(self.wait, query.wait), time(self.lease, query.lease));
+        Ok(crate::ClaimQuery { capabilities: self.capabilities, agent, wait, lease, from: self.from })
+    }
+}
+
+/// A task that a worker has.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct ClaimedTask {
+    /// The task, without its events.
+    pub task: Task,
+    /// The token of the claim: each later word about it names it.
+    pub token: String,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// The time without a word after which the claim is over.
+    pub lease_ms: u64,
+}
+
+impl From<tasks::ClaimedTask> for ClaimedTask {
+    fn from(claimed: tasks::ClaimedTask) -> Self {
+        let (task, token) = (claimed.task.into(), claimed.token.to_string());
+        Self { task, token, attempt: claimed.attempt, lease_ms: ms(claimed.lease) }
+    }
+}
+
+/// A worker's word that it lives.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RenewTask {
+    /// The token of the claim.
+    pub token: String,
+    /// The part that is done, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<u8>,
+    /// The state in words; more than 512 bytes are cut off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The time to wait for the end of the claim, at most half of its lease and 60 s; default: no wait. A worker that
+    /// hangs up while it waits must be heard of again within a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Span>,
+}
+
+impl RenewTask {
+    /// The progress that it tells of.
+    pub(crate) fn progress(&self) -> Option<crate::TaskProgress> {
+        let tells = self.percent.is_some() || self.text.is_some();
+        tells.then(|| crate::TaskProgress::new(self.percent, self.text.clone().unwrap_or_default()))
+    }
+}
+
+/// A claim that stands.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct TaskRenewal {
+    /// The time from now on without a word after which it is over.
+    pub lease_ms: u64,
+    /// The rest of the attempt's time.
+    pub left_ms: u64,
+}
+
+impl From<tasks::Renewal> for TaskRenewal {
+    fn from(renewal: tasks::Renewal) -> Self {
+        Self { lease_ms: ms(renewal.lease), left_ms: ms(renewal.left) }
+    }
+}
+
+/// The end of an attempt: `output`, `error` or `release`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FinishTask {
+    /// The token of the claim.
+    pub token: String,
+    /// It was done: the output, at most 32 KiB as JSON; default null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// It was not done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<AttemptError>,
+    /// The worker gives it back untried; this counts as no attempt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub release: bool,
+}
+
+/// The reason why an attempt failed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttemptError {
+    /// A word for scripts, at most 128 bytes; default `failed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The error in words; more than 2 KiB are cut off.
+    pub message: String,
+}
+
+impl FinishTask {
+    /// The end, if it is one.
+    pub(crate) fn result(self) -> Result<crate::TaskResult, Problem> {
+        match (self.output, self.error, self.release) {
+            (output, None, false) => Ok(crate::TaskResult::Succeeded(output.unwrap_or_default())),
+            (None, Some(AttemptError { code, message }), false) => {
+                Ok(crate::TaskResult::Failed { code: code.unwrap_or_default(), message })
+            }
+            (None, None, true) => Ok(crate::TaskResult::Released),
+            _ => Err(Problem::new("invalid", "an attempt has one end").hint("give `output`, `error` or `release`")),
+        }
+    }
+}
+
+/// The workers of one name at a node.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Agent {
+    /// Their name; null for those without one.
+    pub name: Option<String>,
+    /// The DID of the member whose node they are at.
+    pub node: String,
+    /// That member's name.
+    pub node_name: Option<String>,
+    /// Their abilities.
+    pub capabilities: BTreeSet<String>,
+    /// The number of those that wait for work.
+    pub waiting: usize,
+    /// The number of tasks that they have.
+    pub running: usize,
+}
+
+impl Agent {
+    pub(in crate::api) fn new(agent: tasks::Agent, node_name: Option<String>) -> Self {
+        let tasks::Agent { name, node, capabilities, waiting, running } = agent;
+        Self { name, node: node.to_string(), node_name, capabilities, waiting, running }
+    }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
