@@ -5,7 +5,7 @@
 //!
 //! | room | content |
 //! |---|---|
-//! | `core` | who gets which task, and when an attempt is over: pure |
+//! | `core` | the worker of each task, and the end of its attempts: pure |
 //! | `board` | the handle: it writes what the core decides, and answers callers |
 //! | `elsewhere` | workers at other nodes, and tasks of others here |
 //! | `read` | tasks in words, from a committed state |
@@ -288,7 +288,7 @@ pub struct Task {
     pub error: Option<TaskError>,
     /// The time of its end.
     pub ended_at: Option<Timestamp>,
-    /// What happened to it, in order; empty in lists.
+    /// Its history, in order; empty in lists.
     pub events: Vec<TaskHistory>,
 }
 
@@ -442,7 +442,7 @@ pub struct Renewal {
     pub left: Duration,
 }
 
-/// What came of an attempt.
+/// The end of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskResult {
     /// It was done, with this output of at most 32 KiB as JSON.

@@ -122,7 +122,7 @@ async fn a_rogue_claims_ends_and_cancels_nobodys_task() {
     assert_eq!(board.get(&waits.id.to_string()).await.unwrap().status, TaskStatus::AwaitingApproval);
     let over = done(&stage.node, &task.id.to_string()).await;
     assert_eq!((over.status, over.output, over.claims), (TaskStatus::Succeeded, Some(json!("honest")), 1));
-    // what it said is kept within a bound
+    // its words are kept within a bound
     assert!(over.events.len() < 64, "{}", over.events.len());
     let id = task.id.to_string();
     eventually("the friend sees the honest end", || async {

@@ -45,7 +45,7 @@ pub enum TaskSaid {
 }
 
 impl TaskSaid {
-    /// What an event says of a task that is there already.
+    /// The part of an event about a task that is there already.
     pub fn of(event: &TaskEvent) -> Option<(TaskId, Self)> {
         match event {
             TaskEvent::Submitted(_) | TaskEvent::Later(_) => None,
@@ -147,7 +147,8 @@ pub fn task_state(submitter: &Did, needs_approval: bool, heard: &[HeardEvent], r
         heard.said.ownership() == Some(0) && (heard.by == *submitter || planted("counts_ends_of_workers"))
     };
     let (mut claims, mut returned) = (BTreeMap::new(), BTreeMap::new());
-    let (mut settled, mut late, mut approval, mut cancelled) = (None, Vec::new(), None, None);
+    let (mut settled, mut last_end, mut late) = (None, None, Vec::new());
+    let (mut approval, mut cancelled) = (None, None);
     for heard in heard {
         match heard.said {
             TaskSaid::Claimed { attempt, token, worker, .. } if owns(heard) => {
@@ -156,19 +157,24 @@ pub fn task_state(submitter: &Did, needs_approval: bool, heard: &[HeardEvent], r
             TaskSaid::Returned { token, cause, .. } if owns(heard) => {
                 returned.entry(token).or_insert(cause);
             }
-            TaskSaid::Settled { outcome, .. } if owns(heard) && settled.is_none() => {
-                settled = Some((outcome, heard.dot))
+            TaskSaid::Settled { outcome, token, .. } if owns(heard) && settled.is_none() => {
+                (settled, last_end) = (Some((outcome, heard.dot)), Some((outcome, token)));
             }
             TaskSaid::Settled { .. } => late.push(heard.dot),
             TaskSaid::Word(verb @ (TaskVerb::Approve | TaskVerb::Reject)) if rights.may_approve(&heard.by) => {
                 approval = approval.or(Some((verb == TaskVerb::Approve, heard.dot)));
             }
             TaskSaid::Word(TaskVerb::Cancel) if rights.may_cancel(&heard.by) => {
-                cancelled = cancelled.or(Some(heard.dot))
+                cancelled = cancelled.or(Some(heard.dot));
             }
             TaskSaid::Claimed { .. } | TaskSaid::Returned { .. } | TaskSaid::Word(_) => {}
         }
     }
+    // the last attempt ends with the task
+    let last_as = |end| {
+        let token = last_end.filter(|(outcome, _)| *outcome == end).and_then(|(_, token)| token);
+        usize::from(token.is_some_and(|token| claims.contains_key(&token) && !returned.contains_key(&token)))
+    };
     let ended_as = |cause| returned.iter().filter(|(token, why)| claims.contains_key(token) && **why == cause).count();
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let last = claims.iter().filter(|(token, _)| !returned.contains_key(token));
@@ -185,8 +191,8 @@ pub fn task_state(submitter: &Did, needs_approval: bool, heard: &[HeardEvent], r
     TaskState {
         phase,
         claims: count(claims.len()),
-        failures: count(ended_as(ReturnCause::Failed)),
-        expiries: count(ended_as(ReturnCause::Expired)),
+        failures: count(ended_as(ReturnCause::Failed) + last_as(TaskEnd::Failed)),
+        expiries: count(ended_as(ReturnCause::Expired) + last_as(TaskEnd::Unknown)),
         claim,
         settled_by: settled.map(|(_, dot)| dot),
         late,
@@ -252,6 +258,8 @@ mod tests {
         said.push(heard(4, 0, settled(TaskEnd::Succeeded)));
         let over = state(&said);
         assert_eq!((over.phase, over.claim), (TaskPhase::Over(TaskEnd::Succeeded), None));
+        let said = [heard(1, 0, claimed(1, 1)), heard(2, 0, settled(TaskEnd::Failed))];
+        assert_eq!(state(&said).failures, 1, "the attempt that ended the task counts, too");
     }
 
     /// promise: Tasks | Only the submitter's node claims, returns and ends a task; whatever others say of it changes nothing, and their results are kept as late

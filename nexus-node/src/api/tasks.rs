@@ -209,11 +209,9 @@ impl Feed {
         }
         let task = match self.first.take() {
             Some(first) => first,
-            None => loop {
-                let task = self.watch.next().await.ok()?;
-                if self.only.is_none_or(|only| only == task.id) {
-                    break task;
-                }
+            None => match self.only {
+                Some(only) => self.watch.next_of(only).await.ok()?,
+                None => self.watch.next().await.ok()?,
             },
         };
         self.over = self.only.is_some() && task.status.is_over();

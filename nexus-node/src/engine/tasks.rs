@@ -18,7 +18,7 @@ use crate::store::{Draft, StoreError, Table};
 const LEAF_FRONT_BYTES: usize = 1 + nexus_crdt::SALT_BYTES + 4;
 const PAYLOAD_FRONT_BYTES: usize = 4;
 /// The most bytes of one entry with several events. A read of one event reads its whole payload.
-const FILL_BYTES: usize = 4_000;
+const FILL_BYTES: usize = 10_000;
 
 /// Events of several commands for one entry of a space.
 #[derive(Default)]
@@ -166,7 +166,7 @@ impl Engine {
 
     /// Folds the events of an entry.
     pub(super) fn fold_task_events(
-        &mut self,
+        &self,
         space: SpaceNo,
         entry: &Verified,
         events: &[PlacedTaskEvent],
@@ -181,7 +181,7 @@ impl Engine {
     }
 
     /// Takes the events of an entry out again.
-    pub(super) fn unfold_task_events(&mut self, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+    pub(super) fn unfold_task_events(&self, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         for PlacedTaskEvent { index, event } in task_events_of(entry).unwrap_or_default() {
             let dot = Dot { entry: entry.id(), index };
             take_event(entry, dot, &event, &mut turn.draft)?;

@@ -1,4 +1,4 @@
-//! Reading tasks and what was said of them.
+//! Reading tasks and their events.
 
 use std::ops::{Bound, ControlFlow};
 
@@ -22,7 +22,7 @@ pub(crate) fn find_task(view: &dyn View, task: TaskId) -> Result<Option<TaskRow>
     view.get(Table::Tasks, &task.to_bytes())?.map(|row| rows::decode(Table::Tasks, &row)).transpose()
 }
 
-/// What was said of a task: by its submitter, and by others. It depends on the set of events alone, since of each author
+/// The events of a task, by its submitter and by others. They depend on the set of events alone, since of each author
 /// the earliest are read, and of the others those with the lowest DIDs.
 pub(crate) fn said_of_task(view: &dyn View, task: TaskId, submitter: &Did) -> Result<Vec<HeardEvent>, StoreError> {
     let mut heard = said_by(view, task, submitter, OWN_EVENTS_MAX)?;

@@ -171,7 +171,7 @@ pub(crate) fn erased_leaves(view: &dyn View, entry: EntryId) -> Result<Vec<u16>,
     Ok(leaves)
 }
 
-/// Whether no part of an entry is ever erased: a mesh does not stand without what makes its members and spaces, and a task
+/// Whether no part of an entry is ever erased. A mesh does not stand without what makes its members and spaces, and a task
 /// without its end would be done again.
 pub(crate) fn stays_whole(entry: &Entry) -> bool {
     entry.header().space == SpaceId::mesh(&entry.header().mesh) || entry.header().kind == Kind::TASKS

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(super) struct Tail {
     documents: BTreeMap<Number, Document>,
     next: Number,
     /// For each word the documents that have it, and how often, in order.
-    words: HashMap<Box<str>, Vec<(Number, u32)>>,
+    words: BTreeMap<Box<str>, Vec<(Number, u32)>>,
     /// The documents that are groups of words.
     groups: BTreeSet<Number>,
     /// The sum of the documents' lengths.

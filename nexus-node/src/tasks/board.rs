@@ -186,7 +186,7 @@ impl TaskBoard {
     ///
     /// # Errors
     /// [`NodeError::Invalid`] for a broken rule of form, [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for the space
-    /// or the member, [`NodeError::Refused`] if this node may not write there or has too many open tasks,
+    /// or the member. [`NodeError::Refused`] if this node may not write there or has too many open tasks.
     /// [`NodeError::DiskFull`], [`NodeError::Stopping`].
     pub async fn submit(&self, task: NewTask) -> Result<Task, NodeError> {
         let (space, submission) = self.reading(move |_, _, reader| submission(task, reader)).await?;
@@ -417,7 +417,7 @@ impl TaskBoard {
             id
         };
         // a worker that is gone gets nothing; what is on its way to it waits again
-        let mut waiting = Waiting { board: self.clone(), call: id, assigned };
+        let mut waiting = Waiting { board: self.clone(), call: id, assigned, given: None };
         self.wake();
         self.0.calls.notify_one();
         let until = self.now().saturating_add(query.wait.min(WAIT_MAX));
@@ -430,15 +430,19 @@ impl TaskBoard {
             },
         };
         let Some(Assigned { task, token, attempt }) = found else { return Ok(None) };
+        waiting.given = Some((task, token));
         let lease = query.lease;
         if let Some(task) = self.guest(task, token) {
+            waiting.given = None;
             return Ok(Some(ClaimedTask { task, token, attempt, lease }));
         }
         let read = self.reading(move |board, view, reader| {
             let found = read::find(view, reader, task)?.ok_or(ConflictError::ClaimOver)?;
             Ok(board.shown(read::task(view, reader, found, false)?))
         });
-        Ok(Some(ClaimedTask { task: read.await?, token, attempt, lease }))
+        let task = read.await?;
+        waiting.given = None;
+        Ok(Some(ClaimedTask { task, token, attempt, lease }))
     }
 
     /// A worker's word that it lives, and how far it is. Returns what is left of its claim.
@@ -536,6 +540,10 @@ impl TaskBoard {
             taken.map(|()| held.until_end(task))
         };
         let Ok(written) = written else {
+            let said = result.clone();
+            if self.reading(move |_, view, _| Ok(read::has_ended_so(view, task, token, &said)?)).await? {
+                return self.get(&task.to_string()).await;
+            }
             if let TaskResult::Succeeded(_) = result {
                 self.keep_late(task, token, output).await?;
             }
@@ -678,7 +686,7 @@ impl TaskBoard {
                     () = self.0.wake.notified() => {}
                     () = self.here().world.sleep_until(at) => {}
                     heard = said.recv() => behind |= !self.hear(heard),
-                    // what counts of our own log may be otherwise now, and who may approve
+                    // more or less of our own log may count now, and others may approve
                     changed = members.changed() => match changed {
                         Ok(()) => behind = true,
                         Err(_) => return,
@@ -832,6 +840,8 @@ struct Waiting {
     board: TaskBoard,
     call: CallId,
     assigned: oneshot::Receiver<Assigned>,
+    /// The claim that it was given, until its caller has it.
+    given: Option<(TaskId, TaskToken)>,
 }
 
 impl Waiting {
@@ -851,7 +861,8 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.hang_up();
-        if let Ok(Assigned { task, token, .. }) = self.assigned.try_recv() {
+        let given = self.given.or_else(|| self.assigned.try_recv().ok().map(|given| (given.task, given.token)));
+        if let Some((task, token)) = given {
             let now = self.board.now();
             self.board.held().core.disconnected(task, token, now);
             self.board.disconnected_guest(task, token);
@@ -885,7 +896,7 @@ impl Drop for Line {
     }
 }
 
-/// What happens to tasks, as it is committed.
+/// The events of tasks, as they are committed.
 pub struct TaskWatch {
     said: broadcast::Receiver<(TaskId, bool)>,
     board: TaskBoard,
@@ -910,6 +921,15 @@ impl TaskWatch {
                 found => return found,
             }
         }
+    }
+
+    /// The next state of one task, after something was said of it, or may have been.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next); [`NodeError::NotFound`] if it is no longer there.
+    pub async fn next_of(&mut self, id: TaskId) -> Result<Task, NodeError> {
+        self.until_said(id).await?;
+        self.board.get(&id.to_string()).await
     }
 
     /// Waits until something is said of a task, or may have been.

@@ -43,7 +43,7 @@ pub(super) struct Spec {
     pub(super) awaits_approval: bool,
 }
 
-/// What was there already of a task that is taken up.
+/// The past of a task that is taken up.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Before {
     pub(super) claims: u32,
@@ -177,7 +177,7 @@ struct Open {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotHeld;
 
-/// What a worker's node knows of a claim that stands.
+/// The rest of a claim that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Standing {
     pub(super) lease: Duration,

@@ -1,5 +1,5 @@
-//! Tasks of one node, workers at another. The settler claims a task for a node that says that a worker waits there, and
-//! offers it; that node says again and again that its worker lives, and what came of the attempt.
+//! Tasks of one node, workers at another. The settler claims a task for a node at which a worker waits, and offers it. That
+//! node says again and again that its worker lives, and in the end what came of the attempt.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -179,6 +179,15 @@ impl TaskBoard {
             }
         };
         let Some(written) = written else {
+            let said = match came {
+                Came::Succeeded => TaskResult::Succeeded(Value::Null),
+                Came::Failed => TaskResult::Failed { code: String::new(), message: String::new() },
+                Came::Released | Came::Lost | Came::Unspecified => TaskResult::Released,
+            };
+            let again = self.reading(move |_, view, _| Ok(super::read::has_ended_so(view, task, token, &said)?)).await;
+            if again.ok()? {
+                return Some(true);
+            }
             if came == Came::Succeeded {
                 // it is refused in any case
                 let _ = self.keep_late(task, token, output).await;

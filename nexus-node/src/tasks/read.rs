@@ -1,14 +1,14 @@
 use std::ops::ControlFlow;
 
 use nexus_crdt::{
-    DotPrefix, HeardEvent, Hlc, Submission, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskRights, TaskSaid, TaskState,
-    TaskToken, TaskVerb, task_state,
+    DotPrefix, HeardEvent, Hlc, ReturnCause, Submission, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskRights, TaskSaid,
+    TaskState, TaskToken, TaskVerb, task_state,
 };
 use nexus_identity::{Did, Role, Timestamp};
 use serde_json::Value;
 
 use super::core::Fault;
-use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskStatus};
+use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, TaskRow};
 use crate::ledger::{self, ended_by, find_task, newest_tasks, said_of_task, task_event};
@@ -226,6 +226,28 @@ pub(super) fn word_of(view: &dyn View, found: &Found) -> Result<Option<(TaskVerb
         TaskEvent::Word(word) => Some((word.verb, word.why)),
         _ => None,
     }))
+}
+
+/// Whether a claim of a task of this node has ended as its worker says once more: the first answer was lost.
+pub(super) fn has_ended_so(
+    view: &dyn View,
+    id: TaskId,
+    token: TaskToken,
+    result: &TaskResult,
+) -> Result<bool, StoreError> {
+    let Some(row) = find_task(view, id)? else { return Ok(false) };
+    let (end, cause) = match result {
+        TaskResult::Succeeded(_) => (Some(TaskEnd::Succeeded), None),
+        TaskResult::Failed { .. } => (Some(TaskEnd::Failed), Some(ReturnCause::Failed)),
+        TaskResult::Released => (None, Some(ReturnCause::Released)),
+    };
+    let is_end = |heard: &HeardEvent| match heard.said {
+        TaskSaid::Settled { ownership: 0, token: Some(of), outcome } => of == token && end == Some(outcome),
+        TaskSaid::Returned { token: of, cause: why, .. } => of == token && cause == Some(why),
+        _ => false,
+    };
+    let heard = said_of_task(view, id, &row.submitter)?;
+    Ok(heard.iter().any(|heard| heard.by == row.submitter && is_end(heard)))
 }
 
 /// The result that the worker of the claim that stands has kept in its own node's log, since this node was not reached.

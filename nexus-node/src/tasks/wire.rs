@@ -148,7 +148,7 @@ pub(super) struct Taken {
     pub(super) agent: String,
 }
 
-/// What came of an attempt.
+/// The end of an attempt.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Attempt {
     #[prost(message, optional, tag = "1")]
