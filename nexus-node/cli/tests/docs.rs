@@ -165,6 +165,11 @@ impl World {
             .env("NEXUS_MDNS", "false")
             .env("NEXUS_API_ADDR", "127.0.0.1:0")
             .env("NEXUS_LISTEN", "/ip4/127.0.0.1/udp/0/quic-v1,/ip4/127.0.0.1/tcp/0");
+        if background.is_some() && arguments[0] == "worker" {
+            // tasks wait until it serves
+            self.running.push(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+            return (0, String::new());
+        }
         if background.is_some() {
             let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
             let mut printed = String::new();

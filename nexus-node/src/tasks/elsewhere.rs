@@ -235,12 +235,15 @@ impl TaskBoard {
     /// Tells the peers which workers wait here for their tasks, until the node ends.
     pub(crate) async fn tell_others(self) {
         let sessions = self.here().sessions.clone();
-        let mut contacts = sessions.contacts();
+        // it closes with the engine
+        let (mut contacts, mut members) = (sessions.contacts(), self.here().identity.follow());
         let mut told: BTreeMap<Did, BTreeMap<String, u32>> = BTreeMap::new();
         let mut again = Duration::MAX;
         loop {
             tokio::select! {
                 changed = contacts.changed() => if changed.is_err() { return },
+                // others may be admins now
+                changed = members.changed() => if changed.is_err() { return },
                 () = self.0.calls.notified() => {}
                 () = self.here().world.sleep_until(again) => {}
             }
@@ -283,6 +286,8 @@ impl TaskBoard {
     /// Says for the workers here that they live, and lets go of those that do not, until the node ends.
     pub(crate) async fn keep_guests(self) {
         let mut beat = Duration::ZERO;
+        // it closes with the engine
+        let mut members = self.here().identity.follow();
         loop {
             let now = self.now();
             let (lost, next) = {
@@ -302,6 +307,7 @@ impl TaskBoard {
             }
             tokio::select! {
                 () = self.0.guests.notified() => {}
+                changed = members.changed() => if changed.is_err() { return },
                 () = self.here().world.sleep_until(next) => {}
             }
             if self.now() >= beat {
