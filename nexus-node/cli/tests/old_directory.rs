@@ -80,7 +80,10 @@ fn a_directory_of_format_1_shows_what_it_showed() {
         assert_shown(memory, &home.json(&["get", id]), id);
         assert_shown(&shown["history"][id], &home.json(&["history", id]), &format!("history of {id}"));
     }
-    assert_shown(&shown["spaces"], &home.json(&["space", "list"]), "spaces");
+    let mut spaces = home.json(&["space", "list"]);
+    // it came with a later version
+    spaces.as_array_mut().unwrap().retain(|space| space["space"] != "tasks");
+    assert_shown(&shown["spaces"], &spaces, "spaces");
     assert_shown(&shown["members"], &home.json(&["members"]), "members");
     assert_shown(&shown["kv"], &home.json(&["kv", "list"]), "kv");
     assert_shown(&shown["locks"], &home.json(&["lock", "list"]), "locks");

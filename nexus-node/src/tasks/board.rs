@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nexus_crdt::{
-    BadTaskEvent, Settlement, SpaceId, Submission, TASK_ATTEMPT_MAX, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX,
-    TASK_NAME_BYTES_MAX, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskReturn, TaskRights, TaskToken, TaskVerb,
-    TaskWord, is_capability,
+    BadTaskEvent, HeardEvent, Settlement, SpaceId, Submission, TASK_ATTEMPT_MAX, TASK_ERROR_BYTES_MAX,
+    TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskReturn, TaskRights,
+    TaskSaid, TaskToken, TaskVerb, TaskWord, is_capability,
 };
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
@@ -645,7 +645,9 @@ impl TaskBoard {
         let mut held = self.held();
         held.spaces.insert(*id, space);
         held.core.open(*id, spec, before, now);
-        if state.cancelled.is_some() || state.approval.is_some_and(|(approved, _)| !approved) {
+        // a word, or a result that a worker's node has kept, may have come before
+        let is_word = |heard: &HeardEvent| heard.by != row.submitter || matches!(heard.said, TaskSaid::Word(_));
+        if found.heard.iter().any(is_word) {
             held.said.insert(*id);
         }
         drop(held);
