@@ -159,16 +159,12 @@ pub const ALL: &[KnownPlant] = &[
     inside("settles_nothing", "coordinators", "coordinators", &["linearizable", "replayed"]),
     // A request that was answered is not known when it is asked again.
     inside("forgets_requests", "coordinators", "coordinators", &["linearizable", "replayed"]),
-    // A worker hears that its result counts before that is on the disk.
-    inside("acks_results_early", "tasks", "handover", &["tasks"]),
     // A claim whose worker is not heard of stands for ever.
     inside("leases_never_end", "tasks", "handover", &["tasks"]),
     // A node that starts does not know of its open tasks.
     inside("takes_up_no_tasks", "tasks", "handover", &["tasks"]),
     // A task that failed waits for ever for its next attempt.
     inside("pauses_for_ever", "tasks", "handover", &["tasks"]),
-    // The result that a worker's node keeps for the settler ends the task by itself.
-    inside("counts_ends_of_workers", "tasks", "handover", &["tasks", "convergence"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),

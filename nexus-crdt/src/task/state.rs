@@ -2,7 +2,6 @@ use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
-use nexus_identity::plants::planted;
 
 use super::event::{ReturnCause, TaskEnd, TaskEvent, TaskId, TaskToken, TaskVerb};
 use crate::hlc::Hlc;
@@ -143,9 +142,7 @@ pub fn task_state(submitter: &Did, needs_approval: bool, heard: &[HeardEvent], r
     heard.sort_unstable_by_key(|heard| (heard.said.ownership().unwrap_or_default(), heard.hlc, heard.dot));
     heard.dedup_by_key(|heard| heard.dot);
     // only the submitter owns a task so far: what is said in the name of later ownerships waits for a later version
-    let owns = |heard: &HeardEvent| {
-        heard.said.ownership() == Some(0) && (heard.by == *submitter || planted("counts_ends_of_workers"))
-    };
+    let owns = |heard: &HeardEvent| heard.said.ownership() == Some(0) && heard.by == *submitter;
     let (mut claims, mut returned) = (BTreeMap::new(), BTreeMap::new());
     let (mut settled, mut last_end, mut late) = (None, None, Vec::new());
     let (mut approval, mut cancelled) = (None, None);

@@ -10,7 +10,6 @@ use nexus_crdt::{
     Settlement, SpaceId, Submission, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd,
     TaskEvent, TaskId, TaskToken, is_capability,
 };
-use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::Stream;
 use nexus_mesh::ask::{self, AskLimits};
@@ -195,9 +194,6 @@ impl TaskBoard {
             return Some(false);
         };
         self.wake();
-        if planted("acks_results_early") {
-            return Some(true);
-        }
         written.await.ok()
     }
 
