@@ -35,7 +35,9 @@ pub(crate) use members::{placed_revocation, read_members};
 pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
 pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
-pub(crate) use tasks::{ended_by, find_task, newest_tasks, open_tasks, said_of_task, task_event, task_requested};
+pub(crate) use tasks::{
+    ended_by, find_task, newest_tasks, open_tasks, said_by_submitter, said_of_task, task_event, task_requested,
+};
 pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,
     entry_id_of, erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, first_with_key,

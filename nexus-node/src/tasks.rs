@@ -133,7 +133,7 @@ pub enum TaskStatus {
     Failed,
     /// Somebody took it back.
     Cancelled,
-    /// Whoever had to approve it did not.
+    /// An approver said no.
     Rejected,
     /// It may or may not have been done.
     Unknown,

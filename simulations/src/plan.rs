@@ -230,16 +230,25 @@ const fn usual_amount(kind: FaultKind) -> [u64; 2] {
 /// The least number of forgotten memories, in a plan with any.
 const FORGETS_MIN: usize = 3;
 
-fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
-    let workload = scenario.workload;
+/// Operations at random times, so many a second on average, from the first second to the end of the safety phase.
+fn paced(per_second: f64, safety_s: u64, dice: &mut Dice, mut each: impl FnMut(u64, &mut Dice) -> Op) -> Vec<Op> {
     let mut ops = Vec::new();
-    if workload.per_second <= 0.0 {
+    if per_second <= 0.0 {
         return ops;
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of people and agents")]
-    let gap_us = ((2_000_000.0 / workload.per_second) as u64).max(1);
+    let gap_us = ((2_000_000.0 / per_second) as u64).max(1);
     let mut at_us = 1_000_000;
-    while at_us < scenario.safety_s * 1_000_000 {
+    while at_us < safety_s * 1_000_000 {
+        ops.push(each(at_us / 1_000, dice));
+        at_us += dice.between(1, gap_us);
+    }
+    ops
+}
+
+fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
+    let workload = scenario.workload;
+    let mut ops = paced(workload.per_second, scenario.safety_s, dice, |at_ms, dice| {
         let edit = workload.edits;
         let forget = edit + workload.forgets;
         let keyed = forget + workload.keyed;
@@ -252,10 +261,9 @@ fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
             _ => (OpKind::Remember, dice.between(1, workload.batch_max)),
         };
         let bytes = dice.between(16, workload.text_bytes_max);
-        ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
-        at_us += dice.between(1, gap_us);
-    }
-    if workload.forgets > 0.0 {
+        Op { at_ms, node: dice.index(nodes), kind, n, bytes }
+    });
+    if !ops.is_empty() && workload.forgets > 0.0 {
         forget_something(&mut ops);
     }
     ops
@@ -272,15 +280,7 @@ fn forget_something(ops: &mut [Op]) {
 }
 
 fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
-    let per_second = scenario.workload.critical_per_second;
-    let mut ops = Vec::new();
-    if per_second <= 0.0 {
-        return ops;
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of people and agents")]
-    let gap_us = ((2_000_000.0 / per_second) as u64).max(1);
-    let mut at_us = 1_000_000;
-    while at_us < scenario.safety_s * 1_000_000 {
+    let mut ops = paced(scenario.workload.critical_per_second, scenario.safety_s, dice, |at_ms, dice| {
         let kind = match dice.below(20) {
             0..7 => OpKind::KvGet,
             7..12 => OpKind::KvPut,
@@ -289,8 +289,10 @@ fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
             _ => OpKind::Lock,
         };
         let (n, bytes) = (dice.below(64), dice.below(1 << 20));
-        ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
-        at_us += dice.between(1, gap_us);
+        Op { at_ms, node: dice.index(nodes), kind, n, bytes }
+    });
+    if ops.is_empty() {
+        return ops;
     }
     // the founder, an admin, changes the voters now and then
     let mut at_ms = 5_000;
@@ -303,21 +305,11 @@ fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
 
 /// Submissions and workers' turns, as many of each.
 fn task_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
-    let per_second = scenario.workload.tasks_per_second;
-    let mut ops = Vec::new();
-    if per_second <= 0.0 {
-        return ops;
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate of people and agents")]
-    let gap_us = ((2_000_000.0 / per_second) as u64).max(1);
-    let mut at_us = 1_000_000;
-    while at_us < scenario.safety_s * 1_000_000 {
+    paced(scenario.workload.tasks_per_second, scenario.safety_s, dice, |at_ms, dice| {
         let kind = if dice.chance(0.5) { OpKind::Submit } else { OpKind::Work };
         let (n, bytes) = (dice.below(48), dice.below(1 << 20));
-        ops.push(Op { at_ms: at_us / 1_000, node: dice.index(nodes), kind, n, bytes });
-        at_us += dice.between(1, gap_us);
-    }
-    ops
+        Op { at_ms, node: dice.index(nodes), kind, n, bytes }
+    })
 }
 
 #[cfg(test)]

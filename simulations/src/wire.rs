@@ -626,7 +626,6 @@ fn ms(time: Duration) -> u64 {
 /// Memories by id, each with a digest of all that it shows.
 type View = BTreeMap<String, [u8; 16]>;
 
-/// All memories of a node, and their former ids.
 /// The memories that a node finds for the numbers of some operations. The order of hits is that of the node, which weighs its
 /// own higher.
 fn hits_of(node: &Node) -> Option<BTreeSet<String>> {
@@ -642,6 +641,7 @@ fn hits_of(node: &Node) -> Option<BTreeSet<String>> {
     Some(found)
 }
 
+/// All memories of a node, and their former ids.
 fn view_of(node: &Node) -> Result<(View, BTreeSet<String>), NodeError> {
     let brain = node.brain();
     let (mut view, mut former) = (BTreeMap::new(), BTreeSet::new());

@@ -307,7 +307,7 @@ pub enum TaskEnd {
     Failed = 1,
     /// Somebody took it back.
     Cancelled = 2,
-    /// Whoever had to approve it did not.
+    /// An approver said no.
     Rejected = 3,
     /// Its deadline came first.
     DeadlineExceeded = 4,

@@ -15,7 +15,7 @@ use crate::ledger::{find_record, first_with_key, read_entry};
 use crate::store::{Batch, StoreError, Table, TableChange};
 
 /// The bytes of the count of writes at the front of a payload.
-const PAYLOAD_FRONT_BYTES: usize = 4;
+pub(super) const PAYLOAD_FRONT_BYTES: usize = 4;
 /// The most bytes of one entry with several writes. A read of one memory reads its whole payload. With
 /// its frame in the database's file this is just under 16 KiB, a power of two like the file's pages.
 /// Reading from an entry of [`PAYLOAD_BYTES_MAX`] took 60 µs.

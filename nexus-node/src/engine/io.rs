@@ -186,13 +186,8 @@ pub struct Written {
 /// The answer to an event of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskAnswer {
-    /// It is written.
-    Written {
-        /// Its dot: of a submission, the task's id.
-        dot: Dot,
-        /// The time of its entry.
-        at: Timestamp,
-    },
+    /// It is written, with this dot: of a submission, the task's id.
+    Written(Dot),
     /// A task with this id of a request is there already.
     Joined(TaskId),
     /// It says something of a claim that no longer stands, or of a task that is over.

@@ -2,8 +2,8 @@ use nexus_crdt::{Content, ENTRY_FORMAT_LEAVES, Write, Writes};
 
 use super::salts::Salts;
 
-/// The bytes of a leaf besides the write in it: a flag, its salt, a length.
-const LEAF_FRONT_BYTES: usize = 1 + nexus_crdt::SALT_BYTES + 4;
+/// The bytes of a leaf besides its content: a flag, its salt, a length.
+pub(super) const LEAF_FRONT_BYTES: usize = 1 + nexus_crdt::SALT_BYTES + 4;
 
 /// The payload of an entry of our own, in no format yet.
 pub(super) enum OwnPayload {

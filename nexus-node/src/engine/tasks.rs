@@ -6,17 +6,14 @@ use nexus_crdt::{
 };
 use nexus_identity::Did;
 
-use super::append::{Answer, Commands};
+use super::append::{Answer, Commands, PAYLOAD_FRONT_BYTES};
 use super::io::TaskAnswer;
-use super::payload::OwnPayload;
+use super::payload::{LEAF_FRONT_BYTES, OwnPayload};
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, SpaceNo, TaskRow};
-use crate::ledger::{self, ended_by, find_task, task_requested};
+use crate::ledger::{ended_by, find_task, said_by_submitter, task_requested};
 use crate::store::{Draft, StoreError, Table};
 
-/// The bytes of a leaf besides the event in it, and of the count of leaves.
-const LEAF_FRONT_BYTES: usize = 1 + nexus_crdt::SALT_BYTES + 4;
-const PAYLOAD_FRONT_BYTES: usize = 4;
 /// The most bytes of one entry with several events. A read of one event reads its whole payload.
 const FILL_BYTES: usize = 10_000;
 
@@ -122,7 +119,7 @@ impl Engine {
         if matches!(event, TaskEvent::Word(_)) || row.submitter != me {
             return Ok(None);
         }
-        let heard = ledger::said_of_task(&turn.draft, task, &me)?;
+        let heard = said_by_submitter(&turn.draft, task, &me)?;
         // approvals are the scheduler's concern: it claims nothing that waits for one
         let state = task_state(&me, false, &heard, &Nobody);
         let holds = |token| state.claim.is_some_and(|(held, ..)| held == token);
@@ -157,9 +154,9 @@ impl Engine {
         let places: BTreeSet<usize> = slots.iter().map(|(place, _)| *place).collect();
         let of = places.into_iter().map(|place| run.id(place)).collect();
         let entry = self.append(space, Kind::TASKS, OwnPayload::Events(events), of, turn)?;
-        let (id, at) = (entry.id(), entry.header().hlc.time());
+        let id = entry.id();
         for (index, (place, slot)) in (0_u16..).zip(slots) {
-            run.answer_task(place, slot, TaskAnswer::Written { dot: Dot { entry: id, index }, at });
+            run.answer_task(place, slot, TaskAnswer::Written(Dot { entry: id, index }));
         }
         Ok(())
     }

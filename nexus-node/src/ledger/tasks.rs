@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{DOT_BYTES, Dot, HeardEvent, Hlc, Kind, TaskEvent, TaskId, Verified, task_event_at};
+use nexus_crdt::{DOT_BYTES, Dot, HeardEvent, Hlc, Kind, TaskEvent, TaskId, task_event_at};
 use nexus_identity::Did;
 
 use super::rows::{self, TaskRow, unreadable};
@@ -25,7 +25,7 @@ pub(crate) fn find_task(view: &dyn View, task: TaskId) -> Result<Option<TaskRow>
 /// The events of a task, by its submitter and by others. They depend on the set of events alone, since of each author
 /// the earliest are read, and of the others those with the lowest DIDs.
 pub(crate) fn said_of_task(view: &dyn View, task: TaskId, submitter: &Did) -> Result<Vec<HeardEvent>, StoreError> {
-    let mut heard = said_by(view, task, submitter, OWN_EVENTS_MAX)?;
+    let mut heard = said_by_submitter(view, task, submitter)?;
     let mut after: Vec<u8> = task.to_bytes().to_vec();
     let mut others = 0;
     while others < OTHERS_MAX {
@@ -37,11 +37,21 @@ pub(crate) fn said_of_task(view: &dyn View, task: TaskId, submitter: &Did) -> Re
             heard.extend(said_by(view, task, &by, EVENTS_OF_OTHERS_MAX)?);
             others += 1;
         }
-        // past all events of this author
-        after = rows::task_events_prefix(task, &by, false).to_vec();
-        after.extend([u8::MAX; 9 + DOT_BYTES]);
+        after = behind_author(task, &by);
     }
     Ok(heard)
+}
+
+/// The events of a task by its submitter, the earliest.
+pub(crate) fn said_by_submitter(view: &dyn View, task: TaskId, submitter: &Did) -> Result<Vec<HeardEvent>, StoreError> {
+    said_by(view, task, submitter, OWN_EVENTS_MAX)
+}
+
+/// A key past all events of a task by one author.
+fn behind_author(task: TaskId, author: &Did) -> Vec<u8> {
+    let mut key = rows::task_events_prefix(task, author, false).to_vec();
+    key.extend([u8::MAX; 9 + DOT_BYTES]);
+    key
 }
 
 /// The earliest events of a task by one author: its ends, and so many others at most.
@@ -74,13 +84,13 @@ pub(crate) fn task_requested(view: &dyn View, submitter: &Did, request: &str) ->
     Ok(found)
 }
 
-/// The event of a dot with its entry, if both are here and not erased.
-pub(crate) fn task_event(view: &dyn View, dot: Dot) -> Result<Option<(TaskEvent, Verified)>, StoreError> {
+/// The event of a dot, if it is here.
+pub(crate) fn task_event(view: &dyn View, dot: Dot) -> Result<Option<TaskEvent>, StoreError> {
     let Some(eno) = find_entry(view, dot.entry)? else { return Ok(None) };
     let Some(entry) = read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::TASKS) else {
         return Ok(None);
     };
-    Ok(task_event_at(&entry, dot.index).map(|event| (event, entry)))
+    Ok(task_event_at(&entry, dot.index))
 }
 
 /// The open tasks of a submitter in the order in which they are handed out, at most so many.

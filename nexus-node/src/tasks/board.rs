@@ -199,7 +199,7 @@ impl TaskBoard {
         }
         let events = vec![(space, TaskEvent::Submitted(Box::new(submission)))];
         let id = match self.write_one(events).await? {
-            TaskAnswer::Written { dot, .. } | TaskAnswer::Joined(dot) => dot,
+            TaskAnswer::Written(dot) | TaskAnswer::Joined(dot) => dot,
             TaskAnswer::TooLarge => {
                 return Err(InputError::Task(BadTaskEvent::TooLarge {
                     part: "the task",
@@ -212,7 +212,7 @@ impl TaskBoard {
         };
         self.reading(move |board, view, reader| {
             let found = read::find(view, reader, id)?.ok_or(StopError::NoAnswer)?;
-            board.take_up(&found, reader);
+            board.take_up(&found);
             Ok(board.shown(read::task(view, reader, found, true)?))
         })
         .await
@@ -296,9 +296,8 @@ impl TaskBoard {
                 if !matches!(found.state.phase, TaskPhase::Over(_)) {
                     return Err(ConflictError::TaskOpen.into());
                 }
-                let (space, _) = reader.space_numbered(found.row.space).ok_or(StopError::NoAnswer)?;
                 let (retry_of, deadline_ms, request) = (Some(found.id), None, String::new());
-                Ok((space, Submission { retry_of, deadline_ms, request, ..found.submission }))
+                Ok((found.space.0, Submission { retry_of, deadline_ms, request, ..found.submission }))
             })
             .await?;
         self.submit_this(space, submission).await
@@ -330,8 +329,7 @@ impl TaskBoard {
                         }
                     }
                 }
-                let (space, _) = reader.space_numbered(found.row.space).ok_or(StopError::NoAnswer)?;
-                Ok((found.id, space))
+                Ok((found.id, found.space.0))
             })
             .await?;
         self.write_one(vec![(space, TaskEvent::Word(TaskWord { task, verb, why }))]).await?;
@@ -562,7 +560,7 @@ impl TaskBoard {
     pub(super) async fn keep_late(&self, task: TaskId, token: TaskToken, output: String) -> Result<(), NodeError> {
         let space = self.reading(move |board, view, reader| {
             let found = read::find(view, reader, task)?.filter(|found| found.row.submitter == board.me());
-            Ok(found.and_then(|found| reader.space_numbered(found.row.space)).map(|(space, _)| space))
+            Ok(found.map(|found| found.space.0))
         });
         let Some(space) = space.await? else { return Ok(()) };
         let settlement = Settlement {
@@ -615,8 +613,8 @@ impl TaskBoard {
     }
 
     /// Takes up a task of this node that has not ended.
-    fn take_up(&self, found: &Found, reader: &Reader<'_>) {
-        let Found { id, row, submission, state, .. } = found;
+    fn take_up(&self, found: &Found) {
+        let Found { id, row, submission, state, heard, space } = found;
         if row.submitter != self.me() || matches!(state.phase, TaskPhase::Over(_)) {
             return;
         }
@@ -634,13 +632,12 @@ impl TaskBoard {
         // the worker's name is shown from the event
         let claim = state.claim.map(|(token, _, node)| (token, Holder { node, agent: String::new() }));
         let before = Before { claims: state.claims, failures: state.failures, expiries: state.expiries, claim };
-        let Some((space, _)) = reader.space_numbered(row.space) else { return };
         let mut held = self.held();
-        held.spaces.insert(*id, space);
+        held.spaces.insert(*id, space.0);
         held.core.open(*id, spec, before, now);
         // a word, or a result that a worker's node has kept, may have come before
         let is_word = |heard: &HeardEvent| heard.by != row.submitter || matches!(heard.said, TaskSaid::Word(_));
-        if found.heard.iter().any(is_word) {
+        if heard.iter().any(is_word) {
             held.said.insert(*id);
         }
         drop(held);
@@ -665,7 +662,9 @@ impl TaskBoard {
                 let actions: Vec<Action> = std::iter::from_fn(|| held.core.next_action()).take(BATCH_MAX).collect();
                 let to_look: Vec<TaskId> =
                     held.said.iter().copied().filter(|task| !held.core.is_busy(*task)).take(BATCH_MAX).collect();
-                held.said.retain(|task| !to_look.contains(task));
+                for task in &to_look {
+                    held.said.remove(task);
+                }
                 (actions, to_look, held.core.next_timer())
             };
             let idle = actions.is_empty() && to_look.is_empty();
@@ -720,12 +719,10 @@ impl TaskBoard {
             let me = board.me();
             let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX };
             for task in ledger::open_tasks(view, &me, most)? {
-                let known = board.held().core.has(task);
-                if let Some(found) = read::find(view, reader, task)?.filter(|_| !known) {
-                    board.take_up(&found, reader);
-                }
-                if known {
+                if board.held().core.has(task) {
                     board.held().said.insert(task);
+                } else if let Some(found) = read::find(view, reader, task)? {
+                    board.take_up(&found);
                 }
             }
             Ok(())
@@ -746,7 +743,7 @@ impl TaskBoard {
                     continue;
                 };
                 if !known {
-                    board.take_up(&found, reader);
+                    board.take_up(&found);
                 }
                 let kept = read::result_of_worker(view, &found)?;
                 let mut held = board.held();
@@ -791,7 +788,7 @@ impl TaskBoard {
         let now = self.now();
         let mut held = self.held();
         for (action, answer) in actions.into_iter().zip(answers) {
-            let (task, written) = (action.task(), matches!(answer, TaskAnswer::Written { .. }));
+            let (task, written) = (action.task(), matches!(answer, TaskAnswer::Written(_)));
             if !written {
                 // the ledger knows better: it is taken up again as it is there
                 held.forget(task, false);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use nexus_crdt::{
-    Settlement, SpaceId, Submission, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd,
-    TaskEvent, TaskId, TaskToken, is_capability,
+    Settlement, SpaceId, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd, TaskEvent, TaskId,
+    TaskToken, is_capability,
 };
 use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::Stream;
@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::board::{Assigned, Held, TaskBoard, cut};
 use super::core::{Fault, LEASE_ELSEWHERE};
+use super::read::{find, has_ended_so, some, submitted};
 use super::wire::{self, Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, Serving, Taken, Waiting};
 use super::{Assignee, Renewal, Task, TaskProgress, TaskResult, TaskStatus};
 use crate::error::{ConflictError, NodeError};
@@ -98,6 +99,7 @@ impl TaskBoard {
         let (task, token) = claim?.read()?;
         let TaskEvent::Submitted(submission) = TaskEvent::decode(&event).ok()? else { return None };
         let space = SpaceId::from_bytes(space.try_into().ok()?);
+        let given = submitted(task, *submission, (peer, None), Timestamp::from_ms(submitted_ms), "tasks".to_owned());
         let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
         let now = self.now();
         let mut held = self.held();
@@ -105,17 +107,16 @@ impl TaskBoard {
             return None;
         }
         loop {
-            let (call, taken) = held.core.take_offer(&submission.capability, &peer, is_admin)?;
+            let (call, taken) = held.core.take_offer(&given.capability, &peer, is_admin)?;
             let agent = taken.holder.agent;
-            let worker =
-                Assignee { node: self.me(), name: None, agent: Some(agent.clone()).filter(|it| !it.is_empty()) };
+            let worker = Assignee { node: self.me(), name: None, agent: some(&agent) };
             let guest = Guest {
                 settler: peer,
                 token,
-                task: shown(task, &submission, peer, Timestamp::from_ms(submitted_ms), attempt, worker),
+                task: Task { status: TaskStatus::Running, assigned_to: Some(worker), claims: attempt, ..given.clone() },
                 space,
                 lease: taken.lease,
-                attempt_until: now.saturating_add(Duration::from_millis(submission.attempt_ms)),
+                attempt_until: now.saturating_add(given.timeout),
                 worker_until: now.saturating_add(taken.lease),
                 accepted_until: now + LEASE_ELSEWHERE,
                 progress: None,
@@ -183,7 +184,7 @@ impl TaskBoard {
                 Came::Failed => TaskResult::Failed { code: String::new(), message: String::new() },
                 Came::Released | Came::Lost | Came::Unspecified => TaskResult::Released,
             };
-            let again = self.reading(move |_, view, _| Ok(super::read::has_ended_so(view, task, token, &said)?)).await;
+            let again = self.reading(move |_, view, _| Ok(has_ended_so(view, task, token, &said)?)).await;
             if again.ok()? {
                 return Some(true);
             }
@@ -202,15 +203,14 @@ impl TaskBoard {
         let board = self.clone();
         self.here().world.spawn("task offer", async move {
             let offer = board.reading(move |_, view, reader| {
-                let found = super::read::find(view, reader, task)?.ok_or(ConflictError::ClaimOver)?;
-                let (space, _) = reader.space_numbered(found.row.space).ok_or(ConflictError::ClaimOver)?;
+                let found = find(view, reader, task)?.ok_or(ConflictError::ClaimOver)?;
                 Ok(Offer {
                     claim: Some(Claim::new(task, token)),
                     attempt,
                     lease_ms: u64::try_from(LEASE_ELSEWHERE.as_millis()).unwrap_or(u64::MAX),
                     event: TaskEvent::Submitted(Box::new(found.submission)).encode(),
                     submitted_ms: found.row.hlc.time().as_ms(),
-                    space: space.as_bytes().to_vec(),
+                    space: found.space.0.as_bytes().to_vec(),
                 })
             });
             let Ok(offer) = offer.await else { return };
@@ -466,46 +466,5 @@ impl Held {
         let guest = self.guests.remove(&task)?;
         self.fire(task, true);
         Some(guest)
-    }
-}
-
-/// Another node's task as its worker sees it.
-fn shown(
-    id: TaskId,
-    submission: &Submission,
-    submitter: Did,
-    submitted_at: Timestamp,
-    claims: u32,
-    worker: Assignee,
-) -> Task {
-    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    Task {
-        id,
-        capability: submission.capability.clone(),
-        input: serde_json::from_str(&submission.input).unwrap_or(Value::Null),
-        space: "tasks".to_owned(),
-        priority: submission.priority,
-        timeout: Duration::from_millis(submission.attempt_ms),
-        deadline: submission.deadline_ms.map(Timestamp::from_ms),
-        attempts: submission.attempts,
-        request: some(&submission.request),
-        needs_approval: submission.needs_approval,
-        to: submission.to,
-        retry_of: submission.retry_of,
-        submitter,
-        submitter_name: None,
-        agent: some(&submission.agent),
-        submitted_at,
-        status: TaskStatus::Running,
-        why: None,
-        assigned_to: Some(worker),
-        claims,
-        failures: 0,
-        expiries: 0,
-        progress: None,
-        output: None,
-        error: None,
-        ended_at: None,
-        events: Vec::new(),
     }
 }

@@ -1,8 +1,9 @@
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use nexus_crdt::{
-    DotPrefix, HeardEvent, Hlc, ReturnCause, Submission, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskRights, TaskSaid,
-    TaskState, TaskToken, TaskVerb, task_state,
+    DotPrefix, HeardEvent, Hlc, ReturnCause, SpaceId, Submission, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskRights,
+    TaskSaid, TaskState, TaskToken, TaskVerb, task_state,
 };
 use nexus_identity::{Did, Role, Timestamp};
 use serde_json::Value;
@@ -11,7 +12,7 @@ use super::core::Fault;
 use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, TaskRow};
-use crate::ledger::{self, ended_by, find_task, newest_tasks, said_of_task, task_event};
+use crate::ledger::{ended_by, find_task, newest_tasks, said_by_submitter, said_of_task, task_event};
 use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
@@ -45,14 +46,15 @@ pub(super) struct Found {
     pub(super) submission: Submission,
     pub(super) heard: Vec<HeardEvent>,
     pub(super) state: TaskState,
-    pub(super) space: String,
+    /// Its space, with the name to show for it.
+    pub(super) space: (SpaceId, String),
 }
 
 /// A task that this node may read; `None` if there is none, or its content was erased.
 pub(super) fn find(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<Option<Found>, StoreError> {
     let Some(row) = find_task(view, id)? else { return Ok(None) };
-    let Some((_, space)) = reader.space_numbered(row.space) else { return Ok(None) };
-    let Some((TaskEvent::Submitted(submission), _)) = task_event(view, id)? else { return Ok(None) };
+    let Some(space) = reader.space_numbered(row.space) else { return Ok(None) };
+    let Some(TaskEvent::Submitted(submission)) = task_event(view, id)? else { return Ok(None) };
     let heard = said_of_task(view, id, &row.submitter)?;
     let rights = Rights { members: reader.members(), submitter: row.submitter };
     let state = task_state(&row.submitter, row.needs_approval, &heard, &rights);
@@ -135,7 +137,7 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
     let (mut output, mut error, mut ended_at) = (None, None, None);
     if let Some(dot) = state.settled_by {
         ended_at = heard.iter().find(|heard| heard.dot == dot).map(|heard| heard.hlc.time());
-        if let Some((TaskEvent::Settled(settled), _)) = task_event(view, dot)? {
+        if let Some(TaskEvent::Settled(settled)) = task_event(view, dot)? {
             output = some(&settled.output).map(|text| json(&text));
             let (code, message) = (settled.code, settled.error);
             error = (!code.is_empty() || !message.is_empty()).then_some(TaskError { code, message });
@@ -146,7 +148,7 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
     let mut assigned_to = None;
     if let Some(last) = last.max_by_key(|heard| (heard.hlc, heard.dot))
         && !matches!(status, TaskStatus::Pending | TaskStatus::AwaitingApproval)
-        && let Some((TaskEvent::Claimed(claim), _)) = task_event(view, last.dot)?
+        && let Some(TaskEvent::Claimed(claim)) = task_event(view, last.dot)?
     {
         assigned_to = Some(worker_of(claim.worker, &claim.agent));
     }
@@ -169,7 +171,7 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
         heard.sort_by_key(|heard| (heard.hlc, heard.dot));
         for HeardEvent { by, hlc, dot, said } in heard {
             let counts = by == row.submitter || matches!(said, TaskSaid::Word(_) | TaskSaid::Settled { .. });
-            let Some((event, _)) = task_event(view, dot)?.filter(|_| counts) else { continue };
+            let Some(event) = task_event(view, dot)?.filter(|_| counts) else { continue };
             let (word, worker, text) = match event {
                 TaskEvent::Claimed(claim) => ("claimed", Some(worker_of(claim.worker, &claim.agent)), String::new()),
                 TaskEvent::Returned(returned) => (returned.cause.as_str(), None, returned.error),
@@ -186,46 +188,68 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
             events.push(TaskHistory { at, event: word, by, by_name, worker, text });
         }
     }
+    let whose = (row.submitter, name(&row.submitter));
     Ok(Task {
+        status,
+        assigned_to,
+        claims: state.claims,
+        failures: state.failures,
+        expiries: state.expiries,
+        output,
+        error,
+        ended_at,
+        events,
+        ..submitted(id, submission, whose, row.hlc.time(), space.1)
+    })
+}
+
+/// A task as it was submitted, by a member with this name, in a space with this name.
+pub(super) fn submitted(
+    id: TaskId,
+    submission: Submission,
+    (submitter, submitter_name): (Did, Option<String>),
+    submitted_at: Timestamp,
+    space: String,
+) -> Task {
+    Task {
         id,
-        capability: submission.capability,
         input: json(&submission.input),
         space,
         priority: submission.priority,
-        timeout: std::time::Duration::from_millis(submission.attempt_ms),
+        timeout: Duration::from_millis(submission.attempt_ms),
         deadline: submission.deadline_ms.map(Timestamp::from_ms),
         attempts: submission.attempts,
         request: some(&submission.request),
         needs_approval: submission.needs_approval,
         to: submission.to,
         retry_of: submission.retry_of,
-        submitter: row.submitter,
-        submitter_name: name(&row.submitter),
+        submitter,
+        submitter_name,
         agent: some(&submission.agent),
-        submitted_at: row.hlc.time(),
-        status,
+        capability: submission.capability,
+        submitted_at,
+        status: TaskStatus::Pending,
         why: None,
-        assigned_to,
-        claims: state.claims,
-        failures: state.failures,
-        expiries: state.expiries,
+        assigned_to: None,
+        claims: 0,
+        failures: 0,
+        expiries: 0,
         progress: None,
-        output,
-        error,
-        ended_at,
-        events,
-    })
+        output: None,
+        error: None,
+        ended_at: None,
+        events: Vec::new(),
+    }
 }
 
 /// The first word of somebody who may say it, in words: why a task ends without a worker.
 pub(super) fn word_of(view: &dyn View, found: &Found) -> Result<Option<(TaskVerb, String)>, StoreError> {
     let rejected = found.state.approval.filter(|(approved, _)| !approved).map(|(_, dot)| dot);
     let Some(dot) = found.state.cancelled.or(rejected) else { return Ok(None) };
-    let word = ledger::task_event(view, dot)?;
-    Ok(word.and_then(|(event, _)| match event {
-        TaskEvent::Word(word) => Some((word.verb, word.why)),
+    Ok(match task_event(view, dot)? {
+        Some(TaskEvent::Word(word)) => Some((word.verb, word.why)),
         _ => None,
-    }))
+    })
 }
 
 /// Whether a claim of a task of this node has ended as its worker says once more: the first answer was lost.
@@ -246,8 +270,7 @@ pub(super) fn has_ended_so(
         TaskSaid::Returned { token: of, cause: why, .. } => of == token && cause == Some(why),
         _ => false,
     };
-    let heard = said_of_task(view, id, &row.submitter)?;
-    Ok(heard.iter().any(|heard| heard.by == row.submitter && is_end(heard)))
+    Ok(said_by_submitter(view, id, &row.submitter)?.iter().any(is_end))
 }
 
 /// The result that the worker of the claim that stands has kept in its own node's log, since this node was not reached.
@@ -262,14 +285,13 @@ pub(super) fn result_of_worker(
     let Some(heard) = found.heard.iter().filter(is_result).min_by_key(|heard| (heard.hlc, heard.dot)) else {
         return Ok(None);
     };
-    let event = ledger::task_event(view, heard.dot)?;
-    Ok(event.and_then(|(event, _)| match event {
-        TaskEvent::Settled(settled) => {
+    Ok(match task_event(view, heard.dot)? {
+        Some(TaskEvent::Settled(settled)) => {
             let fault = Fault { code: settled.code, error: settled.error };
             Some((held, settled.outcome, settled.output, fault))
         }
         _ => None,
-    }))
+    })
 }
 
 const fn status(phase: TaskPhase) -> TaskStatus {
@@ -285,7 +307,7 @@ const fn status(phase: TaskPhase) -> TaskStatus {
     }
 }
 
-fn some(text: &str) -> Option<String> {
+pub(super) fn some(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
