@@ -158,8 +158,9 @@ async fn malformed_events_do_not_count() {
 
 /// A question of the room, by hand: a number, and the message of a field.
 async fn ask(stream: &mut Stream, field: u8, message: &[u8]) {
-    let length = u8::try_from(message.len()).unwrap();
-    let body = [&[8, 1, field << 3 | 2, length], message].concat();
+    let mut body = vec![8, 1, field << 3 | 2];
+    prost::encode_length_delimiter(message.len(), &mut body).unwrap();
+    body.extend(message);
     let frame = [&u32::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat();
     stream.write_all(&frame).await.unwrap();
     stream.flush().await.unwrap();
@@ -229,5 +230,72 @@ async fn a_rogue_speaks_for_nobodys_worker() {
     };
     let (taken, ()) = tokio::join!(waits, offers);
     assert!(taken.unwrap().is_none());
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// Workers that wait, in the room's form.
+#[derive(Clone, PartialEq, Message)]
+struct Serving {
+    #[prost(message, repeated, tag = "1")]
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Waiting {
+    #[prost(string, tag = "1")]
+    capability: String,
+    #[prost(uint32, tag = "2")]
+    workers: u32,
+}
+
+/// promise: Tasks | A member that says that its workers wait, and takes no task, makes others write a bounded number of claims
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rogue_that_takes_no_task_is_soon_offered_none() {
+    const TASKS_OPEN: u32 = 64;
+    let stage = Stage::new().await;
+    let board = stage.node.tasks();
+    let mut ids = Vec::new();
+    for n in 0..TASKS_OPEN {
+        ids.push(board.submit(NewTask::new("add", json!(n))).await.unwrap().id.to_string());
+    }
+    let claims = async || {
+        let mut claims = 0;
+        for id in &ids {
+            claims += board.get(id).await.unwrap().claims;
+        }
+        claims
+    };
+    let mut stream = stage.rogue.mesh.open(stage.node.did(), &TASKS).await.unwrap();
+    let mut says = async |capabilities: u32| {
+        let named = |n| if n == 0 { "add".to_owned() } else { format!("c{n}") };
+        let waiting = |n| Waiting { capability: named(n), workers: u32::MAX };
+        let body = Serving { waiting: (0..capabilities).map(waiting).collect() }.encode_to_vec();
+        ask(&mut stream, 2, &body).await;
+        read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap()
+    };
+    let refused = says(257).await;
+    assert_eq!(claims().await, 0, "a message with too many capabilities counts for nothing");
+    let mut said = 0;
+    while says(1).await != refused {
+        said += 1;
+        assert!(said < 100_000, "it is offered tasks for ever");
+    }
+    // those on their way come back
+    eventually("all tasks wait", || async {
+        let mut all = true;
+        for id in &ids {
+            all &= board.get(id).await.unwrap().status == TaskStatus::Pending;
+        }
+        all
+    })
+    .await;
+    let before = claims().await;
+    assert!((1..=1_024 + 2 * TASKS_OPEN).contains(&before), "{before}");
+    for _ in 0..100 {
+        says(1).await;
+    }
+    // time forgives one each five seconds
+    assert!(claims().await <= before + TASKS_OPEN);
+    assert!(board.claim(ClaimQuery::of("add")).await.unwrap().is_some());
     are_well(&stage.node, &stage.friend, "after").await;
 }

@@ -19,6 +19,10 @@ const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration:
 const EXPIRIES_MAX: u32 = 3;
 /// The most tasks of a capability that are looked at for a worker: those before may be for other members alone.
 const LOOKED_AT_MAX: usize = 1_000;
+/// So many tasks a node may turn down at once, and one more each time, before nothing is claimed for it: each turn is
+/// two events on the disk.
+pub(super) const TURNS_MAX: u32 = 1_024;
+const TURN_EVERY: Duration = Duration::from_secs(5);
 /// The time in which a worker must be heard of again once its connection has ended.
 pub(super) const AFTER_HANG_UP: Duration = Duration::from_secs(1);
 
@@ -206,6 +210,8 @@ pub(super) struct Core {
     next_call: CallId,
     /// The workers that wait at other nodes for tasks of this one, by capability: by the nodes' own words.
     elsewhere: BTreeMap<String, BTreeMap<Did, u32>>,
+    /// The nodes that turned tasks down, each with the time at which its last turn is forgiven.
+    turned_down: BTreeMap<Did, Duration>,
     actions: VecDeque<Action>,
     /// Tokens drawn beforehand by the shell.
     tokens: Vec<TaskToken>,
@@ -272,12 +278,13 @@ impl Core {
         Some((call, taken))
     }
 
-    /// Another node says how many of its workers wait for tasks of this one.
-    pub(super) fn serving(&mut self, node: Did, waiting: BTreeMap<String, u32>, now: Duration) {
-        self.elsewhere.retain(|_, nodes| {
-            nodes.remove(&node);
-            !nodes.is_empty()
-        });
+    /// Another node says how many of its workers wait for tasks of this one. `false` if it gets none for now, since it
+    /// turned down too many.
+    pub(super) fn serving(&mut self, node: Did, waiting: BTreeMap<String, u32>, now: Duration) -> bool {
+        self.serves_no_more(&node);
+        if self.has_turned_down_too_many(&node, now) {
+            return false;
+        }
         for (capability, workers) in waiting.into_iter().filter(|(_, workers)| *workers > 0) {
             self.elsewhere.entry(capability.clone()).or_default().insert(node, workers);
             while let Some((_, task)) = self.ready.get(&capability).and_then(|ready| {
@@ -289,10 +296,33 @@ impl Core {
             }) {
                 self.assign(task, now);
                 if self.tokens.is_empty() {
-                    return;
+                    return true;
                 }
             }
         }
+        true
+    }
+
+    /// A node has turned down a task that was claimed for it, or given it back.
+    pub(super) fn turned_down(&mut self, node: Did, now: Duration) {
+        self.turned_down.retain(|_, forgiven| *forgiven > now);
+        let forgiven = self.turned_down.entry(node).or_insert(now);
+        *forgiven = forgiven.saturating_add(TURN_EVERY);
+        if self.has_turned_down_too_many(&node, now) {
+            self.serves_no_more(&node);
+        }
+    }
+
+    fn has_turned_down_too_many(&self, node: &Did, now: Duration) -> bool {
+        self.turned_down.get(node).is_some_and(|forgiven| *forgiven > now + TURN_EVERY * (TURNS_MAX - 1))
+    }
+
+    /// No workers wait at a node any more.
+    pub(super) fn serves_no_more(&mut self, node: &Did) {
+        self.elsewhere.retain(|_, nodes| {
+            nodes.remove(node);
+            !nodes.is_empty()
+        });
     }
 
     /// The nodes that said that workers wait there.

@@ -88,9 +88,9 @@ impl TaskBoard {
         }
         let waiting = waiting.into_iter().map(|Waiting { capability, workers }| (capability, workers.min(1_000)));
         let waiting: BTreeMap<String, u32> = waiting.collect();
-        self.held().core.serving(peer, waiting, self.now());
+        let done = self.held().core.serving(peer, waiting, self.now());
         self.wake();
-        true
+        done
     }
 
     /// Gives a peer's task to a worker that waits here. Returns the worker's name.
@@ -167,6 +167,9 @@ impl TaskBoard {
             let mut held = self.held();
             match held.core.holder_of(task, token) == Some(peer) {
                 true => {
+                    if came == Came::Released {
+                        held.core.turned_down(peer, self.now());
+                    }
                     let taken = match came {
                         Came::Succeeded => held.core.succeed(task, token, output.clone()),
                         Came::Failed => held.core.fail(task, token, fault),
@@ -221,7 +224,10 @@ impl TaskBoard {
                 // it has the task, or not: the lease tells
                 Err(error) if error.may_have_asked() => {}
                 Ok(_) | Err(_) => {
-                    let _ = board.held().core.release(task, token);
+                    let mut held = board.held();
+                    held.core.turned_down(node, board.now());
+                    let _ = held.core.release(task, token);
+                    drop(held);
                     board.wake();
                 }
             }
@@ -246,9 +252,11 @@ impl TaskBoard {
             self.here().world.sleep_until(self.now() + GATHER).await;
             let peers = sessions.that_serve(wire::ROOM);
             let gone: Vec<Did> = self.held().core.nodes_elsewhere().difference(&peers).copied().collect();
-            gone.into_iter().for_each(|peer| self.held().core.serving(peer, BTreeMap::new(), self.now()));
+            gone.into_iter().for_each(|peer| self.held().core.serves_no_more(&peer));
             told.retain(|peer, _| peers.contains(peer));
-            let news = peers.into_iter().filter_map(|peer| {
+            // a reader's workers get no task of others
+            let may_work = self.here().identity.may_write(&self.me());
+            let news = peers.into_iter().filter(|_| may_work).filter_map(|peer| {
                 let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
                 let mut waiting = self.held().core.waiting_for(&peer, is_admin);
                 while waiting.len() > CAPABILITIES_MAX {
@@ -264,7 +272,9 @@ impl TaskBoard {
                     .map(|(capability, workers)| Waiting { capability: capability.clone(), workers: *workers });
                 let serving = Body::Serving(Serving { waiting: each.collect() });
                 let answer = asker.ask(peer, serving.into(), ANSWER_MAX).await;
-                (peer, answer.is_ok().then_some(waiting))
+                // a peer that does not know this member yet, or will not have its workers for now, is told again
+                let heard = answer.is_ok_and(|answer| answer.body == Some(Body::Answer(Answer { done: true })));
+                (peer, heard.then_some(waiting))
             });
             again = Duration::MAX;
             for (peer, heard) in join_all(asked).await {

@@ -7,7 +7,7 @@ use nexus_crdt::{Dot, EntryId, ReturnCause, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use proptest::prelude::*;
 
-use super::core::{Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, Seen, Spec};
+use super::core::{Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, Seen, Spec, TURNS_MAX};
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -192,6 +192,25 @@ fn workers_elsewhere_get_what_no_worker_here_waits_for() {
     assert_eq!(core.next_action(), None);
     core.serving(far, BTreeMap::new(), secs(0));
     assert!(!core.waits_for("build"));
+}
+
+#[test]
+fn a_node_that_turns_down_too_many_tasks_gets_one_each_five_seconds() {
+    let (mut core, node, friend) = (core(), Did::from_bytes([7; 32]), Did::from_bytes([8; 32]));
+    let waiting = || BTreeMap::from([("build".to_owned(), 1)]);
+    for _ in 0..TURNS_MAX {
+        assert!(core.serving(node, waiting(), secs(9)));
+        core.turned_down(node, secs(9));
+    }
+    assert!(!core.serving(node, waiting(), secs(9)) && core.nodes_elsewhere().is_empty());
+    core.open(task(1), spec("build", 1), Before::default(), secs(9));
+    assert_eq!(core.next_action(), None);
+    assert!(core.serving(friend, BTreeMap::new(), secs(9)), "others are not concerned");
+    assert!(!core.serving(node, waiting(), secs(13)));
+    assert!(core.serving(node, waiting(), secs(14)));
+    assert!(matches!(core.next_action(), Some(Action::Claim { to: Claimant::Node(to), .. }) if to == node));
+    core.turned_down(node, secs(14));
+    assert!(!core.serving(node, waiting(), secs(18)) && core.serving(node, waiting(), secs(19)));
 }
 
 #[test]
