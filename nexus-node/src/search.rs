@@ -284,6 +284,8 @@ impl Search {
     ) -> Result<Vec<Place>, NodeError> {
         /// Rare words are in few texts, so looking for these alone is cheap.
         const RAREST: usize = 6;
+        /// The part of their weight that a memory must have: texts that say nearly the same share half of their words.
+        const SHARE: f32 = 0.25;
         let spaces = BTreeSet::from([space]);
         let filter = Filter { spaces, valid_at: Some(reader.now()), ..Filter::default() };
         let on_disk = self.disk.as_ref().map(Kept::index);
@@ -294,6 +296,7 @@ impl Search {
         let mut rarest: Vec<(u64, &String)> = frequencies.iter().map(|(word, count)| (*count, word)).collect();
         rarest.sort_unstable();
         rarest.truncate(RAREST);
+        let least = SHARE * rarest.iter().map(|(count, _)| statistics.idf(*count)).sum::<f32>();
         let mut sought: Vec<Sought> =
             rarest.into_iter().map(|(_, word)| Sought { term: word.clone(), boost: 1.0 }).collect();
         sought.sort_unstable_by(|a, b| a.term.cmp(&b.term));
@@ -301,6 +304,7 @@ impl Search {
         let touched = tail.touched();
         drop(tail);
         found.extend(self.ask_disk(|disk| disk.find(&sought, &filter, &touched, limit))?);
+        found.retain(|found| found.score >= least);
         found.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.place.cmp(&b.place)));
         found.truncate(limit);
         Ok(found.into_iter().map(|found| found.place).collect())

@@ -1,7 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nexus_crdt::Dot;
 use nexus_identity::Timestamp;
@@ -50,6 +50,10 @@ pub(crate) struct DiskIndex {
 struct Segments {
     searcher: Searcher,
     columns: Vec<Columns>,
+    /// The number of words of all documents.
+    words: u64,
+    /// The documents with each word, of those that were asked for: each of them is looked up in every segment.
+    counts: Mutex<HashMap<Box<str>, u64>>,
 }
 
 /// The stored values of each document, without its words.
@@ -91,9 +95,46 @@ impl Columns {
 }
 
 impl Segments {
-    fn of(searcher: Searcher) -> Result<Self, SearchError> {
+    fn of(searcher: Searcher, words: Field) -> Result<Self, SearchError> {
         let columns = searcher.segment_readers().iter().map(Columns::of).collect::<Result<_, _>>()?;
-        Ok(Self { searcher, columns })
+        let tokens = |segment: &SegmentReader| segment.inverted_index(words).map(|index| index.total_num_tokens());
+        let words = searcher.segment_readers().iter().map(tokens).sum::<Result<u64, _>>().map_err(SearchError::new)?;
+        Ok(Self { searcher, columns, words, counts: Mutex::default() })
+    }
+
+    /// The documents with each of some words, of those that any has.
+    fn count(&self, words: &BTreeSet<&str>, field: Field) -> Result<Frequencies, SearchError> {
+        /// The words whose counts are kept, of up to 64 bytes each.
+        const COUNTS_MAX: usize = 16_384;
+        let (mut frequencies, mut missing) = (Frequencies::new(), Vec::new());
+        {
+            let counts = self.counts();
+            for word in words {
+                match counts.get(*word) {
+                    Some(0) => {}
+                    Some(count) => drop(frequencies.insert((*word).to_owned(), *count)),
+                    None => missing.push(*word),
+                }
+            }
+        }
+        let mut found = Vec::with_capacity(missing.len());
+        for word in missing {
+            let count = self.searcher.doc_freq(&Term::from_field_text(field, word)).map_err(SearchError::new)?;
+            found.push((Box::from(word), count));
+            if count > 0 {
+                frequencies.insert(word.to_owned(), count);
+            }
+        }
+        let mut counts = self.counts();
+        if counts.len() + found.len() > COUNTS_MAX {
+            counts.clear();
+        }
+        counts.extend(found.into_iter().take(COUNTS_MAX));
+        Ok(frequencies)
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<Box<str>, u64>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn each(&self) -> impl Iterator<Item = (&SegmentReader, &Columns)> {
@@ -180,7 +221,7 @@ impl DiskIndex {
 
     fn over(index: Index, fields: Fields, store: [u8; 8], covered: Eno) -> Result<Self, SearchError> {
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(SearchError::new)?;
-        let segments = Mutex::new(Arc::new(Segments::of(reader.searcher())?));
+        let segments = Mutex::new(Arc::new(Segments::of(reader.searcher(), fields.words)?));
         Ok(Self { index, reader, segments, fields, writer: Mutex::new(None), covered: AtomicU64::new(covered), store })
     }
 
@@ -211,7 +252,7 @@ impl DiskIndex {
         commit.set_payload(&payload(self.store, covers));
         commit.commit().map_err(SearchError::new)?;
         self.reader.reload().map_err(SearchError::new)?;
-        let segments = Arc::new(Segments::of(self.reader.searcher())?);
+        let segments = Arc::new(Segments::of(self.reader.searcher(), self.fields.words)?);
         *self.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;
         self.covered.store(covers, Ordering::Release);
         Ok(())
@@ -261,19 +302,8 @@ impl DiskIndex {
     /// The documents with each of some words, of those that any has, and the counts of all.
     pub(super) fn statistics(&self, words: &BTreeSet<&str>) -> Result<(Frequencies, Statistics), SearchError> {
         let segments = self.segments();
-        let searcher = &segments.searcher;
-        let mut statistics = Statistics { documents: searcher.num_docs(), words: 0 };
-        for segment in searcher.segment_readers() {
-            statistics.words += segment.inverted_index(self.fields.words).map_err(SearchError::new)?.total_num_tokens();
-        }
-        let mut frequencies = Frequencies::new();
-        for word in words {
-            let count = searcher.doc_freq(&Term::from_field_text(self.fields.words, word)).map_err(SearchError::new)?;
-            if count > 0 {
-                frequencies.insert((*word).to_owned(), count);
-            }
-        }
-        Ok((frequencies, statistics))
+        let statistics = Statistics { documents: segments.searcher.num_docs(), words: segments.words };
+        Ok((segments.count(words, self.fields.words)?, statistics))
     }
 
     /// Some words that are spelled nearly as another one, or begin with it.
