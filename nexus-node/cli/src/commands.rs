@@ -13,6 +13,7 @@ mod disconnect;
 mod doctor;
 mod edit;
 mod export;
+mod fence;
 mod forget;
 mod get;
 mod history;
@@ -131,6 +132,8 @@ pub(crate) enum CliCommand {
     Kv(kv::Kv),
     #[command(subcommand)]
     Lock(lock::Lock),
+    #[command(subcommand)]
+    Fence(fence::Fence),
     Coordinator(coordinator::Coordinator),
     Audit(audit::Audit),
     #[command(subcommand)]
@@ -192,6 +195,7 @@ impl CliCommand {
             Self::Space(command) => command.run(session),
             Self::Kv(command) => command.run(session),
             Self::Lock(command) => command.run(session),
+            Self::Fence(command) => command.run(session),
             Self::Coordinator(command) => command.run(session),
             Self::Audit(command) => command.run(session),
             Self::Task(command) => command.run(session),

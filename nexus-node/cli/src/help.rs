@@ -34,7 +34,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "online",
         ],
     ),
-    ("Keys and locks", &["kv", "lock", "coordinator", "audit"]),
+    ("Keys and locks", &["kv", "lock", "fence", "coordinator", "audit"]),
     ("Tasks", &["task", "worker", "agents"]),
     ("Agents", &["connect", "disconnect", "hook", "mcp"]),
     (

@@ -372,6 +372,26 @@ fn a_lock_is_taken_renewed_waited_for_and_stolen_and_old_tokens_are_worth_nothin
     assert_eq!((&theft["by_name"], &theft["stolen_from"]), (&json!("laptop"), &node.ready["did"]), "{theft}");
 }
 
+/// promise: Keys and locks | `fence check` ends with 0 only while the lease of that token stands
+#[test]
+fn a_script_checks_a_token_before_its_effect() {
+    let home = Home::new();
+    let _node = home.up();
+    let token = home.json(&["lock", "acquire", "a b/ü", "--ttl", "1h"])["token"].as_u64().unwrap();
+    let check = |token: u64| {
+        let ran = home.run(&["--json", "fence", "check", "a b/ü", &token.to_string()]);
+        (ran.code, serde_json::from_str::<Value>(&ran.stdout).unwrap()["valid"].as_bool().unwrap())
+    };
+    assert_eq!(check(token), (0, true));
+    assert_eq!(check(token + 1), (7, false));
+    home.json(&["lock", "steal", "a b/ü"]);
+    assert_eq!(check(token), (7, false));
+    let gone = home.run(&["fence", "check", "nobody", "1"]);
+    assert_eq!(gone.code, 7);
+    assert!(gone.stderr.contains("nobody holds the lock nobody"), "{gone:?}");
+    assert_eq!(home.run(&["fence", "check", "nobody", "x"]).code, 2);
+}
+
 /// promise: Keys and locks | A caller that goes away while it waits does not get the lock, and leaves the line
 #[test]
 fn whoever_goes_away_while_it_waits_does_not_end_up_with_the_lock() {

@@ -13,7 +13,7 @@ use super::extract::{Json, OptionalJson, Parameters, Path};
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery, NotARequestId, RequestId, RequestOutcome};
-use crate::error::ConflictError;
+use crate::error::{ConflictError, Resource};
 use crate::secrets::Secrets;
 use crate::{Critical, LockOptions, Node, NodeError, PutOptions};
 
@@ -183,6 +183,13 @@ pub(super) async fn locks(node: Node) -> Result<Answer<Vec<wire::Lease>>, Proble
         wire::Lease::of(name, &lock, names.get(&lock.lease.by).cloned())
     };
     Ok(Answer(locks.into_iter().map(lease).collect()))
+}
+
+pub(super) async fn lock(node: Node, Path(name): Path) -> Result<Answer<wire::Lease>, Problem> {
+    let lock = node.critical()?.lock_of(&name).await?;
+    let lock = lock.ok_or_else(|| NodeError::NotFound { what: Resource::Lock, name: name.clone() })?;
+    let holder = names(&node).get(&lock.lease.by).cloned();
+    Ok(Answer(wire::Lease::of(name, &lock, holder)))
 }
 
 pub(super) async fn acquire(

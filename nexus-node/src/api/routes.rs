@@ -245,6 +245,9 @@ fn keys_and_locks(routes: Routes) -> Routes {
         .on(Method::GET, "/v1/locks", critical::locks, |about| {
             about.summary("The locks that are held").gives(200, &vec![example::lease()])
         })
+        .on(Method::GET, "/v1/locks/{name}", critical::lock, |about| {
+            about.summary("A lock that is held, exact as of now").gives(200, &example::lease())
+        })
         .on(Method::POST, "/v1/locks/{name}/acquire", critical::acquire, |about| {
             about
                 .summary("Take a lock, or wait in line for it; whoever takes it renews it")
