@@ -300,8 +300,8 @@ pub use node::{
 pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use tasks::{
-    Agent, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskBoard, TaskError, TaskHistory,
-    TaskId, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskStatus, TaskToken, TaskWatch,
+    Agent, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskBoard, TaskError, TaskFence,
+    TaskHistory, TaskId, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskStatus, TaskToken, TaskWatch,
 };
 pub use vectors::{EmbedderState, EmbedderStatus};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};

@@ -8,12 +8,14 @@
 //! | `core` | the worker of each task, and the end of its attempts: pure |
 //! | `board` | the handle: it writes what the core decides, and answers callers |
 //! | `elsewhere` | workers at other nodes, and tasks of others here |
+//! | `once` | tasks that are done once, by the coordinators' word |
 //! | `read` | tasks in words, from a committed state |
 //! | `wire` | the messages between nodes |
 
 mod board;
 mod core;
 mod elsewhere;
+mod once;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use serde_json::Value;
 
 pub(crate) use self::board::Handles;
 pub use self::board::{TaskBoard, TaskWatch};
+pub use self::once::TaskFence;
 pub(crate) use self::wire::register;
 pub use nexus_crdt::{Priority, TaskId, TaskToken};
 
@@ -55,6 +58,9 @@ pub struct NewTask {
     pub attempts: u16,
     /// The caller's own id, of at most 128 bytes: a second task of this node with it is the first.
     pub request: Option<String>,
+    /// Whether it is done once at most: an attempt begins by the coordinators' word, and where nobody knows what became of
+    /// one, the task ends as unknown.
+    pub once: bool,
     /// Whether an admin must approve it before somebody works on it.
     pub needs_approval: bool,
     /// The program that submits it.
@@ -74,6 +80,7 @@ impl NewTask {
             deadline: None,
             attempts: 3,
             request: None,
+            once: false,
             needs_approval: false,
             agent: None,
         }
@@ -104,6 +111,13 @@ impl NewTask {
     #[must_use]
     pub const fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// It is done once at most.
+    #[must_use]
+    pub const fn once(mut self) -> Self {
+        self.once = true;
         self
     }
 
@@ -254,6 +268,8 @@ pub struct Task {
     pub attempts: u16,
     /// The submitter's own id of the request.
     pub request: Option<String>,
+    /// Whether it is done once at most.
+    pub once: bool,
     /// Whether an admin must approve it.
     pub needs_approval: bool,
     /// The only member that may work on it.
@@ -430,6 +446,8 @@ pub struct ClaimedTask {
     pub attempt: u32,
     /// The time without a word after which the claim is over.
     pub lease: Duration,
+    /// The right to its effects, of a task that is done once.
+    pub fence: Option<TaskFence>,
 }
 
 /// A claim that stands.

@@ -98,6 +98,65 @@ async fn the_same_request_is_the_same_task() {
     node.shutdown().await;
 }
 
+/// promise: Tasks | A task that is done once has a fencing token while it runs, and begins again only if its worker says that it is not done
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_done_once_begins_by_the_coordinators_word() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let (board, critical) = (node.tasks(), node.critical().unwrap());
+    let id = board.submit(NewTask::new("pay", Value::Null).once()).await.unwrap().id.to_string();
+    let first = claim(&node, "pay").await;
+    let fence = first.fence.clone().unwrap();
+    assert_eq!(critical.lock_of(&fence.lock).await.unwrap().unwrap().lease.token, fence.token);
+    // the worker says that it failed: it is not done, and may be tried again
+    let failed = TaskResult::Failed { code: String::new(), message: "no money".to_owned() };
+    board.finish(&id, first.token, failed).await.unwrap();
+    let second = claim(&node, "pay").await;
+    let later = second.fence.clone().unwrap();
+    assert!(later.token > fence.token, "{later:?} {fence:?}");
+    board.finish(&id, second.token, done(json!(1))).await.unwrap();
+    let record = critical.get(&later.lock).await.unwrap().unwrap();
+    assert_eq!(record.text(), Some("succeeded"));
+    while critical.lock_of(&later.lock).await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    // a worker that is gone: nobody knows, and nobody tries again
+    let lost = board.submit(NewTask::new("pay", Value::Null).once()).await.unwrap().id.to_string();
+    let claimed = board.claim(ClaimQuery::of("pay").lease(Duration::from_secs(1))).await.unwrap().unwrap();
+    assert_eq!(until(&node, &lost, TaskStatus::Unknown).await.claims, 1);
+    let late = board.finish(&lost, claimed.token, done(json!(2))).await.unwrap_err();
+    assert!(matches!(late, NodeError::Conflict(ConflictError::ClaimOver)), "{late}");
+    node.shutdown().await;
+}
+
+/// promise: Tasks | A node that has forgotten that a task began does not begin it again
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_has_begun_elsewhere_is_not_begun_again() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let one = start(&dirs[0], "one").await;
+    let two = join(&one, &dirs[1], "two", Invite::default()).await;
+    let task = one.tasks().submit(NewTask::new("pay", Value::Null).once()).await.unwrap();
+    // as an attempt wrote it of which this node knows nothing
+    let critical = one.critical().unwrap();
+    critical.put(&format!("task/{}", task.id), "0123", nexus_node::PutOptions::default()).await.unwrap();
+    let query = ClaimQuery::of("pay").agent("worker").wait(Duration::from_secs(30)).from("one");
+    let nothing = two.tasks().claim(query).await.unwrap();
+    assert!(nothing.is_none(), "{nothing:?}");
+    let over = until(&one, &task.id.to_string(), TaskStatus::Unknown).await;
+    assert_eq!(over.claims, 1);
+    // and another one is done there, with a token of the same coordinators
+    let task = one.tasks().submit(NewTask::new("pay", Value::Null).once()).await.unwrap();
+    let query = ClaimQuery::of("pay").agent("worker").wait(Duration::from_secs(30)).from("one");
+    let claimed = two.tasks().claim(query).await.unwrap().unwrap();
+    let fence = claimed.fence.clone().unwrap();
+    assert_eq!(critical.lock_of(&fence.lock).await.unwrap().unwrap().lease.token, fence.token);
+    // its lock is taken from it: the claim is over, whatever the worker does
+    critical.steal(&fence.lock, Duration::from_secs(30)).await.unwrap();
+    until(&one, &task.id.to_string(), TaskStatus::Unknown).await;
+    two.shutdown().await;
+    one.shutdown().await;
+}
+
 /// promise: Tasks | A node that starts again goes on with its tasks: what waited waits, and a worker that still works keeps its claim
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_loses_no_task_and_no_claim() {

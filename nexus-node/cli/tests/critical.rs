@@ -738,10 +738,28 @@ fn what_is_left_of_a_lost_quorum_begins_anew_when_told_to() {
     three.1.kill_9();
     until("no quorum", || (one.0.json(&["status"])["mode"] == "read_only").then_some(()));
     assert_eq!(one.0.error(&["kv", "put", "k", "lost"]).0, 6);
+    // a task that is done once waits for the quorum, and one that may be repeated does not
+    let worker = |capability: &str| {
+        let mut command = one.0.command(&["worker", "--capability", capability, "--", "cat"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let (mut pays, mut echoes) = (worker("pay"), worker("echo"));
+    let paid = one.0.json(&["task", "submit", "pay", "--once"])["id"].as_str().unwrap().to_owned();
+    assert_eq!(one.0.json(&["task", "submit", "echo", "--wait"])["state"], "succeeded");
+    until("it says why", || {
+        let task = one.0.json(&["task", "show", &paid]);
+        let why = task["why"].as_str().unwrap_or_default().to_owned();
+        (task["state"] == "pending" && why.contains("quorum") && task["claims"] == 0).then_some(())
+    });
     let seen = one.0.json(&["coordinator", "recover", "--i-understand"]);
     assert_eq!((seen["voters"].as_array().unwrap().len(), &seen["generation"]), (1, &json!(1)), "{seen}");
     assert_eq!(one.0.json(&["kv", "get", "k"])["value"], "kept");
     one.0.json(&["kv", "put", "k", "again"]);
+    until("it is done", || (one.0.json(&["task", "show", &paid])["state"] == "succeeded").then_some(()));
+    for worker in [&mut pays, &mut echoes] {
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+    }
 }
 
 /// promise: Keys and locks | `lock run` holds and renews a lock while a command runs, gives it back, and exits as the command does

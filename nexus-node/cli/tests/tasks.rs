@@ -211,6 +211,47 @@ fn a_command_has_its_task_in_the_environment_and_a_directory_of_its_own() {
     assert!(!Path::new(done["output"]["at"].as_str().unwrap()).exists(), "the directory is gone");
 }
 
+/// promise: Tasks | The command of a task that is done once checks its token right before its effect
+#[test]
+fn a_command_checks_its_token_before_its_effect() {
+    let home = Home::new();
+    let _node = home.up();
+    let program = env!("CARGO_BIN_EXE_nexus-node");
+    let data = home.path();
+    let script = format!(
+        "\"{program}\" --data-dir \"{}\" fence check \"$NEXUS_LOCK\" \"$NEXUS_LOCK_TOKEN\" >/dev/null && echo true",
+        data.display()
+    );
+    let _worker = Worker::start(&home, &["--capability", "pay", "--", "sh", "-c", &script]);
+    let done = home.json(&["task", "submit", "pay", "--once", "--wait"]);
+    assert_eq!((&done["output"], &done["once"], &done["claims"]), (&json!(true), &json!(true), &json!(1)), "{done}");
+    // a task that may be repeated has no lock
+    let other = home.run(&["task", "submit", "pay", "--attempts", "1", "--wait", "--json"]);
+    assert_eq!(other.code, 1, "{other:?}");
+    let kept = home.json(&["kv", "get", &format!("task/{}", done["id"].as_str().unwrap())]);
+    assert_eq!(kept["value"], "succeeded");
+}
+
+/// promise: Tasks | A task that is done once is not tried again after its worker was killed: it ends as unknown
+#[test]
+fn a_task_that_is_done_once_is_not_repeated_after_a_kill() {
+    let home = Home::new();
+    let _node = home.up();
+    let effects = home.beside("effects");
+    let script = format!("echo \"$NEXUS_TASK_ID\" >>'{}'; sleep 600", effects.display());
+    let options = ["--capability", "pay", "--", "sh", "-c", &script];
+    let mut first = Worker::start(&home, &options);
+    let id = submit(&home, &["pay", "--once"]);
+    until("it has begun", || std::fs::read_to_string(&effects).is_ok_and(|text| text.contains('\n')).then_some(()));
+    first.child.kill().unwrap();
+    let _second = Worker::start(&home, &options);
+    let ended = ended(&home, &id);
+    assert_eq!((&ended["state"], &ended["claims"]), (&json!("unknown"), &json!(1)), "{ended}");
+    let waited = home.run(&["task", "show", &id]).ok();
+    assert!(waited.stdout.contains("may or may not have run"), "{waited:?}");
+    assert_eq!(std::fs::read_to_string(&effects).unwrap().lines().count(), 1);
+}
+
 /// promise: Tasks | A command that fails is an attempt that failed, with its exit code and the end of its stderr
 #[test]
 fn a_command_that_fails_is_tried_again_and_its_words_are_kept() {

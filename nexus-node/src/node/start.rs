@@ -195,7 +195,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         brain: brain.clone(),
         mesh: mesh.clone(),
         sessions: sessions.clone(),
+        coordinator: coordinator.clone(),
     });
+    world.spawn("tasks that wait for a quorum", board.clone().watch_quorum());
     world.spawn("tasks", board.clone().run());
     world.spawn("task peers", board.clone().serve(offered));
     world.spawn("tasks elsewhere", board.clone().tell_others());

@@ -23,6 +23,7 @@ use super::{
     TaskResult, TaskStatus,
 };
 use crate::brain::Brain;
+use crate::coordinator::Coordinator;
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
 use crate::identity::Identity;
@@ -57,6 +58,7 @@ pub(crate) struct Handles {
     pub(crate) brain: Brain,
     pub(crate) mesh: Mesh,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) coordinator: Option<Arc<Coordinator>>,
 }
 
 /// A handle to the tasks of a mesh, cheap to clone: submitting, following and ending them, and work for workers.
@@ -72,6 +74,8 @@ pub(super) struct Inner {
     pub(super) calls: Notify,
     /// A task of another node is here, or its worker's connection has ended.
     pub(super) guests: Notify,
+    /// A task waits for a quorum of the coordinators.
+    pub(super) once: Notify,
     pub(super) asker: Asker<Envelope>,
     /// Whether the open tasks of this node are taken up: before that nobody knows which claims stand.
     taken_up: watch::Sender<bool>,
@@ -89,6 +93,8 @@ pub(super) struct Held {
     spaces: BTreeMap<TaskId, SpaceId>,
     /// Tasks of other nodes that workers here have.
     pub(super) guests: BTreeMap<TaskId, Guest>,
+    /// The locks of tasks that are done once, each with its claim: those that workers here have.
+    pub(super) fences: BTreeMap<TaskId, (TaskToken, u64)>,
 }
 
 /// A claim, for the worker that gets it.
@@ -130,9 +136,9 @@ impl Held {
 impl TaskBoard {
     pub(crate) fn new(handles: Handles) -> Self {
         let asker = wire::asker(handles.mesh.clone(), &handles.world);
-        let (wake, calls, guests) = (Notify::new(), Notify::new(), Notify::new());
+        let (wake, calls, guests, once) = (Notify::new(), Notify::new(), Notify::new(), Notify::new());
         let taken_up = watch::Sender::new(false);
-        Self(Arc::new(Inner { handles, held: Mutex::default(), wake, calls, guests, asker, taken_up }))
+        Self(Arc::new(Inner { handles, held: Mutex::default(), wake, calls, guests, once, asker, taken_up }))
     }
 
     pub(super) fn wake(&self) {
@@ -430,17 +436,27 @@ impl TaskBoard {
         let Some(Assigned { task, token, attempt }) = found else { return Ok(None) };
         waiting.given = Some((task, token));
         let lease = query.lease;
-        if let Some(task) = self.guest(task, token) {
-            waiting.given = None;
-            return Ok(Some(ClaimedTask { task, token, attempt, lease }));
+        let id = task;
+        let task = match self.guest(id, token) {
+            Some(task) => task,
+            None => {
+                let read = self.reading(move |board, view, reader| {
+                    let found = read::find(view, reader, id)?.ok_or(ConflictError::ClaimOver)?;
+                    Ok(board.shown(read::task(view, reader, found, false)?))
+                });
+                read.await?
+            }
+        };
+        let mut fence = None;
+        if task.once {
+            fence = self.begin_once(id, token).await;
+            if fence.is_none() {
+                waiting.given = None;
+                return Ok(None);
+            }
         }
-        let read = self.reading(move |board, view, reader| {
-            let found = read::find(view, reader, task)?.ok_or(ConflictError::ClaimOver)?;
-            Ok(board.shown(read::task(view, reader, found, false)?))
-        });
-        let task = read.await?;
         waiting.given = None;
-        Ok(Some(ClaimedTask { task, token, attempt, lease }))
+        Ok(Some(ClaimedTask { task, token, attempt, lease, fence }))
     }
 
     /// A worker's word that it lives, and how far it is. Returns what is left of its claim.
@@ -484,7 +500,12 @@ impl TaskBoard {
         self.heard(task, token, None)
     }
 
-    fn heard(&self, task: TaskId, token: TaskToken, progress: Option<TaskProgress>) -> Result<Renewal, NodeError> {
+    pub(super) fn heard(
+        &self,
+        task: TaskId,
+        token: TaskToken,
+        progress: Option<TaskProgress>,
+    ) -> Result<Renewal, NodeError> {
         if let Some(heard) = self.heard_guest(task, token, progress.as_ref()) {
             return heard;
         }
@@ -522,6 +543,7 @@ impl TaskBoard {
             let (part, size, max) = ("the output", output.len(), TASK_JSON_BYTES_MAX);
             return Err(InputError::Task(BadTaskEvent::TooLarge { part, size, max }).into());
         }
+        self.note_once(task, token, &result).await;
         if let Some(finished) = self.finish_guest(task, token, &result).await {
             return finished;
         }
@@ -593,6 +615,9 @@ impl TaskBoard {
         }
         task.why = match held.core.seen(task.id) {
             Some(Seen::Approval) => Some("an admin that did not submit it has to approve it".to_owned()),
+            Some(Seen::Ready) if task.once && !held.core.has_quorum() => {
+                Some("it is done once, and waits until a quorum of the coordinators answers".to_owned())
+            }
             Some(Seen::Ready) => Some(match (task.to, held.core.waits_for(&task.capability)) {
                 (Some(_), _) => "no worker of that member waits for it".to_owned(),
                 (None, false) => format!("no worker for {} waits", task.capability),
@@ -627,6 +652,7 @@ impl TaskBoard {
             attempt: Duration::from_millis(submission.attempt_ms),
             deadline,
             attempts: submission.attempts.into(),
+            once: submission.once,
             awaits_approval: row.needs_approval && !state.approval.is_some_and(|(approved, _)| approved),
         };
         // the worker's name is shown from the event
@@ -635,6 +661,9 @@ impl TaskBoard {
         let mut held = self.held();
         held.spaces.insert(*id, space.0);
         held.core.open(*id, spec, before, now);
+        if submission.once {
+            self.0.once.notify_one();
+        }
         // a word, or a result that a worker's node has kept, may have come before
         let is_word = |heard: &HeardEvent| heard.by != row.submitter || matches!(heard.said, TaskSaid::Word(_));
         if heard.iter().any(is_word) {
@@ -812,6 +841,7 @@ impl TaskBoard {
                 Action::Return { cause, .. } => {
                     held.progress.remove(&task);
                     held.core.returned(task, cause, now);
+                    self.0.once.notify_one();
                     held.fire(task, true);
                 }
                 Action::Settle { .. } => held.forget(task, true),
@@ -960,8 +990,20 @@ fn event_of(action: &Action, space: &impl Fn(TaskId) -> SpaceId) -> (SpaceId, Ta
 }
 
 fn submission(task: NewTask, reader: &Reader<'_>) -> Result<(SpaceId, Submission), NodeError> {
-    let NewTask { capability, input, space, to, priority, timeout, deadline, attempts, request, needs_approval, agent } =
-        task;
+    let NewTask {
+        capability,
+        input,
+        space,
+        to,
+        priority,
+        timeout,
+        deadline,
+        attempts,
+        request,
+        once,
+        needs_approval,
+        agent,
+    } = task;
     let space = match &space {
         Some(name) => reader.space(Some(name))?.0,
         None => SpaceId::tasks_of(&reader.members().mesh()),
@@ -973,6 +1015,7 @@ fn submission(task: NewTask, reader: &Reader<'_>) -> Result<(SpaceId, Submission
         attempt_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
         deadline_ms: deadline.map(|at| at.as_ms()),
         attempts,
+        once,
         needs_approval,
         request: request.unwrap_or_default(),
         agent: agent.unwrap_or_default(),

@@ -15,6 +15,8 @@ use super::Agent;
 
 /// The pauses before the second attempt and later ones; the last one is for all that follow.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
+/// The pause of a task that is done once, after the coordinators could not be asked.
+const PAUSE_ONCE: Duration = Duration::from_secs(10);
 /// The attempts whose workers were not heard of in time before nobody knows whether the task was done.
 const EXPIRIES_MAX: u32 = 3;
 /// The most tasks of a capability that are looked at for a worker: those before may be for other members alone.
@@ -43,6 +45,8 @@ pub(super) struct Spec {
     pub(super) deadline: Option<Duration>,
     /// The attempts that may fail before the task has failed.
     pub(super) attempts: u32,
+    /// Whether an attempt begins by the coordinators' word, and none after one of which nobody knows.
+    pub(super) once: bool,
     /// Whether somebody must approve it before.
     pub(super) awaits_approval: bool,
 }
@@ -212,6 +216,9 @@ pub(super) struct Core {
     elsewhere: BTreeMap<String, BTreeMap<Did, u32>>,
     /// The nodes that turned tasks down, each with the time at which its last turn is forgiven.
     turned_down: BTreeMap<Did, Duration>,
+    /// The tasks that are done once and wait for a worker, and whether a quorum of the coordinators answers.
+    once: BTreeSet<TaskId>,
+    quorum: bool,
     actions: VecDeque<Action>,
     /// Tokens drawn beforehand by the shell.
     tokens: Vec<TaskToken>,
@@ -332,7 +339,7 @@ impl Core {
 
     /// The node with the most workers that wait for a task.
     fn elsewhere_for(&self, task: TaskId, capability: &str) -> Option<Did> {
-        let to = self.open.get(&task)?.spec.to;
+        let to = self.open.get(&task).filter(|open| self.may_begin(open))?.spec.to;
         let nodes = self.elsewhere.get(capability)?.iter().filter(|(node, _)| to.is_none_or(|to| to == **node));
         nodes.max_by_key(|(node, workers)| (**workers, **node)).map(|(node, _)| *node)
     }
@@ -521,6 +528,8 @@ impl Core {
         }
         let tries = usize::try_from(open.failures + open.expiries).unwrap_or(usize::MAX);
         let pause = match cause {
+            // the coordinators could not be asked
+            ReturnCause::Released if open.spec.once => PAUSE_ONCE,
             ReturnCause::Failed | ReturnCause::Expired => PAUSES[tries.clamp(1, PAUSES.len()) - 1],
             ReturnCause::Released | ReturnCause::Preempted => Duration::ZERO,
         };
@@ -545,6 +554,10 @@ impl Core {
                 Place::Paused { .. } => {
                     self.put(task, Place::Ready);
                     self.assign(task, now);
+                }
+                Place::Running(running) if running.attempt_until <= now && open.spec.once => {
+                    let token = running.token;
+                    self.expired(task, token);
                 }
                 Place::Running(running) if running.attempt_until <= now => {
                     let error = format!("the attempt took longer than {} s", open.spec.attempt.as_secs_f64());
@@ -593,12 +606,14 @@ impl Core {
 
     fn expired(&mut self, task: TaskId, token: TaskToken) {
         let Some(open) = self.open.get(&task) else { return };
-        let last = open.expiries + 1 >= EXPIRIES_MAX;
+        let most = if open.spec.once { 1 } else { EXPIRIES_MAX };
+        let last = open.expiries + 1 >= most;
         self.put(task, Place::Ending);
         let error = "its worker was not heard of in time".to_owned();
         self.actions.push_back(match last {
             true => {
-                let fault = Fault::new("expired", format!("{error}, {EXPIRIES_MAX} times: it may or may not have run"));
+                let times = if most > 1 { format!(", {most} times") } else { String::new() };
+                let fault = Fault::new("expired", format!("{error}{times}: it may or may not have run"));
                 Action::Settle { task, token: Some(token), end: TaskEnd::Unknown, output: String::new(), fault }
             }
             false => Action::Return { task, token, cause: ReturnCause::Expired, fault: Fault::new("expired", error) },
@@ -606,7 +621,29 @@ impl Core {
     }
 
     fn fits(&self, task: TaskId, call: &Call) -> bool {
-        self.open.get(&task).is_some_and(|open| open.spec.to.is_none_or(|to| to == call.holder.node))
+        let fits = |open: &Open| open.spec.to.is_none_or(|to| to == call.holder.node) && self.may_begin(open);
+        self.open.get(&task).is_some_and(fits)
+    }
+
+    fn may_begin(&self, open: &Open) -> bool {
+        self.quorum || !open.spec.once
+    }
+
+    /// Whether a task waits that is done once.
+    pub(super) fn waits_for_quorum(&self) -> bool {
+        !self.once.is_empty()
+    }
+
+    pub(super) const fn has_quorum(&self) -> bool {
+        self.quorum
+    }
+
+    /// A quorum of the coordinators answers, or does not.
+    pub(super) fn set_quorum(&mut self, quorum: bool, now: Duration) {
+        self.quorum = quorum;
+        for task in self.once.clone() {
+            self.assign(task, now);
+        }
     }
 
     /// Gives a task that waits to a worker that waits.
@@ -670,6 +707,7 @@ impl Core {
             && let Some(ready) = self.ready.get_mut(&open.spec.capability)
         {
             ready.remove(&key);
+            self.once.remove(&task);
             if ready.is_empty() {
                 self.ready.remove(&open.spec.capability);
             }
@@ -693,6 +731,9 @@ impl Core {
             self.timers.insert((at, task));
         }
         if matches!(place, Place::Ready) {
+            if open.spec.once {
+                self.once.insert(task);
+            }
             self.ready.entry(open.spec.capability.clone()).or_default().insert(key);
         }
         open.place = place;

@@ -50,6 +50,12 @@ pub(super) struct Guest {
     progress: Option<TaskProgress>,
 }
 
+impl Guest {
+    pub(super) fn has(&self, token: TaskToken) -> bool {
+        self.token == token
+    }
+}
+
 impl TaskBoard {
     /// Answers the peers that open streams.
     pub(crate) async fn serve(self, streams: Receiver<Stream>) {
@@ -307,9 +313,7 @@ impl TaskBoard {
             };
             for guest in lost {
                 let board = self.clone();
-                self.here().world.spawn("task lost", async move {
-                    let _ = board.tell_result(&guest, Came::Lost, String::new(), Fault::default()).await;
-                });
+                self.here().world.spawn("task lost", async move { board.tell_lost(&guest).await });
             }
             tokio::select! {
                 () = self.0.guests.notified() => {}
@@ -441,6 +445,11 @@ impl TaskBoard {
         }
     }
 
+    /// Tells a settler that a worker is gone. If it does not hear that, it finds out by itself.
+    pub(super) async fn tell_lost(&self, guest: &Guest) {
+        let _ = self.tell_result(guest, Came::Lost, String::new(), Fault::default()).await;
+    }
+
     /// Writes a result into this node's own log, from which its settler takes it.
     async fn keep_for_settler(&self, guest: &Guest, output: String, fault: Fault) -> Result<(), NodeError> {
         let outcome = if output.is_empty() { TaskEnd::Failed } else { TaskEnd::Succeeded };
@@ -472,7 +481,7 @@ impl TaskBoard {
 
 impl Held {
     /// Lets go of another node's task, and tells those who wait for its end.
-    fn let_go(&mut self, task: TaskId) -> Option<Guest> {
+    pub(super) fn let_go(&mut self, task: TaskId) -> Option<Guest> {
         let guest = self.guests.remove(&task)?;
         self.fire(task, true);
         Some(guest)

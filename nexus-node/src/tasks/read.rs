@@ -220,6 +220,7 @@ pub(super) fn submitted(
         deadline: submission.deadline_ms.map(Timestamp::from_ms),
         attempts: submission.attempts,
         request: some(&submission.request),
+        once: submission.once,
         needs_approval: submission.needs_approval,
         to: submission.to,
         retry_of: submission.retry_of,

@@ -25,6 +25,7 @@ fn spec(capability: &str, rank: u64) -> Spec {
         attempt: secs(300),
         deadline: None,
         attempts: 3,
+        once: false,
         awaits_approval: false,
     }
 }
@@ -247,8 +248,50 @@ fn a_claim_that_is_taken_up_at_a_start_has_a_whole_lease() {
     core.succeed(task(1), token, "1".to_owned()).unwrap();
 }
 
+/// promise: Tasks | A task that is done once waits for a quorum, and ends as unknown where nobody knows what became of its attempt
+#[test]
+fn a_task_that_is_done_once_waits_for_a_quorum_and_is_tried_once() {
+    let once = || Spec { once: true, ..spec("build", 1) };
+    let mut core = core();
+    core.open(task(1), once(), Before::default(), secs(0));
+    core.call(call(&["build"]), secs(0));
+    core.serving(Did::from_bytes([2; 32]), [("build".to_owned(), 1)].into(), secs(0));
+    assert_eq!(core.next_action(), None);
+    assert!(core.waits_for_quorum());
+    // others pass it
+    core.open(task(2), spec("build", 2), Before::default(), secs(0));
+    assert_eq!(claimed(&mut core, secs(0)).0, task(2));
+    core.serves_no_more(&Did::from_bytes([2; 32]));
+    core.call(call(&["build"]), secs(1));
+    core.set_quorum(true, secs(1));
+    let (_, _, token) = claimed(&mut core, secs(1));
+    assert!(!core.waits_for_quorum());
+    // its node could not ask the coordinators: it is tried later
+    core.release(task(1), token).unwrap();
+    let returned = core.next_action().unwrap();
+    assert!(matches!(returned, Action::Return { cause: ReturnCause::Released, .. }));
+    core.call(call(&["build"]), secs(1));
+    core.returned(task(1), ReturnCause::Released, secs(1));
+    assert_eq!(core.next_action(), None);
+    core.due(secs(11));
+    let (_, _, token) = claimed(&mut core, secs(11));
+    core.call(call(&["build"]), secs(11));
+    core.lose(task(1), token).unwrap();
+    let ended = core.next_action().unwrap();
+    assert!(matches!(ended, Action::Settle { end: TaskEnd::Unknown, .. }), "{ended:?}");
+    // an attempt that takes too long may have been done, too
+    core.ended(task(1));
+    core.open(task(3), Spec { attempt: secs(5), ..once() }, Before::default(), secs(20));
+    let (_, _, token) = claimed(&mut core, secs(20));
+    core.due(secs(25));
+    let ended = core.next_action().unwrap();
+    assert!(matches!(ended, Action::Settle { end: TaskEnd::Unknown, .. }), "{ended:?}");
+    assert!(core.succeed(task(3), token, String::new()).is_err());
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
+    Quorum(bool),
     Submit,
     Call,
     HangUp,
@@ -263,6 +306,7 @@ enum Step {
 
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
+        1 => any::<bool>().prop_map(Step::Quorum),
         2 => Just(Step::Submit),
         3 => Just(Step::Call),
         1 => Just(Step::HangUp),
@@ -310,8 +354,10 @@ proptest! {
         for step in steps {
             let held = claims.iter().next().map(|(task, token): (&TaskId, &TaskToken)| (*task, *token));
             match (step, held) {
+                (Step::Quorum(quorum), _) => core.set_quorum(quorum, now),
                 (Step::Submit, _) => {
-                    core.open(task(next), spec("build", u64::from(next)), Before::default(), now);
+                    let spec = Spec { once: next % 3 == 0, ..spec("build", u64::from(next)) };
+                    core.open(task(next), spec, Before::default(), now);
                     next += 1;
                 }
                 (Step::Call, _) => {
@@ -338,6 +384,7 @@ proptest! {
             }
         }
         // with workers that do what they get each task ends
+        core.set_quorum(true, now);
         for _ in 0..1_000 {
             while write(&mut core, &mut claims, &mut calls, now)? {}
             for (task, token) in claims.clone() {

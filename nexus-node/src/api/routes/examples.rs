@@ -531,6 +531,7 @@ pub(super) fn task() -> wire::Task {
         deadline: None,
         attempts: 3,
         request: None,
+        once: false,
         needs_approval: false,
         to: None,
         retry_of: None,
@@ -590,7 +591,7 @@ pub(super) fn claim_task() -> wire::ClaimTask {
 
 pub(super) fn claimed_task() -> wire::ClaimedTask {
     let running = wire::Task { state: "running".into(), output: None, ended_at: None, events: Vec::new(), ..task() };
-    wire::ClaimedTask { task: running, token: TASK_TOKEN.into(), attempt: 1, lease_ms: 30_000 }
+    wire::ClaimedTask { task: running, token: TASK_TOKEN.into(), attempt: 1, lease_ms: 30_000, lock: None, fence: None }
 }
 
 pub(super) fn renew_task() -> wire::RenewTask {

@@ -106,6 +106,10 @@ pub struct NewTask {
     /// The caller's own id, at most 128 bytes: a second task of this node with it is the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// Whether it is done once at most: an attempt begins by the coordinators' word, and where nobody knows what became of
+    /// one, the task ends as `unknown`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub once: bool,
     /// Whether an admin must approve it before somebody works on it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_approval: bool,
@@ -127,6 +131,7 @@ impl NewTask {
             deadline: self.deadline.map(|deadline| deadline.at(now)),
             attempts: self.attempts.unwrap_or(new.attempts),
             request: self.request,
+            once: self.once,
             needs_approval: self.needs_approval,
             agent,
             ..new
@@ -235,6 +240,9 @@ pub struct Task {
     pub attempts: u16,
     /// The submitter's own id of the request.
     pub request: Option<String>,
+    /// Whether it is done once at most.
+    #[serde(default)]
+    pub once: bool,
     /// Whether an admin must approve it.
     pub needs_approval: bool,
     /// The DID of the only member that may work on it.
@@ -282,6 +290,7 @@ impl From<tasks::Task> for Task {
             deadline: task.deadline.map(|at| at.to_string()),
             attempts: task.attempts,
             request: task.request,
+            once: task.once,
             needs_approval: task.needs_approval,
             to: task.to.map(|did| did.to_string()),
             retry_of: task.retry_of.map(|id| id.to_string()),
@@ -367,12 +376,19 @@ pub struct ClaimedTask {
     pub attempt: u32,
     /// The time without a word after which the claim is over.
     pub lease_ms: u64,
+    /// The lock of a task that is done once.
+    #[serde(default)]
+    pub lock: Option<String>,
+    /// The lock's token, for `fence` of a key and for `fence check`.
+    #[serde(default)]
+    pub fence: Option<u64>,
 }
 
 impl From<tasks::ClaimedTask> for ClaimedTask {
     fn from(claimed: tasks::ClaimedTask) -> Self {
         let (task, token) = (claimed.task.into(), claimed.token.to_string());
-        Self { task, token, attempt: claimed.attempt, lease_ms: ms(claimed.lease) }
+        let (lock, fence) = claimed.fence.map(|fence| (fence.lock, fence.token)).unzip();
+        Self { task, token, attempt: claimed.attempt, lease_ms: ms(claimed.lease), lock, fence }
     }
 }
 

@@ -51,6 +51,9 @@ pub(crate) struct Submit {
     /// An id of your own: a second task of this node with it is the first
     #[arg(long, value_name = "ID")]
     request: Option<String>,
+    /// Do it once at most: an attempt begins by the coordinators' word, and one of which nobody knows is not repeated
+    #[arg(long)]
+    once: bool,
     /// Wait for the approval of an admin that did not submit it
     #[arg(long)]
     needs_approval: bool,
@@ -61,8 +64,20 @@ pub(crate) struct Submit {
 
 impl Submit {
     pub(super) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let Self { capability, input, to, space, priority, timeout, deadline, attempts, request, needs_approval, wait } =
-            self;
+        let Self {
+            capability,
+            input,
+            to,
+            space,
+            priority,
+            timeout,
+            deadline,
+            attempts,
+            request,
+            once,
+            needs_approval,
+            wait,
+        } = self;
         let input = input.map(read).transpose()?.unwrap_or_default();
         let (priority, timeout, attempts) = (Some(priority), Some(timeout), Some(attempts));
         let new = wire::NewTask {
@@ -75,6 +90,7 @@ impl Submit {
             deadline,
             attempts,
             request,
+            once,
             needs_approval,
             agent: None,
         };

@@ -110,6 +110,8 @@ impl Job {
             .env("NEXUS_TASK_TOKEN", &claimed.token)
             .env("NEXUS_TASK_ATTEMPT", claimed.attempt.to_string())
             .env("NEXUS_TASK_CAPABILITY", &claimed.task.capability)
+            .envs(claimed.lock.as_ref().map(|lock| ("NEXUS_LOCK", lock.clone())))
+            .envs(claimed.fence.map(|fence| ("NEXUS_LOCK_TOKEN", fence.to_string())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
