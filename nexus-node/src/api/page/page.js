@@ -167,8 +167,10 @@ const ROOMS = ['memories', 'tasks'];
 /** Shows the room that the address names. Another name, such as that of a link to skip to, changes nothing. */
 function enter() {
   const named = location.hash.slice(1);
-  if (named && !ROOMS.includes(named)) return;
-  const room = named || ROOMS[0];
+  const before = byId('main').dataset.room;
+  if (before && named && !ROOMS.includes(named)) return;
+  const room = ROOMS.includes(named) ? named : ROOMS[0];
+  if (room === before) return;
   byId('main').dataset.room = room;
   for (const name of ROOMS) {
     byId(`room-${name}`).hidden = name !== room;
@@ -177,12 +179,10 @@ function enter() {
     else link.removeAttribute('aria-current');
   }
   enterTasks(room === 'tasks');
+  scrollTo(0, 0);
 }
 
-addEventListener('hashchange', () => {
-  enter();
-  scrollTo(0, 0);
-});
+addEventListener('hashchange', enter);
 
 const THEMES = { auto: 'Auto', light: 'Light', dark: 'Dark' };
 

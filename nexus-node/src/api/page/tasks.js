@@ -20,6 +20,7 @@ const LOOK_MS = 3_000;
 const WHOLE = 10;
 /** The board is read for a small part of the time, however long a reading takes the node. */
 const QUIET_TIMES = 20;
+const QUIET_MAX_MS = 60_000;
 /** A page of a group may look through many tasks of other states and have none. So many pages are asked for. */
 const PAGES_MAX = 10;
 /** A click so soon after the list has moved may be meant for another task. */
@@ -90,10 +91,10 @@ function read(which) {
       byId('tasks-problem').hidden = true;
     } catch (problem) {
       if (problem.status === 401) return;
-      byId('tasks-problem').textContent = problem.message;
+      byId('tasks-problem').textContent = problem.status ? problem.message : 'The node does not answer. The page asks it again.';
       byId('tasks-problem').hidden = false;
     }
-    quietUntil = performance.now() + QUIET_TIMES * (performance.now() - began);
+    quietUntil = performance.now() + Math.min(QUIET_MAX_MS, QUIET_TIMES * (performance.now() - began));
   })().finally(() => {
     reading = null;
     const next = again;
