@@ -98,6 +98,8 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/map.js", true),
     ("GET", "/memory.js", true),
     ("GET", "/memories.js", true),
+    ("GET", "/task.js", true),
+    ("GET", "/tasks.js", true),
     ("GET", "/icon.svg", true),
     ("GET", "/web/x", true),
 ];

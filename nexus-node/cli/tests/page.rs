@@ -8,7 +8,8 @@
 
 mod support;
 
-use support::{Answer, Home, Node};
+use serde_json::{Value, json};
+use support::{Answer, Home, Node, pair, until};
 
 fn header(answer: &Answer, name: &str) -> Option<String> {
     let lines = answer.head.lines().filter_map(|line| line.split_once(": "));
@@ -39,8 +40,19 @@ fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
     let node = home.up();
     home.json(&["remember", "a very private thing"]);
     assert_eq!(node.text("dashboard"), format!("http://{}/", node.address()));
-    let paths =
-        ["/", "/page.css", "/page.js", "/show.js", "/api.js", "/map.js", "/memory.js", "/memories.js", "/icon.svg"];
+    let paths = [
+        "/",
+        "/page.css",
+        "/page.js",
+        "/show.js",
+        "/api.js",
+        "/map.js",
+        "/memory.js",
+        "/memories.js",
+        "/task.js",
+        "/tasks.js",
+        "/icon.svg",
+    ];
     for path in paths {
         let answer = node.raw("GET", path, &[("Host", &node.address())], b"");
         assert_eq!(answer.status, 200, "{path}");
@@ -61,6 +73,17 @@ fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
         assert_eq!((again.status, again.body.as_str()), (304, ""), "{path}");
         assert_eq!(node.raw("POST", path, &[("Host", &node.address())], b"").problem(), "no_method");
     }
+    let imported = |script: &str| {
+        let text = node.raw("GET", script, &[("Host", &node.address())], b"").body;
+        let names: Vec<_> = text.lines().filter_map(|line| line.split_once(" from './")).collect();
+        names.iter().map(|(_, file)| format!("/{}", file.trim_end_matches("';"))).collect::<Vec<_>>()
+    };
+    for script in paths.iter().filter(|path| path.ends_with(".js")) {
+        for file in imported(script) {
+            assert!(paths.contains(&file.as_str()), "{script} loads {file}");
+        }
+    }
+    assert!(imported("/page.js").contains(&"/tasks.js".to_owned()));
     let page = node.raw("GET", "/", &[("Host", &node.address())], b"").body;
     for file in paths.iter().filter(|path| path.ends_with(".css") || **path == "/page.js") {
         assert!(page.contains(file), "{file}");
@@ -97,10 +120,16 @@ fn a_link_signs_one_browser_in_once() {
     assert_eq!(with(&[], "POST", "/v1/memories", new).problem(), "foreign_origin");
     assert_eq!(with(&[("Origin", "null")], "POST", "/v1/memories", new).problem(), "foreign_origin");
     assert_eq!(with(&[("Sec-Fetch-Site", "same-site")], "GET", "/v1/status", "").problem(), "foreign_origin");
-    // The cookie changes memories and nothing else.
-    for (method, path) in
-        [("POST", "/v1/offline"), ("POST", "/v1/invite"), ("PATCH", "/v1/config"), ("PUT", "/v1/kv/a")]
-    {
+    // The cookie changes memories, decides on tasks, and does nothing else.
+    let beyond = [
+        ("POST", "/v1/offline"),
+        ("POST", "/v1/invite"),
+        ("PATCH", "/v1/config"),
+        ("PUT", "/v1/kv/a"),
+        ("POST", "/v1/tasks"),
+        ("POST", "/v1/tasks/claim"),
+    ];
+    for (method, path) in beyond {
         assert_eq!(with(&[("Origin", &origin)], method, path, "{}").problem(), "refused", "{method} {path}");
     }
     // A page cannot make itself another link.
@@ -134,4 +163,51 @@ fn the_token_is_traded_for_the_cookie_which_outlives_a_restart_but_not_the_token
     std::fs::write(home.path().join("api-token"), "another-token-0123456789abcdef0123\n").unwrap();
     node = home.up_with(&["--api-addr", &address]);
     assert_eq!(ask(&node).problem(), "unauthorized");
+}
+
+/// promise: Tasks | The page shows tasks and workers, and decides on tasks with its cookie; it submits no new ones
+#[test]
+fn the_page_decides_on_tasks_with_its_cookie() {
+    let ((laptop, node), (cloud, _other)) = pair();
+    let (cookie, address) = (cookie(&follow(&node, &link(&laptop))), node.address());
+    let origin = format!("http://{address}");
+    let ask = |method: &str, path: &str, body: &str| {
+        let headers = [("Host", address.as_str()), ("Cookie", cookie.as_str()), ("Origin", origin.as_str())];
+        node.raw(method, path, &headers, body.as_bytes())
+    };
+    let read = |path: &str| -> Value {
+        let answer = ask("GET", path, "");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.body);
+        serde_json::from_str(&answer.body).unwrap()
+    };
+    let submit = |capability: &str| {
+        let task = cloud.json(&["task", "submit", capability, "--needs-approval", "--input", "\"<b>now</b>\""]);
+        task["id"].as_str().unwrap().to_owned()
+    };
+    let (deploy, delete) = (submit("deploy"), submit("delete"));
+    until("both wait for an approval", || {
+        let waiting = read("/v1/tasks?state=awaiting_approval&limit=100");
+        (waiting["items"].as_array().unwrap().len() == 2).then_some(())
+    });
+    assert_eq!(read(&format!("/v1/tasks/{deploy}"))["input"], "<b>now</b>");
+    assert_eq!(read("/v1/agents"), json!([]));
+    // another page of this machine may send the cookie, but not this origin
+    let headers = [("Host", address.as_str()), ("Cookie", cookie.as_str())];
+    let path = |id: &str, word: &str| format!("/v1/tasks/{id}/{word}");
+    assert_eq!(node.raw("POST", &path(&deploy, "approve"), &headers, b"{}").problem(), "foreign_origin");
+    assert_eq!(ask("POST", &path(&deploy, "approve"), "{}").status, 200);
+    assert_eq!(ask("POST", &path(&delete, "reject"), "{\"why\":\"never\"}").status, 200);
+    let reaches = |id: &str, state: &str| {
+        until(state, || Some(read(&format!("/v1/tasks/{id}"))).filter(|task| task["state"] == state))
+    };
+    reaches(&deploy, "pending");
+    assert_eq!(reaches(&delete, "rejected")["error"]["message"], "never");
+    assert_eq!(ask("POST", &path(&deploy, "cancel"), "{}").status, 200);
+    reaches(&deploy, "cancelled");
+    let again = ask("POST", &path(&deploy, "retry"), "{}");
+    assert_eq!(again.status, 201, "{}", again.body);
+    let again: Value = serde_json::from_str(&again.body).unwrap();
+    assert_eq!((again["retry_of"].as_str(), again["state"].as_str()), (Some(&*deploy), Some("awaiting_approval")));
+    // the node that submitted it does not approve it, whatever the page says
+    assert_eq!(ask("POST", &path(again["id"].as_str().unwrap(), "approve"), "{}").problem(), "refused");
 }

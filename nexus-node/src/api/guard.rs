@@ -149,7 +149,8 @@ impl Guard {
                 return Err(Problem::new("foreign_origin", message));
             }
             if !cookie_may(request.method(), path) {
-                let message = "the page's cookie reads the page and changes memories; this takes the token";
+                let message =
+                    "the page's cookie reads the page, changes memories and decides on tasks; this takes the token";
                 return Err(Problem::new("refused", message).hint("use the command line, or send the token"));
             }
             return Ok(Shown::Cookie);
@@ -166,19 +167,29 @@ fn metrics_alone() -> Problem {
         .hint("all else takes the line in the data directory's `api-token`")
 }
 
-/// Whether the page's cookie is enough: for reading what the page shows, and for changing memories. Other
-/// pages of this host may send it, too, if only from an allowed origin.
+/// Whether the page's cookie is enough: for reading what the page shows, for changing memories, and for the decisions
+/// on a task. Submitting a task and working on one take the token. Other pages of this host may send the cookie, too, if
+/// only from an allowed origin.
 fn cookie_may(method: &Method, path: &str) -> bool {
     let of_a_memory = path.strip_prefix("/v1/memories/").is_some_and(|id| !id.is_empty());
+    let task = path.strip_prefix("/v1/tasks/").filter(|rest| !rest.is_empty());
     match *method {
         Method::GET | Method::HEAD => {
-            of_a_memory || matches!(path, "/v1/memories" | "/v1/spaces" | "/v1/status" | "/v1/peers" | "/v1/events")
+            let listed =
+                ["/v1/memories", "/v1/spaces", "/v1/status", "/v1/peers", "/v1/events", "/v1/tasks", "/v1/agents"];
+            of_a_memory || task.is_some() || listed.contains(&path)
         }
-        Method::POST => path == "/v1/memories",
+        Method::POST => path == "/v1/memories" || task.is_some_and(is_decision),
         Method::PATCH => of_a_memory,
         Method::DELETE => of_a_memory || path == "/v1/session",
         _ => false,
     }
+}
+
+/// Whether the rest of a task's path, `ID/WORD`, is a decision on it.
+fn is_decision(rest: &str) -> bool {
+    rest.split_once('/')
+        .is_some_and(|(id, word)| !id.is_empty() && matches!(word, "approve" | "reject" | "cancel" | "retry"))
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -273,7 +284,7 @@ mod tests {
         assert_eq!(code(&guard, "/healthz/", &[host]), "unauthorized");
     }
 
-    /// promise: Bad input | The page's cookie reads what the page shows and changes memories; all else takes the token
+    /// promise: Bad input | The page's cookie reads the page, changes memories and decides on tasks; all else takes the token
     /// promise: Recall | The embedder is set with the token, never with the page's cookie
     /// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
     #[test]
@@ -308,7 +319,24 @@ mod tests {
         }
         assert_eq!(at("GET", "/v1/events", &[("upgrade", "websocket")]), "foreign_origin");
         assert_eq!(at("GET", "/v1/events", &[("upgrade", "websocket"), ours]), "ok");
+        for path in ["/v1/tasks", "/v1/tasks/x", "/v1/tasks/events", "/v1/agents"] {
+            assert_eq!(at("GET", path, &[]), "ok", "{path}");
+        }
+        for word in ["approve", "reject", "cancel", "retry"] {
+            let path = format!("/v1/tasks/x/{word}");
+            assert_eq!(at("POST", &path, &[ours]), "ok", "{word}");
+            assert_eq!(at("POST", &path, &[]), "foreign_origin", "{word}");
+            assert_eq!(at("POST", &path, &[("origin", "http://127.0.0.1:9000")]), "foreign_origin", "{word}");
+        }
         let beyond = [
+            ("POST", "/v1/tasks"),
+            ("POST", "/v1/tasks/claim"),
+            ("POST", "/v1/tasks/x/renew"),
+            ("POST", "/v1/tasks/x/finish"),
+            ("POST", "/v1/tasks//approve"),
+            ("POST", "/v1/tasks/x/y/approve"),
+            ("GET", "/v1/tasks/"),
+            ("PUT", "/v1/tasks/x/approve"),
             ("POST", "/v1/invite"),
             ("POST", "/v1/key/rotate"),
             ("PATCH", "/v1/config"),

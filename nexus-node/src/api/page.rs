@@ -35,6 +35,8 @@ const FILES: &[File] = &[
     File { path: "/map.js", kind: SCRIPT, bytes: include_bytes!("page/map.js") },
     File { path: "/memory.js", kind: SCRIPT, bytes: include_bytes!("page/memory.js") },
     File { path: "/memories.js", kind: SCRIPT, bytes: include_bytes!("page/memories.js") },
+    File { path: "/task.js", kind: SCRIPT, bytes: include_bytes!("page/task.js") },
+    File { path: "/tasks.js", kind: SCRIPT, bytes: include_bytes!("page/tasks.js") },
     File { path: "/icon.svg", kind: "image/svg+xml", bytes: include_bytes!("page/icon.svg") },
 ];
 

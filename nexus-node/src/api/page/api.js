@@ -34,6 +34,8 @@ export const send = async (method, path, body) => (await api(method, path, body)
 
 export const memoryPath = (id) => `/v1/memories/${encodeURIComponent(id)}`;
 
+export const taskPath = (id) => `/v1/tasks/${encodeURIComponent(id)}`;
+
 /** Trades the token for the cookie. The token is not kept. */
 export async function signIn(token) {
   const answer = await fetch('/v1/session', { method: 'POST', headers: { authorization: `Bearer ${token}` } });
@@ -108,4 +110,39 @@ export function follow({ change, state, again }) {
   })();
 
   return () => { stopped = true; socket?.close(); };
+}
+
+const TASK_STATES = [
+  'awaiting_approval', 'pending', 'assigned', 'running', 'succeeded', 'failed', 'cancelled', 'rejected', 'unknown',
+];
+
+/**
+ * Follows tasks. `again` is called whenever words may have been missed, at the beginning, too. A tab in the background
+ * lets go: browsers open few connections to a host, and all tabs share them.
+ */
+export function followTasks({ task, again }) {
+  let source = null;
+
+  const leave = () => {
+    source?.close();
+    source = null;
+  };
+
+  function join() {
+    if (document.hidden) return leave();
+    if (source && source.readyState !== EventSource.CLOSED) return;
+    source = new EventSource('/v1/tasks/events');
+    source.addEventListener('open', again);
+    for (const state of TASK_STATES) source.addEventListener(state, ({ data }) => task(JSON.parse(data)));
+  }
+
+  join();
+  document.addEventListener('visibilitychange', join);
+  // an answer that is no stream ends it for good
+  const look = setInterval(join, 3_000);
+  return () => {
+    clearInterval(look);
+    document.removeEventListener('visibilitychange', join);
+    leave();
+  };
 }

@@ -210,7 +210,7 @@ space.addEventListener('change', refresh);
 byId('more').addEventListener('click', () => older().catch((problem) => toast(problem.message, true)));
 document.addEventListener('keydown', (event) => {
   const writing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? '') || document.querySelector('dialog[open]');
-  if (event.key === '/' && !writing) {
+  if (event.key === '/' && !writing && query.offsetParent) {
     event.preventDefault();
     query.focus();
   }

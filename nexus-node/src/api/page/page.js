@@ -1,9 +1,11 @@
-// The page: signing in, the mesh, and what else is not memories.
+// The page: signing in, its rooms, the mesh, and what else is not memories or tasks.
 
 import { api, ask, follow, onSignedOut, signIn } from './api.js';
 import { drawMap, pulse, standing } from './map.js';
 import { changed, findConflicts, refresh, setNames, setSpaces } from './memories.js';
 import { byId, bytes, count, make, shortDid, span, toast } from './show.js';
+import { close as closeTask, setPeople } from './task.js';
+import { begin as beginTasks, end as endTasks, enter as enterTasks } from './tasks.js';
 
 /** How often the mesh is looked at: its state is no change to a memory. */
 const LOOK_MS = 3_000;
@@ -21,19 +23,28 @@ let status = null;
 let stop = null;
 let looking = null;
 
+/** How many tasks wait for an approval. */
+let waiting = 0;
+
 const nameOf = (did) => names.get(did) ?? shortDid(did);
+
+function entitle() {
+  document.title = `${waiting ? `(${waiting}) ` : ''}${status?.name ?? 'Nexus'}${status ? ' · Nexus' : ''}`;
+}
 
 async function look() {
   const [now, peers, spaces] = await Promise.all([ask('/v1/status'), ask('/v1/peers'), ask('/v1/spaces')]);
   status = now;
   names = new Map([[now.did, now.name], ...peers.filter((peer) => peer.name).map((peer) => [peer.did, peer.name])]);
-  document.title = `${now.name} · Nexus`;
+  entitle();
   byId('name').textContent = now.name;
   drawMap(map, now, peers);
   showPeers(peers);
   showWarnings(now);
   showFacts(now, peers, spaces);
   const spaceNames = spaces.map(({ space }) => space).sort();
+  const readers = new Map(spaces.map((space) => [space.space, space.readers]));
+  setPeople({ me: now.did, nameOf, readersOf: (space) => readers.get(space) ?? [] });
   if (spaceNames.join() !== [...byId('new-space').options].map(({ value }) => value).join()) setSpaces(spaceNames);
 }
 
@@ -99,6 +110,12 @@ async function start() {
   }
   byId('main').hidden = false;
   byId('sign-out').hidden = false;
+  byId('rooms').hidden = false;
+  enter();
+  beginTasks((count) => {
+    waiting = count;
+    entitle();
+  });
   stop = follow({
     state: live,
     again: () => readAll().catch(() => {}),
@@ -114,7 +131,10 @@ async function start() {
 function out(why) {
   stop?.();
   clearInterval(looking);
+  endTasks();
+  closeTask();
   byId('main').hidden = true;
+  byId('rooms').hidden = true;
   byId('sign-out').hidden = true;
   byId('live').textContent = 'signed out';
   byId('live').className = 'pill';
@@ -130,7 +150,7 @@ byId('token-form').addEventListener('submit', async (event) => {
   try {
     await signIn(byId('token').value.trim());
     byId('token').value = '';
-    history.replaceState(null, '', '/');
+    history.replaceState(null, '', location.hash === '#tasks' ? '/#tasks' : '/');
     await start();
   } catch (problem) {
     out(problem.message);
@@ -141,6 +161,28 @@ byId('sign-out').addEventListener('click', async () => {
   await api('DELETE', '/v1/session').catch(() => {});
   out(null);
 });
+
+const ROOMS = ['memories', 'tasks'];
+
+/** Shows the room that the address names. Another name, such as that of a link to skip to, changes nothing. */
+function enter() {
+  const named = location.hash.slice(1);
+  const before = byId('main').dataset.room;
+  if (before && named && !ROOMS.includes(named)) return;
+  const room = ROOMS.includes(named) ? named : ROOMS[0];
+  if (room === before) return;
+  byId('main').dataset.room = room;
+  for (const name of ROOMS) {
+    byId(`room-${name}`).hidden = name !== room;
+    const link = byId('rooms').querySelector(`[href="#${name}"]`);
+    if (name === room) link.setAttribute('aria-current', 'page');
+    else link.removeAttribute('aria-current');
+  }
+  enterTasks(room === 'tasks');
+  scrollTo(0, 0);
+}
+
+addEventListener('hashchange', enter);
 
 const THEMES = { auto: 'Auto', light: 'Light', dark: 'Dark' };
 

@@ -33,9 +33,70 @@ export function ago(moment) {
   return `${count} ${unit}${count === 1 ? '' : 's'} ago`;
 }
 
+/** A moment to come, as far away as it is. */
+export function ahead(moment) {
+  const seconds = (Date.parse(moment) - Date.now()) / 1000;
+  if (seconds < 0) return `over since ${ago(moment).replace(/ ago$/, '')}`;
+  return seconds < 3_600 && seconds >= 60 ? `in ${count(Math.round(seconds / 60), 'minute', 'minutes')}` : `in ${span(Math.ceil(seconds))}`;
+}
+
 /** A moment that shows itself whole when it is pointed at. */
-export function time(moment) {
-  return make('time', { datetime: moment, title: new Date(moment).toLocaleString() }, ago(moment));
+export function time(moment, says = ago) {
+  const element = make('time', { datetime: moment, title: new Date(moment).toLocaleString() }, says(moment));
+  if (says === ahead) element.dataset.ahead = '';
+  return element;
+}
+
+/** Moments that stay on the screen say anew how far away they are. */
+export function retell(within) {
+  for (const element of within.querySelectorAll('time')) {
+    const says = 'ahead' in element.dataset ? ahead(element.dateTime) : ago(element.dateTime);
+    if (element.textContent !== says) element.textContent = says;
+  }
+}
+
+/** Characters that nobody sees, or that turn the text around them. Those of emojis are left as they are. */
+const UNSEEN = new RegExp([
+  '[\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u061c\\u115f\\u1160\\u180e\\u200b\\u200c\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0d\\ufeff\\uffa0\\ufff9-\\ufffb\\u{e0000}-\\u{e0fff}]',
+  '(?<![\\p{Extended_Pictographic}\\p{Emoji_Modifier}]\\ufe0f?)[\\u200d\\ufe0e\\ufe0f]',
+].join('|'), 'gu');
+
+/** A text with the numbers of the characters that are not seen: nothing is hidden from somebody who decides about it. */
+export const seen = (text) => text.replace(UNSEEN, (character) => `⟨U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`);
+
+const LONG = 600;
+const LONG_LINES = 10;
+/** A text that is longer by this alone is shown whole: its rest is not worth a button. */
+const LONG_REST = 1.5;
+
+/** A text of others, of which the beginning is shown until somebody asks for the rest. */
+export function long(text) {
+  const whole = seen(text);
+  const lines = whole.split('\n', LONG_LINES * LONG_REST + 1);
+  const isShort = whole.length <= LONG * LONG_REST && lines.length <= LONG_LINES * LONG_REST;
+  const start = isShort ? whole : lines.slice(0, LONG_LINES).join('\n').slice(0, LONG);
+  const value = make('pre', { class: 'value' }, start);
+  if (start.length === whole.length) return value;
+  const more = `Show ${(whole.length - start.length).toLocaleString()} more characters`;
+  const button = make('button', { type: 'button', class: 'quiet rest', 'aria-expanded': 'false' }, more);
+  button.addEventListener('click', () => {
+    const open = button.getAttribute('aria-expanded') === 'false';
+    value.textContent = open ? whole : start;
+    button.textContent = open ? 'Show less' : more;
+    button.setAttribute('aria-expanded', String(open));
+  });
+  return make('div', { class: 'long' }, value, button);
+}
+
+/** Puts rows into a list. Those that are there already are not moved without need, so the keyboard stays where it is. */
+export function arrange(list, rows) {
+  const wanted = new Set(rows);
+  for (const row of [...list.children]) if (!wanted.has(row)) row.remove();
+  let at = list.firstElementChild;
+  for (const row of rows) {
+    if (row === at) at = at.nextElementSibling;
+    else list.insertBefore(row, at);
+  }
 }
 
 /** The author of the text that is shown, with the program and source: `laptop (claude-code, model)`. */
@@ -79,6 +140,9 @@ export function toast(text, bad = false) {
   toast.textContent = text;
   toast.classList.toggle('bad', bad);
   toast.hidden = false;
+  // above a dialog that is open
+  toast.hidePopover?.();
+  toast.showPopover?.();
   clearTimeout(hiding);
   hiding = setTimeout(() => { toast.hidden = true; }, bad ? 8_000 : 4_000);
 }

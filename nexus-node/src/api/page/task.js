@@ -1,0 +1,276 @@
+// One task: its plan, the decisions on it, and what happened to it.
+
+import { ask, send, taskPath } from './api.js';
+import { ahead, arrange, byId, count, long, make, seen, shortDid, time, toast } from './show.js';
+
+/** Each state: its word, its colour, and whether the task is over. */
+export const STATES = {
+  awaiting_approval: { word: 'awaiting approval', mood: 'odd' },
+  pending: { word: 'pending', mood: 'dim' },
+  assigned: { word: 'assigned', mood: 'busy' },
+  running: { word: 'running', mood: 'busy' },
+  succeeded: { word: 'succeeded', mood: 'good', over: true },
+  failed: { word: 'failed', mood: 'bad', over: true },
+  unknown: { word: 'unknown', mood: 'odd', over: true },
+  cancelled: { word: 'cancelled', mood: 'dim', over: true },
+  rejected: { word: 'rejected', mood: 'bad', over: true },
+};
+
+/** A later version of the node may have further states. */
+export const stateOf = ({ state }) => STATES[state] ?? { word: state, mood: 'dim' };
+
+/** So many events are shown, the last ones. */
+const EVENTS_MAX = 200;
+
+const dialog = byId('task');
+
+let people = { me: null, nameOf: shortDid, readersOf: () => [] };
+let told = () => {};
+/** The id of the task that is shown, and the task as the node last had it. */
+let shown = null;
+
+/** Who is who in this mesh: this node's DID, the names of members, the readers of a space. */
+export function setPeople(now) { people = now; }
+
+/** Calls back with a task on which something was decided here. */
+export function onDecided(call) { told = call; }
+
+export const badge = (task) => make('span', { class: `tag ${stateOf(task).mood}` }, stateOf(task).word);
+
+/** A member, with its whole DID when it is pointed at. Two may have one name, so a plan shows the DID's end, too. */
+export function member(did, name, exact = false) {
+  const called = name ?? people.nameOf(did);
+  const tail = shortDid(did);
+  return make('span', { title: did }, seen(called), exact && called !== tail ? make('code', { class: 'dim' }, ` ${tail}`) : null);
+}
+
+export function worker({ node, name, agent }) {
+  return make('span', {}, agent ? `${seen(agent)} at ` : '', member(node, name));
+}
+
+/** The beginning of an id, which commands take, too. Ids of tasks that were written together differ in their ends alone. */
+export function shortId(id) {
+  const [start, number] = id.split('.');
+  return make('code', { title: id }, number ? `${start.slice(0, 12)}….${number}` : id.slice(0, 12));
+}
+
+/** A value as text: a text as it is, anything else as JSON. */
+export const written = (value) => (typeof value === 'string' ? value : JSON.stringify(value, null, 2));
+
+export function progress({ percent, text }) {
+  const said = seen(text);
+  const bar = percent === null ? null : make('progress', { max: 100, value: percent, 'aria-label': 'Progress' });
+  return make('span', { class: 'progress' }, bar, [percent === null ? null : `${percent} %`, said].filter(Boolean).join(', '));
+}
+
+/** So many readers of a space are named. */
+const READERS_MAX = 4;
+
+/** Everybody who reads what is in a space. */
+function readers(space) {
+  const all = people.readersOf(space);
+  const names = all.slice(0, READERS_MAX).map((did) => seen(people.nameOf(did)));
+  const more = all.length > READERS_MAX ? [`${count(all.length - READERS_MAX, 'other member', 'other members')}`] : [];
+  const named = [...names, ...more].join(', ') || 'all who read the space';
+  return make('span', { title: all.join('\n') }, `${named}: space ${seen(space)}`);
+}
+
+/** The facts that somebody who approves it has to know. */
+export function plan(task) {
+  return [
+    ['From', make('span', {}, member(task.submitter, task.submitter_name, true), task.agent ? ` with ${seen(task.agent)}` : '')],
+    ['To', task.to ? member(task.to, null, true) : `any worker that does ${task.capability}`],
+    ['Read by', readers(task.space)],
+    ['Priority', task.priority],
+    ['Deadline', task.deadline ? time(task.deadline, ahead) : 'none'],
+    ['One attempt', `${task.timeout} at most; ${count(task.attempts, 'attempt', 'attempts')}`],
+  ];
+}
+
+export const facts = (list) => list.filter(Boolean).flatMap(([label, value]) => [make('dt', {}, label), make('dd', {}, value)]);
+
+/** A text with its name above it. A text and its JSON are told apart, so neither passes for the other. */
+export function titled(name, value) {
+  const kind = typeof value === 'string' ? 'text' : 'JSON';
+  if (value === null) return make('div', { class: 'titled' }, make('h4', {}, name), make('p', { class: 'dim' }, 'none'));
+  return make('div', { class: 'titled' }, make('h4', {}, `${name} `, make('small', { class: 'dim' }, kind)), long(written(value)));
+}
+
+/** Whether the whole input is on the screen. If not, it is then: nobody approves what is behind a button. */
+function isWhole(within) {
+  const rest = within.querySelector('.rest[aria-expanded="false"]');
+  if (!rest) return true;
+  rest.click();
+  toast('Here is the rest of the input. Read it, and click once more.');
+  return false;
+}
+
+/** The buttons for a task, such as its state allows. Its input is `within`, and `isSteady` can hold a click back. */
+export function decisions(task, within, isSteady = () => true) {
+  const button = (label, kind, act) => make('button', { type: 'button', class: kind, click: ({ currentTarget }) => act(currentTarget) }, label);
+  const retry = button('Retry', '', (at) => decide(at, task, 'retry', 'Submitted once more, as another task.'));
+  if (stateOf(task).over) return [retry];
+  const cancel = button('Cancel it', 'bad', (at) => askWhy(at, task, CANCEL));
+  if (task.state !== 'awaiting_approval') return [cancel];
+  if (task.submitter === people.me) {
+    return [make('p', { class: 'dim grow' }, 'This node submitted it, so the node of another admin has to approve it.'), cancel];
+  }
+  return [
+    button('Approve', 'main', (at) => isSteady() && isWhole(within) && decide(at, task, 'approve', 'Approved: a worker may do it now.')),
+    button('Reject…', 'bad', (at) => isSteady() && askWhy(at, task, REJECT)),
+  ];
+}
+
+async function decide(button, task, word, said, why) {
+  button.disabled = true;
+  try {
+    const now = await send('POST', `${taskPath(task.id)}/${word}`, why ? { why } : {});
+    toast(said);
+    told(now);
+    if (word === 'retry' && shown?.id === task.id) await open(now.id);
+    else changed(now);
+  } catch (problem) {
+    toast([problem.message, problem.hint].filter(Boolean).join('; '), true);
+    // somebody else was faster
+    if (problem.status === 409) ask(taskPath(task.id)).then((now) => { told(now); changed(now); }).catch(() => {});
+  } finally {
+    button.disabled = false;
+  }
+}
+
+const REJECT = { word: 'reject', title: 'Reject this task', label: 'Reason, for all who read the task', go: 'Reject', said: 'Rejected.', required: true };
+const CANCEL = { word: 'cancel', title: 'Cancel this task', label: 'Reason, if there is one', go: 'Cancel the task', said: 'Cancelled.', required: false };
+
+const whyDialog = byId('why');
+const whyText = byId('why-text');
+let asked = null;
+
+/** Asks for the reason of a decision before it is taken. */
+function askWhy(button, task, question) {
+  asked = { button, task, question };
+  byId('why-title').textContent = question.title;
+  byId('why-about').replaceChildren(`${task.capability}, from `, member(task.submitter, task.submitter_name), ', ', shortId(task.id));
+  byId('why-label').textContent = question.label;
+  byId('why-go').textContent = question.go;
+  whyText.value = '';
+  whyText.required = question.required;
+  whyDialog.showModal();
+  whyText.focus();
+}
+
+byId('why-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const why = whyText.value.trim();
+  const { button, task, question } = asked;
+  if (question.required && !why) {
+    whyText.value = '';
+    whyText.reportValidity();
+    return;
+  }
+  whyDialog.close();
+  decide(button, task, question.word, question.said, why);
+});
+byId('why-back').addEventListener('click', () => whyDialog.close());
+
+function show(task) {
+  const before = shown?.task;
+  // somebody may be reading, or marking a text
+  if (JSON.stringify(before) === JSON.stringify(task)) return;
+  shown = { id: task.id, task };
+  byId('task-title').textContent = task.capability;
+  byId('task-state').replaceChildren(badge(task));
+  const why = [
+    task.why,
+    task.state === 'unknown' ? 'Its workers were not heard of in time, so it may have been done.' : null,
+  ].filter(Boolean).join(' ');
+  byId('task-why').replaceChildren(seen(why), task.progress ? progress(task.progress) : '');
+  byId('task-why').hidden = !why && !task.progress;
+  // buttons that stay are not made anew: the keyboard may be on one
+  if (before?.state !== task.state) byId('task-decide').replaceChildren(...decisions(task, byId('task-texts')));
+  byId('task-facts').replaceChildren(...facts([
+    ...plan(task),
+    task.needs_approval && task.state !== 'awaiting_approval' && ['Approval', 'an admin had to approve it'],
+    task.assigned_to && [stateOf(task).over ? 'Last worker' : 'Worker', worker(task.assigned_to)],
+    ['Claims', claims(task)],
+    ['Submitted', time(task.submitted_at)],
+    task.ended_at && ['Ended', time(task.ended_at)],
+    task.request && ['Request', make('code', {}, seen(task.request))],
+    task.retry_of && ['Repeats', make('button', { type: 'button', class: 'link', title: task.retry_of, click: () => open(task.retry_of) }, shortId(task.retry_of))],
+    ['Id', make('code', {}, task.id)],
+  ]));
+  texts(task);
+  if (JSON.stringify(before?.events) !== JSON.stringify(task.events)) showEvents(task);
+}
+
+function claims({ claims, failures, expiries }) {
+  const more = [failures && `${failures} failed`, expiries && `${count(expiries, 'worker was', 'workers were')} lost`].filter(Boolean);
+  return [claims.toLocaleString(), ...more].join(', ');
+}
+
+let kept = new Map();
+
+/** Input, output and error. One that has not changed stays, opened or not. */
+function texts(task) {
+  const { error } = task;
+  const wanted = [['Input', task.input]];
+  if (error) wanted.push([`Error: ${seen(error.code || 'failed')}`, error.message]);
+  if (task.output !== null) wanted.push(['Output', task.output]);
+  const before = kept;
+  kept = new Map();
+  const rows = wanted.map(([name, value]) => {
+    const key = JSON.stringify([task.id, name, value]);
+    kept.set(key, before.get(key) ?? titled(name, value));
+    return kept.get(key);
+  });
+  arrange(byId('task-texts'), rows);
+}
+
+function showEvents({ events }) {
+  const last = events.slice(-EVENTS_MAX);
+  const earlier = events.length > last.length ? [make('li', { class: 'dim' }, `${count(events.length - last.length, 'earlier event', 'earlier events')}.`)] : [];
+  byId('task-events').replaceChildren(...earlier, ...last.map(({ at, event, by, by_name: name, worker: who, text }) =>
+    make('li', { class: event === 'late' ? 'late' : '' },
+      make('div', {},
+        make('b', {}, event),
+        event === 'late' ? ': a result came when its claim was over. It is kept, and ends nothing.' : '',
+        who ? make('span', {}, ' by ', worker(who)) : null),
+      make('div', { class: 'dim' }, 'said by ', member(by, name), ', ', time(at)),
+      text ? long(text) : null)));
+}
+
+/** Opens a task. */
+export async function open(id) {
+  try {
+    const task = await ask(taskPath(id));
+    shown = null;
+    show(task);
+    if (!dialog.open) dialog.showModal();
+    dialog.scrollTop = 0;
+  } catch (problem) {
+    toast(problem.message, true);
+  }
+}
+
+/** A task has changed. One without its events, from a list, is read anew. */
+export function changed(task) {
+  if (!dialog.open || shown?.id !== task.id) return;
+  if (task.events.length) show(task);
+  else lookAgain();
+}
+
+/** Reads the task that is shown once more: its progress and the reason why it waits are no events. */
+export async function lookAgain() {
+  if (!dialog.open || !shown || stateOf(shown.task).over) return;
+  const { id } = shown;
+  const task = await ask(taskPath(id)).catch(() => null);
+  if (task && shown?.id === id && dialog.open) show(task);
+}
+
+export function close() {
+  whyDialog.close();
+  dialog.close();
+}
+
+byId('task-close').addEventListener('click', () => dialog.close());
+dialog.addEventListener('click', (event) => { if (event.target === dialog) dialog.close(); });
+dialog.addEventListener('close', () => { shown = null; kept = new Map(); });
