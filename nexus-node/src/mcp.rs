@@ -1,4 +1,4 @@
-//! MCP: the memory for agents, a [`guest`] of the HTTP API (`/mcp`, `/mcp/graph`).
+//! MCP: the memory for agents, a [`guest`] of the HTTP API (`/mcp`, `/mcp/full`, `/mcp/graph`).
 //!
 //! Another shell around a [`Node`]: it translates and decides nothing. rmcp speaks the
 //! protocol, in both of its eras. In 2026-07-28 every request is complete in itself. 2025-03-26 to
@@ -13,7 +13,7 @@
 //! | `agent` | the calling program, by its own claim |
 //! | `answer` | results and errors of tools |
 //! | `tokens` | budgets of tokens |
-//! | `core` | four tools over the memory |
+//! | `core` | four tools over the memory, and three for tasks |
 //! | `fuzzed` | the readers of messages, for `nexus-fuzz` |
 //! | `graph` | a knowledge graph over the memory: nine tools and a resource |
 

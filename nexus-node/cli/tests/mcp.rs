@@ -428,6 +428,61 @@ fn graph(client: &impl Speaks) {
     client.tool("delete_entities", json!({ "entityNames": ["Ann"] }));
 }
 
+/// Checks each tool for tasks with one client, which hands work to itself.
+fn full(client: &impl Speaks, agent: &str) {
+    assert_eq!(client.names()[4..], ["task_create", "task_claim", "task_update"]);
+    let made = client.told("task_create", json!({ "capability": "review", "input": { "pull": 7 }, "timeout": "10m" }));
+    assert!(made.contains(" review pending: no worker for review waits\nReaders: "), "{made}");
+    let id = made.split(' ').next().unwrap().to_owned();
+    assert_eq!(client.told("task_claim", json!({ "capabilities": ["dance"], "wait": 0 })), "No task now. Ask again.");
+    let token = |claimed: &str| {
+        let (_, token) = claimed.split_once(" token ").unwrap_or_else(|| panic!("{claimed}"));
+        token.split_ascii_whitespace().next().unwrap().to_owned()
+    };
+    let claimed = client.told("task_claim", json!({ "capabilities": ["dance", "review"] }));
+    assert!(claimed.starts_with(&id) && claimed.contains("attempt 1, at most 600 s. token "), "{claimed}");
+    assert!(claimed.ends_with("\ninput: {\"pull\":7}") && claimed.contains(&format!("({agent})")), "{claimed}");
+    let first = token(&claimed);
+    let heard = client.told("task_update", json!({ "id": id, "token": first, "progress": "reading", "percent": 40 }));
+    assert!(heard.starts_with("Heard. The attempt may take "), "{heard}");
+    let shown = client.told("task_update", json!({ "id": id }));
+    assert!(shown.contains(&format!(" review running, {agent} at ")) && shown.ends_with(" 40 % reading"), "{shown}");
+    client.told("task_update", json!({ "id": id, "token": first, "release": true }));
+    let second = token(&client.told("task_claim", json!({ "capabilities": ["review"] })));
+    let late = client.refused("task_update", json!({ "id": id, "token": first, "output": 1 }));
+    assert!(late.contains("claim"), "{late}");
+    let done = client.told("task_update", json!({ "id": id, "token": second, "output": { "ok": true } }));
+    assert!(done.contains(" succeeded, ") && done.ends_with("\noutput: {\"ok\":true}"), "{done}");
+    // one that is done once, with its token for the effect; null is an output
+    let once = client.told("task_create", json!({ "capability": "pay", "once": true }));
+    let once = once.split(' ').next().unwrap().to_owned();
+    let claimed = client.told("task_claim", json!({ "capabilities": ["pay"] }));
+    assert!(claimed.contains("`nexus-node fence check task/"), "{claimed}");
+    let done = client.told("task_update", json!({ "id": once, "token": token(&claimed), "output": null }));
+    assert!(done.contains(" succeeded"), "{done}");
+    // back again, and bad input
+    let other = client.told("task_create", json!({ "capability": "review" }));
+    let other = other.split(' ').next().unwrap().to_owned();
+    let back = client.told("task_update", json!({ "id": other, "cancel": "not now" }));
+    assert!(back.contains(" cancelled") && back.contains("not now"), "{back}");
+    for (tool, arguments) in [
+        ("task_create", json!({})),
+        ("task_create", json!({ "capability": "No Good" })),
+        ("task_create", json!({ "capability": "x", "wait": 51 })),
+        ("task_create", json!({ "capability": "x", "to": "nobody" })),
+        ("task_create", json!({ "capability": "x", "input": "x".repeat(40_000) })),
+        ("task_claim", json!({ "capabilities": [] })),
+        ("task_claim", json!({ "capabilities": ["x"], "wait": -1 })),
+        ("task_update", json!({ "id": "nothing" })),
+        ("task_update", json!({ "id": other, "output": 1 })),
+        ("task_update", json!({ "id": other, "output": 1, "token": "x" })),
+        ("task_update", json!({ "id": other, "output": 1, "error": "x", "token": second })),
+        ("task_update", json!({ "id": other, "cancel": "x", "token": second })),
+    ] {
+        client.refused(tool, arguments);
+    }
+}
+
 const NEWCOMER: &str = "newcomer";
 const VETERAN: &str = "veteran";
 
@@ -438,6 +493,7 @@ fn every_tool_works_over_http_in_both_eras() {
     let node = home.up();
     for (era, agent) in [(NEW, NEWCOMER), (OLD, VETERAN)] {
         core(&Http::to(&node, "/mcp", era), agent);
+        full(&Http::to(&node, "/mcp/full", era), agent);
         graph(&Http::to(&node, "/mcp/graph", era));
     }
     // The log is for events of the node, not for each request.
@@ -455,6 +511,7 @@ fn every_tool_works_over_stdio_in_both_eras_and_the_node_is_started() {
     for era in [NEW, OLD] {
         graph(&StdioClient::of(&home, &["--profile", "graph"], era));
     }
+    full(&StdioClient::of(&home, &["--profile", "full"], NEW), NEWCOMER);
     assert_eq!(first.end(), Some(0));
 }
 

@@ -1,4 +1,4 @@
-//! The core profile: four tools over the memory.
+//! The core profile: four tools over the memory. The full profile has three more, for tasks.
 //!
 //! A model pays for each token: for the descriptions at every start, and for the answers. So both are few and short, and
 //! an answer is text in lines. The author, the node and
@@ -9,6 +9,7 @@ mod brief;
 mod cursor;
 mod line;
 mod misfit;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -26,7 +27,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
-use self::arguments::{Forget, Recall, Remember, SessionStart, Wanted, arguments};
+use self::arguments::{Forget, Recall, Remember, SessionStart, TaskClaim, TaskCreate, TaskUpdate, Wanted, arguments};
 use self::cursor::RecallCursor;
 use self::whole::Whole;
 use super::agent::Agent;
@@ -70,11 +71,22 @@ pub(super) struct Core {
     node: Node,
     agent: Agent,
     project: Option<String>,
+    /// Whether it has the tools for tasks.
+    is_full: bool,
 }
 
 impl Core {
     pub(super) fn new(node: Node, agent: Agent, project: Option<String>) -> Self {
-        Self { node, agent, project }
+        Self { node, agent, project, is_full: false }
+    }
+
+    /// With the tools for tasks.
+    pub(super) fn full(self) -> Self {
+        Self { is_full: true, ..self }
+    }
+
+    fn tools(&self) -> &'static [Tool] {
+        if self.is_full { tools::full() } else { tools::all() }
     }
 
     async fn call(&self, tool: &str, given: Option<rmcp::model::JsonObject>) -> Option<Result<String, Refusal>> {
@@ -93,6 +105,18 @@ impl Core {
             },
             "forget" => match arguments::<Forget>(tool, given) {
                 Ok(Forget { id }) => self.forget(&id).await,
+                Err(refusal) => Err(refusal),
+            },
+            "task_create" if self.is_full => match arguments::<TaskCreate>(tool, given) {
+                Ok(task) => self.task_create(task).await,
+                Err(refusal) => Err(refusal),
+            },
+            "task_claim" if self.is_full => match arguments::<TaskClaim>(tool, given) {
+                Ok(asked) => self.task_claim(asked).await,
+                Err(refusal) => Err(refusal),
+            },
+            "task_update" if self.is_full => match arguments::<TaskUpdate>(tool, given) {
+                Ok(said) => self.task_update(said).await,
                 Err(refusal) => Err(refusal),
             },
             _ => return None,
@@ -116,6 +140,9 @@ impl Core {
                     && cursor.is_none_or(|cursor| cursor.is_ok())
             }),
             "forget" => arguments::<Forget>(tool, Some(given)).is_ok(),
+            "task_create" => arguments::<TaskCreate>(tool, Some(given)).is_ok(),
+            "task_claim" => arguments::<TaskClaim>(tool, Some(given)).is_ok(),
+            "task_update" => arguments::<TaskUpdate>(tool, Some(given)).is_ok(),
             _ => false,
         }
     }
@@ -394,13 +421,13 @@ impl ServerHandler for Core {
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         answer::first_page(page)?;
-        Ok(ListToolsResult::with_all_items(tools::all().to_vec())
+        Ok(ListToolsResult::with_all_items(self.tools().to_vec())
             .with_ttl_ms(DESCRIPTION_TTL_MS)
             .with_cache_scope(CacheScope::Public))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        tools::all().iter().find(|tool| tool.name == name).cloned()
+        self.tools().iter().find(|tool| tool.name == name).cloned()
     }
 
     async fn call_tool(

@@ -36,6 +36,7 @@ const PROJECT_BYTES_MAX: usize = 128;
 pub(super) fn routes(mcp: Arc<Mcp>) -> Router<Api> {
     Router::new()
         .route("/mcp", any(core))
+        .route("/mcp/full", any(full))
         .route("/mcp/graph", any(graph))
         .route("/v1/graph", get(jsonl::export).post(jsonl::import))
         .layer(Extension(mcp))
@@ -73,6 +74,12 @@ async fn core(State(api): State<Api>, Extension(mcp): McpState, request: Request
     let (node, door) = (api.node()?, Door::of(&request)?);
     let max = api.body_bytes_max();
     Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, door.project.clone())).await)
+}
+
+async fn full(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
+    let (node, door) = (api.node()?, Door::of(&request)?);
+    let max = api.body_bytes_max();
+    Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, door.project.clone()).full()).await)
 }
 
 async fn graph(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {

@@ -18,9 +18,11 @@ pub(super) fn describe(routes: Routes) -> Routes {
         json!({ "type": "entity", "name": "Mara", "entityType": "person", "observations": observations });
     let line = format!("{entity}\n");
     let core = "MCP, streamable HTTP: four tools over the memory";
+    let full = "MCP, streamable HTTP: the same, and three tools for tasks";
     let graph = "MCP, streamable HTTP: a knowledge graph over the memory";
     routes
         .describe(Method::POST, "/mcp", |it| about(it, core))
+        .describe(Method::POST, "/mcp/full", |it| about(it, full))
         .describe(Method::POST, "/mcp/graph", |it| about(it, graph))
         .describe(Method::GET, "/v1/graph", |about| {
             about

@@ -19,7 +19,7 @@ use crate::session::CliSession;
 /// Serve MCP on stdin and stdout, backed by the node
 #[derive(Debug, Args)]
 pub(crate) struct Mcp {
-    /// The tools: the memory, or a knowledge graph over it
+    /// The tools: the memory, the memory and tasks, or a knowledge graph over the memory
     #[arg(long, value_enum, default_value_t = Profile::Core)]
     profile: Profile,
     /// The project; memories written here are tagged with it
@@ -36,6 +36,7 @@ pub(crate) struct Mcp {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Profile {
     Core,
+    Full,
     Graph,
 }
 
@@ -65,6 +66,7 @@ impl Mcp {
         query.extend(self.strict.then(|| "strict=true".to_owned()));
         let route = match self.profile {
             Profile::Core => "/mcp",
+            Profile::Full => "/mcp/full",
             Profile::Graph => "/mcp/graph",
         };
         if query.is_empty() { route.to_owned() } else { format!("{route}?{}", query.join("&")) }

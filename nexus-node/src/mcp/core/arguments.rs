@@ -153,6 +153,57 @@ pub(super) struct Forget {
     pub(super) id: String,
 }
 
+/// A task to submit.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TaskCreate {
+    pub(super) capability: String,
+    #[serde(default)]
+    pub(super) input: Value,
+    pub(super) to: Option<String>,
+    pub(super) space: Option<String>,
+    pub(super) priority: Option<wire::Priority>,
+    pub(super) timeout: Option<wire::Span>,
+    pub(super) request: Option<String>,
+    #[serde(default)]
+    pub(super) once: bool,
+    #[serde(default)]
+    pub(super) needs_approval: bool,
+    pub(super) wait: Option<u64>,
+}
+
+/// A question for work.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TaskClaim {
+    pub(super) capabilities: Vec<String>,
+    #[serde(default)]
+    pub(super) from: Vec<String>,
+    pub(super) wait: Option<u64>,
+}
+
+/// A word about a task, or a question for its state.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TaskUpdate {
+    pub(super) id: String,
+    pub(super) token: Option<String>,
+    /// `null` is an output, too.
+    #[serde(default, deserialize_with = "given")]
+    pub(super) output: Option<Value>,
+    pub(super) error: Option<String>,
+    #[serde(default)]
+    pub(super) release: bool,
+    pub(super) progress: Option<String>,
+    pub(super) percent: Option<u8>,
+    pub(super) cancel: Option<String>,
+    pub(super) wait: Option<u64>,
+}
+
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
+}
+
 fn limit(asked: Option<usize>) -> Result<usize, Refusal> {
     match asked.unwrap_or(LIMIT_DEFAULT) {
         limit @ 1..=LIMIT_MAX => Ok(limit),

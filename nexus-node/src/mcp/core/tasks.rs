@@ -1,0 +1,161 @@
+//! The tools for tasks: to hand work over, to take it, and to say what came of it.
+//!
+//! A model is not heard of between two calls, which may be minutes apart. So its claim has no lease of its own: it lasts as
+//! long as one attempt may take.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::Core;
+use super::arguments::{TaskClaim, TaskCreate, TaskUpdate};
+use super::line;
+use crate::mcp::answer::{Refusal, refused};
+use crate::problem::Problem;
+use crate::tasks::{self, ClaimQuery, NewTask, Task, TaskProgress, TaskResult, TaskToken};
+
+/// The longest wait in one call, in seconds: clients give up after a minute.
+const WAIT_MAX: u64 = 50;
+/// The wait of a claim unless one is given, in seconds.
+const WAIT_DEFAULT: u64 = 20;
+/// The longest time of one attempt, which ends a model's claim.
+const LEASE: Duration = Duration::from_secs(7 * 86_400);
+
+fn wait(asked: Option<u64>, default: u64) -> Result<Duration, Refusal> {
+    match asked.unwrap_or(default) {
+        seconds @ 0..=WAIT_MAX => Ok(Duration::from_secs(seconds)),
+        seconds => Err(Problem::new("invalid", format!("wait is 0 to {WAIT_MAX} seconds, not {seconds}"))),
+    }
+}
+
+impl Core {
+    /// Submits a task, and waits for its end if asked to.
+    pub(super) async fn task_create(&self, given: TaskCreate) -> Result<String, Refusal> {
+        let wait = wait(given.wait, 0)?;
+        let agent = self.agent.caller().origin(None, None)?.agent.map(|agent| agent.to_string());
+        let new = NewTask::new(given.capability, given.input);
+        let task = NewTask {
+            to: given.to,
+            space: given.space,
+            priority: given.priority.map_or(new.priority, Into::into),
+            timeout: given.timeout.map_or(new.timeout, |span| span.0),
+            request: given.request,
+            once: given.once,
+            needs_approval: given.needs_approval,
+            agent,
+            ..new
+        };
+        let board = self.node.tasks();
+        let task = board.submit(task).await.map_err(refused)?;
+        let id = task.id.to_string();
+        if !wait.is_zero()
+            && let Some(over) = board.wait(&id, wait).await.map_err(refused)?
+        {
+            return Ok(shown(&over));
+        }
+        let task = board.get(&id).await.map_err(refused)?;
+        Ok(format!("{}\nReaders: the members that read the space {}.", shown(&task), line::in_one_line(&task.space)))
+    }
+
+    /// Takes a task to do.
+    pub(super) async fn task_claim(&self, given: TaskClaim) -> Result<String, Refusal> {
+        let wait = wait(given.wait, WAIT_DEFAULT)?;
+        let mut capabilities = given.capabilities.into_iter();
+        let first =
+            capabilities.next().ok_or_else(|| Problem::new("invalid", "capabilities: at least one is needed"))?;
+        let agent = self.agent.caller().origin(None, None)?.agent;
+        let mut query = capabilities.fold(ClaimQuery::of(first), ClaimQuery::and).wait(wait).lease(LEASE);
+        query = given.from.into_iter().fold(query, ClaimQuery::from);
+        if let Some(agent) = agent {
+            query = query.agent(agent.to_string());
+        }
+        let Some(claimed) = self.node.tasks().claim(query).await.map_err(refused)? else {
+            return Ok("No task now. Ask again.".to_owned());
+        };
+        let tasks::ClaimedTask { task, token, attempt, fence, .. } = claimed;
+        let mut answer = format!(
+            "{} {} from {}, attempt {attempt}, at most {} s. token {token}\ninput: {}",
+            task.id,
+            task.capability,
+            line::in_one_line(&submitter(&task)),
+            task.timeout.as_secs(),
+            task.input
+        );
+        if let Some(tasks::TaskFence { lock, token }) = fence {
+            // writing to a text cannot fail
+            let _ = write!(answer, "\nDone once: right before an effect run `nexus-node fence check {lock} {token}`.");
+        }
+        Ok(answer)
+    }
+
+    /// Shows a task, or says something of it.
+    pub(super) async fn task_update(&self, given: TaskUpdate) -> Result<String, Refusal> {
+        let board = self.node.tasks();
+        let wait = wait(given.wait, 0)?;
+        let says = [given.output.is_some(), given.error.is_some(), given.release, given.progress.is_some()];
+        let says = says.into_iter().filter(|says| *says).count();
+        if given.cancel.is_some() && (says > 0 || given.token.is_some()) || says > 1 {
+            let problem = Problem::new("invalid", "output, error, release, progress and cancel exclude each other");
+            return Err(problem.hint("give one of them"));
+        }
+        if let Some(why) = &given.cancel {
+            return Ok(shown(&board.cancel(&given.id, why).await.map_err(refused)?));
+        }
+        if says == 0 {
+            if !wait.is_zero() {
+                board.wait(&given.id, wait).await.map_err(refused)?;
+            }
+            return Ok(shown(&board.get(&given.id).await.map_err(refused)?));
+        }
+        let missing = || Problem::new("invalid", "token: it is missing").hint("give the one that task_claim told");
+        let token = given.token.as_deref().ok_or_else(missing)?;
+        let token: TaskToken = token.parse().map_err(|_| Problem::new("invalid", "token: it is none"))?;
+        if let Some(text) = given.progress {
+            let renewal = board.renew(&given.id, token, Some(TaskProgress::new(given.percent, text))).await;
+            let left = renewal.map_err(refused)?.left.as_secs();
+            return Ok(format!("Heard. The attempt may take {left} s more."));
+        }
+        let result = match (given.output, given.error) {
+            (Some(output), _) => TaskResult::Succeeded(output),
+            (None, Some(message)) => TaskResult::Failed { code: String::new(), message },
+            (None, None) => TaskResult::Released,
+        };
+        Ok(shown(&board.finish(&given.id, token, result).await.map_err(refused)?))
+    }
+}
+
+fn submitter(task: &Task) -> String {
+    let name = task.submitter_name.clone().unwrap_or_else(|| task.submitter.to_string());
+    match &task.agent {
+        Some(agent) => format!("{name} ({agent})"),
+        None => name,
+    }
+}
+
+/// A task in a line, and its output as JSON in another one.
+fn shown(task: &Task) -> String {
+    let mut line = format!("{} {} {}", task.id, task.capability, task.status.as_str());
+    let worker = task.assigned_to.as_ref().map(|worker| {
+        let node = worker.name.clone().unwrap_or_else(|| worker.node.short());
+        worker.agent.as_ref().map_or(node.clone(), |agent| format!("{agent} at {node}"))
+    });
+    // writing to a text cannot fail
+    if let Some(worker) = worker {
+        let _ = write!(line, ", {}", line::in_one_line(&worker));
+    }
+    if let Some(TaskProgress { percent, text }) = &task.progress {
+        let percent = percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
+        let _ = write!(line, "{percent} {}", line::in_one_line(text));
+    }
+    if let Some(why) = &task.why {
+        let _ = write!(line, ": {}", line::in_one_line(why));
+    }
+    if let Some(error) = &task.error {
+        let _ = write!(line, ": {} {}", line::in_one_line(&error.code), line::in_one_line(&error.message));
+    }
+    if let Some(output) = task.output.as_ref().filter(|output| **output != Value::Null) {
+        let _ = write!(line, "\noutput: {output}");
+    }
+    line
+}
