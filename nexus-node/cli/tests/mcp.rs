@@ -453,7 +453,7 @@ fn full(client: &impl Speaks, agent: &str) {
     assert!(late.contains("claim"), "{late}");
     let done = client.told("task_update", json!({ "id": id, "token": second, "output": { "ok": true } }));
     assert!(done.contains(" succeeded, ") && done.ends_with("\noutput: {\"ok\":true}"), "{done}");
-    // one that is done once, with its token for the effect; null is an output
+    // a task that is done once, with its token for the effect; null is an output
     let once = client.told("task_create", json!({ "capability": "pay", "once": true }));
     let once = once.split(' ').next().unwrap().to_owned();
     let claimed = client.told("task_claim", json!({ "capabilities": ["pay"] }));
