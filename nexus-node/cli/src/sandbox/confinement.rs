@@ -22,7 +22,7 @@ pub(super) const NEEDED: ABI = ABI::V6;
 
 /// Devices that hold nothing.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
-/// What a runtime asks about the machine and about itself. Other processes are not among it.
+/// The files by which a runtime learns about the machine and about itself. Other processes are not among it.
 const ABOUT: [&str; 9] = [
     "/proc/self",
     "/proc/cpuinfo",

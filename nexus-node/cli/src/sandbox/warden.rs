@@ -168,7 +168,7 @@ fn ended(main: u32) -> Result<WaitStatus, Errno> {
 fn sweep() {
     loop {
         for pid in descendants() {
-            // one that is gone needs no signal
+            // a process that is gone needs no signal
             let _ = kill_process(pid, Signal::KILL);
         }
         match wait(WaitOptions::NOHANG) {
