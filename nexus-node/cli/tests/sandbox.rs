@@ -679,6 +679,14 @@ fn a_worker_does_not_start_with_less_than_it_was_asked_for() {
         let (code, name, error) = refused(&["--sandbox", "kernel", flag, path, "--", "true"], None);
         assert_eq!((code, name.as_str()), (4, "refused"), "{flag} {path}: {error}");
     }
+    // a limit under which nothing runs makes no sandbox a weaker one
+    let (_, name, error) = refused(&["--memory", "16K", "--", "true"], None);
+    assert_eq!(name, "failed", "{error}");
+    let (_, name, error) = refused(&["--env", "LD_PRELOAD", "--", "true"], None);
+    assert_eq!(name, "usage", "{error}");
+    let own = Path::new(support::PROGRAM).parent().unwrap().display().to_string();
+    let (_, name, error) = refused(&["--allow-write", &own, "--", "true"], None);
+    assert!(name == "refused" && error.contains("could replace"), "{error}");
     let (_, name, error) = refused(&["--", "no-such-program"], None);
     assert_eq!(name, "failed", "{error}");
     // a program that cannot begin is no failure of a task

@@ -28,6 +28,8 @@ pub(crate) struct Policy {
     pub(crate) write: Vec<PathBuf>,
     /// Its program, a file.
     pub(crate) program: PathBuf,
+    /// Bubblewrap's program, found before any command ran: a command may write into a directory of the `PATH`.
+    pub(crate) bwrap: Option<PathBuf>,
     /// Whether it may use the network.
     pub(crate) net: bool,
     pub(crate) limits: Limits,
@@ -114,6 +116,14 @@ pub(crate) fn cleaned(more: &[String]) -> Vec<(OsString, OsString)> {
 /// # Errors
 /// A directory that the command may read holds the home directory or one of these, or lies in one of these.
 pub(crate) fn forbidden(policy: &Policy, secret: &[PathBuf]) -> Result<(), Problem> {
+    // they run outside of the sandbox, or before it is closed
+    for program in std::env::current_exe().iter().chain(&policy.bwrap).map(|program| real(program)) {
+        if policy.write.iter().any(|directory| program.starts_with(real(directory))) {
+            let message = format!("the command could replace {}, which makes its sandbox", program.display());
+            return Err(Problem::new("refused", message)
+                .hint("call it from outside of the directories that the command may write"));
+        }
+    }
     let home = directories::BaseDirs::new().map(|base| real(base.home_dir()));
     let system = SYSTEM.iter().chain(&["/etc"]).map(PathBuf::from);
     let given = policy.read.iter().chain(&policy.write).cloned();
@@ -177,6 +187,7 @@ mod tests {
             read: read.iter().map(PathBuf::from).collect(),
             write: write.iter().map(PathBuf::from).collect(),
             program: PathBuf::from("/bin/true"),
+            bwrap: None,
             net: false,
             limits: Limits::default(),
         };

@@ -15,27 +15,34 @@ pub(crate) struct Reached {
 /// The level for a wish, tried with this policy.
 ///
 /// # Errors
-/// This machine does not reach the level that was named.
+/// This machine does not reach the level that was named, or no level holds with this policy.
 pub(crate) fn reach(wish: Wish, policy: &Policy) -> Result<Reached, Problem> {
-    let named = |level: Level| match tried(level, policy) {
-        Ok(()) => Ok(Reached { level, short: None }),
-        Err(why) => Err(unreachable(level, &why)),
+    let reached = match wish {
+        Wish::None => Reached { level: Level::None, short: None },
+        Wish::Kernel => Reached { level: Level::Kernel, short: None },
+        Wish::Full => Reached { level: Level::Full, short: None },
+        Wish::Auto => best(),
     };
-    match wish {
-        Wish::None => Ok(Reached { level: Level::None, short: None }),
-        Wish::Kernel => named(Level::Kernel),
-        Wish::Full => named(Level::Full),
-        Wish::Auto => {
-            let mut short = None;
-            for level in [Level::Full, Level::Kernel] {
-                match tried(level, policy) {
-                    Ok(()) => return Ok(Reached { level, short }),
-                    Err(why) => short = Some(why),
-                }
-            }
-            Ok(Reached { level: Level::None, short })
+    if reached.level == Level::None {
+        return Ok(reached);
+    }
+    // a policy that does not hold is an error, and no reason for less
+    match tried(reached.level, policy) {
+        Ok(()) => Ok(reached),
+        Err(why) => Err(unreachable(reached.level, &why)),
+    }
+}
+
+/// The best level that this machine reaches, with no permissions and no limits.
+fn best() -> Reached {
+    let mut short = None;
+    for level in [Level::Full, Level::Kernel] {
+        match try_level(level) {
+            Ok(()) => return Reached { level, short },
+            Err(why) => short = Some(why),
         }
     }
+    Reached { level: Level::None, short }
 }
 
 /// The problem of a level that this machine does not reach.
@@ -51,6 +58,11 @@ fn unreachable(level: Level, why: &str) -> Problem {
 
 #[cfg(not(target_os = "linux"))]
 fn tried(_: Level, _: &Policy) -> Result<(), String> {
+    Err("it is there on Linux alone".to_owned())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn try_level(_: Level) -> Result<(), String> {
     Err("it is there on Linux alone".to_owned())
 }
 
@@ -97,8 +109,8 @@ mod linux {
     /// The reason why it does not hold here.
     pub(crate) fn try_level(level: Level) -> Result<(), String> {
         let program = PathBuf::new();
-        let (read, write) = (Vec::new(), Vec::new());
-        tried(level, &Policy { level, read, write, program, net: false, limits: Limits::default() })
+        let (read, write, bwrap) = (Vec::new(), Vec::new(), bwrap());
+        tried(level, &Policy { level, read, write, program, bwrap, net: false, limits: Limits::default() })
     }
 
     pub(super) fn tried(level: Level, policy: &Policy) -> Result<(), String> {
@@ -108,7 +120,7 @@ mod linux {
             Some(abi) if abi < needed => return Err(format!("Landlock here is of ABI {abi}, and {needed} is needed")),
             Some(_) => {}
         }
-        if level == Level::Full && bwrap().is_none() {
+        if level == Level::Full && policy.bwrap.is_none() {
             return Err("bwrap is not on the PATH".to_owned());
         }
         let program = found(OsStr::new("true")).ok_or("there is no program `true` to try it with")?;

@@ -22,7 +22,7 @@ use rustix::process::{
     wait,
 };
 
-use super::{Level, Policy, bubble, bwrap};
+use super::{Level, Policy, bubble};
 use crate::signals::{Forwarded, Signals, send_to};
 
 /// The time between two looks at what is left of a command.
@@ -142,7 +142,7 @@ fn within(policy: &Policy, report: &Report, command: &[OsString]) -> Result<Comm
         arguments(&mut next);
         return Ok(next);
     }
-    let bwrap = bwrap().ok_or("bwrap is not on the PATH")?;
+    let bwrap = policy.bwrap.as_ref().ok_or("bwrap is not on the PATH")?;
     let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
     let mut next = Command::new(bwrap);
     let here = std::env::current_dir().map_err(|error| format!("the present directory: {error}"))?;

@@ -58,6 +58,7 @@ pub(super) struct Job {
     output_max: Option<u64>,
     over: Arc<Notify>,
     /// Goes with the job.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "there is no warden to report in it"))]
     directory: TempDir,
 }
 

@@ -79,12 +79,13 @@ impl WorkplaceOptions {
         let (wish, env, dir, output_max) = (*sandbox, env.clone(), dir.clone(), *output_max);
         let dir = dir.map(|dir| there(&dir)).transpose()?;
         let policy = self.policy(&command, dir.as_deref())?;
-        let Reached { level, short } = reach(wish, &policy)?;
-        if level > Level::None {
-            let mut secret = vec![session.data_dir()?];
-            secret.extend(state_dir());
+        if wish != Wish::None && cfg!(target_os = "linux") {
+            // an account without a home has none
+            let secret: Vec<PathBuf> = session.data_dir().ok().into_iter().chain(state_dir()).collect();
             forbidden(&policy, &secret)?;
-        } else if wish == Wish::Auto {
+        }
+        let Reached { level, short } = reach(wish, &policy)?;
+        if level == Level::None && wish == Wish::Auto {
             let why = short.unwrap_or_default();
             let hint = "--sandbox kernel makes this an error, --sandbox none says that you know";
             let message = format!("the command may do whatever your account may: there is no sandbox here: {why}");
@@ -108,6 +109,10 @@ impl WorkplaceOptions {
             return usage(message, "leave out --sandbox none, or --allow-read, --allow-write, --allow-net and --env");
         }
         let cpu = cpu_time.map(|wire::Span(time)| time.as_secs() + u64::from(time.subsec_nanos() > 0));
+        if let Some(name) = env.iter().find(|name| name.starts_with("LD_") || name.contains('=')) {
+            let message = format!("--env {name}: it would be heeded outside of the sandbox, too, or is no name");
+            return usage(&message, "let the command set it: `-- env NAME=VALUE CMD`");
+        }
         if cpu == Some(0) {
             return usage("--cpu-time is at least a second", "write it as 30s or 5m");
         }
@@ -125,8 +130,26 @@ impl WorkplaceOptions {
             }
         };
         let limits = Limits { memory: memory.map(|Bytes(bytes)| bytes), cpu, open_files };
-        Ok(Policy { level: Level::None, read: all(allow_read)?, write, program, net: allow_net, limits })
+        Ok(Policy {
+            level: Level::None,
+            read: all(allow_read)?,
+            write,
+            program,
+            bwrap: bwrap(),
+            net: allow_net,
+            limits,
+        })
     }
+}
+
+#[cfg(target_os = "linux")]
+fn bwrap() -> Option<PathBuf> {
+    crate::sandbox::bwrap()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn bwrap() -> Option<PathBuf> {
+    None
 }
 
 /// A directory that is there, by its real path.
