@@ -38,6 +38,8 @@ mod remember;
 mod restore;
 mod revoke;
 mod root;
+#[cfg(target_os = "linux")]
+mod sandbox_exec;
 mod service;
 mod space;
 mod status;
@@ -158,6 +160,9 @@ pub(crate) enum CliCommand {
     Maelstrom(maelstrom::Maelstrom),
     Completions(completions::Completions),
     Man(man::Man),
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    SandboxExec(sandbox_exec::SandboxExec),
 }
 
 impl CliCommand {
@@ -214,6 +219,8 @@ impl CliCommand {
             Self::Maelstrom(command) => command.run(session),
             Self::Completions(command) => command.run(session),
             Self::Man(command) => command.run(session),
+            #[cfg(target_os = "linux")]
+            Self::SandboxExec(command) => command.run(),
         }
     }
 }

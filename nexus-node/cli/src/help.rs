@@ -405,8 +405,12 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("worker --capability resize -- ./resize.sh", "input on stdin, output from stdout"),
             (
-                "worker --capability resize --capability crop --concurrency 4 -- python3 /opt/pictures.py",
+                "worker --capability resize --capability crop --concurrency 4 -- python3 /usr/local/lib/pictures.py",
                 "four at a time",
+            ),
+            (
+                "worker --capability test --dir . --memory 2G --cpu-time 5m -- make test",
+                "in this working tree, with limits",
             ),
         ],
     ),

@@ -18,6 +18,7 @@ mod output;
 mod pinned;
 mod program;
 mod proof;
+mod sandbox;
 mod session;
 mod signals;
 

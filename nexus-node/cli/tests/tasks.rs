@@ -28,12 +28,13 @@ struct Worker {
 }
 
 impl Worker {
-    /// A worker with these options, which are followed by `--` and the command.
+    /// A worker with these options, which are followed by `--` and the command. It has no sandbox: commands here write where
+    /// the tests look. `sandbox.rs` has the others.
     fn start(home: &Home, options: &[&str]) -> Self {
         static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let stderr = home.beside(&format!("worker-{count}"));
-        let mut command = home.command(&[&["worker", "--json"], options].concat());
+        let mut command = home.command(&[&["worker", "--json", "--sandbox", "none"], options].concat());
         command.stdout(Stdio::piped()).stderr(std::fs::File::create(&stderr).unwrap());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());

@@ -1,4 +1,5 @@
 pub(super) mod drive;
+mod sandbox;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -71,6 +72,7 @@ impl Doctor {
         checks.extend(ports(status.is_ok()));
         checks.push(root_key(&path));
         checks.extend(service(&path));
+        checks.push(sandbox::check());
         if let Ok(status) = &status {
             checks.push(versions(status));
             checks.extend(status.warnings.iter().map(|warning| {

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `link` | the way to the node, which may start again meanwhile |
 //! | `attempt` | a task from its claim to its end |
-//! | `job` | the command of an attempt: its process group, its pipes, its directory |
+//! | `job` | the command of an attempt: its process group, its pipes |
+//! | `workplace` | the place where a command runs: its directory, its sandbox, its limits, its variables |
 
 mod attempt;
 mod job;
 mod link;
+mod workplace;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -21,7 +23,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use self::attempt::{Attempt, release};
 use self::link::{Link, RETRY, is_final};
-use crate::output::{Printer, sane};
+use self::workplace::{Workplace, WorkplaceOptions};
+use crate::output::Printer;
 use crate::session::CliSession;
 use crate::signals;
 
@@ -29,6 +32,10 @@ use crate::signals;
 const CONCURRENCY_MAX: i64 = 100;
 
 /// Serve tasks with a command: the input on its stdin, the output from its stdout
+///
+/// The command runs in a sandbox, since its input comes from others. It reads the system's directories, writes its own one,
+/// and has no network, unless you allow more. A program that needs your keys or the network, such as an agent, needs
+/// --allow-read, --allow-write, --allow-net and --env, or --sandbox none.
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
     /// An ability of the command; may be given several times
@@ -47,14 +54,16 @@ pub(crate) struct Worker {
     /// admin]
     #[arg(long, value_name = "DID|NAME|ROLE")]
     from: Vec<String>,
-    /// The command, after `--`; it runs in an empty directory of its own, and in no shell
+    #[command(flatten)]
+    workplace: WorkplaceOptions,
+    /// The command, after `--`; no shell reads it
     #[arg(last = true, required = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
 
 impl Worker {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let Self { capabilities, concurrency, name, lease, from, command } = self;
+        let Self { capabilities, concurrency, name, lease, from, workplace, command } = self;
         let link = Link::new(session, lease.0)?;
         let claim = wire::ClaimTask {
             capabilities: capabilities.into_iter().collect(),
@@ -63,9 +72,9 @@ impl Worker {
             lease: Some(lease),
             from,
         };
-        let command = job::absolute(command)?;
+        let workplace = workplace.prepare(job::absolute(command)?, session)?;
         let runtime = CliSession::runtime()?;
-        let ended = runtime.block_on(serve(link, claim, command, usize::from(concurrency), session.printer.clone()));
+        let ended = runtime.block_on(serve(link, claim, workplace, usize::from(concurrency), session.printer.clone()));
         // a question that is still open ends with this process
         runtime.shutdown_background();
         ended
@@ -76,17 +85,17 @@ impl Worker {
 async fn serve(
     link: Link,
     claim: wire::ClaimTask,
-    command: Vec<OsString>,
+    workplace: Workplace,
     concurrency: usize,
     printer: Printer,
 ) -> Result<(), Problem> {
     let stop = signals::stop().map_err(|error| Problem::new("failed", format!("signals: {error}")))?;
     tokio::pin!(stop);
     let capabilities: Vec<&str> = claim.capabilities.iter().map(String::as_str).collect();
-    printer.note(&format!("serving {}; Ctrl-C stops it", sane(&capabilities.join(", "))));
+    workplace.note(&capabilities.join(", "), &printer);
     let (stopping, stopped) = watch::channel(false);
     let (slots, mut attempts) = (Arc::new(Semaphore::new(concurrency)), JoinSet::new());
-    let (claim, command) = (Arc::new(claim), Arc::new(command));
+    let (claim, workplace) = (Arc::new(claim), Arc::new(workplace));
     let (ailing, mut ails) = mpsc::unbounded_channel();
     let mut asking = None;
     let refused = loop {
@@ -109,7 +118,7 @@ async fn serve(
         asking = None;
         match claimed.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string()))) {
             Ok(Some(claimed)) => {
-                let attempt = Attempt::new(link.clone(), claimed, command.clone(), stopped.clone());
+                let attempt = Attempt::new(link.clone(), claimed, workplace.clone(), stopped.clone());
                 let (printer, ailing) = (printer.clone(), ailing.clone());
                 attempts.spawn(async move {
                     let (attempted, unfit) = attempt.run().await;

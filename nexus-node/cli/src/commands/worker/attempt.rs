@@ -3,7 +3,6 @@
 //! While the command runs, the claim is renewed. A renewal that cannot be delivered changes nothing, until the lease has
 //! passed since the last accepted one was sent. Then somebody else may have the task, so the command is ended.
 
-use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use tokio::sync::watch;
 
 use super::job::{Job, JobEnd};
 use super::link::{Link, RETRY, is_final};
+use super::workplace::Workplace;
 use crate::output::{Printer, Style, sane};
 
 /// The longest time for the last words to the node once the worker is told to stop.
@@ -24,7 +24,7 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Attempt {
     link: Link,
     claimed: wire::ClaimedTask,
-    command: Arc<Vec<OsString>>,
+    workplace: Arc<Workplace>,
     /// True once the worker is told to stop.
     stopped: watch::Receiver<bool>,
 }
@@ -37,6 +37,8 @@ pub(super) struct Attempted {
     capability: String,
     attempt: u32,
     result: &'static str,
+    /// The level of confinement.
+    sandbox: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<wire::TaskError>,
     took_ms: u64,
@@ -56,10 +58,10 @@ impl Attempt {
     pub(super) fn new(
         link: Link,
         claimed: wire::ClaimedTask,
-        command: Arc<Vec<OsString>>,
+        workplace: Arc<Workplace>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        Self { link, claimed, command, stopped }
+        Self { link, claimed, workplace, stopped }
     }
 
     /// Runs the command, and tells the node what came of it. With the problem of a command that cannot begin.
@@ -81,18 +83,19 @@ impl Attempt {
         };
         let wire::ClaimedTask { task, attempt, .. } = self.claimed;
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        (Attempted { id: task.id, capability: task.capability, attempt, result, error, took_ms }, unfit)
+        let sandbox = self.workplace.level().as_str();
+        (Attempted { id: task.id, capability: task.capability, attempt, result, sandbox, error, took_ms }, unfit)
     }
 
     /// Runs the command until it ends, the claim is over, or the worker is told to stop.
     async fn work(&mut self) -> Worked {
-        let mut job = match Job::begin(&self.command, &self.claimed) {
+        let mut job = match Job::begin(&self.workplace, &self.claimed) {
             Ok(job) => job,
             Err(problem) => return Worked::Unfit(problem),
         };
         let keeper = self.keeper(job.progress());
         let worked = tokio::select! {
-            end = job.ended() => return Worked::Ended(end),
+            end = job.ended() => return end.map_or_else(Worked::Unfit, Worked::Ended),
             why = keeper => Worked::Lost(why),
             // an error means that the worker is gone, which counts as a stop
             _ = self.stopped.wait_for(|stopped| *stopped) => Worked::Stopped,
@@ -270,6 +273,7 @@ impl Attempted {
             format!("  {}: {}", sane(&error.code), sane(last))
         });
         let result = printer.paint(style, &format!("{:<9}", self.result));
-        format!("{result}  {}  {}  {took:.1} s{}", self.id, sane(&self.capability), error.unwrap_or_default())
+        let (capability, error) = (sane(&self.capability), error.unwrap_or_default());
+        format!("{result}  {}  {capability}  {took:.1} s  sandbox {}{error}", self.id, self.sandbox)
     }
 }

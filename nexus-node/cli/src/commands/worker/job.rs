@@ -1,4 +1,4 @@
-//! The command of an attempt: its process group, its pipes, its directory.
+//! The command of an attempt: its process group, its pipes.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -6,15 +6,21 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use nexus_crdt::{TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX};
 use nexus_node::api::{Problem, wire};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, ChildStdin, Command};
-use tokio::sync::watch;
+use tokio::process::{Child, ChildStdin};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+#[cfg(target_os = "linux")]
+use super::workplace::report;
+use super::workplace::{Prepared, Workplace};
+#[cfg(target_os = "linux")]
+use crate::sandbox::Report;
 use crate::signals::{Forwarded, send};
 #[cfg(unix)]
 use crate::signals::{group_lives, send_to};
@@ -25,6 +31,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(20);
 /// The longest time for the rest of the pipes once the command has ended.
 const PIPES: Duration = Duration::from_secs(2);
+/// The time of a warden to kill what its command began.
+const SWEEP: Duration = Duration::from_secs(2);
 /// The most bytes of a stdout that are kept. JSON may be spaced out there.
 const STDOUT_BYTES_MAX: usize = 1 << 20;
 /// The most bytes that are read at once.
@@ -37,6 +45,8 @@ const PROGRESS: &str = "nexus:progress";
 /// A command that runs.
 pub(super) struct Job {
     child: Child,
+    /// Whether the child is a warden, which passes signals on.
+    is_guarded: bool,
     /// The number of its process group.
     #[cfg(unix)]
     group: Option<u32>,
@@ -44,8 +54,12 @@ pub(super) struct Job {
     stdout: Arc<Mutex<Output>>,
     stderr: Arc<Mutex<Said>>,
     progress: watch::Receiver<wire::TaskProgress>,
+    /// The most bytes of stdout or stderr, and the news that there were more.
+    output_max: Option<u64>,
+    over: Arc<Notify>,
     /// Goes with the job.
-    _directory: TempDir,
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "there is no warden to report in it"))]
+    directory: TempDir,
 }
 
 /// The end of a command.
@@ -84,6 +98,12 @@ pub(super) fn absolute(command: Vec<OsString>) -> Result<Vec<OsString>, Problem>
     Ok(std::iter::once(program.into_os_string()).chain(words).collect())
 }
 
+/// The problem of a command that cannot begin.
+pub(super) fn unfit(what: &str, error: &std::io::Error) -> Problem {
+    let problem = Problem::new("failed", format!("{what}: {error}"));
+    problem.hint("no task was tried: mend it, and start the worker again")
+}
+
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
 fn not_here(error: std::io::Error) -> Problem {
     Problem::new("failed", format!("the present directory: {error}"))
@@ -94,48 +114,35 @@ impl Job {
     ///
     /// # Errors
     /// The command cannot begin, which is no fault of the task.
-    pub(super) fn begin(command: &[OsString], claimed: &wire::ClaimedTask) -> Result<Self, Problem> {
-        let failed = |what: &str, error: std::io::Error| {
-            let problem = Problem::new("failed", format!("{what}: {error}"));
-            problem.hint("no task was tried: mend it, and start the worker again")
-        };
-        let directory = tempfile::Builder::new().prefix("nexus-task-").tempdir();
-        let directory = directory.map_err(|error| failed("a directory for the command", error))?;
-        let (program, arguments) = command.split_first().ok_or_else(|| Problem::new("usage", "there is no command"))?;
-        let mut command = Command::new(program);
-        command
-            .args(arguments)
-            .current_dir(directory.path())
-            .env("NEXUS_TASK_ID", &claimed.task.id)
-            .env("NEXUS_TASK_TOKEN", &claimed.token)
-            .env("NEXUS_TASK_ATTEMPT", claimed.attempt.to_string())
-            .env("NEXUS_TASK_CAPABILITY", &claimed.task.capability)
-            .envs(claimed.lock.as_ref().map(|lock| ("NEXUS_LOCK", lock.clone())))
-            .envs(claimed.fence.map(|fence| ("NEXUS_LOCK_TOKEN", fence.to_string())))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+    pub(super) fn begin(workplace: &Workplace, claimed: &wire::ClaimedTask) -> Result<Self, Problem> {
+        let Prepared { mut command, is_guarded, directory } = workplace.prepare(claimed)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         #[cfg(unix)]
         command.process_group(0);
         let child = command.spawn();
-        let mut child = child.map_err(|error| failed(&program.to_string_lossy(), error))?;
+        let program = || command.as_std().get_program().to_string_lossy().into_owned();
+        let mut child = child.map_err(|error| unfit(&program(), &error))?;
+        let (output_max, over) = (workplace.output_max, Arc::<Notify>::default());
+        let bound = || Bound { left: output_max, over: over.clone() };
         let (progress, told) = watch::channel(wire::TaskProgress { percent: None, text: String::new() });
         let (stdout, stderr) = (Arc::<Mutex<Output>>::default(), Arc::<Mutex<Said>>::default());
         let mut pipes = vec![
-            tokio::spawn(read(child.stdout.take(), stdout.clone())),
-            tokio::spawn(heard(child.stderr.take(), stderr.clone(), progress)),
+            tokio::spawn(read(child.stdout.take(), stdout.clone(), bound())),
+            tokio::spawn(heard(child.stderr.take(), stderr.clone(), bound(), progress)),
         ];
         pipes.extend(child.stdin.take().map(|stdin| tokio::spawn(fed(stdin, claimed.task.input.clone()))));
         Ok(Self {
             #[cfg(unix)]
             group: child.id(),
             child,
+            is_guarded,
             pipes,
             stdout,
             stderr,
             progress: told,
-            _directory: directory,
+            output_max,
+            over,
+            directory,
         })
     }
 
@@ -145,21 +152,69 @@ impl Job {
     }
 
     /// Waits until the command has ended. Processes that it leaves behind are killed.
-    pub(super) async fn ended(&mut self) -> JobEnd {
-        let exited = self.child.wait().await;
+    ///
+    /// # Errors
+    /// The command did not begin, which is no fault of the task.
+    pub(super) async fn ended(&mut self) -> Result<JobEnd, Problem> {
+        let exited = tokio::select! {
+            exited = self.child.wait() => exited,
+            () = self.over.notified() => {
+                self.kill().await;
+                return Ok(self.too_much());
+            }
+        };
         self.kill_group();
         let rest = futures::future::join_all(self.pipes.drain(..2));
         // a process outside of the group may keep them open
         let _ = tokio::time::timeout(PIPES, rest).await;
-        let failed = |code: String, message: String| JobEnd::Failed(wire::TaskError { code, message });
-        match exited {
-            Err(error) => failed("failed".to_owned(), error.to_string()),
-            Ok(status) if !status.success() => failed(code_of(status), locked(&self.stderr).end()),
-            Ok(_) => {
-                let Output { bytes, more } = std::mem::take(&mut *locked(&self.stdout));
-                output(&bytes).filter(|_| !more).map_or_else(too_large, JobEnd::Succeeded)
+        let failed = |code: String, message: String| Ok(JobEnd::Failed(wire::TaskError { code, message }));
+        let status = match exited {
+            Err(error) => return failed("failed".to_owned(), error.to_string()),
+            Ok(status) => status,
+        };
+        let signal = self.told(status)?;
+        // it may have written its last just now
+        if self.over.notified().now_or_never().is_some() {
+            return Ok(self.too_much());
+        }
+        if let Some(signal) = signal {
+            return failed(format!("signal_{signal}"), locked(&self.stderr).end());
+        }
+        if !status.success() {
+            return failed(code_of(status), locked(&self.stderr).end());
+        }
+        let Output { bytes, more } = std::mem::take(&mut *locked(&self.stdout));
+        Ok(output(&bytes).filter(|_| !more).map_or_else(too_large, JobEnd::Succeeded))
+    }
+
+    /// The signal that ended a command with a warden.
+    #[cfg(target_os = "linux")]
+    fn told(&self, status: ExitStatus) -> Result<Option<i32>, Problem> {
+        if !self.is_guarded {
+            return Ok(None);
+        }
+        let news = Report(report(self.directory.path())).read();
+        let hint = "no task was tried: mend it, and start the worker again";
+        match news.failed {
+            Some(why) => Err(Problem::new("failed", why).hint(hint)),
+            None if news.began || status.success() => Ok(news.signal),
+            None => {
+                let said = locked(&self.stderr).end();
+                Err(Problem::new("failed", format!("the sandbox could not be made: {said}")).hint(hint))
             }
         }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux")]
+    fn told(&self, _: ExitStatus) -> Result<Option<i32>, Problem> {
+        Ok(None)
+    }
+
+    fn too_much(&self) -> JobEnd {
+        let most = self.output_max.unwrap_or_default();
+        let message = format!("the command wrote more than {most} bytes to its stdout or stderr");
+        JobEnd::Failed(wire::TaskError { code: "output_too_large".to_owned(), message })
     }
 
     /// Ends the command and all that it began: they are asked to, and killed after a while.
@@ -173,7 +228,17 @@ impl Job {
             }
         };
         let _ = tokio::time::timeout(GRACE, gone).await;
+        self.kill().await;
+    }
+
+    /// Kills the command and all that it began.
+    async fn kill(&mut self) {
         let child = &mut self.child;
+        if self.is_guarded {
+            // a killed warden could not look for those that left the group
+            send(child, Forwarded::Interrupt, true);
+            let _ = tokio::time::timeout(SWEEP, child.wait()).await;
+        }
         send(child, Forwarded::Kill, true);
         let _ = child.wait().await;
         self.kill_group();
@@ -238,11 +303,29 @@ async fn fed(mut stdin: ChildStdin, input: Value) {
     let _ = stdin.write_all(format!("{input}\n").as_bytes()).await;
 }
 
+/// The bytes that a command may still write to a pipe.
+struct Bound {
+    left: Option<u64>,
+    over: Arc<Notify>,
+}
+
+impl Bound {
+    /// Counts bytes, and tells when there are too many.
+    fn count(&mut self, bytes: usize) {
+        let Some(left) = &mut self.left else { return };
+        match left.checked_sub(bytes as u64) {
+            Some(less) => *left = less,
+            None => self.over.notify_one(),
+        }
+    }
+}
+
 /// Reads an output to its end, also one that is too large.
-async fn read(pipe: Option<impl AsyncRead + Unpin>, output: Arc<Mutex<Output>>) {
+async fn read(pipe: Option<impl AsyncRead + Unpin>, output: Arc<Mutex<Output>>, mut bound: Bound) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = [0; CHUNK];
     while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        bound.count(count);
         let mut output = locked(&output);
         if output.bytes.len() + count <= STDOUT_BYTES_MAX {
             output.bytes.extend_from_slice(&chunk[..count]);
@@ -256,11 +339,13 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>, output: Arc<Mutex<Output>>) 
 async fn heard(
     pipe: Option<impl AsyncRead + Unpin>,
     said: Arc<Mutex<Said>>,
+    mut bound: Bound,
     progress: watch::Sender<wire::TaskProgress>,
 ) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = [0; CHUNK];
     while let Ok(count @ 1..) = pipe.read(&mut chunk).await {
+        bound.count(count);
         let mut said = locked(&said);
         for byte in &chunk[..count] {
             said.line.push(*byte);

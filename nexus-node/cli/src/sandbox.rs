@@ -1,0 +1,72 @@
+//! The sandbox of a worker's command.
+//!
+//! | room | content |
+//! |---|---|
+//! | `policy` | the permissions of a command, and its limits |
+//! | `reach` | the level that this machine reaches, found by trying |
+//! | `confinement` | files, ports and signals, by Landlock; capabilities and limits |
+//! | `calls` | the system calls that are refused, by seccomp |
+//! | `bubble` | namespaces, by bubblewrap |
+//! | `warden` | the process beside a command, which lets nothing outlive it |
+//!
+//! A worker starts this program once more as `sandbox-exec`, the *warden*. It starts itself once more, for the level
+//! `full` inside bubblewrap. That process confines itself and becomes the command, so that no code of another program runs
+//! in between, and no `unsafe` is needed between a fork and an exec.
+
+#[cfg(target_os = "linux")]
+mod bubble;
+#[cfg(target_os = "linux")]
+mod calls;
+#[cfg(target_os = "linux")]
+mod confinement;
+mod policy;
+mod reach;
+#[cfg(target_os = "linux")]
+mod warden;
+
+pub(crate) use self::policy::{Bytes, Limits, Policy, cleaned, forbidden, found};
+pub(crate) use self::reach::{Reached, reach};
+
+#[cfg(target_os = "linux")]
+pub(crate) use self::confinement::become_command;
+#[cfg(target_os = "linux")]
+pub(crate) use self::reach::{abi, bwrap, try_level};
+#[cfg(target_os = "linux")]
+pub(crate) use self::warden::{Report, guard};
+
+use serde::{Deserialize, Serialize};
+
+/// A level of confinement. Each promises all of the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// The command may do whatever its account may.
+    None,
+    /// Landlock and seccomp.
+    Kernel,
+    /// The same, in namespaces of its own.
+    Full,
+}
+
+impl Level {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Kernel => "kernel",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// The level that a person asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Wish {
+    /// The best that this machine reaches
+    Auto,
+    /// No sandbox: the command may do whatever your account may
+    None,
+    /// Landlock and seccomp, from Linux 6.12
+    Kernel,
+    /// The same, in namespaces of its own by bubblewrap
+    Full,
+}

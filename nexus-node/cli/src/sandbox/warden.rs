@@ -1,0 +1,200 @@
+//! The process beside a command, which lets nothing outlive it.
+//!
+//! A process that leaves its group and its parent becomes the warden's child, so the warden finds it. The warden ends when
+//! none is left. It is outside of the sandbox, and the command can neither signal nor trace it.
+//!
+//! | signal | effect |
+//! |---|---|
+//! | `SIGTERM` | goes on to the command's group |
+//! | `SIGINT`, also at the worker's death | the command is killed |
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, set_parent_process_death_signal,
+    wait,
+};
+
+use super::{Level, Policy, bubble};
+use crate::signals::{Forwarded, Signals, send_to};
+
+/// The time between two looks at what is left of a command.
+const LOOK: Duration = Duration::from_millis(5);
+/// The word of a command that began.
+const BEGAN: &str = "began";
+/// The word before the reason of a command that did not.
+const FAILED: &str = "failed ";
+/// The word before the number of the signal that ended a command.
+const SIGNAL: &str = "signal ";
+
+/// The words of a warden and of what it starts, in a file beside the command's directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Report(pub(crate) PathBuf);
+
+/// The news in a report.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    /// The command began, as far as anybody could tell.
+    pub(crate) began: bool,
+    /// The reason why it did not.
+    pub(crate) failed: Option<String>,
+    /// The signal that ended it.
+    pub(crate) signal: Option<i32>,
+}
+
+impl Report {
+    /// The report, open for words from inside of a sandbox that could not open it.
+    pub(crate) fn open(&self) -> std::io::Result<OpenReport> {
+        std::fs::File::options().append(true).create(true).open(&self.0).map(OpenReport)
+    }
+
+    pub(crate) fn read(&self) -> News {
+        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
+        let word = |word: &str| text.lines().find_map(|line| line.strip_prefix(word)).map(str::to_owned);
+        News {
+            began: text.lines().any(|line| line == BEGAN),
+            failed: word(FAILED),
+            signal: word(SIGNAL).and_then(|number| number.parse().ok()),
+        }
+    }
+}
+
+/// A report that is open.
+#[derive(Debug)]
+pub(crate) struct OpenReport(std::fs::File);
+
+impl OpenReport {
+    pub(crate) fn began(&mut self) {
+        self.say(BEGAN);
+    }
+
+    pub(crate) fn failed(&mut self, why: &str) {
+        self.say(&format!("{FAILED}{}", why.replace('\n', " ")));
+    }
+
+    fn say(&mut self, line: &str) {
+        // without it the command counts as one that did not begin
+        let _ = writeln!(self.0, "{line}");
+    }
+}
+
+/// Starts a command in its sandbox, and waits until nothing of it is left. Returns its exit code.
+///
+/// # Errors
+/// It could not be started.
+pub(crate) fn guard(policy: &Policy, report: &Report, command: &[OsString]) -> Result<i32, String> {
+    let no = |error: Errno| format!("the warden: {error}");
+    set_parent_process_death_signal(Some(Signal::INT)).map_err(no)?;
+    set_child_subreaper(Some(getpid())).map_err(no)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("the warden: {error}"))?;
+    // signals count from now on, also those before the command is there
+    let mut signals = runtime.block_on(async { Signals::new() });
+    let mut command = within(policy, report, command)?;
+    let child = command.process_group(0).spawn().map_err(|error| {
+        let program = command.get_program().to_string_lossy().into_owned();
+        format!("{program}: {error}")
+    })?;
+    let main = child.id();
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            loop {
+                match signals.next().await {
+                    Forwarded::Terminate => send_to(main, Forwarded::Terminate, true),
+                    Forwarded::Interrupt | Forwarded::Kill => {
+                        send_to(main, Forwarded::Kill, true);
+                        // before it made its group
+                        send_to(main, Forwarded::Kill, false);
+                    }
+                }
+            }
+        });
+    });
+    let ended = ended(main);
+    sweep();
+    let ended = ended.map_err(no)?;
+    if let Some(signal) = ended.terminating_signal() {
+        if let Ok(mut report) = report.open() {
+            report.say(&format!("{SIGNAL}{signal}"));
+        }
+        return Ok(1);
+    }
+    Ok(ended.exit_status().unwrap_or(1))
+}
+
+/// This program once more, which becomes the command.
+fn within(policy: &Policy, report: &Report, command: &[OsString]) -> Result<Command, String> {
+    let text = serde_json::to_string(policy).map_err(|error| format!("the policy: {error}"))?;
+    let arguments = |to: &mut Command| {
+        to.args(["sandbox-exec", "--within", "--policy", &text, "--report"]).arg(&report.0).arg("--").args(command);
+    };
+    // this very file, whatever lies at its path by now
+    let own = Path::new("/proc/self/exe");
+    if policy.level < Level::Full {
+        let mut next = Command::new(own);
+        arguments(&mut next);
+        return Ok(next);
+    }
+    let bwrap = policy.bwrap.as_ref().ok_or("bwrap is not on the PATH")?;
+    let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let mut next = Command::new(bwrap);
+    let here = std::env::current_dir().map_err(|error| format!("the present directory: {error}"))?;
+    next.args(bubble::arguments(policy, &own, &report.0, &here));
+    next.arg(&own);
+    arguments(&mut next);
+    Ok(next)
+}
+
+/// Waits for the end of a child, and reaps any other that ends before.
+fn ended(main: u32) -> Result<WaitStatus, Errno> {
+    let main = i32::try_from(main).ok().and_then(Pid::from_raw);
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if Some(pid) == main => return Ok(status),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Kills whatever a command left behind, until nothing is left.
+fn sweep() {
+    loop {
+        for pid in descendants() {
+            // a process that is gone needs no signal
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        match wait(WaitOptions::NOHANG) {
+            Ok(None) => std::thread::sleep(LOOK),
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// All processes below this one.
+fn descendants() -> Vec<Pid> {
+    let mut parents: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        // the name before it may have anything in it, also brackets
+        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
+        parents.entry(parent.unwrap_or(0)).or_default().push(pid);
+    }
+    let (mut found, mut next) = (Vec::new(), vec![getpid().as_raw_nonzero().get()]);
+    while let Some(parent) = next.pop() {
+        for pid in parents.remove(&parent).unwrap_or_default() {
+            found.extend(Pid::from_raw(pid));
+            next.push(pid);
+        }
+    }
+    found
+}
