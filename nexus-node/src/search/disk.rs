@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +46,10 @@ pub(crate) struct DiskIndex {
     store: [u8; 8],
 }
 
+/// The documents with each word.
+#[expect(clippy::disallowed_types, reason = "its order is never seen: nobody goes through it")]
+type Counts = std::collections::HashMap<Box<str>, u64>;
+
 /// One state of the index. The columns of each segment are opened once for all searches.
 struct Segments {
     searcher: Searcher,
@@ -53,7 +57,7 @@ struct Segments {
     /// The number of words of all documents.
     words: u64,
     /// The documents with each word, of those that were asked for: each of them is looked up in every segment.
-    counts: Mutex<HashMap<Box<str>, u64>>,
+    counts: Mutex<Counts>,
 }
 
 /// The stored values of each document, without its words.
@@ -133,7 +137,7 @@ impl Segments {
         Ok(frequencies)
     }
 
-    fn counts(&self) -> MutexGuard<'_, HashMap<Box<str>, u64>> {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
