@@ -77,7 +77,22 @@ const ROOMS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("tasks", &["store", "world", "identity", "ledger", "engine", "error", "memory", "runtime", "brain"]),
+    (
+        "tasks",
+        &[
+            "store",
+            "world",
+            "identity",
+            "ledger",
+            "engine",
+            "error",
+            "memory",
+            "runtime",
+            "coordinator",
+            "critical",
+            "brain",
+        ],
+    ),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (
         "node",
@@ -128,7 +143,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "problem",
         ],
     ),
-    ("mcp", &["trace", "error", "memory", "brain", "node", "problem", "api"]),
+    ("mcp", &["trace", "error", "memory", "brain", "tasks", "node", "problem", "api"]),
     ("fuzzed", &["backup", "tls", "trace", "ledger", "memory", "search", "runtime"]),
 ];
 

@@ -314,6 +314,23 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("lock steal deploy --ttl 5m", "for five minutes"),
         ],
     ),
+    (
+        "fence",
+        &[
+            ("fence check deploy 42", "whether that lease stands"),
+            (
+                "fence check \"$NEXUS_LOCK\" \"$NEXUS_LOCK_TOKEN\" && ./pay",
+                "in `lock run`, or in a task that is done once",
+            ),
+        ],
+    ),
+    (
+        "fence check",
+        &[
+            ("fence check deploy 42 --quiet", "exit 0 only while it stands"),
+            ("fence check deploy 42 --json", "for a program"),
+        ],
+    ),
     ("coordinator", &[("coordinator", "who votes, and who leads"), ("coordinator step-down", "lets another one lead")]),
     (
         "coordinator voters",

@@ -23,7 +23,7 @@ fn every_step_of_the_demo_holds() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{log}");
     let names: Vec<&str> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
-    let played = "start join elect share write cut apart refuse heal agree settle kill stranger revoke";
+    let played = "start join elect share write cut apart refuse heal agree settle hand approve kill stranger revoke";
     assert_eq!(names.join(" "), played);
     for step in &steps {
         assert!(step["ok"] == true && step["ms"].is_u64() && !step["detail"].as_str().unwrap().is_empty(), "{step}");
@@ -102,7 +102,7 @@ fn a_demo_leaves_the_directory_of_a_living_one_alone() {
     lines.next().unwrap().unwrap();
     let output = start().wait_with_output().unwrap();
     assert!(output.status.success());
-    assert_eq!(lines.by_ref().map(Result::unwrap).filter(|line| line.contains("\"ok\":true")).count(), 13);
+    assert_eq!(lines.by_ref().map(Result::unwrap).filter(|line| line.contains("\"ok\":true")).count(), 15);
     assert!(one.wait().unwrap().success());
     assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0);
 }

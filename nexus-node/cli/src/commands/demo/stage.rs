@@ -142,6 +142,20 @@ impl Stage {
         line.and_then(|line| serde_json::from_str(&line).ok()).ok_or_else(|| self.silent(name))
     }
 
+    /// Starts a worker at a node, with a command of this program.
+    pub(crate) fn worker(&self, worker: &str, node: &str, options: &[&str], command: &[&str]) -> Result<(), Problem> {
+        let own = self.program.to_string_lossy().into_owned();
+        let directory = self.directory(node).to_string_lossy().into_owned();
+        // its command asks the node, which a sandbox would refuse
+        let arguments = [&["worker", "--name", worker, "--sandbox", "none"], options].concat();
+        let command = [&["--", &own, "--data-dir", &directory], command].concat();
+        let arguments: Vec<String> = arguments.into_iter().chain(command).map(str::to_owned).collect();
+        let stdout = self.begin(worker, node, &arguments)?;
+        // it says a line for each task, and ends where nobody reads
+        std::thread::spawn(move || stdout.map(|mut lines| io::copy(&mut lines, &mut io::sink())));
+        Ok(())
+    }
+
     /// Runs a command on a node's directory, which may fail.
     pub(crate) fn try_command(&self, name: &str, arguments: &[&str]) -> Result<Ended, Problem> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
@@ -194,12 +208,14 @@ impl Stage {
 
     fn program(&self, directory: &Path, arguments: &[String]) -> Command {
         let mut command = Command::new(&self.program);
-        command.args(arguments).arg("--json").arg("--data-dir").arg(directory);
+        command.arg("--json").arg("--data-dir").arg(directory).args(arguments);
         // Settings of this shell must not reach the nodes.
         for (variable, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("NEXUS_")) {
             command.env_remove(variable);
         }
         command.env("NEXUS_VOTER_SETTLE_MS", VOTER_SETTLE_MS);
+        // a worker that is killed leaves its command's directory there
+        command.env("TMPDIR", &self.directory);
         // Ctrl-C must reach only the demo, which then ends its nodes.
         #[cfg(unix)]
         std::os::unix::process::CommandExt::process_group(&mut command, 0);

@@ -60,6 +60,12 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "heal", does: "ide is back: nothing may be lost, and the conflict must show", run: heal },
     Step { name: "agree", does: "ide is back among the voters: do all nodes hold the same keys?", run: agree },
     Step { name: "settle", does: "cloud settles the conflict with one edit", run: settle },
+    Step {
+        name: "hand",
+        does: "terminal hands work over; the worker at cloud is killed in the middle of it",
+        run: hand,
+    },
+    Step { name: "approve", does: "ide asks for a deploy, which somebody else has to approve", run: approve },
     Step { name: "kill", does: "cloud acknowledges a memory, is killed the hard way, and starts again", run: kill },
     Step { name: "stranger", does: "a node of another mesh dials in: what does it get?", run: stranger },
     Step {
@@ -324,6 +330,26 @@ impl Node {
         self.client.post(&format!("/v1/{to}"), &json!({}))
     }
 
+    fn submit(&self, task: &serde_json::Value) -> Result<wire::Task, Problem> {
+        self.client.post("/v1/tasks", task)
+    }
+
+    fn task(&self, id: &str) -> Result<wire::Task, Problem> {
+        self.client.get(&format!("/v1/tasks/{id}"))
+    }
+
+    /// Waits until a task is over here.
+    fn ended(&self, id: &str) -> Result<wire::Task, Problem> {
+        until(&format!("{} sees the end of a task", self.name), SOON, || match self.task(id) {
+            Ok(task) => {
+                let is_over = !["awaiting_approval", "pending", "assigned", "running"].contains(&task.state.as_str());
+                Ok(is_over.then_some(task))
+            }
+            Err(problem) if problem.code == "not_found" => Ok(None),
+            Err(problem) => Err(problem),
+        })
+    }
+
     fn sees_up(&self) -> Result<usize, Problem> {
         Ok(self.peers()?.iter().filter(|peer| peer.state == "up").count())
     }
@@ -568,6 +594,76 @@ fn settle(world: &mut World) -> StepResult {
     }
     world.converge()?;
     Ok("cloud settled it with one edit; no node shows a conflict, all read \"use port 4003\"".to_owned())
+}
+
+/// The workers, and their one command that takes as long as a lock is held.
+const FIRST: &str = "first-worker";
+const SECOND: &str = "second-worker";
+const BUSY: &str = "busy";
+
+/// Hands work to a worker that is killed, and sees another one do it.
+fn hand(world: &mut World) -> StepResult {
+    let terminal = world.node(TERMINAL)?;
+    let lease: wire::Lease = terminal.client.post(&format!("/v1/locks/{BUSY}/acquire"), &json!({ "ttl": "1m" }))?;
+    let waits = ["lock", "acquire", BUSY, "--wait", "20s"];
+    world.stage.worker(FIRST, CLOUD, &["--capability", "build"], &waits)?;
+    let task = terminal.submit(&json!({ "capability": "build", "input": { "commit": "4f2a" } }))?;
+    until("its command waits for the lock", SOON, || {
+        let busy: wire::Lease = terminal.client.get(&format!("/v1/locks/{BUSY}"))?;
+        Ok((busy.waiting > 0).then_some(()))
+    })?;
+    let running = terminal.task(&task.id)?;
+    claim(running.assigned_to.is_some_and(|worker| worker.name.as_deref() == Some(CLOUD)), || {
+        "another node than cloud has it".to_owned()
+    })?;
+    world.linger();
+    let terminal = world.node(TERMINAL)?;
+    let killed = Instant::now();
+    world.stage.kill(FIRST)?;
+    // what it began ends, too: nobody waits for it any more
+    let _: wire::Lease =
+        terminal.client.post(&format!("/v1/locks/{BUSY}/release"), &json!({ "token": lease.token }))?;
+    let options = ["--capability", "build", "--capability", "deploy"];
+    world.stage.worker(SECOND, IDE, &options, &["--version"])?;
+    let done = terminal.ended(&task.id)?;
+    let took = killed.elapsed();
+    let by = done.assigned_to.and_then(|worker| worker.name).unwrap_or_default();
+    claim(done.state == "succeeded" && by == IDE && done.claims == 2, || {
+        format!("it is {}, by {by} after {} claims", done.state, done.claims)
+    })?;
+    for node in world.nodes().filter(|node| node.name != TERMINAL) {
+        let seen = node.ended(&task.id)?;
+        claim(seen.output == done.output, || format!("{} has another output", node.name))?;
+    }
+    Ok(format!(
+        "the worker at cloud was killed; {:.1} s later the one at ide was done with it, and every node has the result",
+        took.as_secs_f64()
+    ))
+}
+
+/// Has a task approved by another one than its submitter.
+fn approve(world: &mut World) -> StepResult {
+    let (terminal, ide) = (world.node(TERMINAL)?, world.node(IDE)?);
+    let task =
+        ide.submit(&json!({ "capability": "deploy", "input": { "to": "production" }, "needs_approval": true }))?;
+    let seen = until("terminal sees what is asked", SOON, || match terminal.task(&task.id) {
+        Ok(task) => Ok((task.state == "awaiting_approval").then_some(task)),
+        Err(problem) if problem.code == "not_found" => Ok(None),
+        Err(problem) => Err(problem),
+    })?;
+    claim(seen.input == json!({ "to": "production" }) && seen.claims == 0, || "it is another task".to_owned())?;
+    let own = ide.client.post::<wire::Task>(&format!("/v1/tasks/{}/approve", task.id), &json!({}));
+    claim(own.is_err_and(|problem| problem.code == "refused"), || "ide approved its own task".to_owned())?;
+    world.linger();
+    let (terminal, ide) = (world.node(TERMINAL)?, world.node(IDE)?);
+    let _: wire::Task = terminal.client.post(&format!("/v1/tasks/{}/approve", task.id), &json!({}))?;
+    let done = ide.ended(&task.id)?;
+    let by = done.events.iter().find(|event| event.event == "approved").and_then(|event| event.by_name.clone());
+    claim(done.state == "succeeded" && by.as_deref() == Some(TERMINAL), || {
+        format!("it is {}, approved by {by:?}", done.state)
+    })?;
+    world.stage.kill(SECOND)?;
+    Ok("ide could not approve its own task; terminal saw what it asked, approved it, and it was done".to_owned())
 }
 
 fn kill(world: &mut World) -> StepResult {
