@@ -318,16 +318,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "fence",
         &[
             ("fence check deploy 42", "whether that lease stands"),
-            (
-                "fence check \"$NEXUS_LOCK\" \"$NEXUS_LOCK_TOKEN\" && ./pay",
-                "in `lock run`, or in a task that is done once",
-            ),
+            ("fence check deploy 42 --quiet", "the exit code alone"),
         ],
     ),
     (
         "fence check",
         &[
-            ("fence check deploy 42 --quiet", "exit 0 only while it stands"),
+            ("fence check task/k3v9 17", "of a task that is done once"),
             ("fence check deploy 42 --json", "for a program"),
         ],
     ),

@@ -648,7 +648,7 @@ fn bad_input_is_refused_in_words_and_changes_nothing() {
         (&["a", "--attempts", "0"], "usage"),
         (&["a", "--attempts", "101"], "usage"),
         (&["a", "--priority", "first"], "usage"),
-        (&["a", "--once"], "usage"),
+        (&["a", "--never"], "usage"),
     ] {
         let (exit, error) = home.error(&[&["task", "submit"], arguments].concat());
         assert_eq!((exit, error["code"].as_str()), (2, Some(code)), "{arguments:?}: {error}");
@@ -685,7 +685,7 @@ fn bad_input_is_refused_in_words_and_changes_nothing() {
         ("tasks", "{\"capability\":\"a\",\"timeout\":\"-5s\"}", 422),
         ("tasks", "{\"capability\":\"a\",\"attempts\":-1}", 422),
         ("tasks", "{\"capability\":\"a\",\"attempts\":0}", 422),
-        ("tasks", "{\"capability\":\"a\",\"once\":true}", 422),
+        ("tasks", "{\"capability\":\"a\",\"never\":true}", 422),
         ("tasks", "{\"capability\":\"a\",\"priority\":\"first\"}", 422),
         ("tasks/claim", "{}", 422),
         ("tasks/claim", "{\"capabilities\":[]}", 422),
