@@ -42,12 +42,6 @@ fn door_of(node: &Node) -> (String, String) {
     (format!("http://{}", node.address()), node.token())
 }
 
-/// A node's addresses, which it must have after its restart, too.
-fn listens(node: &Node) -> Vec<String> {
-    let addresses = node.ready["listen"].as_array().unwrap();
-    addresses.iter().map(|address| address.as_str().unwrap().split("/p2p/").next().unwrap().to_owned()).collect()
-}
-
 /// Three members of one mesh, and the data for starting each again.
 struct Three {
     homes: Vec<Home>,
@@ -66,7 +60,7 @@ impl Three {
             home.json(&["join", &ticket, "--name", name]);
             nodes.push(home.up());
         }
-        let listen = nodes.iter().map(listens).collect();
+        let listen = nodes.iter().map(Node::listens).collect();
         let three = Self { homes, nodes: nodes.into_iter().map(Some).collect(), listen };
         three.full();
         three

@@ -131,7 +131,7 @@ fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
     three.json(&["join", &ticket, "--name", "phone"]);
     let homes = [one, two, three];
     let mut nodes = vec![Some(first), Some(second), Some(homes[2].up())];
-    let listen: Vec<Vec<String>> = nodes.iter().flatten().map(listens).collect();
+    let listen: Vec<Vec<String>> = nodes.iter().flatten().map(Node::listens).collect();
 
     let stop = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
@@ -195,12 +195,6 @@ fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
     let (written, edited, forgotten) = (all.texts.len(), all.edited.len(), all.forgotten.len());
     eprintln!("{kills} kills; {written} written, {edited} edited, {forgotten} forgotten; slowest start {slowest:?}");
     assert!(written > 50);
-}
-
-/// A node's addresses, which it must have after its restart, too.
-fn listens(node: &Node) -> Vec<String> {
-    let addresses = node.ready["listen"].as_array().unwrap();
-    addresses.iter().map(|address| address.as_str().unwrap().split("/p2p/").next().unwrap().to_owned()).collect()
 }
 
 fn door_of(node: &Node) -> (String, String) {

@@ -201,12 +201,6 @@ fn old_members(node: &Node) -> Option<String> {
     all.iter().find(|it| it["code"] == "old_members").map(|it| it["message"].as_str().unwrap().to_owned())
 }
 
-/// A node's addresses, which it must have after its upgrade, too.
-fn listens(node: &Node) -> Vec<String> {
-    let addresses = node.ready["listen"].as_array().unwrap();
-    addresses.iter().map(|address| address.as_str().unwrap().split("/p2p/").next().unwrap().to_owned()).collect()
-}
-
 /// The files that hold what a node must not lose.
 fn held(home: &Home) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = support::files(&home.path());
@@ -234,7 +228,7 @@ fn a_mesh_of_an_earlier_version_is_upgraded_one_by_one_under_load() {
         home.json(&["join", &ticket, "--name", name]);
         nodes.push(Some(home.up()));
     }
-    let listen: Vec<Vec<String>> = nodes.iter().flatten().map(listens).collect();
+    let listen: Vec<Vec<String>> = nodes.iter().flatten().map(Node::listens).collect();
     full(&nodes);
     talk(&nodes, "two of three are old");
     let lease = until("the lock", || {

@@ -205,12 +205,6 @@ fn a_machine_that_forked_its_log_is_told_and_settles_without_a_hand() {
     assert!(!cloud.warnings().contains(&"fork".to_owned()), "{}", cloud.log());
 }
 
-/// A node's addresses, which it must have after its restart, too.
-fn listens(node: &Node) -> Vec<String> {
-    let addresses = node.ready["listen"].as_array().unwrap();
-    addresses.iter().map(|address| address.as_str().unwrap().split("/p2p/").next().unwrap().to_owned()).collect()
-}
-
 fn up_at(home: &Home, listen: &[String]) -> Node {
     home.up_with(&listen.iter().flat_map(|address| ["--listen", address.as_str()]).collect::<Vec<_>>())
 }
@@ -237,7 +231,7 @@ fn a_voter_that_has_forgotten_does_not_vote_as_before() {
         nodes.push(home.up());
     }
     until_three_vote(&[one, two, three]);
-    let listen: Vec<Vec<String>> = nodes.iter().map(listens).collect();
+    let listen: Vec<Vec<String>> = nodes.iter().map(Node::listens).collect();
     let [first, second, third] = <[Node; 3]>::try_from(nodes).ok().unwrap();
     one.json(&["kv", "put", "k", "old"]);
     second.terminate();

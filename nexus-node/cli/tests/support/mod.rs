@@ -207,6 +207,12 @@ impl Node {
         self.text("api").trim_start_matches("http://").to_owned()
     }
 
+    /// Its addresses, which it must have after a restart, too.
+    pub fn listens(&self) -> Vec<String> {
+        let addresses = self.ready["listen"].as_array().unwrap();
+        addresses.iter().map(|address| address.as_str().unwrap().split("/p2p/").next().unwrap().to_owned()).collect()
+    }
+
     pub fn token(&self) -> String {
         std::fs::read_to_string(self.path.join("api-token")).unwrap().trim().to_owned()
     }
