@@ -5,12 +5,11 @@
 use std::time::Duration;
 
 use nexus_crdt::{TaskId, TaskToken};
-use nexus_identity::plants::planted;
 
 use super::TaskResult;
 use super::board::TaskBoard;
-use crate::critical::{Condition, Critical, DeleteOptions, LockGuard, LockOptions, Put, PutOptions, Txn};
-use crate::error::{InputError, NodeError};
+use crate::critical::{Critical, DeleteOptions, LockGuard, LockOptions, PutOptions};
+use crate::error::{ConflictError, InputError, NodeError};
 
 /// The time for which it is remembered that a task has begun: the longest that a key may have.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
@@ -116,12 +115,10 @@ impl TaskBoard {
         let Ok(critical) = self.critical() else { return Begun::NotNow };
         let name = name_of(task);
         let Ok(guard) = critical.lock(&name, LockOptions::default().wait(IN_LINE)).await else { return Begun::NotNow };
-        let begins = Put::new(&name, token.to_string()).ttl(REMEMBERED).fence(guard.token());
-        let txn = Txn::new().then(begins);
-        let txn = if planted("begins_again") { txn } else { txn.check(&name, Condition::Absent) };
-        match critical.txn(txn).await {
-            Ok(done) if done.held => Begun::Now(guard),
-            Ok(_) => Begun::Before,
+        let under = PutOptions::default().ttl(REMEMBERED).fence(guard.token());
+        match critical.cas(&name, None, token.to_string(), under).await {
+            Ok(_) => Begun::Now(guard),
+            Err(NodeError::Conflict(ConflictError::Mismatch { .. })) => Begun::Before,
             // it was not written, and this worker has not begun
             Err(NodeError::Conflict(_) | NodeError::Refused(_) | NodeError::Invalid(_)) => Begun::NotNow,
             // it may have been written
