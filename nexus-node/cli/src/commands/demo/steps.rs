@@ -620,7 +620,7 @@ fn hand(world: &mut World) -> StepResult {
     let terminal = world.node(TERMINAL)?;
     let killed = Instant::now();
     world.stage.kill(FIRST)?;
-    // what it began ends, too: nobody waits for it any more
+    // its command ends, too: nobody waits for it any more
     let _: wire::Lease =
         terminal.client.post(&format!("/v1/locks/{BUSY}/release"), &json!({ "token": lease.token }))?;
     let options = ["--capability", "build", "--capability", "deploy"];
