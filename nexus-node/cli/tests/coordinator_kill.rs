@@ -38,10 +38,6 @@ fn alone() -> MutexGuard<'static, ()> {
 /// The address and token of a node's API; `None` while it is down.
 type Door = Arc<Mutex<Option<(String, String)>>>;
 
-fn door_of(node: &Node) -> (String, String) {
-    (format!("http://{}", node.address()), node.token())
-}
-
 /// Three members of one mesh, and the data for starting each again.
 struct Three {
     homes: Vec<Home>,
@@ -75,8 +71,7 @@ impl Three {
     }
 
     fn start(&mut self, n: usize) {
-        let listen: Vec<&str> = self.listen[n].iter().flat_map(|address| ["--listen", address]).collect();
-        self.nodes[n] = Some(self.homes[n].up_with(&listen));
+        self.nodes[n] = Some(self.homes[n].up_at(&self.listen[n]));
     }
 
     fn seen_by(&self, n: usize) -> Value {
@@ -291,7 +286,7 @@ fn nothing_acknowledged_is_lost_however_often_the_leader_is_killed_under_load() 
     let mut three = Three::new();
     let (stop, epoch) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let history = Arc::new(History::default());
-    let doors: Vec<Door> = (0..3).map(|n| Arc::new(Mutex::new(Some(door_of(three.node(n)))))).collect();
+    let doors: Vec<Door> = (0..3).map(|n| Arc::new(Mutex::new(Some(three.node(n).door())))).collect();
     let mut writers = Vec::new();
     for door in &doors {
         for _ in 0..WRITERS {
@@ -317,7 +312,7 @@ fn nothing_acknowledged_is_lost_however_often_the_leader_is_killed_under_load() 
             slowest = slowest.max(began.elapsed());
         }
         three.start(leader);
-        *doors[leader].lock().unwrap() = Some(door_of(three.node(leader)));
+        *doors[leader].lock().unwrap() = Some(three.node(leader).door());
         eprintln!("kill {kill}: node {leader}; {} acknowledged", acknowledged());
     }
     stop.store(true, Ordering::Relaxed);
@@ -330,7 +325,7 @@ fn nothing_acknowledged_is_lost_however_often_the_leader_is_killed_under_load() 
     let keys: Vec<String> = history.keys.lock().unwrap().keys().cloned().collect();
     let client = client();
     for n in 0..3 {
-        let door = door_of(three.node(n));
+        let door = three.node(n).door();
         for key in &keys {
             let seen = until("a read", || {
                 let began = history.tick();

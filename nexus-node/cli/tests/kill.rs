@@ -135,7 +135,7 @@ fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
 
     let stop = Arc::new(AtomicBool::new(false));
     let acknowledged = Arc::new(Mutex::new(Acknowledged::default()));
-    let doors: Vec<Door> = nodes.iter().flatten().map(|node| Arc::new(Mutex::new(Some(door_of(node))))).collect();
+    let doors: Vec<Door> = nodes.iter().flatten().map(|node| Arc::new(Mutex::new(Some(node.door())))).collect();
     let mut writers = Vec::new();
     for (n, door) in doors.iter().enumerate() {
         for writer in 0..WRITERS {
@@ -161,10 +161,9 @@ fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
         // sometimes the others go on without it for a while
         std::thread::sleep(Duration::from_millis([0, 0, 300][usize::try_from(dice.roll(3)).unwrap()]));
         let started = Instant::now();
-        let listen: Vec<&str> = listen[n].iter().flat_map(|address| ["--listen", address]).collect();
-        let node = homes[n].up_with(&listen);
+        let node = homes[n].up_at(&listen[n]);
         slowest = slowest.max(started.elapsed());
-        *doors[n].lock().unwrap() = Some(door_of(&node));
+        *doors[n].lock().unwrap() = Some(node.door());
         nodes[n] = Some(node);
     }
     stop.store(true, Ordering::Relaxed);
@@ -195,10 +194,6 @@ fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
     let (written, edited, forgotten) = (all.texts.len(), all.edited.len(), all.forgotten.len());
     eprintln!("{kills} kills; {written} written, {edited} edited, {forgotten} forgotten; slowest start {slowest:?}");
     assert!(written > 50);
-}
-
-fn door_of(node: &Node) -> (String, String) {
-    (format!("http://{}", node.address()), node.token())
 }
 
 /// The common content of all nodes, once they agree and have all that they must.

@@ -262,8 +262,7 @@ fn a_mesh_of_an_earlier_version_is_upgraded_one_by_one_under_load() {
         // the others are two of three
         names.iter().zip(&writes).enumerate().filter(|(at, _)| *at != n).for_each(|(_, (name, it))| it.go_on(name));
         homes[n].set_program(Path::new(PROGRAM));
-        let listen: Vec<&str> = listen[n].iter().flat_map(|address| ["--listen", address]).collect();
-        nodes[n] = Some(homes[n].up_with(&listen));
+        nodes[n] = Some(homes[n].up_at(&listen[n]));
         writes[n].open(nodes[n].as_ref().unwrap());
         full(&nodes);
         go_on();

@@ -205,10 +205,6 @@ fn a_machine_that_forked_its_log_is_told_and_settles_without_a_hand() {
     assert!(!cloud.warnings().contains(&"fork".to_owned()), "{}", cloud.log());
 }
 
-fn up_at(home: &Home, listen: &[String]) -> Node {
-    home.up_with(&listen.iter().flat_map(|address| ["--listen", address.as_str()]).collect::<Vec<_>>())
-}
-
 fn until_three_vote(homes: &[&Home]) {
     for home in homes {
         until("three voters", || {
@@ -237,7 +233,7 @@ fn a_voter_that_has_forgotten_does_not_vote_as_before() {
     second.terminate();
     let backup = backup(two);
     let draw = row(two, "raft.redb", Table::RaftMeta, b"draw");
-    let second = up_at(two, &listen[1]);
+    let second = two.up_at(&listen[1]);
     until_three_vote(&[one, two, three]);
 
     // two has confirmed this value, and forgets it
@@ -247,7 +243,7 @@ fn a_voter_that_has_forgotten_does_not_vote_as_before() {
     second.terminate();
     put_back(two, &backup, Way::Replaced);
 
-    let (second, _third) = (up_at(two, &listen[1]), up_at(three, &listen[2]));
+    let (second, _third) = (two.up_at(&listen[1]), three.up_at(&listen[2]));
     assert!(two.warnings().contains(&"restored".to_owned()), "{}", two.log());
     for home in [two, three] {
         until("the two meet", || (home.json(&["status"])["peers"] == 1).then_some(()));
@@ -255,7 +251,7 @@ fn a_voter_that_has_forgotten_does_not_vote_as_before() {
     let (_, error) = three.error(&["kv", "get", "k"]);
     assert_eq!(error["code"], json!("no_quorum"), "two votes as before: {error}");
 
-    let _first = up_at(one, &listen[0]);
+    let _first = one.up_at(&listen[0]);
     until_three_vote(&[one, two, three]);
     for home in &homes {
         assert_eq!(home.json(&["kv", "get", "k"])["value"], "new");

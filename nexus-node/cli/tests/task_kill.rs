@@ -86,10 +86,6 @@ fn states(node: &Node) -> BTreeMap<String, String> {
     }
 }
 
-fn door_of(node: &Node) -> (String, String) {
-    (format!("http://{}", node.address()), node.token())
-}
-
 /// promise: Tasks | `kill -9` at random moments of submitters, workers and coordinators: every task has one end, alike on all nodes, and what is done once begins once
 #[test]
 fn every_task_has_one_end_whatever_is_killed() {
@@ -108,7 +104,7 @@ fn every_task_has_one_end_whatever_is_killed() {
     let mut workers: Vec<Child> = homes.iter().map(|home| work(home, &effects)).collect();
 
     let stop = Arc::new(AtomicBool::new(false));
-    let doors: Vec<Door> = nodes.iter().flatten().map(|node| Arc::new(Mutex::new(Some(door_of(node))))).collect();
+    let doors: Vec<Door> = nodes.iter().flatten().map(|node| Arc::new(Mutex::new(Some(node.door())))).collect();
     let submitters = doors.iter().take(2).enumerate().map(|(n, door)| {
         let (door, stop) = (door.clone(), stop.clone());
         std::thread::spawn(move || submit(&format!("submitter-{n}"), &door, &stop))
@@ -126,9 +122,8 @@ fn every_task_has_one_end_whatever_is_killed() {
         }
         nodes[n].take().unwrap().kill_9();
         *doors[n].lock().unwrap() = None;
-        let listen: Vec<&str> = listen[n].iter().flat_map(|address| ["--listen", address]).collect();
-        let node = homes[n].up_with(&listen);
-        *doors[n].lock().unwrap() = Some(door_of(&node));
+        let node = homes[n].up_at(&listen[n]);
+        *doors[n].lock().unwrap() = Some(node.door());
         nodes[n] = Some(node);
     }
     stop.store(true, Ordering::Relaxed);

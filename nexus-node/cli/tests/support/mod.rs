@@ -104,6 +104,11 @@ impl Home {
         self.up_with(&[])
     }
 
+    /// A node at the addresses that it had before.
+    pub fn up_at(&self, listen: &[String]) -> Node {
+        self.up_with(&listen.iter().flat_map(|address| ["--listen", address.as_str()]).collect::<Vec<_>>())
+    }
+
     pub fn up_with(&self, more: &[&str]) -> Node {
         let mut arguments = vec!["up", "--json", "--no-mdns", "--until-stdin-closes"];
         if !more.contains(&"--api-addr") {
@@ -211,6 +216,11 @@ impl Node {
     pub fn listens(&self) -> Vec<String> {
         let addresses = self.ready["listen"].as_array().unwrap();
         addresses.iter().map(|address| address.as_str().unwrap().split("/p2p/").next().unwrap().to_owned()).collect()
+    }
+
+    /// The address and token of its API.
+    pub fn door(&self) -> (String, String) {
+        (format!("http://{}", self.address()), self.token())
     }
 
     pub fn token(&self) -> String {
