@@ -89,38 +89,23 @@ impl Core {
         if self.is_full { tools::full() } else { tools::all() }
     }
 
+    /// The answer of a tool; `None` if there is none of that name.
     async fn call(&self, tool: &str, given: Option<rmcp::model::JsonObject>) -> Option<Result<String, Refusal>> {
-        Some(match tool {
-            "session_start" => match arguments::<SessionStart>(tool, given) {
-                Ok(asked) => self.session_start(asked).await,
-                Err(refusal) => Err(refusal),
-            },
-            "remember" => match arguments::<Remember>(tool, given) {
-                Ok(memory) => self.remember(memory).await,
-                Err(refusal) => Err(refusal),
-            },
-            "recall" => match arguments::<Recall>(tool, given) {
-                Ok(asked) => self.recall(asked).await,
-                Err(refusal) => Err(refusal),
-            },
-            "forget" => match arguments::<Forget>(tool, given) {
-                Ok(Forget { id }) => self.forget(&id).await,
-                Err(refusal) => Err(refusal),
-            },
-            "task_create" if self.is_full => match arguments::<TaskCreate>(tool, given) {
-                Ok(task) => self.task_create(task).await,
-                Err(refusal) => Err(refusal),
-            },
-            "task_claim" if self.is_full => match arguments::<TaskClaim>(tool, given) {
-                Ok(asked) => self.task_claim(asked).await,
-                Err(refusal) => Err(refusal),
-            },
-            "task_update" if self.is_full => match arguments::<TaskUpdate>(tool, given) {
-                Ok(said) => self.task_update(said).await,
-                Err(refusal) => Err(refusal),
-            },
-            _ => return None,
-        })
+        self.get_tool(tool)?;
+        Some(self.answer(tool, given).await)
+    }
+
+    async fn answer(&self, tool: &str, given: Option<rmcp::model::JsonObject>) -> Result<String, Refusal> {
+        match tool {
+            "session_start" => self.session_start(arguments(tool, given)?).await,
+            "remember" => self.remember(arguments(tool, given)?).await,
+            "recall" => self.recall(arguments(tool, given)?).await,
+            "forget" => self.forget(arguments(tool, given)?).await,
+            "task_create" => self.task_create(arguments(tool, given)?).await,
+            "task_claim" => self.task_claim(arguments(tool, given)?).await,
+            "task_update" => self.task_update(arguments(tool, given)?).await,
+            listed => Err(Problem::new("internal", format!("the tool {listed} does nothing"))),
+        }
     }
 
     /// Whether a tool takes these arguments.
@@ -319,7 +304,8 @@ impl Core {
         self.node.brain().reading(move |brain| brain.handles_blocking(&ids)).await.map_err(refused)
     }
 
-    async fn forget(&self, id: &str) -> Result<String, Refusal> {
+    async fn forget(&self, Forget { id }: Forget) -> Result<String, Refusal> {
+        let id = id.as_str();
         if id.chars().count() < FORGET_ID_CHARS_MIN {
             let message = format!("an id has at least {FORGET_ID_CHARS_MIN} characters here");
             return Err(Problem::new("invalid", message).hint("give the id as recall shows it"));

@@ -100,7 +100,7 @@ fn path(id: &str, verb: Option<&str>) -> String {
 }
 
 /// Whether a task has ended.
-fn is_over(task: &wire::Task) -> bool {
+pub(super) fn is_over(task: &wire::Task) -> bool {
     TaskStatus::ALL.into_iter().any(|state| state.is_over() && state.as_str() == task.state)
 }
 

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use nexus_crdt::TASK_ATTEMPT_MAX;
 use serde_json::Value;
 
 use super::Core;
@@ -19,8 +20,6 @@ use crate::tasks::{self, ClaimQuery, NewTask, Task, TaskProgress, TaskResult, Ta
 const WAIT_MAX: u64 = 50;
 /// The wait of a claim unless one is given, in seconds.
 const WAIT_DEFAULT: u64 = 20;
-/// The longest time of one attempt, which ends a model's claim.
-const LEASE: Duration = Duration::from_secs(7 * 86_400);
 
 fn wait(asked: Option<u64>, default: u64) -> Result<Duration, Refusal> {
     match asked.unwrap_or(default) {
@@ -65,7 +64,7 @@ impl Core {
         let first =
             capabilities.next().ok_or_else(|| Problem::new("invalid", "capabilities: at least one is needed"))?;
         let agent = self.agent.caller().origin(None, None)?.agent;
-        let mut query = capabilities.fold(ClaimQuery::of(first), ClaimQuery::and).wait(wait).lease(LEASE);
+        let mut query = capabilities.fold(ClaimQuery::of(first), ClaimQuery::and).wait(wait).lease(TASK_ATTEMPT_MAX);
         query = given.from.into_iter().fold(query, ClaimQuery::from);
         if let Some(agent) = agent {
             query = query.agent(agent.to_string());

@@ -15,6 +15,7 @@ use super::stage::{Node, Stage};
 use super::view::{Event, Outsider};
 use super::{StepReport, until};
 use crate::client::escape;
+use crate::commands::task::is_over;
 use crate::output::short_did;
 
 /// The longest time for anything to arrive everywhere.
@@ -338,16 +339,18 @@ impl Node {
         self.client.get(&format!("/v1/tasks/{id}"))
     }
 
-    /// Waits until a task is over here.
-    fn ended(&self, id: &str) -> Result<wire::Task, Problem> {
-        until(&format!("{} sees the end of a task", self.name), SOON, || match self.task(id) {
-            Ok(task) => {
-                let is_over = !["awaiting_approval", "pending", "assigned", "running"].contains(&task.state.as_str());
-                Ok(is_over.then_some(task))
-            }
+    /// Waits until a task is here, in a wanted state.
+    fn await_task(&self, id: &str, wanted: fn(&wire::Task) -> bool) -> Result<wire::Task, Problem> {
+        until(&format!("{} sees what becomes of a task", self.name), SOON, || match self.task(id) {
+            Ok(task) => Ok(Some(task).filter(wanted)),
             Err(problem) if problem.code == "not_found" => Ok(None),
             Err(problem) => Err(problem),
         })
+    }
+
+    /// Waits until a task is over here.
+    fn ended(&self, id: &str) -> Result<wire::Task, Problem> {
+        self.await_task(id, is_over)
     }
 
     fn sees_up(&self) -> Result<usize, Problem> {
@@ -646,11 +649,7 @@ fn approve(world: &mut World) -> StepResult {
     let (terminal, ide) = (world.node(TERMINAL)?, world.node(IDE)?);
     let task =
         ide.submit(&json!({ "capability": "deploy", "input": { "to": "production" }, "needs_approval": true }))?;
-    let seen = until("terminal sees what is asked", SOON, || match terminal.task(&task.id) {
-        Ok(task) => Ok((task.state == "awaiting_approval").then_some(task)),
-        Err(problem) if problem.code == "not_found" => Ok(None),
-        Err(problem) => Err(problem),
-    })?;
+    let seen = terminal.await_task(&task.id, |task| task.state == "awaiting_approval")?;
     claim(seen.input == json!({ "to": "production" }) && seen.claims == 0, || "it is another task".to_owned())?;
     let own = ide.client.post::<wire::Task>(&format!("/v1/tasks/{}/approve", task.id), &json!({}));
     claim(own.is_err_and(|problem| problem.code == "refused"), || "ide approved its own task".to_owned())?;

@@ -64,40 +64,24 @@ pub(crate) struct Submit {
 
 impl Submit {
     pub(super) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let Self {
-            capability,
-            input,
-            to,
-            space,
-            priority,
-            timeout,
-            deadline,
-            attempts,
-            request,
-            once,
-            needs_approval,
-            wait,
-        } = self;
-        let input = input.map(read).transpose()?.unwrap_or_default();
-        let (priority, timeout, attempts) = (Some(priority), Some(timeout), Some(attempts));
         let new = wire::NewTask {
-            capability,
-            input,
-            to,
-            space,
-            priority,
-            timeout,
-            deadline,
-            attempts,
-            request,
-            once,
-            needs_approval,
+            capability: self.capability,
+            input: self.input.map(read).transpose()?.unwrap_or_default(),
+            to: self.to,
+            space: self.space,
+            priority: Some(self.priority),
+            timeout: Some(self.timeout),
+            deadline: self.deadline,
+            attempts: Some(self.attempts),
+            request: self.request,
+            once: self.once,
+            needs_approval: self.needs_approval,
             agent: None,
         };
         let client = session.client()?;
         let task: wire::Task = client.post("/v1/tasks", &new)?;
         session.printer.note(&readers(&task));
-        if !wait {
+        if !self.wait {
             return session.printer.answer(&task, || text::submitted(&task, &session.printer));
         }
         session.printer.note(&format!("submitted {}", task.id));
