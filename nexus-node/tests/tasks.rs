@@ -138,7 +138,10 @@ async fn a_task_that_has_begun_elsewhere_is_not_begun_again() {
     let task = one.tasks().submit(NewTask::new("pay", Value::Null).once()).await.unwrap();
     // as an attempt wrote it of which this node knows nothing
     let critical = one.critical().unwrap();
-    critical.put(&format!("task/{}", task.id), "0123", nexus_node::PutOptions::default()).await.unwrap();
+    critical
+        .put(&format!("begun/{}/{}", task.submitter, task.id), "0123", nexus_node::PutOptions::default())
+        .await
+        .unwrap();
     let query = ClaimQuery::of("pay").agent("worker").wait(Duration::from_secs(30)).from("one");
     let nothing = two.tasks().claim(query).await.unwrap();
     assert!(nothing.is_none(), "{nothing:?}");

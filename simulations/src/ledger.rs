@@ -56,6 +56,8 @@ pub struct Ledger {
     pub edited: Vec<Edited>,
     /// The acknowledged tasks, by id.
     pub tasks: BTreeMap<String, TaskPromise>,
+    /// The beginnings of each task that is done once: the token, and whether its worker said that it is not done.
+    pub begun: BTreeMap<String, Vec<(u64, bool)>>,
     /// Memories that somebody wanted forgotten, with any result.
     pub forget_asked: BTreeSet<String>,
     /// Keys of memories that somebody wanted forgotten.

@@ -165,6 +165,8 @@ pub const ALL: &[KnownPlant] = &[
     inside("takes_up_no_tasks", "tasks", "handover", &["tasks"]),
     // A task that failed waits for ever for its next attempt.
     inside("pauses_for_ever", "tasks", "handover", &["tasks"]),
+    // A task that is done once begins again after a worker of which nobody knows.
+    inside("begins_again", "tasks", "handover", &["tasks"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),

@@ -50,6 +50,8 @@ async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> R
     let mut new = NewTask::new(capability(op.n), json!(number)).attempts(5);
     if number.is_multiple_of(4) {
         new = new.request(format!("request {}", op.n));
+    } else if number.is_multiple_of(3) {
+        new = new.once();
     }
     let task = sim.on(op.node, async |node| node.tasks().submit(new).await).await?;
     let mut ledger = ledger.borrow_mut();
@@ -67,6 +69,7 @@ async fn claim(sim: &Sim, no: NodeNo, n: u64, wait: Duration) -> Result<Option<C
 /// A worker's turn: most do what they get, some fail, give it back, or are never heard of again.
 async fn work(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Result<(), SimError> {
     let Some(claimed) = claim(sim, op.node, op.n, WAIT).await? else { return Ok(()) };
+    begins(ledger, &claimed);
     let id = claimed.task.id.to_string();
     let long = Duration::from_millis(op.bytes % WORK_MAX_MS);
     for _ in 0..2 {
@@ -85,6 +88,14 @@ async fn work(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Res
     finish(sim, ledger, op.node, &claimed, result).await
 }
 
+/// Notes that a worker begins a task that is done once.
+fn begins(ledger: &RefCell<Ledger>, claimed: &ClaimedTask) {
+    if let Some(fence) = &claimed.fence {
+        let mut ledger = ledger.borrow_mut();
+        ledger.begun.entry(claimed.task.id.to_string()).or_default().push((fence.token, false));
+    }
+}
+
 async fn finish(
     sim: &Sim,
     ledger: &RefCell<Ledger>,
@@ -93,6 +104,12 @@ async fn finish(
     result: TaskResult,
 ) -> Result<(), SimError> {
     let (id, token) = (claimed.task.id.to_string(), claimed.token);
+    if !matches!(result, TaskResult::Succeeded(_))
+        && let Some(last) = ledger.borrow_mut().begun.get_mut(&id).and_then(|begun| begun.last_mut())
+    {
+        // from here on another one may begin it
+        last.1 = true;
+    }
     let over = sim.on(no, async |node| node.tasks().finish(&id, token, result).await).await?;
     let mut ledger = ledger.borrow_mut();
     ledger.acknowledged += 1;
@@ -127,6 +144,7 @@ pub(crate) async fn work_off(sim: &Sim, ledger: &RefCell<Ledger>, within: Durati
         }
         join_all(sim.up().into_iter().flat_map(|no| (0..KINDS).map(move |n| (no, n))).map(|(no, n)| async move {
             if let Ok(Some(claimed)) = claim(sim, no, n, Duration::from_secs(2)).await {
+                begins(ledger, &claimed);
                 let output = TaskResult::Succeeded(json!(format!("after the heal, by n{no}")));
                 let _ = tokio::time::timeout(OP_MAX, finish(sim, ledger, no, &claimed, output)).await;
             }

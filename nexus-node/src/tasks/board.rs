@@ -16,6 +16,7 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 
 use super::core::{Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, NotHeld, Seen, Spec};
 use super::elsewhere::Guest;
+use super::once::Kept;
 use super::read::{self, Found, Rights};
 use super::wire::{self, Envelope};
 use super::{
@@ -95,6 +96,8 @@ pub(super) struct Held {
     pub(super) guests: BTreeMap<TaskId, Guest>,
     /// The locks of tasks that are done once, each with its claim: those that workers here have.
     pub(super) fences: BTreeMap<TaskId, (TaskToken, u64)>,
+    /// The coordinators' keys that this node keeps for the tasks of others.
+    pub(super) kept: Kept,
 }
 
 /// A claim, for the worker that gets it.

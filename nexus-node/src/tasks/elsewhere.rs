@@ -54,6 +54,11 @@ impl Guest {
     pub(super) fn has(&self, token: TaskToken) -> bool {
         self.token == token
     }
+
+    /// The member whose node hands it out.
+    pub(super) const fn settler(&self) -> Did {
+        self.settler
+    }
 }
 
 impl TaskBoard {

@@ -1,18 +1,33 @@
 //! Tasks that are done once. Before a worker begins, its node takes a lock from the coordinators, and writes under the lock's
 //! token that the task has begun. Nobody begins it again after that, whoever hands it out, unless the worker itself says that
 //! it is not done. The worker can check the token at its effect.
+//!
+//! The key that says so names the task's settler, so a member's tasks never touch those of another. It counts in the share
+//! of the worker's node, which keeps so many bytes for each settler and begins no more of its tasks until some run out.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nexus_crdt::{TaskId, TaskToken};
+use nexus_identity::Did;
+use nexus_identity::plants::planted;
 
 use super::TaskResult;
 use super::board::TaskBoard;
-use crate::critical::{Critical, DeleteOptions, LockGuard, LockOptions, PutOptions};
+use super::elsewhere::Guest;
+use crate::critical::{Critical, DeleteOptions, KeyQuery, LockGuard, LockOptions, PutOptions};
 use crate::error::{ConflictError, InputError, NodeError};
 
 /// The time for which it is remembered that a task has begun: the longest that a key may have.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+/// The time for which it is remembered that a task was done: its end reaches all nodes long before.
+const REMEMBERED_DONE: Duration = Duration::from_secs(3_600);
+/// The bytes of keys that this node keeps for the tasks of another member, a quarter of its share.
+const KEPT_BYTES_MAX: usize = 8 << 20;
+/// The bytes that one key counts: its name, its value and the coordinators' own bookkeeping.
+const KEY_BYTES: usize = 512;
+/// The most keys for the tasks of another member.
+const KEPT_MAX: usize = KEPT_BYTES_MAX / KEY_BYTES;
 /// The lock of an attempt before may be on its way back.
 const IN_LINE: Duration = Duration::from_secs(5);
 /// The time between two looks for a quorum, while a task waits for one.
@@ -40,9 +55,49 @@ enum Begun {
     NotNow,
 }
 
-/// The name of a task's lock and key.
-fn name_of(task: TaskId) -> String {
+/// The name of a task's lock.
+fn lock_of(task: TaskId) -> String {
     format!("task/{task}")
+}
+
+/// The beginning of all keys about the tasks of a settler.
+fn keys_of(settler: &Did) -> String {
+    format!("begun/{settler}/")
+}
+
+/// The key that says that a task has begun.
+fn key_of(settler: &Did, task: TaskId) -> String {
+    format!("{}{task}", keys_of(settler))
+}
+
+/// The keys that this node keeps for the tasks of others, each with the time at which it runs out.
+#[derive(Debug, Default)]
+pub(super) struct Kept(BTreeMap<Did, BTreeMap<String, Duration>>);
+
+impl Kept {
+    /// Whether the keys of a settler were counted since this node's start.
+    fn knows(&self, settler: &Did) -> bool {
+        self.0.contains_key(settler)
+    }
+
+    /// Whether there is room for another key. Those that ran out make room.
+    fn has_room(&mut self, settler: &Did, now: Duration) -> bool {
+        let Some(keys) = self.0.get_mut(settler) else { return true };
+        if keys.len() >= KEPT_MAX {
+            keys.retain(|_, until| *until > now);
+        }
+        keys.len() < KEPT_MAX
+    }
+
+    fn keep(&mut self, settler: Did, key: String, until: Duration) {
+        self.0.entry(settler).or_default().insert(key, until);
+    }
+
+    fn drop(&mut self, settler: &Did, key: &str) {
+        if let Some(keys) = self.0.get_mut(settler) {
+            keys.remove(key);
+        }
+    }
 }
 
 impl TaskBoard {
@@ -113,16 +168,75 @@ impl TaskBoard {
 
     async fn ask_to_begin(&self, task: TaskId, token: TaskToken) -> Begun {
         let Ok(critical) = self.critical() else { return Begun::NotNow };
-        let name = name_of(task);
-        let Ok(guard) = critical.lock(&name, LockOptions::default().wait(IN_LINE)).await else { return Begun::NotNow };
+        let settler = self.settler_of(task, token);
+        if self.has_no_room_for(&critical, settler).await {
+            tracing::warn!(%task, settler = %settler.short(), "too many tasks of this member began here that are done once");
+            return Begun::NotNow;
+        }
+        let key = key_of(&settler, task);
+        let lock = LockOptions::default().wait(IN_LINE);
+        let Ok(guard) = critical.lock(&lock_of(task), lock).await else { return Begun::NotNow };
         let under = PutOptions::default().ttl(REMEMBERED).fence(guard.token());
-        match critical.cas(&name, None, token.to_string(), under).await {
-            Ok(_) => Begun::Now(guard),
+        let done = if planted("begins_again") {
+            critical.put(&key, &token.to_string(), under).await
+        } else {
+            critical.cas(&key, None, token.to_string(), under).await
+        };
+        match done {
+            Ok(_) => {
+                self.keep(settler, key, REMEMBERED);
+                Begun::Now(guard)
+            }
             Err(NodeError::Conflict(ConflictError::Mismatch { .. })) => Begun::Before,
             // it was not written, and this worker has not begun
             Err(NodeError::Conflict(_) | NodeError::Refused(_) | NodeError::Invalid(_)) => Begun::NotNow,
             // it may have been written
-            Err(_) => Begun::Before,
+            Err(_) => {
+                self.keep(settler, key, REMEMBERED);
+                Begun::Before
+            }
+        }
+    }
+
+    /// The member whose node hands a task out to a worker here.
+    fn settler_of(&self, task: TaskId, token: TaskToken) -> Did {
+        let held = self.held();
+        held.guests.get(&task).filter(|guest| guest.has(token)).map_or_else(|| self.me(), Guest::settler)
+    }
+
+    /// Whether this node keeps as many keys for the tasks of a member as it wants. They are counted when the first one comes.
+    async fn has_no_room_for(&self, critical: &Critical, settler: Did) -> bool {
+        let me = self.me();
+        if settler == me {
+            return false;
+        }
+        if !self.held().kept.knows(&settler) {
+            let (mut next, now) = (None, self.now());
+            let mut keys = BTreeMap::new();
+            loop {
+                let Ok(page) = critical.list(KeyQuery::prefix(keys_of(&settler)).after(next)).await else {
+                    return true;
+                };
+                keys.extend(page.items.into_iter().filter(|(_, item)| item.by == me).map(|(key, item)| {
+                    // at the most: the coordinators count from its writing
+                    let left = item.ttl_ms.map_or(REMEMBERED, Duration::from_millis);
+                    (key, now.saturating_add(left))
+                }));
+                next = page.next;
+                if next.is_none() || keys.len() >= KEPT_MAX {
+                    break;
+                }
+            }
+            self.held().kept.0.entry(settler).or_insert(keys);
+        }
+        let now = self.now();
+        !self.held().kept.has_room(&settler, now)
+    }
+
+    fn keep(&self, settler: Did, key: String, time: Duration) {
+        if settler != self.me() {
+            let until = self.now().saturating_add(time);
+            self.held().kept.keep(settler, key, until);
         }
     }
 
@@ -130,16 +244,22 @@ impl TaskBoard {
     pub(super) async fn note_once(&self, task: TaskId, token: TaskToken, result: &TaskResult) {
         let fence = self.held().fences.get(&task).filter(|(of, _)| *of == token).map(|(_, fence)| *fence);
         let (Some(fence), Ok(critical)) = (fence, self.critical()) else { return };
-        let name = name_of(task);
+        let settler = self.settler_of(task, token);
+        let key = key_of(&settler, task);
         // if that is not possible, the task counts as begun: it is not begun again
-        let _ = match result {
+        match result {
             TaskResult::Succeeded(_) => {
-                critical.put(&name, "succeeded", PutOptions::default().ttl(REMEMBERED).fence(fence)).await
+                let done = PutOptions::default().ttl(REMEMBERED_DONE).fence(fence);
+                if critical.put(&key, "succeeded", done).await.is_ok() {
+                    self.keep(settler, key, REMEMBERED_DONE);
+                }
             }
             TaskResult::Failed { .. } | TaskResult::Released => {
-                critical.delete(&name, DeleteOptions::default().fence(fence)).await
+                if critical.delete(&key, DeleteOptions::default().fence(fence)).await.is_ok() {
+                    self.held().kept.drop(&settler, &key);
+                }
             }
-        };
+        }
     }
 
     /// Nobody knows what became of an attempt here.
@@ -181,5 +301,39 @@ impl TaskBoard {
                 changed = members.changed() => if changed.is_err() { return },
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn member(n: u8) -> Did {
+        Did::from_bytes([n; 32])
+    }
+
+    /// promise: Tasks | The tasks of one member that are done once fill a quarter of the worker's share at most, until their keys run out
+    #[test]
+    fn a_member_fills_its_own_part_and_no_more() {
+        let mut kept = Kept::default();
+        let second = Duration::from_secs(1);
+        for n in 0..KEPT_MAX {
+            assert!(kept.has_room(&member(1), second));
+            kept.keep(member(1), format!("key {n}"), REMEMBERED);
+        }
+        assert!(!kept.has_room(&member(1), second));
+        assert!(kept.has_room(&member(2), second), "the tasks of others go on");
+        kept.drop(&member(1), "key 7");
+        assert!(kept.has_room(&member(1), second), "the worker said that it failed");
+        kept.keep(member(1), "key 7".to_owned(), REMEMBERED_DONE);
+        assert!(!kept.has_room(&member(1), second));
+        assert!(kept.has_room(&member(1), REMEMBERED_DONE), "a task that was done makes room after an hour");
+    }
+
+    #[test]
+    fn a_key_counts_no_more_than_it_is_counted_as() {
+        let key = key_of(&member(9), TaskId { entry: nexus_crdt::EntryId::of(b"x"), index: u16::MAX });
+        // the coordinators count 256 bytes beyond the key and its value
+        assert!(key.len() + 32 + 256 <= KEY_BYTES, "{key}");
     }
 }

@@ -21,7 +21,7 @@ impl Invariant for Tasks {
     }
 
     fn promise(&self) -> &'static str {
-        "a submitted task ends, once and alike on all nodes"
+        "a submitted task ends, once and alike on all nodes, and begins again only where it may"
     }
 
     fn look(&mut self, moment: &Moment<'_>) {
@@ -50,6 +50,16 @@ impl Invariant for Tasks {
                 let ended = self.ended[id].clone();
                 self.record
                     .broke(moment.at, || format!("task {id} was acknowledged as done with {first}, and is {ended:?}"));
+            }
+        }
+        for (id, begun) in &moment.ledger.begun {
+            self.record.looked(1);
+            let grow = begun.windows(2).all(|pair| pair[0].0 < pair[1].0);
+            let given_up = begun.split_last().is_none_or(|(_, before)| before.iter().all(|(_, given_up)| *given_up));
+            if !grow || !given_up {
+                self.record.broke(moment.at, || {
+                    format!("task {id}, which is done once, was begun with the tokens (given up?) {begun:?}")
+                });
             }
         }
         if !moment.last {
