@@ -115,7 +115,7 @@ async fn a_task_that_is_done_once_begins_by_the_coordinators_word() {
     let later = second.fence.clone().unwrap();
     assert!(later.token > fence.token, "{later:?} {fence:?}");
     board.finish(&id, second.token, done(json!(1))).await.unwrap();
-    let record = critical.get(&later.lock).await.unwrap().unwrap();
+    let record = critical.get(&format!("begun/{}/{id}", node.did())).await.unwrap().unwrap();
     assert_eq!(record.text(), Some("succeeded"));
     while critical.lock_of(&later.lock).await.unwrap().is_some() {
         tokio::task::yield_now().await;
