@@ -20,8 +20,6 @@ use crate::error::{ConflictError, InputError, NodeError};
 
 /// The time for which it is remembered that a task has begun: the longest that a key may have.
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
-/// The time for which it is remembered that a task was done: its end reaches all nodes long before.
-const REMEMBERED_DONE: Duration = Duration::from_secs(3_600);
 /// The bytes of keys that this node keeps for the tasks of another member, a quarter of its share.
 const KEPT_BYTES_MAX: usize = 8 << 20;
 /// The bytes that one key counts: its name, its value and the coordinators' own bookkeeping.
@@ -70,7 +68,7 @@ fn key_of(settler: &Did, task: TaskId) -> String {
     format!("{}{task}", keys_of(settler))
 }
 
-/// The keys that this node keeps for the tasks of others, each with the time at which it runs out.
+/// The tasks of others of which this node keeps keys, by settler, each with the time at which its key runs out.
 #[derive(Debug, Default)]
 pub(super) struct Kept(BTreeMap<Did, BTreeMap<String, Duration>>);
 
@@ -80,22 +78,24 @@ impl Kept {
         self.0.contains_key(settler)
     }
 
-    /// Whether there is room for another key. Those that ran out make room.
-    fn has_room(&mut self, settler: &Did, now: Duration) -> bool {
-        let Some(keys) = self.0.get_mut(settler) else { return true };
-        if keys.len() >= KEPT_MAX {
-            keys.retain(|_, until| *until > now);
+    /// Takes room for the key of a task, unless there is none. Keys that ran out make room.
+    ///
+    /// Room is given back only for a key that was deleted: whoever makes beginnings fail gains nothing.
+    fn take(&mut self, settler: Did, task: TaskId, now: Duration) -> bool {
+        let (tasks, task) = (self.0.entry(settler).or_default(), task.to_string());
+        if tasks.len() >= KEPT_MAX {
+            tasks.retain(|_, until| *until > now);
         }
-        keys.len() < KEPT_MAX
+        let has_room = tasks.len() < KEPT_MAX || tasks.contains_key(&task);
+        if has_room {
+            tasks.insert(task, now.saturating_add(REMEMBERED));
+        }
+        has_room
     }
 
-    fn keep(&mut self, settler: Did, key: String, until: Duration) {
-        self.0.entry(settler).or_default().insert(key, until);
-    }
-
-    fn drop(&mut self, settler: &Did, key: &str) {
-        if let Some(keys) = self.0.get_mut(settler) {
-            keys.remove(key);
+    fn give_back(&mut self, settler: &Did, task: TaskId) {
+        if let Some(tasks) = self.0.get_mut(settler) {
+            tasks.remove(&task.to_string());
         }
     }
 }
@@ -169,9 +169,14 @@ impl TaskBoard {
     async fn ask_to_begin(&self, task: TaskId, token: TaskToken) -> Begun {
         let Ok(critical) = self.critical() else { return Begun::NotNow };
         let settler = self.settler_of(task, token);
-        if self.has_no_room_for(&critical, settler).await {
-            tracing::warn!(%task, settler = %settler.short(), "too many tasks of this member began here that are done once");
-            return Begun::NotNow;
+        match self.take_room(&critical, settler, task).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let settler = settler.short();
+                tracing::warn!(%task, %settler, "too many tasks of this member began here that are done once");
+                return Begun::NotNow;
+            }
+            Err(_) => return Begun::NotNow,
         }
         let key = key_of(&settler, task);
         let lock = LockOptions::default().wait(IN_LINE);
@@ -183,18 +188,12 @@ impl TaskBoard {
             critical.cas(&key, None, token.to_string(), under).await
         };
         match done {
-            Ok(_) => {
-                self.keep(settler, key, REMEMBERED);
-                Begun::Now(guard)
-            }
+            Ok(_) => Begun::Now(guard),
             Err(NodeError::Conflict(ConflictError::Mismatch { .. })) => Begun::Before,
             // it was not written, and this worker has not begun
             Err(NodeError::Conflict(_) | NodeError::Refused(_) | NodeError::Invalid(_)) => Begun::NotNow,
             // it may have been written
-            Err(_) => {
-                self.keep(settler, key, REMEMBERED);
-                Begun::Before
-            }
+            Err(_) => Begun::Before,
         }
     }
 
@@ -204,40 +203,32 @@ impl TaskBoard {
         held.guests.get(&task).filter(|guest| guest.has(token)).map_or_else(|| self.me(), Guest::settler)
     }
 
-    /// Whether this node keeps as many keys for the tasks of a member as it wants. They are counted when the first one comes.
-    async fn has_no_room_for(&self, critical: &Critical, settler: Did) -> bool {
+    /// Takes room for the key of a task. The keys of another member's tasks are counted when the first one comes.
+    async fn take_room(&self, critical: &Critical, settler: Did, task: TaskId) -> Result<bool, NodeError> {
         let me = self.me();
         if settler == me {
-            return false;
+            return Ok(true);
         }
         if !self.held().kept.knows(&settler) {
-            let (mut next, now) = (None, self.now());
-            let mut keys = BTreeMap::new();
-            loop {
-                let Ok(page) = critical.list(KeyQuery::prefix(keys_of(&settler)).after(next)).await else {
-                    return true;
-                };
-                keys.extend(page.items.into_iter().filter(|(_, item)| item.by == me).map(|(key, item)| {
+            let (prefix, now) = (keys_of(&settler), self.now());
+            let (mut next, mut tasks) = (None, BTreeMap::new());
+            while tasks.len() < KEPT_MAX {
+                let page = critical.list(KeyQuery::prefix(&prefix).after(next)).await?;
+                let own = page.items.into_iter().filter(|(_, item)| item.by == me);
+                tasks.extend(own.filter_map(|(key, item)| {
                     // at the most: the coordinators count from its writing
                     let left = item.ttl_ms.map_or(REMEMBERED, Duration::from_millis);
-                    (key, now.saturating_add(left))
+                    Some((key.strip_prefix(&prefix)?.to_owned(), now.saturating_add(left)))
                 }));
                 next = page.next;
-                if next.is_none() || keys.len() >= KEPT_MAX {
+                if next.is_none() {
                     break;
                 }
             }
-            self.held().kept.0.entry(settler).or_insert(keys);
+            self.held().kept.0.entry(settler).or_insert(tasks);
         }
         let now = self.now();
-        !self.held().kept.has_room(&settler, now)
-    }
-
-    fn keep(&self, settler: Did, key: String, time: Duration) {
-        if settler != self.me() {
-            let until = self.now().saturating_add(time);
-            self.held().kept.keep(settler, key, until);
-        }
+        Ok(self.held().kept.take(settler, task, now))
     }
 
     /// A worker says what came of an attempt: before that counts, the coordinators note it.
@@ -249,14 +240,12 @@ impl TaskBoard {
         // if that is not possible, the task counts as begun: it is not begun again
         match result {
             TaskResult::Succeeded(_) => {
-                let done = PutOptions::default().ttl(REMEMBERED_DONE).fence(fence);
-                if critical.put(&key, "succeeded", done).await.is_ok() {
-                    self.keep(settler, key, REMEMBERED_DONE);
-                }
+                let done = PutOptions::default().ttl(REMEMBERED).fence(fence);
+                let _ = critical.put(&key, "succeeded", done).await;
             }
             TaskResult::Failed { .. } | TaskResult::Released => {
                 if critical.delete(&key, DeleteOptions::default().fence(fence)).await.is_ok() {
-                    self.held().kept.drop(&settler, &key);
+                    self.held().kept.give_back(&settler, task);
                 }
             }
         }
@@ -316,18 +305,16 @@ mod tests {
     #[test]
     fn a_member_fills_its_own_part_and_no_more() {
         let mut kept = Kept::default();
-        let second = Duration::from_secs(1);
-        for n in 0..KEPT_MAX {
-            assert!(kept.has_room(&member(1), second));
-            kept.keep(member(1), format!("key {n}"), REMEMBERED);
-        }
-        assert!(!kept.has_room(&member(1), second));
-        assert!(kept.has_room(&member(2), second), "the tasks of others go on");
-        kept.drop(&member(1), "key 7");
-        assert!(kept.has_room(&member(1), second), "the worker said that it failed");
-        kept.keep(member(1), "key 7".to_owned(), REMEMBERED_DONE);
-        assert!(!kept.has_room(&member(1), second));
-        assert!(kept.has_room(&member(1), REMEMBERED_DONE), "a task that was done makes room after an hour");
+        let (max, second) = (u16::try_from(KEPT_MAX).unwrap(), Duration::from_secs(1));
+        let task = |index| TaskId { entry: nexus_crdt::EntryId::of(b"x"), index };
+        assert!((0..max).all(|n| kept.take(member(1), task(n), second)));
+        assert!(!kept.take(member(1), task(max), second));
+        assert!(kept.take(member(1), task(7), second), "its key is there");
+        assert!(kept.take(member(2), task(max), second), "the tasks of others go on");
+        kept.give_back(&member(1), task(7));
+        assert!(kept.take(member(1), task(max), second), "a worker said that it failed");
+        assert!(!kept.take(member(1), task(7), second));
+        assert!(kept.take(member(1), task(7), second + REMEMBERED), "keys ran out");
     }
 
     #[test]
