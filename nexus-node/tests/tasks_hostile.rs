@@ -233,6 +233,76 @@ async fn a_rogue_speaks_for_nobodys_worker() {
     are_well(&stage.node, &stage.friend, "after").await;
 }
 
+/// An offer of a task, in the room's form.
+#[derive(Clone, PartialEq, Message)]
+struct Offer {
+    #[prost(message, optional, tag = "1")]
+    claim: Option<Claim>,
+    #[prost(uint32, tag = "2")]
+    attempt: u32,
+    #[prost(bytes = "vec", tag = "4")]
+    event: Vec<u8>,
+    #[prost(bytes = "vec", tag = "6")]
+    space: Vec<u8>,
+}
+
+/// promise: Tasks | A member that offers a task with the id of another's keeps the true one from no worker, and its end ends nothing of the true one
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rogue_that_offers_anothers_id_keeps_nothing_away() {
+    let stage = Stage::new().await;
+    let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &stage.friend).await;
+    let (board, there) = (stage.node.tasks(), stage.friend.tasks());
+    let id = board.submit(NewTask::new("pay", json!("true")).once()).await.unwrap().id;
+    // the rogue's task has the id of the node's, and is one that is done once, too
+    let takes = |capability: &str| ClaimQuery::of(capability).wait(Duration::from_secs(30));
+    let bait = there.claim(takes("bait").from(key(ROGUE).did().to_string()));
+    let offers = async {
+        let submission = Submission { once: true, ..Submission::new("bait", "\"false\"") };
+        let offer = |token| Offer {
+            claim: Some(Claim { task: id.to_bytes().to_vec(), token }),
+            attempt: 1,
+            event: TaskEvent::Submitted(Box::new(submission.clone())).encode(),
+            space: SpaceId::tasks_of(&WORLD.mesh()).as_bytes().to_vec(),
+        };
+        let mut stream = rogue.mesh.open(stage.friend.did(), &TASKS).await.unwrap();
+        // until the worker waits
+        for token in 1..=u8::MAX {
+            ask(&mut stream, 3, &offer(vec![token; 16]).encode_to_vec()).await;
+            let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap();
+            // field 6 after the number: it is taken
+            if answer.as_ref().and_then(|answer| answer.get(2)) == Some(&(6 << 3 | 2)) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (baited, ()) = tokio::join!(bait, offers);
+    let baited = baited.unwrap().expect("the rogue's task");
+    assert_eq!((baited.task.id, baited.task.input.clone()), (id, json!("false")));
+    let claimed = there.claim(takes("pay")).await.unwrap().expect("the true task");
+    assert_eq!((claimed.task.id, claimed.task.submitter, claimed.attempt), (id, stage.node.did(), 1));
+    assert_eq!(claimed.task.input, json!("true"));
+    let (fence, id) = (claimed.fence.clone().unwrap(), id.to_string());
+    // each has its own end
+    assert!(there.renew(&id, baited.token, None).await.is_ok());
+    let _ = there.finish(&id, baited.token, TaskResult::Released).await;
+    assert!(there.renew(&id, baited.token, None).await.is_err());
+    assert!(there.renew(&id, claimed.token, None).await.is_ok());
+    let theirs = baited.fence.unwrap().lock;
+    eventually("the lock of the rogue's is free", || async {
+        stage.node.critical().unwrap().lock_of(&theirs).await.is_ok_and(|lock| lock.is_none())
+    })
+    .await;
+    let lock = stage.node.critical().unwrap().lock_of(&fence.lock).await.unwrap().expect("it is locked");
+    assert_eq!(lock.lease.token, fence.token);
+    there.finish(&id, claimed.token, TaskResult::Succeeded(json!("honest"))).await.unwrap();
+    eventually("the settler has the honest end", || async {
+        board.get(&id).await.is_ok_and(|task| task.output == Some(json!("honest")))
+    })
+    .await;
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
 /// Workers that wait, in the room's form.
 #[derive(Clone, PartialEq, Message)]
 struct Serving {

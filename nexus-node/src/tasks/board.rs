@@ -92,10 +92,11 @@ pub(super) struct Held {
     /// Tasks of which others have said something, to be looked at.
     said: BTreeSet<TaskId>,
     spaces: BTreeMap<TaskId, SpaceId>,
-    /// Tasks of other nodes that workers here have.
-    pub(super) guests: BTreeMap<TaskId, Guest>,
+    /// Tasks of other nodes that workers here have, by their claims. An offer only says that the task with this id is its
+    /// sender's.
+    pub(super) guests: BTreeMap<(TaskId, TaskToken), Guest>,
     /// The locks of tasks that are done once, each with its claim: those that workers here have.
-    pub(super) fences: BTreeMap<TaskId, (TaskToken, u64)>,
+    pub(super) fences: BTreeMap<(TaskId, TaskToken), u64>,
     /// The coordinators' keys that this node keeps for the tasks of others.
     pub(super) kept: Kept,
 }
@@ -492,7 +493,7 @@ impl TaskBoard {
         let task = self.task_id(id).await?;
         self.until_taken_up().await;
         let renewal = self.heard(task, token, progress)?;
-        let ended = self.held().until_end(task);
+        let ended = self.held().until_over(task, token);
         let line = Line { board: self.clone(), task, token, is_open: true };
         let until = self.now().saturating_add(wait.min(renewal.lease / 2).min(WAIT_MAX));
         tokio::select! {

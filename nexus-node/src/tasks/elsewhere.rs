@@ -15,6 +15,7 @@ use nexus_mesh::Stream;
 use nexus_mesh::ask::{self, AskLimits};
 use nexus_mesh::quota::Receiver;
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use super::board::{Assigned, Held, TaskBoard, cut};
 use super::core::{Fault, LEASE_ELSEWHERE};
@@ -48,13 +49,11 @@ pub(super) struct Guest {
     /// The end of the claim, counted from when the last renewal that its settler accepted was sent.
     accepted_until: Duration,
     progress: Option<TaskProgress>,
+    /// Those who wait for the end of this claim. They hear it when the guest is dropped.
+    waiting: Vec<oneshot::Sender<bool>>,
 }
 
 impl Guest {
-    pub(super) fn has(&self, token: TaskToken) -> bool {
-        self.token == token
-    }
-
     /// The member whose node hands it out.
     pub(super) const fn settler(&self) -> Did {
         self.settler
@@ -114,7 +113,8 @@ impl TaskBoard {
         let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
         let now = self.now();
         let mut held = self.held();
-        if held.guests.contains_key(&task) || held.core.has(task) {
+        // an id says nothing of whose task it is: another's offer of the same one keeps nobody's away
+        if held.guests_of(task).any(|guest| guest.settler == peer || guest.token == token) || held.core.has(task) {
             return None;
         }
         loop {
@@ -131,16 +131,17 @@ impl TaskBoard {
                 worker_until: now.saturating_add(taken.lease),
                 accepted_until: now + LEASE_ELSEWHERE,
                 progress: None,
+                waiting: Vec::new(),
             };
             let caller = held.callers.remove(&call);
-            held.guests.insert(task, guest);
+            held.guests.insert((task, token), guest);
             if caller.is_some_and(|caller| caller.send(Assigned { task, token, attempt }).is_ok()) {
                 drop(held);
                 self.0.guests.notify_one();
                 self.0.calls.notify_one();
                 return Some(agent);
             }
-            held.guests.remove(&task);
+            held.guests.remove(&(task, token));
         }
     }
 
@@ -310,9 +311,9 @@ impl TaskBoard {
             let (lost, next) = {
                 let mut held = self.held();
                 let dead = |guest: &Guest| guest.worker_until <= now || guest.accepted_until <= now;
-                let dead: Vec<TaskId> =
-                    held.guests.iter().filter(|(_, guest)| dead(guest)).map(|(task, _)| *task).collect();
-                let lost: Vec<Guest> = dead.into_iter().filter_map(|task| held.let_go(task)).collect();
+                let dead: Vec<(TaskId, TaskToken)> =
+                    held.guests.iter().filter(|(_, guest)| dead(guest)).map(|(claim, _)| *claim).collect();
+                let lost: Vec<Guest> = dead.into_iter().filter_map(|(task, token)| held.let_go(task, token)).collect();
                 let ends = held.guests.values().map(|guest| guest.worker_until.min(guest.accepted_until)).min();
                 (lost, ends.map_or(Duration::MAX, |end| end.min(beat)))
             };
@@ -334,8 +335,8 @@ impl TaskBoard {
 
     async fn renew_guests(&self) {
         let mut of: BTreeMap<Did, Vec<Claim>> = BTreeMap::new();
-        for (task, guest) in &self.held().guests {
-            let mut claim = Claim::new(*task, guest.token);
+        for ((task, token), guest) in &self.held().guests {
+            let mut claim = Claim::new(*task, *token);
             if let Some(TaskProgress { percent, text }) = &guest.progress {
                 claim.percent = percent.map_or(0, |percent| u32::from(percent) + 1);
                 claim.text.clone_from(text);
@@ -354,10 +355,10 @@ impl TaskBoard {
             let over: BTreeSet<(TaskId, TaskToken)> = over.iter().filter_map(Claim::read).collect();
             let mut held = self.held();
             for (task, token) in claims.iter().filter_map(Claim::read) {
-                let Some(guest) = held.guests.get_mut(&task).filter(|guest| guest.token == token) else { continue };
+                let Some(guest) = held.guests.get_mut(&(task, token)) else { continue };
                 guest.accepted_until = sent + LEASE_ELSEWHERE;
                 if over.contains(&(task, token)) {
-                    held.let_go(task);
+                    held.let_go(task, token);
                 }
             }
         });
@@ -373,7 +374,7 @@ impl TaskBoard {
     ) -> Option<Result<Renewal, NodeError>> {
         let now = self.now();
         let mut held = self.held();
-        let guest = held.guests.get_mut(&task).filter(|guest| guest.token == token)?;
+        let guest = held.guests.get_mut(&(task, token))?;
         guest.worker_until = now.saturating_add(guest.lease);
         if let Some(TaskProgress { percent, text }) = progress {
             let text = cut(text, super::board::PROGRESS_BYTES_MAX);
@@ -385,7 +386,7 @@ impl TaskBoard {
     /// The connection of a worker here has ended.
     pub(super) fn disconnected_guest(&self, task: TaskId, token: TaskToken) {
         let now = self.now();
-        if let Some(guest) = self.held().guests.get_mut(&task).filter(|guest| guest.token == token) {
+        if let Some(guest) = self.held().guests.get_mut(&(task, token)) {
             guest.worker_until = guest.worker_until.min(now + super::core::AFTER_HANG_UP);
             self.0.guests.notify_one();
         }
@@ -400,11 +401,7 @@ impl TaskBoard {
         token: TaskToken,
         result: &TaskResult,
     ) -> Option<Result<Task, NodeError>> {
-        let guest = {
-            let mut held = self.held();
-            held.guests.get(&task).filter(|guest| guest.token == token)?;
-            held.let_go(task)?
-        };
+        let guest = self.held().let_go(task, token)?;
         let (came, output, fault) = match result {
             TaskResult::Succeeded(output) => (Came::Succeeded, output.to_string(), Fault::default()),
             TaskResult::Failed { code, message } => {
@@ -473,22 +470,38 @@ impl TaskBoard {
 
     /// The task of another node that a worker here has just been given.
     pub(super) fn guest(&self, task: TaskId, token: TaskToken) -> Option<Task> {
-        let held = self.held();
-        held.guests.get(&task).filter(|guest| guest.token == token).map(|guest| guest.task.clone())
+        self.held().guests.get(&(task, token)).map(|guest| guest.task.clone())
     }
 
     /// The task of another node that a worker here has, by its id or the beginning of it.
     pub(super) fn guest_called(&self, id: &str) -> Option<TaskId> {
         let held = self.held();
-        held.guests.keys().find(|task| task.to_string() == id).copied()
+        held.guests.keys().map(|(task, _)| *task).find(|task| task.to_string() == id)
     }
 }
 
 impl Held {
-    /// Lets go of another node's task, and tells those who wait for its end.
-    pub(super) fn let_go(&mut self, task: TaskId) -> Option<Guest> {
-        let guest = self.guests.remove(&task)?;
-        self.fire(task, true);
+    /// The tasks of other nodes with this id that workers here have: one of each settler.
+    fn guests_of(&self, task: TaskId) -> impl Iterator<Item = &Guest> {
+        let (first, last) = (TaskToken::from_bytes([0; 16]), TaskToken::from_bytes([0xff; 16]));
+        self.guests.range((task, first)..=(task, last)).map(|(_, guest)| guest)
+    }
+
+    /// Lets go of another node's task. Those who wait for the end of its claim hear that.
+    pub(super) fn let_go(&mut self, task: TaskId, token: TaskToken) -> Option<Guest> {
+        let mut guest = self.guests.remove(&(task, token))?;
+        guest.waiting.clear();
         Some(guest)
+    }
+
+    /// Waits for the end of a claim, of this node's task or of another's.
+    ///
+    /// Another settler's task may have the same id: its end does not end this claim.
+    pub(super) fn until_over(&mut self, task: TaskId, token: TaskToken) -> oneshot::Receiver<bool> {
+        let Some(guest) = self.guests.get_mut(&(task, token)) else { return self.until_end(task) };
+        let (ended, end) = oneshot::channel();
+        guest.waiting.retain(|waiter| !waiter.is_closed());
+        guest.waiting.push(ended);
+        end
     }
 }

@@ -53,9 +53,9 @@ enum Begun {
     NotNow,
 }
 
-/// The name of a task's lock.
-fn lock_of(task: TaskId) -> String {
-    format!("task/{task}")
+/// The name of a task's lock. Another settler's task may have the same id: it has a lock of its own.
+fn lock_of(settler: &Did, task: TaskId) -> String {
+    format!("task/{settler}/{task}")
 }
 
 /// The beginning of all keys about the tasks of a settler.
@@ -138,12 +138,12 @@ impl TaskBoard {
         let fence = TaskFence { lock: guard.name().to_owned(), token: guard.token() };
         let ended = {
             let mut held = self.held();
-            held.fences.insert(task, (token, fence.token));
-            held.until_end(task)
+            held.fences.insert((task, token), fence.token);
+            held.until_over(task, token)
         };
         // it may have ended meanwhile
         if self.heard(task, token, None).is_err() {
-            self.held().fences.remove(&task);
+            self.held().fences.remove(&(task, token));
             return None;
         }
         let board = self.clone();
@@ -153,9 +153,7 @@ impl TaskBoard {
                 () = guard.lost() => true,
                 _ = ended => false,
             };
-            if board.held().fences.get(&task).is_some_and(|(of, _)| *of == token) {
-                board.held().fences.remove(&task);
-            }
+            board.held().fences.remove(&(task, token));
             if is_lost {
                 board.lose(task, token).await;
             } else {
@@ -180,7 +178,7 @@ impl TaskBoard {
         }
         let key = key_of(&settler, task);
         let lock = LockOptions::default().wait(IN_LINE);
-        let Ok(guard) = critical.lock(&lock_of(task), lock).await else { return Begun::NotNow };
+        let Ok(guard) = critical.lock(&lock_of(&settler, task), lock).await else { return Begun::NotNow };
         let under = PutOptions::default().ttl(REMEMBERED).fence(guard.token());
         let done = if planted("begins_again") {
             critical.put(&key, &token.to_string(), under).await
@@ -200,7 +198,7 @@ impl TaskBoard {
     /// The member whose node hands a task out to a worker here.
     fn settler_of(&self, task: TaskId, token: TaskToken) -> Did {
         let held = self.held();
-        held.guests.get(&task).filter(|guest| guest.has(token)).map_or_else(|| self.me(), Guest::settler)
+        held.guests.get(&(task, token)).map_or_else(|| self.me(), Guest::settler)
     }
 
     /// Takes room for the key of a task. The keys of another member's tasks are counted when the first one comes.
@@ -233,7 +231,7 @@ impl TaskBoard {
 
     /// A worker says what came of an attempt: before that counts, the coordinators note it.
     pub(super) async fn note_once(&self, task: TaskId, token: TaskToken, result: &TaskResult) {
-        let fence = self.held().fences.get(&task).filter(|(of, _)| *of == token).map(|(_, fence)| *fence);
+        let fence = self.held().fences.get(&(task, token)).copied();
         let (Some(fence), Ok(critical)) = (fence, self.critical()) else { return };
         let settler = self.settler_of(task, token);
         let key = key_of(&settler, task);
@@ -255,8 +253,8 @@ impl TaskBoard {
     async fn lose(&self, task: TaskId, token: TaskToken) {
         let guest = {
             let mut held = self.held();
-            let is_guest = held.guests.get(&task).is_some_and(|guest| guest.has(token));
-            let guest = if is_guest { held.let_go(task) } else { None };
+            let is_guest = held.guests.contains_key(&(task, token));
+            let guest = if is_guest { held.let_go(task, token) } else { None };
             if guest.is_none() {
                 let _ = held.core.lose(task, token);
             }
