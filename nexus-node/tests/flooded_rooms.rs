@@ -147,8 +147,8 @@ async fn a_flood_of_gossip_slows_no_other_room() {
                     false => EntryFrame::new(&entry(n)).encode_to_vec(),
                     true => [vec![0xff; 8_000], n.to_le_bytes().to_vec()].concat(),
                 };
-                // a message that finds no place in the rogue's own queue is lost; a mesh that stopped answers at once, and
-                // a loop that never waits would keep the runtime from its end
+                // a message that finds no place in the rogue's own queue is lost. A mesh that stopped answers at once: a
+                // loop that goes on would keep the runtime from its end.
                 if let Err(PublishError::Stopped) = rogue.mesh.publish(ENTRIES, bytes).await {
                     return;
                 }
