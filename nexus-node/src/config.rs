@@ -58,6 +58,7 @@ pub(crate) use self::hosts::without_port;
 pub use self::members::MemberList;
 pub use self::setting::{Addresses, Bounded, Endpoint, Labels, LogFilter, LogFormat};
 pub use self::settings::{Row, Settings};
+pub use crate::tasks::TaskRouting;
 
 use self::setting::Setting;
 
@@ -291,6 +292,10 @@ keys! {
 
     /// The time that a member must have been up before it becomes a voter, in milliseconds.
     voter_settle_ms: Bounded<100, 3_600_000> = Bounded::of::<10_000>(), restart;
+
+    /// The choice among the nodes at which workers wait for a task of this node: `weighted` by all that is known of them,
+    /// `least-loaded`, or `round-robin`.
+    task_routing: TaskRouting = TaskRouting::Weighted, restart;
 
     /// The time between two beats of a node, in milliseconds.
     heartbeat_ms: Bounded<100, 60_000> = Bounded::of::<5_000>(), restart;

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::error::NodeError;
 use crate::headroom::FreeBytes;
 use crate::ledger::{self, Genesis, LedgerError};
+use crate::load::UsageOf;
 use crate::store::{Store, StoreError};
 use crate::world::{Blocking, BlockingPool, random};
 
@@ -34,6 +35,8 @@ pub struct NodeEnv {
     pub raft: Option<RaftEnv>,
     /// Tells the free bytes of the disk below the stores. Without it only a failed write tells that the disk is full.
     pub free: Option<FreeBytes>,
+    /// Reads the counters of the machine's processors and memory. Without it no worker refuses work for their load.
+    pub usage: Option<UsageOf>,
     /// The directory of the search index; `None` for an index in memory.
     pub search: Option<std::path::PathBuf>,
     /// The directory of vectors, models of vectors and the embedder's key; without one there are no vectors.
@@ -56,6 +59,7 @@ impl NodeEnv {
             clock: Arc::new(SystemClock::new()),
             raft: None,
             free: None,
+            usage: None,
             search: None,
             vectors: None,
             rooms: Rooms::new(),

@@ -252,6 +252,7 @@ mod identity;
 #[cfg(feature = "testing")]
 mod inspect;
 mod ledger;
+mod load;
 #[cfg(feature = "mcp")]
 pub mod mcp;
 pub mod memory;
@@ -288,6 +289,7 @@ pub use error::{
 pub use failure::Fault;
 pub use headroom::{DiskFull, FreeBytes};
 pub use ledger::LedgerError;
+pub use load::{Load, Usage, UsageOf};
 pub use memory::{
     AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ImportedFrom, ListQuery, Listing, Memory, MemoryId,
     MemoryRef, NewMemory, NewWords, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered,
@@ -300,8 +302,9 @@ pub use node::{
 pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use tasks::{
-    Agent, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskBoard, TaskError, TaskFence,
-    TaskHistory, TaskId, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskStatus, TaskToken, TaskWatch,
+    Agent, AgentHealth, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskBoard, TaskCandidate,
+    TaskError, TaskFence, TaskHistory, TaskId, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskStatus, TaskToken,
+    TaskWatch,
 };
 pub use vectors::{EmbedderState, EmbedderStatus};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};

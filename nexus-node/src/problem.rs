@@ -270,6 +270,10 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Invalid(InputError::Task(BadTaskEvent::Capability) | InputError::Capabilities { .. }) => {
             Some("a capability is a name as `resize` or `code/review:rust`, the same at the task and at its worker")
         }
+        NodeError::Invalid(InputError::OncePreempted) => {
+            Some("nobody would know what became of it; leave out one of the two")
+        }
+        NodeError::Invalid(InputError::Percent) => Some("100 is no bound; only Linux can tell the load"),
         NodeError::Invalid(InputError::Task(BadTaskEvent::TooLarge { .. })) => {
             Some("keep the bulk elsewhere, and give its place")
         }

@@ -10,6 +10,8 @@
 //! | `elsewhere` | workers at other nodes, and tasks of others here |
 //! | `once` | tasks that are done once, by the coordinators' word |
 //! | `read` | tasks in words, from a committed state |
+//! | `registry` | the workers of all nodes, by their nodes' words |
+//! | `route` | the choice of a node for a task: pure |
 //! | `wire` | the messages between nodes |
 
 mod board;
@@ -17,11 +19,14 @@ mod core;
 mod elsewhere;
 mod once;
 mod read;
+mod registry;
+mod route;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use nexus_identity::{Did, Timestamp};
@@ -30,8 +35,11 @@ use serde_json::Value;
 pub(crate) use self::board::Handles;
 pub use self::board::{TaskBoard, TaskWatch};
 pub use self::once::TaskFence;
+pub use self::route::TaskRouting;
 pub(crate) use self::wire::register;
 pub use nexus_crdt::{Priority, TaskId, TaskToken};
+
+use crate::load::Load;
 
 /// The most capabilities of a worker.
 pub(crate) const CAPABILITIES_MAX: usize = 64;
@@ -63,6 +71,10 @@ pub struct NewTask {
     pub once: bool,
     /// Whether an admin must approve it before somebody works on it.
     pub needs_approval: bool,
+    /// Whether a critical task may take its worker; it waits again then.
+    pub preemptible: bool,
+    /// The tasks that must have succeeded before, by their ids or the beginnings of these: at most 16.
+    pub after: Vec<String>,
     /// The program that submits it.
     pub agent: Option<String>,
 }
@@ -82,6 +94,8 @@ impl NewTask {
             request: None,
             once: false,
             needs_approval: false,
+            preemptible: false,
+            after: Vec::new(),
             agent: None,
         }
     }
@@ -125,6 +139,20 @@ impl NewTask {
     #[must_use]
     pub const fn needs_approval(mut self) -> Self {
         self.needs_approval = true;
+        self
+    }
+
+    /// A critical task may take its worker.
+    #[must_use]
+    pub const fn preemptible(mut self) -> Self {
+        self.preemptible = true;
+        self
+    }
+
+    /// Another task must have succeeded before: its id, or the beginning of it.
+    #[must_use]
+    pub fn after(mut self, task: impl Into<String>) -> Self {
+        self.after.push(task.into());
         self
     }
 }
@@ -272,6 +300,10 @@ pub struct Task {
     pub once: bool,
     /// Whether an admin must approve it.
     pub needs_approval: bool,
+    /// Whether a critical task may take its worker.
+    pub preemptible: bool,
+    /// The tasks that must have succeeded before.
+    pub after: Vec<TaskId>,
     /// The only member that may work on it.
     pub to: Option<Did>,
     /// The task that it repeats.
@@ -352,7 +384,7 @@ pub struct TaskPage {
 }
 
 /// The workers of one name at a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Agent {
     /// Their name; `None` for those without one.
@@ -365,12 +397,60 @@ pub struct Agent {
     pub waiting: usize,
     /// The number of tasks that they have.
     pub running: usize,
+    /// The load of their machine.
+    pub load: Load,
+    /// Whether they get work.
+    pub health: AgentHealth,
+    /// The share of their work that this node was content with, newer work counting more: from 1 down to 0, and 1 without
+    /// any. Workers of another node have one together.
+    pub reputation: f64,
+    /// The labels of their node.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Whether workers get work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AgentHealth {
+    /// They do.
+    #[default]
+    Ok,
+    /// Their machine is busier than they allow.
+    Overloaded,
+    /// They failed too often, and rest for a while.
+    Failing,
+}
+
+impl fmt::Display for AgentHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "ok",
+            Self::Overloaded => "overloaded",
+            Self::Failing => "failing",
+        })
+    }
+}
+
+/// A node that was looked at for a task, or is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TaskCandidate {
+    /// The member whose node it is.
+    pub node: Did,
+    /// Its points, and those of each part by name; empty if it could not get the task.
+    pub score: Option<f64>,
+    /// The parts of the score.
+    pub parts: Vec<(&'static str, f64)>,
+    /// The reason for which it does not get the task.
+    pub why_not: Option<String>,
 }
 
 impl Agent {
     fn new(node: Did, name: &str) -> Self {
         let name = (!name.is_empty()).then(|| name.to_owned());
-        Self { name, node, capabilities: BTreeSet::new(), waiting: 0, running: 0 }
+        let (load, health, labels) = (Load::default(), AgentHealth::Ok, BTreeMap::new());
+        let capabilities = BTreeSet::new();
+        Self { name, node, capabilities, waiting: 0, running: 0, load, health, reputation: 1.0, labels }
     }
 }
 
@@ -389,13 +469,18 @@ pub struct ClaimQuery {
     /// The members whose tasks it takes beside those of its own node: DIDs, names, or the roles `admin` and `member`.
     /// Without any, those of admins.
     pub from: Vec<String>,
+    /// Above this use of the processors it gets no work, in percent; 100 for no bound. Only Linux can tell.
+    pub cpu_max: u8,
+    /// The same of memory.
+    pub memory_max: u8,
 }
 
 impl ClaimQuery {
     /// A worker with one ability that waits 30 s for work.
     pub fn of(capability: impl Into<String>) -> Self {
         let (wait, lease) = (Duration::from_secs(30), Duration::from_secs(30));
-        Self { capabilities: BTreeSet::from([capability.into()]), agent: None, wait, lease, from: Vec::new() }
+        let (capabilities, from) = (BTreeSet::from([capability.into()]), Vec::new());
+        Self { capabilities, agent: None, wait, lease, from, cpu_max: 100, memory_max: 100 }
     }
 
     /// With another ability, too.
@@ -416,6 +501,13 @@ impl ClaimQuery {
     #[must_use]
     pub fn from(mut self, member: impl Into<String>) -> Self {
         self.from.push(member.into());
+        self
+    }
+
+    /// It gets no work while its machine uses more of its processors or memory than this, in percent.
+    #[must_use]
+    pub const fn load_max(mut self, cpu: u8, memory: u8) -> Self {
+        (self.cpu_max, self.memory_max) = (cpu, memory);
         self
     }
 

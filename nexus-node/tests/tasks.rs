@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nexus_node::config::Config;
 use nexus_node::{
-    AccessError, ClaimQuery, ClaimedTask, ConflictError, Invite, JoinOptions, NewTask, Node, NodeError, Task,
-    TaskProgress, TaskQuery, TaskResult, TaskStatus, node,
+    AccessError, Agent, AgentHealth, ClaimQuery, ClaimedTask, ConflictError, Invite, JoinOptions, NewTask, Node,
+    NodeError, Task, TaskProgress, TaskQuery, TaskResult, TaskStatus, node,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -308,6 +309,55 @@ async fn a_worker_at_another_node_does_it() {
     for node in [founder, member] {
         node.shutdown().await;
     }
+}
+
+/// promise: Tasks | Every member sees the workers of all nodes with their abilities, load and labels, and sees them go
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_are_seen_everywhere() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "founder").await;
+    let ticket = founder.invite(Invite::default()).await.unwrap().ticket;
+    let mut config = Config::default();
+    config.labels.0.insert("region".to_owned(), "cellar".to_owned());
+    let member = Node::builder(two.path().join("data")).config(config).name("member".parse().unwrap()).mdns(false);
+    let member = member.listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]);
+    node::join(&two.path().join("data"), &ticket, JoinOptions::default().name("member".parse().unwrap()))
+        .await
+        .unwrap();
+    let member = member.start().await.unwrap();
+    let call = |name: &str| {
+        let (board, query) = (member.tasks(), ClaimQuery::of("add").and("multiply").agent(name));
+        tokio::spawn(async move { board.claim(query.wait(Duration::from_secs(60))).await })
+    };
+    let waits = [call("a"), call("a"), call("b")];
+    let seen = async |what: &str, is_so: &dyn Fn(&[Agent]) -> bool| {
+        let begun = Instant::now();
+        while !is_so(&founder.tasks().agents()) {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{what}: {:?}", founder.tasks().agents());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let of = |agents: &[Agent]| -> Vec<(String, usize, usize)> {
+        agents.iter().map(|agent| (agent.name.clone().unwrap_or_default(), agent.waiting, agent.running)).collect()
+    };
+    seen("two names wait", &|agents| of(agents) == [("a".to_owned(), 2, 0), ("b".to_owned(), 1, 0)]).await;
+    let agent = founder.tasks().agents().remove(0);
+    assert_eq!((agent.node, agent.capabilities.len(), agent.labels["region"].as_str()), (member.did(), 2, "cellar"));
+    assert_eq!((agent.health, agent.reputation), (AgentHealth::Ok, 1.0));
+    #[cfg(target_os = "linux")]
+    seen("its load", &|agents| agents[0].load.memory.is_some()).await;
+    // one of them gets a task of the founder's
+    let id = founder.tasks().submit(NewTask::new("add", json!(1))).await.unwrap().id;
+    until(&founder, &id.to_string(), TaskStatus::Running).await;
+    seen("one works", &|agents| agents.iter().map(|agent| agent.running).sum::<usize>() == 1).await;
+    let choice = founder.tasks().candidates(id);
+    assert_eq!((choice.len(), choice[0].node, &choice[0].why_not), (1, member.did(), &None), "{choice:?}");
+    assert!(choice[0].score.is_some_and(|score| score > 40.0) && choice[0].parts.len() > 4, "{choice:?}");
+    waits.iter().for_each(|wait| wait.abort());
+    seen("none waits", &|agents| agents.iter().all(|agent| agent.waiting == 0)).await;
+    member.shutdown().await;
+    seen("their node is gone", &<[Agent]>::is_empty).await;
+    founder.shutdown().await;
 }
 
 /// promise: Tasks | A worker takes tasks of its own node and of admins, and of others only if it says so

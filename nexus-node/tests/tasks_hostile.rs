@@ -8,6 +8,7 @@ mod rogue;
 #[path = "support/world.rs"]
 mod world;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::AsyncWriteExt;
@@ -308,6 +309,82 @@ async fn a_rogue_that_offers_anothers_id_keeps_nothing_away() {
 struct Serving {
     #[prost(message, repeated, tag = "1")]
     waiting: Vec<Waiting>,
+    #[prost(message, repeated, tag = "2")]
+    agents: Vec<Worker>,
+    #[prost(uint32, tag = "3")]
+    cpu: u32,
+    #[prost(uint32, tag = "4")]
+    memory: u32,
+    #[prost(btree_map = "string, string", tag = "5")]
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Worker {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, repeated, tag = "2")]
+    capabilities: Vec<String>,
+    #[prost(uint32, tag = "3")]
+    waiting: u32,
+    #[prost(uint32, tag = "4")]
+    running: u32,
+}
+
+/// promise: Tasks | A member's words about its workers are kept within 1,000 names and 128 KiB; those that break a rule change nothing, and all are gone with it
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_about_workers_are_bounded() {
+    let stage = Stage::new().await;
+    let mut stream = stage.rogue.mesh.open(stage.node.did(), &TASKS).await.unwrap();
+    let worker = |n: usize| Worker {
+        name: format!("w{n}"),
+        capabilities: vec!["add".to_owned()],
+        waiting: u32::MAX,
+        running: u32::MAX,
+    };
+    let fine = || Serving { agents: (0..1_000).map(worker).collect(), cpu: u32::MAX, memory: 1, ..Serving::default() };
+    let mut says = async |serving: Serving| {
+        ask(&mut stream, 2, &serving.encode_to_vec()).await;
+        // field 8 after the number: the answer, which says whether it was heard
+        let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
+        answer.ends_with(&[8 << 3 | 2, 2, 8, 1])
+    };
+    assert!(says(fine()).await);
+    let agents = stage.node.tasks().agents();
+    assert_eq!((agents.len(), agents[0].load.cpu, agents[0].load.memory), (1_000, Some(100), Some(0)));
+    let mut many = fine();
+    many.agents.push(worker(1_000));
+    let mut large = fine();
+    large.agents.iter_mut().for_each(|worker| worker.name = "x".repeat(128));
+    let named = |change: &dyn Fn(&mut Worker)| {
+        let mut agents = vec![worker(0)];
+        change(&mut agents[0]);
+        Serving { agents, ..Serving::default() }
+    };
+    let label = |key: &str, value: &str| Serving {
+        labels: BTreeMap::from([(key.to_owned(), value.to_owned())]),
+        ..named(&|_| {})
+    };
+    for bad in [
+        many,
+        large,
+        named(&|worker| worker.name = "x".repeat(129)),
+        named(&|worker| worker.capabilities = vec!["ADD \n".to_owned()]),
+        named(&|worker| worker.capabilities = vec!["add".to_owned(); 65]),
+        label("a b", ""),
+        label("region", "two\nlines"),
+        label("region", &"x".repeat(256)),
+    ] {
+        assert!(!says(bad).await);
+        assert_eq!(stage.node.tasks().agents().len(), 1_000);
+    }
+    // of whoever goes, nothing stays
+    drop(stream);
+    let Stage { node, friend, rogue, line } = stage;
+    drop(line);
+    rogue.mesh.shutdown().await;
+    eventually("the rogue's workers are gone", || async { node.tasks().agents().is_empty() }).await;
+    are_well(&node, &friend, "after").await;
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -339,7 +416,8 @@ async fn a_rogue_that_takes_no_task_is_soon_offered_none() {
     let mut says = async |capabilities: u32| {
         let named = |n| if n == 0 { "add".to_owned() } else { format!("c{n}") };
         let waiting = |n| Waiting { capability: named(n), workers: u32::MAX };
-        let body = Serving { waiting: (0..capabilities).map(waiting).collect() }.encode_to_vec();
+        let waiting = (0..capabilities).map(waiting).collect();
+        let body = Serving { waiting, ..Serving::default() }.encode_to_vec();
         ask(&mut stream, 2, &body).await;
         read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap()
     };

@@ -53,12 +53,14 @@ fn state(text: &str) -> Result<TaskStatus, Problem> {
 /// A task. Waits for its end if asked to.
 pub(super) async fn get(
     State(api): State<Api>,
-    board: TaskBoard,
+    node: Node,
     Path(id): Path,
     mut parameters: Parameters,
 ) -> Result<Answer<wire::Task>, Problem> {
     let wait = parameters.one_as::<wire::Span>("wait")?;
+    let why = parameters.one_as::<bool>("why")?.unwrap_or(false);
     parameters.end()?;
+    let board = node.tasks();
     if let Some(wire::Span(wait)) = wait {
         let ended = tokio::select! {
             ended = board.wait(&id, wait.min(WAIT_MAX)) => ended?,
@@ -68,7 +70,16 @@ pub(super) async fn get(
             return Ok(Answer(task.into()));
         }
     }
-    Ok(Answer(board.get(&id).await?.into()))
+    let task = board.get(&id).await?;
+    let candidates = why.then(|| {
+        let names = names(&node);
+        let named = |one: crate::TaskCandidate| {
+            let name = names.get(&one.node).cloned();
+            wire::TaskCandidate::new(one, name)
+        };
+        board.candidates(task.id).into_iter().map(named).collect()
+    });
+    Ok(Answer(wire::Task { candidates, ..task.into() }))
 }
 
 pub(super) async fn cancel(

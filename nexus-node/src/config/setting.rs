@@ -7,6 +7,8 @@ use libp2p::multiaddr::Protocol;
 use nexus_identity::{NAME_BYTES_MAX, Name};
 use toml::Value;
 
+use crate::tasks::TaskRouting;
+
 /// A type of value: how it is read, written and described.
 pub(super) trait Setting: Sized {
     /// Reads a person's texts: one, or several for a list. For other types the last one counts.
@@ -237,6 +239,11 @@ impl Labels {
         }
         (labels.len() <= Self::MAX).then_some(Self(labels))
     }
+
+    /// Labels of another node, if they keep the rules.
+    pub(crate) fn checked(labels: BTreeMap<String, String>) -> Option<Self> {
+        Self::of(labels.iter().map(|(key, value)| Some((key.as_str(), value.as_str()))))
+    }
 }
 
 impl Setting for Labels {
@@ -383,6 +390,34 @@ impl Setting for LogFormat {
 
     fn allowed() -> String {
         "text or json".to_owned()
+    }
+}
+
+impl Setting for TaskRouting {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        match *texts.last()? {
+            "weighted" => Some(Self::Weighted),
+            "least-loaded" => Some(Self::LeastLoaded),
+            "round-robin" => Some(Self::RoundRobin),
+            _ => None,
+        }
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::from_texts(&[value.as_str()?])
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        let name = match self {
+            Self::Weighted => "weighted",
+            Self::LeastLoaded => "least-loaded",
+            Self::RoundRobin => "round-robin",
+        };
+        Some(Value::String(name.to_owned()))
+    }
+
+    fn allowed() -> String {
+        "weighted, least-loaded or round-robin".to_owned()
     }
 }
 

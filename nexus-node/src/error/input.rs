@@ -49,6 +49,12 @@ pub enum InputError {
     /// A task breaks a rule of form.
     #[error(transparent)]
     Task(BadTaskEvent),
+    /// A task that is done once cannot be taken from its worker.
+    #[error("a task that is done once cannot be preemptible")]
+    OncePreempted,
+    /// A bound of load is no percentage.
+    #[error("a bound of load is 0 to 100 percent")]
+    Percent,
     /// A worker names no capability, or too many.
     #[error("a worker names 1 to {max} capabilities")]
     Capabilities {

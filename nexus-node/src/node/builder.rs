@@ -13,6 +13,7 @@ use crate::coordinator::Coordinator;
 use crate::datadir::{Contents, DataDir};
 use crate::env::{NodeEnv, RaftEnv};
 use crate::headroom;
+use crate::load;
 use crate::store::{self, Store, StoreOptions};
 use crate::world::Tasks;
 
@@ -133,6 +134,7 @@ impl Builder {
         env.search = Some(dir.search_path());
         env.vectors = Some(dir.path().to_owned());
         env.free = Some(headroom::of_directory(dir.path()));
+        env.usage = Some(load::of_machine());
         env.config = config;
         start(env, Origins { tasks: Some(tasks), dir: Some(dir), lock: Some(lock), aging: Some(Arc::new(aging)) }).await
     }

@@ -45,8 +45,21 @@ pub(super) struct Origins {
 
 /// Starts a node. Returns when its sockets are bound and its state is read.
 pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeError> {
-    let NodeEnv { keypair, transport, spawner, store, raft, free, blocking, clock, search, vectors, mut rooms, config } =
-        env;
+    let NodeEnv {
+        keypair,
+        transport,
+        spawner,
+        store,
+        raft,
+        free,
+        usage,
+        blocking,
+        clock,
+        search,
+        vectors,
+        mut rooms,
+        config,
+    } = env;
     let world = World::new(spawner.clone(), blocking, clock);
     let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
@@ -196,10 +209,14 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         mesh: mesh.clone(),
         sessions: sessions.clone(),
         coordinator: coordinator.clone(),
+        labels: config.labels.clone(),
+        routing: config.task_routing,
+        usage,
     });
     world.spawn("tasks that wait for a quorum", board.clone().watch_quorum());
     world.spawn("tasks", board.clone().run());
     world.spawn("task peers", board.clone().serve(offered));
+    world.spawn("load", board.clone().keep_load());
     world.spawn("tasks elsewhere", board.clone().tell_others());
     world.spawn("tasks of others", board.clone().keep_guests());
     let Origins { tasks, dir, lock, aging } = origins;

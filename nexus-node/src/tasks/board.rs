@@ -18,17 +18,20 @@ use super::core::{Action, Before, Call, CallId, Claimant, Core, Fault, From, Hol
 use super::elsewhere::Guest;
 use super::once::Kept;
 use super::read::{self, Found, Rights};
+use super::route::TaskRouting;
 use super::wire::{self, Envelope};
 use super::{
-    Agent, CAPABILITIES_MAX, ClaimQuery, ClaimedTask, NewTask, Renewal, Task, TaskPage, TaskProgress, TaskQuery,
+    CAPABILITIES_MAX, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskPage, TaskProgress, TaskQuery,
     TaskResult, TaskStatus,
 };
 use crate::brain::Brain;
+use crate::config::Labels;
 use crate::coordinator::Coordinator;
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
 use crate::identity::Identity;
 use crate::ledger;
+use crate::load::UsageOf;
 use crate::memory::read::Reader;
 use crate::runtime::{EngineHandle, Sessions};
 use crate::store::View;
@@ -60,6 +63,10 @@ pub(crate) struct Handles {
     pub(crate) mesh: Mesh,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) coordinator: Option<Arc<Coordinator>>,
+    pub(crate) labels: Labels,
+    pub(crate) routing: TaskRouting,
+    /// Reads the counters of this machine.
+    pub(crate) usage: Option<UsageOf>,
 }
 
 /// A handle to the tasks of a mesh, cheap to clone: submitting, following and ending them, and work for workers.
@@ -75,6 +82,8 @@ pub(super) struct Inner {
     pub(super) calls: Notify,
     /// A task of another node is here, or its worker's connection has ended.
     pub(super) guests: Notify,
+    /// A worker is here.
+    pub(super) workers: Notify,
     /// A task waits for a quorum of the coordinators.
     pub(super) once: Notify,
     pub(super) asker: Asker<Envelope>,
@@ -140,9 +149,11 @@ impl Held {
 impl TaskBoard {
     pub(crate) fn new(handles: Handles) -> Self {
         let asker = wire::asker(handles.mesh.clone(), &handles.world);
-        let (wake, calls, guests, once) = (Notify::new(), Notify::new(), Notify::new(), Notify::new());
+        let [wake, calls, guests, workers, once] = std::array::from_fn(|_| Notify::new());
         let taken_up = watch::Sender::new(false);
-        Self(Arc::new(Inner { handles, held: Mutex::default(), wake, calls, guests, once, asker, taken_up }))
+        let core = Core::of(handles.identity.me(), handles.routing);
+        let held = Mutex::new(Held { core, ..Held::default() });
+        Self(Arc::new(Inner { handles, held, wake, calls, guests, workers, once, asker, taken_up }))
     }
 
     pub(super) fn wake(&self) {
@@ -199,7 +210,7 @@ impl TaskBoard {
     /// or the member. [`NodeError::Refused`] if this node may not write there or has too many open tasks.
     /// [`NodeError::DiskFull`], [`NodeError::Stopping`].
     pub async fn submit(&self, task: NewTask) -> Result<Task, NodeError> {
-        let (space, submission) = self.reading(move |_, _, reader| submission(task, reader)).await?;
+        let (space, submission) = self.reading(move |_, view, reader| submission(task, view, reader)).await?;
         self.submit_this(space, submission).await
     }
 
@@ -307,7 +318,9 @@ impl TaskBoard {
                     return Err(ConflictError::TaskOpen.into());
                 }
                 let (retry_of, deadline_ms, request) = (Some(found.id), None, String::new());
-                Ok((found.space.0, Submission { retry_of, deadline_ms, request, ..found.submission }))
+                // another try of those before has another id
+                let after = Vec::new();
+                Ok((found.space.0, Submission { retry_of, deadline_ms, request, after, ..found.submission }))
             })
             .await?;
         self.submit_this(space, submission).await
@@ -412,8 +425,12 @@ impl TaskBoard {
             true => From { admins: true, ..From::default() },
             false => self.reading(move |_, _, reader| from_of(&query.from, reader)).await?,
         };
+        if query.cpu_max > 100 || query.memory_max > 100 {
+            return Err(InputError::Percent.into());
+        }
         let holder = Holder { node: self.me(), agent };
-        let call = Call { holder, capabilities: query.capabilities, from, lease: query.lease };
+        let (cpu_max, memory_max) = (query.cpu_max, query.memory_max);
+        let call = Call { holder, capabilities: query.capabilities, from, lease: query.lease, cpu_max, memory_max };
         let (assign, assigned) = oneshot::channel();
         let id = {
             let mut held = self.held();
@@ -428,6 +445,7 @@ impl TaskBoard {
         let mut waiting = Waiting { board: self.clone(), call: id, assigned, given: None };
         self.wake();
         self.0.calls.notify_one();
+        self.0.workers.notify_one();
         let until = self.now().saturating_add(query.wait.min(WAIT_MAX));
         let found = tokio::select! {
             found = &mut waiting.assigned => found.ok(),
@@ -552,14 +570,15 @@ impl TaskBoard {
             return finished;
         }
         let written = {
+            let now = self.now();
             let mut held = self.held();
             let taken = match result.clone() {
-                TaskResult::Succeeded(_) => held.core.succeed(task, token, output.clone()),
+                TaskResult::Succeeded(_) => held.core.succeed(task, token, output.clone(), now),
                 TaskResult::Failed { code, message } => {
                     let code = if code.is_empty() { "failed".to_owned() } else { cut(&code, TASK_NAME_BYTES_MAX) };
-                    held.core.fail(task, token, Fault { code, error: cut(&message, TASK_ERROR_BYTES_MAX) })
+                    held.core.fail(task, token, Fault { code, error: cut(&message, TASK_ERROR_BYTES_MAX) }, now)
                 }
-                TaskResult::Released => held.core.release(task, token),
+                TaskResult::Released => held.core.release(task, token, now),
             };
             taken.map(|()| held.until_end(task))
         };
@@ -602,11 +621,6 @@ impl TaskBoard {
         self.write_one(vec![(space, TaskEvent::Settled(Box::new(settlement)))]).await.map(drop)
     }
 
-    /// The workers of this node that wait for work, or do some.
-    pub fn agents(&self) -> Vec<Agent> {
-        self.held().core.agents()
-    }
-
     /// Adds to a task what only its submitter's node knows.
     fn shown(&self, mut task: Task) -> Task {
         let held = self.held();
@@ -619,6 +633,7 @@ impl TaskBoard {
         }
         task.why = match held.core.seen(task.id) {
             Some(Seen::Approval) => Some("an admin that did not submit it has to approve it".to_owned()),
+            Some(Seen::After(before)) => Some(format!("it comes after {before}, which has not ended")),
             Some(Seen::Ready) if task.once && !held.core.has_quorum() => {
                 Some("it is done once, and waits until a quorum of the coordinators answers".to_owned())
             }
@@ -658,6 +673,10 @@ impl TaskBoard {
             attempts: submission.attempts.into(),
             once: submission.once,
             awaits_approval: row.needs_approval && !state.approval.is_some_and(|(approved, _)| approved),
+            after: submission.after.iter().copied().collect(),
+            critical: submission.priority == Priority::Critical,
+            // of a task that is done once nobody would know what became of it
+            preemptible: submission.preemptible && !submission.once,
         };
         // the worker's name is shown from the event
         let claim = state.claim.map(|(token, _, node)| (token, Holder { node, agent: String::new() }));
@@ -665,6 +684,8 @@ impl TaskBoard {
         let mut held = self.held();
         held.spaces.insert(*id, space.0);
         held.core.open(*id, spec, before, now);
+        // they may have ended before
+        held.said.extend(submission.after.iter().copied());
         if submission.once {
             self.0.once.notify_one();
         }
@@ -736,7 +757,7 @@ impl TaskBoard {
             Ok((task, own)) => {
                 let mut held = self.held();
                 // tasks of others are their own nodes' concern
-                if !own && held.core.has(task) {
+                if !own && held.core.has(task) || held.core.is_awaited(task) {
                     held.said.insert(task);
                 }
                 true
@@ -758,17 +779,25 @@ impl TaskBoard {
                     board.take_up(&found);
                 }
             }
+            let mut held = board.held();
+            let awaited: Vec<TaskId> = held.core.awaited().collect();
+            held.said.extend(awaited);
+            drop(held);
             Ok(())
         })
         .await
     }
 
-    /// Looks at what others have said of tasks.
+    /// Looks at what others have said of tasks, and at the ends of those that come before others.
     async fn look_at(&self, tasks: Vec<TaskId>) -> Result<(), NodeError> {
         self.reading(move |board, view, reader| {
             for task in tasks {
                 let known = board.held().core.has(task);
-                let found = read::find(view, reader, task)?.filter(|found| found.row.submitter == board.me());
+                let found = read::find(view, reader, task)?;
+                if let Some(TaskPhase::Over(end)) = found.as_ref().map(|found| found.state.phase) {
+                    board.held().core.before_ended(task, end, board.now());
+                }
+                let found = found.filter(|found| found.row.submitter == board.me());
                 let Some(found) = found.filter(|found| !matches!(found.state.phase, TaskPhase::Over(_))) else {
                     if known {
                         board.held().forget(task, true);
@@ -782,13 +811,15 @@ impl TaskBoard {
                 let mut held = board.held();
                 if let Some((token, end, output, fault)) = kept {
                     let _ = match end {
-                        TaskEnd::Succeeded => held.core.succeed(task, token, output),
-                        _ => held.core.fail(task, token, fault),
+                        TaskEnd::Succeeded => held.core.succeed(task, token, output, board.now()),
+                        _ => held.core.fail(task, token, fault, board.now()),
                     };
                 }
                 match read::word_of(view, &found)? {
-                    Some((TaskVerb::Cancel, why)) => held.core.end(task, TaskEnd::Cancelled, "cancelled", why),
-                    Some((_, why)) => held.core.end(task, TaskEnd::Rejected, "rejected", why),
+                    Some((TaskVerb::Cancel, why)) => {
+                        held.core.end(task, TaskEnd::Cancelled, "cancelled", why, board.now())
+                    }
+                    Some((_, why)) => held.core.end(task, TaskEnd::Rejected, "rejected", why, board.now()),
                     None if found.state.approval.is_some() => held.core.approve(task, board.now()),
                     None => {}
                 }
@@ -839,7 +870,7 @@ impl TaskBoard {
                     let taken = caller.is_some_and(|caller| caller.send(Assigned { task, token, attempt }).is_ok());
                     if !taken {
                         // the worker is gone
-                        let _ = held.core.release(task, token);
+                        let _ = held.core.release(task, token, self.now());
                     }
                 }
                 Action::Return { cause, .. } => {
@@ -993,7 +1024,7 @@ fn event_of(action: &Action, space: &impl Fn(TaskId) -> SpaceId) -> (SpaceId, Ta
     (space(action.task()), event)
 }
 
-fn submission(task: NewTask, reader: &Reader<'_>) -> Result<(SpaceId, Submission), NodeError> {
+fn submission(task: NewTask, view: &dyn View, reader: &Reader<'_>) -> Result<(SpaceId, Submission), NodeError> {
     let NewTask {
         capability,
         input,
@@ -1006,6 +1037,8 @@ fn submission(task: NewTask, reader: &Reader<'_>) -> Result<(SpaceId, Submission
         request,
         once,
         needs_approval,
+        preemptible,
+        after,
         agent,
     } = task;
     let space = match &space {
@@ -1013,6 +1046,11 @@ fn submission(task: NewTask, reader: &Reader<'_>) -> Result<(SpaceId, Submission
         None => SpaceId::tasks_of(&reader.members().mesh()),
     };
     let to = to.map(|name| reader.member(&name)).transpose()?;
+    if once && preemptible {
+        return Err(InputError::OncePreempted.into());
+    }
+    let after: BTreeSet<TaskId> =
+        after.iter().map(|id| read::resolve_id(view, reader, id)).collect::<Result<_, NodeError>>()?;
     let submission = Submission {
         to,
         priority,
@@ -1021,6 +1059,8 @@ fn submission(task: NewTask, reader: &Reader<'_>) -> Result<(SpaceId, Submission
         attempts,
         once,
         needs_approval,
+        preemptible,
+        after: after.into_iter().collect(),
         request: request.unwrap_or_default(),
         agent: agent.unwrap_or_default(),
         ..Submission::new(capability, input.to_string())

@@ -5,13 +5,16 @@
 //! word: a worker that asks for work, or the shell that is writing an event.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 use nexus_crdt::{ReturnCause, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
-use super::Agent;
+use super::route::{About, Breaker, Candidate, Records, Score, TaskRouting, ranked};
+use super::{Agent, AgentHealth};
+use crate::load::Load;
 
 /// The pauses before the second attempt and later ones; the last one is for all that follow.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
@@ -21,6 +24,11 @@ const PAUSE_ONCE: Duration = Duration::from_secs(10);
 const EXPIRIES_MAX: u32 = 3;
 /// The most tasks of a capability that are looked at for a worker: those before may be for other members alone.
 const LOOKED_AT_MAX: usize = 1_000;
+/// A critical task takes a second worker after this time, if the first one has not come back.
+const PREEMPT_EVERY: Duration = Duration::from_secs(10);
+/// The choices that are kept, for those who ask why, and the nodes in each.
+const CHOICES_MAX: usize = 1_000;
+const CHOICE_NODES_MAX: usize = 16;
 /// So many tasks a node may turn down at once, and one more each time, before nothing is claimed for it: each turn is
 /// two events on the disk.
 pub(super) const TURNS_MAX: u32 = 1_024;
@@ -49,6 +57,12 @@ pub(super) struct Spec {
     pub(super) once: bool,
     /// Whether somebody must approve it before.
     pub(super) awaits_approval: bool,
+    /// The tasks that must have succeeded before, of which that is not known.
+    pub(super) after: BTreeSet<TaskId>,
+    /// Whether it may take the worker of a preemptible task.
+    pub(super) critical: bool,
+    /// Whether a critical task may take its worker.
+    pub(super) preemptible: bool,
 }
 
 /// The past of a task that is taken up.
@@ -79,6 +93,9 @@ pub(super) struct Call {
     pub(super) from: From,
     /// The time without a word after which its claim is over.
     pub(super) lease: Duration,
+    /// Above this use of processors, or of memory, in percent, it gets nothing.
+    pub(super) cpu_max: u8,
+    pub(super) memory_max: u8,
 }
 
 /// The members whose tasks a worker takes.
@@ -158,6 +175,8 @@ struct Running {
 enum Place {
     /// Somebody has to approve it.
     Approval,
+    /// It waits for the end of other tasks.
+    After,
     /// It waits for a worker.
     Ready,
     /// It waits for some time before it is tried again.
@@ -177,8 +196,44 @@ struct Open {
     claims: u32,
     failures: u32,
     expiries: u32,
+    /// The worker of the last attempt, if that failed.
+    failed_at: Option<Holder>,
     /// The armed timer.
     timer: Option<Duration>,
+}
+
+/// A node that was looked at for a task.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Choice {
+    pub(super) node: Did,
+    pub(super) score: Option<Score>,
+    /// The reason for which it does not get the task.
+    pub(super) not: Option<NotChosen>,
+}
+
+/// A reason for which a node does not get a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotChosen {
+    /// Its workers have work, or take no tasks of this member.
+    NoneWaits,
+    /// It failed too often, and rests for so long.
+    Rests(Duration),
+    /// One task tries it again.
+    Tried,
+    /// It uses more of its processors or memory than its workers allow.
+    Overloaded,
+    /// The task is for another member.
+    NotMeant,
+    /// Another one has a better score.
+    Worse,
+}
+
+/// The words of another node about its workers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Said {
+    pub(super) agents: Vec<Agent>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) about: About,
 }
 
 /// A worker's word about a claim that does not stand.
@@ -196,6 +251,7 @@ pub(super) struct Standing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Approval,
+    After(TaskId),
     Ready,
     Paused(Duration),
     Running,
@@ -214,6 +270,26 @@ pub(super) struct Core {
     next_call: CallId,
     /// The workers that wait at other nodes for tasks of this one, by capability: by the nodes' own words.
     elsewhere: BTreeMap<String, BTreeMap<Did, u32>>,
+    /// The words of other nodes about themselves.
+    said: BTreeMap<Did, Said>,
+    /// The load of this node's machine.
+    load: Load,
+    /// This node.
+    me: Option<Did>,
+    routing: TaskRouting,
+    records: Records,
+    /// The ends of the rests of workers, each with the capability.
+    rests: BTreeSet<(Duration, String)>,
+    /// The tasks whose end others wait for, with these.
+    awaited: BTreeMap<TaskId, BTreeSet<TaskId>>,
+    /// The preemptible tasks that workers have, by capability, each with its rank.
+    preemptible: BTreeMap<String, BTreeSet<(u64, TaskId)>>,
+    /// The critical tasks for which another one was preempted, and when.
+    preempting: BTreeMap<TaskId, Duration>,
+    /// The last choices, by task, where there was one among several nodes.
+    choices: BTreeMap<TaskId, Vec<Choice>>,
+    /// The tasks of these, the earliest first.
+    chosen: VecDeque<TaskId>,
     /// The nodes that turned tasks down, each with the time at which its last turn is forgiven.
     turned_down: BTreeMap<Did, Duration>,
     /// The tasks that are done once and wait for a worker, and whether a quorum of the coordinators answers.
@@ -240,24 +316,77 @@ impl Core {
         matches!(place, Some(Place::Claiming(_) | Place::Ending))
     }
 
-    /// The workers that wait for work or do some, by name.
-    pub(super) fn agents(&self) -> Vec<Agent> {
-        let mut agents: BTreeMap<(Did, String), Agent> = BTreeMap::new();
-        let mut agent = |holder: &Holder, capabilities: &mut dyn Iterator<Item = &String>, waits: bool| {
-            let entry = agents.entry((holder.node, holder.agent.clone()));
-            let agent = entry.or_insert_with(|| Agent::new(holder.node, &holder.agent));
+    /// The workers of this node that wait for work or do some of its own tasks, by name.
+    pub(super) fn agents_of(&self, me: Did, now: Duration) -> BTreeMap<String, Agent> {
+        let mut agents: BTreeMap<String, Agent> = BTreeMap::new();
+        let mut agent = |name: &str, capabilities: &mut dyn Iterator<Item = &String>, waits: bool| {
+            let agent = agents.entry(name.to_owned()).or_insert_with(|| Agent::new(me, name));
             agent.capabilities.extend(capabilities.cloned());
             *(if waits { &mut agent.waiting } else { &mut agent.running }) += 1;
         };
         for call in self.calls.values() {
-            agent(&call.holder, &mut call.capabilities.iter(), true);
+            agent(&call.holder.agent, &mut call.capabilities.iter(), true);
         }
         for open in self.open.values() {
-            if let Place::Running(running) = &open.place {
-                agent(&running.holder, &mut [&open.spec.capability].into_iter(), false);
+            if let Place::Running(running) = &open.place
+                && running.holder.node == me
+            {
+                agent(&running.holder.agent, &mut [&open.spec.capability].into_iter(), false);
             }
         }
-        agents.into_values().collect()
+        for (name, agent) in &mut agents {
+            agent.load = self.load;
+            let (reputation, rests) = self.records.of_worker(&me, name, now);
+            agent.reputation = reputation;
+            let is_over = self.calls.values().any(|call| call.holder.agent == *name && self.is_over(call));
+            agent.health = match (rests, is_over) {
+                (true, _) => AgentHealth::Failing,
+                (false, true) => AgentHealth::Overloaded,
+                (false, false) => AgentHealth::Ok,
+            };
+        }
+        agents
+    }
+
+    /// The workers of other nodes, by their nodes' words, with what this node has seen of them.
+    pub(super) fn agents_elsewhere(&self, now: Duration) -> impl Iterator<Item = Agent> {
+        self.said.iter().flat_map(move |(node, said)| {
+            let (reputation, rests) = self.records.of_worker(node, "", now);
+            said.agents.iter().cloned().map(move |mut agent| {
+                (agent.load, agent.labels, agent.reputation) = (said.about.load, said.labels.clone(), reputation);
+                if rests {
+                    agent.health = AgentHealth::Failing;
+                }
+                agent
+            })
+        })
+    }
+
+    /// Whether workers are here, or tasks are with some.
+    pub(super) fn has_workers(&self) -> bool {
+        !self.calls.is_empty()
+    }
+
+    pub(super) const fn load(&self) -> Load {
+        self.load
+    }
+
+    /// The machine has another load: workers may get work again.
+    pub(super) fn set_load(&mut self, load: Load, now: Duration) {
+        self.load = load;
+        let capabilities: Vec<String> = self.callers.keys().cloned().collect();
+        for capability in capabilities {
+            self.assign_ready(&capability, now);
+        }
+    }
+
+    /// The core of a node, which chooses nodes in this way.
+    pub(super) fn of(me: Did, routing: TaskRouting) -> Self {
+        Self { me: Some(me), routing, ..Self::default() }
+    }
+
+    fn is_over(&self, call: &Call) -> bool {
+        !self.load.is_within(call.cpu_max, call.memory_max)
     }
 
     /// Whether workers wait for work of a capability, here or elsewhere.
@@ -268,7 +397,8 @@ impl Core {
     /// The workers that wait here for tasks of another member, by capability.
     pub(super) fn waiting_for(&self, member: &Did, is_admin: bool) -> BTreeMap<String, u32> {
         let mut waiting = BTreeMap::new();
-        for call in self.calls.values().filter(|call| call.from.admits(member, is_admin)) {
+        let admits = |call: &&Call| call.from.admits(member, is_admin) && !self.is_over(call);
+        for call in self.calls.values().filter(admits) {
             for capability in &call.capabilities {
                 *waiting.entry(capability.clone()).or_default() += 1;
             }
@@ -279,7 +409,8 @@ impl Core {
     /// Gives a task of another member to the worker that has waited longest for one.
     pub(super) fn take_offer(&mut self, capability: &str, member: &Did, is_admin: bool) -> Option<(CallId, Call)> {
         let callers = self.callers.get(capability)?;
-        let call = *callers.iter().find(|call| self.calls[call].from.admits(member, is_admin))?;
+        let admits = |call: &Call| call.from.admits(member, is_admin) && !self.is_over(call);
+        let call = *callers.iter().find(|call| admits(&self.calls[call]))?;
         let taken = self.calls.get(&call).cloned()?;
         self.hang_up(call);
         Some((call, taken))
@@ -294,20 +425,34 @@ impl Core {
         }
         for (capability, workers) in waiting.into_iter().filter(|(_, workers)| *workers > 0) {
             self.elsewhere.entry(capability.clone()).or_default().insert(node, workers);
-            while let Some((_, task)) = self.ready.get(&capability).and_then(|ready| {
-                ready
-                    .iter()
-                    .take(LOOKED_AT_MAX)
-                    .find(|(_, task)| self.elsewhere_for(*task, &capability) == Some(node))
-                    .copied()
-            }) {
-                self.assign(task, now);
-                if self.tokens.is_empty() {
-                    return true;
-                }
-            }
+            self.assign_ready(&capability, now);
         }
         true
+    }
+
+    /// Another node says of itself what its workers are, and how it is.
+    pub(super) fn hear_of(&mut self, node: Did, said: Said) {
+        let round_trip = self.said.get(&node).and_then(|before| before.about.round_trip);
+        let said = self.said.entry(node).insert_entry(said).into_mut();
+        said.about.round_trip = said.about.round_trip.or(round_trip);
+    }
+
+    pub(super) fn knows_way_to(&self, node: &Did) -> bool {
+        self.said.get(node).is_some_and(|said| said.about.round_trip.is_some())
+    }
+
+    /// An answer of another node came after so long.
+    pub(super) fn answered(&mut self, node: &Did, round_trip: Duration) {
+        if let Some(said) = self.said.get_mut(node) {
+            let before = said.about.round_trip.unwrap_or(round_trip);
+            said.about.round_trip = Some((before * 3 + round_trip) / 4);
+        }
+    }
+
+    /// A node is not connected any more.
+    pub(super) fn is_gone(&mut self, node: &Did) {
+        self.serves_no_more(node);
+        self.said.remove(node);
     }
 
     /// A node has turned down a task that was claimed for it, or given it back.
@@ -334,14 +479,7 @@ impl Core {
 
     /// The nodes that said that workers wait there.
     pub(super) fn nodes_elsewhere(&self) -> BTreeSet<Did> {
-        self.elsewhere.values().flat_map(|nodes| nodes.keys().copied()).collect()
-    }
-
-    /// The node with the most workers that wait for a task.
-    fn elsewhere_for(&self, task: TaskId, capability: &str) -> Option<Did> {
-        let to = self.open.get(&task).filter(|open| self.may_begin(open))?.spec.to;
-        let nodes = self.elsewhere.get(capability)?.iter().filter(|(node, _)| to.is_none_or(|to| to == **node));
-        nodes.max_by_key(|(node, workers)| (**workers, **node)).map(|(node, _)| *node)
+        self.elsewhere.values().flat_map(|nodes| nodes.keys()).chain(self.said.keys()).copied().collect()
     }
 
     /// Hands over random tokens for claims to come.
@@ -360,7 +498,8 @@ impl Core {
 
     /// The time at which [`due`](Self::due) has something to do.
     pub(super) fn next_timer(&self) -> Option<Duration> {
-        self.timers.first().map(|(at, _)| *at)
+        let rests = self.rests.first().map(|(at, _)| *at);
+        self.timers.first().map(|(at, _)| *at).into_iter().chain(rests).min()
     }
 
     /// Takes up a task that has not ended. Without a claim it waits; a claim that stands has its whole lease again.
@@ -375,28 +514,80 @@ impl Core {
                 Place::Running(Running { token, holder, lease, lease_until: now + lease, attempt_until })
             }
             None if spec.awaits_approval => Place::Approval,
+            None if !spec.after.is_empty() => Place::After,
             None => Place::Ready,
         };
-        self.open.insert(task, Open { spec, place: Place::Ending, claims, failures, expiries, timer: None });
+        for before in &spec.after {
+            self.awaited.entry(*before).or_default().insert(task);
+        }
+        self.open.insert(
+            task,
+            Open { spec, place: Place::Ending, claims, failures, expiries, failed_at: None, timer: None },
+        );
         self.put(task, place);
         self.assign(task, now);
     }
 
     /// Somebody has approved a task.
     pub(super) fn approve(&mut self, task: TaskId, now: Duration) {
-        if self.open.get(&task).is_some_and(|open| matches!(open.place, Place::Approval)) {
+        let Some(open) = self.open.get(&task).filter(|open| matches!(open.place, Place::Approval)) else { return };
+        if open.spec.after.is_empty() {
             self.put(task, Place::Ready);
             self.assign(task, now);
+        } else {
+            self.put(task, Place::After);
+        }
+    }
+
+    /// The tasks whose end others wait for.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = TaskId> {
+        self.awaited.keys().copied()
+    }
+
+    pub(super) fn is_awaited(&self, task: TaskId) -> bool {
+        self.awaited.contains_key(&task)
+    }
+
+    /// A task has ended for which others wait: they go on if it succeeded, and have failed if not.
+    pub(super) fn before_ended(&mut self, before: TaskId, end: TaskEnd, now: Duration) {
+        for task in self.awaited.get(&before).cloned().unwrap_or_default() {
+            let Some(open) = self.open.get_mut(&task) else {
+                self.no_longer_awaits(task, before);
+                continue;
+            };
+            if end == TaskEnd::Succeeded {
+                open.spec.after.remove(&before);
+                let is_next = open.spec.after.is_empty() && matches!(open.place, Place::After);
+                self.no_longer_awaits(task, before);
+                if is_next {
+                    self.put(task, Place::Ready);
+                    self.assign(task, now);
+                }
+            } else if matches!(open.place, Place::Approval | Place::After) {
+                self.no_longer_awaits(task, before);
+                let error = format!("it comes after {before}, which did not succeed");
+                self.end(task, TaskEnd::Failed, "after", error, now);
+            }
+        }
+    }
+
+    fn no_longer_awaits(&mut self, task: TaskId, before: TaskId) {
+        if let Some(tasks) = self.awaited.get_mut(&before) {
+            tasks.remove(&task);
+            if tasks.is_empty() {
+                self.awaited.remove(&before);
+            }
         }
     }
 
     /// Ends a task, whoever has it. Nothing happens while its end is being written already.
-    pub(super) fn end(&mut self, task: TaskId, end: TaskEnd, code: &str, error: String) {
+    pub(super) fn end(&mut self, task: TaskId, end: TaskEnd, code: &str, error: String, now: Duration) {
         let Some(open) = self.open.get(&task) else { return };
         if matches!(open.place, Place::Ending | Place::Claiming(_)) {
             // the shell looks again once that is written
             return;
         }
+        self.not_tried(task, now);
         self.put(task, Place::Ending);
         self.actions.push_back(Action::Settle {
             task,
@@ -410,7 +601,10 @@ impl Core {
     /// The task is over, on the disk.
     pub(super) fn ended(&mut self, task: TaskId) {
         self.put(task, Place::Ending);
-        self.open.remove(&task);
+        self.preempting.remove(&task);
+        for before in self.open.remove(&task).map(|open| open.spec.after).unwrap_or_default() {
+            self.no_longer_awaits(task, before);
+        }
     }
 
     /// A worker asks for work.
@@ -421,7 +615,9 @@ impl Core {
             self.callers.entry(capability.clone()).or_default().insert(id);
         }
         self.calls.insert(id, call);
-        let heads = self.calls[&id].capabilities.iter().filter_map(|capability| self.ready.get(capability));
+        let may = |capability: &&String| self.may_have(&self.calls[&id], capability, now);
+        let heads = self.calls[&id].capabilities.iter().filter(may);
+        let heads = heads.filter_map(|capability| self.ready.get(capability));
         let fits = |task: &TaskId| self.fits(*task, &self.calls[&id]);
         let best =
             heads.filter_map(|ready| ready.iter().take(LOOKED_AT_MAX).find(|(_, task)| fits(task))).min().copied();
@@ -488,15 +684,32 @@ impl Core {
     }
 
     /// The worker of a claim is gone.
-    pub(super) fn lose(&mut self, task: TaskId, token: TaskToken) -> Result<(), NotHeld> {
+    pub(super) fn lose(&mut self, task: TaskId, token: TaskToken, now: Duration) -> Result<(), NotHeld> {
         self.running(task, token)?;
-        self.expired(task, token);
+        self.expired(task, token, now);
         Ok(())
     }
 
     /// A worker has done its task: its end is to be written.
-    pub(super) fn succeed(&mut self, task: TaskId, token: TaskToken, output: String) -> Result<(), NotHeld> {
-        self.running(task, token)?;
+    pub(super) fn succeed(
+        &mut self,
+        task: TaskId,
+        token: TaskToken,
+        output: String,
+        now: Duration,
+    ) -> Result<(), NotHeld> {
+        let running = self.running(task, token)?.clone();
+        if let Some(open) = self.open.get(&task) {
+            let begun = running.attempt_until.saturating_sub(open.spec.attempt);
+            let Holder { node, agent } = running.holder;
+            let agent = self.record_name(node, agent);
+            let capability = open.spec.capability.clone();
+            let rested = self.records.breaker(&capability, &node, &agent, now) != Breaker::Closed;
+            self.records.succeeded(&capability, node, &agent, now.saturating_sub(begun), now);
+            if rested {
+                self.rests.insert((now, capability));
+            }
+        }
         self.put(task, Place::Ending);
         let (token, fault) = (Some(token), Fault::default());
         self.actions.push_back(Action::Settle { task, token, end: TaskEnd::Succeeded, output, fault });
@@ -504,15 +717,16 @@ impl Core {
     }
 
     /// A worker's attempt has failed.
-    pub(super) fn fail(&mut self, task: TaskId, token: TaskToken, fault: Fault) -> Result<(), NotHeld> {
+    pub(super) fn fail(&mut self, task: TaskId, token: TaskToken, fault: Fault, now: Duration) -> Result<(), NotHeld> {
         self.running(task, token)?;
-        self.failed(task, token, fault);
+        self.failed(task, token, fault, now);
         Ok(())
     }
 
     /// A worker gives its task back.
-    pub(super) fn release(&mut self, task: TaskId, token: TaskToken) -> Result<(), NotHeld> {
+    pub(super) fn release(&mut self, task: TaskId, token: TaskToken, now: Duration) -> Result<(), NotHeld> {
         self.running(task, token)?;
+        self.not_tried(task, now);
         self.put(task, Place::Ending);
         self.actions.push_back(Action::Return { task, token, cause: ReturnCause::Released, fault: Fault::default() });
         Ok(())
@@ -540,13 +754,18 @@ impl Core {
 
     /// Does what is due.
     pub(super) fn due(&mut self, now: Duration) {
+        while self.rests.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, capability)) = self.rests.pop_first() {
+                self.assign_ready(&capability, now);
+            }
+        }
         while let Some((at, task)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
             let Some(open) = self.open.get(&task) else {
                 self.timers.remove(&(at, task));
                 continue;
             };
             if open.spec.deadline.is_some_and(|deadline| deadline <= now) {
-                self.end(task, TaskEnd::DeadlineExceeded, "deadline", "its deadline has passed".to_owned());
+                self.end(task, TaskEnd::DeadlineExceeded, "deadline", "its deadline has passed".to_owned(), now);
                 continue;
             }
             match &open.place {
@@ -557,19 +776,19 @@ impl Core {
                 }
                 Place::Running(running) if running.attempt_until <= now && open.spec.once => {
                     let token = running.token;
-                    self.expired(task, token);
+                    self.expired(task, token, now);
                 }
                 Place::Running(running) if running.attempt_until <= now => {
                     let error = format!("the attempt took longer than {} s", open.spec.attempt.as_secs_f64());
                     let (token, fault) = (running.token, Fault::new("timeout", error));
-                    self.failed(task, token, fault);
+                    self.failed(task, token, fault, now);
                 }
                 Place::Running(running) => {
                     let token = running.token;
-                    self.expired(task, token);
+                    self.expired(task, token, now);
                 }
                 // nothing is armed there but a deadline
-                Place::Approval | Place::Ready | Place::Claiming(_) | Place::Ending => {
+                Place::Approval | Place::After | Place::Ready | Place::Claiming(_) | Place::Ending => {
                     self.timers.remove(&(at, task));
                 }
             }
@@ -578,8 +797,10 @@ impl Core {
 
     /// Where a task is; `None` if it is not open here, or somebody is writing about it.
     pub(super) fn seen(&self, task: TaskId) -> Option<Seen> {
-        match &self.open.get(&task)?.place {
+        let open = self.open.get(&task)?;
+        match &open.place {
             Place::Approval => Some(Seen::Approval),
+            Place::After => open.spec.after.first().map(|before| Seen::After(*before)),
             Place::Ready => Some(Seen::Ready),
             Place::Paused { until } => Some(Seen::Paused(*until)),
             Place::Running(_) => Some(Seen::Running),
@@ -594,7 +815,8 @@ impl Core {
         }
     }
 
-    fn failed(&mut self, task: TaskId, token: TaskToken, fault: Fault) {
+    fn failed(&mut self, task: TaskId, token: TaskToken, fault: Fault, now: Duration) {
+        self.record_failure(task, now);
         let Some(open) = self.open.get(&task) else { return };
         let last = open.failures + 1 >= open.spec.attempts;
         self.put(task, Place::Ending);
@@ -604,7 +826,8 @@ impl Core {
         });
     }
 
-    fn expired(&mut self, task: TaskId, token: TaskToken) {
+    fn expired(&mut self, task: TaskId, token: TaskToken, now: Duration) {
+        self.record_failure(task, now);
         let Some(open) = self.open.get(&task) else { return };
         let most = if open.spec.once && !planted("begins_again") { 1 } else { EXPIRIES_MAX };
         let last = open.expiries + 1 >= most;
@@ -620,9 +843,54 @@ impl Core {
         });
     }
 
+    /// The name under which the record of a worker is kept: other nodes choose their workers themselves.
+    fn record_name(&self, node: Did, agent: String) -> String {
+        if self.me.is_none_or(|me| me == node) { agent } else { String::new() }
+    }
+
+    fn record_failure(&mut self, task: TaskId, now: Duration) {
+        let Some(Open { spec, place: Place::Running(running), failed_at, .. }) = self.open.get_mut(&task) else {
+            return;
+        };
+        let (capability, holder) = (spec.capability.clone(), running.holder.clone());
+        *failed_at = Some(holder.clone());
+        let agent = self.record_name(holder.node, holder.agent);
+        if let Some(until) = self.records.failed(&capability, holder.node, &agent, now) {
+            self.rests.insert((until, capability));
+        }
+    }
+
+    /// An attempt is over which says nothing of its worker.
+    fn not_tried(&mut self, task: TaskId, now: Duration) {
+        let Some(Open { spec, place: Place::Running(running), .. }) = self.open.get(&task) else { return };
+        let (capability, Holder { node, agent }) = (spec.capability.clone(), running.holder.clone());
+        let agent = self.record_name(node, agent);
+        if self.records.breaker(&capability, &node, &agent, now) != Breaker::Closed {
+            self.records.released(&capability, node, &agent, now);
+            self.rests.insert((now, capability));
+        }
+    }
+
+    /// A worker gets a task: one that rested has to show that it is well again.
+    fn record_given(&mut self, capability: &str, node: Did, agent: String, now: Duration) {
+        let agent = self.record_name(node, agent);
+        if let Some(until) = self.records.given(capability, node, &agent, now) {
+            self.rests.insert((until, capability.to_owned()));
+        }
+    }
+
+    /// Whether a worker gets work of a capability now.
+    fn may_have(&self, call: &Call, capability: &str, now: Duration) -> bool {
+        let Holder { node, agent } = &call.holder;
+        !self.is_over(call) && self.records.breaker(capability, node, agent, now) == Breaker::Closed
+    }
+
     fn fits(&self, task: TaskId, call: &Call) -> bool {
-        let fits = |open: &Open| open.spec.to.is_none_or(|to| to == call.holder.node) && self.may_begin(open);
-        self.open.get(&task).is_some_and(fits)
+        self.open.get(&task).is_some_and(|open| self.fits_open(open, call))
+    }
+
+    fn fits_open(&self, open: &Open, call: &Call) -> bool {
+        open.spec.to.is_none_or(|to| to == call.holder.node) && self.may_begin(open)
     }
 
     fn may_begin(&self, open: &Open) -> bool {
@@ -646,18 +914,160 @@ impl Core {
         }
     }
 
+    /// Gives tasks that wait to workers that wait, as long as there are both.
+    fn assign_ready(&mut self, capability: &str, now: Duration) {
+        let mut after: Option<(u64, TaskId)> = None;
+        for _ in 0..LOOKED_AT_MAX {
+            let Some(ready) = self.ready.get(capability).filter(|_| self.waits_for(capability)) else { return };
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(next) = ready.range((from, Bound::Unbounded)).next().copied() else { return };
+            if self.tokens.is_empty() {
+                return;
+            }
+            self.assign(next.1, now);
+            after = Some(next);
+        }
+    }
+
     /// Gives a task that waits to a worker that waits.
     fn assign(&mut self, task: TaskId, now: Duration) {
         let Some(open) = self.open.get(&task).filter(|open| matches!(open.place, Place::Ready)) else { return };
-        let callers = self.callers.get(&open.spec.capability);
-        let call = callers.into_iter().flatten().find(|call| self.fits(task, &self.calls[call])).copied();
-        if let Some(call) = call {
-            return self.claim(task, call, now);
+        let here = self.pick(open, now);
+        if !self.elsewhere.contains_key(&open.spec.capability) {
+            match here {
+                Some(call) => self.claim(task, call, now),
+                None => self.preempt_for(task, now),
+            }
+            return;
         }
         let capability = open.spec.capability.clone();
-        if let Some(node) = self.elsewhere_for(task, &capability) {
-            self.claim_elsewhere(task, &capability, node, now);
+        let ranked = ranked(self.routing, &self.candidates(open, here, now));
+        let Some((best, _)) = ranked.first().copied() else { return self.preempt_for(task, now) };
+        match here.filter(|call| self.calls[call].holder.node == best) {
+            Some(call) => self.claim(task, call, now),
+            None => self.claim_elsewhere(task, &capability, best, now),
         }
+        let row = |(place, (node, score)): (usize, (Did, Score))| Choice {
+            node,
+            score: Some(score),
+            not: (place > 0).then_some(NotChosen::Worse),
+        };
+        let rows = ranked.into_iter().take(CHOICE_NODES_MAX).enumerate().map(row).collect();
+        if self.choices.insert(task, rows).is_none() {
+            self.chosen.push_back(task);
+        }
+        while self.chosen.len() > CHOICES_MAX {
+            if let Some(oldest) = self.chosen.pop_front() {
+                self.choices.remove(&oldest);
+            }
+        }
+    }
+
+    /// Takes a worker for a critical task from the least urgent preemptible one. That waits again, and the worker asks again
+    /// once it has stopped.
+    fn preempt_for(&mut self, task: TaskId, now: Duration) {
+        let Some(open) = self.open.get(&task).filter(|open| open.spec.critical && self.may_begin(open)) else { return };
+        if self.preempting.get(&task).is_some_and(|at| now < *at + PREEMPT_EVERY) {
+            return;
+        }
+        let running = self.preemptible.get(&open.spec.capability).into_iter().flatten().rev();
+        let running = running.take_while(|(rank, _)| *rank > open.spec.rank).take(LOOKED_AT_MAX);
+        let mut running = running.filter_map(|(_, victim)| match &self.open.get(victim)?.place {
+            Place::Running(running) => Some((*victim, running.token, running.holder.node)),
+            _ => None,
+        });
+        let fits = |node: Did| open.spec.to.is_none_or(|to| to == node);
+        let victim = running.find(|(.., node)| fits(*node));
+        let Some((victim, token, _)) = victim else { return };
+        self.not_tried(victim, now);
+        self.put(victim, Place::Ending);
+        self.preempting.insert(task, now);
+        let fault = Fault::new("preempted", format!("{task} is critical"));
+        self.actions.push_back(Action::Return { task: victim, token, cause: ReturnCause::Preempted, fault });
+    }
+
+    /// The worker of this node that gets a task, if this node does: the one that has waited longest. A worker that failed at
+    /// it comes last.
+    fn pick(&self, open: &Open, now: Duration) -> Option<CallId> {
+        let callers = self.callers.get(&open.spec.capability)?;
+        let fits = |call: &&CallId| {
+            let call = &self.calls[*call];
+            self.fits_open(open, call) && self.may_have(call, &open.spec.capability, now)
+        };
+        let mut fitting = callers.iter().filter(fits);
+        let Some(failed_at) = &open.failed_at else { return fitting.next().copied() };
+        let first = fitting.next().copied()?;
+        let is_other = |call: &CallId| self.calls[call].holder != *failed_at;
+        if is_other(&first) { Some(first) } else { fitting.copied().find(is_other).or(Some(first)) }
+    }
+
+    /// The nodes that could get a task: this one, with the worker that was picked, and others.
+    fn candidates(&self, open: &Open, here: Option<CallId>, now: Duration) -> Vec<Candidate> {
+        let capability = &open.spec.capability;
+        let failed_here = |node: Did| open.failed_at.as_ref().is_some_and(|holder| holder.node == node);
+        let here = here.map(|call| {
+            let holder = &self.calls[&call].holder;
+            let waiting = self.callers.get(capability).map_or(1, BTreeSet::len);
+            Candidate {
+                node: holder.node,
+                waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
+                about: self.about_me(),
+                seen: self.records.seen(capability, &holder.node, &holder.agent),
+                failed_here: open.failed_at.as_ref() == Some(holder),
+            }
+        });
+        let elsewhere = self.elsewhere.get(capability).into_iter().flatten();
+        let is_meant = |node: &Did| open.spec.to.is_none_or(|to| to == *node) && self.may_begin(open);
+        let is_well = |node: &Did| self.records.breaker(capability, node, "", now) == Breaker::Closed;
+        let elsewhere = elsewhere.filter(|(node, _)| is_meant(node) && is_well(node));
+        let elsewhere = elsewhere.map(|(node, waiting)| Candidate {
+            node: *node,
+            waiting: *waiting,
+            about: self.said.get(node).map_or_else(About::default, |said| said.about),
+            seen: self.records.seen(capability, node, ""),
+            failed_here: failed_here(*node),
+        });
+        here.into_iter().chain(elsewhere).collect()
+    }
+
+    fn about_me(&self) -> About {
+        About { load: self.load, round_trip: Some(Duration::ZERO), same_region: Some(true) }
+    }
+
+    /// The nodes with workers for a task, and why each has it or not: at the last choice, or for one that waits, now.
+    pub(super) fn explain(&self, task: TaskId, now: Duration) -> Vec<Choice> {
+        let waits =
+            |open: &&Open| matches!(open.place, Place::Ready | Place::Paused { .. } | Place::Approval | Place::After);
+        let Some(open) = self.open.get(&task).filter(waits) else {
+            return self.choices.get(&task).cloned().unwrap_or_default();
+        };
+        let capability = &open.spec.capability;
+        let ranked = ranked(self.routing, &self.candidates(open, self.pick(open, now), now));
+        let mut rows: Vec<Choice> =
+            ranked.into_iter().map(|(node, score)| Choice { node, score: Some(score), not: None }).collect();
+        let able = |agents: &[Agent]| agents.iter().any(|agent| agent.capabilities.contains(capability));
+        let others = self.said.iter().filter(|(_, said)| able(&said.agents)).map(|(node, _)| *node);
+        let me = self.me.filter(|_| self.callers.contains_key(capability));
+        for node in me.into_iter().chain(others).take(CHOICE_NODES_MAX) {
+            if rows.iter().any(|row| row.node == node) {
+                continue;
+            }
+            let is_over = |call: &CallId| self.is_over(&self.calls[call]);
+            let all_over = |callers: &BTreeSet<CallId>| callers.iter().all(is_over);
+            let agent = self.callers.get(capability).filter(|_| self.me == Some(node)).and_then(BTreeSet::first);
+            let agent = agent.map_or("", |call| &self.calls[call].holder.agent);
+            let not = match self.records.breaker(capability, &node, agent, now) {
+                _ if open.spec.to.is_some_and(|to| to != node) => NotChosen::NotMeant,
+                Breaker::Resting(until) => NotChosen::Rests(until.saturating_sub(now)),
+                Breaker::Tried => NotChosen::Tried,
+                Breaker::Closed if self.me == Some(node) && self.callers.get(capability).is_some_and(all_over) => {
+                    NotChosen::Overloaded
+                }
+                Breaker::Closed => NotChosen::NoneWaits,
+            };
+            rows.push(Choice { node, score: None, not: Some(not) });
+        }
+        rows
     }
 
     fn claim_elsewhere(&mut self, task: TaskId, capability: &str, node: Did, now: Duration) {
@@ -671,6 +1081,7 @@ impl Core {
                 self.elsewhere.remove(capability);
             }
         }
+        self.record_given(capability, node, String::new(), now);
         self.put_claim(task, Claimant::Node(node), token, Holder { node, agent: String::new() }, LEASE_ELSEWHERE, now);
     }
 
@@ -680,6 +1091,10 @@ impl Core {
             return;
         };
         self.hang_up(call);
+        if let Some(open) = self.open.get(&task) {
+            let capability = open.spec.capability.clone();
+            self.record_given(&capability, holder.node, holder.agent.clone(), now);
+        }
         self.put_claim(task, Claimant::Call(call), token, holder, lease, now);
     }
 
@@ -695,6 +1110,7 @@ impl Core {
         let Some(open) = self.open.get(&task) else { return };
         let (attempt, attempt_until) = (open.claims + 1, now.saturating_add(open.spec.attempt));
         let running = Running { token, holder: holder.clone(), lease, lease_until: now + lease, attempt_until };
+        self.preempting.remove(&task);
         self.put(task, Place::Claiming(running));
         self.actions.push_back(Action::Claim { task, to, token, attempt, holder });
     }
@@ -712,6 +1128,14 @@ impl Core {
                 self.ready.remove(&open.spec.capability);
             }
         }
+        if open.spec.preemptible && matches!(open.place, Place::Running(_)) {
+            if let Some(running) = self.preemptible.get_mut(&open.spec.capability) {
+                running.remove(&key);
+                if running.is_empty() {
+                    self.preemptible.remove(&open.spec.capability);
+                }
+            }
+        }
         if let Some(at) = open.timer.take() {
             self.timers.remove(&(at, task));
         }
@@ -721,7 +1145,7 @@ impl Core {
                 Place::Paused { until } => Some(*until),
                 Place::Running(running) if planted("leases_never_end") => Some(running.attempt_until),
                 Place::Running(running) => Some(running.lease_until.min(running.attempt_until)),
-                Place::Approval | Place::Ready | Place::Claiming(_) | Place::Ending => None,
+                Place::Approval | Place::After | Place::Ready | Place::Claiming(_) | Place::Ending => None,
             },
         );
         // while an event is being written the shell has the next word
@@ -729,6 +1153,9 @@ impl Core {
         open.timer = own.into_iter().chain(deadline).min().filter(|_| !is_written);
         if let Some(at) = open.timer {
             self.timers.insert((at, task));
+        }
+        if open.spec.preemptible && matches!(place, Place::Running(_)) {
+            self.preemptible.entry(open.spec.capability.clone()).or_default().insert(key);
         }
         if matches!(place, Place::Ready) {
             if open.spec.once {

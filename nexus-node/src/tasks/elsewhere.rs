@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::board::{Assigned, Held, TaskBoard, cut};
 use super::core::{Fault, LEASE_ELSEWHERE};
 use super::read::{find, has_ended_so, some, submitted};
+use super::registry::Told;
 use super::wire::{self, Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, Serving, Taken, Waiting};
 use super::{Assignee, Renewal, Task, TaskProgress, TaskResult, TaskStatus};
 use crate::error::{ConflictError, NodeError};
@@ -54,6 +55,15 @@ pub(super) struct Guest {
 }
 
 impl Guest {
+    /// The name of the worker that has it; empty if it has none.
+    pub(super) fn agent(&self) -> &str {
+        self.task.assigned_to.as_ref().and_then(|worker| worker.agent.as_deref()).unwrap_or_default()
+    }
+
+    pub(super) fn capability(&self) -> &str {
+        &self.task.capability
+    }
+
     /// The member whose node hands it out.
     pub(super) const fn settler(&self) -> Did {
         self.settler
@@ -76,7 +86,11 @@ impl TaskBoard {
         let is_writer = self.here().identity.may_write(&peer);
         self.until_taken_up().await;
         let answer = match envelope.body.filter(|_| is_writer) {
-            Some(Body::Serving(serving)) => Body::Answer(Answer { done: self.hear_serving(peer, serving) }),
+            Some(Body::Serving(serving)) => {
+                let done = self.hear_serving(peer, serving);
+                self.learn_way_to(peer).await;
+                Body::Answer(Answer { done })
+            }
             Some(Body::Offer(offer)) => match self.take_offer(peer, offer) {
                 Some(agent) => Body::Taken(Taken { agent }),
                 None => Body::Answer(Answer { done: false }),
@@ -92,13 +106,19 @@ impl TaskBoard {
         answer.into()
     }
 
-    fn hear_serving(&self, peer: Did, Serving { waiting }: Serving) -> bool {
+    fn hear_serving(&self, peer: Did, mut serving: Serving) -> bool {
+        let waiting = std::mem::take(&mut serving.waiting);
         if waiting.len() > CAPABILITIES_MAX || waiting.iter().any(|waiting| !is_capability(&waiting.capability)) {
             return false;
         }
+        let Some(said) = self.read_word(peer, serving) else { return false };
         let waiting = waiting.into_iter().map(|Waiting { capability, workers }| (capability, workers.min(1_000)));
         let waiting: BTreeMap<String, u32> = waiting.collect();
-        let done = self.held().core.serving(peer, waiting, self.now());
+        let done = {
+            let mut held = self.held();
+            held.core.hear_of(peer, said);
+            held.core.serving(peer, waiting, self.now())
+        };
         self.wake();
         done
     }
@@ -176,6 +196,7 @@ impl TaskBoard {
         }
         let fault = Fault { code: cut(&code, TASK_NAME_BYTES_MAX), error: cut(&error, TASK_ERROR_BYTES_MAX) };
         let written = {
+            let now = self.now();
             let mut held = self.held();
             match held.core.holder_of(task, token) == Some(peer) {
                 true => {
@@ -183,10 +204,10 @@ impl TaskBoard {
                         held.core.turned_down(peer, self.now());
                     }
                     let taken = match came {
-                        Came::Succeeded => held.core.succeed(task, token, output.clone()),
-                        Came::Failed => held.core.fail(task, token, fault),
-                        Came::Released => held.core.release(task, token),
-                        Came::Lost | Came::Unspecified => held.core.lose(task, token),
+                        Came::Succeeded => held.core.succeed(task, token, output.clone(), now),
+                        Came::Failed => held.core.fail(task, token, fault, now),
+                        Came::Released => held.core.release(task, token, now),
+                        Came::Lost | Came::Unspecified => held.core.lose(task, token, now),
                     };
                     taken.map(|()| held.until_end(task)).ok()
                 }
@@ -229,16 +250,19 @@ impl TaskBoard {
                 })
             });
             let Ok(offer) = offer.await else { return };
+            let asked = board.now();
             match board.0.asker.ask(node, Body::Offer(offer).into(), ANSWER_MAX).await.map(|answer| answer.body) {
                 Ok(Some(Body::Taken(Taken { agent }))) => {
-                    board.held().core.taken(task, token, cut(&agent, TASK_NAME_BYTES_MAX));
+                    let mut held = board.held();
+                    held.core.answered(&node, board.now().saturating_sub(asked));
+                    held.core.taken(task, token, cut(&agent, TASK_NAME_BYTES_MAX));
                 }
                 // it has the task, or not: the lease tells
                 Err(error) if error.may_have_asked() => {}
                 Ok(_) | Err(_) => {
                     let mut held = board.held();
                     held.core.turned_down(node, board.now());
-                    let _ = held.core.release(task, token);
+                    let _ = held.core.release(task, token, board.now());
                     drop(held);
                     board.wake();
                 }
@@ -251,7 +275,7 @@ impl TaskBoard {
         let sessions = self.here().sessions.clone();
         // it closes with the engine
         let (mut contacts, mut members) = (sessions.contacts(), self.here().identity.follow());
-        let mut told: BTreeMap<Did, BTreeMap<String, u32>> = BTreeMap::new();
+        let mut told: BTreeMap<Did, Told> = BTreeMap::new();
         let mut again = Duration::MAX;
         loop {
             tokio::select! {
@@ -264,40 +288,49 @@ impl TaskBoard {
             self.here().world.sleep_until(self.now() + GATHER).await;
             let peers = sessions.that_serve(wire::ROOM);
             let gone: Vec<Did> = self.held().core.nodes_elsewhere().difference(&peers).copied().collect();
-            gone.into_iter().for_each(|peer| self.held().core.serves_no_more(&peer));
+            gone.into_iter().for_each(|peer| self.held().core.is_gone(&peer));
             told.retain(|peer, _| peers.contains(peer));
             // a reader's workers get no task of others
             let may_work = self.here().identity.may_write(&self.me());
+            let (word, now) = (self.word_of_workers(), self.now());
+            again = Duration::MAX;
+            let mut later = Duration::MAX;
             let news = peers.into_iter().filter(|_| may_work).filter_map(|peer| {
                 let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
                 let mut waiting = self.held().core.waiting_for(&peer, is_admin);
                 while waiting.len() > CAPABILITIES_MAX {
                     waiting.pop_last();
                 }
-                let is_news = told.get(&peer).map_or(!waiting.is_empty(), |told| *told != waiting);
-                is_news.then_some((peer, waiting))
+                let nothing = Told::default();
+                let told = told.get(&peer).unwrap_or(&nothing);
+                let is_other = told.word != word;
+                if told.waiting == waiting && is_other && told.next > now {
+                    later = later.min(told.next);
+                    return None;
+                }
+                (told.waiting != waiting || is_other).then_some((peer, waiting))
             });
-            let asker = &self.0.asker;
+            let (asker, word) = (&self.0.asker, &word);
             let asked = news.collect::<Vec<_>>().into_iter().map(|(peer, waiting)| async move {
                 let each = waiting
                     .iter()
                     .map(|(capability, workers)| Waiting { capability: capability.clone(), workers: *workers });
-                let serving = Body::Serving(Serving { waiting: each.collect() });
+                let serving = Body::Serving(Serving { waiting: each.collect(), ..word.clone() });
                 let answer = asker.ask(peer, serving.into(), ANSWER_MAX).await;
                 // a peer that does not know this member yet, or will not have its workers for now, is told again
                 let heard = answer.is_ok_and(|answer| answer.body == Some(Body::Answer(Answer { done: true })));
                 (peer, heard.then_some(waiting))
             });
-            again = Duration::MAX;
             for (peer, heard) in join_all(asked).await {
                 match heard {
-                    Some(waiting) => drop(told.insert(peer, waiting)),
+                    Some(waiting) => drop(told.insert(peer, Told::hear(waiting, word.clone(), self.now()))),
                     None => {
                         told.remove(&peer);
                         again = self.now() + TELL_AGAIN;
                     }
                 }
             }
+            again = again.min(later);
         }
     }
 

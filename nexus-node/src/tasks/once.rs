@@ -129,7 +129,8 @@ impl TaskBoard {
             }
             Begun::NotNow => {
                 if self.finish_guest(task, token, &TaskResult::Released).await.is_none() {
-                    let _ = self.held().core.release(task, token);
+                    let now = self.now();
+                    let _ = self.held().core.release(task, token, now);
                     self.wake();
                 }
                 return None;
@@ -256,7 +257,7 @@ impl TaskBoard {
             let is_guest = held.guests.contains_key(&(task, token));
             let guest = if is_guest { held.let_go(task, token) } else { None };
             if guest.is_none() {
-                let _ = held.core.lose(task, token);
+                let _ = held.core.lose(task, token, self.now());
             }
             guest
         };

@@ -222,6 +222,8 @@ pub(super) fn submitted(
         request: some(&submission.request),
         once: submission.once,
         needs_approval: submission.needs_approval,
+        preemptible: submission.preemptible,
+        after: submission.after,
         to: submission.to,
         retry_of: submission.retry_of,
         submitter,

@@ -7,7 +7,12 @@ use nexus_crdt::{Dot, EntryId, ReturnCause, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use proptest::prelude::*;
 
-use super::core::{Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, Seen, Spec, TURNS_MAX};
+use super::Agent;
+use super::core::{
+    Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, NotChosen, Said, Seen, Spec, TURNS_MAX,
+};
+use super::route::{About, TaskRouting};
+use crate::load::Load;
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -27,13 +32,16 @@ fn spec(capability: &str, rank: u64) -> Spec {
         attempts: 3,
         once: false,
         awaits_approval: false,
+        after: BTreeSet::new(),
+        critical: false,
+        preemptible: false,
     }
 }
 
 fn call(capabilities: &[&str]) -> Call {
     let holder = Holder { node: Did::from_bytes([1; 32]), agent: "worker".to_owned() };
     let capabilities = capabilities.iter().map(|name| (*name).to_owned()).collect();
-    Call { holder, capabilities, from: From::default(), lease: secs(30) }
+    Call { holder, capabilities, from: From::default(), lease: secs(30), cpu_max: 100, memory_max: 100 }
 }
 
 fn core() -> Core {
@@ -91,7 +99,7 @@ fn a_failure_is_tried_again_after_a_pause_and_ends_after_the_last_attempt() {
     for pause in [0, 1] {
         core.call(call(&["build"]), now);
         let (_, _, token) = claimed(&mut core, now);
-        core.fail(task(1), token, fault()).unwrap();
+        core.fail(task(1), token, fault(), secs(0)).unwrap();
         let Some(Action::Return { cause: ReturnCause::Failed, .. }) = core.next_action() else { panic!() };
         core.returned(task(1), ReturnCause::Failed, now);
         if pause > 0 {
@@ -103,10 +111,10 @@ fn a_failure_is_tried_again_after_a_pause_and_ends_after_the_last_attempt() {
     }
     core.call(call(&["build"]), now);
     let (_, _, token) = claimed(&mut core, now);
-    core.fail(task(1), token, fault()).unwrap();
+    core.fail(task(1), token, fault(), secs(0)).unwrap();
     let Some(Action::Settle { end: TaskEnd::Failed, fault: said, .. }) = core.next_action() else { panic!() };
     assert_eq!(said, fault());
-    assert!(core.fail(task(1), token, fault()).is_err(), "once");
+    assert!(core.fail(task(1), token, fault(), secs(0)).is_err(), "once");
 }
 
 /// promise: Tasks | A worker that is not heard of loses its claim, which counts as no failure; after three such claims the task is unknown
@@ -162,7 +170,7 @@ fn an_attempt_ends_at_its_timeout_and_a_task_at_its_deadline() {
     core.due(secs(10));
     let Some(Action::Return { fault, cause: ReturnCause::Failed, .. }) = core.next_action() else { panic!() };
     assert_eq!(fault.code, "timeout");
-    assert!(core.succeed(task(1), token, "null".to_owned()).is_err());
+    assert!(core.succeed(task(1), token, "null".to_owned(), secs(0)).is_err());
     core.returned(task(1), ReturnCause::Failed, secs(10));
     core.due(secs(15));
     let Some(Action::Settle { end: TaskEnd::DeadlineExceeded, .. }) = core.next_action() else { panic!() };
@@ -184,7 +192,7 @@ fn workers_elsewhere_get_what_no_worker_here_waits_for() {
     core.serving(far, waiting(2), secs(0));
     let call = core.call(call(&["build"]), secs(0));
     for (n, by) in
-        [(2, Claimant::Call(call)), (3, Claimant::Node(far)), (4, Claimant::Node(far)), (5, Claimant::Node(near))]
+        [(2, Claimant::Call(call)), (3, Claimant::Node(far)), (4, Claimant::Node(near)), (5, Claimant::Node(far))]
     {
         core.open(task(n), spec("build", 1), Before::default(), secs(0));
         assert_eq!(to(&mut core), (task(n), by));
@@ -212,6 +220,244 @@ fn a_node_that_turns_down_too_many_tasks_gets_one_each_five_seconds() {
     assert!(matches!(core.next_action(), Some(Action::Claim { to: Claimant::Node(to), .. }) if to == node));
     core.turned_down(node, secs(14));
     assert!(!core.serving(node, waiting(), secs(18)) && core.serving(node, waiting(), secs(19)));
+}
+
+fn named(agent: &str, capabilities: &[&str]) -> Call {
+    let call = call(capabilities);
+    Call { holder: Holder { agent: agent.to_owned(), ..call.holder.clone() }, ..call }
+}
+
+/// Fails the task that was claimed last, as its worker says.
+fn failed(core: &mut Core, task: TaskId, token: TaskToken, now: Duration) {
+    core.fail(task, token, Fault::default(), now).unwrap();
+    match core.next_action() {
+        Some(Action::Return { .. }) => core.returned(task, ReturnCause::Failed, now),
+        Some(Action::Settle { .. }) => core.ended(task),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// promise: Tasks | An attempt that failed is made again by another worker, if one waits
+#[test]
+fn what_failed_is_tried_by_another_worker() {
+    let mut core = core();
+    core.call(named("a", &["build"]), secs(0));
+    core.open(task(1), spec("build", 1), Before::default(), secs(0));
+    let (_, _, token) = claimed(&mut core, secs(0));
+    // it asks again before the other one does
+    let again = core.call(named("a", &["build"]), secs(0));
+    let other = core.call(named("b", &["build"]), secs(0));
+    failed(&mut core, task(1), token, secs(1));
+    let (_, by, token) = claimed(&mut core, secs(1));
+    assert_eq!(by, other);
+    // without another one it gets what it failed at
+    failed(&mut core, task(1), token, secs(1));
+    core.due(secs(2));
+    assert_eq!(claimed(&mut core, secs(2)).1, again);
+}
+
+/// promise: Tasks | A worker that rests gets the work that waits as soon as its rest is over: one task, and more once that is done
+#[test]
+fn a_rest_has_an_end() {
+    let mut core = core();
+    for n in 1..=8 {
+        core.call(call(&["build"]), secs(0));
+        core.open(task(n), Spec { attempts: 1, ..spec("build", 1) }, Before::default(), secs(0));
+        let (_, _, token) = claimed(&mut core, secs(0));
+        failed(&mut core, task(n), token, secs(0));
+    }
+    let calls: Vec<CallId> = (0..3).map(|_| core.call(call(&["build"]), secs(1))).collect();
+    for n in 9..=11 {
+        core.open(task(n), spec("build", n.into()), Before::default(), secs(1));
+    }
+    assert_eq!((core.next_action(), core.next_timer()), (None, Some(secs(30))));
+    // another worker is not concerned
+    core.call(named("other", &["build"]), secs(2));
+    assert_eq!(claimed(&mut core, secs(2)).0, task(9));
+    core.due(secs(30));
+    let (tries, by, token) = claimed(&mut core, secs(30));
+    assert_eq!((tries, by, core.next_action()), (task(10), calls[0], None));
+    // the task that tries it is taken back: that says nothing, and the next one tries it
+    core.end(tries, TaskEnd::Cancelled, "cancelled", String::new(), secs(31));
+    assert!(core.succeed(tries, token, "1".to_owned(), secs(31)).is_err());
+    let Some(Action::Settle { .. }) = core.next_action() else { panic!() };
+    core.due(secs(31));
+    let (tries, by, token) = claimed(&mut core, secs(31));
+    assert_eq!((tries, by, core.next_action()), (task(11), calls[1], None));
+    core.open(task(12), spec("build", 12), Before::default(), secs(31));
+    assert_eq!(core.next_action(), None);
+    core.succeed(tries, token, "1".to_owned(), secs(32)).unwrap();
+    let Some(Action::Settle { .. }) = core.next_action() else { panic!() };
+    core.due(secs(32));
+    assert_eq!(claimed(&mut core, secs(32)).0, task(12));
+}
+
+/// promise: Tasks | A critical task takes the worker of the least urgent preemptible one, which waits again and fails no attempt
+#[test]
+fn a_critical_task_preempts_one() {
+    let mut core = core();
+    let mut running = BTreeMap::new();
+    for (n, rank, preemptible) in [(1, 50, true), (2, 90, true), (3, 95, false), (4, 5, true)] {
+        core.call(call(&["build"]), secs(0));
+        core.open(task(n), Spec { preemptible, ..spec("build", rank) }, Before::default(), secs(0));
+        running.insert(n, claimed(&mut core, secs(0)).2);
+    }
+    let critical = |rank| Spec { critical: true, ..spec("build", rank) };
+    core.open(task(10), critical(10), Before::default(), secs(1));
+    let taken = |core: &mut Core| match core.next_action() {
+        Some(Action::Return { task, token, cause: ReturnCause::Preempted, .. }) => (task, token),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(taken(&mut core), (task(2), running[&2]));
+    assert!(core.heard(task(2), running[&2], secs(1)).is_err(), "its worker stops");
+    // one worker for each critical task
+    core.set_quorum(true, secs(1));
+    core.set_load(Load::default(), secs(1));
+    assert_eq!(core.next_action(), None);
+    core.open(task(11), critical(11), Before::default(), secs(1));
+    assert_eq!(taken(&mut core), (task(1), running[&1]));
+    // what is older than it waits as long, and what is not preemptible is let be
+    core.open(task(12), critical(12), Before::default(), secs(1));
+    assert_eq!(core.next_action(), None);
+    for n in [1, 2] {
+        core.returned(task(n), ReturnCause::Preempted, secs(1));
+    }
+    // the workers come back: to the critical ones first
+    let got: Vec<TaskId> = (0..4)
+        .map(|_| {
+            core.call(call(&["build"]), secs(2));
+            claimed(&mut core, secs(2)).0
+        })
+        .collect();
+    assert_eq!(got, [10, 11, 12, 1].map(task));
+    core.open(task(13), Spec { to: Some(Did::from_bytes([9; 32])), ..critical(13) }, Before::default(), secs(2));
+    assert_eq!(core.next_action(), None, "those workers are of no use to it");
+}
+
+/// promise: Tasks | A task that comes after others waits until all have succeeded, and fails if one did not
+#[test]
+fn a_task_comes_after_others() {
+    let mut core = core();
+    let after = |tasks: &[u16]| Spec { after: tasks.iter().map(|n| task(*n)).collect(), ..spec("build", 1) };
+    core.call(call(&["build"]), secs(0));
+    core.open(task(3), after(&[1, 2]), Before::default(), secs(0));
+    assert_eq!((core.next_action(), core.seen(task(3))), (None, Some(Seen::After(task(1)))));
+    core.before_ended(task(1), TaskEnd::Succeeded, secs(1));
+    assert_eq!((core.next_action(), core.seen(task(3))), (None, Some(Seen::After(task(2)))));
+    assert!(core.is_awaited(task(2)) && !core.is_awaited(task(1)));
+    core.before_ended(task(2), TaskEnd::Succeeded, secs(1));
+    assert_eq!(claimed(&mut core, secs(1)).0, task(3));
+    assert_eq!(core.awaited().count(), 0);
+    // with an approval, too
+    core.call(call(&["build"]), secs(1));
+    core.open(task(4), Spec { awaits_approval: true, ..after(&[1]) }, Before::default(), secs(1));
+    core.approve(task(4), secs(1));
+    assert_eq!((core.next_action(), core.seen(task(4))), (None, Some(Seen::After(task(1)))));
+    for end in [TaskEnd::Failed, TaskEnd::Cancelled, TaskEnd::Unknown] {
+        core.open(task(5), after(&[1]), Before::default(), secs(1));
+        core.before_ended(task(1), end, secs(1));
+        let mut ended = BTreeSet::new();
+        while let Some(action) = core.next_action() {
+            let Action::Settle { task, end: TaskEnd::Failed, fault, .. } = action else { panic!("{action:?}") };
+            assert_eq!(fault.code, "after");
+            core.ended(task);
+            ended.insert(task);
+        }
+        assert!(ended.contains(&task(5)), "{end}");
+    }
+    // one that is taken back meanwhile is awaited no more
+    core.open(task(6), after(&[7]), Before::default(), secs(1));
+    core.end(task(6), TaskEnd::Cancelled, "cancelled", String::new(), secs(1));
+    core.next_action().unwrap();
+    core.ended(task(6));
+    assert!(!core.is_awaited(task(7)));
+}
+
+/// promise: Tasks | A worker gets nothing while its machine is busier than it allows, and gets what waits once it is not
+#[test]
+fn a_busy_machine_gets_no_work() {
+    let (mut core, node) = (core(), Did::from_bytes([2; 32]));
+    let load = |cpu, memory| Load { cpu: Some(cpu), memory: Some(memory) };
+    let modest =
+        || Call { from: From { admins: true, ..From::default() }, cpu_max: 80, memory_max: 90, ..call(&["build"]) };
+    core.set_load(load(81, 0), secs(0));
+    let first = core.call(modest(), secs(0));
+    core.open(task(1), spec("build", 1), Before::default(), secs(0));
+    assert_eq!(core.next_action(), None);
+    assert!(core.waiting_for(&node, true).is_empty() && core.take_offer("build", &node, true).is_none());
+    core.set_load(load(80, 91), secs(1));
+    assert_eq!(core.next_action(), None);
+    // a worker that allows more gets it
+    let other = core.call(named("other", &["build"]), secs(1));
+    assert_eq!(claimed(&mut core, secs(1)).1, other);
+    core.open(task(2), spec("build", 1), Before::default(), secs(1));
+    assert_eq!(core.next_action(), None);
+    core.set_load(load(80, 90), secs(2));
+    assert_eq!(claimed(&mut core, secs(2)).1, first);
+    core.call(modest(), secs(2));
+    assert_eq!(core.waiting_for(&node, true).len(), 1);
+    assert!(core.take_offer("build", &node, true).is_some());
+}
+
+/// promise: Tasks | A task that waits, and one that was handed out, say of each node that was looked at why it gets it or not
+#[test]
+fn each_choice_is_explained() {
+    let me = Did::from_bytes([1; 32]);
+    let mut core = Core::of(me, TaskRouting::Weighted);
+    core.give_tokens((0..200_u8).map(|n| TaskToken::from_bytes([n; 16])));
+    let [idle, busy, full, able] = [2, 3, 4, 5].map(|n| Did::from_bytes([n; 32]));
+    let said = |node: Did, cpu| {
+        let mut agent = Agent::new(node, "w");
+        agent.capabilities.insert("build".to_owned());
+        let load = Load { cpu: Some(cpu), memory: Some(10) };
+        Said { agents: vec![agent], about: About { load, ..About::default() }, ..Said::default() }
+    };
+    for (node, cpu) in [(idle, 5), (busy, 95), (full, 5)] {
+        core.hear_of(node, said(node, cpu));
+    }
+    core.hear_of(able, Said::default());
+    let reasons = |core: &Core, task| -> BTreeMap<Did, Option<NotChosen>> {
+        core.explain(task, secs(0)).into_iter().map(|choice| (choice.node, choice.not)).collect()
+    };
+    core.open(task(1), spec("build", 1), Before::default(), secs(0));
+    let none = Some(NotChosen::NoneWaits);
+    assert_eq!(reasons(&core, task(1)), [(idle, none), (busy, none), (full, none)].into());
+    core.serving(busy, BTreeMap::from([("build".to_owned(), 1)]), secs(0));
+    let Some(Action::Claim { to: Claimant::Node(to), task: given, .. }) = core.next_action() else { panic!() };
+    assert_eq!((to, given), (busy, task(1)), "the only one that waits");
+    core.claimed(task(1), secs(0));
+    assert_eq!(reasons(&core, task(1)), [(busy, None)].into());
+    // both wait: the idle one gets it
+    core.serving(busy, BTreeMap::from([("build".to_owned(), 1)]), secs(0));
+    core.serving(idle, BTreeMap::from([("build".to_owned(), 1)]), secs(0));
+    core.open(task(2), spec("build", 1), Before::default(), secs(0));
+    let Some(Action::Claim { to: Claimant::Node(to), .. }) = core.next_action() else { panic!() };
+    assert_eq!(to, idle);
+    assert_eq!(reasons(&core, task(2)), [(idle, None), (busy, Some(NotChosen::Worse))].into());
+    let choice = core.explain(task(2), secs(0)).remove(0);
+    assert!(choice.score.is_some_and(|score| score.cpu > 18.9 && score.sum() > 50.0), "{choice:?}");
+    // of one for another member
+    core.open(task(3), Spec { to: Some(full), ..spec("build", 1) }, Before::default(), secs(0));
+    let not = Some(NotChosen::NotMeant);
+    assert_eq!(reasons(&core, task(3)), [(idle, not), (busy, not), (full, none)].into());
+    // a node that is gone is not looked at
+    core.is_gone(&idle);
+    assert_eq!(reasons(&core, task(3)).len(), 2);
+    assert!(core.agents_elsewhere(secs(0)).count() == 2);
+}
+
+#[test]
+fn choices_are_kept_within_a_bound() {
+    let (mut core, node) = (core(), Did::from_bytes([2; 32]));
+    for n in 0..3_000 {
+        core.give_tokens(std::iter::once(TaskToken::from_bytes([7; 16])));
+        core.serving(node, BTreeMap::from([("build".to_owned(), 1)]), secs(0));
+        core.open(task(n), spec("build", 1), Before::default(), secs(0));
+        assert!(matches!(core.next_action(), Some(Action::Claim { .. })));
+        core.ended(task(n));
+    }
+    assert!(core.explain(task(0), secs(0)).is_empty() && core.explain(task(1_999), secs(0)).is_empty());
+    assert_eq!(core.explain(task(2_000), secs(0)).len(), 1);
 }
 
 #[test]
@@ -245,7 +491,7 @@ fn a_claim_that_is_taken_up_at_a_start_has_a_whole_lease() {
     core.call(call(&["build"]), secs(100));
     core.due(secs(129));
     assert_eq!(core.next_action(), None);
-    core.succeed(task(1), token, "1".to_owned()).unwrap();
+    core.succeed(task(1), token, "1".to_owned(), secs(0)).unwrap();
 }
 
 /// promise: Tasks | A task that is done once waits for a quorum, and ends as unknown where nobody knows what became of its attempt
@@ -267,7 +513,7 @@ fn a_task_that_is_done_once_waits_for_a_quorum_and_is_tried_once() {
     let (_, _, token) = claimed(&mut core, secs(1));
     assert!(!core.waits_for_quorum());
     // its node could not ask the coordinators: it is tried later
-    core.release(task(1), token).unwrap();
+    core.release(task(1), token, secs(0)).unwrap();
     let returned = core.next_action().unwrap();
     assert!(matches!(returned, Action::Return { cause: ReturnCause::Released, .. }));
     core.call(call(&["build"]), secs(1));
@@ -276,7 +522,7 @@ fn a_task_that_is_done_once_waits_for_a_quorum_and_is_tried_once() {
     core.due(secs(11));
     let (_, _, token) = claimed(&mut core, secs(11));
     core.call(call(&["build"]), secs(11));
-    core.lose(task(1), token).unwrap();
+    core.lose(task(1), token, secs(0)).unwrap();
     let ended = core.next_action().unwrap();
     assert!(matches!(ended, Action::Settle { end: TaskEnd::Unknown, .. }), "{ended:?}");
     // an attempt that takes too long may have been done, too
@@ -286,7 +532,7 @@ fn a_task_that_is_done_once_waits_for_a_quorum_and_is_tried_once() {
     core.due(secs(25));
     let ended = core.next_action().unwrap();
     assert!(matches!(ended, Action::Settle { end: TaskEnd::Unknown, .. }), "{ended:?}");
-    assert!(core.succeed(task(3), token, String::new()).is_err());
+    assert!(core.succeed(task(3), token, String::new(), secs(0)).is_err());
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -368,7 +614,7 @@ proptest! {
                         calls.remove(&call);
                     }
                 }
-                (Step::Cancel, _) => core.end(task(next / 2), TaskEnd::Cancelled, "cancelled", String::new()),
+                (Step::Cancel, _) => core.end(task(next / 2), TaskEnd::Cancelled, "cancelled", String::new(), now),
                 (Step::Later(passed), _) => {
                     now += secs(passed);
                     core.due(now);
@@ -377,9 +623,9 @@ proptest! {
                     write(&mut core, &mut claims, &mut calls, now)?;
                 }
                 (Step::Hear, Some((task, token))) => drop(core.heard(task, token, now)),
-                (Step::Succeed, Some((task, token))) => drop(core.succeed(task, token, "1".to_owned())),
-                (Step::Fail, Some((task, token))) => drop(core.fail(task, token, Fault::default())),
-                (Step::Release, Some((task, token))) => drop(core.release(task, token)),
+                (Step::Succeed, Some((task, token))) => drop(core.succeed(task, token, "1".to_owned(), now)),
+                (Step::Fail, Some((task, token))) => drop(core.fail(task, token, Fault::default(), now)),
+                (Step::Release, Some((task, token))) => drop(core.release(task, token, now)),
                 (_, None) => {}
             }
         }
@@ -388,7 +634,7 @@ proptest! {
         for _ in 0..1_000 {
             while write(&mut core, &mut claims, &mut calls, now)? {}
             for (task, token) in claims.clone() {
-                let _ = core.succeed(task, token, "1".to_owned());
+                let _ = core.succeed(task, token, "1".to_owned(), now);
             }
             calls.insert(core.call(call(&["build"]), now));
             now += secs(1);

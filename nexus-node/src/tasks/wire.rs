@@ -1,5 +1,7 @@
 //! The messages of `/nexus/tasks/1`: offers to workers at other nodes, and their words.
 
+use std::collections::BTreeMap;
+
 use nexus_crdt::{Dot, TaskId, TaskToken};
 use nexus_mesh::ask::{AskLimits, Asker, Numbered};
 use nexus_mesh::quota::Receiver;
@@ -74,8 +76,37 @@ pub(super) enum Body {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Serving {
+    /// The workers that wait for tasks of the receiver.
     #[prost(message, repeated, tag = "1")]
     pub(super) waiting: Vec<Waiting>,
+    /// All workers of the sender, by name.
+    #[prost(message, repeated, tag = "2")]
+    pub(super) agents: Vec<Worker>,
+    /// The use of the sender's processors and memory in percent, plus one; 0 if it cannot tell.
+    #[prost(uint32, tag = "3")]
+    pub(super) cpu: u32,
+    #[prost(uint32, tag = "4")]
+    pub(super) memory: u32,
+    /// The labels of the sender.
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub(super) labels: BTreeMap<String, String>,
+}
+
+/// Workers with one name.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Worker {
+    /// Empty for those without one.
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, repeated, tag = "2")]
+    pub(super) capabilities: Vec<String>,
+    #[prost(uint32, tag = "3")]
+    pub(super) waiting: u32,
+    #[prost(uint32, tag = "4")]
+    pub(super) running: u32,
+    /// Whether the sender's machine is busier than they allow.
+    #[prost(bool, tag = "5")]
+    pub(super) overloaded: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -32,6 +32,9 @@ pub(crate) enum Task {
         /// Its id, or the beginning of it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
+        /// Show the nodes that were looked at for it, with the points of each
+        #[arg(long)]
+        why: bool,
     },
     /// Take a task back; a worker that has it is stopped
     Cancel {
@@ -77,8 +80,9 @@ impl Task {
         match self {
             Self::Submit(submit) => submit.run(session),
             Self::List { state, limit, after } => list(&state, limit, after.as_deref(), session),
-            Self::Show { id } => {
-                let task: wire::Task = session.client()?.get(&path(&id, None))?;
+            Self::Show { id, why } => {
+                let why = if why { "?why=true" } else { "" };
+                let task: wire::Task = session.client()?.get(&format!("{}{why}", path(&id, None)))?;
                 printer.answer(&task, || text::whole(&task, printer))
             }
             Self::Cancel { id, why } => said(&session.client()?, &id, "cancel", why, session),

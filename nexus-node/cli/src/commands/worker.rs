@@ -54,6 +54,12 @@ pub(crate) struct Worker {
     /// admin]
     #[arg(long, value_name = "DID|NAME|ROLE")]
     from: Vec<String>,
+    /// Above this use of the processors, in percent as a mean of 10 s, it takes no task; only Linux can tell
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
+    cpu_max: u8,
+    /// The same of memory
+    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
+    memory_max: u8,
     #[command(flatten)]
     workplace: WorkplaceOptions,
     /// The command, after `--`; no shell reads it
@@ -63,7 +69,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let Self { capabilities, concurrency, name, lease, from, workplace, command } = self;
+        let Self { capabilities, concurrency, name, lease, from, cpu_max, memory_max, workplace, command } = self;
         let link = Link::new(session, lease.0)?;
         let claim = wire::ClaimTask {
             capabilities: capabilities.into_iter().collect(),
@@ -71,6 +77,8 @@ impl Worker {
             wait: Some(wire::Span(link::CLAIM_WAIT)),
             lease: Some(lease),
             from,
+            cpu_max: Some(cpu_max),
+            memory_max: Some(memory_max),
         };
         let workplace = workplace.prepare(job::absolute(command)?, session)?;
         let runtime = CliSession::runtime()?;

@@ -533,6 +533,8 @@ pub(super) fn task() -> wire::Task {
         request: None,
         once: false,
         needs_approval: false,
+        preemptible: false,
+        after: Vec::new(),
         to: None,
         retry_of: None,
         submitter: DID.into(),
@@ -546,6 +548,7 @@ pub(super) fn task() -> wire::Task {
         progress: None,
         ended_at: Some(LATER.into()),
         events: vec![event(AT, "submitted", None), event(AT, "claimed", Some(worker)), event(LATER, "succeeded", None)],
+        candidates: None,
     }
 }
 
@@ -586,6 +589,8 @@ pub(super) fn claim_task() -> wire::ClaimTask {
         wait: span(30),
         lease: span(30),
         from: Vec::new(),
+        cpu_max: Some(80),
+        memory_max: Some(90),
     }
 }
 
@@ -615,6 +620,10 @@ pub(super) fn agent() -> wire::Agent {
         capabilities: [task().capability].into(),
         waiting: 1,
         running: 0,
+        load: wire::AgentLoad { cpu: Some(12), memory: Some(41) },
+        health: "ok".into(),
+        reputation: 1.0,
+        labels: [("region".into(), "home".into())].into(),
     }
 }
 

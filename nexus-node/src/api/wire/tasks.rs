@@ -1,6 +1,6 @@
 //! Tasks and workers, on the wire.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_identity::Timestamp;
@@ -113,6 +113,12 @@ pub struct NewTask {
     /// Whether an admin must approve it before somebody works on it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_approval: bool,
+    /// Whether a critical task may take its worker; it waits again then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub preemptible: bool,
+    /// The tasks that must have succeeded before, by their ids or the beginnings of these: at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<String>,
     /// The program's own name; default: the first product in its `User-Agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
@@ -133,6 +139,8 @@ impl NewTask {
             request: self.request,
             once: self.once,
             needs_approval: self.needs_approval,
+            preemptible: self.preemptible,
+            after: self.after,
             agent,
             ..new
         })
@@ -245,6 +253,12 @@ pub struct Task {
     pub once: bool,
     /// Whether an admin must approve it.
     pub needs_approval: bool,
+    /// Whether a critical task may take its worker.
+    #[serde(default)]
+    pub preemptible: bool,
+    /// The tasks that must have succeeded before.
+    #[serde(default)]
+    pub after: Vec<String>,
     /// The DID of the only member that may work on it.
     pub to: Option<String>,
     /// The id of the task that it repeats.
@@ -271,6 +285,34 @@ pub struct Task {
     pub ended_at: Option<String>,
     /// The events in order; empty in lists.
     pub events: Vec<TaskEvent>,
+    /// The nodes that were looked at for it, best first; only if asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<Vec<TaskCandidate>>,
+}
+
+/// A node that was looked at for a task, or is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskCandidate {
+    /// The DID of the member whose node it is.
+    pub node: String,
+    /// That member's name.
+    pub node_name: Option<String>,
+    /// Its points, of about 100; null if it cannot get the task.
+    pub score: Option<f64>,
+    /// The points by part: `waiting`, `cpu`, `memory`, `round_trip`, `region`, `reputation`, `duration`,
+    /// `failed_here`.
+    pub parts: BTreeMap<String, f64>,
+    /// The reason for which it does not get the task; null for the one that does, or could.
+    pub why_not: Option<String>,
+}
+
+impl TaskCandidate {
+    pub(in crate::api) fn new(candidate: tasks::TaskCandidate, node_name: Option<String>) -> Self {
+        let tasks::TaskCandidate { node, score, parts, why_not } = candidate;
+        let rounded = |points: f64| (points * 10.0).round() / 10.0;
+        let parts = parts.into_iter().map(|(part, points)| (part.to_owned(), rounded(points))).collect();
+        Self { node: node.to_string(), node_name, score: score.map(rounded), parts, why_not }
+    }
 }
 
 impl From<tasks::Task> for Task {
@@ -292,6 +334,8 @@ impl From<tasks::Task> for Task {
             request: task.request,
             once: task.once,
             needs_approval: task.needs_approval,
+            preemptible: task.preemptible,
+            after: task.after.into_iter().map(|id| id.to_string()).collect(),
             to: task.to.map(|did| did.to_string()),
             retry_of: task.retry_of.map(|id| id.to_string()),
             submitter: task.submitter.to_string(),
@@ -305,6 +349,7 @@ impl From<tasks::Task> for Task {
             progress: task.progress.map(progress),
             ended_at: task.ended_at.map(|at| at.to_string()),
             events: task.events.into_iter().map(TaskEvent::from).collect(),
+            candidates: None,
         }
     }
 }
@@ -352,6 +397,12 @@ pub struct ClaimTask {
     /// those of admins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
+    /// Above this use of the processors it gets no work, in percent, 0 to 100; default: no bound. Only Linux can tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_max: Option<u8>,
+    /// The same of memory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<u8>,
 }
 
 impl ClaimTask {
@@ -361,7 +412,10 @@ impl ClaimTask {
         let query = crate::ClaimQuery::of("");
         let time = |given: Option<Span>, default: Duration| given.map_or(default, |Span(time)| time);
         let (wait, lease) = (time(self.wait, query.wait), time(self.lease, query.lease));
-        Ok(crate::ClaimQuery { capabilities: self.capabilities, agent, wait, lease, from: self.from })
+        let (cpu_max, memory_max) =
+            (self.cpu_max.unwrap_or(query.cpu_max), self.memory_max.unwrap_or(query.memory_max));
+        let (capabilities, from) = (self.capabilities, self.from);
+        Ok(crate::ClaimQuery { capabilities, agent, wait, lease, from, cpu_max, memory_max })
     }
 }
 
@@ -490,12 +544,33 @@ pub struct Agent {
     pub waiting: usize,
     /// The number of tasks that they have.
     pub running: usize,
+    /// How busy their machine is.
+    pub load: AgentLoad,
+    /// `ok`; `overloaded`, if their machine is busier than they allow; `failing`, if they failed too often and rest.
+    pub health: String,
+    /// The share of their work that this node was content with, newer work counting more: from 1 down to 0. Workers of
+    /// another node have one together.
+    pub reputation: f64,
+    /// The labels of their node.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How busy a machine is, in percent; null where it cannot be told.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AgentLoad {
+    /// The processors, as a mean of about 10 s.
+    pub cpu: Option<u8>,
+    /// The memory that is not available.
+    pub memory: Option<u8>,
 }
 
 impl Agent {
     pub(in crate::api) fn new(agent: tasks::Agent, node_name: Option<String>) -> Self {
-        let tasks::Agent { name, node, capabilities, waiting, running } = agent;
-        Self { name, node: node.to_string(), node_name, capabilities, waiting, running }
+        let tasks::Agent { name, node, capabilities, waiting, running, load, health, reputation, labels } = agent;
+        let (node, health) = (node.to_string(), health.to_string());
+        let load = AgentLoad { cpu: load.cpu, memory: load.memory };
+        let reputation = (reputation * 1_000.0).round() / 1_000.0;
+        Self { name, node, node_name, capabilities, waiting, running, load, health, reputation, labels }
     }
 }
 

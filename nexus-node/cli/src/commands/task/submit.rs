@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use nexus_node::api::{Problem, wire};
 use serde_json::Value;
 
@@ -57,6 +58,12 @@ pub(crate) struct Submit {
     /// Wait for the approval of an admin that did not submit it
     #[arg(long)]
     needs_approval: bool,
+    /// Let a critical task take its worker; it waits again then
+    #[arg(long, conflicts_with = "once")]
+    preemptible: bool,
+    /// A task that must have succeeded before: its id, or the beginning of it; up to 16
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    after: Vec<String>,
     /// Wait until it has ended, and exit by its end
     #[arg(long)]
     wait: bool,
@@ -76,6 +83,8 @@ impl Submit {
             request: self.request,
             once: self.once,
             needs_approval: self.needs_approval,
+            preemptible: self.preemptible,
+            after: self.after,
             agent: None,
         };
         let client = session.client()?;

@@ -135,5 +135,31 @@ pub(super) fn whole(task: &wire::Task, printer: &Printer) -> String {
             (in_a_line(event.text.as_deref().unwrap_or_default(), rest), None),
         ]);
     }
-    format!("{}\n\n{}", lines.join("\n"), table.show(printer))
+    let whole = format!("{}\n\n{}", lines.join("\n"), table.show(printer));
+    match &task.candidates {
+        Some(candidates) => format!("{whole}\n\n{}", looked_at(candidates, printer)),
+        None => whole,
+    }
+}
+
+/// The nodes that were looked at for a task, with the points of each.
+fn looked_at(candidates: &[wire::TaskCandidate], printer: &Printer) -> String {
+    if candidates.is_empty() {
+        return "no choice among nodes is known: only one had a worker for it, or none yet".to_owned();
+    }
+    let mut table = Table::new(["NODE", "POINTS", "WHY NOT", "OF WHICH"]);
+    for candidate in candidates {
+        let points = |points: f64| format!("{points:.1}");
+        let parts: Vec<String> =
+            candidate.parts.iter().map(|(part, of)| format!("{} {}", part.replace('_', " "), points(*of))).collect();
+        let name = candidate.node_name.clone().unwrap_or_else(|| short_did(&candidate.node));
+        let style = if candidate.why_not.is_none() { Style::Good } else { Style::Dim };
+        table.row([
+            (sane(&name), Some(style)),
+            (candidate.score.map_or_else(|| "-".to_owned(), points), None),
+            (candidate.why_not.clone().unwrap_or_else(|| "-".to_owned()), None),
+            (parts.join(", "), None),
+        ]);
+    }
+    table.show(printer)
 }
