@@ -56,9 +56,8 @@ pub use self::hosts::ApiHosts;
 #[cfg(feature = "http")]
 pub(crate) use self::hosts::without_port;
 pub use self::members::MemberList;
-pub use self::setting::{Addresses, Bounded, Endpoint, Labels, LogFilter, LogFormat};
+pub use self::setting::{Addresses, Bounded, Endpoint, Labels, LogFilter, LogFormat, TaskRouting};
 pub use self::settings::{Row, Settings};
-pub use crate::tasks::TaskRouting;
 
 use self::setting::Setting;
 

@@ -217,6 +217,7 @@
 //! | `salvage` | a damaged store becomes a new one |
 //! | `store` | ordered tables of bytes on disk |
 //! | `headroom` | the room on the disk, and what may still be written |
+//! | `load` | how busy the machine is |
 //! | `datadir` | files of a node on a machine |
 
 #![cfg_attr(

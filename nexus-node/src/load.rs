@@ -73,12 +73,13 @@ fn percent(part: u128, all: u128) -> Option<u8> {
 #[cfg(target_os = "linux")]
 pub(crate) fn of_machine() -> UsageOf {
     let group = std::fs::read_to_string("/proc/self/cgroup").ok().and_then(|text| linux::group(&text));
-    let begun = std::time::Instant::now();
+    let begun = tokio::time::Instant::now();
     Arc::new(move || {
         let read = |path: &str| std::fs::read_to_string(path).ok();
         let of_group = |file: &str| read(&format!("{}/{file}", group.as_ref()?));
         let (busy, all) = linux::processors(&read("/proc/stat")?)?;
         let whole = read("/proc/meminfo").and_then(|text| linux::memory(&text));
+        let whole = whole.and_then(|(used, all)| percent(used, all));
         // a group without limits has what the machine has
         let (busy, all) = of_group("cpu.max")
             .and_then(|text| linux::quota(&text))
@@ -102,8 +103,6 @@ pub(crate) fn of_machine() -> UsageOf {
 mod linux {
     use std::time::Duration;
 
-    use super::percent;
-
     /// The directory of the process's group.
     pub(super) fn group(text: &str) -> Option<String> {
         let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
@@ -120,14 +119,14 @@ mod linux {
         Some((time(all.saturating_sub(idle)), time(all)))
     }
 
-    /// The memory that is not available, in percent.
-    pub(super) fn memory(text: &str) -> Option<u8> {
+    /// The memory that is not available, and all.
+    pub(super) fn memory(text: &str) -> Option<(u128, u128)> {
         let row = |name: &str| {
             let value = text.lines().find_map(|line| line.strip_prefix(name))?;
             value.split_ascii_whitespace().next()?.parse::<u128>().ok()
         };
         let all = row("MemTotal:")?;
-        percent(all.saturating_sub(row("MemAvailable:")?), all)
+        Some((all.saturating_sub(row("MemAvailable:")?), all))
     }
 
     /// The processors that a group may use; `None` without a limit.
@@ -170,11 +169,11 @@ mod tests {
         let (busy, all) = linux::processors(stat).unwrap();
         assert_eq!((busy, all), (Duration::from_millis(1_500), Duration::from_secs(10)));
         let info = "MemTotal:       1000 kB\nMemFree: 1 kB\nMemAvailable:    250 kB\n";
-        assert_eq!(linux::memory(info), Some(75));
+        assert_eq!(linux::memory(info), Some((750, 1_000)));
         assert_eq!(linux::quota("150000 100000\n"), Some(1.5));
         assert_eq!(linux::used("usage_usec 2500000\nuser_usec 1\n"), Some(Duration::from_millis(2_500)));
         assert_eq!(linux::group("0::/user.slice\n").as_deref(), Some("/sys/fs/cgroup/user.slice"));
-        for text in ["", "cpu ", "cpu 1", "cpu  a b c d e", "max 100000", "0 100000", "1 0", "-1 1", "MemTotal: 0 kB"] {
+        for text in ["", "cpu ", "cpu 1", "cpu  a b c d e", "max 100000", "0 100000", "1 0", "-1 1", "MemTotal: 1 kB"] {
             assert!(linux::processors(text).is_none() && linux::quota(text).is_none(), "{text}");
             assert!(linux::memory(text).is_none() && linux::used(text).is_none(), "{text}");
         }

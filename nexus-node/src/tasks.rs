@@ -35,7 +35,6 @@ use serde_json::Value;
 pub(crate) use self::board::Handles;
 pub use self::board::{TaskBoard, TaskWatch};
 pub use self::once::TaskFence;
-pub use self::route::TaskRouting;
 pub(crate) use self::wire::register;
 pub use nexus_crdt::{Priority, TaskId, TaskToken};
 
@@ -139,6 +138,13 @@ impl NewTask {
     #[must_use]
     pub const fn needs_approval(mut self) -> Self {
         self.needs_approval = true;
+        self
+    }
+
+    /// Only this member's workers may have it: a DID or a name.
+    #[must_use]
+    pub fn to(mut self, member: impl Into<String>) -> Self {
+        self.to = Some(member.into());
         self
     }
 

@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tls", &["datadir"]),
     ("world", &[]),
     ("headroom", &["world"]),
+    ("load", &[]),
     ("identity", &[]),
     ("notices", &[]),
     ("formats", &[]),
@@ -30,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["store", "headroom", "ledger"]),
     ("replication", &["store", "ledger"]),
     ("error", &["secrets", "request", "store", "datadir", "world", "headroom", "formats", "ledger", "failure"]),
-    ("env", &["store", "world", "headroom", "config", "ledger", "error"]),
+    ("env", &["store", "world", "headroom", "load", "config", "ledger", "error"]),
     ("memory", &["secrets", "store", "ledger", "error"]),
     ("search", &["store", "world", "identity", "ledger", "error", "memory"]),
     // follows the log as the index does, by its reading of what an entry touches, and admits by the same conditions
@@ -80,6 +81,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "tasks",
         &[
+            "config",
+            "load",
             "store",
             "world",
             "identity",
@@ -102,6 +105,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
             "datadir",
             "world",
+            "load",
             "headroom",
             "failure",
             "identity",

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nexus_node::config::Config;
 use nexus_node::{
     AccessError, Agent, AgentHealth, ClaimQuery, ClaimedTask, ConflictError, Invite, JoinOptions, NewTask, Node,
-    NodeError, Task, TaskProgress, TaskQuery, TaskResult, TaskStatus, node,
+    NodeError, Priority, Task, TaskProgress, TaskQuery, TaskResult, TaskStatus, node,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -358,6 +358,75 @@ async fn workers_are_seen_everywhere() {
     member.shutdown().await;
     seen("their node is gone", &<[Agent]>::is_empty).await;
     founder.shutdown().await;
+}
+
+/// promise: Tasks | A task after tasks of two nodes is handed out once both have succeeded, also after a restart
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_waits_for_those_before_it() {
+    let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let founder = start(&one, "founder").await;
+    let member = join(&founder, &two, "member", Invite::default()).await;
+    let theirs = member.tasks().submit(NewTask::new("fetch", json!(1)).to("member")).await.unwrap().id.to_string();
+    until(&founder, &theirs, TaskStatus::Pending).await;
+    let board = founder.tasks();
+    let ours = board.submit(NewTask::new("fetch", json!(2)).to("founder")).await.unwrap().id.to_string();
+    let unknown = board.submit(NewTask::new("build", json!(0)).after("no such task")).await.unwrap_err();
+    assert!(matches!(unknown, NodeError::Invalid(_) | NodeError::NotFound { .. }), "{unknown:?}");
+    let task = board.submit(NewTask::new("build", json!(3)).after(&theirs).after(&ours)).await.unwrap();
+    let id = task.id.to_string();
+    let (failing, follows) = (board.submit(NewTask::new("fail", json!(4)).attempts(1)).await.unwrap(), "build");
+    let never = board.submit(NewTask::new(follows, json!(5)).after(failing.id.to_string())).await.unwrap();
+    assert!(board.get(&id).await.unwrap().why.is_some_and(|why| why.starts_with("it comes after ")));
+    founder.shutdown().await;
+    let founder = start(&one, "founder").await;
+    let board = founder.tasks();
+    let waiting = tokio::spawn({
+        let board = founder.tasks();
+        async move { board.claim(ClaimQuery::of("build").wait(Duration::from_secs(60))).await }
+    });
+    for (node, id) in [(&member, &theirs), (&founder, &ours)] {
+        let claimed = claim(node, "fetch").await;
+        assert!(!waiting.is_finished(), "one is not enough");
+        node.tasks().finish(id, claimed.token, done(json!("fetched"))).await.unwrap();
+    }
+    let claimed = waiting.await.unwrap().unwrap().expect("in time");
+    assert_eq!(claimed.task.id.to_string(), id);
+    board.finish(&id, claimed.token, done(json!("built"))).await.unwrap();
+    let claimed = claim(&founder, "fail").await;
+    let failed = TaskResult::Failed { code: String::new(), message: "no".to_owned() };
+    board.finish(&failing.id.to_string(), claimed.token, failed).await.unwrap();
+    let ended = until(&founder, &never.id.to_string(), TaskStatus::Failed).await;
+    assert_eq!((ended.error.unwrap().code.as_str(), ended.claims), ("after", 0));
+    for node in [founder, member] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Tasks | A critical task takes the worker of a preemptible one, whose worker is told to stop and which is done later
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_task_goes_before() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    let long = board.submit(NewTask::new("build", json!("long")).preemptible()).await.unwrap().id.to_string();
+    let claimed = claim(&node, "build").await;
+    let holds = tokio::spawn({
+        let (board, id) = (node.tasks(), long.clone());
+        async move { board.hold(&id, claimed.token, None, Duration::from_secs(60)).await }
+    });
+    let urgent = NewTask::new("build", json!("urgent")).priority(Priority::Critical);
+    let urgent = board.submit(urgent).await.unwrap().id.to_string();
+    let stopped = holds.await.unwrap().unwrap_err();
+    assert!(matches!(stopped, NodeError::Conflict(ConflictError::ClaimOver)), "{stopped}");
+    for (id, value) in [(urgent, "urgent"), (long, "long")] {
+        let claimed = claim(&node, "build").await;
+        assert_eq!((claimed.task.id.to_string(), &claimed.task.input), (id.clone(), &json!(value)));
+        let over = board.finish(&id, claimed.token, done(json!(value))).await.unwrap();
+        assert_eq!((over.status, over.failures, over.expiries), (TaskStatus::Succeeded, 0, 0));
+    }
+    let both = board.submit(NewTask::new("pay", json!(1)).once().preemptible()).await.unwrap_err();
+    assert!(matches!(both, NodeError::Invalid(_)), "{both}");
+    node.shutdown().await;
 }
 
 /// promise: Tasks | A worker takes tasks of its own node and of admins, and of others only if it says so

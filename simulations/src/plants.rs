@@ -165,6 +165,10 @@ pub const ALL: &[KnownPlant] = &[
     inside("takes_up_no_tasks", "tasks", "handover", &["tasks"]),
     // A task that failed waits for ever for its next attempt.
     inside("pauses_for_ever", "tasks", "handover", &["tasks"]),
+    // A task that comes after others does not hear of their ends.
+    inside("ends_unheard", "tasks", "handover", &["tasks"]),
+    // A task whose worker was taken for a critical one is handed out no more.
+    inside("preempted_is_lost", "tasks", "handover", &["tasks"]),
     // A task that is done once begins again after a worker of which nobody knows.
     inside("begins_again", "tasks", "handover", &["tasks"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),

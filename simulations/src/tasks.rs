@@ -2,12 +2,16 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use nexus_node::{ClaimQuery, ClaimedTask, NewTask, NodeError, TaskQuery, TaskResult, TaskStatus};
+use nexus_node::{
+    ClaimQuery, ClaimedTask, NewTask, NodeError, Priority, TaskQuery, TaskResult, TaskStatus, Usage, UsageOf,
+};
 use serde_json::json;
 
+use crate::hooks;
 use crate::ledger::{Ledger, TaskPromise};
 use crate::plan::{NodeNo, Op, OpKind};
 use crate::world::{Sim, SimError};
@@ -52,6 +56,16 @@ async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> R
         new = new.request(format!("request {}", op.n));
     } else if number.is_multiple_of(3) {
         new = new.once();
+    } else if number.is_multiple_of(5) {
+        new = new.preemptible();
+    }
+    if number % 7 == 1 {
+        new = new.priority(Priority::Critical);
+    }
+    if number % 6 == 1 {
+        // of any node, and perhaps not known at this one
+        let before = ledger.borrow().tasks.keys().nth(usize::try_from(op.bytes).unwrap_or_default() % 16).cloned();
+        new = before.into_iter().fold(new, NewTask::after);
     }
     let task = sim.on(op.node, async |node| node.tasks().submit(new).await).await?;
     let mut ledger = ledger.borrow_mut();
@@ -61,14 +75,17 @@ async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> R
     Ok(())
 }
 
-async fn claim(sim: &Sim, no: NodeNo, n: u64, wait: Duration) -> Result<Option<ClaimedTask>, SimError> {
+async fn claim(sim: &Sim, no: NodeNo, n: u64, wait: Duration, cpu_max: u8) -> Result<Option<ClaimedTask>, SimError> {
     let query = ClaimQuery::of(capability(n)).and(capability(n + 1)).from("member").lease(LEASE).wait(wait);
+    let query = query.load_max(cpu_max, 100);
     sim.on(no, async |node| node.tasks().claim(query).await).await
 }
 
 /// A worker's turn: most do what they get, some fail, give it back, or are never heard of again.
 async fn work(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Result<(), SimError> {
-    let Some(claimed) = claim(sim, op.node, op.n, WAIT).await? else { return Ok(()) };
+    // every other one leaves a busy machine alone
+    let cpu_max = if op.n.is_multiple_of(2) { 80 } else { 100 };
+    let Some(claimed) = claim(sim, op.node, op.n, WAIT, cpu_max).await? else { return Ok(()) };
     begins(ledger, &claimed);
     let id = claimed.task.id.to_string();
     let long = Duration::from_millis(op.bytes % WORK_MAX_MS);
@@ -80,6 +97,8 @@ async fn work(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Res
         }
     }
     let result = match op.n % 8 {
+        // the workers of one machine fail too often
+        3..=6 if op.node == 1 => TaskResult::Failed { code: "bad".to_owned(), message: "it never works".to_owned() },
         0 => return Ok(()),
         1 => TaskResult::Failed { code: "bad".to_owned(), message: "it does not work".to_owned() },
         2 => TaskResult::Released,
@@ -120,6 +139,19 @@ async fn finish(
     Ok(())
 }
 
+/// The counters of a machine: it is busy for 20 s of each minute, in its turn.
+pub(crate) fn usage_of(no: NodeNo) -> UsageOf {
+    const ROUND_S: u64 = 60;
+    const BUSY_S: u64 = 20;
+    let offset = Duration::from_secs(u64::try_from(no).unwrap_or_default() * 13);
+    Arc::new(move || {
+        let all = hooks::elapsed() + offset;
+        let within = all - Duration::from_secs(all.as_secs() / ROUND_S * ROUND_S);
+        let busy = Duration::from_secs(all.as_secs() / ROUND_S * BUSY_S) + within.min(Duration::from_secs(BUSY_S));
+        Some(Usage { busy, all, memory: Some(50) })
+    })
+}
+
 /// The tasks that a node shows.
 pub(crate) async fn shown(sim: &Sim, no: NodeNo) -> Result<Shown, SimError> {
     let page = sim.on(no, async |node| node.tasks().list(TaskQuery::newest(TASKS_MAX)).await).await?;
@@ -143,7 +175,7 @@ pub(crate) async fn work_off(sim: &Sim, ledger: &RefCell<Ledger>, within: Durati
             return;
         }
         join_all(sim.up().into_iter().flat_map(|no| (0..KINDS).map(move |n| (no, n))).map(|(no, n)| async move {
-            if let Ok(Some(claimed)) = claim(sim, no, n, Duration::from_secs(2)).await {
+            if let Ok(Some(claimed)) = claim(sim, no, n, Duration::from_secs(2), 100).await {
                 begins(ledger, &claimed);
                 let output = TaskResult::Succeeded(json!(format!("after the heal, by n{no}")));
                 let _ = tokio::time::timeout(OP_MAX, finish(sim, ledger, no, &claimed, output)).await;

@@ -521,6 +521,7 @@ impl Sim {
         let mut env = NodeEnv::new(key, transport, spawner.clone(), store);
         env.raft = raft;
         env.blocking = blocking;
+        env.usage = Some(crate::tasks::usage_of(no));
         env.config = config;
         self.with(no, |machine| machine.life = Some(life));
         let (tell, told) = oneshot::channel();

@@ -7,8 +7,6 @@ use libp2p::multiaddr::Protocol;
 use nexus_identity::{NAME_BYTES_MAX, Name};
 use toml::Value;
 
-use crate::tasks::TaskRouting;
-
 /// A type of value: how it is read, written and described.
 pub(super) trait Setting: Sized {
     /// Reads a person's texts: one, or several for a list. For other types the last one counts.
@@ -391,6 +389,18 @@ impl Setting for LogFormat {
     fn allowed() -> String {
         "text or json".to_owned()
     }
+}
+
+/// The way in which a node is chosen for a task, among those at which workers wait for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TaskRouting {
+    /// By all that is known of the nodes.
+    #[default]
+    Weighted,
+    /// The node with the most free processors and memory.
+    LeastLoaded,
+    /// Each in its turn.
+    RoundRobin,
 }
 
 impl Setting for TaskRouting {

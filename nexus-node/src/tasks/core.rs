@@ -12,8 +12,9 @@ use nexus_crdt::{ReturnCause, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
-use super::route::{About, Breaker, Candidate, Records, Score, TaskRouting, ranked};
+use super::route::{About, Breaker, Candidate, Records, Score, ranked};
 use super::{Agent, AgentHealth};
+use crate::config::TaskRouting;
 use crate::load::Load;
 
 /// The pauses before the second attempt and later ones; the last one is for all that follow.
@@ -431,10 +432,10 @@ impl Core {
     }
 
     /// Another node says of itself what its workers are, and how it is.
-    pub(super) fn hear_of(&mut self, node: Did, said: Said) {
-        let round_trip = self.said.get(&node).and_then(|before| before.about.round_trip);
-        let said = self.said.entry(node).insert_entry(said).into_mut();
-        said.about.round_trip = said.about.round_trip.or(round_trip);
+    pub(super) fn hear_of(&mut self, node: Did, mut said: Said) {
+        let before = self.said.get(&node).and_then(|before| before.about.round_trip);
+        said.about.round_trip = said.about.round_trip.or(before);
+        self.said.insert(node, said);
     }
 
     pub(super) fn knows_way_to(&self, node: &Did) -> bool {
@@ -739,6 +740,9 @@ impl Core {
             ReturnCause::Failed => open.failures += 1,
             ReturnCause::Expired => open.expiries += 1,
             ReturnCause::Released | ReturnCause::Preempted => {}
+        }
+        if cause == ReturnCause::Preempted && planted("preempted_is_lost") {
+            return;
         }
         let tries = usize::try_from(open.failures + open.expiries).unwrap_or(usize::MAX);
         let pause = match cause {
@@ -1128,12 +1132,13 @@ impl Core {
                 self.ready.remove(&open.spec.capability);
             }
         }
-        if open.spec.preemptible && matches!(open.place, Place::Running(_)) {
-            if let Some(running) = self.preemptible.get_mut(&open.spec.capability) {
-                running.remove(&key);
-                if running.is_empty() {
-                    self.preemptible.remove(&open.spec.capability);
-                }
+        if open.spec.preemptible
+            && matches!(open.place, Place::Running(_))
+            && let Some(running) = self.preemptible.get_mut(&open.spec.capability)
+        {
+            running.remove(&key);
+            if running.is_empty() {
+                self.preemptible.remove(&open.spec.capability);
             }
         }
         if let Some(at) = open.timer.take() {

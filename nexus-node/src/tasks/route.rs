@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nexus_identity::Did;
 
+use crate::config::TaskRouting;
 use crate::load::Load;
 
 /// The outcomes that a breaker looks at: those of so long ago, and at most so many.
@@ -26,18 +27,6 @@ const LATEST: f64 = 0.3;
 const ROUND_TRIP_HALF: Duration = Duration::from_millis(50);
 /// Workers beyond these make a node no better.
 const WAITING_MAX: u32 = 8;
-
-/// The way in which a node is chosen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TaskRouting {
-    /// By all that is known of the nodes.
-    #[default]
-    Weighted,
-    /// The node with the most free processors and memory.
-    LeastLoaded,
-    /// Each in its turn.
-    RoundRobin,
-}
 
 /// A node's words about itself, and what is known of the way to it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,7 +89,6 @@ pub(super) fn ranked(routing: TaskRouting, candidates: &[Candidate]) -> Vec<(Did
                 reputation: 20.0 * seen.reputation,
                 duration: 10.0 * fastest.zip(seen.expected).map_or(0.5, |(best, own)| ratio(best, own)),
                 failed_here,
-                ..Score::default()
             },
             TaskRouting::LeastLoaded => {
                 Score { cpu: 60.0 * cpu, memory: 40.0 * memory, failed_here, ..Score::default() }

@@ -11,7 +11,8 @@ use super::Agent;
 use super::core::{
     Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, NotChosen, Said, Seen, Spec, TURNS_MAX,
 };
-use super::route::{About, TaskRouting};
+use super::route::About;
+use crate::config::TaskRouting;
 use crate::load::Load;
 
 const fn secs(secs: u64) -> Duration {
@@ -316,7 +317,7 @@ fn a_critical_task_preempts_one() {
     assert_eq!(core.next_action(), None);
     core.open(task(11), critical(11), Before::default(), secs(1));
     assert_eq!(taken(&mut core), (task(1), running[&1]));
-    // what is older than it waits as long, and what is not preemptible is let be
+    // older tasks and those that are not preemptible keep their workers
     core.open(task(12), critical(12), Before::default(), secs(1));
     assert_eq!(core.next_action(), None);
     for n in [1, 2] {
@@ -363,9 +364,9 @@ fn a_task_comes_after_others() {
             core.ended(task);
             ended.insert(task);
         }
-        assert!(ended.contains(&task(5)), "{end}");
+        assert!(ended.contains(&task(5)), "{end:?}");
     }
-    // one that is taken back meanwhile is awaited no more
+    // the task that comes before one that is taken back is awaited no more
     core.open(task(6), after(&[7]), Before::default(), secs(1));
     core.end(task(6), TaskEnd::Cancelled, "cancelled", String::new(), secs(1));
     core.next_action().unwrap();
