@@ -1,4 +1,5 @@
-//! The load of `benches/peers`: the same puts to etcd and to nexus, over the same HTTP library.
+//! The load of `benches/peers`: the same puts to etcd and to nexus, over the same HTTP library, and tasks to
+//! JetStream.
 //!
 //! ```text
 //! peers-load compare  --etcd ADDR,ADDR,ADDR --nexus DIR,DIR,DIR [--clients 64] [--seconds 5] [--rounds 5]
@@ -6,6 +7,7 @@
 //! peers-load failover --nexus DIR,DIR,DIR --program nexus-node [--kills 30]
 //! peers-load idle     --nexus DIR,DIR,DIR [--seconds 60]
 //! peers-load settled  --nexus DIR,DIR,DIR
+//! peers-load jetstream --nats ADDR [--clients 64] [--seconds 5]
 //! peers-load ports    --count 6
 //! ```
 
@@ -16,6 +18,7 @@ mod failover;
 mod floor;
 mod idle;
 mod load;
+mod nats;
 mod nexus;
 mod stats;
 
@@ -33,6 +36,7 @@ async fn main() -> Result<(), Failure> {
         "failover" => failover::run(&args).await,
         "idle" => idle::run(&args).await,
         "settled" => nexus::settled(&args.list("nexus")?).await,
+        "jetstream" => nats::run(&args).await,
         "ports" => ports(args.number("count", 1)?),
         other => Err(format!("no such command: {other}").into()),
     }
