@@ -6,7 +6,10 @@
 //! | room | content |
 //! |---|---|
 //! | `core` | the worker of each task, and the end of its attempts: pure |
-//! | `board` | the handle: it writes what the core decides, and answers callers |
+//! | `board` | the handle: it answers callers |
+//! | `hand_out` | the loop that writes what the core decides |
+//! | `watch` | tasks as something happens to them |
+//! | `worker` | the workers of this node |
 //! | `elsewhere` | workers at other nodes, and tasks of others here |
 //! | `once` | tasks that are done once, by the coordinators' word |
 //! | `read` | tasks in words, from a committed state |
@@ -17,13 +20,16 @@
 mod board;
 mod core;
 mod elsewhere;
+mod hand_out;
 mod once;
 mod read;
 mod registry;
 mod route;
 #[cfg(test)]
 mod tests;
+mod watch;
 mod wire;
+mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -33,8 +39,9 @@ use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 pub(crate) use self::board::Handles;
-pub use self::board::{TaskBoard, TaskWatch};
+pub use self::board::TaskBoard;
 pub use self::once::TaskFence;
+pub use self::watch::TaskWatch;
 pub(crate) use self::wire::register;
 pub use nexus_crdt::{Priority, TaskId, TaskToken};
 

@@ -4,16 +4,18 @@
 //! Each task that has not ended is in one place. In each place either a timer is armed for it, or somebody owes the next
 //! word: a worker that asks for work, or the shell that is writing an event.
 
+mod assign;
+mod others;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::Bound;
 use std::time::Duration;
 
 use nexus_crdt::{ReturnCause, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
-use super::route::{About, Breaker, Candidate, Records, Score, ranked};
-use super::{Agent, AgentHealth};
+use super::Agent;
+use super::route::{About, Breaker, Records, Score};
 use crate::config::TaskRouting;
 use crate::load::Load;
 
@@ -317,52 +319,6 @@ impl Core {
         matches!(place, Some(Place::Claiming(_) | Place::Ending))
     }
 
-    /// The workers of this node that wait for work or do some of its own tasks, by name.
-    pub(super) fn agents_of(&self, me: Did, now: Duration) -> BTreeMap<String, Agent> {
-        let mut agents: BTreeMap<String, Agent> = BTreeMap::new();
-        let mut agent = |name: &str, capabilities: &mut dyn Iterator<Item = &String>, waits: bool| {
-            let agent = agents.entry(name.to_owned()).or_insert_with(|| Agent::new(me, name));
-            agent.capabilities.extend(capabilities.cloned());
-            *(if waits { &mut agent.waiting } else { &mut agent.running }) += 1;
-        };
-        for call in self.calls.values() {
-            agent(&call.holder.agent, &mut call.capabilities.iter(), true);
-        }
-        for open in self.open.values() {
-            if let Place::Running(running) = &open.place
-                && running.holder.node == me
-            {
-                agent(&running.holder.agent, &mut [&open.spec.capability].into_iter(), false);
-            }
-        }
-        for (name, agent) in &mut agents {
-            agent.load = self.load;
-            let (reputation, rests) = self.records.of_worker(&me, name, now);
-            agent.reputation = reputation;
-            let is_over = self.calls.values().any(|call| call.holder.agent == *name && self.is_over(call));
-            agent.health = match (rests, is_over) {
-                (true, _) => AgentHealth::Failing,
-                (false, true) => AgentHealth::Overloaded,
-                (false, false) => AgentHealth::Ok,
-            };
-        }
-        agents
-    }
-
-    /// The workers of other nodes, by their nodes' words, with what this node has seen of them.
-    pub(super) fn agents_elsewhere(&self, now: Duration) -> impl Iterator<Item = Agent> {
-        self.said.iter().flat_map(move |(node, said)| {
-            let (reputation, rests) = self.records.of_worker(node, "", now);
-            said.agents.iter().cloned().map(move |mut agent| {
-                (agent.load, agent.labels, agent.reputation) = (said.about.load, said.labels.clone(), reputation);
-                if rests {
-                    agent.health = AgentHealth::Failing;
-                }
-                agent
-            })
-        })
-    }
-
     /// Whether workers are here, or tasks are with some.
     pub(super) fn has_workers(&self) -> bool {
         !self.calls.is_empty()
@@ -393,94 +349,6 @@ impl Core {
     /// Whether workers wait for work of a capability, here or elsewhere.
     pub(super) fn waits_for(&self, capability: &str) -> bool {
         self.callers.contains_key(capability) || self.elsewhere.contains_key(capability)
-    }
-
-    /// The workers that wait here for tasks of another member, by capability.
-    pub(super) fn waiting_for(&self, member: &Did, is_admin: bool) -> BTreeMap<String, u32> {
-        let mut waiting = BTreeMap::new();
-        let admits = |call: &&Call| call.from.admits(member, is_admin) && !self.is_over(call);
-        for call in self.calls.values().filter(admits) {
-            for capability in &call.capabilities {
-                *waiting.entry(capability.clone()).or_default() += 1;
-            }
-        }
-        waiting
-    }
-
-    /// Gives a task of another member to the worker that has waited longest for one.
-    pub(super) fn take_offer(&mut self, capability: &str, member: &Did, is_admin: bool) -> Option<(CallId, Call)> {
-        let callers = self.callers.get(capability)?;
-        let admits = |call: &Call| call.from.admits(member, is_admin) && !self.is_over(call);
-        let call = *callers.iter().find(|call| admits(&self.calls[call]))?;
-        let taken = self.calls.get(&call).cloned()?;
-        self.hang_up(call);
-        Some((call, taken))
-    }
-
-    /// Another node says how many of its workers wait for tasks of this one. `false` if it gets none for now, since it
-    /// turned down too many.
-    pub(super) fn serving(&mut self, node: Did, waiting: BTreeMap<String, u32>, now: Duration) -> bool {
-        self.serves_no_more(&node);
-        if self.has_turned_down_too_many(&node, now) {
-            return false;
-        }
-        for (capability, workers) in waiting.into_iter().filter(|(_, workers)| *workers > 0) {
-            self.elsewhere.entry(capability.clone()).or_default().insert(node, workers);
-            self.assign_ready(&capability, now);
-        }
-        true
-    }
-
-    /// Another node says of itself what its workers are, and how it is.
-    pub(super) fn hear_of(&mut self, node: Did, mut said: Said) {
-        let before = self.said.get(&node).and_then(|before| before.about.round_trip);
-        said.about.round_trip = said.about.round_trip.or(before);
-        self.said.insert(node, said);
-    }
-
-    pub(super) fn knows_way_to(&self, node: &Did) -> bool {
-        self.said.get(node).is_some_and(|said| said.about.round_trip.is_some())
-    }
-
-    /// An answer of another node came after so long.
-    pub(super) fn answered(&mut self, node: &Did, round_trip: Duration) {
-        if let Some(said) = self.said.get_mut(node) {
-            let before = said.about.round_trip.unwrap_or(round_trip);
-            said.about.round_trip = Some((before * 3 + round_trip) / 4);
-        }
-    }
-
-    /// A node is not connected any more.
-    pub(super) fn is_gone(&mut self, node: &Did) {
-        self.serves_no_more(node);
-        self.said.remove(node);
-    }
-
-    /// A node has turned down a task that was claimed for it, or given it back.
-    pub(super) fn turned_down(&mut self, node: Did, now: Duration) {
-        self.turned_down.retain(|_, forgiven| *forgiven > now);
-        let forgiven = self.turned_down.entry(node).or_insert(now);
-        *forgiven = forgiven.saturating_add(TURN_EVERY);
-        if self.has_turned_down_too_many(&node, now) {
-            self.serves_no_more(&node);
-        }
-    }
-
-    fn has_turned_down_too_many(&self, node: &Did, now: Duration) -> bool {
-        self.turned_down.get(node).is_some_and(|forgiven| *forgiven > now + TURN_EVERY * (TURNS_MAX - 1))
-    }
-
-    /// No workers wait at a node any more.
-    pub(super) fn serves_no_more(&mut self, node: &Did) {
-        self.elsewhere.retain(|_, nodes| {
-            nodes.remove(node);
-            !nodes.is_empty()
-        });
-    }
-
-    /// The nodes that said that workers wait there.
-    pub(super) fn nodes_elsewhere(&self) -> BTreeSet<Did> {
-        self.elsewhere.values().flat_map(|nodes| nodes.keys()).chain(self.said.keys()).copied().collect()
     }
 
     /// Hands over random tokens for claims to come.
@@ -847,60 +715,6 @@ impl Core {
         });
     }
 
-    /// The name under which the record of a worker is kept: other nodes choose their workers themselves.
-    fn record_name(&self, node: Did, agent: String) -> String {
-        if self.me.is_none_or(|me| me == node) { agent } else { String::new() }
-    }
-
-    fn record_failure(&mut self, task: TaskId, now: Duration) {
-        let Some(Open { spec, place: Place::Running(running), failed_at, .. }) = self.open.get_mut(&task) else {
-            return;
-        };
-        let (capability, holder) = (spec.capability.clone(), running.holder.clone());
-        *failed_at = Some(holder.clone());
-        let agent = self.record_name(holder.node, holder.agent);
-        if let Some(until) = self.records.failed(&capability, holder.node, &agent, now) {
-            self.rests.insert((until, capability));
-        }
-    }
-
-    /// An attempt is over which says nothing of its worker.
-    fn not_tried(&mut self, task: TaskId, now: Duration) {
-        let Some(Open { spec, place: Place::Running(running), .. }) = self.open.get(&task) else { return };
-        let (capability, Holder { node, agent }) = (spec.capability.clone(), running.holder.clone());
-        let agent = self.record_name(node, agent);
-        if self.records.breaker(&capability, &node, &agent, now) != Breaker::Closed {
-            self.records.released(&capability, node, &agent, now);
-            self.rests.insert((now, capability));
-        }
-    }
-
-    /// A worker gets a task: one that rested has to show that it is well again.
-    fn record_given(&mut self, capability: &str, node: Did, agent: String, now: Duration) {
-        let agent = self.record_name(node, agent);
-        if let Some(until) = self.records.given(capability, node, &agent, now) {
-            self.rests.insert((until, capability.to_owned()));
-        }
-    }
-
-    /// Whether a worker gets work of a capability now.
-    fn may_have(&self, call: &Call, capability: &str, now: Duration) -> bool {
-        let Holder { node, agent } = &call.holder;
-        !self.is_over(call) && self.records.breaker(capability, node, agent, now) == Breaker::Closed
-    }
-
-    fn fits(&self, task: TaskId, call: &Call) -> bool {
-        self.open.get(&task).is_some_and(|open| self.fits_open(open, call))
-    }
-
-    fn fits_open(&self, open: &Open, call: &Call) -> bool {
-        open.spec.to.is_none_or(|to| to == call.holder.node) && self.may_begin(open)
-    }
-
-    fn may_begin(&self, open: &Open) -> bool {
-        self.quorum || !open.spec.once
-    }
-
     /// Whether a task waits that is done once.
     pub(super) fn waits_for_quorum(&self) -> bool {
         !self.once.is_empty()
@@ -916,207 +730,6 @@ impl Core {
         for task in self.once.clone() {
             self.assign(task, now);
         }
-    }
-
-    /// Gives tasks that wait to workers that wait, as long as there are both.
-    fn assign_ready(&mut self, capability: &str, now: Duration) {
-        let mut after: Option<(u64, TaskId)> = None;
-        for _ in 0..LOOKED_AT_MAX {
-            let Some(ready) = self.ready.get(capability).filter(|_| self.waits_for(capability)) else { return };
-            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-            let Some(next) = ready.range((from, Bound::Unbounded)).next().copied() else { return };
-            if self.tokens.is_empty() {
-                return;
-            }
-            self.assign(next.1, now);
-            after = Some(next);
-        }
-    }
-
-    /// Gives a task that waits to a worker that waits.
-    fn assign(&mut self, task: TaskId, now: Duration) {
-        let Some(open) = self.open.get(&task).filter(|open| matches!(open.place, Place::Ready)) else { return };
-        let here = self.pick(open, now);
-        if !self.elsewhere.contains_key(&open.spec.capability) {
-            match here {
-                Some(call) => self.claim(task, call, now),
-                None => self.preempt_for(task, now),
-            }
-            return;
-        }
-        let capability = open.spec.capability.clone();
-        let ranked = ranked(self.routing, &self.candidates(open, here, now));
-        let Some((best, _)) = ranked.first().copied() else { return self.preempt_for(task, now) };
-        match here.filter(|call| self.calls[call].holder.node == best) {
-            Some(call) => self.claim(task, call, now),
-            None => self.claim_elsewhere(task, &capability, best, now),
-        }
-        let row = |(place, (node, score)): (usize, (Did, Score))| Choice {
-            node,
-            score: Some(score),
-            not: (place > 0).then_some(NotChosen::Worse),
-        };
-        let rows = ranked.into_iter().take(CHOICE_NODES_MAX).enumerate().map(row).collect();
-        if self.choices.insert(task, rows).is_none() {
-            self.chosen.push_back(task);
-        }
-        while self.chosen.len() > CHOICES_MAX {
-            if let Some(oldest) = self.chosen.pop_front() {
-                self.choices.remove(&oldest);
-            }
-        }
-    }
-
-    /// Takes a worker for a critical task from the least urgent preemptible one. That waits again, and the worker asks again
-    /// once it has stopped.
-    fn preempt_for(&mut self, task: TaskId, now: Duration) {
-        let Some(open) = self.open.get(&task).filter(|open| open.spec.critical && self.may_begin(open)) else { return };
-        if self.preempting.get(&task).is_some_and(|at| now < *at + PREEMPT_EVERY) {
-            return;
-        }
-        let running = self.preemptible.get(&open.spec.capability).into_iter().flatten().rev();
-        let running = running.take_while(|(rank, _)| *rank > open.spec.rank).take(LOOKED_AT_MAX);
-        let mut running = running.filter_map(|(_, victim)| match &self.open.get(victim)?.place {
-            Place::Running(running) => Some((*victim, running.token, running.holder.node)),
-            _ => None,
-        });
-        let fits = |node: Did| open.spec.to.is_none_or(|to| to == node);
-        let victim = running.find(|(.., node)| fits(*node));
-        let Some((victim, token, _)) = victim else { return };
-        self.not_tried(victim, now);
-        self.put(victim, Place::Ending);
-        self.preempting.insert(task, now);
-        let fault = Fault::new("preempted", format!("{task} is critical"));
-        self.actions.push_back(Action::Return { task: victim, token, cause: ReturnCause::Preempted, fault });
-    }
-
-    /// The worker of this node that gets a task, if this node does: the one that has waited longest. A worker that failed at
-    /// it comes last.
-    fn pick(&self, open: &Open, now: Duration) -> Option<CallId> {
-        let callers = self.callers.get(&open.spec.capability)?;
-        let fits = |call: &&CallId| {
-            let call = &self.calls[*call];
-            self.fits_open(open, call) && self.may_have(call, &open.spec.capability, now)
-        };
-        let mut fitting = callers.iter().filter(fits);
-        let Some(failed_at) = &open.failed_at else { return fitting.next().copied() };
-        let first = fitting.next().copied()?;
-        let is_other = |call: &CallId| self.calls[call].holder != *failed_at;
-        if is_other(&first) { Some(first) } else { fitting.copied().find(is_other).or(Some(first)) }
-    }
-
-    /// The nodes that could get a task: this one, with the worker that was picked, and others.
-    fn candidates(&self, open: &Open, here: Option<CallId>, now: Duration) -> Vec<Candidate> {
-        let capability = &open.spec.capability;
-        let failed_here = |node: Did| open.failed_at.as_ref().is_some_and(|holder| holder.node == node);
-        let here = here.map(|call| {
-            let holder = &self.calls[&call].holder;
-            let waiting = self.callers.get(capability).map_or(1, BTreeSet::len);
-            Candidate {
-                node: holder.node,
-                waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
-                about: self.about_me(),
-                seen: self.records.seen(capability, &holder.node, &holder.agent),
-                failed_here: open.failed_at.as_ref() == Some(holder),
-            }
-        });
-        let elsewhere = self.elsewhere.get(capability).into_iter().flatten();
-        let is_meant = |node: &Did| open.spec.to.is_none_or(|to| to == *node) && self.may_begin(open);
-        let is_well = |node: &Did| self.records.breaker(capability, node, "", now) == Breaker::Closed;
-        let elsewhere = elsewhere.filter(|(node, _)| is_meant(node) && is_well(node));
-        let elsewhere = elsewhere.map(|(node, waiting)| Candidate {
-            node: *node,
-            waiting: *waiting,
-            about: self.said.get(node).map_or_else(About::default, |said| said.about),
-            seen: self.records.seen(capability, node, ""),
-            failed_here: failed_here(*node),
-        });
-        here.into_iter().chain(elsewhere).collect()
-    }
-
-    fn about_me(&self) -> About {
-        About { load: self.load, round_trip: Some(Duration::ZERO), same_region: Some(true) }
-    }
-
-    /// The nodes with workers for a task, and why each has it or not: at the last choice, or for one that waits, now.
-    pub(super) fn explain(&self, task: TaskId, now: Duration) -> Vec<Choice> {
-        let waits =
-            |open: &&Open| matches!(open.place, Place::Ready | Place::Paused { .. } | Place::Approval | Place::After);
-        let Some(open) = self.open.get(&task).filter(waits) else {
-            return self.choices.get(&task).cloned().unwrap_or_default();
-        };
-        let capability = &open.spec.capability;
-        let ranked = ranked(self.routing, &self.candidates(open, self.pick(open, now), now));
-        let mut rows: Vec<Choice> =
-            ranked.into_iter().map(|(node, score)| Choice { node, score: Some(score), not: None }).collect();
-        let able = |agents: &[Agent]| agents.iter().any(|agent| agent.capabilities.contains(capability));
-        let others = self.said.iter().filter(|(_, said)| able(&said.agents)).map(|(node, _)| *node);
-        let me = self.me.filter(|_| self.callers.contains_key(capability));
-        for node in me.into_iter().chain(others).take(CHOICE_NODES_MAX) {
-            if rows.iter().any(|row| row.node == node) {
-                continue;
-            }
-            let is_over = |call: &CallId| self.is_over(&self.calls[call]);
-            let all_over = |callers: &BTreeSet<CallId>| callers.iter().all(is_over);
-            let agent = self.callers.get(capability).filter(|_| self.me == Some(node)).and_then(BTreeSet::first);
-            let agent = agent.map_or("", |call| &self.calls[call].holder.agent);
-            let not = match self.records.breaker(capability, &node, agent, now) {
-                _ if open.spec.to.is_some_and(|to| to != node) => NotChosen::NotMeant,
-                Breaker::Resting(until) => NotChosen::Rests(until.saturating_sub(now)),
-                Breaker::Tried => NotChosen::Tried,
-                Breaker::Closed if self.me == Some(node) && self.callers.get(capability).is_some_and(all_over) => {
-                    NotChosen::Overloaded
-                }
-                Breaker::Closed => NotChosen::NoneWaits,
-            };
-            rows.push(Choice { node, score: None, not: Some(not) });
-        }
-        rows
-    }
-
-    fn claim_elsewhere(&mut self, task: TaskId, capability: &str, node: Did, now: Duration) {
-        let Some(token) = self.tokens.pop() else { return };
-        if let Some(nodes) = self.elsewhere.get_mut(capability) {
-            if let Some(workers) = nodes.get_mut(&node) {
-                *workers -= 1;
-            }
-            nodes.retain(|_, workers| *workers > 0);
-            if nodes.is_empty() {
-                self.elsewhere.remove(capability);
-            }
-        }
-        self.record_given(capability, node, String::new(), now);
-        self.put_claim(task, Claimant::Node(node), token, Holder { node, agent: String::new() }, LEASE_ELSEWHERE, now);
-    }
-
-    fn claim(&mut self, task: TaskId, call: CallId, now: Duration) {
-        let (Some(token), Some(Call { holder, lease, .. })) = (self.tokens.pop(), self.calls.get(&call).cloned())
-        else {
-            return;
-        };
-        self.hang_up(call);
-        if let Some(open) = self.open.get(&task) {
-            let capability = open.spec.capability.clone();
-            self.record_given(&capability, holder.node, holder.agent.clone(), now);
-        }
-        self.put_claim(task, Claimant::Call(call), token, holder, lease, now);
-    }
-
-    fn put_claim(
-        &mut self,
-        task: TaskId,
-        to: Claimant,
-        token: TaskToken,
-        holder: Holder,
-        lease: Duration,
-        now: Duration,
-    ) {
-        let Some(open) = self.open.get(&task) else { return };
-        let (attempt, attempt_until) = (open.claims + 1, now.saturating_add(open.spec.attempt));
-        let running = Running { token, holder: holder.clone(), lease, lease_until: now + lease, attempt_until };
-        self.preempting.remove(&task);
-        self.put(task, Place::Claiming(running));
-        self.actions.push_back(Action::Claim { task, to, token, attempt, holder });
     }
 
     /// Moves a task, and arms its timer.

@@ -1,0 +1,272 @@
+//! Tasks that wait meet workers that wait, and the records of workers.
+
+use std::collections::BTreeSet;
+use std::ops::Bound;
+use std::time::Duration;
+
+use nexus_crdt::{ReturnCause, TaskId, TaskToken};
+use nexus_identity::Did;
+
+use super::{
+    Action, CHOICE_NODES_MAX, CHOICES_MAX, Call, CallId, Choice, Claimant, Core, Fault, Holder, LEASE_ELSEWHERE,
+    LOOKED_AT_MAX, NotChosen, Open, PREEMPT_EVERY, Place, Running,
+};
+use crate::tasks::Agent;
+use crate::tasks::route::{About, Breaker, Candidate, Score, ranked};
+
+impl Core {
+    /// Gives tasks that wait to workers that wait, as long as there are both.
+    pub(super) fn assign_ready(&mut self, capability: &str, now: Duration) {
+        let mut after: Option<(u64, TaskId)> = None;
+        for _ in 0..LOOKED_AT_MAX {
+            let Some(ready) = self.ready.get(capability).filter(|_| self.waits_for(capability)) else { return };
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            let Some(next) = ready.range((from, Bound::Unbounded)).next().copied() else { return };
+            if self.tokens.is_empty() {
+                return;
+            }
+            self.assign(next.1, now);
+            after = Some(next);
+        }
+    }
+
+    /// Gives a task that waits to a worker that waits.
+    pub(super) fn assign(&mut self, task: TaskId, now: Duration) {
+        let Some(open) = self.open.get(&task).filter(|open| matches!(open.place, Place::Ready)) else { return };
+        let here = self.pick(open, now);
+        if !self.elsewhere.contains_key(&open.spec.capability) {
+            match here {
+                Some(call) => self.claim(task, call, now),
+                None => self.preempt_for(task, now),
+            }
+            return;
+        }
+        let capability = open.spec.capability.clone();
+        let ranked = ranked(self.routing, &self.candidates(open, here, now));
+        let Some((best, _)) = ranked.first().copied() else { return self.preempt_for(task, now) };
+        match here.filter(|call| self.calls[call].holder.node == best) {
+            Some(call) => self.claim(task, call, now),
+            None => self.claim_elsewhere(task, &capability, best, now),
+        }
+        let row = |(place, (node, score)): (usize, (Did, Score))| Choice {
+            node,
+            score: Some(score),
+            not: (place > 0).then_some(NotChosen::Worse),
+        };
+        let rows = ranked.into_iter().take(CHOICE_NODES_MAX).enumerate().map(row).collect();
+        if self.choices.insert(task, rows).is_none() {
+            self.chosen.push_back(task);
+        }
+        while self.chosen.len() > CHOICES_MAX {
+            if let Some(oldest) = self.chosen.pop_front() {
+                self.choices.remove(&oldest);
+            }
+        }
+    }
+
+    /// Takes a worker for a critical task from the least urgent preemptible one. That waits again, and the worker asks again
+    /// once it has stopped.
+    pub(super) fn preempt_for(&mut self, task: TaskId, now: Duration) {
+        let Some(open) = self.open.get(&task).filter(|open| open.spec.critical && self.may_begin(open)) else { return };
+        if self.preempting.get(&task).is_some_and(|at| now < *at + PREEMPT_EVERY) {
+            return;
+        }
+        let running = self.preemptible.get(&open.spec.capability).into_iter().flatten().rev();
+        let running = running.take_while(|(rank, _)| *rank > open.spec.rank).take(LOOKED_AT_MAX);
+        let mut running = running.filter_map(|(_, victim)| match &self.open.get(victim)?.place {
+            Place::Running(running) => Some((*victim, running.token, running.holder.node)),
+            _ => None,
+        });
+        let fits = |node: Did| open.spec.to.is_none_or(|to| to == node);
+        let victim = running.find(|(.., node)| fits(*node));
+        let Some((victim, token, _)) = victim else { return };
+        self.not_tried(victim, now);
+        self.put(victim, Place::Ending);
+        self.preempting.insert(task, now);
+        let fault = Fault::new("preempted", format!("{task} is critical"));
+        self.actions.push_back(Action::Return { task: victim, token, cause: ReturnCause::Preempted, fault });
+    }
+
+    /// The worker of this node that gets a task, if this node does: the one that has waited longest. A worker that failed at
+    /// it comes last.
+    pub(super) fn pick(&self, open: &Open, now: Duration) -> Option<CallId> {
+        let callers = self.callers.get(&open.spec.capability)?;
+        let fits = |call: &&CallId| {
+            let call = &self.calls[*call];
+            self.fits_open(open, call) && self.may_have(call, &open.spec.capability, now)
+        };
+        let mut fitting = callers.iter().filter(fits);
+        let Some(failed_at) = &open.failed_at else { return fitting.next().copied() };
+        let first = fitting.next().copied()?;
+        let is_other = |call: &CallId| self.calls[call].holder != *failed_at;
+        if is_other(&first) { Some(first) } else { fitting.copied().find(is_other).or(Some(first)) }
+    }
+
+    /// The nodes that could get a task: this one, with the worker that was picked, and others.
+    pub(super) fn candidates(&self, open: &Open, here: Option<CallId>, now: Duration) -> Vec<Candidate> {
+        let capability = &open.spec.capability;
+        let failed_here = |node: Did| open.failed_at.as_ref().is_some_and(|holder| holder.node == node);
+        let here = here.map(|call| {
+            let holder = &self.calls[&call].holder;
+            let waiting = self.callers.get(capability).map_or(1, BTreeSet::len);
+            Candidate {
+                node: holder.node,
+                waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
+                about: self.about_me(),
+                seen: self.records.seen(capability, &holder.node, &holder.agent),
+                failed_here: open.failed_at.as_ref() == Some(holder),
+            }
+        });
+        let elsewhere = self.elsewhere.get(capability).into_iter().flatten();
+        let is_meant = |node: &Did| open.spec.to.is_none_or(|to| to == *node) && self.may_begin(open);
+        let is_well = |node: &Did| self.records.breaker(capability, node, "", now) == Breaker::Closed;
+        let elsewhere = elsewhere.filter(|(node, _)| is_meant(node) && is_well(node));
+        let elsewhere = elsewhere.map(|(node, waiting)| Candidate {
+            node: *node,
+            waiting: *waiting,
+            about: self.said.get(node).map_or_else(About::default, |said| said.about),
+            seen: self.records.seen(capability, node, ""),
+            failed_here: failed_here(*node),
+        });
+        here.into_iter().chain(elsewhere).collect()
+    }
+
+    pub(super) fn about_me(&self) -> About {
+        About { load: self.load, round_trip: Some(Duration::ZERO), same_region: Some(true) }
+    }
+
+    /// The nodes with workers for a task, and why each has it or not: at the last choice, or for one that waits, now.
+    pub(in crate::tasks) fn explain(&self, task: TaskId, now: Duration) -> Vec<Choice> {
+        let waits =
+            |open: &&Open| matches!(open.place, Place::Ready | Place::Paused { .. } | Place::Approval | Place::After);
+        let Some(open) = self.open.get(&task).filter(waits) else {
+            return self.choices.get(&task).cloned().unwrap_or_default();
+        };
+        let capability = &open.spec.capability;
+        let ranked = ranked(self.routing, &self.candidates(open, self.pick(open, now), now));
+        let mut rows: Vec<Choice> =
+            ranked.into_iter().map(|(node, score)| Choice { node, score: Some(score), not: None }).collect();
+        let able = |agents: &[Agent]| agents.iter().any(|agent| agent.capabilities.contains(capability));
+        let others = self.said.iter().filter(|(_, said)| able(&said.agents)).map(|(node, _)| *node);
+        let me = self.me.filter(|_| self.callers.contains_key(capability));
+        for node in me.into_iter().chain(others).take(CHOICE_NODES_MAX) {
+            if rows.iter().any(|row| row.node == node) {
+                continue;
+            }
+            let is_over = |call: &CallId| self.is_over(&self.calls[call]);
+            let all_over = |callers: &BTreeSet<CallId>| callers.iter().all(is_over);
+            let agent = self.callers.get(capability).filter(|_| self.me == Some(node)).and_then(BTreeSet::first);
+            let agent = agent.map_or("", |call| &self.calls[call].holder.agent);
+            let not = match self.records.breaker(capability, &node, agent, now) {
+                _ if open.spec.to.is_some_and(|to| to != node) => NotChosen::NotMeant,
+                Breaker::Resting(until) => NotChosen::Rests(until.saturating_sub(now)),
+                Breaker::Tried => NotChosen::Tried,
+                Breaker::Closed if self.me == Some(node) && self.callers.get(capability).is_some_and(all_over) => {
+                    NotChosen::Overloaded
+                }
+                Breaker::Closed => NotChosen::NoneWaits,
+            };
+            rows.push(Choice { node, score: None, not: Some(not) });
+        }
+        rows
+    }
+
+    pub(super) fn claim_elsewhere(&mut self, task: TaskId, capability: &str, node: Did, now: Duration) {
+        let Some(token) = self.tokens.pop() else { return };
+        if let Some(nodes) = self.elsewhere.get_mut(capability) {
+            if let Some(workers) = nodes.get_mut(&node) {
+                *workers -= 1;
+            }
+            nodes.retain(|_, workers| *workers > 0);
+            if nodes.is_empty() {
+                self.elsewhere.remove(capability);
+            }
+        }
+        self.record_given(capability, node, String::new(), now);
+        self.put_claim(task, Claimant::Node(node), token, Holder { node, agent: String::new() }, LEASE_ELSEWHERE, now);
+    }
+
+    pub(super) fn claim(&mut self, task: TaskId, call: CallId, now: Duration) {
+        let (Some(token), Some(Call { holder, lease, .. })) = (self.tokens.pop(), self.calls.get(&call).cloned())
+        else {
+            return;
+        };
+        self.hang_up(call);
+        if let Some(open) = self.open.get(&task) {
+            let capability = open.spec.capability.clone();
+            self.record_given(&capability, holder.node, holder.agent.clone(), now);
+        }
+        self.put_claim(task, Claimant::Call(call), token, holder, lease, now);
+    }
+
+    pub(super) fn put_claim(
+        &mut self,
+        task: TaskId,
+        to: Claimant,
+        token: TaskToken,
+        holder: Holder,
+        lease: Duration,
+        now: Duration,
+    ) {
+        let Some(open) = self.open.get(&task) else { return };
+        let (attempt, attempt_until) = (open.claims + 1, now.saturating_add(open.spec.attempt));
+        let running = Running { token, holder: holder.clone(), lease, lease_until: now + lease, attempt_until };
+        self.preempting.remove(&task);
+        self.put(task, Place::Claiming(running));
+        self.actions.push_back(Action::Claim { task, to, token, attempt, holder });
+    }
+
+    /// The name under which the record of a worker is kept: other nodes choose their workers themselves.
+    pub(super) fn record_name(&self, node: Did, agent: String) -> String {
+        if self.me.is_none_or(|me| me == node) { agent } else { String::new() }
+    }
+
+    pub(super) fn record_failure(&mut self, task: TaskId, now: Duration) {
+        let Some(Open { spec, place: Place::Running(running), failed_at, .. }) = self.open.get_mut(&task) else {
+            return;
+        };
+        let (capability, holder) = (spec.capability.clone(), running.holder.clone());
+        *failed_at = Some(holder.clone());
+        let agent = self.record_name(holder.node, holder.agent);
+        if let Some(until) = self.records.failed(&capability, holder.node, &agent, now) {
+            self.rests.insert((until, capability));
+        }
+    }
+
+    /// An attempt is over which says nothing of its worker.
+    pub(super) fn not_tried(&mut self, task: TaskId, now: Duration) {
+        let Some(Open { spec, place: Place::Running(running), .. }) = self.open.get(&task) else { return };
+        let (capability, Holder { node, agent }) = (spec.capability.clone(), running.holder.clone());
+        let agent = self.record_name(node, agent);
+        if self.records.breaker(&capability, &node, &agent, now) != Breaker::Closed {
+            self.records.released(&capability, node, &agent, now);
+            self.rests.insert((now, capability));
+        }
+    }
+
+    /// A worker gets a task: one that rested has to show that it is well again.
+    pub(super) fn record_given(&mut self, capability: &str, node: Did, agent: String, now: Duration) {
+        let agent = self.record_name(node, agent);
+        if let Some(until) = self.records.given(capability, node, &agent, now) {
+            self.rests.insert((until, capability.to_owned()));
+        }
+    }
+
+    /// Whether a worker gets work of a capability now.
+    pub(super) fn may_have(&self, call: &Call, capability: &str, now: Duration) -> bool {
+        let Holder { node, agent } = &call.holder;
+        !self.is_over(call) && self.records.breaker(capability, node, agent, now) == Breaker::Closed
+    }
+
+    pub(super) fn fits(&self, task: TaskId, call: &Call) -> bool {
+        self.open.get(&task).is_some_and(|open| self.fits_open(open, call))
+    }
+
+    pub(super) fn fits_open(&self, open: &Open, call: &Call) -> bool {
+        open.spec.to.is_none_or(|to| to == call.holder.node) && self.may_begin(open)
+    }
+
+    pub(super) fn may_begin(&self, open: &Open) -> bool {
+        self.quorum || !open.spec.once
+    }
+}

@@ -1,0 +1,150 @@
+//! Workers at other nodes, and the workers of all nodes as they are shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use nexus_identity::Did;
+
+use super::{Call, CallId, Core, Place, Said, TURN_EVERY, TURNS_MAX};
+use crate::tasks::{Agent, AgentHealth};
+
+impl Core {
+    /// The workers that wait here for tasks of another member, by capability.
+    pub(in crate::tasks) fn waiting_for(&self, member: &Did, is_admin: bool) -> BTreeMap<String, u32> {
+        let mut waiting = BTreeMap::new();
+        let admits = |call: &&Call| call.from.admits(member, is_admin) && !self.is_over(call);
+        for call in self.calls.values().filter(admits) {
+            for capability in &call.capabilities {
+                *waiting.entry(capability.clone()).or_default() += 1;
+            }
+        }
+        waiting
+    }
+
+    /// Gives a task of another member to the worker that has waited longest for one.
+    pub(in crate::tasks) fn take_offer(
+        &mut self,
+        capability: &str,
+        member: &Did,
+        is_admin: bool,
+    ) -> Option<(CallId, Call)> {
+        let callers = self.callers.get(capability)?;
+        let admits = |call: &Call| call.from.admits(member, is_admin) && !self.is_over(call);
+        let call = *callers.iter().find(|call| admits(&self.calls[call]))?;
+        let taken = self.calls.get(&call).cloned()?;
+        self.hang_up(call);
+        Some((call, taken))
+    }
+
+    /// Another node says how many of its workers wait for tasks of this one. `false` if it gets none for now, since it
+    /// turned down too many.
+    pub(in crate::tasks) fn serving(&mut self, node: Did, waiting: BTreeMap<String, u32>, now: Duration) -> bool {
+        self.serves_no_more(&node);
+        if self.has_turned_down_too_many(&node, now) {
+            return false;
+        }
+        for (capability, workers) in waiting.into_iter().filter(|(_, workers)| *workers > 0) {
+            self.elsewhere.entry(capability.clone()).or_default().insert(node, workers);
+            self.assign_ready(&capability, now);
+        }
+        true
+    }
+
+    /// Another node says of itself what its workers are, and how it is.
+    pub(in crate::tasks) fn hear_of(&mut self, node: Did, mut said: Said) {
+        let before = self.said.get(&node).and_then(|before| before.about.round_trip);
+        said.about.round_trip = said.about.round_trip.or(before);
+        self.said.insert(node, said);
+    }
+
+    pub(in crate::tasks) fn knows_way_to(&self, node: &Did) -> bool {
+        self.said.get(node).is_some_and(|said| said.about.round_trip.is_some())
+    }
+
+    /// An answer of another node came after so long.
+    pub(in crate::tasks) fn answered(&mut self, node: &Did, round_trip: Duration) {
+        if let Some(said) = self.said.get_mut(node) {
+            let before = said.about.round_trip.unwrap_or(round_trip);
+            said.about.round_trip = Some((before * 3 + round_trip) / 4);
+        }
+    }
+
+    /// A node is not connected any more.
+    pub(in crate::tasks) fn is_gone(&mut self, node: &Did) {
+        self.serves_no_more(node);
+        self.said.remove(node);
+    }
+
+    /// A node has turned down a task that was claimed for it, or given it back.
+    pub(in crate::tasks) fn turned_down(&mut self, node: Did, now: Duration) {
+        self.turned_down.retain(|_, forgiven| *forgiven > now);
+        let forgiven = self.turned_down.entry(node).or_insert(now);
+        *forgiven = forgiven.saturating_add(TURN_EVERY);
+        if self.has_turned_down_too_many(&node, now) {
+            self.serves_no_more(&node);
+        }
+    }
+
+    pub(super) fn has_turned_down_too_many(&self, node: &Did, now: Duration) -> bool {
+        self.turned_down.get(node).is_some_and(|forgiven| *forgiven > now + TURN_EVERY * (TURNS_MAX - 1))
+    }
+
+    /// No workers wait at a node any more.
+    pub(in crate::tasks) fn serves_no_more(&mut self, node: &Did) {
+        self.elsewhere.retain(|_, nodes| {
+            nodes.remove(node);
+            !nodes.is_empty()
+        });
+    }
+
+    /// The nodes that said that workers wait there.
+    pub(in crate::tasks) fn nodes_elsewhere(&self) -> BTreeSet<Did> {
+        self.elsewhere.values().flat_map(|nodes| nodes.keys()).chain(self.said.keys()).copied().collect()
+    }
+
+    /// The workers of this node that wait for work or do some of its own tasks, by name.
+    pub(in crate::tasks) fn agents_of(&self, me: Did, now: Duration) -> BTreeMap<String, Agent> {
+        let mut agents: BTreeMap<String, Agent> = BTreeMap::new();
+        let mut agent = |name: &str, capabilities: &mut dyn Iterator<Item = &String>, waits: bool| {
+            let agent = agents.entry(name.to_owned()).or_insert_with(|| Agent::new(me, name));
+            agent.capabilities.extend(capabilities.cloned());
+            *(if waits { &mut agent.waiting } else { &mut agent.running }) += 1;
+        };
+        for call in self.calls.values() {
+            agent(&call.holder.agent, &mut call.capabilities.iter(), true);
+        }
+        for open in self.open.values() {
+            if let Place::Running(running) = &open.place
+                && running.holder.node == me
+            {
+                agent(&running.holder.agent, &mut [&open.spec.capability].into_iter(), false);
+            }
+        }
+        for (name, agent) in &mut agents {
+            agent.load = self.load;
+            let (reputation, rests) = self.records.of_worker(&me, name, now);
+            agent.reputation = reputation;
+            let is_over = self.calls.values().any(|call| call.holder.agent == *name && self.is_over(call));
+            agent.health = match (rests, is_over) {
+                (true, _) => AgentHealth::Failing,
+                (false, true) => AgentHealth::Overloaded,
+                (false, false) => AgentHealth::Ok,
+            };
+        }
+        agents
+    }
+
+    /// The workers of other nodes, by their nodes' words, with what this node has seen of them.
+    pub(in crate::tasks) fn agents_elsewhere(&self, now: Duration) -> impl Iterator<Item = Agent> {
+        self.said.iter().flat_map(move |(node, said)| {
+            let (reputation, rests) = self.records.of_worker(node, "", now);
+            said.agents.iter().cloned().map(move |mut agent| {
+                (agent.load, agent.labels, agent.reputation) = (said.about.load, said.labels.clone(), reputation);
+                if rests {
+                    agent.health = AgentHealth::Failing;
+                }
+                agent
+            })
+        })
+    }
+}

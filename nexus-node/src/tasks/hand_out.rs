@@ -1,0 +1,268 @@
+//! The loop that hands out tasks: it takes up those that are open, and writes what the core decides.
+
+use std::time::Duration;
+
+use nexus_crdt::{
+    HeardEvent, Settlement, SpaceId, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskReturn, TaskSaid, TaskVerb,
+};
+use nexus_identity::plants::planted;
+use tokio::sync::broadcast;
+
+use super::Priority;
+use super::board::{Assigned, OPEN_MAX, TaskBoard};
+use super::core::{Action, Before, Claimant, Fault, Holder, Spec};
+use super::read::{self, Found};
+use crate::engine::{Command, Outcome, TaskAnswer};
+use crate::error::NodeError;
+use crate::ledger;
+
+/// The most events that are written together.
+const BATCH_MAX: usize = 256;
+
+impl TaskBoard {
+    /// Takes up a task of this node that has not ended.
+    pub(super) fn take_up(&self, found: &Found) {
+        let Found { id, row, submission, state, heard, space } = found;
+        if row.submitter != self.me() || matches!(state.phase, TaskPhase::Over(_)) {
+            return;
+        }
+        let (now, wall) = (self.now(), self.here().world.wall());
+        let deadline = submission.deadline_ms.map(|at| now + Duration::from_millis(at.saturating_sub(wall.as_ms())));
+        let spec = Spec {
+            capability: submission.capability.clone(),
+            to: submission.to,
+            rank: row.rank(),
+            attempt: Duration::from_millis(submission.attempt_ms),
+            deadline,
+            attempts: submission.attempts.into(),
+            once: submission.once,
+            awaits_approval: row.needs_approval && !state.approval.is_some_and(|(approved, _)| approved),
+            after: submission.after.iter().copied().collect(),
+            critical: submission.priority == Priority::Critical,
+            // of a task that is done once nobody would know what became of it
+            preemptible: submission.preemptible && !submission.once,
+        };
+        // the worker's name is shown from the event
+        let claim = state.claim.map(|(token, _, node)| (token, Holder { node, agent: String::new() }));
+        let before = Before { claims: state.claims, failures: state.failures, expiries: state.expiries, claim };
+        let mut held = self.held();
+        held.spaces.insert(*id, space.0);
+        held.core.open(*id, spec, before, now);
+        // they may have ended before
+        held.said.extend(submission.after.iter().copied());
+        if submission.once {
+            self.0.once.notify_one();
+        }
+        // a word, or a result that a worker's node has kept, may have come before
+        let is_word = |heard: &HeardEvent| heard.by != row.submitter || matches!(heard.said, TaskSaid::Word(_));
+        if heard.iter().any(is_word) {
+            held.said.insert(*id);
+        }
+        drop(held);
+        self.wake();
+    }
+
+    /// Hands out tasks until the node ends.
+    pub(crate) async fn run(self) {
+        let mut said = self.here().engine.tasks();
+        let mut members = self.here().identity.follow();
+        let mut behind = true;
+        loop {
+            if std::mem::take(&mut behind) {
+                if self.take_up_all().await.is_err() {
+                    return;
+                }
+                self.0.taken_up.send_replace(true);
+            }
+            let (actions, to_look, timer) = {
+                let mut held = self.held();
+                held.core.due(self.now());
+                let actions: Vec<Action> = std::iter::from_fn(|| held.core.next_action()).take(BATCH_MAX).collect();
+                let to_look: Vec<TaskId> =
+                    held.said.iter().copied().filter(|task| !held.core.is_busy(*task)).take(BATCH_MAX).collect();
+                for task in &to_look {
+                    held.said.remove(task);
+                }
+                (actions, to_look, held.core.next_timer())
+            };
+            let idle = actions.is_empty() && to_look.is_empty();
+            if !to_look.is_empty() && self.look_at(to_look).await.is_err() {
+                return;
+            }
+            if !actions.is_empty() && self.write(actions).await.is_err() {
+                return;
+            }
+            if idle {
+                let at = timer.unwrap_or(Duration::MAX);
+                tokio::select! {
+                    () = self.0.wake.notified() => {}
+                    () = self.here().world.sleep_until(at) => {}
+                    heard = said.recv() => behind |= !self.hear(heard),
+                    // more or less of our own log may count now, and others may approve
+                    changed = members.changed() => match changed {
+                        Ok(()) => behind = true,
+                        Err(_) => return,
+                    },
+                }
+            }
+            loop {
+                match said.try_recv() {
+                    Ok(heard) => behind |= !self.hear(Ok(heard)),
+                    Err(broadcast::error::TryRecvError::Lagged(_)) => behind = true,
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Notes what was said of a task. Returns whether nothing was missed.
+    fn hear(&self, heard: Result<(TaskId, bool), broadcast::error::RecvError>) -> bool {
+        match heard {
+            Ok((task, own)) => {
+                let mut held = self.held();
+                // tasks of others are their own nodes' concern
+                if !own && held.core.has(task) || held.core.is_awaited(task) && !planted("ends_unheard") {
+                    held.said.insert(task);
+                }
+                true
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => false,
+            Err(broadcast::error::RecvError::Closed) => true,
+        }
+    }
+
+    /// Takes up all tasks of this node that have not ended.
+    async fn take_up_all(&self) -> Result<(), NodeError> {
+        self.reading(|board, view, reader| {
+            let me = board.me();
+            let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX };
+            for task in ledger::open_tasks(view, &me, most)? {
+                if board.held().core.has(task) {
+                    board.held().said.insert(task);
+                } else if let Some(found) = read::find(view, reader, task)? {
+                    board.take_up(&found);
+                }
+            }
+            let mut held = board.held();
+            let awaited: Vec<TaskId> = held.core.awaited().collect();
+            held.said.extend(awaited);
+            drop(held);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Looks at what others have said of tasks, and at the ends of those that come before others.
+    async fn look_at(&self, tasks: Vec<TaskId>) -> Result<(), NodeError> {
+        self.reading(move |board, view, reader| {
+            for task in tasks {
+                let known = board.held().core.has(task);
+                let found = read::find(view, reader, task)?;
+                if let Some(TaskPhase::Over(end)) = found.as_ref().map(|found| found.state.phase) {
+                    board.held().core.before_ended(task, end, board.now());
+                }
+                let found = found.filter(|found| found.row.submitter == board.me());
+                let Some(found) = found.filter(|found| !matches!(found.state.phase, TaskPhase::Over(_))) else {
+                    if known {
+                        board.held().forget(task, true);
+                    }
+                    continue;
+                };
+                if !known {
+                    board.take_up(&found);
+                }
+                let kept = read::result_of_worker(view, &found)?;
+                let mut held = board.held();
+                if let Some((token, end, output, fault)) = kept {
+                    let _ = match end {
+                        TaskEnd::Succeeded => held.core.succeed(task, token, output, board.now()),
+                        _ => held.core.fail(task, token, fault, board.now()),
+                    };
+                }
+                match read::word_of(view, &found)? {
+                    Some((TaskVerb::Cancel, why)) => {
+                        held.core.end(task, TaskEnd::Cancelled, "cancelled", why, board.now())
+                    }
+                    Some((_, why)) => held.core.end(task, TaskEnd::Rejected, "rejected", why, board.now()),
+                    None if found.state.approval.is_some() => held.core.approve(task, board.now()),
+                    None => {}
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes what the core decided, in one go, and lets those know who wait for it.
+    async fn write(&self, actions: Vec<Action>) -> Result<(), NodeError> {
+        let events: Vec<(SpaceId, TaskEvent)> = {
+            let held = self.held();
+            let tasks = SpaceId::tasks_of(&self.here().identity.mesh());
+            let space = |task: TaskId| held.spaces.get(&task).copied().unwrap_or(tasks);
+            actions.iter().map(|action| event_of(action, &space)).collect()
+        };
+        let engine = &self.here().engine;
+        let outcome = engine.run_once_there_is_room(&self.here().world, || Command::Tasks(events.clone())).await?;
+        let answers = match outcome {
+            Outcome::Tasks(answers) => answers,
+            // this node is no member any more: its tasks are nobody's concern here
+            _ => {
+                let mut held = self.held();
+                let tasks: Vec<TaskId> = actions.iter().map(Action::task).collect();
+                tasks.into_iter().for_each(|task| held.forget(task, false));
+                return Ok(());
+            }
+        };
+        let now = self.now();
+        let mut held = self.held();
+        for (action, answer) in actions.into_iter().zip(answers) {
+            let (task, written) = (action.task(), matches!(answer, TaskAnswer::Written(_)));
+            if !written {
+                // the ledger knows better: it is taken up again as it is there
+                held.forget(task, false);
+                held.said.insert(task);
+                continue;
+            }
+            match action {
+                Action::Claim { to: Claimant::Node(node), token, attempt, .. } => {
+                    held.core.claimed(task, now);
+                    self.offer(node, task, token, attempt);
+                }
+                Action::Claim { to: Claimant::Call(call), token, attempt, .. } => {
+                    held.core.claimed(task, now);
+                    let caller = held.callers.remove(&call);
+                    let taken = caller.is_some_and(|caller| caller.send(Assigned { task, token, attempt }).is_ok());
+                    if !taken {
+                        // the worker is gone
+                        let _ = held.core.release(task, token, self.now());
+                    }
+                }
+                Action::Return { cause, .. } => {
+                    held.progress.remove(&task);
+                    held.core.returned(task, cause, now);
+                    self.0.once.notify_one();
+                    held.fire(task, true);
+                }
+                Action::Settle { .. } => held.forget(task, true),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn event_of(action: &Action, space: &impl Fn(TaskId) -> SpaceId) -> (SpaceId, TaskEvent) {
+    let ownership = 0;
+    let event = match action.clone() {
+        Action::Claim { task, token, attempt, holder: Holder { node, agent }, .. } => {
+            TaskEvent::Claimed(TaskClaim { task, ownership, attempt, token, worker: node, agent })
+        }
+        Action::Return { task, token, cause, fault } => {
+            TaskEvent::Returned(TaskReturn { task, ownership, token, cause, error: fault.error })
+        }
+        Action::Settle { task, token, end, output, fault: Fault { code, error } } => {
+            let (outcome, more) = (end, String::new());
+            TaskEvent::Settled(Box::new(Settlement { task, ownership, token, outcome, output, code, error, more }))
+        }
+    };
+    (space(action.task()), event)
+}

@@ -1,0 +1,68 @@
+//! Tasks as something happens to them.
+
+use std::fmt;
+
+use nexus_crdt::TaskId;
+use tokio::sync::broadcast;
+
+use super::Task;
+use super::board::TaskBoard;
+use crate::error::{NodeError, StopError};
+
+/// The events of tasks, as they are committed.
+pub struct TaskWatch {
+    said: broadcast::Receiver<(TaskId, bool)>,
+    board: TaskBoard,
+}
+
+impl TaskWatch {
+    pub(super) const fn new(said: broadcast::Receiver<(TaskId, bool)>, board: TaskBoard) -> Self {
+        Self { said, board }
+    }
+
+    /// The next task of which something was said, as it is then. Several things said at once may come as one.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopping`] at the node's end.
+    pub async fn next(&mut self) -> Result<Task, NodeError> {
+        loop {
+            let task = match self.said.recv().await {
+                Ok((task, _)) => task,
+                // of the tasks that were missed the later words are seen, too
+                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Closed) => return Err(StopError::Writes.into()),
+            };
+            match self.board.get(&task.to_string()).await {
+                // of another's space, or no longer there
+                Err(NodeError::NotFound { .. } | NodeError::Ambiguous { .. }) => {}
+                found => return found,
+            }
+        }
+    }
+
+    /// The next state of one task, after something was said of it, or may have been.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next); [`NodeError::NotFound`] if it is no longer there.
+    pub async fn next_of(&mut self, id: TaskId) -> Result<Task, NodeError> {
+        self.until_said(id).await?;
+        self.board.get(&id.to_string()).await
+    }
+
+    /// Waits until something is said of a task, or may have been.
+    pub(super) async fn until_said(&mut self, id: TaskId) -> Result<(), NodeError> {
+        loop {
+            match self.said.recv().await {
+                Ok((task, _)) if task != id => {}
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => return Ok(()),
+                Err(broadcast::error::RecvError::Closed) => return Err(StopError::Writes.into()),
+            }
+        }
+    }
+}
+
+impl fmt::Debug for TaskWatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TaskWatch").finish_non_exhaustive()
+    }
+}
