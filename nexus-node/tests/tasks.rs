@@ -372,6 +372,8 @@ async fn a_task_waits_for_those_before_it() {
     let ours = board.submit(NewTask::new("fetch", json!(2)).to("founder")).await.unwrap().id.to_string();
     let unknown = board.submit(NewTask::new("build", json!(0)).after("no such task")).await.unwrap_err();
     assert!(matches!(unknown, NodeError::Invalid(_) | NodeError::NotFound { .. }), "{unknown:?}");
+    let many = (0..17).fold(NewTask::new("build", json!(0)), |task, _| task.after(&ours));
+    assert!(matches!(board.submit(many).await.unwrap_err(), NodeError::Invalid(_)), "16 at most");
     let task = board.submit(NewTask::new("build", json!(3)).after(&theirs).after(&ours)).await.unwrap();
     let id = task.id.to_string();
     let (failing, follows) = (board.submit(NewTask::new("fail", json!(4)).attempts(1)).await.unwrap(), "build");

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nexus_crdt::{
-    BadTaskEvent, SpaceId, Submission, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TaskEvent, TaskId, TaskPhase,
-    TaskRights, TaskToken, TaskVerb, TaskWord,
+    BadTaskEvent, SpaceId, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TaskEvent, TaskId,
+    TaskPhase, TaskRights, TaskToken, TaskVerb, TaskWord,
 };
 use nexus_identity::Did;
 use nexus_mesh::Mesh;
@@ -449,6 +449,11 @@ fn submission(task: NewTask, view: &dyn View, reader: &Reader<'_>) -> Result<(Sp
     let to = to.map(|name| reader.member(&name)).transpose()?;
     if once && preemptible {
         return Err(InputError::OncePreempted.into());
+    }
+    // each id is looked up
+    if after.len() > TASK_AFTER_MAX {
+        let (part, size, max) = ("the list of tasks before it", after.len(), TASK_AFTER_MAX);
+        return Err(InputError::Task(BadTaskEvent::TooLarge { part, size, max }).into());
     }
     let after: BTreeSet<TaskId> =
         after.iter().map(|id| read::resolve_id(view, reader, id)).collect::<Result<_, NodeError>>()?;
