@@ -450,9 +450,9 @@ impl fmt::Display for AgentHealth {
 pub struct TaskCandidate {
     /// The member whose node it is.
     pub node: Did,
-    /// Its points, and those of each part by name; empty if it could not get the task.
+    /// Its points, of about 100; `None` if it could not get the task.
     pub score: Option<f64>,
-    /// The parts of the score.
+    /// The points by part; those without a part in it are left out.
     pub parts: Vec<(&'static str, f64)>,
     /// The reason for which it does not get the task.
     pub why_not: Option<String>,

@@ -309,13 +309,18 @@ async fn a_rogue_that_offers_anothers_id_keeps_nothing_away() {
 struct Serving {
     #[prost(message, repeated, tag = "1")]
     waiting: Vec<Waiting>,
-    #[prost(message, repeated, tag = "2")]
-    agents: Vec<Worker>,
-    #[prost(uint32, tag = "3")]
+}
+
+/// A node's words about its workers, in the room's form.
+#[derive(Clone, PartialEq, Message)]
+struct Workers {
+    #[prost(message, repeated, tag = "1")]
+    workers: Vec<Worker>,
+    #[prost(uint32, tag = "2")]
     cpu: u32,
-    #[prost(uint32, tag = "4")]
+    #[prost(uint32, tag = "3")]
     memory: u32,
-    #[prost(btree_map = "string, string", tag = "5")]
+    #[prost(btree_map = "string, string", tag = "4")]
     labels: BTreeMap<String, String>,
 }
 
@@ -331,7 +336,7 @@ struct Worker {
     running: u32,
 }
 
-/// promise: Tasks | A member's words about its workers are kept within 1,000 names and 128 KiB; those that break a rule change nothing, and all are gone with it
+/// promise: Tasks | A member's words about its workers are kept within 1,000 names, 512 KiB and 1 KiB of labels; words that break a rule change nothing
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn words_about_workers_are_bounded() {
     let stage = Stage::new().await;
@@ -342,9 +347,9 @@ async fn words_about_workers_are_bounded() {
         waiting: u32::MAX,
         running: u32::MAX,
     };
-    let fine = || Serving { agents: (0..1_000).map(worker).collect(), cpu: u32::MAX, memory: 1, ..Serving::default() };
-    let mut says = async |serving: Serving| {
-        ask(&mut stream, 2, &serving.encode_to_vec()).await;
+    let fine = || Workers { workers: (0..1_000).map(worker).collect(), cpu: u32::MAX, memory: 1, ..Workers::default() };
+    let mut says = async |serving: Workers| {
+        ask(&mut stream, 9, &serving.encode_to_vec()).await;
         // field 8 after the number: the answer, which says whether it was heard
         let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
         answer.ends_with(&[8 << 3 | 2, 2, 8, 1])
@@ -353,18 +358,25 @@ async fn words_about_workers_are_bounded() {
     let agents = stage.node.tasks().agents();
     assert_eq!((agents.len(), agents[0].load.cpu, agents[0].load.memory), (1_000, Some(100), Some(0)));
     let mut many = fine();
-    many.agents.push(worker(1_000));
+    many.workers.push(worker(1_000));
     let mut large = fine();
-    large.agents.iter_mut().for_each(|worker| worker.name = "x".repeat(128));
+    large.workers.iter_mut().for_each(|worker| worker.name = "x".repeat(128));
     let named = |change: &dyn Fn(&mut Worker)| {
-        let mut agents = vec![worker(0)];
-        change(&mut agents[0]);
-        Serving { agents, ..Serving::default() }
+        let mut workers = vec![worker(0)];
+        change(&mut workers[0]);
+        Workers { workers, ..Workers::default() }
     };
-    let label = |key: &str, value: &str| Serving {
+    let label = |key: &str, value: &str| Workers {
         labels: BTreeMap::from([(key.to_owned(), value.to_owned())]),
         ..named(&|_| {})
     };
+    // labels are shown with each worker, and what is short to send may be long to keep
+    let labels = (0..5).map(|n| (format!("{n}"), "x".repeat(250))).collect();
+    let labelled = Workers { labels, ..named(&|_| {}) };
+    let abilities: Vec<String> = (0..40).map(|n| format!("{n}")).collect();
+    let able = |n: usize| Worker { capabilities: abilities.clone(), ..worker(n) };
+    let able = Workers { workers: (0..600).map(able).collect(), ..Workers::default() };
+    assert!(able.encoded_len() < 128 * 1024);
     for bad in [
         many,
         large,
@@ -374,6 +386,8 @@ async fn words_about_workers_are_bounded() {
         label("a b", ""),
         label("region", "two\nlines"),
         label("region", &"x".repeat(256)),
+        labelled,
+        able,
     ] {
         assert!(!says(bad).await);
         assert_eq!(stage.node.tasks().agents().len(), 1_000);
@@ -417,7 +431,7 @@ async fn a_rogue_that_takes_no_task_is_soon_offered_none() {
         let named = |n| if n == 0 { "add".to_owned() } else { format!("c{n}") };
         let waiting = |n| Waiting { capability: named(n), workers: u32::MAX };
         let waiting = (0..capabilities).map(waiting).collect();
-        let body = Serving { waiting, ..Serving::default() }.encode_to_vec();
+        let body = Serving { waiting }.encode_to_vec();
         ask(&mut stream, 2, &body).await;
         read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap()
     };

@@ -365,30 +365,8 @@ pub enum LogFormat {
     Json,
 }
 
-impl Setting for LogFormat {
-    fn from_texts(texts: &[&str]) -> Option<Self> {
-        match *texts.last()? {
-            "text" => Some(Self::Text),
-            "json" => Some(Self::Json),
-            _ => None,
-        }
-    }
-
-    fn from_toml(value: &Value) -> Option<Self> {
-        Self::from_texts(&[value.as_str()?])
-    }
-
-    fn to_toml(&self) -> Option<Value> {
-        let name = match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        };
-        Some(Value::String(name.to_owned()))
-    }
-
-    fn allowed() -> String {
-        "text or json".to_owned()
-    }
+impl OneOf for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
 /// The way in which a node is chosen for a task, among those at which workers wait for it.
@@ -403,14 +381,20 @@ pub enum TaskRouting {
     RoundRobin,
 }
 
-impl Setting for TaskRouting {
+impl OneOf for TaskRouting {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("weighted", Self::Weighted), ("least-loaded", Self::LeastLoaded), ("round-robin", Self::RoundRobin)];
+}
+
+/// A setting that is one of some words, in the order in which people read them.
+pub(super) trait OneOf: Copy + PartialEq + 'static {
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl<T: OneOf> Setting for T {
     fn from_texts(texts: &[&str]) -> Option<Self> {
-        match *texts.last()? {
-            "weighted" => Some(Self::Weighted),
-            "least-loaded" => Some(Self::LeastLoaded),
-            "round-robin" => Some(Self::RoundRobin),
-            _ => None,
-        }
+        let text = texts.last()?;
+        Self::WORDS.iter().find(|(word, _)| word == text).map(|(_, value)| *value)
     }
 
     fn from_toml(value: &Value) -> Option<Self> {
@@ -418,16 +402,15 @@ impl Setting for TaskRouting {
     }
 
     fn to_toml(&self) -> Option<Value> {
-        let name = match self {
-            Self::Weighted => "weighted",
-            Self::LeastLoaded => "least-loaded",
-            Self::RoundRobin => "round-robin",
-        };
-        Some(Value::String(name.to_owned()))
+        Self::WORDS.iter().find(|(_, value)| value == self).map(|(word, _)| Value::String((*word).to_owned()))
     }
 
     fn allowed() -> String {
-        "weighted, least-loaded or round-robin".to_owned()
+        let words: Vec<&str> = Self::WORDS.iter().map(|(word, _)| *word).collect();
+        match words.as_slice() {
+            [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+            words => words.concat(),
+        }
     }
 }
 

@@ -77,7 +77,6 @@ pub(super) struct Inner {
     pub(super) taken_up: watch::Sender<bool>,
 }
 
-#[derive(Default)]
 pub(super) struct Held {
     pub(super) core: Core,
     pub(super) callers: BTreeMap<CallId, oneshot::Sender<Assigned>>,
@@ -104,6 +103,12 @@ pub(super) struct Assigned {
 }
 
 impl Held {
+    fn new(core: Core) -> Self {
+        let (callers, endings, progress, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (said, guests, fences, kept) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new(), Kept::default());
+        Self { core, callers, endings, progress, said, spaces, guests, fences, kept }
+    }
+
     pub(super) fn fire(&mut self, task: TaskId, written: bool) {
         for waiter in self.endings.remove(&task).into_iter().flatten() {
             // a waiter that is gone needs no word
@@ -138,7 +143,7 @@ impl TaskBoard {
         let [wake, calls, guests, workers, once] = std::array::from_fn(|_| Notify::new());
         let taken_up = watch::Sender::new(false);
         let core = Core::of(handles.identity.me(), handles.routing);
-        let held = Mutex::new(Held { core, ..Held::default() });
+        let held = Mutex::new(Held::new(core));
         Self(Arc::new(Inner { handles, held, wake, calls, guests, workers, once, asker, taken_up }))
     }
 

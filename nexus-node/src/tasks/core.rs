@@ -15,7 +15,7 @@ use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
 use super::Agent;
-use super::route::{About, Breaker, Records, Score};
+use super::route::{About, Records, Score};
 use crate::config::TaskRouting;
 use crate::load::Load;
 
@@ -261,11 +261,13 @@ pub(super) enum Seen {
 }
 
 /// The scheduler.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Core {
     open: BTreeMap<TaskId, Open>,
     /// The tasks that wait for a worker, by capability.
     ready: BTreeMap<String, BTreeSet<(u64, TaskId)>>,
+    /// The tasks that workers have, by capability.
+    running: BTreeMap<String, BTreeSet<(u64, TaskId)>>,
     timers: BTreeSet<(Duration, TaskId)>,
     calls: BTreeMap<CallId, Call>,
     /// The calls for each capability, those that have waited longest first.
@@ -278,15 +280,13 @@ pub(super) struct Core {
     /// The load of this node's machine.
     load: Load,
     /// This node.
-    me: Option<Did>,
+    me: Did,
     routing: TaskRouting,
     records: Records,
     /// The ends of the rests of workers, each with the capability.
     rests: BTreeSet<(Duration, String)>,
     /// The tasks whose end others wait for, with these.
     awaited: BTreeMap<TaskId, BTreeSet<TaskId>>,
-    /// The preemptible tasks that workers have, by capability, each with its rank.
-    preemptible: BTreeMap<String, BTreeSet<(u64, TaskId)>>,
     /// The critical tasks for which another one was preempted, and when.
     preempting: BTreeMap<TaskId, Duration>,
     /// The last choices, by task, where there was one among several nodes.
@@ -319,8 +319,8 @@ impl Core {
         matches!(place, Some(Place::Claiming(_) | Place::Ending))
     }
 
-    /// Whether workers are here, or tasks are with some.
-    pub(super) fn has_workers(&self) -> bool {
+    /// Whether workers of this node wait for work.
+    pub(super) fn has_callers(&self) -> bool {
         !self.calls.is_empty()
     }
 
@@ -339,7 +339,31 @@ impl Core {
 
     /// The core of a node, which chooses nodes in this way.
     pub(super) fn of(me: Did, routing: TaskRouting) -> Self {
-        Self { me: Some(me), routing, ..Self::default() }
+        Self {
+            me,
+            routing,
+            load: Load::default(),
+            open: BTreeMap::new(),
+            ready: BTreeMap::new(),
+            running: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            calls: BTreeMap::new(),
+            callers: BTreeMap::new(),
+            next_call: 0,
+            elsewhere: BTreeMap::new(),
+            said: BTreeMap::new(),
+            records: Records::default(),
+            rests: BTreeSet::new(),
+            awaited: BTreeMap::new(),
+            preempting: BTreeMap::new(),
+            choices: BTreeMap::new(),
+            chosen: VecDeque::new(),
+            turned_down: BTreeMap::new(),
+            once: BTreeSet::new(),
+            quorum: false,
+            actions: VecDeque::new(),
+            tokens: Vec::new(),
+        }
     }
 
     fn is_over(&self, call: &Call) -> bool {
@@ -567,18 +591,8 @@ impl Core {
         output: String,
         now: Duration,
     ) -> Result<(), NotHeld> {
-        let running = self.running(task, token)?.clone();
-        if let Some(open) = self.open.get(&task) {
-            let begun = running.attempt_until.saturating_sub(open.spec.attempt);
-            let Holder { node, agent } = running.holder;
-            let agent = self.record_name(node, agent);
-            let capability = open.spec.capability.clone();
-            let rested = self.records.breaker(&capability, &node, &agent, now) != Breaker::Closed;
-            self.records.succeeded(&capability, node, &agent, now.saturating_sub(begun), now);
-            if rested {
-                self.rests.insert((now, capability));
-            }
-        }
+        self.running(task, token)?;
+        self.record_success(task, now);
         self.put(task, Place::Ending);
         let (token, fault) = (Some(token), Fault::default());
         self.actions.push_back(Action::Settle { task, token, end: TaskEnd::Succeeded, output, fault });
@@ -745,13 +759,12 @@ impl Core {
                 self.ready.remove(&open.spec.capability);
             }
         }
-        if open.spec.preemptible
-            && matches!(open.place, Place::Running(_))
-            && let Some(running) = self.preemptible.get_mut(&open.spec.capability)
+        if matches!(open.place, Place::Running(_))
+            && let Some(running) = self.running.get_mut(&open.spec.capability)
         {
             running.remove(&key);
             if running.is_empty() {
-                self.preemptible.remove(&open.spec.capability);
+                self.running.remove(&open.spec.capability);
             }
         }
         if let Some(at) = open.timer.take() {
@@ -772,8 +785,8 @@ impl Core {
         if let Some(at) = open.timer {
             self.timers.insert((at, task));
         }
-        if open.spec.preemptible && matches!(place, Place::Running(_)) {
-            self.preemptible.entry(open.spec.capability.clone()).or_default().insert(key);
+        if matches!(place, Place::Running(_)) {
+            self.running.entry(open.spec.capability.clone()).or_default().insert(key);
         }
         if matches!(place, Place::Ready) {
             if open.spec.once {

@@ -20,21 +20,16 @@ use tokio::sync::oneshot;
 use super::board::{Assigned, Held, TaskBoard, cut};
 use super::core::{Fault, LEASE_ELSEWHERE};
 use super::read::{find, has_ended_so, some, submitted};
-use super::registry::Told;
-use super::wire::{self, Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, Serving, Taken, Waiting};
+use super::wire::{Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, Serving, Taken, Waiting};
 use super::{Assignee, Renewal, Task, TaskProgress, TaskResult, TaskStatus};
 use crate::error::{ConflictError, NodeError};
 
 /// The longest wait for a peer's answer.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Calls of workers gather for so long before others hear of them.
-const GATHER: Duration = Duration::from_millis(20);
-/// The pause before a peer that did not answer is told again.
-const TELL_AGAIN: Duration = Duration::from_secs(1);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Claims are renewed three times in a lease.
 const BEAT: Duration = Duration::from_secs(5);
 /// The most capabilities of a peer's workers, and the most claims in a message.
-const CAPABILITIES_MAX: usize = 256;
+pub(super) const CAPABILITIES_MAX: usize = 256;
 const CLAIMS_MAX: usize = 1_000;
 
 /// A task of another node that a worker here has.
@@ -86,11 +81,8 @@ impl TaskBoard {
         let is_writer = self.here().identity.may_write(&peer);
         self.until_taken_up().await;
         let answer = match envelope.body.filter(|_| is_writer) {
-            Some(Body::Serving(serving)) => {
-                let done = self.hear_serving(peer, serving);
-                self.learn_way_to(peer).await;
-                Body::Answer(Answer { done })
-            }
+            Some(Body::Serving(serving)) => Body::Answer(Answer { done: self.hear_serving(peer, serving) }),
+            Some(Body::Workers(workers)) => Body::Answer(Answer { done: self.hear_workers(peer, workers).await }),
             Some(Body::Offer(offer)) => match self.take_offer(peer, offer) {
                 Some(agent) => Body::Taken(Taken { agent }),
                 None => Body::Answer(Answer { done: false }),
@@ -106,19 +98,13 @@ impl TaskBoard {
         answer.into()
     }
 
-    fn hear_serving(&self, peer: Did, mut serving: Serving) -> bool {
-        let waiting = std::mem::take(&mut serving.waiting);
+    fn hear_serving(&self, peer: Did, Serving { waiting }: Serving) -> bool {
         if waiting.len() > CAPABILITIES_MAX || waiting.iter().any(|waiting| !is_capability(&waiting.capability)) {
             return false;
         }
-        let Some(said) = self.read_word(peer, serving) else { return false };
         let waiting = waiting.into_iter().map(|Waiting { capability, workers }| (capability, workers.min(1_000)));
         let waiting: BTreeMap<String, u32> = waiting.collect();
-        let done = {
-            let mut held = self.held();
-            held.core.hear_of(peer, said);
-            held.core.serving(peer, waiting, self.now())
-        };
+        let done = self.held().core.serving(peer, waiting, self.now());
         self.wake();
         done
     }
@@ -268,70 +254,6 @@ impl TaskBoard {
                 }
             }
         });
-    }
-
-    /// Tells the peers which workers wait here for their tasks, until the node ends.
-    pub(crate) async fn tell_others(self) {
-        let sessions = self.here().sessions.clone();
-        // it closes with the engine
-        let (mut contacts, mut members) = (sessions.contacts(), self.here().identity.follow());
-        let mut told: BTreeMap<Did, Told> = BTreeMap::new();
-        let mut again = Duration::MAX;
-        loop {
-            tokio::select! {
-                changed = contacts.changed() => if changed.is_err() { return },
-                // others may be admins now
-                changed = members.changed() => if changed.is_err() { return },
-                () = self.0.calls.notified() => {}
-                () = self.here().world.sleep_until(again) => {}
-            }
-            self.here().world.sleep_until(self.now() + GATHER).await;
-            let peers = sessions.that_serve(wire::ROOM);
-            let gone: Vec<Did> = self.held().core.nodes_elsewhere().difference(&peers).copied().collect();
-            gone.into_iter().for_each(|peer| self.held().core.is_gone(&peer));
-            told.retain(|peer, _| peers.contains(peer));
-            // a reader's workers get no task of others
-            let may_work = self.here().identity.may_write(&self.me());
-            let (word, now) = (self.word_of_workers(), self.now());
-            again = Duration::MAX;
-            let mut later = Duration::MAX;
-            let news = peers.into_iter().filter(|_| may_work).filter_map(|peer| {
-                let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
-                let mut waiting = self.held().core.waiting_for(&peer, is_admin);
-                while waiting.len() > CAPABILITIES_MAX {
-                    waiting.pop_last();
-                }
-                let nothing = Told::default();
-                let told = told.get(&peer).unwrap_or(&nothing);
-                let is_other = told.word != word;
-                if told.waiting == waiting && is_other && told.next > now {
-                    later = later.min(told.next);
-                    return None;
-                }
-                (told.waiting != waiting || is_other).then_some((peer, waiting))
-            });
-            let (asker, word) = (&self.0.asker, &word);
-            let asked = news.collect::<Vec<_>>().into_iter().map(|(peer, waiting)| async move {
-                let each = waiting
-                    .iter()
-                    .map(|(capability, workers)| Waiting { capability: capability.clone(), workers: *workers });
-                let serving = Body::Serving(Serving { waiting: each.collect(), ..word.clone() });
-                let answer = asker.ask(peer, serving.into(), ANSWER_MAX).await;
-                // a peer that does not know this member yet, or will not have its workers for now, is told again
-                let heard = answer.is_ok_and(|answer| answer.body == Some(Body::Answer(Answer { done: true })));
-                (peer, heard.then_some(waiting))
-            });
-            for (peer, heard) in join_all(asked).await {
-                match heard {
-                    Some(waiting) => drop(told.insert(peer, Told::hear(waiting, word.clone(), self.now()))),
-                    None => {
-                        told.remove(&peer);
-                        again = self.now() + TELL_AGAIN;
-                    }
-                }
-            }
-            again = again.min(later);
-        }
     }
 
     /// Says for the workers here that they live, and lets go of those that do not, until the node ends.

@@ -254,8 +254,7 @@ impl TaskBoard {
     async fn lose(&self, task: TaskId, token: TaskToken) {
         let guest = {
             let mut held = self.held();
-            let is_guest = held.guests.contains_key(&(task, token));
-            let guest = if is_guest { held.let_go(task, token) } else { None };
+            let guest = held.let_go(task, token);
             if guest.is_none() {
                 let _ = held.core.lose(task, token, self.now());
             }

@@ -1,24 +1,40 @@
 //! The workers of all nodes, by their nodes' words: their names and abilities, and how busy their machines are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use nexus_crdt::{TASK_NAME_BYTES_MAX, is_capability};
-use nexus_identity::Did;
+use nexus_identity::{Did, Role};
 use prost::Message;
 
 use super::board::TaskBoard;
 use super::core::{Choice, NotChosen, Said};
+use super::elsewhere::{ANSWER_MAX, CAPABILITIES_MAX as CAPABILITIES_AT_A_NODE};
 use super::route::{About, Score};
-use super::wire::{Serving, Worker};
+use super::wire::{self, Answer, Body, Serving, Waiting, Worker, Workers};
 use super::{Agent, AgentHealth, CAPABILITIES_MAX, TaskCandidate, TaskId};
 use crate::config::Labels;
 use crate::load::{self, Load, Meter};
 
-/// The most workers of a node by name, and the most bytes of what it says of them: so much each connected peer makes this
-/// node keep.
-const AGENTS_MAX: usize = 1_000;
-const SAID_BYTES_MAX: usize = 128 * 1024;
+/// Calls of workers gather for so long before others hear of them.
+const GATHER: Duration = Duration::from_millis(20);
+/// The pause before a peer that did not answer is told again.
+const TELL_AGAIN: Duration = Duration::from_secs(1);
+/// Words about workers are put together, and told to a peer, this often at most, and so many bytes of them in a second.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+const TELL_BYTES_PER_S: usize = 8 * 1024;
+/// The most workers of a node by name, and the most bytes of its words about them: as they are sent, and as they are kept of
+/// each connected peer.
+const WORKERS_MAX: usize = 1_000;
+const SENT_BYTES_MAX: usize = 128 * 1024;
+const KEPT_BYTES_MAX: usize = 512 * 1024;
+/// The bytes that a worker, and each of its capabilities, takes beside its text.
+const WORKER_BYTES: usize = 256;
+const CAPABILITY_BYTES: usize = 64;
+/// The most bytes of a node's labels: they are shown with each of its workers.
+const LABELS_BYTES_MAX: usize = 1_024;
 /// The label that says where a node is.
 const REGION: &str = "region";
 
@@ -32,83 +48,150 @@ impl TaskBoard {
     }
 
     fn agents_here(&self) -> Vec<Agent> {
-        let (me, now, held) = (self.me(), self.now(), self.held());
-        let mut agents = held.core.agents_of(me, now);
+        let (now, held) = (self.now(), self.held());
+        let mut agents = held.core.agents_here(now);
         for guest in held.guests.values() {
-            let name = guest.agent();
-            let agent = agents
-                .entry(name.to_owned())
-                .or_insert_with(|| Agent { load: held.core.load(), ..Agent::new(me, name) });
+            let agent = held.core.agent_in(&mut agents, guest.agent());
             agent.capabilities.insert(guest.capability().to_owned());
             agent.running += 1;
         }
         drop(held);
-        let labels = &self.here().labels.0;
-        let labelled = |mut agent: Agent| {
-            agent.labels.clone_from(labels);
-            agent
-        };
+        let labelled = |agent: Agent| Agent { labels: self.here().labels.0.clone(), ..agent };
         agents.into_values().map(labelled).collect()
     }
 
+    /// Tells the peers which workers wait here for their tasks, and of all workers, until the node ends.
+    pub(crate) async fn tell_others(self) {
+        let sessions = self.here().sessions.clone();
+        // it closes with the engine
+        let (mut contacts, mut members) = (sessions.contacts(), self.here().identity.follow());
+        let mut told: BTreeMap<Did, Told> = BTreeMap::new();
+        let (mut word, mut rebuild) = (Arc::<Workers>::default(), Duration::ZERO);
+        let mut again = Duration::MAX;
+        loop {
+            tokio::select! {
+                changed = contacts.changed() => if changed.is_err() { return },
+                // others may be admins now
+                changed = members.changed() => if changed.is_err() { return },
+                () = self.0.calls.notified() => {}
+                () = self.here().world.sleep_until(again) => {}
+            }
+            self.here().world.sleep_until(self.now() + GATHER).await;
+            let peers = sessions.that_serve(wire::ROOM);
+            let gone: Vec<Did> = self.held().core.nodes_elsewhere().difference(&peers).copied().collect();
+            gone.into_iter().for_each(|peer| self.held().core.is_gone(&peer));
+            told.retain(|peer, _| peers.contains(peer));
+            // a reader's workers get no task of others
+            if !self.here().identity.may_write(&self.me()) {
+                again = Duration::MAX;
+                continue;
+            }
+            let now = self.now();
+            again = rebuild;
+            if rebuild <= now {
+                word = Arc::new(self.word_of_workers());
+                (again, rebuild) = (Duration::MAX, now + TELL_EVERY);
+            }
+            let mut asked = Vec::new();
+            for peer in peers {
+                let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
+                let mut waiting = self.held().core.waiting_for(&peer, is_admin);
+                while waiting.len() > CAPABILITIES_AT_A_NODE {
+                    waiting.pop_last();
+                }
+                let news = told.entry(peer).or_default().news(waiting, &word, now);
+                again = again.min(news.later);
+                asked.push(self.tell(peer, news));
+            }
+            for (peer, heard, all) in join_all(asked).await {
+                told.entry(peer).or_default().heard(heard);
+                // a peer that does not know this member yet, or will not have its workers for now, is told again
+                if !all {
+                    again = again.min(self.now() + TELL_AGAIN);
+                }
+            }
+        }
+    }
+
+    /// Tells a peer what is new to it. Returns what it heard, and whether that is all.
+    async fn tell(&self, peer: Did, mut news: News) -> (Did, News, bool) {
+        let is_heard = async |body: Body| {
+            let answer = self.0.asker.ask(peer, body.into(), ANSWER_MAX).await;
+            answer.is_ok_and(|answer| answer.body == Some(Body::Answer(Answer { done: true })))
+        };
+        let mut all = true;
+        if let Some(waiting) = &news.waiting {
+            let each =
+                |(capability, workers): (&String, &u32)| Waiting { capability: capability.clone(), workers: *workers };
+            if !is_heard(Body::Serving(Serving { waiting: waiting.iter().map(each).collect() })).await {
+                (news.waiting, all) = (None, false);
+            }
+        }
+        if let Some(word) = &news.word
+            && !is_heard(Body::Workers(Workers::clone(word))).await
+        {
+            (news.word, all) = (None, false);
+        }
+        (peer, news, all)
+    }
+
     /// The words of this node about its workers and itself, to every member; none if it has no workers.
-    pub(super) fn word_of_workers(&self) -> Serving {
-        let agents: Vec<Worker> = self.agents_here().into_iter().map(said).collect();
-        if agents.is_empty() {
-            return Serving::default();
+    fn word_of_workers(&self) -> Workers {
+        let workers: Vec<Worker> = self.agents_here().into_iter().map(said).collect();
+        if workers.is_empty() {
+            return Workers::default();
         }
         let Load { cpu, memory } = self.held().core.load();
         // in steps of ten: a load that changes a little is no news
         let told = |used: Option<u8>| used.map_or(0, |used| (u32::from(used) + 5) / 10 * 10 + 1);
-        let labels = self.here().labels.0.clone();
-        let mut serving = Serving { agents, cpu: told(cpu), memory: told(memory), labels, ..Serving::default() };
-        serving.agents.truncate(AGENTS_MAX);
-        while serving.encoded_len() > SAID_BYTES_MAX && !serving.agents.is_empty() {
-            serving.agents.truncate(serving.agents.len() / 2);
+        let labels = shown_labels(&self.here().labels);
+        let mut word = Workers { workers, cpu: told(cpu), memory: told(memory), labels };
+        word.workers.truncate(WORKERS_MAX);
+        while !is_small(&word) && !word.workers.is_empty() {
+            word.workers.truncate(word.workers.len() / 2);
         }
-        serving
+        word
     }
 
-    /// Reads what another node says of its workers. `None` if it breaks a rule.
-    pub(super) fn read_word(&self, node: Did, serving: Serving) -> Option<Said> {
+    /// Notes what another node says of its workers. `false` if it breaks a rule.
+    pub(super) async fn hear_workers(&self, peer: Did, word: Workers) -> bool {
+        let Some(said) = self.read_word(peer, word) else { return false };
+        self.held().core.hear_of(peer, said);
+        let lacks_way = self.held().core.lacks_way_to(&peer);
+        if lacks_way {
+            let peers = self.here().mesh.peers().await;
+            if let Some(round_trip) = peers.iter().find(|met| met.did == peer).and_then(|met| met.rtt) {
+                self.held().core.answered(&peer, round_trip);
+            }
+        }
+        true
+    }
+
+    fn read_word(&self, node: Did, word: Workers) -> Option<Said> {
         let fits = |worker: &Worker| {
             worker.name.len() <= TASK_NAME_BYTES_MAX
                 && worker.capabilities.len() <= CAPABILITIES_MAX
                 && worker.capabilities.iter().all(|capability| is_capability(capability))
         };
-        if serving.encoded_len() > SAID_BYTES_MAX
-            || serving.agents.len() > AGENTS_MAX
-            || !serving.agents.iter().all(fits)
-        {
+        if word.workers.len() > WORKERS_MAX || !is_small(&word) || !word.workers.iter().all(fits) {
             return None;
         }
-        let labels = Labels::checked(serving.labels)?;
+        let labels = Labels::checked(word.labels).filter(|labels| bytes_of(&labels.0) <= LABELS_BYTES_MAX)?;
         let percent = |told: u32| told.checked_sub(1).map(|used| u8::try_from(used.min(100)).unwrap_or(100));
-        let load = Load { cpu: percent(serving.cpu), memory: percent(serving.memory) };
+        let load = Load { cpu: percent(word.cpu), memory: percent(word.memory) };
         let region = self.here().labels.0.get(REGION).zip(labels.0.get(REGION));
         let about = About { load, round_trip: None, same_region: region.map(|(ours, theirs)| ours == theirs) };
         let agent = |worker: Worker| {
-            let mut agent = Agent::new(node, &worker.name);
-            agent.capabilities = BTreeSet::from_iter(worker.capabilities);
             let count = |told: u32| usize::try_from(told).unwrap_or(usize::MAX);
-            (agent.waiting, agent.running) = (count(worker.waiting), count(worker.running));
-            if worker.overloaded {
-                agent.health = AgentHealth::Overloaded;
+            Agent {
+                capabilities: worker.capabilities.into_iter().collect(),
+                waiting: count(worker.waiting),
+                running: count(worker.running),
+                health: if worker.overloaded { AgentHealth::Overloaded } else { AgentHealth::Ok },
+                ..Agent::new(node, &worker.name)
             }
-            agent
         };
-        Some(Said { agents: serving.agents.into_iter().map(agent).collect(), labels: labels.0, about })
-    }
-
-    /// Notes how long messages take to a node that has workers, if that is not known yet.
-    pub(super) async fn learn_way_to(&self, node: Did) {
-        if self.held().core.knows_way_to(&node) {
-            return;
-        }
-        let peers = self.here().mesh.peers().await;
-        if let Some(round_trip) = peers.iter().find(|peer| peer.did == node).and_then(|peer| peer.rtt) {
-            self.held().core.answered(&node, round_trip);
-        }
+        Some(Said { agents: word.workers.into_iter().map(agent).collect(), labels: labels.0, about })
     }
 
     /// Reads the load of this machine while workers are here, until the node ends.
@@ -120,7 +203,7 @@ impl TaskBoard {
         loop {
             let has_workers = {
                 let held = self.held();
-                held.core.has_workers() || !held.guests.is_empty()
+                held.core.has_callers() || !held.guests.is_empty()
             };
             let until = if has_workers { self.now() + load::EVERY } else { Duration::MAX };
             if has_workers {
@@ -167,19 +250,6 @@ fn said(agent: Agent) -> Worker {
 }
 
 fn in_words(Choice { node, score, not }: Choice) -> TaskCandidate {
-    let parts = |score: Score| {
-        let Score { waiting, cpu, memory, round_trip, region, reputation, duration, failed_here } = score;
-        [
-            ("waiting", waiting),
-            ("cpu", cpu),
-            ("memory", memory),
-            ("round_trip", round_trip),
-            ("region", region),
-            ("reputation", reputation),
-            ("duration", duration),
-            ("failed_here", failed_here),
-        ]
-    };
     let why_not = not.map(|not| match not {
         NotChosen::NoneWaits => "its workers have work, or take no tasks of this member".to_owned(),
         NotChosen::Rests(left) => format!("it failed too often, and rests for {:.0} s", left.as_secs_f64().ceil()),
@@ -188,24 +258,136 @@ fn in_words(Choice { node, score, not }: Choice) -> TaskCandidate {
         NotChosen::NotMeant => "the task is for another member".to_owned(),
         NotChosen::Worse => "another one has a better score".to_owned(),
     });
-    let points = score.map_or_else(Vec::new, |score| parts(score).into_iter().filter(|(_, one)| *one != 0.0).collect());
-    TaskCandidate { node, score: score.map(|score| score.sum()), parts: points, why_not }
+    let parts = score.iter().flat_map(Score::parts).filter(|(_, points)| *points != 0.0).collect();
+    TaskCandidate { node, score: score.map(|score| score.sum()), parts, why_not }
+}
+
+/// Whether words about workers are within the bounds of what is sent and kept.
+fn is_small(word: &Workers) -> bool {
+    let of_capability = |capability: &String| CAPABILITY_BYTES + capability.len();
+    let of_worker = |worker: &Worker| {
+        WORKER_BYTES + worker.name.len() + worker.capabilities.iter().map(of_capability).sum::<usize>()
+    };
+    word.encoded_len() <= SENT_BYTES_MAX && word.workers.iter().map(of_worker).sum::<usize>() <= KEPT_BYTES_MAX
+}
+
+fn bytes_of(labels: &BTreeMap<String, String>) -> usize {
+    labels.iter().map(|(key, value)| key.len() + value.len()).sum()
+}
+
+/// The labels of a node that others are told: the region, and as many as fit.
+fn shown_labels(Labels(labels): &Labels) -> BTreeMap<String, String> {
+    let mut shown = BTreeMap::new();
+    let region = labels.get_key_value(REGION);
+    for (key, value) in region.into_iter().chain(labels) {
+        if bytes_of(&shown) + key.len() + value.len() <= LABELS_BYTES_MAX {
+            shown.insert(key.clone(), value.clone());
+        }
+    }
+    shown
 }
 
 /// The words of this node that a peer has heard, and when it may hear others.
 #[derive(Debug, Default)]
-pub(super) struct Told {
-    pub(super) waiting: BTreeMap<String, u32>,
-    pub(super) word: Serving,
-    /// A word about workers alone is said at this time at the earliest: 8 KiB a second, and one a second.
-    pub(super) next: Duration,
+struct Told {
+    waiting: BTreeMap<String, u32>,
+    word: Arc<Workers>,
+    /// The next word about workers is said at this time at the earliest.
+    next: Duration,
+}
+
+/// Something that a peer is to be told.
+#[derive(Debug, PartialEq)]
+struct News {
+    waiting: Option<BTreeMap<String, u32>>,
+    word: Option<Arc<Workers>>,
+    /// The time at which there is more.
+    later: Duration,
 }
 
 impl Told {
-    /// Notes that a word was heard.
-    pub(super) fn hear(waiting: BTreeMap<String, u32>, word: Serving, now: Duration) -> Self {
-        let bytes = u64::try_from(word.encoded_len()).unwrap_or(u64::MAX);
-        let pause = Duration::from_secs(1).max(Duration::from_millis(bytes / 8));
-        Self { waiting, word, next: now.saturating_add(pause) }
+    /// The news for the peer. Changes of the workers that wait are said at once. A word about all workers is said after a
+    /// pause, also after one that was not heard.
+    fn news(&mut self, waiting: BTreeMap<String, u32>, word: &Arc<Workers>, now: Duration) -> News {
+        let (is_other, may_say) = (self.word != *word, self.next <= now);
+        if is_other && may_say {
+            let bytes = word.encoded_len().saturating_mul(1_000) / TELL_BYTES_PER_S;
+            let pause = Duration::from_millis(u64::try_from(bytes).unwrap_or(u64::MAX));
+            self.next = now.saturating_add(TELL_EVERY.max(pause));
+        }
+        News {
+            waiting: (self.waiting != waiting).then_some(waiting),
+            word: (is_other && may_say).then(|| word.clone()),
+            later: if is_other && !may_say { self.next } else { Duration::MAX },
+        }
+    }
+
+    fn heard(&mut self, News { waiting, word, .. }: News) {
+        self.waiting = waiting.unwrap_or_else(|| std::mem::take(&mut self.waiting));
+        self.word = word.unwrap_or_else(|| self.word.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(workers: usize) -> Arc<Workers> {
+        let worker = |n| Worker { name: format!("worker-number-{n}"), ..Worker::default() };
+        Arc::new(Workers { workers: (0..workers).map(worker).collect(), ..Workers::default() })
+    }
+
+    fn waiting(workers: u32) -> BTreeMap<String, u32> {
+        BTreeMap::from([("build".to_owned(), workers)])
+    }
+
+    /// promise: Tasks | Workers that wait are told of at once; words about all workers are said once a second and 8 KiB a second at most
+    #[test]
+    fn words_about_workers_keep_their_pace() {
+        let ms = Duration::from_millis;
+        for hears in [true, false] {
+            let (mut told, mut bytes, mut said) = (Told::default(), 0, 0);
+            assert_eq!(
+                told.news(BTreeMap::new(), &words(0), ms(0)).word,
+                None,
+                "without workers there is nothing to say"
+            );
+            for n in 0..6_000_u32 {
+                // others wait, and other workers are there, each 20 ms
+                let news = told.news(waiting(n + 1), &words(1_000 + usize::from(n % 2 == 0)), ms(u64::from(n) * 20));
+                assert_eq!(news.waiting, Some(waiting(n + 1)));
+                bytes += news.word.as_ref().map_or(0, |word| word.encoded_len());
+                said += usize::from(news.word.is_some());
+                if hears {
+                    told.heard(news);
+                }
+            }
+            let most = 120 * TELL_BYTES_PER_S + words(1_001).encoded_len();
+            assert!((most * 9 / 10..=most).contains(&bytes), "{bytes} of {most}");
+            assert!(said > 10, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_now_is_said_later() {
+        let (ms, word) = (Duration::from_millis, words(3));
+        let mut told = Told::default();
+        let news = told.news(waiting(1), &word, ms(0));
+        assert_eq!(news, News { waiting: Some(waiting(1)), word: Some(word.clone()), later: Duration::MAX });
+        told.heard(news);
+        let nothing = News { waiting: None, word: None, later: Duration::MAX };
+        assert_eq!(told.news(waiting(1), &word, ms(10)), nothing);
+        let other = words(4);
+        assert_eq!(told.news(waiting(1), &other, ms(10)), News { later: ms(1_000), ..nothing });
+        assert_eq!(told.news(waiting(1), &other, ms(1_000)).word, Some(other));
+    }
+
+    #[test]
+    fn labels_that_are_told_are_few_and_have_the_region() {
+        let long = |n: u8| (format!("{n}"), "x".repeat(250));
+        let labels = (0..9).map(long).chain([("region".to_owned(), "cellar".to_owned())]);
+        let shown = shown_labels(&Labels(labels.collect()));
+        assert_eq!((shown.len(), shown["region"].as_str()), (5, "cellar"));
+        assert!(bytes_of(&shown) <= LABELS_BYTES_MAX);
     }
 }

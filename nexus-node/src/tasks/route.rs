@@ -53,9 +53,22 @@ pub(super) struct Score {
 }
 
 impl Score {
+    /// Its parts by name.
+    pub(super) const fn parts(&self) -> [(&'static str, f64); 8] {
+        [
+            ("waiting", self.waiting),
+            ("cpu", self.cpu),
+            ("memory", self.memory),
+            ("round_trip", self.round_trip),
+            ("region", self.region),
+            ("reputation", self.reputation),
+            ("duration", self.duration),
+            ("failed_here", self.failed_here),
+        ]
+    }
+
     pub(super) fn sum(&self) -> f64 {
-        let Self { waiting, cpu, memory, round_trip, region, reputation, duration, failed_here } = self;
-        waiting + cpu + memory + round_trip + region + reputation + duration + failed_here
+        self.parts().iter().map(|(_, points)| points).sum()
     }
 }
 
@@ -207,18 +220,18 @@ impl Record {
     }
 }
 
-/// The records of all workers: by capability, node, and name. Other nodes choose their workers themselves: their records
+/// The records of all workers: by node, name, and capability. Other nodes choose their workers themselves: their records
 /// have no name.
 #[derive(Debug, Default)]
 pub(super) struct Records {
-    of: BTreeMap<String, BTreeMap<Did, BTreeMap<String, Record>>>,
+    of: BTreeMap<Did, BTreeMap<String, BTreeMap<String, Record>>>,
     len: usize,
     turns: u64,
 }
 
 impl Records {
     fn find(&self, capability: &str, node: &Did, agent: &str) -> Option<&Record> {
-        self.of.get(capability)?.get(node)?.get(agent)
+        self.of.get(node)?.get(agent)?.get(capability)
     }
 
     pub(super) fn seen(&self, capability: &str, node: &Did, agent: &str) -> Seen {
@@ -231,7 +244,7 @@ impl Records {
 
     /// The worst reputation of a worker among its capabilities, and whether it rests for one of them.
     pub(super) fn of_worker(&self, node: &Did, agent: &str, now: Duration) -> (f64, bool) {
-        let records = self.of.values().filter_map(|nodes| nodes.get(node)?.get(agent));
+        let records = self.of.get(node).and_then(|agents| agents.get(agent)).into_iter().flat_map(BTreeMap::values);
         records.fold((1.0, false), |(reputation, rests), record| {
             (record.seen.reputation.min(reputation), rests || record.breaker(now) != Breaker::Closed)
         })
@@ -273,11 +286,11 @@ impl Records {
             if self.len >= RECORDS_MAX {
                 return;
             }
-            let of_node = self.of.entry(capability.to_owned()).or_default().entry(node).or_default();
-            of_node.insert(agent.to_owned(), Record::new(now));
+            let of_worker = self.of.entry(node).or_default().entry(agent.to_owned()).or_default();
+            of_worker.insert(capability.to_owned(), Record::new(now));
             self.len += 1;
         }
-        let record = self.of.get_mut(capability).and_then(|nodes| nodes.get_mut(&node)?.get_mut(agent));
+        let record = self.of.get_mut(&node).and_then(|agents| agents.get_mut(agent)?.get_mut(capability));
         if let Some(record) = record {
             change(record);
         }
@@ -285,13 +298,13 @@ impl Records {
 
     fn make_room(&mut self, now: Duration) {
         let mut len = 0;
-        self.of.retain(|_, nodes| {
-            nodes.retain(|_, agents| {
-                agents.retain(|_, record| record.last + LOOKED_BACK > now);
-                len += agents.len();
-                !agents.is_empty()
+        self.of.retain(|_, agents| {
+            agents.retain(|_, capabilities| {
+                capabilities.retain(|_, record| record.last + LOOKED_BACK > now);
+                len += capabilities.len();
+                !capabilities.is_empty()
             });
-            !nodes.is_empty()
+            !agents.is_empty()
         });
         self.len = len;
     }

@@ -46,7 +46,7 @@ fn call(capabilities: &[&str]) -> Call {
 }
 
 fn core() -> Core {
-    let mut core = Core::default();
+    let mut core = Core::of(Did::from_bytes([1; 32]), TaskRouting::Weighted);
     core.give_tokens((0..200_u8).map(|n| TaskToken::from_bytes([n; 16])));
     core
 }
@@ -403,9 +403,7 @@ fn a_busy_machine_gets_no_work() {
 /// promise: Tasks | A task that waits, and one that was handed out, say of each node that was looked at why it gets it or not
 #[test]
 fn each_choice_is_explained() {
-    let me = Did::from_bytes([1; 32]);
-    let mut core = Core::of(me, TaskRouting::Weighted);
-    core.give_tokens((0..200_u8).map(|n| TaskToken::from_bytes([n; 16])));
+    let mut core = core();
     let [idle, busy, full, able] = [2, 3, 4, 5].map(|n| Did::from_bytes([n; 32]));
     let said = |node: Did, cpu| {
         let mut agent = Agent::new(node, "w");

@@ -32,7 +32,7 @@ pub(super) struct Envelope {
     /// The number of the request.
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub(super) body: Option<Body>,
 }
 
@@ -72,23 +72,29 @@ pub(super) enum Body {
     Over(Claims),
     #[prost(message, tag = "8")]
     Answer(Answer),
+    /// All workers of the sender. The answer is `Answer`.
+    #[prost(message, tag = "9")]
+    Workers(Workers),
 }
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Serving {
-    /// The workers that wait for tasks of the receiver.
     #[prost(message, repeated, tag = "1")]
     pub(super) waiting: Vec<Waiting>,
-    /// All workers of the sender, by name.
-    #[prost(message, repeated, tag = "2")]
-    pub(super) agents: Vec<Worker>,
-    /// The use of the sender's processors and memory in percent, plus one; 0 if it cannot tell.
-    #[prost(uint32, tag = "3")]
+}
+
+/// The sender's words about its workers and itself.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Workers {
+    /// Its workers, by name.
+    #[prost(message, repeated, tag = "1")]
+    pub(super) workers: Vec<Worker>,
+    /// The use of its processors and memory in percent, plus one; 0 if it cannot tell.
+    #[prost(uint32, tag = "2")]
     pub(super) cpu: u32,
-    #[prost(uint32, tag = "4")]
+    #[prost(uint32, tag = "3")]
     pub(super) memory: u32,
-    /// The labels of the sender.
-    #[prost(btree_map = "string, string", tag = "5")]
+    #[prost(btree_map = "string, string", tag = "4")]
     pub(super) labels: BTreeMap<String, String>,
 }
 

@@ -66,20 +66,22 @@ impl Core {
 
     /// Takes a worker for a critical task from the least urgent preemptible one. That waits again, and the worker asks again
     /// once it has stopped.
-    pub(super) fn preempt_for(&mut self, task: TaskId, now: Duration) {
+    fn preempt_for(&mut self, task: TaskId, now: Duration) {
         let Some(open) = self.open.get(&task).filter(|open| open.spec.critical && self.may_begin(open)) else { return };
         if self.preempting.get(&task).is_some_and(|at| now < *at + PREEMPT_EVERY) {
             return;
         }
-        let running = self.preemptible.get(&open.spec.capability).into_iter().flatten().rev();
-        let running = running.take_while(|(rank, _)| *rank > open.spec.rank).take(LOOKED_AT_MAX);
-        let mut running = running.filter_map(|(_, victim)| match &self.open.get(victim)?.place {
-            Place::Running(running) => Some((*victim, running.token, running.holder.node)),
+        let running = self.running.get(&open.spec.capability).into_iter().flatten().rev();
+        let later = running.take_while(|(rank, _)| *rank > open.spec.rank).take(LOOKED_AT_MAX);
+        let victim = later.into_iter().find_map(|(_, victim)| match self.open.get(victim)? {
+            Open { spec, place: Place::Running(running), .. }
+                if spec.preemptible && open.spec.to.is_none_or(|to| to == running.holder.node) =>
+            {
+                Some((*victim, running.token))
+            }
             _ => None,
         });
-        let fits = |node: Did| open.spec.to.is_none_or(|to| to == node);
-        let victim = running.find(|(.., node)| fits(*node));
-        let Some((victim, token, _)) = victim else { return };
+        let Some((victim, token)) = victim else { return };
         self.not_tried(victim, now);
         self.put(victim, Place::Ending);
         self.preempting.insert(task, now);
@@ -89,7 +91,7 @@ impl Core {
 
     /// The worker of this node that gets a task, if this node does: the one that has waited longest. A worker that failed at
     /// it comes last.
-    pub(super) fn pick(&self, open: &Open, now: Duration) -> Option<CallId> {
+    fn pick(&self, open: &Open, now: Duration) -> Option<CallId> {
         let callers = self.callers.get(&open.spec.capability)?;
         let fits = |call: &&CallId| {
             let call = &self.calls[*call];
@@ -103,7 +105,7 @@ impl Core {
     }
 
     /// The nodes that could get a task: this one, with the worker that was picked, and others.
-    pub(super) fn candidates(&self, open: &Open, here: Option<CallId>, now: Duration) -> Vec<Candidate> {
+    fn candidates(&self, open: &Open, here: Option<CallId>, now: Duration) -> Vec<Candidate> {
         let capability = &open.spec.capability;
         let failed_here = |node: Did| open.failed_at.as_ref().is_some_and(|holder| holder.node == node);
         let here = here.map(|call| {
@@ -131,7 +133,7 @@ impl Core {
         here.into_iter().chain(elsewhere).collect()
     }
 
-    pub(super) fn about_me(&self) -> About {
+    fn about_me(&self) -> About {
         About { load: self.load, round_trip: Some(Duration::ZERO), same_region: Some(true) }
     }
 
@@ -147,23 +149,21 @@ impl Core {
         let mut rows: Vec<Choice> =
             ranked.into_iter().map(|(node, score)| Choice { node, score: Some(score), not: None }).collect();
         let able = |agents: &[Agent]| agents.iter().any(|agent| agent.capabilities.contains(capability));
-        let others = self.said.iter().filter(|(_, said)| able(&said.agents)).map(|(node, _)| *node);
-        let me = self.me.filter(|_| self.callers.contains_key(capability));
-        for node in me.into_iter().chain(others).take(CHOICE_NODES_MAX) {
+        let others = self.said.iter().filter(|(_, said)| able(&said.agents)).map(|(node, _)| (*node, "", false));
+        // all calls of this node have the same machine
+        let here = self.callers.get(capability).map(|callers| {
+            let calls = || callers.iter().map(|call| &self.calls[call]);
+            (self.me, calls().next().map_or("", |call| &call.holder.agent), calls().all(|call| self.is_over(call)))
+        });
+        for (node, agent, is_over) in here.into_iter().chain(others).take(CHOICE_NODES_MAX) {
             if rows.iter().any(|row| row.node == node) {
                 continue;
             }
-            let is_over = |call: &CallId| self.is_over(&self.calls[call]);
-            let all_over = |callers: &BTreeSet<CallId>| callers.iter().all(is_over);
-            let agent = self.callers.get(capability).filter(|_| self.me == Some(node)).and_then(BTreeSet::first);
-            let agent = agent.map_or("", |call| &self.calls[call].holder.agent);
             let not = match self.records.breaker(capability, &node, agent, now) {
                 _ if open.spec.to.is_some_and(|to| to != node) => NotChosen::NotMeant,
                 Breaker::Resting(until) => NotChosen::Rests(until.saturating_sub(now)),
                 Breaker::Tried => NotChosen::Tried,
-                Breaker::Closed if self.me == Some(node) && self.callers.get(capability).is_some_and(all_over) => {
-                    NotChosen::Overloaded
-                }
+                Breaker::Closed if is_over => NotChosen::Overloaded,
                 Breaker::Closed => NotChosen::NoneWaits,
             };
             rows.push(Choice { node, score: None, not: Some(not) });
@@ -171,7 +171,7 @@ impl Core {
         rows
     }
 
-    pub(super) fn claim_elsewhere(&mut self, task: TaskId, capability: &str, node: Did, now: Duration) {
+    fn claim_elsewhere(&mut self, task: TaskId, capability: &str, node: Did, now: Duration) {
         let Some(token) = self.tokens.pop() else { return };
         if let Some(nodes) = self.elsewhere.get_mut(capability) {
             if let Some(workers) = nodes.get_mut(&node) {
@@ -199,7 +199,7 @@ impl Core {
         self.put_claim(task, Claimant::Call(call), token, holder, lease, now);
     }
 
-    pub(super) fn put_claim(
+    fn put_claim(
         &mut self,
         task: TaskId,
         to: Claimant,
@@ -217,27 +217,41 @@ impl Core {
     }
 
     /// The name under which the record of a worker is kept: other nodes choose their workers themselves.
-    pub(super) fn record_name(&self, node: Did, agent: String) -> String {
-        if self.me.is_none_or(|me| me == node) { agent } else { String::new() }
+    fn record_name(&self, node: Did, agent: String) -> String {
+        if self.me == node { agent } else { String::new() }
+    }
+
+    /// The record of the worker that has a task: its capability, node and name.
+    fn record_of(&self, task: TaskId) -> Option<(String, Did, String)> {
+        let Open { spec, place: Place::Running(running), .. } = self.open.get(&task)? else { return None };
+        let Holder { node, agent } = running.holder.clone();
+        Some((spec.capability.clone(), node, self.record_name(node, agent)))
+    }
+
+    pub(super) fn record_success(&mut self, task: TaskId, now: Duration) {
+        let Some((capability, node, agent)) = self.record_of(task) else { return };
+        let Some(Open { spec, place: Place::Running(running), .. }) = self.open.get(&task) else { return };
+        let begun = running.attempt_until.saturating_sub(spec.attempt);
+        let rested = self.records.breaker(&capability, &node, &agent, now) != Breaker::Closed;
+        self.records.succeeded(&capability, node, &agent, now.saturating_sub(begun), now);
+        if rested {
+            self.rests.insert((now, capability));
+        }
     }
 
     pub(super) fn record_failure(&mut self, task: TaskId, now: Duration) {
-        let Some(Open { spec, place: Place::Running(running), failed_at, .. }) = self.open.get_mut(&task) else {
-            return;
-        };
-        let (capability, holder) = (spec.capability.clone(), running.holder.clone());
-        *failed_at = Some(holder.clone());
-        let agent = self.record_name(holder.node, holder.agent);
-        if let Some(until) = self.records.failed(&capability, holder.node, &agent, now) {
+        let Some((capability, node, agent)) = self.record_of(task) else { return };
+        if let Some(Open { place: Place::Running(running), failed_at, .. }) = self.open.get_mut(&task) {
+            *failed_at = Some(running.holder.clone());
+        }
+        if let Some(until) = self.records.failed(&capability, node, &agent, now) {
             self.rests.insert((until, capability));
         }
     }
 
     /// An attempt is over which says nothing of its worker.
     pub(super) fn not_tried(&mut self, task: TaskId, now: Duration) {
-        let Some(Open { spec, place: Place::Running(running), .. }) = self.open.get(&task) else { return };
-        let (capability, Holder { node, agent }) = (spec.capability.clone(), running.holder.clone());
-        let agent = self.record_name(node, agent);
+        let Some((capability, node, agent)) = self.record_of(task) else { return };
         if self.records.breaker(&capability, &node, &agent, now) != Breaker::Closed {
             self.records.released(&capability, node, &agent, now);
             self.rests.insert((now, capability));
@@ -245,7 +259,7 @@ impl Core {
     }
 
     /// A worker gets a task: one that rested has to show that it is well again.
-    pub(super) fn record_given(&mut self, capability: &str, node: Did, agent: String, now: Duration) {
+    fn record_given(&mut self, capability: &str, node: Did, agent: String, now: Duration) {
         let agent = self.record_name(node, agent);
         if let Some(until) = self.records.given(capability, node, &agent, now) {
             self.rests.insert((until, capability.to_owned()));
@@ -262,7 +276,7 @@ impl Core {
         self.open.get(&task).is_some_and(|open| self.fits_open(open, call))
     }
 
-    pub(super) fn fits_open(&self, open: &Open, call: &Call) -> bool {
+    fn fits_open(&self, open: &Open, call: &Call) -> bool {
         open.spec.to.is_none_or(|to| to == call.holder.node) && self.may_begin(open)
     }
 

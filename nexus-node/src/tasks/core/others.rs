@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nexus_identity::Did;
 
-use super::{Call, CallId, Core, Place, Said, TURN_EVERY, TURNS_MAX};
+use super::{Call, CallId, Core, Open, Place, Said, TURN_EVERY, TURNS_MAX};
 use crate::tasks::{Agent, AgentHealth};
 
 impl Core {
@@ -57,8 +57,9 @@ impl Core {
         self.said.insert(node, said);
     }
 
-    pub(in crate::tasks) fn knows_way_to(&self, node: &Did) -> bool {
-        self.said.get(node).is_some_and(|said| said.about.round_trip.is_some())
+    /// Whether a node has workers, and it is not known how long messages take to it.
+    pub(in crate::tasks) fn lacks_way_to(&self, node: &Did) -> bool {
+        self.said.get(node).is_some_and(|said| said.about.round_trip.is_none())
     }
 
     /// An answer of another node came after so long.
@@ -103,35 +104,37 @@ impl Core {
     }
 
     /// The workers of this node that wait for work or do some of its own tasks, by name.
-    pub(in crate::tasks) fn agents_of(&self, me: Did, now: Duration) -> BTreeMap<String, Agent> {
+    pub(in crate::tasks) fn agents_here(&self, now: Duration) -> BTreeMap<String, Agent> {
         let mut agents: BTreeMap<String, Agent> = BTreeMap::new();
-        let mut agent = |name: &str, capabilities: &mut dyn Iterator<Item = &String>, waits: bool| {
-            let agent = agents.entry(name.to_owned()).or_insert_with(|| Agent::new(me, name));
-            agent.capabilities.extend(capabilities.cloned());
-            *(if waits { &mut agent.waiting } else { &mut agent.running }) += 1;
-        };
         for call in self.calls.values() {
-            agent(&call.holder.agent, &mut call.capabilities.iter(), true);
+            let agent = self.agent_in(&mut agents, &call.holder.agent);
+            agent.capabilities.extend(call.capabilities.iter().cloned());
+            agent.waiting += 1;
+            if self.is_over(call) {
+                agent.health = AgentHealth::Overloaded;
+            }
         }
-        for open in self.open.values() {
-            if let Place::Running(running) = &open.place
-                && running.holder.node == me
-            {
-                agent(&running.holder.agent, &mut [&open.spec.capability].into_iter(), false);
+        for (_, task) in self.running.values().flatten() {
+            let Some(Open { spec, place: Place::Running(running), .. }) = self.open.get(task) else { continue };
+            if running.holder.node == self.me {
+                let agent = self.agent_in(&mut agents, &running.holder.agent);
+                agent.capabilities.insert(spec.capability.clone());
+                agent.running += 1;
             }
         }
         for (name, agent) in &mut agents {
-            agent.load = self.load;
-            let (reputation, rests) = self.records.of_worker(&me, name, now);
+            let (reputation, rests) = self.records.of_worker(&self.me, name, now);
             agent.reputation = reputation;
-            let is_over = self.calls.values().any(|call| call.holder.agent == *name && self.is_over(call));
-            agent.health = match (rests, is_over) {
-                (true, _) => AgentHealth::Failing,
-                (false, true) => AgentHealth::Overloaded,
-                (false, false) => AgentHealth::Ok,
-            };
+            if rests {
+                agent.health = AgentHealth::Failing;
+            }
         }
         agents
+    }
+
+    /// The worker of this node with a name, among these.
+    pub(in crate::tasks) fn agent_in<'a>(&self, agents: &'a mut BTreeMap<String, Agent>, name: &str) -> &'a mut Agent {
+        agents.entry(name.to_owned()).or_insert_with(|| Agent { load: self.load, ..Agent::new(self.me, name) })
     }
 
     /// The workers of other nodes, by their nodes' words, with what this node has seen of them.

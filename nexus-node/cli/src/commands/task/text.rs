@@ -155,7 +155,7 @@ fn looked_at(candidates: &[wire::TaskCandidate], printer: &Printer) -> String {
         let name = candidate.node_name.clone().unwrap_or_else(|| short_did(&candidate.node));
         let style = if candidate.why_not.is_none() { Style::Good } else { Style::Dim };
         table.row([
-            (sane(&name), Some(style)),
+            (name, Some(style)),
             (candidate.score.map_or_else(|| "-".to_owned(), points), None),
             (candidate.why_not.clone().unwrap_or_else(|| "-".to_owned()), None),
             (parts.join(", "), None),
