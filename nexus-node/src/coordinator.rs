@@ -91,7 +91,8 @@ pub use self::audited::{AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOth
 pub use self::command::{Check, Command, Condition, Group, Put, Step, Txn};
 pub use self::format::{FORMAT_MAX, TooNew};
 pub use self::limits::{
-    FormError, KEY_BYTES_MAX, RESERVED_PREFIX, TTL_MS_MAX, TTL_MS_MIN, TXN_STEPS_MAX, VALUE_BYTES_MAX, WAIT_MS_MAX,
+    FormError, KEY_BYTES_MAX, OWN_PREFIX, RESERVED_PREFIX, TTL_MS_MAX, TTL_MS_MIN, TXN_STEPS_MAX, VALUE_BYTES_MAX,
+    WAIT_MS_MAX,
 };
 pub use self::manage::Manage;
 pub use self::overview::{CoordinatorRole, Coordinators, Mode, OldMember, Seat, SeatState};

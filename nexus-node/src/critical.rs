@@ -656,6 +656,8 @@ fn refused(outcome: Outcome) -> NodeError {
         Refusal::Full(full) => full.into(),
         Refusal::TooLate => AccessError::TooLate.into(),
         Refusal::OtherRequest => ConflictError::OtherRequest.into(),
+        Refusal::NotYours { owner } => AccessError::NotYours { owner }.into(),
+        Refusal::Endless => InputError::EndlessKey.into(),
         refusal @ (Refusal::OtherGroup { .. } | Refusal::Malformed(_)) => {
             AccessError::Proposal(OpaqueError::new(refusal)).into()
         }

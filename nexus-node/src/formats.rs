@@ -4,7 +4,7 @@ use nexus_crdt::{DERIVED_SPACES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, Kind};
 use nexus_mesh::Abilities;
 
 /// The highest format of critical state that this version reads and writes.
-pub const CRITICAL_FORMAT_MAX: u16 = 3;
+pub const CRITICAL_FORMAT_MAX: u16 = 4;
 /// The format of critical state that came with entries in leaves: whoever reads one reads the other.
 const RAISES_ENTRIES: u16 = 2;
 

@@ -5,9 +5,11 @@
 use std::time::{Duration, Instant};
 
 use nexus_node::config::Config;
+use nexus_node::critical::{Condition, Put, Step, Txn};
 use nexus_node::{
-    AccessError, Agent, AgentHealth, ClaimQuery, ClaimedTask, ConflictError, Invite, JoinOptions, NewTask, Node,
-    NodeError, Priority, Task, TaskProgress, TaskQuery, TaskResult, TaskStatus, node,
+    AccessError, Agent, AgentHealth, ClaimQuery, ClaimedTask, ConflictError, DeleteOptions, InputError, Invite,
+    JoinOptions, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskProgress, TaskQuery,
+    TaskResult, TaskStatus, TaskToken, node,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -116,7 +118,7 @@ async fn a_task_that_is_done_once_begins_by_the_coordinators_word() {
     let later = second.fence.clone().unwrap();
     assert!(later.token > fence.token, "{later:?} {fence:?}");
     board.finish(&id, second.token, done(json!(1))).await.unwrap();
-    let record = critical.get(&format!("begun/{}/{id}", node.did())).await.unwrap().unwrap();
+    let record = critical.get(&format!("own/{0}/begun/{0}/{id}", node.did())).await.unwrap().unwrap();
     assert_eq!(record.text(), Some("succeeded"));
     while critical.lock_of(&later.lock).await.unwrap().is_some() {
         tokio::task::yield_now().await;
@@ -130,6 +132,54 @@ async fn a_task_that_is_done_once_begins_by_the_coordinators_word() {
     node.shutdown().await;
 }
 
+/// promise: Tasks | A task that is done once has its keys and its lock from its own node and its worker's: no other member writes, deletes or takes them
+#[tokio::test(flavor = "multi_thread")]
+async fn no_other_member_makes_a_task_begin_twice() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let one = start(&dirs[0], "one").await;
+    let two = join(&one, &dirs[1], "two", Invite::default()).await;
+    let task = one.tasks().submit(NewTask::new("pay", Value::Null).once()).await.unwrap();
+    let claimed = claim(&one, "pay").await;
+    let fence = claimed.fence.clone().unwrap();
+    let (critical, rogue) = (one.critical().unwrap(), two.critical().unwrap());
+    let ttl = || PutOptions::default().ttl(Duration::from_secs(60));
+    for key in ["begun/{}/", "right/"].map(|kind| kind.replace("{}", &one.did().to_string())) {
+        let key = format!("own/{}/{key}{}", one.did(), task.id);
+        let before = critical.get(&key).await.unwrap().expect(&key);
+        let step = |step: Step| Txn::new().otherwise(step).check("there is none", Condition::Present);
+        let tried = [
+            rogue.delete(&key, DeleteOptions::default()).await.map(drop),
+            rogue.put(&key, "false", ttl()).await.map(drop),
+            rogue.cas(&key, Some(before.value.as_slice()), "false", ttl()).await.map(drop),
+            rogue.txn(step(Step::Delete(key.clone()))).await.map(drop),
+            rogue.txn(step(Put::new(&key, "false").into())).await.map(drop),
+        ];
+        for tried in tried {
+            let owner = one.did();
+            assert!(
+                matches!(tried, Err(NodeError::Refused(AccessError::NotYours { owner: found })) if found == owner),
+                "{tried:?}"
+            );
+        }
+        assert_eq!(critical.get(&key).await.unwrap(), Some(before));
+    }
+    for tried in [
+        rogue.lock(&fence.lock, LockOptions::default()).await.map(drop),
+        rogue.steal(&fence.lock, Duration::from_secs(60)).await.map(drop),
+    ] {
+        assert!(matches!(tried, Err(NodeError::Refused(AccessError::NotYours { .. }))), "{tried:?}");
+    }
+    // a member keeps nothing there for ever, and may write there
+    let mine = format!("own/{}/note", two.did());
+    let endless = rogue.put(&mine, "x", PutOptions::default()).await.unwrap_err();
+    assert!(matches!(endless, NodeError::Invalid(InputError::EndlessKey)), "{endless}");
+    rogue.put(&mine, "x", ttl()).await.unwrap();
+    one.tasks().finish(&task.id.to_string(), claimed.token, done(json!(1))).await.unwrap();
+    until(&one, &task.id.to_string(), TaskStatus::Succeeded).await;
+    two.shutdown().await;
+    one.shutdown().await;
+}
+
 /// promise: Tasks | A node that has forgotten that a task began does not begin it again
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_has_begun_elsewhere_is_not_begun_again() {
@@ -138,11 +188,13 @@ async fn a_task_that_has_begun_elsewhere_is_not_begun_again() {
     let two = join(&one, &dirs[1], "two", Invite::default()).await;
     let task = one.tasks().submit(NewTask::new("pay", Value::Null).once()).await.unwrap();
     // as an attempt wrote it of which this node knows nothing
-    let critical = one.critical().unwrap();
-    critical
-        .put(&format!("begun/{}/{}", task.submitter, task.id), "0123", nexus_node::PutOptions::default())
-        .await
-        .unwrap();
+    let (critical, there) = (one.critical().unwrap(), two.critical().unwrap());
+    let for_a_minute = || PutOptions::default().ttl(Duration::from_secs(60));
+    let token = TaskToken::from_bytes([7; 16]);
+    let right = format!("own/{}/right/{}", one.did(), task.id);
+    critical.put(&right, &format!("{token} {}", two.did()), for_a_minute()).await.unwrap();
+    let begun = format!("own/{}/begun/{}/{}", two.did(), one.did(), task.id);
+    there.put(&begun, &token.to_string(), for_a_minute()).await.unwrap();
     let query = ClaimQuery::of("pay").agent("worker").wait(Duration::from_secs(30)).from("one");
     let nothing = two.tasks().claim(query).await.unwrap();
     assert!(nothing.is_none(), "{nothing:?}");
@@ -155,7 +207,7 @@ async fn a_task_that_has_begun_elsewhere_is_not_begun_again() {
     let fence = claimed.fence.clone().unwrap();
     assert_eq!(critical.lock_of(&fence.lock).await.unwrap().unwrap().lease.token, fence.token);
     // its lock is taken from it: the claim is over, whatever the worker does
-    critical.steal(&fence.lock, Duration::from_secs(30)).await.unwrap();
+    there.steal(&fence.lock, Duration::from_secs(30)).await.unwrap();
     until(&one, &task.id.to_string(), TaskStatus::Unknown).await;
     two.shutdown().await;
     one.shutdown().await;

@@ -383,7 +383,7 @@ pub(crate) async fn replay(sim: &Sim, ledger: &RefCell<Ledger>, no: usize) -> Re
     }
     let mut ledger = ledger.borrow_mut();
     let history = &mut ledger.critical;
-    for ((by, key), times) in made.into_iter().filter(|((_, key), _)| key != WHOLE && !key.starts_with("begun/")) {
+    for ((by, key), times) in made.into_iter().filter(|((_, key), _)| key != WHOLE && !key.starts_with("own/")) {
         let asked = history.asked.get(&(by, key.clone())).copied().unwrap_or(0);
         if times > asked {
             differences.push(format!("{} wrote {key} {times} times, and was asked to {asked} times", by.short()));

@@ -324,7 +324,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "fence check",
         &[
-            ("fence check task/k3v9 17", "of a task that is done once"),
+            (r#"fence check "$NEXUS_LOCK" "$NEXUS_LOCK_TOKEN""#, "of a task that is done once"),
             ("fence check deploy 42 --json", "for a program"),
         ],
     ),

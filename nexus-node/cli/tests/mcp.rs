@@ -457,7 +457,7 @@ fn full(client: &impl Speaks, agent: &str) {
     let once = client.told("task_create", json!({ "capability": "pay", "once": true }));
     let once = once.split(' ').next().unwrap().to_owned();
     let claimed = client.told("task_claim", json!({ "capabilities": ["pay"] }));
-    assert!(claimed.contains("`nexus-node fence check task/"), "{claimed}");
+    assert!(claimed.contains("`nexus-node fence check own/"), "{claimed}");
     let done = client.told("task_update", json!({ "id": once, "token": token(&claimed), "output": null }));
     assert!(done.contains(" succeeded"), "{done}");
     // back again, and bad input

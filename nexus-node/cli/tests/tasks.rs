@@ -229,7 +229,8 @@ fn a_command_checks_its_token_before_its_effect() {
     // a task that may be repeated has no lock
     let other = home.run(&["task", "submit", "pay", "--attempts", "1", "--wait", "--json"]);
     assert_eq!(other.code, 1, "{other:?}");
-    let key = format!("begun/{}/{}", done["submitter"].as_str().unwrap(), done["id"].as_str().unwrap());
+    let (me, id) = (done["submitter"].as_str().unwrap(), done["id"].as_str().unwrap());
+    let key = format!("own/{me}/begun/{me}/{id}");
     let kept = home.json(&["kv", "get", &key]);
     assert_eq!(kept["value"], "succeeded");
 }

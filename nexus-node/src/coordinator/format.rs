@@ -29,6 +29,10 @@ pub(super) const SEATS: u16 = 2;
 /// The first format whose proposals may have the keys of requests: asked again, they are answered as the first time.
 pub(super) const REQUESTS: u16 = 3;
 
+/// The first format in which names that begin with a member's DID are that member's alone
+/// ([`OWN_PREFIX`](super::limits::OWN_PREFIX)).
+pub(super) const OWN: u16 = 4;
+
 /// The bytes of a mark and its number.
 pub(super) const MARKED_BYTES: usize = MARK.len() + size_of::<u16>();
 

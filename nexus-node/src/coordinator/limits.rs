@@ -1,6 +1,8 @@
 //! The limits of proposals: sizes, counts and names. A caller's input is checked, and every node checks
 //! again before it applies.
 
+use nexus_identity::Did;
+
 use super::command::{Command, Put, Step};
 
 /// The longest key and the longest name of a lock, in bytes.
@@ -28,6 +30,14 @@ pub const WAIT_MS_MAX: u64 = 3_600 * 1_000;
 pub(super) const SESSION_SPAN: u64 = 100_000;
 /// The prefix of the mesh's own keys.
 pub const RESERVED_PREFIX: &str = "nexus/";
+
+/// The beginning of names of keys and locks that are one member's alone: its DID and a slash follow.
+pub const OWN_PREFIX: &str = "own/";
+
+/// The member whose name of a key or lock this is, if it is one member's alone.
+pub(super) fn owner_of(name: &str) -> Option<Did> {
+    name.strip_prefix(OWN_PREFIX)?.split_once('/')?.0.parse().ok()
+}
 
 /// The bounds that count when a proposal is applied. Copies with different bounds would differ, so the
 /// bounds are part of a format. A change of one needs a later format.

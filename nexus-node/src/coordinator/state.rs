@@ -25,9 +25,9 @@ use self::kv::Kv;
 use self::locks::Locks;
 use self::requests::Requests;
 use self::sessions::{Lookup, Sessions};
-use super::command::{Command, Expiry, Group, Proposal, ProposalError, Signed, Txn, is_bytes};
+use super::command::{Command, Expiry, Group, Proposal, ProposalError, Put, Signed, Step, Txn, is_bytes};
 use super::format::{self, ReadError, TooNew};
-use super::limits::{self, Limits};
+use super::limits::{self, Limits, owner_of};
 use crate::error::{AccessError, CriticalBound, NodeError};
 
 /// The context in which the digest of the state is made.
@@ -116,6 +116,15 @@ pub enum Refusal {
     /// The request's id was given to another change before. From format 3 on.
     #[error("a request of that id asked for something else")]
     OtherRequest,
+    /// The name begins with the DID of another member. From format 4 on.
+    #[error("this name is {owner}'s alone")]
+    NotYours {
+        /// The member.
+        owner: Did,
+    },
+    /// A key whose name begins with a member's DID has no time to live. From format 4 on.
+    #[error("a key that is a member's alone needs a time to live")]
+    Endless,
 }
 
 /// The reason why a proposal or a command does not count.
@@ -537,6 +546,9 @@ impl Machine {
         shown: u64,
         changes: &mut Vec<CriticalChange>,
     ) -> Outcome {
+        if let Err(refusal) = self.check_own(by, command) {
+            return Outcome::Refused(refusal);
+        }
         let (limits, used) = (self.limits(), self.used(by));
         let mut tell = Tell { revision: &mut self.revision, limits, used, by, changes };
         let result = match command {
@@ -576,6 +588,36 @@ impl Machine {
         let outcome = result.unwrap_or_else(Outcome::Refused);
         // a transaction was checked before it was done
         if matches!(outcome, Outcome::Refused(_)) { self.fitting(shown, outcome) } else { outcome }
+    }
+
+    /// Checks that a command changes no key and takes no lock that is another member's alone. Every such key has an end,
+    /// since nobody could delete those of a former member.
+    fn check_own(&self, by: Did, command: &Command) -> Result<(), Refusal> {
+        if self.format < format::OWN {
+            return Ok(());
+        }
+        let is_own = |name: &str| match owner_of(name) {
+            Some(owner) if owner != by => Err(Refusal::NotYours { owner }),
+            owner => Ok(owner.is_some()),
+        };
+        let put = |put: &Put| match is_own(&put.key)? {
+            true if put.ttl_ms.is_none() => Err(Refusal::Endless),
+            _ => Ok(()),
+        };
+        match command {
+            Command::Put(it) | Command::Cas { put: it, .. } => put(it),
+            Command::Delete { key: name, .. } | Command::Acquire { name, .. } | Command::Steal { name, .. } => {
+                is_own(name).map(drop)
+            }
+            Command::Txn(txn) => txn.then.iter().chain(&txn.otherwise).try_for_each(|step| match step {
+                Step::Put(it) => put(it),
+                Step::Delete(key) => is_own(key).map(drop),
+                Step::Get(_) => Ok(()),
+            }),
+            // a token was given for the lock
+            Command::Renew { .. } | Command::Release { .. } | Command::Withdraw { .. } => Ok(()),
+            Command::Expire(_) | Command::Raise(_) | Command::End(_) => Ok(()),
+        }
     }
 
     /// Does a transaction at one revision, or nothing of it.

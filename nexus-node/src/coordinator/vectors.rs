@@ -395,6 +395,13 @@ fn machines(format: u16) -> Section {
         assert!(matches!(again[..], [Outcome::Granted { .. }, Outcome::Refused(Refusal::OtherRequest)]), "{again:?}");
         vectors.push(("requests with an id", asked));
     }
+    if format >= format::OWN {
+        let own = |ttl_ms| Put { ttl_ms, ..put(&format!("own/{}/k", did(1)), "v") };
+        let mut members = Story::new(format);
+        members.tell(1, vec![Command::Put(own(Some(60_000))), Command::Put(own(None))]);
+        members.tell(2, vec![Command::Put(own(Some(60_000))), Command::Put(put("own/nobody/k", "v"))]);
+        vectors.push(("names of one member", members));
+    }
     vectors.into_iter().map(|(name, story)| of_format(format, name, story.vector())).collect()
 }
 
@@ -503,6 +510,10 @@ fn outcomes(format: u16) -> Section {
     }
     if format >= format::REQUESTS {
         all.push(("another request", refused(Refusal::OtherRequest)));
+    }
+    if format >= format::OWN {
+        all.push(("another member's name", refused(Refusal::NotYours { owner: did(1) })));
+        all.push(("an own key without an end", refused(Refusal::Endless)));
     }
     let vector = |(name, outcome): (_, Outcome)| {
         let bytes = Outcome::encode_all(format, std::slice::from_ref(&outcome));

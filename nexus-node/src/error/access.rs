@@ -26,6 +26,12 @@ pub enum AccessError {
     /// The root of this mesh did not sign the revocation, or not for this node.
     #[error("the root of this mesh has not signed that")]
     NotByRoot,
+    /// The name of a key or a lock begins with another member's DID.
+    #[error("keys and locks whose names begin with own/{owner}/ are that member's alone")]
+    NotYours {
+        /// The member.
+        owner: Did,
+    },
     /// A member that is up is not replaced.
     #[error("{name} is up")]
     StillUp {

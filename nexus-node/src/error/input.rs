@@ -167,6 +167,9 @@ pub enum InputError {
     /// The node was made without a coordinator, and has no critical state.
     #[error("this node was made without a coordinator")]
     NoCoordinator,
+    /// A key that is one member's alone has no end.
+    #[error("a key whose name begins with own/ and a member's DID needs a time to live")]
+    EndlessKey,
     /// This build has no coordinators (feature `coordinators`), and no critical state.
     #[error("coordinators are not built in")]
     CoordinatorsNotBuilt,

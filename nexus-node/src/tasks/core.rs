@@ -583,6 +583,26 @@ impl Core {
         Ok(())
     }
 
+    /// A task that is done once is not handed to the worker that it was claimed for: another one has begun it, or the
+    /// coordinators could not be asked. The worker still waits.
+    pub(super) fn withhold(&mut self, task: TaskId, token: TaskToken, has_begun: bool, now: Duration) {
+        let Ok(node) = self.running(task, token).map(|running| running.holder.node) else { return };
+        let Some(capability) = self.open.get(&task).map(|open| open.spec.capability.clone()) else { return };
+        self.not_tried(task, now);
+        self.put(task, Place::Ending);
+        self.actions.push_back(if has_begun {
+            let error = "a worker of which this node did not know has begun it: it may or may not have run".to_owned();
+            let (token, fault) = (Some(token), Fault::new("expired", error));
+            Action::Settle { task, token, end: TaskEnd::Unknown, output: String::new(), fault }
+        } else {
+            Action::Return { task, token, cause: ReturnCause::Released, fault: Fault::default() }
+        });
+        if node != self.me && !self.has_turned_down_too_many(&node, now) {
+            *self.elsewhere.entry(capability.clone()).or_default().entry(node).or_default() += 1;
+            self.assign_ready(&capability, now);
+        }
+    }
+
     /// A worker has done its task: its end is to be written.
     pub(super) fn succeed(
         &mut self,
@@ -727,6 +747,11 @@ impl Core {
             }
             false => Action::Return { task, token, cause: ReturnCause::Expired, fault: Fault::new("expired", error) },
         });
+    }
+
+    /// Whether an open task is done once.
+    pub(super) fn is_once(&self, task: TaskId) -> bool {
+        self.open.get(&task).is_some_and(|open| open.spec.once)
     }
 
     /// Whether a task waits that is done once.

@@ -3,18 +3,28 @@
 use std::time::Duration;
 
 use nexus_crdt::{
-    HeardEvent, Settlement, SpaceId, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskReturn, TaskSaid, TaskVerb,
+    HeardEvent, Settlement, SpaceId, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskReturn, TaskSaid, TaskToken,
+    TaskVerb,
 };
+use nexus_identity::Did;
 use nexus_identity::plants::planted;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
 use super::Priority;
-use super::board::{Assigned, OPEN_MAX, TaskBoard};
+use super::board::{Assigned, Held, OPEN_MAX, TaskBoard};
 use super::core::{Action, Before, Claimant, Fault, Holder, Spec};
 use super::read::{self, Found};
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
 use crate::ledger;
+
+/// The worker that gets a task.
+pub(super) enum Receiver {
+    /// A worker of this node that waits, unless it is gone.
+    Caller(Option<oneshot::Sender<Assigned>>),
+    /// Another node, for its workers.
+    Node(Did),
+}
 
 /// The most events that are written together.
 const BATCH_MAX: usize = 256;
@@ -224,17 +234,16 @@ impl TaskBoard {
                 continue;
             }
             match action {
-                Action::Claim { to: Claimant::Node(node), token, attempt, .. } => {
+                Action::Claim { to, token, attempt, holder, .. } => {
                     held.core.claimed(task, now);
-                    self.offer(node, task, token, attempt);
-                }
-                Action::Claim { to: Claimant::Call(call), token, attempt, .. } => {
-                    held.core.claimed(task, now);
-                    let caller = held.callers.remove(&call);
-                    let taken = caller.is_some_and(|caller| caller.send(Assigned { task, token, attempt }).is_ok());
-                    if !taken {
-                        // the worker is gone
-                        let _ = held.core.release(task, token, self.now());
+                    let to = match to {
+                        Claimant::Node(node) => Receiver::Node(node),
+                        Claimant::Call(call) => Receiver::Caller(held.callers.remove(&call)),
+                    };
+                    if held.core.is_once(task) {
+                        self.give_right(task, token, attempt, holder.node, to);
+                    } else {
+                        self.hand(&mut held, to, task, token, attempt);
                     }
                 }
                 Action::Return { cause, .. } => {
@@ -247,6 +256,20 @@ impl TaskBoard {
             }
         }
         Ok(())
+    }
+
+    /// Hands a task over whose claim is on the disk.
+    pub(super) fn hand(&self, held: &mut Held, to: Receiver, task: TaskId, token: TaskToken, attempt: u32) {
+        match to {
+            Receiver::Node(node) => self.offer(node, task, token, attempt),
+            Receiver::Caller(caller) => {
+                let taken = caller.is_some_and(|caller| caller.send(Assigned { task, token, attempt }).is_ok());
+                if !taken {
+                    // the worker is gone
+                    let _ = held.core.release(task, token, self.now());
+                }
+            }
+        }
     }
 }
 

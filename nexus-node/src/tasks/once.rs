@@ -1,9 +1,11 @@
-//! Tasks that are done once. Before a worker begins, its node takes a lock from the coordinators, and writes under the lock's
-//! token that the task has begun. Nobody begins it again after that, whoever hands it out, unless the worker itself says that
-//! it is not done. The worker can check the token at its effect.
+//! Tasks that are done once.
 //!
-//! The key that says so names the task's settler, so a member's tasks never touch those of another. It counts in the share
-//! of the worker's node, which keeps so many bytes for each settler and begins no more of its tasks until some run out.
+//! A task's node gives the right to it to one worker at a time, in a key of its own that the coordinators keep. The worker's
+//! node writes that the task has begun in a key of its own, if the right is still that worker's. The right goes on only
+//! while the worker before has not begun, or has said that the task is not done. No other member can write these keys, or
+//! take the lock that the worker checks at its effect.
+//!
+//! A worker's node keeps so many bytes for each other member, and begins no more of its tasks until some run out.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use nexus_identity::plants::planted;
 use super::TaskResult;
 use super::board::TaskBoard;
 use super::elsewhere::Guest;
+use super::hand_out::Receiver;
+use crate::coordinator::{Condition, OWN_PREFIX, Put, Step, Txn};
 use crate::critical::{Critical, DeleteOptions, KeyQuery, LockGuard, LockOptions, PutOptions};
 use crate::error::{ConflictError, InputError, NodeError};
 
@@ -28,6 +32,8 @@ const KEY_BYTES: usize = 512;
 const KEPT_MAX: usize = KEPT_BYTES_MAX / KEY_BYTES;
 /// The lock of an attempt before may be on its way back.
 const IN_LINE: Duration = Duration::from_secs(5);
+/// The most tries to give a right while it changes.
+const RIGHT_TRIES: usize = 3;
 /// The time between two looks for a quorum, while a task waits for one.
 const LOOK: Duration = Duration::from_secs(1);
 /// The time between two words for a worker whose attempt begins.
@@ -53,19 +59,39 @@ enum Begun {
     NotNow,
 }
 
-/// The name of a task's lock. Another settler's task may have the same id: it has a lock of its own.
-fn lock_of(settler: &Did, task: TaskId) -> String {
-    format!("task/{settler}/{task}")
+/// The right to a task that is done once.
+enum Right {
+    /// It is the worker's.
+    Given,
+    /// A worker that had it has begun, or may have.
+    Begun,
+    /// The coordinators could not be asked.
+    NotNow,
 }
 
-/// The beginning of all keys about the tasks of a settler.
-fn keys_of(settler: &Did) -> String {
-    format!("begun/{settler}/")
+/// The name of the lock of an attempt.
+fn lock_of(worker: &Did, settler: &Did, task: TaskId) -> String {
+    format!("{OWN_PREFIX}{worker}/task/{settler}/{task}")
 }
 
-/// The key that says that a task has begun.
-fn key_of(settler: &Did, task: TaskId) -> String {
-    format!("{}{task}", keys_of(settler))
+/// The beginning of a worker's keys about the tasks of a settler.
+fn keys_of(worker: &Did, settler: &Did) -> String {
+    format!("{OWN_PREFIX}{worker}/begun/{settler}/")
+}
+
+/// The key that says that a task has begun at a worker.
+fn key_of(worker: &Did, settler: &Did, task: TaskId) -> String {
+    format!("{}{task}", keys_of(worker, settler))
+}
+
+/// The key that says which worker has the right to a task.
+fn right_to(settler: &Did, task: TaskId) -> String {
+    format!("{OWN_PREFIX}{settler}/right/{task}")
+}
+
+/// The value of that key: the claim and the worker's node.
+fn right_of(token: TaskToken, worker: &Did) -> String {
+    format!("{token} {worker}")
 }
 
 /// The tasks of others of which this node keeps keys, by settler, each with the time at which its key runs out.
@@ -101,6 +127,71 @@ impl Kept {
 }
 
 impl TaskBoard {
+    /// Gives a worker the right to a task that is done once, then the task.
+    pub(super) fn give_right(&self, task: TaskId, token: TaskToken, attempt: u32, worker: Did, to: Receiver) {
+        let board = self.clone();
+        self.here().world.spawn("right to a task", async move {
+            let right = {
+                let give = board.ask_for_right(task, token, worker);
+                tokio::pin!(give);
+                loop {
+                    tokio::select! {
+                        right = &mut give => break right,
+                        () = board.here().world.sleep_until(board.now() + BEAT) => {
+                            // the worker has not heard of it yet
+                            let now = board.now();
+                            if board.held().core.heard(task, token, now).is_err() {
+                                return;
+                            }
+                        }
+                    }
+                }
+            };
+            let now = board.now();
+            match right {
+                Right::Given => board.hand(&mut board.held(), to, task, token, attempt),
+                Right::Begun => board.held().core.withhold(task, token, true, now),
+                Right::NotNow => board.held().core.withhold(task, token, false, now),
+            }
+            board.wake();
+        });
+    }
+
+    async fn ask_for_right(&self, task: TaskId, token: TaskToken, worker: Did) -> Right {
+        let (Ok(critical), me) = (self.critical(), self.me()) else { return Right::NotNow };
+        let (key, mine) = (right_to(&me, task), right_of(token, &worker));
+        let mut put = Put::new(&key, mine.as_str());
+        put.ttl_ms = u64::try_from(REMEMBERED.as_millis()).ok();
+        for _ in 0..RIGHT_TRIES {
+            match critical.cas(&key, None, mine.as_str(), PutOptions::default().ttl(REMEMBERED)).await {
+                Ok(_) => return Right::Given,
+                Err(NodeError::Conflict(ConflictError::Mismatch { .. })) => {}
+                // if it was written after all, the next claim finds it
+                Err(_) => return Right::NotNow,
+            }
+            let Ok(found) = critical.get(&key).await else { return Right::NotNow };
+            let Some(found) = found else { continue };
+            if found.text() == Some(&mine) {
+                return Right::Given;
+            }
+            // nobody else writes it
+            let before = found.text().and_then(|text| text.split_once(' ')?.1.parse().ok());
+            let Some(before) = before else { return Right::Begun };
+            let begun = key_of(&before, &me, task);
+            let mut goes_on = Txn::new().check(&key, Condition::Revision(found.revision)).then(put.clone());
+            if !planted("begins_again") {
+                goes_on = goes_on.check(&begun, Condition::Absent);
+            }
+            match critical.txn(goes_on.otherwise(Step::Get(begun))).await {
+                Ok(done) if done.held => return Right::Given,
+                Ok(done) if done.items.iter().any(Option::is_some) => return Right::Begun,
+                Ok(_) => {}
+                Err(_) => return Right::NotNow,
+            }
+        }
+        Right::NotNow
+    }
+
     fn critical(&self) -> Result<Critical, NodeError> {
         Ok(Critical::new(self.here().coordinator.clone().ok_or(InputError::NoCoordinator)?))
     }
@@ -177,18 +268,22 @@ impl TaskBoard {
             }
             Err(_) => return Begun::NotNow,
         }
-        let key = key_of(&settler, task);
+        let me = self.me();
+        let key = key_of(&me, &settler, task);
         let lock = LockOptions::default().wait(IN_LINE);
-        let Ok(guard) = critical.lock(&lock_of(&settler, task), lock).await else { return Begun::NotNow };
-        let under = PutOptions::default().ttl(REMEMBERED).fence(guard.token());
-        let done = if planted("begins_again") {
-            critical.put(&key, &token.to_string(), under).await
-        } else {
-            critical.cas(&key, None, token.to_string(), under).await
-        };
-        match done {
-            Ok(_) => Begun::Now(guard),
-            Err(NodeError::Conflict(ConflictError::Mismatch { .. })) => Begun::Before,
+        let Ok(guard) = critical.lock(&lock_of(&me, &settler, task), lock).await else { return Begun::NotNow };
+        let mut begin = Put::new(&key, token.to_string());
+        (begin.ttl_ms, begin.fence) = (u64::try_from(REMEMBERED.as_millis()).ok(), Some(guard.token()));
+        let right = Condition::Value(right_of(token, &me).into_bytes());
+        let mut txn = Txn::new().check(right_to(&settler, task), right).then(begin).otherwise(Step::Get(key.clone()));
+        if !planted("begins_again") {
+            txn = txn.check(key, Condition::Absent);
+        }
+        match critical.txn(txn).await {
+            Ok(done) if done.held => Begun::Now(guard),
+            Ok(done) if done.items.iter().any(Option::is_some) => Begun::Before,
+            // the right is another's by now
+            Ok(_) => Begun::NotNow,
             // it was not written, and this worker has not begun
             Err(NodeError::Conflict(_) | NodeError::Refused(_) | NodeError::Invalid(_)) => Begun::NotNow,
             // it may have been written
@@ -209,12 +304,11 @@ impl TaskBoard {
             return Ok(true);
         }
         if !self.held().kept.knows(&settler) {
-            let (prefix, now) = (keys_of(&settler), self.now());
+            let (prefix, now) = (keys_of(&me, &settler), self.now());
             let (mut next, mut tasks) = (None, BTreeMap::new());
             while tasks.len() < KEPT_MAX {
                 let page = critical.list(KeyQuery::prefix(&prefix).after(next)).await?;
-                let own = page.items.into_iter().filter(|(_, item)| item.by == me);
-                tasks.extend(own.filter_map(|(key, item)| {
+                tasks.extend(page.items.into_iter().filter_map(|(key, item)| {
                     // at the most: the coordinators count from its writing
                     let left = item.ttl_ms.map_or(REMEMBERED, Duration::from_millis);
                     Some((key.strip_prefix(&prefix)?.to_owned(), now.saturating_add(left)))
@@ -235,7 +329,7 @@ impl TaskBoard {
         let fence = self.held().fences.get(&(task, token)).copied();
         let (Some(fence), Ok(critical)) = (fence, self.critical()) else { return };
         let settler = self.settler_of(task, token);
-        let key = key_of(&settler, task);
+        let key = key_of(&self.me(), &settler, task);
         // if that is not possible, the task counts as begun: it is not begun again
         match result {
             TaskResult::Succeeded(_) => {
@@ -317,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_key_counts_no_more_than_it_is_counted_as() {
-        let key = key_of(&member(9), TaskId { entry: nexus_crdt::EntryId::of(b"x"), index: u16::MAX });
+        let key = key_of(&member(8), &member(9), TaskId { entry: nexus_crdt::EntryId::of(b"x"), index: u16::MAX });
         // the coordinators count 256 bytes beyond the key and its value
         assert!(key.len() + 32 + 256 <= KEY_BYTES, "{key}");
     }

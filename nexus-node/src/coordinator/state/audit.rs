@@ -168,6 +168,8 @@ impl Refusal {
             Self::NoWaiter => "no_waiter",
             Self::Full(_) => "full",
             Self::OtherRequest => "other_request",
+            Self::NotYours { .. } => "not_yours",
+            Self::Endless => "endless",
         }
     }
 }

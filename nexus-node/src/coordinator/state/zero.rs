@@ -120,8 +120,8 @@ impl From<&Refusal> for Refusal0 {
             Refusal::OtherGroup { group, found } => {
                 Self::OtherGroup { group: group.to_string(), found: found.to_string() }
             }
-            // no request of this format has an id
-            Refusal::TooLate | Refusal::OtherRequest => Self::TooLate,
+            // no request of this format has an id, and no name is a member's alone
+            Refusal::TooLate | Refusal::OtherRequest | Refusal::NotYours { .. } | Refusal::Endless => Self::TooLate,
             Refusal::Mismatch { found } => Self::Mismatch { found: found.clone() },
             Refusal::NoKey => Self::NoKey,
             Refusal::StaleToken { token } => Self::StaleToken { token: *token },
