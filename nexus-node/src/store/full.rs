@@ -40,7 +40,9 @@ impl OpenStore {
 
     /// Whether the store was opened again since it had been opened so many times, or is about to be.
     pub(super) fn is_opened_again_since(&self, times: u64) -> bool {
-        self.times_opened_again() != times || self.ran_full()
+        let is_other = || self.times_opened_again() != times;
+        // it may be opened again while the second condition waits for that
+        is_other() || self.ran_full() || is_other()
     }
 
     /// Waits for the commit that runs.
