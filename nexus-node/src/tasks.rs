@@ -12,6 +12,7 @@
 //! | `worker` | the workers of this node |
 //! | `elsewhere` | workers at other nodes, and tasks of others here |
 //! | `once` | tasks that are done once, by the coordinators' word |
+//! | `parked` | tasks that wait on the disk behind many others |
 //! | `read` | tasks in words, from a committed state |
 //! | `registry` | the workers of all nodes, by their nodes' words |
 //! | `route` | the choice of a node for a task: pure |
@@ -22,6 +23,7 @@ mod core;
 mod elsewhere;
 mod hand_out;
 mod once;
+mod parked;
 mod read;
 mod registry;
 mod route;

@@ -132,6 +132,42 @@ async fn a_task_that_is_done_once_begins_by_the_coordinators_word() {
     node.shutdown().await;
 }
 
+/// promise: Tasks | Behind a thousand tasks of a capability others wait on the disk: each is done once, in its order, also after a restart; other capabilities do not wait
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_line_loses_nothing() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let board = node.tasks();
+        let some = (0..64).map(|_| board.submit(NewTask::new("build", Value::Null)));
+        waiting.extend(futures::future::try_join_all(some).await.unwrap().into_iter().map(|task| task.id));
+    }
+    let other = node.tasks().submit(NewTask::new("review", Value::Null)).await.unwrap().id;
+    assert_eq!(claim(&node, "review").await.task.id, other);
+    let urgent = node.tasks().submit(NewTask::new("build", Value::Null).priority(Priority::Critical)).await.unwrap().id;
+    let last = waiting.pop().unwrap().to_string();
+    assert_eq!(node.tasks().cancel(&last, "").await.unwrap().status, TaskStatus::Cancelled);
+    node.shutdown().await;
+    let node = start(&dir, "one").await;
+    assert_eq!(claim(&node, "build").await.task.id, urgent);
+    let mut done_in_order = Vec::new();
+    for _ in 0..waiting.len() {
+        let claimed = claim(&node, "build").await;
+        let id = claimed.task.id;
+        node.tasks().finish(&id.to_string(), claimed.token, done(json!(1))).await.unwrap();
+        done_in_order.push(id);
+    }
+    let place = |id| waiting.iter().position(|other| *other == id).unwrap();
+    // 64 at a time were submitted together
+    let batches: Vec<usize> = done_in_order.iter().map(|id| place(*id) / 64).collect();
+    assert!(batches.is_sorted(), "{batches:?}");
+    done_in_order.sort_unstable();
+    waiting.sort_unstable();
+    assert_eq!(done_in_order, waiting);
+    node.shutdown().await;
+}
+
 /// promise: Tasks | A task that is done once has its keys and its lock from its own node and its worker's: no other member writes, deletes or takes them
 #[tokio::test(flavor = "multi_thread")]
 async fn no_other_member_makes_a_task_begin_twice() {

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot, watch};
 use super::core::{CallId, Core, Seen};
 use super::elsewhere::Guest;
 use super::once::Kept;
+use super::parked::{PARKED_MAX, Parked};
 use super::read::{self, Rights};
 use super::watch::TaskWatch;
 use super::wire::{self, Envelope};
@@ -93,6 +94,8 @@ pub(super) struct Held {
     pub(super) fences: BTreeMap<(TaskId, TaskToken), u64>,
     /// The coordinators' keys that this node keeps for the tasks of others.
     pub(super) kept: Kept,
+    /// Open tasks of this node that are not taken up yet.
+    pub(super) parked: Parked,
 }
 
 /// A claim, for the worker that gets it.
@@ -106,7 +109,7 @@ impl Held {
     fn new(core: Core) -> Self {
         let (callers, endings, progress, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (said, guests, fences, kept) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new(), Kept::default());
-        Self { core, callers, endings, progress, said, spaces, guests, fences, kept }
+        Self { core, callers, endings, progress, said, spaces, guests, fences, kept, parked: Parked::default() }
     }
 
     pub(super) fn fire(&mut self, task: TaskId, written: bool) {
@@ -206,8 +209,14 @@ impl TaskBoard {
     }
 
     async fn submit_this(&self, space: SpaceId, submission: Submission) -> Result<Task, NodeError> {
-        if self.held().core.len() >= OPEN_MAX {
-            return Err(AccessError::TooManyTasks { max: OPEN_MAX }.into());
+        let (open, parked) = {
+            let held = self.held();
+            (held.core.len(), held.parked.len())
+        };
+        for (count, max) in [(open, OPEN_MAX), (parked, PARKED_MAX)] {
+            if count >= max {
+                return Err(AccessError::TooManyTasks { max }.into());
+            }
         }
         let events = vec![(space, TaskEvent::Submitted(Box::new(submission)))];
         let id = match self.write_one(events).await? {
@@ -224,7 +233,9 @@ impl TaskBoard {
         };
         self.reading(move |board, view, reader| {
             let found = read::find(view, reader, id)?.ok_or(StopError::NoAnswer)?;
-            board.take_up(&found);
+            if !board.park(&found) {
+                board.take_up(&found);
+            }
             Ok(board.shown(read::task(view, reader, found, true)?))
         })
         .await
@@ -319,7 +330,7 @@ impl TaskBoard {
 
     async fn say(&self, id: &str, verb: TaskVerb, why: &str) -> Result<Task, NodeError> {
         let (id, why, me) = (id.to_owned(), cut(why, TASK_ERROR_BYTES_MAX), self.me());
-        let (task, space) = self
+        let (task, space, is_ours) = self
             .reading(move |_, view, reader| {
                 let found = read::resolve(view, reader, &id)?;
                 let rights = Rights { members: reader.members(), submitter: found.row.submitter };
@@ -343,14 +354,13 @@ impl TaskBoard {
                         }
                     }
                 }
-                Ok((found.id, found.space.0))
+                Ok((found.id, found.space.0, found.row.submitter == me))
             })
             .await?;
         self.write_one(vec![(space, TaskEvent::Word(TaskWord { task, verb, why }))]).await?;
         let ended = {
             let mut held = self.held();
             held.said.insert(task);
-            let is_ours = held.core.has(task);
             (is_ours && verb != TaskVerb::Approve).then(|| held.until_end(task))
         };
         self.wake();

@@ -309,6 +309,11 @@ impl Core {
         self.open.len()
     }
 
+    /// The number of tasks of a capability that are ready, and the rank of the last one.
+    pub(super) fn ready_in(&self, capability: &str) -> (usize, Option<u64>) {
+        self.ready.get(capability).map_or((0, None), |ready| (ready.len(), ready.last().map(|(rank, _)| *rank)))
+    }
+
     pub(super) fn has(&self, task: TaskId) -> bool {
         self.open.contains_key(&task)
     }

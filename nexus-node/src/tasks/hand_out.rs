@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, oneshot};
 use super::Priority;
 use super::board::{Assigned, Held, OPEN_MAX, TaskBoard};
 use super::core::{Action, Before, Claimant, Fault, Holder, Spec};
+use super::parked::PARKED_MAX;
 use super::read::{self, Found};
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
@@ -56,6 +57,7 @@ impl TaskBoard {
         let claim = state.claim.map(|(token, _, node)| (token, Holder { node, agent: String::new() }));
         let before = Before { claims: state.claims, failures: state.failures, expiries: state.expiries, claim };
         let mut held = self.held();
+        held.parked.remove(&submission.capability, row.rank(), *id);
         held.spaces.insert(*id, space.0);
         held.core.open(*id, spec, before, now);
         // they may have ended before
@@ -70,6 +72,23 @@ impl TaskBoard {
         }
         drop(held);
         self.wake();
+    }
+
+    /// Parks a task of this node that only waits, and behind many others. Returns whether it did.
+    pub(super) fn park(&self, found: &Found) -> bool {
+        let Found { id, row, submission, state, heard, .. } = found;
+        let only_waits = state.phase == TaskPhase::Pending && state.claims == 0 && heard.is_empty();
+        let has_condition = submission.deadline_ms.is_some() || !submission.after.is_empty() || submission.once;
+        if row.submitter != self.me() || !only_waits || has_condition || submission.to.is_some() {
+            return false;
+        }
+        let mut held = self.held();
+        let (ready, last) = held.core.ready_in(&submission.capability);
+        let is_behind = held.parked.is_behind(&submission.capability, row.rank(), ready, last);
+        if is_behind {
+            held.parked.park(&submission.capability, row.rank(), *id);
+        }
+        is_behind
     }
 
     /// Hands out tasks until the node ends.
@@ -93,6 +112,9 @@ impl TaskBoard {
                 for task in &to_look {
                     held.said.remove(task);
                 }
+                let Held { core, parked, .. } = &mut *held;
+                let next = parked.next(|capability| core.ready_in(capability).0);
+                let to_look: Vec<TaskId> = to_look.into_iter().chain(next).collect();
                 (actions, to_look, held.core.next_timer())
             };
             let idle = actions.is_empty() && to_look.is_empty();
@@ -131,7 +153,8 @@ impl TaskBoard {
             Ok((task, own)) => {
                 let mut held = self.held();
                 // tasks of others are their own nodes' concern
-                if !own && held.core.has(task) || held.core.is_awaited(task) && !planted("ends_unheard") {
+                let is_here = held.core.has(task) || held.parked.len() > 0;
+                if !own && is_here || held.core.is_awaited(task) && !planted("ends_unheard") {
                     held.said.insert(task);
                 }
                 true
@@ -145,11 +168,21 @@ impl TaskBoard {
     async fn take_up_all(&self) -> Result<(), NodeError> {
         self.reading(|board, view, reader| {
             let me = board.me();
-            let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX };
-            for task in ledger::open_tasks(view, &me, most)? {
-                if board.held().core.has(task) {
-                    board.held().said.insert(task);
-                } else if let Some(found) = read::find(view, reader, task)? {
+            let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX + PARKED_MAX };
+            for (rank, task) in ledger::open_tasks(view, &me, most)? {
+                let mut held = board.held();
+                if held.core.has(task) {
+                    held.said.insert(task);
+                    continue;
+                }
+                let is_parked = held.parked.has(rank, task);
+                drop(held);
+                if is_parked {
+                    continue;
+                }
+                if let Some(found) = read::find(view, reader, task)?
+                    && !board.park(&found)
+                {
                     board.take_up(&found);
                 }
             }

@@ -2,6 +2,7 @@
 
 mod api;
 mod auth;
+mod backlog;
 mod client;
 mod crowd;
 mod discovery;
@@ -85,12 +86,14 @@ enum Figure {
     Quality,
     /// Tasks a second from their submission to their end, one at a time and with 64 callers
     Tasks,
+    /// Workers that wait, and one more task behind `--records` that nobody does
+    Backlog,
     /// Revocations and forks held, a member shut out, an author taken out, hostile logs, each beside none
     Members,
 }
 
 impl Figure {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Sync,
         Self::Latency,
         Self::Idle,
@@ -101,6 +104,7 @@ impl Figure {
         Self::Auth,
         Self::Discovery,
         Self::Tasks,
+        Self::Backlog,
         Self::Members,
     ];
 }
@@ -130,6 +134,7 @@ impl Bench {
                 Figure::Auth => runtime.block_on(auth::run(&session.printer)),
                 Figure::Discovery => discovery::run(&session.printer, &runtime),
                 Figure::Quality => runtime.block_on(quality::run(&session.printer, &self.set, embedder.as_ref())),
+                Figure::Backlog => runtime.block_on(backlog::run(&session.printer, self.records)),
                 Figure::Tasks => runtime.block_on(tasks::run(&session.printer, self.seconds)),
                 Figure::Members => runtime.block_on(bounded(&session.printer)),
             }?);
