@@ -13,6 +13,7 @@
 //! | `elsewhere` | workers at other nodes, and tasks of others here |
 //! | `once` | tasks that are done once, by the coordinators' word |
 //! | `parked` | tasks that wait on the disk behind many others |
+//! | `schema` | JSON schemas of inputs and outputs |
 //! | `read` | tasks in words, from a committed state |
 //! | `registry` | the workers of all nodes, by their nodes' words |
 //! | `route` | the choice of a node for a task: pure |
@@ -27,6 +28,7 @@ mod parked;
 mod read;
 mod registry;
 mod route;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -43,6 +45,7 @@ use serde_json::Value;
 pub(crate) use self::board::Handles;
 pub use self::board::TaskBoard;
 pub use self::once::TaskFence;
+pub use self::schema::SCHEMA_BYTES_MAX;
 pub use self::watch::TaskWatch;
 pub(crate) use self::wire::register;
 pub use nexus_crdt::{Priority, TaskId, TaskToken};
@@ -421,6 +424,11 @@ pub struct Agent {
     pub reputation: f64,
     /// The labels of their node.
     pub labels: BTreeMap<String, String>,
+    /// The JSON schema of the inputs that they take, as JSON, by their own word. Only of workers with a name; one of more than
+    /// 4 KiB is not told to other nodes.
+    pub input_schema: Option<String>,
+    /// The same of their outputs.
+    pub output_schema: Option<String>,
 }
 
 /// Whether workers get work.
@@ -464,8 +472,20 @@ impl Agent {
     fn new(node: Did, name: &str) -> Self {
         let name = (!name.is_empty()).then(|| name.to_owned());
         let (load, health, labels) = (Load::default(), AgentHealth::Ok, BTreeMap::new());
-        let capabilities = BTreeSet::new();
-        Self { name, node, capabilities, waiting: 0, running: 0, load, health, reputation: 1.0, labels }
+        let (capabilities, input_schema, output_schema) = (BTreeSet::new(), None, None);
+        Self {
+            name,
+            node,
+            capabilities,
+            waiting: 0,
+            running: 0,
+            load,
+            health,
+            reputation: 1.0,
+            labels,
+            input_schema,
+            output_schema,
+        }
     }
 }
 
@@ -488,6 +508,11 @@ pub struct ClaimQuery {
     pub cpu_max: u8,
     /// The same of memory.
     pub memory_max: u8,
+    /// The JSON schema of the inputs that it takes, at most [`SCHEMA_BYTES_MAX`] bytes, without references to other
+    /// documents. A task with another input fails (`input_mismatch`).
+    pub input_schema: Option<Value>,
+    /// The same of its outputs (`output_mismatch`).
+    pub output_schema: Option<Value>,
 }
 
 impl ClaimQuery {
@@ -495,7 +520,18 @@ impl ClaimQuery {
     pub fn of(capability: impl Into<String>) -> Self {
         let (wait, lease) = (Duration::from_secs(30), Duration::from_secs(30));
         let (capabilities, from) = (BTreeSet::from([capability.into()]), Vec::new());
-        Self { capabilities, agent: None, wait, lease, from, cpu_max: 100, memory_max: 100 }
+        let (input_schema, output_schema) = (None, None);
+        Self {
+            capabilities,
+            agent: None,
+            wait,
+            lease,
+            from,
+            cpu_max: 100,
+            memory_max: 100,
+            input_schema,
+            output_schema,
+        }
     }
 
     /// With another ability, too.

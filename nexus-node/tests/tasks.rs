@@ -46,7 +46,10 @@ async fn until(node: &Node, id: &str, status: TaskStatus) -> Task {
             watch.next().await.unwrap();
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), seen).await.expect("in time")
+    match tokio::time::timeout(Duration::from_secs(30), seen).await {
+        Ok(task) => task,
+        Err(_) => panic!("not in time: {:?}", board.get(id).await),
+    }
 }
 
 fn done(value: Value) -> TaskResult {
@@ -130,6 +133,52 @@ async fn a_task_that_is_done_once_begins_by_the_coordinators_word() {
     let late = board.finish(&lost, claimed.token, done(json!(2))).await.unwrap_err();
     assert!(matches!(late, NodeError::Conflict(ConflictError::ClaimOver)), "{late}");
     node.shutdown().await;
+}
+
+/// promise: Tasks | A worker's schemas are shown on all nodes, and checked at its own: another input fails before it begins, another output as it ends
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_breaks_its_workers_schema_fails() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let one = start(&dirs[0], "one").await;
+    let two = join(&one, &dirs[1], "two", Invite::default()).await;
+    let schema = json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });
+    let query = move || {
+        let mut query = ClaimQuery::of("add").agent("adder").from("one");
+        (query.input_schema, query.output_schema) = (Some(schema.clone()), Some(json!({ "type": "integer" })));
+        query
+    };
+    let board = two.tasks();
+    let worker = tokio::spawn(async move {
+        let mut claims = 0;
+        while claims < 2 {
+            let Some(claimed) = board.claim(query()).await.unwrap() else { continue };
+            claims += 1;
+            let output = if claimed.task.input["n"] == 7 { json!(8) } else { json!("eight") };
+            board.finish(&claimed.task.id.to_string(), claimed.token, done(output)).await.unwrap();
+        }
+    });
+    let shown = || one.tasks().agents().into_iter().find_map(|agent| agent.input_schema);
+    let text = loop {
+        match shown() {
+            Some(text) => break text,
+            None => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["required"], json!(["n"]));
+    for (input, code) in [(json!({ "n": "7" }), "input_mismatch"), (json!({ "n": 9 }), "output_mismatch")] {
+        let task = one.tasks().submit(NewTask::new("add", input).attempts(1)).await.unwrap();
+        let failed = until(&one, &task.id.to_string(), TaskStatus::Failed).await;
+        assert_eq!(failed.error.unwrap().code, code);
+    }
+    let task = one.tasks().submit(NewTask::new("add", json!({ "n": 7 }))).await.unwrap();
+    assert_eq!(until(&one, &task.id.to_string(), TaskStatus::Succeeded).await.output, Some(json!(8)));
+    worker.await.unwrap();
+    let mut wrong = ClaimQuery::of("add");
+    wrong.output_schema = Some(json!({ "$ref": "https://localhost/x" }));
+    let refused = one.tasks().claim(wrong).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Invalid(InputError::Schema { part: "output", .. })), "{refused}");
+    two.shutdown().await;
+    one.shutdown().await;
 }
 
 /// promise: Tasks | Behind a thousand tasks of a capability others wait on the disk: each is done once, in its order, also after a restart; other capabilities do not wait

@@ -329,6 +329,8 @@ struct Worker {
     waiting: u32,
     #[prost(uint32, tag = "4")]
     running: u32,
+    #[prost(string, tag = "6")]
+    input_schema: String,
 }
 
 /// promise: Tasks | A member's words about its workers are kept within 1,000 names, 512 KiB and 1 KiB of labels; words that break a rule change nothing
@@ -341,6 +343,7 @@ async fn words_about_workers_are_bounded() {
         capabilities: vec!["add".to_owned()],
         waiting: u32::MAX,
         running: u32::MAX,
+        input_schema: String::new(),
     };
     let fine = || Workers { workers: (0..1_000).map(worker).collect(), cpu: u32::MAX, memory: 1, ..Workers::default() };
     let mut says = async |serving: Workers| {
@@ -378,6 +381,9 @@ async fn words_about_workers_are_bounded() {
         named(&|worker| worker.name = "x".repeat(129)),
         named(&|worker| worker.capabilities = vec!["ADD \n".to_owned()]),
         named(&|worker| worker.capabilities = vec!["add".to_owned(); 65]),
+        named(&|worker| worker.input_schema = "{".to_owned()),
+        named(&|worker| worker.input_schema = "[".repeat(1_000) + &"]".repeat(1_000)),
+        named(&|worker| worker.input_schema = format!("[{}]", " ".repeat(4_095))),
         label("a b", ""),
         label("region", "two\nlines"),
         label("region", &"x".repeat(256)),

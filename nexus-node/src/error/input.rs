@@ -167,6 +167,14 @@ pub enum InputError {
     /// The node was made without a coordinator, and has no critical state.
     #[error("this node was made without a coordinator")]
     NoCoordinator,
+    /// A schema that is none.
+    #[error("the schema of the {part} is none: {why}")]
+    Schema {
+        /// `input` or `output`.
+        part: &'static str,
+        /// The reason.
+        why: String,
+    },
     /// A key that is one member's alone has no end.
     #[error("a key whose name begins with own/ and a member's DID needs a time to live")]
     EndlessKey,

@@ -17,6 +17,7 @@ use super::elsewhere::Guest;
 use super::once::Kept;
 use super::parked::{PARKED_MAX, Parked};
 use super::read::{self, Rights};
+use super::schema::SchemaBook;
 use super::watch::TaskWatch;
 use super::wire::{self, Envelope};
 use super::{NewTask, Task, TaskPage, TaskProgress, TaskQuery, TaskStatus};
@@ -96,6 +97,9 @@ pub(super) struct Held {
     pub(super) kept: Kept,
     /// Open tasks of this node that are not taken up yet.
     pub(super) parked: Parked,
+    pub(super) schemas: SchemaBook,
+    /// The peers that offered a task since they were told which workers wait.
+    pub(super) offered: BTreeSet<Did>,
 }
 
 /// A claim, for the worker that gets it.
@@ -109,7 +113,20 @@ impl Held {
     fn new(core: Core) -> Self {
         let (callers, endings, progress, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let (said, guests, fences, kept) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new(), Kept::default());
-        Self { core, callers, endings, progress, said, spaces, guests, fences, kept, parked: Parked::default() }
+        Self {
+            core,
+            callers,
+            endings,
+            progress,
+            said,
+            spaces,
+            guests,
+            fences,
+            kept,
+            parked: Parked::default(),
+            schemas: SchemaBook::default(),
+            offered: BTreeSet::new(),
+        }
     }
 
     pub(super) fn fire(&mut self, task: TaskId, written: bool) {

@@ -719,6 +719,11 @@ impl Core {
         }
     }
 
+    /// Whether a worker has a task by this claim.
+    pub(super) fn is_running(&self, task: TaskId, token: TaskToken) -> bool {
+        self.running(task, token).is_ok()
+    }
+
     fn running(&self, task: TaskId, token: TaskToken) -> Result<&Running, NotHeld> {
         match self.open.get(&task).map(|open| &open.place) {
             Some(Place::Running(running)) if running.token == token => Ok(running),

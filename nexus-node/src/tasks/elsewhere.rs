@@ -119,6 +119,8 @@ impl TaskBoard {
         let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
         let now = self.now();
         let mut held = self.held();
+        held.offered.insert(peer);
+        self.0.calls.notify_one();
         // an id says nothing of whose task it is: another's offer of the same one keeps nobody's away
         if held.guests_of(task).any(|guest| guest.settler == peer || guest.token == token) || held.core.has(task) {
             return None;
@@ -144,7 +146,6 @@ impl TaskBoard {
             if caller.is_some_and(|caller| caller.send(Assigned { task, token, attempt }).is_ok()) {
                 drop(held);
                 self.0.guests.notify_one();
-                self.0.calls.notify_one();
                 return Some(agent);
             }
             held.guests.remove(&(task, token));

@@ -13,6 +13,7 @@ use super::board::TaskBoard;
 use super::core::{Choice, NotChosen, Said};
 use super::elsewhere::{ANSWER_MAX, CAPABILITIES_MAX as CAPABILITIES_AT_A_NODE};
 use super::route::{About, Score};
+use super::schema;
 use super::wire::{self, Answer, Body, Serving, Waiting, Worker, Workers};
 use super::{Agent, AgentHealth, CAPABILITIES_MAX, TaskCandidate, TaskId};
 use crate::config::Labels;
@@ -48,12 +49,16 @@ impl TaskBoard {
     }
 
     fn agents_here(&self) -> Vec<Agent> {
-        let (now, held) = (self.now(), self.held());
+        let (now, mut held) = (self.now(), self.held());
         let mut agents = held.core.agents_here(now);
         for guest in held.guests.values() {
             let agent = held.core.agent_in(&mut agents, guest.agent());
             agent.capabilities.insert(guest.capability().to_owned());
             agent.running += 1;
+        }
+        held.schemas.keep(|name| agents.contains_key(name));
+        for (name, agent) in &mut agents {
+            (agent.input_schema, agent.output_schema) = held.schemas.of(name);
         }
         drop(held);
         let labelled = |agent: Agent| Agent { labels: self.here().labels.0.clone(), ..agent };
@@ -81,6 +86,9 @@ impl TaskBoard {
             let gone: Vec<Did> = self.held().core.nodes_elsewhere().difference(&peers).copied().collect();
             gone.into_iter().for_each(|peer| self.held().core.is_gone(&peer));
             told.retain(|peer, _| peers.contains(peer));
+            for peer in std::mem::take(&mut self.held().offered) {
+                told.entry(peer).or_default().waiting = None;
+            }
             // a reader's workers get no task of others
             if !self.here().identity.may_write(&self.me()) {
                 again = Duration::MAX;
@@ -172,6 +180,7 @@ impl TaskBoard {
             worker.name.len() <= TASK_NAME_BYTES_MAX
                 && worker.capabilities.len() <= CAPABILITIES_MAX
                 && worker.capabilities.iter().all(|capability| is_capability(capability))
+                && [&worker.input_schema, &worker.output_schema].into_iter().all(|text| schema::is_told(text))
         };
         if word.workers.len() > WORKERS_MAX || !is_small(&word) || !word.workers.iter().all(fits) {
             return None;
@@ -182,12 +191,15 @@ impl TaskBoard {
         let region = self.here().labels.0.get(REGION).zip(labels.0.get(REGION));
         let about = About { load, round_trip: None, same_region: region.map(|(ours, theirs)| ours == theirs) };
         let agent = |worker: Worker| {
+            let schema = |text: String| (!text.is_empty()).then_some(text);
             let count = |told: u32| usize::try_from(told).unwrap_or(usize::MAX);
             Agent {
                 capabilities: worker.capabilities.into_iter().collect(),
                 waiting: count(worker.waiting),
                 running: count(worker.running),
                 health: if worker.overloaded { AgentHealth::Overloaded } else { AgentHealth::Ok },
+                input_schema: schema(worker.input_schema),
+                output_schema: schema(worker.output_schema),
                 ..Agent::new(node, &worker.name)
             }
         };
@@ -240,12 +252,15 @@ impl TaskBoard {
 
 fn said(agent: Agent) -> Worker {
     let count = |of: usize| u32::try_from(of).unwrap_or(u32::MAX);
+    let schema = |of: Option<String>| of.filter(|text| text.len() <= schema::TOLD_BYTES_MAX).unwrap_or_default();
     Worker {
         name: agent.name.unwrap_or_default(),
         capabilities: agent.capabilities.into_iter().collect(),
         waiting: count(agent.waiting),
         running: count(agent.running),
         overloaded: agent.health == AgentHealth::Overloaded,
+        input_schema: schema(agent.input_schema),
+        output_schema: schema(agent.output_schema),
     }
 }
 
@@ -266,7 +281,8 @@ fn in_words(Choice { node, score, not }: Choice) -> TaskCandidate {
 fn is_small(word: &Workers) -> bool {
     let of_capability = |capability: &String| CAPABILITY_BYTES + capability.len();
     let of_worker = |worker: &Worker| {
-        WORKER_BYTES + worker.name.len() + worker.capabilities.iter().map(of_capability).sum::<usize>()
+        let schemas = worker.input_schema.len() + worker.output_schema.len();
+        WORKER_BYTES + schemas + worker.name.len() + worker.capabilities.iter().map(of_capability).sum::<usize>()
     };
     word.encoded_len() <= SENT_BYTES_MAX && word.workers.iter().map(of_worker).sum::<usize>() <= KEPT_BYTES_MAX
 }
@@ -288,21 +304,29 @@ fn shown_labels(Labels(labels): &Labels) -> BTreeMap<String, String> {
 }
 
 /// The words of this node that a peer has heard, and when it may hear others.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Told {
-    waiting: BTreeMap<String, u32>,
+    /// `None` after an offer of the peer: it counts one less since, whether a worker took it or not.
+    waiting: Option<BTreeMap<String, u32>>,
     word: Arc<Workers>,
     /// The next word about workers is said at this time at the earliest.
     next: Duration,
 }
 
 /// Something that a peer is to be told.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct News {
     waiting: Option<BTreeMap<String, u32>>,
     word: Option<Arc<Workers>>,
     /// The time at which there is more.
     later: Duration,
+}
+
+impl Default for Told {
+    /// Without a word, no worker waits.
+    fn default() -> Self {
+        Self { waiting: Some(BTreeMap::new()), word: Arc::default(), next: Duration::ZERO }
+    }
 }
 
 impl Told {
@@ -316,14 +340,14 @@ impl Told {
             self.next = now.saturating_add(TELL_EVERY.max(pause));
         }
         News {
-            waiting: (self.waiting != waiting).then_some(waiting),
+            waiting: (self.waiting.as_ref() != Some(&waiting)).then_some(waiting),
             word: (is_other && may_say).then(|| word.clone()),
             later: if is_other && !may_say { self.next } else { Duration::MAX },
         }
     }
 
     fn heard(&mut self, News { waiting, word, .. }: News) {
-        self.waiting = waiting.unwrap_or_else(|| std::mem::take(&mut self.waiting));
+        self.waiting = waiting.or_else(|| self.waiting.take());
         self.word = word.unwrap_or_else(|| self.word.clone());
     }
 }
@@ -372,11 +396,19 @@ mod tests {
     fn what_is_not_said_now_is_said_later() {
         let (ms, word) = (Duration::from_millis, words(3));
         let mut told = Told::default();
+        assert_eq!(
+            told.news(BTreeMap::new(), &Arc::default(), ms(0)).waiting,
+            None,
+            "a node without workers says nothing"
+        );
         let news = told.news(waiting(1), &word, ms(0));
         assert_eq!(news, News { waiting: Some(waiting(1)), word: Some(word.clone()), later: Duration::MAX });
         told.heard(news);
         let nothing = News { waiting: None, word: None, later: Duration::MAX };
         assert_eq!(told.news(waiting(1), &word, ms(10)), nothing);
+        told.waiting = None;
+        assert_eq!(told.news(waiting(1), &word, ms(10)).waiting, Some(waiting(1)), "it offered a task meanwhile");
+        told.heard(News { waiting: Some(waiting(1)), ..nothing.clone() });
         let other = words(4);
         assert_eq!(told.news(waiting(1), &other, ms(10)), News { later: ms(1_000), ..nothing });
         assert_eq!(told.news(waiting(1), &other, ms(1_000)).word, Some(other));

@@ -113,6 +113,11 @@ pub(super) struct Worker {
     /// Whether the sender's machine is busier than they allow.
     #[prost(bool, tag = "5")]
     pub(super) overloaded: bool,
+    /// The JSON schema of the inputs that they take; empty if there is none, or it is long.
+    #[prost(string, tag = "6")]
+    pub(super) input_schema: String,
+    #[prost(string, tag = "7")]
+    pub(super) output_schema: String,
 }
 
 #[derive(Clone, PartialEq, Message)]

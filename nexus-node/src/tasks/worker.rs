@@ -8,9 +8,10 @@ use nexus_crdt::{
 };
 use tokio::sync::oneshot;
 
-use super::board::{Assigned, TaskBoard, WAIT_MAX, cut};
+use super::board::{Assigned, Held, TaskBoard, WAIT_MAX, cut};
 use super::core::{Call, CallId, Fault, From, Holder, NotHeld};
 use super::read;
+use super::schema::Schemas;
 use super::{CAPABILITIES_MAX, ClaimQuery, ClaimedTask, Renewal, Task, TaskProgress, TaskResult};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
 use crate::memory::read::Reader;
@@ -54,7 +55,8 @@ impl TaskBoard {
         if query.cpu_max > 100 || query.memory_max > 100 {
             return Err(InputError::Percent.into());
         }
-        let holder = Holder { node: self.me(), agent };
+        let schemas = Schemas::of(query.input_schema.as_ref(), query.output_schema.as_ref())?;
+        let holder = Holder { node: self.me(), agent: agent.clone() };
         let (cpu_max, memory_max) = (query.cpu_max, query.memory_max);
         let call = Call { holder, capabilities: query.capabilities, from, lease: query.lease, cpu_max, memory_max };
         let (assign, assigned) = oneshot::channel();
@@ -63,6 +65,7 @@ impl TaskBoard {
             if held.callers.len() >= CALLS_MAX {
                 return Err(AccessError::TooManyWorkers { max: CALLS_MAX }.into());
             }
+            held.schemas.asks(&agent, schemas.as_ref().filter(|_| !agent.is_empty()));
             let id = held.core.call(call, self.now());
             held.callers.insert(id, assign);
             id
@@ -95,6 +98,17 @@ impl TaskBoard {
                 read.await?
             }
         };
+        if let Some(mismatch) = schemas.as_ref().and_then(|schemas| schemas.refuses(&task.input)) {
+            waiting.given = None;
+            self.finish(&id.to_string(), token, mismatch).await?;
+            return Ok(None);
+        }
+        if let Some(schemas) = &schemas {
+            let mut held = self.held();
+            let Held { core, guests, schemas: book, .. } = &mut *held;
+            book.keep_claims(|task, token| guests.contains_key(&(task, token)) || core.is_running(task, token));
+            book.claims(id, token, schemas);
+        }
         let mut fence = None;
         if task.once {
             fence = self.begin_once(id, token).await;
@@ -183,6 +197,7 @@ impl TaskBoard {
     pub async fn finish(&self, id: &str, token: TaskToken, result: TaskResult) -> Result<Task, NodeError> {
         let task = self.task_id(id).await?;
         self.until_taken_up().await;
+        let result = self.held().schemas.checked(task, token, result);
         let output = match &result {
             TaskResult::Succeeded(output) => output.to_string(),
             TaskResult::Failed { .. } | TaskResult::Released => String::new(),

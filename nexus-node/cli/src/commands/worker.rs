@@ -13,11 +13,13 @@ mod link;
 mod workplace;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use nexus_node::api::{Problem, wire};
+use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -60,6 +62,12 @@ pub(crate) struct Worker {
     /// The same of memory
     #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
     memory_max: u8,
+    /// A JSON schema: a task with another input fails, without CMD
+    #[arg(long, value_name = "FILE")]
+    input_schema: Option<PathBuf>,
+    /// A JSON schema: a task with another output fails
+    #[arg(long, value_name = "FILE")]
+    output_schema: Option<PathBuf>,
     #[command(flatten)]
     workplace: WorkplaceOptions,
     /// The command, after `--`; no shell reads it
@@ -69,7 +77,20 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let Self { capabilities, concurrency, name, lease, from, cpu_max, memory_max, workplace, command } = self;
+        let Self {
+            capabilities,
+            concurrency,
+            name,
+            lease,
+            from,
+            cpu_max,
+            memory_max,
+            input_schema,
+            output_schema,
+            workplace,
+            command,
+        } = self;
+        let (input_schema, output_schema) = (schema(input_schema)?, schema(output_schema)?);
         let link = Link::new(session, lease.0)?;
         let claim = wire::ClaimTask {
             capabilities: capabilities.into_iter().collect(),
@@ -79,6 +100,8 @@ impl Worker {
             from,
             cpu_max: Some(cpu_max),
             memory_max: Some(memory_max),
+            input_schema,
+            output_schema,
         };
         let workplace = workplace.prepare(job::absolute(command)?, session)?;
         let runtime = CliSession::runtime()?;
@@ -87,6 +110,17 @@ impl Worker {
         runtime.shutdown_background();
         ended
     }
+}
+
+/// The schema in a file. The node checks that it is one.
+fn schema(path: Option<PathBuf>) -> Result<Option<Value>, Problem> {
+    let Some(path) = path else { return Ok(None) };
+    let problem = |error: String| {
+        Problem::new("invalid", format!("{}: {error}", path.display()))
+            .hint("it is to be a JSON schema: nothing was started")
+    };
+    let text = std::fs::read(&path).map_err(|error| problem(error.to_string()))?;
+    serde_json::from_slice(&text).map(Some).map_err(|error| problem(error.to_string()))
 }
 
 /// Takes tasks until it is told to stop.

@@ -591,6 +591,8 @@ pub(super) fn claim_task() -> wire::ClaimTask {
         from: Vec::new(),
         cpu_max: Some(80),
         memory_max: Some(90),
+        input_schema: Some(json!({ "type": "object", "required": ["path"] })),
+        output_schema: None,
     }
 }
 
@@ -624,6 +626,8 @@ pub(super) fn agent() -> wire::Agent {
         health: "ok".into(),
         reputation: 1.0,
         labels: [("region".into(), "home".into())].into(),
+        input_schema: Some(json!({ "type": "object", "required": ["path"] })),
+        output_schema: None,
     }
 }
 

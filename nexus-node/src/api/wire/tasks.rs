@@ -403,6 +403,13 @@ pub struct ClaimTask {
     /// The same of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u8>,
+    /// The JSON schema of the inputs that it takes, at most 16 KiB, without references to other documents. A task with another
+    /// input fails (`input_mismatch`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Value>,
+    /// The same of its outputs (`output_mismatch`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
 }
 
 impl ClaimTask {
@@ -415,7 +422,18 @@ impl ClaimTask {
         let (cpu_max, memory_max) =
             (self.cpu_max.unwrap_or(query.cpu_max), self.memory_max.unwrap_or(query.memory_max));
         let (capabilities, from) = (self.capabilities, self.from);
-        Ok(crate::ClaimQuery { capabilities, agent, wait, lease, from, cpu_max, memory_max })
+        let (input_schema, output_schema) = (self.input_schema, self.output_schema);
+        Ok(crate::ClaimQuery {
+            capabilities,
+            agent,
+            wait,
+            lease,
+            from,
+            cpu_max,
+            memory_max,
+            input_schema,
+            output_schema,
+        })
     }
 }
 
@@ -553,6 +571,12 @@ pub struct Agent {
     pub reputation: f64,
     /// The labels of their node.
     pub labels: BTreeMap<String, String>,
+    /// The JSON schema of the inputs that they take, by their own word; absent if they have none, or one over 4 KiB elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<Value>,
+    /// The same of their outputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<Value>,
 }
 
 /// How busy a machine is, in percent; null where it cannot be told.
@@ -566,11 +590,27 @@ pub struct AgentLoad {
 
 impl Agent {
     pub(in crate::api) fn new(agent: tasks::Agent, node_name: Option<String>) -> Self {
-        let tasks::Agent { name, node, capabilities, waiting, running, load, health, reputation, labels } = agent;
+        let tasks::Agent { name, node, capabilities, waiting, running, load, health, reputation, labels, .. } = agent;
+        // it was checked when it was heard
+        let schema = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
+        let (input_schema, output_schema) = (schema(agent.input_schema), schema(agent.output_schema));
         let (node, health) = (node.to_string(), health.to_string());
         let load = AgentLoad { cpu: load.cpu, memory: load.memory };
         let reputation = (reputation * 1_000.0).round() / 1_000.0;
-        Self { name, node, node_name, capabilities, waiting, running, load, health, reputation, labels }
+        Self {
+            name,
+            node,
+            node_name,
+            capabilities,
+            waiting,
+            running,
+            load,
+            health,
+            reputation,
+            labels,
+            input_schema,
+            output_schema,
+        }
     }
 }
 
