@@ -367,7 +367,9 @@ fn whatever_happened_to_a_store_it_is_mended_or_left_as_it_is() {
             0 => {
                 mended += 1;
                 let node = home.up();
-                let unknown: Vec<String> = texts(&home).into_iter().filter(|text| !all.contains(text)).collect();
+                // freed pages may still show a text whose forgetting is in the damaged part
+                let is_known = |text: &String| all.contains(text) || text == "not to come back";
+                let unknown: Vec<String> = texts(&home).into_iter().filter(|text| !is_known(text)).collect();
                 assert!(unknown.is_empty(), "round {round}: {unknown:?}: {}", ran.stderr);
                 home.json(&["remember", "it goes on"]);
                 node.kill_9();
