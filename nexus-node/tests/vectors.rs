@@ -155,7 +155,7 @@ async fn words_go_on_whatever_the_embedder_does() {
     let modes = [
         (Mode::Dimension, "components"),
         (Mode::NotANumber, "cannot be read"),
-        (Mode::Infinite, "no number"),
+        (Mode::Infinite, "out of range"),
         (Mode::Zero, "all zeros"),
         (Mode::TooFew, "vectors for"),
         (Mode::Huge, "more than"),

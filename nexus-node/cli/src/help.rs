@@ -324,7 +324,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "fence check",
         &[
-            (r#"fence check "$NEXUS_LOCK" "$NEXUS_LOCK_TOKEN""#, "of a task that is done once"),
+            ("fence check own/did:key:z6Mk/task/did:key:z6Mk/k3v9 17", "of a task that is done once"),
             ("fence check deploy 42 --json", "for a program"),
         ],
     ),
