@@ -288,12 +288,6 @@ impl TaskRow {
     }
 }
 
-/// The rank and the id in a key of [`task_open_key`].
-pub(crate) fn task_open_place(key: &[u8]) -> Option<(u64, TaskId)> {
-    let rank = key.get(32..40)?.try_into().ok()?;
-    Some((u64::from_be_bytes(rank), dot_at_end(key)?))
-}
-
 pub(crate) fn task_open_key(row: &TaskRow, task: TaskId) -> [u8; 40 + DOT_BYTES] {
     let mut key = [0; 40 + DOT_BYTES];
     key[..32].copy_from_slice(row.submitter.as_bytes());

@@ -93,12 +93,11 @@ pub(crate) fn task_event(view: &dyn View, dot: Dot) -> Result<Option<TaskEvent>,
     Ok(task_event_at(&entry, dot.index))
 }
 
-/// The open tasks of a submitter with their ranks, in the order in which they are handed out, at most so many.
-pub(crate) fn open_tasks(view: &dyn View, submitter: &Did, most: usize) -> Result<Vec<(u64, TaskId)>, StoreError> {
+/// The open tasks of a submitter in the order in which they are handed out, at most so many.
+pub(crate) fn open_tasks(view: &dyn View, submitter: &Did, most: usize) -> Result<Vec<TaskId>, StoreError> {
     let mut found = Vec::new();
     view.try_scan_prefix(Table::TasksOpen, submitter.as_bytes(), Order::Forward, &mut |key, _| {
-        let place = rows::task_open_place(key).ok_or_else(|| unreadable(Table::TasksOpen))?;
-        found.push(place);
+        found.push(rows::dot_at_end(key).ok_or_else(|| unreadable(Table::TasksOpen))?);
         Ok(if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok(found)

@@ -250,9 +250,7 @@ impl TaskBoard {
         };
         self.reading(move |board, view, reader| {
             let found = read::find(view, reader, id)?.ok_or(StopError::NoAnswer)?;
-            if !board.park(&found) {
-                board.take_up(&found);
-            }
+            board.take_up_or_park(&found);
             Ok(board.shown(read::task(view, reader, found, true)?))
         })
         .await

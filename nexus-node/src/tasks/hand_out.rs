@@ -74,8 +74,15 @@ impl TaskBoard {
         self.wake();
     }
 
+    /// Takes up a task of this node that has not ended, or parks it if it only waits, and behind many others.
+    pub(super) fn take_up_or_park(&self, found: &Found) {
+        if !self.park(found) {
+            self.take_up(found);
+        }
+    }
+
     /// Parks a task of this node that only waits, and behind many others. Returns whether it did.
-    pub(super) fn park(&self, found: &Found) -> bool {
+    fn park(&self, found: &Found) -> bool {
         let Found { id, row, submission, state, heard, .. } = found;
         let only_waits = state.phase == TaskPhase::Pending && state.claims == 0 && heard.is_empty();
         let has_condition = submission.deadline_ms.is_some() || !submission.after.is_empty() || submission.once;
@@ -153,7 +160,7 @@ impl TaskBoard {
             Ok((task, own)) => {
                 let mut held = self.held();
                 // tasks of others are their own nodes' concern
-                let is_here = held.core.has(task) || held.parked.len() > 0;
+                let is_here = held.core.has(task) || held.parked.has(task);
                 if !own && is_here || held.core.is_awaited(task) && !planted("ends_unheard") {
                     held.said.insert(task);
                 }
@@ -169,21 +176,12 @@ impl TaskBoard {
         self.reading(|board, view, reader| {
             let me = board.me();
             let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX + PARKED_MAX };
-            for (rank, task) in ledger::open_tasks(view, &me, most)? {
-                let mut held = board.held();
-                if held.core.has(task) {
-                    held.said.insert(task);
-                    continue;
-                }
-                let is_parked = held.parked.has(rank, task);
-                drop(held);
-                if is_parked {
-                    continue;
-                }
-                if let Some(found) = read::find(view, reader, task)?
-                    && !board.park(&found)
-                {
-                    board.take_up(&found);
+            for task in ledger::open_tasks(view, &me, most)? {
+                let is_parked = board.held().parked.has(task);
+                if board.held().core.has(task) {
+                    board.held().said.insert(task);
+                } else if !is_parked && let Some(found) = read::find(view, reader, task)? {
+                    board.take_up_or_park(&found);
                 }
             }
             let mut held = board.held();

@@ -7,20 +7,20 @@ use nexus_crdt::TaskId;
 
 /// The most tasks of a capability that are ready to be handed out, beyond which plain ones are parked.
 pub(super) const READY_MAX: usize = 1_024;
-/// The most parked tasks, at 80 bytes each.
+/// The most parked tasks: each is held by its place and its id.
 pub(super) const PARKED_MAX: usize = 2_000_000;
 
 /// Parked tasks by capability, in the order in which they are handed out.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
     tasks: BTreeMap<String, BTreeSet<(u64, TaskId)>>,
-    count: usize,
+    ids: BTreeSet<TaskId>,
 }
 
 impl Parked {
     /// The number of parked tasks.
     pub(super) fn len(&self) -> usize {
-        self.count
+        self.ids.len()
     }
 
     /// Whether a task must wait here: its capability has many that are ready, or some here that come before it.
@@ -36,21 +36,23 @@ impl Parked {
             Some(tasks) => tasks,
             None => self.tasks.entry(capability.to_owned()).or_default(),
         };
-        self.count += usize::from(tasks.insert((rank, task)));
+        tasks.insert((rank, task));
+        self.ids.insert(task);
     }
 
     /// Lets go of a task, if it is parked.
     pub(super) fn remove(&mut self, capability: &str, rank: u64, task: TaskId) {
         let Some(tasks) = self.tasks.get_mut(capability) else { return };
-        self.count -= usize::from(tasks.remove(&(rank, task)));
+        tasks.remove(&(rank, task));
+        self.ids.remove(&task);
         if tasks.is_empty() {
             self.tasks.remove(capability);
         }
     }
 
     /// Whether a task is parked.
-    pub(super) fn has(&self, rank: u64, task: TaskId) -> bool {
-        self.tasks.values().any(|tasks| tasks.contains(&(rank, task)))
+    pub(super) fn has(&self, task: TaskId) -> bool {
+        self.ids.contains(&task)
     }
 
     /// Lets go of the next tasks whose capability has few that are ready.
@@ -62,7 +64,9 @@ impl Parked {
             }
             !tasks.is_empty()
         });
-        self.count -= next.len();
+        for task in &next {
+            self.ids.remove(task);
+        }
         next
     }
 }
@@ -94,7 +98,7 @@ mod tests {
         assert_eq!(next, (0..512).map(task).collect::<Vec<_>>());
         parked.remove("build", 9, task(9));
         parked.remove("build", 512, task(512));
-        assert!(parked.has(513, task(513)) && !parked.has(512, task(512)));
+        assert!(parked.has(task(513)) && !parked.has(task(512)));
         assert_eq!((parked.len(), parked.next(|_| 0)[0]), (1_487, task(513)));
     }
 }
