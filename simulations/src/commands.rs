@@ -106,6 +106,9 @@ enum SimCommand {
         /// The fault [default: all]
         #[arg(default_value = "all")]
         name: String,
+        /// The number of faults at a time.
+        #[arg(long, default_value_t = 1)]
+        jobs: usize,
         /// One line of JSON for each fault.
         #[arg(long)]
         json: bool,
@@ -164,7 +167,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         SimCommand::Diff { run: name, plant } => named(&name)
             .and_then(|plan| planted(plan, plant.as_deref()))
             .and_then(|_| diff::diff(&name, plant.as_deref())),
-        SimCommand::Plant { name, json } => plant::plant(&name, json),
+        SimCommand::Plant { name, jobs, json } => plant::plant(&name, jobs, json),
         SimCommand::Compare { a, b } => diff::compare(&a, &b),
     };
     match done {

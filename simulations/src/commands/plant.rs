@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use nexus_sim::plants::{ALL, KnownPlant, Plant};
 use serde_json::{Value, json};
@@ -10,7 +12,7 @@ use super::{BROKEN, OK, WITH_PLANTS, say};
 const SEEDS_MAX: u64 = 200;
 
 /// Plants faults one at a time. An invariant must catch each, and the same seeds must be green without it.
-pub(super) fn plant(name: &str, as_json: bool) -> Result<u8, String> {
+pub(super) fn plant(name: &str, jobs: usize, as_json: bool) -> Result<u8, String> {
     let chosen: Vec<&KnownPlant> = ALL.iter().filter(|known| name == "all" || known.name == name).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = ALL.iter().map(|known| known.name).collect();
@@ -19,38 +21,50 @@ pub(super) fn plant(name: &str, as_json: bool) -> Result<u8, String> {
     if let Some(known) = chosen.iter().find(|known| !known.plant.is_here()) {
         return Err(format!("{} is not in this build; {WITH_PLANTS}", known.name));
     }
-    let mut greens = BTreeMap::new();
+    let (greens, next) = (Mutex::new(BTreeMap::new()), AtomicUsize::new(0));
+    let job = || {
+        let mut all = true;
+        while let Some(known) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) {
+            all &= try_one(known, &greens, as_json)?;
+        }
+        Ok::<bool, String>(all)
+    };
+    let ended: Vec<_> = std::thread::scope(|scope| {
+        let jobs: Vec<_> = (0..jobs.max(1)).map(|_| scope.spawn(job)).collect();
+        jobs.into_iter().map(|job| job.join().map_err(|_| "a thread ended".to_owned())).collect()
+    });
     let mut all = true;
-    for known in chosen {
-        all &= try_one(known, &mut greens, as_json)?;
+    for job in ended {
+        all &= job??;
     }
     Ok(if all { OK } else { BROKEN })
 }
 
 /// The runs tried without a plant, and whether they held.
-type Greens = BTreeMap<(&'static str, u64), bool>;
+type Greens = Mutex<BTreeMap<(&'static str, u64), bool>>;
 
-fn try_one(known: &KnownPlant, greens: &mut Greens, as_json: bool) -> Result<bool, String> {
+fn try_one(known: &KnownPlant, greens: &Greens, as_json: bool) -> Result<bool, String> {
+    let green = |run: (&'static str, u64)| greens.lock().unwrap_or_else(PoisonError::into_inner).get(&run).copied();
     let mut caught = None;
     let mut tried = 0;
     while caught.is_none() && tried < SEEDS_MAX {
         tried += 1;
         // with the plant and, if still unknown, without it: both at once
         let run = (known.scenario, tried);
-        let known_green = greens.get(&run).copied();
+        let known_green = green(run);
         let (with, without) = std::thread::scope(|scope| {
             let without = known_green.is_none().then(|| scope.spawn(|| broken(known.scenario, tried, None)));
             (broken(known.scenario, tried, Some(known.plant)), without.map(|run| run.join()))
         });
         if let Some(without) = without {
             let broken = without.map_err(|_| "a thread ended".to_owned())??;
-            greens.insert(run, broken.is_empty());
+            greens.lock().unwrap_or_else(PoisonError::into_inner).insert(run, broken.is_empty());
         }
         let broken = with?;
         let found = known.by.iter().find(|check| broken.iter().any(|broken| broken == **check));
         caught = found.map(|check| (*check, tried));
     }
-    let red: Vec<u64> = (1..=tried).filter(|seed| greens.get(&(known.scenario, *seed)) == Some(&false)).collect();
+    let red: Vec<u64> = (1..=tried).filter(|seed| green((known.scenario, *seed)) == Some(false)).collect();
     let line = json!({
         "plant": known.name,
         "area": known.area,
