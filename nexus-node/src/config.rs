@@ -296,6 +296,10 @@ keys! {
     /// `least-loaded`, or `round-robin`.
     task_routing: TaskRouting = TaskRouting::Weighted, restart;
 
+    /// The silence of this node after which the heirs of its tasks may take them over, in milliseconds. It needs a quorum of
+    /// the coordinators some four times in that time, while such tasks are open.
+    task_takeover_ms: Bounded<2_000, 3_600_000> = Bounded::of::<120_000>(), restart;
+
     /// The time between two beats of a node, in milliseconds.
     heartbeat_ms: Bounded<100, 60_000> = Bounded::of::<5_000>(), restart;
 

@@ -273,6 +273,10 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Invalid(InputError::OncePreempted) => {
             Some("nobody would know what became of it; leave out one of the two")
         }
+        NodeError::Invalid(InputError::OnceInherited) => {
+            Some("the right to begin it is its submitter's alone; leave out one of the two")
+        }
+        NodeError::Invalid(InputError::HeirReads { .. }) => Some("name a member whose role is member or admin"),
         NodeError::Invalid(InputError::Percent) => Some("100 is no bound; only Linux can tell the load"),
         NodeError::Invalid(InputError::Task(BadTaskEvent::TooLarge { .. })) => {
             Some("keep the bulk elsewhere, and give its place")

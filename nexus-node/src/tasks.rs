@@ -1,7 +1,7 @@
 //! Tasks: work that is handed over to whoever can do it, done once as far as that can be known, and never lost.
 //!
-//! A task is an event in its submitter's log, and so are its claims and its end. The submitter's node settles it: it alone
-//! says who has it and that it is over. Workers ask for work, and say that they live while they do it.
+//! A task is an event in its submitter's log, and so are its claims and its end. The submitter's node settles it, or an heir
+//! that took it over: it alone says who has it and that it is over. Workers ask for work, and say that they live while they do it.
 //!
 //! | room | content |
 //! |---|---|
@@ -12,6 +12,7 @@
 //! | `worker` | the workers of this node |
 //! | `elsewhere` | workers at other nodes, and tasks of others here |
 //! | `once` | tasks that are done once, by the coordinators' word |
+//! | `settling` | tasks with heirs, which another node settles while their submitter's is down |
 //! | `parked` | tasks that wait on the disk behind many others |
 //! | `schema` | JSON schemas of inputs and outputs |
 //! | `read` | tasks in words, from a committed state |
@@ -29,6 +30,7 @@ mod read;
 mod registry;
 mod route;
 mod schema;
+mod settling;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -86,6 +88,8 @@ pub struct NewTask {
     pub preemptible: bool,
     /// The tasks that must have succeeded before, by their ids or the beginnings of these: at most 16.
     pub after: Vec<String>,
+    /// The DIDs or names of the members whose nodes hand it out while this one is down: at most 3.
+    pub heirs: Vec<String>,
     /// The program that submits it.
     pub agent: Option<String>,
 }
@@ -107,6 +111,7 @@ impl NewTask {
             needs_approval: false,
             preemptible: false,
             after: Vec::new(),
+            heirs: Vec::new(),
             agent: None,
         }
     }
@@ -164,6 +169,13 @@ impl NewTask {
     #[must_use]
     pub const fn preemptible(mut self) -> Self {
         self.preemptible = true;
+        self
+    }
+
+    /// A member's node hands it out while this one is down: its DID or name.
+    #[must_use]
+    pub fn heir(mut self, member: impl Into<String>) -> Self {
+        self.heirs.push(member.into());
         self
     }
 
@@ -326,10 +338,16 @@ pub struct Task {
     pub to: Option<Did>,
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
-    /// The member whose node submitted it, and settles it.
+    /// The member whose node submitted it.
     pub submitter: Did,
     /// That member's name.
     pub submitter_name: Option<String>,
+    /// The members whose nodes may hand it out while the submitter's is down.
+    pub heirs: Vec<Did>,
+    /// The member whose node hands it out, and says that it has ended: the submitter, or an heir.
+    pub settler: Did,
+    /// That member's name.
+    pub settler_name: Option<String>,
     /// The program that submitted it.
     pub agent: Option<String>,
     /// The time of its submission.
@@ -346,7 +364,7 @@ pub struct Task {
     pub failures: u32,
     /// The claims whose workers were not heard of in time.
     pub expiries: u32,
-    /// How far its worker is: only the submitter's node knows.
+    /// How far its worker is: only the settler's node knows.
     pub progress: Option<TaskProgress>,
     /// The output of a task that was done.
     pub output: Option<Value>,

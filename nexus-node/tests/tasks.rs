@@ -4,8 +4,8 @@
 
 use std::time::{Duration, Instant};
 
-use nexus_node::config::Config;
-use nexus_node::critical::{Condition, Put, Step, Txn};
+use nexus_node::config::{Bounded, Config};
+use nexus_node::critical::{Condition, KeyQuery, Put, Step, Txn};
 use nexus_node::{
     AccessError, Agent, AgentHealth, ClaimQuery, ClaimedTask, ConflictError, DeleteOptions, InputError, Invite,
     JoinOptions, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskProgress, TaskQuery,
@@ -609,6 +609,79 @@ async fn a_result_waits_for_its_settler() {
     }
 }
 
+/// A member whose tasks are taken over soon after it is gone.
+async fn soon(dir: &TempDir, name: &str, inviter: Option<&Node>) -> Node {
+    if let Some(inviter) = inviter {
+        let ticket = inviter.invite(Invite::default()).await.unwrap().ticket;
+        let options = JoinOptions::default().name(name.parse().unwrap());
+        node::join(&dir.path().join("data"), &ticket, options).await.unwrap();
+    }
+    let mut config = Config::default();
+    config.task_takeover_ms = Bounded::of::<4_000>();
+    config.voter_settle_ms = Bounded::of::<100>();
+    config.mdns = false;
+    let builder = Node::builder(dir.path().join("data")).config(config).name(name.parse().unwrap());
+    builder.listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]).start().await.unwrap()
+}
+
+/// promise: Tasks | An heir takes a task over while its submitter's node is down, also in the middle of an attempt; the submitter finds its end once it is back, and hands out its other tasks
+#[tokio::test(flavor = "multi_thread")]
+async fn an_heir_takes_over_while_the_submitter_is_down() {
+    let dirs: Vec<TempDir> = (0..4).map(|_| TempDir::new().unwrap()).collect();
+    let one = soon(&dirs[0], "one", None).await;
+    let laptop = soon(&dirs[1], "laptop", Some(&one)).await;
+    let (two, three) = (soon(&dirs[2], "two", Some(&one)).await, soon(&dirs[3], "three", Some(&one)).await);
+    while one.critical().unwrap().coordinators().await.unwrap().voters.len() < 3 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let new = |n: u32| NewTask::new("add", json!(n)).heir("one").heir("two");
+    let begun = laptop.tasks().submit(new(1)).await.unwrap().id.to_string();
+    let query = || ClaimQuery::of("add").from("member").wait(Duration::from_secs(30));
+    let attempt = three.tasks().claim(query()).await.unwrap().unwrap();
+    let waits = laptop.tasks().submit(new(2)).await.unwrap();
+    assert_eq!((waits.heirs.len(), waits.settler), (2, laptop.did()));
+    let waits = waits.id.to_string();
+    until(&one, &begun, TaskStatus::Assigned).await;
+    until(&one, &waits, TaskStatus::Pending).await;
+    until(&two, &waits, TaskStatus::Pending).await;
+    laptop.shutdown().await;
+    drop(laptop);
+    // its worker is done while nobody settles it: that counts
+    three.tasks().finish(&begun, attempt.token, done(json!("kept"))).await.unwrap();
+    until(&one, &begun, TaskStatus::Succeeded).await;
+    let claimed = three.tasks().claim(query()).await.unwrap().unwrap();
+    assert_eq!(claimed.task.id.to_string(), waits);
+    three.tasks().finish(&waits, claimed.token, done(json!("by an heir"))).await.unwrap();
+    let laptop = soon(&dirs[1], "laptop", None).await;
+    for (id, output, claims) in [(begun, "kept", 1), (waits, "by an heir", 1)] {
+        let over = until(&laptop, &id, TaskStatus::Succeeded).await;
+        assert!([one.did(), two.did()].contains(&over.settler), "{over:?}");
+        assert_eq!((over.output, over.claims), (Some(json!(output)), claims));
+        assert!(over.events.iter().any(|event| event.event == "moved"), "{:?}", over.events);
+    }
+    let own = laptop.tasks().submit(new(3)).await.unwrap().id.to_string();
+    let claimed = three.tasks().claim(query()).await.unwrap().unwrap();
+    assert_eq!(claimed.task.id.to_string(), own);
+    three.tasks().finish(&own, claimed.token, done(json!("again"))).await.unwrap();
+    until(&laptop, &own, TaskStatus::Succeeded).await;
+    // nothing is kept of tasks that have ended, once all have their ends
+    let critical = one.critical().unwrap();
+    let left = async {
+        loop {
+            let mut keys = critical.list(KeyQuery::prefix("own/")).await.unwrap().items;
+            keys.retain(|(key, _)| key.contains("/ended/") || key.contains("/settles/"));
+            if keys.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), left).await.unwrap();
+    for node in [laptop, two, three, one] {
+        node.shutdown().await;
+    }
+}
+
 /// promise: Tasks | Inputs that break a rule are refused with it, and nothing is submitted
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused() {
@@ -621,6 +694,7 @@ async fn bad_input_is_refused() {
         NewTask::new("add", Value::Null).timeout(Duration::ZERO),
         NewTask::new("add", Value::Null).attempts(0),
         NewTask::new("add", Value::Null).request("r".repeat(200)),
+        NewTask::new("add", Value::Null).heir("one").once(),
     ];
     for task in bad {
         let refused = board.submit(task).await;

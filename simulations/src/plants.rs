@@ -171,6 +171,10 @@ pub const ALL: &[KnownPlant] = &[
     inside("preempted_is_lost", "tasks", "handover", &["tasks"]),
     // A task that is done once begins again after a worker of which nobody knows.
     inside("begins_again", "tasks", "handover", &["tasks"]),
+    // An end of a task with heirs is written without a note for those who take it over later.
+    inside("ends_unnoted", "tasks", "handover", &["tasks"]),
+    // A member takes over tasks although another one settles them.
+    inside("settles_beside_others", "tasks", "handover", &["tasks"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),

@@ -58,6 +58,11 @@ async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> R
         new = new.once();
     } else if number.is_multiple_of(5) {
         new = new.preemptible();
+    } else if !number.is_multiple_of(2) {
+        // two other nodes hand it out while this one is down
+        for next in 1..=2 {
+            new = new.heir(sim.did((op.node + next) % sim.len()).to_string());
+        }
     }
     if number % 7 == 1 {
         new = new.priority(Priority::Critical);

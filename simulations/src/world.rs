@@ -511,6 +511,7 @@ impl Sim {
         config.name = Some(name);
         config.cache_bytes = Bounded::of::<{ 1 << 20 }>();
         config.voter_settle_ms = Bounded::of::<2_000>();
+        config.task_takeover_ms = Bounded::of::<6_000>();
         config.formats = self.with(no, |machine| machine.formats);
         // few entries are written in a run, and copies that lag must meet snapshots
         config.snapshot_every = 100;

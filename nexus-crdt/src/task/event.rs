@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub const TASK_AFTER_MAX: usize = 16;
 pub const TASK_ATTEMPTS_MAX: u16 = 100;
 /// The longest time of one attempt.
 pub const TASK_ATTEMPT_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// The most heirs of a task.
+pub const TASK_HEIRS_MAX: usize = 3;
 /// The longest text of members that this version does not know, in bytes of JSON.
 const MORE_BYTES_MAX: usize = 4 * 1024;
 
@@ -183,9 +186,17 @@ pub struct Submission {
     pub after: Vec<TaskId>,
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
-    /// Members of later versions: a JSON object, or empty.
+    /// A JSON object with further members, or empty: `heirs` is a list of at most [`TASK_HEIRS_MAX`] DIDs
+    /// ([`heirs`](Self::heirs)). Others are of later versions.
     #[borsh(deserialize_with = "claimed::text")]
     pub more: String,
+}
+
+/// The members of [`Submission::more`] that this version knows.
+#[derive(serde::Deserialize)]
+struct More {
+    #[serde(default)]
+    heirs: Vec<String>,
 }
 
 impl Submission {
@@ -208,6 +219,29 @@ impl Submission {
             retry_of: None,
             more: String::new(),
         }
+    }
+
+    /// The members whose nodes may settle it while its submitter's node is down, each once and without the submitter.
+    ///
+    /// A list that is too long or no list of DIDs names nobody, since earlier versions took any.
+    pub fn heirs(&self, submitter: &Did) -> Vec<Did> {
+        if self.more.is_empty() || self.once {
+            return Vec::new();
+        }
+        let named = serde_json::from_str::<More>(&self.more).map(|more| more.heirs).unwrap_or_default();
+        let heirs: Result<BTreeSet<Did>, _> = named.iter().take(TASK_HEIRS_MAX + 1).map(|did| did.parse()).collect();
+        let heirs = heirs.ok().filter(|heirs| heirs.len() <= TASK_HEIRS_MAX).unwrap_or_default();
+        heirs.into_iter().filter(|heir| heir != submitter).collect()
+    }
+
+    /// Names its heirs.
+    #[must_use]
+    pub fn with_heirs(mut self, heirs: &[Did]) -> Self {
+        if !heirs.is_empty() {
+            let heirs: Vec<String> = heirs.iter().map(Did::to_string).collect();
+            self.more = serde_json::json!({ "heirs": heirs }).to_string();
+        }
+        self
     }
 
     /// Checks its rules of form.
@@ -280,7 +314,10 @@ impl ReturnCause {
     }
 }
 
-/// An attempt is over and its task waits again, by the word of its settler. Canonical bytes: borsh, fields in this order.
+/// An attempt is over and its task waits again, by the word of its settler.
+///
+/// The first one of an ownership makes its author the settler, and ends all attempts of earlier ownerships: its token is
+/// that of the attempt that stands, or zeros. Canonical bytes: borsh, fields in this order.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct TaskReturn {
     /// The task.
@@ -616,6 +653,23 @@ mod tests {
         assert_eq!(broken(|bad| bad.after = vec![task(), task()]), BadTaskEvent::After);
         assert!(matches!(broken(|bad| bad.request = "r".repeat(129)), BadTaskEvent::TooLarge { .. }));
         assert!(matches!(broken(|bad| bad.more = "[]".to_owned()), BadTaskEvent::Json(_)));
+    }
+
+    #[test]
+    fn heirs_are_read_from_what_was_submitted() {
+        let did = |n| nexus_identity::Keypair::from_seed(&[n; 32]).did();
+        let named = Submission::new("a", "1").with_heirs(&[did(2), did(1), did(9)]);
+        assert_eq!(named.check(), Ok(()));
+        assert_eq!(named.heirs(&did(9)), BTreeSet::from([did(1), did(2)]).into_iter().collect::<Vec<Did>>());
+        assert!(Submission { once: true, ..named }.heirs(&did(9)).is_empty());
+        for more in ["{\"heirs\":7}", "{\"heirs\":[\"bob\"]}", "{\"later\":1}", ""] {
+            assert!(
+                Submission { more: more.to_owned(), ..Submission::new("a", "1") }.heirs(&did(9)).is_empty(),
+                "{more}"
+            );
+        }
+        let four: Vec<Did> = (1..=4).map(did).collect();
+        assert!(Submission::new("a", "1").with_heirs(&four).heirs(&did(9)).is_empty());
     }
 
     #[test]

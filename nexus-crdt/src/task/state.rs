@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
@@ -65,7 +65,7 @@ impl TaskSaid {
     }
 
     /// The ownership in whose name it is said.
-    const fn ownership(&self) -> Option<u32> {
+    pub const fn ownership(&self) -> Option<u32> {
         match self {
             Self::Claimed { ownership, .. } | Self::Returned { ownership, .. } | Self::Settled { ownership, .. } => {
                 Some(*ownership)
@@ -97,6 +97,31 @@ pub trait TaskRights {
     fn may_cancel(&self, member: &Did) -> bool;
 }
 
+/// The last ownership that a member can have. Results that came too late are written in the name of later ones.
+pub const TASK_OWNERSHIP_MAX: u32 = u32::MAX - 1;
+
+/// The members that may settle a task: its submitter, and its heirs.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskOwners<'a> {
+    /// Its submitter: the settler in the name of ownership 0.
+    pub submitter: &'a Did,
+    /// Its heirs ([`Submission::heirs`](super::event::Submission::heirs)).
+    pub heirs: &'a [Did],
+}
+
+impl TaskOwners<'_> {
+    /// Whether a member may settle it in the name of an ownership.
+    fn may_own(&self, member: &Did, ownership: u32) -> bool {
+        match ownership {
+            0 => member == self.submitter,
+            1..=TASK_OWNERSHIP_MAX => {
+                !self.heirs.is_empty() && (member == self.submitter || self.heirs.contains(member))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Where a task is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TaskPhase {
@@ -115,6 +140,8 @@ pub enum TaskPhase {
 pub struct TaskState {
     /// Where it is.
     pub phase: TaskPhase,
+    /// The settlers, by their ownerships: the submitter from 0, then those that took it over. The last one settles it.
+    pub owners: BTreeMap<u32, Did>,
     /// The number of its claims.
     pub claims: u32,
     /// The claims that ended with a failure.
@@ -123,6 +150,9 @@ pub struct TaskState {
     pub expiries: u32,
     /// The last claim, if it stands: its token, its number, its worker.
     pub claim: Option<(TaskToken, u32, Did)>,
+    /// The last attempt, if it ended only because another settler took the task over: its token and its worker. Its result
+    /// counts until there is another attempt.
+    pub taken_from: Option<(TaskToken, Did)>,
     /// The event that ended it.
     pub settled_by: Option<Dot>,
     /// The results that came too late to count, and those of others than the settler.
@@ -133,25 +163,63 @@ pub struct TaskState {
     pub cancelled: Option<Dot>,
 }
 
-/// The state of a task that `submitter` submitted, with everything that was said of it.
+impl TaskState {
+    /// The settler, and its ownership.
+    pub fn owner(&self) -> Option<(u32, Did)> {
+        self.owners.last_key_value().map(|(ownership, owner)| (*ownership, *owner))
+    }
+
+    /// Whether an event is a settler's word in the name of its own ownership.
+    pub fn is_of_owner(&self, heard: &HeardEvent) -> bool {
+        heard.said.ownership().is_some_and(|ownership| self.owners.get(&ownership) == Some(&heard.by))
+    }
+}
+
+/// The state of a task with everything that was said of it.
 ///
 /// It depends on the set of events alone: they are sorted by ownership, stamp and dot, then folded. The first settlement
 /// is the end. A settler whose store was put back and that settles again has a later stamp, so a returned result stays.
-pub fn task_state(submitter: &Did, needs_approval: bool, heard: &[HeardEvent], rights: &impl TaskRights) -> TaskState {
+///
+/// An ownership after 0 is that of the first member that may have it and that returns the task in its name. The attempts
+/// of earlier ownerships end with that.
+pub fn task_state(
+    owners: TaskOwners<'_>,
+    needs_approval: bool,
+    heard: &[HeardEvent],
+    rights: &impl TaskRights,
+) -> TaskState {
+    let may_own = owners;
     let mut heard: Vec<&HeardEvent> = heard.iter().collect();
     heard.sort_unstable_by_key(|heard| (heard.said.ownership().unwrap_or_default(), heard.hlc, heard.dot));
     heard.dedup_by_key(|heard| heard.dot);
-    // only the submitter owns a task so far: what is said in the name of later ownerships waits for a later version
-    let owns = |heard: &HeardEvent| heard.said.ownership() == Some(0) && heard.by == *submitter;
+    let mut owners = BTreeMap::from([(0, *may_own.submitter)]);
+    for heard in &heard {
+        if let TaskSaid::Returned { ownership, .. } = heard.said
+            && may_own.may_own(&heard.by, ownership)
+        {
+            owners.entry(ownership).or_insert(heard.by);
+        }
+    }
+    let last_ownership = owners.last_key_value().map_or(0, |(ownership, _)| *ownership);
+    let owns =
+        |heard: &HeardEvent| heard.said.ownership().is_some_and(|ownership| owners.get(&ownership) == Some(&heard.by));
     let (mut claims, mut returned) = (BTreeMap::new(), BTreeMap::new());
     let (mut settled, mut last_end, mut late) = (None, None, Vec::new());
-    let (mut approval, mut cancelled) = (None, None);
+    let (mut approval, mut cancelled, mut former) = (None, None, BTreeSet::new());
+    let (mut started, mut taken_over) = (BTreeSet::new(), BTreeSet::new());
     for heard in heard {
         match heard.said {
-            TaskSaid::Claimed { attempt, token, worker, .. } if owns(heard) => {
+            TaskSaid::Claimed { ownership, attempt, token, worker } if owns(heard) => {
                 claims.entry(token).or_insert((attempt, heard.hlc, heard.dot, worker));
+                if ownership < last_ownership {
+                    former.insert(token);
+                }
             }
-            TaskSaid::Returned { token, cause, .. } if owns(heard) => {
+            TaskSaid::Returned { ownership, token, cause } if owns(heard) => {
+                // the first word of an ownership names an attempt of an earlier one
+                if started.insert(ownership) && ownership > 0 && !returned.contains_key(&token) {
+                    taken_over.insert(token);
+                }
                 returned.entry(token).or_insert(cause);
             }
             TaskSaid::Settled { outcome, token, .. } if owns(heard) && settled.is_none() => {
@@ -167,6 +235,14 @@ pub fn task_state(submitter: &Did, needs_approval: bool, heard: &[HeardEvent], r
             TaskSaid::Claimed { .. } | TaskSaid::Returned { .. } | TaskSaid::Word(_) => {}
         }
     }
+    // whoever took the task over may not have known of all attempts
+    let mut taken = BTreeSet::new();
+    for token in former.into_iter().filter(|token| last_end.is_none_or(|(_, of)| of != Some(*token))) {
+        if taken_over.contains(&token) || !returned.contains_key(&token) {
+            taken.insert(token);
+        }
+        returned.entry(token).or_insert(ReturnCause::Expired);
+    }
     // the last attempt ends with the task
     let last_as = |end| {
         let token = last_end.filter(|(outcome, _)| *outcome == end).and_then(|(_, token)| token);
@@ -177,6 +253,9 @@ pub fn task_state(submitter: &Did, needs_approval: bool, heard: &[HeardEvent], r
     let last = claims.iter().filter(|(token, _)| !returned.contains_key(token));
     let last = last.max_by_key(|(_, (attempt, hlc, dot, _))| (*attempt, *hlc, *dot));
     let claim = last.map(|(token, (attempt, .., worker))| (*token, *attempt, *worker)).filter(|_| settled.is_none());
+    let newest = claims.iter().max_by_key(|(_, (attempt, hlc, dot, _))| (*attempt, *hlc, *dot));
+    let taken_from = newest.filter(|(token, _)| settled.is_none() && claim.is_none() && taken.contains(token));
+    let taken_from = taken_from.map(|(token, (.., worker))| (*token, *worker));
     let phase = match (settled, claim) {
         (Some((outcome, _)), _) => TaskPhase::Over(outcome),
         (None, Some(_)) => TaskPhase::Assigned,
@@ -187,10 +266,12 @@ pub fn task_state(submitter: &Did, needs_approval: bool, heard: &[HeardEvent], r
     };
     TaskState {
         phase,
+        owners,
         claims: count(claims.len()),
         failures: count(ended_as(ReturnCause::Failed) + last_as(TaskEnd::Failed)),
         expiries: count(ended_as(ReturnCause::Expired) + last_as(TaskEnd::Unknown)),
         claim,
+        taken_from,
         settled_by: settled.map(|(_, dot)| dot),
         late,
         approval,
@@ -237,8 +318,19 @@ mod tests {
         TaskSaid::Settled { ownership: 0, token: Some(token(1)), outcome }
     }
 
+    /// Member 0 submitted it, and 1 and 2 are its heirs.
+    const HEIRS: [Did; 2] = [Did::from_bytes([1; 32]), Did::from_bytes([2; 32])];
+
+    fn fold(needs_approval: bool, heard: &[HeardEvent]) -> TaskState {
+        task_state(TaskOwners { submitter: &did(0), heirs: &HEIRS }, needs_approval, heard, &Admins)
+    }
+
     fn state(heard: &[HeardEvent]) -> TaskState {
-        task_state(&did(0), false, heard, &Admins)
+        fold(false, heard)
+    }
+
+    fn returned(ownership: u32, token_of: u8) -> TaskSaid {
+        TaskSaid::Returned { ownership, token: token(token_of), cause: ReturnCause::Expired }
     }
 
     #[test]
@@ -269,19 +361,43 @@ mod tests {
             heard(4, 3, TaskSaid::Word(TaskVerb::Approve)),
             heard(5, 0, TaskSaid::Settled { ownership: 7, token: None, outcome: TaskEnd::Failed }),
         ];
-        let after = task_state(&did(0), true, &rogue, &Admins);
+        let after = fold(true, &rogue);
         assert_eq!((after.phase, after.claims, after.approval), (TaskPhase::AwaitingApproval, 0, None));
         assert_eq!(after.cancelled, None);
         assert_eq!(after.late, [rogue[1].dot, rogue[4].dot]);
+    }
+
+    /// promise: Tasks | An heir that takes a task over has it from then on: attempts before it are over, and earlier settlers' claims count no more
+    #[test]
+    fn an_heir_takes_a_task_over() {
+        let claimed_by = |ownership| TaskSaid::Claimed { ownership, attempt: 1, token: token(5), worker: did(3) };
+        let mut said = vec![heard(1, 0, claimed(1, 1)), heard(2, 1, returned(7, 0))];
+        let moved = state(&said);
+        assert_eq!((moved.phase, moved.owner(), moved.expiries), (TaskPhase::Pending, Some((7, did(1))), 1));
+        assert_eq!(moved.taken_from, Some((token(1), did(1))));
+        let named = [said[0], heard(2, 1, returned(7, 1))];
+        assert_eq!((state(&named).taken_from, state(&named).expiries), (Some((token(1), did(1))), 1));
+        said.push(heard(3, 2, returned(7, 0)));
+        said.push(heard(4, 3, returned(9, 0)));
+        said.push(heard(5, 0, claimed(2, 2)));
+        let same = state(&said);
+        assert_eq!((same.phase, same.owner()), (TaskPhase::Pending, Some((7, did(1)))), "others, and the one before");
+        said.push(heard(6, 1, claimed_by(7)));
+        assert_eq!((state(&said).claim, state(&said).taken_from), (Some((token(5), 1, did(3))), None));
+        let end = TaskSaid::Settled { ownership: 7, token: Some(token(5)), outcome: TaskEnd::Succeeded };
+        said.push(heard(7, 1, end));
+        assert_eq!(state(&said).phase, TaskPhase::Over(TaskEnd::Succeeded));
+        let none = task_state(TaskOwners { submitter: &did(0), heirs: &[] }, false, &said, &Admins);
+        assert_eq!(none.owner(), Some((0, did(0))), "a task without heirs is its submitter's for ever");
     }
 
     /// promise: Tasks | The first word of somebody who may approve a task counts; the submitter cannot approve its own
     #[test]
     fn the_first_word_of_an_approver_counts() {
         let own = [heard(1, 0, TaskSaid::Word(TaskVerb::Approve))];
-        assert_eq!(task_state(&did(0), true, &own, &Admins).phase, TaskPhase::AwaitingApproval);
+        assert_eq!(fold(true, &own).phase, TaskPhase::AwaitingApproval);
         let said = [heard(3, 9, TaskSaid::Word(TaskVerb::Reject)), heard(2, 9, TaskSaid::Word(TaskVerb::Approve))];
-        let approved = task_state(&did(0), true, &said, &Admins);
+        let approved = fold(true, &said);
         assert_eq!((approved.phase, approved.approval), (TaskPhase::Pending, Some((true, said[1].dot))));
     }
 
@@ -326,21 +442,27 @@ mod tests {
             (all, shuffled) in any_heard().prop_flat_map(|all| (Just(all.clone()), Just(all).prop_shuffle())),
             needs_approval: bool,
         ) {
-            let folded = task_state(&did(0), needs_approval, &all, &Admins);
-            prop_assert_eq!(&folded, &task_state(&did(0), needs_approval, &shuffled, &Admins));
+            let folded = fold(needs_approval, &all);
+            prop_assert_eq!(&folded, &fold(needs_approval, &shuffled));
             let twice: Vec<HeardEvent> = all.iter().chain(&shuffled).copied().collect();
-            prop_assert_eq!(folded, task_state(&did(0), needs_approval, &twice, &Admins));
+            prop_assert_eq!(folded, fold(needs_approval, &twice));
         }
 
-        /// promise: Tasks | A task that has ended stays so: nothing said later by its settler, and nothing said by others, changes its end
+        /// promise: Tasks | A task that has ended stays so: nothing said later by its settler, by those after it or by others changes its end
         #[test]
         fn an_end_never_changes(before in any_heard(), said in any_said(), by in 0_u8..10) {
-            let old = task_state(&did(0), false, &before, &Admins);
+            let old = fold(false, &before);
             let mut after = before;
             let n = after.len() as u64;
             after.push(HeardEvent { hlc: Hlc(100), ..heard(n, by, said) });
-            let new = task_state(&did(0), false, &after, &Admins);
-            if let TaskPhase::Over(_) = old.phase {
+            let new = fold(false, &after);
+            // a settler before the one that ended it wrote nothing later: the coordinators saw to that
+            let is_before = old.settled_by.is_some_and(|dot| {
+                let of = |heard: &HeardEvent| heard.said.ownership();
+                let end = after.iter().find(|heard| heard.dot == dot).and_then(of);
+                after.last().and_then(of) < end
+            });
+            if !is_before && let TaskPhase::Over(_) = old.phase {
                 prop_assert_eq!((old.phase, old.settled_by), (new.phase, new.settled_by));
             }
         }

@@ -1,19 +1,20 @@
 use std::collections::BTreeSet;
 
 use nexus_crdt::{
-    Dot, HeardEvent, Kind, LEAVES_MAX, PAYLOAD_BYTES_MAX, PlacedTaskEvent, SpaceId, TaskEvent, TaskId, TaskPhase,
-    TaskRights, TaskSaid, Verified, task_events_of, task_state,
+    Dot, HeardEvent, Kind, LEAVES_MAX, PAYLOAD_BYTES_MAX, PlacedTaskEvent, SpaceId, TASK_OWNERSHIP_MAX, TaskEvent,
+    TaskId, TaskPhase, TaskSaid, Verified, task_events_of,
 };
-use nexus_identity::Did;
 
 use super::append::{Answer, Commands, PAYLOAD_FRONT_BYTES};
 use super::io::TaskAnswer;
 use super::payload::{LEAF_FRONT_BYTES, OwnPayload};
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, SpaceNo, TaskRow};
-use crate::ledger::{ended_by, find_task, said_by_submitter, task_requested};
+use crate::ledger::{find_task, has_ended, said_by_owners, settled_state, task_requested};
 use crate::store::{Draft, StoreError, Table};
 
+/// A result that came too late is written in the name of an ownership that nobody has.
+pub(crate) const LATE: u32 = TASK_OWNERSHIP_MAX + 1;
 /// The most bytes of one entry with several events. A read of one event reads its whole payload.
 const FILL_BYTES: usize = 10_000;
 
@@ -35,19 +36,6 @@ impl PendingTasks {
     fn concerns(&self, event: &TaskEvent, request: Option<&str>) -> bool {
         event.task().is_some_and(|task| self.about.contains(&task))
             || request.is_some_and(|request| self.requests.contains(request))
-    }
-}
-
-/// Nobody has rights: for what depends on the settler alone.
-struct Nobody;
-
-impl TaskRights for Nobody {
-    fn may_approve(&self, _: &Did) -> bool {
-        false
-    }
-
-    fn may_cancel(&self, _: &Did) -> bool {
-        false
     }
 }
 
@@ -116,16 +104,28 @@ impl Engine {
         }
         let Some(task) = event.task() else { return Ok(None) };
         let Some(row) = find_task(&turn.draft, task)? else { return Ok(Some(TaskAnswer::NoTask)) };
-        if matches!(event, TaskEvent::Word(_)) || row.submitter != me {
+        if matches!(event, TaskEvent::Word(_)) {
             return Ok(None);
         }
-        let heard = said_by_submitter(&turn.draft, task, &me)?;
-        // approvals are the scheduler's concern: it claims nothing that waits for one
-        let state = task_state(&me, false, &heard, &Nobody);
+        let ownership = TaskSaid::of(event).and_then(|(_, said)| said.ownership());
+        let is_owners = row.submitter == me || row.heirs.contains(&Some(me)) && ownership != Some(0);
+        if !is_owners {
+            // a result that is kept for the task's settler
+            return Ok(None);
+        }
+        let heard = said_by_owners(&turn.draft, task, &row)?;
+        let state = settled_state(&row, &heard);
+        let owner = state.owner().filter(|_| ownership != Some(LATE));
+        if let Some((owned, _)) = owner.filter(|owner| ownership.is_some_and(|of| *owner != (of, me))) {
+            // a task is taken over in the name of a later ownership, by whoever may have it
+            let takes_over = matches!(event, TaskEvent::Returned(_)) && row.moves() && ownership > Some(owned);
+            let is_over = matches!(state.phase, TaskPhase::Over(_));
+            return Ok((!takes_over || is_over).then_some(TaskAnswer::Stale));
+        }
         let holds = |token| state.claim.is_some_and(|(held, ..)| held == token);
         let stale = match event {
             // a result that came too late is kept once, if it is of a claim that there was
-            TaskEvent::Settled(settled) if settled.ownership != 0 => {
+            TaskEvent::Settled(settled) if settled.ownership == LATE => {
                 let of = |said: &TaskSaid| match said {
                     TaskSaid::Claimed { token, .. } => (Some(*token) == settled.token, false),
                     TaskSaid::Settled { token, .. } => (false, *token == settled.token),
@@ -137,7 +137,10 @@ impl Engine {
             _ if matches!(state.phase, TaskPhase::Over(_)) => true,
             TaskEvent::Claimed(_) => state.claim.is_some(),
             TaskEvent::Returned(returned) => !holds(returned.token),
-            TaskEvent::Settled(settled) => settled.token.is_some_and(|token| !holds(token)),
+            TaskEvent::Settled(settled) => {
+                let was_held = |token| state.taken_from.is_some_and(|(held, _)| held == token);
+                settled.token.is_some_and(|token| !holds(token) && !was_held(token))
+            }
             _ => false,
         };
         Ok(stale.then_some(TaskAnswer::Stale))
@@ -208,25 +211,32 @@ fn put_event(
     if let TaskEvent::Submitted(submission) = event {
         let request = (!submission.request.is_empty()).then(|| rows::request_hash(&submission.request));
         let (priority, needs_approval) = (submission.priority, submission.needs_approval);
-        let row = TaskRow { space, submitter: author, hlc, priority, needs_approval, request };
+        let heirs = TaskRow::heirs_of(&submission.heirs(&author));
+        let row = TaskRow { space, submitter: author, hlc, priority, needs_approval, request, heirs };
         draft.put(Table::Tasks, &dot.to_bytes(), &rows::encode(&row));
         draft.put(Table::TaskTimes, &rows::task_time_key(hlc, dot), &[]);
         if let Some(request) = &request {
             draft.put(Table::TaskRequests, &rows::with_dot(&rows::task_request_prefix(&author, request), dot), &[]);
         }
         // its end may have come before it
-        if !ended_by(draft, dot, &author)? {
-            draft.put(Table::TasksOpen, &rows::task_open_key(&row, dot), &[]);
-        }
-        return Ok(());
+        return note_open(dot, &row, draft);
     }
     let Some((task, said)) = TaskSaid::of(event) else { return Ok(()) };
     let heard = HeardEvent { by: author, hlc, dot, said };
     draft.put(Table::TaskEvents, &rows::task_event_key(task, &heard), &rows::encode(&said));
-    if rows::is_end(&said)
-        && let Some(row) = find_task(draft, task)?.filter(|row| row.submitter == author)
-    {
-        draft.delete(Table::TasksOpen, &rows::task_open_key(&row, task));
+    match find_task(draft, task)? {
+        Some(row) if rows::is_end(&said) && row.submitter == author || row.moves() => note_open(task, &row, draft),
+        _ => Ok(()),
+    }
+}
+
+/// Notes whether a task is open.
+fn note_open(task: TaskId, row: &TaskRow, draft: &mut Draft<'_>) -> Result<(), StoreError> {
+    let keys = row.moving_keys(task).into_iter().map(|key| (Table::TasksMoving, key));
+    let keys: Vec<_> = keys.chain([(Table::TasksOpen, rows::task_open_key(row, task).to_vec())]).collect();
+    let ended = has_ended(draft, task, row)?;
+    for (table, key) in keys {
+        if ended { draft.delete(table, &key) } else { draft.put(table, &key, &[]) }
     }
     Ok(())
 }
@@ -240,6 +250,9 @@ fn take_event(entry: &Verified, dot: Dot, event: &TaskEvent, draft: &mut Draft<'
         draft.delete(Table::Tasks, &dot.to_bytes());
         draft.delete(Table::TaskTimes, &rows::task_time_key(hlc, dot));
         draft.delete(Table::TasksOpen, &rows::task_open_key(&row, dot));
+        for key in row.moving_keys(dot) {
+            draft.delete(Table::TasksMoving, &key);
+        }
         if let Some(request) = &row.request {
             draft.delete(Table::TaskRequests, &rows::with_dot(&rows::task_request_prefix(&author, request), dot));
         }
@@ -247,11 +260,8 @@ fn take_event(entry: &Verified, dot: Dot, event: &TaskEvent, draft: &mut Draft<'
     }
     let Some((task, said)) = TaskSaid::of(event) else { return Ok(()) };
     draft.delete(Table::TaskEvents, &rows::task_event_key(task, &HeardEvent { by: author, hlc, dot, said }));
-    if rows::is_end(&said)
-        && let Some(row) = find_task(draft, task)?.filter(|row| row.submitter == author)
-        && !ended_by(draft, task, &author)?
-    {
-        draft.put(Table::TasksOpen, &rows::task_open_key(&row, task), &[]);
+    match find_task(draft, task)? {
+        Some(row) if rows::is_end(&said) && row.submitter == author || row.moves() => note_open(task, &row, draft),
+        _ => Ok(()),
     }
-    Ok(())
 }

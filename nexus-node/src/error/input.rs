@@ -52,6 +52,15 @@ pub enum InputError {
     /// A task that is done once cannot be taken from its worker.
     #[error("a task that is done once cannot be preemptible")]
     OncePreempted,
+    /// A task that is done once stays at its submitter's node.
+    #[error("a task that is done once cannot have heirs")]
+    OnceInherited,
+    /// An heir hands a task out, which a reader cannot.
+    #[error("{name} is no member that may write, so it cannot be an heir")]
+    HeirReads {
+        /// The member's DID.
+        name: String,
+    },
     /// A bound of load is no percentage.
     #[error("a bound of load is 0 to 100 percent")]
     Percent,

@@ -29,21 +29,22 @@
 //! | `Tasks` | task's dot | [`TaskRow`] |
 //! | `TaskTimes` | stamp, task's dot | – |
 //! | `TasksOpen` | submitter, its rank, task's dot | – |
+//! | `TasksMoving` | a member that may settle it, submitter, its rank, task's dot | – |
 //! | `TaskEvents` | task's dot, author, 0 for an end and 1 for the rest, stamp, event's dot | [`TaskSaid`] |
 //! | `TaskRequests` | submitter, hash of its id of the request, task's dot | – |
 //! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_crdt::{
-    DOT_BYTES, Dot, Entry, EntryId, Field, HeardEvent, Hlc, LogId, Priority, SpaceId, SpaceRule, TaskId, TaskSaid,
-    Verified,
+    DOT_BYTES, Dot, Entry, EntryId, Field, HeardEvent, Hlc, LogId, Priority, SpaceId, SpaceRule, TASK_HEIRS_MAX,
+    TaskId, TaskSaid, Verified,
 };
 use nexus_identity::{Did, Name, Signature};
 
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 9;
+pub(crate) const VIEW_VERSION: u32 = 10;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -270,6 +271,8 @@ pub(crate) struct TaskRow {
     pub needs_approval: bool,
     /// The hash of its submitter's id of the request.
     pub request: Option<[u8; 16]>,
+    /// The members whose nodes may settle it while its submitter's node is down.
+    pub heirs: [Option<Did>; TASK_HEIRS_MAX],
 }
 
 pub(crate) fn task_time_key(hlc: Hlc, task: TaskId) -> [u8; 8 + DOT_BYTES] {
@@ -280,6 +283,27 @@ pub(crate) fn task_time_key(hlc: Hlc, task: TaskId) -> [u8; 8 + DOT_BYTES] {
 }
 
 impl TaskRow {
+    /// Its heirs, as a row has them.
+    pub(crate) fn heirs_of(heirs: &[Did]) -> [Option<Did>; TASK_HEIRS_MAX] {
+        std::array::from_fn(|place| heirs.get(place).copied())
+    }
+
+    /// Its heirs.
+    pub(crate) fn heirs(&self) -> Vec<Did> {
+        self.heirs.iter().flatten().copied().collect()
+    }
+
+    /// Whether another member than its submitter may ever settle it.
+    pub(crate) fn moves(&self) -> bool {
+        self.heirs.iter().any(Option::is_some)
+    }
+
+    /// The keys of the `TasksMoving` rows of a task: none without heirs.
+    pub(crate) fn moving_keys(&self, task: TaskId) -> Vec<Vec<u8>> {
+        let owners = self.heirs().into_iter().chain(self.moves().then_some(self.submitter));
+        owners.map(|owner| [owner.as_bytes().as_slice(), &task_open_key(self, task)].concat()).collect()
+    }
+
     /// Its place among tasks that wait: the lowest first. A step of priority is worth a minute of waiting, so no task
     /// waits for ever behind those of a higher one.
     pub(crate) fn rank(&self) -> u64 {

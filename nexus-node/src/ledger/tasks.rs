@@ -2,7 +2,10 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{DOT_BYTES, Dot, HeardEvent, Hlc, Kind, TaskEvent, TaskId, task_event_at};
+use nexus_crdt::{
+    DOT_BYTES, Dot, EntryId, HeardEvent, Hlc, Kind, LogId, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights,
+    TaskState, task_event_at, task_state,
+};
 use nexus_identity::Did;
 
 use super::rows::{self, TaskRow, unreadable};
@@ -22,10 +25,10 @@ pub(crate) fn find_task(view: &dyn View, task: TaskId) -> Result<Option<TaskRow>
     view.get(Table::Tasks, &task.to_bytes())?.map(|row| rows::decode(Table::Tasks, &row)).transpose()
 }
 
-/// The events of a task, by its submitter and by others. They depend on the set of events alone, since of each author
-/// the earliest are read, and of the others those with the lowest DIDs.
-pub(crate) fn said_of_task(view: &dyn View, task: TaskId, submitter: &Did) -> Result<Vec<HeardEvent>, StoreError> {
-    let mut heard = said_by_submitter(view, task, submitter)?;
+/// The events of a task, by those that may settle it and by others. They depend on the set of events alone, since of each
+/// author the earliest are read, and of the others those with the lowest DIDs.
+pub(crate) fn said_of_task(view: &dyn View, task: TaskId, row: &TaskRow) -> Result<Vec<HeardEvent>, StoreError> {
+    let mut heard = said_by_owners(view, task, row)?;
     let mut after: Vec<u8> = task.to_bytes().to_vec();
     let mut others = 0;
     while others < OTHERS_MAX {
@@ -33,7 +36,7 @@ pub(crate) fn said_of_task(view: &dyn View, task: TaskId, submitter: &Did) -> Re
         let next = view.first(Table::TaskEvents, bounds, Order::Forward)?;
         let Some((key, value)) = next.filter(|(key, _)| key.starts_with(&task.to_bytes())) else { break };
         let by = rows::read_task_event(&key, &value)?.by;
-        if by != *submitter {
+        if by != row.submitter && !row.heirs.contains(&Some(by)) {
             heard.extend(said_by(view, task, &by, EVENTS_OF_OTHERS_MAX)?);
             others += 1;
         }
@@ -42,9 +45,41 @@ pub(crate) fn said_of_task(view: &dyn View, task: TaskId, submitter: &Did) -> Re
     Ok(heard)
 }
 
-/// The events of a task by its submitter, the earliest.
-pub(crate) fn said_by_submitter(view: &dyn View, task: TaskId, submitter: &Did) -> Result<Vec<HeardEvent>, StoreError> {
-    said_by(view, task, submitter, OWN_EVENTS_MAX)
+/// The events of a task by those that may settle it, the earliest of each.
+pub(crate) fn said_by_owners(view: &dyn View, task: TaskId, row: &TaskRow) -> Result<Vec<HeardEvent>, StoreError> {
+    let mut heard = said_by(view, task, &row.submitter, OWN_EVENTS_MAX)?;
+    for heir in row.heirs() {
+        heard.extend(said_by(view, task, &heir, OWN_EVENTS_MAX)?);
+    }
+    Ok(heard)
+}
+
+/// Nobody has rights: for what depends on the settler alone.
+struct Nobody;
+
+impl TaskRights for Nobody {
+    fn may_approve(&self, _: &Did) -> bool {
+        false
+    }
+
+    fn may_cancel(&self, _: &Did) -> bool {
+        false
+    }
+}
+
+/// The state of a task as far as it depends on its settlers' words.
+pub(crate) fn settled_state(row: &TaskRow, heard: &[HeardEvent]) -> TaskState {
+    // approvals are the scheduler's concern: it claims nothing that waits for one
+    task_state(TaskOwners { submitter: &row.submitter, heirs: &row.heirs() }, false, heard, &Nobody)
+}
+
+/// Whether a task has ended.
+pub(crate) fn has_ended(view: &dyn View, task: TaskId, row: &TaskRow) -> Result<bool, StoreError> {
+    if !row.moves() {
+        return ended_by(view, task, &row.submitter);
+    }
+    let state = settled_state(row, &said_by_owners(view, task, row)?);
+    Ok(matches!(state.phase, TaskPhase::Over(_)))
 }
 
 /// A key past all events of a task by one author.
@@ -69,7 +104,7 @@ fn said_by(view: &dyn View, task: TaskId, author: &Did, most: usize) -> Result<V
 }
 
 /// Whether an author has said that a task is over.
-pub(crate) fn ended_by(view: &dyn View, task: TaskId, author: &Did) -> Result<bool, StoreError> {
+fn ended_by(view: &dyn View, task: TaskId, author: &Did) -> Result<bool, StoreError> {
     has_any(view, Table::TaskEvents, &rows::task_events_prefix(task, author, true))
 }
 
@@ -101,6 +136,42 @@ pub(crate) fn open_tasks(view: &dyn View, submitter: &Did, most: usize) -> Resul
         Ok(if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok(found)
+}
+
+/// The submitters of open tasks with heirs that a member may settle, at most so many.
+pub(crate) fn moving_submitters(view: &dyn View, owner: &Did, most: usize) -> Result<Vec<Did>, StoreError> {
+    let (mut found, mut after) = (Vec::new(), owner.as_bytes().to_vec());
+    while found.len() < most {
+        let bounds = (Bound::Included(after.as_slice()), Bound::Unbounded);
+        let next = view.first(Table::TasksMoving, bounds, Order::Forward)?;
+        let Some((key, _)) = next.filter(|(key, _)| key.starts_with(owner.as_bytes())) else { break };
+        let submitter = key.get(32..64).and_then(|did| did.try_into().ok()).map(Did::from_bytes);
+        found.push(submitter.ok_or_else(|| unreadable(Table::TasksMoving))?);
+        after = [&key[..64], &[u8::MAX; 9 + DOT_BYTES]].concat();
+    }
+    Ok(found)
+}
+
+/// The open tasks of a submitter with heirs that a member may settle, in the order in which they are handed out, at most so
+/// many.
+pub(crate) fn moving_tasks(
+    view: &dyn View,
+    owner: &Did,
+    submitter: &Did,
+    most: usize,
+) -> Result<Vec<TaskId>, StoreError> {
+    let (prefix, mut found) = ([owner.as_bytes().as_slice(), submitter.as_bytes()].concat(), Vec::new());
+    view.try_scan_prefix(Table::TasksMoving, &prefix, Order::Forward, &mut |key, _| {
+        found.push(rows::dot_at_end(key).ok_or_else(|| unreadable(Table::TasksMoving))?);
+        Ok(if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(found)
+}
+
+/// The place of an entry in its log.
+pub(crate) fn entry_place(view: &dyn View, entry: EntryId) -> Result<Option<(LogId, u64)>, StoreError> {
+    let Some(eno) = find_entry(view, entry)? else { return Ok(None) };
+    Ok(read_entry(view, eno)?.map(|entry| (entry.header().log(), entry.header().seq)))
 }
 
 /// Tasks by time, the newest first, before a place in that order, while `each` wants more.

@@ -211,6 +211,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         coordinator: coordinator.clone(),
         labels: config.labels.clone(),
         routing: config.task_routing,
+        takeover: Duration::from_millis(config.task_takeover_ms.get()),
         usage,
     });
     world.spawn("tasks that wait for a quorum", board.clone().watch_quorum());
@@ -219,6 +220,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     world.spawn("load", board.clone().keep_load());
     world.spawn("tasks elsewhere", board.clone().tell_others());
     world.spawn("tasks of others", board.clone().keep_guests());
+    world.spawn("tasks with heirs", board.clone().keep_settling());
     let Origins { tasks, dir, lock, aging } = origins;
     let node = Node(Arc::new(Inner {
         identity,

@@ -90,6 +90,8 @@ tables! {
     TaskTimes = "task_times", derived;
     /// Tasks that have not ended, by their submitter and the order in which they are handed out.
     TasksOpen = "tasks_open", derived;
+    /// Tasks with heirs that have not ended, by each member that may settle them.
+    TasksMoving = "tasks_moving", derived;
     /// Later events of tasks, by their author.
     TaskEvents = "task_events", derived;
     /// Submitter's id of a request to the task.

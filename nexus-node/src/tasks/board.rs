@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nexus_crdt::{
-    BadTaskEvent, SpaceId, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TaskEvent, TaskId,
-    TaskPhase, TaskRights, TaskToken, TaskVerb, TaskWord,
+    BadTaskEvent, SpaceId, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX,
+    TaskEvent, TaskId, TaskPhase, TaskRights, TaskToken, TaskVerb, TaskWord,
 };
-use nexus_identity::Did;
+use nexus_identity::{Did, Role};
 use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
 use tokio::sync::{Notify, oneshot, watch};
@@ -18,6 +18,7 @@ use super::once::Kept;
 use super::parked::{PARKED_MAX, Parked};
 use super::read::{self, Rights};
 use super::schema::SchemaBook;
+use super::settling::Settling;
 use super::watch::TaskWatch;
 use super::wire::{self, Envelope};
 use super::{NewTask, Task, TaskPage, TaskProgress, TaskQuery, TaskStatus};
@@ -53,6 +54,8 @@ pub(crate) struct Handles {
     pub(crate) coordinator: Option<Arc<Coordinator>>,
     pub(crate) labels: Labels,
     pub(crate) routing: TaskRouting,
+    /// The silence of this node after which heirs may take its tasks over.
+    pub(crate) takeover: Duration,
     /// Reads the counters of this machine.
     pub(crate) usage: Option<UsageOf>,
 }
@@ -74,6 +77,8 @@ pub(super) struct Inner {
     pub(super) workers: Notify,
     /// A task waits for a quorum of the coordinators.
     pub(super) once: Notify,
+    /// There may be tasks with heirs.
+    pub(super) moving: Notify,
     pub(super) asker: Asker<Envelope>,
     /// Whether the open tasks of this node are taken up: before that nobody knows which claims stand.
     pub(super) taken_up: watch::Sender<bool>,
@@ -98,6 +103,8 @@ pub(super) struct Held {
     /// Open tasks of this node that are not taken up yet.
     pub(super) parked: Parked,
     pub(super) schemas: SchemaBook,
+    /// The part of this node in tasks with heirs.
+    pub(super) settling: Settling,
     /// The peers that offered a task since they were told which workers wait.
     pub(super) offered: BTreeSet<Did>,
 }
@@ -125,6 +132,7 @@ impl Held {
             kept,
             parked: Parked::default(),
             schemas: SchemaBook::default(),
+            settling: Settling::default(),
             offered: BTreeSet::new(),
         }
     }
@@ -153,6 +161,7 @@ impl Held {
         self.core.ended(task);
         self.progress.remove(&task);
         self.spaces.remove(&task);
+        self.settling.forget(task);
         self.fire(task, written);
     }
 }
@@ -160,11 +169,11 @@ impl Held {
 impl TaskBoard {
     pub(crate) fn new(handles: Handles) -> Self {
         let asker = wire::asker(handles.mesh.clone(), &handles.world);
-        let [wake, calls, guests, workers, once] = std::array::from_fn(|_| Notify::new());
+        let [wake, calls, guests, workers, once, moving] = std::array::from_fn(|_| Notify::new());
         let taken_up = watch::Sender::new(false);
         let core = Core::of(handles.identity.me(), handles.routing);
         let held = Mutex::new(Held::new(core));
-        Self(Arc::new(Inner { handles, held, wake, calls, guests, workers, once, asker, taken_up }))
+        Self(Arc::new(Inner { handles, held, wake, calls, guests, workers, once, moving, asker, taken_up }))
     }
 
     pub(super) fn wake(&self) {
@@ -251,6 +260,9 @@ impl TaskBoard {
         self.reading(move |board, view, reader| {
             let found = read::find(view, reader, id)?.ok_or(StopError::NoAnswer)?;
             board.take_up_or_park(&found);
+            if found.row.moves() {
+                board.ask_to_settle();
+            }
             Ok(board.shown(read::task(view, reader, found, true)?))
         })
         .await
@@ -369,7 +381,7 @@ impl TaskBoard {
                         }
                     }
                 }
-                Ok((found.id, found.space.0, found.row.submitter == me))
+                Ok((found.id, found.space.0, found.state.owner().is_some_and(|(_, owner)| owner == me)))
             })
             .await?;
         self.write_one(vec![(space, TaskEvent::Word(TaskWord { task, verb, why }))]).await?;
@@ -416,11 +428,20 @@ impl TaskBoard {
     /// Adds to a task what only its submitter's node knows.
     pub(super) fn shown(&self, mut task: Task) -> Task {
         let held = self.held();
-        if task.submitter != self.me() {
+        if !task.heirs.is_empty() && !task.status.is_over() && held.settling.is_noted(&task.submitter, task.id) {
+            task.why = Some("it has ended by the word of another node, which is not here yet".to_owned());
+            return task;
+        }
+        if task.settler != self.me() {
             if task.status == TaskStatus::Pending {
-                let name = task.submitter_name.clone().unwrap_or_else(|| task.submitter.to_string());
+                let name = task.settler_name.clone().unwrap_or_else(|| task.settler.to_string());
                 task.why = Some(format!("{name} hands it out"));
             }
+            return task;
+        }
+        if !task.heirs.is_empty() && !task.status.is_over() && !held.core.has(task.id) {
+            let why = "it has heirs, and waits until the coordinators let this node hand it out";
+            task.why = Some(why.to_owned());
             return task;
         }
         task.why = match held.core.seen(task.id) {
@@ -470,6 +491,7 @@ fn submission(task: NewTask, view: &dyn View, reader: &Reader<'_>) -> Result<(Sp
         needs_approval,
         preemptible,
         after,
+        heirs,
         agent,
     } = task;
     let space = match &space {
@@ -479,6 +501,17 @@ fn submission(task: NewTask, view: &dyn View, reader: &Reader<'_>) -> Result<(Sp
     let to = to.map(|name| reader.member(&name)).transpose()?;
     if once && preemptible {
         return Err(InputError::OncePreempted.into());
+    }
+    let heirs: BTreeSet<Did> = heirs.iter().map(|name| reader.member(name)).collect::<Result<_, NodeError>>()?;
+    if heirs.len() > TASK_HEIRS_MAX {
+        let (part, size, max) = ("the list of heirs", heirs.len(), TASK_HEIRS_MAX);
+        return Err(InputError::Task(BadTaskEvent::TooLarge { part, size, max }).into());
+    }
+    if let Some(heir) = heirs.iter().find(|heir| !reader.members().allows(heir, Role::Member)) {
+        return Err(InputError::HeirReads { name: heir.to_string() }.into());
+    }
+    if once && !heirs.is_empty() {
+        return Err(InputError::OnceInherited.into());
     }
     // each id is looked up
     if after.len() > TASK_AFTER_MAX {
@@ -500,7 +533,8 @@ fn submission(task: NewTask, view: &dyn View, reader: &Reader<'_>) -> Result<(Sp
         request: request.unwrap_or_default(),
         agent: agent.unwrap_or_default(),
         ..Submission::new(capability, input.to_string())
-    };
+    }
+    .with_heirs(&heirs.into_iter().collect::<Vec<_>>());
     submission.check().map_err(InputError::Task)?;
     Ok((space, submission))
 }

@@ -624,6 +624,16 @@ impl Core {
         Ok(())
     }
 
+    /// A task that waits was done by an attempt of the settler before.
+    pub(super) fn adopt(&mut self, task: TaskId, token: TaskToken, output: String) -> Result<(), NotHeld> {
+        let waits = |open: &&Open| matches!(open.place, Place::Ready | Place::Paused { .. });
+        self.open.get(&task).filter(waits).ok_or(NotHeld)?;
+        self.put(task, Place::Ending);
+        let (token, fault) = (Some(token), Fault::default());
+        self.actions.push_back(Action::Settle { task, token, end: TaskEnd::Succeeded, output, fault });
+        Ok(())
+    }
+
     /// A worker's attempt has failed.
     pub(super) fn fail(&mut self, task: TaskId, token: TaskToken, fault: Fault, now: Duration) -> Result<(), NotHeld> {
         self.running(task, token)?;

@@ -28,13 +28,13 @@ pub(super) enum Receiver {
 }
 
 /// The most events that are written together.
-const BATCH_MAX: usize = 256;
+pub(super) const BATCH_MAX: usize = 256;
 
 impl TaskBoard {
     /// Takes up a task of this node that has not ended.
     pub(super) fn take_up(&self, found: &Found) {
         let Found { id, row, submission, state, heard, space } = found;
-        if row.submitter != self.me() || matches!(state.phase, TaskPhase::Over(_)) {
+        if matches!(state.phase, TaskPhase::Over(_)) || !self.settles(&mut self.held(), found) {
             return;
         }
         let (now, wall) = (self.now(), self.here().world.wall());
@@ -66,7 +66,7 @@ impl TaskBoard {
             self.0.once.notify_one();
         }
         // a word, or a result that a worker's node has kept, may have come before
-        let is_word = |heard: &HeardEvent| heard.by != row.submitter || matches!(heard.said, TaskSaid::Word(_));
+        let is_word = |heard: &HeardEvent| !state.is_of_owner(heard) || matches!(heard.said, TaskSaid::Word(_));
         if heard.iter().any(is_word) {
             held.said.insert(*id);
         }
@@ -85,7 +85,8 @@ impl TaskBoard {
     fn park(&self, found: &Found) -> bool {
         let Found { id, row, submission, state, heard, .. } = found;
         let only_waits = state.phase == TaskPhase::Pending && state.claims == 0 && heard.is_empty();
-        let has_condition = submission.deadline_ms.is_some() || !submission.after.is_empty() || submission.once;
+        let has_condition =
+            submission.deadline_ms.is_some() || !submission.after.is_empty() || submission.once || row.moves();
         if row.submitter != self.me() || !only_waits || has_condition || submission.to.is_some() {
             return false;
         }
@@ -159,6 +160,9 @@ impl TaskBoard {
         match heard {
             Ok((task, own)) => {
                 let mut held = self.held();
+                if !own && held.settling.note_news() {
+                    self.0.moving.notify_one();
+                }
                 // tasks of others are their own nodes' concern
                 let is_here = held.core.has(task) || held.parked.has(task);
                 if !own && is_here || held.core.is_awaited(task) && !planted("ends_unheard") {
@@ -202,7 +206,7 @@ impl TaskBoard {
                 if let Some(TaskPhase::Over(end)) = found.as_ref().map(|found| found.state.phase) {
                     board.held().core.before_ended(task, end, board.now());
                 }
-                let found = found.filter(|found| found.row.submitter == board.me());
+                let found = found.filter(|found| board.settles(&mut board.held(), found));
                 let Some(found) = found.filter(|found| !matches!(found.state.phase, TaskPhase::Over(_))) else {
                     if known {
                         board.held().forget(task, true);
@@ -216,6 +220,7 @@ impl TaskBoard {
                 let mut held = board.held();
                 if let Some((token, end, output, fault)) = kept {
                     let _ = match end {
+                        TaskEnd::Succeeded if found.state.claim.is_none() => held.core.adopt(task, token, output),
                         TaskEnd::Succeeded => held.core.succeed(task, token, output, board.now()),
                         _ => held.core.fail(task, token, fault, board.now()),
                     };
@@ -234,13 +239,40 @@ impl TaskBoard {
         .await
     }
 
-    /// Writes what the core decided, in one go, and lets those know who wait for it.
+    /// Writes what the core decided. The ends of tasks with heirs are noted before.
     async fn write(&self, actions: Vec<Action>) -> Result<(), NodeError> {
-        let events: Vec<(SpaceId, TaskEvent)> = {
+        let (mut moving, mut own) = (Vec::new(), Vec::new());
+        {
+            let (mut held, now) = (self.held(), self.now());
+            for action in actions {
+                let task = action.task();
+                if matches!(action, Action::Settle { .. }) && held.settling.moves(task) {
+                    moving.push(action);
+                } else if let Some(ownership) = held.settling.ownership(task, now) {
+                    own.push((action, ownership));
+                } else {
+                    // another one may settle it by now
+                    held.forget(task, false);
+                }
+            }
+        }
+        if !moving.is_empty() {
+            self.end_moving(moving);
+        }
+        if own.is_empty() { Ok(()) } else { self.write_now(own).await.map(drop) }
+    }
+
+    /// Writes what the core decided, each in the name of an ownership, in one go, and lets those know who wait for it.
+    pub(super) async fn write_now(&self, actions: Vec<(Action, u32)>) -> Result<Vec<TaskAnswer>, NodeError> {
+        let (actions, events): (Vec<Action>, Vec<(SpaceId, TaskEvent)>) = {
             let held = self.held();
             let tasks = SpaceId::tasks_of(&self.here().identity.mesh());
-            let space = |task: TaskId| held.spaces.get(&task).copied().unwrap_or(tasks);
-            actions.iter().map(|action| event_of(action, &space)).collect()
+            let with_event = |(action, ownership): (Action, u32)| {
+                let space = held.spaces.get(&action.task()).copied().unwrap_or(tasks);
+                let event = event_of(&action, ownership);
+                (action, (space, event))
+            };
+            actions.into_iter().map(with_event).unzip()
         };
         let engine = &self.here().engine;
         let outcome = engine.run_once_there_is_room(&self.here().world, || Command::Tasks(events.clone())).await?;
@@ -251,12 +283,12 @@ impl TaskBoard {
                 let mut held = self.held();
                 let tasks: Vec<TaskId> = actions.iter().map(Action::task).collect();
                 tasks.into_iter().for_each(|task| held.forget(task, false));
-                return Ok(());
+                return Ok(Vec::new());
             }
         };
         let now = self.now();
         let mut held = self.held();
-        for (action, answer) in actions.into_iter().zip(answers) {
+        for (action, answer) in actions.into_iter().zip(&answers) {
             let (task, written) = (action.task(), matches!(answer, TaskAnswer::Written(_)));
             if !written {
                 // the ledger knows better: it is taken up again as it is there
@@ -286,7 +318,7 @@ impl TaskBoard {
                 Action::Settle { .. } => held.forget(task, true),
             }
         }
-        Ok(())
+        Ok(answers)
     }
 
     /// Hands a task over whose claim is on the disk.
@@ -304,9 +336,8 @@ impl TaskBoard {
     }
 }
 
-fn event_of(action: &Action, space: &impl Fn(TaskId) -> SpaceId) -> (SpaceId, TaskEvent) {
-    let ownership = 0;
-    let event = match action.clone() {
+fn event_of(action: &Action, ownership: u32) -> TaskEvent {
+    match action.clone() {
         Action::Claim { task, token, attempt, holder: Holder { node, agent }, .. } => {
             TaskEvent::Claimed(TaskClaim { task, ownership, attempt, token, worker: node, agent })
         }
@@ -317,6 +348,5 @@ fn event_of(action: &Action, space: &impl Fn(TaskId) -> SpaceId) -> (SpaceId, Ta
             let (outcome, more) = (end, String::new());
             TaskEvent::Settled(Box::new(Settlement { task, ownership, token, outcome, output, code, error, more }))
         }
-    };
-    (space(action.task()), event)
+    }
 }

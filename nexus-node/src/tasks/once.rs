@@ -192,7 +192,7 @@ impl TaskBoard {
         Right::NotNow
     }
 
-    fn critical(&self) -> Result<Critical, NodeError> {
+    pub(super) fn critical(&self) -> Result<Critical, NodeError> {
         Ok(Critical::new(self.here().coordinator.clone().ok_or(InputError::NoCoordinator)?))
     }
 

@@ -1,9 +1,10 @@
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nexus_crdt::{
-    DotPrefix, HeardEvent, Hlc, ReturnCause, SpaceId, Submission, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskRights,
-    TaskSaid, TaskState, TaskToken, TaskVerb, task_state,
+    DotPrefix, HeardEvent, Hlc, ReturnCause, SpaceId, Submission, TASK_OWNERSHIP_MAX, TaskEnd, TaskEvent, TaskId,
+    TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb, task_state,
 };
 use nexus_identity::{Did, Role, Timestamp};
 use serde_json::Value;
@@ -12,7 +13,7 @@ use super::core::Fault;
 use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, TaskRow};
-use crate::ledger::{ended_by, find_task, newest_tasks, said_by_submitter, said_of_task, task_event};
+use crate::ledger::{find_task, has_ended, newest_tasks, said_by_owners, said_of_task, task_event};
 use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
@@ -50,14 +51,22 @@ pub(super) struct Found {
     pub(super) space: (SpaceId, String),
 }
 
+impl Found {
+    /// Whether a member may settle it, now or ever.
+    pub(super) fn may_settle(&self, member: &Did) -> bool {
+        self.row.submitter == *member || self.row.heirs.contains(&Some(*member))
+    }
+}
+
 /// A task that this node may read; `None` if there is none, or its content was erased.
 pub(super) fn find(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<Option<Found>, StoreError> {
     let Some(row) = find_task(view, id)? else { return Ok(None) };
     let Some(space) = reader.space_numbered(row.space) else { return Ok(None) };
     let Some(TaskEvent::Submitted(submission)) = task_event(view, id)? else { return Ok(None) };
-    let heard = said_of_task(view, id, &row.submitter)?;
+    let heard = said_of_task(view, id, &row)?;
     let rights = Rights { members: reader.members(), submitter: row.submitter };
-    let state = task_state(&row.submitter, row.needs_approval, &heard, &rights);
+    let owners = TaskOwners { submitter: &row.submitter, heirs: &row.heirs() };
+    let state = task_state(owners, row.needs_approval, &heard, &rights);
     Ok(Some(Found { id, row, submission: *submission, heard, state, space }))
 }
 
@@ -85,7 +94,7 @@ pub(super) fn resolve(view: &dyn View, reader: &Reader<'_>, text: &str) -> Resul
 
 /// Whether a task has ended; `None` if there is none.
 pub(super) fn is_over(view: &dyn View, id: TaskId) -> Result<Option<bool>, StoreError> {
-    find_task(view, id)?.map(|row| ended_by(view, id, &row.submitter)).transpose()
+    find_task(view, id)?.map(|row| has_ended(view, id, &row)).transpose()
 }
 
 /// A page of tasks, the newest first.
@@ -144,9 +153,9 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
         }
     }
     // the last claim's worker, with its name
-    let last = heard.iter().filter(|heard| heard.by == row.submitter && matches!(heard.said, TaskSaid::Claimed { .. }));
+    let last = heard.iter().filter(|heard| matches!(heard.said, TaskSaid::Claimed { .. }) && state.is_of_owner(heard));
     let mut assigned_to = None;
-    if let Some(last) = last.max_by_key(|heard| (heard.hlc, heard.dot))
+    if let Some(last) = last.max_by_key(|heard| (heard.said.ownership(), heard.hlc, heard.dot))
         && !matches!(status, TaskStatus::Pending | TaskStatus::AwaitingApproval)
         && let Some(TaskEvent::Claimed(claim)) = task_event(view, last.dot)?
     {
@@ -169,14 +178,19 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
         let won = heard.iter().find(|heard| Some(heard.dot) == state.settled_by).and_then(token_of);
         let mut heard = heard.clone();
         heard.sort_by_key(|heard| (heard.hlc, heard.dot));
-        for HeardEvent { by, hlc, dot, said } in heard {
-            let counts = by == row.submitter || matches!(said, TaskSaid::Word(_) | TaskSaid::Settled { .. });
+        let mut moved: BTreeSet<u32> = BTreeSet::from([0]);
+        for said_then in heard {
+            let HeardEvent { by, hlc, dot, said } = said_then;
+            let is_owners = state.is_of_owner(&said_then);
+            let counts = is_owners || matches!(said, TaskSaid::Word(_) | TaskSaid::Settled { .. });
             let Some(event) = task_event(view, dot)?.filter(|_| counts) else { continue };
             let (word, worker, text) = match event {
                 TaskEvent::Claimed(claim) => ("claimed", Some(worker_of(claim.worker, &claim.agent)), String::new()),
+                // the first one of an ownership
+                TaskEvent::Returned(returned) if moved.insert(returned.ownership) => ("moved", None, returned.error),
                 TaskEvent::Returned(returned) => (returned.cause.as_str(), None, returned.error),
                 // the settler took it from there
-                TaskEvent::Settled(kept) if kept.token.is_some() && kept.token == won && by != row.submitter => {
+                TaskEvent::Settled(kept) if kept.token.is_some() && kept.token == won && !is_owners => {
                     continue;
                 }
                 TaskEvent::Settled(_) if state.late.contains(&dot) => ("late", None, String::new()),
@@ -189,7 +203,10 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
         }
     }
     let whose = (row.submitter, name(&row.submitter));
+    let settler = state.owner().map_or(row.submitter, |(_, owner)| owner);
     Ok(Task {
+        settler,
+        settler_name: name(&settler),
         status,
         assigned_to,
         claims: state.claims,
@@ -211,6 +228,7 @@ pub(super) fn submitted(
     submitted_at: Timestamp,
     space: String,
 ) -> Task {
+    let heirs = submission.heirs(&submitter);
     Task {
         id,
         input: json(&submission.input),
@@ -226,6 +244,9 @@ pub(super) fn submitted(
         after: submission.after,
         to: submission.to,
         retry_of: submission.retry_of,
+        heirs,
+        settler: submitter,
+        settler_name: submitter_name.clone(),
         submitter,
         submitter_name,
         agent: some(&submission.agent),
@@ -269,21 +290,28 @@ pub(super) fn has_ended_so(
         TaskResult::Released => (None, Some(ReturnCause::Released)),
     };
     let is_end = |heard: &HeardEvent| match heard.said {
-        TaskSaid::Settled { ownership: 0, token: Some(of), outcome } => of == token && end == Some(outcome),
+        TaskSaid::Settled { ownership: 0..=TASK_OWNERSHIP_MAX, token: Some(of), outcome } => {
+            of == token && end == Some(outcome)
+        }
         TaskSaid::Returned { token: of, cause: why, .. } => of == token && cause == Some(why),
         _ => false,
     };
-    Ok(said_by_submitter(view, id, &row.submitter)?.iter().any(is_end))
+    Ok(said_by_owners(view, id, &row)?.iter().any(is_end))
 }
 
-/// The result that the worker of the claim that stands has kept in its own node's log, since this node was not reached.
+/// The result that the worker of the claim that stands has kept in its own node's log, since this node was not reached. If
+/// the task was taken over since, only a result of work that was done.
 pub(super) fn result_of_worker(
     view: &dyn View,
     found: &Found,
 ) -> Result<Option<(TaskToken, TaskEnd, String, Fault)>, StoreError> {
-    let Some((held, _, worker)) = found.state.claim else { return Ok(None) };
-    let is_result = |heard: &&HeardEvent| {
-        heard.by == worker && matches!(heard.said, TaskSaid::Settled { token, .. } if token == Some(held))
+    let stands = found.state.claim.map(|(token, _, worker)| (token, worker));
+    let Some((held, worker)) = stands.or(found.state.taken_from) else { return Ok(None) };
+    let is_result = |heard: &&HeardEvent| match heard.said {
+        TaskSaid::Settled { token, outcome, .. } => {
+            heard.by == worker && token == Some(held) && (stands.is_some() || outcome == TaskEnd::Succeeded)
+        }
+        _ => false,
     };
     let Some(heard) = found.heard.iter().filter(is_result).min_by_key(|heard| (heard.hlc, heard.dot)) else {
         return Ok(None);

@@ -13,6 +13,7 @@ use super::core::{Call, CallId, Fault, From, Holder, NotHeld};
 use super::read;
 use super::schema::Schemas;
 use super::{CAPABILITIES_MAX, ClaimQuery, ClaimedTask, Renewal, Task, TaskProgress, TaskResult};
+use crate::engine::LATE;
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
 use crate::memory::read::Reader;
 
@@ -20,8 +21,6 @@ use crate::memory::read::Reader;
 const CALLS_MAX: usize = 1_000;
 /// The shortest time without a word after which a claim is over.
 const LEASE_MIN: Duration = Duration::from_secs(1);
-/// A result that came too late is written in the name of an ownership that nobody has.
-const LATE: u32 = u32::MAX;
 
 impl TaskBoard {
     /// Waits for a task that a worker of this node can do; `None` if there is none in time.
@@ -245,7 +244,7 @@ impl TaskBoard {
     /// Keeps a result that came too late to count.
     pub(super) async fn keep_late(&self, task: TaskId, token: TaskToken, output: String) -> Result<(), NodeError> {
         let space = self.reading(move |board, view, reader| {
-            let found = read::find(view, reader, task)?.filter(|found| found.row.submitter == board.me());
+            let found = read::find(view, reader, task)?.filter(|found| found.may_settle(&board.me()));
             Ok(found.map(|found| found.space.0))
         });
         let Some(space) = space.await? else { return Ok(()) };

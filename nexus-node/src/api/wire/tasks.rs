@@ -119,6 +119,9 @@ pub struct NewTask {
     /// The tasks that must have succeeded before, by their ids or the beginnings of these: at most 16.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<String>,
+    /// The DIDs or names of the members whose nodes hand it out while this one is down: at most 3.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub heirs: Vec<String>,
     /// The program's own name; default: the first product in its `User-Agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
@@ -141,6 +144,7 @@ impl NewTask {
             needs_approval: self.needs_approval,
             preemptible: self.preemptible,
             after: self.after,
+            heirs: self.heirs,
             agent,
             ..new
         })
@@ -263,10 +267,19 @@ pub struct Task {
     pub to: Option<String>,
     /// The id of the task that it repeats.
     pub retry_of: Option<String>,
-    /// The DID of the member whose node submitted it, and settles it.
+    /// The DID of the member whose node submitted it.
     pub submitter: String,
     /// That member's name.
     pub submitter_name: Option<String>,
+    /// The DIDs of the members whose nodes may hand it out while the submitter's is down.
+    #[serde(default)]
+    pub heirs: Vec<String>,
+    /// The DID of the member whose node hands it out, and says that it has ended: the submitter, or an heir.
+    #[serde(default)]
+    pub settler: String,
+    /// That member's name.
+    #[serde(default)]
+    pub settler_name: Option<String>,
     /// The program that submitted it.
     pub agent: Option<String>,
     /// The time of its submission.
@@ -279,7 +292,7 @@ pub struct Task {
     pub failures: u32,
     /// The claims whose workers were not heard of in time.
     pub expiries: u32,
-    /// How far its worker is; only the submitter's node knows.
+    /// How far its worker is; only the settler's node knows.
     pub progress: Option<TaskProgress>,
     /// The time of its end.
     pub ended_at: Option<String>,
@@ -340,6 +353,9 @@ impl From<tasks::Task> for Task {
             retry_of: task.retry_of.map(|id| id.to_string()),
             submitter: task.submitter.to_string(),
             submitter_name: task.submitter_name,
+            heirs: task.heirs.into_iter().map(|did| did.to_string()).collect(),
+            settler: task.settler.to_string(),
+            settler_name: task.settler_name,
             agent: task.agent,
             submitted_at: task.submitted_at.to_string(),
             assigned_to: task.assigned_to.map(Assignee::from),

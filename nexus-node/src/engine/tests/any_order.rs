@@ -186,7 +186,14 @@ impl Node {
                 shown.writes.insert((table, space, record, field, dot), value);
             }
         }
-        let of_tasks = [Table::Tasks, Table::TaskTimes, Table::TasksOpen, Table::TaskEvents, Table::TaskRequests];
+        let of_tasks = [
+            Table::Tasks,
+            Table::TaskTimes,
+            Table::TasksOpen,
+            Table::TasksMoving,
+            Table::TaskEvents,
+            Table::TaskRequests,
+        ];
         for table in of_tasks {
             for key in self.tables.keys(table) {
                 let mut value = view.get(table, key).unwrap().unwrap();
@@ -381,7 +388,9 @@ impl Universe {
             (None, _) => {
                 let request = if self.dice.roll(2) == 0 { String::new() } else { format!("r{}", self.dice.roll(3)) };
                 let priority = Priority::ALL[self.pick(4)];
-                TaskEvent::Submitted(Box::new(Submission { request, priority, ..Submission::new("a", "1") }))
+                let heirs = if self.dice.roll(2) == 0 { vec![] } else { vec![key(1).did(), key(2).did()] };
+                let submission = Submission { request, priority, ..Submission::new("a", "1") };
+                TaskEvent::Submitted(Box::new(submission.with_heirs(&heirs)))
             }
             (Some(task), 0) => {
                 let (attempt, worker) = (1, key(1).did());

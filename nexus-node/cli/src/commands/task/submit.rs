@@ -64,6 +64,9 @@ pub(crate) struct Submit {
     /// A task that must have succeeded before: its id, or the beginning of it; up to 16
     #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     after: Vec<String>,
+    /// A member whose node hands it out while this one is down: a DID or a name; up to 3
+    #[arg(long = "heir", value_name = "DID|NAME", conflicts_with = "once", value_parser = NonEmptyStringValueParser::new())]
+    heirs: Vec<String>,
     /// Wait until it has ended, and exit by its end
     #[arg(long)]
     wait: bool,
@@ -85,6 +88,7 @@ impl Submit {
             needs_approval: self.needs_approval,
             preemptible: self.preemptible,
             after: self.after,
+            heirs: self.heirs,
             agent: None,
         };
         let client = session.client()?;

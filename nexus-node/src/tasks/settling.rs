@@ -1,0 +1,529 @@
+//! Tasks with heirs: another node settles them while their submitter's is down.
+//!
+//! A node settles tasks with heirs only while the coordinators keep its key that says so, one for each submitter. The key
+//! runs out unless it is written anew, and is only given while no other member has one of this submitter's tasks. A member
+//! that has the key takes over the tasks that it may settle, by an event for each. Before it writes that tasks have ended,
+//! it has the coordinators note that: whoever takes over later leaves those alone, whether it has heard of their ends or
+//! not. So a task has one end, whoever returns.
+//!
+//! Without a quorum of the coordinators such a task waits. A submitter that names an heir trusts it with its tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use nexus_crdt::{LogId, ReturnCause, TASK_OWNERSHIP_MAX, TaskEvent, TaskId, TaskPhase, TaskReturn, TaskToken};
+use nexus_identity::Did;
+use nexus_identity::plants::planted;
+
+use super::board::{Held, TaskBoard};
+use super::core::Action;
+use super::hand_out::BATCH_MAX;
+use super::read::{self, Found};
+use crate::coordinator::{Condition, OWN_PREFIX, Put, Txn};
+use crate::critical::{Critical, DeleteOptions, Item, KeyQuery};
+use crate::engine::{Command, Outcome, TaskAnswer};
+use crate::error::NodeError;
+use crate::ledger::{self, entry_place};
+
+/// The part of the time of a key that a settler leaves unused, counted from when it last asked: clocks differ in speed.
+const MARGIN: u32 = 8;
+/// A settler's key is written anew after this part of its time. An heir asks whether a submitter's node is down after as
+/// long without a session.
+const REFRESH: u32 = 4;
+/// The longest time between two looks at tasks with heirs, while there are some.
+const LOOK: Duration = Duration::from_secs(5);
+/// The time for which it is noted that a task has ended: the longest that a key may have.
+const NOTED: Duration = Duration::from_secs(30 * 86_400);
+/// The pause before an end is noted again for want of a quorum.
+const AGAIN: Duration = Duration::from_secs(2);
+/// The most members whose keys are looked at for the tasks of one submitter. Tasks that name others wait.
+const OTHERS_MAX: usize = 16;
+/// The most submitters whose tasks a node settles, and the most of those tasks at a time, of another's and of its own.
+const SUBMITTERS_MAX: usize = 64;
+const TASKS_MAX: usize = 1_000;
+const OWN_TASKS_MAX: usize = 10_000;
+/// The most notes of one member that are read.
+const NOTES_MAX: usize = 10_000;
+
+/// The right to settle the tasks of a submitter.
+#[derive(Debug)]
+struct Right {
+    /// The ownership in whose name tasks are taken over.
+    ownership: u32,
+    /// The end of the right on this node's clock, unless the key is written anew.
+    until: Duration,
+    /// The time at which the key was last written.
+    asked: Duration,
+    /// The members that have no such key meanwhile.
+    others: BTreeSet<Did>,
+    /// The tasks that have ended by the word of another settler, which may not be here yet.
+    ended: BTreeSet<TaskId>,
+}
+
+/// A note that tasks have ended, until all that may settle them have their ends.
+#[derive(Debug)]
+struct Note {
+    key: String,
+    others: BTreeSet<Did>,
+    /// The places of the ends in this node's log, once they are written.
+    at: Option<Vec<(LogId, u64)>>,
+}
+
+/// The part of this node in tasks with heirs.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    rights: BTreeMap<Did, Right>,
+    /// The open tasks with heirs that this node hands out, with their submitters and ownerships.
+    tasks: BTreeMap<TaskId, (Did, u32)>,
+    /// The submitters without a session, each with the time since when.
+    unheard: BTreeMap<Did, Duration>,
+    notes: Vec<Note>,
+    /// Whether to look at once, and whether tasks of others may be new.
+    is_urgent: bool,
+    has_news: bool,
+}
+
+impl Settling {
+    fn right(&self, submitter: &Did, now: Duration) -> Option<&Right> {
+        self.rights.get(submitter).filter(|right| right.until > now)
+    }
+
+    /// The ownership in whose name this node settles a task: 0 for one without heirs. `None` if it may not now.
+    pub(super) fn ownership(&self, task: TaskId, now: Duration) -> Option<u32> {
+        match self.tasks.get(&task) {
+            None => Some(0),
+            Some((submitter, ownership)) => self.right(submitter, now).map(|_| *ownership),
+        }
+    }
+
+    /// Whether a task has heirs.
+    pub(super) fn moves(&self, task: TaskId) -> bool {
+        self.tasks.contains_key(&task)
+    }
+
+    pub(super) fn forget(&mut self, task: TaskId) {
+        self.tasks.remove(&task);
+    }
+
+    /// Tasks of others may be new.
+    pub(super) const fn note_news(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_news, true)
+    }
+
+    /// Whether another member has ended a task by a word that may not be here yet.
+    pub(super) fn is_noted(&self, submitter: &Did, task: TaskId) -> bool {
+        self.rights.get(submitter).is_some_and(|right| right.ended.contains(&task))
+    }
+}
+
+/// The open tasks of a submitter that this node may settle.
+#[derive(Debug, Default)]
+struct Moving {
+    tasks: Vec<(TaskId, BTreeSet<Did>)>,
+    others: BTreeSet<Did>,
+}
+
+/// The key of a member that settles tasks of a submitter.
+fn key_of(settler: &Did, submitter: &Did) -> String {
+    format!("{OWN_PREFIX}{settler}/settles/{submitter}")
+}
+
+/// The beginning of the keys in which a settler notes that tasks of a submitter have ended.
+fn notes_of(settler: &Did, submitter: &Did) -> String {
+    format!("{OWN_PREFIX}{settler}/ended/{submitter}/")
+}
+
+impl TaskBoard {
+    /// Takes up a task with heirs for this node, if it settles it. Returns whether it does.
+    pub(super) fn settles(&self, held: &mut Held, found: &Found) -> bool {
+        let Found { id, row, state, .. } = found;
+        let me = self.me();
+        if !row.moves() {
+            return row.submitter == me;
+        }
+        let Some((ownership, owner)) = state.owner() else { return false };
+        let right = held.settling.right(&row.submitter, self.now());
+        let is_ours = owner == me && right.is_some_and(|right| !right.ended.contains(id) && right.allows(&me, row));
+        if is_ours {
+            held.settling.tasks.insert(*id, (row.submitter, ownership));
+        }
+        is_ours
+    }
+
+    /// A task of this node with heirs is new: the right to settle it is asked for.
+    pub(super) fn ask_to_settle(&self) {
+        self.held().settling.is_urgent = true;
+        self.0.moving.notify_one();
+    }
+
+    /// Keeps the rights of this node to tasks with heirs, until the node ends.
+    pub(crate) async fn keep_settling(self) {
+        // it closes with the engine
+        let mut members = self.here().identity.follow();
+        let mut looked: Option<Duration> = None;
+        let mut has_some = true;
+        loop {
+            let now = self.now();
+            let next = {
+                let settling = &mut self.held().settling;
+                let paced = looked.map_or(Duration::ZERO, |looked| looked + LOOK.min(self.here().takeover / MARGIN));
+                let is_wanted = has_some || settling.has_news;
+                match std::mem::take(&mut settling.is_urgent) {
+                    true => now,
+                    false if is_wanted => paced,
+                    false => Duration::MAX,
+                }
+            };
+            if next <= now {
+                self.held().settling.has_news = false;
+                looked = Some(now);
+                let Ok(some) = self.look_at_moving().await else { return };
+                has_some = some;
+                continue;
+            }
+            tokio::select! {
+                () = self.0.moving.notified() => {}
+                () = self.here().world.sleep_until(next) => {}
+                changed = members.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    /// Looks at the open tasks with heirs that this node may settle. Returns whether there are any, or rights to them.
+    async fn look_at_moving(&self) -> Result<bool, NodeError> {
+        let moving = self.reading(|board, view, _| Ok(board.moving(view)?)).await?;
+        let left: Vec<Did> = {
+            let mut held = self.held();
+            let now = self.now();
+            let lapsed: BTreeSet<Did> =
+                held.settling.rights.iter().filter(|(_, right)| right.until <= now).map(|(did, _)| *did).collect();
+            held.settling.rights.retain(|submitter, _| !lapsed.contains(submitter));
+            let of = |(_, (submitter, _)): &(&TaskId, &(Did, u32))| lapsed.contains(submitter);
+            let lost: Vec<TaskId> = held.settling.tasks.iter().filter(of).map(|(task, _)| *task).collect();
+            // nobody knows here what comes of them
+            for task in lost {
+                // whoever writes about it now sees to the rest
+                if !held.core.is_busy(task) {
+                    held.forget(task, false);
+                }
+            }
+            held.settling.unheard.retain(|submitter, _| moving.contains_key(submitter));
+            held.settling.rights.keys().filter(|submitter| !moving.contains_key(*submitter)).copied().collect()
+        };
+        let is_idle = moving.is_empty();
+        if let Ok(critical) = self.critical() {
+            for (submitter, moving) in moving {
+                self.settle_for(&critical, submitter, moving).await?;
+            }
+            for submitter in left {
+                // whatever was noted stays until all have it
+                if critical.delete(&key_of(&self.me(), &submitter), DeleteOptions::default()).await.is_ok() {
+                    self.held().settling.rights.remove(&submitter);
+                }
+            }
+            self.drop_notes(&critical).await;
+        }
+        let held = self.held();
+        Ok(!is_idle || !held.settling.rights.is_empty() || !held.settling.notes.is_empty())
+    }
+
+    fn moving(&self, view: &dyn crate::store::View) -> Result<BTreeMap<Did, Moving>, crate::store::StoreError> {
+        let me = self.me();
+        let mut found: BTreeMap<Did, Moving> = BTreeMap::new();
+        for submitter in ledger::moving_submitters(view, &me, SUBMITTERS_MAX)? {
+            let most = if submitter == me { OWN_TASKS_MAX } else { TASKS_MAX };
+            for task in ledger::moving_tasks(view, &me, &submitter, most)? {
+                let Some(row) = ledger::find_task(view, task)? else { continue };
+                let mut others: BTreeSet<Did> = row.heirs().into_iter().chain([row.submitter]).collect();
+                others.remove(&me);
+                let moving = found.entry(submitter).or_default();
+                if moving.others.union(&others).count() <= OTHERS_MAX {
+                    moving.others.extend(&others);
+                    moving.tasks.push((task, others));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Settles the tasks of a submitter if the coordinators let this node.
+    async fn settle_for(&self, critical: &Critical, submitter: Did, moving: Moving) -> Result<(), NodeError> {
+        let (me, now) = (self.me(), self.now());
+        let is_due = {
+            let mut held = self.held();
+            let Settling { rights, unheard, .. } = &mut held.settling;
+            match rights.get(&submitter) {
+                Some(right) => {
+                    right.asked + self.here().takeover / REFRESH <= now || !moving.others.is_subset(&right.others)
+                }
+                None if submitter == me => true,
+                None if self.here().sessions.of(submitter).is_some_and(|(_, live)| live) => {
+                    unheard.remove(&submitter);
+                    false
+                }
+                None => *unheard.entry(submitter).or_insert(now) + self.here().takeover / REFRESH <= now,
+            }
+        };
+        if is_due && let Ok(Some(right)) = self.ask_for(critical, submitter, &moving.others).await {
+            self.held().settling.rights.insert(submitter, right);
+        }
+        self.take_over(submitter, moving).await
+    }
+
+    /// Has the coordinators keep this node's key for the tasks of a submitter. `None` if another one has such a key.
+    async fn ask_for(
+        &self,
+        critical: &Critical,
+        submitter: Did,
+        others: &BTreeSet<Did>,
+    ) -> Result<Option<Right>, NodeError> {
+        let (me, asked) = (self.me(), self.now());
+        let key = key_of(&me, &submitter);
+        let found = critical.get(&key).await?.and_then(|item| item.text().and_then(|text| text.parse::<u32>().ok()));
+        let (ownership, is) = match found {
+            Some(ownership) => (ownership, Condition::Value(ownership.to_string().into_bytes())),
+            // later keys have later revisions
+            None => {
+                let next = critical.revision().await?.saturating_add(1);
+                (u32::try_from(next).unwrap_or(TASK_OWNERSHIP_MAX).min(TASK_OWNERSHIP_MAX), Condition::Absent)
+            }
+        };
+        let mut put = Put::new(&key, ownership.to_string());
+        put.ttl_ms = u64::try_from(self.here().takeover.as_millis()).ok();
+        let mut txn = Txn::new().check(&key, is).then(put);
+        for other in others.iter().filter(|_| !planted("settles_beside_others")) {
+            txn = txn.check(key_of(other, &submitter), Condition::Absent);
+        }
+        if !critical.txn(txn).await?.held {
+            return Ok(None);
+        }
+        if !self.held().settling.rights.contains_key(&submitter) {
+            self.recall_notes(critical, submitter, others).await?;
+        }
+        let mut ended = BTreeSet::new();
+        for other in others.iter().filter(|other| self.here().identity.is_member(other)) {
+            ended.extend(noted(critical, other, &submitter).await?);
+        }
+        let until = asked + (self.here().takeover - self.here().takeover / MARGIN);
+        Ok(Some(Right { ownership, until, asked, others: others.clone(), ended }))
+    }
+
+    /// Takes over the tasks of a submitter that others have settled until now, and takes up those that are this node's.
+    async fn take_over(&self, submitter: Did, moving: Moving) -> Result<(), NodeError> {
+        let me = self.me();
+        let tasks: Vec<TaskId> = {
+            let held = self.held();
+            let Some(right) = held.settling.right(&submitter, self.now()) else { return Ok(()) };
+            let open = |task: &TaskId| !held.core.has(*task) && !right.ended.contains(task);
+            let may = |others: &BTreeSet<Did>| others.is_subset(&right.others);
+            moving.tasks.into_iter().filter(|(task, others)| open(task) && may(others)).map(|(task, _)| task).collect()
+        };
+        let ownership = match self.held().settling.right(&submitter, self.now()) {
+            Some(right) => right.ownership,
+            None => return Ok(()),
+        };
+        for tasks in tasks.chunks(BATCH_MAX) {
+            let tasks = tasks.to_vec();
+            let (events, own) = self
+                .reading(move |_, view, reader| {
+                    let (mut events, mut own) = (Vec::new(), Vec::new());
+                    for task in tasks {
+                        let found = read::find(view, reader, task)?;
+                        let Some(found) = found.filter(|found| !matches!(found.state.phase, TaskPhase::Over(_))) else {
+                            continue;
+                        };
+                        match found.state.owner() {
+                            Some((_, owner)) if owner == me => own.push(task),
+                            Some((owned, _)) if owned < ownership => {
+                                events.push((found.space.0, moved(&found, ownership)));
+                                own.push(task);
+                            }
+                            // whoever wrote that number keeps the task from all others: its submitter trusted it
+                            _ => {}
+                        }
+                    }
+                    Ok((events, own))
+                })
+                .await?;
+            if !events.is_empty() {
+                tracing::info!(tasks = events.len(), submitter = %submitter.short(), "takes over tasks of a node that is down");
+                let engine = &self.here().engine;
+                let run = engine.run_once_there_is_room(&self.here().world, || Command::Tasks(events.clone()));
+                if !matches!(run.await?, Outcome::Tasks(_)) {
+                    return Ok(());
+                }
+            }
+            self.held().said.extend(own);
+            self.wake();
+        }
+        Ok(())
+    }
+
+    /// Notes that tasks with heirs have ended, then writes it. It goes on until a quorum answers, or the right is over.
+    pub(super) fn end_moving(&self, actions: Vec<Action>) {
+        let board = self.clone();
+        self.here().world.spawn("ends of tasks", async move {
+            let (mut of, mut lost) = (BTreeMap::<Did, Vec<(Action, u32)>>::new(), Vec::new());
+            for action in actions {
+                match board.held().settling.tasks.get(&action.task()) {
+                    Some((submitter, ownership)) => of.entry(*submitter).or_default().push((action, *ownership)),
+                    None => lost.push(action.task()),
+                }
+            }
+            for (submitter, actions) in of {
+                let tasks: Vec<TaskId> = actions.iter().map(|(action, _)| action.task()).collect();
+                if let Some(note) = board.note_ends(submitter, &tasks).await
+                    && let Ok(answers) = board.write_now(actions).await
+                {
+                    board.place_note(&note, answers).await;
+                } else {
+                    lost.extend(tasks);
+                }
+            }
+            let mut held = board.held();
+            lost.into_iter().for_each(|task| held.forget(task, false));
+        });
+    }
+
+    /// Has the coordinators note that tasks have ended: this node may write it then. Returns the note's key; `None` if the
+    /// right is over.
+    async fn note_ends(&self, submitter: Did, tasks: &[TaskId]) -> Option<String> {
+        let (me, critical) = (self.me(), self.critical().ok()?);
+        let key = format!("{}{}", notes_of(&me, &submitter), tasks.first()?);
+        if planted("ends_unnoted") {
+            return Some(key);
+        }
+        let text: Vec<String> = tasks.iter().map(|task| task.to_hex()).collect();
+        loop {
+            let (ownership, others) = {
+                let held = self.held();
+                let right = held.settling.right(&submitter, self.now())?;
+                (right.ownership, right.others.clone())
+            };
+            let mut put = Put::new(&key, text.join(" "));
+            put.ttl_ms = u64::try_from(NOTED.as_millis()).ok();
+            let is = Condition::Value(ownership.to_string().into_bytes());
+            match critical.txn(Txn::new().check(key_of(&me, &submitter), is).then(put)).await {
+                Ok(done) if done.held => {
+                    self.held().settling.notes.push(Note { key: key.clone(), others, at: None });
+                    return Some(key);
+                }
+                Ok(_) => return None,
+                Err(error) => {
+                    tracing::debug!(%error, "the end of a task with heirs cannot be noted now");
+                    let again = self.now() + AGAIN;
+                    self.here().world.sleep_until(again).await;
+                }
+            }
+        }
+    }
+
+    /// Remembers the notes that this node made before its start. Those of ends that it did not write are of no use: nobody
+    /// has seen them.
+    async fn recall_notes(&self, critical: &Critical, submitter: Did, others: &BTreeSet<Did>) -> Result<(), NodeError> {
+        let (me, mut next, mut kept) = (self.me(), None, Vec::new());
+        loop {
+            let page = critical.list(KeyQuery::prefix(notes_of(&me, &submitter)).after(next)).await?;
+            let notes = page.items.into_iter().map(|(key, item)| (key, tasks_in(&item)));
+            kept.extend(notes.collect::<Vec<_>>());
+            next = page.next;
+            if next.is_none() || kept.len() >= NOTES_MAX {
+                break;
+            }
+        }
+        let known: BTreeSet<String> = self.held().settling.notes.iter().map(|note| note.key.clone()).collect();
+        kept.retain(|(key, _)| !known.contains(key));
+        let placed = self.reading(move |_, view, reader| {
+            let mut placed = Vec::new();
+            for (key, tasks) in kept {
+                let mut at = Vec::new();
+                for task in tasks {
+                    let end = read::find(view, reader, task)?.and_then(|found| found.state.settled_by);
+                    if let Some(end) = end {
+                        at.extend(entry_place(view, end.entry)?);
+                    }
+                }
+                placed.push((key, at));
+            }
+            Ok(placed)
+        });
+        let placed = placed.await?.into_iter();
+        let notes = placed.map(|(key, at)| Note { key, others: others.clone(), at: Some(at) });
+        self.held().settling.notes.extend(notes);
+        Ok(())
+    }
+
+    /// Remembers where the ends of a note are in this node's log.
+    async fn place_note(&self, key: &str, answers: Vec<TaskAnswer>) {
+        let dots: Vec<TaskId> = answers
+            .into_iter()
+            .filter_map(|answer| match answer {
+                TaskAnswer::Written(dot) => Some(dot),
+                _ => None,
+            })
+            .collect();
+        let places = self.reading(move |_, view, _| {
+            let places = dots.into_iter().map(|dot| entry_place(view, dot.entry));
+            Ok(places.collect::<Result<Vec<_>, _>>()?)
+        });
+        let places: Vec<(LogId, u64)> = places.await.unwrap_or_default().into_iter().flatten().collect();
+        let mut held = self.held();
+        if let Some(note) = held.settling.notes.iter_mut().find(|note| note.key == key) {
+            note.at = Some(places);
+        }
+        drop(held);
+        self.0.moving.notify_one();
+    }
+
+    /// Deletes the notes of which all that may settle the tasks have the ends on their disks.
+    async fn drop_notes(&self, critical: &Critical) {
+        let has = |peer: &Did, (log, seq): &(LogId, u64)| {
+            self.here().sessions.of(*peer).is_some_and(|(frontier, _)| frontier.covers(log, *seq))
+        };
+        let all_have = |note: &Note| {
+            let mut members = note.others.iter().filter(|other| self.here().identity.is_member(other));
+            note.at.as_ref().is_some_and(|places| members.all(|peer| places.iter().all(|at| has(peer, at))))
+        };
+        let done: Vec<String> =
+            self.held().settling.notes.iter().filter(|note| all_have(note)).map(|note| note.key.clone()).collect();
+        for key in done {
+            if critical.delete(&key, DeleteOptions::default()).await.is_err() {
+                return;
+            }
+            self.held().settling.notes.retain(|note| note.key != key);
+        }
+    }
+}
+
+impl Right {
+    /// Whether all others that may settle a task have no key meanwhile.
+    fn allows(&self, me: &Did, row: &ledger::rows::TaskRow) -> bool {
+        let owners = row.heirs().into_iter().chain([row.submitter]);
+        owners.into_iter().all(|owner| owner == *me || self.others.contains(&owner))
+    }
+}
+
+/// The event by which a task is taken over.
+fn moved(found: &Found, ownership: u32) -> TaskEvent {
+    let token = found.state.claim.map_or(TaskToken::from_bytes([0; 16]), |(token, ..)| token);
+    let error = "its settler was not heard of".to_owned();
+    TaskEvent::Returned(TaskReturn { task: found.id, ownership, token, cause: ReturnCause::Expired, error })
+}
+
+/// The tasks of a submitter that a settler has noted as ended.
+async fn noted(critical: &Critical, settler: &Did, submitter: &Did) -> Result<BTreeSet<TaskId>, NodeError> {
+    let (prefix, mut next, mut found) = (notes_of(settler, submitter), None, BTreeSet::new());
+    loop {
+        let page = critical.list(KeyQuery::prefix(&prefix).after(next)).await?;
+        found.extend(page.items.iter().flat_map(|(_, item)| tasks_in(item)));
+        next = page.next;
+        if next.is_none() || found.len() >= NOTES_MAX {
+            return Ok(found);
+        }
+    }
+}
+
+/// The tasks in a note.
+fn tasks_in(note: &Item) -> Vec<TaskId> {
+    note.text().unwrap_or_default().split(' ').filter_map(TaskId::from_hex).collect()
+}
