@@ -624,7 +624,7 @@ async fn soon(dir: &TempDir, name: &str, inviter: Option<&Node>) -> Node {
     builder.listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]).start().await.unwrap()
 }
 
-/// promise: Tasks | An heir takes a task over while its submitter's node is down, also in the middle of an attempt; the submitter finds its end once it is back, and hands out its other tasks
+/// promise: Tasks | An heir hands a task out while its submitter's node is down, also one with a worker; the submitter is back, finds its end and goes on
 #[tokio::test(flavor = "multi_thread")]
 async fn an_heir_takes_over_while_the_submitter_is_down() {
     let dirs: Vec<TempDir> = (0..4).map(|_| TempDir::new().unwrap()).collect();

@@ -164,6 +164,12 @@ impl Held {
         self.settling.forget(task);
         self.fire(task, written);
     }
+
+    /// Lets go of a task that another node may settle by now: whoever waits for a word of it learns that nobody here knows.
+    pub(super) fn lose(&mut self, task: TaskId) {
+        self.endings.remove(&task);
+        self.forget(task, false);
+    }
 }
 
 impl TaskBoard {
@@ -260,7 +266,7 @@ impl TaskBoard {
         self.reading(move |board, view, reader| {
             let found = read::find(view, reader, id)?.ok_or(StopError::NoAnswer)?;
             board.take_up_or_park(&found);
-            if found.row.moves() {
+            if found.row.moves() && !board.held().core.has(id) {
                 board.ask_to_settle();
             }
             Ok(board.shown(read::task(view, reader, found, true)?))
@@ -442,6 +448,10 @@ impl TaskBoard {
         if !task.heirs.is_empty() && !task.status.is_over() && !held.core.has(task.id) {
             let why = "it has heirs, and waits until the coordinators let this node hand it out";
             task.why = Some(why.to_owned());
+            return task;
+        }
+        if !task.heirs.is_empty() && !task.status.is_over() && held.core.is_busy(task.id) {
+            task.why = Some("the coordinators note its end, or it is being written".to_owned());
             return task;
         }
         task.why = match held.core.seen(task.id) {

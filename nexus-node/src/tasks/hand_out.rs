@@ -251,8 +251,7 @@ impl TaskBoard {
                 } else if let Some(ownership) = held.settling.ownership(task, now) {
                     own.push((action, ownership));
                 } else {
-                    // another one may settle it by now
-                    held.forget(task, false);
+                    held.lose(task);
                 }
             }
         }

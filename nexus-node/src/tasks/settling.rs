@@ -32,8 +32,8 @@ const MARGIN: u32 = 8;
 const REFRESH: u32 = 4;
 /// The longest time between two looks at tasks with heirs, while there are some.
 const LOOK: Duration = Duration::from_secs(5);
-/// The time for which it is noted that a task has ended: the longest that a key may have.
-const NOTED: Duration = Duration::from_secs(30 * 86_400);
+/// The time for which it is noted that a task has ended. After as long without a word of an heir it is not waited for.
+const NOTED: Duration = Duration::from_secs(7 * 86_400);
 /// The pause before an end is noted again for want of a quorum.
 const AGAIN: Duration = Duration::from_secs(2);
 /// The most members whose keys are looked at for the tasks of one submitter. Tasks that name others wait.
@@ -42,8 +42,10 @@ const OTHERS_MAX: usize = 16;
 const SUBMITTERS_MAX: usize = 64;
 const TASKS_MAX: usize = 1_000;
 const OWN_TASKS_MAX: usize = 10_000;
-/// The most notes of one member that are read.
-const NOTES_MAX: usize = 10_000;
+/// The most tasks in one member's notes that are read: its share of the coordinators' keys holds no more notes.
+const NOTED_MAX: usize = 100_000;
+/// The most settlers of a task. The last one keeps it.
+const OWNERS_MAX: usize = 16;
 
 /// The right to settle the tasks of a submitter.
 #[derive(Debug)]
@@ -103,6 +105,11 @@ impl Settling {
 
     pub(super) fn forget(&mut self, task: TaskId) {
         self.tasks.remove(&task);
+    }
+
+    fn note(&mut self, key: &str, others: BTreeSet<Did>) {
+        self.notes.retain(|note| note.key != key);
+        self.notes.push(Note { key: key.to_owned(), others, at: None });
     }
 
     /// Tasks of others may be new.
@@ -198,15 +205,7 @@ impl TaskBoard {
             let lapsed: BTreeSet<Did> =
                 held.settling.rights.iter().filter(|(_, right)| right.until <= now).map(|(did, _)| *did).collect();
             held.settling.rights.retain(|submitter, _| !lapsed.contains(submitter));
-            let of = |(_, (submitter, _)): &(&TaskId, &(Did, u32))| lapsed.contains(submitter);
-            let lost: Vec<TaskId> = held.settling.tasks.iter().filter(of).map(|(task, _)| *task).collect();
-            // nobody knows here what comes of them
-            for task in lost {
-                // whoever writes about it now sees to the rest
-                if !held.core.is_busy(task) {
-                    held.forget(task, false);
-                }
-            }
+            lapsed.iter().for_each(|submitter| held.lose_those_of(submitter));
             held.settling.unheard.retain(|submitter, _| moving.contains_key(submitter));
             held.settling.rights.keys().filter(|submitter| !moving.contains_key(*submitter)).copied().collect()
         };
@@ -217,9 +216,13 @@ impl TaskBoard {
             }
             for submitter in left {
                 // whatever was noted stays until all have it
-                if critical.delete(&key_of(&self.me(), &submitter), DeleteOptions::default()).await.is_ok() {
-                    self.held().settling.rights.remove(&submitter);
+                {
+                    let mut held = self.held();
+                    held.settling.rights.remove(&submitter);
+                    held.lose_those_of(&submitter);
                 }
+                // without a quorum it runs out
+                let _ = critical.delete(&key_of(&self.me(), &submitter), DeleteOptions::default()).await;
             }
             self.drop_notes(&critical).await;
         }
@@ -230,7 +233,9 @@ impl TaskBoard {
     fn moving(&self, view: &dyn crate::store::View) -> Result<BTreeMap<Did, Moving>, crate::store::StoreError> {
         let me = self.me();
         let mut found: BTreeMap<Did, Moving> = BTreeMap::new();
-        for submitter in ledger::moving_submitters(view, &me, SUBMITTERS_MAX)? {
+        let submitters = ledger::moving_submitters(view, &me, SUBMITTERS_MAX)?;
+        // nobody works on for a member that is none any more
+        for submitter in submitters.into_iter().filter(|submitter| self.here().identity.is_member(submitter)) {
             let most = if submitter == me { OWN_TASKS_MAX } else { TASKS_MAX };
             for task in ledger::moving_tasks(view, &me, &submitter, most)? {
                 let Some(row) = ledger::find_task(view, task)? else { continue };
@@ -334,7 +339,7 @@ impl TaskBoard {
                         };
                         match found.state.owner() {
                             Some((_, owner)) if owner == me => own.push(task),
-                            Some((owned, _)) if owned < ownership => {
+                            Some((owned, _)) if owned < ownership && found.state.owners.len() < OWNERS_MAX => {
                                 events.push((found.space.0, moved(&found, ownership)));
                                 own.push(task);
                             }
@@ -372,43 +377,43 @@ impl TaskBoard {
             }
             for (submitter, actions) in of {
                 let tasks: Vec<TaskId> = actions.iter().map(|(action, _)| action.task()).collect();
-                if let Some(note) = board.note_ends(submitter, &tasks).await
-                    && let Ok(answers) = board.write_now(actions).await
-                {
-                    board.place_note(&note, answers).await;
-                } else {
+                let Some(note) = tasks.first().map(|first| format!("{}{first}", notes_of(&board.me(), &submitter)))
+                else {
+                    continue;
+                };
+                let is_noted = board.note_ends(submitter, &note, &tasks).await;
+                let written = if is_noted { board.write_now(actions).await.ok() } else { None };
+                if written.is_none() {
                     lost.extend(tasks);
                 }
+                board.place_note(&note, written.unwrap_or_default()).await;
             }
             let mut held = board.held();
-            lost.into_iter().for_each(|task| held.forget(task, false));
+            lost.into_iter().for_each(|task| held.lose(task));
         });
     }
 
-    /// Has the coordinators note that tasks have ended: this node may write it then. Returns the note's key; `None` if the
-    /// right is over.
-    async fn note_ends(&self, submitter: Did, tasks: &[TaskId]) -> Option<String> {
-        let (me, critical) = (self.me(), self.critical().ok()?);
-        let key = format!("{}{}", notes_of(&me, &submitter), tasks.first()?);
+    /// Has the coordinators note that tasks have ended. Returns whether this node may write it; not if the right is over.
+    async fn note_ends(&self, submitter: Did, key: &str, tasks: &[TaskId]) -> bool {
+        let (me, Ok(critical)) = (self.me(), self.critical()) else { return false };
         if planted("ends_unnoted") {
-            return Some(key);
+            return true;
         }
         let text: Vec<String> = tasks.iter().map(|task| task.to_hex()).collect();
         loop {
             let (ownership, others) = {
                 let held = self.held();
-                let right = held.settling.right(&submitter, self.now())?;
+                let Some(right) = held.settling.right(&submitter, self.now()) else { return false };
                 (right.ownership, right.others.clone())
             };
-            let mut put = Put::new(&key, text.join(" "));
+            let mut put = Put::new(key, text.join(" "));
             put.ttl_ms = u64::try_from(NOTED.as_millis()).ok();
             let is = Condition::Value(ownership.to_string().into_bytes());
+            // it may be written whatever the answer is
+            self.held().settling.note(key, others);
             match critical.txn(Txn::new().check(key_of(&me, &submitter), is).then(put)).await {
-                Ok(done) if done.held => {
-                    self.held().settling.notes.push(Note { key: key.clone(), others, at: None });
-                    return Some(key);
-                }
-                Ok(_) => return None,
+                Ok(done) if done.held => return true,
+                Ok(_) => return false,
                 Err(error) => {
                     tracing::debug!(%error, "the end of a task with heirs cannot be noted now");
                     let again = self.now() + AGAIN;
@@ -427,7 +432,7 @@ impl TaskBoard {
             let notes = page.items.into_iter().map(|(key, item)| (key, tasks_in(&item)));
             kept.extend(notes.collect::<Vec<_>>());
             next = page.next;
-            if next.is_none() || kept.len() >= NOTES_MAX {
+            if next.is_none() || kept.len() >= NOTED_MAX {
                 break;
             }
         }
@@ -487,10 +492,25 @@ impl TaskBoard {
         let done: Vec<String> =
             self.held().settling.notes.iter().filter(|note| all_have(note)).map(|note| note.key.clone()).collect();
         for key in done {
-            if critical.delete(&key, DeleteOptions::default()).await.is_err() {
-                return;
+            match critical.delete(&key, DeleteOptions::default()).await {
+                Ok(_) | Err(NodeError::NotFound { .. }) => {}
+                Err(_) => return,
             }
             self.held().settling.notes.retain(|note| note.key != key);
+        }
+    }
+}
+
+impl Held {
+    /// Lets go of the tasks of a submitter that this node may settle no more.
+    fn lose_those_of(&mut self, submitter: &Did) {
+        let of = |(_, (whose, _)): &(&TaskId, &(Did, u32))| whose == submitter;
+        let tasks: Vec<TaskId> = self.settling.tasks.iter().filter(of).map(|(task, _)| *task).collect();
+        // whoever writes about a task now sees to the rest
+        for task in tasks {
+            if !self.core.is_busy(task) {
+                self.lose(task);
+            }
         }
     }
 }
@@ -517,7 +537,7 @@ async fn noted(critical: &Critical, settler: &Did, submitter: &Did) -> Result<BT
         let page = critical.list(KeyQuery::prefix(&prefix).after(next)).await?;
         found.extend(page.items.iter().flat_map(|(_, item)| tasks_in(item)));
         next = page.next;
-        if next.is_none() || found.len() >= NOTES_MAX {
+        if next.is_none() || found.len() >= NOTED_MAX {
             return Ok(found);
         }
     }

@@ -229,6 +229,7 @@ impl TaskBoard {
             }
             if let TaskResult::Succeeded(_) = result {
                 self.keep_late(task, token, output).await?;
+                return self.kept(task).await;
             }
             return Err(ConflictError::ClaimOver.into());
         };
@@ -237,8 +238,24 @@ impl TaskBoard {
             Ok(true) => self.get(&task.to_string()).await,
             // the ledger knew better
             Ok(false) => Err(ConflictError::ClaimOver.into()),
+            // another node may settle it by now, or this one stops
+            Err(_) if matches!(result, TaskResult::Succeeded(_)) => {
+                self.keep_late(task, token, output).await?;
+                self.kept(task).await
+            }
             Err(_) => Err(StopError::Writes.into()),
         }
+    }
+
+    /// The answer to a result that is kept: whoever settles the task may take it, if that is another node by now.
+    async fn kept(&self, task: TaskId) -> Result<Task, NodeError> {
+        let mut task = self.get(&task.to_string()).await?;
+        if task.heirs.is_empty() || task.status.is_over() || task.settler == self.me() && self.held().core.has(task.id)
+        {
+            return Err(ConflictError::ClaimOver.into());
+        }
+        task.why = Some("its result is kept here, until a node takes it that settles the task".to_owned());
+        Ok(task)
     }
 
     /// Keeps a result that came too late to count.
