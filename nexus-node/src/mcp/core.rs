@@ -27,7 +27,7 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
-use self::arguments::{Forget, Recall, Remember, SessionStart, TaskClaim, TaskCreate, TaskUpdate, Wanted, arguments};
+use self::arguments::{Forget, Recall, Remember, SessionStart, Wanted, arguments};
 use self::cursor::RecallCursor;
 use self::whole::Whole;
 use super::agent::Agent;
@@ -111,6 +111,7 @@ impl Core {
     /// Whether a tool takes these arguments.
     #[cfg(feature = "testing")]
     pub(super) fn takes(tool: &str, given: rmcp::model::JsonObject) -> bool {
+        use self::arguments::{TaskClaim, TaskCreate, TaskUpdate};
         match tool {
             "session_start" => {
                 arguments::<SessionStart>(tool, Some(given)).is_ok_and(|start| start.max_tokens().is_ok())

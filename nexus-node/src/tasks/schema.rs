@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+#[cfg(feature = "schemas")]
 use jsonschema::{PatternOptions, Validator};
 use nexus_crdt::{TASK_ERROR_BYTES_MAX, TaskId, TaskToken};
 use serde_json::Value;
@@ -34,6 +35,7 @@ pub(super) struct Schemas {
 #[derive(Debug)]
 struct Schema {
     text: String,
+    #[cfg(feature = "schemas")]
     validator: Validator,
 }
 
@@ -44,6 +46,17 @@ impl Schema {
             let why = format!("it has {} bytes, at most {SCHEMA_BYTES_MAX} are allowed", json.len());
             return Err(InputError::Schema { part, why });
         }
+        Self::checked(part, text, json)
+    }
+
+    #[cfg(not(feature = "schemas"))]
+    fn checked(part: &'static str, _: &Value, _: String) -> Result<Self, InputError> {
+        let why = "this program was built without the feature `schemas`".to_owned();
+        Err(InputError::Schema { part, why })
+    }
+
+    #[cfg(feature = "schemas")]
+    fn checked(part: &'static str, text: &Value, json: String) -> Result<Self, InputError> {
         // patterns without backtracking: the inputs are others'
         let options = jsonschema::options().with_pattern_options(PatternOptions::regex());
         let validator = options.build(text).map_err(|error| InputError::Schema { part, why: error.to_string() })?;
@@ -51,6 +64,14 @@ impl Schema {
     }
 
     /// The first rule that a value breaks, and its place.
+    #[cfg(not(feature = "schemas"))]
+    #[expect(clippy::unused_self, reason = "there is no schema without the feature")]
+    const fn broken(&self, _: &Value) -> Option<String> {
+        None
+    }
+
+    /// The first rule that a value breaks, and its place.
+    #[cfg(feature = "schemas")]
     fn broken(&self, value: &Value) -> Option<String> {
         let error = self.validator.iter_errors(value).next()?;
         let place = error.instance_path().to_string();
@@ -72,6 +93,15 @@ impl Schemas {
         let input = input.map(|text| Schema::of("input", text)).transpose()?;
         let output = output.map(|text| Schema::of("output", text)).transpose()?;
         Ok(Some(Arc::new(Self { input, output })))
+    }
+
+    /// Whether these are the schemas that a worker gives.
+    fn are(&self, input: Option<&Value>, output: Option<&Value>) -> bool {
+        let is = |schema: &Option<Schema>, text: Option<&Value>| match (schema, text) {
+            (Some(schema), Some(text)) => schema.text == text.to_string(),
+            (schema, text) => schema.is_none() && text.is_none(),
+        };
+        is(&self.input, input) && is(&self.output, output)
     }
 
     /// The failure of a task whose input the worker does not take.
@@ -106,6 +136,11 @@ impl SchemaBook {
         }
     }
 
+    /// The schemas that workers with this name gave before, if it gives the same.
+    pub(super) fn same(&self, agent: &str, input: Option<&Value>, output: Option<&Value>) -> Option<Arc<Schemas>> {
+        self.shown.get(agent).filter(|schemas| schemas.are(input, output)).cloned()
+    }
+
     /// The schemas of the workers with this name.
     pub(super) fn of(&self, agent: &str) -> (Option<String>, Option<String>) {
         self.shown.get(agent).map_or((None, None), |schemas| schemas.texts())
@@ -131,8 +166,8 @@ impl SchemaBook {
     }
 
     /// The result that counts: an output that breaks its worker's own schema is a failure.
-    pub(super) fn checked(&mut self, task: TaskId, token: TaskToken, result: TaskResult) -> TaskResult {
-        let Some(schemas) = self.claims.remove(&(task, token)) else { return result };
+    pub(super) fn checked(&self, task: TaskId, token: TaskToken, result: TaskResult) -> TaskResult {
+        let Some(schemas) = self.claims.get(&(task, token)) else { return result };
         let TaskResult::Succeeded(output) = &result else { return result };
         match schemas.output.as_ref().and_then(|schema| schema.broken(output)) {
             Some(message) => TaskResult::Failed { code: "output_mismatch".to_owned(), message },
@@ -141,7 +176,7 @@ impl SchemaBook {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "schemas"))]
 mod tests {
     use super::*;
     use serde_json::json;
@@ -179,7 +214,9 @@ mod tests {
         book.claims(task, token, &schemas);
         let checked = book.checked(task, token, TaskResult::Succeeded(json!({})));
         assert!(matches!(checked, TaskResult::Failed { code, .. } if code == "output_mismatch"));
-        let other = book.checked(task, token, TaskResult::Succeeded(json!({})));
+        let again = book.checked(task, token, TaskResult::Succeeded(json!({})));
+        assert!(matches!(again, TaskResult::Failed { .. }), "it is said again");
+        let other = book.checked(task, TaskToken::from_bytes([2; 16]), TaskResult::Succeeded(json!({})));
         assert_eq!(other, TaskResult::Succeeded(json!({})), "it is of no claim with a schema");
     }
 }

@@ -54,7 +54,12 @@ impl TaskBoard {
         if query.cpu_max > 100 || query.memory_max > 100 {
             return Err(InputError::Percent.into());
         }
-        let schemas = Schemas::of(query.input_schema.as_ref(), query.output_schema.as_ref())?;
+        let (input, output) = (query.input_schema.as_ref(), query.output_schema.as_ref());
+        let before = self.held().schemas.same(&agent, input, output);
+        let schemas = match before {
+            Some(schemas) => Some(schemas),
+            None => Schemas::of(input, output)?,
+        };
         let holder = Holder { node: self.me(), agent: agent.clone() };
         let (cpu_max, memory_max) = (query.cpu_max, query.memory_max);
         let call = Call { holder, capabilities: query.capabilities, from, lease: query.lease, cpu_max, memory_max };
