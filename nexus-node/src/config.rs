@@ -56,7 +56,7 @@ pub use self::hosts::ApiHosts;
 #[cfg(feature = "http")]
 pub(crate) use self::hosts::without_port;
 pub use self::members::MemberList;
-pub use self::setting::{Addresses, Bounded, Endpoint, Labels, LogFilter, LogFormat, TaskRouting};
+pub use self::setting::{Addresses, Bounded, Capabilities, Endpoint, Labels, LogFilter, LogFormat, TaskRouting};
 pub use self::settings::{Row, Settings};
 
 use self::setting::Setting;
@@ -295,6 +295,13 @@ keys! {
     /// The choice among the nodes at which workers wait for a task of this node: `weighted` by all that is known of them,
     /// `least-loaded`, or `round-robin`.
     task_routing: TaskRouting = TaskRouting::Weighted, restart;
+
+    /// The capabilities whose tasks of this node an admin must approve, as with `--needs-approval`: names, or beginnings of
+    /// names with `*` at the end.
+    task_approval: Capabilities = Capabilities::default(), restart;
+
+    /// The most tasks of one other member and capability that workers of this node do at a time.
+    task_bulkhead: Bounded<1, 1_000> = Bounded::of::<20>(), restart;
 
     /// The silence of this node after which the heirs of its tasks may take them over, in milliseconds. It needs a quorum of
     /// the coordinators some four times in that time, while such tasks are open.

@@ -57,6 +57,25 @@ use crate::load::Load;
 /// The most capabilities of a worker.
 pub(crate) const CAPABILITIES_MAX: usize = 64;
 
+/// A confinement of a worker's command. Each promises all of the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TaskSandbox {
+    /// Landlock and seccomp: no file, socket or process beyond those that the worker's owner allows.
+    Kernel,
+    /// The same, in namespaces of its own.
+    Full,
+}
+
+impl TaskSandbox {
+    /// The word for it in JSON and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// A task to submit.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -90,6 +109,8 @@ pub struct NewTask {
     pub after: Vec<String>,
     /// The DIDs or names of the members whose nodes hand it out while this one is down: at most 3.
     pub heirs: Vec<String>,
+    /// The least confinement in which a worker's command may run; `None` for any.
+    pub sandbox: Option<TaskSandbox>,
     /// The program that submits it.
     pub agent: Option<String>,
 }
@@ -112,6 +133,7 @@ impl NewTask {
             preemptible: false,
             after: Vec::new(),
             heirs: Vec::new(),
+            sandbox: None,
             agent: None,
         }
     }
@@ -169,6 +191,13 @@ impl NewTask {
     #[must_use]
     pub const fn preemptible(mut self) -> Self {
         self.preemptible = true;
+        self
+    }
+
+    /// Sets the least confinement of a worker's command.
+    #[must_use]
+    pub const fn sandbox(mut self, least: TaskSandbox) -> Self {
+        self.sandbox = Some(least);
         self
     }
 
@@ -344,6 +373,8 @@ pub struct Task {
     pub submitter_name: Option<String>,
     /// The members whose nodes may hand it out while the submitter's is down.
     pub heirs: Vec<Did>,
+    /// The least confinement in which its worker's command may run. A worker that does not know the word must not begin.
+    pub sandbox: Option<String>,
     /// The member whose node hands it out, and says that it has ended: the submitter, or an heir.
     pub settler: Did,
     /// That member's name.

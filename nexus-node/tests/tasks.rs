@@ -609,6 +609,37 @@ async fn a_result_waits_for_its_settler() {
     }
 }
 
+/// promise: Tasks | Workers of a node do at most so many tasks of another member and capability at a time
+#[tokio::test(flavor = "multi_thread")]
+async fn no_member_takes_all_workers_of_a_node() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let one = start(&dirs[0], "one").await;
+    let ticket = one.invite(Invite::default()).await.unwrap().ticket;
+    node::join(&dirs[1].path().join("data"), &ticket, JoinOptions::default()).await.unwrap();
+    let mut config = Config::default();
+    config.task_bulkhead = Bounded::of::<2>();
+    let builder = Node::builder(dirs[1].path().join("data")).config(config).mdns(false);
+    let two = builder.listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]).start().await.unwrap();
+    for n in 0..3 {
+        one.tasks().submit(NewTask::new("add", json!(n))).await.unwrap();
+    }
+    let board = two.tasks();
+    let query = || ClaimQuery::of("add").wait(Duration::from_secs(30));
+    let (first, second) = tokio::join!(board.claim(query()), board.claim(query()));
+    let (first, second) = (first.unwrap().unwrap(), second.unwrap().unwrap());
+    assert!(board.claim(query().wait(Duration::from_secs(2))).await.unwrap().is_none());
+    // another capability has room of its own
+    one.tasks().submit(NewTask::new("other", json!(1))).await.unwrap();
+    let other = board.claim(ClaimQuery::of("other").wait(Duration::from_secs(30))).await.unwrap().unwrap();
+    assert_eq!(other.task.capability, "other");
+    board.finish(&first.task.id.to_string(), first.token, done(json!(1))).await.unwrap();
+    let third = board.claim(query()).await.unwrap().unwrap();
+    assert!(third.task.id != first.task.id && third.task.id != second.task.id);
+    for node in [two, one] {
+        node.shutdown().await;
+    }
+}
+
 /// A member whose tasks are taken over soon after it is gone.
 async fn soon(dir: &TempDir, name: &str, inviter: Option<&Node>) -> Node {
     if let Some(inviter) = inviter {

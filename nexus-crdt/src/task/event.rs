@@ -186,8 +186,8 @@ pub struct Submission {
     pub after: Vec<TaskId>,
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
-    /// A JSON object with further members, or empty: `heirs` is a list of at most [`TASK_HEIRS_MAX`] DIDs
-    /// ([`heirs`](Self::heirs)). Others are of later versions.
+    /// A JSON object with further members, or empty. `heirs` is a list of at most [`TASK_HEIRS_MAX`] DIDs
+    /// ([`heirs`](Self::heirs)), `sandbox` a text ([`sandbox`](Self::sandbox)). Others are of later versions.
     #[borsh(deserialize_with = "claimed::text")]
     pub more: String,
 }
@@ -197,6 +197,8 @@ pub struct Submission {
 struct More {
     #[serde(default)]
     heirs: Vec<String>,
+    #[serde(default)]
+    sandbox: Option<String>,
 }
 
 impl Submission {
@@ -225,10 +227,10 @@ impl Submission {
     ///
     /// A list that is too long or no list of DIDs names nobody, since earlier versions took any.
     pub fn heirs(&self, submitter: &Did) -> Vec<Did> {
-        if self.more.is_empty() || self.once {
+        if self.once {
             return Vec::new();
         }
-        let named = serde_json::from_str::<More>(&self.more).map(|more| more.heirs).unwrap_or_default();
+        let named = self.further().map(|more| more.heirs).unwrap_or_default();
         let heirs: Result<BTreeSet<Did>, _> = named.iter().take(TASK_HEIRS_MAX + 1).map(|did| did.parse()).collect();
         let heirs = heirs.ok().filter(|heirs| heirs.len() <= TASK_HEIRS_MAX).unwrap_or_default();
         heirs.into_iter().filter(|heir| heir != submitter).collect()
@@ -236,11 +238,38 @@ impl Submission {
 
     /// Names its heirs.
     #[must_use]
-    pub fn with_heirs(mut self, heirs: &[Did]) -> Self {
-        if !heirs.is_empty() {
-            let heirs: Vec<String> = heirs.iter().map(Did::to_string).collect();
-            self.more = serde_json::json!({ "heirs": heirs }).to_string();
+    pub fn with_heirs(self, heirs: &[Did]) -> Self {
+        if heirs.is_empty() {
+            return self;
         }
+        let heirs: Vec<String> = heirs.iter().map(Did::to_string).collect();
+        self.with("heirs", heirs.into())
+    }
+
+    /// The least confinement in which its worker's command may run, in words; `None` if any will do.
+    ///
+    /// Whoever does not know the word cannot promise it.
+    pub fn sandbox(&self) -> Option<String> {
+        self.further()?.sandbox
+    }
+
+    /// Asks for a confinement of its worker's command.
+    #[must_use]
+    pub fn with_sandbox(self, sandbox: Option<&str>) -> Self {
+        match sandbox {
+            Some(sandbox) => self.with("sandbox", sandbox.into()),
+            None => self,
+        }
+    }
+
+    fn further(&self) -> Option<More> {
+        if self.more.is_empty() { None } else { serde_json::from_str(&self.more).ok() }
+    }
+
+    fn with(mut self, member: &str, value: serde_json::Value) -> Self {
+        let mut more: serde_json::Map<_, _> = serde_json::from_str(&self.more).unwrap_or_default();
+        more.insert(member.to_owned(), value);
+        self.more = serde_json::Value::Object(more).to_string();
         self
     }
 
@@ -668,6 +697,9 @@ mod tests {
                 "{more}"
             );
         }
+        let both = Submission::new("a", "1").with_heirs(&[did(1)]).with_sandbox(Some("kernel"));
+        assert_eq!((both.heirs(&did(9)), both.sandbox().as_deref()), (vec![did(1)], Some("kernel")));
+        assert_eq!((both.check(), Submission::new("a", "1").sandbox()), (Ok(()), None));
         let four: Vec<Did> = (1..=4).map(did).collect();
         assert!(Submission::new("a", "1").with_heirs(&four).heirs(&did(9)).is_empty());
     }

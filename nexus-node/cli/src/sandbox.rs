@@ -49,6 +49,11 @@ pub(crate) enum Level {
 }
 
 impl Level {
+    /// Whether it is at least the one that a task asks for. A word that this version does not know is none that it keeps.
+    pub(crate) fn promises(self, asked: &str) -> bool {
+        [Self::Kernel, Self::Full].into_iter().any(|level| level.as_str() == asked && level <= self)
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",

@@ -545,6 +545,29 @@ fn a_worker_does_as_many_tasks_at_a_time_as_it_may() {
     assert!(why.contains("no worker for one"), "{why}");
 }
 
+/// promise: Tasks | A worker that confines its command less than a task asks does not run it; capabilities that the settings name wait for an approval
+#[test]
+fn a_task_asks_for_a_sandbox_and_settings_ask_for_an_approval() {
+    let home = Home::new();
+    std::fs::write(home.path().join("config.toml"), "task_approval = [\"deploy\", \"pay/*\"]\n").unwrap();
+    let _node = home.up();
+    let file = home.beside("begun");
+    let command =
+        ["--capability", "echo", "--preset", "ide", "--cpu-max", "100", "--", "touch", file.to_str().unwrap()];
+    let worker = Worker::start(&home, &command);
+    let id = submit(&home, &["echo", "--sandbox", "kernel", "--attempts", "1"]);
+    let failed = ended(&home, &id);
+    assert_eq!((&failed["state"], &failed["error"]["code"]), (&json!("failed"), &json!("sandbox")), "{failed}");
+    assert_eq!((&failed["sandbox"], &worker.next()["error"]["code"]), (&json!("kernel"), &json!("sandbox")));
+    assert!(!file.exists());
+    for (capability, state) in [("deploy", "awaiting_approval"), ("pay/now", "awaiting_approval"), ("pay", "pending")] {
+        let task = home.json(&["task", "submit", capability]);
+        assert_eq!((&task["state"], &task["needs_approval"]), (&json!(state), &json!(state != "pending")), "{task}");
+    }
+    let bad = home.run(&["task", "submit", "echo", "--sandbox", "strong"]);
+    assert_eq!(bad.status.code(), Some(2));
+}
+
 /// promise: Tasks | A program that submits the same request twice has one task; a token that no longer counts is a conflict
 #[test]
 fn a_request_is_one_task_and_an_old_token_is_refused() {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
+use nexus_crdt::is_capability;
 use nexus_identity::{NAME_BYTES_MAX, Name};
 use toml::Value;
 
@@ -210,6 +211,49 @@ impl Setting for Addresses {
             "a list of at most {} addresses such as /ip4/192.0.2.1/udp/4002/quic-v1 or /ip4/192.0.2.1/tcp/4002",
             Self::MAX
         )
+    }
+}
+
+/// Names of capabilities, and beginnings of names with `*` at the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities(Vec<String>);
+
+impl Capabilities {
+    const MAX: usize = 64;
+
+    fn of<'a>(items: impl Iterator<Item = &'a str>) -> Option<Self> {
+        let names: Vec<String> = items.take(Self::MAX + 1).map(str::to_owned).collect();
+        let is_name = |name: &String| {
+            let beginning = name.strip_suffix('*').unwrap_or(name);
+            is_capability(beginning) || beginning.is_empty() && name == "*"
+        };
+        (names.len() <= Self::MAX && names.iter().all(is_name)).then_some(Self(names))
+    }
+
+    /// Whether a capability is among them.
+    pub fn names(&self, capability: &str) -> bool {
+        self.0.iter().any(|name| match name.strip_suffix('*') {
+            Some(beginning) => capability.starts_with(beginning),
+            None => name == capability,
+        })
+    }
+}
+
+impl Setting for Capabilities {
+    fn from_texts(texts: &[&str]) -> Option<Self> {
+        Self::of(items(texts))
+    }
+
+    fn from_toml(value: &Value) -> Option<Self> {
+        Self::of(self::texts(value)?.into_iter())
+    }
+
+    fn to_toml(&self) -> Option<Value> {
+        Some(Value::Array(self.0.iter().cloned().map(Value::String).collect()))
+    }
+
+    fn allowed() -> String {
+        format!("a list of at most {} capabilities such as deploy, or beginnings such as pay/*", Self::MAX)
     }
 }
 

@@ -211,6 +211,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         coordinator: coordinator.clone(),
         labels: config.labels.clone(),
         routing: config.task_routing,
+        approval: config.task_approval.clone(),
+        bulkhead: usize::try_from(config.task_bulkhead.get()).unwrap_or(usize::MAX),
         takeover: Duration::from_millis(config.task_takeover_ms.get()),
         usage,
     });

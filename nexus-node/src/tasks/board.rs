@@ -21,9 +21,9 @@ use super::schema::SchemaBook;
 use super::settling::Settling;
 use super::watch::TaskWatch;
 use super::wire::{self, Envelope};
-use super::{NewTask, Task, TaskPage, TaskProgress, TaskQuery, TaskStatus};
+use super::{NewTask, Task, TaskPage, TaskProgress, TaskQuery, TaskSandbox, TaskStatus};
 use crate::brain::Brain;
-use crate::config::{Labels, TaskRouting};
+use crate::config::{Capabilities, Labels, TaskRouting};
 use crate::coordinator::Coordinator;
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
@@ -54,6 +54,10 @@ pub(crate) struct Handles {
     pub(crate) coordinator: Option<Arc<Coordinator>>,
     pub(crate) labels: Labels,
     pub(crate) routing: TaskRouting,
+    /// The capabilities whose tasks an admin must approve.
+    pub(crate) approval: Capabilities,
+    /// The most tasks of one other member and capability that workers here do at a time.
+    pub(crate) bulkhead: usize,
     /// The silence of this node after which heirs may take its tasks over.
     pub(crate) takeover: Duration,
     /// Reads the counters of this machine.
@@ -235,7 +239,8 @@ impl TaskBoard {
     /// [`NodeError::Invalid`] for a broken rule of form, [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for the space
     /// or the member. [`NodeError::Refused`] if this node may not write there or has too many open tasks.
     /// [`NodeError::DiskFull`], [`NodeError::Stopping`].
-    pub async fn submit(&self, task: NewTask) -> Result<Task, NodeError> {
+    pub async fn submit(&self, mut task: NewTask) -> Result<Task, NodeError> {
+        task.needs_approval |= self.here().approval.names(&task.capability);
         let (space, submission) = self.reading(move |_, view, reader| submission(task, view, reader)).await?;
         self.submit_this(space, submission).await
     }
@@ -502,6 +507,7 @@ fn submission(task: NewTask, view: &dyn View, reader: &Reader<'_>) -> Result<(Sp
         preemptible,
         after,
         heirs,
+        sandbox,
         agent,
     } = task;
     let space = match &space {
@@ -544,7 +550,8 @@ fn submission(task: NewTask, view: &dyn View, reader: &Reader<'_>) -> Result<(Sp
         agent: agent.unwrap_or_default(),
         ..Submission::new(capability, input.to_string())
     }
-    .with_heirs(&heirs.into_iter().collect::<Vec<_>>());
+    .with_heirs(&heirs.into_iter().collect::<Vec<_>>())
+    .with_sandbox(sandbox.map(TaskSandbox::as_str));
     submission.check().map_err(InputError::Task)?;
     Ok((space, submission))
 }

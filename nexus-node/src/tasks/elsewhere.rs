@@ -125,6 +125,9 @@ impl TaskBoard {
         if held.guests_of(task).any(|guest| guest.settler == peer || guest.token == token) || held.core.has(task) {
             return None;
         }
+        if held.running_for(&peer, &given.capability) >= self.here().bulkhead {
+            return None;
+        }
         loop {
             let (call, taken) = held.core.take_offer(&given.capability, &peer, is_admin)?;
             let agent = taken.holder.agent;
@@ -150,6 +153,16 @@ impl TaskBoard {
             }
             held.guests.remove(&(task, token));
         }
+    }
+
+    /// Leaves of the workers that wait for a peer's tasks as many as may have one, so that no member takes all.
+    pub(super) fn keep_bulkheads(&self, peer: &Did, waiting: &mut BTreeMap<String, u32>) {
+        let held = self.held();
+        waiting.retain(|capability, workers| {
+            let left = self.here().bulkhead.saturating_sub(held.running_for(peer, capability));
+            *workers = u32::try_from(left).unwrap_or(u32::MAX).min(*workers);
+            *workers > 0
+        });
     }
 
     /// Notes that workers of a peer live. Returns the claims that no longer stand.
@@ -441,6 +454,11 @@ impl Held {
     fn guests_of(&self, task: TaskId) -> impl Iterator<Item = &Guest> {
         let (first, last) = (TaskToken::from_bytes([0; 16]), TaskToken::from_bytes([0xff; 16]));
         self.guests.range((task, first)..=(task, last)).map(|(_, guest)| guest)
+    }
+
+    /// The number of a member's tasks of a capability that workers here do.
+    fn running_for(&self, settler: &Did, capability: &str) -> usize {
+        self.guests.values().filter(|guest| guest.settler == *settler && guest.capability() == capability).count()
     }
 
     /// Lets go of another node's task. Those who wait for the end of its claim hear that.

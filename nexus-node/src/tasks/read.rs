@@ -228,7 +228,7 @@ pub(super) fn submitted(
     submitted_at: Timestamp,
     space: String,
 ) -> Task {
-    let heirs = submission.heirs(&submitter);
+    let (heirs, sandbox) = (submission.heirs(&submitter), submission.sandbox());
     Task {
         id,
         input: json(&submission.input),
@@ -245,6 +245,7 @@ pub(super) fn submitted(
         to: submission.to,
         retry_of: submission.retry_of,
         heirs,
+        sandbox,
         settler: submitter,
         settler_name: submitter_name.clone(),
         submitter,

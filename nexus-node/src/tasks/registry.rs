@@ -104,6 +104,7 @@ impl TaskBoard {
             for peer in peers {
                 let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
                 let mut waiting = self.held().core.waiting_for(&peer, is_admin);
+                self.keep_bulkheads(&peer, &mut waiting);
                 while waiting.len() > CAPABILITIES_AT_A_NODE {
                     waiting.pop_last();
                 }

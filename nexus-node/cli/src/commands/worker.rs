@@ -43,9 +43,13 @@ pub(crate) struct Worker {
     /// An ability of the command; may be given several times
     #[arg(long = "capability", required = true, value_name = "CAPABILITY")]
     capabilities: Vec<String>,
-    /// The most tasks at a time
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=CONCURRENCY_MAX))]
-    concurrency: u16,
+    /// The bounds that suit a machine: terminal (1 task, processors at 80 %, memory at 90 %), ide (1, 50, 80) or cloud (a task
+    /// for each processor, 95, 95); other flags go before
+    #[arg(long, value_enum)]
+    preset: Option<Preset>,
+    /// The most tasks at a time [default: 1]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=CONCURRENCY_MAX))]
+    concurrency: Option<u16>,
     /// Its name among the workers [default: nexus-node]
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     name: Option<String>,
@@ -56,12 +60,12 @@ pub(crate) struct Worker {
     /// admin]
     #[arg(long, value_name = "DID|NAME|ROLE")]
     from: Vec<String>,
-    /// Above this use of the processors, in percent as a mean of 10 s, it takes no task; only Linux can tell
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
-    cpu_max: u8,
-    /// The same of memory
-    #[arg(long, value_name = "PERCENT", default_value_t = 100, value_parser = clap::value_parser!(u8).range(0..=100))]
-    memory_max: u8,
+    /// Above this use of the processors, in percent as a mean of 10 s, it takes no task; only Linux can tell [default: 100]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    cpu_max: Option<u8>,
+    /// The same of memory [default: 100]
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    memory_max: Option<u8>,
     /// A JSON schema: a task with another input fails, without CMD
     #[arg(long, value_name = "FILE")]
     input_schema: Option<PathBuf>,
@@ -75,10 +79,37 @@ pub(crate) struct Worker {
     command: Vec<OsString>,
 }
 
+/// The bounds that suit a machine.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Preset {
+    /// A person works there, and waits for little.
+    Terminal,
+    /// A person works there with an editor that needs the processors.
+    Ide,
+    /// Nobody works there.
+    Cloud,
+}
+
+impl Preset {
+    /// The most tasks at a time, and the most use of processors and memory in percent.
+    fn bounds(self) -> (u16, u8, u8) {
+        match self {
+            Self::Terminal => (1, 80, 90),
+            Self::Ide => (1, 50, 80),
+            Self::Cloud => {
+                let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+                let most = u16::try_from(CONCURRENCY_MAX).unwrap_or(u16::MAX);
+                (u16::try_from(processors).unwrap_or(u16::MAX).min(most), 95, 95)
+            }
+        }
+    }
+}
+
 impl Worker {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let Self {
             capabilities,
+            preset,
             concurrency,
             name,
             lease,
@@ -91,6 +122,8 @@ impl Worker {
             command,
         } = self;
         let (input_schema, output_schema) = (schema(input_schema)?, schema(output_schema)?);
+        let (tasks, cpu, memory) = preset.map_or((1, 100, 100), Preset::bounds);
+        let concurrency = concurrency.unwrap_or(tasks);
         let link = Link::new(session, lease.0)?;
         let claim = wire::ClaimTask {
             capabilities: capabilities.into_iter().collect(),
@@ -98,8 +131,8 @@ impl Worker {
             wait: Some(wire::Span(link::CLAIM_WAIT)),
             lease: Some(lease),
             from,
-            cpu_max: Some(cpu_max),
-            memory_max: Some(memory_max),
+            cpu_max: Some(cpu_max.unwrap_or(cpu)),
+            memory_max: Some(memory_max.unwrap_or(memory)),
             input_schema,
             output_schema,
         };

@@ -540,6 +540,7 @@ pub(super) fn task() -> wire::Task {
         submitter: DID.into(),
         submitter_name: Some("laptop".into()),
         heirs: Vec::new(),
+        sandbox: None,
         settler: DID.into(),
         settler_name: Some("laptop".into()),
         agent: Some("nexus-node".into()),

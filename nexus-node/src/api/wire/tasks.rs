@@ -13,6 +13,37 @@ use crate::api::Problem;
 use crate::api::caller::Caller;
 use crate::tasks;
 
+/// A confinement of a worker's command. Each promises all of the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sandbox {
+    /// Landlock and seccomp.
+    Kernel,
+    /// The same, in namespaces of its own.
+    Full,
+}
+
+impl From<Sandbox> for tasks::TaskSandbox {
+    fn from(sandbox: Sandbox) -> Self {
+        match sandbox {
+            Sandbox::Kernel => Self::Kernel,
+            Sandbox::Full => Self::Full,
+        }
+    }
+}
+
+impl std::str::FromStr for Sandbox {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "kernel" => Ok(Self::Kernel),
+            "full" => Ok(Self::Full),
+            _ => Err("a task may ask for kernel or full".to_owned()),
+        }
+    }
+}
+
 /// The order among tasks that wait, the last first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -122,6 +153,9 @@ pub struct NewTask {
     /// The DIDs or names of the members whose nodes hand it out while this one is down: at most 3.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub heirs: Vec<String>,
+    /// The least confinement in which a worker's command may run; default: any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
     /// The program's own name; default: the first product in its `User-Agent`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent: Option<String>,
@@ -145,6 +179,7 @@ impl NewTask {
             preemptible: self.preemptible,
             after: self.after,
             heirs: self.heirs,
+            sandbox: self.sandbox.map(Into::into),
             agent,
             ..new
         })
@@ -274,6 +309,9 @@ pub struct Task {
     /// The DIDs of the members whose nodes may hand it out while the submitter's is down.
     #[serde(default)]
     pub heirs: Vec<String>,
+    /// The least confinement in which its worker's command may run. A worker that does not know the word must not begin.
+    #[serde(default)]
+    pub sandbox: Option<String>,
     /// The DID of the member whose node hands it out, and says that it has ended: the submitter, or an heir.
     #[serde(default)]
     pub settler: String,
@@ -354,6 +392,7 @@ impl From<tasks::Task> for Task {
             submitter: task.submitter.to_string(),
             submitter_name: task.submitter_name,
             heirs: task.heirs.into_iter().map(|did| did.to_string()).collect(),
+            sandbox: task.sandbox,
             settler: task.settler.to_string(),
             settler_name: task.settler_name,
             agent: task.agent,

@@ -67,6 +67,9 @@ pub(crate) struct Submit {
     /// A member whose node hands it out while this one is down: a DID or a name; up to 3
     #[arg(long = "heir", value_name = "DID|NAME", conflicts_with = "once", value_parser = NonEmptyStringValueParser::new())]
     heirs: Vec<String>,
+    /// The least confinement in which a worker's command may run: kernel or full [default: any]
+    #[arg(long, value_name = "LEVEL")]
+    sandbox: Option<wire::Sandbox>,
     /// Wait until it has ended, and exit by its end
     #[arg(long)]
     wait: bool,
@@ -89,6 +92,7 @@ impl Submit {
             preemptible: self.preemptible,
             after: self.after,
             heirs: self.heirs,
+            sandbox: self.sandbox,
             agent: None,
         };
         let client = session.client()?;

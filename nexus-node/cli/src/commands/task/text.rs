@@ -121,6 +121,9 @@ pub(super) fn whole(task: &wire::Task, printer: &Printer) -> String {
     let by = task.submitter_name.clone().unwrap_or_else(|| short_did(&task.submitter));
     let program = task.agent.as_ref().map(|agent| format!(" ({})", sane(agent))).unwrap_or_default();
     field("submitter", &format!("{}{program}", sane(&by)));
+    if let Some(sandbox) = &task.sandbox {
+        field("sandbox", &sane(sandbox));
+    }
     if !task.heirs.is_empty() {
         let settler = task.settler_name.clone().unwrap_or_else(|| short_did(&task.settler));
         field("handed out", &format!("by {}", sane(&settler)));

@@ -89,6 +89,13 @@ impl Attempt {
 
     /// Runs the command until it ends, the claim is over, or the worker is told to stop.
     async fn work(&mut self) -> Worked {
+        if let Some(asked) = self.claimed.task.sandbox.as_deref()
+            && !self.workplace.level().promises(asked)
+        {
+            let level = self.workplace.level().as_str();
+            let message = format!("it asks for the sandbox {asked}, and this worker has {level}");
+            return Worked::Ended(JobEnd::Failed(wire::TaskError { code: "sandbox".to_owned(), message }));
+        }
         let mut job = match Job::begin(&self.workplace, &self.claimed) {
             Ok(job) => job,
             Err(problem) => return Worked::Unfit(problem),
