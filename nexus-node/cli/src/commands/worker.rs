@@ -43,8 +43,8 @@ pub(crate) struct Worker {
     /// An ability of the command; may be given several times
     #[arg(long = "capability", required = true, value_name = "CAPABILITY")]
     capabilities: Vec<String>,
-    /// The bounds that suit a machine: terminal (1 task, processors at 80 %, memory at 90 %), ide (1, 50, 80) or cloud (a task
-    /// for each processor, 95, 95); other flags go before
+    /// Bounds for a machine: terminal (1 task, processors at 80 %, memory at 90 %), ide (1, 50, 80) or cloud (a task for each
+    /// processor, 95, 95)
     #[arg(long, value_enum)]
     preset: Option<Preset>,
     /// The most tasks at a time [default: 1]
