@@ -65,6 +65,9 @@ enum SimCommand {
         /// The scenario.
         #[arg(long, default_value = "anything")]
         scenario: String,
+        /// The way in which nodes are chosen for tasks.
+        #[arg(long, value_parser = ROUTINGS, conflicts_with = "into")]
+        routing: Option<String>,
         /// Keeps the seeds that held, and leaves out those that did at this commit.
         #[arg(long, value_name = "FILE")]
         into: Option<PathBuf>,
@@ -122,6 +125,9 @@ enum SimCommand {
     },
 }
 
+/// The ways in which nodes are chosen for tasks.
+const ROUTINGS: [&str; 3] = ["weighted", "least-loaded", "round-robin"];
+
 /// Options for carrying out and showing a run.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct RunOptions {
@@ -140,6 +146,9 @@ pub(crate) struct RunOptions {
     /// Plants a known fault, which must be caught.
     #[arg(long)]
     plant: Option<String>,
+    /// The way in which nodes are chosen for tasks.
+    #[arg(long, value_parser = ROUTINGS)]
+    routing: Option<String>,
     /// Writes every event and every chunk of bytes with its virtual time.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -153,12 +162,12 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
             let plan = plan(&scenario, seed, &options).and_then(|plan| planted(plan, options.plant.as_deref()));
             plan.and_then(|plan| run::run(&plan, &options))
         }
-        SimCommand::Fuzz { seeds, minutes, jobs, nodes, scenario, into, commit, json } => {
-            fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, into, commit, json })
+        SimCommand::Fuzz { seeds, minutes, jobs, nodes, scenario, routing, into, commit, json } => {
+            fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, routing, into, commit, json })
         }
         SimCommand::Replay { run: name, options } => {
             let plan = named(&name).and_then(|plan| planted(plan, options.plant.as_deref()));
-            plan.and_then(|plan| run::run(&plan, &options))
+            plan.and_then(|plan| run::run(&Plan { routing: options.routing.clone(), ..plan }, &options))
         }
         SimCommand::Shrink { run: name, plant, out } => {
             let plan = if is_plan(&name) { read_plan(&name) } else { named(&name) };
@@ -194,7 +203,7 @@ fn plan(scenario: &str, seed: u64, options: &RunOptions) -> Result<Plan, String>
     if nodes < 2 {
         return Err("a network needs two nodes".to_owned());
     }
-    Ok(Plan::of(&scenario, nodes, fidelity, seed))
+    Ok(Plan { routing: options.routing.clone(), ..Plan::of(&scenario, nodes, fidelity, seed) })
 }
 
 fn is_plan(name: &str) -> bool {

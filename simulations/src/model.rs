@@ -192,6 +192,7 @@ pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result
         fired: model.fired.clone(),
         checks,
         acknowledged: model.ledger.writes,
+        tasks: None,
         failed: model.ledger.failed,
         heals: model.heals,
         settled: recovery.settled,

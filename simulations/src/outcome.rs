@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::invariants::Verdict;
+use crate::ledger::{Ledger, TaskPromise};
 use crate::plan::{NodeNo, Plan};
 
 /// One point of a run's timeline.
@@ -47,6 +48,8 @@ pub struct RunOutcome {
     pub acknowledged: u64,
     /// Operations without an acknowledgement.
     pub failed: u64,
+    /// The tasks that were done, if there were tasks.
+    pub tasks: Option<TaskTimes>,
     /// The number of mended cuts, with the final heal.
     pub heals: u64,
     /// The time from the heal until all held the same.
@@ -67,6 +70,31 @@ pub struct RunOutcome {
     pub allocated_max: Option<u64>,
 }
 
+/// The tasks that were done, by the answers that their workers got, and the times from their submissions to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskTimes {
+    /// The number of them.
+    pub done: usize,
+    /// The mean time.
+    pub mean: Duration,
+    /// The time within which 95 of 100 were done.
+    pub p95: Duration,
+}
+
+impl TaskTimes {
+    /// The times in a ledger; `None` if no task was done.
+    pub fn of(ledger: &Ledger) -> Option<Self> {
+        let done = ledger.tasks.values();
+        let took = |task: &TaskPromise| task.results.first().map(|(_, at, _)| at.saturating_sub(task.at));
+        let mut took: Vec<Duration> = done.filter_map(took).collect();
+        took.sort_unstable();
+        let sum: Duration = took.iter().sum();
+        let mean = sum.checked_div(u32::try_from(took.len()).unwrap_or(u32::MAX))?;
+        let p95 = *took.get((took.len() * 95).div_ceil(100).saturating_sub(1))?;
+        Some(Self { done: took.len(), mean, p95 })
+    }
+}
+
 impl RunOutcome {
     /// A run that could not be carried out.
     pub fn failed(plan: &Plan, why: String) -> Self {
@@ -82,6 +110,7 @@ impl RunOutcome {
             error: Some(why),
             acknowledged: 0,
             failed: 0,
+            tasks: None,
             heals: 0,
             settled: None,
             safety_from_ms: 0,
@@ -140,6 +169,11 @@ impl RunOutcome {
             "checks": checks,
             "acknowledged": self.acknowledged,
             "failed": self.failed,
+            "tasks": self.tasks.map(|tasks| json!({
+                "done": tasks.done,
+                "mean_s": round(tasks.mean),
+                "p95_s": round(tasks.p95),
+            })),
             "heals": self.heals,
             "settled_s": self.settled.map(round),
             "allocated_max_bytes": self.allocated_max,

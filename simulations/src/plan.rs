@@ -109,6 +109,9 @@ pub struct Plan {
     /// The plant, if any.
     #[serde(default)]
     pub plant: Option<Plant>,
+    /// The way in which nodes are chosen for tasks, as the setting `task_routing` has it; none for the default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<String>,
 }
 
 impl Plan {
@@ -139,6 +142,7 @@ impl Plan {
                 all
             },
             plant: None,
+            routing: None,
         }
     }
 

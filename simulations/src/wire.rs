@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use nexus_node::config::TaskRouting;
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
@@ -17,7 +18,7 @@ use crate::faults::{Aftermath, Faults};
 use crate::hooks;
 use crate::invariants::{self, Invariant, Load, Moment, NodeContent, Outsiders, Recovery};
 use crate::ledger::{Edited, Ledger, Written};
-use crate::outcome::{RunOutcome, Sample};
+use crate::outcome::{RunOutcome, Sample, TaskTimes};
 use crate::plan::{NodeNo, Op, OpKind, Plan};
 use crate::scenario::FaultKind;
 use crate::tasks;
@@ -111,6 +112,11 @@ impl Run {
         let Plan { nodes, through_the_door, regions, between, .. } = &self.plan;
         if self.plan.coordinators {
             self.sim.with_coordinators();
+        }
+        match self.plan.routing.as_deref() {
+            Some("least-loaded") => self.sim.with_routing(TaskRouting::LeastLoaded),
+            Some("round-robin") => self.sim.with_routing(TaskRouting::RoundRobin),
+            _ => {}
         }
         if self.plan.has(FaultKind::RollingUpgrade) {
             self.sim.with_formats(Formats::FIRST);
@@ -606,6 +612,7 @@ impl Run {
             error: self.error.borrow().clone(),
             acknowledged: ledger.writes,
             failed: ledger.failed,
+            tasks: TaskTimes::of(&ledger),
             heals: self.sim.heals(),
             settled: recovery.settled,
             safety_from_ms: ms(safety_from),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nexus_crdt::{Frontier, Incarnation, Pin};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvents, Multiaddr, Rooms};
-use nexus_node::config::{Bounded, Config};
+use nexus_node::config::{Bounded, Config, TaskRouting};
 use nexus_node::internals::engine::{Engine, Genesis, found};
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::store::disk::{Disk, Fault};
@@ -204,6 +204,8 @@ struct Inner {
     plant: Mutex<Option<Around>>,
     /// Whether nodes have coordinators.
     coordinators: AtomicBool,
+    /// The way in which nodes are chosen for tasks.
+    routing: Mutex<TaskRouting>,
     /// The formats that the nodes of new machines read.
     formats: Mutex<Formats>,
     /// The content of disks at the time of a plant.
@@ -254,6 +256,7 @@ impl Sim {
             heals: Mutex::default(),
             plant: Mutex::default(),
             coordinators: AtomicBool::new(false),
+            routing: Mutex::default(),
             formats: Mutex::default(),
             old: Mutex::default(),
         }))
@@ -267,6 +270,11 @@ impl Sim {
     /// Gives coordinators and critical state to nodes that start from now on.
     pub fn with_coordinators(&self) {
         self.0.coordinators.store(true, Ordering::Relaxed);
+    }
+
+    /// Nodes that start from now on choose nodes for tasks in this way.
+    pub(crate) fn with_routing(&self, routing: TaskRouting) {
+        *lock(&self.0.routing) = routing;
     }
 
     /// Machines that come into the world from now on have nodes that read formats up to these: of another
@@ -511,6 +519,7 @@ impl Sim {
         config.name = Some(name);
         config.cache_bytes = Bounded::of::<{ 1 << 20 }>();
         config.voter_settle_ms = Bounded::of::<2_000>();
+        config.task_routing = *lock(&self.0.routing);
         config.task_takeover_ms = Bounded::of::<6_000>();
         config.formats = self.with(no, |machine| machine.formats);
         // few entries are written in a run, and copies that lag must meet snapshots

@@ -18,6 +18,7 @@ pub(super) struct Fuzz {
     pub(super) jobs: usize,
     pub(super) nodes: Option<usize>,
     pub(super) scenario: String,
+    pub(super) routing: Option<String>,
     pub(super) into: Option<PathBuf>,
     pub(super) commit: Option<String>,
     pub(super) json: bool,
@@ -107,6 +108,9 @@ fn start(fuzz: &Fuzz, seed: u64) -> Result<Running, String> {
     if let Some(nodes) = fuzz.nodes {
         command.args(["--nodes", &nodes.to_string()]);
     }
+    if let Some(routing) = &fuzz.routing {
+        command.args(["--routing", routing]);
+    }
     let child = command.stdin(Stdio::null()).stdout(file).stderr(errors).spawn().map_err(|error| error.to_string())?;
     Ok(Running { seed, child, since: now(), out })
 }
@@ -118,6 +122,9 @@ struct Totals {
     before: u64,
     acknowledged: u64,
     fewest: Option<u64>,
+    /// The tasks that were done, and the time that they took together, in seconds.
+    tasks: u64,
+    tasks_s: f64,
     heals: u64,
     fewest_heals: Option<u64>,
     virtual_s: f64,
@@ -148,6 +155,12 @@ impl Totals {
         let acknowledged = line["acknowledged"].as_u64().unwrap_or(0);
         self.acknowledged += acknowledged;
         self.fewest = Some(self.fewest.map_or(acknowledged, |fewest| fewest.min(acknowledged)));
+        let tasks = line["tasks"]["done"].as_u64().unwrap_or(0);
+        self.tasks += tasks;
+        #[expect(clippy::cast_precision_loss, reason = "a run has few tasks")]
+        {
+            self.tasks_s += line["tasks"]["mean_s"].as_f64().unwrap_or(0.0) * tasks as f64;
+        }
         let heals = line["heals"].as_u64().unwrap_or(0);
         self.heals += heals;
         self.fewest_heals = Some(self.fewest_heals.map_or(heals, |fewest| fewest.min(heals)));
@@ -179,6 +192,12 @@ impl Totals {
         Some(line)
     }
 
+    /// The mean time of a task until it was done, in seconds.
+    #[expect(clippy::cast_precision_loss, reason = "there are few tasks")]
+    fn tasks_mean(&self) -> Option<f64> {
+        (self.tasks > 0).then(|| self.tasks_s / self.tasks as f64)
+    }
+
     fn show(&self, fuzz: &Fuzz, wall: Duration) {
         if fuzz.json {
             let summary = json!({
@@ -187,6 +206,8 @@ impl Totals {
                 "broken": self.broken,
                 "acknowledged": self.acknowledged,
                 "fewest_acknowledged": self.fewest,
+                "tasks": self.tasks,
+                "tasks_mean_s": self.tasks_mean(),
                 "heals": self.heals,
                 "fewest_heals": self.fewest_heals,
                 "virtual_s": self.virtual_s,
@@ -207,6 +228,9 @@ impl Totals {
             self.acknowledged,
             self.fewest.unwrap_or(0)
         ));
+        if let Some(mean) = self.tasks_mean() {
+            say(&format!("{} tasks done, {mean:.2} s in the mean", self.tasks));
+        }
         say(&format!("{} heals, {} in the seed with the fewest", self.heals, self.fewest_heals.unwrap_or(0)));
         for (fault, count) in &self.fired {
             say(&format!("  {fault:<14} in {count:>4} seeds ({} %)", count * 100 / seeds.max(1)));
