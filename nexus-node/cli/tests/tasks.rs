@@ -565,7 +565,7 @@ fn a_task_asks_for_a_sandbox_and_settings_ask_for_an_approval() {
         assert_eq!((&task["state"], &task["needs_approval"]), (&json!(state), &json!(state != "pending")), "{task}");
     }
     let bad = home.run(&["task", "submit", "echo", "--sandbox", "strong"]);
-    assert_eq!(bad.status.code(), Some(2));
+    assert_eq!(bad.code, 2, "{}", bad.stderr);
 }
 
 /// promise: Tasks | A program that submits the same request twice has one task; a token that no longer counts is a conflict
