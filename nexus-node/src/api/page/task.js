@@ -81,6 +81,8 @@ export function plan(task) {
     ['From', make('span', {}, member(task.submitter, task.submitter_name, true), task.agent ? ` with ${seen(task.agent)}` : '')],
     ['To', task.to ? member(task.to, null, true) : `any worker that does ${task.capability}`],
     ['Read by', readers(task.space)],
+    task.sandbox && ['Sandbox', `${seen(task.sandbox)} at least`],
+    task.heirs?.length && ['Handed out by', make('span', {}, member(task.settler, task.settler_name, true), `; ${count(task.heirs.length, 'heir', 'heirs')}`)],
     ['Priority', task.priority],
     ['Deadline', task.deadline ? time(task.deadline, ahead) : 'none'],
     ['One attempt', `${task.timeout} at most; ${count(task.attempts, 'attempt', 'attempts')}`],

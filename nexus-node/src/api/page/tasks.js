@@ -195,7 +195,7 @@ function show() {
 function draw(group, tasks) {
   const before = group.drawn;
   group.drawn = new Map(tasks.map((task) => {
-    const is = JSON.stringify([task.state, task.why, task.progress, task.assigned_to, task.claims, task.failures, task.expiries, task.error, task.ended_at, task.submitter_name]);
+    const is = JSON.stringify([task.state, task.why, task.progress, task.assigned_to, task.claims, task.failures, task.expiries, task.error, task.ended_at, task.submitter_name, task.settler]);
     const old = before.get(task.id);
     return [task.id, old?.is === is ? old : { is, row: group.row(task) }];
   }));
