@@ -14,9 +14,11 @@ use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
     Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Evidence, Field, Fold, Frontier, FrontierPart,
-    FullAuthor, Head, Header, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Pin, Profile, Revocation,
-    Salt, Seat, SpaceDefinition, SpaceId, Succession, SyncFrame, Target, Verified, Write, Writes, check_proof,
-    payload_hash, project, prove, sync_frame, version_of, writes_of,
+    FullAuthor, Head, Header, HeardEvent, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Pin, Priority,
+    Profile, ReturnCause, Revocation, Salt, Seat, Settlement, SpaceDefinition, SpaceId, Submission, Succession,
+    SyncFrame, Target, TaskClaim, TaskEnd, TaskEvent, TaskOwners, TaskPhase, TaskReturn, TaskRights, TaskSaid,
+    TaskToken, TaskVerb, TaskWord, Verified, Write, Writes, check_proof, payload_hash, project, prove, sync_frame,
+    task_state, version_of, writes_of,
 };
 use nexus_identity::{Chain, Claims, Did, Domain, Keypair, Role, Signature, Timestamp};
 use prost::Message;
@@ -513,6 +515,168 @@ fn seats() {
         json!({ "payload": hex(bytes) })
     });
     book.check("quarantined", |vector| json!({ "why": variant(&Seat::decode(&vector.bytes("payload")).unwrap_err()) }));
+}
+
+/// The DIDs of a list.
+fn dids(vector: &Vector, field: &str) -> Vec<Did> {
+    vector.list(field).iter().map(|did| did.value().as_str().unwrap().parse().unwrap()).collect()
+}
+
+/// A dot that may be null.
+fn some_dot(vector: &Vector, field: &str) -> Option<Dot> {
+    (!vector.get(field).is_null()).then(|| dot(&vector.part(vector.get(field))))
+}
+
+/// The event of a task and its bytes, by its fields.
+fn task_event_of(vector: &Vector) -> (TaskEvent, Vec<u8>) {
+    let number: u8 = vector.number("event");
+    let flag = |field: &str| vector.get(field).as_bool().unwrap();
+    let layout = Layout::default().raw(&[number]);
+    let task = || dot(&vector.part(vector.get("task")));
+    let token = || TaskToken::from_bytes(vector.array("token"));
+    let nth = |field: &str| usize::from(vector.number::<u8>(field));
+    let (event, layout) = match number {
+        0 => {
+            let after: Vec<Dot> = vector.list("after").iter().map(dot).collect();
+            let to = (!vector.get("to").is_null()).then(|| vector.parse::<Did>("to"));
+            let deadline_ms = (!vector.get("deadline_ms").is_null()).then(|| vector.parse::<u64>("deadline_ms"));
+            let made = Submission {
+                capability: vector.text("capability"),
+                input: vector.text("input"),
+                to,
+                priority: Priority::ALL[nth("priority")],
+                attempt_ms: vector.parse("attempt_ms"),
+                deadline_ms,
+                attempts: vector.number("attempts"),
+                once: flag("once"),
+                needs_approval: flag("needs_approval"),
+                preemptible: flag("preemptible"),
+                request: vector.text("request"),
+                agent: vector.text("agent"),
+                after: after.clone(),
+                retry_of: some_dot(vector, "retry_of"),
+                more: vector.text("more"),
+            };
+            let layout = layout.text(&made.capability).text(&made.input);
+            let layout = match to {
+                Some(to) => layout.raw(&[1]).raw(to.as_bytes()),
+                None => layout.raw(&[0]),
+            };
+            let layout = layout.raw(&[vector.number("priority")]).u64(made.attempt_ms);
+            let layout = match deadline_ms {
+                Some(deadline) => layout.raw(&[1]).u64(deadline),
+                None => layout.raw(&[0]),
+            };
+            let flags = [made.once, made.needs_approval, made.preemptible].map(u8::from);
+            let layout = layout.u16(made.attempts).raw(&flags).text(&made.request).text(&made.agent);
+            let layout = after.iter().fold(layout.count(after.len()), |layout, dot| layout.dot(*dot));
+            let layout = match made.retry_of {
+                Some(former) => layout.raw(&[1]).dot(former),
+                None => layout.raw(&[0]),
+            };
+            let layout = layout.text(&made.more);
+            (TaskEvent::Submitted(Box::new(made)), layout)
+        }
+        1 => {
+            let (ownership, attempt) = (vector.number("ownership"), vector.number("attempt"));
+            let (worker, agent): (Did, _) = (vector.parse("worker"), vector.text("agent"));
+            let layout = layout.dot(task()).u32(ownership).u32(attempt).raw(token().as_bytes());
+            let layout = layout.raw(worker.as_bytes()).text(&agent);
+            (TaskEvent::Claimed(TaskClaim { task: task(), ownership, attempt, token: token(), worker, agent }), layout)
+        }
+        2 => {
+            let (ownership, error) = (vector.number("ownership"), vector.text("error"));
+            let causes = [ReturnCause::Failed, ReturnCause::Expired, ReturnCause::Released, ReturnCause::Preempted];
+            let layout = layout.dot(task()).u32(ownership).raw(token().as_bytes());
+            let layout = layout.raw(&[vector.number("cause")]).text(&error);
+            let cause = causes[nth("cause")];
+            (TaskEvent::Returned(TaskReturn { task: task(), ownership, token: token(), cause, error }), layout)
+        }
+        3 => {
+            let ownership = vector.number("ownership");
+            let token = (!vector.get("token").is_null()).then(token);
+            let text = |field: &str| vector.text(field);
+            let layout = layout.dot(task()).u32(ownership);
+            let layout = match token {
+                Some(token) => layout.raw(&[1]).raw(token.as_bytes()),
+                None => layout.raw(&[0]),
+            };
+            let layout = layout.raw(&[vector.number("outcome")]).text(&text("output")).text(&text("code"));
+            let layout = layout.text(&text("error")).text(&text("more"));
+            let outcome = TaskEnd::ALL[nth("outcome")];
+            let (output, code, error, more) = (text("output"), text("code"), text("error"), text("more"));
+            let settled = Settlement { task: task(), ownership, token, outcome, output, code, error, more };
+            (TaskEvent::Settled(Box::new(settled)), layout)
+        }
+        _ => {
+            let verb = [TaskVerb::Approve, TaskVerb::Reject, TaskVerb::Cancel][nth("verb")];
+            let layout = layout.dot(task()).raw(&[vector.number("verb")]).text(&vector.text("why"));
+            (TaskEvent::Word(TaskWord { task: task(), verb, why: vector.text("why") }), layout)
+        }
+    };
+    (event, layout.0)
+}
+
+/// The members that may approve a task of a vector.
+struct Approvers(Vec<Did>);
+
+impl TaskRights for Approvers {
+    fn may_approve(&self, member: &Did) -> bool {
+        self.0.contains(member)
+    }
+
+    fn may_cancel(&self, member: &Did) -> bool {
+        self.0.contains(member)
+    }
+}
+
+/// promise: Entries and memories | Every vector of what is known holds both ways
+#[test]
+fn task_events_and_states() {
+    let mut book = Book::open("task.json");
+    book.check("vectors", |vector| {
+        let (event, bytes) = task_event_of(vector);
+        assert_eq!(event.encode(), bytes);
+        assert_eq!(TaskEvent::decode(&bytes), Ok(event));
+        json!({ "bytes": hex(bytes) })
+    });
+    book.check(
+        "quarantined",
+        |vector| json!({ "why": variant(&TaskEvent::decode(&vector.bytes("bytes")).unwrap_err()) }),
+    );
+    book.check("states", |vector| {
+        let submitter: Did = vector.parse("submitter");
+        let rights = Approvers(dids(vector, "approvers"));
+        let heard: Vec<HeardEvent> = (0_u8..)
+            .zip(vector.list("said"))
+            .map(|(n, said)| {
+                let (_, of) = TaskSaid::of(&task_event_of(&said.part(said.get("event"))).0).unwrap();
+                let dot = Dot { entry: EntryId::from_bytes([n; 32]), index: 0 };
+                HeardEvent { by: said.parse("by"), hlc: Hlc(said.parse("hlc")), dot, said: of }
+            })
+            .collect();
+        let heirs = dids(vector, "heirs");
+        let owners = TaskOwners { submitter: &submitter, heirs: &heirs };
+        let state = task_state(owners, vector.get("needs_approval").as_bool().unwrap(), &heard, &rights);
+        let phase = match state.phase {
+            TaskPhase::Over(end) => format!("over: {}", end.as_str()),
+            TaskPhase::AwaitingApproval => "awaiting approval".to_owned(),
+            TaskPhase::Pending => "pending".to_owned(),
+            TaskPhase::Assigned => "assigned".to_owned(),
+        };
+        let (ownership, settler) = state.owner().unwrap();
+        let late: Vec<u8> = state.late.iter().map(|dot| dot.entry.as_bytes()[0]).collect();
+        json!({
+            "phase": phase,
+            "settler": settler.to_string(),
+            "ownership": ownership,
+            "claims": state.claims,
+            "failures": state.failures,
+            "expiries": state.expiries,
+            "claim": state.claim.map(|(token, ..)| token.to_string()),
+            "late": late,
+        })
+    });
 }
 
 /// promise: Entries and memories | Every vector of what is known holds both ways

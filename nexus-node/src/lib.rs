@@ -304,8 +304,8 @@ pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use tasks::{
     Agent, AgentHealth, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskBoard, TaskCandidate,
-    TaskError, TaskFence, TaskHistory, TaskId, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskSandbox, TaskStatus,
-    TaskToken, TaskWatch,
+    TaskError, TaskFence, TaskHistory, TaskId, TaskNews, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskSandbox,
+    TaskStatus, TaskToken, TaskWatch,
 };
 pub use vectors::{EmbedderState, EmbedderStatus};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};

@@ -48,7 +48,7 @@ pub(crate) use self::board::Handles;
 pub use self::board::TaskBoard;
 pub use self::once::TaskFence;
 pub use self::schema::SCHEMA_BYTES_MAX;
-pub use self::watch::TaskWatch;
+pub use self::watch::{TaskNews, TaskWatch};
 pub(crate) use self::wire::register;
 pub use nexus_crdt::{Priority, TaskId, TaskToken};
 

@@ -8,7 +8,7 @@ use nexus_node::config::{Bounded, Config};
 use nexus_node::critical::{Condition, KeyQuery, Put, Step, Txn};
 use nexus_node::{
     AccessError, Agent, AgentHealth, ClaimQuery, ClaimedTask, ConflictError, DeleteOptions, InputError, Invite,
-    JoinOptions, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskProgress, TaskQuery,
+    JoinOptions, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskNews, TaskProgress, TaskQuery,
     TaskResult, TaskStatus, TaskToken, node,
 };
 use serde_json::{Value, json};
@@ -607,6 +607,28 @@ async fn a_result_waits_for_its_settler() {
     for node in [founder, member] {
         node.shutdown().await;
     }
+}
+
+/// promise: Tasks | A reader that is too slow for what happens to tasks learns how much it missed
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_learns_that_it_missed_something() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    let mut watch = board.watch();
+    let first = board.submit(NewTask::new("add", json!(0))).await.unwrap().id;
+    assert!(matches!(watch.news().await.unwrap(), TaskNews::Task(task) if task.id == first));
+    let submit = |n: u32| board.submit(NewTask::new("add", json!(n)));
+    for part in 0..10 {
+        let all = (0..420).map(|n| submit(part * 1_000 + n));
+        for task in futures::future::join_all(all).await {
+            task.unwrap();
+        }
+    }
+    let TaskNews::Missed(missed) = watch.news().await.unwrap() else { panic!("4,200 words, and none was missed") };
+    assert!((1..4_200).contains(&missed), "{missed}");
+    assert!(matches!(watch.news().await.unwrap(), TaskNews::Task(_)));
+    node.shutdown().await;
 }
 
 /// promise: Tasks | Workers of a node do at most so many tasks of another member and capability at a time

@@ -17,7 +17,7 @@ use super::extract::{Json, OptionalJson, Parameters, Path};
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::error::InputError;
-use crate::tasks::{Task, TaskBoard, TaskId, TaskQuery, TaskStatus, TaskToken, TaskWatch};
+use crate::tasks::{Task, TaskBoard, TaskId, TaskNews, TaskQuery, TaskStatus, TaskToken, TaskWatch};
 use crate::{Node, NodeError};
 
 /// The longest wait for the end of a task.
@@ -190,12 +190,19 @@ pub(super) async fn events(
     };
     let feed = Feed { watch, only: first.as_ref().map(|task| task.id), first, over: false };
     let tasks = stream::unfold((feed, api), |(mut feed, api)| async move {
-        let task = tokio::select! {
-            task = feed.next() => wire::Task::from(task?),
+        let news = tokio::select! {
+            news = feed.next() => news?,
             () = api.closing() => return None,
         };
         // Our documents have string keys, so writing them as JSON cannot fail.
-        let event = Event::default().event(task.state.clone()).json_data(&task).unwrap_or_default();
+        let event = match news {
+            TaskNews::Task(task) => {
+                let task = wire::Task::from(*task);
+                Event::default().event(task.state.clone()).json_data(&task)
+            }
+            TaskNews::Missed(missed) => Event::default().event("missed").json_data(wire::TasksMissed { missed }),
+        };
+        let event = event.unwrap_or_default();
         Some((Ok::<_, Infallible>(event), (feed, api)))
     });
     Ok(Sse::new(tasks).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
@@ -213,8 +220,8 @@ struct Feed {
 }
 
 impl Feed {
-    /// The next task; `None` at the end of the only one, or of the node.
-    async fn next(&mut self) -> Option<Task> {
+    /// The next task, or the number of words that were missed; `None` at the end of the only one, or of the node.
+    async fn next(&mut self) -> Option<TaskNews> {
         if self.over {
             return None;
         }
@@ -222,11 +229,11 @@ impl Feed {
             Some(first) => first,
             None => match self.only {
                 Some(only) => self.watch.next_of(only).await.ok()?,
-                None => self.watch.next().await.ok()?,
+                None => return self.watch.news().await.ok(),
             },
         };
         self.over = self.only.is_some() && task.status.is_over();
-        Some(task)
+        Some(TaskNews::Task(Box::new(task)))
     }
 }
 

@@ -32,6 +32,7 @@ pub use self::moment::{Deadline, DeadlineError, Moment, MomentOrNever, ValidAt};
 pub use self::tasks::{
     Agent, AgentLoad, Assignee, AttemptError, ClaimTask, ClaimedTask, FinishTask, NewTask, Priority, PriorityError,
     RenewTask, Sandbox, Task, TaskCandidate, TaskError, TaskEvent, TaskPage, TaskProgress, TaskRenewal, TaskWord,
+    TasksMissed,
 };
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 pub use self::vocabulary::{NewWords, Words};

@@ -121,11 +121,26 @@ pub(crate) fn task_requested(view: &dyn View, submitter: &Did, request: &str) ->
 
 /// The event of a dot, if it is here.
 pub(crate) fn task_event(view: &dyn View, dot: Dot) -> Result<Option<TaskEvent>, StoreError> {
-    let Some(eno) = find_entry(view, dot.entry)? else { return Ok(None) };
-    let Some(entry) = read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::TASKS) else {
-        return Ok(None);
-    };
-    Ok(task_event_at(&entry, dot.index))
+    LastEntry::default().event(view, dot)
+}
+
+/// The entry that was read last: tasks that are read in their order are often of the same one.
+#[derive(Default)]
+pub(crate) struct LastEntry(Option<(EntryId, Option<Verified>)>);
+
+impl LastEntry {
+    /// The event of a dot, if it is here.
+    pub(crate) fn event(&mut self, view: &dyn View, dot: Dot) -> Result<Option<TaskEvent>, StoreError> {
+        if self.0.as_ref().is_none_or(|(id, _)| *id != dot.entry) {
+            let entry = match find_entry(view, dot.entry)? {
+                Some(eno) => read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::TASKS),
+                None => None,
+            };
+            self.0 = Some((dot.entry, entry));
+        }
+        let entry = self.0.as_ref().and_then(|(_, entry)| entry.as_ref());
+        Ok(entry.and_then(|entry| task_event_at(entry, dot.index)))
+    }
 }
 
 /// The open tasks of a submitter in the order in which they are handed out, at most so many.

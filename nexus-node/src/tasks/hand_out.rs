@@ -17,7 +17,7 @@ use super::parked::PARKED_MAX;
 use super::read::{self, Found};
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
-use crate::ledger;
+use crate::ledger::{self, LastEntry};
 
 /// The worker that gets a task.
 pub(super) enum Receiver {
@@ -180,11 +180,12 @@ impl TaskBoard {
         self.reading(|board, view, reader| {
             let me = board.me();
             let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX + PARKED_MAX };
+            let mut last = LastEntry::default();
             for task in ledger::open_tasks(view, &me, most)? {
                 let is_parked = board.held().parked.has(task);
                 if board.held().core.has(task) {
                     board.held().said.insert(task);
-                } else if !is_parked && let Some(found) = read::find(view, reader, task)? {
+                } else if !is_parked && let Some(found) = read::find_beside(view, reader, task, &mut last)? {
                     board.take_up_or_park(&found);
                 }
             }

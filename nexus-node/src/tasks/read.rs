@@ -13,7 +13,7 @@ use super::core::Fault;
 use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, TaskRow};
-use crate::ledger::{find_task, has_ended, newest_tasks, said_by_owners, said_of_task, task_event};
+use crate::ledger::{LastEntry, find_task, has_ended, newest_tasks, said_by_owners, said_of_task, task_event};
 use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
@@ -60,9 +60,19 @@ impl Found {
 
 /// A task that this node may read; `None` if there is none, or its content was erased.
 pub(super) fn find(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<Option<Found>, StoreError> {
+    find_beside(view, reader, id, &mut LastEntry::default())
+}
+
+/// The same, with the entry that was read before.
+pub(super) fn find_beside(
+    view: &dyn View,
+    reader: &Reader<'_>,
+    id: TaskId,
+    last: &mut LastEntry,
+) -> Result<Option<Found>, StoreError> {
     let Some(row) = find_task(view, id)? else { return Ok(None) };
     let Some(space) = reader.space_numbered(row.space) else { return Ok(None) };
-    let Some(TaskEvent::Submitted(submission)) = task_event(view, id)? else { return Ok(None) };
+    let Some(TaskEvent::Submitted(submission)) = last.event(view, id)? else { return Ok(None) };
     let heard = said_of_task(view, id, &row)?;
     let rights = Rights { members: reader.members(), submitter: row.submitter };
     let owners = TaskOwners { submitter: &row.submitter, heirs: &row.heirs() };
@@ -104,9 +114,10 @@ pub(super) fn list(view: &dyn View, reader: &Reader<'_>, query: &TaskQuery) -> R
     }
     let after = query.after.as_deref().map(read_place).transpose()?;
     let (mut items, mut next, mut looked_at) = (Vec::new(), None, 0);
+    let mut last = LastEntry::default();
     newest_tasks(view, after, &mut |id| {
         looked_at += 1;
-        if let Some(found) = find(view, reader, id)? {
+        if let Some(found) = find_beside(view, reader, id, &mut last)? {
             if items.len() == query.limit || looked_at > LOOKED_AT_MAX {
                 return Ok(ControlFlow::Break(()));
             }

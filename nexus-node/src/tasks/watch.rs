@@ -9,6 +9,15 @@ use super::Task;
 use super::board::TaskBoard;
 use crate::error::{NodeError, StopError};
 
+/// Something that happened to tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskNews {
+    /// A task of which something was said, as it is then.
+    Task(Box<Task>),
+    /// So many words about tasks were missed.
+    Missed(u64),
+}
+
 /// The events of tasks, as they are committed.
 pub struct TaskWatch {
     said: broadcast::Receiver<(TaskId, bool)>,
@@ -20,22 +29,35 @@ impl TaskWatch {
         Self { said, board }
     }
 
-    /// The next task of which something was said, as it is then. Several things said at once may come as one.
+    /// The next task of which something was said, as it is then. Several things said at once may come as one. Words that
+    /// were missed are left out ([`news`](Self::news)).
+    ///
+    /// # Errors
+    /// As [`news`](Self::news).
+    pub async fn next(&mut self) -> Result<Task, NodeError> {
+        loop {
+            if let TaskNews::Task(task) = self.news().await? {
+                return Ok(*task);
+            }
+        }
+    }
+
+    /// The next task of which something was said, or the number of words that were missed: a reader that is 4,096 of them
+    /// behind has to look at the tasks again.
     ///
     /// # Errors
     /// [`NodeError::Stopping`] at the node's end.
-    pub async fn next(&mut self) -> Result<Task, NodeError> {
+    pub async fn news(&mut self) -> Result<TaskNews, NodeError> {
         loop {
             let task = match self.said.recv().await {
                 Ok((task, _)) => task,
-                // of the tasks that were missed the later words are seen, too
-                Err(broadcast::error::RecvError::Lagged(_)) => continue,
+                Err(broadcast::error::RecvError::Lagged(words)) => return Ok(TaskNews::Missed(words)),
                 Err(broadcast::error::RecvError::Closed) => return Err(StopError::Writes.into()),
             };
             match self.board.get(&task.to_string()).await {
                 // of another's space, or no longer there
                 Err(NodeError::NotFound { .. } | NodeError::Ambiguous { .. }) => {}
-                found => return found,
+                found => return found.map(|task| TaskNews::Task(Box::new(task))),
             }
         }
     }

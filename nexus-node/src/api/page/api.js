@@ -133,6 +133,7 @@ export function followTasks({ task, again }) {
     if (source && source.readyState !== EventSource.CLOSED) return;
     source = new EventSource('/v1/tasks/events');
     source.addEventListener('open', again);
+    source.addEventListener('missed', again);
     for (const state of TASK_STATES) source.addEventListener(state, ({ data }) => task(JSON.parse(data)));
   }
 

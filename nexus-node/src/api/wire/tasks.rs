@@ -409,6 +409,14 @@ impl From<tasks::Task> for Task {
     }
 }
 
+/// Words about tasks that a reader was too slow for: it has to look at the tasks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TasksMissed {
+    /// The number of them.
+    pub missed: u64,
+}
+
 /// A page of tasks, the newest first.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct TaskPage {

@@ -28,6 +28,12 @@ pub(super) fn watch(id: Option<&str>, session: &CliSession) -> Result<(), Proble
             let line = line?;
             // Comments keep the stream alive, and our events have one data line.
             let Some(data) = line.strip_prefix("data:") else { continue };
+            if let Ok(missed) = serde_json::from_str::<wire::TasksMissed>(data.trim_start()) {
+                let wire::TasksMissed { missed: count } = missed;
+                let said = || format!("{count} changes were missed: `nexus-node task list` shows all tasks");
+                session.printer.answer(&missed, said)?;
+                continue;
+            }
             let task: wire::Task = serde_json::from_str(data.trim_start())
                 .map_err(|error| Problem::new("failed", format!("an event cannot be understood: {error}")))?;
             let ended = id.is_some() && is_over(&task);
