@@ -42,8 +42,8 @@ impl TaskWatch {
         }
     }
 
-    /// The next task of which something was said, or the number of words that were missed: a reader that is 4,096 of them
-    /// behind has to look at the tasks again.
+    /// The next task of which something was said, or the number of words that were missed. A reader that is 4,096 of them
+    /// behind misses the first ones, and has to look at the tasks again.
     ///
     /// # Errors
     /// [`NodeError::Stopping`] at the node's end.
