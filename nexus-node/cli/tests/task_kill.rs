@@ -39,7 +39,10 @@ fn submit(name: &str, door: &Door, stop: &AtomicBool) -> BTreeMap<String, bool> 
     while !stop.load(Ordering::Relaxed) {
         n += 1;
         let once = n % 2 == 0;
-        let task = json!({ "capability": "job", "input": n, "once": once, "request": format!("{name}/{n}") });
+        let mut task = json!({ "capability": "job", "input": n, "once": once, "request": format!("{name}/{n}") });
+        if n % 4 == 1 {
+            task["heirs"] = json!(["phone"]);
+        }
         let id = loop {
             let open = door.lock().unwrap().clone();
             let sent = open.map(|(url, token)| {
@@ -86,7 +89,7 @@ fn states(node: &Node) -> BTreeMap<String, String> {
     }
 }
 
-/// promise: Tasks | `kill -9` at random moments of submitters, workers and coordinators: every task has one end, alike on all nodes, and what is done once begins once
+/// promise: Tasks | `kill -9` at random moments of submitters, workers and coordinators: every task has one end, alike on all nodes, also those that heirs take over, and what is done once begins once
 #[test]
 fn every_task_has_one_end_whatever_is_killed() {
     let kills = from_env("NEXUS_KILLS", 12);
@@ -99,6 +102,10 @@ fn every_task_has_one_end_whatever_is_killed() {
     three.json(&["join", &ticket, "--name", "phone"]);
     let effects = one.beside("effects");
     let homes = [one, two, three];
+    // heirs take over while a node is down for longer; the first two learn of it as they start again
+    for home in &homes {
+        std::fs::write(home.path().join("config.toml"), "task_takeover_ms = 2000\n").unwrap();
+    }
     let mut nodes = vec![Some(first), Some(second), Some(homes[2].up())];
     let listen: Vec<Vec<String>> = nodes.iter().flatten().map(Node::listens).collect();
     let mut workers: Vec<Child> = homes.iter().map(|home| work(home, &effects)).collect();
@@ -122,6 +129,9 @@ fn every_task_has_one_end_whatever_is_killed() {
         }
         nodes[n].take().unwrap().kill_9();
         *doors[n].lock().unwrap() = None;
+        if dice.roll(3) == 0 {
+            std::thread::sleep(Duration::from_secs(4));
+        }
         let node = homes[n].up_at(&listen[n]);
         *doors[n].lock().unwrap() = Some(node.door());
         nodes[n] = Some(node);
@@ -166,7 +176,14 @@ fn every_task_has_one_end_whatever_is_killed() {
         worker.kill().unwrap();
         worker.wait().unwrap();
     }
+    let heir = nodes[2].ready["did"].as_str().unwrap().to_owned();
+    let page = nodes[2].http("GET", "/v1/tasks?limit=1000", "").json();
+    let moved = page["items"].as_array().unwrap().iter().filter(|task| task["settler"] == *heir).count();
     let unknown = ended.values().filter(|state| *state == "unknown").count();
-    eprintln!("{kills} kills; {} tasks, {} done once and begun, {unknown} unknown", submitted.len(), begun.len());
+    eprintln!(
+        "{kills} kills; {} tasks, {} done once and begun, {moved} settled by an heir, {unknown} unknown",
+        submitted.len(),
+        begun.len()
+    );
     assert!(submitted.len() > 20);
 }
