@@ -89,7 +89,7 @@ fn states(node: &Node) -> BTreeMap<String, String> {
     }
 }
 
-/// promise: Tasks | `kill -9` at random moments of submitters, workers and coordinators: every task has one end, alike on all nodes, also those that heirs take over, and what is done once begins once
+/// promise: Tasks | `kill -9` at random moments of submitters, workers and coordinators: every task, also with heirs, has one end on all nodes, and what is done once begins once
 #[test]
 fn every_task_has_one_end_whatever_is_killed() {
     let kills = from_env("NEXUS_KILLS", 12);
