@@ -4,7 +4,7 @@ use std::ops::{Bound, ControlFlow};
 
 use nexus_crdt::{
     DOT_BYTES, Dot, EntryId, HeardEvent, Hlc, Kind, LogId, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights,
-    TaskState, task_event_at, task_state,
+    TaskState, Verified, task_event_at, task_state,
 };
 use nexus_identity::Did;
 
