@@ -98,7 +98,10 @@ impl Schemas {
     /// Whether these are the schemas that a worker gives.
     fn are(&self, input: Option<&Value>, output: Option<&Value>) -> bool {
         let is = |schema: &Option<Schema>, text: Option<&Value>| match (schema, text) {
-            (Some(schema), Some(text)) => schema.text == text.to_string(),
+            (Some(schema), Some(text)) => {
+                let text = text.to_string();
+                schema.text == text
+            }
             (schema, text) => schema.is_none() && text.is_none(),
         };
         is(&self.input, input) && is(&self.output, output)
