@@ -12,7 +12,7 @@ use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
 use tokio::sync::{Notify, oneshot, watch};
 
-use super::core::{CallId, Core, Seen};
+use super::core::{Action, CallId, Claimant, Core, Seen};
 use super::elsewhere::Guest;
 use super::once::Kept;
 use super::parked::{PARKED_MAX, Parked};
@@ -167,6 +167,13 @@ impl Held {
         self.spaces.remove(&task);
         self.settling.forget(task);
         self.fire(task, written);
+    }
+
+    /// A claim that is not written: the worker of this node that it was for gets nothing, and may ask again.
+    pub(super) fn claim_is_off(&mut self, action: &Action) {
+        if let Action::Claim { to: Claimant::Call(call), .. } = action {
+            self.callers.remove(call);
+        }
     }
 
     /// Lets go of a task that another node may settle by now: whoever waits for a word of it learns that nobody here knows.

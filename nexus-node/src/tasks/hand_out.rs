@@ -252,6 +252,7 @@ impl TaskBoard {
                 } else if let Some(ownership) = held.settling.ownership(task, now) {
                     own.push((action, ownership));
                 } else {
+                    held.claim_is_off(&action);
                     held.lose(task);
                 }
             }
@@ -282,6 +283,7 @@ impl TaskBoard {
             _ => {
                 let mut held = self.held();
                 let tasks: Vec<TaskId> = actions.iter().map(Action::task).collect();
+                actions.iter().for_each(|action| held.claim_is_off(action));
                 tasks.into_iter().for_each(|task| held.forget(task, false));
                 return Ok(Vec::new());
             }
@@ -292,6 +294,7 @@ impl TaskBoard {
             let (task, written) = (action.task(), matches!(answer, TaskAnswer::Written(_)));
             if !written {
                 // the ledger knows better: it is taken up again as it is there
+                held.claim_is_off(&action);
                 held.forget(task, false);
                 held.said.insert(task);
                 continue;

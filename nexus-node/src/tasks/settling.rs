@@ -151,7 +151,7 @@ impl TaskBoard {
         let Some((ownership, owner)) = state.owner() else { return false };
         let right = held.settling.right(&row.submitter, self.now());
         let is_ours = owner == me && right.is_some_and(|right| !right.ended.contains(id) && right.allows(&me, row));
-        if is_ours {
+        if is_ours && !matches!(state.phase, TaskPhase::Over(_)) {
             held.settling.tasks.insert(*id, (row.submitter, ownership));
         }
         is_ours
