@@ -549,6 +549,7 @@ fn a_worker_does_as_many_tasks_at_a_time_as_it_may() {
 #[test]
 fn a_task_asks_for_a_sandbox_and_settings_ask_for_an_approval() {
     let home = Home::new();
+    home.json(&["init", "--name", "laptop"]);
     std::fs::write(home.path().join("config.toml"), "task_approval = [\"deploy\", \"pay/*\"]\n").unwrap();
     let _node = home.up();
     let file = home.beside("begun");
