@@ -1,8 +1,9 @@
 //! Tasks: work that a member hands over, as events in the logs of members, and the state that follows from them.
 //!
 //! A task is the [`Submission`] in an entry of kind [`crate::Kind::TASKS`]; its id is the dot of that event. Later
-//! events name it. One member at a time *settles* the task: its submitter, who has ownership 0, or an heir that it named and
-//! that took it over. Claims, returns and settlements count only from that member. Whoever claims, works and dies, the task has one end on every node.
+//! events name it. One member at a time *settles* the task: its submitter, who has ownership 0, or an heir that it named
+//! and that took it over. Claims, returns and settlements count only from that member. Whoever claims, works and dies, the
+//! task has one end on every node.
 
 mod event;
 mod state;

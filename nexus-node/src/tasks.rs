@@ -1,7 +1,8 @@
 //! Tasks: work that is handed over to whoever can do it, done once as far as that can be known, and never lost.
 //!
 //! A task is an event in its submitter's log, and so are its claims and its end. The submitter's node settles it, or an heir
-//! that took it over: it alone says who has it and that it is over. Workers ask for work, and say that they live while they do it.
+//! that took it over: it alone says who has it and that it is over. Workers ask for work, and say that they live while they
+//! do it.
 //!
 //! | room | content |
 //! |---|---|

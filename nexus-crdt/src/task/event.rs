@@ -248,7 +248,7 @@ impl Submission {
 
     /// The least confinement in which its worker's command may run, in words; `None` if any will do.
     ///
-    /// Whoever does not know the word cannot promise it.
+    /// A worker that does not know the word cannot promise it.
     pub fn sandbox(&self) -> Option<String> {
         self.further()?.sandbox
     }
