@@ -1,0 +1,14 @@
+//! Meshes over real sockets, and over links of this process. A subject is a module.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod both_dial;
+mod isolation;
+mod joining;
+mod local;
+mod meeting;
+mod parting;
+mod spawning;
+mod strangers;
+mod talking;

@@ -1,0 +1,23 @@
+//! Whole processes under load: killed, cut off from each other, upgraded one by one. A subject is a module.
+
+#![allow(clippy::disallowed_methods, reason = "tests")]
+
+#[path = "../../../../simulations/src/linearizability.rs"]
+#[allow(dead_code, unreachable_pub, reason = "the checker is judged where it belongs; here it judges")]
+mod linearizability;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod coordinators;
+mod maelstrom;
+mod memories;
+mod previous;
+mod tasks;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Held by each test: elections depend on time, and several groups of processes would slow each other down.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,51 @@
+//! The built program as its users meet it: commands, the API, the page, agents, files on disk.
+//!
+//! A subject is a module, and all are one program: each program links everything once more. A subject alone runs as
+//! `cargo test -p nexus-node-cli --test processes backup::`.
+
+#[path = "../../../tests/support/embedder.rs"]
+mod embedder;
+#[path = "../../../tests/support/rogue.rs"]
+mod rogue;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/unit_file.rs"]
+mod unit_file;
+#[path = "../../../tests/support/world.rs"]
+mod world;
+
+mod backup;
+mod bad_input;
+mod cli;
+mod critical;
+mod demo;
+mod disk;
+mod docs;
+mod events;
+mod flood;
+mod hook;
+mod http;
+mod http_strain;
+mod mcp;
+mod mcp_connect;
+mod mcp_log;
+mod metrics;
+mod model;
+mod old_directory;
+mod openapi;
+mod origins;
+mod otlp;
+mod page;
+mod plants;
+mod proof;
+mod recall;
+mod restore;
+mod rotate;
+mod sandbox;
+mod service;
+mod slips;
+mod tasks;
+mod thread;
+mod tls;
+mod tools;
+mod vocabulary;

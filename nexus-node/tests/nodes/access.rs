@@ -1,0 +1,198 @@
+//! A space that one member may not read: nothing of it reaches that member, by any way.
+
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::rogue::Rogue;
+use crate::settings::NoSettings;
+use crate::world::{Link, SOON, World, address_of, eventually, has_text, key};
+use nexus_crdt::sync_frame::Body;
+use nexus_crdt::{Entry, EntryFrame, HIDDEN_FROM_READERS, Kind, LogId, SpaceDefinition, SpaceId};
+use nexus_identity::{Did, Role};
+use nexus_node::api::Api;
+use nexus_node::internals::engine::{Genesis, found};
+use nexus_node::internals::store::Store;
+use nexus_node::{NewMemory, Node};
+use prost::Message;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const OURS: World = World(200);
+const OPEN: &str = "spoken in the open";
+const HIDDEN: &str = "spoken among writers";
+
+/// A node on HTTP.
+struct Served {
+    node: Node,
+    address: String,
+}
+
+impl Served {
+    async fn new(node: Node) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let api = Api::new(address, "token", Arc::new(NoSettings));
+        api.attach(node.clone());
+        tokio::spawn(async move { api.serve(listener, std::future::pending()).await });
+        Self { node, address: address.to_string() }
+    }
+
+    /// Status and body of an answer.
+    async fn get(&self, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let (address, token) = (&self.address, "Authorization: Bearer token\r\nConnection: close");
+        stream
+            .write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{token}\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.get(path).await.1).unwrap()
+    }
+}
+
+/// A member with a role, beside a node.
+async fn start_as(n: u8, role: Role, beside: &Node) -> Node {
+    let mut env = OURS.env(n, Link::Memory);
+    let store = Store::memory().unwrap();
+    store.commit(&[found(&Genesis { chain: OURS.chain_as(n, role), ..OURS.genesis(n) })]).unwrap();
+    env.store = store;
+    env.config.bootstrap.0 = vec![address_of(beside)];
+    Node::with_env(env).await.unwrap()
+}
+
+/// Has a node know a space that readers do not see.
+async fn define_hidden(node: &Node) -> SpaceId {
+    let mut author = Rogue::meet(OURS, 3, Link::Memory, node).await;
+    let log = LogId { space: SpaceId::mesh(&OURS.mesh()), ..OURS.log(3) };
+    let definition = SpaceDefinition { name: "council".parse().unwrap(), access: HIDDEN_FROM_READERS, salt: [7; 16] };
+    // members that never met the author take nothing of it without its credential
+    let credential = OURS.entry(log, None, Kind::CREDENTIAL, OURS.chain(3).to_bytes(), 3);
+    let entry = OURS.entry(log, Some(&credential), Kind::SPACE, definition.encode(), 3);
+    let space = SpaceId::created_by(entry.id());
+    let mut line = author.line(node.did()).await;
+    line.frontier(vec![], true).await.unwrap();
+    line.entries([&*credential, &*entry]).await.unwrap();
+    let brain = node.brain();
+    eventually("the space is known", || async {
+        brain.spaces().await.unwrap().iter().any(|info| info.space == "council")
+    })
+    .await;
+    author.until_open(true).await;
+    space
+}
+
+fn written(text: &str, space: Option<SpaceId>) -> NewMemory {
+    match space {
+        Some(space) => NewMemory::note(text).space(space.to_string()),
+        None => NewMemory::note(text),
+    }
+}
+
+fn space_of(entry: EntryFrame) -> SpaceId {
+    let entry: Entry = entry.parse().unwrap();
+    entry.header().space
+}
+
+/// The spaces of all that a node says on a sync stream until it has sent a digest.
+async fn spaces_heard(reader: &Rogue, node: Did) -> BTreeSet<SpaceId> {
+    let mut line = reader.line(node).await;
+    let mut spaces = BTreeSet::new();
+    let all = async {
+        line.frontier(vec![], true).await.unwrap();
+        while let Some(frame) = line.hear().await {
+            match frame.body.unwrap() {
+                Body::Frontier(part) => spaces.extend(part.heads.iter().map(|head| head.parse().unwrap().0.space)),
+                Body::Ack(ack) => spaces.extend(ack.heads.iter().map(|head| head.parse().unwrap().0.space)),
+                Body::Entries(frame) => spaces.extend(frame.entries.into_iter().map(space_of)),
+                Body::Digest(_) => return,
+                Body::Full(_) => {}
+            }
+        }
+        panic!("the node closed the stream");
+    };
+    tokio::time::timeout(SOON, all).await.expect("a digest in time");
+    spaces
+}
+
+/// promise: Nodes | A member that may not read a space gets nothing of it: no frame, no gossip, no answer, no count
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hidden_space_is_in_no_frame_gossip_or_answer_for_a_member_that_may_not_read_it() {
+    let founder = OURS.start(0, Link::Memory).await;
+    let hidden = define_hidden(&founder).await;
+    let reader = start_as(2, Role::Reader, &founder).await;
+    let member = start_as(1, Role::Member, &founder).await;
+    let mut listening =
+        Rogue::start(OURS.mesh(), OURS.chain_as(4, Role::Reader), &key(4), Link::Memory, address_of(&founder)).await;
+    let (founder, reader, member) = (Served::new(founder).await, Served::new(reader).await, Served::new(member).await);
+    let secret = founder.node.brain().remember(written(HIDDEN, Some(hidden))).await.unwrap();
+    founder.node.brain().remember(written(OPEN, None)).await.unwrap();
+    has_text(&member.node, HIDDEN).await;
+    member.node.brain().remember(written("an answer among writers", Some(hidden))).await.unwrap();
+    has_text(&founder.node, "an answer among writers").await;
+    for node in [&member.node, &reader.node] {
+        has_text(node, OPEN).await;
+    }
+
+    // sync and gossip
+    let heard = spaces_heard(&listening, founder.node.did()).await;
+    assert!(heard.contains(&SpaceId::default_of(&OURS.mesh())) && !heard.contains(&hidden), "{heard:?}");
+    let mut gossiped = BTreeSet::new();
+    while !gossiped.contains(&SpaceId::default_of(&OURS.mesh())) {
+        founder.node.brain().remember(written("told among writers", Some(hidden))).await.unwrap();
+        founder.node.brain().remember(written("told in the open", None)).await.unwrap();
+        while let Ok(Some(bytes)) = tokio::time::timeout(Duration::from_millis(500), listening.gossip.recv()).await {
+            gossiped.insert(space_of(EntryFrame::decode(bytes.as_slice()).unwrap()));
+        }
+    }
+    assert!(!gossiped.contains(&hidden), "{gossiped:?}");
+    let held = reader.node.frontier().await.unwrap();
+    assert!(held.iter().all(|(log, _)| log.space != hidden), "{held:?}");
+
+    // answers
+    let id = &secret.id;
+    let (memory, past) = (format!("/v1/memories/{id}"), format!("/v1/memories/{id}/history"));
+    let pages = format!("/v1/spaces/{hidden}/pages");
+    let council = ["/v1/memories?q=writers", "/v1/memories", "/v1/export", "/v1/spaces", &memory, &past, &pages];
+    for path in council {
+        let (status, body) = reader.get(path).await;
+        let told = body.contains("among writers") || body.contains("council") || body.contains(&hidden.to_string());
+        assert!(!told || (status == 404 && !body.contains("among writers")), "{path}: {status} {body}");
+        assert_eq!(member.get(path).await.0, 200, "{path}");
+    }
+    assert_eq!(member.json("/v1/memories?q=spoken").await.as_array().unwrap().len(), 2);
+    assert_eq!(reader.json("/v1/memories?q=spoken").await.as_array().unwrap().len(), 1);
+    for path in [&memory, &past, &pages] {
+        assert_eq!(reader.get(path).await.0, 404, "{path}");
+    }
+
+    // counts
+    let readers_of = |spaces: &Value, name: &str| -> BTreeSet<String> {
+        let space = spaces.as_array().unwrap().iter().find(|space| space["space"] == name).unwrap();
+        space["readers"].as_array().unwrap().iter().map(|did| did.as_str().unwrap().to_owned()).collect()
+    };
+    let spaces = founder.json("/v1/spaces").await;
+    let did = reader.node.did().to_string();
+    assert!(readers_of(&spaces, "default").contains(&did) && !readers_of(&spaces, "council").contains(&did));
+    eventually("the reader lacks nothing", || async {
+        let peers = founder.node.peers().await;
+        peers.iter().any(|peer| peer.did == reader.node.did() && peer.synced && peer.behind == 0)
+    })
+    .await;
+    let again = written("counted", Some(hidden)).key("counted");
+    let brain = founder.node.brain();
+    brain.remember(again.clone()).await.unwrap();
+    eventually("the member has it", || async {
+        brain.remember(again.clone()).await.unwrap().durability.replicated == 1
+    })
+    .await;
+}

@@ -1,0 +1,36 @@
+//! Real nodes in this process, through the public API, and rogue members beside them.
+//!
+//! A subject is a module, and all are one program: each program links everything once more. A subject alone runs as
+//! `cargo test -p nexus-node --test nodes tasks::`.
+
+#[path = "../support/echo.rs"]
+mod echo;
+#[path = "../support/recorder.rs"]
+mod recorder;
+#[path = "../support/rogue.rs"]
+mod rogue;
+#[path = "../support/settings.rs"]
+mod settings;
+#[path = "../support/stalling.rs"]
+mod stalling;
+#[path = "../support/world.rs"]
+mod world;
+
+mod access;
+mod clocks;
+mod coordinator;
+mod flooded_rooms;
+mod hostile;
+mod own_world;
+mod recall;
+mod revocation;
+mod rooms;
+mod shares;
+mod stalled_disk;
+mod stranger;
+mod succession;
+mod tasks;
+mod tasks_hostile;
+mod toy_protocol;
+mod two_nodes;
+mod vocabulary;

@@ -1,0 +1,11 @@
+//! The simulator as a crate and as a program. A subject is a module.
+
+mod agents;
+mod command_line;
+mod coordinators;
+mod determinism;
+mod expiry;
+mod findings;
+mod regressions;
+mod tools;
+mod upgrades;
