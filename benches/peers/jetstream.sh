@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tasks beside a work queue of JetStream, in turn: one server and one node, each on the same disk, every step of a task
-# synced before it is answered. Prints tasks a second and times of each round, and the ratio of the medians.
+# synced before it is answered. Ours is asked over HTTP by the same clients, and in its own process. Prints tasks a second
+# and times of each round, and the ratios of the medians.
 #
 # benches/peers/jetstream.sh [--rounds 5] [--seconds 5] [--clients 64]
 # NATS_SERVER names another `nats-server`; from 2.10 on it can sync each write.
@@ -51,6 +52,17 @@ jetstream() {
     wait "$pid" 2>/dev/null || true
 }
 
+# over_http: a new node, the same load over its API, and an end
+over_http() {
+    rm -rf "$work/first" "$work/first.out"
+    node first
+    "$load" tasks --nexus "$work/first" --clients "$clients" --seconds "$seconds"
+    local pid
+    pid=$(cat "$work/first/pid")
+    kill -9 "$pid"
+    rm -f "$work/first/pid"
+}
+
 median() {
     sort -n | awk '{ rows[NR] = $1 } END { print rows[int((NR + 1) / 2)] }'
 }
@@ -59,20 +71,26 @@ median() {
 "$nexus" --version
 : >"$work/theirs"
 : >"$work/ours"
+: >"$work/doors"
+per_second() { python3 -c 'import json, sys; print(json.load(sys.stdin)["tasks_per_second"])'; }
 for round in $(seq "$rounds"); do
     theirs=$(jetstream)
+    door=$(over_http)
     ours=$(cd "$work" && TMPDIR=$work "$nexus" --json bench tasks --seconds "$seconds")
-    printf 'round %s\n  jetstream %s\n  nexus     %s\n' "$round" "$theirs" \
+    printf 'round %s\n  jetstream        %s\n  nexus over HTTP  %s\n  nexus in process %s\n' "$round" "$theirs" "$door" \
         "$(printf '%s' "$ours" | python3 -c '
 import json, sys
 rows = json.load(sys.stdin)
 print(json.dumps([{key: row[key] for key in ("figure", "value", "unit")} for row in rows]))')"
-    printf '%s' "$theirs" | python3 -c 'import json, sys; print(json.load(sys.stdin)["tasks_per_second"])' >>"$work/theirs"
+    printf '%s' "$theirs" | per_second >>"$work/theirs"
+    printf '%s' "$door" | per_second >>"$work/doors"
     printf '%s' "$ours" | python3 -c '
 import json, sys
 rows = json.load(sys.stdin)
 print(next(row["value"] for row in rows if row["figure"].startswith("done")))' >>"$work/ours"
 done
-theirs=$(median <"$work/theirs") ours=$(median <"$work/ours")
-awk -v ours="$ours" -v theirs="$theirs" \
-    'BEGIN { printf "tasks a second, medians: nexus %.0f, jetstream %.0f, ratio %.2f\n", ours, theirs, ours / theirs }'
+theirs=$(median <"$work/theirs") door=$(median <"$work/doors") ours=$(median <"$work/ours")
+awk -v ours="$ours" -v door="$door" -v theirs="$theirs" 'BEGIN {
+    printf "tasks a second, medians: jetstream %.0f\n", theirs
+    printf "nexus over HTTP %.0f, ratio %.2f\nnexus in process %.0f, ratio %.2f\n", door, door / theirs, ours, ours / theirs
+}'

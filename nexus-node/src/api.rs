@@ -65,6 +65,8 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -218,7 +220,8 @@ impl Api {
             api.0.closing.send_replace(true);
             api.0.guests.iter().for_each(|guest| (guest.closing)());
         };
-        self.answer(listener, self.router(), stop).await
+        // boxed, the code of a server is compiled here, and not once more in each program
+        self.answer(listener, self.router(), stop.boxed()).boxed().await
     }
 
     /// Answers `/metrics`, `/healthz` and `/readyz` on the socket of a further door, until the API is told to stop.
@@ -232,14 +235,14 @@ impl Api {
         // a second call keeps the first door
         let _ = self.0.metrics_door.set(door);
         let api = self.clone();
-        self.answer(listener, router, async move { api.closing().await }).await
+        self.answer(listener, router, async move { api.closing().await }.boxed()).boxed().await
     }
 
     async fn answer(
         &self,
         listener: BoundedListener,
         router: Router,
-        stop: impl Future<Output = ()> + Send + 'static,
+        stop: BoxFuture<'static, ()>,
     ) -> io::Result<()> {
         let service = router.into_make_service_with_connect_info::<ApiConnection>();
         let graceful = axum::serve(listener, service).with_graceful_shutdown(stop);

@@ -42,6 +42,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
 use libp2p::multiaddr::Protocol;
 use nexus_identity::{Did, Keypair, Name};
 use nexus_mesh::{Mesh, Multiaddr, OpenError, Stream, StreamProtocol};
@@ -159,7 +160,8 @@ impl Node {
     /// # Errors
     /// The store's errors, or the mesh's.
     pub async fn with_env(env: NodeEnv) -> Result<Self, NodeError> {
-        start::start(env, start::Origins::default()).await
+        // boxed as the builder's
+        start::start(env, start::Origins::default()).boxed().await
     }
 
     /// The node's DID.

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
@@ -175,6 +175,27 @@ impl TaskState {
     }
 }
 
+/// A claim that counts.
+struct Attempt {
+    ownership: u32,
+    /// Its number, stamp and event: of two claims the later one.
+    order: (u32, Hlc, Dot),
+    worker: Did,
+}
+
+/// The end of an attempt.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AttemptEnd {
+    /// Nothing did.
+    None,
+    /// The word of the settler that gave it out.
+    Returned(ReturnCause),
+    /// The end of the task.
+    With(TaskEnd),
+    /// A later ownership.
+    TakenOver,
+}
+
 /// The state of a task with everything that was said of it.
 ///
 /// It depends on the set of events alone: they are sorted by ownership, stamp and dot, then folded. The first settlement
@@ -203,27 +224,20 @@ pub fn task_state(
     let last_ownership = owners.last_key_value().map_or(0, |(ownership, _)| *ownership);
     let owns =
         |heard: &HeardEvent| heard.said.ownership().is_some_and(|ownership| owners.get(&ownership) == Some(&heard.by));
-    let (mut claims, mut returned) = (BTreeMap::new(), BTreeMap::new());
+    let (mut claims, mut returned) = (BTreeMap::<TaskToken, Attempt>::new(), BTreeMap::new());
     let (mut settled, mut last_end, mut late) = (None, None, Vec::new());
-    let (mut approval, mut cancelled, mut former) = (None, None, BTreeSet::new());
-    let (mut started, mut taken_over) = (BTreeSet::new(), BTreeSet::new());
+    let (mut approval, mut cancelled) = (None, None);
     for heard in heard {
         match heard.said {
             TaskSaid::Claimed { ownership, attempt, token, worker } if owns(heard) => {
-                claims.entry(token).or_insert((attempt, heard.hlc, heard.dot, worker));
-                if ownership < last_ownership {
-                    former.insert(token);
-                }
+                let order = (attempt, heard.hlc, heard.dot);
+                claims.entry(token).or_insert(Attempt { ownership, order, worker });
             }
             TaskSaid::Returned { ownership, token, cause } if owns(heard) => {
-                // the first word of an ownership names an attempt of an earlier one
-                if started.insert(ownership) && ownership > 0 && !returned.contains_key(&token) {
-                    taken_over.insert(token);
-                }
-                returned.entry(token).or_insert(cause);
+                returned.entry((ownership, token)).or_insert(cause);
             }
             TaskSaid::Settled { outcome, token, .. } if owns(heard) && settled.is_none() => {
-                (settled, last_end) = (Some((outcome, heard.dot)), Some((outcome, token)));
+                (settled, last_end) = (Some((outcome, heard.dot)), token.map(|token| (token, outcome)));
             }
             TaskSaid::Settled { .. } => late.push(heard.dot),
             TaskSaid::Word(verb @ (TaskVerb::Approve | TaskVerb::Reject)) if rights.may_approve(&heard.by) => {
@@ -235,27 +249,35 @@ pub fn task_state(
             TaskSaid::Claimed { .. } | TaskSaid::Returned { .. } | TaskSaid::Word(_) => {}
         }
     }
-    // whoever took the task over may not have known of all attempts
-    let mut taken = BTreeSet::new();
-    for token in former.into_iter().filter(|token| last_end.is_none_or(|(_, of)| of != Some(*token))) {
-        if taken_over.contains(&token) || !returned.contains_key(&token) {
-            taken.insert(token);
+    let end_of = |token: &TaskToken, attempt: &Attempt| match returned.get(&(attempt.ownership, *token)) {
+        Some(cause) => AttemptEnd::Returned(*cause),
+        // the last attempt ends with the task
+        None if let Some((of, outcome)) = last_end
+            && of == *token =>
+        {
+            AttemptEnd::With(outcome)
         }
-        returned.entry(token).or_insert(ReturnCause::Expired);
-    }
-    // the last attempt ends with the task
-    let last_as = |end| {
-        let token = last_end.filter(|(outcome, _)| *outcome == end).and_then(|(_, token)| token);
-        usize::from(token.is_some_and(|token| claims.contains_key(&token) && !returned.contains_key(&token)))
+        // whoever took the task over may not have known of all attempts
+        None if attempt.ownership < last_ownership => AttemptEnd::TakenOver,
+        None => AttemptEnd::None,
     };
-    let ended_as = |cause| returned.iter().filter(|(token, why)| claims.contains_key(token) && **why == cause).count();
-    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let last = claims.iter().filter(|(token, _)| !returned.contains_key(token));
-    let last = last.max_by_key(|(_, (attempt, hlc, dot, _))| (*attempt, *hlc, *dot));
-    let claim = last.map(|(token, (attempt, .., worker))| (*token, *attempt, *worker)).filter(|_| settled.is_none());
-    let newest = claims.iter().max_by_key(|(_, (attempt, hlc, dot, _))| (*attempt, *hlc, *dot));
-    let taken_from = newest.filter(|(token, _)| settled.is_none() && claim.is_none() && taken.contains(token));
-    let taken_from = taken_from.map(|(token, (.., worker))| (*token, *worker));
+    let (mut failures, mut expiries) = (0_u32, 0_u32);
+    for (token, attempt) in &claims {
+        match end_of(token, attempt) {
+            AttemptEnd::Returned(ReturnCause::Failed) | AttemptEnd::With(TaskEnd::Failed) => failures += 1,
+            AttemptEnd::Returned(ReturnCause::Expired) | AttemptEnd::With(TaskEnd::Unknown) | AttemptEnd::TakenOver => {
+                expiries += 1;
+            }
+            AttemptEnd::Returned(_) | AttemptEnd::With(_) | AttemptEnd::None => {}
+        }
+    }
+    let open = claims.iter().filter(|_| settled.is_none());
+    let standing = open.clone().filter(|(token, attempt)| end_of(token, attempt) == AttemptEnd::None);
+    let claim = standing.max_by_key(|(_, attempt)| attempt.order);
+    let claim = claim.map(|(token, attempt)| (*token, attempt.order.0, attempt.worker));
+    let newest = open.max_by_key(|(_, attempt)| attempt.order).filter(|_| claim.is_none());
+    let taken_from = newest.filter(|(token, attempt)| end_of(token, attempt) == AttemptEnd::TakenOver);
+    let taken_from = taken_from.map(|(token, attempt)| (*token, attempt.worker));
     let phase = match (settled, claim) {
         (Some((outcome, _)), _) => TaskPhase::Over(outcome),
         (None, Some(_)) => TaskPhase::Assigned,
@@ -267,9 +289,9 @@ pub fn task_state(
     TaskState {
         phase,
         owners,
-        claims: count(claims.len()),
-        failures: count(ended_as(ReturnCause::Failed) + last_as(TaskEnd::Failed)),
-        expiries: count(ended_as(ReturnCause::Expired) + last_as(TaskEnd::Unknown)),
+        claims: u32::try_from(claims.len()).unwrap_or(u32::MAX),
+        failures,
+        expiries,
         claim,
         taken_from,
         settled_by: settled.map(|(_, dot)| dot),

@@ -298,9 +298,19 @@ impl TaskRow {
         self.heirs.iter().any(Option::is_some)
     }
 
+    /// The members that may settle it: its submitter, and its heirs.
+    pub(crate) fn owners(&self) -> impl Iterator<Item = Did> {
+        [self.submitter].into_iter().chain(self.heirs.into_iter().flatten())
+    }
+
+    /// Whether a member may settle it, now or ever.
+    pub(crate) fn may_settle(&self, member: &Did) -> bool {
+        self.owners().any(|owner| owner == *member)
+    }
+
     /// The keys of the `TasksMoving` rows of a task: none without heirs.
     pub(crate) fn moving_keys(&self, task: TaskId) -> Vec<Vec<u8>> {
-        let owners = self.heirs().into_iter().chain(self.moves().then_some(self.submitter));
+        let owners = self.owners().filter(|_| self.moves());
         owners.map(|owner| [owner.as_bytes().as_slice(), &task_open_key(self, task)].concat()).collect()
     }
 

@@ -36,7 +36,7 @@ pub(crate) fn said_of_task(view: &dyn View, task: TaskId, row: &TaskRow) -> Resu
         let next = view.first(Table::TaskEvents, bounds, Order::Forward)?;
         let Some((key, value)) = next.filter(|(key, _)| key.starts_with(&task.to_bytes())) else { break };
         let by = rows::read_task_event(&key, &value)?.by;
-        if by != row.submitter && !row.heirs.contains(&Some(by)) {
+        if !row.may_settle(&by) {
             heard.extend(said_by(view, task, &by, EVENTS_OF_OTHERS_MAX)?);
             others += 1;
         }
@@ -47,9 +47,9 @@ pub(crate) fn said_of_task(view: &dyn View, task: TaskId, row: &TaskRow) -> Resu
 
 /// The events of a task by those that may settle it, the earliest of each.
 pub(crate) fn said_by_owners(view: &dyn View, task: TaskId, row: &TaskRow) -> Result<Vec<HeardEvent>, StoreError> {
-    let mut heard = said_by(view, task, &row.submitter, OWN_EVENTS_MAX)?;
-    for heir in row.heirs() {
-        heard.extend(said_by(view, task, &heir, OWN_EVENTS_MAX)?);
+    let mut heard = Vec::new();
+    for owner in row.owners() {
+        heard.extend(said_by(view, task, &owner, OWN_EVENTS_MAX)?);
     }
     Ok(heard)
 }

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use nexus_identity::{Name, Ticket};
 use nexus_mesh::{Multiaddr, tcp_quic_transport};
 
@@ -103,6 +104,11 @@ impl Builder {
     /// are damaged or of a newer version. [`NodeError::Store`] likewise for the store.
     /// [`NodeError::Conflict`] if a requested port is taken. [`NodeError::Mesh`].
     pub async fn start(self) -> Result<Node, NodeError> {
+        // boxed, all that a node does is compiled here, and not once more in each program
+        self.start_here().boxed().await
+    }
+
+    async fn start_here(self) -> Result<Node, NodeError> {
         let Self { path, mut config, join, state } = self;
         if let Some((ticket, mut options)) = join
             && !found::is_of(&path, &ticket.mesh)?

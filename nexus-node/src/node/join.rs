@@ -2,6 +2,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use nexus_crdt::{Core, SpaceId, Was};
 use nexus_identity::{Chain, Did, Keypair, Name, Ticket};
 use nexus_mesh::{
@@ -98,7 +99,9 @@ pub async fn join(path: &Path, ticket: &Ticket, options: JoinOptions) -> Result<
     let key = existing.as_ref().map_or_else(Keypair::generate, |dir| dir.identity().clone());
     let name = name.unwrap_or_else(machine_name);
 
-    let chain = as_newcomer(&key, async |mesh| knock(mesh, ticket, &name, key.did(), timeout).await).await?;
+    // boxed, the code of a mesh is compiled here, and not once more in each program
+    let asked = as_newcomer(&key, async |mesh| knock(mesh, ticket, &name, key.did(), timeout).await);
+    let chain = asked.boxed().await?;
 
     let dir = match existing {
         Some(dir) => dir,

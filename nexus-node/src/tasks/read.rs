@@ -51,13 +51,6 @@ pub(super) struct Found {
     pub(super) space: (SpaceId, String),
 }
 
-impl Found {
-    /// Whether a member may settle it, now or ever.
-    pub(super) fn may_settle(&self, member: &Did) -> bool {
-        self.row.submitter == *member || self.row.heirs.contains(&Some(*member))
-    }
-}
-
 /// A task that this node may read; `None` if there is none, or its content was erased.
 pub(super) fn find(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<Option<Found>, StoreError> {
     find_beside(view, reader, id, &mut LastEntry::default())

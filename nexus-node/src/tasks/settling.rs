@@ -23,7 +23,9 @@ use crate::coordinator::{Condition, OWN_PREFIX, Put, Txn};
 use crate::critical::{Critical, DeleteOptions, Item, KeyQuery};
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
+use crate::ledger::rows::TaskRow;
 use crate::ledger::{self, entry_place};
+use crate::store::{StoreError, View};
 
 /// The part of the time of a key that a settler leaves unused, counted from when it last asked: clocks differ in speed.
 const MARGIN: u32 = 8;
@@ -42,7 +44,8 @@ const OTHERS_MAX: usize = 16;
 const SUBMITTERS_MAX: usize = 64;
 const TASKS_MAX: usize = 1_000;
 const OWN_TASKS_MAX: usize = 10_000;
-/// The most tasks in one member's notes that are read: its share of the coordinators' keys holds no more notes.
+/// The most tasks of a submitter whose ends others have noted. Beyond it nobody takes its tasks over, until those ends have
+/// reached all that may settle them and the notes are gone.
 const NOTED_MAX: usize = 100_000;
 /// The most settlers of a task. The last one keeps it.
 const OWNERS_MAX: usize = 16;
@@ -126,7 +129,7 @@ impl Settling {
 /// The open tasks of a submitter that this node may settle.
 #[derive(Debug, Default)]
 struct Moving {
-    tasks: Vec<(TaskId, BTreeSet<Did>)>,
+    tasks: Vec<(TaskId, TaskRow)>,
     others: BTreeSet<Did>,
 }
 
@@ -150,7 +153,7 @@ impl TaskBoard {
         }
         let Some((ownership, owner)) = state.owner() else { return false };
         let right = held.settling.right(&row.submitter, self.now());
-        let is_ours = owner == me && right.is_some_and(|right| !right.ended.contains(id) && right.allows(&me, row));
+        let is_ours = owner == me && right.is_some_and(|right| right.allows(&me, *id, row));
         if is_ours && !matches!(state.phase, TaskPhase::Over(_)) {
             held.settling.tasks.insert(*id, (row.submitter, ownership));
         }
@@ -230,7 +233,7 @@ impl TaskBoard {
         Ok(!is_idle || !held.settling.rights.is_empty() || !held.settling.notes.is_empty())
     }
 
-    fn moving(&self, view: &dyn crate::store::View) -> Result<BTreeMap<Did, Moving>, crate::store::StoreError> {
+    fn moving(&self, view: &dyn View) -> Result<BTreeMap<Did, Moving>, StoreError> {
         let me = self.me();
         let mut found: BTreeMap<Did, Moving> = BTreeMap::new();
         let submitters = ledger::moving_submitters(view, &me, SUBMITTERS_MAX)?;
@@ -239,12 +242,12 @@ impl TaskBoard {
             let most = if submitter == me { OWN_TASKS_MAX } else { TASKS_MAX };
             for task in ledger::moving_tasks(view, &me, &submitter, most)? {
                 let Some(row) = ledger::find_task(view, task)? else { continue };
-                let mut others: BTreeSet<Did> = row.heirs().into_iter().chain([row.submitter]).collect();
-                others.remove(&me);
                 let moving = found.entry(submitter).or_default();
-                if moving.others.union(&others).count() <= OTHERS_MAX {
-                    moving.others.extend(&others);
-                    moving.tasks.push((task, others));
+                let others = || row.owners().filter(|owner| *owner != me);
+                let new = others().filter(|other| !moving.others.contains(other)).count();
+                if moving.others.len() + new <= OTHERS_MAX {
+                    moving.others.extend(others());
+                    moving.tasks.push((task, row));
                 }
             }
         }
@@ -302,12 +305,24 @@ impl TaskBoard {
         if !critical.txn(txn).await?.held {
             return Ok(None);
         }
-        if !self.held().settling.rights.contains_key(&submitter) {
+        let before = {
+            let held = self.held();
+            // a key that never lapsed kept its ownership, and nobody noted ends beside it
+            let right = held.settling.rights.get(&submitter).filter(|right| right.ownership == ownership);
+            right.map(|right| (right.others.clone(), right.ended.clone()))
+        };
+        if before.is_none() {
             self.recall_notes(critical, submitter, others).await?;
         }
-        let mut ended = BTreeSet::new();
-        for other in others.iter().filter(|other| self.here().identity.is_member(other)) {
-            ended.extend(noted(critical, other, &submitter).await?);
+        let (known, mut ended) = before.unwrap_or_default();
+        for other in others.difference(&known).filter(|other| self.here().identity.is_member(other)) {
+            let notes = noted(critical, other, &submitter).await?;
+            ended.extend(notes.into_iter().flat_map(|(_, tasks)| tasks));
+        }
+        if ended.len() > NOTED_MAX {
+            tracing::warn!(submitter = %submitter.short(), "its tasks wait: too many notes of their ends are kept");
+            critical.delete(&key, DeleteOptions::default()).await?;
+            return Ok(None);
         }
         let until = asked + (self.here().takeover - self.here().takeover / MARGIN);
         Ok(Some(Right { ownership, until, asked, others: others.clone(), ended }))
@@ -316,16 +331,11 @@ impl TaskBoard {
     /// Takes over the tasks of a submitter that others have settled until now, and takes up those that are this node's.
     async fn take_over(&self, submitter: Did, moving: Moving) -> Result<(), NodeError> {
         let me = self.me();
-        let tasks: Vec<TaskId> = {
+        let (ownership, tasks): (u32, Vec<TaskId>) = {
             let held = self.held();
             let Some(right) = held.settling.right(&submitter, self.now()) else { return Ok(()) };
-            let open = |task: &TaskId| !held.core.has(*task) && !right.ended.contains(task);
-            let may = |others: &BTreeSet<Did>| others.is_subset(&right.others);
-            moving.tasks.into_iter().filter(|(task, others)| open(task) && may(others)).map(|(task, _)| task).collect()
-        };
-        let ownership = match self.held().settling.right(&submitter, self.now()) {
-            Some(right) => right.ownership,
-            None => return Ok(()),
+            let is_new = |(task, row): &(TaskId, TaskRow)| !held.core.has(*task) && right.allows(&me, *task, row);
+            (right.ownership, moving.tasks.into_iter().filter(is_new).map(|(task, _)| task).collect())
         };
         for tasks in tasks.chunks(BATCH_MAX) {
             let tasks = tasks.to_vec();
@@ -426,16 +436,7 @@ impl TaskBoard {
     /// Remembers the notes that this node made before its start. Those of ends that it did not write are of no use: nobody
     /// has seen them.
     async fn recall_notes(&self, critical: &Critical, submitter: Did, others: &BTreeSet<Did>) -> Result<(), NodeError> {
-        let (me, mut next, mut kept) = (self.me(), None, Vec::new());
-        loop {
-            let page = critical.list(KeyQuery::prefix(notes_of(&me, &submitter)).after(next)).await?;
-            let notes = page.items.into_iter().map(|(key, item)| (key, tasks_in(&item)));
-            kept.extend(notes.collect::<Vec<_>>());
-            next = page.next;
-            if next.is_none() || kept.len() >= NOTED_MAX {
-                break;
-            }
-        }
+        let mut kept = noted(critical, &self.me(), &submitter).await?;
         let known: BTreeSet<String> = self.held().settling.notes.iter().map(|note| note.key.clone()).collect();
         kept.retain(|(key, _)| !known.contains(key));
         let placed = self.reading(move |_, view, reader| {
@@ -516,10 +517,9 @@ impl Held {
 }
 
 impl Right {
-    /// Whether all others that may settle a task have no key meanwhile.
-    fn allows(&self, me: &Did, row: &ledger::rows::TaskRow) -> bool {
-        let owners = row.heirs().into_iter().chain([row.submitter]);
-        owners.into_iter().all(|owner| owner == *me || self.others.contains(&owner))
+    /// Whether a task is not noted as ended, and all others that may settle it have no key meanwhile.
+    fn allows(&self, me: &Did, task: TaskId, row: &TaskRow) -> bool {
+        !self.ended.contains(&task) && row.owners().all(|owner| owner == *me || self.others.contains(&owner))
     }
 }
 
@@ -530,14 +530,15 @@ fn moved(found: &Found, ownership: u32) -> TaskEvent {
     TaskEvent::Returned(TaskReturn { task: found.id, ownership, token, cause: ReturnCause::Expired, error })
 }
 
-/// The tasks of a submitter that a settler has noted as ended.
-async fn noted(critical: &Critical, settler: &Did, submitter: &Did) -> Result<BTreeSet<TaskId>, NodeError> {
-    let (prefix, mut next, mut found) = (notes_of(settler, submitter), None, BTreeSet::new());
+/// The notes of a settler about a submitter's tasks that have ended: their keys and their tasks.
+async fn noted(critical: &Critical, settler: &Did, submitter: &Did) -> Result<Vec<(String, Vec<TaskId>)>, NodeError> {
+    let (prefix, mut next, mut found, mut tasks) = (notes_of(settler, submitter), None, Vec::new(), 0);
     loop {
         let page = critical.list(KeyQuery::prefix(&prefix).after(next)).await?;
-        found.extend(page.items.iter().flat_map(|(_, item)| tasks_in(item)));
+        let notes = page.items.iter().map(|(key, item)| (key.clone(), tasks_in(item)));
+        found.extend(notes.inspect(|(_, noted)| tasks += noted.len()));
         next = page.next;
-        if next.is_none() || found.len() >= NOTED_MAX {
+        if next.is_none() || tasks > NOTED_MAX {
             return Ok(found);
         }
     }

@@ -266,7 +266,7 @@ impl TaskBoard {
     /// Keeps a result that came too late to count.
     pub(super) async fn keep_late(&self, task: TaskId, token: TaskToken, output: String) -> Result<(), NodeError> {
         let space = self.reading(move |board, view, reader| {
-            let found = read::find(view, reader, task)?.filter(|found| found.may_settle(&board.me()));
+            let found = read::find(view, reader, task)?.filter(|found| found.row.may_settle(&board.me()));
             Ok(found.map(|found| found.space.0))
         });
         let Some(space) = space.await? else { return Ok(()) };

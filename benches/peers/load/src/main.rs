@@ -1,5 +1,5 @@
 //! The load of `benches/peers`: the same puts to etcd and to nexus, over the same HTTP library, and tasks to
-//! JetStream.
+//! JetStream and to nexus.
 //!
 //! ```text
 //! peers-load compare  --etcd ADDR,ADDR,ADDR --nexus DIR,DIR,DIR [--clients 64] [--seconds 5] [--rounds 5]
@@ -8,6 +8,7 @@
 //! peers-load idle     --nexus DIR,DIR,DIR [--seconds 60]
 //! peers-load settled  --nexus DIR,DIR,DIR
 //! peers-load jetstream --nats ADDR [--clients 64] [--seconds 5]
+//! peers-load tasks    --nexus DIR [--clients 64] [--seconds 5]
 //! peers-load ports    --count 6
 //! ```
 
@@ -21,6 +22,7 @@ mod load;
 mod nats;
 mod nexus;
 mod stats;
+mod tasks;
 
 use crate::args::Args;
 
@@ -37,6 +39,7 @@ async fn main() -> Result<(), Failure> {
         "idle" => idle::run(&args).await,
         "settled" => nexus::settled(&args.list("nexus")?).await,
         "jetstream" => nats::run(&args).await,
+        "tasks" => tasks::run(&args).await,
         "ports" => ports(args.number("count", 1)?),
         other => Err(format!("no such command: {other}").into()),
     }

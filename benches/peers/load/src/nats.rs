@@ -10,13 +10,14 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::Failure;
 use crate::args::Args;
 use crate::stats::Samples;
 
 /// The size of a task's input.
-const PAYLOAD_BYTES: usize = 256;
+pub const PAYLOAD_BYTES: usize = 256;
 /// The wait of a worker for a task, in nanoseconds.
 const PULL_NS: u64 = 1_000_000_000;
 
@@ -107,9 +108,9 @@ fn split(rest: &[&str]) -> Result<(String, usize), Failure> {
 }
 
 /// Those who wait for the end of a task, by its number.
-type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>;
+pub type Waiting = Arc<Mutex<HashMap<u64, oneshot::Sender<()>>>>;
 
-fn locked(waiting: &Waiting) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<()>>> {
+pub fn locked(waiting: &Waiting) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<()>>> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -170,6 +171,15 @@ pub async fn run(args: &Args) -> Result<(), Failure> {
             })
         })
         .collect();
+    told(callers, workers, begun).await
+}
+
+/// Waits for all, and prints tasks a second and times as JSON.
+pub async fn told(
+    callers: Vec<JoinHandle<Result<Samples, Failure>>>,
+    workers: Vec<JoinHandle<Result<(), Failure>>>,
+    begun: Instant,
+) -> Result<(), Failure> {
     let mut times = Samples::default();
     for caller in callers {
         times.extend(caller.await??);

@@ -40,6 +40,23 @@ impl Client {
         self.call("PUT", &format!("/v1/kv/{key}"), body).await.map(drop)
     }
 
+    pub async fn submit(&mut self, capability: &str, input: Value) -> Result<(), Failure> {
+        let body = json!({ "capability": capability, "input": input }).to_string();
+        self.call("POST", "/v1/tasks", body).await.map(drop)
+    }
+
+    /// The next task for a worker; `None` if none came in time.
+    pub async fn claim(&mut self, capability: &str, wait: &str) -> Result<Option<Value>, Failure> {
+        let body = json!({ "capabilities": [capability], "wait": wait }).to_string();
+        let answer = self.call("POST", "/v1/tasks/claim", body).await?;
+        if answer.is_empty() { Ok(None) } else { Ok(Some(serde_json::from_slice(&answer)?)) }
+    }
+
+    pub async fn finish(&mut self, task: &str, token: &Value) -> Result<(), Failure> {
+        let body = json!({ "token": token, "output": null }).to_string();
+        self.call("POST", &format!("/v1/tasks/{task}/finish"), body).await.map(drop)
+    }
+
     pub async fn coordinator(&mut self) -> Result<Value, Failure> {
         let body = self.call("GET", "/v1/coordinator", String::new()).await?;
         Ok(serde_json::from_slice(&body)?)
