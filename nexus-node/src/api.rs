@@ -238,12 +238,7 @@ impl Api {
         self.answer(listener, router, async move { api.closing().await }.boxed()).boxed().await
     }
 
-    async fn answer(
-        &self,
-        listener: BoundedListener,
-        router: Router,
-        stop: BoxFuture<'static, ()>,
-    ) -> io::Result<()> {
+    async fn answer(&self, listener: BoundedListener, router: Router, stop: BoxFuture<'static, ()>) -> io::Result<()> {
         let service = router.into_make_service_with_connect_info::<ApiConnection>();
         let graceful = axum::serve(listener, service).with_graceful_shutdown(stop);
         tokio::select! {

@@ -3,6 +3,8 @@
 //! A subject is a module, and all are one program: each program links everything once more. A subject alone runs as
 //! `cargo test -p nexus-node-cli --test processes backup::`.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
+
 #[path = "../../../tests/support/embedder.rs"]
 mod embedder;
 #[path = "../../../tests/support/rogue.rs"]
