@@ -220,8 +220,7 @@ impl Api {
             api.0.closing.send_replace(true);
             api.0.guests.iter().for_each(|guest| (guest.closing)());
         };
-        // boxed, the code of a server is compiled here, and not once more in each program
-        self.answer(listener, self.router(), stop.boxed()).boxed().await
+        self.answer(listener, self.router(), stop.boxed()).await
     }
 
     /// Answers `/metrics`, `/healthz` and `/readyz` on the socket of a further door, until the API is told to stop.
@@ -235,7 +234,7 @@ impl Api {
         // a second call keeps the first door
         let _ = self.0.metrics_door.set(door);
         let api = self.clone();
-        self.answer(listener, router, async move { api.closing().await }.boxed()).boxed().await
+        self.answer(listener, router, async move { api.closing().await }.boxed()).await
     }
 
     async fn answer(&self, listener: BoundedListener, router: Router, stop: BoxFuture<'static, ()>) -> io::Result<()> {

@@ -43,6 +43,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use libp2p::multiaddr::Protocol;
 use nexus_identity::{Did, Keypair, Name};
 use nexus_mesh::{Mesh, Multiaddr, OpenError, Stream, StreamProtocol};
@@ -160,8 +161,13 @@ impl Node {
     /// # Errors
     /// The store's errors, or the mesh's.
     pub async fn with_env(env: NodeEnv) -> Result<Self, NodeError> {
-        // boxed as the builder's
-        start::start(env, start::Origins::default()).boxed().await
+        Self::boxed_with_env(env).await
+    }
+
+    /// Compiled here, as the builder's.
+    #[inline(never)]
+    fn boxed_with_env(env: NodeEnv) -> BoxFuture<'static, Result<Self, NodeError>> {
+        start::start(env, start::Origins::default()).boxed()
     }
 
     /// The node's DID.

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use nexus_identity::{Name, Ticket};
 use nexus_mesh::{Multiaddr, tcp_quic_transport};
 
@@ -104,8 +105,14 @@ impl Builder {
     /// are damaged or of a newer version. [`NodeError::Store`] likewise for the store.
     /// [`NodeError::Conflict`] if a requested port is taken. [`NodeError::Mesh`].
     pub async fn start(self) -> Result<Node, NodeError> {
-        // boxed, all that a node does is compiled here, and not once more in each program
-        self.start_here().boxed().await
+        self.start_boxed().await
+    }
+
+    /// A function that is not async itself is compiled in this crate with all that it boxes. So what a node does is not
+    /// compiled once more in each program that starts one.
+    #[inline(never)]
+    fn start_boxed(self) -> BoxFuture<'static, Result<Node, NodeError>> {
+        self.start_here().boxed()
     }
 
     async fn start_here(self) -> Result<Node, NodeError> {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use nexus_crdt::{Core, SpaceId, Was};
 use nexus_identity::{Chain, Did, Keypair, Name, Ticket};
 use nexus_mesh::{
@@ -80,6 +81,20 @@ const COPY_CHUNK: usize = 500;
 /// [`NodeError::Unreachable`] if it does not answer, [`NodeError::Conflict`] if the directory's
 /// mesh has other members, [`NodeError::DataDir`]. A join that fails leaves nothing behind.
 pub async fn join(path: &Path, ticket: &Ticket, options: JoinOptions) -> Result<Joined, NodeError> {
+    boxed_join(path, ticket, options).await
+}
+
+/// Compiled here with all that it takes, as the start of a node is.
+#[inline(never)]
+fn boxed_join<'a>(
+    path: &'a Path,
+    ticket: &'a Ticket,
+    options: JoinOptions,
+) -> BoxFuture<'a, Result<Joined, NodeError>> {
+    join_here(path, ticket, options).boxed()
+}
+
+async fn join_here(path: &Path, ticket: &Ticket, options: JoinOptions) -> Result<Joined, NodeError> {
     let JoinOptions { name, timeout } = options;
     let existing = match DataDir::inspect(path)? {
         Contents::Empty => None,
@@ -99,9 +114,7 @@ pub async fn join(path: &Path, ticket: &Ticket, options: JoinOptions) -> Result<
     let key = existing.as_ref().map_or_else(Keypair::generate, |dir| dir.identity().clone());
     let name = name.unwrap_or_else(machine_name);
 
-    // boxed, the code of a mesh is compiled here, and not once more in each program
-    let asked = as_newcomer(&key, async |mesh| knock(mesh, ticket, &name, key.did(), timeout).await);
-    let chain = asked.boxed().await?;
+    let chain = as_newcomer(&key, async |mesh| knock(mesh, ticket, &name, key.did(), timeout).await).await?;
 
     let dir = match existing {
         Some(dir) => dir,
