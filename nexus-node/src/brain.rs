@@ -503,13 +503,13 @@ impl Brain {
     /// As [`Brain::watch`].
     pub fn watch_blocking(&self, query: &WatchQuery) -> Result<Watch, NodeError> {
         let snapshot = self.snapshot()?;
+        let committed = self.here().engine.committed();
         let at = match &query.after {
             Some(text) => WatchCursor::parse(text, self.here().store_name)?,
-            None => WatchCursor { eno: crate::ledger::last_eno(&snapshot)?, index: u32::MAX },
+            None => WatchCursor { eno: *committed.borrow(), index: u32::MAX },
         };
         let space = query.space.as_deref();
         let space = space.map(|name| self.reader(&snapshot)?.space(Some(name)).map(|(id, _)| id)).transpose()?;
-        let committed = self.here().engine.committed();
         Ok(Watch { brain: self.clone(), committed, at, space, ready: VecDeque::new() })
     }
 
@@ -551,11 +551,17 @@ impl Brain {
         Ok(Pages::read(&snapshot, id)?)
     }
 
-    /// The changes after a cursor of a space, or of all.
-    fn changes_after(&self, at: WatchCursor, space: Option<SpaceId>) -> Result<(Vec<Change>, WatchCursor), NodeError> {
+    /// The changes after a cursor of a space, or of all, up to entry `until`. That is the last one that was announced
+    /// before: later ones may be on disk already, while the members with whom they can be seen are not known yet.
+    fn changes_after(
+        &self,
+        at: WatchCursor,
+        until: u64,
+        space: Option<SpaceId>,
+    ) -> Result<(Vec<Change>, WatchCursor), NodeError> {
         let snapshot = self.snapshot()?;
         let known = self.read_known(&snapshot)?;
-        watch::changes_after(&snapshot, &known, self.here().store_name, at, space)
+        watch::changes_after(&snapshot, &known, self.here().store_name, at, until, space)
     }
 
     pub(crate) fn reader<'a>(&self, snapshot: &'a Snapshot) -> Result<Reader<'a>, NodeError> {
@@ -593,9 +599,9 @@ impl Watch {
             if let Some(change) = self.ready.pop_front() {
                 return Ok(Some(change));
             }
-            self.committed.mark_unchanged();
+            let until = *self.committed.borrow_and_update();
             let (at, space) = (self.at, self.space);
-            let seen = self.brain.reading(move |brain| brain.changes_after(at, space)).await?;
+            let seen = self.brain.reading(move |brain| brain.changes_after(at, until, space)).await?;
             if !self.take(seen) && self.committed.changed().await.is_err() {
                 return Ok(None);
             }
@@ -606,8 +612,8 @@ impl Watch {
     #[cfg(feature = "http")]
     pub(crate) async fn at_hand(&mut self) -> Result<Option<Change>, NodeError> {
         while self.ready.is_empty() {
-            let (at, space) = (self.at, self.space);
-            let seen = self.brain.reading(move |brain| brain.changes_after(at, space)).await?;
+            let (at, until, space) = (self.at, *self.committed.borrow(), self.space);
+            let seen = self.brain.reading(move |brain| brain.changes_after(at, until, space)).await?;
             if !self.take(seen) {
                 return Ok(None);
             }
@@ -635,8 +641,8 @@ impl Watch {
                 return Ok(Some(change));
             }
             let stopped = self.committed.has_changed().is_err();
-            self.committed.mark_unchanged();
-            let seen = self.brain.changes_after(self.at, self.space)?;
+            let until = *self.committed.borrow_and_update();
+            let seen = self.brain.changes_after(self.at, until, self.space)?;
             if !self.take(seen) {
                 return if stopped { Err(StopError::Stopped.into()) } else { Ok(None) };
             }

@@ -1,5 +1,6 @@
 //! Questions to brains over stores that were made by hand.
 
+use futures::FutureExt as _;
 use nexus_crdt::{
     Draft, Field, HIDDEN_FROM_READERS, Head, Hlc, Incarnation, Kind, LogId, SpaceDefinition, Target, Verified, Write,
     Writes,
@@ -98,7 +99,7 @@ fn texts(memories: impl IntoIterator<Item = Memory>) -> Vec<String> {
 fn changes(brain: &Brain, space: Option<SpaceId>) -> Vec<Change> {
     let (mut at, mut all) = (WatchCursor { eno: 0, index: 0 }, Vec::new());
     loop {
-        let (more, next) = brain.changes_after(at, space).unwrap();
+        let (more, next) = brain.changes_after(at, u64::MAX, space).unwrap();
         all.extend(more);
         if next == at {
             return all;
@@ -136,7 +137,7 @@ async fn watchers_get_the_changes_of_a_long_cut_in_batches_each_once() {
     let brain = reading(&peer, key(0).did());
     let (mut at, mut forgotten, mut batches) = (before, BTreeSet::new(), 0);
     loop {
-        let (changes, next) = brain.changes_after(at, None).unwrap();
+        let (changes, next) = brain.changes_after(at, u64::MAX, None).unwrap();
         assert!(changes.len() < 4_096, "{} changes in one batch", changes.len());
         batches += 1;
         for change in changes {
@@ -153,6 +154,20 @@ async fn watchers_get_the_changes_of_a_long_cut_in_batches_each_once() {
         at = next;
     }
     assert!(batches > 3, "{batches}");
+}
+
+/// promise: The engine | Watchers look at no change before the members that may see it are known
+#[tokio::test]
+async fn watchers_do_not_pass_changes_that_are_on_disk_and_not_announced() {
+    let mut peer = Peer::new(0);
+    peer.remember("before", None);
+    let brain = reading(&peer, key(0).did());
+    let mut watch = brain.watch_blocking(&WatchQuery::from_now()).unwrap();
+    peer.remember("on disk", None);
+    assert_eq!(brain.list_blocking(&ListQuery::newest()).unwrap().items.len(), 2);
+    assert!(watch.next().now_or_never().is_none());
+    let (changes, _) = brain.changes_after(watch.at, u64::MAX, None).unwrap();
+    assert_eq!(changes.len(), 1, "{changes:?}");
 }
 
 /// promise: Nodes | A member that may not read a space gets nothing of it: no frame, no gossip, no answer, no count

@@ -26,20 +26,24 @@ type PlacedChange = (u32, ChangeKind, Subject);
 /// The same with its space: an entry that ends a membership changes others.
 type SpacedChange = (PlacedChange, SpaceId);
 
-/// The changes after a cursor, and the cursor after all that was looked at. Changes of other
-/// spaces, and of those that this node may not read, are skipped and not looked at again.
+/// The changes after a cursor, of entries up to `until`, and the cursor after all that was looked at. Changes of
+/// other spaces, and of those that this node may not read, are skipped and not looked at again.
 pub(crate) fn changes_after(
     view: &dyn View,
     known: &Visible,
     store: StoreName,
     after: WatchCursor,
+    until: Eno,
     space: Option<SpaceId>,
 ) -> Result<(Vec<Change>, WatchCursor), NodeError> {
     let mut rows_found = Vec::new();
     let start = rows::eno_key(after.eno);
     view.try_scan(Table::Entries, (Bound::Included(&start), Bound::Unbounded), Order::Forward, &mut |key, value| {
-        let row: EntryRow = rows::decode(Table::Entries, value)?;
-        rows_found.push((rows::read_eno(Table::Entries, key)?, row));
+        let eno = rows::read_eno(Table::Entries, key)?;
+        if eno > until {
+            return Ok(ControlFlow::Break(()));
+        }
+        rows_found.push((eno, rows::decode::<EntryRow>(Table::Entries, value)?));
         Ok(if rows_found.len() < ENTRIES_PER_BATCH { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     let mut changes = Vec::new();

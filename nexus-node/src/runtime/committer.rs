@@ -191,6 +191,12 @@ impl Committer {
         if commit.events.contains(&Event::Spaces) {
             self.spaces.fetch_add(1, Ordering::Release);
         }
+        // whoever watches from an answer on does not get what was answered
+        let last = commit.events.iter().rev().find_map(|event| match event {
+            Event::Stored { eno } => Some(*eno),
+            _ => None,
+        });
+        last.map(|eno| self.committed.send_replace(eno));
         commit.answer();
         self.writer.publish(&mut commit);
         for span in commit.arrivals {
@@ -203,12 +209,9 @@ impl Committer {
 
     fn emit(&self, event: Event) {
         match event {
-            Event::Stored { eno } => {
-                self.committed.send_replace(eno);
-            }
             // nobody follows them, or all are told
             Event::Task { task, own } => drop(self.tasks.send((task, own))),
-            Event::Members | Event::Spaces => {}
+            Event::Stored { .. } | Event::Members | Event::Spaces => {}
             Event::Unsettled => self.unsettled.send_replace(()),
             Event::Fork { log, seq } => {
                 let (message, hint) = fork(log.author, seq);
