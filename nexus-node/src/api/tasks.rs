@@ -1,5 +1,6 @@
 //! Tasks: submitting and following them, claims and ends of workers, and the workers themselves.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use nexus_crdt::BadTaskEvent;
+use nexus_identity::Did;
 
 use super::caller::Caller;
 use super::critical::{limit, names};
@@ -167,10 +169,11 @@ fn token(text: &str) -> Result<TaskToken, Problem> {
 }
 
 pub(super) async fn agents(node: Node) -> Answer<Vec<wire::Agent>> {
-    let names = names(&node);
+    let members: BTreeMap<Did, crate::MemberInfo> =
+        node.members().into_iter().map(|member| (member.did, member)).collect();
     let agent = |agent: crate::Agent| {
-        let name = names.get(&agent.node).cloned();
-        wire::Agent::new(agent, name)
+        let member = members.get(&agent.node);
+        wire::Agent::new(agent, member)
     };
     Answer(node.tasks().agents().into_iter().map(agent).collect())
 }

@@ -20,14 +20,25 @@ fn table(agents: &[wire::Agent], printer: &Printer) -> String {
     if agents.is_empty() {
         return "no worker is here; `nexus-node worker --capability NAME -- CMD` is one".to_owned();
     }
-    let mut table =
-        Table::new(["NAME", "NODE", "HEALTH", "WAITING", "RUNNING", "CPU", "MEMORY", "REPUTATION", "CAPABILITIES"]);
+    let mut table = Table::new([
+        "NAME",
+        "NODE",
+        "ROLE",
+        "HEALTH",
+        "WAITING",
+        "RUNNING",
+        "CPU",
+        "MEMORY",
+        "REPUTATION",
+        "CAPABILITIES",
+    ]);
     let percent = |used: Option<u8>| used.map_or_else(|| "-".to_owned(), |used| format!("{used} %"));
     for agent in agents {
         let capabilities: Vec<&str> = agent.capabilities.iter().map(String::as_str).collect();
         table.row([
             (agent.name.clone().unwrap_or_else(|| "-".to_owned()), Some(Style::Bold)),
             (agent.node_name.clone().unwrap_or_else(|| short_did(&agent.node)), None),
+            (agent.roles.join(", "), None),
             (agent.health.clone(), Some(if agent.health == "ok" { Style::Good } else { Style::Odd })),
             (agent.waiting.to_string(), None),
             (agent.running.to_string(), (agent.running > 0).then_some(Style::Good)),

@@ -153,6 +153,7 @@ fn a_command_does_a_task_and_its_output_comes_back() {
     let agents = home.json(&["agents"]);
     assert_eq!(agents[0]["name"], "parrot");
     assert_eq!((&agents[0]["node_name"], &agents[0]["capabilities"]), (&json!("laptop"), &json!(["echo"])));
+    assert_eq!(agents[0]["roles"], json!(["admin"]));
 
     let input = json!({"a": [1, 2.5, null], "b": "ü"});
     let done = home.json(&["task", "submit", "echo", "--input", &input.to_string(), "--wait"]);

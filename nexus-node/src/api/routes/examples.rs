@@ -623,6 +623,7 @@ pub(super) fn agent() -> wire::Agent {
         name: Some("resizer".into()),
         node: DID.into(),
         node_name: Some("laptop".into()),
+        roles: vec!["member".into()],
         capabilities: [task().capability].into(),
         waiting: 1,
         running: 0,

@@ -619,6 +619,9 @@ pub struct Agent {
     pub node: String,
     /// That member's name.
     pub node_name: Option<String>,
+    /// That member's roles: `admin`, `member` or `reader`; none once its membership has ended.
+    #[serde(default)]
+    pub roles: Vec<String>,
     /// Their abilities.
     pub capabilities: BTreeSet<String>,
     /// The number of those that wait for work.
@@ -652,7 +655,7 @@ pub struct AgentLoad {
 }
 
 impl Agent {
-    pub(in crate::api) fn new(agent: tasks::Agent, node_name: Option<String>) -> Self {
+    pub(in crate::api) fn new(agent: tasks::Agent, member: Option<&crate::MemberInfo>) -> Self {
         let tasks::Agent { name, node, capabilities, waiting, running, load, health, reputation, labels, .. } = agent;
         // it was checked when it was heard
         let schema = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
@@ -660,10 +663,13 @@ impl Agent {
         let (node, health) = (node.to_string(), health.to_string());
         let load = AgentLoad { cpu: load.cpu, memory: load.memory };
         let reputation = (reputation * 1_000.0).round() / 1_000.0;
+        let node_name = member.map(|member| member.name.clone());
+        let roles = member.map(|member| member.roles.iter().map(ToString::to_string).collect()).unwrap_or_default();
         Self {
             name,
             node,
             node_name,
+            roles,
             capabilities,
             waiting,
             running,
