@@ -15,8 +15,9 @@ use crate::store::{Draft, StoreError, Table};
 
 /// A result that came too late is written in the name of an ownership that nobody has.
 pub(crate) const LATE: u32 = TASK_OWNERSHIP_MAX + 1;
-/// The most bytes of one entry with several events. A read of one event reads its whole payload.
-const FILL_BYTES: usize = 10_000;
+/// The most bytes of one entry with several events: with its key they fill two pages of the store, which takes pages by
+/// powers of two. A read of one event reads its whole payload.
+const FILL_BYTES: usize = 8_000;
 
 /// Events of several commands for one entry of a space.
 #[derive(Default)]

@@ -18,7 +18,7 @@ use super::once::Kept;
 use super::parked::{PARKED_MAX, Parked};
 use super::read::{self, Rights};
 use super::schema::SchemaBook;
-use super::settling::Settling;
+use super::settling::{OTHERS_MAX, Settling};
 use super::watch::TaskWatch;
 use super::wire::{self, Envelope};
 use super::{NewTask, Task, TaskPage, TaskProgress, TaskQuery, TaskSandbox, TaskStatus};
@@ -455,6 +455,13 @@ impl TaskBoard {
                 let name = task.settler_name.clone().unwrap_or_else(|| task.settler.to_string());
                 task.why = Some(format!("{name} hands it out"));
             }
+            return task;
+        }
+        if !task.status.is_over() && held.settling.is_crowded_out(task.id) {
+            let why = format!(
+                "the open tasks before it name {OTHERS_MAX} other members that may settle them; it waits for their ends"
+            );
+            task.why = Some(why);
             return task;
         }
         if !task.heirs.is_empty() && !task.status.is_over() && !held.core.has(task.id) {

@@ -39,10 +39,13 @@ const NOTED: Duration = Duration::from_secs(7 * 86_400);
 /// The pause before an end is noted again for want of a quorum.
 const AGAIN: Duration = Duration::from_secs(2);
 /// The most members whose keys are looked at for the tasks of one submitter. Tasks that name others wait.
-const OTHERS_MAX: usize = 16;
-/// The most submitters whose tasks a node settles, and the most of those tasks at a time, of another's and of its own.
-const SUBMITTERS_MAX: usize = 64;
+pub(super) const OTHERS_MAX: usize = 16;
+/// The most submitters that are gone and whose tasks a node settles, and the most that are looked at to find them.
+const SUBMITTERS_MAX: usize = 1_024;
+const LOOKED_AT_MAX: usize = 4_096;
+/// The most tasks that a node settles at a time: of one other submitter, of all others in equal shares, and of its own.
 const TASKS_MAX: usize = 1_000;
+const ALL_TASKS_MAX: usize = 64_000;
 const OWN_TASKS_MAX: usize = 10_000;
 /// The most tasks of a submitter whose ends others have noted. Beyond it nobody takes its tasks over, until those ends have
 /// reached all that may settle them and the notes are gone.
@@ -83,6 +86,8 @@ pub(super) struct Settling {
     /// The submitters without a session, each with the time since when.
     unheard: BTreeMap<Did, Duration>,
     notes: Vec<Note>,
+    /// The open tasks that wait because those before them name as many settlers as are looked at.
+    crowded_out: BTreeSet<TaskId>,
     /// Whether to look at once, and whether tasks of others may be new.
     is_urgent: bool,
     has_news: bool,
@@ -120,6 +125,11 @@ impl Settling {
         !std::mem::replace(&mut self.has_news, true)
     }
 
+    /// Whether a task waits because the open tasks before it name [`OTHERS_MAX`] settlers.
+    pub(super) fn is_crowded_out(&self, task: TaskId) -> bool {
+        self.crowded_out.contains(&task)
+    }
+
     /// Whether another member has ended a task by a word that may not be here yet.
     pub(super) fn is_noted(&self, submitter: &Did, task: TaskId) -> bool {
         self.rights.get(submitter).is_some_and(|right| right.ended.contains(&task))
@@ -131,6 +141,7 @@ impl Settling {
 struct Moving {
     tasks: Vec<(TaskId, TaskRow)>,
     others: BTreeSet<Did>,
+    crowded_out: Vec<TaskId>,
 }
 
 /// The key of a member that settles tasks of a submitter.
@@ -201,7 +212,7 @@ impl TaskBoard {
 
     /// Looks at the open tasks with heirs that this node may settle. Returns whether there are any, or rights to them.
     async fn look_at_moving(&self) -> Result<bool, NodeError> {
-        let moving = self.reading(|board, view, _| Ok(board.moving(view)?)).await?;
+        let (moving, has_submitters) = self.reading(|board, view, _| Ok(board.moving(view)?)).await?;
         let left: Vec<Did> = {
             let mut held = self.held();
             let now = self.now();
@@ -210,9 +221,9 @@ impl TaskBoard {
             held.settling.rights.retain(|submitter, _| !lapsed.contains(submitter));
             lapsed.iter().for_each(|submitter| held.lose_those_of(submitter));
             held.settling.unheard.retain(|submitter, _| moving.contains_key(submitter));
+            held.settling.crowded_out = moving.values().flat_map(|moving| moving.crowded_out.iter().copied()).collect();
             held.settling.rights.keys().filter(|submitter| !moving.contains_key(*submitter)).copied().collect()
         };
-        let is_idle = moving.is_empty();
         if let Ok(critical) = self.critical() {
             for (submitter, moving) in moving {
                 self.settle_for(&critical, submitter, moving).await?;
@@ -230,16 +241,29 @@ impl TaskBoard {
             self.drop_notes(&critical).await;
         }
         let held = self.held();
-        Ok(!is_idle || !held.settling.rights.is_empty() || !held.settling.notes.is_empty())
+        Ok(has_submitters || !held.settling.rights.is_empty() || !held.settling.notes.is_empty())
     }
 
-    fn moving(&self, view: &dyn View) -> Result<BTreeMap<Did, Moving>, StoreError> {
+    /// The tasks that this node settles, or would if the coordinators let it, by submitter. The second value says whether
+    /// anybody has tasks that this node may settle: a submitter that is connected settles its own.
+    fn moving(&self, view: &dyn View) -> Result<(BTreeMap<Did, Moving>, bool), StoreError> {
         let me = self.me();
+        let submitters = ledger::moving_submitters(view, &me, LOOKED_AT_MAX)?;
+        let has_submitters = !submitters.is_empty();
+        let held: BTreeSet<Did> = self.held().settling.rights.keys().copied().collect();
+        let is_gone = |submitter: &Did| {
+            // nobody works on for a member that is none any more
+            let is_member = self.here().identity.is_member(submitter);
+            is_member && (held.contains(submitter) || !self.is_connected(*submitter))
+        };
+        let mut others: Vec<Did> =
+            submitters.into_iter().filter(|submitter| *submitter != me && is_gone(submitter)).collect();
+        // a right is kept while the tasks last
+        others.sort_by_key(|submitter| !held.contains(submitter));
+        others.truncate(SUBMITTERS_MAX);
+        let share = TASKS_MAX.min(ALL_TASKS_MAX / others.len().max(1));
         let mut found: BTreeMap<Did, Moving> = BTreeMap::new();
-        let submitters = ledger::moving_submitters(view, &me, SUBMITTERS_MAX)?;
-        // nobody works on for a member that is none any more
-        for submitter in submitters.into_iter().filter(|submitter| self.here().identity.is_member(submitter)) {
-            let most = if submitter == me { OWN_TASKS_MAX } else { TASKS_MAX };
+        for (submitter, most) in others.into_iter().map(|other| (other, share)).chain([(me, OWN_TASKS_MAX)]) {
             for task in ledger::moving_tasks(view, &me, &submitter, most)? {
                 let Some(row) = ledger::find_task(view, task)? else { continue };
                 let moving = found.entry(submitter).or_default();
@@ -248,10 +272,16 @@ impl TaskBoard {
                 if moving.others.len() + new <= OTHERS_MAX {
                     moving.others.extend(others());
                     moving.tasks.push((task, row));
+                } else {
+                    moving.crowded_out.push(task);
                 }
             }
         }
-        Ok(found)
+        Ok((found, has_submitters))
+    }
+
+    fn is_connected(&self, member: Did) -> bool {
+        self.here().sessions.of(member).is_some_and(|(_, live)| live)
     }
 
     /// Settles the tasks of a submitter if the coordinators let this node.
@@ -265,7 +295,7 @@ impl TaskBoard {
                     right.asked + self.here().takeover / REFRESH <= now || !moving.others.is_subset(&right.others)
                 }
                 None if submitter == me => true,
-                None if self.here().sessions.of(submitter).is_some_and(|(_, live)| live) => {
+                None if self.is_connected(submitter) => {
                     unheard.remove(&submitter);
                     false
                 }

@@ -735,6 +735,39 @@ async fn an_heir_takes_over_while_the_submitter_is_down() {
     }
 }
 
+/// promise: Tasks | Open tasks of one member that name more than 16 heirs wait for each other, and say so
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_with_too_many_different_heirs_wait_and_say_so() {
+    let dir = TempDir::new().unwrap();
+    let one = soon(&dir, "one", None).await;
+    let heirs: Vec<String> = (0..18).map(|n| format!("heir-{n}")).collect();
+    for heir in &heirs {
+        let ticket = one.invite(Invite::default()).await.unwrap().ticket;
+        let home = TempDir::new().unwrap();
+        let options = JoinOptions::default().name(heir.parse().unwrap());
+        node::join(&home.path().join("data"), &ticket, options).await.unwrap();
+    }
+    let mut ids = Vec::new();
+    for names in heirs.chunks(3) {
+        let task = names.iter().fold(NewTask::new("add", json!(1)), |task, heir| task.heir(heir));
+        ids.push(one.tasks().submit(task).await.unwrap().id.to_string());
+    }
+    let last = ids.pop().unwrap();
+    let says_so = async {
+        while !one.tasks().get(&last).await.unwrap().why.is_some_and(|why| why.contains("name 16 other members")) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), says_so).await.unwrap();
+    let query = || ClaimQuery::of("add").wait(Duration::from_secs(30));
+    for _ in 0..6 {
+        let claimed = one.tasks().claim(query()).await.unwrap().unwrap();
+        one.tasks().finish(&claimed.task.id.to_string(), claimed.token, done(json!("done"))).await.unwrap();
+    }
+    until(&one, &last, TaskStatus::Succeeded).await;
+    one.shutdown().await;
+}
+
 /// promise: Tasks | Inputs that break a rule are refused with it, and nothing is submitted
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_input_is_refused() {

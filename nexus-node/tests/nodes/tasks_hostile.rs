@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::rogue::{Line, Rogue};
@@ -14,6 +14,7 @@ use nexus_crdt::{
     TaskToken, TaskVerb, TaskWord, Verified,
 };
 use nexus_mesh::{FRAME_BYTES_MAX, Stream, StreamProtocol, read_frame};
+use nexus_node::config::Bounded;
 use nexus_node::{ClaimQuery, NewTask, Node, Task, TaskResult, TaskStatus};
 use prost::Message;
 use serde_json::json;
@@ -57,12 +58,16 @@ impl Stage {
 
 /// Entries of the rogue in the space of tasks, with these events each.
 fn said(events: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<Verified> {
-    let log = LogId { space: SpaceId::tasks_of(&WORLD.mesh()), ..WORLD.log(ROGUE) };
+    said_by(ROGUE, events)
+}
+
+fn said_by(author: u8, events: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<Verified> {
+    let log = LogId { space: SpaceId::tasks_of(&WORLD.mesh()), ..WORLD.log(author) };
     let mut entries: Vec<Verified> = Vec::new();
     for events in events {
         let parts = events.into_iter().map(|event| ([7; 16], event)).collect();
         let after = entries.last().cloned();
-        entries.push(WORLD.entry(log, after.as_ref(), Kind::TASKS, Content::Parts(parts), ROGUE));
+        entries.push(WORLD.entry(log, after.as_ref(), Kind::TASKS, Content::Parts(parts), author));
     }
     entries
 }
@@ -126,6 +131,42 @@ async fn a_rogue_claims_ends_and_cancels_nobodys_task() {
     })
     .await;
     are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// promise: Tasks | Tasks that nobody can do, of a hundred submitters that are gone, keep their heir from no other task, nor from its own
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_that_nobody_can_do_keep_their_heir_from_no_other() {
+    /// The numbers of submitters with one task each, which nobody can do, and the tasks of another one.
+    const FEW: std::ops::Range<u8> = 20..120;
+    const MANY: usize = 1_050;
+    let mut env = WORLD.env(0, Link::Memory);
+    env.config.task_takeover_ms = Bounded::of::<4_000>();
+    let node = Node::with_env(env).await.unwrap();
+    let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &node).await;
+    let mut line = rogue.line(node.did()).await;
+    let submitted = |capability: &str| {
+        TaskEvent::Submitted(Box::new(Submission::new(capability, "0").with_heirs(&[node.did()]))).encode()
+    };
+    for n in FEW.chain([ROGUE + 1]) {
+        let log = LogId { space: SpaceId::mesh(&WORLD.mesh()), ..WORLD.log(n) };
+        let introduction = WORLD.entry(log, None, Kind::CREDENTIAL, WORLD.chain(n).to_bytes(), n);
+        line.entries([&*introduction]).await.unwrap();
+        let (tasks, capability) = if n == ROGUE + 1 { (MANY, "add") } else { (1, "nobody-can") };
+        let events: Vec<Vec<u8>> = (0..tasks).map(|_| submitted(capability)).collect();
+        let entries = said_by(n, events.chunks(64).map(<[_]>::to_vec));
+        line.entries(entries.iter().map(|entry| &**entry)).await.unwrap();
+    }
+    let own = node.tasks().submit(NewTask::new("add", json!(1)).heir("member-number-20")).await.unwrap().id;
+    let mut done = BTreeSet::new();
+    while done.len() < MANY + 1 {
+        let query = ClaimQuery::of("add").from("member").wait(Duration::from_secs(60));
+        let claimed = node.tasks().claim(query).await.unwrap().expect("a task");
+        let id = claimed.task.id.to_string();
+        node.tasks().finish(&id, claimed.token, TaskResult::Succeeded(json!(1))).await.unwrap();
+        assert!(done.insert(claimed.task.id), "done twice");
+    }
+    assert!(done.contains(&own));
+    node.shutdown().await;
 }
 
 /// promise: Tasks | Entries of tasks that break a rule of form do not count, and what follows them does
