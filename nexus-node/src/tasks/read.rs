@@ -1,5 +1,5 @@
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::time::Duration;
 
 use nexus_crdt::{
@@ -77,14 +77,24 @@ pub(super) fn find_beside(
 pub(super) fn resolve_id(view: &dyn View, reader: &Reader<'_>, text: &str) -> Result<TaskId, NodeError> {
     let missing = || NodeError::NotFound { what: Resource::Task, name: text.chars().take(64).collect() };
     let prefix: DotPrefix = text.parse().map_err(|()| missing())?;
-    let mut found = Vec::new();
-    view.try_scan_prefix(Table::Tasks, &prefix.bytes(), Order::Forward, &mut |key, row| {
-        let row: TaskRow = rows::decode(Table::Tasks, row)?;
-        let dot = TaskId::from_bytes(key).filter(|dot| prefix.dot_in(dot.entry) == Some(*dot));
-        let readable = dot.filter(|_| reader.space_numbered(row.space).is_some());
-        found.extend(readable.map(|dot| (dot, dot.to_string())));
-        Ok(if found.len() < CANDIDATES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
+    let (bytes, mut found) = (prefix.bytes(), Vec::new());
+    let mut from = bytes.clone();
+    // an entry has many tasks, of which one can be meant
+    for _ in 0..LOOKED_AT_MAX {
+        let next = view.first(Table::Tasks, (Bound::Included(from.as_slice()), Bound::Unbounded), Order::Forward)?;
+        let Some((key, _)) = next.filter(|(key, _)| key.starts_with(&bytes)) else { break };
+        let first = TaskId::from_bytes(&key).ok_or_else(|| rows::unreadable(Table::Tasks))?;
+        if let Some(dot) = prefix.dot_in(first.entry)
+            && let Some(row) = find_task(view, dot)?
+            && reader.space_numbered(row.space).is_some()
+        {
+            found.push((dot, dot.to_string()));
+        }
+        if found.len() == CANDIDATES_MAX {
+            break;
+        }
+        from = [first.entry.as_bytes().as_slice(), &[u8::MAX; 3]].concat();
+    }
     if found.is_empty() { Err(missing()) } else { Resource::Task.the_one(text, found) }
 }
 

@@ -86,6 +86,8 @@ pub(super) struct Settling {
     /// The submitters without a session, each with the time since when.
     unheard: BTreeMap<Did, Duration>,
     notes: Vec<Note>,
+    /// Whether the notes that this node made before its start were read.
+    has_recalled: bool,
     /// The open tasks that wait because those before them name as many settlers as are looked at.
     crowded_out: BTreeSet<TaskId>,
     /// Whether to look at once, and whether tasks of others may be new.
@@ -151,7 +153,12 @@ fn key_of(settler: &Did, submitter: &Did) -> String {
 
 /// The beginning of the keys in which a settler notes that tasks of a submitter have ended.
 fn notes_of(settler: &Did, submitter: &Did) -> String {
-    format!("{OWN_PREFIX}{settler}/ended/{submitter}/")
+    format!("{}{submitter}/", notes_by(settler))
+}
+
+/// The prefix of all its notes.
+fn notes_by(settler: &Did) -> String {
+    format!("{OWN_PREFIX}{settler}/ended/")
 }
 
 impl TaskBoard {
@@ -225,6 +232,9 @@ impl TaskBoard {
             held.settling.rights.keys().filter(|submitter| !moving.contains_key(*submitter)).copied().collect()
         };
         if let Ok(critical) = self.critical() {
+            if has_submitters && !self.held().settling.has_recalled && self.recall_notes(&critical).await.is_ok() {
+                self.held().settling.has_recalled = true;
+            }
             for (submitter, moving) in moving {
                 self.settle_for(&critical, submitter, moving).await?;
             }
@@ -302,20 +312,15 @@ impl TaskBoard {
                 None => *unheard.entry(submitter).or_insert(now) + self.here().takeover / REFRESH <= now,
             }
         };
-        if is_due && let Ok(Some(right)) = self.ask_for(critical, submitter, &moving.others).await {
+        if is_due && let Ok(Some(right)) = self.ask_for(critical, submitter, &moving).await {
             self.held().settling.rights.insert(submitter, right);
         }
         self.take_over(submitter, moving).await
     }
 
     /// Has the coordinators keep this node's key for the tasks of a submitter. `None` if another one has such a key.
-    async fn ask_for(
-        &self,
-        critical: &Critical,
-        submitter: Did,
-        others: &BTreeSet<Did>,
-    ) -> Result<Option<Right>, NodeError> {
-        let (me, asked) = (self.me(), self.now());
+    async fn ask_for(&self, critical: &Critical, submitter: Did, moving: &Moving) -> Result<Option<Right>, NodeError> {
+        let (me, asked, others) = (self.me(), self.now(), &moving.others);
         let key = key_of(&me, &submitter);
         let found = critical.get(&key).await?.and_then(|item| item.text().and_then(|text| text.parse::<u32>().ok()));
         let (ownership, is) = match found {
@@ -339,11 +344,10 @@ impl TaskBoard {
             let held = self.held();
             // a key that never lapsed kept its ownership, and nobody noted ends beside it
             let right = held.settling.rights.get(&submitter).filter(|right| right.ownership == ownership);
+            // whoever noted an end and was cut off before it wrote it takes its note back
+            let right = right.filter(|right| moving.tasks.iter().all(|(task, _)| !right.ended.contains(task)));
             right.map(|right| (right.others.clone(), right.ended.clone()))
         };
-        if before.is_none() {
-            self.recall_notes(critical, submitter, others).await?;
-        }
         let (known, mut ended) = before.unwrap_or_default();
         for other in others.difference(&known).filter(|other| self.here().identity.is_member(other)) {
             let notes = noted(critical, other, &submitter).await?;
@@ -463,29 +467,30 @@ impl TaskBoard {
         }
     }
 
-    /// Remembers the notes that this node made before its start. Those of ends that it did not write are of no use: nobody
-    /// has seen them.
-    async fn recall_notes(&self, critical: &Critical, submitter: Did, others: &BTreeSet<Did>) -> Result<(), NodeError> {
-        let mut kept = noted(critical, &self.me(), &submitter).await?;
+    /// Remembers the notes that this node made before its start, whoever may settle those tasks now. Those of ends that it
+    /// did not write are of no use, and keep others from the tasks: nobody has seen such an end, nor ever will.
+    async fn recall_notes(&self, critical: &Critical) -> Result<(), NodeError> {
+        let mut kept = notes_under(critical, &notes_by(&self.me())).await?;
         let known: BTreeSet<String> = self.held().settling.notes.iter().map(|note| note.key.clone()).collect();
         kept.retain(|(key, _)| !known.contains(key));
-        let placed = self.reading(move |_, view, reader| {
-            let mut placed = Vec::new();
+        let me = self.me();
+        let recalled = self.reading(move |_, view, reader| {
+            let mut recalled = Vec::new();
             for (key, tasks) in kept {
-                let mut at = Vec::new();
+                let (mut at, mut others) = (Vec::new(), BTreeSet::new());
                 for task in tasks {
-                    let end = read::find(view, reader, task)?.and_then(|found| found.state.settled_by);
-                    if let Some(end) = end {
+                    let Some(found) = read::find(view, reader, task)? else { continue };
+                    others.extend(found.row.owners().filter(|owner| *owner != me));
+                    if let Some(end) = found.state.settled_by {
                         at.extend(entry_place(view, end.entry)?);
                     }
                 }
-                placed.push((key, at));
+                recalled.push(Note { key, others, at: Some(at) });
             }
-            Ok(placed)
+            Ok(recalled)
         });
-        let placed = placed.await?.into_iter();
-        let notes = placed.map(|(key, at)| Note { key, others: others.clone(), at: Some(at) });
-        self.held().settling.notes.extend(notes);
+        let recalled = recalled.await?;
+        self.held().settling.notes.extend(recalled);
         Ok(())
     }
 
@@ -562,9 +567,14 @@ fn moved(found: &Found, ownership: u32) -> TaskEvent {
 
 /// The notes of a settler about a submitter's tasks that have ended: their keys and their tasks.
 async fn noted(critical: &Critical, settler: &Did, submitter: &Did) -> Result<Vec<(String, Vec<TaskId>)>, NodeError> {
-    let (prefix, mut next, mut found, mut tasks) = (notes_of(settler, submitter), None, Vec::new(), 0);
+    notes_under(critical, &notes_of(settler, submitter)).await
+}
+
+/// The notes under a prefix. More than [`NOTED_MAX`] tasks are not read.
+async fn notes_under(critical: &Critical, prefix: &str) -> Result<Vec<(String, Vec<TaskId>)>, NodeError> {
+    let (mut next, mut found, mut tasks) = (None, Vec::new(), 0);
     loop {
-        let page = critical.list(KeyQuery::prefix(&prefix).after(next)).await?;
+        let page = critical.list(KeyQuery::prefix(prefix).after(next)).await?;
         let notes = page.items.iter().map(|(key, item)| (key.clone(), tasks_in(item)));
         found.extend(notes.inspect(|(_, noted)| tasks += noted.len()));
         next = page.next;

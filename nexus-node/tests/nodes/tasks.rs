@@ -735,6 +735,32 @@ async fn an_heir_takes_over_while_the_submitter_is_down() {
     }
 }
 
+/// promise: Tasks | An heir that was cut off between the note of an end and the end itself takes the note back once it is up, and the task goes on
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_of_an_end_that_was_never_written_is_taken_back() {
+    let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
+    let one = soon(&dirs[0], "one", None).await;
+    let (laptop, two) = (soon(&dirs[1], "laptop", Some(&one)).await, soon(&dirs[2], "two", Some(&one)).await);
+    let task = laptop.tasks().submit(NewTask::new("add", json!(1)).heir("two")).await.unwrap().id;
+    until(&two, &task.to_string(), TaskStatus::Pending).await;
+    let note = format!("own/{}/ended/{}/{task}", two.did(), laptop.did());
+    let week = PutOptions::default().ttl(Duration::from_secs(7 * 86_400));
+    two.critical().unwrap().put(&note, task.to_hex(), week).await.unwrap();
+    two.shutdown().await;
+    laptop.shutdown().await;
+    let laptop = soon(&dirs[1], "laptop", None).await;
+    let query = |wait| ClaimQuery::of("add").wait(Duration::from_secs(wait));
+    // whether it has ended is not known while the heir is away
+    assert!(laptop.tasks().claim(query(3)).await.unwrap().is_none());
+    let two = soon(&dirs[2], "two", None).await;
+    let claimed = laptop.tasks().claim(query(30)).await.unwrap().expect("the task goes on");
+    laptop.tasks().finish(&task.to_string(), claimed.token, done(json!("kept"))).await.unwrap();
+    until(&two, &task.to_string(), TaskStatus::Succeeded).await;
+    for node in [laptop, two, one] {
+        node.shutdown().await;
+    }
+}
+
 /// promise: Tasks | Open tasks of one member that name more than 16 heirs wait for each other, and say so
 #[tokio::test(flavor = "multi_thread")]
 async fn tasks_with_too_many_different_heirs_wait_and_say_so() {
