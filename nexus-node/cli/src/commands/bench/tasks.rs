@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -105,7 +106,17 @@ fn taken(assigned: &Mutex<Vec<f64>>) -> Vec<f64> {
     std::mem::take(&mut *assigned.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// The size of a node's store, in bytes.
+/// The room that a node's store takes on the disk, in bytes. The file grows by doubling, with holes up to its end.
 fn size(dir: &Path) -> u64 {
-    std::fs::metadata(dir.join("brain.redb")).map_or(0, |file| file.len())
+    std::fs::metadata(dir.join("brain.redb")).map_or(0, |file| taken_by(&file))
+}
+
+#[cfg(unix)]
+fn taken_by(file: &Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::blocks(file) * 512
+}
+
+#[cfg(not(unix))]
+fn taken_by(file: &Metadata) -> u64 {
+    file.len()
 }
