@@ -311,6 +311,12 @@ impl DataDir {
         self.path.join(JOURNAL)
     }
 
+    /// The directory of its blobs.
+    #[cfg(feature = "blobs")]
+    pub(crate) fn blobs_path(&self) -> PathBuf {
+        self.path.join("blobs")
+    }
+
     /// The path of the search index, which is derived and rebuilt if it is deleted.
     pub fn search_path(&self) -> PathBuf {
         self.path.join("search")

@@ -54,6 +54,8 @@ pub enum Resource {
     Words,
     /// A task.
     Task,
+    /// A blob.
+    Blob,
 }
 
 impl Resource {
@@ -71,6 +73,7 @@ impl Resource {
             Self::Request => "requests",
             Self::Words => "groups of words",
             Self::Task => "tasks",
+            Self::Blob => "blobs",
         }
     }
 
@@ -101,6 +104,7 @@ impl fmt::Display for Resource {
             Self::Request => "request",
             Self::Words => "group of this node's with the word",
             Self::Task => "task",
+            Self::Blob => "blob",
         })
     }
 }

@@ -177,6 +177,7 @@
 //!
 //! | feature | without it |
 //! |---|---|
+//! | `blobs` (default) | no blobs: neither kept nor handed to others |
 //! | `coordinators` (default) | no keys and locks: the node never votes, and [`Node::critical`] is refused |
 //! | `search` (default) | recall keeps its index in memory, and finds words as they are spelled |
 //! | `models` (default) | no file of static vectors can be the embedder |
@@ -193,6 +194,7 @@
 //! |---|---|
 //! | [`node`] | the handle of a node; starting, joining, admitting |
 //! | [`brain`], [`memory`] | writing, reading, watching; the types of memories |
+//! | `blobs` | content of any size by its hash (feature `blobs`) |
 //! | [`critical`] | keys and locks that must not conflict |
 //! | [`tasks`] | work that is handed over |
 //! | [`config`] | settings of a node |
@@ -233,6 +235,8 @@
 #[cfg(feature = "http")]
 pub mod api;
 mod backup;
+#[cfg(feature = "blobs")]
+pub mod blobs;
 pub mod brain;
 mod budget;
 pub mod config;

@@ -124,6 +124,8 @@ struct Inner {
     brain: Brain,
     board: TaskBoard,
     coordinator: Option<Arc<Coordinator>>,
+    #[cfg(feature = "blobs")]
+    blobs: crate::blobs::Blobs,
     tasks: Option<Arc<Tasks>>,
     dir: Option<DataDir>,
     aging: Option<Arc<age::Aging>>,
@@ -198,6 +200,12 @@ impl Node {
     /// The tasks of the mesh: submitting work, following it, and doing it.
     pub fn tasks(&self) -> TaskBoard {
         self.0.board.clone()
+    }
+
+    /// The blobs of this node, and those of the mesh that it can fetch.
+    #[cfg(feature = "blobs")]
+    pub fn blobs(&self) -> crate::blobs::Blobs {
+        self.0.blobs.clone()
     }
 
     /// The node's critical state, for the few writes that must not conflict.

@@ -10,6 +10,8 @@ use super::admit::{self, Admitter};
 use super::age::Aging;
 use super::coordinate::{Coordinating, CoordinatorParts};
 use super::{Inner, Node};
+#[cfg(feature = "blobs")]
+use crate::blobs::{self, Blobs, Shelf};
 use crate::brain::{self, Brain};
 use crate::budget::Budget;
 use crate::config::Config;
@@ -79,6 +81,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let gossiped = runtime::gossip::register(&mut rooms);
     let knocks = admit::register(&mut rooms);
     let offered = tasks::register(&mut rooms);
+    #[cfg(feature = "blobs")]
+    let wanted = blobs::register(&mut rooms);
     let coordinating = Coordinating::register(raft, &mut rooms);
     let (mesh, events) = Mesh::start(transport, mesh_config, rooms, spawner)?;
 
@@ -224,6 +228,15 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     world.spawn("tasks of others", board.clone().keep_guests());
     world.spawn("tasks with heirs", board.clone().keep_settling());
     let Origins { tasks, dir, lock, aging } = origins;
+    #[cfg(feature = "blobs")]
+    let blobs = {
+        let root = dir.as_ref().map(DataDir::blobs_path);
+        let shelf = world.blocking(move || root.map_or_else(|| Ok(Shelf::memory()), Shelf::open)).await??;
+        let (identity, world, mesh) = (identity.clone(), world.clone(), mesh.clone());
+        Blobs::new(blobs::Handles { identity, world, mesh, sessions: sessions.clone(), shelf })
+    };
+    #[cfg(feature = "blobs")]
+    world.spawn("blobs", blobs.clone().serve(wanted));
     let node = Node(Arc::new(Inner {
         identity,
         world,
@@ -235,6 +248,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         notices,
         brain,
         board,
+        #[cfg(feature = "blobs")]
+        blobs,
         coordinator,
         tasks,
         dir,

@@ -189,7 +189,7 @@ impl StoreError {
         Self::Damaged { file: file.to_owned(), table, what }
     }
 
-    pub(super) fn disk(file: &Path, source: io::Error) -> Self {
+    pub(crate) fn disk(file: &Path, source: io::Error) -> Self {
         Self::Disk { file: file.to_owned(), source: Arc::new(source) }
     }
 

@@ -19,6 +19,7 @@ mod stalling;
 mod world;
 
 mod access;
+mod blobs;
 mod clocks;
 mod coordinator;
 mod flooded_rooms;

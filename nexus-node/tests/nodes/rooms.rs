@@ -96,11 +96,13 @@ const ROOMS: &[(&str, &[&str])] = &[
             "brain",
         ],
     ),
+    ("blobs", &["store", "world", "identity", "error", "runtime"]),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (
         "node",
         &[
             "backup",
+            "blobs",
             "budget",
             "store",
             "datadir",

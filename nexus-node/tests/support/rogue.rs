@@ -56,11 +56,22 @@ impl Rogue {
 
     /// A member by its credentials, connected to the node at an address.
     pub async fn start(mesh: Did, chain: Chain, key: &Keypair, link: Link, address: Multiaddr) -> Self {
+        Self::start_with(Rooms::new(), mesh, chain, key, link, address).await
+    }
+
+    /// The same, with rooms in which it serves others.
+    pub async fn start_with(
+        mut rooms: Rooms,
+        mesh: Did,
+        chain: Chain,
+        key: &Keypair,
+        link: Link,
+        address: Multiaddr,
+    ) -> Self {
         let mut config = MeshConfig::new(key.clone());
         config.abilities.entry_format_max = ENTRY_FORMAT_MAX;
         config.membership = Some(Membership { mesh, chain });
         config.process = Some(next_process());
-        let mut rooms = Rooms::new();
         // streams that the node opens are let go at once: this one speaks on its own
         drop(rooms.register(SYNC, 1));
         let mut messages = rooms.topic(ENTRIES, Bounds::items(4_096));

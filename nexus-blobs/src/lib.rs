@@ -1,0 +1,23 @@
+//! Blobs: content of any size under its hash, verified part by part, fetched from several peers at once.
+//!
+//! This crate decides and verifies. It opens no socket and no file, reads no clock and starts no task: bytes come from
+//! and go to whatever can be read and written at a place.
+//!
+//! | items | decision |
+//! |---|---|
+//! | [`BlobHash`] | the name of content: its BLAKE3 hash, as `b3sum` prints it |
+//! | [`Shape`], [`Part`] | the parts of a blob of some size, and the bytes of each |
+//! | [`index`], [`slice`], [`accept`] | the hashes between the root and the content, a part with its proof, and its check |
+//! | [`Fetch`] | which part is asked of which peer |
+
+mod fetch;
+mod hash;
+mod parts;
+mod verify;
+
+pub use fetch::{
+    Ask, BLOB_BYTES_MAX, Fetch, FetchEnd, FetchPeer, IN_FLIGHT_MAX, PATIENCE, PEERS_MAX, REST, REST_MAX, WINDOW_MAX,
+};
+pub use hash::{BadHash, BlobHash};
+pub use parts::{PART_BYTES, Part, PartSet, Shape};
+pub use verify::{GROUP_BYTES, SliceError, accept, index, index_bytes, slice, slice_bytes_max};

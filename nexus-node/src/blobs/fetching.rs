@@ -1,0 +1,274 @@
+//! Blobs from other members: the shell around [`Fetch`], which moves parts between streams and the disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::{AbortHandle, Abortable, BoxFuture};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use nexus_blobs::{Ask, BlobHash, Fetch, FetchEnd, PartSet, SliceError};
+use nexus_identity::Did;
+use tokio::sync::watch;
+
+use super::shelf::Partial;
+use super::wire::{self, Body};
+use super::{BlobInfo, BlobProgress, Blobs, missing, stopped};
+use crate::error::NodeError;
+
+/// The pause before a member that lacks a blob is asked for it again.
+const WANT_AGAIN: Duration = Duration::from_secs(5);
+/// The time in which a member tells whether it has a blob, and in which it sends a part.
+const WANT_WITHIN: Duration = Duration::from_secs(10);
+const PART_WITHIN: Duration = Duration::from_secs(600);
+/// The time without a part after which a fetch ends, though somebody has the blob. A longer wait of the caller counts.
+const NOTHING_CAME: Duration = Duration::from_secs(120);
+/// The parts that are noted together, once they are on the disk: 16 MiB. As much is fetched again after a crash.
+const NOTE_PARTS: u64 = 64;
+
+/// The end of something that a fetch waits for.
+enum Came {
+    /// A member has the blob, of so many bytes, or lacks it.
+    Size(Did, Option<u64>),
+    Part(Ask<Did>, PartEnd),
+    Noted(Result<(), NodeError>),
+}
+
+enum PartEnd {
+    Here,
+    Lied,
+    Failed,
+    /// The disk of this node is at fault.
+    Disk(NodeError),
+}
+
+/// A fetch that runs.
+struct Running {
+    blobs: Blobs,
+    hash: BlobHash,
+    fetch: Fetch<Did>,
+    partial: Arc<Partial>,
+    waiting: FuturesUnordered<BoxFuture<'static, Option<Came>>>,
+    /// The asks on their way, to be cancelled when they are not needed any more.
+    asks: BTreeMap<u64, AbortHandle>,
+    /// The connected members that are asked for the blob, or answered; with the time at which one that lacks it is asked
+    /// again.
+    wanted: BTreeMap<Did, Duration>,
+    /// The last time that a part came, or that somebody said it has the blob.
+    last: Duration,
+    noted: u64,
+    is_noting: bool,
+}
+
+impl Blobs {
+    /// Fetches a blob that is not here.
+    pub(super) async fn run_fetch(
+        &self,
+        hash: BlobHash,
+        wait: Duration,
+        progress: watch::Sender<BlobProgress>,
+        told: &(impl Fn(&BlobProgress) + Send),
+    ) -> Result<BlobInfo, NodeError> {
+        let _permit = self.0.fetching.acquire().await.map_err(|_| stopped())?;
+        let partial = Arc::new(self.blocking(move |blobs| blobs.here().shelf.begin(hash)).await?);
+        let had = partial.had.clone();
+        let mut running = Running {
+            blobs: self.clone(),
+            hash,
+            fetch: had.clone().map_or_else(Fetch::new, Fetch::resume),
+            partial,
+            waiting: FuturesUnordered::new(),
+            asks: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            last: self.here().world.now(),
+            noted: had.as_ref().map_or(0, PartSet::count),
+            is_noting: false,
+        };
+        running.check(had).await?;
+        let mut contacts = self.here().sessions.contacts();
+        loop {
+            if running.fetch.end() == Some(FetchEnd::Whole) {
+                return running.finish().await;
+            }
+            contacts.mark_unchanged();
+            let now = self.here().world.now();
+            running.ask(now);
+            let seen = running.progress();
+            told(&seen);
+            progress.send_replace(seen);
+            let ends = running.last + if running.fetch.end().is_some() { wait } else { wait.max(NOTHING_CAME) };
+            if ends <= now {
+                return running.give_up(wait).await;
+            }
+            let wakes = running.wakes_at(now).min(ends);
+            tokio::select! {
+                Some(came) = running.waiting.next() => if let Some(came) = came {
+                    running.hear(came)?;
+                },
+                changed = contacts.changed() => if changed.is_err() { return Err(stopped()) },
+                () = self.here().world.sleep_until(wakes) => {}
+            }
+        }
+    }
+
+    async fn size_at(self, peer: Did, hash: BlobHash) -> Option<Came> {
+        let want = Body::Want(hash.as_bytes().to_vec()).into();
+        let size = match self.0.asker.ask(peer, want, WANT_WITHIN).await {
+            Ok(answer) => answer.body.and_then(|body| if let Body::Has(size) = body { Some(size) } else { None }),
+            Err(_) => None,
+        };
+        Some(Came::Size(peer, size))
+    }
+
+    async fn part_of(self, hash: BlobHash, ask: Ask<Did>, partial: Arc<Partial>) -> Came {
+        let question = Body::Part(wire::Part { hash: hash.as_bytes().to_vec(), part: ask.part.0 }).into();
+        let sent = match self.0.asker.ask(ask.peer, question, PART_WITHIN).await.map(|answer| answer.body) {
+            Ok(Some(Body::Slice(sent))) => sent,
+            Ok(Some(Body::Lacks(_))) | Err(_) => return Came::Part(ask, PartEnd::Failed),
+            Ok(_) => return Came::Part(ask, PartEnd::Lied),
+        };
+        let taken = self.blocking(move |blobs| match partial.take(ask.shape, ask.part, &sent) {
+            Ok(()) => Ok(true),
+            Err(SliceError::Io(error)) => Err(blobs.here().shelf.fault(SliceError::Io(error))),
+            Err(_) => Ok(false),
+        });
+        Came::Part(
+            ask,
+            match taken.await {
+                Ok(true) => PartEnd::Here,
+                Ok(false) => PartEnd::Lied,
+                Err(error) => PartEnd::Disk(error),
+            },
+        )
+    }
+}
+
+impl Running {
+    /// Asks all that can be asked now.
+    fn ask(&mut self, now: Duration) {
+        let here = self.blobs.here();
+        let able: BTreeSet<Did> =
+            here.sessions.that_serve(wire::ROOM).into_iter().filter(|peer| here.identity.is_member(peer)).collect();
+        let gone: Vec<Did> = self.wanted.keys().filter(|peer| !able.contains(peer)).copied().collect();
+        for peer in gone {
+            self.wanted.remove(&peer);
+            self.fetch.gone(peer);
+        }
+        for peer in able {
+            if self.wanted.get(&peer).is_none_or(|again| *again <= now) {
+                self.wanted.insert(peer, Duration::MAX);
+                self.waiting.push(self.blobs.clone().size_at(peer, self.hash).boxed());
+            }
+        }
+        for ask in self.fetch.asks(now) {
+            let (handle, registration) = AbortHandle::new_pair();
+            self.asks.insert(ask.no, handle);
+            let part = self.blobs.clone().part_of(self.hash, ask, self.partial.clone());
+            self.waiting.push(Abortable::new(part, registration).map(Result::ok).boxed());
+        }
+    }
+
+    fn wakes_at(&self, now: Duration) -> Duration {
+        let again = self.wanted.values().copied().min().unwrap_or(Duration::MAX);
+        // a member that connects tells its rooms a little later than that it is there
+        let again = again.min(now + WANT_AGAIN);
+        self.fetch.wakes_at(now).map_or(again, |wakes| wakes.min(again))
+    }
+
+    fn hear(&mut self, came: Came) -> Result<(), NodeError> {
+        let now = self.blobs.here().world.now();
+        match came {
+            Came::Size(peer, Some(size)) => {
+                self.fetch.offer(peer, size, now);
+                self.last = now;
+            }
+            Came::Size(peer, None) => {
+                self.wanted.insert(peer, now + WANT_AGAIN);
+            }
+            Came::Part(ask, end) => {
+                self.asks.remove(&ask.no);
+                self.end_ask(ask, end, now)?;
+            }
+            Came::Noted(noted) => {
+                self.is_noting = false;
+                noted?;
+            }
+        }
+        let parts = self.fetch.parts().filter(|parts| parts.count() >= self.noted + NOTE_PARTS && !self.is_noting);
+        if let Some(parts) = parts.cloned() {
+            (self.noted, self.is_noting) = (parts.count(), true);
+            self.waiting.push(self.note(parts).map(|noted| Some(Came::Noted(noted))).boxed());
+        }
+        Ok(())
+    }
+
+    fn end_ask(&mut self, ask: Ask<Did>, end: PartEnd, now: Duration) -> Result<(), NodeError> {
+        match end {
+            PartEnd::Here => {
+                self.last = now;
+                for moot in self.fetch.came(ask, now) {
+                    if let Some(handle) = self.asks.remove(&moot.no) {
+                        handle.abort();
+                    }
+                }
+            }
+            PartEnd::Lied => {
+                tracing::warn!(peer = %ask.peer.short(), blob = %self.hash.short(), "sent something else than a part of the blob");
+                self.fetch.lied(ask);
+            }
+            PartEnd::Failed => self.fetch.failed(ask, now),
+            PartEnd::Disk(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn progress(&self) -> BlobProgress {
+        let parts = self.fetch.parts();
+        BlobProgress {
+            size: parts.map(|parts| parts.shape().size()),
+            bytes: parts.map_or(0, PartSet::bytes),
+            sources: self.fetch.peers().collect(),
+        }
+    }
+
+    fn note(&self, parts: PartSet) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
+        let (blobs, partial) = (self.blobs.clone(), self.partial.clone());
+        async move { blobs.blocking(move |_| partial.note(&parts)).await }
+    }
+
+    /// Checks the parts that an earlier fetch left: the disk may have lost some of them.
+    async fn check(&mut self, had: Option<PartSet>) -> Result<(), NodeError> {
+        let Some(had) = had else { return Ok(()) };
+        let partial = self.partial.clone();
+        let damaged = self.blobs.blocking(move |_| Ok(partial.damaged(&had))).await?;
+        damaged.into_iter().for_each(|part| self.fetch.damaged(part));
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<BlobInfo, NodeError> {
+        // a note that is being written would come after the end
+        while self.is_noting {
+            match self.waiting.next().await {
+                Some(Some(Came::Noted(noted))) => {
+                    self.is_noting = false;
+                    noted?;
+                }
+                Some(_) => {}
+                None => return Err(stopped()),
+            }
+        }
+        let Some(shape) = self.fetch.parts().map(PartSet::shape) else { return Err(missing(self.hash)) };
+        let (hash, partial) = (self.hash, self.partial.clone());
+        self.blobs.blocking(move |blobs| blobs.here().shelf.finish(&partial, shape)).await?;
+        Ok(BlobInfo { hash, size: shape.size() })
+    }
+
+    /// Ends without the blob. The parts that came stay for the next fetch.
+    async fn give_up(self, wait: Duration) -> Result<BlobInfo, NodeError> {
+        if let Some(parts) = self.fetch.parts().cloned() {
+            self.note(parts).await?;
+        }
+        let somebody = self.fetch.end().is_none();
+        Err(if somebody { NodeError::TimedOut(wait.max(NOTHING_CAME)) } else { missing(self.hash) })
+    }
+}

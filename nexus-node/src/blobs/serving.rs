@@ -1,0 +1,68 @@
+//! Answers to members that want blobs.
+
+use futures::FutureExt;
+use nexus_blobs::{BlobHash, Part, Shape, SliceError, slice};
+use nexus_identity::Did;
+use nexus_mesh::Stream;
+use nexus_mesh::ask;
+use nexus_mesh::quota::Receiver;
+
+use super::Blobs;
+use super::wire::{self, Body, Envelope, Lacks};
+use crate::error::NodeError;
+
+impl Blobs {
+    /// Answers the members that open streams.
+    pub(crate) async fn serve(self, streams: Receiver<Stream>) {
+        let spawner = self.here().world.spawner().clone();
+        let answer = move |peer, envelope| {
+            let blobs = self.clone();
+            async move { blobs.answer(peer, envelope).await }.boxed()
+        };
+        ask::serve(streams, "blob answer", spawner, wire::limits(), answer).await;
+    }
+
+    async fn answer(&self, peer: Did, envelope: Envelope) -> Envelope {
+        // every member may read each blob of the mesh, a former one none
+        let is_member = self.here().identity.is_member(&peer);
+        let answer = match envelope.body.filter(|_| is_member) {
+            Some(Body::Want(hash)) => match self.size_of(&hash).await {
+                Ok(Some(size)) => Body::Has(size),
+                _ => Body::Lacks(Lacks {}),
+            },
+            Some(Body::Part(asked)) => match self.slice_of(&asked.hash, Part(asked.part)).await {
+                Ok(Some(bytes)) => Body::Slice(bytes),
+                Ok(None) => Body::Lacks(Lacks {}),
+                Err(error) => {
+                    tracing::warn!(peer = %peer.short(), %error, "a part of a blob could not be read");
+                    Body::Lacks(Lacks {})
+                }
+            },
+            _ => Body::Lacks(Lacks {}),
+        };
+        answer.into()
+    }
+
+    async fn size_of(&self, hash: &[u8]) -> Result<Option<u64>, NodeError> {
+        let Ok(hash) = hash.try_into().map(BlobHash::from_bytes) else { return Ok(None) };
+        Ok(self.info(hash).await?.map(|info| info.size))
+    }
+
+    /// A part of a blob that is here whole, with its proof. A part that the disk has changed is not handed out.
+    async fn slice_of(&self, hash: &[u8], part: Part) -> Result<Option<Vec<u8>>, NodeError> {
+        let Ok(hash) = hash.try_into().map(BlobHash::from_bytes) else { return Ok(None) };
+        let Ok(_permit) = self.0.serving.acquire().await else { return Ok(None) };
+        let read = move |blobs: &Self| {
+            let shelf = &blobs.here().shelf;
+            let Some((content, size)) = shelf.content_of(hash)? else { return Ok(None) };
+            let shape = Shape::of(size);
+            let Some(index) = shelf.index_of(hash, shape)? else { return Ok(None) };
+            match slice(hash, shape, part, content, index) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(SliceError::NoPart(_)) => Ok(None),
+                Err(error) => Err(shelf.fault(error)),
+            }
+        };
+        self.blocking(read).await
+    }
+}

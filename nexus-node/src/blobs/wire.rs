@@ -1,0 +1,88 @@
+//! The messages of `/nexus/blobs/1`: who has a blob, and its parts.
+
+use nexus_mesh::ask::{AskLimits, Asker, Numbered};
+use nexus_mesh::quota::Receiver;
+use nexus_mesh::{Mesh, Rooms, Stream, StreamProtocol};
+use prost::Message;
+use std::time::Duration;
+
+use crate::world::World;
+
+/// The room of blobs.
+pub(crate) const ROOM: &str = "/nexus/blobs/1";
+const BLOBS: StreamProtocol = StreamProtocol::new(ROOM);
+/// Streams that members opened and that were not taken yet.
+const STREAMS_MAX: usize = 64;
+
+/// Registers the room.
+pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Stream> {
+    rooms.register(BLOBS, STREAMS_MAX)
+}
+
+/// The bounds of the room. A part is long, and a slow peer says nothing while it sends the one before it.
+pub(super) fn limits() -> AskLimits {
+    AskLimits { stalled_after: Duration::from_secs(60), ..AskLimits::default() }
+}
+
+/// Asks others in this room.
+pub(super) fn asker(mesh: Mesh, world: &World) -> Asker<Envelope> {
+    Asker::new(mesh, BLOBS, "blobs link", world.spawner().clone(), limits())
+}
+
+/// One frame.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Envelope {
+    /// The number of the request.
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6")]
+    pub(super) body: Option<Body>,
+}
+
+impl Numbered for Envelope {
+    fn number(&self) -> u64 {
+        self.id
+    }
+
+    fn set_number(&mut self, number: u64) {
+        self.id = number;
+    }
+}
+
+impl From<Body> for Envelope {
+    fn from(body: Body) -> Self {
+        Self { id: 0, body: Some(body) }
+    }
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum Body {
+    /// Whether the receiver has a blob whole, by its 32 bytes. The answer is `Has` or `Lacks`.
+    #[prost(bytes = "vec", tag = "2")]
+    Want(Vec<u8>),
+    /// A part of a blob. The answer is `Slice` or `Lacks`.
+    #[prost(message, tag = "3")]
+    Part(Part),
+    /// The size of the blob, in bytes.
+    #[prost(uint64, tag = "4")]
+    Has(u64),
+    /// The content of a part, between the hashes that prove it.
+    #[prost(bytes = "vec", tag = "5")]
+    Slice(Vec<u8>),
+    /// The sender does not have it.
+    #[prost(message, tag = "6")]
+    Lacks(Lacks),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Part {
+    /// The 32 bytes of the blob's hash.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) hash: Vec<u8>,
+    /// Its place in the blob, from 0.
+    #[prost(uint64, tag = "2")]
+    pub(super) part: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Lacks {}
