@@ -89,7 +89,7 @@ struct Inner {
     /// The fetches that run. Whoever wants a blob that is being fetched waits for the same one.
     fetches: Mutex<BTreeMap<BlobHash, watch::Receiver<BlobProgress>>>,
     serving: Semaphore,
-    fetching: Semaphore,
+    fetching: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -101,7 +101,7 @@ impl std::fmt::Debug for Inner {
 impl Blobs {
     pub(crate) fn new(here: Handles) -> Self {
         let asker = wire::asker(here.mesh.clone(), &here.world);
-        let (serving, fetching) = (Semaphore::new(SERVED_MAX), Semaphore::new(FETCHED_MAX));
+        let (serving, fetching) = (Semaphore::new(SERVED_MAX), Arc::new(Semaphore::new(FETCHED_MAX)));
         Self(Arc::new(Inner { here, asker, fetches: Mutex::default(), serving, fetching }))
     }
 
@@ -162,7 +162,8 @@ impl Blobs {
     /// where it was.
     ///
     /// # Errors
-    /// [`NodeError::NotFound`] if nobody in reach has had it for so long; those of the disk; [`NodeError::Stopping`].
+    /// [`NodeError::NotFound`] if nobody in reach has had it for so long. [`NodeError::TimedOut`] if whoever has it sent
+    /// nothing for as long, and for two minutes at least. Those of the disk; [`NodeError::Stopping`].
     pub async fn fetch(&self, hash: BlobHash, wait: Duration) -> Result<BlobInfo, NodeError> {
         self.fetch_with(hash, wait, |_| {}).await
     }
@@ -178,11 +179,15 @@ impl Blobs {
         told: impl Fn(&BlobProgress) + Send,
     ) -> Result<BlobInfo, NodeError> {
         loop {
-            if let Some(info) = self.info(hash).await? {
-                return Ok(info);
-            }
             let (progress, seen) = watch::channel(BlobProgress::default());
-            let running = self.fetches().get(&hash).cloned();
+            let running = {
+                let mut fetches = self.fetches();
+                let running = fetches.get(&hash).cloned();
+                if running.is_none() {
+                    fetches.insert(hash, seen);
+                }
+                running
+            };
             match running {
                 // it closes with the other's fetch, however that ends
                 Some(mut others) => {
@@ -191,9 +196,11 @@ impl Blobs {
                     }
                 }
                 None => {
-                    self.fetches().insert(hash, seen);
                     let _ended = Ended { blobs: self, hash };
-                    return self.run_fetch(hash, wait, progress, &told).await;
+                    return match self.info(hash).await? {
+                        Some(info) => Ok(info),
+                        None => self.run_fetch(hash, wait, progress, &told).await,
+                    };
                 }
             }
         }

@@ -166,7 +166,7 @@ proptest! {
     fn what_is_here_is_not_asked_for(here in prop::collection::btree_set(0..40u64, 0..40), rate in 1_000_000..9_000_000u64) {
         let shape = Shape::of(40 * PART_BYTES);
         let mut parts = PartSet::none(shape);
-        here.iter().for_each(|part| drop(parts.add(Part(*part))));
+        here.iter().for_each(|part| assert!(parts.add(Part(*part))));
         let (mut fetch, mut world) = (Fetch::resume(parts), World::new(vec![Kind::Honest(rate)]));
         prop_assert!(world.run(&mut fetch, shape.size(), Duration::from_secs(3_600)).is_some());
         prop_assert_eq!(world.asks, 40 - here.len());

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use nexus_blobs::{Ask, BlobHash, Fetch, FetchEnd, PartSet, SliceError};
 use nexus_identity::Did;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::shelf::Partial;
 use super::wire::{self, Body};
@@ -18,6 +18,8 @@ use crate::error::NodeError;
 
 /// The pause before a member that lacks a blob is asked for it again.
 const WANT_AGAIN: Duration = Duration::from_secs(5);
+/// The pause before a fetch that waits for others looks whether it is its turn.
+const TURN_EVERY: Duration = Duration::from_millis(500);
 /// The time in which a member tells whether it has a blob, and in which it sends a part.
 const WANT_WITHIN: Duration = Duration::from_secs(10);
 const PART_WITHIN: Duration = Duration::from_secs(600);
@@ -58,6 +60,10 @@ struct Running {
     last: Duration,
     noted: u64,
     is_noting: bool,
+    /// The number of members that have not told yet whether they have it.
+    wants: usize,
+    /// Held while somebody has the blob: those that are waited for keep no others from theirs.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Blobs {
@@ -69,7 +75,6 @@ impl Blobs {
         progress: watch::Sender<BlobProgress>,
         told: &(impl Fn(&BlobProgress) + Send),
     ) -> Result<BlobInfo, NodeError> {
-        let _permit = self.0.fetching.acquire().await.map_err(|_| stopped())?;
         let partial = Arc::new(self.blocking(move |blobs| blobs.here().shelf.begin(hash)).await?);
         let had = partial.had.clone();
         let mut running = Running {
@@ -83,6 +88,8 @@ impl Blobs {
             last: self.here().world.now(),
             noted: had.as_ref().map_or(0, PartSet::count),
             is_noting: false,
+            wants: 0,
+            permit: None,
         };
         running.check(had).await?;
         let mut contacts = self.here().sessions.contacts();
@@ -96,7 +103,7 @@ impl Blobs {
             let seen = running.progress();
             told(&seen);
             progress.send_replace(seen);
-            let ends = running.last + if running.fetch.end().is_some() { wait } else { wait.max(NOTHING_CAME) };
+            let ends = running.last + running.patience(wait);
             if ends <= now {
                 return running.give_up(wait).await;
             }
@@ -157,10 +164,18 @@ impl Running {
         for peer in able {
             if self.wanted.get(&peer).is_none_or(|again| *again <= now) {
                 self.wanted.insert(peer, Duration::MAX);
+                self.wants += 1;
                 self.waiting.push(self.blobs.clone().size_at(peer, self.hash).boxed());
             }
         }
-        for ask in self.fetch.asks(now) {
+        if self.fetch.end().is_some() {
+            self.permit = None;
+        } else if self.permit.is_none() {
+            self.permit = self.blobs.0.fetching.clone().try_acquire_owned().ok();
+            self.last = now;
+        }
+        let asks = if self.permit.is_some() { self.fetch.asks(now) } else { Vec::new() };
+        for ask in asks {
             let (handle, registration) = AbortHandle::new_pair();
             self.asks.insert(ask.no, handle);
             let part = self.blobs.clone().part_of(self.hash, ask, self.partial.clone());
@@ -171,12 +186,31 @@ impl Running {
     fn wakes_at(&self, now: Duration) -> Duration {
         let again = self.wanted.values().copied().min().unwrap_or(Duration::MAX);
         // a member that connects tells its rooms a little later than that it is there
-        let again = again.min(now + WANT_AGAIN);
+        let again = again.min(now + if self.has_turn() { WANT_AGAIN } else { TURN_EVERY });
         self.fetch.wakes_at(now).map_or(again, |wakes| wakes.min(again))
+    }
+
+    /// Whether it may ask for parts, or has nobody to ask.
+    fn has_turn(&self) -> bool {
+        self.permit.is_some() || self.fetch.end().is_some()
+    }
+
+    /// The time for which it goes on while nothing comes.
+    fn patience(&self, wait: Duration) -> Duration {
+        match self.fetch.end() {
+            // it may be in line behind others for long
+            None if self.permit.is_none() => Duration::from_secs(86_400),
+            None => wait.max(NOTHING_CAME),
+            Some(_) if self.wants > 0 => wait.max(WANT_WITHIN),
+            Some(_) => wait,
+        }
     }
 
     fn hear(&mut self, came: Came) -> Result<(), NodeError> {
         let now = self.blobs.here().world.now();
+        if matches!(came, Came::Size(..)) {
+            self.wants -= 1;
+        }
         match came {
             Came::Size(peer, Some(size)) => {
                 self.fetch.offer(peer, size, now);
