@@ -17,8 +17,10 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub const REST: Duration = Duration::from_secs(1);
 /// The longest rest of a peer that failed.
 pub const REST_MAX: Duration = Duration::from_secs(300);
-/// The most peers that are asked for the same part at a time.
+/// The most peers that are asked for the same part at a time, while none of them is late.
 const ASKERS_MAX: usize = 2;
+/// The most peers that are asked at a time to prove the sizes that they claim.
+const PROVERS_MAX: usize = 4;
 /// A peer has no more parts to send than those of so much time, in ms.
 const AHEAD_MS: u64 = 2_000;
 /// The rate of a peer that has not sent anything yet, in bytes per second.
@@ -87,7 +89,7 @@ struct Asked<P> {
 
 /// Which part of a blob is asked of which peer.
 ///
-/// The first part asked for is the last of the blob, from one peer, since it proves the size that the peer claims. Then
+/// The first part asked for is the last of the blob, from a few peers, since it proves the size that a peer claims. Then
 /// all peers are asked: each for as much as it sends in two seconds. Once every part is asked for, those that a slow
 /// peer has are asked of a faster one, too. A peer that sends something wrong is asked no more; one that fails rests.
 #[derive(Clone, Debug)]
@@ -266,10 +268,10 @@ impl<P: Copy + Ord> Fetch<P> {
     /// The next part and the peer to ask for it.
     fn choose(&mut self, now: Duration) -> Option<(P, Part, Shape)> {
         let Some(shape) = self.parts.as_ref().map(PartSet::shape) else {
-            // one peer at a time proves its own claim; who takes long is not waited for
-            let is_proving = self.asked.values().any(|asked| !asked.is_late);
+            // a few peers prove their own claims; those that take long are not waited for
+            let proving = self.asked.values().filter(|asked| !asked.is_late).count();
             let mut able = self.peers.iter().filter(|(_, peer)| peer.has_room(now) && peer.asks.is_empty());
-            let (peer, claim) = able.next().filter(|_| !is_proving)?;
+            let (peer, claim) = able.next().filter(|_| proving < PROVERS_MAX)?;
             let shape = Shape::of(claim.size);
             return Some((*peer, shape.last(), shape));
         };
@@ -323,12 +325,20 @@ impl<P: Copy + Ord> Fetch<P> {
 
     /// Parts that take long may be asked of others, too.
     fn note_late(&mut self, now: Duration) {
-        let proven = self.parts.is_some();
+        let mut late = Vec::new();
         for asked in self.asked.values_mut().filter(|asked| !asked.is_late && asked.at + PATIENCE <= now) {
             asked.is_late = true;
-            if proven && self.askers.get(&asked.part).is_none_or(|askers| *askers < ASKERS_MAX) {
-                self.returned.insert(asked.part);
-            }
+            late.push(asked.part);
+        }
+        late.into_iter().for_each(|part| self.give_back(part));
+    }
+
+    /// A part that is missing may be asked for again, unless somebody may still send it soon.
+    fn give_back(&mut self, part: Part) {
+        let is_missing = self.parts.as_ref().is_some_and(|parts| !parts.contains(part));
+        let is_awaited = self.asked.values().any(|asked| asked.part == part && !asked.is_late);
+        if is_missing && !is_awaited {
+            self.returned.insert(part);
         }
     }
 
@@ -342,17 +352,13 @@ impl<P: Copy + Ord> Fetch<P> {
 
     fn drop_ask(&mut self, no: u64) -> bool {
         let Some(asked) = self.asked.remove(&no) else { return false };
-        let left = self.askers.get_mut(&asked.part).map(|askers| {
+        if let Some(askers) = self.askers.get_mut(&asked.part) {
             *askers -= 1;
-            *askers
-        });
-        if left.is_none_or(|left| left == 0) {
-            self.askers.remove(&asked.part);
-            let is_missing = self.parts.as_ref().is_some_and(|parts| !parts.contains(asked.part));
-            if is_missing {
-                self.returned.insert(asked.part);
+            if *askers == 0 {
+                self.askers.remove(&asked.part);
             }
         }
+        self.give_back(asked.part);
         true
     }
 

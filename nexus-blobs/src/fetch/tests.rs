@@ -194,6 +194,17 @@ fn peers_share_the_work() {
     }
 }
 
+/// promise: Blobs | Peers that take questions and never answer delay a blob by seconds each, and never stop it
+#[test]
+fn silent_peers_stop_nothing() {
+    for silent in 1..12 {
+        let kinds = [vec![Kind::Silent; silent], vec![Kind::Honest(10_000_000)]].concat();
+        let took = took(&kinds);
+        let rounds = (silent / PROVERS_MAX + 1) as u128;
+        assert!(took < 7_000 + PATIENCE.as_millis() * (rounds + 1), "{silent} silent: {took} ms");
+    }
+}
+
 /// promise: Blobs | A peer of 1 KB/s that is alone sends a blob, too
 #[test]
 fn one_slow_peer_is_enough() {
@@ -211,7 +222,7 @@ fn claims_are_bounded() {
         fetch.offer(peer, if peer % 2 == 0 { u64::MAX } else { 5 }, Duration::ZERO);
     }
     assert_eq!(fetch.peers().count(), PEERS_MAX);
-    assert_eq!(fetch.asks(Duration::ZERO).len(), 1);
+    assert_eq!(fetch.asks(Duration::ZERO).len(), PROVERS_MAX);
     // nobody is believed before the size is proven
     assert!(fetch.parts().is_none());
 }
