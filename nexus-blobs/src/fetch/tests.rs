@@ -73,7 +73,7 @@ impl World {
             check(fetch);
             let next = self.due.first_key_value().map(|((at, _), _)| *at);
             let wakes = fetch.wakes_at(self.now);
-            let Some(at) = [next, wakes].into_iter().flatten().min() else { return None };
+            let at = [next, wakes].into_iter().flatten().min()?;
             self.now = at.max(self.now);
             if next == Some(at) {
                 let (_, ask) = self.due.pop_first().unwrap();
@@ -89,7 +89,7 @@ impl World {
         match self.kinds[ask.peer] {
             Kind::Liar => fetch.lied(ask),
             _ if ask.shape.size() != size => fetch.lied(ask),
-            Kind::Flaky(_) if count % 2 == 0 => fetch.failed(ask, self.now),
+            Kind::Flaky(_) if count.is_multiple_of(2) => fetch.failed(ask, self.now),
             Kind::Leaves(_, after) if count > after => {
                 self.due.retain(|_, due| due.peer != ask.peer);
                 fetch.gone(ask.peer);

@@ -25,11 +25,14 @@ use crate::store::StoreError;
 /// The size of the pieces in which content is copied, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// The content of a blob and its index.
+type InMemory = (Arc<Vec<u8>>, Arc<Vec<u8>>);
+
 /// The blobs of a node by hash.
 #[derive(Debug)]
 pub(crate) enum Shelf {
     Disk(DiskShelf),
-    Memory(Mutex<BTreeMap<BlobHash, (Arc<Vec<u8>>, Arc<Vec<u8>>)>>),
+    Memory(Mutex<BTreeMap<BlobHash, InMemory>>),
 }
 
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl Shelf {
     pub(crate) fn open(root: PathBuf) -> Result<Self, NodeError> {
         let new = root.join("new");
         match fs::remove_dir_all(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(disk(&new, error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(disk(&new, error)),
             _ => Ok(Self::Disk(DiskShelf { root, added: AtomicU64::new(0) })),
         }
     }
