@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`BlobHash`] | the name of content: its BLAKE3 hash, as `b3sum` prints it |
 //! | [`Shape`], [`Part`] | the parts of a blob of some size, and the bytes of each |
-//! | [`index`], [`slice`], [`accept`] | the hashes between the root and the content, a part with its proof, and its check |
+//! | [`index()`], [`slice()`], [`accept()`] | the hashes between the root and the content, a part with its proof, and its check |
 //! | [`Fetch`] | which part is asked of which peer |
 
 mod fetch;
