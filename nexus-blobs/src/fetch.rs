@@ -98,8 +98,6 @@ pub struct Fetch<P> {
     parts: Option<PartSet>,
     peers: BTreeMap<P, Peer>,
     asked: BTreeMap<u64, Asked<P>>,
-    /// How many asks there are for a part.
-    askers: BTreeMap<Part, usize>,
     /// The parts below `next` that are missing and not asked for.
     returned: BTreeSet<Part>,
     /// All parts below it are here, asked for or returned.
@@ -116,8 +114,8 @@ impl<P: Copy + Ord> Default for Fetch<P> {
 impl<P: Copy + Ord> Fetch<P> {
     /// A fetch of a blob of which nothing is here.
     pub fn new() -> Self {
-        let (peers, asked, askers, returned) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { parts: None, peers, asked, askers, returned, next: Part(0), asks: 0 }
+        let (peers, asked, returned) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { parts: None, peers, asked, returned, next: Part(0), asks: 0 }
     }
 
     /// A fetch that goes on: these parts are here, and the size is proven.
@@ -128,7 +126,7 @@ impl<P: Copy + Ord> Fetch<P> {
     /// A peer says that it has the whole blob, of so many bytes. A peer that lied before is not believed, nor a size
     /// over [`BLOB_BYTES_MAX`], nor more than [`PEERS_MAX`] peers.
     pub fn offer(&mut self, peer: P, size: u64, now: Duration) {
-        let count = self.peers.values().filter(|peer| peer.is_here && !peer.lied).count();
+        let count = self.peers.values().filter(|peer| peer.counts()).count();
         if let Some(known) = self.peers.get_mut(&peer) {
             known.is_here = true;
             // its asks were lost with its connection
@@ -176,7 +174,7 @@ impl<P: Copy + Ord> Fetch<P> {
     /// The time at which [`asks`](Self::asks) may have something new without an event. `None` if it will not.
     pub fn wakes_at(&self, now: Duration) -> Option<Duration> {
         let late = self.asked.values().filter(|asked| !asked.is_late).map(|asked| asked.at + PATIENCE);
-        let rested = self.peers.values().filter(|peer| peer.is_here && !peer.lied && peer.rests_until > now);
+        let rested = self.peers.values().filter(|peer| peer.counts() && peer.rests_until > now);
         late.chain(rested.map(|peer| peer.rests_until)).min()
     }
 
@@ -251,7 +249,7 @@ impl<P: Copy + Ord> Fetch<P> {
         if self.parts.as_ref().is_some_and(PartSet::is_whole) {
             return Some(FetchEnd::Whole);
         }
-        let somebody = self.peers.values().any(|peer| peer.is_here && !peer.lied);
+        let somebody = self.peers.values().any(Peer::counts);
         (!somebody).then_some(FetchEnd::Starved)
     }
 
@@ -287,7 +285,7 @@ impl<P: Copy + Ord> Fetch<P> {
         let parts = self.parts.as_ref()?;
         while let Some(part) = parts.first_missing(self.next) {
             self.next = Part(part.0 + 1);
-            if !self.askers.contains_key(&part) {
+            if self.askers(part) == 0 {
                 return Some(part);
             }
         }
@@ -299,8 +297,7 @@ impl<P: Copy + Ord> Fetch<P> {
         // of those asked of others, the one that would take longest, if this peer is twice as fast
         let mut slowest: Option<(u64, Part)> = None;
         for asked in self.asked.values() {
-            let askers = self.askers.get(&asked.part).copied().unwrap_or_default();
-            if asked.peer == peer || askers >= ASKERS_MAX || is_asked(&asked.part) {
+            if self.askers(asked.part) >= ASKERS_MAX || is_asked(&asked.part) {
                 continue;
             }
             let theirs = self.peers.get(&asked.peer).map_or(u64::MAX, |peer| peer.ms_for(peer.asks.len()));
@@ -316,7 +313,6 @@ impl<P: Copy + Ord> Fetch<P> {
         self.asks += 1;
         self.returned.remove(&part);
         self.asked.insert(no, Asked { peer, part, at: now, is_late: false });
-        *self.askers.entry(part).or_default() += 1;
         if let Some(peer) = self.peers.get_mut(&peer) {
             peer.asks.insert(no);
         }
@@ -342,6 +338,11 @@ impl<P: Copy + Ord> Fetch<P> {
         }
     }
 
+    /// The number of asks for a part.
+    fn askers(&self, part: Part) -> usize {
+        self.asked.values().filter(|asked| asked.part == part).count()
+    }
+
     /// Takes an ask out. Returns whether it was still waited for.
     fn answered(&mut self, ask: &Ask<P>) -> bool {
         if let Some(peer) = self.peers.get_mut(&ask.peer) {
@@ -352,12 +353,6 @@ impl<P: Copy + Ord> Fetch<P> {
 
     fn drop_ask(&mut self, no: u64) -> bool {
         let Some(asked) = self.asked.remove(&no) else { return false };
-        if let Some(askers) = self.askers.get_mut(&asked.part) {
-            *askers -= 1;
-            if *askers == 0 {
-                self.askers.remove(&asked.part);
-            }
-        }
         self.give_back(asked.part);
         true
     }
@@ -365,7 +360,7 @@ impl<P: Copy + Ord> Fetch<P> {
     fn ban(&mut self, peer: P) {
         self.gone(peer);
         if let Some(peer) = self.peers.get_mut(&peer) {
-            (peer.lied, peer.is_here) = (true, true);
+            peer.lied = true;
         }
     }
 
@@ -379,10 +374,15 @@ impl<P: Copy + Ord> Fetch<P> {
 }
 
 impl Peer {
+    /// Whether it is connected and has not lied.
+    const fn counts(&self) -> bool {
+        self.is_here && !self.lied
+    }
+
     fn has_room(&self, now: Duration) -> bool {
         let ahead = (self.rate().saturating_mul(AHEAD_MS) / 1_000 / PART_BYTES).max(1);
         let window = self.window.min(usize::try_from(ahead).unwrap_or(usize::MAX));
-        self.is_here && !self.lied && self.rests_until <= now && self.asks.len() < window
+        self.counts() && self.rests_until <= now && self.asks.len() < window
     }
 
     fn rate(&self) -> u64 {

@@ -45,7 +45,7 @@ use zeroize::Zeroizing;
 
 use self::fingerprint::Fingerprint;
 
-pub(crate) use self::durable::{new_file, remove, replace, sync_parent};
+pub(crate) use self::durable::{move_into_place, new_file, remove, replace, sync_parent};
 pub use self::error::{DataDirError, FileDamage};
 pub use self::fingerprint::CopySign;
 pub use self::key_file::{KeyFileError, KeyKind, key_from_text, key_to_text};

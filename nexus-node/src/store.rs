@@ -523,7 +523,8 @@ pub(crate) fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
     FileBackend::new(file).map_err(|error| StoreError::from_redb(path, None, error))
 }
 
-fn open_private(path: &Path) -> io::Result<File> {
+/// Opens a file to read and write, for its owner alone (mode 0600). It is created if it is not there.
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]

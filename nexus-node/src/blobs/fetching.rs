@@ -76,22 +76,22 @@ impl Blobs {
         told: &(impl Fn(&BlobProgress) + Send),
     ) -> Result<BlobInfo, NodeError> {
         let partial = Arc::new(self.blocking(move |blobs| blobs.here().shelf.begin(hash)).await?);
-        let had = partial.had.clone();
+        let fetch = partial.had.clone().map_or_else(Fetch::new, Fetch::resume);
         let mut running = Running {
             blobs: self.clone(),
             hash,
-            fetch: had.clone().map_or_else(Fetch::new, Fetch::resume),
+            noted: fetch.parts().map_or(0, PartSet::count),
+            fetch,
             partial,
             waiting: FuturesUnordered::new(),
             asks: BTreeMap::new(),
             wanted: BTreeMap::new(),
             last: self.here().world.now(),
-            noted: had.as_ref().map_or(0, PartSet::count),
             is_noting: false,
             wants: 0,
             permit: None,
         };
-        running.check(had).await?;
+        running.check().await?;
         let mut contacts = self.here().sessions.contacts();
         loop {
             if running.fetch.end() == Some(FetchEnd::Whole) {
@@ -208,16 +208,15 @@ impl Running {
 
     fn hear(&mut self, came: Came) -> Result<(), NodeError> {
         let now = self.blobs.here().world.now();
-        if matches!(came, Came::Size(..)) {
-            self.wants -= 1;
-        }
         match came {
-            Came::Size(peer, Some(size)) => {
-                self.fetch.offer(peer, size, now);
-                self.last = now;
-            }
-            Came::Size(peer, None) => {
-                self.wanted.insert(peer, now + WANT_AGAIN);
+            Came::Size(peer, size) => {
+                self.wants -= 1;
+                if let Some(size) = size {
+                    self.fetch.offer(peer, size, now);
+                    self.last = now;
+                } else {
+                    self.wanted.insert(peer, now + WANT_AGAIN);
+                }
             }
             Came::Part(ask, end) => {
                 self.asks.remove(&ask.no);
@@ -271,8 +270,8 @@ impl Running {
     }
 
     /// Checks the parts that an earlier fetch left: the disk may have lost some of them.
-    async fn check(&mut self, had: Option<PartSet>) -> Result<(), NodeError> {
-        let Some(had) = had else { return Ok(()) };
+    async fn check(&mut self) -> Result<(), NodeError> {
+        let Some(had) = self.fetch.parts().cloned() else { return Ok(()) };
         let partial = self.partial.clone();
         let damaged = self.blobs.blocking(move |_| Ok(partial.damaged(&had))).await?;
         damaged.into_iter().for_each(|part| self.fetch.damaged(part));

@@ -16,11 +16,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nexus_blobs::{BlobHash, Part, PartSet, Shape, SliceError, accept, index, index_bytes};
-use positioned_io::{RandomAccessFile, ReadAt, WriteAt};
+use positioned_io::{RandomAccessFile, ReadAt};
 
 use super::BlobInfo;
+use crate::datadir;
 use crate::error::NodeError;
-use crate::store::StoreError;
+use crate::store::{StoreError, open_private};
 
 /// The size of the pieces in which content is copied, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -206,7 +207,7 @@ impl DiskShelf {
 
     fn add_at(&self, path: &Path, content: &mut impl Read) -> Result<BlobInfo, NodeError> {
         let io = |error| disk(path, error);
-        let mut file = create(path)?;
+        let mut file = datadir::new_file(path).map_err(io)?;
         let size = copy(content, &mut file).map_err(io)?;
         let shape = Shape::of(size);
         let index_path = index_of(path);
@@ -214,7 +215,7 @@ impl DiskShelf {
         let hash = if index_bytes(shape) == 0 {
             index(written, shape, Vec::new()).map_err(io)?
         } else {
-            let hashes = RandomAccessFile::try_new(create(&index_path)?).map_err(io)?;
+            let hashes = datadir::new_file(&index_path).and_then(RandomAccessFile::try_new).map_err(io)?;
             let hash = index(io::BufReader::with_capacity(PIECE_BYTES, written), shape, &hashes).map_err(io)?;
             sync(&index_path)?;
             hash
@@ -230,15 +231,15 @@ impl DiskShelf {
         let dir = path.parent().unwrap_or(&self.root);
         if !dir.exists() {
             make_dir(dir)?;
-            sync_dir(&self.root)?;
+            datadir::sync_parent(dir).map_err(|error| disk(dir, error))?;
         }
         if index_bytes(shape) > 0 {
             fs::rename(index, index_of(&path)).map_err(|error| disk(index, error))?;
         } else {
             remove(index)?;
         }
-        fs::rename(content, &path).map_err(|error| disk(content, error))?;
-        sync_dir(dir)
+        // both are in one directory
+        datadir::move_into_place(content, &path).map_err(|error| disk(content, error))
     }
 
     fn list(&self) -> Result<Vec<BlobInfo>, NodeError> {
@@ -269,8 +270,13 @@ impl DiskShelf {
             .filter(|(size, _)| *size <= nexus_blobs::BLOB_BYTES_MAX)
             .map(|(size, bits)| PartSet::from_bytes(Shape::of(size), &bits));
         let open = |path: &Path| {
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(had.is_none()).open(path);
-            file.and_then(RandomAccessFile::try_new).map_err(|error| disk(path, error))
+            let opened = open_private(path).and_then(|file| {
+                if had.is_none() {
+                    file.set_len(0)?;
+                }
+                RandomAccessFile::try_new(file)
+            });
+            opened.map_err(|error| disk(path, error))
         };
         let (content, index) = (open(&path)?, open(&index_of(&path))?);
         Ok(Partial { hash, place: Place::Disk { content, index, path }, had })
@@ -294,7 +300,7 @@ impl Partial {
     /// Verifies a part and writes it.
     pub(super) fn take(&self, shape: Shape, part: Part, sent: &[u8]) -> Result<(), SliceError> {
         match &self.place {
-            Place::Disk { content, index, .. } => accept(self.hash, shape, part, sent, content, Both(index)),
+            Place::Disk { content, index, .. } => accept(self.hash, shape, part, sent, content, index),
             Place::Memory(held) => {
                 let (content, index) = &mut *lock(held);
                 accept(self.hash, shape, part, sent, content, index)
@@ -307,12 +313,9 @@ impl Partial {
         let Place::Disk { path, .. } = &self.place else { return Ok(()) };
         sync(path)?;
         sync(&index_of(path))?;
-        let (have, beside) = (have_of(path), path.with_extension("have-new"));
+        let have = have_of(path);
         let bytes = [parts.shape().size().to_le_bytes().to_vec(), parts.to_bytes()].concat();
-        let written = create(&beside).and_then(|mut file| {
-            file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(|error| disk(&beside, error))
-        });
-        written.and_then(|()| fs::rename(&beside, &have).map_err(|error| disk(&have, error)))
+        datadir::replace(&have, &bytes).map_err(|error| disk(&have, error))
     }
 
     /// The parts among these that are not what they should be: the disk lost or changed them.
@@ -324,27 +327,6 @@ impl Partial {
             Place::Memory(_) => true,
         };
         whole.filter(|part| !is_sound(part)).collect()
-    }
-}
-
-/// A file that is read and written at a place.
-struct Both<'a>(&'a RandomAccessFile);
-
-impl ReadAt for Both<'_> {
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(at, buf)
-    }
-}
-
-impl WriteAt for Both<'_> {
-    fn write_at(&mut self, at: u64, buf: &[u8]) -> io::Result<usize> {
-        let mut file = self.0;
-        file.write_at(at, buf)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let mut file = self.0;
-        WriteAt::flush(&mut file)
     }
 }
 
@@ -364,11 +346,6 @@ fn have_of(path: &Path) -> PathBuf {
     path.with_extension("have")
 }
 
-fn create(path: &Path) -> Result<File, NodeError> {
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(path);
-    file.map_err(|error| disk(path, error))
-}
-
 fn open_file(path: &Path) -> Result<Option<(RandomAccessFile, u64)>, NodeError> {
     let opened = File::open(path).and_then(|file| {
         let size = file.metadata()?.len();
@@ -382,11 +359,7 @@ fn open_file(path: &Path) -> Result<Option<(RandomAccessFile, u64)>, NodeError> 
 }
 
 fn remove(path: &Path) -> Result<bool, NodeError> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(disk(path, error)),
-    }
+    datadir::remove(path).map_err(|error| disk(path, error))
 }
 
 fn make_dir(path: &Path) -> Result<(), NodeError> {
@@ -408,11 +381,6 @@ fn read_dir(path: &Path) -> Result<Vec<PathBuf>, NodeError> {
 fn sync(path: &Path) -> Result<(), NodeError> {
     let file = OpenOptions::new().write(true).open(path);
     file.and_then(|file| file.sync_data()).map_err(|error| disk(path, error))
-}
-
-/// Syncs the names in a directory, where that can be done.
-fn sync_dir(path: &Path) -> Result<(), NodeError> {
-    if cfg!(unix) { File::open(path).and_then(|dir| dir.sync_all()).map_err(|error| disk(path, error)) } else { Ok(()) }
 }
 
 fn copy(from: &mut impl Read, to: &mut impl Write) -> io::Result<u64> {

@@ -96,7 +96,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "brain",
         ],
     ),
-    ("blobs", &["store", "world", "identity", "error", "runtime"]),
+    ("blobs", &["store", "datadir", "world", "identity", "error", "runtime"]),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (
         "node",
