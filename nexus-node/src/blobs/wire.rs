@@ -1,10 +1,12 @@
 //! The messages of `/nexus/blobs/1`: who has a blob, and its parts.
 
+use std::time::Duration;
+
+use nexus_blobs::WINDOW_MAX;
 use nexus_mesh::ask::{AskLimits, Asker, Numbered};
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{Mesh, Rooms, Stream, StreamProtocol};
 use prost::Message;
-use std::time::Duration;
 
 use crate::world::World;
 
@@ -19,9 +21,10 @@ pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Stream> {
     rooms.register(BLOBS, STREAMS_MAX)
 }
 
-/// The bounds of the room. A part is long, and a slow peer says nothing while it sends the one before it.
+/// The bounds of the room. A part is long, and a slow peer says nothing while it sends the one before it. An answer stays in
+/// memory until it is written: a peer that asks and does not read has 16 of them, 4 MiB.
 pub(super) fn limits() -> AskLimits {
-    AskLimits { stalled_after: Duration::from_secs(60), ..AskLimits::default() }
+    AskLimits { stalled_after: Duration::from_secs(60), answering_max: WINDOW_MAX, ..AskLimits::default() }
 }
 
 /// Asks others in this room.

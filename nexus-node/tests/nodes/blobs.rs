@@ -169,19 +169,44 @@ async fn liars_are_named_and_nothing_of_theirs_is_kept() {
     }
 }
 
+/// promise: Blobs | A member that asks for parts without end and reads none keeps nobody else from a blob
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_reads_no_answer_keeps_nobody_from_a_blob() {
+    let one = WORLD.start(0, Link::Memory).await;
+    let info = one.blobs().add(std::io::Cursor::new(content(20 * PART))).await.unwrap();
+    let rogue = Rogue::meet(WORLD, 9, Link::Memory, &one).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        let mut stream = rogue.mesh.open(one.did(), &BLOBS).await.unwrap();
+        for id in 1..500 {
+            let question = Envelope { id, body: Some(part(info.hash.as_bytes(), id % 20)) }.encode_to_vec();
+            write_frame(&mut stream, &question).await.unwrap();
+        }
+        streams.push(stream);
+    }
+    let two = WORLD.start_beside(1, Link::Memory, &one).await;
+    assert_eq!(two.blobs().fetch(info.hash, WAIT).await.unwrap(), info);
+    drop(streams);
+    for node in [two, one] {
+        node.shutdown().await;
+    }
+}
+
+/// The question for a part.
+fn part(hash: &[u8], part: u64) -> Body {
+    let mut bytes = vec![0x0a, u8::try_from(hash.len()).unwrap()];
+    bytes.extend(hash);
+    bytes.push(0x10);
+    prost::encoding::encode_varint(part, &mut bytes);
+    Body::Part(bytes)
+}
+
 /// promise: Blobs | A stranger's questions are answered like those of a member that lacks nothing: bounded, and never with a panic
 #[tokio::test(flavor = "multi_thread")]
 async fn malformed_questions_get_no_content() {
     let node = WORLD.start(0, Link::Memory).await;
     let info = node.blobs().add(std::io::Cursor::new(content(PART))).await.unwrap();
     let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
-    let part = |hash: &[u8], part: u64| {
-        let mut bytes = vec![0x0a, u8::try_from(hash.len()).unwrap()];
-        bytes.extend(hash);
-        bytes.push(0x10);
-        prost::encoding::encode_varint(part, &mut bytes);
-        Body::Part(bytes)
-    };
     let hash = info.hash.as_bytes().as_slice();
     let asked = [Body::Want(Vec::new()), Body::Want(vec![7; 33]), Body::Want(vec![7; 32]), part(hash, 1)]
         .into_iter()
