@@ -196,7 +196,9 @@ impl Committer {
             Event::Stored { eno } => Some(*eno),
             _ => None,
         });
-        last.map(|eno| self.committed.send_replace(eno));
+        if let Some(eno) = last {
+            self.committed.send_replace(eno);
+        }
         commit.answer();
         self.writer.publish(&mut commit);
         for span in commit.arrivals {

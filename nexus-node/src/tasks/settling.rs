@@ -261,19 +261,18 @@ impl TaskBoard {
         let submitters = ledger::moving_submitters(view, &me, LOOKED_AT_MAX)?;
         let has_submitters = !submitters.is_empty();
         let held: BTreeSet<Did> = self.held().settling.rights.keys().copied().collect();
-        let is_gone = |submitter: &Did| {
-            // nobody works on for a member that is none any more
-            let is_member = self.here().identity.is_member(submitter);
-            is_member && (held.contains(submitter) || !self.is_connected(*submitter))
-        };
-        let mut others: Vec<Did> =
-            submitters.into_iter().filter(|submitter| *submitter != me && is_gone(submitter)).collect();
+        // nobody works on for a member that is none any more
+        let is_member = |submitter: &Did| self.here().identity.is_member(submitter);
+        let is_gone = |other: &Did| held.contains(other) || !self.is_connected(*other);
+        let others = submitters.into_iter().filter(|other| *other != me && is_member(other) && is_gone(other));
+        let mut others: Vec<Did> = others.collect();
         // a right is kept while the tasks last
         others.sort_by_key(|submitter| !held.contains(submitter));
         others.truncate(SUBMITTERS_MAX);
         let share = TASKS_MAX.min(ALL_TASKS_MAX / others.len().max(1));
+        let own = is_member(&me).then_some((me, OWN_TASKS_MAX));
         let mut found: BTreeMap<Did, Moving> = BTreeMap::new();
-        for (submitter, most) in others.into_iter().map(|other| (other, share)).chain([(me, OWN_TASKS_MAX)]) {
+        for (submitter, most) in others.into_iter().map(|other| (other, share)).chain(own) {
             for task in ledger::moving_tasks(view, &me, &submitter, most)? {
                 let Some(row) = ledger::find_task(view, task)? else { continue };
                 let moving = found.entry(submitter).or_default();
