@@ -159,12 +159,13 @@ impl<P: Copy + Ord> Fetch<P> {
         }
     }
 
-    /// The parts to ask for now. Each is answered by [`came`](Self::came), [`lied`](Self::lied) or
-    /// [`failed`](Self::failed), or by [`gone`](Self::gone).
-    pub fn asks(&mut self, now: Duration) -> Vec<Ask<P>> {
+    /// The parts to ask for now, so that at most so many are asked for at a time, and never over [`IN_FLIGHT_MAX`]. Each
+    /// is answered by [`came`](Self::came), [`lied`](Self::lied) or [`failed`](Self::failed), or by
+    /// [`gone`](Self::gone).
+    pub fn asks(&mut self, most: usize, now: Duration) -> Vec<Ask<P>> {
         self.note_late(now);
         let mut asks = Vec::new();
-        while self.asked.len() < IN_FLIGHT_MAX {
+        while self.asked.len() < most.min(IN_FLIGHT_MAX) {
             let Some((peer, part, shape)) = self.choose(now) else { break };
             asks.push(self.ask(peer, part, shape, now));
         }

@@ -1,6 +1,6 @@
 use std::io::{self, Read};
 
-use bao_tree::io::outboard::PreOrderOutboard;
+use bao_tree::io::outboard::{EmptyOutboard, PreOrderOutboard};
 use bao_tree::io::sync::{CreateOutboard, decode_ranges, encode_ranges_validated};
 use bao_tree::io::{DecodeError, EncodeError, round_up_to_chunks};
 use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
@@ -98,6 +98,44 @@ pub fn accept(
     if sent.is_empty() { Ok(()) } else { Err(SliceError::Bad(part)) }
 }
 
+/// The content of a part without its proof, checked on the way.
+///
+/// # Errors
+/// [`SliceError::NoPart`], [`SliceError::Damaged`], and those of reading.
+pub fn read_part(
+    hash: BlobHash,
+    shape: Shape,
+    part: Part,
+    content: impl ReadAt,
+    index: impl ReadAt,
+) -> Result<Vec<u8>, SliceError> {
+    let sent = slice(hash, shape, part, content, index)?;
+    let bytes = shape.bytes(part);
+    let long = usize::try_from(bytes.end - bytes.start).unwrap_or(usize::MAX);
+    let mut kept = Kept { begin: bytes.start, bytes: vec![0; long] };
+    let outboard = EmptyOutboard { tree: tree(shape), root: hash.root() };
+    decode_ranges(&mut sent.as_slice(), &chunks(shape, part)?, &mut kept, outboard)
+        .map_err(|_| SliceError::Damaged(part))?;
+    Ok(kept.bytes)
+}
+
+/// The content of a part, written to its place in the blob.
+struct Kept {
+    begin: u64,
+    bytes: Vec<u8>,
+}
+
+impl WriteAt for Kept {
+    fn write_at(&mut self, at: u64, from: &[u8]) -> io::Result<usize> {
+        let at = at.checked_sub(self.begin).ok_or(io::ErrorKind::InvalidInput)?;
+        self.bytes.as_mut_slice().write_at(at, from)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn tree(shape: Shape) -> BaoTree {
     BaoTree::new(shape.size(), GROUP)
 }
@@ -153,6 +191,9 @@ mod tests {
                 let sent = slice(hash, shape, part, content.as_slice(), hashes.as_slice()).unwrap();
                 prop_assert!(sent.len() as u64 <= slice_bytes_max());
                 accept(hash, shape, part, &sent, got.as_mut_slice(), got_hashes.as_mut_slice()).unwrap();
+                let bytes = shape.bytes(part);
+                let read = read_part(hash, shape, part, content.as_slice(), hashes.as_slice()).unwrap();
+                prop_assert_eq!(read, &content[bytes.start as usize..bytes.end as usize]);
             }
             prop_assert_eq!(got, content);
             prop_assert_eq!(got_hashes, hashes);
@@ -185,6 +226,8 @@ mod tests {
             content[place] ^= 1 << bit;
             let part = Part(place as u64 / PART_BYTES);
             let damaged = slice(hash, shape, part, content.as_slice(), hashes.as_slice());
+            prop_assert!(matches!(damaged, Err(SliceError::Damaged(_))), "{:?}", damaged);
+            let damaged = read_part(hash, shape, part, content.as_slice(), hashes.as_slice());
             prop_assert!(matches!(damaged, Err(SliceError::Damaged(_))), "{:?}", damaged);
         }
 

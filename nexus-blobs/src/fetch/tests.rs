@@ -59,7 +59,7 @@ impl World {
     fn run(&mut self, fetch: &mut Fetch<usize>, size: u64, until: Duration) -> Option<Duration> {
         self.offer(fetch, size);
         while fetch.end() != Some(FetchEnd::Whole) && self.now < until {
-            for ask in fetch.asks(self.now) {
+            for ask in fetch.asks(IN_FLIGHT_MAX, self.now) {
                 self.asks += 1;
                 if let Some(rate) = rate_of(self.kinds[ask.peer]) {
                     let bytes = ask.shape.bytes(ask.part);
@@ -222,7 +222,7 @@ fn claims_are_bounded() {
         fetch.offer(peer, if peer % 2 == 0 { u64::MAX } else { 5 }, Duration::ZERO);
     }
     assert_eq!(fetch.peers().count(), PEERS_MAX);
-    assert_eq!(fetch.asks(Duration::ZERO).len(), PROVERS_MAX);
+    assert_eq!(fetch.asks(IN_FLIGHT_MAX, Duration::ZERO).len(), PROVERS_MAX);
     // nobody is believed before the size is proven
     assert!(fetch.parts().is_none());
 }
