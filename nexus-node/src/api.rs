@@ -19,6 +19,7 @@
 //! | `memories`, `vocabulary`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
 //! | `critical`, `coordinator`, `audit` | keys and locks · the coordinators · the record of requests |
 //! | `tasks` | tasks, and their workers |
+//! | `blobs` | content of any size (feature `blobs`) |
 //! | `page` | the page at `/`, and signing a browser in |
 //! | `trace`, `metrics` | observation from outside |
 //!
@@ -27,6 +28,8 @@
 
 mod audit;
 mod backup;
+#[cfg(feature = "blobs")]
+mod blobs;
 pub(crate) mod caller;
 mod connections;
 mod coordinator;

@@ -1,45 +1,56 @@
 //! Blobs: files and other content of any size, by their hash, from whoever has them.
 //!
-//! A node keeps the blobs that it added or fetched, until they are removed. It hands them to every member that asks by
-//! hash, and fetches from all connected members that have one at the same time. Each part is verified before it is
+//! A node keeps the blobs that it added. Those that it fetched stay until room is made. It hands them to every member that
+//! asks by hash, and fetches from all connected members that have one at the same time. Each part is verified before it is
 //! written: a member that sends something else is asked no more. [`nexus_blobs`] decides which part is asked of whom.
 //!
 //! | room | content |
 //! |---|---|
 //! | `shelf` | the content on the disk, whole and in parts |
+//! | `content` | adding and reading |
+//! | `keeping` | pins, tags, directories, and the removal of what nothing keeps |
+//! | `tree` | directories of a disk |
 //! | `wire` | the messages of `/nexus/blobs/1` |
 //! | `serving` | answers to others |
-//! | `fetching` | parts from others |
+//! | `fetching`, `directory` | parts from others, and the files of a directory |
 
+mod content;
+mod directory;
 mod fetching;
+mod keeping;
 mod serving;
 mod shelf;
+mod tree;
 mod wire;
 
 use std::collections::BTreeMap;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub use nexus_blobs::{BadHash, BlobHash, FetchPeer};
+pub use nexus_blobs::{BadCollection, BadHash, BlobHash, Collection, CollectionFile, FetchPeer, FileKind};
 use nexus_identity::Did;
 use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
-use positioned_io::ReadAt;
 use tokio::sync::{Semaphore, watch};
 
-use self::shelf::Content;
+pub use self::content::{BlobReader, BlobWriter};
+pub use self::directory::DirectoryProgress;
+pub use self::keeping::{BlobEntry, BlobPage, Collected, Keep, TAG_BYTES_MAX};
+pub use self::shelf::MemoryBlobs;
 pub(crate) use self::shelf::Shelf;
+pub use self::tree::{BadTree, Found, Links, Unpacker, walk};
 pub(crate) use self::wire::register;
 use crate::error::{NodeError, Resource, StopError};
+use crate::headroom::{Headroom, Room};
 use crate::identity::Identity;
 use crate::runtime::Sessions;
 use crate::world::World;
 
 /// The most parts that are read for others at a time: each takes 256 KiB of memory.
 const SERVED_MAX: usize = 16;
-/// The most blobs that are fetched at a time. Each has at most 16 MiB on its way.
-const FETCHED_MAX: usize = 4;
+/// The most blobs that are fetched at a time. Together they have at most 16 MiB on their way.
+const FETCHED_MAX: usize = nexus_blobs::IN_FLIGHT_MAX;
 
 /// The blobs of a node. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -67,20 +78,13 @@ pub struct BlobProgress {
     pub sources: Vec<FetchPeer<Did>>,
 }
 
-/// The content of a blob, to be read. It stays readable if the blob is removed meanwhile.
-#[derive(Debug)]
-pub struct BlobReader {
-    content: Content,
-    info: BlobInfo,
-    at: u64,
-}
-
 pub(crate) struct Handles {
     pub(crate) identity: Identity,
     pub(crate) world: World,
     pub(crate) mesh: Mesh,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) shelf: Shelf,
+    pub(crate) headroom: Headroom,
 }
 
 struct Inner {
@@ -90,6 +94,12 @@ struct Inner {
     fetches: Mutex<BTreeMap<BlobHash, watch::Receiver<BlobProgress>>>,
     serving: Semaphore,
     fetching: Arc<Semaphore>,
+    /// Held while something is kept, and while something is removed.
+    gate: Mutex<()>,
+    /// Counts the blobs that were kept.
+    changes: AtomicU64,
+    /// The files of directories that are being fetched, each with the number of such directories.
+    used: Mutex<BTreeMap<BlobHash, usize>>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -102,7 +112,8 @@ impl Blobs {
     pub(crate) fn new(here: Handles) -> Self {
         let asker = wire::asker(here.mesh.clone(), &here.world);
         let (serving, fetching) = (Semaphore::new(SERVED_MAX), Arc::new(Semaphore::new(FETCHED_MAX)));
-        Self(Arc::new(Inner { here, asker, fetches: Mutex::default(), serving, fetching }))
+        let (gate, changes, used) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
+        Self(Arc::new(Inner { here, asker, fetches: Mutex::default(), serving, fetching, gate, changes, used }))
     }
 
     fn here(&self) -> &Handles {
@@ -113,49 +124,12 @@ impl Blobs {
         self.0.fetches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps content under its hash. It is on the disk once this returns. The same content is kept once.
-    ///
-    /// # Errors
-    /// Those of reading, as [`NodeError::Store`], and those of the disk; [`NodeError::Stopping`].
-    pub async fn add(&self, content: impl Read + Send + 'static) -> Result<BlobInfo, NodeError> {
-        self.blocking(move |blobs| blobs.here().shelf.add(content)).await
-    }
-
-    /// The blobs that are here whole, by hash.
-    ///
-    /// # Errors
-    /// Those of the disk; [`NodeError::Stopping`].
-    pub async fn list(&self) -> Result<Vec<BlobInfo>, NodeError> {
-        self.blocking(|blobs| blobs.here().shelf.list()).await
-    }
-
     /// A blob that is here whole; `None` if it is not.
     ///
     /// # Errors
     /// Those of the disk; [`NodeError::Stopping`].
     pub async fn info(&self, hash: BlobHash) -> Result<Option<BlobInfo>, NodeError> {
         self.blocking(move |blobs| blobs.here().shelf.info(hash)).await
-    }
-
-    /// The content of a blob that is here.
-    ///
-    /// # Errors
-    /// [`NodeError::NotFound`] if it is not here whole: [`Blobs::fetch`] gets it. Those of the disk;
-    /// [`NodeError::Stopping`].
-    pub async fn read(&self, hash: BlobHash) -> Result<BlobReader, NodeError> {
-        let open = move |blobs: &Self| match blobs.here().shelf.content_of(hash)? {
-            Some((content, size)) => Ok(BlobReader { content, info: BlobInfo { hash, size }, at: 0 }),
-            None => Err(missing(hash)),
-        };
-        self.blocking(open).await
-    }
-
-    /// Removes a blob, and what is here of one that was not fetched to its end. Returns whether there was any.
-    ///
-    /// # Errors
-    /// Those of the disk; [`NodeError::Stopping`].
-    pub async fn remove(&self, hash: BlobHash) -> Result<bool, NodeError> {
-        self.blocking(move |blobs| blobs.here().shelf.remove(hash)).await
     }
 
     /// Gets a blob from the members that have it. It is on the disk once this returns. A fetch that was cut off goes on
@@ -178,6 +152,16 @@ impl Blobs {
         wait: Duration,
         told: impl Fn(&BlobProgress) + Send,
     ) -> Result<BlobInfo, NodeError> {
+        let wanted = Wanted { wait, most: nexus_blobs::BLOB_BYTES_MAX, holders: Vec::new() };
+        self.fetch_known(hash, wanted, told).await
+    }
+
+    async fn fetch_known(
+        &self,
+        hash: BlobHash,
+        wanted: Wanted,
+        told: impl Fn(&BlobProgress) + Send,
+    ) -> Result<BlobInfo, NodeError> {
         loop {
             let (progress, seen) = watch::channel(BlobProgress::default());
             let running = {
@@ -196,14 +180,26 @@ impl Blobs {
                     }
                 }
                 None => {
-                    let _ended = Ended { blobs: self, hash };
+                    let place = Fetching { blobs: self.clone(), hash, progress };
                     return match self.info(hash).await? {
                         Some(info) => Ok(info),
-                        None => self.run_fetch(hash, wait, progress, &told).await,
+                        None => self.run_fetch(place, wanted, &told).await,
                     };
                 }
             }
         }
+    }
+
+    /// Whether a blob is being fetched, or is a file of a directory that is.
+    fn is_used(&self, hash: BlobHash) -> bool {
+        let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&hash);
+        used || self.fetches().contains_key(&hash)
+    }
+
+    /// Whether the disk has room. May block for a moment.
+    fn room(&self) -> Result<(), NodeError> {
+        let headroom = &self.here().headroom;
+        if headroom.look(self.here().world.now()) == Room::All { Ok(()) } else { Err(headroom.refusal().into()) }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -215,13 +211,24 @@ impl Blobs {
     }
 }
 
-/// The end of a fetch, also of one that is dropped.
-struct Ended<'a> {
-    blobs: &'a Blobs,
-    hash: BlobHash,
+/// A blob that is wanted.
+struct Wanted {
+    /// The time for which a fetch goes on while nobody has it.
+    wait: Duration,
+    /// The largest size of it.
+    most: u64,
+    /// The members that are known to have it, and its size as each of them says.
+    holders: Vec<(Did, u64)>,
 }
 
-impl Drop for Ended<'_> {
+/// The place of a fetch among those that run. Nobody else fetches the blob until it is dropped.
+struct Fetching {
+    blobs: Blobs,
+    hash: BlobHash,
+    progress: watch::Sender<BlobProgress>,
+}
+
+impl Drop for Fetching {
     fn drop(&mut self) {
         self.blobs.fetches().remove(&self.hash);
     }
@@ -229,33 +236,6 @@ impl Drop for Ended<'_> {
 
 fn missing(hash: BlobHash) -> NodeError {
     NodeError::NotFound { what: Resource::Blob, name: hash.to_string() }
-}
-
-impl BlobReader {
-    /// The blob.
-    pub const fn info(&self) -> BlobInfo {
-        self.info
-    }
-}
-
-impl Read for BlobReader {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.content.read_at(self.at, buf)?;
-        self.at += read as u64;
-        Ok(read)
-    }
-}
-
-impl Seek for BlobReader {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let place = match to {
-            SeekFrom::Start(place) => Some(place),
-            SeekFrom::End(by) => self.info.size.checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = place.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
-    }
 }
 
 /// The node ended while a blob was asked for.

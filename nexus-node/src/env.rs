@@ -41,6 +41,9 @@ pub struct NodeEnv {
     pub search: Option<std::path::PathBuf>,
     /// The directory of vectors, models of vectors and the embedder's key; without one there are no vectors.
     pub vectors: Option<std::path::PathBuf>,
+    /// The blobs of a node without a disk.
+    #[cfg(feature = "blobs")]
+    pub blobs: crate::blobs::MemoryBlobs,
     /// Protocols of the embedder, served to other members beside the node's own.
     pub rooms: Rooms,
     /// The configuration.
@@ -62,6 +65,8 @@ impl NodeEnv {
             usage: None,
             search: None,
             vectors: None,
+            #[cfg(feature = "blobs")]
+            blobs: crate::blobs::MemoryBlobs::default(),
             rooms: Rooms::new(),
             config: Config::default(),
         }

@@ -56,6 +56,8 @@ pub enum Resource {
     Task,
     /// A blob.
     Blob,
+    /// A name of this node for a blob.
+    BlobTag,
 }
 
 impl Resource {
@@ -74,6 +76,7 @@ impl Resource {
             Self::Words => "groups of words",
             Self::Task => "tasks",
             Self::Blob => "blobs",
+            Self::BlobTag => "tags of blobs",
         }
     }
 
@@ -105,6 +108,7 @@ impl fmt::Display for Resource {
             Self::Words => "group of this node's with the word",
             Self::Task => "task",
             Self::Blob => "blob",
+            Self::BlobTag => "tag of a blob",
         })
     }
 }

@@ -177,6 +177,16 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         }
         NodeError::NotFound { what: Resource::Member, .. } => Some("`nexus-node members` shows who belongs"),
         NodeError::NotFound { what: Resource::Task, .. } => Some("`nexus-node task list` shows the tasks of this node"),
+        NodeError::NotFound { what: Resource::Blob, .. } => Some(
+            "nobody in reach has it: `nexus-node peers` shows who is there, and `--wait 10m` waits for somebody who has it",
+        ),
+        NodeError::NotFound { what: Resource::BlobTag, .. } => {
+            Some("`nexus-node blob list` shows the tags of this node")
+        }
+        NodeError::Conflict(ConflictError::BlobInDirectory { .. }) => {
+            Some("nothing was removed: remove the directory; `nexus-node blob list` shows it")
+        }
+        NodeError::Conflict(ConflictError::FilesMissing { .. }) => Some("nothing was kept; add the directory again"),
         NodeError::NotFound { what: Resource::Words, .. } => {
             Some("`nexus-node vocabulary list` shows all; `nexus-node forget ID` takes another member's")
         }

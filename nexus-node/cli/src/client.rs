@@ -167,21 +167,25 @@ impl Client {
         Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
     }
 
+    /// Sends content of any size.
+    pub(crate) fn put_content<T: DeserializeOwned>(&self, path: &str, mut content: impl Read) -> Result<T, Problem> {
+        // a refusal comes before the content is sent
+        let headers = [("content-type", "application/octet-stream"), ("expect", "100-continue")];
+        let request = self.request(&Method::PUT, path, &headers);
+        let request = request.body(ureq::SendBody::from_reader(&mut content));
+        let request = request.map_err(|error| Problem::new("invalid", format!("{}{path}: {error}", self.base)))?;
+        self.changed(self.answered(&Method::PUT, self.agent.run(request))?)
+    }
+
     /// The lines of an answer to a POST, as they arrive.
     pub(crate) fn post_lines(&self, path: &str, body: Vec<u8>) -> Result<Lines, Problem> {
         let response = self.run(Method::POST, path, &[], body)?;
         Ok(Lines(Box::new(BufReader::new(response.into_body().into_reader()))))
     }
 
-    fn run(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: Vec<u8>,
-    ) -> Result<Response<ureq::Body>, Problem> {
+    fn request(&self, method: &Method, path: &str, headers: &[(&str, &str)]) -> ureq::http::request::Builder {
         let mut request = Request::builder()
-            .method(&method)
+            .method(method)
             .uri(format!("{}{path}", self.base))
             .header("authorization", format!("Bearer {}", self.token))
             .header("user-agent", concat!("nexus-node/", env!("CARGO_PKG_VERSION")))
@@ -194,6 +198,17 @@ impl Client {
         for (name, value) in headers.iter().copied().chain(id) {
             request = request.header(name, value);
         }
+        request
+    }
+
+    fn run(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Result<Response<ureq::Body>, Problem> {
+        let mut request = self.request(&method, path, headers);
         if !body.is_empty() {
             request = request.header("content-type", "application/json");
         }
@@ -203,7 +218,16 @@ impl Client {
         } else {
             self.agent.run(request.body(body).map_err(invalid)?)
         };
-        let response = answer.map_err(|error| self.unanswered(&method, &error))?;
+        self.answered(&method, answer)
+    }
+
+    /// The answer of the node, unless it is a refusal.
+    fn answered(
+        &self,
+        method: &Method,
+        answer: Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<Response<ureq::Body>, Problem> {
+        let response = answer.map_err(|error| self.unanswered(method, &error))?;
         if response.status().is_success() {
             return Ok(response);
         }

@@ -4,6 +4,7 @@ mod agents;
 mod audit;
 mod backup;
 mod bench;
+mod blob;
 mod completions;
 mod config;
 mod connect;
@@ -143,6 +144,8 @@ pub(crate) enum CliCommand {
     Worker(worker::Worker),
     Agents(agents::Agents),
     #[command(subcommand)]
+    Blob(blob::Blob),
+    #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
     Model(model::Model),
@@ -206,6 +209,7 @@ impl CliCommand {
             Self::Task(command) => command.run(session),
             Self::Worker(command) => command.run(session),
             Self::Agents(command) => command.run(session),
+            Self::Blob(command) => command.run(session),
             Self::Config(command) => command.run(session),
             Self::Model(command) => command.run(session),
             Self::Root(command) => command.run(session),

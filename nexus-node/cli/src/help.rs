@@ -35,6 +35,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Keys and locks", &["kv", "lock", "fence", "coordinator", "audit"]),
+    ("Files", &["blob"]),
     ("Tasks", &["task", "worker", "agents"]),
     ("Agents", &["connect", "disconnect", "hook", "mcp"]),
     (
@@ -356,6 +357,34 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("audit", &[("audit --since 1d", "the requests of a day"), ("audit verify", "checks all of it")]),
+    (
+        "blob",
+        &[
+            ("blob add report.pdf", "prints the hash, by which every member gets it"),
+            ("blob get 5e1b9d4f -o report.pdf", "from whoever has it"),
+        ],
+    ),
+    (
+        "blob add",
+        &[
+            ("blob add ./dist --tag release", "a directory, under a name that moves with the next one"),
+            ("tar c . | nexus-node blob add -", "from a pipe"),
+        ],
+    ),
+    (
+        "blob get",
+        &[
+            ("blob get release -o ./dist", "by a tag of this node"),
+            ("blob get 5e1b9d4f --wait 10m > report.pdf", "as soon as somebody who has it is in reach"),
+        ],
+    ),
+    ("blob list", &[("blob list", "with the nodes that have them now"), ("blob list --all --json", "for a program")]),
+    ("blob pin", &[("blob pin 5e1b9d4f", "keeps a copy here of a blob that another member added")]),
+    ("blob unpin", &[("blob unpin 5e1b9d4f", "lets `blob gc` remove it")]),
+    ("blob tag", &[("blob tag 5e1b9d4f release", "gives it a name on this node")]),
+    ("blob untag", &[("blob untag release", "takes the name away; a pin stays")]),
+    ("blob rm", &[("blob rm 5e1b9d4f", "from this node alone")]),
+    ("blob gc", &[("blob gc --dry-run", "the blobs that would go"), ("blob gc --unused-for 7d", "makes room")]),
     (
         "task",
         &[

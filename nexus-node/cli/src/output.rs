@@ -192,6 +192,25 @@ impl Printer {
         bar
     }
 
+    /// A progress bar of bytes on a terminal; elsewhere a hidden one.
+    pub(crate) fn transfer(&self, what: &'static str, total: Option<u64>) -> ProgressBar {
+        let bar = self.progress(what, total);
+        if total.is_some() {
+            Self::show_total(&bar);
+        } else if let Ok(style) = ProgressStyle::with_template("{msg}  {bytes}  {bytes_per_sec}") {
+            bar.set_style(style);
+        }
+        bar
+    }
+
+    /// Lets a bar of bytes show all of them, and the time that is left.
+    pub(crate) fn show_total(bar: &ProgressBar) {
+        let template = "{msg} {wide_bar} {bytes} of {total_bytes}  {bytes_per_sec}  {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+    }
+
     /// A text in a style, if stdout shows styles.
     pub(crate) fn paint(&self, style: Style, text: &str) -> String {
         if self.colour { painted(style, text) } else { text.to_owned() }

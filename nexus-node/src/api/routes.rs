@@ -22,6 +22,8 @@ use super::{
 pub(super) fn routes(guests: &[Guest]) -> Router<Api> {
     let routes = memories_and_spaces(Routes::new());
     let routes = tasks_and_workers(keys_and_locks(routes));
+    #[cfg(feature = "blobs")]
+    let routes = blobs(routes);
     let routes = page_and_process(the_mesh(the_coordinators(routes)));
     let routes = routes.describe(Method::GET, "/openapi.json", |about| {
         about.summary("This document").gives_value(200, &json!({ "openapi": "3.1.0" }))
@@ -353,6 +355,74 @@ fn tasks_and_workers(routes: Routes) -> Routes {
         })
         .on(Method::GET, "/v1/agents", tasks::agents, |about| {
             about.summary("The workers that wait for work or do some").gives(200, &vec![example::agent()])
+        })
+}
+
+#[cfg(feature = "blobs")]
+fn blobs(routes: Routes) -> Routes {
+    use super::blobs;
+
+    let wait = "look for so long if nobody in reach has it, as `10m`; 10 s if not given";
+    routes
+        .on(Method::PUT, "/v1/blobs", blobs::put, |about| {
+            about
+                .summary("Add content of any size; all of it is on this node's disk when the answer comes")
+                .query("tag", text(), "a name that leads to it from now on, instead of a pin")
+                .query("cached", flag(), "`true`: keep it only until it was not used for a while")
+                .query("directory", flag(), "`true`: it has the links of a directory, whose files are here")
+                .takes_type(blobs::CONTENT, "any bytes")
+                .gives(201, &example::blob())
+        })
+        .on(Method::GET, "/v1/blobs", blobs::list, |about| {
+            about
+                .summary("A page of the blobs that are here, by hash, with the nodes that have them now")
+                .query("all", flag(), "`true`: with the files of directories")
+                .query("limit", number(1, 1_000), "at most this many; 100 if not given")
+                .query("after", text(), "go on where an earlier page ended, its `next`")
+                .gives(200, &example::blob_page())
+        })
+        .on(Method::GET, "/v1/blobs/{blob}", blobs::get, |about| {
+            about
+                .summary("The content of a blob, by its hash, the first digits of it, or a tag")
+                .note("A blob that is not here is fetched first. Takes `Range` and `If-None-Match`; the `ETag` is the hash.")
+                .query("wait", text(), wait)
+                .gives_type(200, blobs::CONTENT, "any bytes")
+                .gives_type(206, blobs::CONTENT, "some of them")
+                .gives_nothing(304, "The caller has it.")
+                .gives_nothing(416, "The blob has no such bytes.")
+        })
+        .on(Method::POST, "/v1/blobs/{blob}/fetch", blobs::fetch, |about| {
+            about
+                .summary("Fetch a blob to this node, with all files if it is a directory")
+                .note("JSON Lines: how far it is, five times a second, and last the blob or an error.")
+                .query("wait", text(), wait)
+                .gives_type(200, JSON_LINES, &example::line(&example::blob_fetch()))
+        })
+        .on(Method::DELETE, "/v1/blobs/{blob}", blobs::remove, |about| {
+            about
+                .summary("Remove a blob from this node, with its pin and tags; others keep theirs")
+                .gives(200, &example::blobs_removed())
+        })
+        .on(Method::POST, "/v1/blobs/{blob}/pin", blobs::pin, |about| {
+            about.summary("Keep a blob that is here until it is unpinned").gives(200, &example::blob())
+        })
+        .on(Method::POST, "/v1/blobs/{blob}/unpin", blobs::unpin, |about| {
+            about.summary("Take the pin of a blob away").gives(200, &example::blob())
+        })
+        .on(Method::POST, "/v1/blobs/{blob}/tag", blobs::tag, |about| {
+            about
+                .summary("Let a name lead to a blob that is here, and keep it so")
+                .takes(true, &example::blob_tag())
+                .gives(200, &example::blob())
+        })
+        .on(Method::DELETE, "/v1/blobs/tags/{tag}", blobs::untag, |about| {
+            about.summary("Take a name away; the answer is the blob to which it led").gives(200, &example::blob())
+        })
+        .on(Method::POST, "/v1/blobs/gc", blobs::gc, |about| {
+            about
+                .summary("Remove the blobs that no pin, tag or directory keeps and nobody used for a while")
+                .takes(false, &example::blob_gc())
+                .gives(200, &example::blobs_removed())
         })
 }
 

@@ -4,6 +4,8 @@
 //! (`docs/cli.md`), and must not change with a renamed type.
 
 mod audit;
+#[cfg(feature = "blobs")]
+mod blobs;
 mod critical;
 mod memory;
 mod mesh;
@@ -20,6 +22,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 pub use self::audit::{AuditBroken, AuditCheck, AuditEntry, AuditGap, AuditMember, AuditPage};
+#[cfg(feature = "blobs")]
+pub use self::blobs::{Blob, BlobFetch, BlobFetchProgress, BlobGc, BlobPage, BlobTag, BlobsRemoved};
 pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
     KvTxnDone, KvWritten, Lease, OutcomeWord, Recover, Release, Renew, RequestOutcome, Seat, Steal,

@@ -7,13 +7,14 @@ use std::time::Duration;
 use futures::future::{AbortHandle, Abortable, BoxFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use nexus_blobs::{Ask, BlobHash, Fetch, FetchEnd, PartSet, SliceError};
+use nexus_blobs::{Ask, BlobHash, Fetch, FetchEnd, IN_FLIGHT_MAX, Part, PartSet, SliceError};
 use nexus_identity::Did;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use nexus_identity::plants::planted;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::shelf::Partial;
 use super::wire::{self, Body};
-use super::{BlobInfo, BlobProgress, Blobs, missing, stopped};
+use super::{BlobInfo, BlobProgress, Blobs, FETCHED_MAX, Fetching, Wanted, missing, stopped};
 use crate::error::NodeError;
 
 /// The pause before a member that lacks a blob is asked for it again.
@@ -48,6 +49,8 @@ enum PartEnd {
 struct Running {
     blobs: Blobs,
     hash: BlobHash,
+    /// Held until all parts that came are noted.
+    place: Option<Fetching>,
     fetch: Fetch<Did>,
     partial: Arc<Partial>,
     waiting: FuturesUnordered<BoxFuture<'static, Option<Came>>>,
@@ -62,6 +65,8 @@ struct Running {
     is_noting: bool,
     /// The number of members that have not told yet whether they have it.
     wants: usize,
+    /// The largest size that is taken.
+    most: u64,
     /// Held while somebody has the blob: those that are waited for keep no others from theirs.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -70,16 +75,18 @@ impl Blobs {
     /// Fetches a blob that is not here.
     pub(super) async fn run_fetch(
         &self,
-        hash: BlobHash,
-        wait: Duration,
-        progress: watch::Sender<BlobProgress>,
+        place: Fetching,
+        wanted: Wanted,
         told: &(impl Fn(&BlobProgress) + Send),
     ) -> Result<BlobInfo, NodeError> {
+        let hash = place.hash;
         let partial = Arc::new(self.blocking(move |blobs| blobs.here().shelf.begin(hash)).await?);
         let fetch = partial.had.clone().map_or_else(Fetch::new, Fetch::resume);
+        let Wanted { wait, most, holders } = wanted;
         let mut running = Running {
             blobs: self.clone(),
             hash,
+            place: Some(place),
             noted: fetch.parts().map_or(0, PartSet::count),
             fetch,
             partial,
@@ -89,28 +96,34 @@ impl Blobs {
             last: self.here().world.now(),
             is_noting: false,
             wants: 0,
+            most,
             permit: None,
         };
         running.check().await?;
+        for (holder, size) in holders {
+            running.wanted.insert(holder, Duration::MAX);
+            running.offered(holder, Some(size));
+        }
         let mut contacts = self.here().sessions.contacts();
         loop {
             if running.fetch.end() == Some(FetchEnd::Whole) {
+                running.show(told);
                 return running.finish().await;
             }
             contacts.mark_unchanged();
             let now = self.here().world.now();
             running.ask(now);
-            let seen = running.progress();
-            told(&seen);
-            progress.send_replace(seen);
+            running.show(told);
             let ends = running.last + running.patience(wait);
             if ends <= now {
-                return running.give_up(wait).await;
+                return running.give_up(wait);
             }
             let wakes = running.wakes_at(now).min(ends);
             tokio::select! {
-                Some(came) = running.waiting.next() => if let Some(came) = came {
-                    running.hear(came)?;
+                Some(came) = running.waiting.next() => if let Some(came) = came
+                    && let Err(error) = running.hear(came)
+                {
+                    return Err(error);
                 },
                 changed = contacts.changed() => if changed.is_err() { return Err(stopped()) },
                 () = self.here().world.sleep_until(wakes) => {}
@@ -119,12 +132,24 @@ impl Blobs {
     }
 
     async fn size_at(self, peer: Did, hash: BlobHash) -> Option<Came> {
-        let want = Body::Want(hash.as_bytes().to_vec()).into();
-        let size = match self.0.asker.ask(peer, want, WANT_WITHIN).await {
-            Ok(answer) => answer.body.and_then(|body| if let Body::Has(size) = body { Some(size) } else { None }),
-            Err(_) => None,
-        };
-        Some(Came::Size(peer, size))
+        let sizes = self.sizes_at(peer, &[hash]).await;
+        Some(Came::Size(peer, sizes.and_then(|sizes| sizes.first().copied().flatten())))
+    }
+
+    /// The sizes that a member says these blobs have, each `None` if it lacks the blob; `None` if it does not answer.
+    /// [`wire::WANTED_MAX`] are asked for at most.
+    pub(super) async fn sizes_at(&self, peer: Did, hashes: &[BlobHash]) -> Option<Vec<Option<u64>>> {
+        let want = wire::Want { hashes: hashes.iter().map(|hash| hash.as_bytes().to_vec()).collect() };
+        let answer = self.0.asker.ask(peer, Body::Want(want).into(), WANT_WITHIN).await.ok()?;
+        let Some(Body::Has(has)) = answer.body else { return None };
+        let said = (has.sizes.len() == hashes.len()).then_some(has.sizes)?;
+        Some(said.into_iter().map(|size| size.checked_sub(1)).collect())
+    }
+
+    /// The members that can be asked now.
+    pub(super) fn able(&self) -> BTreeSet<Did> {
+        let here = self.here();
+        here.sessions.that_serve(wire::ROOM).into_iter().filter(|peer| here.identity.is_member(peer)).collect()
     }
 
     async fn part_of(self, hash: BlobHash, ask: Ask<Did>, partial: Arc<Partial>) -> Came {
@@ -134,10 +159,16 @@ impl Blobs {
             Ok(Some(Body::Lacks(_))) | Err(_) => return Came::Part(ask, PartEnd::Failed),
             Ok(_) => return Came::Part(ask, PartEnd::Lied),
         };
-        let taken = self.blocking(move |blobs| match partial.take(ask.shape, ask.part, &sent) {
-            Ok(()) => Ok(true),
-            Err(SliceError::Io(error)) => Err(blobs.here().shelf.fault(SliceError::Io(error))),
-            Err(_) => Ok(false),
+        let taken = self.blocking(move |blobs| {
+            blobs.room()?;
+            match partial.take(ask.shape, ask.part, &sent) {
+                Ok(()) => {
+                    blobs.here().headroom.wrote(sent.len());
+                    Ok(true)
+                }
+                Err(SliceError::Io(error)) => Err(blobs.here().shelf.fault(SliceError::Io(error))),
+                Err(_) => Ok(false),
+            }
         });
         Came::Part(
             ask,
@@ -153,9 +184,7 @@ impl Blobs {
 impl Running {
     /// Asks all that can be asked now.
     fn ask(&mut self, now: Duration) {
-        let here = self.blobs.here();
-        let able: BTreeSet<Did> =
-            here.sessions.that_serve(wire::ROOM).into_iter().filter(|peer| here.identity.is_member(peer)).collect();
+        let able = self.blobs.able();
         let gone: Vec<Did> = self.wanted.keys().filter(|peer| !able.contains(peer)).copied().collect();
         for peer in gone {
             self.wanted.remove(&peer);
@@ -174,7 +203,10 @@ impl Running {
             self.permit = self.blobs.0.fetching.clone().try_acquire_owned().ok();
             self.last = now;
         }
-        let asks = if self.permit.is_some() { self.fetch.asks(now) } else { Vec::new() };
+        // those that have something to fetch share the room on the way
+        let fetches = FETCHED_MAX - self.blobs.0.fetching.available_permits();
+        let share = IN_FLIGHT_MAX / fetches.max(1);
+        let asks = if self.permit.is_some() { self.fetch.asks(share, now) } else { Vec::new() };
         for ask in asks {
             let (handle, registration) = AbortHandle::new_pair();
             self.asks.insert(ask.no, handle);
@@ -211,12 +243,7 @@ impl Running {
         match came {
             Came::Size(peer, size) => {
                 self.wants -= 1;
-                if let Some(size) = size {
-                    self.fetch.offer(peer, size, now);
-                    self.last = now;
-                } else {
-                    self.wanted.insert(peer, now + WANT_AGAIN);
-                }
+                self.offered(peer, size);
             }
             Came::Part(ask, end) => {
                 self.asks.remove(&ask.no);
@@ -233,6 +260,21 @@ impl Running {
             self.waiting.push(self.note(parts).map(|noted| Some(Came::Noted(noted))).boxed());
         }
         Ok(())
+    }
+
+    /// A member has the blob, of so many bytes, or lacks it.
+    fn offered(&mut self, peer: Did, size: Option<u64>) {
+        let now = self.blobs.here().world.now();
+        match size.filter(|size| *size <= self.most) {
+            Some(size) => {
+                self.fetch.offer(peer, size, now);
+                self.last = now;
+            }
+            None => {
+                let again = if planted("asks_once") { Duration::MAX } else { now + WANT_AGAIN };
+                self.wanted.insert(peer, again);
+            }
+        }
     }
 
     fn end_ask(&mut self, ask: Ask<Did>, end: PartEnd, now: Duration) -> Result<(), NodeError> {
@@ -255,6 +297,15 @@ impl Running {
         Ok(())
     }
 
+    /// Tells all who wait for the blob how far it is.
+    fn show(&self, told: &(impl Fn(&BlobProgress) + Send)) {
+        let seen = self.progress();
+        told(&seen);
+        if let Some(place) = &self.place {
+            place.progress.send_replace(seen);
+        }
+    }
+
     fn progress(&self) -> BlobProgress {
         let parts = self.fetch.parts();
         BlobProgress {
@@ -266,14 +317,21 @@ impl Running {
 
     fn note(&self, parts: PartSet) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
         let (blobs, partial) = (self.blobs.clone(), self.partial.clone());
-        async move { blobs.blocking(move |_| partial.note(&parts)).await }
+        let mut parts = parts;
+        if planted("notes_parts_not_here") {
+            for part in 0..parts.shape().parts() {
+                parts.add(Part(part));
+            }
+        }
+        let now = self.blobs.here().world.wall();
+        async move { blobs.blocking(move |_| partial.note(&parts, now)).await }
     }
 
     /// Checks the parts that an earlier fetch left: the disk may have lost some of them.
     async fn check(&mut self) -> Result<(), NodeError> {
-        let Some(had) = self.fetch.parts().cloned() else { return Ok(()) };
+        let Some(had) = self.fetch.parts().filter(|_| !planted("notes_parts_not_here")).cloned() else { return Ok(()) };
         let partial = self.partial.clone();
-        let damaged = self.blobs.blocking(move |_| Ok(partial.damaged(&had))).await?;
+        let damaged = self.blobs.blocking(move |_| partial.damaged(&had)).await?;
         damaged.into_iter().for_each(|part| self.fetch.damaged(part));
         Ok(())
     }
@@ -292,16 +350,32 @@ impl Running {
         }
         let Some(shape) = self.fetch.parts().map(PartSet::shape) else { return Err(missing(self.hash)) };
         let (hash, partial) = (self.hash, self.partial.clone());
-        self.blobs.blocking(move |blobs| blobs.here().shelf.finish(&partial, shape)).await?;
+        let now = self.blobs.here().world.wall();
+        self.blobs.blocking(move |blobs| blobs.here().shelf.finish(&partial, shape, now)).await?;
+        self.noted = u64::MAX;
         Ok(BlobInfo { hash, size: shape.size() })
     }
 
     /// Ends without the blob. The parts that came stay for the next fetch.
-    async fn give_up(self, wait: Duration) -> Result<BlobInfo, NodeError> {
-        if let Some(parts) = self.fetch.parts().cloned() {
-            self.note(parts).await?;
-        }
+    fn give_up(self, wait: Duration) -> Result<BlobInfo, NodeError> {
         let somebody = self.fetch.end().is_none();
         Err(if somebody { NodeError::TimedOut(wait.max(NOTHING_CAME)) } else { missing(self.hash) })
+    }
+}
+
+impl Drop for Running {
+    /// Whoever asked for the blob is gone. The parts that came stay for the next fetch, which waits for the note.
+    fn drop(&mut self) {
+        let (Some(place), Some(parts)) = (self.place.take(), self.fetch.parts()) else { return };
+        if parts.count() > self.noted {
+            let note = self.note(parts.clone());
+            let noting = async move {
+                if let Err(error) = note.await {
+                    tracing::warn!(blob = %place.hash.short(), %error, "the parts that came are not noted");
+                }
+                drop(place);
+            };
+            self.blobs.here().world.spawn("blob note", noting);
+        }
     }
 }

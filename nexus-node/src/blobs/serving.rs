@@ -7,8 +7,8 @@ use nexus_mesh::Stream;
 use nexus_mesh::ask;
 use nexus_mesh::quota::Receiver;
 
-use super::Blobs;
 use super::wire::{self, Body, Envelope, Lacks};
+use super::{Blobs, stopped};
 use crate::error::NodeError;
 
 impl Blobs {
@@ -26,9 +26,9 @@ impl Blobs {
         // every member may read each blob of the mesh, a former one none
         let is_member = self.here().identity.is_member(&peer);
         let answer = match envelope.body.filter(|_| is_member) {
-            Some(Body::Want(hash)) => match self.size_of(&hash).await {
-                Ok(Some(size)) => Body::Has(size),
-                _ => Body::Lacks(Lacks {}),
+            Some(Body::Want(want)) if want.hashes.len() <= wire::WANTED_MAX => match self.sizes_of(want.hashes).await {
+                Ok(sizes) => Body::Has(wire::Has { sizes }),
+                Err(_) => Body::Lacks(Lacks {}),
             },
             Some(Body::Part(asked)) => match self.slice_of(&asked.hash, Part(asked.part)).await {
                 Ok(Some(bytes)) => Body::Slice(bytes),
@@ -43,9 +43,17 @@ impl Blobs {
         answer.into()
     }
 
-    async fn size_of(&self, hash: &[u8]) -> Result<Option<u64>, NodeError> {
-        let Ok(hash) = hash.try_into().map(BlobHash::from_bytes) else { return Ok(None) };
-        Ok(self.info(hash).await?.map(|info| info.size))
+    /// For each hash 0, or the size of the blob that is here and one.
+    async fn sizes_of(&self, hashes: Vec<Vec<u8>>) -> Result<Vec<u64>, NodeError> {
+        let Ok(_permit) = self.0.serving.acquire().await else { return Err(stopped()) };
+        self.blocking(move |blobs| {
+            let size = |hash: Vec<u8>| {
+                let Ok(hash) = hash.try_into().map(BlobHash::from_bytes) else { return Ok(0) };
+                Ok(blobs.here().shelf.info(hash)?.map_or(0, |info| info.size.saturating_add(1)))
+            };
+            hashes.into_iter().map(size).collect()
+        })
+        .await
     }
 
     /// A part of a blob that is here whole, with its proof. A part that the disk has changed is not handed out.
@@ -54,7 +62,7 @@ impl Blobs {
         let Ok(_permit) = self.0.serving.acquire().await else { return Ok(None) };
         let read = move |blobs: &Self| {
             let shelf = &blobs.here().shelf;
-            let Some((content, size)) = shelf.content_of(hash)? else { return Ok(None) };
+            let Some((content, size)) = shelf.content_of(hash, blobs.here().world.wall())? else { return Ok(None) };
             let shape = Shape::of(size);
             let Some(index) = shelf.index_of(hash, shape)? else { return Ok(None) };
             match slice(hash, shape, part, content, index) {

@@ -16,6 +16,9 @@ const BLOBS: StreamProtocol = StreamProtocol::new(ROOM);
 /// Streams that members opened and that were not taken yet.
 const STREAMS_MAX: usize = 64;
 
+/// The most blobs that are asked for at a time.
+pub(super) const WANTED_MAX: usize = 256;
+
 /// Registers the room.
 pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Stream> {
     rooms.register(BLOBS, STREAMS_MAX)
@@ -60,21 +63,34 @@ impl From<Body> for Envelope {
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum Body {
-    /// Whether the receiver has a blob whole, by its 32 bytes. The answer is `Has` or `Lacks`.
-    #[prost(bytes = "vec", tag = "2")]
-    Want(Vec<u8>),
+    /// Whether the receiver has these blobs whole. The answer is `Has`.
+    #[prost(message, tag = "2")]
+    Want(Want),
     /// A part of a blob. The answer is `Slice` or `Lacks`.
     #[prost(message, tag = "3")]
     Part(Part),
-    /// The size of the blob, in bytes.
-    #[prost(uint64, tag = "4")]
-    Has(u64),
+    #[prost(message, tag = "4")]
+    Has(Has),
     /// The content of a part, between the hashes that prove it.
     #[prost(bytes = "vec", tag = "5")]
     Slice(Vec<u8>),
     /// The sender does not have it.
     #[prost(message, tag = "6")]
     Lacks(Lacks),
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Want {
+    /// The 32 bytes of each hash, of at most [`WANTED_MAX`].
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    pub(super) hashes: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Has {
+    /// For each blob that was asked for: 0 if the sender lacks it, else its size in bytes and one.
+    #[prost(uint64, repeated, tag = "1")]
+    pub(super) sizes: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]

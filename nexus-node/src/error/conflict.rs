@@ -84,6 +84,20 @@ pub enum ConflictError {
     /// The lease of a guard ended before it was released.
     #[error("the lease was over")]
     LeaseOver,
+    /// A blob is a file of a directory that is kept.
+    #[error("{hash} is a file of a directory that is kept")]
+    BlobInDirectory {
+        /// Its hash.
+        hash: String,
+    },
+    /// Files of a directory are not here.
+    #[error("{count} files of the directory {hash} are not here")]
+    FilesMissing {
+        /// The directory's hash.
+        hash: String,
+        /// Their number.
+        count: usize,
+    },
     /// A task has ended already.
     #[error("the task has ended already: {state}")]
     TaskOver {

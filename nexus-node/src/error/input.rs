@@ -127,6 +127,17 @@ pub enum InputError {
         /// The bound.
         max: usize,
     },
+    /// A tag of a blob is empty, too long, or reads as a hash.
+    #[cfg(feature = "blobs")]
+    #[error("a tag has 1 to {max} bytes, no control characters, and is no hash")]
+    BlobTag {
+        /// The bound.
+        max: usize,
+    },
+    /// A blob is no directory.
+    #[cfg(feature = "blobs")]
+    #[error(transparent)]
+    Directory(#[from] nexus_blobs::BadCollection),
     /// JSON is nested deeper than readers of it follow.
     #[error("{what} may have at most {max} levels")]
     Depth {

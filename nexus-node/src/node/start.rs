@@ -55,6 +55,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         raft,
         free,
         usage,
+        #[cfg(feature = "blobs")]
+            blobs: in_memory,
         blocking,
         clock,
         search,
@@ -231,9 +233,10 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     #[cfg(feature = "blobs")]
     let blobs = {
         let root = dir.as_ref().map(DataDir::blobs_path);
-        let shelf = world.blocking(move || root.map_or_else(|| Ok(Shelf::memory()), Shelf::open)).await??;
+        let shelf = world.blocking(move || root.map_or_else(|| Ok(Shelf::Memory(in_memory)), Shelf::open)).await??;
         let (identity, world, mesh) = (identity.clone(), world.clone(), mesh.clone());
-        Blobs::new(blobs::Handles { identity, world, mesh, sessions: sessions.clone(), shelf })
+        let (sessions, headroom) = (sessions.clone(), engine.headroom().clone());
+        Blobs::new(blobs::Handles { identity, world, mesh, sessions, shelf, headroom })
     };
     #[cfg(feature = "blobs")]
     world.spawn("blobs", blobs.clone().serve(wanted));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::rogue::Rogue;
 use crate::world::{Link, World, address_of, eventually, key};
 use nexus_mesh::{FRAME_BYTES_MAX, Rooms, StreamProtocol, read_frame, write_frame};
-use nexus_node::blobs::{BlobHash, Blobs};
+use nexus_node::blobs::{BlobHash, BlobInfo, Blobs, Collection, CollectionFile, DirectoryProgress, FileKind, Keep};
 use nexus_node::{Builder, Invite, JoinOptions, Node, NodeError, node};
 use prost::Message;
 use tempfile::TempDir;
@@ -27,6 +27,15 @@ async fn read(blobs: &Blobs, hash: BlobHash) -> Vec<u8> {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).unwrap();
     bytes
+}
+
+/// The blobs that are here whole, with the files of directories.
+async fn list(blobs: &Blobs) -> Vec<BlobHash> {
+    blobs.page(None, 1_000, true).await.unwrap().blobs.into_iter().map(|blob| blob.hash).collect()
+}
+
+async fn add(blobs: &Blobs, content: &[u8]) -> BlobInfo {
+    blobs.add(std::io::Cursor::new(content.to_vec())).await.unwrap()
 }
 
 async fn real(dir: &TempDir, inviter: Option<&Node>) -> Node {
@@ -53,7 +62,7 @@ async fn a_blob_comes_from_whoever_has_it() {
     assert_eq!(read(&two.blobs(), info.hash).await, bytes);
     two.shutdown().await;
     let two = real(&dirs[1], None).await;
-    assert_eq!(two.blobs().list().await.unwrap(), [info]);
+    assert_eq!(list(&two.blobs()).await, [info.hash]);
 
     let three = real(&dirs[2], Some(&one)).await;
     eventually("the third is beside both", async || three.peers().await.iter().filter(|peer| peer.synced).count() == 2)
@@ -86,8 +95,8 @@ async fn a_blob_is_waited_for() {
     one.blobs().add(std::io::Cursor::new(bytes.clone())).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap(), beside.await.unwrap().unwrap());
     assert_eq!(read(&two.blobs(), hash).await, bytes);
-    assert!(two.blobs().remove(hash).await.unwrap());
-    assert!(two.blobs().list().await.unwrap().is_empty());
+    assert_eq!(two.blobs().remove(hash).await.unwrap().blobs, 1);
+    assert!(list(&two.blobs()).await.is_empty());
     for node in [two, one] {
         node.shutdown().await;
     }
@@ -103,14 +112,26 @@ struct Envelope {
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 enum Body {
-    #[prost(bytes = "vec", tag = "2")]
-    Want(Vec<u8>),
+    #[prost(message, tag = "2")]
+    Want(Want),
     #[prost(bytes = "vec", tag = "3")]
     Part(Vec<u8>),
-    #[prost(uint64, tag = "4")]
-    Has(u64),
+    #[prost(message, tag = "4")]
+    Has(Has),
     #[prost(bytes = "vec", tag = "5")]
     Slice(Vec<u8>),
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Want {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    hashes: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Has {
+    #[prost(uint64, repeated, tag = "1")]
+    sizes: Vec<u64>,
 }
 
 /// A member that says it has every blob, of so many bytes, and sends these bytes for each part.
@@ -124,7 +145,9 @@ async fn liar(node: &Node, n: u8, size: u64, sent: Vec<u8>) -> Rogue {
                 while let Ok(Some(frame)) = read_frame(&mut stream, FRAME_BYTES_MAX).await {
                     let asked = Envelope::decode(frame.as_slice()).unwrap();
                     let body = match asked.body {
-                        Some(Body::Want(_)) => Body::Has(size),
+                        Some(Body::Want(want)) => {
+                            Body::Has(Has { sizes: vec![size.saturating_add(1); want.hashes.len()] })
+                        }
                         _ => Body::Slice(sent.clone()),
                     };
                     let answer = Envelope { id: asked.id, body: Some(body) }.encode_to_vec();
@@ -152,7 +175,7 @@ async fn liars_are_named_and_nothing_of_theirs_is_kept() {
     ];
     let refused = two.blobs().fetch(hash, Duration::from_secs(2)).await;
     assert_eq!(refused.unwrap_err().code(), "not_found");
-    assert!(two.blobs().list().await.unwrap().is_empty());
+    assert!(list(&two.blobs()).await.is_empty());
 
     let one = WORLD.start_beside(1, Link::Memory, &two).await;
     one.blobs().add(std::io::Cursor::new(bytes.clone())).await.unwrap();
@@ -208,9 +231,16 @@ async fn malformed_questions_get_no_content() {
     let info = node.blobs().add(std::io::Cursor::new(content(PART))).await.unwrap();
     let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
     let hash = info.hash.as_bytes().as_slice();
-    let asked = [Body::Want(Vec::new()), Body::Want(vec![7; 33]), Body::Want(vec![7; 32]), part(hash, 1)]
-        .into_iter()
-        .chain([part(hash, u64::MAX), part(&hash[..31], 0), part(&[9; 32], 0), Body::Has(5), Body::Slice(vec![1])]);
+    let want = |hashes: &[&[u8]]| Body::Want(Want { hashes: hashes.iter().map(|hash| hash.to_vec()).collect() });
+    let asked = [
+        want(&[[7; 32].as_slice(); 257]),
+        part(hash, 1),
+        part(hash, u64::MAX),
+        part(&hash[..31], 0),
+        part(&[9; 32], 0),
+    ]
+    .into_iter()
+    .chain([Body::Has(Has { sizes: vec![5] }), Body::Slice(vec![1])]);
     let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
     for (id, body) in (1..).zip(asked) {
         let question = Envelope { id, body: Some(body) }.encode_to_vec();
@@ -219,9 +249,207 @@ async fn malformed_questions_get_no_content() {
         let answer = Envelope::decode(answer.as_slice()).unwrap();
         assert_eq!((answer.id, answer.body), (id, None), "a word that is not `lacks`");
     }
+    let asked = want(&[[].as_slice(), [7; 33].as_slice(), hash, [7; 32].as_slice()]);
+    let question = Envelope { id: 98, body: Some(asked) }.encode_to_vec();
+    write_frame(&mut stream, &question).await.unwrap();
+    let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
+    let sizes = vec![0, 0, info.size + 1, 0];
+    assert_eq!(Envelope::decode(answer.as_slice()).unwrap().body, Some(Body::Has(Has { sizes })));
     let question = Envelope { id: 99, body: Some(part(hash, 0)) }.encode_to_vec();
     write_frame(&mut stream, &question).await.unwrap();
     let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
     assert!(matches!(Envelope::decode(answer.as_slice()).unwrap().body, Some(Body::Slice(_))));
     node.shutdown().await;
+}
+
+/// Adds a directory of these files.
+async fn add_directory(blobs: &Blobs, files: &[(&str, &[u8])], keep: Keep) -> BlobHash {
+    let write = async |content: &[u8]| {
+        let mut writer = blobs.writer(Keep::Cached).await.unwrap();
+        writer.write(content).await.unwrap();
+        writer.finish().await.unwrap().hash
+    };
+    let mut named = Vec::new();
+    for (path, content) in files {
+        let hash = write(content).await;
+        named.push(CollectionFile { path: (*path).to_owned(), hash, kind: FileKind::Plain });
+    }
+    let collection = Collection::new(named).unwrap();
+    write(&collection.names()).await;
+    let links = write(&collection.links()).await;
+    blobs.keep_directory(links, keep).await.unwrap().hash
+}
+
+/// promise: Blobs | A directory comes with all its files, and those alone are fetched that are not here
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_comes_with_all_its_files() {
+    let dirs: Vec<TempDir> = (0..2).map(|_| TempDir::new().unwrap()).collect();
+    let one = real(&dirs[0], None).await;
+    let two = real(&dirs[1], Some(&one)).await;
+    let contents: Vec<(String, Vec<u8>)> = (0..200).map(|n| (format!("d{}/f{n}", n % 7), content(n * 331))).collect();
+    let big = content(3 * PART + 5);
+    let mut files: Vec<(&str, &[u8])> =
+        contents.iter().map(|(path, content)| (path.as_str(), content.as_slice())).collect();
+    files.push(("big", &big));
+    let hash = add_directory(&one.blobs(), &files, Keep::Pinned).await;
+    add(&two.blobs(), &big).await;
+    let seen = std::sync::Mutex::new(Vec::new());
+    let told = |progress: &DirectoryProgress| seen.lock().unwrap().push(progress.clone());
+    let entry = two.blobs().fetch_all(hash, WAIT, told).await.unwrap();
+    let size = files.iter().map(|(_, content)| content.len() as u64).sum::<u64>();
+    assert_eq!((entry.files, entry.size, entry.pinned), (Some(201), size, false));
+    for (_, content) in &files {
+        assert_eq!(read(&two.blobs(), BlobHash::of(content)).await, *content);
+    }
+    let seen = seen.into_inner().unwrap();
+    let first = seen.iter().find(|progress| progress.files == Some(201)).unwrap();
+    assert!(first.bytes >= big.len() as u64 && first.size == Some(size), "{first:?}");
+    assert!(seen.iter().all(|progress| progress.bytes <= progress.size.unwrap_or(u64::MAX)));
+    assert_eq!(seen.last().map(|progress| (progress.files_here, progress.bytes)), Some((201, size)));
+
+    // its files are not listed by themselves, but for the one that was added here
+    let listed = two.blobs().page(None, 1_000, false).await.unwrap().blobs;
+    let mut expected = [hash, BlobHash::of(&big)];
+    expected.sort();
+    assert_eq!(listed.iter().map(|blob| blob.hash).collect::<Vec<_>>(), expected);
+    let holders = two.blobs().holders(&[hash, BlobHash::of(b"nobody")]).await;
+    assert_eq!(holders.into_iter().collect::<Vec<_>>(), [(hash, vec![(one.did(), 202 * 32)])]);
+    for node in [two, one] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Blobs | A file of a whole number of hashes that is no directory comes as a file, and nothing is fetched for it
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_looks_like_links_is_a_file() {
+    let one = WORLD.start(0, Link::Memory).await;
+    let two = WORLD.start_beside(1, Link::Memory, &one).await;
+    let innocent = add(&one.blobs(), &content(PART)).await;
+    let other = add(&one.blobs(), b"no names").await;
+    // it begins with the hash of something else that is there
+    let sly = add(&one.blobs(), &[other.hash.as_bytes().as_slice(), &[7; 32]].concat()).await;
+    let huge = add(&one.blobs(), &content(17 << 20)).await;
+    let bait = add(&one.blobs(), huge.hash.as_bytes()).await;
+    for info in [innocent, sly, bait] {
+        let entry = two.blobs().fetch_all(info.hash, WAIT, |_| {}).await.unwrap();
+        assert_eq!((entry.files, entry.size), (None, info.size));
+    }
+    // more than names can have is not fetched as names
+    assert!(two.blobs().info(huge.hash).await.unwrap().is_none());
+    for node in [two, one] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Blobs | All blobs stay that a pin, a tag or a kept directory keeps; others go once nobody used them for a while, and a dry run takes none
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_that_is_kept() {
+    let dir = TempDir::new().unwrap();
+    let node = real(&dir, None).await;
+    let blobs = node.blobs();
+    let now = Duration::ZERO;
+    let pinned = add(&blobs, b"pinned").await.hash;
+    let old = add_directory(&blobs, &[("a", b"both"), ("b", b"old")], Keep::Tagged("release".into())).await;
+    let new = add_directory(&blobs, &[("a", b"both"), ("c", b"new")], Keep::Tagged("release".into())).await;
+    assert_eq!(blobs.resolve("release").await.unwrap(), new);
+    assert_eq!(blobs.resolve(&new.to_string()[..16]).await.unwrap(), new);
+    let recent = blobs.gc(Duration::from_secs(3_600), false).await.unwrap();
+    assert_eq!(recent.blobs, 0, "all of it was used just now");
+    let would = blobs.gc(now, true).await.unwrap();
+    assert_eq!(list(&blobs).await.len(), 8);
+    let gone = blobs.gc(now, false).await.unwrap();
+    assert_eq!((&would, gone.blobs), (&gone, 3), "the former directory, its names, and one file of it");
+    assert!(gone.hashes.contains(&old) && gone.hashes.contains(&BlobHash::of(b"old")));
+    assert_eq!(read(&blobs, BlobHash::of(b"both")).await, b"both");
+
+    // a file of a directory stays, whatever is asked
+    let refused = blobs.remove(BlobHash::of(b"both")).await;
+    assert_eq!(refused.unwrap_err().code(), "conflict");
+    add(&blobs, b"new").await;
+    blobs.pin(new).await.unwrap();
+    assert_eq!(blobs.untag("release").await.unwrap(), new);
+    assert_eq!(blobs.untag("release").await.unwrap_err().code(), "not_found");
+    node.shutdown().await;
+    let node = real(&dir, None).await;
+    let blobs = node.blobs();
+    assert_eq!(blobs.gc(now, false).await.unwrap().blobs, 0, "marks stay over a restart");
+    let removed = blobs.remove(new).await.unwrap();
+    assert_eq!(removed.blobs, 3, "the directory, its names and a file; the other file is pinned by itself");
+    assert!(blobs.unpin(pinned).await.unwrap() && !blobs.unpin(pinned).await.unwrap());
+    assert_eq!(blobs.gc(now, false).await.unwrap().hashes, [pinned]);
+    assert_eq!(list(&blobs).await, [BlobHash::of(b"new")]);
+    node.shutdown().await;
+}
+
+/// promise: Bad input | Tags of blobs that are empty, too long, or read as a hash; directories whose files are missing
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_tags_and_directories_are_refused() {
+    let node = WORLD.start(0, Link::Memory).await;
+    let blobs = node.blobs();
+    let info = add(&blobs, b"content").await;
+    for tag in ["", "a\u{7}b", &"x".repeat(129), &info.hash.to_string()] {
+        assert_eq!(blobs.tag(tag, info.hash).await.unwrap_err().code(), "invalid", "{tag:?}");
+    }
+    let nobody = BlobHash::of(b"nobody");
+    assert_eq!(blobs.tag("x", nobody).await.unwrap_err().code(), "not_found");
+    assert_eq!(blobs.pin(nobody).await.unwrap_err().code(), "not_found");
+    for name in ["x", "zzzz", "00", "é", ""] {
+        assert_eq!(blobs.resolve(name).await.unwrap_err().code(), "not_found", "{name:?}");
+    }
+    assert_eq!(blobs.keep_directory(info.hash, Keep::Pinned).await.unwrap_err().code(), "invalid");
+    let file = CollectionFile { path: "a".into(), hash: nobody, kind: FileKind::Plain };
+    let lacking = Collection::new(vec![file]).unwrap();
+    add(&blobs, &lacking.names()).await;
+    let links = add(&blobs, &lacking.links()).await.hash;
+    assert_eq!(blobs.keep_directory(links, Keep::Pinned).await.unwrap_err().code(), "conflict");
+    node.shutdown().await;
+}
+
+/// promise: Blobs | Content that the disk has changed is neither read nor handed out
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_content_is_not_read() {
+    let dir = TempDir::new().unwrap();
+    let node = real(&dir, None).await;
+    let info = add(&node.blobs(), &content(3 * PART)).await;
+    let name = info.hash.to_string();
+    let path = dir.path().join("data/blobs").join(&name[..2]).join(&name);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[PART + 9] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let mut reader = node.blobs().read(info.hash).await.unwrap();
+    let mut read = Vec::new();
+    let error = reader.read_to_end(&mut read).unwrap_err();
+    assert_eq!((error.kind(), read.len()), (std::io::ErrorKind::InvalidData, PART));
+    node.shutdown().await;
+}
+
+/// promise: Blobs | A fetch that its caller gives up goes on where it was
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_that_is_given_up_goes_on_where_it_was() {
+    let dirs: Vec<TempDir> = (0..2).map(|_| TempDir::new().unwrap()).collect();
+    let one = real(&dirs[0], None).await;
+    let two = real(&dirs[1], Some(&one)).await;
+    let info = add(&one.blobs(), &content(200 * PART)).await;
+    let (told, mut seen) = tokio::sync::watch::channel(0);
+    let blobs = two.blobs();
+    let fetching = tokio::spawn(async move {
+        let told = |progress: &nexus_node::blobs::BlobProgress| {
+            told.send_replace(progress.bytes);
+        };
+        blobs.fetch_with(info.hash, WAIT, told).await
+    });
+    let before = *seen.wait_for(|bytes| *bytes >= 5 * PART as u64).await.unwrap();
+    fetching.abort();
+    assert!(fetching.await.unwrap_err().is_cancelled(), "it was given up before its end");
+    let first = std::sync::Mutex::new(None);
+    let told = |progress: &nexus_node::blobs::BlobProgress| {
+        first.lock().unwrap().get_or_insert(progress.bytes);
+    };
+    two.blobs().fetch_with(info.hash, WAIT, told).await.unwrap();
+    let first = first.into_inner().unwrap().unwrap();
+    assert!(first >= before, "{first} bytes were there, of {before}");
+    assert_eq!(read(&two.blobs(), info.hash).await, content(200 * PART));
+    for node in [two, one] {
+        node.shutdown().await;
+    }
 }

@@ -31,7 +31,6 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("engine", &["store", "headroom", "ledger"]),
     ("replication", &["store", "ledger"]),
     ("error", &["secrets", "request", "store", "datadir", "world", "headroom", "formats", "ledger", "failure"]),
-    ("env", &["store", "world", "headroom", "load", "config", "ledger", "error"]),
     ("memory", &["secrets", "store", "ledger", "error"]),
     ("search", &["store", "world", "identity", "ledger", "error", "memory"]),
     // follows the log as the index does, by its reading of what an entry touches, and admits by the same conditions
@@ -96,7 +95,8 @@ const ROOMS: &[(&str, &[&str])] = &[
             "brain",
         ],
     ),
-    ("blobs", &["store", "datadir", "world", "identity", "error", "runtime"]),
+    ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
+    ("env", &["store", "world", "headroom", "load", "config", "ledger", "error", "blobs"]),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (
         "node",
@@ -132,6 +132,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
+            "blobs",
             "histogram",
             "tls",
             "config",

@@ -8,6 +8,7 @@ mod linearizability;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod blobs;
 mod coordinators;
 mod maelstrom;
 mod memories;

@@ -144,7 +144,13 @@ impl World {
             None => (None, example.command.as_str()),
         };
         let background = command.strip_suffix(" &");
-        let home = self.homes.entry(example.machine.clone()).or_insert_with(Home::on_disk).beside("");
+        let home = self.homes.entry(example.machine.clone()).or_insert_with(|| {
+            let home = Home::on_disk();
+            // the file that the examples of blobs name
+            std::fs::write(home.beside("report.txt"), "it works\n").unwrap();
+            home
+        });
+        let home = home.beside("");
         let words: Vec<String> = self
             .words(background.unwrap_or(command))
             .into_iter()

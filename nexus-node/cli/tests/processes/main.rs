@@ -18,6 +18,7 @@ mod world;
 
 mod backup;
 mod bad_input;
+mod blobs;
 mod cli;
 mod critical;
 mod demo;

@@ -662,3 +662,54 @@ pub(super) fn add_voter() -> wire::AddVoter {
 pub(super) fn recover() -> wire::Recover {
     wire::Recover { i_understand: true }
 }
+
+#[cfg(feature = "blobs")]
+pub(super) use of_blobs::{blob, blob_fetch, blob_gc, blob_page, blob_tag, blobs_removed};
+
+#[cfg(feature = "blobs")]
+mod of_blobs {
+    use std::time::Duration;
+
+    use super::{DID, OTHER, wire};
+
+    const HASH: &str = "5e1b9d4f0c7a3b2e8d6f4a1c9b7e5d3f2a0c8e6b4d9f7a5c3e1b0d8f6a4c2e9b";
+
+    pub(in super::super) fn blob() -> wire::Blob {
+        wire::Blob {
+            hash: HASH.into(),
+            size: 1_073_741_824,
+            files: Some(12),
+            pinned: true,
+            tags: vec!["release".into()],
+            providers: vec![DID.into(), OTHER.into()],
+        }
+    }
+
+    pub(in super::super) fn blob_page() -> wire::BlobPage {
+        wire::BlobPage { items: vec![blob()], next: Some(HASH.into()) }
+    }
+
+    pub(in super::super) fn blob_fetch() -> wire::BlobFetch {
+        let progress = wire::BlobFetchProgress {
+            bytes: 268_435_456,
+            size: Some(1_073_741_824),
+            files: Some(12),
+            files_here: 3,
+            sources: vec![OTHER.into()],
+            lied: Vec::new(),
+        };
+        wire::BlobFetch { progress: Some(progress), ..wire::BlobFetch::default() }
+    }
+
+    pub(in super::super) fn blobs_removed() -> wire::BlobsRemoved {
+        wire::BlobsRemoved { blobs: 1, bytes: 1_073_741_824, hashes: vec![HASH.into()] }
+    }
+
+    pub(in super::super) fn blob_gc() -> wire::BlobGc {
+        wire::BlobGc { unused_for: Some(wire::Span(Duration::from_secs(86_400))), dry_run: true }
+    }
+
+    pub(in super::super) fn blob_tag() -> wire::BlobTag {
+        wire::BlobTag { tag: "release".into() }
+    }
+}

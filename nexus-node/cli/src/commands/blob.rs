@@ -1,0 +1,204 @@
+//! Files and directories by their content, from whoever has them.
+
+mod add;
+mod get;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Subcommand, ValueEnum};
+use nexus_node::api::{Problem, wire};
+use nexus_node::blobs::Links;
+
+use crate::client::{Client, escape, query};
+use crate::output::{Printer, Style, Table, called, count, size};
+use crate::session::CliSession;
+
+/// The digits of a hash in a table.
+const SHORT: usize = 12;
+/// The most blobs of a page.
+const PAGE: &str = "1000";
+/// The longest time in which a node removes what nothing keeps.
+const GC_WITHIN: Duration = Duration::from_secs(3_600);
+
+/// Files and directories by their hash, from whoever has them
+#[derive(Debug, Subcommand)]
+pub(crate) enum Blob {
+    /// Add a file, a directory or standard input, and print its hash
+    Add {
+        /// The file or directory; `-` for standard input
+        path: PathBuf,
+        /// A name that leads to it from now on; without one it is pinned
+        #[arg(long)]
+        tag: Option<String>,
+        /// The treatment of symbolic links in a directory
+        #[arg(long, value_enum, default_value_t = SymbolicLinks::Keep)]
+        symlinks: SymbolicLinks,
+    },
+    /// Get a blob, from this node or from the members that have it
+    Get {
+        /// The hash, the first digits of it, or a tag
+        blob: String,
+        /// The file or directory to write, instead of standard output
+        #[arg(short, long, value_name = "PATH")]
+        output: Option<PathBuf>,
+        /// Look for so long if nobody in reach has it
+        #[arg(long, default_value = "10s", value_parser = wire::parse_duration)]
+        wait: Duration,
+    },
+    /// List the blobs of this node, with the nodes that have them now
+    List {
+        /// With the files of directories
+        #[arg(long)]
+        all: bool,
+    },
+    /// Keep a blob on this node until it is unpinned
+    Pin {
+        /// The hash, the first digits of it, or a tag
+        blob: String,
+    },
+    /// Take the pin of a blob away
+    Unpin {
+        /// The hash, the first digits of it, or a tag
+        blob: String,
+    },
+    /// Let a name of this node lead to a blob, and keep it so
+    Tag {
+        /// The hash, the first digits of it, or a tag
+        blob: String,
+        /// The name
+        tag: String,
+    },
+    /// Take a name of a blob away
+    Untag {
+        /// The name
+        tag: String,
+    },
+    /// Remove a blob from this node, with its pin and tags; others keep theirs
+    Rm {
+        /// The hash, the first digits of it, or a tag
+        blob: String,
+    },
+    /// Remove the blobs that no pin, tag or directory keeps and nobody used for a while
+    Gc {
+        /// Only tell which
+        #[arg(long)]
+        dry_run: bool,
+        /// Only those that nobody used for so long
+        #[arg(long, default_value = "1h", value_parser = wire::parse_duration)]
+        unused_for: Duration,
+    },
+}
+
+/// The treatment of symbolic links in a directory.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SymbolicLinks {
+    /// They stay links; one that leads out of the directory is refused
+    Keep,
+    /// The files to which they lead are added
+    Follow,
+    /// A directory with a link is refused
+    Refuse,
+}
+
+impl From<SymbolicLinks> for Links {
+    fn from(links: SymbolicLinks) -> Self {
+        match links {
+            SymbolicLinks::Keep => Self::Keep,
+            SymbolicLinks::Follow => Self::Follow,
+            SymbolicLinks::Refuse => Self::Refuse,
+        }
+    }
+}
+
+impl Blob {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        let client = session.client()?;
+        let printer = &session.printer;
+        match self {
+            Self::Add { path, tag, symlinks } => {
+                add::add(&client.streaming(), printer, &path, tag.as_deref(), symlinks.into())
+            }
+            Self::Get { blob, output, wait } => get::get(&client.streaming(), printer, &blob, output.as_deref(), wait),
+            Self::List { all } => list(&client, printer, all),
+            Self::Pin { blob } => {
+                let blob: wire::Blob = client.post(&of(&blob, "/pin"), &())?;
+                printer.answer(&blob, || format!("pinned {}", blob.hash))
+            }
+            Self::Unpin { blob } => {
+                let blob: wire::Blob = client.post(&of(&blob, "/unpin"), &())?;
+                printer.answer(&blob, || match blob.tags.as_slice() {
+                    [] => format!("unpinned {}", blob.hash),
+                    tags => format!("unpinned {}; it is kept as {}", blob.hash, tags.join(", ")),
+                })
+            }
+            Self::Tag { blob, tag } => {
+                let blob: wire::Blob = client.post(&of(&blob, "/tag"), &wire::BlobTag { tag: tag.clone() })?;
+                printer.answer(&blob, || format!("{tag} is {}", blob.hash))
+            }
+            Self::Untag { tag } => {
+                let blob: wire::Blob = client.delete(&format!("/v1/blobs/tags/{}", escape(&tag)))?;
+                printer.answer(&blob, || format!("{tag} was {}", blob.hash))
+            }
+            Self::Rm { blob } => {
+                let gone: wire::BlobsRemoved = client.delete(&of(&blob, ""))?;
+                printer.answer(&gone, || format!("removed {}", removed(&gone)))
+            }
+            Self::Gc { dry_run, unused_for } => {
+                let asked = wire::BlobGc { unused_for: Some(wire::Span(unused_for)), dry_run };
+                let gone: wire::BlobsRemoved = client.patient(GC_WITHIN).post("/v1/blobs/gc", &asked)?;
+                printer.answer(&gone, || {
+                    let named = gone.hashes.iter().filter(|_| dry_run).map(|hash| format!("\n{hash}"));
+                    let verb = if dry_run { "would remove" } else { "removed" };
+                    format!("{verb} {}{}", removed(&gone), named.collect::<String>())
+                })
+            }
+        }
+    }
+}
+
+fn of(blob: &str, word: &str) -> String {
+    format!("/v1/blobs/{}{word}", escape(blob))
+}
+
+fn removed(gone: &wire::BlobsRemoved) -> String {
+    format!("{}, {}", count(gone.blobs, "blob", "blobs"), size(gone.bytes))
+}
+
+fn list(client: &Client, printer: &Printer, all: bool) -> Result<(), Problem> {
+    let mut blobs: Vec<wire::Blob> = Vec::new();
+    let mut after: Option<String> = None;
+    loop {
+        let all = all.then_some("true");
+        let path = format!("/v1/blobs{}", query(&[("all", all), ("limit", Some(PAGE)), ("after", after.as_deref())]));
+        let page: wire::BlobPage = client.get(&path)?;
+        blobs.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let members: Vec<wire::Member> = if printer.json() { Vec::new() } else { client.get("/v1/members")? };
+    printer.answer(&blobs, || table(&blobs, &members, printer))
+}
+
+fn table(blobs: &[wire::Blob], members: &[wire::Member], printer: &Printer) -> String {
+    if blobs.is_empty() {
+        return "no blobs here; `nexus-node blob add FILE` adds one".to_owned();
+    }
+    let mut table = Table::new(["HASH", "SIZE", "FILES", "KEPT", "COPIES", "ON"]);
+    for blob in blobs {
+        let pin = blob.pinned.then(|| "pinned".to_owned());
+        let kept: Vec<String> = pin.into_iter().chain(blob.tags.iter().cloned()).collect();
+        let on: Vec<String> = blob.providers.iter().map(|did| called(members, did)).collect();
+        table.row([
+            (blob.hash.chars().take(SHORT).collect(), Some(if kept.is_empty() { Style::Dim } else { Style::Bold })),
+            (size(blob.size), None),
+            (blob.files.map_or_else(String::new, |files| files.to_string()), None),
+            (if kept.is_empty() { "no".to_owned() } else { kept.join(", ") }, None),
+            (blob.providers.len().to_string(), None),
+            (on.join(", "), Some(Style::Dim)),
+        ]);
+    }
+    table.show(printer)
+}

@@ -1,0 +1,128 @@
+//! Blobs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ErrorBody, Span};
+use crate::blobs;
+
+/// A blob of this node.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Blob {
+    /// Its name: the BLAKE3 hash of its content, of 64 hexadecimal digits.
+    pub hash: String,
+    /// The bytes of its content; of a directory those of all its files.
+    pub size: u64,
+    /// The number of files of a directory; left out for one file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// Whether it is pinned here.
+    pub pinned: bool,
+    /// The names that lead to it here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The DIDs of the nodes that have it, as far as they can be asked now; this node's is the first.
+    pub providers: Vec<String>,
+}
+
+impl Blob {
+    pub(crate) fn of(entry: blobs::BlobEntry, providers: Vec<String>) -> Self {
+        let blobs::BlobEntry { hash, size, files, pinned, tags } = entry;
+        Self { hash: hash.to_string(), size, files, pinned, tags, providers }
+    }
+}
+
+/// A page of the blobs of this node, by hash.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BlobPage {
+    /// The blobs.
+    pub items: Vec<Blob>,
+    /// The `after` of the next page; left out at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// A line about a fetch. The last one has `blob` or `error`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct BlobFetch {
+    /// How far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<BlobFetchProgress>,
+    /// The blob, which is here now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blob: Option<Blob>,
+    /// The reason why it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorBody>,
+}
+
+/// How far the fetch of a blob is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct BlobFetchProgress {
+    /// The bytes that are here and verified.
+    pub bytes: u64,
+    /// All bytes, as those who have it say; left out until somebody has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// The number of files, once it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<u64>,
+    /// The number of files that are here.
+    pub files_here: u64,
+    /// The DIDs of the members from which some of it came.
+    pub sources: Vec<String>,
+    /// The DIDs of the members that sent something else than they were asked for. They are asked no more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lied: Vec<String>,
+}
+
+impl From<&blobs::DirectoryProgress> for BlobFetchProgress {
+    fn from(progress: &blobs::DirectoryProgress) -> Self {
+        Self {
+            bytes: progress.bytes,
+            size: progress.size,
+            files: progress.files,
+            files_here: progress.files_here,
+            sources: progress.sources.iter().map(ToString::to_string).collect(),
+            lied: progress.lied.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+/// The blobs that were removed, or would be.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BlobsRemoved {
+    /// Their number.
+    pub blobs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The hashes of the first thousand.
+    pub hashes: Vec<String>,
+}
+
+impl From<blobs::Collected> for BlobsRemoved {
+    fn from(gone: blobs::Collected) -> Self {
+        let hashes = gone.hashes.iter().map(ToString::to_string).collect();
+        Self { blobs: gone.blobs, bytes: gone.bytes, hashes }
+    }
+}
+
+/// The blobs that a removal takes.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlobGc {
+    /// Only those that nobody used for so long; an hour if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unused_for: Option<Span>,
+    /// `true` only tells which.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dry_run: bool,
+}
+
+/// A name for a blob.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlobTag {
+    /// The name: 1 to 128 bytes without control characters.
+    pub tag: String,
+}

@@ -1,0 +1,231 @@
+//! Directories from other members: the blob of links, the names, and then the files, several at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use nexus_blobs::{BadCollection, BlobHash, Collection, LINKS_BYTES_MAX, NAMES_BYTES_MAX};
+use nexus_identity::Did;
+use nexus_identity::plants::planted;
+
+use super::keeping::{BlobEntry, Keep};
+use super::wire::WANTED_MAX;
+use super::{BlobProgress, Blobs, FetchPeer, Wanted, missing};
+use crate::error::{InputError, NodeError};
+
+/// The most files of a directory that are fetched at a time.
+const FILES_AT_ONCE: usize = 32;
+
+/// How far the fetch of a directory, or of one file, is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DirectoryProgress {
+    /// The number of its files, once it is known. Of one file it is 1.
+    pub files: Option<u64>,
+    /// The number of files that are here.
+    pub files_here: u64,
+    /// The bytes of its content, as those who have it say.
+    pub size: Option<u64>,
+    /// The bytes of it that are here and verified.
+    pub bytes: u64,
+    /// The members from which some of it came.
+    pub sources: BTreeSet<Did>,
+    /// The members that sent something else, or claimed a wrong size.
+    pub lied: BTreeSet<Did>,
+}
+
+impl DirectoryProgress {
+    /// The progress of one file.
+    fn of(progress: &BlobProgress) -> Self {
+        let that = |wanted: fn(&FetchPeer<Did>) -> bool| {
+            progress.sources.iter().filter(|source| wanted(source)).map(|source| source.peer).collect()
+        };
+        Self {
+            files: Some(1),
+            files_here: 0,
+            size: progress.size,
+            bytes: progress.bytes,
+            sources: that(|source| source.parts > 0),
+            lied: that(|source| source.lied),
+        }
+    }
+}
+
+/// The files of a directory that are being fetched. Nothing removes those that are here already.
+struct InUse<'a> {
+    blobs: &'a Blobs,
+    hashes: BTreeSet<BlobHash>,
+}
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        let mut used = self.blobs.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        for hash in &self.hashes {
+            if let Some(count) = used.get_mut(hash) {
+                *count -= 1;
+                if *count == 0 {
+                    used.remove(hash);
+                }
+            }
+        }
+    }
+}
+
+/// The sum of the files that are being fetched.
+struct Sum {
+    progress: DirectoryProgress,
+    /// The bytes that are here of each file.
+    each: BTreeMap<BlobHash, u64>,
+}
+
+impl Blobs {
+    /// Gets a blob as [`Blobs::fetch`] does; if it is a directory, with all its files. Tells how far it is.
+    ///
+    /// # Errors
+    /// As [`Blobs::fetch`]; files that came stay here for the next try.
+    pub async fn fetch_all(
+        &self,
+        hash: BlobHash,
+        wait: Duration,
+        told: impl Fn(&DirectoryProgress) + Send + Sync,
+    ) -> Result<BlobEntry, NodeError> {
+        let _root_in_use = self.use_all(std::iter::once(hash));
+        let root = self.fetch_with(hash, wait, |progress| told(&DirectoryProgress::of(progress))).await?;
+        let entry = self.entry_here(hash).await?;
+        if entry.files.is_some() {
+            return Ok(entry);
+        }
+        let Some((names, collection)) = self.directory_of(hash, root.size).await? else { return Ok(entry) };
+        let files: BTreeSet<BlobHash> = collection.files().iter().map(|file| file.hash).collect();
+        let in_use = files.iter().copied().filter(|_| !planted("gc_takes_what_is_fetched")).chain([names]);
+        let _files_in_use = self.use_all(in_use);
+        self.fetch_files(&files, wait, &told).await?;
+        self.keep_directory(hash, Keep::Cached).await
+    }
+
+    /// The members that have these blobs, as they say within some seconds, each with the size.
+    pub async fn holders(&self, hashes: &[BlobHash]) -> BTreeMap<BlobHash, Vec<(Did, u64)>> {
+        let mut holders: BTreeMap<BlobHash, Vec<(Did, u64)>> = BTreeMap::new();
+        let mut asks = Vec::new();
+        for peer in self.able() {
+            for some in hashes.chunks(WANTED_MAX) {
+                let (blobs, some) = (self.clone(), some.to_vec());
+                asks.push(async move { (peer, blobs.sizes_at(peer, &some).await, some) }.boxed());
+            }
+        }
+        let mut said = futures::stream::iter(asks).buffer_unordered(FILES_AT_ONCE);
+        while let Some((peer, sizes, some)) = said.next().await {
+            for (hash, size) in some.into_iter().zip(sizes.unwrap_or_default()) {
+                if let Some(size) = size {
+                    holders.entry(hash).or_default().push((peer, size));
+                }
+            }
+        }
+        holders
+    }
+
+    async fn entry_here(&self, hash: BlobHash) -> Result<BlobEntry, NodeError> {
+        self.entry(hash).await?.ok_or_else(|| missing(hash))
+    }
+
+    /// The directory of a blob that is here, with the hash of its names; `None` if it is a file. The names are fetched
+    /// from those who have the blob.
+    async fn directory_of(&self, hash: BlobHash, size: u64) -> Result<Option<(BlobHash, Collection)>, NodeError> {
+        if !Collection::may_be_links(size) {
+            return Ok(None);
+        }
+        let links = self.blocking(move |blobs| blobs.small(hash, LINKS_BYTES_MAX)).await?;
+        let Ok(names) = Collection::names_of(&links) else { return Ok(None) };
+        if self.info(names).await?.is_none() {
+            let wanted = Wanted { wait: Duration::ZERO, most: NAMES_BYTES_MAX, holders: Vec::new() };
+            match self.fetch_known(names, wanted, |_| {}).await {
+                // a file whose first bytes are no hash of anything
+                Err(NodeError::NotFound { .. }) => return Ok(None),
+                other => other.map(drop)?,
+            }
+        }
+        self.blocking(move |blobs| match blobs.collection(hash) {
+            Ok(collection) => Ok(Some((names, collection))),
+            Err(NodeError::Invalid(InputError::Directory(BadCollection::Foreign | BadCollection::TooLarge)))
+                if !blobs.has_names(names)? =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        })
+        .await
+    }
+
+    /// Whether a blob that is here begins as names do.
+    fn has_names(&self, hash: BlobHash) -> Result<bool, NodeError> {
+        let size = self.here().shelf.info(hash)?.map_or(0, |info| info.size);
+        Ok(size <= NAMES_BYTES_MAX && Collection::is_names(&self.small(hash, NAMES_BYTES_MAX)?))
+    }
+
+    fn use_all(&self, hashes: impl Iterator<Item = BlobHash>) -> InUse<'_> {
+        let hashes: BTreeSet<BlobHash> = hashes.collect();
+        let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        for hash in &hashes {
+            *used.entry(*hash).or_default() += 1;
+        }
+        drop(used);
+        InUse { blobs: self, hashes }
+    }
+
+    async fn fetch_files(
+        &self,
+        hashes: &BTreeSet<BlobHash>,
+        wait: Duration,
+        told: &(impl Fn(&DirectoryProgress) + Send + Sync),
+    ) -> Result<(), NodeError> {
+        let all: Vec<BlobHash> = hashes.iter().copied().collect();
+        let looked = self.blocking(move |blobs| {
+            let look = |hash: &BlobHash| Ok((*hash, blobs.here().shelf.info(*hash)?));
+            all.iter().map(look).collect::<Result<Vec<_>, NodeError>>()
+        });
+        let (here, lacks): (Vec<_>, Vec<_>) = looked.await?.into_iter().partition(|(_, info)| info.is_some());
+        let lacks: Vec<BlobHash> = lacks.into_iter().map(|(hash, _)| hash).collect();
+        let mut holders = self.holders(&lacks).await;
+        let bytes: u64 = here.iter().filter_map(|(_, info)| *info).map(|info| info.size).sum();
+        let claimed = holders.values().filter_map(|said| said.first()).map(|(_, size)| *size);
+        let progress = DirectoryProgress {
+            files: Some(hashes.len() as u64),
+            files_here: here.len() as u64,
+            size: Some(claimed.fold(bytes, u64::saturating_add)),
+            bytes,
+            ..DirectoryProgress::default()
+        };
+        told(&progress);
+        let sum = Mutex::new(Sum { progress, each: BTreeMap::new() });
+        let mut fetches = Vec::new();
+        for hash in lacks {
+            let holders = holders.remove(&hash).unwrap_or_default();
+            let wanted = Wanted { wait, most: nexus_blobs::BLOB_BYTES_MAX, holders };
+            fetches.push(self.fetch_file(hash, wanted, &sum, told).boxed());
+        }
+        futures::stream::iter(fetches).buffer_unordered(FILES_AT_ONCE).try_collect::<()>().await
+    }
+
+    async fn fetch_file(
+        &self,
+        hash: BlobHash,
+        wanted: Wanted,
+        sum: &Mutex<Sum>,
+        told: &(impl Fn(&DirectoryProgress) + Send + Sync),
+    ) -> Result<(), NodeError> {
+        let note = |one: DirectoryProgress, is_here: bool| {
+            let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = sum.each.insert(hash, one.bytes).unwrap_or(0);
+            let all = &mut sum.progress;
+            all.bytes = (all.bytes + one.bytes).saturating_sub(before);
+            all.sources.extend(one.sources);
+            all.lied.extend(one.lied);
+            all.files_here += u64::from(is_here);
+            told(all);
+        };
+        let info = self.fetch_known(hash, wanted, |progress| note(DirectoryProgress::of(progress), false)).await?;
+        note(DirectoryProgress { bytes: info.size, ..DirectoryProgress::default() }, true);
+        Ok(())
+    }
+}
