@@ -3,6 +3,7 @@
 //! An invariant sees a [`Moment`] every few seconds of virtual time, and judges at the end. An
 //! invariant without anything to check is undecided, which counts as broken.
 
+mod blobs;
 mod bounds;
 mod convergence;
 mod critical;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use nexus_crdt::Frontier;
 use nexus_identity::Did;
 use nexus_node::TaskStatus;
+use nexus_node::blobs::BlobHash;
 use serde::Serialize;
 
 use crate::ledger::Ledger;
@@ -72,6 +74,8 @@ pub struct NodeContent {
     pub members: BTreeSet<Did>,
     /// Its tasks by id, each with its end if it has one.
     pub tasks: BTreeMap<String, Option<(TaskStatus, String)>>,
+    /// The blobs that it has, with the time of the look; `None` where nobody asked.
+    pub blobs: Option<(Duration, BTreeSet<BlobHash>)>,
     /// The ids that some questions find, at the last moment alone; `None` where nobody asked.
     pub hits: Option<BTreeSet<String>>,
     /// The warnings in its status: code and message.
@@ -187,8 +191,19 @@ impl Record {
     }
 }
 
+/// The parts of the node that a run uses.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct With {
+    /// Coordinators.
+    pub coordinators: bool,
+    /// Tasks.
+    pub tasks: bool,
+    /// Blobs.
+    pub blobs: bool,
+}
+
 /// The invariants of a run with these faults; some only where they have anything to look at.
-pub fn all(has: &dyn Fn(FaultKind) -> bool, with_coordinators: bool, with_tasks: bool) -> Vec<Box<dyn Invariant>> {
+pub fn all(has: &dyn Fn(FaultKind) -> bool, with: With) -> Vec<Box<dyn Invariant>> {
     let mut all: Vec<Box<dyn Invariant>> = vec![
         Box::<convergence::Convergence>::default(),
         Box::<durability::Durability>::default(),
@@ -209,10 +224,13 @@ pub fn all(has: &dyn Fn(FaultKind) -> bool, with_coordinators: bool, with_tasks:
         #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
         all.push(Box::<quotas::Quotas>::default());
     }
-    if with_tasks {
+    if with.blobs {
+        all.push(Box::<blobs::Blobs>::default());
+    }
+    if with.tasks {
         all.push(Box::<tasks::Tasks>::default());
     }
-    if with_coordinators {
+    if with.coordinators {
         all.push(Box::<critical::Linearizable>::default());
         all.push(Box::<critical::Fencing>::default());
         all.push(Box::<critical::Agreement>::default());

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_identity::Did;
+use nexus_node::blobs::BlobHash;
 
 use crate::linearizability::Operation;
 use crate::plan::NodeNo;
@@ -47,6 +48,54 @@ pub struct TaskPromise {
     pub results: Vec<(NodeNo, Duration, String)>,
 }
 
+/// The promises about blobs.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// The blobs that were added, in order.
+    pub(crate) added: Vec<BlobHash>,
+    /// The blobs that a node keeps, by the pin or tag that does; `None` while it is being changed.
+    pub(crate) kept: BTreeMap<(NodeNo, String), Option<Kept>>,
+    /// The copies of which the disk changed a bit.
+    pub(crate) damaged: BTreeSet<(NodeNo, BlobHash)>,
+    /// Answers that no node may give.
+    pub(crate) faults: Vec<String>,
+    /// The number of fetches that ended well.
+    pub fetched: u64,
+}
+
+/// A blob that is kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Its hash.
+    pub hash: BlobHash,
+    /// It, and all that belongs to it.
+    pub all: BTreeSet<BlobHash>,
+    /// The time.
+    pub at: Duration,
+}
+
+impl Files {
+    /// The blobs that a node must have had at that moment and had not, each with what keeps it.
+    pub(crate) fn lacks(&self, node: NodeNo, shown: &(Duration, BTreeSet<BlobHash>)) -> Vec<(String, BlobHash)> {
+        let kept = self.kept.iter().filter(|((no, _), _)| *no == node);
+        let kept = kept.filter_map(|((_, by), kept)| kept.as_ref().map(|kept| (by, kept)));
+        kept.filter(|(_, kept)| kept.at < shown.0)
+            .flat_map(|(by, kept)| kept.all.difference(&shown.1).map(move |hash| (by.clone(), *hash)))
+            .collect()
+    }
+
+    /// The number of promises that stand.
+    pub(crate) fn promises(&self) -> u64 {
+        self.kept.values().flatten().count() as u64
+    }
+
+    /// A blob that was added.
+    pub(crate) fn pick(&self, n: u64) -> Option<BlobHash> {
+        let len = self.added.len() as u64;
+        self.added.get(usize::try_from(n.checked_rem(len)?).ok()?).copied()
+    }
+}
+
 /// All promises of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -56,6 +105,8 @@ pub struct Ledger {
     pub edited: Vec<Edited>,
     /// The acknowledged tasks, by id.
     pub tasks: BTreeMap<String, TaskPromise>,
+    /// The promises about blobs.
+    pub files: Files,
     /// The beginnings of each task that is done once: the token, and whether its worker said that it is not done.
     pub begun: BTreeMap<String, Vec<(u64, bool)>>,
     /// Memories that somebody wanted forgotten, with any result.

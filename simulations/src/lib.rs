@@ -44,6 +44,7 @@
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod admins;
+mod blobs;
 mod critical;
 pub mod dice;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

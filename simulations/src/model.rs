@@ -524,7 +524,8 @@ impl<'a> Model<'a> {
             | OpKind::Lock
             | OpKind::Manage
             | OpKind::Submit
-            | OpKind::Work => {
+            | OpKind::Work
+            | OpKind::Blob => {
                 return Ok(());
             }
         };
@@ -712,6 +713,7 @@ impl<'a> Model<'a> {
                 former: BTreeSet::new(),
                 members: BTreeSet::new(),
                 tasks: BTreeMap::new(),
+                blobs: None,
                 hits: None,
                 warnings: Vec::new(),
             });

@@ -59,6 +59,8 @@ pub enum OpKind {
     Submit,
     /// Takes a task and works on it, in a way by `n`.
     Work,
+    /// Adds, fetches, removes or damages a blob, by `n`.
+    Blob,
 }
 
 /// One operation.
@@ -138,6 +140,7 @@ impl Plan {
                 let mut all = ops(scenario, nodes, &mut purpose("operations"));
                 all.extend(critical_ops(scenario, nodes, &mut purpose("critical operations")));
                 all.extend(task_ops(scenario, nodes, &mut purpose("tasks")));
+                all.extend(blob_ops(scenario, nodes, &mut purpose("blobs")));
                 all.sort_by_key(|op| op.at_ms);
                 all
             },
@@ -149,6 +152,11 @@ impl Plan {
     /// Whether tasks are handed over in it.
     pub fn has_tasks(&self) -> bool {
         self.ops.iter().any(|op| op.kind == OpKind::Submit)
+    }
+
+    /// Whether files are added in it.
+    pub fn has_blobs(&self) -> bool {
+        self.ops.iter().any(|op| op.kind == OpKind::Blob)
     }
 
     /// Whether a kind of fault is among its faults.
@@ -313,6 +321,14 @@ fn task_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
         let kind = if dice.chance(0.5) { OpKind::Submit } else { OpKind::Work };
         let (n, bytes) = (dice.below(48), dice.below(1 << 20));
         Op { at_ms, node: dice.index(nodes), kind, n, bytes }
+    })
+}
+
+/// Operations on blobs.
+fn blob_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
+    paced(scenario.workload.blobs_per_second, scenario.safety_s, dice, |at_ms, dice| {
+        let (n, bytes) = (dice.below(48), dice.below(1 << 20));
+        Op { at_ms, node: dice.index(nodes), kind: OpKind::Blob, n, bytes }
     })
 }
 

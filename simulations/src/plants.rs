@@ -175,6 +175,18 @@ pub const ALL: &[KnownPlant] = &[
     inside("ends_unnoted", "tasks", "handover", &["tasks"]),
     // A member takes over tasks although another one settles them.
     inside("settles_beside_others", "tasks", "handover", &["tasks"]),
+    // Files of a directory that is kept are removed.
+    inside("gc_takes_files_of_directories", "blobs", "files", &["blobs"]),
+    // Files of a directory are removed while the others are fetched.
+    inside("gc_takes_what_is_fetched", "blobs", "files", &["blobs"]),
+    // Content that is added is not kept.
+    inside("pins_forgotten", "blobs", "files", &["blobs"]),
+    // A member that lacked a blob is not asked for it again.
+    inside("asks_once", "blobs", "files", &["blobs"]),
+    // Parts are noted that did not come, and nobody looks after a restart.
+    inside("notes_parts_not_here", "blobs", "files", &["blobs"]),
+    // Content that the disk changed is read as it is.
+    inside("reads_unverified", "blobs", "files", &["blobs"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),
@@ -236,7 +248,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::invariants;
+    use crate::invariants::{self, With};
     use crate::scenario::Scenario;
 
     /// promise: Whole networks, by seed | Known bugs that are planted are caught, each by an invariant
@@ -250,11 +262,11 @@ mod tests {
             Scenario::named(known.scenario).unwrap_or_else(|error| panic!("{}: {error}", known.name));
             assert_eq!(Plant::named(known.name), Some(known.plant));
         }
-        for area in ["store", "sync", "membership", "pages", "mesh", "coordinators", "tasks"] {
+        for area in ["store", "sync", "membership", "pages", "mesh", "coordinators", "tasks", "blobs"] {
             assert!(areas[area] >= 3, "{area}");
         }
         assert!(ALL.len() >= 20);
-        for invariant in invariants::all(&|_| true, true, true) {
+        for invariant in invariants::all(&|_| true, With { coordinators: true, tasks: true, blobs: true }) {
             assert!(caught.contains(&invariant.name()), "{} catches nothing", invariant.name());
         }
     }

@@ -291,6 +291,8 @@ pub struct Workload {
     pub critical_per_second: f64,
     /// Tasks submitted and workers' turns a second, on all nodes together.
     pub tasks_per_second: f64,
+    /// Operations on blobs a second, on all nodes together.
+    pub blobs_per_second: f64,
 }
 
 impl Default for Workload {
@@ -304,6 +306,7 @@ impl Default for Workload {
             text_bytes_max: 400,
             critical_per_second: 0.0,
             tasks_per_second: 0.0,
+            blobs_per_second: 0.0,
         }
     }
 }
@@ -350,6 +353,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("two-faces", include_str!("../scenarios/two-faces.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("handover", include_str!("../scenarios/handover.toml")),
+    ("files", include_str!("../scenarios/files.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("usurper", include_str!("../scenarios/usurper.toml")),
     ("amnesia", include_str!("../scenarios/amnesia.toml")),

@@ -13,10 +13,11 @@ use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
 use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PeerState, PutOptions, RecallQuery, ValidAt};
 
+use crate::blobs;
 use crate::critical;
 use crate::faults::{Aftermath, Faults};
 use crate::hooks;
-use crate::invariants::{self, Invariant, Load, Moment, NodeContent, Outsiders, Recovery};
+use crate::invariants::{self, Invariant, Load, Moment, NodeContent, Outsiders, Recovery, With};
 use crate::ledger::{Edited, Ledger, Written};
 use crate::outcome::{RunOutcome, Sample, TaskTimes};
 use crate::plan::{NodeNo, Op, OpKind, Plan};
@@ -82,7 +83,10 @@ impl Run {
             sim,
             ledger: Rc::default(),
             aftermath: Rc::default(),
-            invariants: RefCell::new(invariants::all(&|kind| plan.has(kind), plan.coordinators, plan.has_tasks())),
+            invariants: RefCell::new(invariants::all(
+                &|kind| plan.has(kind),
+                With { coordinators: plan.coordinators, tasks: plan.has_tasks(), blobs: plan.has_blobs() },
+            )),
             samples: RefCell::default(),
             looked_ms: RefCell::default(),
             canary,
@@ -264,6 +268,9 @@ impl Run {
         if self.plan.has_tasks() {
             tasks::work_off(&self.sim, &self.ledger, recovery.bound).await;
         }
+        if self.plan.has_blobs() {
+            blobs::get_all(&self.sim, &self.ledger).await;
+        }
         if self.plan.coordinators {
             recovery.leaderless = self.leaderless().await;
             if recovery.leaderless.is_none()
@@ -367,6 +374,9 @@ impl Run {
         }
         if matches!(kind, OpKind::Submit | OpKind::Work) {
             return tasks::operate(&self.sim, &self.ledger, number, op).await;
+        }
+        if kind == OpKind::Blob {
+            return blobs::operate(&self.sim, &self.ledger, number, op).await;
         }
         if !matches!(kind, OpKind::Remember | OpKind::Keyed | OpKind::Edit | OpKind::Forget) {
             return critical::operate(&self.sim, &self.ledger, number, op).await;
@@ -481,8 +491,8 @@ impl Run {
         let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));
         let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get_blocking(*id).is_ok()).cloned().collect();
         let (life, members) = (self.sim.starts(no), node.members().into_iter().map(|member| member.did).collect());
-        let (hits, tasks, warnings) = (None, BTreeMap::new(), Vec::new());
-        Some(NodeContent { node: no, life, frontier, view, answers, former, members, tasks, hits, warnings })
+        let (blobs, hits, tasks, warnings) = (None, None, BTreeMap::new(), Vec::new());
+        Some(NodeContent { node: no, life, frontier, view, answers, former, members, tasks, blobs, hits, warnings })
     }
 
     async fn look(&self, last: bool) {
@@ -498,10 +508,17 @@ impl Run {
         for no in self.sim.up().into_iter().filter(|_| self.plan.has_tasks()) {
             shown.insert(no, tasks::shown(&self.sim, no).await.unwrap_or_default());
         }
+        let mut files = BTreeMap::new();
+        for no in self.sim.up().into_iter().filter(|_| self.plan.has_blobs()) {
+            if let Ok(shown) = blobs::shown(&self.sim, no).await {
+                files.insert(no, shown);
+            }
+        }
         // nothing is acknowledged between this and the end
         let mut seen: Vec<NodeContent> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
         for seen in &mut seen {
             seen.tasks = shown.remove(&seen.node).unwrap_or_default();
+            seen.blobs = files.remove(&seen.node);
             seen.warnings = warned.remove(&seen.node).unwrap_or_default();
             if last {
                 seen.hits = self.sim.node(seen.node).and_then(|node| hits_of(&node));

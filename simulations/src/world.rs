@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use nexus_crdt::{Frontier, Incarnation, Pin};
 use nexus_identity::{Chain, Claims, Did, Keypair, Name, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinReply, JoinRequest, Membership, Mesh, MeshConfig, MeshEvents, Multiaddr, Rooms};
+use nexus_node::blobs::MemoryBlobs;
 use nexus_node::config::{Bounded, Config, TaskRouting};
 use nexus_node::internals::engine::{Engine, Genesis, found};
 use nexus_node::internals::formats::Formats;
@@ -222,6 +223,8 @@ struct Machine {
     raft: Disk,
     /// The disk for the entries of the coordinator's log.
     journal: Disk,
+    /// Its files and directories.
+    blobs: MemoryBlobs,
     life: Option<Arc<Life>>,
     node: Option<Node>,
     bootstrap: Vec<Multiaddr>,
@@ -339,6 +342,7 @@ impl Sim {
             chassis: Arc::default(),
             disk: Disk::new(),
             raft: Disk::new(),
+            blobs: MemoryBlobs::default(),
             journal: Disk::new(),
             life: None,
             node: None,
@@ -532,6 +536,7 @@ impl Sim {
         env.raft = raft;
         env.blocking = blocking;
         env.usage = Some(crate::tasks::usage_of(no));
+        env.blobs = self.blobs(no);
         env.config = config;
         self.with(no, |machine| machine.life = Some(life));
         let (tell, told) = oneshot::channel();
@@ -669,6 +674,11 @@ impl Sim {
     /// The disk of a machine.
     pub fn disk(&self, no: NodeNo) -> Disk {
         self.with(no, |machine| machine.disk.clone())
+    }
+
+    /// The blobs of a machine, which outlive its nodes.
+    pub fn blobs(&self, no: NodeNo) -> MemoryBlobs {
+        self.with(no, |machine| machine.blobs.clone())
     }
 
     /// Does some work with a machine's node, under that machine's clocks.
