@@ -3,6 +3,7 @@
 mod api;
 mod auth;
 mod backlog;
+mod blobs;
 mod client;
 mod crowd;
 mod discovery;
@@ -86,6 +87,8 @@ enum Figure {
     Quality,
     /// Tasks a second from their submission to their end, one at a time and with 64 callers
     Tasks,
+    /// A file of 1 GiB and 2,000 small ones, added, fetched from another node and read again
+    Blobs,
     /// Workers that wait, and one more task behind `--records` that nobody does
     Backlog,
     /// Revocations and forks held, a member shut out, an author taken out, hostile logs, each beside none
@@ -93,7 +96,7 @@ enum Figure {
 }
 
 impl Figure {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Sync,
         Self::Latency,
         Self::Idle,
@@ -105,6 +108,7 @@ impl Figure {
         Self::Discovery,
         Self::Tasks,
         Self::Backlog,
+        Self::Blobs,
         Self::Members,
     ];
 }
@@ -135,6 +139,7 @@ impl Bench {
                 Figure::Discovery => discovery::run(&session.printer, &runtime),
                 Figure::Quality => runtime.block_on(quality::run(&session.printer, &self.set, embedder.as_ref())),
                 Figure::Backlog => runtime.block_on(backlog::run(&session.printer, self.records)),
+                Figure::Blobs => runtime.block_on(blobs::run(&session.printer)),
                 Figure::Tasks => runtime.block_on(tasks::run(&session.printer, self.seconds)),
                 Figure::Members => runtime.block_on(bounded(&session.printer)),
             }?);

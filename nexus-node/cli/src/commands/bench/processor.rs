@@ -1,4 +1,4 @@
-//! The processor time of processes.
+//! The processor time and the memory of processes.
 
 use tokio::time::Instant;
 
@@ -10,6 +10,13 @@ pub(super) fn seconds(pid: u32) -> Option<f64> {
     let mut fields = fields.split_whitespace().skip(11);
     let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some((user + system) / 100.0)
+}
+
+/// The memory of this process, in bytes. From `/proc`; `None` on other platforms.
+pub(super) fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1_024)
 }
 
 /// The work of this process from now on.
