@@ -9,6 +9,7 @@
 //! | `shelf` | the content on the disk, whole and in parts |
 //! | `content` | adding and reading |
 //! | `keeping` | pins, tags, directories, and the removal of what nothing keeps |
+//! | `evicting` | the bound of those that nothing keeps |
 //! | `tree` | directories of a disk |
 //! | `wire` | the messages of `/nexus/blobs/1` |
 //! | `serving` | answers to others |
@@ -16,6 +17,7 @@
 
 mod content;
 mod directory;
+mod evicting;
 mod fetching;
 mod keeping;
 mod serving;
@@ -32,7 +34,7 @@ pub use nexus_blobs::{BadCollection, BadHash, BlobHash, Collection, CollectionFi
 use nexus_identity::Did;
 use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 
 pub use self::content::{BlobReader, BlobWriter};
 pub use self::directory::DirectoryProgress;
@@ -96,6 +98,8 @@ struct Inner {
     fetching: Arc<Semaphore>,
     /// Held while something is kept, and while something is removed.
     gate: Mutex<()>,
+    /// Told after each fetch.
+    fetched: Notify,
     /// Counts the blobs that were kept.
     changes: AtomicU64,
     /// The files of directories that are being fetched, each with the number of such directories.
@@ -113,7 +117,18 @@ impl Blobs {
         let asker = wire::asker(here.mesh.clone(), &here.world);
         let (serving, fetching) = (Semaphore::new(SERVED_MAX), Arc::new(Semaphore::new(FETCHED_MAX)));
         let (gate, changes, used) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
-        Self(Arc::new(Inner { here, asker, fetches: Mutex::default(), serving, fetching, gate, changes, used }))
+        let fetched = Notify::new();
+        Self(Arc::new(Inner {
+            here,
+            asker,
+            fetches: Mutex::default(),
+            serving,
+            fetching,
+            gate,
+            fetched,
+            changes,
+            used,
+        }))
     }
 
     fn here(&self) -> &Handles {

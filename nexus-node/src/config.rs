@@ -356,6 +356,10 @@ keys! {
     /// Changes of the membership go on down to a quarter of it. With 0 the disk is used until it is full.
     disk_reserve_bytes: Bounded<0, { 1 << 50 }> = Bounded::of::<{ 64 << 20 }>(), live;
 
+    /// The bytes of blobs that no pin, tag or directory keeps. Over it the longest unused are removed, if two other members
+    /// have them.
+    blob_cache_bytes: Bounded<0, { 1 << 50 }> = Bounded::of::<{ 10 << 30 }>(), restart;
+
     /// Members whose aliases and groups of words count for nothing in recall here: DIDs, or names. A member gives
     /// itself its name, so a DID holds where a name may not.
     recall_ignores: MemberList = MemberList::default(), live;

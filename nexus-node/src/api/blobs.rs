@@ -142,7 +142,9 @@ pub(super) async fn get(
     };
     answer.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.end - bytes.start));
     // a failure breaks the answer off before its length, so half a blob never passes for a whole one
-    let pieces = blobs.stream(reader, bytes).map_ok(Bytes::from);
+    let pieces = blobs.stream(reader, bytes).map_ok(Bytes::from).inspect_err(move |error| {
+        tracing::error!(blob = %hash.short(), %error, "a blob that is here cannot be read");
+    });
     let pieces = pieces.take_until(async move { api.closing().await });
     Ok((status, answer, Body::from_stream(pieces)).into_response())
 }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt, TryStreamExt};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use nexus_blobs::{BadCollection, BlobHash, Collection, LINKS_BYTES_MAX, NAMES_BYTES_MAX};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
@@ -93,7 +94,8 @@ impl Blobs {
         let _root_in_use = self.use_all(std::iter::once(hash));
         let root = self.fetch_with(hash, wait, |progress| told(&DirectoryProgress::of(progress))).await?;
         let entry = self.entry_here(hash).await?;
-        if entry.files.is_some() {
+        let is_whole = self.blocking(move |blobs| Ok(blobs.check_files(hash).is_ok())).await?;
+        if entry.files.is_some() && is_whole {
             return Ok(entry);
         }
         let Some((names, collection)) = self.directory_of(hash, root.size).await? else { return Ok(entry) };
@@ -198,13 +200,19 @@ impl Blobs {
         };
         told(&progress);
         let sum = Mutex::new(Sum { progress, each: BTreeMap::new() });
-        let mut fetches = Vec::new();
-        for hash in lacks {
-            let holders = holders.remove(&hash).unwrap_or_default();
-            let wanted = Wanted { wait, most: nexus_blobs::BLOB_BYTES_MAX, holders };
-            fetches.push(self.fetch_file(hash, wanted, &sum, told).boxed());
+        let (mut lacks, mut running) = (lacks.into_iter(), FuturesUnordered::new());
+        loop {
+            while running.len() < FILES_AT_ONCE {
+                let Some(hash) = lacks.next() else { break };
+                let holders = holders.remove(&hash).unwrap_or_default();
+                let wanted = Wanted { wait, most: nexus_blobs::BLOB_BYTES_MAX, holders };
+                running.push(self.fetch_file(hash, wanted, &sum, told).boxed());
+            }
+            match running.next().await {
+                Some(end) => end?,
+                None => return Ok(()),
+            }
         }
-        futures::stream::iter(fetches).buffer_unordered(FILES_AT_ONCE).try_collect::<()>().await
     }
 
     async fn fetch_file(

@@ -353,6 +353,7 @@ impl Running {
         let now = self.blobs.here().world.wall();
         self.blobs.blocking(move |blobs| blobs.here().shelf.finish(&partial, shape, now)).await?;
         self.noted = u64::MAX;
+        self.blobs.0.fetched.notify_one();
         Ok(BlobInfo { hash, size: shape.size() })
     }
 

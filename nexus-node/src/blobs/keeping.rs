@@ -12,6 +12,7 @@ use std::time::Duration;
 use nexus_blobs::{BadCollection, BlobHash, Collection, LINKS_BYTES_MAX, NAMES_BYTES_MAX, Part, Shape, read_part};
 use nexus_identity::plants::planted;
 
+use super::evicting::Unit;
 use super::shelf::{Held, Mark, RACKS};
 use super::{BlobInfo, Blobs, missing};
 use crate::error::{ConflictError, InputError, NodeError, Resource};
@@ -80,6 +81,13 @@ impl Collected {
         if self.hashes.len() < NAMED_MAX {
             self.hashes.push(info.hash);
         }
+    }
+
+    pub(super) fn extend(&mut self, more: Self) {
+        self.blobs += more.blobs;
+        self.bytes += more.bytes;
+        let room = NAMED_MAX - self.hashes.len();
+        self.hashes.extend(more.hashes.into_iter().take(room));
     }
 }
 
@@ -210,8 +218,8 @@ impl Blobs {
         self.blocking(move |blobs| blobs.remove_now(&blobs.gate(), hash)).await
     }
 
-    /// Removes the blobs that nothing keeps and nobody used for so long, and what is here of others that were not fetched
-    /// to their end in that time. A dry run only tells which.
+    /// Removes the blobs that nothing keeps and nobody used for so long; a directory and its files go together. So does
+    /// what is here of others that were not fetched to their end in that time. A dry run only tells which.
     ///
     /// # Errors
     /// [`NodeError::Store`] if a directory that is kept cannot be read: nothing is removed then. Those of the disk;
@@ -233,7 +241,7 @@ impl Blobs {
                 let changes = blobs.0.changes.load(Ordering::Relaxed);
                 let kept = match known.take().filter(|(at, _)| *at == changes) {
                     Some((_, kept)) => kept,
-                    None => blobs.kept(&gate)?,
+                    None => blobs.kept(&gate, |held| !is_old(held.used))?,
                 };
                 for held in candidates.iter().filter(|held| !kept.contains(&held.info.hash)) {
                     gone.add(held.info);
@@ -298,11 +306,26 @@ impl Blobs {
         if shelf.info(hash)?.is_none() {
             return Err(missing(hash));
         }
+        if *keep != Keep::Cached {
+            self.check_files(hash)?;
+        }
         match keep {
             Keep::Pinned => shelf.mark(hash, Mark::Pin, Some("")),
             Keep::Tagged(tag) => Ok(shelf.set_tag(tag, Some(hash))? != Some(hash)),
             Keep::Cached => Ok(false),
         }
+    }
+
+    /// Looks whether all files of a directory are here.
+    ///
+    /// # Errors
+    /// [`ConflictError::FilesMissing`].
+    pub(super) fn check_files(&self, hash: BlobHash) -> Result<(), NodeError> {
+        let mut count = 0;
+        for file in self.links_of(hash)? {
+            count += usize::from(self.here().shelf.info(file)?.is_none());
+        }
+        if count == 0 { Ok(()) } else { Err(ConflictError::FilesMissing { hash: hash.to_string(), count }.into()) }
     }
 
     fn remove_now(&self, _: &Gate<'_>, hash: BlobHash) -> Result<Collected, NodeError> {
@@ -332,9 +355,50 @@ impl Blobs {
         Ok(gone)
     }
 
-    /// All blobs that are kept.
-    fn kept(&self, _: &Gate<'_>) -> Result<BTreeSet<BlobHash>, NodeError> {
-        self.reached(self.roots()?)
+    /// All blobs that are kept, and those of directories that stay for another reason.
+    fn kept(&self, _: &Gate<'_>, stays: impl Fn(&Held) -> bool) -> Result<BTreeSet<BlobHash>, NodeError> {
+        let mut roots = self.roots()?;
+        for rack in 0..RACKS {
+            let held = self.here().shelf.rack(rack)?;
+            roots.extend(held.iter().filter(|held| held.is_directory && stays(held)).map(|held| held.info.hash));
+        }
+        self.reached(roots)
+    }
+
+    /// The blobs that nothing keeps and nobody fetches now.
+    pub(super) fn units(&self) -> Result<Vec<Unit>, NodeError> {
+        let kept = self.kept(&self.gate(), |_| false)?;
+        let mut free: BTreeMap<BlobHash, Held> = BTreeMap::new();
+        for rack in 0..RACKS {
+            let held = self.here().shelf.rack(rack)?.into_iter();
+            let held = held.filter(|held| !kept.contains(&held.info.hash) && !self.is_used(held.info.hash));
+            free.extend(held.map(|held| (held.info.hash, held)));
+        }
+        let directories: Vec<BlobHash> =
+            free.values().filter(|held| held.is_directory).map(|held| held.info.hash).collect();
+        let mut units = Vec::new();
+        for root in directories {
+            let all: Vec<Held> =
+                std::iter::once(root).chain(self.links_of(root)?).filter_map(|hash| free.remove(&hash)).collect();
+            units.push(Unit::of(root, &all));
+        }
+        units.extend(free.into_values().map(|held| Unit::of(held.info.hash, &[held])));
+        Ok(units)
+    }
+
+    /// Removes blobs that nothing keeps, if that is still so.
+    pub(super) fn remove_unit(&self, gate: &Gate<'_>, unit: &Unit) -> Result<Collected, NodeError> {
+        let kept = self.kept(gate, |_| false)?;
+        let mut gone = Collected::default();
+        let is_free = |hash| !kept.contains(&hash) && !self.is_used(hash);
+        if unit.blobs.iter().all(|info| is_free(info.hash)) {
+            for info in &unit.blobs {
+                if self.here().shelf.remove(info.hash)? {
+                    gone.add(*info);
+                }
+            }
+        }
+        Ok(gone)
     }
 
     /// The blobs that are pinned, and those to which a tag leads.

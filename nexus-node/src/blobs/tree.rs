@@ -211,18 +211,19 @@ fn collides(path: &Path, error: io::Error) -> BadTree {
     }
 }
 
-/// Whether a link at a path leads to a place below the directory.
+/// Whether a link at a path leads to a place below the directory. Steps up come first: behind a name they could begin
+/// at the target of another link.
 fn stays_below(path: &str, to: &str) -> bool {
-    let mut depth = path.split('/').count() - 1;
+    let (mut depth, mut is_down) = (path.split('/').count() - 1, false);
     if to.is_empty() || to.contains(['\0', '\\']) || to.starts_with('/') {
         return false;
     }
     for name in to.split('/') {
         match name {
             "" | "." => {}
-            ".." if depth == 0 => return false,
+            ".." if depth == 0 || is_down => return false,
             ".." => depth -= 1,
-            _ => depth += 1,
+            _ => is_down = true,
         }
     }
     true
@@ -297,7 +298,7 @@ mod tests {
         unpacker.file(&file("a/b", FileKind::Plain)).unwrap().write_all(b"first").unwrap();
         assert!(matches!(unpacker.file(&file("a/b", FileKind::Plain)), Err(BadTree::Collides(_))));
         assert!(matches!(unpacker.file(&file("a", FileKind::Plain)), Err(BadTree::Collides(_))));
-        for to in ["../..", "/etc", "b/../../../x", "", "c:\\x"] {
+        for to in ["../..", "/etc", "b/../../../x", "b/../b", "", "c:\\x"] {
             assert!(matches!(unpacker.link(&file("a/l", FileKind::Symlink), to), Err(BadTree::Link { .. })), "{to}");
         }
         unpacker.link(&file("up", FileKind::Symlink), "a").unwrap();

@@ -240,6 +240,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     };
     #[cfg(feature = "blobs")]
     world.spawn("blobs", blobs.clone().serve(wanted));
+    #[cfg(feature = "blobs")]
+    world.spawn("room for blobs", blobs.clone().keep_bound(config.blob_cache_bytes.get()));
     let node = Node(Arc::new(Inner {
         identity,
         world,

@@ -453,3 +453,47 @@ async fn a_fetch_that_is_given_up_goes_on_where_it_was() {
         node.shutdown().await;
     }
 }
+
+/// promise: Blobs | Nodes that make room at the same time leave two copies of each blob, and remove those that were unused for longest
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_make_room_leave_copies() {
+    let nodes = [WORLD.start(0, Link::Memory).await];
+    let [one] = &nodes;
+    let (two, three) = (WORLD.start_beside(1, Link::Memory, one).await, WORLD.start_beside(2, Link::Memory, one).await);
+    eventually("all are beside each other", async || {
+        [two.peers().await, three.peers().await]
+            .iter()
+            .all(|peers| peers.iter().filter(|peer| peer.synced).count() == 2)
+    })
+    .await;
+    let mut hashes = Vec::new();
+    for n in 0..24 {
+        hashes.push(add(&one.blobs(), &content(1_000 + n)).await.hash);
+    }
+    hashes.push(add_directory(&one.blobs(), &[("a", b"first"), ("b", b"second")], Keep::Pinned).await);
+    for hash in &hashes {
+        for node in [&two, &three] {
+            node.blobs().fetch_all(*hash, WAIT, |_| {}).await.unwrap();
+        }
+    }
+    assert_eq!(two.blobs().evict(1 << 20).await.unwrap().blobs, 0, "they fit");
+    let (from_two, from_three) = (two.blobs(), three.blobs());
+    let (two_gone, three_gone) = tokio::join!(from_two.evict(0), from_three.evict(0));
+    let gone = two_gone.unwrap().blobs + three_gone.unwrap().blobs;
+    assert!(gone > 4, "{gone}");
+    let (mut copies, all) = (std::collections::BTreeMap::<BlobHash, u64>::new(), list(&one.blobs()).await);
+    for node in [one, &two, &three] {
+        for hash in list(&node.blobs()).await {
+            *copies.entry(hash).or_default() += 1;
+        }
+    }
+    assert!(all.iter().all(|hash| copies[hash] >= 2), "{copies:?}");
+    assert_eq!(one.blobs().evict(0).await.unwrap().blobs, 0, "all is kept there");
+    for hash in &hashes {
+        two.blobs().fetch_all(*hash, WAIT, |_| {}).await.unwrap();
+    }
+    assert_eq!(list(&two.blobs()).await, all);
+    for node in nodes.into_iter().chain([three, two]) {
+        node.shutdown().await;
+    }
+}
