@@ -91,6 +91,12 @@ fn worker_fails_once_and_then_does_its_task() {
 }
 
 #[test]
+fn files_go_from_one_node_to_another() {
+    let lines = ["added:   1288890 bytes as ", "fetched: 1288890 bytes on cloud", "read:    200000 lines"];
+    says(env!("CARGO_BIN_EXE_files"), &lines);
+}
+
+#[test]
 fn agent_loop_does_each_job_once() {
     let said = output(env!("CARGO_BIN_EXE_agent_loop"));
     assert!(said.contains("all:     3 jobs done"), "{said}");
