@@ -69,8 +69,18 @@ impl Blobs {
         Ok(gone)
     }
 
-    /// Makes room some time after each fetch.
+    /// Makes room some time after each fetch, until the node ends.
     pub(crate) async fn keep_bound(self, bytes_max: u64) {
+        // it closes with the engine
+        let mut members = self.here().identity.follow();
+        let ended = async { while members.changed().await.is_ok() {} };
+        tokio::select! {
+            () = ended => {}
+            () = self.make_room(bytes_max) => {}
+        }
+    }
+
+    async fn make_room(&self, bytes_max: u64) {
         loop {
             self.0.fetched.notified().await;
             let world = &self.here().world;
