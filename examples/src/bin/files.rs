@@ -34,7 +34,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // a slow reader holds one piece
     let reader = cloud.blobs().read(file.hash).await?;
     let pieces = cloud.blobs().stream(reader, 0..fetched.size);
-    let lines = pieces.try_fold(0, async |lines, piece| Ok(lines + piece.iter().filter(|byte| **byte == b'\n').count()));
+    let lines =
+        pieces.try_fold(0, async |lines, piece| Ok(lines + piece.iter().filter(|byte| **byte == b'\n').count()));
     println!("read:    {} lines", lines.await?);
     laptop.shutdown().await;
     cloud.shutdown().await;

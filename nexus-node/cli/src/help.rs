@@ -379,11 +379,23 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("blob list", &[("blob list", "with the nodes that have them now"), ("blob list --all --json", "for a program")]),
-    ("blob pin", &[("blob pin 5e1b9d4f", "keeps a copy here of a blob that another member added")]),
-    ("blob unpin", &[("blob unpin 5e1b9d4f", "lets `blob gc` remove it")]),
-    ("blob tag", &[("blob tag 5e1b9d4f release", "gives it a name on this node")]),
-    ("blob untag", &[("blob untag release", "takes the name away; a pin stays")]),
-    ("blob rm", &[("blob rm 5e1b9d4f", "from this node alone")]),
+    (
+        "blob pin",
+        &[("blob pin 5e1b9d4f", "keeps a copy here of what another member added"), ("blob pin release", "by a tag")],
+    ),
+    (
+        "blob unpin",
+        &[("blob unpin 5e1b9d4f", "lets `blob gc` remove it"), ("blob unpin release", "by a tag, which stays")],
+    ),
+    (
+        "blob tag",
+        &[("blob tag 5e1b9d4f release", "gives it a name on this node"), ("blob tag release stable", "another one")],
+    ),
+    (
+        "blob untag",
+        &[("blob untag release", "takes the name away; a pin stays"), ("blob untag stable --json", "for a program")],
+    ),
+    ("blob rm", &[("blob rm 5e1b9d4f", "from this node alone"), ("blob rm release", "by a tag, which goes, too")]),
     ("blob gc", &[("blob gc --dry-run", "the blobs that would go"), ("blob gc --unused-for 7d", "makes room")]),
     (
         "task",

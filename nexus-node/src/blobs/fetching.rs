@@ -267,8 +267,11 @@ impl Running {
         let now = self.blobs.here().world.now();
         match size.filter(|size| *size <= self.most) {
             Some(size) => {
+                // a member that comes and goes, and sends nothing, is not waited for again and again
+                if self.fetch.peers().all(|known| known.peer != peer) {
+                    self.last = now;
+                }
                 self.fetch.offer(peer, size, now);
-                self.last = now;
             }
             None => {
                 let again = if planted("asks_once") { Duration::MAX } else { now + WANT_AGAIN };
