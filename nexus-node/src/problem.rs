@@ -178,7 +178,8 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::NotFound { what: Resource::Member, .. } => Some("`nexus-node members` shows who belongs"),
         NodeError::NotFound { what: Resource::Task, .. } => Some("`nexus-node task list` shows the tasks of this node"),
         NodeError::NotFound { what: Resource::Blob, .. } => Some(
-            "nobody in reach has it: `nexus-node peers` shows who is there, and `--wait 10m` waits for somebody who has it",
+            "a blob of another node has to be named by its whole hash; if nobody in reach has it, `--wait 10m` waits for \
+             somebody who does",
         ),
         NodeError::NotFound { what: Resource::BlobTag, .. } => {
             Some("`nexus-node blob list` shows the tags of this node")
