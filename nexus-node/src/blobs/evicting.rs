@@ -5,6 +5,7 @@
 //! numbers of all. This is rendezvous hashing (Thaler and Ravishankar, 1998).
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use nexus_blobs::BlobHash;
 use nexus_identity::{Did, Timestamp};
@@ -16,6 +17,8 @@ use crate::error::NodeError;
 
 /// The holders of a blob that do not remove it to make room.
 const COPIES_MIN: usize = 2;
+/// The time after a fetch in which further ones may come.
+const EVICT_AFTER: Duration = Duration::from_secs(30);
 
 /// Blobs that go together: a directory with its files, or one file.
 #[derive(Clone, Debug)]
@@ -95,9 +98,6 @@ impl Blobs {
         }
     }
 }
-
-/// The time after a fetch in which further ones may come.
-const EVICT_AFTER: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Whether enough other holders rank before this node.
 fn is_spare(own: Did, hash: BlobHash, others: impl Iterator<Item = Did>) -> bool {

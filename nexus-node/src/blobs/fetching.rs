@@ -368,7 +368,7 @@ impl Running {
 }
 
 impl Drop for Running {
-    /// Whoever asked for the blob is gone. The parts that came stay for the next fetch, which waits for the note.
+    /// The caller is gone. The parts that came stay for the next fetch, which waits for the note.
     fn drop(&mut self) {
         let (Some(place), Some(parts)) = (self.place.take(), self.fetch.parts()) else { return };
         if parts.count() > self.noted {

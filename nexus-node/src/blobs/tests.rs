@@ -111,3 +111,22 @@ fn parts_stay_over_a_restart() {
     assert_eq!((read(&to, info.hash), list(&to)), (read(&from, info.hash), vec![info]));
     assert_eq!(fs::read_dir(dir.path().join("blobs/part")).unwrap().count(), 0);
 }
+
+/// promise: Blobs | A size that a member only claims changes nothing of what is stored
+#[test]
+fn a_claimed_size_changes_nothing_of_what_is_stored() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().join("blobs");
+    let (from, to) = (Shelf::Memory(MemoryBlobs::default()), Shelf::open(root.clone()).unwrap());
+    let info = add(&from, b"small");
+    let (shape, part) = (nexus_blobs::Shape::of(info.size), nexus_blobs::Part(0));
+    let (bytes, _) = from.content_of(info.hash, NOW).unwrap().unwrap();
+    let sent = nexus_blobs::slice(info.hash, shape, part, bytes, [].as_slice()).unwrap();
+    let partial = to.begin(info.hash).unwrap();
+    let claimed = nexus_blobs::Shape::of(3 * PART_BYTES);
+    assert!(partial.take(claimed, claimed.last(), &sent).is_err());
+    partial.take(shape, part, &sent).unwrap();
+    to.finish(&partial, shape, NOW).unwrap();
+    assert_eq!((read(&to, info.hash), list(&to)), (Some(b"small".to_vec()), vec![info]));
+    assert_eq!(fs::read_dir(root.join("part")).unwrap().count(), 0);
+}

@@ -289,14 +289,14 @@ impl DiskShelf {
     }
 
     pub(super) fn finish(&self, partial: &Partial, shape: Shape) -> Result<(), NodeError> {
-        if let Some(path) = partial.path() {
+        if let Some(path) = partial.path(shape) {
             sync(path)?;
             sync(&index_of(path))?;
             self.place(path, partial.hash(), shape)?;
             if index_bytes(shape) == 0 {
                 remove(&index_of(path))?;
             }
-            return partial.forget();
+            return remove(&have_of(path)).map(drop);
         }
         let (content, hashes) = partial.taken();
         let mut draft = self.draft()?;
@@ -310,7 +310,12 @@ impl DiskShelf {
             written.map_err(|error| failed(&path, error))?;
         }
         draft.file.sync_all().map_err(|error| failed(&draft.path, error))?;
-        self.place(&draft.path, partial.hash(), shape)
+        self.place(&draft.path, partial.hash(), shape)?;
+        if partial.has_files() {
+            // a member claimed another size
+            self.remove_parts(partial.hash())?;
+        }
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use nexus_blobs::{BlobHash, Part, PartSet, Shape, SliceError, accept, slice};
 use nexus_identity::Timestamp;
 use positioned_io::RandomAccessFile;
 
-use super::disk::{have_of, index_of, remove, sync};
+use super::disk::{have_of, index_of, sync};
 use super::failed;
 use super::memory::{MemoryBlobs, Noted};
 use crate::datadir;
@@ -73,13 +73,18 @@ impl Partial {
         self.hash
     }
 
-    /// The place of its files, if it has some.
-    pub(super) fn path(&self) -> Option<&Path> {
-        let has_files = self.had.is_some() || lock(&self.files).is_some();
+    /// The place of its files, if a blob of this shape has some: one of a single part is whole with it. Sizes that are
+    /// only claimed count for nothing.
+    pub(super) fn path(&self, shape: Shape) -> Option<&Path> {
         match &self.home {
-            Home::Disk(path) if has_files => Some(path),
+            Home::Disk(path) if shape.parts() > 1 || self.had.is_some() => Some(path),
             _ => None,
         }
+    }
+
+    /// Whether files were opened, also for a size that was only claimed.
+    pub(super) fn has_files(&self) -> bool {
+        lock(&self.files).is_some()
     }
 
     /// The content and index of one without files.
@@ -89,12 +94,9 @@ impl Partial {
 
     /// Verifies a part and writes it.
     pub(crate) fn take(&self, shape: Shape, part: Part, sent: &[u8]) -> Result<(), SliceError> {
-        let path = match &self.home {
-            Home::Disk(path) if shape.parts() > 1 || self.had.is_some() => path,
-            _ => {
-                let (content, index) = &mut *lock(&self.memory);
-                return accept(self.hash, shape, part, sent, content, index);
-            }
+        let Some(path) = self.path(shape) else {
+            let (content, index) = &mut *lock(&self.memory);
+            return accept(self.hash, shape, part, sent, content, index);
         };
         let files = {
             let mut files = lock(&self.files);
@@ -129,17 +131,12 @@ impl Partial {
             shelf.note(self.hash, Noted { had: parts.clone(), content, index, at: now });
             return Ok(());
         }
-        let Some(path) = self.path() else { return Ok(()) };
+        let Some(path) = self.path(parts.shape()) else { return Ok(()) };
         sync(path)?;
         sync(&index_of(path))?;
         let have = have_of(path);
         let bytes = [parts.shape().size().to_le_bytes().to_vec(), parts.to_bytes()].concat();
         datadir::replace(&have, &bytes).map_err(|error| failed(&have, error))
-    }
-
-    /// Forgets the note of what is here.
-    pub(super) fn forget(&self) -> Result<(), NodeError> {
-        self.path().map_or(Ok(()), |path| remove(&have_of(path)).map(drop))
     }
 
     /// The parts among these that are not what they should be: the disk lost or changed them.
