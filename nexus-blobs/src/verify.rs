@@ -1,6 +1,6 @@
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
-use bao_tree::io::outboard::{EmptyOutboard, PreOrderOutboard};
+use bao_tree::io::outboard::PreOrderOutboard;
 use bao_tree::io::sync::{CreateOutboard, decode_ranges, encode_ranges_validated};
 use bao_tree::io::{DecodeError, EncodeError, round_up_to_chunks};
 use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges};
@@ -67,12 +67,8 @@ pub fn slice(
     content: impl ReadAt,
     index: impl ReadAt,
 ) -> Result<Vec<u8>, SliceError> {
-    let outboard = PreOrderOutboard { root: hash.root(), tree: tree(shape), data: index };
     let mut bytes = Vec::new();
-    encode_ranges_validated(content, outboard, &chunks(shape, part)?, &mut bytes).map_err(|error| match error {
-        EncodeError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => SliceError::Io(error),
-        _ => SliceError::Damaged(part),
-    })?;
+    slice_into(&mut bytes, hash, shape, part, content, index)?;
     Ok(bytes)
 }
 
@@ -109,31 +105,46 @@ pub fn read_part(
     content: impl ReadAt,
     index: impl ReadAt,
 ) -> Result<Vec<u8>, SliceError> {
-    let sent = slice(hash, shape, part, content, index)?;
-    let bytes = shape.bytes(part);
-    let long = usize::try_from(bytes.end - bytes.start).unwrap_or(usize::MAX);
-    let mut kept = Kept { begin: bytes.start, bytes: vec![0; long] };
-    let outboard = EmptyOutboard { tree: tree(shape), root: hash.root() };
-    decode_ranges(&mut sent.as_slice(), &chunks(shape, part)?, &mut kept, outboard)
-        .map_err(|_| SliceError::Damaged(part))?;
-    Ok(kept.bytes)
+    if !shape.has(part) {
+        return Err(SliceError::NoPart(part));
+    }
+    let long = shape.bytes(part);
+    let mut piece = Piece { begin: long.start, bytes: vec![0; usize::try_from(long.end - long.start).unwrap_or(0)] };
+    content.read_exact_at(piece.begin, &mut piece.bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => SliceError::Damaged(part),
+        _ => SliceError::Io(error),
+    })?;
+    // the bytes in memory are those that are checked: the disk is not asked twice
+    slice_into(io::sink(), hash, shape, part, &piece, index)?;
+    Ok(piece.bytes)
 }
 
-/// The content of a part, written to its place in the blob.
-struct Kept {
+/// A piece of a blob at its place.
+struct Piece {
     begin: u64,
     bytes: Vec<u8>,
 }
 
-impl WriteAt for Kept {
-    fn write_at(&mut self, at: u64, from: &[u8]) -> io::Result<usize> {
+impl ReadAt for Piece {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> io::Result<usize> {
         let at = at.checked_sub(self.begin).ok_or(io::ErrorKind::InvalidInput)?;
-        self.bytes.as_mut_slice().write_at(at, from)
+        self.bytes.as_slice().read_at(at, buf)
     }
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn slice_into(
+    to: impl Write,
+    hash: BlobHash,
+    shape: Shape,
+    part: Part,
+    content: impl ReadAt,
+    index: impl ReadAt,
+) -> Result<(), SliceError> {
+    let outboard = PreOrderOutboard { root: hash.root(), tree: tree(shape), data: index };
+    encode_ranges_validated(content, outboard, &chunks(shape, part)?, to).map_err(|error| match error {
+        EncodeError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => SliceError::Io(error),
+        _ => SliceError::Damaged(part),
+    })
 }
 
 fn tree(shape: Shape) -> BaoTree {

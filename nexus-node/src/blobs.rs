@@ -8,13 +8,15 @@
 //! |---|---|
 //! | `shelf` | the content on the disk, whole and in parts |
 //! | `content` | adding and reading |
-//! | `keeping` | pins, tags, directories, and the removal of what nothing keeps |
+//! | `keeping` | pins, tags and directories |
+//! | `collecting` | the removal of those that nothing keeps |
 //! | `evicting` | the bound of those that nothing keeps |
 //! | `tree` | directories of a disk |
 //! | `wire` | the messages of `/nexus/blobs/1` |
 //! | `serving` | answers to others |
 //! | `fetching`, `directory` | parts from others, and the files of a directory |
 
+mod collecting;
 mod content;
 mod directory;
 mod evicting;
@@ -36,9 +38,10 @@ use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
 use tokio::sync::{Notify, Semaphore, watch};
 
+pub use self::collecting::Collected;
 pub use self::content::{BlobReader, BlobWriter};
 pub use self::directory::DirectoryProgress;
-pub use self::keeping::{BlobEntry, BlobPage, Collected, Keep, TAG_BYTES_MAX};
+pub use self::keeping::{BlobEntry, BlobPage, Keep, TAG_BYTES_MAX};
 pub use self::shelf::MemoryBlobs;
 pub(crate) use self::shelf::Shelf;
 pub use self::tree::{BadTree, Found, Links, Unpacker, walk};

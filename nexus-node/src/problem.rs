@@ -93,6 +93,11 @@ impl Problem {
         Self { code, message: message.into(), hint: None, id: None }
     }
 
+    /// The node ends while it answers.
+    pub(crate) fn stopping() -> Self {
+        Self::new("stopping", "the node is stopping")
+    }
+
     /// Sets the next step for the caller.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -22,7 +22,7 @@ pub(super) async fn backup(State(api): State<Api>, node: Node) -> Result<Respons
         async move {
             let next = tokio::select! {
                 next = backup.next() => next?,
-                () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
+                () = api.closing() => return Err(Problem::stopping()),
             };
             Ok::<_, Problem>(next.map(|bytes| (Bytes::from(bytes), backup)))
         }

@@ -57,7 +57,7 @@ pub(super) async fn put(
     loop {
         let piece = tokio::select! {
             piece = pieces.next() => piece,
-            () = api.closing() => return Err(stopping()),
+            () = api.closing() => return Err(Problem::stopping()),
         };
         match piece {
             Some(Ok(piece)) => {
@@ -109,7 +109,7 @@ pub(super) async fn get(
     if blobs.info(hash).await?.is_none() {
         tokio::select! {
             fetched = blobs.fetch(hash, wait) => fetched.map(drop)?,
-            () = api.closing() => return Err(stopping()),
+            () = api.closing() => return Err(Problem::stopping()),
         }
     }
     let reader = blobs.read(hash).await?;
@@ -164,7 +164,7 @@ pub(super) async fn fetch(
     let fetched = async move {
         tokio::select! {
             end = blobs.fetch_all(hash, wait, |now| drop(seen.send_replace(now.clone()))) => Ok(end?),
-            () = api.closing() => Err(stopping()),
+            () = api.closing() => Err(Problem::stopping()),
         }
     };
     let running = Running { node, progress, fetched: Some(fetched.boxed()) };
@@ -259,10 +259,6 @@ async fn shown(node: &Node, hash: BlobHash) -> Result<Answer<wire::Blob>, Proble
 fn gone(hash: BlobHash) -> Problem {
     let problem = Problem::new("not_found", format!("the blob {hash} is not here"));
     problem.hint(format!("`nexus-node blob get {hash} -o FILE` gets it from the members that have it"))
-}
-
-fn stopping() -> Problem {
-    Problem::new("stopping", "the node is stopping")
 }
 
 /// The blobs with the nodes that have them now.

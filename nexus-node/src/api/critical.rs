@@ -166,7 +166,7 @@ pub(super) async fn watch(
     let wait = wait.map_or(Duration::ZERO, |wait| wait.0.min(WAIT_MAX));
     let CriticalChanges { changes, revision, missed } = tokio::select! {
         changes = critical.changes(&prefix, after, wait) => changes?,
-        () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
+        () = api.closing() => return Err(Problem::stopping()),
     };
     let names = if changes.is_empty() { BTreeMap::new() } else { names(&node) };
     let change = |change: crate::coordinator::CriticalChange| {

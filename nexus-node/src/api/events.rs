@@ -163,7 +163,7 @@ async fn poll(api: &Api, mut feed: Feed, wait: Duration) -> Result<axum::Json<wi
     if changes.is_empty() {
         match tokio::time::timeout(wait, next(api, &mut feed)).await {
             Ok(Some(first)) => changes.push(first),
-            Ok(None) => return Err(Problem::new("stopping", "the node is stopping")),
+            Ok(None) => return Err(Problem::stopping()),
             Err(_) => {}
         }
         fill(&mut changes, &mut feed).await?;

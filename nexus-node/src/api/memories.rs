@@ -167,7 +167,7 @@ pub(super) async fn export(
                 (None, None) => return Ok::<_, Problem>(None),
                 (None, after) => tokio::select! {
                     next = page(after) => next?,
-                    () = api.closing() => return Err(Problem::new("stopping", "the node is stopping")),
+                    () = api.closing() => return Err(Problem::stopping()),
                 },
             };
             Ok(Some((lines, (None, after))))

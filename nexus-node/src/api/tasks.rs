@@ -66,7 +66,7 @@ pub(super) async fn get(
     if let Some(wire::Span(wait)) = wait {
         let ended = tokio::select! {
             ended = board.wait(&id, wait.min(WAIT_MAX)) => ended?,
-            () = api.closing() => return Err(stopping()),
+            () = api.closing() => return Err(Problem::stopping()),
         };
         if let Some(task) = ended {
             return Ok(Answer(task.into()));
@@ -126,7 +126,7 @@ pub(super) async fn claim(
     // if the caller goes away, this is dropped, and it waits no longer
     let claimed = tokio::select! {
         claimed = board.claim(claim.of(&caller)?) => claimed?,
-        () = api.closing() => return Err(stopping()),
+        () = api.closing() => return Err(Problem::stopping()),
     };
     Ok(match claimed {
         Some(claimed) => Answer(wire::ClaimedTask::from(claimed)).into_response(),
@@ -238,8 +238,4 @@ impl Feed {
         self.over = self.only.is_some() && task.status.is_over();
         Some(TaskNews::Task(Box::new(task)))
     }
-}
-
-fn stopping() -> Problem {
-    Problem::new("stopping", "the node is stopping")
 }

@@ -8,38 +8,16 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use nexus_blobs::BlobHash;
-use nexus_identity::{Did, Timestamp};
+use nexus_identity::Did;
 
-use super::keeping::Collected;
-use super::shelf::Held;
-use super::{BlobInfo, Blobs};
+use super::Blobs;
+use super::collecting::{Collected, Kept, Unit};
 use crate::error::NodeError;
 
 /// The holders of a blob that do not remove it to make room.
 const COPIES_MIN: usize = 2;
 /// The time after a fetch in which further ones may come.
 const EVICT_AFTER: Duration = Duration::from_secs(30);
-
-/// Blobs that go together: a directory with its files, or one file.
-#[derive(Clone, Debug)]
-pub(super) struct Unit {
-    pub(super) root: BlobHash,
-    /// Its blobs that nothing else keeps.
-    pub(super) blobs: Vec<BlobInfo>,
-    /// The last time that one of them was used.
-    pub(super) used: Timestamp,
-}
-
-impl Unit {
-    pub(super) fn of(root: BlobHash, held: &[Held]) -> Self {
-        let used = held.iter().map(|held| held.used).max().unwrap_or_default();
-        Self { root, blobs: held.iter().map(|held| held.info).collect(), used }
-    }
-
-    fn bytes(&self) -> u64 {
-        self.blobs.iter().map(|info| info.size).sum()
-    }
-}
 
 impl Blobs {
     /// Makes room until the blobs that nothing keeps have at most so many bytes. The longest unused go first. A blob stays
@@ -51,7 +29,7 @@ impl Blobs {
         let mut units = self.blocking(|blobs| blobs.units()).await?;
         units.sort_by_key(|unit| (unit.used, unit.root));
         let mut bytes: u64 = units.iter().map(Unit::bytes).sum();
-        let mut gone = Collected::default();
+        let (mut gone, mut kept) = (Collected::default(), Kept::default());
         for unit in units {
             if bytes <= bytes_max {
                 break;
@@ -67,7 +45,10 @@ impl Blobs {
                 continue;
             }
             bytes = bytes.saturating_sub(unit.bytes());
-            gone.extend(self.blocking(move |blobs| blobs.remove_unit(&blobs.gate(), &unit)).await?);
+            let remove = move |blobs: &Blobs| Ok((blobs.remove_unit(&unit, &mut kept)?, kept));
+            let (removed, known) = self.blocking(remove).await?;
+            gone.extend(removed);
+            kept = known;
         }
         Ok(gone)
     }

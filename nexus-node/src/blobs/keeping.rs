@@ -1,18 +1,15 @@
-//! The blobs that are kept, and the removal of the others.
+//! The blobs that are kept, with their names and directories.
 //!
 //! A blob is kept while it is pinned, while a tag leads to it, and while it is a file of a directory that is kept.
-//! Others came from another member, or lost their tag. They stay until [`Blobs::gc`] finds that they were not used for a
-//! while.
+//! Others came from another member, or lost their tag.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
 
 use nexus_blobs::{BadCollection, BlobHash, Collection, LINKS_BYTES_MAX, NAMES_BYTES_MAX, Part, Shape, read_part};
-use nexus_identity::plants::planted;
+use nexus_identity::Timestamp;
 
-use super::evicting::Unit;
 use super::shelf::{Held, Mark, RACKS};
 use super::{BlobInfo, Blobs, missing};
 use crate::error::{ConflictError, InputError, NodeError, Resource};
@@ -21,8 +18,6 @@ use crate::error::{ConflictError, InputError, NodeError, Resource};
 pub const TAG_BYTES_MAX: usize = 128;
 /// The fewest digits of a shortened hash.
 const DIGITS_MIN: usize = 4;
-/// The most blobs that a removal names.
-const NAMED_MAX: usize = 1_000;
 
 /// The reason why a blob is kept that is being added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,35 +55,6 @@ pub struct BlobPage {
     pub blobs: Vec<BlobEntry>,
     /// The place behind which the next page begins; `None` at the end.
     pub next: Option<BlobHash>,
-}
-
-/// The blobs that were removed, or would be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Collected {
-    /// Their number.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// The first thousand of them.
-    pub hashes: Vec<BlobHash>,
-}
-
-impl Collected {
-    fn add(&mut self, info: BlobInfo) {
-        self.blobs += 1;
-        self.bytes += info.size;
-        if self.hashes.len() < NAMED_MAX {
-            self.hashes.push(info.hash);
-        }
-    }
-
-    pub(super) fn extend(&mut self, more: Self) {
-        self.blobs += more.blobs;
-        self.bytes += more.bytes;
-        let room = NAMED_MAX - self.hashes.len();
-        self.hashes.extend(more.hashes.into_iter().take(room));
-    }
 }
 
 /// A change of what is kept, which no removal comes between.
@@ -208,59 +174,6 @@ impl Blobs {
         .await
     }
 
-    /// Removes a blob from this node with its pin and tags, and what is here of one that was not fetched to its end. Of a
-    /// directory those files go, too, that nothing else keeps.
-    ///
-    /// # Errors
-    /// [`ConflictError::BlobInDirectory`] if it is a file of a directory that is kept; nothing changed then. Those of the
-    /// disk; [`NodeError::Stopping`].
-    pub async fn remove(&self, hash: BlobHash) -> Result<Collected, NodeError> {
-        self.blocking(move |blobs| blobs.remove_now(&blobs.gate(), hash)).await
-    }
-
-    /// Removes the blobs that nothing keeps and nobody used for so long; a directory and its files go together. So does
-    /// what is here of others that were not fetched to their end in that time. A dry run only tells which.
-    ///
-    /// # Errors
-    /// [`NodeError::Store`] if a directory that is kept cannot be read: nothing is removed then. Those of the disk;
-    /// [`NodeError::Stopping`].
-    pub async fn gc(&self, unused_for: Duration, dry_run: bool) -> Result<Collected, NodeError> {
-        let now = self.here().world.wall();
-        self.blocking(move |blobs| {
-            let is_old = |used| now.since(used) >= unused_for;
-            let mut gone = Collected::default();
-            let mut known: Option<(u64, BTreeSet<BlobHash>)> = None;
-            for rack in 0..RACKS {
-                // a blob that is added meanwhile waits for one rack, not for all
-                let gate = blobs.gate();
-                let mut candidates = blobs.here().shelf.rack(rack)?;
-                candidates.retain(|held| is_old(held.used) && !blobs.is_used(held.info.hash));
-                if candidates.is_empty() {
-                    continue;
-                }
-                let changes = blobs.0.changes.load(Ordering::Relaxed);
-                let kept = match known.take().filter(|(at, _)| *at == changes) {
-                    Some((_, kept)) => kept,
-                    None => blobs.kept(&gate, |held| !is_old(held.used))?,
-                };
-                for held in candidates.iter().filter(|held| !kept.contains(&held.info.hash)) {
-                    gone.add(held.info);
-                    if !dry_run {
-                        blobs.here().shelf.remove(held.info.hash)?;
-                    }
-                }
-                known = Some((changes, kept));
-            }
-            for (hash, used) in blobs.here().shelf.parts()? {
-                if is_old(used) && !blobs.is_used(hash) && !dry_run {
-                    gone.bytes += blobs.here().shelf.remove_parts(hash)?;
-                }
-            }
-            Ok(gone)
-        })
-        .await
-    }
-
     /// A blob of links becomes a directory, and is kept.
     ///
     /// # Errors
@@ -328,101 +241,6 @@ impl Blobs {
         if count == 0 { Ok(()) } else { Err(ConflictError::FilesMissing { hash: hash.to_string(), count }.into()) }
     }
 
-    fn remove_now(&self, _: &Gate<'_>, hash: BlobHash) -> Result<Collected, NodeError> {
-        let shelf = &self.here().shelf;
-        let files = self.links_of(hash)?;
-        let others = self.roots()?.into_iter().filter(|root| *root != hash).collect();
-        let kept = self.reached(others)?;
-        if kept.contains(&hash) {
-            return Err(ConflictError::BlobInDirectory { hash: hash.to_string() }.into());
-        }
-        for (tag, to) in shelf.tags()? {
-            if to == hash {
-                shelf.set_tag(&tag, None)?;
-            }
-        }
-        let mut gone = Collected::default();
-        // the directory goes first: without it its files are not kept
-        for hash in std::iter::once(hash).chain(files) {
-            if let Some(info) = shelf.info(hash)?
-                && !kept.contains(&hash)
-                && shelf.remove(hash)?
-            {
-                gone.add(info);
-            }
-        }
-        gone.bytes += shelf.remove_parts(hash)?;
-        Ok(gone)
-    }
-
-    /// All blobs that are kept, and those of directories that stay for another reason.
-    fn kept(&self, _: &Gate<'_>, stays: impl Fn(&Held) -> bool) -> Result<BTreeSet<BlobHash>, NodeError> {
-        let mut roots = self.roots()?;
-        for rack in 0..RACKS {
-            let held = self.here().shelf.rack(rack)?;
-            roots.extend(held.iter().filter(|held| held.is_directory && stays(held)).map(|held| held.info.hash));
-        }
-        self.reached(roots)
-    }
-
-    /// The blobs that nothing keeps and nobody fetches now.
-    pub(super) fn units(&self) -> Result<Vec<Unit>, NodeError> {
-        let kept = self.kept(&self.gate(), |_| false)?;
-        let mut free: BTreeMap<BlobHash, Held> = BTreeMap::new();
-        for rack in 0..RACKS {
-            let held = self.here().shelf.rack(rack)?.into_iter();
-            let held = held.filter(|held| !kept.contains(&held.info.hash) && !self.is_used(held.info.hash));
-            free.extend(held.map(|held| (held.info.hash, held)));
-        }
-        let directories: Vec<BlobHash> =
-            free.values().filter(|held| held.is_directory).map(|held| held.info.hash).collect();
-        let mut units = Vec::new();
-        for root in directories {
-            let all: Vec<Held> =
-                std::iter::once(root).chain(self.links_of(root)?).filter_map(|hash| free.remove(&hash)).collect();
-            units.push(Unit::of(root, &all));
-        }
-        units.extend(free.into_values().map(|held| Unit::of(held.info.hash, &[held])));
-        Ok(units)
-    }
-
-    /// Removes blobs that nothing keeps, if that is still so.
-    pub(super) fn remove_unit(&self, gate: &Gate<'_>, unit: &Unit) -> Result<Collected, NodeError> {
-        let kept = self.kept(gate, |_| false)?;
-        let mut gone = Collected::default();
-        let is_free = |hash| !kept.contains(&hash) && !self.is_used(hash);
-        if unit.blobs.iter().all(|info| is_free(info.hash)) {
-            for info in &unit.blobs {
-                if self.here().shelf.remove(info.hash)? {
-                    gone.add(*info);
-                }
-            }
-        }
-        Ok(gone)
-    }
-
-    /// The blobs that are pinned, and those to which a tag leads.
-    fn roots(&self) -> Result<BTreeSet<BlobHash>, NodeError> {
-        let mut roots: BTreeSet<BlobHash> = self.here().shelf.tags()?.into_values().collect();
-        for rack in 0..RACKS {
-            let held = self.here().shelf.rack(rack)?;
-            roots.extend(held.iter().filter(|held| held.is_pinned).map(|held| held.info.hash));
-        }
-        Ok(roots)
-    }
-
-    /// These blobs, and the files of the directories among them.
-    fn reached(&self, roots: BTreeSet<BlobHash>) -> Result<BTreeSet<BlobHash>, NodeError> {
-        let mut reached = roots.clone();
-        if planted("gc_takes_files_of_directories") {
-            return Ok(reached);
-        }
-        for root in roots {
-            reached.extend(self.links_of(root)?);
-        }
-        Ok(reached)
-    }
-
     /// The files of all directories that are here.
     fn files_of_directories(&self) -> Result<BTreeSet<BlobHash>, NodeError> {
         let mut files = BTreeSet::new();
@@ -435,7 +253,7 @@ impl Blobs {
     }
 
     /// The links of a directory; none of a file.
-    fn links_of(&self, hash: BlobHash) -> Result<Vec<BlobHash>, NodeError> {
+    pub(super) fn links_of(&self, hash: BlobHash) -> Result<Vec<BlobHash>, NodeError> {
         if self.here().shelf.marked(hash, Mark::Directory)?.is_none() {
             return Ok(Vec::new());
         }
@@ -455,10 +273,10 @@ impl Blobs {
         Ok(Collection::read(&bytes, &names).map_err(InputError::from)?)
     }
 
-    /// The content of a blob that is here, verified.
+    /// The content of a blob that is here, verified. It does not count as used.
     pub(super) fn small(&self, hash: BlobHash, most: u64) -> Result<Vec<u8>, NodeError> {
         let shelf = &self.here().shelf;
-        let (content, size) = shelf.content_of(hash, self.here().world.wall())?.ok_or_else(|| missing(hash))?;
+        let (content, size) = shelf.content_of(hash, Timestamp::default())?.ok_or_else(|| missing(hash))?;
         if size > most {
             return Err(InputError::from(BadCollection::TooLarge).into());
         }
