@@ -11,7 +11,7 @@ use nexus_blobs::{BadCollection, BlobHash, Collection, LINKS_BYTES_MAX, NAMES_BY
 use nexus_identity::Timestamp;
 
 use super::shelf::{Held, Mark, RACKS};
-use super::{BlobInfo, Blobs, missing};
+use super::{Blobs, missing};
 use crate::error::{ConflictError, InputError, NodeError, Resource};
 
 /// The longest tag, in bytes.

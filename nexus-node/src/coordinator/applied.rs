@@ -130,6 +130,11 @@ impl Applied {
         change(&mut self.0.state.write().unwrap_or_else(PoisonError::into_inner).waiting);
     }
 
+    /// The number of entries between two snapshots.
+    pub(super) fn every(&self) -> u64 {
+        self.0.every
+    }
+
     /// The place of the latest snapshot of this copy, as a watch.
     pub(super) fn made(&self) -> watch::Receiver<u64> {
         self.0.made.subscribe()

@@ -25,7 +25,7 @@ use super::wire::{Body, Bytes, Install};
 
 /// The time between two questions for signatures that are missing.
 const ASK_EVERY: Duration = Duration::from_secs(1);
-/// The time between two questions of a leader for those that are not needed as far as it knows.
+/// The time between two questions for those that are not needed as far as this node knows.
 const ASK_THE_REST_EVERY: Duration = Duration::from_secs(10);
 /// The time after which a seat that was not heard of is gone.
 const GONE_AFTER: Duration = Duration::from_secs(60);
@@ -304,13 +304,33 @@ impl Coordinator {
                 tracing::warn!(peer = %did.short(), index, "its copy differs from this one at the same place of the log");
             }
         }
+        let mut all = checkpoint.head.seats.all.iter().map(|voter| &voter.did);
         match checkpoint.enough {
-            true if seated.iter().all(|did| checkpoint.certificate.has(did) || differing.contains(did)) => {
-                Gathered::All
-            }
+            true if all.all(|did| checkpoint.certificate.has(did) || differing.contains(did)) => Gathered::All,
             true => Gathered::Enough,
             false => Gathered::TooFew,
         }
+    }
+
+    /// Lets the entries go that are in the latest snapshot, if they may. Returns whether they are gone.
+    async fn let_go(&self, running: &Running) -> bool {
+        let Some(checkpoint) = running.applied.latest_checkpoint() else { return true };
+        self.may_go(running, &checkpoint) && running.purge(checkpoint.index()).await
+    }
+
+    /// Whether copies that lag behind will take the latest snapshot, so that the entries in it may go.
+    ///
+    /// A copy that was cut off may ask for a second signature, even of a voter that is the only one by now. Another member
+    /// can sign only after it has followed the log to that place. If the entries were gone before, no copy could follow.
+    fn may_go(&self, running: &Running, checkpoint: &Checkpoint) -> bool {
+        let me = self.did();
+        let members = self.identity.members();
+        let mut others = members.iter().filter(|(did, _)| **did != me);
+        let are_more = others.any(|(did, _)| self.has_seat_in(running.group, did));
+        let signed = checkpoint.certificate.0.len();
+        signed >= needed(&checkpoint.head.seats, None, are_more)
+            || !self.must_be_signed(running.group)
+            || running.is_long(checkpoint.index())
     }
 
     async fn keep(&self, running: &Running, checkpoint: &mut Checkpoint) {
@@ -331,7 +351,7 @@ impl Coordinator {
 enum Gathered {
     TooFew,
     Enough,
-    /// Those of all that were heard of lately, or there is no snapshot.
+    /// Those of all seats, or there is no snapshot.
     All,
 }
 
@@ -348,10 +368,13 @@ pub(super) async fn run(here: Arc<Coordinator>) {
                     differing.clear();
                 }
                 made.mark_unchanged();
-                let again = match here.gather(&running, &mut differing).await {
+                let gathered = here.gather(&running, &mut differing).await;
+                let are_gone = here.let_go(&running).await;
+                let again = match gathered {
                     Gathered::TooFew => Some(ASK_EVERY),
                     // another member may count at the one that lags
-                    Gathered::Enough if running.leads() => Some(ASK_THE_REST_EVERY),
+                    Gathered::Enough if running.leads() || !are_gone => Some(ASK_THE_REST_EVERY),
+                    Gathered::All if !are_gone => Some(ASK_THE_REST_EVERY),
                     Gathered::Enough | Gathered::All => None,
                 };
                 let again = async {

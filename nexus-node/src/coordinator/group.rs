@@ -39,6 +39,10 @@ const READERS_MAX: usize = 4_096;
 const PROOF_MAX: Duration = Duration::from_millis(1_500);
 /// The part of the entries between two snapshots that is kept before one, for peers that are nearly up to date.
 const KEPT: u64 = 10;
+/// The most snapshots whose entries are kept for copies that take no snapshot yet.
+const WAITED_FOR_MAX: u64 = 16;
+/// The most bytes of these entries.
+const WAITED_FOR_BYTES_MAX: u64 = 64 << 20;
 
 /// The timing of a group.
 #[derive(Clone, Copy, Debug)]
@@ -96,6 +100,7 @@ type Reader = oneshot::Sender<Result<(), NotDone>>;
 pub(crate) struct Running {
     pub(super) raft: Raft,
     pub(super) applied: Applied,
+    log: Log,
     pub(super) group: Group,
     pub(super) me: Voter,
     submissions: mpsc::Sender<Submission>,
@@ -145,8 +150,8 @@ impl Running {
             // all copies make theirs at the same places
             snapshot_policy: SnapshotPolicy::Never,
             snapshot_max_chunk_size: 256 * 1024,
-            max_in_snapshot_log_to_keep: snapshot_every / KEPT,
-            purge_batch_size: 256,
+            // they go once others can do without them: see `purge`
+            max_in_snapshot_log_to_keep: u64::MAX,
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| failed(OpaqueError::new(error)))?);
@@ -169,6 +174,7 @@ impl Running {
         let running = Self {
             raft: raft.clone(),
             applied,
+            log: log.clone(),
             group,
             me,
             submissions,
@@ -283,6 +289,25 @@ impl Running {
     /// The snapshot that another one sends.
     pub(super) fn incoming(&self) -> MutexGuard<'_, Option<Incoming>> {
         self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether more entries are kept up to a place than any copy is waited for.
+    pub(super) fn is_long(&self, upto: u64) -> bool {
+        let (first, _) = self.log.bounds();
+        let entries = upto.saturating_sub(first);
+        entries > self.applied.every().saturating_mul(WAITED_FOR_MAX) || self.log.bytes() > WAITED_FOR_BYTES_MAX
+    }
+
+    /// Removes the entries up to a snapshot but the last of them. Returns whether they are gone: openraft keeps those that
+    /// are not in a snapshot on the disk, and those that are on their way to a peer.
+    pub(super) async fn purge(&self, snapshot: u64) -> bool {
+        let Some(upto) = snapshot.checked_sub(self.applied.every() / KEPT) else { return true };
+        let (first, _) = self.log.bounds();
+        if first <= upto {
+            // a fault of openraft ends the node elsewhere
+            let _ = scope(self.spawner.clone(), self.raft.trigger().purge_log(upto)).await;
+        }
+        first > upto
     }
 
     /// Notes a leader's sign of life.

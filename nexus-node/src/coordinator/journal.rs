@@ -494,6 +494,11 @@ impl Entries {
         Ok(())
     }
 
+    /// The bytes of all entries.
+    pub(super) fn bytes(&self) -> u64 {
+        self.index().values().map(|place| u64::from(place.bytes)).sum()
+    }
+
     /// The index of the last entry.
     pub(super) fn last(&self) -> Option<u64> {
         self.index().last_key_value().map(|(index, _)| *index)

@@ -369,6 +369,11 @@ impl Log {
         (state.purged.map_or(0, |purged| purged.index + 1), state.committed)
     }
 
+    /// The bytes of the entries on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        self.0.entries.bytes()
+    }
+
     fn entries(&self, from: u64, until: u64, bytes_max: usize) -> Result<Vec<Entry>, StoreError> {
         let (mut found, mut bytes, mut next) = (Vec::new(), 0, from);
         let mut take = |entry: Entry, bytes: &mut usize| {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nexus_node::PutOptions;
+use nexus_node::critical::Manage;
 use nexus_sim::{Crash, Sim, SimError, World, isolated};
 
 /// Waits for three voters. Returns the leader, then the others.
@@ -70,6 +71,48 @@ fn what_only_a_followers_disk_has_is_not_acknowledged() {
                     }
                 }
                 Err(SimError::Failed("nobody was elected".to_owned()))
+            })
+            .unwrap();
+    });
+}
+
+/// promise: Keys and locks | Copies that were away while the only voter went on follow it again when they come back together
+#[test]
+fn copies_that_come_back_together_follow_the_only_voter() {
+    isolated(1..4, |seed| {
+        World::new(seed)
+            .run(async |sim| {
+                sim.with_coordinators();
+                sim.found("laptop").await?;
+                sim.add("office").await?;
+                sim.add("cloud").await?;
+                let [leader, near, far] = three_voters(&sim).await?;
+                let put = async |text: &str| {
+                    sim.on(leader, async |node| node.critical()?.put("k", text, PutOptions::default()).await).await
+                };
+                put("before").await?;
+
+                // with one of three away, the place of another is taken: the leader votes alone
+                sim.stop(far).await;
+                let near_did = sim.did(near);
+                sim.on(leader, async |node| node.critical()?.manage(Manage::Remove(near_did)).await).await?;
+                sim.stop(near).await;
+                // two more snapshots than the others have
+                for n in 0..250 {
+                    put(&n.to_string()).await?;
+                }
+
+                // each hears of the other, so both ask for the signature of another member
+                sim.start(near).await?;
+                sim.start(far).await?;
+                for _ in 0..120 {
+                    sim.sleep(Duration::from_secs(1)).await;
+                    let digest = |no| sim.node(no).and_then(|node| node.critical().ok()?.digest());
+                    if digest(leader).is_some() && (0..3).all(|no| digest(no) == digest(leader)) {
+                        return Ok(());
+                    }
+                }
+                Err(SimError::Failed("the others never followed".to_owned()))
             })
             .unwrap();
     });
