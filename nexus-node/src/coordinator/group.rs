@@ -11,7 +11,8 @@ use nexus_identity::Did;
 use nexus_identity::plants::planted;
 use nexus_mesh::{BatchBounds, Gather, Handover, Spawner};
 use openraft::error::{ClientWriteError, Fatal, RaftError};
-use openraft::{ServerState, SnapshotPolicy};
+use openraft::metrics::RaftServerMetrics;
+use openraft::{EmptyNode, ServerState, SnapshotPolicy};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
@@ -35,6 +36,8 @@ const ENTRIES_MAX: usize = 2;
 const PROPOSALS_MAX: usize = 64;
 /// The most readers that wait for the next proof.
 const READERS_MAX: usize = 4_096;
+/// The time in which a leader that is deposed may still learn what became of its entries.
+const DEPOSED_FOR: Duration = Duration::from_millis(1_500);
 /// The longest proof of leadership.
 const PROOF_MAX: Duration = Duration::from_millis(1_500);
 /// The part of the entries between two snapshots that is kept before one, for peers that are nearly up to date.
@@ -439,16 +442,25 @@ async fn append(leads: Leads, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiv
         let (raft, within) = (leads.raft.clone(), spawner.clone());
         let write = async move {
             let (signed, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|one| (one.signed, one.answer)).unzip();
-            let written = scope(within, raft.client_write(Proposals(Arc::new(signed)))).await;
+            let deposed = deposed(raft.clone());
+            let written = tokio::select! {
+                written = scope(within, raft.client_write(Proposals(Arc::new(signed)))) => Some(written),
+                () = deposed => None,
+            };
             drop(place);
             match written {
-                Ok(written) => {
+                None => {
+                    for answer in answers {
+                        let _ = answer.send(Err(NotDone::Unknown(None)));
+                    }
+                }
+                Some(Ok(written)) => {
                     let Outcomes(outcomes) = written.data;
                     for (answer, outcomes) in answers.into_iter().zip(outcomes) {
                         let _ = answer.send(Ok(outcomes));
                     }
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     // a leader that is deposed says so also for what it had appended
                     let leader = match error {
                         RaftError::APIError(ClientWriteError::ForwardToLeader(to)) => to.leader_id,
@@ -462,6 +474,19 @@ async fn append(leads: Leads, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiv
         };
         spawner.spawn("raft write", write.boxed());
     }
+}
+
+/// Resolves some time after this node has ceased to lead in its present term.
+///
+/// openraft answers for an entry that it applies or removes. It forgets an entry if another leader's snapshot takes its
+/// place, and whoever waits for that entry would wait for ever.
+async fn deposed(raft: Raft) {
+    let mut rare = raft.server_metrics();
+    let term = rare.borrow_and_update().vote.leader_id.term;
+    let leads = |now: &RaftServerMetrics<Voter, EmptyNode>| now.state == ServerState::Leader && now.vote.leader_id.term == term;
+    // it closes when openraft ends
+    while leads(&rare.borrow_and_update()) && rare.changed().await.is_ok() {}
+    tokio::time::sleep(DEPOSED_FOR).await;
 }
 
 /// Proves that this node leads, once for all waiting readers: a quorum answers a heartbeat sent after

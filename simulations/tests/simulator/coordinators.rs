@@ -117,3 +117,60 @@ fn copies_that_come_back_together_follow_the_only_voter() {
             .unwrap();
     });
 }
+
+/// promise: Keys and locks | A leader that another one's snapshot brought up to date writes again when it leads again
+#[test]
+fn a_leader_that_was_overtaken_by_a_snapshot_can_lead_again() {
+    isolated(1..4, |seed| {
+        World::new(seed)
+            .run(async |sim| {
+                sim.with_coordinators();
+                sim.found("laptop").await?;
+                sim.add("office").await?;
+                sim.add("cloud").await?;
+                let [leader, near, far] = three_voters(&sim).await?;
+                let put = async |no, text: &str| {
+                    sim.on(no, async |node| node.critical()?.put("k", text, PutOptions::default()).await).await
+                };
+                put(leader, "before").await?;
+
+                // it appends what it never commits, while the others go on beyond two snapshots
+                sim.cut(leader, near);
+                sim.cut(leader, far);
+                for n in 0..4 {
+                    sim.spawn(leader, move |node| async move {
+                        let _ = node.critical().unwrap().put(&format!("lost {n}"), "", PutOptions::default()).await;
+                    })?;
+                    sim.sleep(Duration::from_millis(50)).await;
+                }
+                let mut done = 0;
+                for _ in 0..1_000 {
+                    done += usize::from(put(near, "meanwhile").await.is_ok());
+                    if done == 250 {
+                        break;
+                    }
+                }
+                assert_eq!(done, 250);
+                // both sign the snapshot, and let go of the entries in it
+                sim.sleep(Duration::from_secs(30)).await;
+                sim.heal();
+
+                let name = sim.did(leader);
+                for _ in 0..60 {
+                    sim.sleep(Duration::from_secs(5)).await;
+                    let Some(seen) = sim.node(leader).unwrap().critical().unwrap().coordinators().await else { continue };
+                    let Some(leads) = seen.leader else { continue };
+                    if leads == name {
+                        return put(leader, "after").await.map(drop);
+                    }
+                    // another one is elected meanwhile
+                    let other = if leads == sim.did(near) { near } else { far };
+                    sim.stop(other).await;
+                    sim.sleep(Duration::from_secs(10)).await;
+                    sim.start(other).await?;
+                }
+                Err(SimError::Failed("it never led again".to_owned()))
+            })
+            .unwrap();
+    });
+}
