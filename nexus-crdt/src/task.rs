@@ -5,9 +5,11 @@
 //! and that took it over. Claims, returns and settlements count only from that member. Whoever claims, works and dies, the
 //! task has one end on every node.
 
+mod attachment;
 mod event;
 mod state;
 
+pub use attachment::{TASK_ATTACHMENT_BYTES_MAX, TaskAttachment};
 pub use event::{
     BadTaskEvent, CAPABILITY_BYTES_MAX, PlacedTaskEvent, Priority, ReturnCause, Settlement, Submission, TASK_AFTER_MAX,
     TASK_ATTEMPT_MAX, TASK_ATTEMPTS_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX,

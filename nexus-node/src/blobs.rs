@@ -50,6 +50,7 @@ use crate::error::{NodeError, Resource, StopError};
 use crate::headroom::{Headroom, Room};
 use crate::identity::Identity;
 use crate::runtime::Sessions;
+use crate::store::StoreError;
 use crate::world::World;
 
 /// The most parts that are read for others at a time: each takes 256 KiB of memory.
@@ -90,7 +91,12 @@ pub(crate) struct Handles {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) shelf: Shelf,
     pub(crate) headroom: Headroom,
+    /// Tells whether an entry refers to a blob.
+    pub(crate) is_attached: IsAttached,
 }
+
+/// Whether an entry refers to a blob: `gc` leaves it then.
+pub(crate) type IsAttached = Box<dyn Fn(&BlobHash) -> Result<bool, StoreError> + Send + Sync>;
 
 struct Inner {
     here: Handles,

@@ -36,8 +36,8 @@ pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
 pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use tasks::{
-    LastEntry, entry_place, find_task, has_ended, moving_submitters, moving_tasks, newest_tasks, open_tasks,
-    said_by_owners, said_of_task, settled_state, task_event, task_requested,
+    LastEntry, entry_place, find_task, has_ended, is_attached, moving_submitters, moving_tasks, newest_tasks,
+    open_tasks, said_by_owners, said_of_task, settled_state, task_event, task_requested,
 };
 pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,

@@ -295,7 +295,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Invalid(InputError::HeirReads { .. }) => Some("name a member whose role is member or admin"),
         NodeError::Invalid(InputError::Percent) => Some("100 is no bound; only Linux can tell the load"),
         NodeError::Invalid(InputError::Task(BadTaskEvent::TooLarge { .. })) => {
-            Some("keep the bulk elsewhere, and give its place")
+            Some("add the bulk with `nexus-node blob add`, and give its hash")
         }
         NodeError::Invalid(InputError::Task(BadTaskEvent::Json(_))) => {
             Some("give one JSON document, with each key of an object once")

@@ -11,6 +11,7 @@
 //! | `hand_out` | the loop that writes what the core decides |
 //! | `watch` | tasks as something happens to them |
 //! | `worker` | the workers of this node |
+//! | `attached` | inputs and outputs in blobs |
 //! | `elsewhere` | workers at other nodes, and tasks of others here |
 //! | `once` | tasks that are done once, by the coordinators' word |
 //! | `settling` | tasks with heirs, which another node settles while their submitter's is down |
@@ -21,6 +22,7 @@
 //! | `route` | the choice of a node for a task: pure |
 //! | `wire` | the messages between nodes |
 
+mod attached;
 mod board;
 mod core;
 mod elsewhere;
@@ -83,7 +85,7 @@ impl TaskSandbox {
 pub struct NewTask {
     /// The ability that its worker must have: 1 to 64 of `a-z 0-9 . _ - : /`.
     pub capability: String,
-    /// The input, at most 32 KiB as JSON.
+    /// The input, at most 4 MiB as JSON; above 32 KiB a blob has it. `{"$blob": HASH}` stands for the JSON in that blob.
     pub input: Value,
     /// The space's name or id, whose readers see it; default `tasks`, which every member reads.
     pub space: Option<String>,
@@ -342,7 +344,7 @@ pub struct Task {
     pub id: TaskId,
     /// The ability that its worker must have.
     pub capability: String,
-    /// The input.
+    /// The input, or what stands for one in a blob ([`TaskBoard::whole`]).
     pub input: Value,
     /// Its space's name.
     pub space: String,
@@ -398,7 +400,7 @@ pub struct Task {
     pub expiries: u32,
     /// How far its worker is: only the settler's node knows.
     pub progress: Option<TaskProgress>,
-    /// The output of a task that was done.
+    /// The output of a task that was done, or what stands for one in a blob ([`TaskBoard::whole`]).
     pub output: Option<Value>,
     /// The reason why it was not done.
     pub error: Option<TaskError>,
@@ -563,6 +565,9 @@ pub struct ClaimQuery {
     pub input_schema: Option<Value>,
     /// The same of its outputs (`output_mismatch`).
     pub output_schema: Option<Value>,
+    /// Whether an input that is in a blob is put in its place; default true. A task whose input nobody in reach has fails
+    /// (`input_missing`).
+    pub whole_input: bool,
 }
 
 impl ClaimQuery {
@@ -581,6 +586,7 @@ impl ClaimQuery {
             memory_max: 100,
             input_schema,
             output_schema,
+            whole_input: true,
         }
     }
 
@@ -609,6 +615,13 @@ impl ClaimQuery {
     #[must_use]
     pub const fn load_max(mut self, cpu: u8, memory: u8) -> Self {
         (self.cpu_max, self.memory_max) = (cpu, memory);
+        self
+    }
+
+    /// It gets what stands for an input in a blob, and not the input ([`TaskBoard::whole`]).
+    #[must_use]
+    pub const fn without_blobs(mut self) -> Self {
+        self.whole_input = false;
         self
     }
 
@@ -656,7 +669,7 @@ pub struct Renewal {
 /// The end of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskResult {
-    /// It was done, with this output of at most 32 KiB as JSON.
+    /// It was done, with this output of at most 4 MiB as JSON; above 32 KiB a blob has it.
     Succeeded(Value),
     /// It was not done.
     Failed {

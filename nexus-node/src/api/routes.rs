@@ -297,6 +297,7 @@ fn tasks_and_workers(routes: Routes) -> Routes {
                 .summary("One task, by its id or the beginning of it")
                 .query("wait", text(), "wait this long for its end, as `30s`; 60 s at most, not at all if not given")
                 .query("why", flag(), "`true`: with the nodes that were looked at for it, best first")
+                .query("whole", flag(), "`true`: with the input and the output that are in blobs, from whoever has them")
                 .gives(200, &example::task())
         })
         .on(Method::POST, "/v1/tasks/{id}/cancel", tasks::cancel, |about| {

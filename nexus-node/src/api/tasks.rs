@@ -61,15 +61,26 @@ pub(super) async fn get(
 ) -> Result<Answer<wire::Task>, Problem> {
     let wait = parameters.one_as::<wire::Span>("wait")?;
     let why = parameters.one_as::<bool>("why")?.unwrap_or(false);
+    let is_whole = parameters.one_as::<bool>("whole")?.unwrap_or(false);
     parameters.end()?;
     let board = node.tasks();
+    let shown = async |mut task: crate::Task| {
+        if is_whole {
+            task.input = board.whole(task.input).await?;
+            task.output = match task.output {
+                Some(output) => Some(board.whole(output).await?),
+                None => None,
+            };
+        }
+        Ok::<wire::Task, Problem>(task.into())
+    };
     if let Some(wire::Span(wait)) = wait {
         let ended = tokio::select! {
             ended = board.wait(&id, wait.min(WAIT_MAX)) => ended?,
             () = api.closing() => return Err(Problem::stopping()),
         };
         if let Some(task) = ended {
-            return Ok(Answer(task.into()));
+            return shown(task).await.map(Answer);
         }
     }
     let task = board.get(&id).await?;
@@ -81,7 +92,7 @@ pub(super) async fn get(
         };
         board.candidates(task.id).into_iter().map(named).collect()
     });
-    Ok(Answer(wire::Task { candidates, ..task.into() }))
+    Ok(Answer(wire::Task { candidates, ..shown(task).await? }))
 }
 
 pub(super) async fn cancel(

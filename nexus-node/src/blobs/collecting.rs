@@ -86,8 +86,9 @@ impl Blobs {
         self.blocking(move |blobs| blobs.remove_now(&blobs.gate(), hash)).await
     }
 
-    /// Removes the blobs that nothing keeps and nobody used for so long; a directory and its files go together. So does
-    /// what is here of others that were not fetched to their end in that time. A dry run only tells which.
+    /// Removes the blobs that nothing keeps, to which no task refers, and that nobody used for so long; a directory and its
+    /// files go together. So does what is here of others that were not fetched to their end in that time. A dry run only
+    /// tells which.
     ///
     /// # Errors
     /// [`NodeError::Store`] if a directory that is kept cannot be read: nothing is removed then. Those of the disk;
@@ -107,7 +108,11 @@ impl Blobs {
                     continue;
                 }
                 blobs.look_again(&gate, &mut kept, |held| !is_old(held.used))?;
-                for held in candidates.iter().filter(|held| !kept.hashes.contains(&held.info.hash)) {
+                candidates.retain(|held| !kept.hashes.contains(&held.info.hash));
+                for held in candidates {
+                    if (blobs.here().is_attached)(&held.info.hash)? {
+                        continue;
+                    }
                     gone.add(held.info);
                     if !dry_run {
                         blobs.here().shelf.remove(held.info.hash)?;

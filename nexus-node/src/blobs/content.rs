@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
+use std::time::Duration;
 
 use futures::Stream;
 use nexus_blobs::{BlobHash, PART_BYTES, Part, Shape, SliceError, read_part};
@@ -10,7 +11,7 @@ use positioned_io::ReadAt;
 
 use super::keeping::Keep;
 use super::shelf::{Content, Draft};
-use super::{BlobInfo, Blobs, missing, stopped};
+use super::{BlobInfo, Blobs, Wanted, missing, stopped};
 use crate::error::NodeError;
 
 /// The size of the pieces in which content is written, in bytes.
@@ -84,6 +85,32 @@ impl Blobs {
             let (content, size) = shelf.content_of(hash, now)?.ok_or_else(|| missing(hash))?;
             let index = shelf.index_of(hash, Shape::of(size))?.ok_or_else(|| missing(hash))?;
             Ok(BlobReader { content, index, info: BlobInfo { hash, size }, at: 0, part: None })
+        })
+        .await
+    }
+
+    /// The content of a small blob, from whoever has it; `None` if it has more bytes than that.
+    ///
+    /// # Errors
+    /// As [`Blobs::fetch`].
+    pub(crate) async fn content(
+        &self,
+        hash: BlobHash,
+        most: u64,
+        wait: Duration,
+    ) -> Result<Option<Vec<u8>>, NodeError> {
+        let info = match self.info(hash).await? {
+            Some(info) => info,
+            None => self.fetch_known(hash, Wanted { wait, most, holders: Vec::new() }, |_| {}).await?,
+        };
+        if info.size > most {
+            return Ok(None);
+        }
+        let mut reader = self.read(hash).await?;
+        self.blocking(move |blobs| {
+            let mut content = Vec::new();
+            reader.read_to_end(&mut content).map_err(|error| blobs.here().shelf.io(error))?;
+            Ok(Some(content))
         })
         .await
     }

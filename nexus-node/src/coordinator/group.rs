@@ -483,7 +483,8 @@ async fn append(leads: Leads, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiv
 async fn deposed(raft: Raft) {
     let mut rare = raft.server_metrics();
     let term = rare.borrow_and_update().vote.leader_id.term;
-    let leads = |now: &RaftServerMetrics<Voter, EmptyNode>| now.state == ServerState::Leader && now.vote.leader_id.term == term;
+    let leads =
+        |now: &RaftServerMetrics<Voter, EmptyNode>| now.state == ServerState::Leader && now.vote.leader_id.term == term;
     // it closes when openraft ends
     while leads(&rare.borrow_and_update()) && rare.changed().await.is_ok() {}
     tokio::time::sleep(DEPOSED_FOR).await;

@@ -209,6 +209,9 @@ fn put_event(
 ) -> Result<(), StoreError> {
     let header = entry.header();
     let (author, hlc) = (header.author, header.hlc);
+    if let Some(attachment) = event.attachment() {
+        draft.put(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), dot), &[]);
+    }
     if let TaskEvent::Submitted(submission) = event {
         let request = (!submission.request.is_empty()).then(|| rows::request_hash(&submission.request));
         let (priority, needs_approval) = (submission.priority, submission.needs_approval);
@@ -246,6 +249,9 @@ fn note_open(task: TaskId, row: &TaskRow, draft: &mut Draft<'_>) -> Result<(), S
 fn take_event(entry: &Verified, dot: Dot, event: &TaskEvent, draft: &mut Draft<'_>) -> Result<(), StoreError> {
     let header = entry.header();
     let (author, hlc) = (header.author, header.hlc);
+    if let Some(attachment) = event.attachment() {
+        draft.delete(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), dot));
+    }
     if let TaskEvent::Submitted(_) = event {
         let Some(row) = find_task(draft, dot)? else { return Ok(()) };
         draft.delete(Table::Tasks, &dot.to_bytes());

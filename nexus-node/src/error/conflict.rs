@@ -113,6 +113,9 @@ pub enum ConflictError {
     /// A task that does not wait for an approval is neither approved nor rejected.
     #[error("the task does not wait for an approval")]
     NotWaiting,
+    /// The blob with a task's input is not what its submitter says of it.
+    #[error("the input is in a blob that does not begin as its submitter says, or is longer")]
+    InputDiffers,
     /// A later version of the leader answered with an unknown outcome.
     #[error("it was answered with something else")]
     OtherAnswer,

@@ -379,6 +379,11 @@ pub(crate) fn task_request_prefix(submitter: &Did, request: &[u8; 16]) -> [u8; 4
     key
 }
 
+/// The key of a `BlobRefs` row.
+pub(crate) fn blob_ref_key(blob: &[u8; 32], dot: Dot) -> Vec<u8> {
+    with_dot(blob, dot)
+}
+
 pub(crate) fn eno_key(eno: Eno) -> [u8; 8] {
     eno.to_be_bytes()
 }

@@ -207,6 +207,18 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         clocks: clocks.clone(),
     };
     let brain = Brain::new(handles, &config);
+    let Origins { tasks, dir, lock, aging } = origins;
+    #[cfg(feature = "blobs")]
+    let blobs = {
+        let root = dir.as_ref().map(DataDir::blobs_path);
+        let shelf = world.blocking(move || root.map_or_else(|| Ok(Shelf::Memory(in_memory)), Shelf::open)).await??;
+        let (identity, world, mesh) = (identity.clone(), world.clone(), mesh.clone());
+        let (sessions, headroom) = (sessions.clone(), engine.headroom().clone());
+        let rows = store.clone();
+        let is_attached =
+            Box::new(move |hash: &blobs::BlobHash| ledger::is_attached(&rows.snapshot()?, hash.as_bytes()));
+        Blobs::new(blobs::Handles { identity, world, mesh, sessions, shelf, headroom, is_attached })
+    };
     let board = TaskBoard::new(tasks::Handles {
         identity: identity.clone(),
         world: world.clone(),
@@ -221,6 +233,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         bulkhead: usize::try_from(config.task_bulkhead.get()).unwrap_or(usize::MAX),
         takeover: Duration::from_millis(config.task_takeover_ms.get()),
         usage,
+        #[cfg(feature = "blobs")]
+        blobs: blobs.clone(),
     });
     world.spawn("tasks that wait for a quorum", board.clone().watch_quorum());
     world.spawn("tasks", board.clone().run());
@@ -229,15 +243,6 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     world.spawn("tasks elsewhere", board.clone().tell_others());
     world.spawn("tasks of others", board.clone().keep_guests());
     world.spawn("tasks with heirs", board.clone().keep_settling());
-    let Origins { tasks, dir, lock, aging } = origins;
-    #[cfg(feature = "blobs")]
-    let blobs = {
-        let root = dir.as_ref().map(DataDir::blobs_path);
-        let shelf = world.blocking(move || root.map_or_else(|| Ok(Shelf::Memory(in_memory)), Shelf::open)).await??;
-        let (identity, world, mesh) = (identity.clone(), world.clone(), mesh.clone());
-        let (sessions, headroom) = (sessions.clone(), engine.headroom().clone());
-        Blobs::new(blobs::Handles { identity, world, mesh, sessions, shelf, headroom })
-    };
     #[cfg(feature = "blobs")]
     world.spawn("blobs", blobs.clone().serve(wanted));
     #[cfg(feature = "blobs")]

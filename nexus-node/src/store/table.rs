@@ -96,6 +96,8 @@ tables! {
     TaskEvents = "task_events", derived;
     /// Submitter's id of a request to the task.
     TaskRequests = "task_requests", derived;
+    /// Blob to the events of tasks that have their input or output in it.
+    BlobRefs = "blob_refs", derived;
     /// Issued tickets and the newcomers that redeemed them.
     Tickets = "tickets", kept;
     /// Known peers and their addresses.

@@ -10,7 +10,7 @@ use nexus_crdt::{
 use nexus_identity::{Did, Role};
 use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use super::core::{Action, CallId, Claimant, Core, Seen};
 use super::elsewhere::Guest;
@@ -22,6 +22,8 @@ use super::settling::{OTHERS_MAX, Settling};
 use super::watch::TaskWatch;
 use super::wire::{self, Envelope};
 use super::{NewTask, Task, TaskPage, TaskProgress, TaskQuery, TaskSandbox, TaskStatus};
+#[cfg(feature = "blobs")]
+use crate::blobs::Blobs;
 use crate::brain::Brain;
 use crate::config::{Capabilities, Labels, TaskRouting};
 use crate::coordinator::Coordinator;
@@ -40,6 +42,8 @@ pub(super) const OPEN_MAX: usize = 100_000;
 const TOKENS: usize = 128;
 /// The longest wait of a worker for work, and of a worker's node for the end of a claim.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The most outputs that are fetched from other nodes at a time, each of at most 4 MiB.
+const OUTPUTS_MAX: usize = 64;
 /// The longest text about a worker's progress, in bytes.
 pub(super) const PROGRESS_BYTES_MAX: usize = 512;
 
@@ -62,6 +66,8 @@ pub(crate) struct Handles {
     pub(crate) takeover: Duration,
     /// Reads the counters of this machine.
     pub(crate) usage: Option<UsageOf>,
+    #[cfg(feature = "blobs")]
+    pub(crate) blobs: Blobs,
 }
 
 /// A handle to the tasks of a mesh, cheap to clone: submitting, following and ending them, and work for workers.
@@ -84,6 +90,8 @@ pub(super) struct Inner {
     /// There may be tasks with heirs.
     pub(super) moving: Notify,
     pub(super) asker: Asker<Envelope>,
+    /// The outputs that may be fetched at a time.
+    pub(super) outputs: Arc<Semaphore>,
     /// Whether the open tasks of this node are taken up: before that nobody knows which claims stand.
     pub(super) taken_up: watch::Sender<bool>,
 }
@@ -190,7 +198,8 @@ impl TaskBoard {
         let taken_up = watch::Sender::new(false);
         let core = Core::of(handles.identity.me(), handles.routing);
         let held = Mutex::new(Held::new(core));
-        Self(Arc::new(Inner { handles, held, wake, calls, guests, workers, once, moving, asker, taken_up }))
+        let outputs = Arc::new(Semaphore::new(OUTPUTS_MAX));
+        Self(Arc::new(Inner { handles, held, wake, calls, guests, workers, once, moving, asker, outputs, taken_up }))
     }
 
     pub(super) fn wake(&self) {
@@ -248,6 +257,7 @@ impl TaskBoard {
     /// [`NodeError::DiskFull`], [`NodeError::Stopping`].
     pub async fn submit(&self, mut task: NewTask) -> Result<Task, NodeError> {
         task.needs_approval |= self.here().approval.names(&task.capability);
+        task.input = self.shortened("the input", task.input).await?;
         let (space, submission) = self.reading(move |_, view, reader| submission(task, view, reader)).await?;
         self.submit_this(space, submission).await
     }
@@ -336,7 +346,10 @@ impl TaskBoard {
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel); [`NodeError::Refused`] also for the submitter's own node and those that it admitted.
+    /// [`ConflictError::InputDiffers`] for an input in a blob that is not what its submitter says, and the errors of
+    /// [`whole`](Self::whole): nobody approves what cannot be read.
     pub async fn approve(&self, id: &str) -> Result<Task, NodeError> {
+        self.check_input(id).await?;
         self.say(id, TaskVerb::Approve, "").await
     }
 

@@ -231,7 +231,11 @@ impl TaskBoard {
             return Some(false);
         };
         self.wake();
-        written.await.ok()
+        let counts = written.await.ok()?;
+        if counts && came == Came::Succeeded {
+            self.keep_output(&output);
+        }
+        Some(counts)
     }
 
     /// Offers a task that is claimed for another node, on the disk.

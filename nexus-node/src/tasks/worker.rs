@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use nexus_crdt::{
-    BadTaskEvent, Settlement, TASK_ATTEMPT_MAX, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX,
-    TaskEnd, TaskEvent, TaskId, TaskToken, is_capability,
+    BadTaskEvent, Settlement, TASK_ATTEMPT_MAX, TASK_ERROR_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd, TaskEvent, TaskId,
+    TaskToken, is_capability,
 };
 use tokio::sync::oneshot;
 
@@ -102,6 +102,18 @@ impl TaskBoard {
                 read.await?
             }
         };
+        let mut task = task;
+        if query.whole_input {
+            match self.whole_input(id, token, lease, task.input).await {
+                Ok(input) => task.input = input,
+                Err(error) => {
+                    waiting.given = None;
+                    let (code, message) = ("input_missing".to_owned(), format!("the input is not here: {error}"));
+                    self.finish(&id.to_string(), token, TaskResult::Failed { code, message }).await?;
+                    return Ok(None);
+                }
+            }
+        }
         if let Some(mismatch) = schemas.as_ref().and_then(|schemas| schemas.refuses(&task.input)) {
             waiting.given = None;
             self.finish(&id.to_string(), token, mismatch).await?;
@@ -202,14 +214,14 @@ impl TaskBoard {
         let task = self.task_id(id).await?;
         self.until_taken_up().await;
         let result = self.held().schemas.checked(task, token, result);
+        let result = match result {
+            TaskResult::Succeeded(output) => TaskResult::Succeeded(self.shortened("the output", output).await?),
+            other => other,
+        };
         let output = match &result {
             TaskResult::Succeeded(output) => output.to_string(),
             TaskResult::Failed { .. } | TaskResult::Released => String::new(),
         };
-        if output.len() > TASK_JSON_BYTES_MAX {
-            let (part, size, max) = ("the output", output.len(), TASK_JSON_BYTES_MAX);
-            return Err(InputError::Task(BadTaskEvent::TooLarge { part, size, max }).into());
-        }
         self.note_once(task, token, &result).await;
         if let Some(finished) = self.finish_guest(task, token, &result).await {
             return finished;

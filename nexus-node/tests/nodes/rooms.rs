@@ -77,9 +77,11 @@ const ROOMS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
+    ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
     (
         "tasks",
         &[
+            "blobs",
             "config",
             "load",
             "store",
@@ -95,7 +97,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "brain",
         ],
     ),
-    ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
     ("env", &["store", "world", "headroom", "load", "config", "ledger", "error", "blobs"]),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (

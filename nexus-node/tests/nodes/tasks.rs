@@ -802,7 +802,7 @@ async fn bad_input_is_refused() {
     let board = node.tasks();
     let bad = [
         NewTask::new("Two Words", Value::Null),
-        NewTask::new("add", json!("x".repeat(40_000))),
+        NewTask::new("add", json!("x".repeat(5_000_000))),
         NewTask::new("add", Value::Null).timeout(Duration::ZERO),
         NewTask::new("add", Value::Null).attempts(0),
         NewTask::new("add", Value::Null).request("r".repeat(200)),
@@ -817,5 +817,68 @@ async fn bad_input_is_refused() {
     let lease = ClaimQuery::of("add").lease(Duration::ZERO);
     assert!(matches!(board.claim(lease).await, Err(NodeError::Invalid(_))));
     assert!(board.list(TaskQuery::newest(10)).await.unwrap().items.is_empty());
+    node.shutdown().await;
+}
+
+/// promise: Tasks | An input and an output of up to 4 MiB go by themselves into blobs, and come out of them for the worker and for whoever asks
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_long_for_an_event_is_in_a_blob() {
+    let (dirs, long) =
+        ([TempDir::new().unwrap(), TempDir::new().unwrap()], |n: usize| json!({ "text": "x".repeat(n) }));
+    let one = start(&dirs[0], "one").await;
+    let two = join(&one, &dirs[1], "two", Invite::default()).await;
+    let (input, output) = (long(300_000), long(3 << 20));
+    let submitted = one.tasks().submit(NewTask::new("weigh", input.clone()).to("two")).await.unwrap();
+    let id = submitted.id.to_string();
+    let hash = submitted.input["$blob"].as_str().unwrap().parse().unwrap();
+    assert_eq!(submitted.input["bytes"], input.to_string().len());
+
+    // the worker has all of it; a model gets what stands for it
+    let claimed = claim(&two, "weigh").await;
+    assert_eq!((claimed.task.id, &claimed.task.input), (submitted.id, &input));
+    two.tasks().finish(&id, claimed.token, done(output.clone())).await.unwrap();
+    let over = until(&one, &id, TaskStatus::Succeeded).await;
+    let stand_in = over.output.unwrap();
+    let kept = stand_in["$blob"].as_str().unwrap().parse().unwrap();
+    assert!(stand_in["begin"].as_str().unwrap().starts_with("{\"text\":\"xxx"));
+
+    // the output comes at once, since its worker's machine may go
+    one.blobs().fetch(kept, Duration::from_secs(30)).await.unwrap();
+    two.shutdown().await;
+    let gone = one.blobs().gc(Duration::ZERO, false).await.unwrap();
+    assert_eq!(gone.blobs, 0, "a task refers to them");
+    assert_eq!(one.tasks().whole(stand_in).await.unwrap(), output);
+    assert!(one.blobs().info(hash).await.unwrap().is_some());
+
+    let too_large = one.tasks().submit(NewTask::new("weigh", long(4 << 20))).await.unwrap_err();
+    assert!(too_large.to_string().contains("at most 4194304"), "{too_large}");
+    one.shutdown().await;
+}
+
+/// promise: Tasks | A task whose input is in a blob that nobody has, or that is no JSON, fails and says so
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_that_nobody_has_fails_its_task() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    let query = || ClaimQuery::of("weigh").wait(Duration::from_secs(20)).lease(Duration::from_secs(1));
+    let bytes = node.blobs().add(&b"no JSON"[..]).await.unwrap();
+    for (blob, message) in [("ab".repeat(32), "no blob"), (bytes.hash.to_string(), "is not JSON")] {
+        let stand_in = json!({ "$blob": blob });
+        let mut task = NewTask::new("weigh", stand_in.clone());
+        task.attempts = 1;
+        let id = board.submit(task).await.unwrap().id.to_string();
+        // it is looked for longer than the worker's lease
+        assert!(board.claim(query()).await.unwrap().is_none());
+        let failed = board.get(&id).await.unwrap();
+        let error = failed.error.unwrap();
+        assert_eq!((failed.status, failed.input), (TaskStatus::Failed, stand_in.clone()));
+        assert!(error.code == "input_missing" && error.message.contains(message), "{error:?}");
+
+        let id = board.submit(NewTask::new("weigh", stand_in.clone())).await.unwrap().id.to_string();
+        let claimed = board.claim(query().without_blobs()).await.unwrap().unwrap();
+        assert_eq!((claimed.task.id.to_string(), claimed.task.input), (id.clone(), stand_in));
+        board.finish(&id, claimed.token, done(json!(7))).await.unwrap();
+    }
     node.shutdown().await;
 }

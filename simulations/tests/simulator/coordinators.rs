@@ -158,7 +158,9 @@ fn a_leader_that_was_overtaken_by_a_snapshot_can_lead_again() {
                 let name = sim.did(leader);
                 for _ in 0..60 {
                     sim.sleep(Duration::from_secs(5)).await;
-                    let Some(seen) = sim.node(leader).unwrap().critical().unwrap().coordinators().await else { continue };
+                    let Some(seen) = sim.node(leader).unwrap().critical().unwrap().coordinators().await else {
+                        continue;
+                    };
                     let Some(leads) = seen.leader else { continue };
                     if leads == name {
                         return put(leader, "after").await.map(drop);

@@ -35,6 +35,9 @@ pub(crate) enum Task {
         /// Show the nodes that were looked at for it, with the points of each
         #[arg(long)]
         why: bool,
+        /// Show an input and an output that are in blobs, from whoever has them
+        #[arg(long)]
+        whole: bool,
     },
     /// Take a task back; a worker that has it is stopped
     Cancel {
@@ -80,9 +83,9 @@ impl Task {
         match self {
             Self::Submit(submit) => submit.run(session),
             Self::List { state, limit, after } => list(&state, limit, after.as_deref(), session),
-            Self::Show { id, why } => {
-                let why = if why { "?why=true" } else { "" };
-                let task: wire::Task = session.client()?.get(&format!("{}{why}", path(&id, None)))?;
+            Self::Show { id, why, whole } => {
+                let task: wire::Task =
+                    session.client()?.get(&format!("{}?why={why}&whole={whole}", path(&id, None)))?;
                 printer.answer(&task, || text::whole(&task, printer))
             }
             Self::Cancel { id, why } => said(&session.client()?, &id, "cancel", why, session),

@@ -468,7 +468,7 @@ fn full(client: &impl Speaks, agent: &str) {
         ("task_create", json!({ "capability": "No Good" })),
         ("task_create", json!({ "capability": "x", "wait": 51 })),
         ("task_create", json!({ "capability": "x", "to": "nobody" })),
-        ("task_create", json!({ "capability": "x", "input": "x".repeat(40_000) })),
+        ("task_create", json!({ "capability": "x", "input": "x".repeat(5_000_000) })),
         ("task_claim", json!({ "capabilities": [] })),
         ("task_claim", json!({ "capabilities": ["x"], "wait": -1 })),
         ("task_update", json!({ "id": "nothing" })),

@@ -262,8 +262,8 @@ fn a_command_that_fails_is_tried_again_and_its_words_are_kept() {
     let script = "read -r what; case \"$what\" in
         '\"no\"') head -c 5000 /dev/zero | tr '\\0' x >&2; printf '\\377 no luck\\n' >&2; exit 3;;
         '\"kill\"') kill -9 $$;;
-        '\"large\"') head -c 40000 /dev/zero | tr '\\0' x;;
-        '\"endless\"') head -c 9000000 /dev/zero | tr '\\0' x;;
+        '\"large\"') head -c 5000000 /dev/zero | tr '\\0' x;;
+        '\"endless\"') head -c 90000000 /dev/zero | tr '\\0' x;;
         '\"bytes\"') printf '\\377\\000\\033[2Ja';;
         '\"again\"') [ \"$NEXUS_TASK_ATTEMPT\" = 2 ];;
     esac";
@@ -655,14 +655,17 @@ impl Drop for Watching {
 fn bad_input_is_refused_in_words_and_changes_nothing() {
     let home = Home::new();
     let node = home.up();
-    let large = format!("\"{}\"", "x".repeat(33 << 10));
+    let large = format!("\"{}\"", "x".repeat(5 << 20));
+    let file = home.beside("large.json");
+    std::fs::write(&file, &large).unwrap();
+    let at_file = format!("@{}", file.display());
     let long = "x".repeat(129);
     for (arguments, code) in [
         (&["No Capital"][..], "invalid"),
         (&[""], "invalid"),
         (&["a", "--input", "{"], "invalid"),
         (&["a", "--input", "@/no/such/file"], "invalid"),
-        (&["a", "--input", &large], "invalid"),
+        (&["a", "--input", &at_file], "invalid"),
         (&["a", "--timeout", "0s"], "invalid"),
         (&["a", "--timeout", "8d"], "invalid"),
         (&["a", "--request", &long], "invalid"),
@@ -750,10 +753,18 @@ fn bad_input_is_refused_in_words_and_changes_nothing() {
         assert_eq!(answer.problem(), "unauthorized", "{method} {path}");
     }
     // work for a worker at its bounds is taken
-    let whole = format!("\"{}\"", "x".repeat((32 << 10) - 2));
+    let whole = format!("\"{}\"", "x".repeat((4 << 20) - 2));
     let worker = Worker::start(&home, &["--capability", "echo", "--", "cat"]);
     let done = home.run_with(&["task", "submit", "echo", "--input", "-", "--wait", "--json"], whole.as_bytes()).json();
-    assert_eq!(done["output"].as_str().unwrap().len(), (32 << 10) - 2);
+    assert_eq!(done["output"].as_str().unwrap().len(), (4 << 20) - 2);
+    let id = done["id"].as_str().unwrap();
+    let shown = home.run(&["task", "show", id]).ok().stdout;
+    assert!(shown.contains(" MB in a blob; --whole shows it)") && shown.len() < 4_000, "{shown}");
+    let shown = home.json(&["task", "show", id]);
+    assert_eq!(shown["output"]["bytes"], 4 << 20);
+    let hash = shown["output"]["$blob"].as_str().unwrap();
+    assert_eq!(home.json(&["task", "show", "--whole", id])["output"], done["output"]);
+    assert_eq!(home.run(&["blob", "get", hash, "-o", "-"]).ok().stdout, whole);
     assert_eq!(worker.next()["result"], "succeeded");
 }
 

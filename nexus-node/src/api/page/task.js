@@ -1,7 +1,7 @@
 // One task: its plan, the decisions on it, and what happened to it.
 
 import { ask, send, taskPath } from './api.js';
-import { ahead, arrange, byId, count, long, make, seen, shortDid, time, toast } from './show.js';
+import { ahead, arrange, byId, bytes, count, long, make, seen, shortDid, time, toast } from './show.js';
 
 /** Each state: its word, its colour, and whether the task is over. */
 export const STATES = {
@@ -91,8 +91,35 @@ export function plan(task) {
 
 export const facts = (list) => list.filter(Boolean).flatMap(([label, value]) => [make('dt', {}, label), make('dd', {}, value)]);
 
+/** What stands for an input or an output that is in a blob. */
+export function inBlob(value) {
+  const known = ['$blob', 'bytes', 'begin'];
+  const is = value !== null && typeof value === 'object' && typeof value.$blob === 'string' && Object.keys(value).every((key) => known.includes(key));
+  return is ? value : null;
+}
+
+/** An input or an output in a blob: the beginning, by its sender's word, and a button for all of it. */
+function elsewhere(name, { bytes: size, begin }, id) {
+  const place = make('div', { class: 'titled' });
+  const label = size === undefined ? 'Get it from its blob' : `Get all ${bytes(size)} of it from its blob`;
+  const get = make('button', { type: 'button', class: 'link rest', 'aria-expanded': 'false', click: load }, label);
+  async function load() {
+    get.disabled = true;
+    try {
+      const task = await ask(`${taskPath(id)}?whole=true`);
+      place.replaceWith(titled(name, task[name.toLowerCase()]));
+    } catch (problem) {
+      get.disabled = false;
+      toast([problem.message, problem.hint].filter(Boolean).join('; '), true);
+    }
+  }
+  place.append(make('h4', {}, name), begin ? make('p', {}, 'It begins, as its sender says: ', make('code', {}, seen(begin))) : '', get);
+  return place;
+}
+
 /** A text with its name above it. A text and its JSON are told apart, so neither passes for the other. */
-export function titled(name, value) {
+export function titled(name, value, id) {
+  if (id && inBlob(value)) return elsewhere(name, value, id);
   const kind = typeof value === 'string' ? 'text' : 'JSON';
   if (value === null) return make('div', { class: 'titled' }, make('h4', {}, name), make('p', { class: 'dim' }, 'none'));
   return make('div', { class: 'titled' }, make('h4', {}, `${name} `, make('small', { class: 'dim' }, kind)), long(written(value)));
@@ -221,7 +248,7 @@ function texts(task) {
   kept = new Map();
   const rows = wanted.map(([name, value]) => {
     const key = JSON.stringify([task.id, name, value]);
-    kept.set(key, before.get(key) ?? titled(name, value));
+    kept.set(key, before.get(key) ?? titled(name, value, task.id));
     return kept.get(key);
   });
   arrange(byId('task-texts'), rows);

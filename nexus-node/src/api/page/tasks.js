@@ -1,7 +1,7 @@
 // The board of tasks: those that wait for an approval first, then those that wait, run, and have ended.
 
 import { ask, followTasks } from './api.js';
-import { badge, changed as changedOpen, decisions, facts, lookAgain, member, onDecided, open, plan, progress, shortId, stateOf, titled, worker } from './task.js';
+import { badge, changed as changedOpen, decisions, facts, inBlob, lookAgain, member, onDecided, open, plan, progress, shortId, stateOf, titled, worker } from './task.js';
 import { ahead, arrange, byId, count, make, retell, seen, time, toast } from './show.js';
 
 /** So many tasks of a group are read. A mesh may have a hundred thousand of them. */
@@ -217,7 +217,7 @@ function approval(task) {
       make('h4', { class: 'grow' }, make('button', { type: 'button', class: 'link', click: () => open(task.id) }, task.capability)),
       make('span', { class: 'dim' }, shortId(task.id), ' ', time(task.submitted_at))),
     make('dl', { class: 'facts plan' }, facts(plan(task))),
-    titled('Input', task.input),
+    titled('Input', task.input, task.id),
     make('div', { class: 'row decide' }, decisions(task, card, isSteady)));
   return card;
 }
@@ -233,7 +233,7 @@ const headed = (task, ...more) => make('span', { class: 'head' }, make('b', {}, 
 /** The beginning of a value, in one line or two. */
 function start(value) {
   if (value === null || value === undefined) return null;
-  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  const text = typeof value === 'string' ? value : inBlob(value)?.begin ?? JSON.stringify(value);
   return make('span', { class: 'text' }, seen(text.slice(0, 300)));
 }
 

@@ -496,6 +496,7 @@ impl ClaimTask {
             memory_max,
             input_schema,
             output_schema,
+            ..query
         })
     }
 }
@@ -574,7 +575,7 @@ impl From<tasks::Renewal> for TaskRenewal {
 pub struct FinishTask {
     /// The token of the claim.
     pub token: String,
-    /// It was done: the output, at most 32 KiB as JSON; default null.
+    /// It was done: the output, at most 4 MiB as JSON; default null. Above 32 KiB a blob has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
     /// It was not done.

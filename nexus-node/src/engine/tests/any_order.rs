@@ -193,6 +193,7 @@ impl Node {
             Table::TasksMoving,
             Table::TaskEvents,
             Table::TaskRequests,
+            Table::BlobRefs,
         ];
         for table in of_tasks {
             for key in self.tables.keys(table) {

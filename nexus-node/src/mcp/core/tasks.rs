@@ -65,6 +65,8 @@ impl Core {
             capabilities.next().ok_or_else(|| Problem::new("invalid", "capabilities: at least one is needed"))?;
         let agent = self.agent.caller().origin(None, None)?.agent;
         let mut query = capabilities.fold(ClaimQuery::of(first), ClaimQuery::and).wait(wait).lease(TASK_ATTEMPT_MAX);
+        // a model would read all of it
+        query = query.without_blobs();
         query = given.from.into_iter().fold(query, ClaimQuery::from);
         if let Some(agent) = agent {
             query = query.agent(agent.to_string());

@@ -102,7 +102,16 @@ impl Submit {
             return session.printer.answer(&task, || text::submitted(&task, &session.printer));
         }
         session.printer.note(&format!("submitted {}", task.id));
-        let task = ended(client, task, session)?;
+        let mut task = ended(client, task, session)?;
+        if task.output.as_ref().is_some_and(text::is_in_blob) {
+            match session.client()?.get::<wire::Task>(&format!("{}?whole=true", path(&task.id, None))) {
+                Ok(whole) => task.output = whole.output,
+                Err(problem) => {
+                    let hint = format!("try again: `nexus-node task show --whole {}`", task.id);
+                    session.printer.warning(&format!("the output is not here: {}", problem.message), Some(&hint));
+                }
+            }
+        }
         session.printer.answer(&task, || match &task.output {
             Some(output) => text::output(output),
             None => text::line(&task, &session.printer),

@@ -1,12 +1,15 @@
 //! Tasks for people.
 
+use nexus_crdt::TaskAttachment;
 use nexus_node::api::wire;
 
 use super::super::list::short_id;
-use crate::output::{Printer, Style, Table, in_a_line, moment, sane, sane_lines, short_did, width};
+use crate::output::{Printer, Style, Table, in_a_line, moment, sane, sane_lines, short_did, size, width};
 
 /// The columns before the last one of the table of tasks.
 const COLUMNS: usize = 88;
+/// The letters that are shown of an input or an output in a blob.
+const BEGIN_CHARS_MAX: usize = 80;
 
 fn style(state: &str) -> Option<Style> {
     match state {
@@ -86,6 +89,20 @@ pub(super) fn table(tasks: &[wire::Task], printer: &Printer) -> String {
     table.show(printer)
 }
 
+/// Whether an input or an output is in a blob.
+pub(super) fn is_in_blob(value: &serde_json::Value) -> bool {
+    TaskAttachment::of(&value.to_string()).is_some()
+}
+
+/// An input or an output among other things about its task.
+fn shown(value: &serde_json::Value, text: String) -> String {
+    let Some(attachment) = TaskAttachment::of(&value.to_string()) else { return text };
+    let begin = value.get("begin").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let place = attachment.bytes().map_or_else(|| "in a blob".to_owned(), |bytes| format!("{} in a blob", size(bytes)));
+    let begin: String = begin.chars().take(BEGIN_CHARS_MAX).collect();
+    format!("{} … ({place}; --whole shows it)", sane(&begin))
+}
+
 /// A task with all that happened to it.
 pub(super) fn whole(task: &wire::Task, printer: &Printer) -> String {
     let mut lines = Vec::new();
@@ -98,9 +115,9 @@ pub(super) fn whole(task: &wire::Task, printer: &Printer) -> String {
     if let Some(why) = why(task) {
         field("why", &sane_lines(why.trim()));
     }
-    field("input", &sane(&task.input.to_string()));
+    field("input", &shown(&task.input, sane(&task.input.to_string())));
     if let Some(given) = &task.output {
-        field("output", &output(given));
+        field("output", &shown(given, output(given)));
     }
     field("space", &sane(&task.space));
     field("priority", task.priority.as_str());

@@ -6,8 +6,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nexus_crdt::TaskAttachment;
 use nexus_node::api::{Problem, wire};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::watch;
 
 use super::job::{Job, JobEnd};
@@ -235,9 +237,16 @@ impl Attempt {
 
 /// Whether a task was done with this output.
 fn is_done(task: &wire::Task, finish: &wire::FinishTask) -> bool {
-    task.state == "succeeded"
-        && finish.error.is_none()
-        && task.output.clone().unwrap_or_default() == finish.output.clone().unwrap_or_default()
+    task.state == "succeeded" && finish.error.is_none() && is_same(task.output.as_ref(), finish.output.as_ref())
+}
+
+/// Whether the node has this output, in an event or in a blob.
+fn is_same(kept: Option<&Value>, given: Option<&Value>) -> bool {
+    let json = |value: Option<&Value>| value.map_or_else(|| Value::Null.to_string(), Value::to_string);
+    let (kept, given) = (json(kept), json(given));
+    // a blob's name is the hash of its content
+    kept == given
+        || TaskAttachment::of(&kept).is_some_and(|kept| kept.blob() == blake3::hash(given.as_bytes()).as_bytes())
 }
 
 /// Notes when an accepted renewal was sent, if it is the latest.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use nexus_crdt::{TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX};
+use nexus_crdt::{TASK_ATTACHMENT_BYTES_MAX, TASK_ERROR_BYTES_MAX};
 use nexus_node::api::{Problem, wire};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ const PIPES: Duration = Duration::from_secs(2);
 /// The time of a warden to kill what its command began.
 const SWEEP: Duration = Duration::from_secs(2);
 /// The most bytes of a stdout that are kept. JSON may be spaced out there.
-const STDOUT_BYTES_MAX: usize = 1 << 20;
+const STDOUT_BYTES_MAX: usize = 2 * TASK_ATTACHMENT_BYTES_MAX;
 /// The most bytes that are read at once.
 const CHUNK: usize = 8 << 10;
 /// The longest line that is looked at for progress, in bytes.
@@ -272,7 +272,7 @@ impl Drop for Job {
 }
 
 fn too_large() -> JobEnd {
-    let message = format!("the output has more than {TASK_JSON_BYTES_MAX} bytes as JSON");
+    let message = format!("the output has more than {TASK_ATTACHMENT_BYTES_MAX} bytes as JSON");
     JobEnd::Failed(wire::TaskError { code: "output_too_large".to_owned(), message })
 }
 
@@ -285,7 +285,7 @@ fn output(bytes: &[u8]) -> Option<Value> {
         let text = String::from_utf8_lossy(bytes);
         Value::String(text.trim_end_matches(['\n', '\r']).to_owned())
     });
-    (output.to_string().len() <= TASK_JSON_BYTES_MAX).then_some(output)
+    (output.to_string().len() <= TASK_ATTACHMENT_BYTES_MAX).then_some(output)
 }
 
 /// The word for a bad end.
@@ -405,9 +405,9 @@ mod tests {
         assert_eq!(output(b"two words\n"), Some(json!("two words")));
         assert_eq!(output(b" \n"), Some(Value::Null));
         assert_eq!(output(&[0xff, b'a', 0, b'\n']), Some(json!("\u{fffd}a\0")));
-        assert_eq!(output(&[b'a'; TASK_JSON_BYTES_MAX - 2]).map(|value| value.to_string().len()), Some(32 << 10));
-        assert_eq!(output(&[b'a'; TASK_JSON_BYTES_MAX - 1]), None, "with its quotes it is too large");
-        assert_eq!(output(&[1; TASK_JSON_BYTES_MAX / 2]), None, "as JSON it is six times as large");
+        assert_eq!(output(&[b'a'; TASK_ATTACHMENT_BYTES_MAX - 2]).map(|value| value.to_string().len()), Some(4 << 20));
+        assert_eq!(output(&[b'a'; TASK_ATTACHMENT_BYTES_MAX - 1]), None, "with its quotes it is too large");
+        assert_eq!(output(&[1; TASK_ATTACHMENT_BYTES_MAX / 2]), None, "as JSON it is six times as large");
     }
 
     #[test]
