@@ -84,6 +84,16 @@ pub struct BlobProgress {
     pub sources: Vec<FetchPeer<Did>>,
 }
 
+/// A blob that is being fetched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlobTransfer {
+    /// Its name.
+    pub hash: BlobHash,
+    /// How far it is.
+    pub progress: BlobProgress,
+}
+
 pub(crate) struct Handles {
     pub(crate) identity: Identity,
     pub(crate) world: World,
@@ -212,6 +222,16 @@ impl Blobs {
                 }
             }
         }
+    }
+
+    /// The blobs that are being fetched now, by hash.
+    pub fn transfers(&self) -> Vec<BlobTransfer> {
+        let fetches = self.fetches();
+        let transfer = |(hash, seen): (&BlobHash, &watch::Receiver<BlobProgress>)| BlobTransfer {
+            hash: *hash,
+            progress: seen.borrow().clone(),
+        };
+        fetches.iter().map(transfer).collect()
     }
 
     /// Whether a blob is being fetched, or is a file of a directory that is.

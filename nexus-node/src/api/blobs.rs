@@ -94,6 +94,11 @@ pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answe
     Ok(Answer(wire::BlobPage { items, next: page.next.map(|hash| hash.to_string()) }))
 }
 
+/// The blobs that are being fetched.
+pub(super) async fn transfers(node: Node) -> Answer<Vec<wire::BlobTransfer>> {
+    Answer(node.blobs().transfers().into_iter().map(wire::BlobTransfer::from).collect())
+}
+
 /// The content of a blob, all of it or a range. It is fetched first if it is not here.
 pub(super) async fn get(
     State(api): State<Api>,

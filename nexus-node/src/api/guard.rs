@@ -167,6 +167,19 @@ fn metrics_alone() -> Problem {
         .hint("all else takes the line in the data directory's `api-token`")
 }
 
+/// The lists that the page reads.
+const LISTED: [&str; 9] = [
+    "/v1/memories",
+    "/v1/spaces",
+    "/v1/status",
+    "/v1/peers",
+    "/v1/events",
+    "/v1/tasks",
+    "/v1/agents",
+    "/v1/blobs",
+    "/v1/transfers",
+];
+
 /// Whether the page's cookie is enough: for reading what the page shows, for changing memories, and for the decisions
 /// on a task. Submitting a task and working on one take the token. Other pages of this host may send the cookie, too, if
 /// only from an allowed origin.
@@ -174,11 +187,7 @@ fn cookie_may(method: &Method, path: &str) -> bool {
     let of_a_memory = path.strip_prefix("/v1/memories/").is_some_and(|id| !id.is_empty());
     let task = path.strip_prefix("/v1/tasks/").filter(|rest| !rest.is_empty());
     match *method {
-        Method::GET | Method::HEAD => {
-            let listed =
-                ["/v1/memories", "/v1/spaces", "/v1/status", "/v1/peers", "/v1/events", "/v1/tasks", "/v1/agents"];
-            of_a_memory || task.is_some() || listed.contains(&path)
-        }
+        Method::GET | Method::HEAD => of_a_memory || task.is_some() || LISTED.contains(&path),
         Method::POST => path == "/v1/memories" || task.is_some_and(is_decision),
         Method::PATCH => of_a_memory,
         Method::DELETE => of_a_memory || path == "/v1/session",

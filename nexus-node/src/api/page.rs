@@ -37,6 +37,7 @@ const FILES: &[File] = &[
     File { path: "/memories.js", kind: SCRIPT, bytes: include_bytes!("page/memories.js") },
     File { path: "/task.js", kind: SCRIPT, bytes: include_bytes!("page/task.js") },
     File { path: "/tasks.js", kind: SCRIPT, bytes: include_bytes!("page/tasks.js") },
+    File { path: "/files.js", kind: SCRIPT, bytes: include_bytes!("page/files.js") },
     File { path: "/icon.svg", kind: "image/svg+xml", bytes: include_bytes!("page/icon.svg") },
 ];
 

@@ -382,6 +382,9 @@ fn blobs(routes: Routes) -> Routes {
                 .query("after", text(), "go on where an earlier page ended, its `next`")
                 .gives(200, &example::blob_page())
         })
+        .on(Method::GET, "/v1/transfers", blobs::transfers, |about| {
+            about.summary("The blobs that are being fetched to this node").gives(200, &[example::blob_transfer()])
+        })
         .on(Method::GET, "/v1/blobs/{blob}", blobs::get, |about| {
             about
                 .summary("The content of a blob, by its hash, the first digits of it, or a tag")

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 pub use self::audit::{AuditBroken, AuditCheck, AuditEntry, AuditGap, AuditMember, AuditPage};
 #[cfg(feature = "blobs")]
-pub use self::blobs::{Blob, BlobFetch, BlobFetchProgress, BlobGc, BlobPage, BlobTag, BlobsRemoved};
+pub use self::blobs::{Blob, BlobFetch, BlobFetchProgress, BlobGc, BlobPage, BlobTag, BlobTransfer, BlobsRemoved};
 pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
     KvTxnDone, KvWritten, Lease, OutcomeWord, Recover, Release, Renew, RequestOutcome, Seat, Steal,

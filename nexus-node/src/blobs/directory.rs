@@ -38,7 +38,7 @@ pub struct DirectoryProgress {
 
 impl DirectoryProgress {
     /// The progress of one file.
-    fn of(progress: &BlobProgress) -> Self {
+    pub(crate) fn of(progress: &BlobProgress) -> Self {
         let that = |wanted: fn(&FetchPeer<Did>) -> bool| {
             progress.sources.iter().filter(|source| wanted(source)).map(|source| source.peer).collect()
         };

@@ -497,3 +497,26 @@ async fn nodes_that_make_room_leave_copies() {
         node.shutdown().await;
     }
 }
+
+/// promise: Blobs | The blobs that are on their way to a node are told, with how far they are
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fetch_is_told_while_it_runs() {
+    let dir = TempDir::new().unwrap();
+    let node = real(&dir, None).await;
+    let blobs = node.blobs();
+    assert!(blobs.transfers().is_empty());
+    let hash = BlobHash::of(b"nobody has it");
+    let fetch = tokio::time::timeout(Duration::from_millis(300), blobs.fetch(hash, WAIT));
+    let seen = async {
+        loop {
+            if let [one] = blobs.transfers().as_slice() {
+                assert_eq!((one.hash, one.progress.size, one.progress.bytes), (hash, None, 0));
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (fetched, ()) = tokio::join!(fetch, seen);
+    assert!(fetched.is_err() && blobs.transfers().is_empty());
+    node.shutdown().await;
+}

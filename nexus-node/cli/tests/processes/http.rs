@@ -70,6 +70,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/v1/agents", false),
     ("PUT", "/v1/blobs", false),
     ("GET", "/v1/blobs", false),
+    ("GET", "/v1/transfers", false),
     ("GET", "/v1/blobs/x", false),
     ("POST", "/v1/blobs/x/fetch", false),
     ("DELETE", "/v1/blobs/x", false),

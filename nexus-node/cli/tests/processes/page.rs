@@ -49,6 +49,7 @@ fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
         "/memories.js",
         "/task.js",
         "/tasks.js",
+        "/files.js",
         "/icon.svg",
     ];
     for path in paths {
@@ -118,6 +119,9 @@ fn a_link_signs_one_browser_in_once() {
     assert_eq!(with(&[], "POST", "/v1/memories", new).problem(), "foreign_origin");
     assert_eq!(with(&[("Origin", "null")], "POST", "/v1/memories", new).problem(), "foreign_origin");
     assert_eq!(with(&[("Sec-Fetch-Site", "same-site")], "GET", "/v1/status", "").problem(), "foreign_origin");
+    for list in ["/v1/blobs?limit=100", "/v1/transfers"] {
+        assert_eq!(with(&[], "GET", list, "").status, 200, "{list}");
+    }
     // The cookie changes memories, decides on tasks, and does nothing else.
     let beyond = [
         ("POST", "/v1/offline"),
@@ -126,6 +130,9 @@ fn a_link_signs_one_browser_in_once() {
         ("PUT", "/v1/kv/a"),
         ("POST", "/v1/tasks"),
         ("POST", "/v1/tasks/claim"),
+        ("PUT", "/v1/blobs"),
+        ("GET", "/v1/blobs/aaaa"),
+        ("POST", "/v1/blobs/gc"),
     ];
     for (method, path) in beyond {
         assert_eq!(with(&[("Origin", &origin)], method, path, "{}").problem(), "refused", "{method} {path}");

@@ -1,6 +1,7 @@
 // The page: signing in, its rooms, the mesh, and what else is not memories or tasks.
 
 import { api, ask, follow, onSignedOut, signIn } from './api.js';
+import { enter as enterFiles, setPeople as setFilePeople } from './files.js';
 import { drawMap, pulse, standing } from './map.js';
 import { changed, findConflicts, refresh, setNames, setSpaces } from './memories.js';
 import { byId, bytes, count, make, shortDid, span, toast } from './show.js';
@@ -44,6 +45,7 @@ async function look() {
   showFacts(now, peers, spaces);
   const spaceNames = spaces.map(({ space }) => space).sort();
   const readers = new Map(spaces.map((space) => [space.space, space.readers]));
+  setFilePeople({ nameOf });
   setPeople({ me: now.did, nameOf, readersOf: (space) => readers.get(space) ?? [] });
   if (spaceNames.join() !== [...byId('new-space').options].map(({ value }) => value).join()) setSpaces(spaceNames);
 }
@@ -132,6 +134,7 @@ function out(why) {
   stop?.();
   clearInterval(looking);
   endTasks();
+  enterFiles(false);
   closeTask();
   byId('main').hidden = true;
   byId('rooms').hidden = true;
@@ -150,7 +153,7 @@ byId('token-form').addEventListener('submit', async (event) => {
   try {
     await signIn(byId('token').value.trim());
     byId('token').value = '';
-    history.replaceState(null, '', location.hash === '#tasks' ? '/#tasks' : '/');
+    history.replaceState(null, '', ['#tasks', '#files'].includes(location.hash) ? `/${location.hash}` : '/');
     await start();
   } catch (problem) {
     out(problem.message);
@@ -162,7 +165,7 @@ byId('sign-out').addEventListener('click', async () => {
   out(null);
 });
 
-const ROOMS = ['memories', 'tasks'];
+const ROOMS = ['memories', 'tasks', 'files'];
 
 /** Shows the room that the address names. Another name, such as that of a link to skip to, changes nothing. */
 function enter() {
@@ -179,6 +182,7 @@ function enter() {
     else link.removeAttribute('aria-current');
   }
   enterTasks(room === 'tasks');
+  enterFiles(room === 'files');
   scrollTo(0, 0);
 }
 

@@ -664,7 +664,7 @@ pub(super) fn recover() -> wire::Recover {
 }
 
 #[cfg(feature = "blobs")]
-pub(super) use of_blobs::{blob, blob_fetch, blob_gc, blob_page, blob_tag, blobs_removed};
+pub(super) use of_blobs::{blob, blob_fetch, blob_gc, blob_page, blob_tag, blob_transfer, blobs_removed};
 
 #[cfg(feature = "blobs")]
 mod of_blobs {
@@ -699,6 +699,10 @@ mod of_blobs {
             lied: Vec::new(),
         };
         wire::BlobFetch { progress: Some(progress), ..wire::BlobFetch::default() }
+    }
+
+    pub(in super::super) fn blob_transfer() -> wire::BlobTransfer {
+        wire::BlobTransfer { hash: HASH.into(), progress: blob_fetch().progress.unwrap_or_default() }
     }
 
     pub(in super::super) fn blobs_removed() -> wire::BlobsRemoved {

@@ -89,6 +89,22 @@ impl From<&blobs::DirectoryProgress> for BlobFetchProgress {
     }
 }
 
+/// A blob that is being fetched.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BlobTransfer {
+    /// Its name.
+    pub hash: String,
+    /// How far it is.
+    pub progress: BlobFetchProgress,
+}
+
+impl From<blobs::BlobTransfer> for BlobTransfer {
+    fn from(transfer: blobs::BlobTransfer) -> Self {
+        let progress = blobs::DirectoryProgress::of(&transfer.progress);
+        Self { hash: transfer.hash.to_string(), progress: (&progress).into() }
+    }
+}
+
 /// The blobs that were removed, or would be.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct BlobsRemoved {

@@ -1,0 +1,112 @@
+// Files: the blobs of this node, the nodes that have each, and those that are on their way to it.
+
+import { ask } from './api.js';
+import { arrange, byId, bytes, count, make, seen, toast } from './show.js';
+
+/** So many blobs are asked for at a time, by hash. */
+const READ = 100;
+/** How often transfers are looked at while the room is open. */
+const TRANSFERS_MS = 1_000;
+/** The list asks other nodes what they have, so it is read less often, and once a transfer has ended. */
+const LIST_EVERY = 10;
+/** So many names of nodes are shown beside a blob. */
+const NAMES_MAX = 4;
+
+let nameOf = (did) => did;
+let looking = null;
+let turn = 0;
+let drawn = new Map();
+let next = null;
+/** The hashes of the transfers at the last look. */
+let running = '';
+
+export function setPeople(people) {
+  nameOf = people.nameOf;
+}
+
+const shortHash = (hash) => make('code', { title: hash }, hash.slice(0, 10));
+
+function copies(providers) {
+  const names = providers.slice(0, NAMES_MAX).map((did, at) => (at ? seen(nameOf(did)) : 'here'));
+  if (providers.length > NAMES_MAX) names.push(`${providers.length - NAMES_MAX} more`);
+  const tag = make('span', { class: `tag ${providers.length > 1 ? 'good' : 'dim'}` }, count(providers.length, 'copy', 'copies'));
+  return make('span', { title: providers.join('\n') }, tag, ' ', names.join(', '));
+}
+
+function row(blob) {
+  const { hash, size, files, pinned, tags = [] } = blob;
+  const [name, ...others] = tags.map(seen);
+  const kept = pinned || tags.length > 0;
+  return make('li', { class: 'card file' },
+    make('div', { class: 'row' },
+      make('b', { class: 'grow' }, name ?? shortHash(hash)),
+      make('span', {}, files === undefined ? bytes(size) : `${count(files, 'file', 'files')}, ${bytes(size)}`)),
+    make('div', { class: 'about' },
+      name ? shortHash(hash) : null,
+      ...others.map((other) => make('span', { class: 'tag' }, other)),
+      make('span', { class: `tag ${kept ? '' : 'dim'}` }, pinned ? 'pinned' : kept ? 'tagged' : 'not kept'),
+      copies(blob.providers)));
+}
+
+function transfer({ hash, progress: { bytes: here, size, sources, lied = [] } }) {
+  const bar = size ? make('progress', { max: size, value: here, 'aria-label': 'Progress' }) : null;
+  const from = sources.length ? `from ${sources.map((did) => seen(nameOf(did))).join(', ')}` : 'nobody has sent anything yet';
+  const said = size ? `${bytes(here)} of ${bytes(size)}` : 'looking for who has it';
+  return make('li', { class: 'card file' },
+    make('div', { class: 'row' }, make('b', { class: 'grow' }, shortHash(hash)), bar, make('span', {}, said)),
+    make('div', { class: 'about' }, from,
+      lied.length ? make('span', { class: 'tag bad' }, `sent something else: ${lied.map((did) => seen(nameOf(did))).join(', ')}`) : null));
+}
+
+/** Shows blobs; those that have not changed keep their rows. */
+function show(blobs, isMore) {
+  const before = drawn;
+  drawn = new Map([...(isMore ? before : []), ...blobs.map((blob) => {
+    const is = JSON.stringify(blob);
+    const old = before.get(blob.hash);
+    return [blob.hash, old?.is === is ? old : { is, row: row(blob) }];
+  })]);
+  arrange(byId('files-list'), [...drawn.values()].map(({ row }) => row));
+  byId('files-none').hidden = drawn.size > 0;
+  byId('files-more').hidden = next === null;
+}
+
+async function read(after) {
+  const page = await ask(`/v1/blobs?limit=${READ}${after ? `&after=${after}` : ''}`);
+  next = page.next ?? null;
+  show(page.items, Boolean(after));
+}
+
+async function look() {
+  if (document.hidden) return;
+  const transfers = await ask('/v1/transfers');
+  byId('transfers').hidden = transfers.length === 0;
+  byId('transfers-list').replaceChildren(...transfers.map(transfer));
+  const now = transfers.map(({ hash }) => hash).join();
+  const hasEnded = running.split(',').some((hash) => hash && !now.includes(hash));
+  running = now;
+  // somebody who has asked for more keeps what is shown
+  if ((turn % LIST_EVERY === 0 || hasEnded) && drawn.size <= READ) await read();
+  turn += 1;
+}
+
+/** Shows the room, or stops doing so. */
+export function enter(here) {
+  clearTimeout(looking);
+  looking = null;
+  if (!here) return;
+  turn = 0;
+  const again = async () => {
+    let failed = false;
+    await look().catch((problem) => {
+      failed = true;
+      // a program that was built without blobs has no such route
+      byId('files-problem').textContent = problem.status === 404 ? 'This program was built without blobs.' : problem.message;
+    });
+    byId('files-problem').hidden = !failed;
+    if (looking !== null) looking = setTimeout(again, TRANSFERS_MS);
+  };
+  looking = setTimeout(again, 0);
+}
+
+byId('files-more').addEventListener('click', () => read(next).catch((problem) => toast(problem.message, true)));
