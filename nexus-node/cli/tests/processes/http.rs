@@ -111,6 +111,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/memories.js", true),
     ("GET", "/task.js", true),
     ("GET", "/tasks.js", true),
+    ("GET", "/files.js", true),
     ("GET", "/icon.svg", true),
     ("GET", "/web/x", true),
 ];

@@ -91,6 +91,9 @@ export function plan(task) {
 
 export const facts = (list) => list.filter(Boolean).flatMap(([label, value]) => [make('dt', {}, label), make('dd', {}, value)]);
 
+/** So many characters are shown of an input or an output that is in a blob. */
+const BEGIN = 300;
+
 /** What stands for an input or an output that is in a blob. */
 export function inBlob(value) {
   const known = ['$blob', 'bytes', 'begin'];
@@ -102,7 +105,7 @@ export function inBlob(value) {
 function elsewhere(name, { bytes: size, begin }, id) {
   const place = make('div', { class: 'titled' });
   const label = size === undefined ? 'Get it from its blob' : `Get all ${bytes(size)} of it from its blob`;
-  const get = make('button', { type: 'button', class: 'link rest', 'aria-expanded': 'false', click: load }, label);
+  const get = make('button', { type: 'button', class: 'quiet rest', 'aria-expanded': 'false', click: load }, label);
   async function load() {
     get.disabled = true;
     try {
@@ -113,7 +116,8 @@ function elsewhere(name, { bytes: size, begin }, id) {
       toast([problem.message, problem.hint].filter(Boolean).join('; '), true);
     }
   }
-  place.append(make('h4', {}, name), begin ? make('p', {}, 'It begins, as its sender says: ', make('code', {}, seen(begin))) : '', get);
+  const start = begin ? [make('p', { class: 'dim' }, 'It is in a blob, and begins, as its sender says:'), make('pre', { class: 'value' }, `${seen(begin.slice(0, BEGIN))}…`)] : [];
+  place.append(make('h4', {}, name), ...start, get);
   return place;
 }
 
