@@ -21,7 +21,8 @@ fn every_step_of_the_demo_holds() {
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}{log}");
     let names: Vec<&str> = steps.iter().map(|step| step["step"].as_str().unwrap()).collect();
-    let played = "start join elect share write cut apart refuse heal agree settle hand approve kill stranger revoke";
+    let played =
+        "start join elect share write cut apart refuse heal agree settle hand approve fetch kill stranger revoke";
     assert_eq!(names.join(" "), played);
     for step in &steps {
         assert!(step["ok"] == true && step["ms"].is_u64() && !step["detail"].as_str().unwrap().is_empty(), "{step}");

@@ -1,5 +1,7 @@
 //! The steps of the demo. Each returns the values that it compared.
 
+mod files;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -67,6 +69,11 @@ pub(super) const STEPS: &[Step] = &[
         run: hand,
     },
     Step { name: "approve", does: "ide asks for a deploy, which somebody else has to approve", run: approve },
+    Step {
+        name: "fetch",
+        does: "terminal puts a directory there, and is cut off when the others have half of it",
+        run: files::fetch,
+    },
     Step { name: "kill", does: "cloud acknowledges a memory, is killed the hard way, and starts again", run: kill },
     Step { name: "stranger", does: "a node of another mesh dials in: what does it get?", run: stranger },
     Step {
