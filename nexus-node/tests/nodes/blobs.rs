@@ -9,6 +9,7 @@ use crate::rogue::Rogue;
 use crate::world::{Link, World, address_of, eventually, key};
 use nexus_mesh::{FRAME_BYTES_MAX, Rooms, StreamProtocol, read_frame, write_frame};
 use nexus_node::blobs::{BlobHash, BlobInfo, Blobs, Collection, CollectionFile, DirectoryProgress, FileKind, Keep};
+use nexus_node::config::{Bounded, Config};
 use nexus_node::{Builder, Invite, JoinOptions, Node, NodeError, node};
 use prost::Message;
 use tempfile::TempDir;
@@ -136,6 +137,11 @@ struct Has {
 
 /// A member that says it has every blob, of so many bytes, and sends these bytes for each part.
 async fn liar(node: &Node, n: u8, size: u64, sent: Vec<u8>) -> Rogue {
+    provider(node, n, size, Some(sent)).await
+}
+
+/// A member that says it has every blob, of so many bytes. It sends these bytes for each part, or nothing at all.
+async fn provider(node: &Node, n: u8, size: u64, sent: Option<Vec<u8>>) -> Rogue {
     let mut rooms = Rooms::new();
     let mut streams = rooms.register(BLOBS, 64);
     tokio::spawn(async move {
@@ -148,7 +154,10 @@ async fn liar(node: &Node, n: u8, size: u64, sent: Vec<u8>) -> Rogue {
                         Some(Body::Want(want)) => {
                             Body::Has(Has { sizes: vec![size.saturating_add(1); want.hashes.len()] })
                         }
-                        _ => Body::Slice(sent.clone()),
+                        _ => match &sent {
+                            Some(sent) => Body::Slice(sent.clone()),
+                            None => continue,
+                        },
                     };
                     let answer = Envelope { id: asked.id, body: Some(body) }.encode_to_vec();
                     if write_frame(&mut stream, &answer).await.is_err() {
@@ -519,4 +528,75 @@ async fn a_fetch_is_told_while_it_runs() {
     let (fetched, ()) = tokio::join!(fetch, seen);
     assert!(fetched.is_err() && blobs.transfers().is_empty());
     node.shutdown().await;
+}
+
+/// promise: Blobs | A member that says it has a blob and sends nothing of it holds the blob up by seconds, and the others send it
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_sends_nothing_keeps_nobody_from_a_blob() {
+    let two = WORLD.start(0, Link::Memory).await;
+    let one = WORLD.start_beside(1, Link::Memory, &two).await;
+    let info = add(&one.blobs(), &content(40 * PART)).await;
+    let mut silent = Vec::new();
+    for n in 11..14 {
+        silent.push(provider(&two, n, info.size, None).await);
+    }
+    assert_eq!(two.blobs().fetch(info.hash, WAIT).await.unwrap(), info);
+    drop(silent);
+    for node in [two, one] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Blobs | Two hundred blobs that are wanted in one moment come all, and so does one that is wanted fifty times
+#[tokio::test(flavor = "multi_thread")]
+async fn many_blobs_at_once_come_all() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let one = real(&dirs[0], None).await;
+    let two = real(&dirs[1], Some(&one)).await;
+    let mut wanted = Vec::new();
+    for n in 0..200_usize {
+        wanted.push(add(&one.blobs(), &content(n * 100 + 1)).await);
+    }
+    let large = add(&one.blobs(), &content(12 * PART + 5)).await;
+    wanted.extend([large; 50]);
+    let fetches = wanted.iter().map(|info| {
+        let blobs = two.blobs();
+        async move { blobs.fetch(info.hash, WAIT).await }
+    });
+    let fetched = futures::future::join_all(fetches).await;
+    for (fetched, info) in fetched.into_iter().zip(&wanted) {
+        assert_eq!(fetched.unwrap(), *info);
+    }
+    assert_eq!(list(&two.blobs()).await.len(), 201);
+    assert_eq!(read(&two.blobs(), large.hash).await, content(12 * PART + 5));
+    for node in [two, one] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Blobs | A disk without room ends a fetch and an addition with `disk_full`, and both go on once there is room
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_ends_a_fetch_which_goes_on_later() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let one = real(&dirs[0], None).await;
+    let two = real(&dirs[1], Some(&one)).await;
+    let info = add(&one.blobs(), &content(30 * PART)).await;
+    let reserve = |bytes| {
+        let mut config = Config::default();
+        config.disk_reserve_bytes = bytes;
+        two.configure(&config);
+    };
+    reserve(Bounded::of::<{ 1 << 50 }>());
+    let is_full = |what: Result<BlobInfo, NodeError>| what.unwrap_err().code() == "disk_full";
+    assert!(is_full(two.blobs().fetch(info.hash, WAIT).await));
+    assert!(is_full(two.blobs().add(std::io::Cursor::new(content(PART))).await));
+    assert!(list(&two.blobs()).await.is_empty());
+    reserve(Bounded::of::<0>());
+    // the disk is asked once a second
+    eventually("there is room", async || two.blobs().fetch(info.hash, WAIT).await.is_ok()).await;
+    assert_eq!(read(&two.blobs(), info.hash).await, content(30 * PART));
+    add(&two.blobs(), &content(PART)).await;
+    for node in [two, one] {
+        node.shutdown().await;
+    }
 }
