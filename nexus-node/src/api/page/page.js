@@ -67,8 +67,11 @@ function showPeers(peers) {
   }
 }
 
+/** A text whose parts between backticks are commands. */
+const withCode = (text) => text.split('`').map((part, n) => (n % 2 ? make('code', {}, part) : part));
+
 function showWarnings({ warnings, membership, offline }) {
-  const notices = warnings.map(({ message, hint }) => make('p', { class: 'notice' }, make('b', {}, message), hint ? ` ${hint}` : ''));
+  const notices = warnings.map(({ message, hint }) => make('p', { class: 'notice' }, make('b', {}, message), ' ', ...withCode(hint ?? '')));
   if (membership !== 'member') notices.unshift(make('p', { class: 'notice bad' }, 'The membership of this node was taken away.'));
   if (offline) notices.unshift(make('p', { class: 'notice' }, 'This node is offline: what is written here stays here until `nexus-node online`.'));
   byId('warnings').replaceChildren(...notices);
