@@ -11,8 +11,13 @@ use nexus_node::PutOptions;
 use nexus_node::critical::Manage;
 use nexus_sim::{Crash, Sim, SimError, World, isolated};
 
-/// Waits for three voters. Returns the leader, then the others.
+/// Founds a mesh of three nodes that vote. Returns the leader, then the others.
 async fn three_voters(sim: &Sim) -> Result<[usize; 3], SimError> {
+    sim.with_coordinators();
+    sim.found("laptop").await?;
+    for name in ["office", "cloud"] {
+        sim.add(name).await?;
+    }
     for _ in 0..240 {
         sim.sleep(Duration::from_millis(500)).await;
         let node = sim.node(0).unwrap();
@@ -31,10 +36,6 @@ fn what_only_a_followers_disk_has_is_not_acknowledged() {
     isolated(1..4, |seed| {
         World::new(seed)
             .run(async |sim| {
-                sim.with_coordinators();
-                sim.found("laptop").await?;
-                sim.add("office").await?;
-                sim.add("cloud").await?;
                 let [leader, near, far] = three_voters(&sim).await?;
                 let put = async |no| {
                     sim.on(no, async |node| node.critical()?.put("k", "before", PutOptions::default()).await).await
@@ -82,10 +83,6 @@ fn copies_that_come_back_together_follow_the_only_voter() {
     isolated(1..4, |seed| {
         World::new(seed)
             .run(async |sim| {
-                sim.with_coordinators();
-                sim.found("laptop").await?;
-                sim.add("office").await?;
-                sim.add("cloud").await?;
                 let [leader, near, far] = three_voters(&sim).await?;
                 let put = async |text: &str| {
                     sim.on(leader, async |node| node.critical()?.put("k", text, PutOptions::default()).await).await
@@ -124,10 +121,6 @@ fn a_leader_that_was_overtaken_by_a_snapshot_can_lead_again() {
     isolated(1..4, |seed| {
         World::new(seed)
             .run(async |sim| {
-                sim.with_coordinators();
-                sim.found("laptop").await?;
-                sim.add("office").await?;
-                sim.add("cloud").await?;
                 let [leader, near, far] = three_voters(&sim).await?;
                 let put = async |no, text: &str| {
                     sim.on(no, async |node| node.critical()?.put("k", text, PutOptions::default()).await).await
