@@ -39,7 +39,7 @@ pub(crate) enum Blob {
     Get {
         /// The hash, the first digits of it, or a tag
         blob: String,
-        /// The file or directory to write, instead of standard output
+        /// The file or directory to write, instead of standard output (`-`)
         #[arg(short, long, value_name = "PATH")]
         output: Option<PathBuf>,
         /// Look for so long if nobody in reach has it

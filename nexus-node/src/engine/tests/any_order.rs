@@ -7,8 +7,8 @@ use std::ops::Bound;
 use nexus_crdt::{
     ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Evidence, Field, Fold, FormError, Head, Hlc,
     Incarnation, Kind, LogId, Pin, Priority, Profile, ReturnCause, Revocation, Revoked, Seat, Settlement,
-    SpaceDefinition, SpaceId, Submission, Succession, Target, TaskClaim, TaskEnd, TaskEvent, TaskReturn, TaskToken,
-    TaskVerb, TaskWord, Verified, Was, Write, Writes, writes_of,
+    SpaceDefinition, SpaceId, Submission, Succession, Target, TaskAttachment, TaskClaim, TaskEnd, TaskEvent,
+    TaskReturn, TaskToken, TaskVerb, TaskWord, Verified, Was, Write, Writes, writes_of,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
@@ -377,6 +377,14 @@ impl Universe {
         }
     }
 
+    /// An input or an output, some of them in one of few blobs.
+    fn json(&mut self) -> String {
+        match u8::try_from(self.dice.roll(6)).unwrap() {
+            blob @ ..=2 => TaskAttachment::stand_in(&[blob; 32], "[1, 2, 3]"),
+            _ => "1".to_owned(),
+        }
+    }
+
     /// An event of a task: of one of few, which may be none, by whoever writes it.
     fn task_event(&mut self) -> Vec<u8> {
         let token = TaskToken::from_bytes([u8::try_from(self.dice.roll(3)).unwrap(); 16]);
@@ -390,7 +398,7 @@ impl Universe {
                 let request = if self.dice.roll(2) == 0 { String::new() } else { format!("r{}", self.dice.roll(3)) };
                 let priority = Priority::ALL[self.pick(4)];
                 let heirs = if self.dice.roll(2) == 0 { vec![] } else { vec![key(1).did(), key(2).did()] };
-                let submission = Submission { request, priority, ..Submission::new("a", "1") };
+                let submission = Submission { request, priority, ..Submission::new("a", self.json()) };
                 TaskEvent::Submitted(Box::new(submission.with_heirs(&heirs)))
             }
             (Some(task), 0) => {
@@ -403,7 +411,7 @@ impl Universe {
             }
             (Some(task), 2) => TaskEvent::Word(TaskWord { task, verb: TaskVerb::Cancel, why: error }),
             (Some(task), _) => {
-                let (token, outcome, output, code) = (Some(token), TaskEnd::Failed, String::new(), String::new());
+                let (token, outcome, output, code) = (Some(token), TaskEnd::Failed, self.json(), String::new());
                 let settled = Settlement { task, ownership, token, outcome, output, code, error, more };
                 TaskEvent::Settled(Box::new(settled))
             }

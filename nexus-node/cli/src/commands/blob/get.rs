@@ -22,7 +22,8 @@ pub(super) fn get(
     output: Option<&Path>,
     wait: Duration,
 ) -> Result<(), Problem> {
-    let Some(output) = output else {
+    // `-` is standard output, as elsewhere
+    let Some(output) = output.filter(|output| *output != Path::new("-")) else {
         if printer.json() {
             let problem = Problem::new("usage", "--json prints a document, so the content needs a place");
             return Err(problem.hint("add `-o PATH`"));
