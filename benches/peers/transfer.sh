@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Critical writes of three voters beside a large blob: at rest, and while one of them fetches a file of 1 GiB from another
-# again and again.
+# Critical writes of three voters beside a large blob: at rest, while one of them fetches a file of 1 GiB from another again
+# and again, and as a floor while `cp` and `sync` write as much to the same disk.
 #
 #     benches/peers/transfer.sh [--rounds 3] [--seconds 5] [--clients 8]
 set -euo pipefail
@@ -25,7 +25,6 @@ nodes
 
 head -c 1073741824 /dev/urandom >"$work/file"
 hash=$("$nexus" --data-dir "$work/first" blob add "$work/file" --json | grep -o '"hash":"[0-9a-f]*' | cut -d'"' -f4)
-rm "$work/file"
 
 # Fetches that file again and again, and counts.
 fetches() {
@@ -37,6 +36,18 @@ fetches() {
         done=$((done + 1))
     done
     echo "$done" >"$work/fetched"
+}
+
+# Copies it again and again, and counts.
+copies() {
+    local done=0
+    while [ ! -e "$work/enough" ]; do
+        cp "$work/file" "$work/copy"
+        sync "$work/copy"
+        rm "$work/copy"
+        done=$((done + 1))
+    done
+    echo "$done" >"$work/copied"
 }
 
 for round in $(seq "$rounds"); do
@@ -51,4 +62,12 @@ for round in $(seq "$rounds"); do
     touch "$work/enough"
     wait "$fetching"
     echo "  1 GiB came $(cat "$work/fetched") times"
+    rm -f "$work/enough"
+    copies &
+    copying=$!
+    echo "beside plain copies:"
+    "$load" alone --nexus "$dirs" --clients "$clients" --seconds "$seconds"
+    touch "$work/enough"
+    wait "$copying"
+    echo "  1 GiB was copied $(cat "$work/copied") times"
 done

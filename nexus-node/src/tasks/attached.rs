@@ -15,6 +15,12 @@ use crate::error::{ConflictError, InputError, NodeError};
 /// The time for which a blob is looked for that nobody in reach has, while a worker or a caller waits.
 const WAIT: Duration = Duration::from_secs(10);
 
+/// The blob for which a value stands. Most stand for themselves, and are not written out as JSON to see that.
+fn attachment(value: &Value) -> Option<TaskAttachment> {
+    value.get("$blob")?;
+    TaskAttachment::of(&value.to_string())
+}
+
 /// The error for a part of a task that is longer than allowed.
 fn too_large(part: &'static str, size: usize, max: usize) -> NodeError {
     InputError::Task(BadTaskEvent::TooLarge { part, size, max }).into()
@@ -40,7 +46,7 @@ impl TaskBoard {
     /// [`NodeError::NotFound`] if nobody in reach has the blob. [`NodeError::Invalid`] if it is too large or no JSON. Those of
     /// [`Blobs::fetch`](crate::Blobs::fetch).
     pub async fn whole(&self, value: Value) -> Result<Value, NodeError> {
-        match TaskAttachment::of(&value.to_string()) {
+        match attachment(&value) {
             Some(attachment) => self.fetch_attachment(attachment).await,
             None => Ok(value),
         }
@@ -50,7 +56,7 @@ impl TaskBoard {
     /// task may have seen no more.
     pub(super) async fn check_input(&self, id: &str) -> Result<(), NodeError> {
         let input = self.get(id).await?.input;
-        let Some(said) = TaskAttachment::of(&input.to_string()) else { return Ok(()) };
+        let Some(said) = attachment(&input) else { return Ok(()) };
         let whole = self.whole(input.clone()).await?.to_string();
         let stand_in: Value = serde_json::from_str(&TaskAttachment::stand_in(said.blob(), &whole)).unwrap_or_default();
         let agrees = |member: &str| input.get(member).is_none_or(|said| stand_in.get(member) == Some(said));
@@ -65,6 +71,9 @@ impl TaskBoard {
         lease: Duration,
         input: Value,
     ) -> Result<Value, NodeError> {
+        if attachment(&input).is_none() {
+            return Ok(input);
+        }
         let world = &self.here().world;
         let mut whole = std::pin::pin!(self.whole(input));
         loop {
