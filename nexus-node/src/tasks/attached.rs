@@ -44,7 +44,7 @@ impl TaskBoard {
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if nobody in reach has the blob. [`NodeError::Invalid`] if it is too large or no JSON. Those of
-    /// [`Blobs::fetch`](crate::Blobs::fetch).
+    /// `Blobs::fetch`.
     pub async fn whole(&self, value: Value) -> Result<Value, NodeError> {
         match attachment(&value) {
             Some(attachment) => self.fetch_attachment(attachment).await,
