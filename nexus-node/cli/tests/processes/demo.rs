@@ -101,7 +101,7 @@ fn a_demo_leaves_the_directory_of_a_living_one_alone() {
     lines.next().unwrap().unwrap();
     let output = start().wait_with_output().unwrap();
     assert!(output.status.success());
-    assert_eq!(lines.by_ref().map(Result::unwrap).filter(|line| line.contains("\"ok\":true")).count(), 15);
+    assert_eq!(lines.by_ref().map(Result::unwrap).filter(|line| line.contains("\"ok\":true")).count(), 16);
     assert!(one.wait().unwrap().success());
     assert_eq!(std::fs::read_dir(&temp).unwrap().count(), 0);
 }

@@ -127,10 +127,14 @@ fn steps(view: &View, frame: &mut Frame<'_>, area: Rect) {
         lines.insert(0, Line::from(head));
         blocks.push(lines);
     }
-    let done = blocks.into_iter().rev().flatten();
-    let to_come =
-        view.steps.iter().skip(view.rows.len()).map(|step| Line::from(view.span(Ink::Dim, format!(" · {step}"))));
-    frame.render_widget(Paragraph::new(done.chain(to_come).collect::<Vec<_>>()), inner);
+    let mut lines: Vec<Line<'_>> = blocks.into_iter().rev().flatten().collect();
+    let (begun, height) = (lines.len(), usize::from(inner.height));
+    lines.extend(
+        view.steps.iter().skip(view.rows.len()).map(|step| Line::from(view.span(Ink::Dim, format!(" · {step}")))),
+    );
+    // the present step and the next one stay in sight
+    let above = (begun + 1).saturating_sub(height).min(lines.len().saturating_sub(height));
+    frame.render_widget(Paragraph::new(lines.split_off(above)), inner);
 }
 
 /// The current action; at the end, the next commands to try.
