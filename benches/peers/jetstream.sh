@@ -10,18 +10,7 @@ set -euo pipefail
 source "$(dirname "$0")/nodes.sh"
 
 rounds=5 seconds=5 clients=64
-while [ $# -gt 0 ]; do
-    case $1 in
-        --rounds) rounds=$2 ;;
-        --seconds) seconds=$2 ;;
-        --clients) clients=$2 ;;
-        *)
-            echo "no such flag: $1" >&2
-            exit 2
-            ;;
-    esac
-    shift 2
-done
+flags "$@"
 server=${NATS_SERVER:-nats-server}
 if ! command -v "$server" >/dev/null; then
     apt-get install --yes --quiet nats-server >&2

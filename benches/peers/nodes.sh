@@ -27,6 +27,23 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 130' INT TERM
 
+# flags FLAG VALUE…: sets the numbers of a measurement.
+# shellcheck disable=SC2034  # the scripts read them
+flags() {
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --rounds) rounds=$2 ;;
+            --seconds) seconds=$2 ;;
+            --clients) clients=$2 ;;
+            *)
+                echo "no such flag: $1" >&2
+                exit 2
+                ;;
+        esac
+        shift 2
+    done
+}
+
 # Builds the node and the load, unless they were named.
 build() {
     [ -n "${NEXUS_NODE:-}" ] || cargo build --quiet --release -p nexus-node-cli --manifest-path "$root/Cargo.toml"

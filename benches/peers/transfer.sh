@@ -8,18 +8,7 @@ set -euo pipefail
 source "$(dirname "$0")/nodes.sh"
 
 rounds=3 seconds=5 clients=8
-while [ $# -gt 0 ]; do
-    case $1 in
-        --rounds) rounds=$2 ;;
-        --seconds) seconds=$2 ;;
-        --clients) clients=$2 ;;
-        *)
-            echo "no such flag: $1" >&2
-            exit 2
-            ;;
-    esac
-    shift 2
-done
+flags "$@"
 build
 nodes
 
@@ -35,7 +24,7 @@ fetches() {
         "$nexus" --data-dir "$work/second" blob rm "$hash" >/dev/null 2>&1 || break
         done=$((done + 1))
     done
-    echo "$done" >"$work/fetched"
+    echo "  $done times"
 }
 
 # Copies it again and again, and counts.
@@ -47,27 +36,24 @@ copies() {
         rm "$work/copy"
         done=$((done + 1))
     done
-    echo "$done" >"$work/copied"
+    echo "  $done times"
+}
+
+# beside WORK: the load while that function works.
+beside() {
+    echo "beside $1 of 1 GiB:"
+    rm -f "$work/enough"
+    "$1" &
+    local working=$!
+    "$load" alone --nexus "$dirs" --clients "$clients" --seconds "$seconds"
+    touch "$work/enough"
+    wait "$working"
 }
 
 for round in $(seq "$rounds"); do
     echo "round $round"
     echo "at rest:"
     "$load" alone --nexus "$dirs" --clients "$clients" --seconds "$seconds"
-    rm -f "$work/enough"
-    fetches &
-    fetching=$!
-    echo "beside a transfer:"
-    "$load" alone --nexus "$dirs" --clients "$clients" --seconds "$seconds"
-    touch "$work/enough"
-    wait "$fetching"
-    echo "  1 GiB came $(cat "$work/fetched") times"
-    rm -f "$work/enough"
-    copies &
-    copying=$!
-    echo "beside plain copies:"
-    "$load" alone --nexus "$dirs" --clients "$clients" --seconds "$seconds"
-    touch "$work/enough"
-    wait "$copying"
-    echo "  1 GiB was copied $(cat "$work/copied") times"
+    beside fetches
+    beside copies
 done
