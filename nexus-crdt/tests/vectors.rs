@@ -628,6 +628,10 @@ impl TaskRights for Approvers {
     fn may_cancel(&self, member: &Did) -> bool {
         self.0.contains(member)
     }
+
+    fn has_left(&self, _: &Did) -> bool {
+        false
+    }
 }
 
 /// promise: Entries and memories | Every vector of what is known holds both ways

@@ -9,6 +9,7 @@
 //! | `shelf` | the content on the disk, whole and in parts |
 //! | `content` | adding and reading |
 //! | `keeping` | pins, tags and directories |
+//! | `using` | what nothing removes for now |
 //! | `collecting` | the removal of those that nothing keeps |
 //! | `evicting` | the bound of those that nothing keeps |
 //! | `tree` | directories of a disk |
@@ -25,9 +26,10 @@ mod keeping;
 mod serving;
 mod shelf;
 mod tree;
+mod using;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,6 +47,7 @@ pub use self::keeping::{BlobEntry, BlobPage, Keep, TAG_BYTES_MAX};
 pub use self::shelf::MemoryBlobs;
 pub(crate) use self::shelf::Shelf;
 pub use self::tree::{BadTree, Found, Links, Unpacker, walk};
+pub(crate) use self::using::InUse;
 pub(crate) use self::wire::register;
 use crate::error::{NodeError, Resource, StopError};
 use crate::headroom::{Headroom, Room};
@@ -101,12 +104,12 @@ pub(crate) struct Handles {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) shelf: Shelf,
     pub(crate) headroom: Headroom,
-    /// Tells whether an entry refers to a blob.
-    pub(crate) is_attached: IsAttached,
+    /// Tells to which blobs entries refer.
+    pub(crate) attached: Attached,
 }
 
-/// Whether an entry refers to a blob: `gc` leaves it then.
-pub(crate) type IsAttached = Box<dyn Fn(&BlobHash) -> Result<bool, StoreError> + Send + Sync>;
+/// Those of some blobs to which an entry refers: `gc` leaves them.
+pub(crate) type Attached = Box<dyn Fn(&[BlobHash]) -> Result<BTreeSet<BlobHash>, StoreError> + Send + Sync>;
 
 struct Inner {
     here: Handles,
@@ -121,7 +124,7 @@ struct Inner {
     fetched: Notify,
     /// Counts the blobs that were kept.
     changes: AtomicU64,
-    /// The files of directories that are being fetched, each with the number of such directories.
+    /// The blobs in use, each with the number of its uses.
     used: Mutex<BTreeMap<BlobHash, usize>>,
 }
 
@@ -234,7 +237,7 @@ impl Blobs {
         fetches.iter().map(transfer).collect()
     }
 
-    /// Whether a blob is being fetched, or is a file of a directory that is.
+    /// Whether a blob is in use or being fetched.
     fn is_used(&self, hash: BlobHash) -> bool {
         let used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&hash);
         used || self.fetches().contains_key(&hash)

@@ -21,6 +21,11 @@ impl Budget {
 
     /// Takes one. `false` if there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
+        self.take_all(1, now)
+    }
+
+    /// Takes so many together. `false`, and none is taken, if there are fewer.
+    pub(crate) fn take_all(&mut self, count: u32, now: Instant) -> bool {
         while self.left < self.most && now.saturating_duration_since(self.since) >= self.every {
             self.left += 1;
             self.since += self.every;
@@ -28,7 +33,7 @@ impl Budget {
         if self.left == self.most {
             self.since = now;
         }
-        self.left.checked_sub(1).map(|left| self.left = left).is_some()
+        self.left.checked_sub(count).map(|left| self.left = left).is_some()
     }
 }
 
@@ -46,5 +51,8 @@ mod tests {
         assert_eq!(take(100, start + EVERY * 2 + Duration::from_secs(1)), 2);
         assert_eq!(take(100, start + EVERY * 3), 1);
         assert_eq!(take(100, start + Duration::from_secs(90_000)), 32);
+        let much_later = start + Duration::from_secs(180_000);
+        assert!(!budget.take_all(33, much_later) && budget.take_all(30, much_later));
+        assert!(!budget.take_all(3, much_later) && budget.take_all(2, much_later));
     }
 }

@@ -95,6 +95,9 @@ pub trait TaskRights {
 
     /// Whether a member may cancel it.
     fn may_cancel(&self, member: &Did) -> bool;
+
+    /// Whether somebody's membership has ended: it settles nothing more.
+    fn has_left(&self, member: &Did) -> bool;
 }
 
 /// The last ownership that a member can have. Results that came too late are written in the name of later ones.
@@ -203,6 +206,9 @@ enum AttemptEnd {
 ///
 /// An ownership after 0 is that of the first member that may have it and that returns the task in its name. The attempts
 /// of earlier ownerships end with that.
+///
+/// Once all that may settle it have left the mesh, the word of somebody who may cancel it ends it. What came of an attempt
+/// is unknown then.
 pub fn task_state(
     owners: TaskOwners<'_>,
     needs_approval: bool,
@@ -274,12 +280,18 @@ pub fn task_state(
     let open = claims.iter().filter(|_| settled.is_none());
     let standing = open.clone().filter(|(token, attempt)| end_of(token, attempt) == AttemptEnd::None);
     let claim = standing.max_by_key(|(_, attempt)| attempt.order);
-    let claim = claim.map(|(token, attempt)| (*token, attempt.order.0, attempt.worker));
+    let mut claim = claim.map(|(token, attempt)| (*token, attempt.order.0, attempt.worker));
     let newest = open.max_by_key(|(_, attempt)| attempt.order).filter(|_| claim.is_none());
     let taken_from = newest.filter(|(token, attempt)| end_of(token, attempt) == AttemptEnd::TakenOver);
-    let taken_from = taken_from.map(|(token, attempt)| (*token, attempt.worker));
-    let phase = match (settled, claim) {
-        (Some((outcome, _)), _) => TaskPhase::Over(outcome),
+    let mut taken_from = taken_from.map(|(token, attempt)| (*token, attempt.worker));
+    let mut settlers = std::iter::once(may_own.submitter).chain(may_own.heirs);
+    let is_abandoned = settled.is_none() && cancelled.is_some() && settlers.all(|settler| rights.has_left(settler));
+    let abandoned = is_abandoned.then(|| match (claim.take(), taken_from.take()) {
+        (None, None) => TaskEnd::Cancelled,
+        _ => TaskEnd::Unknown,
+    });
+    let phase = match (settled.map(|(outcome, _)| outcome).or(abandoned), claim) {
+        (Some(outcome), _) => TaskPhase::Over(outcome),
         (None, Some(_)) => TaskPhase::Assigned,
         (None, None) if needs_approval && !approval.is_some_and(|(approved, _)| approved) => {
             TaskPhase::AwaitingApproval
@@ -307,8 +319,11 @@ mod tests {
     use crate::entry::EntryId;
     use proptest::prelude::*;
 
-    /// Member 9 is an admin.
-    struct Admins;
+    /// Member 9 is an admin. Some members have left.
+    #[derive(Default)]
+    struct Admins {
+        left: Vec<Did>,
+    }
 
     impl TaskRights for Admins {
         fn may_approve(&self, member: &Did) -> bool {
@@ -317,6 +332,10 @@ mod tests {
 
         fn may_cancel(&self, member: &Did) -> bool {
             *member == did(9) || *member == did(0)
+        }
+
+        fn has_left(&self, member: &Did) -> bool {
+            self.left.contains(member)
         }
     }
 
@@ -344,7 +363,7 @@ mod tests {
     const HEIRS: [Did; 2] = [Did::from_bytes([1; 32]), Did::from_bytes([2; 32])];
 
     fn fold(needs_approval: bool, heard: &[HeardEvent]) -> TaskState {
-        task_state(TaskOwners { submitter: &did(0), heirs: &HEIRS }, needs_approval, heard, &Admins)
+        task_state(TaskOwners { submitter: &did(0), heirs: &HEIRS }, needs_approval, heard, &Admins::default())
     }
 
     fn state(heard: &[HeardEvent]) -> TaskState {
@@ -409,8 +428,30 @@ mod tests {
         let end = TaskSaid::Settled { ownership: 7, token: Some(token(5)), outcome: TaskEnd::Succeeded };
         said.push(heard(7, 1, end));
         assert_eq!(state(&said).phase, TaskPhase::Over(TaskEnd::Succeeded));
-        let none = task_state(TaskOwners { submitter: &did(0), heirs: &[] }, false, &said, &Admins);
+        let none = task_state(TaskOwners { submitter: &did(0), heirs: &[] }, false, &said, &Admins::default());
         assert_eq!(none.owner(), Some((0, did(0))), "a task without heirs is its submitter's for ever");
+    }
+
+    /// promise: Tasks | A task whose submitter and heirs were all removed ends with an admin's word: cancelled, or unknown if a worker had it
+    #[test]
+    fn an_abandoned_task_ends_with_an_admins_word() {
+        let fold = |left: &[u8], heard: &[HeardEvent]| {
+            let rights = Admins { left: left.iter().copied().map(did).collect() };
+            task_state(TaskOwners { submitter: &did(0), heirs: &HEIRS }, false, heard, &rights)
+        };
+        let cancel = heard(9, 9, TaskSaid::Word(TaskVerb::Cancel));
+        let (begun, moved) = (heard(1, 0, claimed(1, 1)), heard(2, 1, returned(7, 0)));
+        assert_eq!(fold(&[0, 1, 2], &[]).phase, TaskPhase::Pending, "nobody has ended it");
+        assert_eq!(fold(&[0, 1], &[cancel]).phase, TaskPhase::Pending, "an heir is left, who cancels it");
+        assert_eq!(fold(&[0, 1, 2], &[cancel]).phase, TaskPhase::Over(TaskEnd::Cancelled));
+        for said in [&[begun, cancel][..], &[begun, moved, cancel]] {
+            let over = fold(&[0, 1, 2], said);
+            assert_eq!((over.phase, over.claim, over.taken_from), (TaskPhase::Over(TaskEnd::Unknown), None, None));
+        }
+        let done = [begun, heard(2, 0, settled(TaskEnd::Succeeded)), cancel];
+        assert_eq!(fold(&[0, 1, 2], &done).phase, TaskPhase::Over(TaskEnd::Succeeded));
+        let rogue = heard(9, 3, TaskSaid::Word(TaskVerb::Cancel));
+        assert_eq!(fold(&[0, 1, 2], &[rogue]).phase, TaskPhase::Pending);
     }
 
     /// promise: Tasks | The first word of somebody who may approve a task counts; the submitter cannot approve its own

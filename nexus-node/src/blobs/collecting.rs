@@ -109,10 +109,10 @@ impl Blobs {
                 }
                 blobs.look_again(&gate, &mut kept, |held| !is_old(held.used))?;
                 candidates.retain(|held| !kept.hashes.contains(&held.info.hash));
-                for held in candidates {
-                    if (blobs.here().is_attached)(&held.info.hash)? {
-                        continue;
-                    }
+                let hashes: Vec<BlobHash> = candidates.iter().map(|held| held.info.hash).collect();
+                // after the look at the uses: whatever is attached is in use until its entry is written
+                let attached = (blobs.here().attached)(&hashes)?;
+                for held in candidates.iter().filter(|held| !attached.contains(&held.info.hash)) {
                     gone.add(held.info);
                     if !dry_run {
                         blobs.here().shelf.remove(held.info.hash)?;

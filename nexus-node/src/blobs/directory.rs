@@ -53,26 +53,6 @@ impl DirectoryProgress {
     }
 }
 
-/// The files of a directory that are being fetched. Nothing removes those that are here already.
-struct InUse<'a> {
-    blobs: &'a Blobs,
-    hashes: BTreeSet<BlobHash>,
-}
-
-impl Drop for InUse<'_> {
-    fn drop(&mut self) {
-        let mut used = self.blobs.0.used.lock().unwrap_or_else(PoisonError::into_inner);
-        for hash in &self.hashes {
-            if let Some(count) = used.get_mut(hash) {
-                *count -= 1;
-                if *count == 0 {
-                    used.remove(hash);
-                }
-            }
-        }
-    }
-}
-
 /// The sum of the files that are being fetched.
 struct Sum {
     progress: DirectoryProgress,
@@ -163,16 +143,6 @@ impl Blobs {
     fn has_names(&self, hash: BlobHash) -> Result<bool, NodeError> {
         let size = self.here().shelf.info(hash)?.map_or(0, |info| info.size);
         Ok(size <= NAMES_BYTES_MAX && Collection::is_names(&self.small(hash, NAMES_BYTES_MAX)?))
-    }
-
-    fn use_all(&self, hashes: impl Iterator<Item = BlobHash>) -> InUse<'_> {
-        let hashes: BTreeSet<BlobHash> = hashes.collect();
-        let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
-        for hash in &hashes {
-            *used.entry(*hash).or_default() += 1;
-        }
-        drop(used);
-        InUse { blobs: self, hashes }
     }
 
     async fn fetch_files(

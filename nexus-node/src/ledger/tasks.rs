@@ -65,6 +65,10 @@ impl TaskRights for Nobody {
     fn may_cancel(&self, _: &Did) -> bool {
         false
     }
+
+    fn has_left(&self, _: &Did) -> bool {
+        false
+    }
 }
 
 /// The state of a task as far as it depends on its settlers' words.

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -215,9 +216,16 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         let (identity, world, mesh) = (identity.clone(), world.clone(), mesh.clone());
         let (sessions, headroom) = (sessions.clone(), engine.headroom().clone());
         let rows = store.clone();
-        let is_attached =
-            Box::new(move |hash: &blobs::BlobHash| ledger::is_attached(&rows.snapshot()?, hash.as_bytes()));
-        Blobs::new(blobs::Handles { identity, world, mesh, sessions, shelf, headroom, is_attached })
+        let attached = Box::new(move |hashes: &[blobs::BlobHash]| {
+            let (view, mut attached) = (rows.snapshot()?, BTreeSet::new());
+            for hash in hashes {
+                if ledger::is_attached(&view, hash.as_bytes())? {
+                    attached.insert(*hash);
+                }
+            }
+            Ok(attached)
+        });
+        Blobs::new(blobs::Handles { identity, world, mesh, sessions, shelf, headroom, attached })
     };
     let board = TaskBoard::new(tasks::Handles {
         identity: identity.clone(),

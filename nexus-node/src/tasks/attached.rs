@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use nexus_crdt::{BadTaskEvent, TASK_ATTACHMENT_BYTES_MAX, TASK_JSON_BYTES_MAX, TaskAttachment, TaskId, TaskToken};
+use nexus_identity::Did;
 use serde_json::Value;
 
 use super::board::TaskBoard;
@@ -14,11 +15,21 @@ use crate::error::{ConflictError, InputError, NodeError};
 
 /// The time for which a blob is looked for that nobody in reach has, while a worker or a caller waits.
 const WAIT: Duration = Duration::from_secs(10);
+/// The time for which an output is looked for that a worker's node has told of.
+const OUTPUT_WAIT: Duration = Duration::from_secs(600);
 
 /// The blob for which a value stands. Most stand for themselves, and are not written out as JSON to see that.
 fn attachment(value: &Value) -> Option<TaskAttachment> {
     value.get("$blob")?;
     TaskAttachment::of(&value.to_string())
+}
+
+/// An input or an output as an event has it.
+#[derive(Default)]
+pub(super) struct Shortened {
+    pub(super) json: String,
+    /// The blob for which it stands: it stays until the event is written.
+    pub(super) blob: Option<Attached>,
 }
 
 /// The error for a part of a task that is longer than allowed.
@@ -27,16 +38,26 @@ fn too_large(part: &'static str, size: usize, max: usize) -> NodeError {
 }
 
 impl TaskBoard {
-    /// An input or an output as an event has it: itself, or an object that stands for the blob with it.
+    /// An input or an output as an event has it: its JSON, or one that stands for the blob with it.
     ///
     /// # Errors
     /// [`BadTaskEvent::TooLarge`]; those of the disk.
-    pub(super) async fn shortened(&self, part: &'static str, value: Value) -> Result<Value, NodeError> {
-        let json = value.to_string();
+    pub(super) async fn shortened(&self, part: &'static str, json: String) -> Result<Shortened, NodeError> {
         match json.len() {
             size if size > TASK_ATTACHMENT_BYTES_MAX => Err(too_large(part, size, TASK_ATTACHMENT_BYTES_MAX)),
             size if size > TASK_JSON_BYTES_MAX => self.attach(part, json).await,
-            _ => Ok(value),
+            _ => Ok(Shortened { json, blob: None }),
+        }
+    }
+
+    /// Keeps what an output of another node's task needs, until that node has it.
+    pub(super) fn use_for_a_while(&self, output: Shortened) {
+        if output.blob.is_some() {
+            let world = self.here().world.clone();
+            self.here().world.spawn("task output in use", async move {
+                world.sleep_until(world.now() + OUTPUT_WAIT).await;
+                drop(output);
+            });
         }
     }
 
@@ -87,21 +108,58 @@ impl TaskBoard {
 }
 
 #[cfg(feature = "blobs")]
-mod with_blobs {
-    use super::*;
-    use crate::blobs::{BlobHash, Keep};
+pub(super) use with_blobs::{Attached, Outputs};
+#[cfg(not(feature = "blobs"))]
+pub(super) use without_blobs::{Attached, Outputs};
 
-    /// The time for which an output is looked for that a worker's node has told of.
-    const OUTPUT_WAIT: Duration = Duration::from_secs(600);
+#[cfg(feature = "blobs")]
+mod with_blobs {
+    use std::collections::BTreeMap;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::blobs::BlobHash;
+    pub(in super::super) use crate::blobs::InUse as Attached;
+    use crate::budget::Budget;
+
+    /// The most outputs that are fetched at a time.
+    const AT_ONCE: usize = 64;
+    /// Outputs are counted in steps of so many bytes.
+    const STEP: u64 = 1 << 20;
+    /// The outputs of one node's workers that are fetched unasked: 1 GiB, and as much more each day.
+    const STEPS: u32 = 1_024;
+    const STEP_EVERY: Duration = Duration::from_secs(24 * 60 * 60 / STEPS as u64);
+
+    /// The bounds of what is fetched from workers' nodes unasked.
+    pub(in super::super) struct Outputs {
+        places: Arc<Semaphore>,
+        left: Mutex<BTreeMap<Did, Budget>>,
+    }
+
+    impl Default for Outputs {
+        fn default() -> Self {
+            Self { places: Arc::new(Semaphore::new(AT_ONCE)), left: Mutex::default() }
+        }
+    }
+
+    impl Outputs {
+        /// A place for an output of so many bytes; `None` if there is none, or if this node's day is used up.
+        pub(super) fn take(&self, worker: Did, bytes: u64, now: Instant) -> Option<OwnedSemaphorePermit> {
+            let place = self.places.clone().try_acquire_owned().ok()?;
+            let steps = u32::try_from(bytes.div_ceil(STEP).max(1)).unwrap_or(u32::MAX);
+            let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+            let budget = left.entry(worker).or_insert_with(|| Budget::full(STEPS, STEP_EVERY, now));
+            budget.take_all(steps, now).then_some(place)
+        }
+    }
 
     impl TaskBoard {
-        pub(super) async fn attach(&self, _: &'static str, json: String) -> Result<Value, NodeError> {
-            // the event refers to it: it needs no pin
-            let mut writer = self.here().blobs.writer(Keep::Cached).await?;
-            writer.write(json.as_bytes()).await?;
-            let info = writer.finish().await?;
-            let stand_in = TaskAttachment::stand_in(info.hash.as_bytes(), &json);
-            Ok(serde_json::from_str(&stand_in).unwrap_or_default())
+        pub(super) async fn attach(&self, _: &'static str, json: String) -> Result<Shortened, NodeError> {
+            let (hash, in_use) = self.here().blobs.attach(json.as_bytes()).await?;
+            Ok(Shortened { json: TaskAttachment::stand_in(hash.as_bytes(), &json), blob: Some(in_use) })
         }
 
         pub(super) async fn fetch_attachment(&self, attachment: TaskAttachment) -> Result<Value, NodeError> {
@@ -116,15 +174,17 @@ mod with_blobs {
         }
 
         /// Gets the output of a task from its worker's node, in the background.
-        pub(in super::super) fn keep_output(&self, output: &str) {
+        pub(in super::super) fn keep_output(&self, worker: Did, output: &str) {
             let Some(attachment) = TaskAttachment::of(output) else { return };
             let blobs = self.here().blobs.clone();
             let hash = BlobHash::from_bytes(*attachment.blob());
+            // it has no more bytes than it is counted with
+            let most = attachment.bytes().unwrap_or(u64::MAX).min(TASK_ATTACHMENT_BYTES_MAX as u64);
             // the others are fetched when somebody reads them
-            let Ok(place) = self.0.outputs.clone().try_acquire_owned() else { return };
+            let Some(place) = self.0.outputs.take(worker, most, Instant::now()) else { return };
             self.here().world.spawn("task output", async move {
                 let _place = place;
-                if let Err(error) = blobs.content(hash, TASK_ATTACHMENT_BYTES_MAX as u64, OUTPUT_WAIT).await {
+                if let Err(error) = blobs.content(hash, most, OUTPUT_WAIT).await {
                     tracing::warn!(%hash, %error, "the output of a task is not here");
                 }
             });
@@ -136,10 +196,15 @@ mod with_blobs {
 mod without_blobs {
     use super::*;
 
+    pub(in super::super) type Attached = ();
+
+    #[derive(Default)]
+    pub(in super::super) struct Outputs;
+
     #[expect(clippy::unused_async, reason = "as with blobs")]
     #[expect(clippy::unused_self, reason = "as with blobs")]
     impl TaskBoard {
-        pub(super) async fn attach(&self, part: &'static str, json: String) -> Result<Value, NodeError> {
+        pub(super) async fn attach(&self, part: &'static str, json: String) -> Result<Shortened, NodeError> {
             Err(too_large(part, json.len(), TASK_JSON_BYTES_MAX))
         }
 
@@ -148,6 +213,28 @@ mod without_blobs {
             Err(too_large("the blob", TASK_JSON_BYTES_MAX + 1, TASK_JSON_BYTES_MAX))
         }
 
-        pub(in super::super) const fn keep_output(&self, _: &str) {}
+        pub(in super::super) const fn keep_output(&self, _: Did, _: &str) {}
+    }
+}
+
+#[cfg(all(test, feature = "blobs"))]
+mod tests {
+    use nexus_identity::Keypair;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// promise: Tasks | Of one member's workers 1 GiB of outputs a day is fetched unasked, whatever others send; further ones are fetched when they are read
+    #[test]
+    fn a_members_outputs_are_bounded_by_its_day() {
+        let [rogue, honest] = [1, 2].map(|n| Keypair::from_seed(&[n; 32]).did());
+        let (outputs, start) = (Outputs::default(), Instant::now());
+        let most = TASK_ATTACHMENT_BYTES_MAX as u64;
+        let taken = |node, bytes, at| (0..10_000).take_while(|_| outputs.take(node, bytes, at).is_some()).count();
+        assert_eq!(taken(rogue, most, start), 256);
+        assert_eq!(taken(honest, 0, start), 1_024);
+        let hour = start + Duration::from_secs(3_600);
+        assert_eq!(taken(rogue, most, hour), 10);
+        assert_eq!(taken(rogue, most, start + Duration::from_secs(5 * 86_400)), 256);
     }
 }

@@ -10,8 +10,9 @@ use nexus_crdt::{
 use nexus_identity::{Did, Role};
 use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
+use super::attached::{Outputs, Shortened};
 use super::core::{Action, CallId, Claimant, Core, Seen};
 use super::elsewhere::Guest;
 use super::once::Kept;
@@ -42,8 +43,6 @@ pub(super) const OPEN_MAX: usize = 100_000;
 const TOKENS: usize = 128;
 /// The longest wait of a worker for work, and of a worker's node for the end of a claim.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
-/// The most outputs that are fetched from other nodes at a time, each of at most 4 MiB.
-const OUTPUTS_MAX: usize = 64;
 /// The longest text about a worker's progress, in bytes.
 pub(super) const PROGRESS_BYTES_MAX: usize = 512;
 
@@ -90,8 +89,7 @@ pub(super) struct Inner {
     /// There may be tasks with heirs.
     pub(super) moving: Notify,
     pub(super) asker: Asker<Envelope>,
-    /// The outputs that may be fetched at a time.
-    pub(super) outputs: Arc<Semaphore>,
+    pub(super) outputs: Outputs,
     /// Whether the open tasks of this node are taken up: before that nobody knows which claims stand.
     pub(super) taken_up: watch::Sender<bool>,
 }
@@ -198,7 +196,7 @@ impl TaskBoard {
         let taken_up = watch::Sender::new(false);
         let core = Core::of(handles.identity.me(), handles.routing);
         let held = Mutex::new(Held::new(core));
-        let outputs = Arc::new(Semaphore::new(OUTPUTS_MAX));
+        let outputs = Outputs::default();
         Self(Arc::new(Inner { handles, held, wake, calls, guests, workers, once, moving, asker, outputs, taken_up }))
     }
 
@@ -257,9 +255,12 @@ impl TaskBoard {
     /// [`NodeError::DiskFull`], [`NodeError::Stopping`].
     pub async fn submit(&self, mut task: NewTask) -> Result<Task, NodeError> {
         task.needs_approval |= self.here().approval.names(&task.capability);
-        task.input = self.shortened("the input", task.input).await?;
-        let (space, submission) = self.reading(move |_, view, reader| submission(task, view, reader)).await?;
-        self.submit_this(space, submission).await
+        let Shortened { json, blob } = self.shortened("the input", task.input.take().to_string()).await?;
+        let (space, submission) = self.reading(move |_, view, reader| submission(task, json, view, reader)).await?;
+        let submitted = self.submit_this(space, submission).await;
+        // the event refers to it by now
+        drop(blob);
+        submitted
     }
 
     async fn submit_this(&self, space: SpaceId, submission: Submission) -> Result<Task, NodeError> {
@@ -445,7 +446,7 @@ impl TaskBoard {
                 said = watch.until_said(id) => said?,
                 () = self.here().world.sleep_until(until) => return Ok(None),
             }
-            if self.reading(move |_, view, _| Ok(read::is_over(view, id)?)).await? == Some(true) {
+            if self.reading(move |_, view, reader| Ok(read::is_over(view, reader, id)?)).await? == Some(true) {
                 return self.get(&id.to_string()).await.map(Some);
             }
         }
@@ -458,6 +459,9 @@ impl TaskBoard {
 
     /// Adds to a task what only its submitter's node knows.
     pub(super) fn shown(&self, mut task: Task) -> Task {
+        if task.why.is_some() {
+            return task;
+        }
         let held = self.held();
         if !task.heirs.is_empty() && !task.status.is_over() && held.settling.is_noted(&task.submitter, task.id) {
             task.why = Some("it has ended by the word of another node, which is not here yet".to_owned());
@@ -518,10 +522,15 @@ impl fmt::Debug for TaskBoard {
     }
 }
 
-fn submission(task: NewTask, view: &dyn View, reader: &Reader<'_>) -> Result<(SpaceId, Submission), NodeError> {
+fn submission(
+    task: NewTask,
+    input: String,
+    view: &dyn View,
+    reader: &Reader<'_>,
+) -> Result<(SpaceId, Submission), NodeError> {
     let NewTask {
         capability,
-        input,
+        input: _,
         space,
         to,
         priority,
@@ -575,7 +584,7 @@ fn submission(task: NewTask, view: &dyn View, reader: &Reader<'_>) -> Result<(Sp
         after: after.into_iter().collect(),
         request: request.unwrap_or_default(),
         agent: agent.unwrap_or_default(),
-        ..Submission::new(capability, input.to_string())
+        ..Submission::new(capability, input)
     }
     .with_heirs(&heirs.into_iter().collect::<Vec<_>>())
     .with_sandbox(sandbox.map(TaskSandbox::as_str));

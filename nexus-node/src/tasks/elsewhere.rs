@@ -233,7 +233,7 @@ impl TaskBoard {
         self.wake();
         let counts = written.await.ok()?;
         if counts && came == Came::Succeeded {
-            self.keep_output(&output);
+            self.keep_output(peer, &output);
         }
         Some(counts)
     }
@@ -373,10 +373,11 @@ impl TaskBoard {
         task: TaskId,
         token: TaskToken,
         result: &TaskResult,
+        output: &str,
     ) -> Option<Result<Task, NodeError>> {
         let guest = self.held().let_go(task, token)?;
         let (came, output, fault) = match result {
-            TaskResult::Succeeded(output) => (Came::Succeeded, output.to_string(), Fault::default()),
+            TaskResult::Succeeded(_) => (Came::Succeeded, output.to_owned(), Fault::default()),
             TaskResult::Failed { code, message } => {
                 let code = if code.is_empty() { "failed" } else { code };
                 let fault = Fault { code: cut(code, TASK_NAME_BYTES_MAX), error: cut(message, TASK_ERROR_BYTES_MAX) };

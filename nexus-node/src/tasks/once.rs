@@ -219,7 +219,7 @@ impl TaskBoard {
                 return None;
             }
             Begun::NotNow => {
-                if self.finish_guest(task, token, &TaskResult::Released).await.is_none() {
+                if self.finish_guest(task, token, &TaskResult::Released, "").await.is_none() {
                     let now = self.now();
                     let _ = self.held().core.release(task, token, now);
                     self.wake();

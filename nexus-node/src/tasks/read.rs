@@ -38,6 +38,10 @@ impl TaskRights for Rights<'_> {
     fn may_cancel(&self, member: &Did) -> bool {
         *member == self.submitter || self.members.allows(member, Role::Admin)
     }
+
+    fn has_left(&self, member: &Did) -> bool {
+        self.members.has_ended(member)
+    }
 }
 
 /// A task as the ledger has it.
@@ -106,8 +110,11 @@ pub(super) fn resolve(view: &dyn View, reader: &Reader<'_>, text: &str) -> Resul
 }
 
 /// Whether a task has ended; `None` if there is none.
-pub(super) fn is_over(view: &dyn View, id: TaskId) -> Result<Option<bool>, StoreError> {
-    find_task(view, id)?.map(|row| has_ended(view, id, &row)).transpose()
+pub(super) fn is_over(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<Option<bool>, StoreError> {
+    let Some(row) = find_task(view, id)? else { return Ok(None) };
+    let is_settled = has_ended(view, id, &row)?;
+    let is_over = |found: Found| matches!(found.state.phase, TaskPhase::Over(_));
+    Ok(Some(is_settled || find(view, reader, id)?.is_some_and(is_over)))
 }
 
 /// A page of tasks, the newest first.
@@ -165,7 +172,13 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
             let (code, message) = (settled.code, settled.error);
             error = (!code.is_empty() || !message.is_empty()).then_some(TaskError { code, message });
         }
+    } else if status.is_over() {
+        ended_at = heard.iter().find(|heard| Some(heard.dot) == state.cancelled).map(|heard| heard.hlc.time());
     }
+    let is_gone = |did: &Did| reader.members().has_ended(did);
+    let is_orphan = !status.is_over() && is_gone(&row.submitter) && row.heirs().iter().all(is_gone);
+    let why =
+        is_orphan.then(|| "all that may hand it out were removed from the mesh: an admin can cancel it".to_owned());
     // the last claim's worker, with its name
     let last = heard.iter().filter(|heard| matches!(heard.said, TaskSaid::Claimed { .. }) && state.is_of_owner(heard));
     let mut assigned_to = None;
@@ -228,6 +241,7 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
         expiries: state.expiries,
         output,
         error,
+        why,
         ended_at,
         events,
         ..submitted(id, submission, whose, row.hlc.time(), space.1)

@@ -8,6 +8,7 @@ use nexus_crdt::{
 };
 use tokio::sync::oneshot;
 
+use super::attached::Shortened;
 use super::board::{Assigned, Held, TaskBoard, WAIT_MAX, cut};
 use super::core::{Call, CallId, Fault, From, Holder, NotHeld};
 use super::read;
@@ -214,18 +215,20 @@ impl TaskBoard {
         let task = self.task_id(id).await?;
         self.until_taken_up().await;
         let result = self.held().schemas.checked(task, token, result);
-        let result = match result {
-            TaskResult::Succeeded(output) => TaskResult::Succeeded(self.shortened("the output", output).await?),
-            other => other,
-        };
-        let output = match &result {
-            TaskResult::Succeeded(output) => output.to_string(),
-            TaskResult::Failed { .. } | TaskResult::Released => String::new(),
+        let (result, output) = match result {
+            TaskResult::Succeeded(value) => {
+                let output = self.shortened("the output", value.to_string()).await?;
+                let event = if output.blob.is_none() { value } else { output.json.parse().unwrap_or_default() };
+                (TaskResult::Succeeded(event), output)
+            }
+            other => (other, Shortened::default()),
         };
         self.note_once(task, token, &result).await;
-        if let Some(finished) = self.finish_guest(task, token, &result).await {
+        if let Some(finished) = self.finish_guest(task, token, &result, &output.json).await {
+            self.use_for_a_while(output);
             return finished;
         }
+        let Shortened { json: output, blob: _in_use } = output;
         let written = {
             let now = self.now();
             let mut held = self.held();

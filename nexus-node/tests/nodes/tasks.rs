@@ -855,6 +855,66 @@ async fn what_is_too_long_for_an_event_is_in_a_blob() {
     one.shutdown().await;
 }
 
+/// promise: Tasks | The tasks of a removed member say that nobody hands them out; an admin cancels them, and may submit them again
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_ends_the_tasks_of_a_removed_member() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let one = start(&dirs[0], "one").await;
+    let two = join(&one, &dirs[1], "two", Invite::default()).await;
+    let before = two.tasks().submit(NewTask::new("weigh", json!(7))).await.unwrap().id.to_string();
+    until(&one, &before, TaskStatus::Pending).await;
+    let next = one.tasks().submit(NewTask::new("weigh", json!(8)).after(&*before)).await.unwrap().id.to_string();
+    one.revoke(two.did(), None).await.unwrap();
+
+    let orphan = one.tasks().get(&before).await.unwrap();
+    let why = orphan.why.unwrap();
+    assert!(orphan.status == TaskStatus::Pending && why.contains("an admin can cancel it"), "{why}");
+    let cancelled = one.tasks().cancel(&before, "its owner is gone").await.unwrap();
+    assert_eq!((cancelled.status, cancelled.why), (TaskStatus::Cancelled, None));
+    assert!(cancelled.ended_at.is_some());
+    assert_eq!(one.tasks().wait(&before, Duration::ZERO).await.unwrap().map(|task| task.id), Some(cancelled.id));
+    // whatever came after it hears of its end
+    until(&one, &next, TaskStatus::Failed).await;
+
+    let again = one.tasks().retry(&before).await.unwrap();
+    assert_eq!((again.submitter, again.retry_of), (one.did(), Some(cancelled.id)));
+    let claimed = claim(&one, "weigh").await;
+    assert_eq!((claimed.task.id, claimed.task.input), (again.id, json!(7)));
+    two.shutdown().await;
+    one.shutdown().await;
+}
+
+/// promise: Tasks | Blobs are removed all the while, and none is that belongs to a task which is being submitted
+#[tokio::test(flavor = "multi_thread")]
+async fn no_removal_comes_between_a_blob_and_the_event_that_refers_to_it() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let input = |n: u64| json!({ "number": n, "text": "x".repeat(40_000) });
+    let submit = async {
+        let mut tasks = Vec::new();
+        for n in 0..60 {
+            tasks.push(node.tasks().submit(NewTask::new("weigh", input(n))).await.unwrap());
+        }
+        tasks
+    };
+    let remove = async {
+        let gone = node.blobs().add(&b"nothing keeps it"[..]).await.unwrap();
+        node.blobs().unpin(gone.hash).await.unwrap();
+        loop {
+            node.blobs().gc(Duration::ZERO, false).await.unwrap();
+            assert!(node.blobs().info(gone.hash).await.unwrap().is_none());
+        }
+    };
+    let tasks = tokio::select! {
+        tasks = submit => tasks,
+        () = remove => unreachable!("it has no end"),
+    };
+    for (n, task) in (0..).zip(tasks) {
+        assert_eq!(node.tasks().whole(task.input).await.unwrap(), input(n));
+    }
+    node.shutdown().await;
+}
+
 /// promise: Tasks | A task whose input is in a blob that nobody has, or that is no JSON, fails and says so
 #[tokio::test(flavor = "multi_thread")]
 async fn an_input_that_nobody_has_fails_its_task() {
