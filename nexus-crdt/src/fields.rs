@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::attachment::TextAttachment;
 use crate::origin::{AgentName, Origin, Source, lenient};
 
 /// The value of a record's `core` field: what the record is created with. Members that this
@@ -18,6 +19,9 @@ use crate::origin::{AgentName, Origin, Source, lenient};
 pub struct Core {
     /// The text.
     pub text: String,
+    /// The blob with the whole text, if this is a beginning.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub attachment: Option<TextAttachment>,
     /// The kind, `note` unless given.
     #[serde(default = "note")]
     pub kind: String,
@@ -104,6 +108,7 @@ macro_rules! row {
 /// All fields, in the order in which they are shown.
 pub static FIELDS: &[FieldSpec] = &[
     row!(text, editable: true, strict: true),
+    row!(attachment, editable: true, strict: false),
     row!(kind, editable: true, strict: true),
     row!(tags, editable: true, strict: true),
     row!(meta, editable: true, strict: true),
@@ -288,12 +293,20 @@ mod tests {
         let name = any::<String>().prop_map(|text| AgentName::cut_from(&text));
         let origin = (name, prop::option::of(prop::sample::select(Source::ALL.to_vec())));
         let aliases = prop::collection::vec(any::<String>(), 0..3);
-        let validity = any::<(Option<u64>, Option<u64>, Option<String>)>();
+        let attachment = any::<Option<([u8; 32], u64, String)>>();
+        let attachment =
+            attachment.prop_map(|of| of.map(|(blob, bytes, text)| TextAttachment::new(blob, bytes, &text)));
+        let validity = (any::<(Option<u64>, Option<u64>, Option<String>)>(), attachment);
         let was = (prop::option::of(was), any::<Option<String>>(), aliases, validity);
         let rest = (prop::option::of("[a-z]{1,8}"), any::<Option<u64>>(), was, origin);
         (labels, meta, rest).prop_map(
-            |((text, kind, tags), meta, (key, expires_at, (was, proof, aliases, validity), (agent, source)))| Core {
+            |(
+                (text, kind, tags),
+                meta,
+                (key, expires_at, (was, proof, aliases, (validity, attachment)), (agent, source)),
+            )| Core {
                 text,
+                attachment,
                 kind,
                 tags,
                 meta,

@@ -12,6 +12,7 @@
 //! | [`Frontier`], [`plan`] | the entries that a peer lacks |
 //! | [`Writes`], [`Dot`] | the writes in an entry, and their rules of form |
 //! | [`FIELDS`], [`Core`], [`Origin`] | the fields of a memory, and the origin of their values |
+//! | [`TextAttachment`] | texts that are too long for an entry |
 //! | [`Fold`] | which values of a record are live |
 //! | [`project`] | a page of records as an Automerge document |
 //! | [`Members`] | the members of the mesh |
@@ -20,6 +21,7 @@
 //! | [`TaskEvent`], [`task_state`] | work that is handed over, and its one end |
 
 mod access;
+mod attachment;
 mod entry;
 mod error;
 mod evidence;
@@ -46,6 +48,7 @@ mod writes;
 #[cfg(any(test, feature = "testing"))]
 pub use access::HIDDEN_FROM_READERS;
 pub use access::SpaceRule;
+pub use attachment::{TEXT_ATTACHMENT_BYTES_MAX, TextAttachment};
 pub use entry::{
     ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Entry, EntryId, HEADER_BYTES_MAX,
     Header, Kind, PAYLOAD_BYTES_MAX, REFS_MAX, Verified, payload_hash,

@@ -134,6 +134,8 @@ impl Field {
     pub const BY: &'static str = "by";
     /// The text, which every memory has. [`FIELDS`](crate::FIELDS) lists the others.
     pub const TEXT: &'static str = "text";
+    /// The blob with the whole text: a [`TextAttachment`](crate::TextAttachment).
+    pub const ATTACHMENT: &'static str = "attachment";
     /// The metadata. Older nodes keep an agent's name there.
     pub const META: &'static str = "meta";
 

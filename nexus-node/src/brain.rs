@@ -3,6 +3,7 @@
 //! Writes go through the engine and are on disk when they are acknowledged. Reads take a
 //! committed state of the store and never wait for the engine.
 
+mod attached;
 mod author;
 #[cfg(feature = "http")]
 mod conflicts;
@@ -24,7 +25,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_crdt::{Core, Dot, FIELDS, Members, Origin, Source, SpaceId, SpaceRule};
+use nexus_crdt::{Core, Dot, FIELDS, Members, Origin, Source, SpaceId, SpaceRule, TextAttachment};
 use nexus_identity::{Did, Name, Timestamp};
 use serde_json::Value;
 use tokio::sync::watch as channel;
@@ -33,6 +34,8 @@ pub(crate) use self::export::Pages;
 #[cfg(feature = "mcp")]
 pub(crate) use self::handle::Handle;
 pub(crate) use self::vocabulary::is_words;
+#[cfg(feature = "blobs")]
+use crate::blobs::Blobs;
 use crate::config::{Config, MemberList};
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, Resource, StopError};
@@ -72,6 +75,9 @@ pub(crate) struct Handles {
     pub(crate) vectors: Arc<Vectors>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) clocks: Arc<Clocks>,
+    /// Has the texts that are too long for an entry. A brain without a network has none.
+    #[cfg(feature = "blobs")]
+    pub(crate) blobs: Option<Blobs>,
 }
 
 struct Inner {
@@ -97,6 +103,10 @@ impl BrainLimits {
         let (text, spaces) = (config.text_bytes_max.size(), config.spaces_max.size());
         let ignores = Mutex::new(Arc::new(config.recall_ignores.clone()));
         Self { text_bytes_max: AtomicUsize::new(text), spaces_max: AtomicUsize::new(spaces), ignores }
+    }
+
+    fn text_bytes_max(&self) -> usize {
+        self.text_bytes_max.load(Ordering::Relaxed)
     }
 
     fn change(&self, config: &Config) {
@@ -242,7 +252,7 @@ impl Brain {
     /// As [`Brain::remember`].
     pub async fn remember_noting_duplicates(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
         let _wanting = self.here().engine.wanting();
-        let (text, space) = (memory.text.clone(), memory.space.clone());
+        let (text, space) = (TextAttachment::beginning(&memory.text).to_owned(), memory.space.clone());
         // beside the write, which waits for the disk
         let look = self.reading(move |brain| brain.saying_the_same(&text, space.as_deref()));
         let (same, written) = tokio::join!(look, self.remember(memory));
@@ -289,8 +299,11 @@ impl Brain {
     pub async fn remember_all(&self, memories: Vec<NewMemory>) -> Result<Vec<Remembered>, NodeError> {
         let mut records = Vec::with_capacity(memories.len());
         let mut spaces = Vec::with_capacity(memories.len());
+        let mut held = Vec::new();
         let places = self.places().await?;
         for mut memory in memories {
+            memory.without_secrets()?;
+            held.extend(self.shorten(&mut memory).await?);
             let superseded = match memory.supersedes.clone().filter(|_| memory.was.is_none()) {
                 Some(id) => Some(self.reading(move |brain| brain.superseded(&id)).await?),
                 None => None,
@@ -311,7 +324,10 @@ impl Brain {
             let closes = superseded.map(|of| self.supersede(&mut core, space, of)).transpose()?.flatten();
             records.push(NewRecord { space, core, keeps, closes });
         }
-        match self.here().engine.run(Command::Remember(records)).await? {
+        let outcome = self.here().engine.run(Command::Remember(records)).await;
+        // the entries refer to their blobs by now
+        drop(held);
+        match outcome? {
             Outcome::Remembered(written) => {
                 let answers = written.into_iter().zip(spaces);
                 Ok(answers.map(|(written, (space, rule))| self.remembered(&written, space, &rule)).collect())
@@ -339,9 +355,8 @@ impl Brain {
     }
 
     /// Checks what a caller gave, and makes a core of it.
-    fn core(&self, mut memory: NewMemory) -> Result<Core, NodeError> {
-        memory.without_secrets()?;
-        let NewMemory { text, kind, tags, meta, aliases, key, ttl, was, proof, origin, .. } = memory;
+    fn core(&self, memory: NewMemory) -> Result<Core, NodeError> {
+        let NewMemory { text, attachment, kind, tags, meta, aliases, key, ttl, was, proof, origin, .. } = memory;
         let NewMemory { valid_from, valid_to, supersedes, .. } = memory;
         in_order(valid_from, valid_to)?;
         let (valid_from, valid_to) = (valid_from.map(Timestamp::as_ms), valid_to.map(Timestamp::as_ms));
@@ -350,6 +365,7 @@ impl Brain {
         let Origin { agent, source, .. } = said(origin);
         let mut core = Core {
             text,
+            attachment,
             kind,
             tags,
             meta,
@@ -373,7 +389,7 @@ impl Brain {
 
     /// Checks the value of a field against what this node lets its callers write.
     fn check(&self, field: &str, value: &Value) -> Result<(), NodeError> {
-        limits::check(field, value, self.0.limits.text_bytes_max.load(Ordering::Relaxed))
+        limits::check(field, value, self.0.limits.text_bytes_max())
     }
 
     /// [`Brain::get`] where the caller may wait for the disk.
@@ -458,7 +474,8 @@ impl Brain {
         let id = id.into();
         patch.without_secrets()?;
         in_order(patch.valid_from.flatten(), patch.valid_to.flatten())?;
-        let edit = Edit { values: patch.values(), origin: said(patch.origin) };
+        let (values, _held) = self.values_of(&id, &mut patch).await?;
+        let edit = Edit { values, origin: said(patch.origin) };
         edit.values.iter().try_for_each(|(field, value)| self.check(field, value))?;
         if edit.values.is_empty() {
             return self.get(id).await;

@@ -65,6 +65,7 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
         was_at,
         space,
         text,
+        attachment,
         kind,
         tags,
         meta,
@@ -117,6 +118,9 @@ pub fn digest_of(memory: &Memory) -> [u8; 16] {
     }
     if valid_from.is_some() || valid_to.is_some() || supersedes.is_some() {
         bytes.extend_from_slice(format!("{valid_from:?} {valid_to:?} {supersedes:?}").as_bytes());
+    }
+    if let Some(attachment) = attachment {
+        bytes.extend_from_slice(format!("{attachment:?}").as_bytes());
     }
     // most memories have neither, and writing them out costs more than all the rest
     if !meta.is_empty() || !conflicts.is_empty() || *more {

@@ -29,7 +29,7 @@ use serde_json::Value;
 
 pub use self::group::{NewWords, Vocabulary, Words};
 pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
-pub use nexus_crdt::{AgentName, Origin, Source, Was};
+pub use nexus_crdt::{AgentName, Origin, Source, TextAttachment, Was};
 
 use crate::secrets::Secrets;
 
@@ -46,8 +46,11 @@ pub(crate) const ALIAS_CHARS_MAX: usize = 64;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct NewMemory {
-    /// The text, at most 32 KiB as JSON.
+    /// The text. Beyond 32 KiB as JSON it goes into a blob, and the memory has its beginning: see [`Memory::attachment`].
+    /// At most 4 MiB.
     pub text: String,
+    /// The blob with the whole text, if it is a beginning that was written before.
+    pub(crate) attachment: Option<TextAttachment>,
     /// The space's name or id; default `default`.
     pub space: Option<String>,
     /// The kind; default `note`.
@@ -179,6 +182,8 @@ pub struct Memory {
     pub space: String,
     /// The text. If edits conflict, the latest by its author's clock.
     pub text: String,
+    /// The blob with the whole text, if this is its beginning: [`Brain::whole_text`](crate::Brain::whole_text) gets it.
+    pub attachment: Option<TextAttachment>,
     /// The kind.
     pub kind: String,
     /// The tags.

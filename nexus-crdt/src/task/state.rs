@@ -207,7 +207,7 @@ enum AttemptEnd {
 /// An ownership after 0 is that of the first member that may have it and that returns the task in its name. The attempts
 /// of earlier ownerships end with that.
 ///
-/// Once all that may settle it have left the mesh, the word of somebody who may cancel it ends it. What came of an attempt
+/// Once all that may settle it have left the mesh, the word of somebody who may cancel it ends it. The result of an attempt
 /// is unknown then.
 pub fn task_state(
     owners: TaskOwners<'_>,

@@ -13,7 +13,7 @@ use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 use futures::future::maybe_done;
 use futures::{StreamExt, stream};
-use nexus_crdt::{Proven, Source, Was, check_proof};
+use nexus_crdt::{Proven, Source, TextAttachment, Was, check_proof};
 use nexus_identity::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,6 +40,8 @@ const BATCH_BYTES_MAX: usize = 1 << 20;
 #[serde(deny_unknown_fields)]
 struct Line {
     text: String,
+    /// The blob with the whole text, if this is its beginning.
+    attachment: Option<TextAttachment>,
     id: Option<String>,
     space: Option<String>,
     kind: Option<String>,
@@ -119,6 +121,7 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
     }
     let mut memory = Box::new(NewMemory {
         text: line.text,
+        attachment: line.attachment,
         space: line.space,
         kind: line.kind,
         tags: line.tags.unwrap_or_default(),

@@ -96,8 +96,19 @@ async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Prob
     Ok(axum::Json(wire::Listing::from(listing)).into_response())
 }
 
-pub(super) async fn get(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Memory>, Problem> {
-    Ok(axum::Json(brain.get(id).await?.into()))
+/// A memory. Its whole text is fetched if that is asked for.
+pub(super) async fn get(
+    brain: Brain,
+    Path(id): Path,
+    mut parameters: Parameters,
+) -> Result<axum::Json<wire::Memory>, Problem> {
+    let is_whole = parameters.one_as::<bool>("whole")?.unwrap_or(false);
+    parameters.end()?;
+    let mut memory = brain.get(id).await?;
+    if is_whole {
+        memory.text = brain.whole_text(&memory).await?;
+    }
+    Ok(axum::Json(memory.into()))
 }
 
 pub(super) async fn edit(

@@ -317,7 +317,9 @@ fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
         let alike = (0..kept.len().min(ALIKE_AMONG)).find(|at| {
             let (known, of, known_said) = &mut kept[*at];
             // most differ at the first glance
-            known.hit.memory.kind == hit.hit.memory.kind && of.may_equal(&outline) && {
+            let (known_memory, memory) = (&known.hit.memory, &hit.hit.memory);
+            let may_be = known_memory.kind == memory.kind && known_memory.attachment == memory.attachment;
+            may_be && of.may_equal(&outline) && {
                 let said = said.get_or_insert_with(|| Said::of(text));
                 known_said.get_or_insert_with(|| Said::of(&known.hit.memory.text)).likeness(said) == Likeness::Equal
             }
@@ -551,6 +553,7 @@ mod tests {
     /// A memory about which nothing matters but its id and its age.
     fn memory(id: u64, stamp: Timestamp) -> Memory {
         Memory {
+            attachment: None,
             id: Dot { entry: EntryId::from_bytes([0; 32]), index: u16::try_from(id).unwrap() }.into(),
             was: None,
             was_at: None,

@@ -77,6 +77,8 @@ fn brain_of(peer: &Peer, me: Did, search: &Arc<Search>, clock: Arc<dyn Clock>) -
         vectors: Arc::new(Vectors::new(World::inline(), None, &Config::default())),
         sessions,
         clocks: Arc::default(),
+        #[cfg(feature = "blobs")]
+        blobs: None,
     };
     Brain::new(handles, &Config::default())
 }

@@ -39,6 +39,7 @@ impl Brain {
         let written = self
             .remember(NewMemory {
                 text: memory.text,
+                attachment: memory.attachment,
                 space: Some(memory.space),
                 kind: Some(memory.kind),
                 tags: memory.tags,

@@ -1,12 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, Verified, Write};
+use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, TextAttachment, Verified, Write};
 use nexus_identity::plants::planted;
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
 use crate::ledger::{self, author_of, find_record, has_any, live_writes, read_core_text};
 use crate::store::{self, Draft, Order, StoreError, Table, View};
+
+/// The member of a core with the blob of its text.
+const ATTACHMENT: &str = "\"attachment\"";
 
 /// Puts the writes of a space into the tables, or takes them out.
 ///
@@ -61,6 +64,10 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         if let Some(former) = former(self.draft, &row, core)? {
             self.draft.put(Table::Was, &rows::with_dot(&former, record), &[]);
         }
+        // until it is erased, it can be brought back
+        if let Some(attachment) = member(core, ATTACHMENT)?.and_then(|core| core.attachment) {
+            self.draft.put(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), record), &[]);
+        }
         if !gone {
             self.bring_into_sight(eno, record, &row, core)?;
         }
@@ -71,6 +78,10 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         let field = write.field.as_str();
         let key = rows::write_key(self.space, record, field, dot);
         let row = rows::encode(&WriteRow { log, hlc, value: write.value.clone(), over: write.over.clone() });
+        if let Some(attachment) = attachment_in(field, &write.value) {
+            // also of one that was replaced: the history shows it
+            self.draft.put(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), dot), &[]);
+        }
         if field == Field::GONE {
             // nothing overwrites it
             self.draft.put(Table::Live, &key, &row);
@@ -122,8 +133,12 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
             if !row.gone {
                 self.take_out_of_sight(*eno, *record, &row)?;
             }
-            if let Some(former) = former(self.draft, &row, &read_core_text(self.draft, *eno, &row)?)? {
+            let core = read_core_text(self.draft, *eno, &row)?;
+            if let Some(former) = former(self.draft, &row, &core)? {
                 self.draft.delete(Table::Was, &rows::with_dot(&former, *record));
+            }
+            if let Some(attachment) = member(&core, ATTACHMENT)?.and_then(|core| core.attachment) {
+                self.draft.delete(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), *record));
             }
             self.draft.delete(Table::Records, &rows::record_key(*eno, record.index));
         }
@@ -141,7 +156,11 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
             for table in [Table::Live, Table::Past] {
                 let Some(row) = self.draft.get(table, &key(*dot))? else { continue };
                 if !row.is_empty() && field != Field::GONE {
-                    free.extend(rows::decode::<WriteRow>(table, &row)?.over);
+                    let WriteRow { value, over, .. } = rows::decode(table, &row)?;
+                    if let Some(attachment) = attachment_in(field, &value) {
+                        self.draft.delete(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), *dot));
+                    }
+                    free.extend(over);
                     free.insert(*dot);
                 }
                 self.draft.delete(table, &key(*dot));
@@ -245,6 +264,11 @@ impl Undone {
             }
         }
     }
+}
+
+/// The attachment that a write of a field says.
+fn attachment_in(field: &str, value: &str) -> Option<TextAttachment> {
+    (field == Field::ATTACHMENT).then(|| serde_json::from_str(value).ok()).flatten()
 }
 
 /// The place of a record in the listings. One whose stamp was ahead when it came stands where it came.

@@ -116,6 +116,9 @@ pub enum ConflictError {
     /// The blob with a task's input is not what its submitter says of it.
     #[error("the input is in a blob that does not begin as its submitter says, or is longer")]
     InputDiffers,
+    /// The blob with a memory's text is not what its author says of it.
+    #[error("the blob with its text does not begin as the memory does, or has another size")]
+    TextDiffers,
     /// A later version of the leader answered with an unknown outcome.
     #[error("it was answered with something else")]
     OtherAnswer,

@@ -44,7 +44,7 @@ use nexus_identity::{Did, Name, Signature};
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 10;
+pub(crate) const VIEW_VERSION: u32 = 11;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {

@@ -295,9 +295,19 @@ impl Core {
             let history = brain.history_blocking(memory.id)?;
             Ok((brain.handles_blocking(&[memory.id])?, history, memory))
         });
-        let (handles, history, memory) = read.await.map_err(refused)?;
+        let (handles, history, mut memory) = read.await.map_err(refused)?;
+        let mut lacks = None;
+        if let Some(attachment) = memory.attachment {
+            match brain.whole_text(&memory).await {
+                Ok(text) => memory.text = text,
+                Err(error) => {
+                    let (here, all) = (memory.text.len(), attachment.bytes());
+                    lacks = Some(format!("Only the first {here} of {all} bytes of the text are here: {error}"));
+                }
+            }
+        }
         let key = handles.into_iter().next().and_then(|handle| handle.key);
-        let whole = Whole { memory, key, history, names };
+        let whole = Whole { memory, key, history, names, lacks };
         Ok(whole.render(brain.now(), Room::of(max_tokens)))
     }
 

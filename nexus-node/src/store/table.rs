@@ -96,7 +96,7 @@ tables! {
     TaskEvents = "task_events", derived;
     /// Submitter's id of a request to the task.
     TaskRequests = "task_requests", derived;
-    /// Blob to the events of tasks that have their input or output in it.
+    /// Blob to the events and writes that refer to it.
     BlobRefs = "blob_refs", derived;
     /// Issued tickets and the newcomers that redeemed them.
     Tickets = "tickets", kept;

@@ -14,9 +14,28 @@ pub(crate) struct Get {
 
 impl Get {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let memory: wire::Memory = session.client()?.get(&format!("/v1/memories/{}", escape(&self.id)))?;
-        session.printer.answer(&memory, || text(&memory, &session.printer))
+        let (client, path) = (session.client()?, format!("/v1/memories/{}", escape(&self.id)));
+        let mut memory: wire::Memory = client.get(&path)?;
+        let mut lacks = None;
+        if let Some(attachment) = &memory.attachment {
+            match client.get(&format!("{path}?whole=true")) {
+                Ok(whole) => memory = whole,
+                Err(problem) => lacks = Some(rest_of(&memory, attachment, &problem)),
+            }
+        }
+        session.printer.answer(&memory, || text(&memory, &session.printer))?;
+        if let Some(lacks) = lacks {
+            session.printer.note(&lacks);
+        }
+        Ok(())
     }
+}
+
+/// Where the rest of a text is.
+fn rest_of(memory: &wire::Memory, attachment: &wire::TextAttachment, problem: &Problem) -> String {
+    let (here, all) = (memory.text.len(), attachment.bytes);
+    let author = memory.author_name.as_deref().unwrap_or(&memory.author);
+    format!("only the first {here} of {all} bytes are here; {} wrote it: {}", sane(author), sane(&problem.message))
 }
 
 /// A memory for people: the text, then its other fields.

@@ -14,7 +14,8 @@ let nameOf = shortDid;
 
 /** Buttons that keep one of several values of each field in conflict. */
 export function settling(memory, name, done) {
-  return Object.entries(memory.conflicts).map(([field, values]) =>
+  // the rest of a text goes with its text
+  return Object.entries(memory.conflicts).filter(([field]) => field !== 'attachment').map(([field, values]) =>
     make('div', { class: 'conflict' },
       make('p', {}, `${values.length} values of `, make('b', {}, field), ' were written apart. Keep one:'),
       make('ul', {}, values.map(({ value, author: did, author_name: called, at }) =>
@@ -37,6 +38,16 @@ async function keep(button, id, field, value, done) {
 
 const isDirty = () => shown !== null && (text.value !== shown.text || tags(tagsField.value).join() !== shown.tags.join());
 
+/** The memory with its whole text; `cut` if only the beginning is to be had. */
+async function whole(memory) {
+  if (!memory.attachment) return memory;
+  try {
+    return await ask(`${memoryPath(memory.id)}?whole=true`);
+  } catch (problem) {
+    return { ...memory, cut: problem.message };
+  }
+}
+
 function show(memory) {
   const dirty = isDirty();
   const changed = shown !== null && shown.id === memory.id && shown.version !== memory.version;
@@ -46,11 +57,12 @@ function show(memory) {
   }
   byId('edit-note').textContent = dirty && changed ? 'It was changed elsewhere meanwhile. Saving writes your text over it.' : '';
   shown = memory;
+  text.readOnly = Boolean(memory.cut);
   byId('memory-title').textContent = memory.kind === 'note' ? 'Memory' : `Memory · ${memory.kind}`;
   byId('save').disabled = !isDirty();
   text.rows = Math.min(14, Math.max(3, Math.ceil(memory.text.length / 60), memory.text.split('\n').length));
   byId('memory-conflicts').hidden = Object.keys(memory.conflicts).length === 0;
-  byId('memory-conflicts').replaceChildren(...settling(memory, nameOf, (settled) => { text.value = settled.text; show(settled); past(); }));
+  byId('memory-conflicts').replaceChildren(...settling(memory, nameOf, async (settled) => { shown = null; show(await whole(settled)); past(); }));
   const facts = [
     ['Space', memory.space],
     ['Author', author(memory)],
@@ -60,6 +72,7 @@ function show(memory) {
     memory.expires_at && ['Expires', new Date(memory.expires_at).toLocaleString()],
     memory.valid_from && ['Holds from', new Date(memory.valid_from).toLocaleString()],
     memory.valid_to && ['Holds until', new Date(memory.valid_to).toLocaleString()],
+    memory.cut && ['Text', `Only the first ${memory.text.length} of ${memory.attachment.bytes} bytes are here: ${memory.cut}`],
     memory.supersedes && ['Replaces', make('code', {}, memory.supersedes)],
     ...Object.entries(memory.meta).map(([key, value]) => [key, plain(value)]),
     ['Id', make('code', {}, memory.id)],
@@ -87,7 +100,7 @@ export async function open(id, name) {
   nameOf = name;
   try {
     shown = null;
-    show(await ask(memoryPath(id)));
+    show(await whole(await ask(memoryPath(id))));
     byId('history').replaceChildren();
     calm();
     if (!dialog.open) dialog.showModal();
@@ -104,8 +117,7 @@ export function changed(id, memory) {
     dialog.close();
     toast('This memory was forgotten.');
   } else if (memory.version !== shown.version) {
-    show(memory);
-    past().catch(() => {});
+    whole(memory).then((memory) => { if (shown?.id === id) show(memory); return past(); }).catch(() => {});
   }
 }
 
@@ -123,8 +135,9 @@ byId('edit').addEventListener('submit', async (event) => {
   if (tags(tagsField.value).join() !== shown.tags.join()) patch.tags = tags(tagsField.value);
   try {
     const memory = await send('PATCH', memoryPath(shown.id), patch);
+    const saved = await whole(memory);
     shown = null;
-    show(memory);
+    show(saved);
     await past();
     toast('Saved.');
   } catch (problem) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::HEXLOWER;
 use nexus_identity::{Did, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,9 @@ pub struct Memory {
     pub text: String,
     /// The kind.
     pub kind: String,
+    /// The blob with the whole text, if `text` is its beginning; left out if `text` is all of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment: Option<TextAttachment>,
     /// The tags.
     pub tags: Vec<String>,
     /// The metadata.
@@ -74,6 +78,24 @@ pub struct Memory {
     /// Whether the memory has more values, or more records with its caller's key, than are read. Left out if not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+}
+
+/// The blob with the whole of a text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TextAttachment {
+    /// The hash of the blob.
+    pub blob: String,
+    /// The size of the whole text, in bytes.
+    pub bytes: u64,
+    /// A hash of the beginning to which it belongs.
+    pub begins: String,
+}
+
+impl From<nexus_crdt::TextAttachment> for TextAttachment {
+    fn from(attachment: nexus_crdt::TextAttachment) -> Self {
+        let [blob, begins] = [&attachment.blob()[..], &attachment.begins()[..]].map(|hash| HEXLOWER.encode(hash));
+        Self { blob, bytes: attachment.bytes(), begins }
+    }
 }
 
 /// A line of an export: the memory, and the data for writing it again.
@@ -225,6 +247,7 @@ impl From<crate::Memory> for Memory {
                 created_at: from.created_at.to_string(),
             }),
             space: memory.space,
+            attachment: memory.attachment.map(TextAttachment::from),
             text: memory.text,
             kind: memory.kind,
             tags: memory.tags,

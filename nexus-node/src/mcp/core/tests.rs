@@ -315,7 +315,7 @@ async fn a_conflict_is_told_at_the_start_and_whole_by_id() {
     let line = brief_tests::conflict_line(&memory, &id);
     assert!(line.starts_with(&format!("{id} text laptop \"the port is 5433\" or \"cl oud\" \"5434\\nX: y")), "{line}");
     assert!(exact(&line) < 120 && line.ends_with('…'), "{line}");
-    let whole = Whole { memory, key: None, history: Vec::new(), names: [].into() };
+    let whole = Whole { memory, key: None, history: Vec::new(), names: [].into(), lacks: None };
     let now = whole.memory.updated_at;
     let told = whole.render(now, Room::of(2_000));
     assert!(
@@ -324,6 +324,23 @@ async fn a_conflict_is_told_at_the_start_and_whole_by_id() {
     );
     let told = whole.render(now, Room::of(100));
     assert!(told.ends_with("Cut: ask with a larger max_tokens for the rest.") && exact(&told) <= 100, "{told}");
+}
+
+/// promise: Agents | A long text is told whole by its id; without its blob the beginning says how much is missing
+#[cfg(feature = "blobs")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_text_is_told_whole_by_its_id() {
+    let home = Home::new().await;
+    let agent = home.agent("ide", None);
+    let text = format!("It begins here.{} It ends here.", " a word".repeat(5_000));
+    let id = agent.keep(json!({ "text": text })).await;
+    let told = agent.told("recall", json!({ "id": id, "max_tokens": 20_000 })).await;
+    assert!(told.contains("It begins here.") && told.contains("It ends here."), "{}", told.len());
+    let attachment = home.memory(&id).await.attachment.unwrap();
+    home.node.blobs().remove(crate::blobs::BlobHash::from_bytes(*attachment.blob())).await.unwrap();
+    let told = agent.told("recall", json!({ "id": id, "max_tokens": 20_000 })).await;
+    let lacks = format!("of {} bytes of the text are here: no blob", text.len());
+    assert!(told.contains(&lacks) && !told.contains("It ends here."), "{told}");
 }
 
 /// promise: Agents | Answers are bounded, say that they are cut, and go on where they ended

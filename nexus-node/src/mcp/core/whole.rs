@@ -23,6 +23,8 @@ pub(super) struct Whole {
     pub(super) key: Option<String>,
     pub(super) history: Vec<Revision>,
     pub(super) names: BTreeMap<Did, String>,
+    /// Where the rest of the text is, if only its beginning is here.
+    pub(super) lacks: Option<String>,
 }
 
 impl Whole {
@@ -41,6 +43,7 @@ impl Whole {
         of_text.take(text);
         room.give_back(of_text);
         let mut lines = vec![format!("{header}: {text}")];
+        lines.extend(self.lacks.clone().filter(|lacks| room.take(lacks)));
         for line in self.fields().into_iter().chain(self.conflicts(now)).chain(self.past(now)) {
             if !room.take(&line) {
                 cut = true;

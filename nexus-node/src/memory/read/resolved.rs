@@ -154,6 +154,7 @@ impl Reader<'_> {
             was_at: core.was.as_ref().map(|was| Timestamp::from_ms(was.created_at)),
             was: core.was.map(|was| was.id),
             space: self.space_name(row.space),
+            attachment: core.attachment.filter(|attachment| attachment.is_of(&core.text)),
             text: core.text,
             kind: core.kind,
             tags: core.tags,
