@@ -10,8 +10,10 @@
 //! | [`index()`], [`slice()`], [`accept()`] | the hashes between the root and the content, a part with its proof, and its check |
 //! | [`Collection`] | a directory as two blobs, in iroh's format |
 //! | [`Fetch`] | which part is asked of which peer |
+//! | [`Copies`] | which member is asked to keep a copy |
 
 mod collection;
+mod copies;
 mod fetch;
 mod hash;
 mod parts;
@@ -20,9 +22,10 @@ mod verify;
 pub use collection::{
     BadCollection, Collection, CollectionFile, FILES_MAX, FileKind, LINKS_BYTES_MAX, NAMES_BYTES_MAX, PATH_BYTES_MAX,
 };
+pub use copies::{COPIES_MAX, Copies, CopyStep, HOLDER_GONE};
 pub use fetch::{
     Ask, BLOB_BYTES_MAX, Fetch, FetchEnd, FetchPeer, IN_FLIGHT_MAX, PATIENCE, PEERS_MAX, REST, REST_MAX, WINDOW_MAX,
 };
 pub use hash::{BadHash, BlobHash};
 pub use parts::{PART_BYTES, Part, PartSet, Shape};
-pub use verify::{GROUP_BYTES, SliceError, accept, index, index_bytes, read_part, slice, slice_bytes_max};
+pub use verify::{GROUP_BYTES, SliceError, accept, check, index, index_bytes, read_part, slice, slice_bytes_max};

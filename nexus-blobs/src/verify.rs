@@ -94,6 +94,33 @@ pub fn accept(
     if sent.is_empty() { Ok(()) } else { Err(SliceError::Bad(part)) }
 }
 
+/// Checks a part that another node sent, and keeps nothing of it: it shows that the node has it.
+///
+/// # Errors
+/// [`SliceError::NoPart`], [`SliceError::Bad`].
+pub fn check(hash: BlobHash, shape: Shape, part: Part, sent: &[u8]) -> Result<(), SliceError> {
+    accept(hash, shape, part, sent, Nowhere, Nowhere)
+}
+
+/// A place where nothing stays.
+struct Nowhere;
+
+impl ReadAt for Nowhere {
+    fn read_at(&self, _: u64, _: &mut [u8]) -> io::Result<usize> {
+        Ok(0)
+    }
+}
+
+impl WriteAt for Nowhere {
+    fn write_at(&mut self, _: u64, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// The content of a part without its proof, checked on the way.
 ///
 /// # Errors
@@ -201,6 +228,7 @@ mod tests {
                 let part = Part((first + n) % shape.parts());
                 let sent = slice(hash, shape, part, content.as_slice(), hashes.as_slice()).unwrap();
                 prop_assert!(sent.len() as u64 <= slice_bytes_max());
+                prop_assert!(check(hash, shape, part, &sent).is_ok());
                 accept(hash, shape, part, &sent, got.as_mut_slice(), got_hashes.as_mut_slice()).unwrap();
                 let bytes = shape.bytes(part);
                 let read = read_part(hash, shape, part, content.as_slice(), hashes.as_slice()).unwrap();
@@ -223,6 +251,7 @@ mod tests {
                 _ => sent.push(0),
             }
             let (mut got, mut got_hashes) = (vec![0; content.len()], vec![0; hashes.len()]);
+            prop_assert!(check(hash, shape, part, &sent).is_err());
             let refused = accept(hash, shape, part, &sent, got.as_mut_slice(), got_hashes.as_mut_slice());
             prop_assert!(matches!(refused, Err(SliceError::Bad(_))), "{:?}", refused);
             let unproven = got.iter().zip(&content).filter(|(got, whole)| **got != 0 && got != whole).count();

@@ -9,7 +9,8 @@
 //! | `shelf` | the content on the disk, whole and in parts |
 //! | `content` | adding and reading |
 //! | `keeping` | pins, tags and directories |
-//! | `using` | what nothing removes for now |
+//! | `copies` | copies that others keep, and those kept for them |
+//! | `using` | blobs that stay for now |
 //! | `collecting` | the removal of those that nothing keeps |
 //! | `evicting` | the bound of those that nothing keeps |
 //! | `tree` | directories of a disk |
@@ -19,6 +20,7 @@
 
 mod collecting;
 mod content;
+mod copies;
 mod directory;
 mod evicting;
 mod fetching;
@@ -42,6 +44,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 pub use self::collecting::Collected;
 pub use self::content::{BlobReader, BlobWriter};
+pub use self::copies::BlobCopies;
+use self::copies::CopyDesk;
 pub use self::directory::DirectoryProgress;
 pub use self::keeping::{BlobEntry, BlobPage, Keep, TAG_BYTES_MAX};
 pub use self::shelf::MemoryBlobs;
@@ -106,6 +110,8 @@ pub(crate) struct Handles {
     pub(crate) headroom: Headroom,
     /// Tells to which blobs entries refer.
     pub(crate) attached: Attached,
+    /// The bytes of blobs that are kept for each other member.
+    pub(crate) kept_for_each: u64,
 }
 
 /// Those of some blobs to which an entry refers: `gc` leaves them.
@@ -126,6 +132,7 @@ struct Inner {
     changes: AtomicU64,
     /// The blobs in use, each with the number of its uses.
     used: Mutex<BTreeMap<BlobHash, usize>>,
+    desk: CopyDesk,
 }
 
 impl std::fmt::Debug for Inner {
@@ -150,6 +157,7 @@ impl Blobs {
             fetched,
             changes,
             used,
+            desk: CopyDesk::default(),
         }))
     }
 

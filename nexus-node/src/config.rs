@@ -360,6 +360,9 @@ keys! {
     /// have them.
     blob_cache_bytes: Bounded<0, { 1 << 50 }> = Bounded::of::<{ 10 << 30 }>(), restart;
 
+    /// The bytes of blobs that this node keeps for each other member that wants copies. With 0 it keeps none.
+    blob_copies_bytes: Bounded<0, { 1 << 50 }> = Bounded::of::<{ 1 << 30 }>(), restart;
+
     /// Members whose aliases and groups of words count for nothing in recall here: DIDs, or names. A member gives
     /// itself its name, so a DID holds where a name may not.
     recall_ignores: MemberList = MemberList::default(), live;

@@ -298,7 +298,7 @@ pub use load::{Load, Usage, UsageOf};
 pub use memory::{
     AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ImportedFrom, ListQuery, Listing, Memory, MemoryId,
     MemoryRef, NewMemory, NewWords, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered,
-    Revision, Source, SpaceInfo, SpacePage, Subject, ValidAt, Vocabulary, Was, WatchQuery, Words,
+    Revision, Source, SpaceInfo, SpacePage, Subject, TextAttachment, ValidAt, Vocabulary, Was, WatchQuery, Words,
 };
 pub use node::{
     AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,

@@ -35,7 +35,8 @@ pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, 
             3..6 => add_directory(sim, ledger, no, number as u64, op).await,
             6..12 => fetch(sim, ledger, no, op.bytes).await,
             12 | 13 => sim.on(no, async |node| node.blobs().gc(Duration::ZERO, false).await.map(drop)).await,
-            14 => unpin(sim, ledger, no).await,
+            14 if op.bytes.is_multiple_of(3) => unpin(sim, ledger, no).await,
+            14 => copies(sim, ledger, no, op.bytes).await,
             _ => damage(sim, ledger, no, op.bytes).await,
         }
     };
@@ -111,6 +112,63 @@ async fn unpin(sim: &Sim, ledger: &RefCell<Ledger>, no: NodeNo) -> Result<(), Si
     let Some((key, hash)) = pinned else { return Ok(()) };
     ledger.borrow_mut().files.kept.insert(key, None);
     sim.on(no, async |node| node.blobs().unpin(hash).await.map(drop)).await
+}
+
+/// Has others keep copies of a blob that is pinned.
+async fn copies(sim: &Sim, ledger: &RefCell<Ledger>, no: NodeNo, choice: u64) -> Result<(), SimError> {
+    let pinned = ledger.borrow().files.pinned_at(no);
+    let choice = usize::try_from(choice).unwrap_or_default();
+    let Some(hash) = pinned.get(choice.checked_rem(pinned.len()).unwrap_or_default()).copied() else { return Ok(()) };
+    let wanted = 1 + choice % 3;
+    ledger.borrow_mut().files.copies.remove(&(no, hash));
+    sim.on(no, async |node| node.blobs().want_copies(hash, wanted).await.map(drop)).await?;
+    ledger.borrow_mut().files.copies.insert((no, hash), wanted);
+    Ok(())
+}
+
+/// Once everything has healed, as many nodes keep copies as are wanted, and those who are counted have them.
+async fn count_copies(sim: &Sim, ledger: &RefCell<Ledger>) {
+    let copies = ledger.borrow().files.copies.clone();
+    let up = sim.up();
+    for ((no, hash), wanted) in copies {
+        let is_pinned = ledger.borrow().files.pinned_at(no).contains(&hash);
+        if !is_pinned || !up.contains(&no) {
+            continue;
+        }
+        let counted = async {
+            loop {
+                let entry = sim.on(no, async |node| node.blobs().want_copies(hash, wanted).await).await?;
+                let (count, holders) = entry.copies.map_or((1, Vec::new()), |copies| (copies.count, copies.holders));
+                if count >= wanted.min(up.len()) {
+                    return Ok::<_, SimError>(holders);
+                }
+                sim.sleep(Duration::from_secs(2)).await;
+            }
+        };
+        let owner = sim.did(no);
+        let fault = match tokio::time::timeout(SOON, counted).await {
+            Err(_) => Some(format!("there are fewer than {wanted} copies of a blob of n{no}: {}", hash.short())),
+            Ok(Err(error)) => Some(error.to_string()),
+            Ok(Ok(holders)) => {
+                let mut fault = None;
+                for holder in up.iter().copied().filter(|holder| holders.contains(&sim.did(*holder))) {
+                    // whatever nothing keeps goes
+                    let kept = sim
+                        .on(holder, async |node: Node| {
+                            node.blobs().gc(Duration::ZERO, false).await?;
+                            node.blobs().entry(hash).await
+                        })
+                        .await;
+                    let keeps = kept.is_ok_and(|entry| entry.is_some_and(|entry| entry.kept_for.contains(&owner)));
+                    if !keeps {
+                        fault = Some(format!("n{holder} does not keep {} for n{no}, which counts it", hash.short()));
+                    }
+                }
+                fault
+            }
+        };
+        ledger.borrow_mut().files.faults.extend(fault);
+    }
 }
 
 /// Changes a bit of a copy that no promise is about.
@@ -251,6 +309,7 @@ pub(crate) async fn get_all(sim: &Sim, ledger: &RefCell<Ledger>) {
         ledger.files.faults.push(format!("n{no} does not get {}, which n{keeper} keeps: {why}", hash.short()));
     }))
     .await;
+    count_copies(sim, ledger).await;
     let Some((first, others)) = sim.up().split_first().map(|(first, others)| (*first, others.to_vec())) else { return };
     let late = content(u64::MAX >> 40, 1_000);
     let hash = BlobHash::of(&late);

@@ -55,6 +55,8 @@ pub struct Files {
     pub(crate) added: Vec<BlobHash>,
     /// The blobs that a node keeps, by the pin or tag that does; `None` while it is being changed.
     pub(crate) kept: BTreeMap<(NodeNo, String), Option<Kept>>,
+    /// The copies that a node has others keep of a blob, its own among them.
+    pub(crate) copies: BTreeMap<(NodeNo, BlobHash), usize>,
     /// The copies of which the disk changed a bit.
     pub(crate) damaged: BTreeSet<(NodeNo, BlobHash)>,
     /// Answers that no node may give.
@@ -82,6 +84,12 @@ impl Files {
         kept.filter(|(_, kept)| kept.at < shown.0)
             .flat_map(|(by, kept)| kept.all.difference(&shown.1).map(move |hash| (by.clone(), *hash)))
             .collect()
+    }
+
+    /// The blobs that are pinned at a node.
+    pub(crate) fn pinned_at(&self, node: NodeNo) -> Vec<BlobHash> {
+        let pins = self.kept.iter().filter(|((no, by), _)| *no == node && by.starts_with("pin"));
+        pins.filter_map(|(_, kept)| Some(kept.as_ref()?.hash)).collect()
     }
 
     /// The number of promises that stand.

@@ -185,6 +185,8 @@ pub const ALL: &[KnownPlant] = &[
     inside("asks_once", "blobs", "files", &["blobs"]),
     // Parts are noted that did not come, and nobody looks after a restart.
     inside("notes_parts_not_here", "blobs", "files", &["blobs"]),
+    // A copy that a member keeps for another one is not marked.
+    inside("copies_unmarked", "blobs", "files", &["blobs"]),
     // Content that the disk changed is read as it is.
     inside("reads_unverified", "blobs", "files", &["blobs"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),

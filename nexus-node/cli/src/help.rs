@@ -368,6 +368,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "blob add",
         &[
             ("blob add ./dist --tag release", "a directory, under a name that moves with the next one"),
+            ("blob add report.pdf --copies 3", "two other machines keep it, too"),
             ("tar c . | nexus-node blob add -", "from a pipe"),
         ],
     ),
@@ -390,6 +391,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "blob tag",
         &[("blob tag 5e1b9d4f release", "gives it a name on this node"), ("blob tag release stable", "another one")],
+    ),
+    (
+        "blob copies",
+        &[
+            ("blob copies release 3", "this node and two others"),
+            ("blob copies release 1", "the others let go of theirs"),
+        ],
     ),
     (
         "blob untag",

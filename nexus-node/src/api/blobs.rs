@@ -242,6 +242,16 @@ pub(super) async fn tag(
     shown(&node, hash).await
 }
 
+pub(super) async fn copies(
+    node: Node,
+    Path(name): Path,
+    Json(wanted): Json<wire::WantCopies>,
+) -> Result<Answer<wire::Blob>, Problem> {
+    let hash = node.blobs().resolve(&name).await?;
+    node.blobs().want_copies(hash, wanted.copies).await?;
+    shown(&node, hash).await
+}
+
 pub(super) async fn untag(node: Node, Path(tag): Path) -> Result<Answer<wire::Blob>, Problem> {
     let hash = node.blobs().untag(&tag).await?;
     shown(&node, hash).await

@@ -90,7 +90,10 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .gives(201, &example::remembered())
         })
         .on(Method::GET, "/v1/memories/{id}", memories::get, |about| {
-            about.summary("One memory, by its id, the beginning of it, or a former id").gives(200, &example::memory())
+            about
+                .summary("One memory, by its id, the beginning of it, or a former id")
+                .query("whole", flag(), "`true`: with the whole text, if a blob has it, from whoever has that")
+                .gives(200, &example::memory())
         })
         .on(Method::PATCH, "/v1/memories/{id}", memories::edit, |about| {
             about
@@ -417,6 +420,13 @@ fn blobs(routes: Routes) -> Routes {
             about
                 .summary("Let a name lead to a blob that is here, and keep it so")
                 .takes(true, &example::blob_tag())
+                .gives(200, &example::blob())
+        })
+        .on(Method::POST, "/v1/blobs/{blob}/copies", blobs::copies, |about| {
+            about
+                .summary("Have other members keep copies of a blob that is here, so many in all")
+                .note("The answer comes before they have them: `copies.count` tells how many there are.")
+                .takes(true, &example::want_copies())
                 .gives(200, &example::blob())
         })
         .on(Method::DELETE, "/v1/blobs/tags/{tag}", blobs::untag, |about| {

@@ -23,14 +23,16 @@ use serde_json::Value;
 
 pub use self::audit::{AuditBroken, AuditCheck, AuditEntry, AuditGap, AuditMember, AuditPage};
 #[cfg(feature = "blobs")]
-pub use self::blobs::{Blob, BlobFetch, BlobFetchProgress, BlobGc, BlobPage, BlobTag, BlobTransfer, BlobsRemoved};
+pub use self::blobs::{
+    Blob, BlobCopies, BlobFetch, BlobFetchProgress, BlobGc, BlobPage, BlobTag, BlobTransfer, BlobsRemoved, WantCopies,
+};
 pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
     KvTxnDone, KvWritten, Lease, OutcomeWord, Recover, Release, Renew, RequestOutcome, Seat, Steal,
 };
 pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,
-    Remembered, Revision, Source, Unforget,
+    Remembered, Revision, Source, TextAttachment, Unforget,
 };
 pub use self::moment::{Deadline, DeadlineError, Moment, MomentOrNever, ValidAt};
 pub use self::tasks::{

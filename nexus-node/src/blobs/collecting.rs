@@ -131,7 +131,7 @@ impl Blobs {
 
     fn remove_now(&self, _: &Gate<'_>, hash: BlobHash) -> Result<Collected, NodeError> {
         let shelf = &self.here().shelf;
-        let files = self.links_of(hash)?;
+        let (files, copies) = (self.links_of(hash)?, self.copies_of(hash)?);
         let mut others = self.roots(|_| false)?;
         others.remove(&hash);
         let kept = self.reached(others)?;
@@ -154,6 +154,9 @@ impl Blobs {
             }
         }
         gone.bytes += shelf.remove_parts(hash)?;
+        if let Some(copies) = copies {
+            self.release(hash, &copies);
+        }
         Ok(gone)
     }
 
@@ -203,13 +206,17 @@ impl Blobs {
         Ok(())
     }
 
-    /// The blobs that are pinned, those to which a tag leads, and the directories that stay for another reason.
+    /// The blobs that are pinned, those to which a tag leads, those with copies or kept for others, and the directories that stay for another reason.
     fn roots(&self, stays: impl Fn(&Held) -> bool) -> Result<BTreeSet<BlobHash>, NodeError> {
         let mut roots: BTreeSet<BlobHash> = self.here().shelf.tags()?.into_values().collect();
         for rack in 0..RACKS {
-            let held = self.here().shelf.rack(rack)?.into_iter();
-            let held = held.filter(|held| held.is_pinned || (held.is_directory && stays(held)));
-            roots.extend(held.map(|held| held.info.hash));
+            for held in self.here().shelf.rack(rack)? {
+                let is_kept = held.is_pinned || held.has_copies || (held.is_directory && stays(&held));
+                // not for somebody who is no member any more
+                if is_kept || (held.is_for_others && !self.kept_for(held.info.hash)?.is_empty()) {
+                    roots.insert(held.info.hash);
+                }
+            }
         }
         Ok(roots)
     }

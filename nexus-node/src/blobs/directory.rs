@@ -71,8 +71,21 @@ impl Blobs {
         wait: Duration,
         told: impl Fn(&DirectoryProgress) + Send + Sync,
     ) -> Result<BlobEntry, NodeError> {
+        self.fetch_within(hash, wait, u64::MAX, told).await
+    }
+
+    /// The same for a blob of so many bytes with all its files. No more is fetched, whatever others claim.
+    pub(super) async fn fetch_within(
+        &self,
+        hash: BlobHash,
+        wait: Duration,
+        most: u64,
+        told: impl Fn(&DirectoryProgress) + Send + Sync,
+    ) -> Result<BlobEntry, NodeError> {
         let _root_in_use = self.use_all(std::iter::once(hash));
-        let root = self.fetch_with(hash, wait, |progress| told(&DirectoryProgress::of(progress))).await?;
+        let links = if most == u64::MAX { nexus_blobs::BLOB_BYTES_MAX } else { most.max(LINKS_BYTES_MAX) };
+        let wanted = Wanted { wait, most: links, holders: Vec::new() };
+        let root = self.fetch_known(hash, wanted, |progress| told(&DirectoryProgress::of(progress))).await?;
         let entry = self.entry_here(hash).await?;
         let is_whole = self.blocking(move |blobs| Ok(blobs.check_files(hash).is_ok())).await?;
         if entry.files.is_some() && is_whole {
@@ -82,7 +95,7 @@ impl Blobs {
         let files: BTreeSet<BlobHash> = collection.files().iter().map(|file| file.hash).collect();
         let in_use = files.iter().copied().filter(|_| !planted("gc_takes_what_is_fetched")).chain([names]);
         let _files_in_use = self.use_all(in_use);
-        self.fetch_files(&files, wait, &told).await?;
+        self.fetch_files(&files, wait, most, &told).await?;
         self.keep_directory(hash, Keep::Cached).await
     }
 
@@ -149,6 +162,7 @@ impl Blobs {
         &self,
         hashes: &BTreeSet<BlobHash>,
         wait: Duration,
+        most: u64,
         told: &(impl Fn(&DirectoryProgress) + Send + Sync),
     ) -> Result<(), NodeError> {
         let all: Vec<BlobHash> = hashes.iter().copied().collect();
@@ -160,6 +174,12 @@ impl Blobs {
         let lacks: Vec<BlobHash> = lacks.into_iter().map(|(hash, _)| hash).collect();
         let mut holders = self.holders(&lacks).await;
         let bytes: u64 = here.iter().filter_map(|(_, info)| *info).map(|info| info.size).sum();
+        let largest = |said: &[(Did, u64)]| said.iter().map(|(_, size)| *size).max().unwrap_or(0);
+        let all: u64 = holders.values().map(|said| largest(said)).fold(bytes, u64::saturating_add);
+        if all > most {
+            let [bytes, max] = [all, most].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+            return Err(NodeError::TooLarge { what: "the directory", bytes, max });
+        }
         let claimed = holders.values().filter_map(|said| said.first()).map(|(_, size)| *size);
         let progress = DirectoryProgress {
             files: Some(hashes.len() as u64),
@@ -175,7 +195,9 @@ impl Blobs {
             while running.len() < FILES_AT_ONCE {
                 let Some(hash) = lacks.next() else { break };
                 let holders = holders.remove(&hash).unwrap_or_default();
-                let wanted = Wanted { wait, most: nexus_blobs::BLOB_BYTES_MAX, holders };
+                let bounded = most < u64::MAX;
+                let most = if bounded { largest(&holders) } else { nexus_blobs::BLOB_BYTES_MAX };
+                let wanted = Wanted { wait, most, holders };
                 running.push(self.fetch_file(hash, wanted, &sum, told).boxed());
             }
             match running.next().await {

@@ -88,7 +88,7 @@ fn is_spare(own: Did, hash: BlobHash, others: impl Iterator<Item = Did>) -> bool
 }
 
 /// The place of a node among the holders of a blob: a number that nobody chooses.
-fn rank(node: Did, hash: BlobHash) -> ([u8; 32], Did) {
+pub(super) fn rank(node: Did, hash: BlobHash) -> ([u8; 32], Did) {
     let bytes = [hash.as_bytes().as_slice(), node.to_string().as_bytes()].concat();
     (*BlobHash::of(&bytes).as_bytes(), node)
 }

@@ -1,6 +1,7 @@
 //! The blobs that are kept, with their names and directories.
 //!
-//! A blob is kept while it is pinned, while a tag leads to it, and while it is a file of a directory that is kept.
+//! A blob is kept while it is pinned, while a tag leads to it, and while it is a file of a directory that is kept. It is kept, too,
+//! while others keep copies of it for this node, and while it is kept for them.
 //! Others came from another member, or lost their tag.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,8 +9,9 @@ use std::sync::atomic::Ordering;
 use std::sync::{MutexGuard, PoisonError};
 
 use nexus_blobs::{BadCollection, BlobHash, Collection, LINKS_BYTES_MAX, NAMES_BYTES_MAX, Part, Shape, read_part};
-use nexus_identity::Timestamp;
+use nexus_identity::{Did, Timestamp};
 
+use super::copies::BlobCopies;
 use super::shelf::{Held, Mark, RACKS};
 use super::{Blobs, missing};
 use crate::error::{ConflictError, InputError, NodeError, Resource};
@@ -45,6 +47,10 @@ pub struct BlobEntry {
     pub pinned: bool,
     /// The names that lead to it.
     pub tags: Vec<String>,
+    /// The copies of it that others keep for this node, if some are wanted.
+    pub copies: Option<BlobCopies>,
+    /// The members for whom it is kept here.
+    pub kept_for: Vec<Did>,
 }
 
 /// A page of the blobs of a node.
@@ -90,7 +96,8 @@ impl Blobs {
             for rack in after.map_or(0, rack_of)..RACKS {
                 for held in blobs.here().shelf.rack(rack)? {
                     let hash = held.info.hash;
-                    let is_root = held.is_pinned || held.is_directory || tags.contains_key(&hash);
+                    let is_marked = held.is_pinned || held.is_directory || held.has_copies || held.is_for_others;
+                    let is_root = is_marked || tags.contains_key(&hash);
                     if after.is_some_and(|after| hash <= after) || (!is_root && hidden.contains(&hash)) {
                         continue;
                     }
@@ -203,18 +210,26 @@ impl Blobs {
         .await
     }
 
-    fn entry_now(&self, hash: BlobHash) -> Result<BlobEntry, NodeError> {
+    pub(super) fn entry_now(&self, hash: BlobHash) -> Result<BlobEntry, NodeError> {
         let shelf = &self.here().shelf;
         let info = shelf.info(hash)?.ok_or_else(|| missing(hash))?;
-        let is_pinned = shelf.marked(hash, Mark::Pin)?.is_some();
-        let is_directory = shelf.marked(hash, Mark::Directory)?.is_some();
-        let held = Held { info, used: self.here().world.wall(), is_pinned, is_directory };
+        let mut held = Held::bare(info, self.here().world.wall());
+        for mark in Mark::ALL {
+            if shelf.marked(hash, mark)?.is_some() {
+                held.set(mark);
+            }
+        }
         self.entry_of(&held, &self.tags_by_hash()?)
+    }
+
+    /// Has a removal that runs look again at what is kept.
+    pub(super) fn changed_what_is_kept(&self) {
+        self.0.changes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Keeps a blob that is here. Returns whether that changed something.
     pub(super) fn keep_for(&self, _: &Gate<'_>, hash: BlobHash, keep: &Keep) -> Result<bool, NodeError> {
-        self.0.changes.fetch_add(1, Ordering::Relaxed);
+        self.changed_what_is_kept();
         let shelf = &self.here().shelf;
         if shelf.info(hash)?.is_none() {
             return Err(missing(hash));
@@ -305,7 +320,9 @@ impl Blobs {
         let counts = counts.and_then(|(files, bytes)| Some((files.parse().ok()?, bytes.parse().ok()?)));
         let (files, size) = counts.map_or((None, held.info.size), |(files, bytes)| (Some(files), bytes));
         let tags = tags.get(&hash).cloned().unwrap_or_default();
-        Ok(BlobEntry { hash, size, files, pinned: held.is_pinned, tags })
+        let copies = if held.has_copies { self.copies_of(hash)? } else { None };
+        let kept_for = if held.is_for_others { self.kept_for(hash)? } else { Vec::new() };
+        Ok(BlobEntry { hash, size, files, pinned: held.is_pinned, tags, copies, kept_for })
     }
 }
 

@@ -38,6 +38,8 @@ impl Blobs {
                     Body::Lacks(Lacks {})
                 }
             },
+            Some(Body::Keep(keep)) => Body::Kept(self.keep_for_other(peer, keep).await.into()),
+            Some(Body::Release(release)) => Body::Kept(self.let_go(peer, release).await.into()),
             _ => Body::Lacks(Lacks {}),
         };
         answer.into()

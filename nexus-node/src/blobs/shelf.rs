@@ -48,6 +48,14 @@ pub(super) enum Mark {
     Pin,
     /// It is the blob of links of a directory of which every file was here: `FILES BYTES`.
     Directory,
+    /// Others keep copies of it for this node: the number that is wanted, and a line for each holder.
+    Copies,
+    /// It is kept for other members: a line for each.
+    ForOthers,
+}
+
+impl Mark {
+    pub(super) const ALL: [Self; 4] = [Self::Pin, Self::Directory, Self::Copies, Self::ForOthers];
 }
 
 /// A whole blob, and the marks on it.
@@ -58,6 +66,24 @@ pub(super) struct Held {
     pub(super) used: Timestamp,
     pub(super) is_pinned: bool,
     pub(super) is_directory: bool,
+    pub(super) has_copies: bool,
+    pub(super) is_for_others: bool,
+}
+
+impl Held {
+    /// A blob without marks.
+    pub(super) const fn bare(info: BlobInfo, used: Timestamp) -> Self {
+        Self { info, used, is_pinned: false, is_directory: false, has_copies: false, is_for_others: false }
+    }
+
+    pub(super) const fn set(&mut self, mark: Mark) {
+        match mark {
+            Mark::Pin => self.is_pinned = true,
+            Mark::Directory => self.is_directory = true,
+            Mark::Copies => self.has_copies = true,
+            Mark::ForOthers => self.is_for_others = true,
+        }
+    }
 }
 
 /// Content that is being added. It is gone if it is dropped.

@@ -41,7 +41,7 @@ pub(super) struct Envelope {
     /// The number of the request.
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub(super) body: Option<Body>,
 }
 
@@ -77,6 +77,14 @@ pub(super) enum Body {
     /// The sender does not have it.
     #[prost(message, tag = "6")]
     Lacks(Lacks),
+    /// The sender wants the receiver to keep a copy. The answer is `Kept`.
+    #[prost(message, tag = "7")]
+    Keep(Keep),
+    #[prost(message, tag = "8")]
+    Kept(Kept),
+    /// The sender no longer wants the receiver's copy. The answer is `Kept`.
+    #[prost(message, tag = "9")]
+    Release(Release),
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -105,3 +113,46 @@ pub(super) struct Part {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Lacks {}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Keep {
+    /// The 32 bytes of the blob's hash.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) hash: Vec<u8>,
+    /// Its bytes; of a directory those of all its files.
+    #[prost(uint64, tag = "2")]
+    pub(super) size: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Release {
+    /// The 32 bytes of the blob's hash.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) hash: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Kept {
+    #[prost(enumeration = "KeptState", tag = "1")]
+    state: i32,
+}
+
+/// The state of a copy at another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum KeptState {
+    /// None is kept.
+    No = 0,
+    /// It is there, and kept.
+    Kept = 1,
+    /// It is being fetched.
+    Coming = 2,
+    /// There is no room, or the member that wants it has no more quota.
+    Full = 3,
+}
+
+impl From<KeptState> for Kept {
+    fn from(state: KeptState) -> Self {
+        Self { state: state.into() }
+    }
+}

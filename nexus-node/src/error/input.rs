@@ -134,6 +134,15 @@ pub enum InputError {
         /// The bound.
         max: usize,
     },
+    /// A number of copies of a blob is out of range.
+    #[cfg(feature = "blobs")]
+    #[error("{wanted} copies are wanted, it may be 1 to {max}")]
+    BlobCopies {
+        /// The number.
+        wanted: usize,
+        /// The bound.
+        max: usize,
+    },
     /// A blob is no directory.
     #[cfg(feature = "blobs")]
     #[error(transparent)]

@@ -196,6 +196,25 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         world.spawn("aging", growing);
     }
 
+    let Origins { tasks, dir, lock, aging } = origins;
+    #[cfg(feature = "blobs")]
+    let blobs = {
+        let root = dir.as_ref().map(DataDir::blobs_path);
+        let shelf = world.blocking(move || root.map_or_else(|| Ok(Shelf::Memory(in_memory)), Shelf::open)).await??;
+        let (identity, world, mesh) = (identity.clone(), world.clone(), mesh.clone());
+        let (sessions, headroom) = (sessions.clone(), engine.headroom().clone());
+        let (rows, kept_for_each) = (store.clone(), config.blob_copies_bytes.get());
+        let attached = Box::new(move |hashes: &[blobs::BlobHash]| {
+            let (view, mut attached) = (rows.snapshot()?, BTreeSet::new());
+            for hash in hashes {
+                if ledger::is_attached(&view, hash.as_bytes())? {
+                    attached.insert(*hash);
+                }
+            }
+            Ok(attached)
+        });
+        Blobs::new(blobs::Handles { identity, world, mesh, sessions, shelf, headroom, attached, kept_for_each })
+    };
     let handles = brain::Handles {
         identity: identity.clone(),
         world: world.clone(),
@@ -206,27 +225,10 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         vectors,
         sessions: sessions.clone(),
         clocks: clocks.clone(),
+        #[cfg(feature = "blobs")]
+        blobs: Some(blobs.clone()),
     };
     let brain = Brain::new(handles, &config);
-    let Origins { tasks, dir, lock, aging } = origins;
-    #[cfg(feature = "blobs")]
-    let blobs = {
-        let root = dir.as_ref().map(DataDir::blobs_path);
-        let shelf = world.blocking(move || root.map_or_else(|| Ok(Shelf::Memory(in_memory)), Shelf::open)).await??;
-        let (identity, world, mesh) = (identity.clone(), world.clone(), mesh.clone());
-        let (sessions, headroom) = (sessions.clone(), engine.headroom().clone());
-        let rows = store.clone();
-        let attached = Box::new(move |hashes: &[blobs::BlobHash]| {
-            let (view, mut attached) = (rows.snapshot()?, BTreeSet::new());
-            for hash in hashes {
-                if ledger::is_attached(&view, hash.as_bytes())? {
-                    attached.insert(*hash);
-                }
-            }
-            Ok(attached)
-        });
-        Blobs::new(blobs::Handles { identity, world, mesh, sessions, shelf, headroom, attached })
-    };
     let board = TaskBoard::new(tasks::Handles {
         identity: identity.clone(),
         world: world.clone(),
@@ -254,6 +256,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     #[cfg(feature = "blobs")]
     world.spawn("blobs", blobs.clone().serve(wanted));
     #[cfg(feature = "blobs")]
+    world.spawn("copies of blobs", blobs.clone().keep_copies());
     world.spawn("room for blobs", blobs.clone().keep_bound(config.blob_cache_bytes.get()));
     let node = Node(Arc::new(Inner {
         identity,

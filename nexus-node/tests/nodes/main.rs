@@ -19,11 +19,13 @@ mod stalling;
 mod world;
 
 mod access;
+mod blob_copies;
 mod blobs;
 mod clocks;
 mod coordinator;
 mod flooded_rooms;
 mod hostile;
+mod long_texts;
 mod own_world;
 mod recall;
 mod revocation;

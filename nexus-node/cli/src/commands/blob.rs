@@ -34,6 +34,9 @@ pub(crate) enum Blob {
         /// The treatment of symbolic links in a directory
         #[arg(long, value_enum, default_value_t = SymbolicLinks::Keep)]
         symlinks: SymbolicLinks,
+        /// Have others keep copies, so many in all, this node's among them: 1 to 16
+        #[arg(long, value_name = "K", value_parser = clap::value_parser!(u8).range(1..=16))]
+        copies: Option<u8>,
     },
     /// Get a blob, from this node or from the members that have it
     Get {
@@ -68,6 +71,14 @@ pub(crate) enum Blob {
         blob: String,
         /// The name
         tag: String,
+    },
+    /// Have other members keep copies of a blob, so many in all
+    Copies {
+        /// The hash, the first digits of it, or a tag
+        blob: String,
+        /// The number, this node's copy among them: 1 to 16. With 1 the others let go of theirs
+        #[arg(value_parser = clap::value_parser!(u8).range(1..=16))]
+        copies: u8,
     },
     /// Take a name of a blob away
     Untag {
@@ -116,8 +127,8 @@ impl Blob {
         let client = session.client()?;
         let printer = &session.printer;
         match self {
-            Self::Add { path, tag, symlinks } => {
-                add::add(&client.streaming(), printer, &path, tag.as_deref(), symlinks.into())
+            Self::Add { path, tag, symlinks, copies } => {
+                add::add(&client.streaming(), printer, &path, tag.as_deref(), symlinks.into(), copies)
             }
             Self::Get { blob, output, wait } => get::get(&client.streaming(), printer, &blob, output.as_deref(), wait),
             Self::List { all } => list(&client, printer, all),
@@ -135,6 +146,19 @@ impl Blob {
             Self::Tag { blob, tag } => {
                 let blob: wire::Blob = client.post(&of(&blob, "/tag"), &wire::BlobTag { tag: tag.clone() })?;
                 printer.answer(&blob, || format!("{tag} is {}", blob.hash))
+            }
+            Self::Copies { blob, copies } => {
+                let blob = want_copies(&client, &blob, copies)?;
+                printer.answer(&blob, || match &blob.copies {
+                    None => format!("no further copies of {}", blob.hash),
+                    Some(copies) => format!("{} of {} copies of {}", copies.count, copies.wanted, blob.hash),
+                })?;
+                if copies > 1 {
+                    printer.note(
+                        "others get theirs as they are in reach; `nexus-node blob list` tells how many there are",
+                    );
+                }
+                Ok(())
             }
             Self::Untag { tag } => {
                 let blob: wire::Blob = client.delete(&format!("/v1/blobs/tags/{}", escape(&tag)))?;
@@ -159,6 +183,10 @@ impl Blob {
 
 fn of(blob: &str, word: &str) -> String {
     format!("/v1/blobs/{}{word}", escape(blob))
+}
+
+fn want_copies(client: &Client, blob: &str, copies: u8) -> Result<wire::Blob, Problem> {
+    client.post(&of(blob, "/copies"), &wire::WantCopies { copies: usize::from(copies) })
 }
 
 fn removed(gone: &wire::BlobsRemoved) -> String {
@@ -189,7 +217,9 @@ fn table(blobs: &[wire::Blob], members: &[wire::Member], printer: &Printer) -> S
     let mut table = Table::new(["HASH", "SIZE", "FILES", "KEPT", "COPIES", "ON"]);
     for blob in blobs {
         let pin = blob.pinned.then(|| "pinned".to_owned());
-        let kept: Vec<String> = pin.into_iter().chain(blob.tags.iter().cloned()).collect();
+        let copies = blob.copies.as_ref().map(|copies| format!("{} of {} copies", copies.count, copies.wanted));
+        let others = blob.kept_for.iter().map(|did| format!("for {}", called(members, did)));
+        let kept: Vec<String> = pin.into_iter().chain(blob.tags.iter().cloned()).chain(copies).chain(others).collect();
         let on: Vec<String> = blob.providers.iter().map(|did| called(members, did)).collect();
         table.row([
             (blob.hash.chars().take(SHORT).collect(), Some(if kept.is_empty() { Style::Dim } else { Style::Bold })),

@@ -237,3 +237,30 @@ fn bad_paths_are_refused() {
     }
     assert!(home.run(&["blob", "list"]).ok().stdout.contains("pinned"));
 }
+
+/// promise: Commands and API | `remember` takes a text of up to 4 MiB; `get` shows all of it, or its beginning and who wrote it where nobody in reach has the rest
+#[test]
+fn a_long_text_is_remembered_and_read_on_another_machine() {
+    let ((laptop, a), (cloud, _b)) = pair();
+    let text: String = (0..9_000).map(|n| format!("line {n} of the log\n")).collect();
+    let text = text.trim_end();
+    let written = laptop.run_with(&["remember", "-", "--id", "log", "--json"], text.as_bytes()).json();
+    let id = written["id"].as_str().unwrap();
+    until("it is there", || (cloud.run(&["get", id]).code == 0).then_some(()));
+    let shown = cloud.json(&["get", id]);
+    assert_eq!(shown["text"], text);
+    assert_eq!(shown["attachment"]["bytes"], text.len());
+    assert!(cloud.run(&["get", "log"]).ok().stdout.contains("line 8999 of the log"));
+
+    let other = laptop.run_with(&["remember", "-", "--json"], format!("Of another day. {text}").as_bytes()).json();
+    let id = other["id"].as_str().unwrap();
+    until("its beginning is there", || cloud.json(&["list"])["items"].as_array().unwrap().len().eq(&2).then_some(()));
+    let exported = cloud.run(&["export"]).ok().stdout;
+    assert!(exported.lines().any(|line| line.contains("Of another day.") && line.contains("\"attachment\"")));
+    drop(a);
+    let shown = cloud.run(&["get", id]).ok();
+    assert!(shown.stdout.starts_with("Of another day. line 0"), "{}", shown.stdout);
+    assert!(shown.stderr.contains("bytes are here; laptop wrote it"), "{}", shown.stderr);
+    let refused = cloud.run_with(&["remember", "-", "--json"], &vec![b'x'; 5 << 20]);
+    assert_eq!((refused.code, &refused.error()["code"]), (2, &json!("too_large")));
+}

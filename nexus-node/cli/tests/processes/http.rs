@@ -76,6 +76,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("DELETE", "/v1/blobs/x", false),
     ("POST", "/v1/blobs/x/pin", false),
     ("POST", "/v1/blobs/x/unpin", false),
+    ("POST", "/v1/blobs/x/copies", false),
     ("POST", "/v1/blobs/x/tag", false),
     ("DELETE", "/v1/blobs/tags/x", false),
     ("POST", "/v1/blobs/gc", false),

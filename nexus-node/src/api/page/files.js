@@ -34,9 +34,10 @@ function copies(providers) {
 }
 
 function row(blob) {
-  const { hash, size, files, pinned, tags = [] } = blob;
+  const { hash, size, files, pinned, tags = [], copies: wanted, kept_for: keptFor = [] } = blob;
   const [name, ...others] = tags.map(seen);
-  const kept = pinned || tags.length > 0;
+  const why = [pinned && 'pinned', tags.length > 0 && 'tagged', ...keptFor.map((did) => `kept for ${seen(nameOf(did))}`)].filter(Boolean);
+  const enough = wanted && wanted.count >= wanted.wanted;
   return make('li', { class: 'card file' },
     make('div', { class: 'row' },
       make('b', { class: 'grow' }, name ?? shortHash(hash)),
@@ -44,7 +45,9 @@ function row(blob) {
     make('div', { class: 'about' },
       name ? shortHash(hash) : null,
       ...others.map((other) => make('span', { class: 'tag' }, other)),
-      make('span', { class: `tag ${kept ? '' : 'dim'}` }, pinned ? 'pinned' : kept ? 'tagged' : 'not kept'),
+      ...why.map((word) => make('span', { class: 'tag' }, word)),
+      why.length || wanted ? null : make('span', { class: 'tag dim' }, 'not kept'),
+      wanted ? make('span', { class: `tag ${enough ? 'good' : 'odd'}` }, `${wanted.count} of ${wanted.wanted} kept`) : null,
       copies(blob.providers)));
 }
 

@@ -25,6 +25,7 @@ pub(super) fn line<T: Serialize>(document: &T) -> String {
 
 pub(super) fn memory() -> wire::Memory {
     wire::Memory {
+        attachment: None,
         id: ID.into(),
         was: None,
         imported: None,
@@ -664,7 +665,7 @@ pub(super) fn recover() -> wire::Recover {
 }
 
 #[cfg(feature = "blobs")]
-pub(super) use of_blobs::{blob, blob_fetch, blob_gc, blob_page, blob_tag, blob_transfer, blobs_removed};
+pub(super) use of_blobs::{blob, blob_fetch, blob_gc, blob_page, blob_tag, blob_transfer, blobs_removed, want_copies};
 
 #[cfg(feature = "blobs")]
 mod of_blobs {
@@ -681,8 +682,14 @@ mod of_blobs {
             files: Some(12),
             pinned: true,
             tags: vec!["release".into()],
+            copies: Some(wire::BlobCopies { wanted: 2, count: 2, holders: vec![OTHER.into()] }),
+            kept_for: Vec::new(),
             providers: vec![DID.into(), OTHER.into()],
         }
+    }
+
+    pub(in super::super) fn want_copies() -> wire::WantCopies {
+        wire::WantCopies { copies: 2 }
     }
 
     pub(in super::super) fn blob_page() -> wire::BlobPage {

@@ -1,5 +1,6 @@
 //! Blobs.
 
+use nexus_identity::Did;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,15 +22,46 @@ pub struct Blob {
     /// The names that lead to it here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// The copies that others keep for this node; left out if none are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<BlobCopies>,
+    /// The DIDs of the members for whom it is kept here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_for: Vec<String>,
     /// The DIDs of the nodes that have it, as far as they can be asked now; this node's is the first.
     pub providers: Vec<String>,
 }
 
 impl Blob {
     pub(crate) fn of(entry: blobs::BlobEntry, providers: Vec<String>) -> Self {
-        let blobs::BlobEntry { hash, size, files, pinned, tags } = entry;
-        Self { hash: hash.to_string(), size, files, pinned, tags, providers }
+        let blobs::BlobEntry { hash, size, files, pinned, tags, copies, kept_for } = entry;
+        let texts = |dids: Vec<Did>| dids.iter().map(ToString::to_string).collect();
+        let copies = copies.map(|copies| BlobCopies {
+            wanted: copies.wanted,
+            count: copies.count,
+            holders: texts(copies.holders),
+        });
+        Self { hash: hash.to_string(), size, files, pinned, tags, copies, kept_for: texts(kept_for), providers }
     }
+}
+
+/// The copies of a blob that others keep for this node.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BlobCopies {
+    /// The number that is wanted, this node's among them.
+    pub wanted: usize,
+    /// The number that counts, this node's among them: of those who showed within a week that they have one.
+    pub count: usize,
+    /// The DIDs of the members that keep one.
+    pub holders: Vec<String>,
+}
+
+/// The wanted number of copies of a blob.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WantCopies {
+    /// In all, this node's among them: 1 to 16.
+    pub copies: usize,
 }
 
 /// A page of the blobs of this node, by hash.

@@ -6,6 +6,8 @@
 //! | `aa/HASH.obao4` | its index, unless it is one group: the hashes between the root and the content |
 //! | `aa/HASH.pin` | it is kept until it is unpinned |
 //! | `aa/HASH.dir` | it is the blob of links of a directory that is here: the number of files, and their bytes |
+//! | `aa/HASH.copies` | others keep copies of it: the number that is wanted, and a line for each holder |
+//! | `aa/HASH.for` | it is kept for other members: a line for each |
 //! | `tags/KEY` | the hash of a blob, and the name that leads to it; KEY is the hash of the name |
 //! | `part/HASH`, `part/HASH.obao4` | a blob that is being fetched: verified parts, and holes |
 //! | `part/HASH.have` | the size, 8 bytes little-endian, and a bit for each part that is on the disk |
@@ -29,9 +31,15 @@ use crate::error::NodeError;
 
 /// The size of the pieces in which content is read again for its index, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
-/// The endings of the files of marks.
-const PIN: &str = "pin";
-const DIRECTORY: &str = "dir";
+/// The ending of the file of a mark.
+const fn ending(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Pin => "pin",
+        Mark::Directory => "dir",
+        Mark::Copies => "copies",
+        Mark::ForOthers => "for",
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct DiskShelf {
@@ -103,10 +111,7 @@ impl DiskShelf {
     }
 
     fn path_of(&self, hash: BlobHash, mark: Mark) -> PathBuf {
-        self.path(hash).with_extension(match mark {
-            Mark::Pin => PIN,
-            Mark::Directory => DIRECTORY,
-        })
+        self.path(hash).with_extension(ending(mark))
     }
 
     fn part(&self, hash: BlobHash) -> PathBuf {
@@ -152,18 +157,17 @@ impl DiskShelf {
                     // whoever removes it meanwhile wins
                     let Ok(about) = fs::metadata(&path) else { continue };
                     let info = BlobInfo { hash, size: about.len() };
-                    held.insert(hash, Held { info, used: modified(&about), is_pinned: false, is_directory: false });
+                    held.insert(hash, Held::bare(info, modified(&about)));
                 }
-                Some(PIN) => marks.push((hash, Mark::Pin)),
-                Some(DIRECTORY) => marks.push((hash, Mark::Directory)),
-                _ => {}
+                None => {}
+                Some(kind) => {
+                    marks.extend(Mark::ALL.into_iter().find(|mark| ending(*mark) == kind).map(|mark| (hash, mark)))
+                }
             }
         }
         for (hash, mark) in marks {
-            let Some(held) = held.get_mut(&hash) else { continue };
-            match mark {
-                Mark::Pin => held.is_pinned = true,
-                Mark::Directory => held.is_directory = true,
+            if let Some(held) = held.get_mut(&hash) {
+                held.set(mark);
             }
         }
         Ok(held.into_values().collect())
@@ -201,7 +205,7 @@ impl DiskShelf {
         let whole = self.path(hash);
         let mut had = false;
         // content first: without it the rest means nothing
-        let marks = [Mark::Pin, Mark::Directory].map(|mark| self.path_of(hash, mark));
+        let marks = Mark::ALL.map(|mark| self.path_of(hash, mark));
         for path in [whole.clone(), index_of(&whole)].into_iter().chain(marks) {
             had |= remove(&path)?;
         }

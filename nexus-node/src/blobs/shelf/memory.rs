@@ -59,11 +59,11 @@ impl MemoryBlobs {
     pub(super) fn rack(&self, rack: usize) -> Vec<Held> {
         let state = self.state();
         let held = state.blobs.iter().filter(|(hash, _)| usize::from(hash.as_bytes()[0]) == rack);
-        held.map(|(hash, blob)| Held {
-            info: BlobInfo { hash: *hash, size: blob.content.len() as u64 },
-            used: blob.used,
-            is_pinned: state.marks.contains_key(&(*hash, Mark::Pin)),
-            is_directory: state.marks.contains_key(&(*hash, Mark::Directory)),
+        held.map(|(hash, blob)| {
+            let mut held = Held::bare(BlobInfo { hash: *hash, size: blob.content.len() as u64 }, blob.used);
+            let marks = Mark::ALL.into_iter().filter(|mark| state.marks.contains_key(&(*hash, *mark)));
+            marks.for_each(|mark| held.set(mark));
+            held
         })
         .collect()
     }

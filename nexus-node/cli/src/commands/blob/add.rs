@@ -22,9 +22,10 @@ pub(super) fn add(
     path: &Path,
     tag: Option<&str>,
     links: Links,
+    copies: Option<u8>,
 ) -> Result<(), Problem> {
     let kept = [("tag", tag)];
-    let blob = if path == Path::new("-") {
+    let mut blob = if path == Path::new("-") {
         let bar = printer.transfer("adding", None);
         let sent = send(client, &kept, bar.wrap_read(io::stdin().lock()));
         bar.finish_and_clear();
@@ -44,6 +45,9 @@ pub(super) fn add(
             return Err(problem.hint("`nexus-node blob add - < PATH` reads it to its end"));
         }
     };
+    if let Some(copies) = copies {
+        blob = super::want_copies(client, &blob.hash, copies)?;
+    }
     printer.answer(&blob, || blob.hash.clone())?;
     let files = blob.files.map(|files| format!("{}, ", count(files, "file", "files"))).unwrap_or_default();
     let kept = if blob.tags.is_empty() { "pinned".to_owned() } else { format!("as {}", blob.tags.join(", ")) };

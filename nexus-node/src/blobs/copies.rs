@@ -1,0 +1,464 @@
+//! Copies that others keep for this node, and those that it keeps for others.
+//!
+//! [`Copies`] decides who is asked. Marks beside the content remember who has said so, and for whom a blob is kept here. A
+//! blob that is kept for a member counts against what that member may have kept here. It stays until the member lets go of
+//! it, or is none any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use nexus_blobs::{BlobHash, COPIES_MAX, Copies, CopyStep, Part, Shape};
+use nexus_identity::plants::planted;
+use nexus_identity::{Did, Role};
+use tokio::sync::{Notify, Semaphore};
+
+use super::evicting::rank;
+use super::shelf::{Mark, RACKS};
+use super::wire::{self, Body, KeptState};
+use super::{BlobEntry, Blobs, missing};
+use crate::error::{InputError, NodeError};
+use crate::world::random;
+
+/// The longest wait for an answer.
+const WITHIN: Duration = Duration::from_secs(30);
+/// The time between two looks at all copies.
+const LOOK_EVERY: Duration = Duration::from_secs(3_600);
+/// The time between two looks while copies are on their way.
+const LOOK_SOON: Duration = Duration::from_secs(15);
+/// The time between two looks while there are too few and none is on its way.
+const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// The time in which further changes may come.
+const GATHER: Duration = Duration::from_secs(1);
+/// The most blobs that are fetched for others at a time.
+const FETCHED_MAX: usize = 4;
+/// The time for which a blob is looked for that somebody wants to be kept.
+const FETCH_WAIT: Duration = Duration::from_secs(120);
+
+/// The copies of a blob that a node has others keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlobCopies {
+    /// The number that is wanted, this node's among them.
+    pub wanted: usize,
+    /// The number that counts, this node's among them: of those who said within a week that they keep one.
+    pub count: usize,
+    /// The members that keep one, or did when they were heard of.
+    pub holders: Vec<Did>,
+}
+
+/// The state of copies that is not on the disk.
+pub(super) struct CopyDesk {
+    /// Told when copies are wanted.
+    pub(super) changed: Notify,
+    /// The blobs of which others keep copies, once they were looked for.
+    wanted: Mutex<Option<BTreeSet<BlobHash>>>,
+    /// The bytes that are kept for each member, with those on their way, once they were counted.
+    kept: Mutex<Option<BTreeMap<Did, u64>>>,
+    /// The blobs that are fetched for others.
+    coming: Mutex<BTreeSet<(Did, BlobHash)>>,
+    places: Semaphore,
+}
+
+impl Default for CopyDesk {
+    fn default() -> Self {
+        let (changed, places) = (Notify::new(), Semaphore::new(FETCHED_MAX));
+        Self { changed, wanted: Mutex::default(), kept: Mutex::default(), coming: Mutex::default(), places }
+    }
+}
+
+/// The text of the mark of a blob of which others keep copies: the wanted number, then a line for each holder.
+fn to_text(copies: &Copies<Did>) -> String {
+    let lines = copies.holders().map(|(holder, at)| format!("{holder} {at}\n"));
+    format!("{}\n{}", copies.wanted(), lines.collect::<String>())
+}
+
+/// The copies in a mark. A line that is none counts as absent.
+fn of_text(text: &str) -> Copies<Did> {
+    let mut lines = text.lines();
+    let mut copies = Copies::new(lines.next().and_then(|wanted| wanted.parse().ok()).unwrap_or(1));
+    for (holder, at) in lines.filter_map(|line| line.split_once(' ')) {
+        if let (Ok(holder), Ok(at)) = (holder.parse(), at.parse()) {
+            copies.keeps(holder, at);
+        }
+    }
+    copies
+}
+
+/// The members in the mark of a blob that is kept for others.
+fn dids(text: &str) -> impl Iterator<Item = Did> {
+    text.lines().filter_map(|line| line.parse().ok())
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Blobs {
+    /// Has other members keep copies of a blob that is here, so that there are so many in all: 1 to 16. This node keeps its
+    /// own. With 1 the others let go of theirs.
+    ///
+    /// It returns before they have them: [`BlobEntry::copies`] tells how many there are. A holder that was not heard of for a
+    /// week is replaced.
+    ///
+    /// # Errors
+    /// [`InputError::BlobCopies`]; [`ConflictError::FilesMissing`](crate::ConflictError::FilesMissing) if files of a directory
+    /// are not here; [`NodeError::NotFound`]; those of the disk; [`NodeError::Stopping`].
+    pub async fn want_copies(&self, hash: BlobHash, wanted: usize) -> Result<BlobEntry, NodeError> {
+        if !(1..=COPIES_MAX).contains(&wanted) {
+            return Err(InputError::BlobCopies { wanted, max: COPIES_MAX }.into());
+        }
+        let entry = self.blocking(move |blobs| {
+            let gate = blobs.gate();
+            let shelf = &blobs.here().shelf;
+            if shelf.info(hash)?.is_none() {
+                return Err(missing(hash));
+            }
+            blobs.check_files(hash)?;
+            let mut copies = of_text(&shelf.marked(hash, Mark::Copies)?.unwrap_or_default());
+            copies.want(wanted);
+            blobs.note_copies(&gate, hash, &copies)?;
+            blobs.entry_now(hash)
+        });
+        let entry = entry.await?;
+        self.0.desk.changed.notify_one();
+        Ok(entry)
+    }
+
+    fn note_copies(&self, _: &super::keeping::Gate<'_>, hash: BlobHash, copies: &Copies<Did>) -> Result<(), NodeError> {
+        self.changed_what_is_kept();
+        let text = (!copies.is_over()).then(|| to_text(copies));
+        self.here().shelf.mark(hash, Mark::Copies, text.as_deref())?;
+        if let Some(wanted) = &mut *locked(&self.0.desk.wanted) {
+            match copies.is_over() {
+                true => wanted.remove(&hash),
+                false => wanted.insert(hash),
+            };
+        }
+        Ok(())
+    }
+
+    /// The copies of a blob that others keep; `None` if none are wanted.
+    pub(super) fn copies_of(&self, hash: BlobHash) -> Result<Option<BlobCopies>, NodeError> {
+        let Some(text) = self.here().shelf.marked(hash, Mark::Copies)? else { return Ok(None) };
+        let copies = of_text(&text);
+        let count = copies.count(self.here().world.wall().as_ms());
+        let holders = copies.holders().map(|(holder, _)| holder).collect();
+        Ok(Some(BlobCopies { wanted: copies.wanted(), count, holders }))
+    }
+
+    /// The members for whom a blob is kept here.
+    pub(super) fn kept_for(&self, hash: BlobHash) -> Result<Vec<Did>, NodeError> {
+        let text = self.here().shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
+        Ok(dids(&text).filter(|did| self.here().identity.is_member(did)).collect())
+    }
+
+    /// Tells the holders of a blob that is removed here that they may let go of theirs, if they are in reach.
+    pub(super) fn release(&self, hash: BlobHash, copies: &BlobCopies) {
+        locked(&self.0.desk.wanted).as_mut().map(|wanted| wanted.remove(&hash));
+        let (blobs, holders) = (self.clone(), copies.holders.clone());
+        self.here().world.spawn("copies let go", async move {
+            join_all(holders.into_iter().map(|holder| blobs.ask_about(hash, 0, CopyStep::Release(holder)))).await;
+        });
+    }
+
+    /// Looks after the copies that are wanted, until the node ends.
+    pub(crate) async fn keep_copies(self) {
+        let here = self.here();
+        // it closes with the engine
+        let (mut contacts, mut members) = (here.sessions.contacts(), here.identity.follow());
+        loop {
+            let next = match self.look_after_copies().await {
+                Ok(next) => next,
+                Err(NodeError::Stopping(_)) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the copies of blobs were not looked after");
+                    LOOK_EVERY
+                }
+            };
+            tokio::select! {
+                changed = contacts.changed() => if changed.is_err() { return },
+                changed = members.changed() => if changed.is_err() { return },
+                () = self.0.desk.changed.notified() => {}
+                () = here.world.sleep_until(here.world.now() + next) => {}
+            }
+            here.world.sleep_until(here.world.now() + GATHER).await;
+        }
+    }
+
+    /// Asks whoever has to be asked about copies. Returns the time until the next look.
+    async fn look_after_copies(&self) -> Result<Duration, NodeError> {
+        let mut next = LOOK_EVERY;
+        for hash in self.blocking(Self::with_copies).await? {
+            next = next.min(self.tend(hash).await?);
+        }
+        Ok(next)
+    }
+
+    /// The blobs of which others keep copies, or are to.
+    fn with_copies(&self) -> Result<BTreeSet<BlobHash>, NodeError> {
+        if let Some(wanted) = &*locked(&self.0.desk.wanted) {
+            return Ok(wanted.clone());
+        }
+        // nothing is wanted meanwhile that is not found
+        let _gate = self.gate();
+        let mut found = BTreeSet::new();
+        for rack in 0..RACKS {
+            let held = self.here().shelf.rack(rack)?.into_iter().filter(|held| held.has_copies);
+            found.extend(held.map(|held| held.info.hash));
+        }
+        *locked(&self.0.desk.wanted) = Some(found.clone());
+        Ok(found)
+    }
+
+    /// Asks about the copies of one blob. Returns the time until the next look.
+    async fn tend(&self, hash: BlobHash) -> Result<Duration, NodeError> {
+        let read = self.blocking(move |blobs| {
+            let text = blobs.here().shelf.marked(hash, Mark::Copies)?;
+            Ok(text.map(|text| Ok::<_, NodeError>((of_text(&text), blobs.entry_now(hash)?.size))).transpose()?)
+        });
+        let Some((mut copies, size)) = read.await? else { return Ok(LOOK_EVERY) };
+        let identity = &self.here().identity;
+        let mut in_reach: Vec<Did> = self.able().into_iter().filter(|peer| identity.may_write(peer)).collect();
+        in_reach.sort_by_key(|peer| std::cmp::Reverse(rank(*peer, hash)));
+        let former: Vec<Did> =
+            copies.holders().map(|(holder, _)| holder).filter(|did| !identity.is_member(did)).collect();
+        former.into_iter().for_each(|did| copies.keeps_none(did));
+        let (mut no, mut coming, mut asked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        loop {
+            let now = self.here().world.wall().as_ms();
+            let steps = copies.steps(&in_reach, &no, &coming, now).into_iter();
+            let steps: Vec<CopyStep<Did>> = steps.filter(|step| asked.insert(*step)).collect();
+            if steps.is_empty() {
+                break;
+            }
+            let answers = steps.iter().map(|step| self.ask_about(hash, size, *step));
+            for (step, answer) in steps.iter().zip(join_all(answers).await) {
+                match (*step, answer) {
+                    (CopyStep::Keep(peer), Some(KeptState::Kept)) => copies.keeps(peer, now),
+                    (CopyStep::Keep(peer), Some(KeptState::Coming)) => drop(coming.insert(peer)),
+                    (CopyStep::Keep(peer), Some(KeptState::No | KeptState::Full)) => {
+                        copies.keeps_none(peer);
+                        no.insert(peer);
+                    }
+                    (CopyStep::Release(peer), Some(_)) => copies.keeps_none(peer),
+                    // it counts until it is gone for long
+                    (CopyStep::Keep(peer), None) => drop(no.insert(peer)),
+                    (CopyStep::Release(_), None) => {}
+                }
+            }
+        }
+        let next = match copies.count(self.here().world.wall().as_ms()) < copies.wanted() {
+            _ if !coming.is_empty() => LOOK_SOON,
+            true => LOOK_AGAIN,
+            false => LOOK_EVERY,
+        };
+        self.blocking(move |blobs| {
+            let gate = blobs.gate();
+            // another number may be wanted by now, or it is removed
+            let Some(text) = blobs.here().shelf.marked(hash, Mark::Copies)? else { return Ok(()) };
+            copies.want(of_text(&text).wanted());
+            blobs.note_copies(&gate, hash, &copies)
+        })
+        .await?;
+        Ok(next)
+    }
+
+    /// Asks a member about its copy; `None` if it does not answer.
+    async fn ask_about(&self, hash: BlobHash, size: u64, step: CopyStep<Did>) -> Option<KeptState> {
+        let bytes = hash.as_bytes().to_vec();
+        let (peer, question) = match step {
+            CopyStep::Keep(peer) => (peer, Body::Keep(wire::Keep { hash: bytes, size })),
+            CopyStep::Release(peer) => (peer, Body::Release(wire::Release { hash: bytes })),
+        };
+        match self.0.asker.ask(peer, question.into(), WITHIN).await.ok()?.body {
+            Some(Body::Kept(kept)) if kept.state() == KeptState::Kept => self.proof_of(hash, peer).await,
+            Some(Body::Kept(kept)) => Some(kept.state()),
+            // a node of an earlier version keeps nothing for others
+            _ => Some(KeptState::No),
+        }
+    }
+
+    /// Has a member that says it keeps a copy show some part of it, which it cannot foresee; `None` if it does not answer.
+    async fn proof_of(&self, hash: BlobHash, peer: Did) -> Option<KeptState> {
+        let shape = Shape::of(self.info(hash).await.ok()??.size);
+        let part = Part(u64::from_le_bytes(random()) % shape.parts().max(1));
+        let question = Body::Part(wire::Part { hash: hash.as_bytes().to_vec(), part: part.0 });
+        let shown = match self.0.asker.ask(peer, question.into(), WITHIN).await.ok()?.body {
+            Some(Body::Slice(sent)) => nexus_blobs::check(hash, shape, part, &sent).is_ok(),
+            _ => false,
+        };
+        Some(if shown { KeptState::Kept } else { KeptState::No })
+    }
+
+    /// Answers a member that wants this node to keep a blob.
+    pub(super) async fn keep_for_other(&self, peer: Did, asked: wire::Keep) -> KeptState {
+        let Ok(hash) = asked.hash.try_into().map(BlobHash::from_bytes) else { return KeptState::No };
+        if !self.here().identity.members().allows(&peer, Role::Member) {
+            return KeptState::No;
+        }
+        let size = asked.size;
+        let look = self.blocking(move |blobs| blobs.take_for(peer, hash, size));
+        match look.await {
+            Ok(Some(state)) => state,
+            Ok(None) => {
+                let blobs = self.clone();
+                self.here().world.spawn("copy for another", async move { blobs.fetch_for(peer, hash, size).await });
+                KeptState::Coming
+            }
+            Err(error) => {
+                tracing::warn!(%hash, peer = %peer.short(), %error, "a copy was not kept");
+                KeptState::No
+            }
+        }
+    }
+
+    /// Marks a blob that is here as kept for a member; `None` if it has to be fetched first, and may be.
+    fn take_for(&self, peer: Did, hash: BlobHash, size: u64) -> Result<Option<KeptState>, NodeError> {
+        let gate = self.gate();
+        let whole = match self.entry_now(hash) {
+            // else it is the links of a directory of which the files are not here
+            Ok(entry) if entry.size == size => Some(entry),
+            Ok(_) | Err(NodeError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let text = self.here().shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
+        if whole.is_some() && dids(&text).any(|did| did == peer) {
+            return Ok(Some(KeptState::Kept));
+        }
+        if locked(&self.0.desk.coming).contains(&(peer, hash)) {
+            return Ok(Some(KeptState::Coming));
+        }
+        let mut kept = locked(&self.0.desk.kept);
+        let kept = match &mut *kept {
+            Some(kept) => kept,
+            none => none.insert(self.kept_bytes()?),
+        };
+        let bytes = kept.entry(peer).or_default();
+        let room = self.here().kept_for_each.saturating_sub(*bytes);
+        if size > room {
+            return Ok(Some(KeptState::Full));
+        }
+        match whole {
+            Some(_) => {
+                self.mark_for(&gate, peer, hash, &text)?;
+                *bytes += size;
+                Ok(Some(KeptState::Kept))
+            }
+            None if self.room().is_err() => Ok(Some(KeptState::Full)),
+            None => {
+                *bytes += size;
+                locked(&self.0.desk.coming).insert((peer, hash));
+                Ok(None)
+            }
+        }
+    }
+
+    fn mark_for(&self, _: &super::keeping::Gate<'_>, peer: Did, hash: BlobHash, before: &str) -> Result<(), NodeError> {
+        self.changed_what_is_kept();
+        if planted("copies_unmarked") {
+            return Ok(());
+        }
+        let members = dids(before).filter(|did| *did != peer && self.here().identity.is_member(did));
+        let lines = members.chain([peer]).map(|did| format!("{did}\n"));
+        self.here().shelf.mark(hash, Mark::ForOthers, Some(&lines.collect::<String>())).map(drop)
+    }
+
+    /// The bytes that are kept for each member.
+    fn kept_bytes(&self) -> Result<BTreeMap<Did, u64>, NodeError> {
+        let mut kept: BTreeMap<Did, u64> = BTreeMap::new();
+        for rack in 0..RACKS {
+            for held in self.here().shelf.rack(rack)?.iter().filter(|held| held.is_for_others) {
+                let size = self.entry_now(held.info.hash)?.size;
+                for did in self.kept_for(held.info.hash)? {
+                    let bytes = kept.entry(did).or_default();
+                    *bytes = bytes.saturating_add(size);
+                }
+            }
+        }
+        Ok(kept)
+    }
+
+    /// Fetches a blob that a member wants to be kept. If it is larger than that member said, it is not kept.
+    async fn fetch_for(&self, peer: Did, hash: BlobHash, size: u64) {
+        let fetched = async {
+            let Ok(_place) = self.0.desk.places.acquire().await else { return Err(super::stopped()) };
+            self.fetch_within(hash, FETCH_WAIT, size, |_| {}).await
+        };
+        let fetched = fetched.await;
+        let blobs = self.clone();
+        let noted = self.blocking(move |_| {
+            let gate = blobs.gate();
+            locked(&blobs.0.desk.coming).remove(&(peer, hash));
+            let entry = match fetched {
+                Ok(entry) if entry.size == size => Ok(entry),
+                Ok(entry) => Err(NodeError::TooLarge {
+                    what: "a copy",
+                    bytes: usize::try_from(entry.size).unwrap_or(usize::MAX),
+                    max: usize::try_from(size).unwrap_or(usize::MAX),
+                }),
+                Err(error) => Err(error),
+            };
+            let marked = entry.and_then(|_| {
+                let text = blobs.here().shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
+                blobs.mark_for(&gate, peer, hash, &text)
+            });
+            if marked.is_err() {
+                blobs.count_less(peer, size);
+            }
+            marked
+        });
+        if let Err(error) = noted.await {
+            tracing::info!(%hash, peer = %peer.short(), %error, "a copy for another member did not come");
+        }
+    }
+
+    /// Lets go of a blob that was kept for a member.
+    pub(super) async fn let_go(&self, peer: Did, asked: wire::Release) -> KeptState {
+        let Ok(hash) = asked.hash.try_into().map(BlobHash::from_bytes) else { return KeptState::No };
+        let let_go = self.blocking(move |blobs| {
+            let _gate = blobs.gate();
+            let shelf = &blobs.here().shelf;
+            let text = shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
+            if dids(&text).all(|did| did != peer) {
+                return Ok(());
+            }
+            let rest: String = dids(&text).filter(|did| *did != peer).map(|did| format!("{did}\n")).collect();
+            shelf.mark(hash, Mark::ForOthers, Some(rest.as_str()).filter(|rest| !rest.is_empty()))?;
+            blobs.count_less(peer, blobs.entry_now(hash)?.size);
+            Ok(())
+        });
+        if let Err(error) = let_go.await {
+            tracing::warn!(%hash, peer = %peer.short(), %error, "a copy was not let go of");
+        }
+        KeptState::No
+    }
+
+    fn count_less(&self, peer: Did, size: u64) {
+        if let Some(bytes) = locked(&self.0.desk.kept).as_mut().and_then(|kept| kept.get_mut(&peer)) {
+            *bytes = bytes.saturating_sub(size);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_identity::Keypair;
+
+    use super::*;
+
+    #[test]
+    fn a_mark_of_copies_is_read_as_it_was_written_and_odd_lines_are_none() {
+        let [one, two] = [1, 2].map(|n| Keypair::from_seed(&[n; 32]).did());
+        let mut copies = Copies::new(3);
+        copies.keeps(one, 7);
+        copies.keeps(two, u64::MAX);
+        assert_eq!(of_text(&to_text(&copies)), copies);
+        let odd = format!("x\n\n{one}\n{one} -1\n{two} 5\nnobody 7\n");
+        let mut read = Copies::new(1);
+        read.keeps(two, 5);
+        assert_eq!(of_text(&odd), read);
+        assert!(of_text("").is_over());
+    }
+}

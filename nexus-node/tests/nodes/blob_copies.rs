@@ -1,0 +1,231 @@
+//! Copies of blobs that members keep for each other.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
+
+use std::io::Cursor;
+use std::time::Duration;
+
+use nexus_mesh::{FRAME_BYTES_MAX, Rooms, StreamProtocol, read_frame, write_frame};
+use nexus_node::blobs::{BlobHash, Blobs, Collection, CollectionFile, FileKind, Keep};
+use nexus_node::config::{Bounded, Config};
+use nexus_node::{Node, NodeError};
+use prost::Message;
+
+use crate::rogue::Rogue;
+use crate::world::{Link, World, address_of, eventually, key};
+
+const WORLD: World = World(231);
+const BLOBS: StreamProtocol = StreamProtocol::new("/nexus/blobs/1");
+const MIB: usize = 1 << 20;
+
+fn content(size: usize) -> Vec<u8> {
+    (0..size as u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()[5]).collect()
+}
+
+async fn add(node: &Node, bytes: Vec<u8>) -> BlobHash {
+    node.blobs().add(Cursor::new(bytes)).await.unwrap().hash
+}
+
+/// A node beside another one, with other settings.
+async fn beside(n: u8, other: &Node, change: impl FnOnce(&mut Config)) -> Node {
+    let mut env = WORLD.env(n, Link::Memory);
+    env.config.bootstrap.0 = vec![address_of(other)];
+    change(&mut env.config);
+    let node = Node::with_env(env).await.unwrap();
+    eventually("they know each other", async || node.peers().await.iter().any(|peer| peer.synced)).await;
+    node
+}
+
+/// The number of copies of a blob that count at its own node.
+async fn copies(blobs: &Blobs, hash: BlobHash) -> usize {
+    blobs.entry(hash).await.unwrap().unwrap().copies.map_or(1, |copies| copies.count)
+}
+
+/// Whether a blob is kept at a node for another one.
+async fn keeps(node: &Node, hash: BlobHash, of: &Node) -> bool {
+    let entry = node.blobs().entry(hash).await.unwrap();
+    entry.is_some_and(|entry| entry.kept_for.contains(&of.did()))
+}
+
+/// promise: Blobs | As many copies are kept as are wanted, of directories with all their files; those who keep them let go once fewer are wanted
+#[tokio::test(flavor = "multi_thread")]
+async fn others_keep_the_copies_that_are_wanted() {
+    let one = WORLD.start(0, Link::Memory).await;
+    let (two, three) = (beside(1, &one, |_| {}).await, beside(2, &one, |_| {}).await);
+    let blobs = one.blobs();
+    let file = add(&one, content(MIB)).await;
+    let mut files = Vec::new();
+    for n in 0..3 {
+        let hash = add(&one, content(1_000 + n)).await;
+        blobs.unpin(hash).await.unwrap();
+        files.push(CollectionFile { path: format!("d/{n}"), hash, kind: FileKind::Plain });
+    }
+    let first = files[0].hash;
+    let directory = Collection::new(files).unwrap();
+    add(&one, directory.names()).await;
+    let directory = blobs.keep_directory(add(&one, directory.links()).await, Keep::Pinned).await.unwrap().hash;
+
+    blobs.want_copies(file, 2).await.unwrap();
+    blobs.want_copies(directory, 3).await.unwrap();
+    eventually("the copies are there", async || {
+        copies(&blobs, file).await == 2 && copies(&blobs, directory).await == 3
+    })
+    .await;
+    let holders = [keeps(&two, file, &one).await, keeps(&three, file, &one).await];
+    assert_eq!(holders.iter().filter(|keeps| **keeps).count(), 1, "no more than are wanted");
+    for node in [&two, &three] {
+        assert_eq!(node.blobs().gc(Duration::ZERO, false).await.unwrap().blobs, 0, "they are kept");
+        assert_eq!(node.blobs().evict(0).await.unwrap().blobs, 0);
+        assert!(node.blobs().info(first).await.unwrap().is_some());
+    }
+
+    // also after the owner's restart: the wish is on its disk
+    let refused = blobs.want_copies(file, 17).await.unwrap_err();
+    assert!(matches!(refused, NodeError::Invalid(_)) && refused.to_string().contains("1 to 16"), "{refused}");
+    blobs.want_copies(file, 1).await.unwrap();
+    eventually("it is let go of", async || {
+        let entry = blobs.entry(file).await.unwrap().unwrap();
+        entry.copies.is_none() && !keeps(&two, file, &one).await && !keeps(&three, file, &one).await
+    })
+    .await;
+    blobs.remove(directory).await.unwrap();
+    eventually("what is removed is let go of, too", async || {
+        !keeps(&two, directory, &one).await && !keeps(&three, directory, &one).await
+    })
+    .await;
+    let gone = two.blobs().gc(Duration::ZERO, false).await.unwrap().blobs;
+    assert!(gone >= 5, "{gone}");
+}
+
+/// promise: Blobs | A member keeps so many bytes for each other one and no more; what it kept for a member goes with that membership
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_count_against_the_member_that_wants_them() {
+    let founder = WORLD.start(0, Link::Memory).await;
+    let laptop = beside(1, &founder, |_| {}).await;
+    let small = beside(2, &founder, |config| config.blob_copies_bytes = Bounded::new(3 * MIB as u64).unwrap()).await;
+    let none = beside(3, &founder, |config| config.blob_copies_bytes = Bounded::new(0).unwrap()).await;
+    let blobs = laptop.blobs();
+    let hashes = [add(&laptop, content(2 * MIB)).await, add(&laptop, content(2 * MIB + 1)).await];
+    for hash in hashes {
+        blobs.want_copies(hash, 3).await.unwrap();
+    }
+    // the founder has room for both, the small one for one, and another one for none
+    eventually("whoever has room keeps one", async || {
+        copies(&blobs, hashes[0]).await + copies(&blobs, hashes[1]).await == 5
+    })
+    .await;
+    let kept = [keeps(&small, hashes[0], &laptop).await, keeps(&small, hashes[1], &laptop).await];
+    assert_eq!(kept.iter().filter(|kept| **kept).count(), 1);
+    for hash in hashes {
+        assert!(keeps(&founder, hash, &laptop).await && !keeps(&none, hash, &laptop).await);
+    }
+    assert_eq!(none.blobs().entry(hashes[0]).await.unwrap(), None, "nothing was fetched");
+    // its own do not count
+    add(&small, content(4 * MIB)).await;
+
+    founder.revoke(laptop.did(), None).await.unwrap();
+    assert_eq!(founder.blobs().gc(Duration::ZERO, false).await.unwrap().blobs, 2);
+    eventually("the others know", async || small.members().len() == 3).await;
+    assert_eq!(small.blobs().gc(Duration::ZERO, false).await.unwrap().blobs, 1);
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Frame {
+    #[prost(uint64, tag = "1")]
+    id: u64,
+    #[prost(bytes = "vec", optional, tag = "5")]
+    slice: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "7")]
+    keep: Option<Keeping>,
+    #[prost(message, optional, tag = "8")]
+    kept: Option<Kept>,
+    #[prost(message, optional, tag = "9")]
+    release: Option<Keeping>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Keeping {
+    #[prost(bytes = "vec", tag = "1")]
+    hash: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    size: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Kept {
+    #[prost(int32, tag = "1")]
+    state: i32,
+}
+
+/// promise: Blobs | A member that says it keeps a copy must show a part of it that it cannot foresee; else the copy does not count
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_only_claimed_does_not_count() {
+    let one = WORLD.start(0, Link::Memory).await;
+    let mut rooms = Rooms::new();
+    let mut streams = rooms.register(BLOBS, 64);
+    let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some((_, mut stream)) = streams.recv().await {
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                while let Ok(Some(frame)) = read_frame(&mut stream, FRAME_BYTES_MAX).await {
+                    let question = Frame::decode(frame.as_slice()).unwrap();
+                    let answer = match question.keep {
+                        Some(_) => Frame { id: question.id, kept: Some(Kept { state: 1 }), ..Frame::default() },
+                        None => {
+                            asked.send(()).unwrap();
+                            Frame { id: question.id, slice: Some(vec![7; 300]), ..Frame::default() }
+                        }
+                    };
+                    write_frame(&mut stream, &answer.encode_to_vec()).await.unwrap();
+                }
+            });
+        }
+    });
+    let _rogue = Rogue::start_with(rooms, WORLD.mesh(), WORLD.chain(9), &key(9), Link::Memory, address_of(&one)).await;
+    let hash = add(&one, content(3 * MIB)).await;
+    one.blobs().want_copies(hash, 2).await.unwrap();
+    questions.recv().await.unwrap();
+    let honest = beside(1, &one, |_| {}).await;
+    eventually("the honest one keeps it", async || keeps(&honest, hash, &one).await).await;
+    eventually("it counts", async || copies(&one.blobs(), hash).await == 2).await;
+    let holders = one.blobs().entry(hash).await.unwrap().unwrap().copies.unwrap().holders;
+    assert_eq!(holders, [honest.did()]);
+}
+
+/// promise: Blobs | Wishes of a rogue member for copies keep nothing beyond its quota, whatever size it claims, and cost no answer
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_of_a_rogue_member_are_bounded() {
+    let node = WORLD.start(0, Link::Memory).await;
+    let real = add(&node, content(MIB)).await;
+    node.blobs().unpin(real).await.unwrap();
+    let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
+    let mut ask = async |hash: &[u8], size: u64, keep: bool| {
+        let wish = Some(Keeping { hash: hash.to_vec(), size });
+        let (keep, release) = if keep { (wish, None) } else { (None, wish) };
+        let question = Frame { id: 1, keep, release, ..Frame::default() }.encode_to_vec();
+        write_frame(&mut stream, &question).await.unwrap();
+        let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
+        Frame::decode(answer.as_slice()).unwrap().kept.unwrap_or_default().state
+    };
+    let (no, kept, coming, full) = (0, 1, 2, 3);
+    let hash = real.as_bytes().as_slice();
+    assert_eq!(ask(&hash[..31], MIB as u64, true).await, no);
+    assert_eq!(ask(hash, u64::MAX, true).await, full);
+    // of another size it is not what is here, and nobody has that
+    assert_eq!(ask(hash, 7, true).await, coming);
+    while ask(hash, MIB as u64, true).await == coming {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(hash, MIB as u64, true).await, kept);
+    assert_eq!(ask(&[9; 32], (1 << 30) - 2 * MIB as u64, true).await, coming);
+    for n in 10..30 {
+        assert_eq!(ask(&[n; 32], 2 * MIB as u64, true).await, full);
+    }
+    assert_eq!(ask(&[1; 33], 0, false).await, no);
+    assert_eq!(ask(hash, 0, false).await, no);
+    assert_eq!(node.blobs().entry(real).await.unwrap().unwrap().kept_for, []);
+    assert_eq!(ask(&[3; 32], 2 * MIB as u64 + 1, true).await, full, "what comes is counted");
+    assert_eq!(ask(&[3; 32], 2 * MIB as u64, true).await, coming);
+}
