@@ -5,6 +5,8 @@ use std::time::Duration;
 pub const COPIES_MAX: usize = 16;
 /// The time without a word after which a holder does not count any more.
 pub const HOLDER_GONE: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// The time after which a holder is asked whether it still keeps its copy.
+pub const HOLDER_ASKED_EVERY: Duration = Duration::from_secs(24 * 3_600);
 /// The most holders that are known of a blob: those that are gone may come back.
 const HOLDERS_MAX: usize = 4 * COPIES_MAX;
 
@@ -73,9 +75,15 @@ impl<P: Copy + Ord> Copies<P> {
         self.holders.remove(&peer);
     }
 
-    /// The members to ask now, of those in reach, the best first. Some of them have said `no` a while ago, and of some a copy
-    /// is coming.
-    pub fn steps(&self, in_reach: &[P], no: &BTreeSet<P>, coming: &BTreeSet<P>, now_ms: u64) -> Vec<CopyStep<P>> {
+    /// Notes that a copy is coming to a member. It does not count yet; nobody else is asked in its place while it is in reach.
+    pub fn comes(&mut self, peer: P) {
+        let known = self.holders.get(&peer).copied();
+        self.keeps(peer, known.unwrap_or(0));
+    }
+
+    /// The members to ask now, of those in reach, the best first. Some of them have said `no` a while ago. Holders are asked
+    /// once a day, or `all` of them now.
+    pub fn steps(&self, in_reach: &[P], no: &BTreeSet<P>, all: bool, now_ms: u64) -> Vec<CopyStep<P>> {
         let others = self.wanted - 1;
         let mut steps = Vec::new();
         let mut kept = 0;
@@ -83,23 +91,25 @@ impl<P: Copy + Ord> Copies<P> {
         for peer in in_reach.iter().copied().filter(|peer| self.holders.contains_key(peer)) {
             if kept < others {
                 kept += 1;
-                steps.push(CopyStep::Keep(peer));
+                let is_due = self.holders.get(&peer).is_none_or(|at| !is_within(HOLDER_ASKED_EVERY, *at, now_ms));
+                steps.extend((all || is_due).then_some(CopyStep::Keep(peer)));
             } else {
                 steps.push(CopyStep::Release(peer));
             }
         }
         kept += self.holders.iter().filter(|(peer, at)| counts(**at, now_ms) && !in_reach.contains(peer)).count();
-        let new = in_reach.iter().copied();
-        let mut new = new.filter(|peer| !self.holders.contains_key(peer) && !no.contains(peer)).collect::<Vec<_>>();
-        // a member that fetches it already is not given up for another
-        new.sort_by_key(|peer| !coming.contains(peer));
-        steps.extend(new.into_iter().take(others.saturating_sub(kept)).map(CopyStep::Keep));
+        let new = in_reach.iter().copied().filter(|peer| !self.holders.contains_key(peer) && !no.contains(peer));
+        steps.extend(new.take(others.saturating_sub(kept)).map(CopyStep::Keep));
         steps
     }
 }
 
 fn counts(at_ms: u64, now_ms: u64) -> bool {
-    u128::from(now_ms.saturating_sub(at_ms)) < HOLDER_GONE.as_millis()
+    is_within(HOLDER_GONE, at_ms, now_ms)
+}
+
+fn is_within(time: Duration, at_ms: u64, now_ms: u64) -> bool {
+    u128::from(now_ms.saturating_sub(at_ms)) < time.as_millis()
 }
 
 #[cfg(test)]
@@ -115,7 +125,7 @@ mod tests {
     }
 
     fn steps(copies: &Copies<u8>, in_reach: &[u8], now: u64) -> Vec<CopyStep<u8>> {
-        copies.steps(in_reach, &none(), &none(), now)
+        copies.steps(in_reach, &none(), true, now)
     }
 
     #[test]
@@ -132,6 +142,9 @@ mod tests {
         assert_eq!(steps(&copies, &[4, 3], WEEK), [Keep(4), Keep(3)]);
         copies.keeps(3, WEEK);
         assert_eq!(steps(&copies, &[5, 4, 3], WEEK + 1), [Keep(5), Keep(4), Release(3)]);
+        // each of them has said so a moment ago
+        copies.keeps(5, WEEK);
+        assert_eq!(copies.steps(&[5, 4, 3], &none(), false, WEEK + 1), [Release(3)]);
         copies.want(1);
         assert_eq!(steps(&copies, &[3], WEEK + 1), [Release(3)]);
         for peer in [3, 4, 5] {
@@ -141,11 +154,18 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_said_no_is_passed_over_and_one_that_fetches_is_not() {
-        use CopyStep::Keep;
-        let copies = Copies::new(2);
-        assert_eq!(copies.steps(&[5, 4, 3], &[5].into(), &none(), 0), [Keep(4)]);
-        assert_eq!(copies.steps(&[5, 4, 3], &[5].into(), &[3].into(), 0), [Keep(3)]);
+    fn a_member_that_said_no_is_passed_over_and_one_to_which_it_comes_is_not() {
+        use CopyStep::{Keep, Release};
+        let mut copies = Copies::new(2);
+        assert_eq!(copies.steps(&[5, 4, 3], &[5].into(), false, 9), [Keep(4)]);
+        copies.comes(3);
+        assert_eq!((copies.count(WEEK), steps(&copies, &[5, 4, 3], WEEK)), (1, vec![Keep(3)]));
+        // if it is away nobody knows of a copy
+        assert_eq!(steps(&copies, &[5, 4], WEEK), [Keep(5)]);
+        copies.keeps(5, WEEK);
+        assert_eq!(steps(&copies, &[5, 4, 3], WEEK), [Keep(5), Release(3)]);
+        copies.comes(5);
+        assert_eq!(copies.count(WEEK), 2);
     }
 
     proptest! {
@@ -153,6 +173,7 @@ mod tests {
         #[test]
         fn the_wanted_number_is_reached_and_never_let_go_below(
             wanted in 0_usize..20,
+            all in any::<bool>(),
             rounds in prop::collection::vec((prop::collection::btree_set(0_u8..24, 0..24), prop::collection::btree_set(0_u8..24, 0..12), 0..WEEK), 1..40),
         ) {
             let (mut copies, mut now) = (Copies::new(wanted), 0);
@@ -163,7 +184,7 @@ mod tests {
                 let mut no = BTreeSet::new();
                 loop {
                     let before = copies.count(now);
-                    let steps = copies.steps(&in_reach, &no, &none(), now);
+                    let steps = copies.steps(&in_reach, &no, all, now);
                     let asked: BTreeSet<u8> = steps.iter().map(|step| match step { CopyStep::Keep(peer) | CopyStep::Release(peer) => *peer }).collect();
                     prop_assert_eq!(asked.len(), steps.len(), "each once");
                     let known: BTreeSet<u8> = copies.holders().map(|(peer, _)| peer).collect();

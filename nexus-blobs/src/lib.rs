@@ -22,7 +22,7 @@ mod verify;
 pub use collection::{
     BadCollection, Collection, CollectionFile, FILES_MAX, FileKind, LINKS_BYTES_MAX, NAMES_BYTES_MAX, PATH_BYTES_MAX,
 };
-pub use copies::{COPIES_MAX, Copies, CopyStep, HOLDER_GONE};
+pub use copies::{COPIES_MAX, Copies, CopyStep, HOLDER_ASKED_EVERY, HOLDER_GONE};
 pub use fetch::{
     Ask, BLOB_BYTES_MAX, Fetch, FetchEnd, FetchPeer, IN_FLIGHT_MAX, PATIENCE, PEERS_MAX, REST, REST_MAX, WINDOW_MAX,
 };

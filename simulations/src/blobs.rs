@@ -135,40 +135,39 @@ async fn count_copies(sim: &Sim, ledger: &RefCell<Ledger>) {
         if !is_pinned || !up.contains(&no) {
             continue;
         }
-        let counted = async {
+        let kept = async {
             loop {
+                // it looks at the copies again
                 let entry = sim.on(no, async |node| node.blobs().want_copies(hash, wanted).await).await?;
                 let (count, holders) = entry.copies.map_or((1, Vec::new()), |copies| (copies.count, copies.holders));
-                if count >= wanted.min(up.len()) {
-                    return Ok::<_, SimError>(holders);
+                let mut keep = count >= wanted.min(up.len());
+                for holder in up.iter().copied().filter(|holder| holders.contains(&sim.did(*holder))) {
+                    keep &= keeps_for(sim, holder, hash, no).await?;
+                }
+                if keep {
+                    return Ok::<_, SimError>(());
                 }
                 sim.sleep(Duration::from_secs(2)).await;
             }
         };
-        let owner = sim.did(no);
-        let fault = match tokio::time::timeout(SOON, counted).await {
-            Err(_) => Some(format!("there are fewer than {wanted} copies of a blob of n{no}: {}", hash.short())),
+        let fault = match tokio::time::timeout(SOON, kept).await {
+            Ok(Ok(())) => None,
             Ok(Err(error)) => Some(error.to_string()),
-            Ok(Ok(holders)) => {
-                let mut fault = None;
-                for holder in up.iter().copied().filter(|holder| holders.contains(&sim.did(*holder))) {
-                    // whatever nothing keeps goes
-                    let kept = sim
-                        .on(holder, async |node: Node| {
-                            node.blobs().gc(Duration::ZERO, false).await?;
-                            node.blobs().entry(hash).await
-                        })
-                        .await;
-                    let keeps = kept.is_ok_and(|entry| entry.is_some_and(|entry| entry.kept_for.contains(&owner)));
-                    if !keeps {
-                        fault = Some(format!("n{holder} does not keep {} for n{no}, which counts it", hash.short()));
-                    }
-                }
-                fault
-            }
+            Err(_) => Some(format!("{wanted} copies of {} are wanted by n{no}, and not kept", hash.short())),
         };
         ledger.borrow_mut().files.faults.extend(fault);
     }
+}
+
+/// Whether a node keeps a blob for another one, once all has gone that nothing keeps.
+async fn keeps_for(sim: &Sim, holder: NodeNo, hash: BlobHash, of: NodeNo) -> Result<bool, SimError> {
+    let entry = sim
+        .on(holder, async |node: Node| {
+            node.blobs().gc(Duration::ZERO, false).await?;
+            node.blobs().entry(hash).await
+        })
+        .await?;
+    Ok(entry.is_some_and(|entry| entry.kept_for.contains(&sim.did(of))))
 }
 
 /// Changes a bit of a copy that no promise is about.

@@ -14,6 +14,7 @@ use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 use tokio::sync::{Notify, Semaphore};
 
+use super::directory::{Extent, too_large};
 use super::evicting::rank;
 use super::shelf::{Mark, RACKS};
 use super::wire::{self, Body, KeptState};
@@ -25,14 +26,21 @@ use crate::world::random;
 const WITHIN: Duration = Duration::from_secs(30);
 /// The time between two looks at all copies.
 const LOOK_EVERY: Duration = Duration::from_secs(3_600);
-/// The time between two looks while copies are on their way.
-const LOOK_SOON: Duration = Duration::from_secs(15);
+/// The time between two looks while copies are on their way: it doubles up to the longest.
+const LOOK_SOON: Duration = Duration::from_secs(1);
+const LOOK_SOON_MAX: Duration = Duration::from_secs(30);
 /// The time between two looks while there are too few and none is on its way.
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// The time in which further changes may come.
 const GATHER: Duration = Duration::from_secs(1);
 /// The most blobs that are fetched for others at a time.
 const FETCHED_MAX: usize = 4;
+/// The most blobs of one member that are fetched or wait for that.
+const COMING_MAX: usize = 64;
+/// The bytes that each file counts beside its content: it takes a place on the disk, and so does its mark.
+const FILE_COST: u64 = 8 << 10;
+/// Of so many holders that say again that they keep a copy, one has to show it.
+const SHOWN_OF: u8 = 8;
 /// The time for which a blob is looked for that somebody wants to be kept.
 const FETCH_WAIT: Duration = Duration::from_secs(120);
 
@@ -54,17 +62,20 @@ pub(super) struct CopyDesk {
     pub(super) changed: Notify,
     /// The blobs of which others keep copies, once they were looked for.
     wanted: Mutex<Option<BTreeSet<BlobHash>>>,
+    /// Those of which all holders are asked at the next look.
+    asked_now: Mutex<BTreeSet<BlobHash>>,
     /// The bytes that are kept for each member, with those on their way, once they were counted.
     kept: Mutex<Option<BTreeMap<Did, u64>>>,
-    /// The blobs that are fetched for others.
-    coming: Mutex<BTreeSet<(Did, BlobHash)>>,
+    /// The blobs that are fetched for others, each with the bytes that count for it.
+    coming: Mutex<BTreeMap<(Did, BlobHash), u64>>,
     places: Semaphore,
 }
 
 impl Default for CopyDesk {
     fn default() -> Self {
         let (changed, places) = (Notify::new(), Semaphore::new(FETCHED_MAX));
-        Self { changed, wanted: Mutex::default(), kept: Mutex::default(), coming: Mutex::default(), places }
+        let (wanted, asked_now, kept, coming) = Default::default();
+        Self { changed, wanted, asked_now, kept, coming, places }
     }
 }
 
@@ -89,6 +100,15 @@ fn of_text(text: &str) -> Copies<Did> {
 /// The members in the mark of a blob that is kept for others.
 fn dids(text: &str) -> impl Iterator<Item = Did> {
     text.lines().filter_map(|line| line.parse().ok())
+}
+
+fn extent(entry: &BlobEntry) -> Extent {
+    Extent { bytes: entry.size, files: entry.files.unwrap_or(0) }
+}
+
+/// The bytes that a copy counts.
+const fn cost(extent: Extent) -> u64 {
+    extent.files.saturating_add(1).saturating_mul(FILE_COST).saturating_add(extent.bytes)
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -122,6 +142,7 @@ impl Blobs {
             blobs.entry_now(hash)
         });
         let entry = entry.await?;
+        locked(&self.0.desk.asked_now).insert(hash);
         self.0.desk.changed.notify_one();
         Ok(entry)
     }
@@ -159,7 +180,9 @@ impl Blobs {
         locked(&self.0.desk.wanted).as_mut().map(|wanted| wanted.remove(&hash));
         let (blobs, holders) = (self.clone(), copies.holders.clone());
         self.here().world.spawn("copies let go", async move {
-            join_all(holders.into_iter().map(|holder| blobs.ask_about(hash, 0, CopyStep::Release(holder)))).await;
+            let none = Extent { bytes: 0, files: 0 };
+            join_all(holders.into_iter().map(|holder| blobs.ask_about(hash, none, CopyStep::Release(holder), false)))
+                .await;
         });
     }
 
@@ -168,9 +191,18 @@ impl Blobs {
         let here = self.here();
         // it closes with the engine
         let (mut contacts, mut members) = (here.sessions.contacts(), here.identity.follow());
+        let mut soon = LOOK_SOON;
         loop {
             let next = match self.look_after_copies().await {
-                Ok(next) => next,
+                Ok(Duration::ZERO) => {
+                    let next = soon;
+                    soon = (soon * 2).min(LOOK_SOON_MAX);
+                    next
+                }
+                Ok(next) => {
+                    soon = LOOK_SOON;
+                    next
+                }
                 Err(NodeError::Stopping(_)) => return,
                 Err(error) => {
                     tracing::warn!(%error, "the copies of blobs were not looked after");
@@ -187,7 +219,7 @@ impl Blobs {
         }
     }
 
-    /// Asks whoever has to be asked about copies. Returns the time until the next look.
+    /// Asks whoever has to be asked about copies. Returns the time until the next look: none if some are on their way.
     async fn look_after_copies(&self) -> Result<Duration, NodeError> {
         let mut next = LOOK_EVERY;
         for hash in self.blocking(Self::with_copies).await? {
@@ -212,32 +244,41 @@ impl Blobs {
         Ok(found)
     }
 
-    /// Asks about the copies of one blob. Returns the time until the next look.
+    /// The same for the copies of one blob.
     async fn tend(&self, hash: BlobHash) -> Result<Duration, NodeError> {
         let read = self.blocking(move |blobs| {
             let text = blobs.here().shelf.marked(hash, Mark::Copies)?;
-            Ok(text.map(|text| Ok::<_, NodeError>((of_text(&text), blobs.entry_now(hash)?.size))).transpose()?)
+            text.map(|text| Ok((of_text(&text), extent(&blobs.entry_now(hash)?)))).transpose()
         });
-        let Some((mut copies, size)) = read.await? else { return Ok(LOOK_EVERY) };
+        let Some((mut copies, extent)) = read.await? else { return Ok(LOOK_EVERY) };
+        let all = locked(&self.0.desk.asked_now).remove(&hash);
         let identity = &self.here().identity;
         let mut in_reach: Vec<Did> = self.able().into_iter().filter(|peer| identity.may_write(peer)).collect();
         in_reach.sort_by_key(|peer| std::cmp::Reverse(rank(*peer, hash)));
         let former: Vec<Did> =
             copies.holders().map(|(holder, _)| holder).filter(|did| !identity.is_member(did)).collect();
         former.into_iter().for_each(|did| copies.keeps_none(did));
-        let (mut no, mut coming, mut asked) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut no, mut coming, mut asked) = (BTreeSet::new(), false, BTreeSet::new());
         loop {
             let now = self.here().world.wall().as_ms();
-            let steps = copies.steps(&in_reach, &no, &coming, now).into_iter();
+            let steps = copies.steps(&in_reach, &no, all, now).into_iter();
             let steps: Vec<CopyStep<Did>> = steps.filter(|step| asked.insert(*step)).collect();
             if steps.is_empty() {
                 break;
             }
-            let answers = steps.iter().map(|step| self.ask_about(hash, size, *step));
+            let known: BTreeSet<Did> = copies.holders().filter(|(_, at)| *at > 0).map(|(holder, _)| holder).collect();
+            let answers = steps.iter().map(|step| {
+                let is_new = matches!(step, CopyStep::Keep(peer) if !known.contains(peer));
+                let shows = all || is_new || random::<1>()[0].is_multiple_of(SHOWN_OF);
+                self.ask_about(hash, extent, *step, shows)
+            });
             for (step, answer) in steps.iter().zip(join_all(answers).await) {
                 match (*step, answer) {
                     (CopyStep::Keep(peer), Some(KeptState::Kept)) => copies.keeps(peer, now),
-                    (CopyStep::Keep(peer), Some(KeptState::Coming)) => drop(coming.insert(peer)),
+                    (CopyStep::Keep(peer), Some(KeptState::Coming)) => {
+                        copies.comes(peer);
+                        coming = true;
+                    }
                     (CopyStep::Keep(peer), Some(KeptState::No | KeptState::Full)) => {
                         copies.keeps_none(peer);
                         no.insert(peer);
@@ -250,7 +291,7 @@ impl Blobs {
             }
         }
         let next = match copies.count(self.here().world.wall().as_ms()) < copies.wanted() {
-            _ if !coming.is_empty() => LOOK_SOON,
+            _ if coming => Duration::ZERO,
             true => LOOK_AGAIN,
             false => LOOK_EVERY,
         };
@@ -265,15 +306,15 @@ impl Blobs {
         Ok(next)
     }
 
-    /// Asks a member about its copy; `None` if it does not answer.
-    async fn ask_about(&self, hash: BlobHash, size: u64, step: CopyStep<Did>) -> Option<KeptState> {
-        let bytes = hash.as_bytes().to_vec();
+    /// Asks a member about its copy, which it may have to show; `None` if it does not answer.
+    async fn ask_about(&self, hash: BlobHash, extent: Extent, step: CopyStep<Did>, shows: bool) -> Option<KeptState> {
+        let (bytes, Extent { bytes: size, files }) = (hash.as_bytes().to_vec(), extent);
         let (peer, question) = match step {
-            CopyStep::Keep(peer) => (peer, Body::Keep(wire::Keep { hash: bytes, size })),
+            CopyStep::Keep(peer) => (peer, Body::Keep(wire::Keep { hash: bytes, size, files })),
             CopyStep::Release(peer) => (peer, Body::Release(wire::Release { hash: bytes })),
         };
         match self.0.asker.ask(peer, question.into(), WITHIN).await.ok()?.body {
-            Some(Body::Kept(kept)) if kept.state() == KeptState::Kept => self.proof_of(hash, peer).await,
+            Some(Body::Kept(kept)) if shows && kept.state() == KeptState::Kept => self.proof_of(hash, peer).await,
             Some(Body::Kept(kept)) => Some(kept.state()),
             // a node of an earlier version keeps nothing for others
             _ => Some(KeptState::No),
@@ -298,13 +339,13 @@ impl Blobs {
         if !self.here().identity.members().allows(&peer, Role::Member) {
             return KeptState::No;
         }
-        let size = asked.size;
-        let look = self.blocking(move |blobs| blobs.take_for(peer, hash, size));
+        let said = Extent { bytes: asked.size, files: asked.files };
+        let look = self.blocking(move |blobs| blobs.take_for(peer, hash, said));
         match look.await {
             Ok(Some(state)) => state,
             Ok(None) => {
                 let blobs = self.clone();
-                self.here().world.spawn("copy for another", async move { blobs.fetch_for(peer, hash, size).await });
+                self.here().world.spawn("copy for another", async move { blobs.fetch_for(peer, hash, said).await });
                 KeptState::Coming
             }
             Err(error) => {
@@ -315,11 +356,11 @@ impl Blobs {
     }
 
     /// Marks a blob that is here as kept for a member; `None` if it has to be fetched first, and may be.
-    fn take_for(&self, peer: Did, hash: BlobHash, size: u64) -> Result<Option<KeptState>, NodeError> {
+    fn take_for(&self, peer: Did, hash: BlobHash, said: Extent) -> Result<Option<KeptState>, NodeError> {
         let gate = self.gate();
         let whole = match self.entry_now(hash) {
             // else it is the links of a directory of which the files are not here
-            Ok(entry) if entry.size == size => Some(entry),
+            Ok(entry) if extent(&entry) == said => Some(entry),
             Ok(_) | Err(NodeError::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
@@ -327,7 +368,8 @@ impl Blobs {
         if whole.is_some() && dids(&text).any(|did| did == peer) {
             return Ok(Some(KeptState::Kept));
         }
-        if locked(&self.0.desk.coming).contains(&(peer, hash)) {
+        let mut coming = locked(&self.0.desk.coming);
+        if coming.contains_key(&(peer, hash)) {
             return Ok(Some(KeptState::Coming));
         }
         let mut kept = locked(&self.0.desk.kept);
@@ -335,21 +377,21 @@ impl Blobs {
             Some(kept) => kept,
             none => none.insert(self.kept_bytes()?),
         };
-        let bytes = kept.entry(peer).or_default();
-        let room = self.here().kept_for_each.saturating_sub(*bytes);
-        if size > room {
+        let (bytes, cost) = (kept.entry(peer).or_default(), cost(said));
+        if cost > self.here().kept_for_each.saturating_sub(*bytes) {
             return Ok(Some(KeptState::Full));
         }
         match whole {
             Some(_) => {
                 self.mark_for(&gate, peer, hash, &text)?;
-                *bytes += size;
+                *bytes = bytes.saturating_add(cost);
                 Ok(Some(KeptState::Kept))
             }
+            None if coming.keys().filter(|(did, _)| *did == peer).count() >= COMING_MAX => Ok(Some(KeptState::Full)),
             None if self.room().is_err() => Ok(Some(KeptState::Full)),
             None => {
-                *bytes += size;
-                locked(&self.0.desk.coming).insert((peer, hash));
+                *bytes = bytes.saturating_add(cost);
+                coming.insert((peer, hash), cost);
                 Ok(None)
             }
         }
@@ -370,42 +412,40 @@ impl Blobs {
         let mut kept: BTreeMap<Did, u64> = BTreeMap::new();
         for rack in 0..RACKS {
             for held in self.here().shelf.rack(rack)?.iter().filter(|held| held.is_for_others) {
-                let size = self.entry_now(held.info.hash)?.size;
+                let cost = cost(extent(&self.entry_now(held.info.hash)?));
                 for did in self.kept_for(held.info.hash)? {
                     let bytes = kept.entry(did).or_default();
-                    *bytes = bytes.saturating_add(size);
+                    *bytes = bytes.saturating_add(cost);
                 }
             }
         }
         Ok(kept)
     }
 
-    /// Fetches a blob that a member wants to be kept. If it is larger than that member said, it is not kept.
-    async fn fetch_for(&self, peer: Did, hash: BlobHash, size: u64) {
+    /// Fetches a blob that a member wants to be kept. If it is something else than that member said, it is not kept.
+    async fn fetch_for(&self, peer: Did, hash: BlobHash, said: Extent) {
         let fetched = async {
             let Ok(_place) = self.0.desk.places.acquire().await else { return Err(super::stopped()) };
-            self.fetch_within(hash, FETCH_WAIT, size, |_| {}).await
+            self.fetch_within(hash, FETCH_WAIT, Some(said), |_| {}).await
         };
         let fetched = fetched.await;
         let blobs = self.clone();
         let noted = self.blocking(move |_| {
             let gate = blobs.gate();
-            locked(&blobs.0.desk.coming).remove(&(peer, hash));
+            // it may have been let go of meanwhile
+            if locked(&blobs.0.desk.coming).remove(&(peer, hash)).is_none() {
+                return Ok(());
+            }
             let entry = match fetched {
-                Ok(entry) if entry.size == size => Ok(entry),
-                Ok(entry) => Err(NodeError::TooLarge {
-                    what: "a copy",
-                    bytes: usize::try_from(entry.size).unwrap_or(usize::MAX),
-                    max: usize::try_from(size).unwrap_or(usize::MAX),
-                }),
-                Err(error) => Err(error),
+                Ok(entry) if extent(&entry) != said => Err(too_large("a copy", entry.size, said.bytes)),
+                fetched => fetched,
             };
             let marked = entry.and_then(|_| {
                 let text = blobs.here().shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
                 blobs.mark_for(&gate, peer, hash, &text)
             });
             if marked.is_err() {
-                blobs.count_less(peer, size);
+                blobs.count_less(peer, cost(said));
             }
             marked
         });
@@ -420,13 +460,17 @@ impl Blobs {
         let let_go = self.blocking(move |blobs| {
             let _gate = blobs.gate();
             let shelf = &blobs.here().shelf;
+            let coming = locked(&blobs.0.desk.coming).remove(&(peer, hash));
+            if let Some(cost) = coming {
+                blobs.count_less(peer, cost);
+            }
             let text = shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
             if dids(&text).all(|did| did != peer) {
                 return Ok(());
             }
             let rest: String = dids(&text).filter(|did| *did != peer).map(|did| format!("{did}\n")).collect();
             shelf.mark(hash, Mark::ForOthers, Some(rest.as_str()).filter(|rest| !rest.is_empty()))?;
-            blobs.count_less(peer, blobs.entry_now(hash)?.size);
+            blobs.count_less(peer, cost(extent(&blobs.entry_now(hash)?)));
             Ok(())
         });
         if let Err(error) = let_go.await {
@@ -435,9 +479,9 @@ impl Blobs {
         KeptState::No
     }
 
-    fn count_less(&self, peer: Did, size: u64) {
+    fn count_less(&self, peer: Did, cost: u64) {
         if let Some(bytes) = locked(&self.0.desk.kept).as_mut().and_then(|kept| kept.get_mut(&peer)) {
-            *bytes = bytes.saturating_sub(size);
+            *bytes = bytes.saturating_sub(cost);
         }
     }
 }

@@ -53,6 +53,20 @@ impl DirectoryProgress {
     }
 }
 
+/// What somebody says of a blob with all that belongs to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) bytes: u64,
+    /// The number of files of a directory; 0 for a file.
+    pub(super) files: u64,
+}
+
+/// The error for something that is more than somebody said.
+pub(super) fn too_large(what: &'static str, bytes: u64, max: u64) -> NodeError {
+    let [bytes, max] = [bytes, max].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    NodeError::TooLarge { what, bytes, max }
+}
+
 /// The sum of the files that are being fetched.
 struct Sum {
     progress: DirectoryProgress,
@@ -71,19 +85,19 @@ impl Blobs {
         wait: Duration,
         told: impl Fn(&DirectoryProgress) + Send + Sync,
     ) -> Result<BlobEntry, NodeError> {
-        self.fetch_within(hash, wait, u64::MAX, told).await
+        self.fetch_within(hash, wait, None, told).await
     }
 
-    /// The same for a blob of so many bytes with all its files. No more is fetched, whatever others claim.
+    /// The same for a blob of a known extent. No more is fetched, whatever others claim.
     pub(super) async fn fetch_within(
         &self,
         hash: BlobHash,
         wait: Duration,
-        most: u64,
+        most: Option<Extent>,
         told: impl Fn(&DirectoryProgress) + Send + Sync,
     ) -> Result<BlobEntry, NodeError> {
         let _root_in_use = self.use_all(std::iter::once(hash));
-        let links = if most == u64::MAX { nexus_blobs::BLOB_BYTES_MAX } else { most.max(LINKS_BYTES_MAX) };
+        let links = most.map_or(nexus_blobs::BLOB_BYTES_MAX, |most| most.bytes.max(LINKS_BYTES_MAX));
         let wanted = Wanted { wait, most: links, holders: Vec::new() };
         let root = self.fetch_known(hash, wanted, |progress| told(&DirectoryProgress::of(progress))).await?;
         let entry = self.entry_here(hash).await?;
@@ -92,6 +106,10 @@ impl Blobs {
             return Ok(entry);
         }
         let Some((names, collection)) = self.directory_of(hash, root.size).await? else { return Ok(entry) };
+        let count = collection.files().len() as u64;
+        if let Some(most) = most.filter(|most| count > most.files) {
+            return Err(too_large("the number of files", count, most.files));
+        }
         let files: BTreeSet<BlobHash> = collection.files().iter().map(|file| file.hash).collect();
         let in_use = files.iter().copied().filter(|_| !planted("gc_takes_what_is_fetched")).chain([names]);
         let _files_in_use = self.use_all(in_use);
@@ -162,7 +180,7 @@ impl Blobs {
         &self,
         hashes: &BTreeSet<BlobHash>,
         wait: Duration,
-        most: u64,
+        most: Option<Extent>,
         told: &(impl Fn(&DirectoryProgress) + Send + Sync),
     ) -> Result<(), NodeError> {
         let all: Vec<BlobHash> = hashes.iter().copied().collect();
@@ -176,9 +194,8 @@ impl Blobs {
         let bytes: u64 = here.iter().filter_map(|(_, info)| *info).map(|info| info.size).sum();
         let largest = |said: &[(Did, u64)]| said.iter().map(|(_, size)| *size).max().unwrap_or(0);
         let all: u64 = holders.values().map(|said| largest(said)).fold(bytes, u64::saturating_add);
-        if all > most {
-            let [bytes, max] = [all, most].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-            return Err(NodeError::TooLarge { what: "the directory", bytes, max });
+        if let Some(most) = most.filter(|most| all > most.bytes) {
+            return Err(too_large("the directory", all, most.bytes));
         }
         let claimed = holders.values().filter_map(|said| said.first()).map(|(_, size)| *size);
         let progress = DirectoryProgress {
@@ -195,8 +212,7 @@ impl Blobs {
             while running.len() < FILES_AT_ONCE {
                 let Some(hash) = lacks.next() else { break };
                 let holders = holders.remove(&hash).unwrap_or_default();
-                let bounded = most < u64::MAX;
-                let most = if bounded { largest(&holders) } else { nexus_blobs::BLOB_BYTES_MAX };
+                let most = if most.is_some() { largest(&holders) } else { nexus_blobs::BLOB_BYTES_MAX };
                 let wanted = Wanted { wait, most, holders };
                 running.push(self.fetch_file(hash, wanted, &sum, told).boxed());
             }

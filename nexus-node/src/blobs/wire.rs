@@ -122,6 +122,9 @@ pub(super) struct Keep {
     /// Its bytes; of a directory those of all its files.
     #[prost(uint64, tag = "2")]
     pub(super) size: u64,
+    /// The number of files of a directory; 0 for a file.
+    #[prost(uint64, tag = "3")]
+    pub(super) files: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]

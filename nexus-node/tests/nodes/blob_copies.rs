@@ -149,6 +149,8 @@ struct Keeping {
     hash: Vec<u8>,
     #[prost(uint64, tag = "2")]
     size: u64,
+    #[prost(uint64, tag = "3")]
+    files: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -202,7 +204,7 @@ async fn wishes_of_a_rogue_member_are_bounded() {
     let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
     let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
     let mut ask = async |hash: &[u8], size: u64, keep: bool| {
-        let wish = Some(Keeping { hash: hash.to_vec(), size });
+        let wish = Some(Keeping { hash: hash.to_vec(), size, files: 0 });
         let (keep, release) = if keep { (wish, None) } else { (None, wish) };
         let question = Frame { id: 1, keep, release, ..Frame::default() }.encode_to_vec();
         write_frame(&mut stream, &question).await.unwrap();
@@ -219,13 +221,19 @@ async fn wishes_of_a_rogue_member_are_bounded() {
         tokio::task::yield_now().await;
     }
     assert_eq!(ask(hash, MIB as u64, true).await, kept);
-    assert_eq!(ask(&[9; 32], (1 << 30) - 2 * MIB as u64, true).await, coming);
+    let mib = MIB as u64;
+    assert_eq!(ask(&[9; 32], (1 << 30) - 2 * mib, true).await, coming);
     for n in 10..30 {
         assert_eq!(ask(&[n; 32], 2 * MIB as u64, true).await, full);
     }
     assert_eq!(ask(&[1; 33], 0, false).await, no);
     assert_eq!(ask(hash, 0, false).await, no);
     assert_eq!(node.blobs().entry(real).await.unwrap().unwrap().kept_for, []);
-    assert_eq!(ask(&[3; 32], 2 * MIB as u64 + 1, true).await, full, "what comes is counted");
-    assert_eq!(ask(&[3; 32], 2 * MIB as u64, true).await, coming);
+    assert_eq!(ask(&[3; 32], 2 * mib - (16 << 10) + 1, true).await, full, "what comes is counted, and a file with it");
+    // empty ones are none for nothing, and few come at a time
+    let mut count = 0;
+    while ask(&[40 + count; 32], 0, true).await == coming {
+        count += 1;
+    }
+    assert_eq!(count, 63);
 }

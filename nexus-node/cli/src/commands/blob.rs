@@ -217,7 +217,7 @@ fn table(blobs: &[wire::Blob], members: &[wire::Member], printer: &Printer) -> S
     let mut table = Table::new(["HASH", "SIZE", "FILES", "KEPT", "COPIES", "ON"]);
     for blob in blobs {
         let pin = blob.pinned.then(|| "pinned".to_owned());
-        let copies = blob.copies.as_ref().map(|copies| format!("{} of {} copies", copies.count, copies.wanted));
+        let copies = blob.copies.as_ref().map(|copies| format!("{} of {} kept", copies.count, copies.wanted));
         let others = blob.kept_for.iter().map(|did| format!("for {}", called(members, did)));
         let kept: Vec<String> = pin.into_iter().chain(blob.tags.iter().cloned()).chain(copies).chain(others).collect();
         let on: Vec<String> = blob.providers.iter().map(|did| called(members, did)).collect();
