@@ -31,6 +31,9 @@ pub struct Abilities {
     pub entry_format_now: u16,
     /// The format of critical state in its copy.
     pub critical_format_now: u16,
+    /// Its manners at rest. 0: it expects each sign of life at the rates of before there were any. From 1 on it knows
+    /// that coordinators rest, and that acknowledgements, digests and beats come rarely.
+    pub rest: u16,
 }
 
 impl Abilities {
@@ -46,6 +49,7 @@ impl Abilities {
             spaces: names(["mesh", "default"]),
             entry_format_now: 1,
             critical_format_now: 0,
+            rest: 0,
         }
     }
 
@@ -64,6 +68,7 @@ impl Abilities {
             spaces: names(&self.spaces),
             entry_format_now: self.entry_format_now.into(),
             critical_format_now: self.critical_format_now.into(),
+            rest: self.rest.into(),
         }
     }
 
@@ -83,6 +88,7 @@ impl Abilities {
             spaces: names(&said.spaces),
             entry_format_now: format(said.entry_format_now).max(1),
             critical_format_now: format(said.critical_format_now),
+            rest: format(said.rest),
         }
     }
 }
@@ -126,15 +132,16 @@ mod tests {
     proptest! {
         #[test]
         fn abilities_survive_the_wire(
-            formats in any::<[u16; 4]>(),
+            formats in any::<[u16; 5]>(),
             kinds in proptest::collection::btree_set(any::<u16>(), 0..20),
             rooms in proptest::collection::btree_set("[a-z/]{1,20}", 0..8),
             spaces in proptest::collection::btree_set("[a-z]{1,20}", 0..8),
         ) {
-            let [entry_max, critical_format_max, entry_now, critical_format_now] = formats;
+            let [entry_max, critical_format_max, entry_now, critical_format_now, rest] = formats;
             let (entry_format_max, entry_format_now) = (entry_max.max(1), entry_now.max(1));
             let abilities = Abilities {
                 entry_format_max, critical_format_max, kinds, rooms, spaces, entry_format_now, critical_format_now,
+                rest,
             };
             prop_assert_eq!(Abilities::from_wire(Some(&abilities.to_wire())), abilities);
         }

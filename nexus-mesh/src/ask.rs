@@ -16,12 +16,13 @@ use nexus_identity::Did;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use crate::frame::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
+use crate::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameError, read_frame, write_frame};
 use crate::handover::Handover;
 use crate::mesh::Mesh;
 use crate::quota::Receiver;
 use crate::spawner::Spawner;
 use crate::stream::Stream;
+use crate::tally::{Direction, Tally};
 
 /// A message that has a number, by which an answer is matched with its question.
 pub trait Numbered: prost::Message + Default + 'static {
@@ -30,6 +31,11 @@ pub trait Numbered: prost::Message + Default + 'static {
 
     /// Gives it another number. Whatever a caller had set is overwritten.
     fn set_number(&mut self, number: u64);
+
+    /// The kind of the message, for the counts of bytes.
+    fn kind(&self) -> &'static str {
+        "message"
+    }
 }
 
 /// The bounds of a room of questions and answers.
@@ -96,7 +102,7 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-type Opened = BoxFuture<'static, Option<Box<dyn Duplex>>>;
+type Opened = BoxFuture<'static, Option<(Box<dyn Duplex>, Tally)>>;
 
 /// A question, and where its answer goes.
 struct Question<M> {
@@ -128,7 +134,8 @@ impl<M: Numbered> Asker<M> {
             let (mesh, room) = (mesh.clone(), room.clone());
             let open = async move {
                 let stream = mesh.open(peer, &room).await.ok()?;
-                Some(Box::new(stream) as Box<dyn Duplex>)
+                let tally = stream.tally();
+                Some((Box::new(stream) as Box<dyn Duplex>, tally))
             };
             open.boxed()
         };
@@ -177,8 +184,8 @@ impl<M: Numbered> Asker<M> {
         links.insert(peer, link);
         let (opening, limits) = ((self.open)(peer), self.limits);
         let run = async move {
-            if let Some(stream) = opening.await {
-                carry(stream, questions, &limits).await;
+            if let Some((stream, tally)) = opening.await {
+                carry(stream, &tally, questions, &limits).await;
             }
         };
         self.spawner.spawn(self.name, run.boxed());
@@ -202,7 +209,7 @@ struct Pending<M> {
 
 /// Carries the questions to one peer over one stream. Ends with the stream, or when nobody asked for long; questions
 /// that have no answer by then fail.
-async fn carry<S, M>(stream: S, mut questions: mpsc::Receiver<Question<M>>, limits: &AskLimits)
+async fn carry<S, M>(stream: S, tally: &Tally, mut questions: mpsc::Receiver<Question<M>>, limits: &AskLimits)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     M: Numbered,
@@ -213,6 +220,7 @@ where
     let reading = async {
         while let Ok(Some(frame)) = read_frame(&mut reader, FRAME_BYTES_MAX).await {
             let Ok(message) = M::decode(frame.as_slice()) else { return };
+            tally.count(message.kind(), Direction::In, FRAME_HEAD_BYTES + frame.len());
             let mut pending = pending();
             pending.owed_since = None;
             if let Some(answer) = pending.answers.remove(&message.number()) {
@@ -244,7 +252,9 @@ where
                 pending.owed_since.get_or_insert_with(Instant::now);
                 message.set_number(number);
             }
-            if write_frame(&mut writer, &message.encode_to_vec()).await.is_err() {
+            let frame = message.encode_to_vec();
+            tally.count(message.kind(), Direction::Out, FRAME_HEAD_BYTES + frame.len());
+            if write_frame(&mut writer, &frame).await.is_err() {
                 return;
             }
         }
@@ -277,8 +287,8 @@ pub async fn serve<M, F>(
         let (answer, tasks) = (answer.clone(), spawner.clone());
         let budget = budgets.of(peer, &limits);
         let run = async move {
-            let answer = |question| answer(peer, question);
-            if let Err(error) = answer_stream(stream, name, &*tasks, budget, &limits, answer).await {
+            let (answer, tally) = (|question| answer(peer, question), stream.tally());
+            if let Err(error) = answer_stream((stream, tally), name, &*tasks, budget, &limits, answer).await {
                 tracing::debug!(peer = %peer.short(), name, %error, "a stream of questions ended");
             }
         };
@@ -339,7 +349,7 @@ impl Budgets {
 
 /// Answers the questions on one stream, until its peer closes it or breaks the rules.
 async fn answer_stream<S, M, F>(
-    stream: S,
+    (stream, tally): (S, Tally),
     name: &'static str,
     spawner: &dyn Spawner,
     budget: Arc<Budget>,
@@ -360,6 +370,7 @@ where
             let Ok(question) = M::decode(frame.as_slice()) else {
                 return Err(std::io::Error::from(std::io::ErrorKind::InvalidData).into());
             };
+            tally.count(question.kind(), Direction::In, FRAME_HEAD_BYTES + frame.len());
             let (number, answer, answers) = (question.number(), answer(question), answers.clone());
             let run = async move {
                 let mut message = answer.await;
@@ -375,6 +386,7 @@ where
         // a peer that does not read its answers gets no more
         while let Some((message, _taken)) = answered.recv().await {
             let frame = message.encode_to_vec();
+            tally.count(message.kind(), Direction::Out, FRAME_HEAD_BYTES + frame.len());
             let written = tokio::time::timeout(limits.stalled_after, write_frame(&mut writer, &frame)).await;
             written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
         }

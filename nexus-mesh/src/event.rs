@@ -261,6 +261,15 @@ pub enum Verdict {
     Reject,
 }
 
+/// An open connection to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenConnection {
+    /// Its number, of all connections that this node's mesh has opened: another connection has another one.
+    pub number: u64,
+    /// The peer's manners at rest: see [`Abilities::rest`](crate::Abilities::rest).
+    pub rest: u16,
+}
+
 /// The known state of another member.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

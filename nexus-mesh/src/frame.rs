@@ -6,6 +6,8 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The longest frame that rooms should accept.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
+/// The length before a frame, in bytes.
+pub const FRAME_HEAD_BYTES: usize = 4;
 
 /// Why there is no frame.
 #[derive(Debug, thiserror::Error)]

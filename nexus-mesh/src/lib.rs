@@ -58,14 +58,17 @@ mod redial;
 mod rooms;
 mod spawner;
 mod stream;
+mod tally;
 mod wire;
 
 pub use abilities::Abilities;
 pub use clock::{Clock, SystemClock};
 pub use config::{Limits, Membership, MeshConfig};
 pub use error::{ConfigError, JoinError, MeshError, OpenError, PublishError, TransportError};
-pub use event::{DownCause, MeshEvent, MeshEvents, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
-pub use frame::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
+pub use event::{
+    DownCause, MeshEvent, MeshEvents, MessageToken, OpenConnection, PeerState, PeerStatus, Refusal, Verdict,
+};
+pub use frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameError, read_frame, write_frame};
 pub use gate::door::JOIN_ANSWER_TIMEOUT;
 pub use gather::{BatchBounds, Gather};
 pub use handover::Handover;
@@ -80,4 +83,5 @@ pub use process::{Process, ProcessNumber};
 pub use rooms::{Knock, Message, Rooms};
 pub use spawner::{Spawner, TokioSpawner};
 pub use stream::Stream;
+pub use tally::{Direction, Tallied, Tally};
 pub use wire::ADDRESSES_PER_PEER_MAX;

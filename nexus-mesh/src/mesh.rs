@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use futures::FutureExt;
 use libp2p::{Multiaddr, StreamProtocol};
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::config::MeshConfig;
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
-use crate::event::{MeshEvents, MessageToken, PeerStatus, Verdict};
+use crate::event::{MeshEvents, MessageToken, OpenConnection, PeerStatus, Verdict};
 use crate::gate::door::JOIN_ANSWER_TIMEOUT;
 use crate::join::{JoinReply, JoinRequest};
 use crate::net::{BoxedTransport, MeshCommand, MeshShared, Net};
@@ -20,6 +20,7 @@ use crate::presence::{BEAT_BODY_BYTES_MAX, BEAT_CLOCK_BYTES};
 use crate::rooms::Rooms;
 use crate::spawner::Spawner;
 use crate::stream::Stream;
+use crate::tally::Tallied;
 
 /// The longest time for opening a stream.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -217,6 +218,17 @@ impl Mesh {
             return Vec::new();
         }
         answer.await.unwrap_or_default()
+    }
+
+    /// The open connections, as a watch.
+    pub fn connections(&self) -> watch::Receiver<BTreeMap<Did, OpenConnection>> {
+        self.shared.open.subscribe()
+    }
+
+    /// The bytes to and from peers so far, by protocol, kind and direction: without the headers and keys of the
+    /// transport.
+    pub fn tallied(&self) -> Vec<Tallied> {
+        self.shared.tallied()
     }
 
     /// The bound addresses so far, with concrete ports and without `/p2p/…`.

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use futures::{AsyncRead, AsyncWrite};
 
+use crate::tally::Tally;
+
 /// A stream to an open peer: ordered, with backpressure, encrypted.
 ///
 /// It counts against the peer's limit while it lives. Dropping it without closing resets it. Mark the
@@ -13,6 +15,7 @@ use futures::{AsyncRead, AsyncWrite};
 /// reader is gone.
 pub struct Stream {
     stream: libp2p::Stream,
+    tally: Tally,
     _place: Place,
 }
 
@@ -39,8 +42,13 @@ impl Places {
 }
 
 impl Stream {
-    pub(crate) fn new(stream: libp2p::Stream, place: Place) -> Self {
-        Self { stream, _place: place }
+    pub(crate) fn new(stream: libp2p::Stream, place: Place, tally: Tally) -> Self {
+        Self { stream, tally, _place: place }
+    }
+
+    /// Counts the messages of this stream's room by their kind. The stream counts their bytes by itself.
+    pub fn tally(&self) -> Tally {
+        self.tally.clone()
     }
 }
 

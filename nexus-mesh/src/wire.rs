@@ -89,6 +89,8 @@ pub(crate) struct Abilities {
     pub(crate) entry_format_now: u32,
     #[prost(uint32, tag = "7")]
     pub(crate) critical_format_now: u32,
+    #[prost(uint32, tag = "8")]
+    pub(crate) rest: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -72,12 +72,16 @@ impl Formats {
         };
         // a node of the first formats is a former version, in a test of upgrades
         if self.critical > 0 {
+            abilities.rest = REST;
             let kinds = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION];
             abilities.kinds.extend(kinds.map(|kind| kind.0));
         }
         abilities
     }
 }
+
+/// This version's manners at rest.
+const REST: u16 = 1;
 
 impl Default for Formats {
     fn default() -> Self {

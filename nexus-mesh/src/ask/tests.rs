@@ -135,7 +135,7 @@ fn asker(limits: AskLimits) -> (Arc<Asker<Words>>, mpsc::UnboundedReceiver<(Did,
     let open = move |peer| {
         let (here, there) = pipe();
         let reached = opened.send((peer, there)).is_ok();
-        futures::future::ready(reached.then(|| Box::new(here) as Box<dyn Duplex>)).boxed()
+        futures::future::ready(reached.then(|| (Box::new(here) as Box<dyn Duplex>, Tally::default()))).boxed()
     };
     (Arc::new(Asker::over(Box::new(open), "link", Arc::new(Tokio), limits)), ends)
 }
@@ -152,7 +152,7 @@ where
             while let Some((peer, end)) = ends.recv().await {
                 let (budget, answer) = (budgets.of(peer, &limits), answer.clone());
                 let run = async move {
-                    let _ = answer_stream(end, "answer", &Tokio, budget, &limits, answer).await;
+                    let _ = answer_stream((end, Tally::default()), "answer", &Tokio, budget, &limits, answer).await;
                 };
                 Tokio.spawn("answers", run.boxed());
             }
@@ -253,7 +253,7 @@ async fn questions_beyond_the_bound_fail_at_once_and_other_peers_are_asked() {
         if to == peer(1) {
             return futures::future::pending().boxed();
         }
-        futures::future::ready(Some(Box::new(here) as Box<dyn Duplex>)).boxed()
+        futures::future::ready(Some((Box::new(here) as Box<dyn Duplex>, Tally::default()))).boxed()
     };
     let asker: Arc<Asker<Words>> = Arc::new(Asker::over(Box::new(open), "link", Arc::new(Tokio), limits));
     let waiting: Vec<_> = (0..4).map(|_| Box::pin(asker.ask(peer(1), words("one"), WITHIN))).collect();
@@ -274,7 +274,7 @@ async fn a_question_that_never_left_is_told_from_one_whose_answer_is_missing() {
     let (kept, mut openings) = mpsc::unbounded_channel();
     let open = move |to| {
         let (here, there) = pipe();
-        let opened = (to != peer(1)).then(|| Box::new(here) as Box<dyn Duplex>);
+        let opened = (to != peer(1)).then(|| (Box::new(here) as Box<dyn Duplex>, Tally::default()));
         let _ = kept.send((to, there));
         futures::future::ready(opened).boxed()
     };
@@ -445,7 +445,7 @@ proptest! {
             futures::AsyncWriteExt::close(&mut here).await.unwrap();
             let echo = |question: Words| futures::future::ready(question).boxed();
             let budget = Budgets::default().of(peer(1), &limits);
-            let _ = answer_stream(there, "answer", &Tokio, budget, &limits, echo).await;
+            let _ = answer_stream((there, Tally::default()), "answer", &Tokio, budget, &limits, echo).await;
         });
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::future::{Ready, ready};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use libp2p::core::Endpoint;
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::error::OpenError;
 use crate::stream::{Place, Places, Stream};
+use crate::tally::Tallies;
 
 pub(crate) type OpenReply = oneshot::Sender<Result<Stream, OpenError>>;
 
@@ -43,6 +45,7 @@ pub(crate) struct OpenRoom {
 pub(crate) struct RoomsBehaviour {
     served: Vec<StreamProtocol>,
     streams_max: usize,
+    tallies: Arc<Tallies>,
     connections: BTreeMap<PeerId, ConnectionId>,
     /// Bounded by the streams that peers and this node may hold.
     actions: VecDeque<ToSwarm<Entered, OpenRoom>>,
@@ -50,8 +53,8 @@ pub(crate) struct RoomsBehaviour {
 }
 
 impl RoomsBehaviour {
-    pub(crate) fn new(served: Vec<StreamProtocol>, streams_max: usize) -> Self {
-        Self { served, streams_max, connections: BTreeMap::new(), actions: VecDeque::new(), waker: None }
+    pub(crate) fn new(served: Vec<StreamProtocol>, streams_max: usize, tallies: Arc<Tallies>) -> Self {
+        Self { served, streams_max, tallies, connections: BTreeMap::new(), actions: VecDeque::new(), waker: None }
     }
 
     /// Opens a stream; the reply is dropped if the connection ends first.
@@ -72,6 +75,7 @@ impl RoomsBehaviour {
             served: self.served.clone(),
             inbound: Places::new(self.streams_max),
             outbound: Places::new(self.streams_max),
+            tallies: self.tallies.clone(),
             requests: VecDeque::new(),
             entered: VecDeque::new(),
         }
@@ -140,6 +144,7 @@ pub(crate) struct RoomsHandler {
     served: Vec<StreamProtocol>,
     inbound: Places,
     outbound: Places,
+    tallies: Arc<Tallies>,
     /// Bounded by the outbound places.
     requests: VecDeque<(StreamProtocol, (OpenReply, Place))>,
     /// Bounded by the inbound places.
@@ -186,14 +191,16 @@ impl ConnectionHandler for RoomsHandler {
             ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol: (stream, room), .. }) => {
                 // without a place the stream is dropped here, which resets it
                 if let Some(place) = self.inbound.take() {
-                    self.entered.push_back((room, Stream::new(stream, place)));
+                    let tally = self.tallies.of(room.as_ref());
+                    self.entered.push_back((room, Stream::new(stream, place, tally)));
                 }
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-                protocol: (stream, _),
+                protocol: (stream, room),
                 info: (reply, place),
             }) => {
-                let _ = reply.send(Ok(Stream::new(stream, place)));
+                let tally = self.tallies.of(room.as_ref());
+                let _ = reply.send(Ok(Stream::new(stream, place, tally)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { info: (reply, _), error }) => {
                 let _ = reply.send(Err(match error {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use libp2p::connection_limits::{self, ConnectionLimits};
@@ -20,6 +21,7 @@ use crate::gate::rooms::RoomsBehaviour;
 use crate::gate::{Gate, Papers};
 use crate::process::Process;
 use crate::rooms::Rooms;
+use crate::tally::Tallies;
 
 pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscriptionFilter>;
 
@@ -58,6 +60,7 @@ impl Outer {
         rooms: &Rooms,
         key: &identity::Keypair,
         admitted: Admitted,
+        tallies: &Arc<Tallies>,
     ) -> Result<Self, MeshError> {
         let limits = &config.limits;
         let me = key.public().to_peer_id();
@@ -76,7 +79,7 @@ impl Outer {
                     .with_push_listen_addr_updates(true)
                     .with_cache_size(0),
             ),
-            rooms: RoomsBehaviour::new(rooms.protocols().cloned().collect(), limits.streams_per_peer),
+            rooms: RoomsBehaviour::new(rooms.protocols().cloned().collect(), limits.streams_per_peer, tallies.clone()),
         };
         let process = config.process.clone().map_or_else(|| Process::after([]), Ok);
         let process = process.map_err(|error| MeshError::Protocol("randomness", error.to_string()))?;

@@ -1,14 +1,15 @@
 //! Notes that handles leave for the loop without waiting.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use libp2p::Multiaddr;
 use nexus_identity::{Chain, Did};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::event::{MessageToken, Verdict};
+use crate::event::{MessageToken, OpenConnection, Verdict};
+use crate::tally::{Tallied, Tallies};
 
 /// Verdicts that wait to be passed on. Older ones are lost, and their messages are not forwarded.
 const VERDICTS_MAX: usize = 8_192;
@@ -35,6 +36,9 @@ pub(crate) struct MeshShared {
     posted: Mutex<Posted>,
     pub(super) listening: Mutex<Vec<Multiaddr>>,
     pub(super) wake: Notify,
+    pub(super) tallies: Arc<Tallies>,
+    /// The open connections.
+    pub(crate) open: watch::Sender<BTreeMap<Did, OpenConnection>>,
 }
 
 impl MeshShared {
@@ -103,6 +107,10 @@ impl MeshShared {
 
     pub(crate) fn set_revoked(&self, revoked: BTreeSet<Did>) {
         self.post(|posted| posted.revoked = Some(revoked));
+    }
+
+    pub(crate) fn tallied(&self) -> Vec<Tallied> {
+        self.tallies.read()
     }
 
     pub(crate) fn listen_addresses(&self) -> Vec<Multiaddr> {

@@ -24,7 +24,7 @@ use super::transport::BoxedTransport;
 use crate::clock::{self, Clock};
 use crate::config::{Limits, MeshConfig, PRESENCE_TOPIC};
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
-use crate::event::{DownCause, MeshEvent, MessageToken, PeerState, PeerStatus, Refusal, Verdict};
+use crate::event::{DownCause, MeshEvent, MessageToken, OpenConnection, PeerState, PeerStatus, Refusal, Verdict};
 use crate::gate::admitted::Admitted;
 use crate::gate::door::{DoorEvent, JoinOutcome};
 use crate::gate::rooms::OpenReply;
@@ -37,6 +37,7 @@ use crate::presence::{BeatError, Beats, Presence};
 use crate::redial::Backoff;
 use crate::rooms::{Message, Rooms};
 use crate::spawner::Spawner;
+use crate::tally::{Direction, Tally};
 
 /// The longest time of a closed connection without streams. The gate closes it long before.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -52,6 +53,8 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 const OVER_THE_RATE: Duration = Duration::from_millis(100);
 /// The longest pause of a peer's gossip. Signs of life of others come by it, too.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The protocol of gossip, as gossipsub negotiates it.
+const GOSSIP_PROTOCOL: &str = "/meshsub/1.1.0";
 /// The most commands taken between two polls of the network.
 const COMMANDS_AT_ONCE: usize = 32;
 
@@ -106,6 +109,10 @@ pub(crate) struct Net {
     out: VecDeque<MeshEvent>,
     /// The time since which the loop waits for the node; it hears no peer meanwhile.
     deaf_since: Option<Instant>,
+    /// The connections that were opened so far.
+    opened: u64,
+    /// Counts the messages of gossip by their topic.
+    gossip: Tally,
     /// The time of the next tick; `None` if it must be computed anew.
     due: Option<Instant>,
 }
@@ -121,11 +128,16 @@ impl Net {
     ) -> Result<Self, MeshError> {
         let key = libp2p_keypair(&config.keypair).ok_or(MeshError::Key)?;
         let admitted = Admitted::default();
-        let behaviour = Outer::new(&config, &rooms, &key, admitted.clone())?;
+        let behaviour = Outer::new(&config, &rooms, &key, admitted.clone(), &shared.tallies)?;
+        let gossip = shared.tallies.of(GOSSIP_PROTOCOL);
         let Limits { pending, strangers_per_network, .. } = config.limits;
         let pending = usize::try_from(pending).unwrap_or(usize::MAX);
+        let tallies = shared.tallies.clone();
         let transport = BoundedHandshakes::new(transport, pending, strangers_per_network)
-            .map(move |(peer, muxer), _| (peer, StreamMuxerBox::new(NarrowMuxer::new(muxer, peer, admitted.clone()))))
+            .map(move |(peer, muxer), _| {
+                let muxer = NarrowMuxer::new(muxer, peer, admitted.clone(), tallies.clone());
+                (peer, StreamMuxerBox::new(muxer))
+            })
             .boxed();
         let executor = move |task| spawner.spawn("libp2p", task);
         let settings = libp2p::swarm::Config::with_executor(executor)
@@ -166,6 +178,8 @@ impl Net {
             events,
             out,
             deaf_since: None,
+            opened: 0,
+            gossip,
             due: None,
         })
     }
@@ -589,6 +603,11 @@ impl Net {
                     address: without_peer(&address),
                     abilities: member.abilities.clone(),
                 };
+                self.opened += 1;
+                let known = OpenConnection { number: self.opened, rest: member.abilities.rest };
+                self.shared.open.send_modify(|open| {
+                    open.insert(peer, known);
+                });
                 let limit = RateLimit::new(self.messages_per_second, now);
                 self.neighbours.insert(peer, Neighbour { member, connection, address, rtt: None, limit });
                 self.out.push_back(open);
@@ -601,6 +620,9 @@ impl Net {
             }
             GateEvent::Closed { peer, cause } => {
                 self.neighbours.remove(&peer);
+                self.shared.open.send_modify(|open| {
+                    open.remove(&peer);
+                });
                 let addresses = self.book.closed(&peer, now);
                 let change = match cause {
                     DownCause::Replaced => None,
@@ -671,9 +693,11 @@ impl Net {
         }
         let topic = message.topic.as_str().strip_prefix(TOPIC_PREFIX).unwrap_or_default();
         if topic == PRESENCE_TOPIC {
+            self.gossip.count("beat", Direction::In, message.data.len());
             let verdict = self.on_beat(&message.data, now);
             return self.settle(&token, verdict);
         }
+        self.gossip.count("entry", Direction::In, message.data.len());
         if let Err(Message { token, .. }) = self.rooms.hear(from, topic, Message { bytes: message.data, token }) {
             self.settle(&token, Verdict::Ignore);
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use nexus_mesh::PeerState;
+use nexus_mesh::{PeerState, Tallied};
 
 use super::Api;
 use crate::coordinator::{CoordinatorRole, Coordinators, Mode, SeatState};
@@ -203,6 +203,7 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
         text.value("", &[("space", &space.space)], conflicts.get(&space.space).copied().unwrap_or_default());
     }
     of_peers(text, &peers);
+    of_wire(text, node);
     text.family("nexus_queue_length", "gauge", "The entries that wait in a queue of the node.");
     for queue in node.queues() {
         text.value("", &[("queue", queue.name)], queue.length);
@@ -216,6 +217,15 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
         text.value("", &[("queue", queue.name)], queue.capacity);
     }
     Ok(())
+}
+
+/// The bytes to and from peers.
+fn of_wire(text: &mut Text, node: &Node) {
+    let help = "Bytes on streams to and from members, without the headers of the transport.";
+    text.family("nexus_wire_bytes_total", "counter", help);
+    for Tallied { protocol, kind, direction, bytes } in node.tallied() {
+        text.value("", &[("protocol", &protocol), ("kind", kind), ("direction", direction.as_str())], bytes);
+    }
 }
 
 /// A metric's name, its help text, and its reading.

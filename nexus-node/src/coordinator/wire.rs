@@ -51,6 +51,20 @@ impl Numbered for Envelope {
     fn set_number(&mut self, number: u64) {
         self.id = number;
     }
+
+    fn kind(&self) -> &'static str {
+        match &self.body {
+            Some(Body::Append(append)) if append.entries.is_empty() => "heartbeat",
+            Some(Body::Append(_)) => "append",
+            Some(Body::Appended(_)) => "appended",
+            Some(Body::Vote(_) | Body::Voted(_) | Body::Elect(_)) => "vote",
+            Some(Body::Install(_) | Body::Installed(_) | Body::Certify(_)) => "snapshot",
+            Some(Body::Propose(_) | Body::Proposed(_)) => "proposal",
+            Some(Body::Query(_) | Body::Answer(_)) => "query",
+            Some(Body::Hello(_) | Body::Overview(_)) => "report",
+            Some(Body::Manage(_) | Body::Refused(_) | Body::Audit(_) | Body::Seat(_)) | None => "message",
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]

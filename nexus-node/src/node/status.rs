@@ -378,6 +378,11 @@ impl Node {
         full.into_iter().take(FULL_AUTHORS_MAX).map(warning).collect()
     }
 
+    /// The bytes to and from peers so far, by protocol, kind and direction.
+    pub fn tallied(&self) -> Vec<nexus_mesh::Tallied> {
+        self.0.mesh.tallied()
+    }
+
     /// How full the queues to the engine are: of callers on this machine, and of what peers bring.
     pub fn queues(&self) -> [Queue; 2] {
         self.0.engine.queues().map(|Fill { name, length, capacity }| Queue { name, length, capacity })

@@ -9,7 +9,7 @@ use futures::{AsyncRead, AsyncWrite, FutureExt};
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{Entry, EntryError, Incarnation, SpaceId, SyncFrame, Verified};
 use nexus_identity::Did;
-use nexus_mesh::{FRAME_BYTES_MAX, FrameError, read_frame, write_frame};
+use nexus_mesh::{Direction, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameError, Tally, read_frame, write_frame};
 use prost::Message;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
@@ -87,7 +87,10 @@ impl From<StoreError> for SyncError {
 }
 
 /// Syncs with a peer over one stream until it breaks.
-pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer: Did, stream: S) -> SyncError {
+pub(crate) async fn sync<S>(here: &Syncing, peer: Did, stream: S, tally: &Tally) -> SyncError
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let (generation, poke) = here.sessions.begin(peer);
     if let Some(until) = here.vain.wait(&peer, Instant::now()) {
         tokio::time::sleep_until(until).await;
@@ -110,7 +113,7 @@ pub(crate) async fn sync<S: AsyncRead + AsyncWrite + Unpin>(here: &Syncing, peer
     };
     here.vain.note(peer, opened, Instant::now());
     let (reader, writer) = stream.split();
-    let sync = Sync { here, peer, generation, session, poke, backlog: Waiting::default() };
+    let sync = Sync { here, peer, tally, generation, session, poke, backlog: Waiting::default() };
     let mut taking = std::pin::pin!(sync.take_backlog());
     let (Err(mut error), goes_on) = tokio::select! {
         ended = sync.read(reader) => (ended, true),
@@ -133,6 +136,18 @@ fn brought(frame: &SyncFrame) -> Option<usize> {
         None | Some(Body::Ack(_)) => None,
         Some(Body::Entries(frame)) => Some(frame.entries.len()),
         Some(Body::Frontier(_) | Body::Digest(_) | Body::Full(_)) => Some(0),
+    }
+}
+
+/// The kind of a frame, for the counts of bytes.
+const fn kind_of(frame: &SyncFrame) -> &'static str {
+    match &frame.body {
+        None => "unknown",
+        Some(Body::Frontier(_)) => "frontier",
+        Some(Body::Entries(_)) => "entries",
+        Some(Body::Ack(_)) => "ack",
+        Some(Body::Digest(_)) => "digest",
+        Some(Body::Full(_)) => "full",
     }
 }
 
@@ -170,6 +185,7 @@ impl Waiting {
 struct Sync<'a> {
     here: &'a Syncing,
     peer: Did,
+    tally: &'a Tally,
     generation: u64,
     session: Arc<Mutex<SyncSession>>,
     poke: Arc<Poke>,
@@ -202,8 +218,9 @@ impl Sync<'_> {
             }
             let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
-            let begun = Instant::now();
+            let (begun, bytes) = (Instant::now(), FRAME_HEAD_BYTES + frame.len());
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
+            self.tally.count(kind_of(&frame), Direction::In, bytes);
             let (sent, mut decoded) = (brought(&frame), begun.elapsed());
             if sent == Some(0) {
                 self.here.vain.note(self.peer, decoded, Instant::now());
@@ -416,6 +433,7 @@ impl Sync<'_> {
             if let Some(mut frame) = frame {
                 self.here.traces.add_to(&mut frame);
                 let bytes = frame.encode_to_vec();
+                self.tally.count(kind_of(&frame), Direction::Out, FRAME_HEAD_BYTES + bytes.len());
                 let written = tokio::time::timeout(WRITE_MAX, write_frame(&mut writer, &bytes));
                 tokio::select! {
                     written = written => written.map_err(|_| SyncError::Stalled)??,

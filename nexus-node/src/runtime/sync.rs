@@ -33,6 +33,11 @@ pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Stream> {
     rooms.register(SYNC, STREAMS_MAX)
 }
 
+async fn sync_over(here: &Syncing, peer: Did, stream: Stream) -> SyncError {
+    let tally = stream.tally();
+    sync(here, peer, stream, &tally).await
+}
+
 /// The parts of the node that sync uses.
 pub(crate) struct Syncing {
     pub(crate) identity: Identity,
@@ -57,7 +62,7 @@ impl Syncing {
     pub(crate) async fn serve(self: Arc<Self>, mut streams: Receiver<Stream>) {
         while let Some((peer, stream)) = streams.recv().await {
             let here = self.clone();
-            self.world.spawn("sync", async move { here.report(peer, &sync(&here, peer, stream).await) });
+            self.world.spawn("sync", async move { here.report(peer, &sync_over(&here, peer, stream).await) });
         }
     }
 
@@ -66,7 +71,7 @@ impl Syncing {
         loop {
             let once = async {
                 match self.mesh.open(peer, &SYNC).await {
-                    Ok(stream) => self.report(peer, &sync(&self, peer, stream).await),
+                    Ok(stream) => self.report(peer, &sync_over(&self, peer, stream).await),
                     Err(OpenError::NotOpen | OpenError::Stopped) => {}
                     Err(error) => tracing::debug!(peer = %peer.short(), %error, "no sync stream"),
                 }

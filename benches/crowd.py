@@ -1,0 +1,271 @@
+"""The measurement of `crowd.sh`, inside of a network namespace of its own.
+
+    crowd.py PROGRAM DIRECTORY [--nodes 5] [--settle 60] [--seconds 60] [--load] [--kinds]
+"""
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+# Figures of version 0.1.0 by the same measure: bytes/s on a directed pair at rest, wire per update, the seconds of 400
+# updates of four nodes on all, and the milliseconds of one write on all (p95).
+BEFORE = {5: (1274, 6.8, 1.0, 8), 10: (1430, 8.4, 2.1, 16), 20: (1367, 12.2, 5.8, 43), 40: (1454, 21.1, 24.6, 451)}
+PAYLOAD_BYTES = 300
+WRITES = 400
+WRITERS = 4
+SINGLE_WRITES = 100
+
+
+def run(*words, **options):
+    return subprocess.run(words, check=True, capture_output=True, text=True, **options).stdout
+
+
+class Node:
+    """A node in a namespace of its own, with one interface on the bridge."""
+
+    def __init__(self, program, directory, number):
+        self.program, self.directory, self.number = program, directory / f"n{number}", number
+        self.name, self.address = f"n{number}", f"10.77.{number // 200}.{number % 200 + 1}"
+        self.holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        self.inside = ["nsenter", "--net", f"--target={self.holder.pid}"]
+        while os.readlink(f"/proc/{self.holder.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
+            time.sleep(0.01)
+        run("ip", "link", "add", f"v{number}", "type", "veth", "peer", "name", "eth0", "netns", str(self.holder.pid))
+        run("ip", "link", "set", f"v{number}", "master", "bridge0", "up")
+        quiet = "for all in all default; do echo 1 > /proc/sys/net/ipv6/conf/$all/disable_ipv6; done"
+        subprocess.run([*self.inside, "sh", "-c", quiet], stderr=subprocess.DEVNULL)
+        for words in (
+            ["link", "set", "lo", "up"],
+            ["addr", "add", f"{self.address}/16", "dev", "eth0"],
+            ["link", "set", "eth0", "up"],
+        ):
+            run(*self.inside, "ip", *words)
+
+    def command(self, *words):
+        return [*self.inside, self.program, "--data-dir", str(self.directory), *words]
+
+    def up(self, *words):
+        listen = [f"/ip4/{self.address}/udp/4001/quic-v1", f"/ip4/{self.address}/tcp/4001"]
+        listen = [word for address in listen for word in ("--listen", address)]
+        words = ["--json", "up", "--name", self.name, "--no-mdns", "--api-addr", "127.0.0.1:7777", *listen, *words]
+        log = open(self.directory.with_suffix(".log"), "w")
+        self.process = subprocess.Popen(self.command(*words), stdout=subprocess.PIPE, stderr=log, text=True)
+        if not self.process.stdout.readline():
+            sys.exit(f"{self.name} did not start: {self.directory.with_suffix('.log').read_text()[-500:]}")
+        self.token = (self.directory / "api-token").read_text().strip()
+        self.connection = None
+
+    def ask(self, method, path, body=None):
+        """Asks the node; the socket is opened inside of its namespace."""
+        if self.connection is None:
+            self.connection = http.client.HTTPConnection("127.0.0.1", 7777, timeout=60)
+            with Inside(self.holder.pid):
+                self.connection.connect()
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
+        self.connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = self.connection.getresponse()
+        text = answer.read().decode()
+        if answer.status >= 400:
+            raise RuntimeError(f"{method} {path}: {answer.status} {text}")
+        return text
+
+    def status(self):
+        return json.loads(self.ask("GET", "/v1/status"))
+
+    def kinds(self):
+        """The bytes by protocol, kind and direction, as the node counts them."""
+        line = re.compile(r'nexus_wire_bytes_total\{protocol="(.*)",kind="(.*)",direction="(.*)"\} (\d+)')
+        found = (line.match(one) for one in self.ask("GET", "/metrics").splitlines())
+        return {one.group(1, 2, 3): int(one.group(4)) for one in found if one}
+
+    def interface(self):
+        """Bytes that the node has sent and received."""
+        figures = re.search(rf"^ *v{self.number}:(.*)$", pathlib.Path("/proc/net/dev").read_text(), re.M).group(1).split()
+        return int(figures[0]), int(figures[8])
+
+    def switches(self):
+        """Voluntary context switches of its threads, and the nanoseconds that they ran."""
+        count = ran = 0
+        for thread in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
+            status = (thread / "status").read_text()
+            count += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.M).group(1))
+            ran += int((thread / "schedstat").read_text().split()[0])
+        return count, ran
+
+    def resident(self):
+        status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) << 10
+
+
+class Inside:
+    """Moves this thread into another network namespace for a while."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def __enter__(self):
+        self.home = os.open("/proc/self/ns/net", os.O_RDONLY)
+        self.enter(os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY))
+
+    def __exit__(self, *_):
+        self.enter(self.home)
+
+    @staticmethod
+    def enter(descriptor):
+        import ctypes
+
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, 0):
+            raise OSError(ctypes.get_errno(), "setns")
+        os.close(descriptor)
+
+
+def wait(what, until, every=0.2, within=180):
+    end = time.monotonic() + within
+    while not until():
+        if time.monotonic() > end:
+            sys.exit(f"not within {within} s: {what}")
+        time.sleep(every)
+
+
+def synced(nodes):
+    for node in nodes:
+        peers = json.loads(node.ask("GET", "/v1/peers"))
+        peers = peers.get("peers", peers) if isinstance(peers, dict) else peers
+        if sum(1 for peer in peers if peer["state"] == "up" and peer["synced"]) < len(nodes) - 1:
+            return False
+    return True
+
+
+def begin(options, directory):
+    run("ip", "link", "set", "lo", "up")
+    run("ip", "link", "add", "bridge0", "type", "bridge")
+    subprocess.run(["sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"], stderr=subprocess.DEVNULL)
+    run("ip", "link", "set", "bridge0", "up")
+    nodes = [Node(options.program, directory, number) for number in range(options.nodes)]
+    nodes[0].up()
+    for node in nodes[1:]:
+        invited = run(*nodes[0].command("-q", "invite"))
+        ticket = re.search(r"nexus1\S*", invited).group(0)
+        run(*node.command("join", ticket, "--name", node.name))
+        node.up()
+    wait("all nodes are connected and hold the same", lambda: synced(nodes))
+    return nodes
+
+
+def counted(nodes):
+    return [(node.interface(), node.switches()) for node in nodes]
+
+
+def rest(nodes, options):
+    # the voters and the copies are those of a settled mesh by then
+    time.sleep(options.settle)
+    leads = [node.status()["role"] == "leader" for node in nodes]
+    kinds = [node.kinds() for node in nodes] if options.kinds else []
+    before, begun = counted(nodes), time.monotonic()
+    time.sleep(options.seconds)
+    after, took = counted(nodes), time.monotonic() - begun
+    others = len(nodes) - 1
+    rates = [[(b - a) / took / others for a, b in zip(x[0], y[0])] for x, y in zip(before, after)]
+    mean = sum(sent for sent, _ in rates) / len(nodes)
+    old = BEFORE.get(len(nodes), ("", "", "", ""))
+    print(f"{len(nodes)} nodes at rest for {took:.0f} s")
+    print(f"{'bytes/s on a directed pair':45}{mean:10.0f}{old[0]:>10}")
+    for node, (sent, received), leader in zip(nodes, rates, leads):
+        if leader:
+            print(f"{'bytes/s on the leader’s pairs, out and in':45}{sent:10.0f}{received:10.0f}")
+    of = [((y[1][0] - x[1][0]) / took, (y[1][1] - x[1][1]) / took / 1e7) for x, y in zip(before, after)]
+    print(f"{'voluntary switches a second: leader, others':45}", end="")
+    print(*(f"{one:.1f}" for (one, _), _ in sorted(zip(of, leads), key=lambda pair: not pair[1])[:12]))
+    print(f"{'processor, % of a core: mean, most':45}{sum(c for _, c in of) / len(of):10.3f}{max(c for _, c in of):10.3f}")
+    print(f"{'resident MiB: mean':45}{sum(node.resident() for node in nodes) / len(nodes) / 2**20:10.1f}")
+    if options.kinds:
+        totals = {}
+        for node, then in zip(nodes, kinds):
+            for key, value in node.kinds().items():
+                totals[key] = totals.get(key, 0) + value - then.get(key, 0)
+        for (protocol, kind, direction), value in sorted(totals.items(), key=lambda pair: -pair[1]):
+            if direction == "out" and value:
+                print(f"  {protocol + ' ' + kind:43}{value / took / others / len(nodes):10.1f}")
+    sys.stdout.flush()
+
+
+def here(node, ids):
+    return all(json.loads(node.ask("GET", "/v1/memories/" + one)) for one in ids)
+
+
+def load(nodes):
+    import threading
+
+    def write(node, ids, count):
+        for _ in range(count):
+            text = os.urandom(PAYLOAD_BYTES // 2).hex()
+            ids.append(json.loads(node.ask("POST", "/v1/memories", {"text": text}))["id"])
+
+    def entries(node):
+        figures = re.findall(r"^nexus_records\{.*\} (\d+)$", node.ask("GET", "/metrics"), re.M)
+        return sum(map(int, figures))
+
+    start = entries(nodes[0])
+    before, begun, ran = [node.interface()[0] for node in nodes], time.monotonic(), [node.switches()[1] for node in nodes]
+    writers = [threading.Thread(target=write, args=(node, [], WRITES // WRITERS)) for node in nodes[:WRITERS]]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    wait("all have all", lambda: all(entries(node) >= start + WRITES for node in nodes), every=0.05)
+    took = time.monotonic() - begun
+    # acknowledgements may come later
+    time.sleep(5)
+    sent = sum(node.interface()[0] - then for node, then in zip(nodes, before))
+    cost = sum(node.switches()[1] - then for node, then in zip(nodes, ran)) / 1e6 / WRITES / len(nodes)
+    old = BEFORE.get(len(nodes), ("", "", "", ""))
+    least = PAYLOAD_BYTES * (len(nodes) - 1) * WRITES
+    print(f"{'wire per update / (payload x (n - 1))':45}{sent / least:10.1f}{old[1]:>10}")
+    print(f"{'processor ms per update and node':45}{cost:10.2f}")
+    print(f"{'seconds: 400 updates of four nodes on all':45}{took:10.1f}{old[2]:>10}")
+    times = []
+    for number in range(SINGLE_WRITES):
+        node = nodes[number % len(nodes)]
+        seen = entries(nodes[0])
+        begun = time.monotonic()
+        write(node, [], 1)
+        for other in nodes:
+            while entries(other) < seen + 1:
+                time.sleep(0.001)
+        times.append((time.monotonic() - begun) * 1e3)
+        time.sleep(0.05)
+    times.sort()
+    print(f"{'ms: one write on all, p95':45}{times[int(len(times) * 0.95)]:10.0f}{old[3]:>10}")
+    print(f"{'resident MiB: mean':45}{sum(node.resident() for node in nodes) / len(nodes) / 2**20:10.1f}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("directory", type=pathlib.Path)
+    parser.add_argument("--nodes", type=int, default=5)
+    parser.add_argument("--settle", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--load", action="store_true")
+    parser.add_argument("--kinds", action="store_true")
+    options = parser.parse_args()
+    os.environ.setdefault("NEXUS_VOTER_SETTLE_MS", "1000")
+    nodes = begin(options, options.directory)
+    try:
+        rest(nodes, options)
+        if options.load:
+            load(nodes)
+    finally:
+        for node in nodes:
+            node.process.send_signal(signal.SIGKILL)
+            node.holder.kill()
+
+
+main()
