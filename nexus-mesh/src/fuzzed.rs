@@ -20,7 +20,7 @@ use crate::frame::{read_frame, write_frame};
 use crate::gate::hello::{Answer, Ask, End, Hello, Papers, Parties, fuzzed as said};
 use crate::join::{JoinReply, JoinRequest};
 use crate::peer::peer_id_of;
-use crate::presence::{Beats, Presence};
+use crate::presence::{Beats, Circle, Presence};
 use crate::process::Process;
 use crate::wire::{self, HELLO_BYTES_MAX, HelloStep, JOIN_REPLY_BYTES_MAX, JOIN_REQUEST_BYTES_MAX};
 
@@ -179,7 +179,7 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         seeds.push((
             "beat",
             name.to_owned(),
-            Beats::new(root().did(), &chain(2), 7).next(&member(2), body, Timestamp::from_ms(1 << 40)),
+            Beats::new(root().did(), &chain(2), 7).next(&member(2), body, Timestamp::from_ms(1 << 40), Circle::of([].iter())),
         ));
     }
     seeds.push(("frames", "three".to_owned(), b"\0\0\0\x02ab\0\0\0\0\0\0\0\x01c".to_vec()));

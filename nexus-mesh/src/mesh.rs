@@ -16,7 +16,7 @@ use crate::event::{MeshEvents, MessageToken, OpenConnection, PeerStatus, Verdict
 use crate::gate::door::JOIN_ANSWER_TIMEOUT;
 use crate::join::{JoinReply, JoinRequest};
 use crate::net::{BoxedTransport, MeshCommand, MeshShared, Net};
-use crate::presence::{BEAT_BODY_BYTES_MAX, BEAT_CLOCK_BYTES};
+use crate::presence::{BEAT_BODY_BYTES_MAX, BEAT_ADDED_BYTES};
 use crate::rooms::Rooms;
 use crate::spawner::Spawner;
 use crate::stream::Stream;
@@ -166,15 +166,16 @@ impl Mesh {
         }
     }
 
-    /// Sets the body of every later heartbeat, at most [`BEAT_BODY_BYTES_MAX`] bytes less 9 for this
-    /// node's clock. A longer body is refused and changes nothing.
+    /// Sets the body of every later heartbeat, at most [`BEAT_BODY_BYTES_MAX`] bytes less 18 for
+    /// what the mesh adds. A longer body is refused and changes nothing.
     ///
-    /// The body is a message of protobuf, or empty. The mesh adds field 15: the time in milliseconds.
+    /// The body is a message of protobuf, or empty. The mesh adds field 14, the node's circle, and field 15,
+    /// the time in milliseconds.
     ///
     /// # Errors
     /// [`PublishError::TooLarge`].
     pub fn set_beat(&self, body: Vec<u8>) -> Result<(), PublishError> {
-        let max = BEAT_BODY_BYTES_MAX - BEAT_CLOCK_BYTES;
+        let max = BEAT_BODY_BYTES_MAX - BEAT_ADDED_BYTES;
         if body.len() > max {
             return Err(PublishError::TooLarge { bytes: body.len(), max });
         }

@@ -163,9 +163,14 @@ pub(crate) struct Beat {
     pub(crate) signature: Vec<u8>,
 }
 
-/// The clock of a beat's author. It is a field of the body, which the signature covers.
+/// What the mesh itself says in a beat: fields of the body, which the signature covers. Both are at its end, and of one
+/// size.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct BeatClock {
+    /// The author's circle: the one that it beats in, and whether all in it hear it from the author itself.
+    #[prost(fixed64, optional, tag = "14")]
+    pub(crate) circle: Option<u64>,
+    /// The author's clock.
     #[prost(fixed64, optional, tag = "15")]
     pub(crate) clock_ms: Option<u64>,
 }

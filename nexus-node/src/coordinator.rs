@@ -10,6 +10,7 @@
 //! | `raft`, `runtime`, `log`, `applied`, `network` | openraft with our types, tasks, disk, machine, peers |
 //! | `copied` | a copy's files as rows, for a backup |
 //! | `journal` | the file that the log's entries are in |
+//! | `rest` | heartbeats that are spared, and elections that are not held |
 //! | `group` | this node's part in a group, and the batches of a leader |
 //! | `audit` | the record of each command and its author, kept and checked |
 //! | `wire` | requests and answers between members, and their room |
@@ -68,6 +69,8 @@ mod raft;
 #[cfg(feature = "coordinators")]
 mod read;
 mod requests;
+#[cfg(feature = "coordinators")]
+mod rest;
 #[cfg(feature = "coordinators")]
 mod runtime;
 #[cfg(feature = "coordinators")]

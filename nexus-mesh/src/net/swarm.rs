@@ -33,7 +33,7 @@ use crate::health::{Health, HealthChange, Vital};
 use crate::join::JoinRequest;
 use crate::limit::RateLimit;
 use crate::peer::{did_of, did_of_shown, libp2p_keypair, peer_id_of};
-use crate::presence::{BeatError, Beats, Presence};
+use crate::presence::{BeatError, Beats, Circle, Presence};
 use crate::redial::Backoff;
 use crate::rooms::{Message, Rooms};
 use crate::spawner::Spawner;
@@ -53,8 +53,14 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 const OVER_THE_RATE: Duration = Duration::from_millis(100);
 /// The longest pause of a peer's gossip. Signs of life of others come by it, too.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The manners at rest of a neighbour that does not wait for beats at their usual rate.
+const RARE_BEATS: u16 = 1;
+/// The part of the usual beats that is sent while this node and all its neighbours have one circle.
+const RARELY: u32 = 12;
+/// The longest time between two beats: clocks are compared by them.
+const RARELY_MAX: Duration = Duration::from_secs(60);
 /// The protocol of gossip, as gossipsub negotiates it.
-const GOSSIP_PROTOCOL: &str = "/meshsub/1.1.0";
+const GOSSIP_PROTOCOL: &str = "/meshsub/1.3.0";
 /// The most commands taken between two polls of the network.
 const COMMANDS_AT_ONCE: usize = 32;
 
@@ -80,6 +86,8 @@ struct Neighbour {
     address: Multiaddr,
     rtt: Option<Duration>,
     limit: RateLimit,
+    /// Its circle, by its last beat.
+    circle: Option<Circle>,
 }
 
 /// The loop's state.
@@ -97,7 +105,11 @@ pub(crate) struct Net {
     beats: Option<Beats>,
     beat_body: Vec<u8>,
     beat_at: Instant,
+    /// The time of the last beat.
+    beaten_at: Instant,
     heartbeat: Duration,
+    /// This node and the neighbours that are up; `None` if it must be computed anew.
+    circle: Option<Circle>,
     expiry_at: Instant,
     revoked: BTreeSet<Did>,
     offline: bool,
@@ -167,6 +179,8 @@ impl Net {
             beats: config.membership.as_ref().map(|own| Beats::new(own.mesh, &own.chain, run)),
             beat_body: Vec::new(),
             beat_at: now + config.heartbeat,
+            beaten_at: now,
+            circle: None,
             heartbeat: config.heartbeat,
             expiry_at: now + EXPIRY_CHECK,
             revoked: BTreeSet::new(),
@@ -287,8 +301,7 @@ impl Net {
         }
         if !self.offline {
             if self.beat_at <= now {
-                self.beat_at = now + self.heartbeat;
-                self.beat();
+                self.beat(now);
             }
             for (target, addresses) in self.book.due(now) {
                 self.dial(target, addresses, now);
@@ -298,7 +311,8 @@ impl Net {
 
     fn report(&mut self, change: Option<HealthChange>) {
         if let Some(HealthChange { peer, state, cause }) = change {
-            self.due = None;
+            self.circle = None;
+            self.beat_soon();
             self.out.push_back(MeshEvent::PeerState { peer, state, cause });
         }
     }
@@ -310,9 +324,39 @@ impl Net {
         }
     }
 
-    fn beat(&mut self) {
+    /// This node's circle.
+    fn circle(&mut self) -> Circle {
+        if let Some(circle) = self.circle {
+            return circle;
+        }
+        let me = self.key.did();
+        let up = |did: &&Did| self.health.vital(did).is_some_and(|vital| vital.state == PeerState::Up);
+        let members: BTreeSet<&Did> = self.neighbours.keys().filter(up).chain([&me]).collect();
+        *self.circle.insert(Circle::of(members.into_iter()))
+    }
+
+    /// Whether this node and all its neighbours have one circle, by their last beats. Then nobody hears a beat by way
+    /// of others, and all can tell that the others live by their connections.
+    fn is_whole(&mut self) -> bool {
+        let circle = self.circle();
+        let alike = |known: &Neighbour| known.circle.is_some_and(|theirs| theirs.is_of(circle));
+        let knows = |known: &Neighbour| known.member.abilities.rest >= RARE_BEATS && alike(known);
+        self.neighbours.values().all(knows)
+    }
+
+    /// Sees to a beat at the usual rate: somebody may wait for news.
+    fn beat_soon(&mut self) {
+        self.beat_at = self.beat_at.min(self.beaten_at + self.heartbeat);
+        self.due = None;
+    }
+
+    fn beat(&mut self, now: Instant) {
+        let whole = self.is_whole();
+        let rarely = (self.heartbeat * RARELY).min(RARELY_MAX).max(self.heartbeat);
+        (self.beaten_at, self.beat_at) = (now, now + if whole { rarely } else { self.heartbeat });
+        let circle = self.circle().seen_whole(whole);
         let Some(beats) = &mut self.beats else { return };
-        let bytes = beats.next(&self.key, &self.beat_body, self.clock.wall());
+        let bytes = beats.next(&self.key, &self.beat_body, self.clock.wall(), circle);
         let topic = wire_topic(PRESENCE_TOPIC);
         // a beat that no peer receives is no error
         let _ = self.swarm.behaviour_mut().gate.inner_mut().gossip.inner_mut().publish(topic, bytes);
@@ -371,10 +415,14 @@ impl Net {
         for peer in posted.disconnect {
             self.swarm.behaviour_mut().gate.close_peer(&peer, &DownCause::Dismissed);
         }
-        if let Some(body) = posted.beat {
+        if let Some(body) = posted.beat
+            && self.beat_body != body
+        {
             self.beat_body = body;
+            self.beat_soon();
         }
         if let Some(chain) = posted.chain {
+            self.beat_soon();
             if let Some(beats) = &mut self.beats {
                 beats.set_chain(&chain);
             }
@@ -609,17 +657,20 @@ impl Net {
                     open.insert(peer, known);
                 });
                 let limit = RateLimit::new(self.messages_per_second, now);
-                self.neighbours.insert(peer, Neighbour { member, connection, address, rtt: None, limit });
+                self.neighbours.insert(peer, Neighbour { member, connection, address, rtt: None, limit, circle: None });
                 self.out.push_back(open);
                 if let Some(addresses) = news {
                     self.hint(MeshEvent::Addresses { peer, addresses });
                 }
                 let change = self.health.heard(peer, now);
                 self.report(change);
+                self.circle = None;
                 self.beat_at = self.beat_at.min(now + FIRST_BEAT);
             }
             GateEvent::Closed { peer, cause } => {
                 self.neighbours.remove(&peer);
+                self.circle = None;
+                self.beat_soon();
                 self.shared.open.send_modify(|open| {
                     open.remove(&peer);
                 });
@@ -719,9 +770,19 @@ impl Net {
         }
         let change = self.health.heard(peer, now);
         self.report(change);
-        let rtt = self.neighbours.get(&peer).and_then(|neighbour| neighbour.rtt);
+        let ours = self.circle();
+        let is_ours = heard.circle.is_some_and(|theirs| theirs.is_of(ours));
+        let (mut rtt, mut reaches_all) = (None, false);
+        if let Some(neighbour) = self.neighbours.get_mut(&peer) {
+            (rtt, neighbour.circle) = (neighbour.rtt, heard.circle);
+            reaches_all = is_ours && heard.circle.is_some_and(Circle::is_whole);
+        }
+        if !is_ours {
+            self.beat_soon();
+        }
         self.hint(MeshEvent::Beat { peer, body: heard.body, clock: heard.clock, rtt });
-        Verdict::Accept
+        // its author has told all our neighbours itself
+        if reaches_all { Verdict::Ignore } else { Verdict::Accept }
     }
 
     fn on_door(&mut self, event: DoorEvent) {

@@ -58,6 +58,10 @@ pub fn tcp_quic_transport(keypair: &Keypair) -> Result<BoxedTransport, Transport
     Ok(transport)
 }
 
+/// The silence after which a QUIC connection is kept alive. Pings come before that, and the connection ends after 10 s.
+#[cfg(feature = "quic")]
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(8);
+
 #[cfg(feature = "quic")]
 fn quic(key: &libp2p::identity::Keypair) -> BoxedTransport {
     let mut config = quic::Config::new(key);
@@ -65,6 +69,7 @@ fn quic(key: &libp2p::identity::Keypair) -> BoxedTransport {
     config.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
     config.max_stream_data = QUIC_STREAM_BYTES_MAX;
     config.max_connection_data = QUIC_CONNECTION_BYTES_MAX;
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
     quic::tokio::Transport::new(config).map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed()
 }
 

@@ -17,7 +17,7 @@ use super::format::{self, encode};
 use super::group::{NotDone, Running};
 use super::hearsay::{self, Hearsay};
 use super::propose::Reply;
-use super::raft::{Ballot, Position, Seats, SnapshotHead, Voter};
+use super::raft::{Ballot, Position, Seats, SnapshotHead, Vote, Voter};
 use super::runtime::scope;
 use super::state::Outcome;
 use super::voters::{Dismissal, SeenMember, Situation, VoterChange};
@@ -30,10 +30,16 @@ use crate::world::random;
 const TICK: Duration = Duration::from_secs(1);
 /// The age from which a member's report is asked for again.
 const HEARD_FOR: Duration = Duration::from_secs(5);
+/// The same at a leader at rest: less than the silence that counts.
+const HEARD_FOR_AT_REST: Duration = Duration::from_secs(12);
 /// The age of its last report from which a connected member counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// The longest wait for a member's report.
 const SAY_MAX: Duration = Duration::from_secs(2);
+/// The time without an answer after which a leader is asked whether it leads.
+const DOUBT_AFTER: Duration = Duration::from_millis(500);
+/// The longest wait for that answer. A candidate waits for its vote meanwhile.
+const DOUBT_MAX: Duration = Duration::from_millis(700);
 /// The longest list of voters in a report that is read, in bytes: a thousand of them.
 const SEATS_BYTES_MAX: usize = 64 << 10;
 /// The longest digest of a machine's id in a report that is kept, in bytes.
@@ -258,7 +264,7 @@ impl Coordinator {
     pub(super) fn leader_in_contact(&self, running: &Running) -> Option<Did> {
         let lasts = self.timing.election_max() * 2;
         let leader = running.leader()?;
-        running.contact().is_some_and(|contact| contact <= lasts).then_some(leader.did)
+        running.is_in_contact(lasts).then_some(leader.did)
     }
 
     /// The leader, in the view of this node or of others.
@@ -343,6 +349,8 @@ impl Coordinator {
             peers.iter().filter(|peer| peer.open && peer.state == PeerState::Up).map(|peer| peer.did).collect();
         let reads = |peer: &nexus_mesh::PeerStatus| Some((peer.did, peer.abilities.as_ref()?.critical_format_max));
         let members: Vec<Did> = self.identity.members().iter().map(|(did, _)| *did).collect();
+        let rests = self.running().is_some_and(|running| running.leads() && running.silence.heartbeats().is_resting());
+        let heard_for = if rests { HEARD_FOR_AT_REST } else { HEARD_FOR };
         let ask: Vec<Did> = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.up.retain(|did, _| open.contains(did));
@@ -354,7 +362,7 @@ impl Coordinator {
             heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
             let leads = |leader: &Did| open.contains(leader) || *leader == self.identity.me();
             let old = |did: &&Did| {
-                let stale = |said: &Report| now - said.at >= HEARD_FOR || !said.leader.as_ref().is_some_and(leads);
+                let stale = |said: &Report| now - said.at >= heard_for || !said.leader.as_ref().is_some_and(leads);
                 heard.said.get(did).is_none_or(stale)
             };
             open.iter().filter(old).copied().collect()
@@ -373,6 +381,34 @@ impl Coordinator {
         let envelope = Envelope { id: 0, group: Vec::new(), to: Vec::new(), format: 0, body };
         let answer = self.links.ask(member, envelope, SAY_MAX).await.ok()?;
         Some((member, Report::read(member, answer, Instant::now())?))
+    }
+
+    /// The vote of the leader on whose silence this node relies, if the leader says now that it leads. If it does not,
+    /// this node rests no more.
+    pub(super) async fn resting_leader(&self, running: &Running) -> Option<Vote> {
+        let vote = running.rests_on()?;
+        let leader = vote.leader_id.node_id.did;
+        let heard = tokio::time::timeout(DOUBT_MAX, self.hear(leader)).await.ok().flatten();
+        let leads = |(_, said): (Did, Report)| {
+            said.group == Some(running.group) && said.leader == Some(leader) && said.term == vote.leader_id.term
+        };
+        if heard.is_some_and(leads) {
+            return Some(vote);
+        }
+        // it may rest on another one by now
+        if running.rests_on() == Some(vote) {
+            running.end_rest();
+        }
+        None
+    }
+
+    /// Asks the leader whether it leads, after a while without an answer to something else. Never resolves.
+    pub(super) async fn doubt(&self) {
+        tokio::time::sleep(DOUBT_AFTER).await;
+        if let Some(running) = self.running() {
+            self.resting_leader(&running).await;
+        }
+        std::future::pending().await
     }
 
     /// Applies the rules for voters to the current members.
@@ -580,8 +616,11 @@ impl Coordinator {
         };
         let quiet = |quiet: bool| {
             running.raft.runtime_config().heartbeat(!quiet);
-            running.raft.runtime_config().elect(!quiet);
+            running.abstain(quiet);
         };
+        // whoever was promised silence would not vote for another: heartbeats end that
+        running.silence.hold(true);
+        tokio::time::sleep(self.timing.heartbeat * 4).await;
         quiet(true);
         tokio::time::sleep(self.timing.election_max() + self.timing.heartbeat).await;
         let envelope = Envelope {
@@ -600,6 +639,7 @@ impl Coordinator {
         );
         let elected = elected.await.is_ok_and(|seen| seen.is_ok());
         quiet(false);
+        running.silence.hold(false);
         match (asked, elected) {
             (_, true) => Ok(()),
             (Err(error), false) => {

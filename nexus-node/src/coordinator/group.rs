@@ -2,8 +2,9 @@
 //! proposals into entries, and proves that it still leads.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -22,11 +23,13 @@ use super::command::{Command, Group, Signed};
 use super::format::ReadError;
 use super::limits::{self, PROPOSAL_BYTES_MAX, REPLY_BYTES_MAX, REPLY_ITEMS_MAX, VALUE_BYTES_MAX};
 use super::log::Log;
-use super::network::{Believes, Matched, PeerLinks, Peers};
+use super::network::{Believes, Matched, Open, PeerLinks, Peers, REST_UNCHANGED, Silence};
+use super::rest::{PROMISE_MAX, Rest, Resting};
 use super::raft::{Metrics, Outcomes, Proposals, Raft, Seats, Vote, Voter, term_can_follow};
 use super::runtime::scope;
 use super::state::Outcome;
 use crate::error::{NodeError, OpaqueError, StopError};
+use crate::world::random;
 
 /// Proposals that wait to be appended. When they are full, proposers wait.
 const SUBMITTED_MAX: usize = 1_024;
@@ -112,6 +115,10 @@ pub(crate) struct Running {
     heard: Mutex<Option<Instant>>,
     /// The snapshot that another one sends.
     incoming: Mutex<Option<Incoming>>,
+    pub(super) silence: Arc<Silence>,
+    resting: watch::Sender<Resting>,
+    /// Whether this node stands for no election whatever happens.
+    abstains: AtomicBool,
     stopping: AtomicBool,
     spawner: Arc<dyn Spawner>,
 }
@@ -158,7 +165,7 @@ impl Running {
             ..openraft::Config::default()
         };
         let config = Arc::new(config.validate().map_err(|error| failed(OpaqueError::new(error)))?);
-        let Peers { links, seated } = peers;
+        let Peers { links, open, seated } = peers;
         let begun: Arc<OnceLock<Raft>> = Arc::default();
         let here = begun.clone();
         let believes = move |vote: &Vote| {
@@ -166,7 +173,16 @@ impl Running {
             seated(&vote.leader_id.node_id) && term_can_follow(vote.leader_id.term, current)
         };
         let (believes, matched): (Believes, _) = (Arc::new(believes), Matched::default());
-        let network = PeerLinks { links, group, log: log.clone(), believes, matched, applied: applied.clone() };
+        let silence = Silence::new(open.clone(), applied.clone());
+        let network = PeerLinks {
+            links,
+            group,
+            log: log.clone(),
+            believes,
+            matched,
+            applied: applied.clone(),
+            silence: silence.clone(),
+        };
         let due = applied.due();
         let applier = Applier { applied: applied.clone(), log: log.clone(), format_max };
         let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
@@ -184,23 +200,30 @@ impl Running {
             readers,
             heard: Mutex::new(None),
             incoming: Mutex::new(None),
+            silence: silence.clone(),
+            resting: watch::Sender::default(),
+            abstains: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             spawner: spawner.clone(),
         };
-        let leads = Leads { raft: raft.clone(), me, relies_for: timing.election_max() };
+        let leads = Leads { raft: raft.clone(), me, relies_for: timing.election_max(), silence: silence.clone() };
         spawner.spawn("raft appends", append(leads, spawner.clone(), submitted).boxed());
         spawner.spawn("raft snapshots", make_snapshots(raft.clone(), spawner.clone(), due).boxed());
-        spawner.spawn("raft reads", prove(raft, spawner.clone(), reading).boxed());
+        spawner.spawn("raft reads", prove(raft, silence, spawner.clone(), reading).boxed());
         // no other node could be elected, so there is nothing to wait for
         let alone = running.raft.with_raft_state(move |state| {
             let mut voters = state.membership_state.effective().voter_ids();
             voters.next() == Some(me) && voters.next().is_none()
         });
         if scope(spawner.clone(), alone).await.map_err(|error| failed(OpaqueError::new(error)))? {
-            let elected = scope(spawner, running.raft.trigger().elect()).await;
+            let elected = scope(spawner.clone(), running.raft.trigger().elect()).await;
             elected.map_err(|error| failed(OpaqueError::new(error)))?;
         }
-        Ok(Arc::new(running))
+        let running = Arc::new(running);
+        let stand_after = timing.election_max()..timing.election_max() + timing.election;
+        let watch = watch_rest(Arc::downgrade(&running), running.resting.subscribe(), open, stand_after);
+        spawner.spawn("raft rest", watch.boxed());
+        Ok(running)
     }
 
     /// Resolves with the reason when openraft has ended by itself. `panicked` tells whether a task did.
@@ -313,9 +336,59 @@ impl Running {
         first > upto
     }
 
+    /// Notes what a leader said of its silence, in a message of this vote that was taken.
+    pub(super) fn rest(&self, vote: Vote, rest_ms: u32) {
+        let over = self.silence.open_to(&vote.leader_id.node_id.did);
+        self.set_resting(|resting| {
+            *resting = match (rest_ms, over) {
+                (REST_UNCHANGED, _) if matches!(resting, Resting::Yes(rest) if rest.vote == vote) => return,
+                (0 | REST_UNCHANGED, _) | (_, None) => Resting::No,
+                (_, Some(over)) => {
+                    let lasts = Duration::from_millis(rest_ms.into()).min(PROMISE_MAX);
+                    Resting::Yes(Rest { vote, connection: over.number, until: Instant::now() + lasts })
+                }
+            };
+        });
+    }
+
+    /// Ends the rest: the leader was asked in vain.
+    pub(super) fn end_rest(&self) {
+        self.set_resting(|resting| *resting = Resting::No);
+    }
+
+    /// The leader's vote, while this node relies on the leader's connection.
+    pub(super) fn rests_on(&self) -> Option<Vote> {
+        let resting = *self.resting.borrow();
+        let Resting::Yes(rest) = resting else { return None };
+        let over = self.silence.open_to(&rest.vote.leader_id.node_id.did);
+        resting.holds(over, Instant::now()).map(|rest| rest.vote)
+    }
+
+    /// Stands for no election until this is called with `false`.
+    pub(super) fn abstain(&self, abstains: bool) {
+        self.abstains.store(abstains, Ordering::Relaxed);
+        self.set_resting(|_| {});
+    }
+
+    fn set_resting(&self, change: impl FnOnce(&mut Resting)) {
+        self.resting.send_if_modified(|resting| {
+            let before = *resting;
+            change(resting);
+            // in the order of the changes
+            let stands = resting.may_stand() && !self.abstains.load(Ordering::Relaxed);
+            self.raft.runtime_config().elect(stands);
+            before != *resting
+        });
+    }
+
     /// Notes a leader's sign of life.
     pub(super) fn hear(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether this node leads with a quorum, or its leader lives, as far as can be told within this time.
+    pub(super) fn is_in_contact(&self, within: Duration) -> bool {
+        self.rests_on().is_some() || self.contact().is_some_and(|contact| contact <= within)
     }
 
     /// The time since this node's last contact with a quorum: as its leader, or with its leader.
@@ -394,10 +467,42 @@ async fn make_snapshots(raft: Raft, spawner: Arc<dyn Spawner>, mut due: watch::R
     }
 }
 
+/// Ends this node's rest with the connection to the leader, or with the promise's time.
+async fn watch_rest(
+    running: Weak<Running>,
+    mut resting: watch::Receiver<Resting>,
+    mut open: Open,
+    stand_after: Range<Duration>,
+) {
+    loop {
+        let Some(here) = running.upgrade() else { return };
+        let spread = stand_after.end.saturating_sub(stand_after.start);
+        // so that not all stand at one time
+        let stand = stand_after.start + spread.mul_f64(f64::from(u16::from_le_bytes(random())) / f64::from(u16::MAX));
+        let connections = open.borrow_and_update().clone();
+        here.set_resting(|resting| {
+            if let Resting::Yes(rest) = *resting {
+                let over = connections.get(&rest.vote.leader_id.node_id.did).copied();
+                resting.look(over, stand, Instant::now());
+            } else {
+                resting.look(None, stand, Instant::now());
+            }
+        });
+        let next = resting.borrow_and_update().next_look();
+        drop(here);
+        tokio::select! {
+            changed = resting.changed() => if changed.is_err() { return },
+            changed = open.changed(), if next.is_some() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
+        }
+    }
+}
+
 /// Whether this node leads, and has a quorum.
 struct Leads {
     raft: Raft,
     me: Voter,
+    silence: Arc<Silence>,
     /// The silence of a quorum after which this node appends nothing more.
     relies_for: Duration,
 }
@@ -418,6 +523,17 @@ impl Leads {
             _ => Ok(()),
         }
     }
+
+    /// The same. A leader at rest asks its quorum first: connections say that the others live, and no more.
+    async fn prove(&self, spawner: &Arc<dyn Spawner>) -> Result<(), NotDone> {
+        self.check()?;
+        let sets = self.raft.server_metrics().borrow().membership_config.membership().get_joint_config().clone();
+        let rests = {
+            let heartbeats = self.silence.heartbeats();
+            heartbeats.is_resting() && !heartbeats.heard_by_quorum(&sets, &self.me, self.relies_for, Instant::now())
+        };
+        if rests { prove_once(&self.raft, &self.silence, spawner).await } else { Ok(()) }
+    }
 }
 
 /// Gathers proposals into the next entry while entries are in progress.
@@ -428,7 +544,7 @@ async fn append(leads: Leads, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiv
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let Some(batch) = submitted.next().await else { return };
-        if let Err(why) = leads.check() {
+        if let Err(why) = leads.prove(&spawner).await {
             for one in batch {
                 let _ = one.answer.send(Err(why));
             }
@@ -492,19 +608,33 @@ async fn deposed(raft: Raft) {
 
 /// Proves that this node leads, once for all waiting readers: a quorum answers a heartbeat sent after
 /// their questions.
-async fn prove(raft: Raft, spawner: Arc<dyn Spawner>, mut reading: mpsc::Receiver<Reader>) {
-    use openraft::error::CheckIsLeaderError::{ForwardToLeader, QuorumNotEnough};
+async fn prove(
+    raft: Raft,
+    silence: Arc<Silence>,
+    spawner: Arc<dyn Spawner>,
+    mut reading: mpsc::Receiver<Reader>,
+) {
     let mut waiting = Vec::new();
     while reading.recv_many(&mut waiting, READERS_MAX).await > 0 {
-        let proof = scope(spawner.clone(), raft.ensure_linearizable());
-        let proven = match tokio::time::timeout(PROOF_MAX, proof).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(RaftError::APIError(ForwardToLeader(to)))) => Err(NotDone::NotLeader(to.leader_id)),
-            Ok(Err(RaftError::APIError(QuorumNotEnough(_)))) | Err(_) => Err(NotDone::NoQuorum),
-            Ok(Err(RaftError::Fatal(_))) => Err(NotDone::Stopping),
-        };
+        let proven = prove_once(&raft, &silence, &spawner).await;
         for reader in waiting.drain(..) {
             let _ = reader.send(proven);
         }
     }
+}
+
+/// A quorum answers a heartbeat that is sent now. A leader that no quorum answers rests no more.
+async fn prove_once(raft: &Raft, silence: &Silence, spawner: &Arc<dyn Spawner>) -> Result<(), NotDone> {
+    use openraft::error::CheckIsLeaderError::{ForwardToLeader, QuorumNotEnough};
+    let proof = scope(spawner.clone(), raft.ensure_linearizable());
+    let proven = match tokio::time::timeout(PROOF_MAX, proof).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(RaftError::APIError(ForwardToLeader(to)))) => Err(NotDone::NotLeader(to.leader_id)),
+        Ok(Err(RaftError::APIError(QuorumNotEnough(_)))) | Err(_) => Err(NotDone::NoQuorum),
+        Ok(Err(RaftError::Fatal(_))) => Err(NotDone::Stopping),
+    };
+    if proven.is_err() {
+        silence.heartbeats().wake();
+    }
+    proven
 }

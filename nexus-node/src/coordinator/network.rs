@@ -1,10 +1,13 @@
 //! openraft's requests over the links.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nexus_identity::Did;
 use nexus_identity::plants::planted;
+use nexus_mesh::OpenConnection;
 use nexus_mesh::ask::Asker;
 use openraft::error::{
     InstallSnapshotError, NetworkError, PayloadTooLarge, RPCError, RaftError, RemoteError, Unreachable,
@@ -15,6 +18,7 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{AnyError, EmptyNode};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::applied::Applied;
@@ -24,6 +28,7 @@ use super::log::{Log, READ_BYTES_MAX};
 use super::raft::{
     Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Types, Vote, Voter, decode_at, decode_vote, encode_entry,
 };
+use super::rest::{Content, Heartbeat, Heartbeats};
 use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
 
 /// The longest wait for an answer. openraft's own limit, a heartbeat, is too short for a slow disk or
@@ -37,11 +42,18 @@ const REFUSED_FOR: Duration = Duration::from_secs(1);
 /// The wait before an unreachable peer is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// A promise that leaves an earlier one as it is.
+pub(super) const REST_UNCHANGED: u32 = u32::MAX;
+
 /// The peers of a group, and whether a voter among them has a seat.
 pub(super) struct Peers {
     pub(super) links: Arc<Asker<Envelope>>,
+    pub(super) open: Open,
     pub(super) seated: Seated,
 }
+
+/// The open connections.
+pub(super) type Open = watch::Receiver<BTreeMap<Did, OpenConnection>>;
 
 /// Whether a voter has a seat.
 pub(super) type Seated = Arc<dyn Fn(&Voter) -> bool + Send + Sync>;
@@ -54,6 +66,41 @@ pub(super) struct PeerLinks {
     pub(super) believes: Believes,
     pub(super) matched: Matched,
     pub(super) applied: Applied,
+    pub(super) silence: Arc<Silence>,
+}
+
+/// The silence of a leader, for all its clients.
+pub(super) struct Silence {
+    heartbeats: Mutex<Heartbeats>,
+    /// Set while silence would be in the way.
+    held: AtomicBool,
+    open: Open,
+    applied: Applied,
+}
+
+impl Silence {
+    pub(super) fn new(open: Open, applied: Applied) -> Arc<Self> {
+        Arc::new(Self { heartbeats: Mutex::default(), held: AtomicBool::new(false), open, applied })
+    }
+
+    pub(super) fn heartbeats(&self) -> MutexGuard<'_, Heartbeats> {
+        self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Promises nothing more until this is called with `false`.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    /// The open connection to a member.
+    pub(super) fn open_to(&self, peer: &Did) -> Option<OpenConnection> {
+        self.open.borrow().get(peer).copied()
+    }
+
+    /// Whether there is nothing to decide: whatever ends in time needs a leader that is missed at once.
+    fn may_rest(&self) -> bool {
+        !self.held.load(Ordering::Relaxed) && self.applied.read().machine.timed().next().is_none()
+    }
 }
 
 /// The last entry that each peer has by its own answers to this leader, with the vote of the leadership. openraft
@@ -70,7 +117,8 @@ impl RaftNetworkFactory<Types> for PeerLinks {
     async fn new_client(&mut self, target: Voter, _: &EmptyNode) -> Client {
         let (links, log, believes) = (self.links.clone(), self.log.clone(), self.believes.clone());
         let (matched, applied) = (self.matched.clone(), self.applied.clone());
-        Client { links, group: self.group, log, believes, matched, applied, target, refused: None }
+        let silence = self.silence.clone();
+        Client { links, group: self.group, log, believes, matched, applied, silence, target, refused: None, used: false }
     }
 }
 
@@ -82,7 +130,10 @@ pub(super) struct Client {
     believes: Believes,
     matched: Matched,
     applied: Applied,
+    silence: Arc<Silence>,
     target: Voter,
+    /// Whether it has appended before. openraft proves a leadership by clients of their own, with one message each.
+    used: bool,
     /// The time of the last snapshot that the peer did not take.
     refused: Option<Instant>,
 }
@@ -154,11 +205,33 @@ impl RaftNetwork<Types> for Client {
         if fit < entries.len() {
             return Err(PayloadTooLarge::new_entries_hint(fit as u64).into());
         }
+        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
+        let committed = self.log.sure(request.leader_commit);
+        let content: Content = (request.vote, last, committed);
+        let (over, now) = (self.silence.open_to(&self.target.did), Instant::now());
+        let is_proof = !std::mem::replace(&mut self.used, true) && entries.is_empty();
+        let (mut promise, mut number) = (None, None);
+        if !is_proof {
+            if entries.is_empty() {
+                let may_rest = self.silence.may_rest();
+                match self.silence.heartbeats().next(&self.target, content, over, may_rest, now) {
+                    Heartbeat::Spared => return Ok(AppendEntriesResponse::Success),
+                    Heartbeat::Sent(promised) => promise = promised,
+                }
+            }
+            number = Some(self.silence.heartbeats().sends(self.target, content, now));
+        }
+        let rest_ms = match promise {
+            Some(promise) => u32::try_from(promise.as_millis()).unwrap_or_default(),
+            None if is_proof && over.is_some_and(|over| over.rest > 0) => REST_UNCHANGED,
+            None => 0,
+        };
         let body = Body::Append(Append {
             vote: encode(&Ballot::from(request.vote)),
             previous: encode_at(request.prev_log_id),
             entries,
-            committed: encode_at(self.log.sure(request.leader_commit)),
+            committed: encode_at(committed),
+            rest_ms,
         });
         let Body::Appended(answer) = self.ask(body, ANSWER_MAX).await? else { return Err(nonsense()) };
         let answer = match answer.result() {
@@ -170,9 +243,18 @@ impl RaftNetwork<Types> for Client {
         };
         let answer = answer.filter(|answer| can_answer(answer, &request, self.matched(&request.vote)));
         let answer = answer.ok_or_else(nonsense)?;
-        let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
         match &answer {
-            AppendEntriesResponse::Success => self.note(request.vote, last),
+            AppendEntriesResponse::Success => {
+                self.note(request.vote, last);
+                let mut heartbeats = self.silence.heartbeats();
+                match number {
+                    Some(number) => {
+                        let over = promise.and(over).map(|over| over.number);
+                        heartbeats.taken(&self.target, content, number, over, now);
+                    }
+                    None => heartbeats.answered(&self.target, now),
+                }
+            }
             AppendEntriesResponse::PartialSuccess(upto) => self.note(request.vote, *upto),
             AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => {}
         }

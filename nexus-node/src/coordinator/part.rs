@@ -253,7 +253,7 @@ impl Coordinator {
             told_too_new(too_new);
             return Ok(());
         }
-        let peers = Peers { links, seated: self.seated_in(group) };
+        let peers = Peers { links, open: self.mesh.connections(), seated: self.seated_in(group) };
         let start = Running::start(&self.log, peers, spawner, &self.timing, self.me(), group, formats);
         let running = match AssertUnwindSafe(start).catch_unwind().await {
             Ok(Ok(running)) => running,

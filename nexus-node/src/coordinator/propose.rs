@@ -325,7 +325,7 @@ impl Coordinator {
     }
 
     /// Resolves once this node follows a leader other than `than`.
-    async fn another_leads(&self, than: Did) -> Did {
+    pub(super) async fn another_leads(&self, than: Did) -> Did {
         let Some(running) = self.running() else { return std::future::pending().await };
         running.another_leads(than).await
     }
@@ -419,7 +419,11 @@ impl Coordinator {
     async fn ask_within(&self, member: Did, group: Group, body: Body, within: Duration) -> Result<Reply, AskError> {
         let format = self.formats.max.into();
         let envelope = Envelope { id: 0, group: encode(&group), to: Vec::new(), format, body: Some(body) };
-        let Envelope { format, body, .. } = self.links.ask(member, envelope, within).await?;
+        let asked = self.links.ask(member, envelope, within);
+        let Envelope { format, body, .. } = tokio::select! {
+            answer = asked => answer?,
+            () = self.doubt() => return Err(AskError::Unreachable),
+        };
         // one above what was asked for reads as none
         let format = u16::try_from(format).ok().filter(|format| *format <= self.formats.max);
         Ok(Reply { format: format.ok_or(AskError::Unreachable)?, body: body.ok_or(AskError::Unreachable)? })

@@ -25,7 +25,13 @@ impl Coordinator {
         let mut hint = None;
         loop {
             if let Some(leader) = hint.take().or_else(|| self.leader()) {
-                match tokio::time::timeout_at(until, self.read_at(leader, query)).await.unwrap_or(Attempt::Nothing) {
+                let read = async {
+                    tokio::select! {
+                        read = self.read_at(leader, query) => read,
+                        next = self.another_leads(leader) => Attempt::Elsewhere(Some(next)),
+                    }
+                };
+                match tokio::time::timeout_at(until, read).await.unwrap_or(Attempt::Nothing) {
                     Attempt::Done(answer) => return Ok(answer),
                     Attempt::Elsewhere(Some(next)) if next != leader && self.may_lead(&next) => {
                         hint = Some(next);

@@ -101,6 +101,7 @@ impl Coordinator {
             Body::Vote(ask) => vote(self, &running, peer, ask).await,
             Body::Install(part) => install(self, &running, peer, part).await,
             Body::Elect(_) => {
+                running.end_rest();
                 let _ = scope(self.world.spawner().clone(), running.raft.trigger().elect()).await;
                 Ok(Body::Answer(Bytes::default()))
             }
@@ -220,6 +221,7 @@ async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: 
     if !follow_each_other(&request) && !planted("entries_with_gaps") {
         return Err(malformed());
     }
+    let request_vote = request.vote;
     let answer = scope(here.world.spawner().clone(), running.raft.append_entries(request)).await;
     let answer = answer.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
     let (result, vote, upto) = match answer {
@@ -230,6 +232,8 @@ async fn take_entries(here: &Coordinator, running: &Running, peer: Did, append: 
     };
     if result != AppendResult::HigherVote {
         running.hear();
+        // only a peer that has all of it may be left alone
+        running.rest(request_vote, if result == AppendResult::Success { append.rest_ms } else { 0 });
     }
     Ok(Body::Appended(Appended { result: result.into(), vote, upto }))
 }
@@ -251,6 +255,11 @@ async fn vote(here: &Coordinator, running: &Running, peer: Did, ask: VoteAsk) ->
         return Ok(Body::Voted(Voted { vote: ask.vote, granted: true, last: ask.last }));
     }
     let request = VoteRequest { vote, last_log_id: decode_at(&ask.last).ok_or_else(malformed)? };
+    // openraft knows of the leader by its heartbeats alone, of which there are none while this node rests
+    if let Some(leader) = here.resting_leader(running).await {
+        let (vote, last) = (encode(&Ballot::from(leader)), encode_at(running.metrics().last_applied));
+        return Ok(Body::Voted(Voted { vote, granted: false, last }));
+    }
     let answer = scope(here.world.spawner().clone(), running.raft.vote(request)).await;
     let answer = answer.map_err(|error| refused(Reason::Busy, &error.to_string()))?;
     let vote = encode(&Ballot::from(answer.vote));
@@ -467,7 +476,7 @@ mod tests {
         let seats = Seats { voters: vec![BTreeSet::from([voter])], all: BTreeSet::from([voter]) };
         let head = encode(&SnapshotHead { at, seats_at: at, seats, id: "forged".to_owned() });
         let append =
-            Append { vote: ballot(true), previous: encode_at(None), entries: vec![], committed: encode_at(None) };
+            Append { vote: ballot(true), previous: encode_at(None), entries: vec![], committed: encode_at(None), rest_ms: 0 };
         let install = Install { vote: ballot(true), head, data: GARBAGE.to_vec(), done: true, ..Install::default() };
         [
             Body::Vote(VoteAsk { vote: ballot(false), last: encode(&at) }),
@@ -623,6 +632,7 @@ mod tests {
             previous: encode(&previous),
             entries: entries.iter().map(|at| blank(*at)).collect(),
             committed: encode(&entries.last()),
+            rest_ms: 0,
         };
         let follows = running.metrics().last_applied.map(Position::from);
         for (previous, entries) in [

@@ -125,6 +125,10 @@ pub(crate) struct Append {
     /// `Option<Position>` of the last committed entry.
     #[prost(bytes = "vec", tag = "4")]
     pub(crate) committed: Vec<u8>,
+    /// The silence that is promised from now on, in milliseconds, while this connection lives: see `rest`. 0 ends an
+    /// earlier promise, the largest number leaves it as it is. Earlier versions know of none.
+    #[prost(uint32, tag = "5")]
+    pub(crate) rest_ms: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -37,8 +37,10 @@ const SCAN_ENTRIES: usize = 2_048;
 /// How long entries of third parties are held back before they are forwarded: their authors,
 /// if connected to the peer as well, are faster, and the peer's acknowledgement says so.
 const RELAY_AFTER: Duration = Duration::from_millis(300);
-/// How often an idle session compares digests.
+/// How often an idle session compares digests at first. At a peer that knows it, the pauses double then.
 const DIGEST_EVERY: Duration = Duration::from_secs(5);
+/// The longest pause between two digests.
+const DIGEST_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// How often a frontier is sent again at most.
 const FRONTIER_EVERY: Duration = Duration::from_secs(1);
 /// How long a peer has to send what it was asked for of a branch.
@@ -135,6 +137,12 @@ pub struct SyncSession {
     marks: VecDeque<(Duration, Eno)>,
     in_flight: InFlight,
     next_digest: Duration,
+    /// The pause before the digest after that.
+    digest_pause: Duration,
+    /// Whether the peer knows that digests become rare.
+    rests: bool,
+    /// Whether something came or went since the last digest.
+    moved: bool,
     last_frontier: Duration,
     ask_again: bool,
     /// The logs of which the peer has a branch that is not here.
@@ -170,6 +178,9 @@ impl SyncSession {
             marks: VecDeque::new(),
             in_flight: InFlight::default(),
             next_digest: now + DIGEST_EVERY,
+            digest_pause: DIGEST_EVERY,
+            rests: false,
+            moved: true,
             last_frontier: now,
             ask_again: false,
             branches: Branched::default(),
@@ -178,6 +189,13 @@ impl SyncSession {
         };
         session.begin(now, view)?;
         Ok(session)
+    }
+
+    /// Compares digests ever more rarely while nothing happens: the peer knows that it may hear nothing for long.
+    #[must_use]
+    pub const fn resting(mut self, rests: bool) -> Self {
+        self.rests = rests;
+        self
     }
 
     /// Follows the members. If other spaces are shared with the peer now, both frontiers are compared anew.
@@ -221,6 +239,7 @@ impl SyncSession {
         // the frontier is an acknowledgement, too
         self.acks = ledger::last_eno(view)? + 1;
         self.last_frontier = now;
+        self.moved = true;
         Ok(())
     }
 
@@ -308,6 +327,7 @@ impl SyncSession {
     /// The frame breaks a rule: close the stream. Or the store's.
     pub fn receive(&mut self, frame: SyncFrame, view: &dyn View) -> Result<Received, SessionError> {
         let mut received = Received::default();
+        self.moved |= !matches!(frame.body, Some(Body::Digest(_)));
         match frame.body {
             // a message of a later version
             None => {}
@@ -335,6 +355,7 @@ impl SyncSession {
             }
             Some(Body::Digest(DigestFrame { digest })) => {
                 let ours = self.digest(view)?;
+                self.moved |= digest != ours;
                 self.ask_again |= self.patience.hear(ours, &digest);
             }
             Some(Body::Full(full)) => {
@@ -410,6 +431,10 @@ impl SyncSession {
     /// # Errors
     /// The store's.
     pub fn next_frame(&mut self, now: Duration, view: &dyn View) -> Result<Option<SyncFrame>, StoreError> {
+        if std::mem::take(&mut self.moved) {
+            self.digest_pause = DIGEST_EVERY;
+            self.next_digest = self.next_digest.min(now + DIGEST_EVERY);
+        }
         if !self.audience.is_known() {
             self.next_digest = now + DIGEST_EVERY;
             return Ok(None);
@@ -433,6 +458,7 @@ impl SyncSession {
             self.mark(now, last);
         }
         if let Some(ack) = self.next_ack(last, view)? {
+            self.moved = true;
             return Ok(Some(frame(Body::Ack(ack))));
         }
         if self.theirs.is_some() {
@@ -449,12 +475,15 @@ impl SyncSession {
                 parcel.entries.clear();
             }
             if !parcel.entries.is_empty() {
-                self.next_digest = now + DIGEST_EVERY;
+                (self.next_digest, self.digest_pause) = (now + DIGEST_EVERY, DIGEST_EVERY);
                 return Ok(Some(frame(Body::Entries(EntriesFrame { entries: parcel.entries }))));
             }
         }
         if now >= self.next_digest {
-            self.next_digest = now + DIGEST_EVERY;
+            self.next_digest = now + self.digest_pause;
+            if self.rests {
+                self.digest_pause = (self.digest_pause * 2).min(DIGEST_PAUSE_MAX);
+            }
             let digest = self.digest(view)?.to_vec();
             return Ok(Some(frame(Body::Digest(DigestFrame { digest }))));
         }

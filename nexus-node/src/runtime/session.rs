@@ -25,8 +25,12 @@ use crate::replication::{Audience, SessionError, SyncSession};
 use crate::store::{Snapshot, StoreError};
 use crate::world::Interrupted;
 
-/// Longest silence of a peer. An honest peer sends at least every five seconds.
+/// Longest silence of a peer. An honest peer of an earlier version sends at least every five seconds.
 const SILENT_MAX: Duration = Duration::from_secs(30);
+/// The same of a peer that knows of rare digests: it sends one each minute.
+const SILENT_AT_REST_MAX: Duration = Duration::from_secs(150);
+/// The manners of a peer that knows of rare digests.
+const RARE_DIGESTS: u16 = 1;
 /// Longest write of one frame. A peer that reads nothing ends the session.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 
@@ -44,7 +48,7 @@ pub(crate) enum SyncError {
     Frame(#[from] FrameError),
     #[error("peer sent bytes that are no sync message")]
     NotAMessage,
-    #[error("peer said nothing for {SILENT_MAX:?}")]
+    #[error("peer said nothing for long")]
     Silent,
     #[error("peer took nothing for {WRITE_MAX:?}")]
     Stalled,
@@ -101,10 +105,13 @@ where
     let abilities = here.abilities_of(peer).await;
     let audience = Audience::new(here.identity.me(), peer, here.identity.members());
     let audience = audience.reading(abilities.entry_format_max).naming(&abilities.spaces).within(here.quotas);
+    let rests = abilities.rest >= RARE_DIGESTS;
+    let silent_max = if rests { SILENT_AT_REST_MAX } else { SILENT_MAX };
     let (store, now) = (here.store.clone(), here.world.now());
     let open = move || {
         let begun = Instant::now();
-        SyncSession::open(audience, now, &store.snapshot()?).map(|session| (session, begun.elapsed()))
+        let session = SyncSession::open(audience, now, &store.snapshot()?)?.resting(rests);
+        Ok::<_, SessionError>((session, begun.elapsed()))
     };
     let (session, opened) = match here.world.reading(open).await {
         Ok(Ok((session, opened))) => (Arc::new(Mutex::new(session)), opened),
@@ -113,7 +120,7 @@ where
     };
     here.vain.note(peer, opened, Instant::now());
     let (reader, writer) = stream.split();
-    let sync = Sync { here, peer, tally, generation, session, poke, backlog: Waiting::default() };
+    let sync = Sync { here, peer, tally, silent_max, generation, session, poke, backlog: Waiting::default() };
     let mut taking = std::pin::pin!(sync.take_backlog());
     let (Err(mut error), goes_on) = tokio::select! {
         ended = sync.read(reader) => (ended, true),
@@ -186,6 +193,7 @@ struct Sync<'a> {
     here: &'a Syncing,
     peer: Did,
     tally: &'a Tally,
+    silent_max: Duration,
     generation: u64,
     session: Arc<Mutex<SyncSession>>,
     poke: Arc<Poke>,
@@ -216,7 +224,7 @@ impl Sync<'_> {
             if let Some(until) = self.here.vain.wait(&self.peer, Instant::now()) {
                 tokio::time::sleep_until(until).await;
             }
-            let frame = tokio::time::timeout(SILENT_MAX, read_frame(&mut reader, FRAME_BYTES_MAX));
+            let frame = tokio::time::timeout(self.silent_max, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let (begun, bytes) = (Instant::now(), FRAME_HEAD_BYTES + frame.len());
             let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;

@@ -1,0 +1,339 @@
+//! Coordinators at rest: heartbeats that need not be sent, and elections that need not be held.
+//!
+//! Raft decides the same whether heartbeats are sent or not: they only say that the leader lives. An open connection
+//! says so, too. A leader with nothing to decide therefore promises a follower a while of silence, and the follower
+//! stands for no election in that time. The promise ends with the connection over which it was made, with its time, or
+//! when the follower asks the leader in vain. Anything else that the leader sends ends it as well.
+//!
+//! Each promise is for one connection at both ends. So a follower that lost it is sent heartbeats as soon as it is
+//! connected again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use nexus_mesh::OpenConnection;
+use tokio::time::Instant;
+
+use super::raft::{LogId, Vote, Voter};
+
+/// The length of a promised silence: the longest time in which a leader whose part has ended, while its machine and
+/// connections live, is not missed by anybody who asks nothing.
+pub(super) const PROMISE: Duration = Duration::from_secs(10);
+/// The longest promise that a follower believes.
+pub(super) const PROMISE_MAX: Duration = Duration::from_secs(60);
+/// The age of a promise at which the next one is made.
+const RENEWED_AFTER: Duration = Duration::from_secs(7);
+/// The time for which a leader has nothing new for a peer before it promises silence.
+const UNCHANGED_FOR: Duration = Duration::from_secs(2);
+/// The manners of a peer that knows of promises.
+const KNOWS: u16 = 1;
+
+/// The heartbeats of a leader to all its peers, and the time of their last answers. Pure.
+#[derive(Debug, Default)]
+pub(super) struct Heartbeats {
+    peers: BTreeMap<Voter, PeerHeartbeats>,
+}
+
+#[derive(Debug)]
+struct PeerHeartbeats {
+    /// The last content that it took.
+    content: Content,
+    /// The time since which nothing else was sent and taken.
+    unchanged_since: Instant,
+    promise: Option<Promise>,
+    answered: Option<Instant>,
+    /// The number of the last message.
+    sent: u64,
+}
+
+/// A leader's vote, the last entry that a peer has with it, and the commit that it knows.
+pub(super) type Content = (Vote, Option<LogId>, Option<LogId>);
+
+/// A promise of silence, over one connection.
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    connection: u64,
+    made: Instant,
+}
+
+/// The fate of a heartbeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heartbeat {
+    /// The peer was promised silence: nothing is sent.
+    Spared,
+    /// It is sent, with this promise.
+    Sent(Option<Duration>),
+}
+
+impl Heartbeats {
+    /// Decides about a heartbeat of this content. `may_rest` tells whether the leader has nothing to decide.
+    pub(super) fn next(
+        &self,
+        to: &Voter,
+        content: Content,
+        over: Option<OpenConnection>,
+        may_rest: bool,
+        now: Instant,
+    ) -> Heartbeat {
+        let Some(over) = over.filter(|over| over.rest >= KNOWS && may_rest) else { return Heartbeat::Sent(None) };
+        let Some(peer) = self.peers.get(to).filter(|peer| peer.content == content) else {
+            return Heartbeat::Sent(None);
+        };
+        if now.saturating_duration_since(peer.unchanged_since) < UNCHANGED_FOR {
+            return Heartbeat::Sent(None);
+        }
+        let holds = |promise: &Promise| {
+            promise.connection == over.number && now.saturating_duration_since(promise.made) < RENEWED_AFTER
+        };
+        if peer.promise.as_ref().is_some_and(holds) { Heartbeat::Spared } else { Heartbeat::Sent(Some(PROMISE)) }
+    }
+
+    /// Notes that something is sent to a peer, which ends an earlier promise there. Returns its number.
+    pub(super) fn sends(&mut self, to: Voter, content: Content, now: Instant) -> u64 {
+        let (vote, ..) = content;
+        // peers of former leaderships may be gone
+        self.peers.retain(|_, peer| peer.content.0 == vote);
+        let new = PeerHeartbeats { content, unchanged_since: now, promise: None, answered: None, sent: 0 };
+        let peer = self.peers.entry(to).or_insert(new);
+        peer.promise = None;
+        peer.sent += 1;
+        peer.sent
+    }
+
+    /// Notes that a peer took the message of this number, `sent` at this time. It may carry a promise over a connection,
+    /// which counts if nothing was sent after it.
+    pub(super) fn taken(&mut self, by: &Voter, content: Content, number: u64, over: Option<u64>, sent: Instant) {
+        let Some(peer) = self.peers.get_mut(by).filter(|peer| peer.content.0 == content.0) else { return };
+        if peer.content != content {
+            (peer.content, peer.unchanged_since) = (content, sent);
+        }
+        peer.promise = over.filter(|_| number == peer.sent).map(|connection| Promise { connection, made: sent });
+        peer.answered = peer.answered.max(Some(sent));
+    }
+
+    /// Notes a peer's answer to a proof of leadership, which leaves its rest alone.
+    pub(super) fn answered(&mut self, by: &Voter, sent: Instant) {
+        if let Some(peer) = self.peers.get_mut(by) {
+            peer.answered = peer.answered.max(Some(sent));
+        }
+    }
+
+    /// Ends all promises: all peers get heartbeats again.
+    pub(super) fn wake(&mut self) {
+        self.peers.values_mut().for_each(|peer| peer.promise = None);
+    }
+
+    /// Whether silence is promised to anybody.
+    pub(super) fn is_resting(&self) -> bool {
+        self.peers.values().any(|peer| peer.promise.is_some())
+    }
+
+    /// Whether a quorum of each of these sets, with `me`, took something that was sent within this time.
+    pub(super) fn heard_by_quorum(
+        &self,
+        sets: &[BTreeSet<Voter>],
+        me: &Voter,
+        within: Duration,
+        now: Instant,
+    ) -> bool {
+        let heard = |voter: &&Voter| {
+            let answered = self.peers.get(voter).and_then(|peer| peer.answered);
+            *voter == me || answered.is_some_and(|at| now.saturating_duration_since(at) <= within)
+        };
+        sets.iter().all(|voters| voters.iter().filter(heard).count() * 2 > voters.len())
+    }
+}
+
+/// A follower's rest: it stands for no election meanwhile. Pure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    /// The leader, by its vote.
+    pub(super) vote: Vote,
+    /// The connection to it.
+    pub(super) connection: u64,
+    pub(super) until: Instant,
+}
+
+/// The state of a follower's rest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Resting {
+    /// It is not promised silence.
+    #[default]
+    No,
+    Yes(Rest),
+    /// The connection has ended. It stands from this time on, unless the leader is heard.
+    Lost(Instant),
+}
+
+impl Resting {
+    /// The rest that holds now, with the open connection to its leader.
+    pub(super) fn holds(&self, over: Option<OpenConnection>, now: Instant) -> Option<Rest> {
+        match self {
+            Self::Yes(rest) if now < rest.until && over.is_some_and(|over| over.number == rest.connection) => {
+                Some(*rest)
+            }
+            _ => None,
+        }
+    }
+
+    /// Looks at the time and the connection. `stand_after` is the wait after a lost connection.
+    pub(super) fn look(&mut self, over: Option<OpenConnection>, stand_after: Duration, now: Instant) {
+        match *self {
+            Self::Yes(rest) if over.is_none_or(|over| over.number != rest.connection) => {
+                *self = Self::Lost(now + stand_after);
+            }
+            // the leader had its time, and its connection lives: something else has ended it
+            Self::Yes(rest) if now >= rest.until => *self = Self::No,
+            Self::Lost(stands) if now >= stands => *self = Self::No,
+            _ => {}
+        }
+    }
+
+    /// The next time at which [`look`](Self::look) may change something.
+    pub(super) const fn next_look(&self) -> Option<Instant> {
+        match self {
+            Self::No => None,
+            Self::Yes(rest) => Some(rest.until),
+            Self::Lost(stands) => Some(*stands),
+        }
+    }
+
+    /// Whether an election may be held.
+    pub(super) const fn may_stand(&self) -> bool {
+        matches!(self, Self::No)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_identity::Did;
+    use openraft::CommittedLeaderId;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn voter(n: u8) -> Voter {
+        Voter { did: Did::from_bytes([n; 32]), draw: 0 }
+    }
+
+    fn content(term: u64, index: u64) -> Content {
+        let at = |index| Some(LogId::new(CommittedLeaderId::new(term, voter(0)), index));
+        (Vote::new_committed(term, voter(0)), at(index), at(index))
+    }
+
+    const NEW: Option<OpenConnection> = Some(OpenConnection { number: 7, rest: 1 });
+
+    /// A leader whose peer took this content long ago.
+    fn settled(now: Instant) -> Heartbeats {
+        let mut heartbeats = Heartbeats::default();
+        send(&mut heartbeats, 5, None, now);
+        heartbeats
+    }
+
+    /// Something that the peer takes.
+    fn send(heartbeats: &mut Heartbeats, index: u64, over: Option<u64>, now: Instant) {
+        let number = heartbeats.sends(voter(1), content(1, index), now);
+        heartbeats.taken(&voter(1), content(1, index), number, over, now);
+    }
+
+    /// promise: Keys and locks | A leader with nothing to decide spares heartbeats to followers that know it; what is new, another connection or an older version gets them all
+    #[test]
+    fn silence_is_promised_over_one_connection_and_while_nothing_changes() {
+        let begin = Instant::now();
+        let (mut heartbeats, later) = (settled(begin), begin + UNCHANGED_FOR);
+        let (peer, same) = (voter(1), content(1, 5));
+        assert_eq!(heartbeats.next(&peer, same, NEW, true, begin), Heartbeat::Sent(None), "it is new");
+        assert_eq!(heartbeats.next(&peer, same, NEW, true, later), Heartbeat::Sent(Some(PROMISE)));
+        send(&mut heartbeats, 5, Some(7), later);
+        assert!(heartbeats.is_resting());
+        let soon = later + Duration::from_millis(100);
+        assert_eq!(heartbeats.next(&peer, same, NEW, true, soon), Heartbeat::Spared);
+        let other = Some(OpenConnection { number: 8, rest: 1 });
+        let old = Some(OpenConnection { number: 7, rest: 0 });
+        for (over, content, may_rest) in [
+            (None, same, true),
+            (old, same, true),
+            (NEW, content(1, 6), true),
+            (NEW, content(2, 5), true),
+            (NEW, same, false),
+        ] {
+            assert_eq!(heartbeats.next(&peer, content, over, may_rest, soon), Heartbeat::Sent(None));
+        }
+        assert_ne!(heartbeats.next(&peer, same, other, true, soon), Heartbeat::Spared);
+        assert_ne!(heartbeats.next(&voter(2), same, NEW, true, soon), Heartbeat::Spared);
+        assert_eq!(
+            heartbeats.next(&peer, same, NEW, true, later + RENEWED_AFTER),
+            Heartbeat::Sent(Some(PROMISE)),
+            "the next promise comes before the end of this one"
+        );
+        assert!(RENEWED_AFTER < PROMISE);
+        // a message whose answer is not known may have ended the peer's rest
+        heartbeats.sends(peer, same, soon);
+        assert_ne!(heartbeats.next(&peer, same, NEW, true, soon), Heartbeat::Spared);
+        send(&mut heartbeats, 5, Some(7), soon);
+        heartbeats.wake();
+        assert_ne!(heartbeats.next(&peer, same, NEW, true, soon), Heartbeat::Spared);
+    }
+
+    #[test]
+    fn a_quorum_is_heard_by_its_own_answers_alone() {
+        let (begin, second) = (Instant::now(), Duration::from_secs(1));
+        let heartbeats = settled(begin);
+        let sets = |all: &[&[u8]]| -> Vec<BTreeSet<Voter>> {
+            all.iter().map(|set| set.iter().map(|n| voter(*n)).collect()).collect()
+        };
+        let heard = |all: &[&[u8]], now| heartbeats.heard_by_quorum(&sets(all), &voter(0), second, now);
+        assert!(heard(&[&[0]], begin) && heard(&[&[0, 1, 2]], begin + second));
+        assert!(!heard(&[&[0, 1, 2]], begin + 2 * second), "its answer is old");
+        assert!(!heard(&[&[0, 2, 3]], begin) && !heard(&[&[0, 1, 2], &[0, 3, 4]], begin));
+    }
+
+    /// promise: Keys and locks | A follower that was promised silence stands again when the connection is lost, when the promise ends, and when the leader is heard no more
+    #[test]
+    fn a_rest_ends_with_its_connection_and_its_time() {
+        let (begin, wait) = (Instant::now(), Duration::from_secs(1));
+        let rest = Rest { vote: Vote::new_committed(1, voter(0)), connection: 7, until: begin + PROMISE };
+        let (mut resting, mut lost) = (Resting::Yes(rest), Resting::Yes(rest));
+        resting.look(NEW, wait, begin + PROMISE / 2);
+        assert!(!resting.may_stand() && resting.holds(NEW, begin).is_some());
+        assert_eq!(resting.next_look(), Some(begin + PROMISE));
+        assert!(resting.holds(None, begin).is_none() && resting.holds(NEW, begin + PROMISE).is_none());
+        resting.look(NEW, wait, begin + PROMISE);
+        assert!(resting.may_stand());
+        for gone in [None, Some(OpenConnection { number: 8, rest: 1 })] {
+            lost = Resting::Yes(rest);
+            lost.look(gone, wait, begin);
+            assert_eq!((lost, lost.next_look()), (Resting::Lost(begin + wait), Some(begin + wait)));
+            assert!(!lost.may_stand() && lost.holds(gone, begin).is_none());
+            lost.look(gone, wait, begin + wait);
+        }
+        assert!(lost.may_stand());
+    }
+
+    proptest! {
+        /// Whatever was written, lost on its way or not answered, a follower whose heartbeat is spared rests still.
+        #[test]
+        fn a_spared_peer_was_promised_silence_that_lasts(steps in prop::collection::vec((0..4_u8, 0..4_000_u64), 1..60)) {
+            let (peer, mut now) = (voter(1), Instant::now());
+            let (mut heartbeats, mut rests_until) = (Heartbeats::default(), None);
+            let mut index = 1;
+            for (step, ms) in steps {
+                now += Duration::from_millis(ms);
+                index += u64::from(step == 0);
+                match heartbeats.next(&peer, content(1, index), NEW, true, now) {
+                    Heartbeat::Spared => prop_assert!(rests_until.is_some_and(|until| now < until)),
+                    Heartbeat::Sent(promise) => {
+                        let number = heartbeats.sends(peer, content(1, index), now);
+                        if step != 1 {
+                            rests_until = promise.map(|promise| now + promise);
+                        }
+                        if step > 1 {
+                            let over = promise.map(|_| 7);
+                            heartbeats.taken(&peer, content(1, index), number, over, now);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
