@@ -13,7 +13,7 @@ use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
 use libp2p::StreamProtocol;
 use nexus_identity::Did;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::frame::{FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameError, read_frame, write_frame};
@@ -229,11 +229,15 @@ where
             }
         }
     };
+    let owes = Notify::new();
     let watching = async {
         loop {
-            tokio::time::sleep(limits.stalled_after / 5).await;
-            if pending().owed_since.is_some_and(|since| since.elapsed() >= limits.stalled_after) {
-                return;
+            let since = pending().owed_since;
+            match since {
+                Some(since) if since.elapsed() >= limits.stalled_after => return,
+                // a later question is owed for longer
+                Some(since) => tokio::time::sleep_until(since + limits.stalled_after).await,
+                None => owes.notified().await,
             }
         }
     };
@@ -250,6 +254,7 @@ where
                 let number = pending.last;
                 pending.answers.insert(number, answer);
                 pending.owed_since.get_or_insert_with(Instant::now);
+                owes.notify_one();
                 message.set_number(number);
             }
             let frame = message.encode_to_vec();

@@ -68,6 +68,11 @@ impl MeshConfig {
         (self.down_after * 2 / 3).max(self.heartbeat + self.heartbeat / 2)
     }
 
+    /// The time between two pings of a connection: as rare as it can be while a lost one makes nobody suspect.
+    pub(crate) fn ping_every(&self) -> Duration {
+        (self.suspect_after() * 2 / 3).min(self.heartbeat * 7 / 5).max(self.heartbeat)
+    }
+
     pub(crate) fn check(&self, rooms: &Rooms) -> Result<(), ConfigError> {
         let Self { heartbeat, down_after, limits, .. } = self;
         if *down_after <= *heartbeat * 2 {

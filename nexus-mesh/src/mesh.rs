@@ -226,6 +226,12 @@ impl Mesh {
         self.shared.open.subscribe()
     }
 
+    /// Whether this node and all its neighbours are connected with the same members, by their last beats, as a watch.
+    /// Then each of them gets from its author whatever that sends to its neighbours. Never so beside an earlier version.
+    pub fn whole(&self) -> watch::Receiver<bool> {
+        self.shared.whole.subscribe()
+    }
+
     /// The bytes to and from peers so far, by protocol, kind and direction: without the headers and keys of the
     /// transport.
     pub fn tallied(&self) -> Vec<Tallied> {

@@ -94,7 +94,7 @@ impl Outer {
             },
             clock: config.clock.clone(),
         });
-        let ping = ping::Config::new().with_interval(config.heartbeat).with_timeout(config.down_after);
+        let ping = ping::Config::new().with_interval(config.ping_every()).with_timeout(config.down_after);
         Ok(Self {
             limits: connection_limits::Behaviour::new(counts),
             gate: Gate::new(inner, me, papers, Crowd::new(limits.strangers, limits.strangers_per_network), admitted),

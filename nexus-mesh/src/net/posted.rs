@@ -39,6 +39,8 @@ pub(crate) struct MeshShared {
     pub(super) tallies: Arc<Tallies>,
     /// The open connections.
     pub(crate) open: watch::Sender<BTreeMap<Did, OpenConnection>>,
+    /// Whether this node and all its neighbours have one circle.
+    pub(crate) whole: watch::Sender<bool>,
 }
 
 impl MeshShared {

@@ -313,6 +313,7 @@ impl Net {
         if let Some(HealthChange { peer, state, cause }) = change {
             self.circle = None;
             self.beat_soon();
+            self.is_whole();
             self.out.push_back(MeshEvent::PeerState { peer, state, cause });
         }
     }
@@ -341,7 +342,9 @@ impl Net {
         let circle = self.circle();
         let alike = |known: &Neighbour| known.circle.is_some_and(|theirs| theirs.is_of(circle));
         let knows = |known: &Neighbour| known.member.abilities.rest >= RARE_BEATS && alike(known);
-        self.neighbours.values().all(knows)
+        let whole = self.neighbours.values().all(knows);
+        self.shared.whole.send_if_modified(|told| std::mem::replace(told, whole) != whole);
+        whole
     }
 
     /// Sees to a beat at the usual rate: somebody may wait for news.
@@ -665,12 +668,14 @@ impl Net {
                 let change = self.health.heard(peer, now);
                 self.report(change);
                 self.circle = None;
+                self.is_whole();
                 self.beat_at = self.beat_at.min(now + FIRST_BEAT);
             }
             GateEvent::Closed { peer, cause } => {
                 self.neighbours.remove(&peer);
                 self.circle = None;
                 self.beat_soon();
+                self.is_whole();
                 self.shared.open.send_modify(|open| {
                     open.remove(&peer);
                 });
@@ -780,6 +785,7 @@ impl Net {
         if !is_ours {
             self.beat_soon();
         }
+        self.is_whole();
         self.hint(MeshEvent::Beat { peer, body: heard.body, clock: heard.clock, rtt });
         // its author has told all our neighbours itself
         if reaches_all { Verdict::Ignore } else { Verdict::Accept }

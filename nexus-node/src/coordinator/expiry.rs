@@ -108,7 +108,6 @@ impl Deadlines {
     }
 
     /// The time of the next expiry.
-    #[cfg(test)]
     pub(super) fn next(&self) -> Option<Duration> {
         self.due.first().map(|(at, _)| *at)
     }

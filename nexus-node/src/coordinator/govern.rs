@@ -46,8 +46,10 @@ const SEATS_BYTES_MAX: usize = 64 << 10;
 const MACHINE_BYTES_MAX: usize = 32;
 /// The longest change of the voters before the next is planned.
 const CHANGE_MAX: Duration = Duration::from_secs(10);
-/// The time between two looks for expiries.
-const EXPIRY_TICK: Duration = Duration::from_millis(200);
+/// The wait before expiries are proposed again that were not committed.
+const EXPIRY_AGAIN: Duration = Duration::from_millis(200);
+/// The shortest time between two looks for new deadlines: under load each entry may bring some.
+const EXPIRY_LOOK: Duration = Duration::from_millis(50);
 
 /// The reports of the other members.
 #[derive(Debug, Default)]
@@ -177,14 +179,30 @@ pub(super) async fn run(here: Arc<Coordinator>) {
 /// As the leader, proposes expiries.
 pub(super) async fn expire(here: Arc<Coordinator>) {
     let mut deadlines = Deadlines::default();
-    let mut led = None;
+    let (mut led, mut parts) = (None, here.running.subscribe());
     loop {
-        tokio::time::sleep(EXPIRY_TICK).await;
-        let Some(running) = here.running().filter(|running| running.leads()) else {
+        let part = parts.borrow_and_update().clone();
+        let Some(running) = part else {
             deadlines.clear();
             led = None;
+            if parts.changed().await.is_err() {
+                return;
+            }
             continue;
         };
+        let (mut applied, mut leaders) = (running.applied_index(), running.raft.server_metrics());
+        applied.mark_unchanged();
+        leaders.mark_unchanged();
+        if !running.leads() {
+            deadlines.clear();
+            led = None;
+            tokio::select! {
+                changed = parts.changed() => if changed.is_err() { return },
+                // it closes with its part
+                changed = leaders.changed() => if changed.is_err() { tokio::time::sleep(EXPIRY_AGAIN).await },
+            }
+            continue;
+        }
         let term = running.metrics().current_term;
         if led != Some((running.group, term)) {
             // every time runs anew from the beginning of this leadership
@@ -201,10 +219,24 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
             deadlines.follow(now, &state.machine, changes);
         }
         let due = deadlines.due(now);
-        if !due.is_empty()
-            && let Err(error) = here.propose(Command::Expire(due), None).await
-        {
-            tracing::debug!(%error, "what ran out of time stays for now");
+        if !due.is_empty() {
+            if let Err(error) = here.propose(Command::Expire(due), None).await {
+                tracing::debug!(%error, "what ran out of time stays for now");
+            }
+            if deadlines.seen() == Some(running.applied.read().machine.revision()) {
+                // nothing ended
+                tokio::time::sleep(EXPIRY_AGAIN).await;
+            }
+            continue;
+        }
+        let next = deadlines.next().map(|at| at.saturating_sub(now));
+        tokio::time::sleep(EXPIRY_LOOK.min(next.unwrap_or(EXPIRY_LOOK))).await;
+        let next = next.map(|wait| wait.saturating_sub(EXPIRY_LOOK));
+        tokio::select! {
+            changed = parts.changed() => if changed.is_err() { return },
+            changed = leaders.changed() => if changed.is_err() { tokio::time::sleep(EXPIRY_AGAIN).await },
+            changed = applied.changed() => if changed.is_err() { tokio::time::sleep(EXPIRY_AGAIN).await },
+            () = tokio::time::sleep(next.unwrap_or_default()), if next.is_some() => {}
         }
     }
 }

@@ -37,6 +37,13 @@ const SCAN_ENTRIES: usize = 2_048;
 /// How long entries of third parties are held back before they are forwarded: their authors,
 /// if connected to the peer as well, are faster, and the peer's acknowledgement says so.
 const RELAY_AFTER: Duration = Duration::from_millis(300);
+/// The same where the peer gets them from their authors, as all neighbours are connected with each other: its
+/// acknowledgement comes later.
+const RELAY_AT_REST: Duration = Duration::from_secs(3);
+/// How long acknowledgements are gathered there.
+const ACK_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes of entries of a peer that are acknowledged at once: it may wait before it sends more.
+const ACK_BYTES: usize = 64 * 1024;
 /// How often an idle session compares digests at first. At a peer that knows it, the pauses double then.
 const DIGEST_EVERY: Duration = Duration::from_secs(5);
 /// The longest pause between two digests.
@@ -141,6 +148,11 @@ pub struct SyncSession {
     digest_pause: Duration,
     /// Whether the peer knows that digests become rare.
     rests: bool,
+    /// Whether all neighbours are connected with each other.
+    whole: bool,
+    /// Since when something is to be acknowledged, and the bytes that the peer sent.
+    unacknowledged: Option<Duration>,
+    owed: usize,
     /// Whether something came or went since the last digest.
     moved: bool,
     last_frontier: Duration,
@@ -180,6 +192,9 @@ impl SyncSession {
             next_digest: now + DIGEST_EVERY,
             digest_pause: DIGEST_EVERY,
             rests: false,
+            whole: false,
+            unacknowledged: None,
+            owed: 0,
             moved: true,
             last_frontier: now,
             ask_again: false,
@@ -196,6 +211,26 @@ impl SyncSession {
     pub const fn resting(mut self, rests: bool) -> Self {
         self.rests = rests;
         self
+    }
+
+    /// Tells whether all neighbours are connected with each other, the peer among them.
+    pub const fn in_whole_circle(&mut self, whole: bool) {
+        self.whole = whole;
+    }
+
+    /// Whether acknowledgements may come later, and so others' entries.
+    const fn gathers(&self) -> bool {
+        self.rests && self.whole
+    }
+
+    const fn relay_after(&self) -> Duration {
+        if self.gathers() { RELAY_AT_REST } else { RELAY_AFTER }
+    }
+
+    /// When the next acknowledgement is due, if something waits for it.
+    fn ack_at(&self) -> Option<Duration> {
+        let since = self.unacknowledged?;
+        Some(if self.gathers() && self.owed < ACK_BYTES { since + ACK_WITHIN } else { since })
     }
 
     /// Follows the members. If other spaces are shared with the peer now, both frontiers are compared anew.
@@ -238,6 +273,7 @@ impl SyncSession {
         self.opening = Some(opening);
         // the frontier is an acknowledgement, too
         self.acks = ledger::last_eno(view)? + 1;
+        (self.unacknowledged, self.owed) = (None, 0);
         self.last_frontier = now;
         self.moved = true;
         Ok(())
@@ -309,7 +345,7 @@ impl SyncSession {
     /// When [`next_frame`](Self::next_frame) is worth a call although nothing happened.
     pub fn poll_timeout(&self) -> Duration {
         // nothing is relayed to a peer that has not said yet what it has
-        let relay = self.marks.front().filter(|_| self.theirs.is_some()).map(|(at, _)| *at + RELAY_AFTER);
+        let relay = self.marks.front().filter(|_| self.theirs.is_some()).map(|(at, _)| *at + self.relay_after());
         let relay = match self.in_flight.room_at() {
             Some(room) if !self.relayed.is_empty() => Some(room),
             Some(room) => relay.map(|at| at.max(room)),
@@ -318,7 +354,7 @@ impl SyncSession {
         let again = self.ask_again && self.audience.is_known();
         let frontier = again.then_some(self.last_frontier + FRONTIER_EVERY);
         let further = self.branches.is_answered().then_some(self.last_frontier + FURTHER_EVERY);
-        [relay, frontier, further].into_iter().flatten().fold(self.next_digest, Duration::min)
+        [relay, frontier, further, self.ack_at()].into_iter().flatten().fold(self.next_digest, Duration::min)
     }
 
     /// Takes a frame from the peer.
@@ -337,6 +373,7 @@ impl SyncSession {
                     return Err(SessionError::Malformed("too many entries in a frame"));
                 }
                 for frame in entries {
+                    self.owed = self.owed.saturating_add(frame.header.len() + frame.payload.as_ref().map_or(0, Vec::len));
                     received.entries.extend(self.take_entry(frame, view)?);
                 }
             }
@@ -457,7 +494,12 @@ impl SyncSession {
         if self.marks.back().is_none_or(|(_, eno)| *eno < last) {
             self.mark(now, last);
         }
-        if let Some(ack) = self.next_ack(last, view)? {
+        if self.acks <= last {
+            self.unacknowledged.get_or_insert(now);
+        }
+        if self.ack_at().is_some_and(|at| now >= at)
+            && let Some(ack) = self.next_ack(last, view)?
+        {
             self.moved = true;
             return Ok(Some(frame(Body::Ack(ack))));
         }
@@ -510,6 +552,7 @@ impl SyncSession {
 
     /// The heads of the logs that moved since the last acknowledgement.
     fn next_ack(&mut self, last: Eno, view: &dyn View) -> Result<Option<AckFrame>, StoreError> {
+        (self.unacknowledged, self.owed) = (None, 0);
         if self.acks > last {
             return Ok(None);
         }
@@ -604,7 +647,7 @@ impl SyncSession {
             return Ok(());
         }
         while let Some(&(at, until)) = self.marks.front() {
-            if now < at + RELAY_AFTER || parcel.is_full() {
+            if now < at + self.relay_after() || parcel.is_full() {
                 return Ok(());
             }
             while self.relay <= until && !parcel.is_full() {

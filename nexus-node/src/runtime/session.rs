@@ -423,8 +423,10 @@ impl Sync<'_> {
     /// Sends the session's frames. Between frames it waits for a commit, a frame or the timer.
     async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
         let (mut committed, mut members) = (self.here.engine.committed(), self.here.identity.follow());
+        let mut circle = self.here.mesh.whole();
         loop {
             committed.mark_unchanged();
+            let whole = *circle.borrow_and_update();
             let known = members.borrow_and_update().clone();
             if !self.here.sessions.is_current(self.peer, self.generation) {
                 return Err(SyncError::Replaced);
@@ -434,6 +436,7 @@ impl Sync<'_> {
                 if behind {
                     session.ask_again();
                 }
+                session.in_whole_circle(whole);
                 session.follow(&known, now, snapshot)?;
                 Ok((session.next_frame(now, snapshot)?, session.poll_timeout()))
             });
@@ -452,6 +455,7 @@ impl Sync<'_> {
             tokio::select! {
                 changed = committed.changed() => changed.map_err(|_| SyncError::Stopping)?,
                 changed = members.changed() => changed.map_err(|_| SyncError::Stopping)?,
+                changed = circle.changed() => changed.map_err(|_| SyncError::Stopping)?,
                 () = self.poke.woken() => {}
                 () = self.here.world.sleep_until(wake) => {}
             }
