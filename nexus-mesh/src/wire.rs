@@ -163,7 +163,7 @@ pub(crate) struct Beat {
     pub(crate) signature: Vec<u8>,
 }
 
-/// What the mesh itself says in a beat: fields of the body, which the signature covers. Both are at its end, and of one
+/// The mesh's own words in a beat: fields of the body, which the signature covers. Both are at its end, and of one
 /// size.
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct BeatClock {

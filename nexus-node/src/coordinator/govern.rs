@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_secs(1);
 /// The age from which a member's report is asked for again.
 const HEARD_FOR: Duration = Duration::from_secs(5);
 /// The same at a leader at rest: less than the silence that counts.
-const HEARD_FOR_AT_REST: Duration = Duration::from_secs(12);
+const HEARD_FOR_AT_REST: Duration = Duration::from_secs(10);
 /// The age of its last report from which a connected member counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// The longest wait for a member's report.

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use super::raft::{LogId, Vote, Voter};
 
-/// The length of a promised silence: the longest time in which a leader whose part has ended, while its machine and
-/// connections live, is not missed by anybody who asks nothing.
+/// The length of a promised silence. If a leader's part ends while its machine and connections live, nobody who asks
+/// nothing misses it for so long.
 pub(super) const PROMISE: Duration = Duration::from_secs(10);
 /// The longest promise that a follower believes.
 pub(super) const PROMISE_MAX: Duration = Duration::from_secs(60);

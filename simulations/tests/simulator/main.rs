@@ -9,5 +9,6 @@ mod determinism;
 mod expiry;
 mod findings;
 mod regressions;
+mod rest;
 mod tools;
 mod upgrades;
