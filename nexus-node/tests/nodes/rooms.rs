@@ -59,9 +59,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("backup", &["store", "datadir", "ledger", "config", "coordinator"]),
     ("salvage", &["store", "datadir", "world", "ledger", "config", "backup", "engine", "coordinator"]),
     ("critical", &["world", "error", "coordinator"]),
+    ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
     (
         "brain",
         &[
+            "blobs",
             "histogram",
             "secrets",
             "store",
@@ -77,10 +79,10 @@ const ROOMS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
-    ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
     (
         "tasks",
         &[
+            "budget",
             "blobs",
             "config",
             "load",

@@ -35,7 +35,11 @@ impl Get {
 fn rest_of(memory: &wire::Memory, attachment: &wire::TextAttachment, problem: &Problem) -> String {
     let (here, all) = (memory.text.len(), attachment.bytes);
     let author = memory.author_name.as_deref().unwrap_or(&memory.author);
-    format!("only the first {here} of {all} bytes are here; {} wrote it: {}", sane(author), sane(&problem.message))
+    let why = match problem.code {
+        "not_found" => format!("nobody in reach has the rest, the blob {}", attachment.blob),
+        _ => problem.message.clone(),
+    };
+    sane(&format!("only the first {here} of {all} bytes are here; {author} wrote it: {why}"))
 }
 
 /// A memory for people: the text, then its other fields.

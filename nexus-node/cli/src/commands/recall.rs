@@ -4,7 +4,7 @@ use nexus_node::api::{Problem, wire};
 use super::get::imported_by;
 use super::list::short_id;
 use crate::client::query;
-use crate::output::{Printer, Style, in_a_line, moment, sane, short_did, width};
+use crate::output::{Printer, Style, in_a_line, moment, sane, short_did, size, width};
 use crate::session::{CliSession, text};
 
 /// The header that tells of cut results.
@@ -119,6 +119,7 @@ fn show(hits: &[wire::Hit], printer: &Printer) -> String {
         about.extend(memory.tags.iter().map(|tag| format!("#{tag}")));
         about.extend(memory.imported.as_ref().map(|from| format!("imported; {}", imported_by(from))));
         about.extend(memory.valid_to.as_ref().map(|at| format!("until {}", moment(at))));
+        about.extend(memory.attachment.as_ref().map(|whole| format!("{} in all", size(whole.bytes))));
         about.extend((!memory.conflicts.is_empty()).then(|| "conflict".to_owned()));
         lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&about.join("  ")))));
         lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&hit.why))));
