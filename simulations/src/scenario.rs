@@ -352,6 +352,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("two-admins", include_str!("../scenarios/two-admins.toml")),
     ("two-faces", include_str!("../scenarios/two-faces.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
+    ("quiet", include_str!("../scenarios/quiet.toml")),
     ("handover", include_str!("../scenarios/handover.toml")),
     ("files", include_str!("../scenarios/files.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
