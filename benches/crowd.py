@@ -1,6 +1,6 @@
 """The measurement of `crowd.sh`, inside of a network namespace of its own.
 
-    crowd.py PROGRAM DIRECTORY [--nodes 5] [--settle 60] [--seconds 60] [--load] [--kinds]
+    crowd.py PROGRAM DIRECTORY [--nodes 5] [--settle 60] [--seconds 60] [--load] [--kinds] [--old PROGRAM]
 """
 
 import argparse
@@ -79,6 +79,10 @@ class Node:
     def status(self):
         return json.loads(self.ask("GET", "/v1/status"))
 
+    def term(self):
+        found = re.search(r"^nexus_coordinator_term (\d+)$", self.ask("GET", "/metrics"), re.M)
+        return int(found.group(1)) if found else None
+
     def kinds(self):
         """The bytes by protocol, kind and direction, as the node counts them."""
         line = re.compile(r'nexus_wire_bytes_total\{protocol="(.*)",kind="(.*)",direction="(.*)"\} (\d+)')
@@ -148,7 +152,8 @@ def begin(options, directory):
     run("ip", "link", "add", "bridge0", "type", "bridge")
     subprocess.run(["sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6"], stderr=subprocess.DEVNULL)
     run("ip", "link", "set", "bridge0", "up")
-    nodes = [Node(options.program, directory, number) for number in range(options.nodes)]
+    programs = [options.program] * (options.nodes - 1) + [options.old or options.program]
+    nodes = [Node(program, directory, number) for number, program in enumerate(programs)]
     nodes[0].up()
     for node in nodes[1:]:
         invited = run(*nodes[0].command("-q", "invite"))
@@ -166,12 +171,15 @@ def counted(nodes):
 def rest(nodes, options):
     # the voters and the copies are those of a settled mesh by then
     time.sleep(options.settle)
+    terms = {node.term() for node in nodes}
     leads = [node.status()["role"] == "leader" for node in nodes]
     kinds = [node.kinds() for node in nodes] if options.kinds else []
     before, begun = counted(nodes), time.monotonic()
     time.sleep(options.seconds)
     after, took = counted(nodes), time.monotonic() - begun
     others = len(nodes) - 1
+    if {node.term() for node in nodes} != terms or len(terms) > 1:
+        print(f"there were elections: terms {terms}, then {[node.term() for node in nodes]}")
     rates = [[(b - a) / took / others for a, b in zip(x[0], y[0])] for x, y in zip(before, after)]
     mean = sum(sent for sent, _ in rates) / len(nodes)
     old = BEFORE.get(len(nodes), ("", "", "", ""))
@@ -254,6 +262,7 @@ def main():
     parser.add_argument("--settle", type=float, default=60)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--load", action="store_true")
+    parser.add_argument("--old", help="an earlier program, for the last node")
     parser.add_argument("--kinds", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("NEXUS_VOTER_SETTLE_MS", "1000")
