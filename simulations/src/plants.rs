@@ -139,8 +139,6 @@ pub const ALL: &[KnownPlant] = &[
     inside("votes_for_everybody", "coordinators", "coordinators", &["linearizable", "agreement", "fencing"]),
     // A leader answers reads without proving that it still leads.
     inside("reads_without_proof", "coordinators", "coordinators", &["linearizable"]),
-    // A follower that was promised silence waits for its leader for ever.
-    inside("rests_for_ever", "coordinators", "quiet", &["agreement", "liveness"]),
     // Leases run by a wall clock, and jump with it.
     inside("leases_by_wall_clock", "coordinators", "coordinators", &["fencing"]),
     // A token is given out again after its lease.

@@ -11,7 +11,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexus_identity::plants::planted;
 use nexus_mesh::OpenConnection;
 use tokio::time::Instant;
 
@@ -179,9 +178,6 @@ impl Resting {
 
     /// Looks at the time and the connection. `stand_after` is the wait after a lost connection.
     pub(super) fn look(&mut self, over: Option<OpenConnection>, stand_after: Duration, now: Instant) {
-        if planted("rests_for_ever") {
-            return;
-        }
         match *self {
             Self::Yes(rest) if over.is_none_or(|over| over.number != rest.connection) => {
                 *self = Self::Lost(now + stand_after);
