@@ -179,7 +179,12 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
         seeds.push((
             "beat",
             name.to_owned(),
-            Beats::new(root().did(), &chain(2), 7).next(&member(2), body, Timestamp::from_ms(1 << 40), Circle::of([].iter())),
+            Beats::new(root().did(), &chain(2), 7).next(
+                &member(2),
+                body,
+                Timestamp::from_ms(1 << 40),
+                Circle::of([].iter()),
+            ),
         ));
     }
     seeds.push(("frames", "three".to_owned(), b"\0\0\0\x02ab\0\0\0\0\0\0\0\x01c".to_vec()));

@@ -16,7 +16,7 @@ use crate::event::{MeshEvents, MessageToken, OpenConnection, PeerStatus, Verdict
 use crate::gate::door::JOIN_ANSWER_TIMEOUT;
 use crate::join::{JoinReply, JoinRequest};
 use crate::net::{BoxedTransport, MeshCommand, MeshShared, Net};
-use crate::presence::{BEAT_BODY_BYTES_MAX, BEAT_ADDED_BYTES};
+use crate::presence::{BEAT_ADDED_BYTES, BEAT_BODY_BYTES_MAX};
 use crate::rooms::Rooms;
 use crate::spawner::Spawner;
 use crate::stream::Stream;

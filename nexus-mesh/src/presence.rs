@@ -217,7 +217,8 @@ mod tests {
         let (key, chain, mesh) = member(1);
         let mut beats = Beats::new(mesh, &chain, 7);
         let mut presence = Presence::new(mesh);
-        let (first, second) = (beats.next(&key, b"\x0a\x01a", NOW, CIRCLE), beats.next(&key, b"\x0a\x01b", NOW, CIRCLE));
+        let (first, second) =
+            (beats.next(&key, b"\x0a\x01a", NOW, CIRCLE), beats.next(&key, b"\x0a\x01b", NOW, CIRCLE));
         let heard = presence.hear(&second, Instant::now()).unwrap();
         assert_eq!((heard.body.as_slice(), heard.clock), (b"\x0a\x01b".as_slice(), Some(NOW)));
         assert_eq!(heard.circle, Some(CIRCLE));
@@ -276,7 +277,9 @@ mod tests {
         let mut beats = Beats::new(mesh, &chain, 1);
         let later = now + std::time::Duration::from_secs(1);
         presence.hear(&beats.next(&other, b"", NOW, CIRCLE), later).unwrap();
-        assert!((0..2 * NEW_CHAINS_PER_SECOND).all(|_| presence.hear(&beats.next(&other, b"", NOW, CIRCLE), later).is_ok()));
+        assert!(
+            (0..2 * NEW_CHAINS_PER_SECOND).all(|_| presence.hear(&beats.next(&other, b"", NOW, CIRCLE), later).is_ok())
+        );
     }
 
     proptest! {

@@ -133,7 +133,10 @@ pub(crate) struct CountedStream {
 /// The protocol of a stream.
 enum Name {
     /// The dialer's bytes so far, and the bytes that were counted for no protocol.
-    Awaited { said: Vec<u8>, counted: [u64; 2] },
+    Awaited {
+        said: Vec<u8>,
+        counted: [u64; 2],
+    },
     Known(Arc<Protocol>),
 }
 
@@ -184,11 +187,7 @@ fn named(said: &[u8]) -> Option<String> {
 }
 
 impl AsyncRead for CountedStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<std::io::Result<usize>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<std::io::Result<usize>> {
         let read = ready!(Pin::new(&mut self.inner).poll_read(cx, buffer))?;
         self.count(Direction::In, &buffer[..read]);
         Poll::Ready(Ok(read))

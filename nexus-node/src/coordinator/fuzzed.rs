@@ -400,7 +400,13 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     let bodies = [
         (
             "append",
-            Body::Append(Append { vote: vote.clone(), previous: place.clone(), entries, committed: place.clone(), rest_ms: 10_000 }),
+            Body::Append(Append {
+                vote: vote.clone(),
+                previous: place.clone(),
+                entries,
+                committed: place.clone(),
+                rest_ms: 10_000,
+            }),
         ),
         ("vote", Body::Vote(VoteAsk { vote: vote.clone(), last: place.clone() })),
         ("install", Body::Install(install)),

@@ -24,8 +24,8 @@ use super::format::ReadError;
 use super::limits::{self, PROPOSAL_BYTES_MAX, REPLY_BYTES_MAX, REPLY_ITEMS_MAX, VALUE_BYTES_MAX};
 use super::log::Log;
 use super::network::{Believes, Matched, Open, PeerLinks, Peers, REST_UNCHANGED, Silence};
-use super::rest::{PROMISE_MAX, Rest, Resting};
 use super::raft::{Metrics, Outcomes, Proposals, Raft, Seats, Vote, Voter, term_can_follow};
+use super::rest::{PROMISE_MAX, Rest, Resting};
 use super::runtime::scope;
 use super::state::Outcome;
 use crate::error::{NodeError, OpaqueError, StopError};
@@ -608,12 +608,7 @@ async fn deposed(raft: Raft) {
 
 /// Proves that this node leads, once for all waiting readers: a quorum answers a heartbeat sent after
 /// their questions.
-async fn prove(
-    raft: Raft,
-    silence: Arc<Silence>,
-    spawner: Arc<dyn Spawner>,
-    mut reading: mpsc::Receiver<Reader>,
-) {
+async fn prove(raft: Raft, silence: Arc<Silence>, spawner: Arc<dyn Spawner>, mut reading: mpsc::Receiver<Reader>) {
     let mut waiting = Vec::new();
     while reading.recv_many(&mut waiting, READERS_MAX).await > 0 {
         let proven = prove_once(&raft, &silence, &spawner).await;

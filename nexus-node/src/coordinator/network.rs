@@ -118,7 +118,18 @@ impl RaftNetworkFactory<Types> for PeerLinks {
         let (links, log, believes) = (self.links.clone(), self.log.clone(), self.believes.clone());
         let (matched, applied) = (self.matched.clone(), self.applied.clone());
         let silence = self.silence.clone();
-        Client { links, group: self.group, log, believes, matched, applied, silence, target, refused: None, used: false }
+        Client {
+            links,
+            group: self.group,
+            log,
+            believes,
+            matched,
+            applied,
+            silence,
+            target,
+            refused: None,
+            used: false,
+        }
     }
 }
 

@@ -129,13 +129,7 @@ impl Heartbeats {
     }
 
     /// Whether a quorum of each of these sets, with `me`, took something that was sent within this time.
-    pub(super) fn heard_by_quorum(
-        &self,
-        sets: &[BTreeSet<Voter>],
-        me: &Voter,
-        within: Duration,
-        now: Instant,
-    ) -> bool {
+    pub(super) fn heard_by_quorum(&self, sets: &[BTreeSet<Voter>], me: &Voter, within: Duration, now: Instant) -> bool {
         let heard = |voter: &&Voter| {
             let answered = self.peers.get(voter).and_then(|peer| peer.answered);
             *voter == me || answered.is_some_and(|at| now.saturating_duration_since(at) <= within)

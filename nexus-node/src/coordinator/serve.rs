@@ -475,8 +475,13 @@ mod tests {
         let at = Some(Position { term, leader: voter, index: 900 });
         let seats = Seats { voters: vec![BTreeSet::from([voter])], all: BTreeSet::from([voter]) };
         let head = encode(&SnapshotHead { at, seats_at: at, seats, id: "forged".to_owned() });
-        let append =
-            Append { vote: ballot(true), previous: encode_at(None), entries: vec![], committed: encode_at(None), rest_ms: 0 };
+        let append = Append {
+            vote: ballot(true),
+            previous: encode_at(None),
+            entries: vec![],
+            committed: encode_at(None),
+            rest_ms: 0,
+        };
         let install = Install { vote: ballot(true), head, data: GARBAGE.to_vec(), done: true, ..Install::default() };
         [
             Body::Vote(VoteAsk { vote: ballot(false), last: encode(&at) }),

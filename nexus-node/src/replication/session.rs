@@ -373,7 +373,8 @@ impl SyncSession {
                     return Err(SessionError::Malformed("too many entries in a frame"));
                 }
                 for frame in entries {
-                    self.owed = self.owed.saturating_add(frame.header.len() + frame.payload.as_ref().map_or(0, Vec::len));
+                    self.owed =
+                        self.owed.saturating_add(frame.header.len() + frame.payload.as_ref().map_or(0, Vec::len));
                     received.entries.extend(self.take_entry(frame, view)?);
                 }
             }
