@@ -268,6 +268,8 @@ pub struct OpenConnection {
     pub number: u64,
     /// The peer's manners at rest: see [`Abilities::rest`](crate::Abilities::rest).
     pub rest: u16,
+    /// Whether its end is told at once when the peer's process is killed. Over QUIC nobody tells.
+    pub closes: bool,
 }
 
 /// The known state of another member.

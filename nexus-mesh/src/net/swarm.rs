@@ -655,7 +655,8 @@ impl Net {
                     abilities: member.abilities.clone(),
                 };
                 self.opened += 1;
-                let known = OpenConnection { number: self.opened, rest: member.abilities.rest };
+                let quic = address.iter().any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1));
+                let known = OpenConnection { number: self.opened, rest: member.abilities.rest, closes: !quic };
                 self.shared.open.send_modify(|open| {
                     open.insert(peer, known);
                 });

@@ -23,6 +23,10 @@ pub(super) const PROMISE: Duration = Duration::from_secs(10);
 pub(super) const PROMISE_MAX: Duration = Duration::from_secs(60);
 /// The age of a promise at which the next one is made.
 const RENEWED_AFTER: Duration = Duration::from_secs(7);
+/// The same over a connection that nobody closes when a process is killed: the follower is to miss the leader as soon as
+/// it would miss heartbeats.
+const SHORT_PROMISE: Duration = Duration::from_millis(1_200);
+const SHORT_RENEWED_AFTER: Duration = Duration::from_millis(700);
 /// The time for which a leader has nothing new for a peer before it promises silence.
 const UNCHANGED_FOR: Duration = Duration::from_secs(2);
 /// The manners of a peer that knows of promises.
@@ -82,10 +86,12 @@ impl Heartbeats {
         if now.saturating_duration_since(peer.unchanged_since) < UNCHANGED_FOR {
             return Heartbeat::Sent(None);
         }
+        let (lasts, renewed_after) =
+            if over.closes { (PROMISE, RENEWED_AFTER) } else { (SHORT_PROMISE, SHORT_RENEWED_AFTER) };
         let holds = |promise: &Promise| {
-            promise.connection == over.number && now.saturating_duration_since(promise.made) < RENEWED_AFTER
+            promise.connection == over.number && now.saturating_duration_since(promise.made) < renewed_after
         };
-        if peer.promise.as_ref().is_some_and(holds) { Heartbeat::Spared } else { Heartbeat::Sent(Some(PROMISE)) }
+        if peer.promise.as_ref().is_some_and(holds) { Heartbeat::Spared } else { Heartbeat::Sent(Some(lasts)) }
     }
 
     /// Notes that something is sent to a peer, which ends an earlier promise there. Returns its number.
@@ -215,7 +221,7 @@ mod tests {
         (Vote::new_committed(term, voter(0)), at(index), at(index))
     }
 
-    const NEW: Option<OpenConnection> = Some(OpenConnection { number: 7, rest: 1 });
+    const NEW: Option<OpenConnection> = Some(OpenConnection { number: 7, rest: 1, closes: true });
 
     /// A leader whose peer took this content long ago.
     fn settled(now: Instant) -> Heartbeats {
@@ -238,12 +244,16 @@ mod tests {
         let (peer, same) = (voter(1), content(1, 5));
         assert_eq!(heartbeats.next(&peer, same, NEW, true, begin), Heartbeat::Sent(None), "it is new");
         assert_eq!(heartbeats.next(&peer, same, NEW, true, later), Heartbeat::Sent(Some(PROMISE)));
+        let silent = Some(OpenConnection { number: 7, rest: 1, closes: false });
+        assert_eq!(heartbeats.next(&peer, same, silent, true, later), Heartbeat::Sent(Some(SHORT_PROMISE)));
         send(&mut heartbeats, 5, Some(7), later);
+        assert_ne!(heartbeats.next(&peer, same, silent, true, later + SHORT_RENEWED_AFTER), Heartbeat::Spared);
+        assert!(SHORT_RENEWED_AFTER < SHORT_PROMISE);
         assert!(heartbeats.is_resting());
         let soon = later + Duration::from_millis(100);
         assert_eq!(heartbeats.next(&peer, same, NEW, true, soon), Heartbeat::Spared);
-        let other = Some(OpenConnection { number: 8, rest: 1 });
-        let old = Some(OpenConnection { number: 7, rest: 0 });
+        let other = Some(OpenConnection { number: 8, rest: 1, closes: true });
+        let old = Some(OpenConnection { number: 7, rest: 0, closes: true });
         for (over, content, may_rest) in [
             (None, same, true),
             (old, same, true),
@@ -294,7 +304,7 @@ mod tests {
         assert!(resting.holds(None, begin).is_none() && resting.holds(NEW, begin + PROMISE).is_none());
         resting.look(NEW, wait, begin + PROMISE);
         assert!(resting.may_stand());
-        for gone in [None, Some(OpenConnection { number: 8, rest: 1 })] {
+        for gone in [None, Some(OpenConnection { number: 8, rest: 1, closes: true })] {
             lost = Resting::Yes(rest);
             lost.look(gone, wait, begin);
             assert_eq!((lost, lost.next_look()), (Resting::Lost(begin + wait), Some(begin + wait)));
