@@ -53,7 +53,7 @@ impl DirectoryProgress {
     }
 }
 
-/// What somebody says of a blob with all that belongs to it.
+/// The extent of a blob with all that belongs to it, as somebody says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Extent {
     pub(super) bytes: u64,

@@ -31,7 +31,7 @@ async fn shown(node: &Node, id: MemoryId) -> Memory {
     node.brain().get(id).await.unwrap()
 }
 
-/// promise: Memories | A text of up to 4 MiB is remembered: all nodes have its first 16 KiB and find it by these, and get the rest from whoever has it
+/// promise: Entries and memories | A text of up to 4 MiB is remembered: all nodes have its first 16 KiB and find it by these, and get the rest from whoever has it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_text_is_remembered_by_its_beginning_and_read_whole() {
     let one = WORLD.start(0, Link::Memory).await;
@@ -57,7 +57,7 @@ async fn a_long_text_is_remembered_by_its_beginning_and_read_whole() {
     assert!(matches!(most, NodeError::TooLarge { max: 4_194_304, .. }), "{most}");
 }
 
-/// promise: Memories | An edit of other fields, or with the beginning as it was, keeps the rest of a long text; another text replaces all of it
+/// promise: Entries and memories | An edit of other fields, or with the beginning as it was, keeps the rest of a long text; another text replaces all of it
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edit_keeps_or_replaces_the_whole_of_a_long_text() {
     let node = WORLD.start(0, Link::Memory).await;
@@ -92,7 +92,7 @@ async fn an_edit_keeps_or_replaces_the_whole_of_a_long_text() {
     assert!(brain.whole_text(&back).await.unwrap().ends_with("one"));
 }
 
-/// promise: Memories | Texts that are written apart keep each its own rest
+/// promise: Entries and memories | Texts that are written apart keep each its own rest
 #[tokio::test(flavor = "multi_thread")]
 async fn texts_that_are_written_apart_keep_each_its_own_rest() {
     let one = WORLD.start(0, Link::Memory).await;
@@ -119,7 +119,7 @@ async fn texts_that_are_written_apart_keep_each_its_own_rest() {
     }
 }
 
-/// promise: Memories | A member's claim about a blob that is not so is refused when it is read; nothing longer than a text is fetched for it
+/// promise: Entries and memories | A member's claim about a blob that is not so is refused when it is read; nothing longer than a text is fetched for it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rogues_attachment_is_nobodys_text() {
     let node = WORLD.start(0, Link::Memory).await;

@@ -820,7 +820,7 @@ fn what_does_not_fit_is_refused_in_words() {
         ("remember", json!({ "text": "x", "ttl": "soon" })),
         ("remember", json!({ "text": "x", "space": "nowhere" })),
         ("remember", json!({ "text": "x", "kind": "a\u{7}b" })),
-        ("remember", json!({ "text": "x".repeat(40_000) })),
+        ("remember", json!({ "text": "x".repeat((4 << 20) + 1) })),
         ("remember", json!({ "text": "x", "meta": { "k": "v".repeat(10_000) } })),
         ("recall", json!({ "query": "apple", "limit": 0 })),
         ("recall", json!({ "query": "apple", "limit": 101 })),
