@@ -196,7 +196,8 @@ mod with_blobs {
 mod without_blobs {
     use super::*;
 
-    pub(in super::super) type Attached = ();
+    /// No blob: there is none.
+    pub(in super::super) enum Attached {}
 
     #[derive(Default)]
     pub(in super::super) struct Outputs;
