@@ -183,8 +183,6 @@ pub const ALL: &[KnownPlant] = &[
     inside("pins_forgotten", "blobs", "files", &["blobs"]),
     // A member that lacked a blob is not asked for it again.
     inside("asks_once", "blobs", "files", &["blobs"]),
-    // Parts are noted that did not come, and nobody looks after a restart.
-    inside("notes_parts_not_here", "blobs", "files", &["blobs"]),
     // A copy that a member keeps for another one is not marked.
     inside("copies_unmarked", "blobs", "files", &["blobs"]),
     // Content that the disk changed is read as it is.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::future::{AbortHandle, Abortable, BoxFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use nexus_blobs::{Ask, BlobHash, Fetch, FetchEnd, IN_FLIGHT_MAX, Part, PartSet, SliceError};
+use nexus_blobs::{Ask, BlobHash, Fetch, FetchEnd, IN_FLIGHT_MAX, PartSet, SliceError};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 use tokio::sync::OwnedSemaphorePermit;
@@ -320,19 +320,13 @@ impl Running {
 
     fn note(&self, parts: PartSet) -> impl Future<Output = Result<(), NodeError>> + Send + 'static {
         let (blobs, partial) = (self.blobs.clone(), self.partial.clone());
-        let mut parts = parts;
-        if planted("notes_parts_not_here") {
-            for part in 0..parts.shape().parts() {
-                parts.add(Part(part));
-            }
-        }
         let now = self.blobs.here().world.wall();
         async move { blobs.blocking(move |_| partial.note(&parts, now)).await }
     }
 
     /// Checks the parts that an earlier fetch left: the disk may have lost some of them.
     async fn check(&mut self) -> Result<(), NodeError> {
-        let Some(had) = self.fetch.parts().filter(|_| !planted("notes_parts_not_here")).cloned() else { return Ok(()) };
+        let Some(had) = self.fetch.parts().cloned() else { return Ok(()) };
         let partial = self.partial.clone();
         let damaged = self.blobs.blocking(move |_| partial.damaged(&had)).await?;
         damaged.into_iter().for_each(|part| self.fetch.damaged(part));
