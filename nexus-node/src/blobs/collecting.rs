@@ -116,6 +116,7 @@ impl Blobs {
                     gone.add(held.info);
                     if !dry_run {
                         blobs.here().shelf.remove(held.info.hash)?;
+                        blobs.count_charges_anew(&gate);
                     }
                 }
             }
@@ -129,7 +130,7 @@ impl Blobs {
         .await
     }
 
-    fn remove_now(&self, _: &Gate<'_>, hash: BlobHash) -> Result<Collected, NodeError> {
+    fn remove_now(&self, gate: &Gate<'_>, hash: BlobHash) -> Result<Collected, NodeError> {
         let shelf = &self.here().shelf;
         let (files, copies) = (self.links_of(hash)?, self.copies_of(hash)?);
         let mut others = self.roots(|_| false)?;
@@ -154,6 +155,7 @@ impl Blobs {
             }
         }
         gone.bytes += shelf.remove_parts(hash)?;
+        self.count_charges_anew(gate);
         if let Some(copies) = copies {
             self.release(hash, &copies);
         }
@@ -193,6 +195,7 @@ impl Blobs {
                     gone.add(*info);
                 }
             }
+            self.count_charges_anew(&gate);
         }
         Ok(gone)
     }

@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::directory::{Extent, too_large};
 use super::evicting::rank;
+use super::keeping::Gate;
 use super::shelf::{Mark, RACKS};
 use super::wire::{self, Body, KeptState};
 use super::{BlobEntry, Blobs, missing};
@@ -66,9 +67,19 @@ pub(super) struct CopyDesk {
     asked_now: Mutex<BTreeSet<BlobHash>>,
     /// The bytes that are kept for each member, with those on their way, once they were counted.
     kept: Mutex<Option<BTreeMap<Did, u64>>>,
-    /// The blobs that are fetched for others, each with the bytes that count for it.
-    coming: Mutex<BTreeMap<(Did, BlobHash), u64>>,
+    /// The blobs that are fetched for others, each with what counts for it until it is here.
+    coming: Mutex<Coming>,
     places: Semaphore,
+}
+
+type Coming = BTreeMap<(Did, BlobHash), Charge>;
+
+/// The bytes that a blob counts for a member for whom it is kept, or was. It counts until it is removed here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Charge {
+    bytes: u64,
+    /// Whether the member still wants it.
+    wanted: bool,
 }
 
 impl Default for CopyDesk {
@@ -97,9 +108,23 @@ fn of_text(text: &str) -> Copies<Did> {
     copies
 }
 
-/// The members in the mark of a blob that is kept for others.
-fn dids(text: &str) -> impl Iterator<Item = Did> {
-    text.lines().filter_map(|line| line.parse().ok())
+/// The text of the mark of a blob that is kept for others: a line for each with its bytes, and `-` if it let go of it.
+fn charges_to_text(charges: &BTreeMap<Did, Charge>) -> String {
+    let line = |(did, charge): (&Did, &Charge)| {
+        let end = if charge.wanted { "" } else { " -" };
+        format!("{did} {}{end}\n", charge.bytes)
+    };
+    charges.iter().map(line).collect()
+}
+
+/// The charges in a mark. A line that is none counts as absent.
+fn charges_of_text(text: &str) -> BTreeMap<Did, Charge> {
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let (did, bytes) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some((did, Charge { bytes, wanted: words.next().is_none() }))
+    };
+    text.lines().filter_map(line).collect()
 }
 
 fn extent(entry: &BlobEntry) -> Extent {
@@ -147,7 +172,7 @@ impl Blobs {
         Ok(entry)
     }
 
-    fn note_copies(&self, _: &super::keeping::Gate<'_>, hash: BlobHash, copies: &Copies<Did>) -> Result<(), NodeError> {
+    fn note_copies(&self, _: &Gate<'_>, hash: BlobHash, copies: &Copies<Did>) -> Result<(), NodeError> {
         self.changed_what_is_kept();
         let text = (!copies.is_over()).then(|| to_text(copies));
         self.here().shelf.mark(hash, Mark::Copies, text.as_deref())?;
@@ -171,8 +196,17 @@ impl Blobs {
 
     /// The members for whom a blob is kept here.
     pub(super) fn kept_for(&self, hash: BlobHash) -> Result<Vec<Did>, NodeError> {
-        let text = self.here().shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
-        Ok(dids(&text).filter(|did| self.here().identity.is_member(did)).collect())
+        let wanted = self.charges(hash)?.into_iter().filter(|(_, charge)| charge.wanted).map(|(did, _)| did);
+        Ok(wanted.filter(|did| self.here().identity.is_member(did)).collect())
+    }
+
+    fn charges(&self, hash: BlobHash) -> Result<BTreeMap<Did, Charge>, NodeError> {
+        Ok(charges_of_text(&self.here().shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default()))
+    }
+
+    /// Charges are counted anew once blobs are removed.
+    pub(super) fn count_charges_anew(&self, _: &Gate<'_>) {
+        *locked(&self.0.desk.kept) = None;
     }
 
     /// Tells the holders of a blob that is removed here that they may let go of theirs, if they are in reach.
@@ -364,59 +398,63 @@ impl Blobs {
             Ok(_) | Err(NodeError::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
-        let text = self.here().shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
-        if whole.is_some() && dids(&text).any(|did| did == peer) {
+        let mut charges = self.charges(hash)?;
+        let before = charges.get(&peer).copied();
+        if whole.is_some() && before.is_some_and(|charge| charge.wanted) {
             return Ok(Some(KeptState::Kept));
         }
         let mut coming = locked(&self.0.desk.coming);
-        if coming.contains_key(&(peer, hash)) {
+        if let Some(charge) = coming.get_mut(&(peer, hash)) {
+            charge.wanted = true;
             return Ok(Some(KeptState::Coming));
         }
         let mut kept = locked(&self.0.desk.kept);
         let kept = match &mut *kept {
             Some(kept) => kept,
-            none => none.insert(self.kept_bytes()?),
+            none => none.insert(self.kept_bytes(&coming)?),
         };
-        let (bytes, cost) = (kept.entry(peer).or_default(), cost(said));
-        if cost > self.here().kept_for_each.saturating_sub(*bytes) {
+        // a copy that it let go of counts already
+        let (bytes, before) = (kept.entry(peer).or_default(), before.map_or(0, |charge| charge.bytes));
+        let more = cost(said).saturating_sub(before);
+        if more > self.here().kept_for_each.saturating_sub(*bytes) {
             return Ok(Some(KeptState::Full));
         }
         match whole {
             Some(_) => {
-                self.mark_for(&gate, peer, hash, &text)?;
-                *bytes = bytes.saturating_add(cost);
+                charges.insert(peer, Charge { bytes: before.saturating_add(more), wanted: true });
+                self.note_charges(&gate, hash, &charges)?;
+                *bytes = bytes.saturating_add(more);
                 Ok(Some(KeptState::Kept))
             }
             None if coming.keys().filter(|(did, _)| *did == peer).count() >= COMING_MAX => Ok(Some(KeptState::Full)),
             None if self.room().is_err() => Ok(Some(KeptState::Full)),
             None => {
-                *bytes = bytes.saturating_add(cost);
-                coming.insert((peer, hash), cost);
+                *bytes = bytes.saturating_add(more);
+                coming.insert((peer, hash), Charge { bytes: more, wanted: true });
                 Ok(None)
             }
         }
     }
 
-    fn mark_for(&self, _: &super::keeping::Gate<'_>, peer: Did, hash: BlobHash, before: &str) -> Result<(), NodeError> {
+    fn note_charges(&self, _: &Gate<'_>, hash: BlobHash, charges: &BTreeMap<Did, Charge>) -> Result<(), NodeError> {
         self.changed_what_is_kept();
         if planted("copies_unmarked") {
             return Ok(());
         }
-        let members = dids(before).filter(|did| *did != peer && self.here().identity.is_member(did));
-        let lines = members.chain([peer]).map(|did| format!("{did}\n"));
-        self.here().shelf.mark(hash, Mark::ForOthers, Some(&lines.collect::<String>())).map(drop)
+        self.here().shelf.mark(hash, Mark::ForOthers, Some(&charges_to_text(charges))).map(drop)
     }
 
-    /// The bytes that are kept for each member.
-    fn kept_bytes(&self) -> Result<BTreeMap<Did, u64>, NodeError> {
+    /// The bytes that count for each member, with those on their way.
+    fn kept_bytes(&self, coming: &Coming) -> Result<BTreeMap<Did, u64>, NodeError> {
         let mut kept: BTreeMap<Did, u64> = BTreeMap::new();
+        let mut count = |did: Did, charge: Charge| {
+            let bytes = kept.entry(did).or_default();
+            *bytes = bytes.saturating_add(charge.bytes);
+        };
+        coming.iter().for_each(|((did, _), charge)| count(*did, *charge));
         for rack in 0..RACKS {
             for held in self.here().shelf.rack(rack)?.iter().filter(|held| held.is_for_others) {
-                let cost = cost(extent(&self.entry_now(held.info.hash)?));
-                for did in self.kept_for(held.info.hash)? {
-                    let bytes = kept.entry(did).or_default();
-                    *bytes = bytes.saturating_add(cost);
-                }
+                self.charges(held.info.hash)?.into_iter().for_each(|(did, charge)| count(did, charge));
             }
         }
         Ok(kept)
@@ -429,60 +467,51 @@ impl Blobs {
             self.fetch_within(hash, FETCH_WAIT, Some(said), |_| {}).await
         };
         let fetched = fetched.await;
-        let blobs = self.clone();
-        let noted = self.blocking(move |_| {
+        let noted = self.blocking(move |blobs| {
             let gate = blobs.gate();
-            // it may have been let go of meanwhile
-            if locked(&blobs.0.desk.coming).remove(&(peer, hash)).is_none() {
+            let Some(Charge { bytes, wanted }) = locked(&blobs.0.desk.coming).remove(&(peer, hash)) else {
                 return Ok(());
-            }
-            let entry = match fetched {
-                Ok(entry) if extent(&entry) != said => Err(too_large("a copy", entry.size, said.bytes)),
-                fetched => fetched,
             };
-            let marked = entry.and_then(|_| {
-                let text = blobs.here().shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
-                blobs.mark_for(&gate, peer, hash, &text)
-            });
-            if marked.is_err() {
-                blobs.count_less(peer, cost(said));
+            let is_so = match fetched {
+                Ok(entry) if extent(&entry) != said => Err(too_large("a copy", entry.size, said.bytes)),
+                fetched => fetched.map(drop),
+            };
+            let shelf = &blobs.here().shelf;
+            if shelf.info(hash)?.is_some() {
+                // whatever came counts, also if it is not kept
+                let mut charges = blobs.charges(hash)?;
+                let charge = charges.entry(peer).or_insert(Charge { bytes: 0, wanted: false });
+                charge.bytes = charge.bytes.saturating_add(bytes);
+                charge.wanted |= wanted && is_so.is_ok();
+                blobs.note_charges(&gate, hash, &charges)?;
+            } else if !blobs.is_used(hash) {
+                shelf.remove_parts(hash)?;
+                blobs.count_charges_anew(&gate);
             }
-            marked
+            is_so
         });
         if let Err(error) = noted.await {
             tracing::info!(%hash, peer = %peer.short(), %error, "a copy for another member did not come");
         }
     }
 
-    /// Lets go of a blob that was kept for a member.
+    /// Lets go of a blob that was kept for a member. It counts until it is removed.
     pub(super) async fn let_go(&self, peer: Did, asked: wire::Release) -> KeptState {
         let Ok(hash) = asked.hash.try_into().map(BlobHash::from_bytes) else { return KeptState::No };
         let let_go = self.blocking(move |blobs| {
-            let _gate = blobs.gate();
-            let shelf = &blobs.here().shelf;
-            let coming = locked(&blobs.0.desk.coming).remove(&(peer, hash));
-            if let Some(cost) = coming {
-                blobs.count_less(peer, cost);
+            let gate = blobs.gate();
+            if let Some(charge) = locked(&blobs.0.desk.coming).get_mut(&(peer, hash)) {
+                charge.wanted = false;
             }
-            let text = shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default();
-            if dids(&text).all(|did| did != peer) {
-                return Ok(());
-            }
-            let rest: String = dids(&text).filter(|did| *did != peer).map(|did| format!("{did}\n")).collect();
-            shelf.mark(hash, Mark::ForOthers, Some(rest.as_str()).filter(|rest| !rest.is_empty()))?;
-            blobs.count_less(peer, cost(extent(&blobs.entry_now(hash)?)));
-            Ok(())
+            let mut charges = blobs.charges(hash)?;
+            let Some(charge) = charges.get_mut(&peer).filter(|charge| charge.wanted) else { return Ok(()) };
+            charge.wanted = false;
+            blobs.note_charges(&gate, hash, &charges)
         });
         if let Err(error) = let_go.await {
             tracing::warn!(%hash, peer = %peer.short(), %error, "a copy was not let go of");
         }
         KeptState::No
-    }
-
-    fn count_less(&self, peer: Did, cost: u64) {
-        if let Some(bytes) = locked(&self.0.desk.kept).as_mut().and_then(|kept| kept.get_mut(&peer)) {
-            *bytes = bytes.saturating_sub(cost);
-        }
     }
 }
 
@@ -504,5 +533,11 @@ mod tests {
         read.keeps(two, 5);
         assert_eq!(of_text(&odd), read);
         assert!(of_text("").is_over());
+
+        let charge = |bytes, wanted| Charge { bytes, wanted };
+        let charges = BTreeMap::from([(one, charge(7, true)), (two, charge(u64::MAX, false))]);
+        assert_eq!(charges_of_text(&charges_to_text(&charges)), charges);
+        let odd = format!("\n{one}\n{one} x\nnobody 5\n{two} 5 -\n");
+        assert_eq!(charges_of_text(&odd), BTreeMap::from([(two, charge(5, false))]));
     }
 }

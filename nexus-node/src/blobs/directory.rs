@@ -61,6 +61,21 @@ pub(super) struct Extent {
     pub(super) files: u64,
 }
 
+impl Extent {
+    /// The bytes of the blob itself: of a directory 32 for each file and for the names.
+    fn root_max(self) -> u64 {
+        match self.files {
+            0 => self.bytes,
+            files => files.saturating_add(1).saturating_mul(32).min(LINKS_BYTES_MAX),
+        }
+    }
+
+    /// The bytes of the names: 4 KiB for each, as long as a path may be.
+    fn names_max(self) -> u64 {
+        self.files.saturating_add(1).saturating_mul(4 << 10).min(NAMES_BYTES_MAX)
+    }
+}
+
 /// The error for something that is more than somebody said.
 pub(super) fn too_large(what: &'static str, bytes: u64, max: u64) -> NodeError {
     let [bytes, max] = [bytes, max].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
@@ -97,15 +112,20 @@ impl Blobs {
         told: impl Fn(&DirectoryProgress) + Send + Sync,
     ) -> Result<BlobEntry, NodeError> {
         let _root_in_use = self.use_all(std::iter::once(hash));
-        let links = most.map_or(nexus_blobs::BLOB_BYTES_MAX, |most| most.bytes.max(LINKS_BYTES_MAX));
+        let links = most.map_or(nexus_blobs::BLOB_BYTES_MAX, Extent::root_max);
         let wanted = Wanted { wait, most: links, holders: Vec::new() };
         let root = self.fetch_known(hash, wanted, |progress| told(&DirectoryProgress::of(progress))).await?;
         let entry = self.entry_here(hash).await?;
+        if most.is_some_and(|most| most.files == 0) {
+            return Ok(entry);
+        }
         let is_whole = self.blocking(move |blobs| Ok(blobs.check_files(hash).is_ok())).await?;
         if entry.files.is_some() && is_whole {
             return Ok(entry);
         }
-        let Some((names, collection)) = self.directory_of(hash, root.size).await? else { return Ok(entry) };
+        let names_max = most.map_or(NAMES_BYTES_MAX, Extent::names_max);
+        let found = self.directory_of(hash, root.size, names_max).await?;
+        let Some((names, collection)) = found else { return Ok(entry) };
         let count = collection.files().len() as u64;
         if let Some(most) = most.filter(|most| count > most.files) {
             return Err(too_large("the number of files", count, most.files));
@@ -144,14 +164,19 @@ impl Blobs {
 
     /// The directory of a blob that is here, with the hash of its names; `None` if it is a file. The names are fetched
     /// from those who have the blob.
-    async fn directory_of(&self, hash: BlobHash, size: u64) -> Result<Option<(BlobHash, Collection)>, NodeError> {
+    async fn directory_of(
+        &self,
+        hash: BlobHash,
+        size: u64,
+        names_max: u64,
+    ) -> Result<Option<(BlobHash, Collection)>, NodeError> {
         if !Collection::may_be_links(size) {
             return Ok(None);
         }
         let links = self.blocking(move |blobs| blobs.small(hash, LINKS_BYTES_MAX)).await?;
         let Ok(names) = Collection::names_of(&links) else { return Ok(None) };
         if self.info(names).await?.is_none() {
-            let wanted = Wanted { wait: Duration::ZERO, most: NAMES_BYTES_MAX, holders: Vec::new() };
+            let wanted = Wanted { wait: Duration::ZERO, most: names_max, holders: Vec::new() };
             match self.fetch_known(names, wanted, |_| {}).await {
                 // a file whose first bytes are no hash of anything
                 Err(NodeError::NotFound { .. }) => return Ok(None),

@@ -481,12 +481,11 @@ async fn watch_rest(
         let stand = stand_after.start + spread.mul_f64(f64::from(u16::from_le_bytes(random())) / f64::from(u16::MAX));
         let connections = open.borrow_and_update().clone();
         here.set_resting(|resting| {
-            if let Resting::Yes(rest) = *resting {
-                let over = connections.get(&rest.vote.leader_id.node_id.did).copied();
-                resting.look(over, stand, Instant::now());
-            } else {
-                resting.look(None, stand, Instant::now());
-            }
+            let over = match *resting {
+                Resting::Yes(rest) => connections.get(&rest.vote.leader_id.node_id.did).copied(),
+                Resting::No | Resting::Lost(_) => None,
+            };
+            resting.look(over, stand, Instant::now());
         });
         let next = resting.borrow_and_update().next_look();
         drop(here);

@@ -195,6 +195,16 @@ async fn a_copy_that_is_only_claimed_does_not_count() {
     assert_eq!(holders, [honest.did()]);
 }
 
+/// The answer to a wish for a copy of a file, or that it need not be kept any more.
+async fn wish(stream: &mut nexus_mesh::Stream, hash: &[u8], size: u64, keep: bool) -> i32 {
+    let wish = Some(Keeping { hash: hash.to_vec(), size, files: 0 });
+    let (keep, release) = if keep { (wish, None) } else { (None, wish) };
+    let question = Frame { id: 1, keep, release, ..Frame::default() }.encode_to_vec();
+    write_frame(stream, &question).await.unwrap();
+    let answer = read_frame(stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
+    Frame::decode(answer.as_slice()).unwrap().kept.unwrap_or_default().state
+}
+
 /// promise: Blobs | Wishes of a rogue member for copies keep nothing beyond its quota, whatever size it claims, and cost no answer
 #[tokio::test(flavor = "multi_thread")]
 async fn wishes_of_a_rogue_member_are_bounded() {
@@ -203,14 +213,7 @@ async fn wishes_of_a_rogue_member_are_bounded() {
     node.blobs().unpin(real).await.unwrap();
     let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
     let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
-    let mut ask = async |hash: &[u8], size: u64, keep: bool| {
-        let wish = Some(Keeping { hash: hash.to_vec(), size, files: 0 });
-        let (keep, release) = if keep { (wish, None) } else { (None, wish) };
-        let question = Frame { id: 1, keep, release, ..Frame::default() }.encode_to_vec();
-        write_frame(&mut stream, &question).await.unwrap();
-        let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
-        Frame::decode(answer.as_slice()).unwrap().kept.unwrap_or_default().state
-    };
+    let mut ask = async |hash: &[u8], size: u64, keep: bool| wish(&mut stream, hash, size, keep).await;
     let (no, kept, coming, full) = (0, 1, 2, 3);
     let hash = real.as_bytes().as_slice();
     assert_eq!(ask(&hash[..31], MIB as u64, true).await, no);
@@ -236,4 +239,44 @@ async fn wishes_of_a_rogue_member_are_bounded() {
         count += 1;
     }
     assert_eq!(count, 63);
+}
+
+/// promise: Blobs | Whatever came for a member counts for it until it is removed, also if it let go of it, or had said something else of it
+#[tokio::test(flavor = "multi_thread")]
+async fn content_that_is_not_kept_counts_until_it_is_gone() {
+    let node = WORLD.start(0, Link::Memory).await;
+    let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    let honest = beside(1, &node, |_| {}).await;
+    let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
+    let mut ask = async |hash: &BlobHash, size: u64, keep: bool| wish(&mut stream, hash.as_bytes(), size, keep).await;
+    let (no, kept, coming, full, mib) = (0, 1, 2, 3, MIB as u64);
+    let room = |left: u64| (1 << 30) - left - (8 << 10);
+    let (first, second) = (add(&honest, content(MIB)).await, add(&honest, content(2 * MIB)).await);
+
+    // it comes, is let go of, and counts as long as it is here
+    while ask(&first, mib, true).await == coming {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(&first, mib, true).await, kept);
+    assert_eq!(ask(&first, 0, false).await, no);
+    assert_eq!(node.blobs().entry(first).await.unwrap().unwrap().kept_for, []);
+    let nobody = BlobHash::from_bytes([7; 32]);
+    let used = mib + (8 << 10);
+    assert_eq!(ask(&nobody, room(used) + 1, true).await, full);
+    // the same again counts once
+    assert_eq!(ask(&first, mib, true).await, kept);
+    assert_eq!(ask(&nobody, room(used) + 1, true).await, full);
+    assert_eq!(ask(&first, 0, false).await, no);
+
+    // it is not as it was said, and is not kept; the bytes that were said count
+    assert_eq!(ask(&second, 3 * mib, true).await, coming);
+    eventually("it is here", async || node.blobs().info(second).await.unwrap().is_some()).await;
+    let used = used + 3 * mib + (8 << 10);
+    assert_eq!(ask(&nobody, room(used) + 1, true).await, full);
+    eventually("it is looked at", async || node.blobs().transfers().is_empty()).await;
+    assert_eq!(node.blobs().entry(second).await.unwrap().unwrap().kept_for, []);
+
+    eventually("both can go", async || node.blobs().gc(Duration::ZERO, true).await.unwrap().blobs == 2).await;
+    assert_eq!(node.blobs().gc(Duration::ZERO, false).await.unwrap().blobs, 2);
+    assert_eq!(ask(&first, room(4 * mib), true).await, coming, "there is room again");
 }
