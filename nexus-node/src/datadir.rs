@@ -6,6 +6,7 @@
 //! | `identity.key.next` | the key that is to take its place (`key rotate`), until it has |
 //! | `root.key` | the mesh's root key, until it is exported and removed |
 //! | `brain.redb` | the [store](crate::store) |
+//! | `brain.redb.wal` | its write-ahead log, while a node runs and after a crash |
 //! | `raft.redb`, `raft.log` | this node's promises as a voter, and the entries of Raft's log; they go together |
 //! | `config.toml` | the [configuration](crate::config) |
 //! | `api-token` | one line: its holder may use the API |
@@ -345,6 +346,9 @@ impl DataDir {
     /// Replaces the store by one that was written beside it.
     pub(crate) fn replace_store(&self, beside: &Path) -> Result<(), DataDirError> {
         let path = self.store_path();
+        // the log of the former store would be taken for the new one's
+        let log = crate::store::log_path(&path);
+        durable::remove(&log).map_err(|error| DataDirError::io(&log, error))?;
         durable::move_into_place(beside, &path).map_err(|error| DataDirError::io(&path, error))
     }
 

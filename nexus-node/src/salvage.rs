@@ -147,13 +147,17 @@ impl Damage {
         let mut kept = Vec::new();
         for file in &self.files {
             let path = self.dir.path().join(file.name);
-            let aside = aside(&path).map_err(at(&path))?;
+            let kept_as = aside(&path).map_err(at(&path))?;
             if file.name == DataDir::STORE {
+                let log = store::log_path(&path);
+                if log.try_exists().map_err(at(&log))? {
+                    aside(&log).map_err(at(&log))?;
+                }
                 self.dir.replace_store(&new)?;
             } else {
                 datadir::remove(&path).map_err(at(&path))?;
             }
-            kept.push((file.name, aside));
+            kept.push((file.name, kept_as));
         }
         Ok(Salvaged { entries, kept })
     }

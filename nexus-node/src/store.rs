@@ -14,6 +14,7 @@
 //! | `view` | reading: [`View`], ranges, prefixes |
 //! | `snapshot` | reading the committed state |
 //! | `write` | applying batches in one transaction |
+//! | `wal` | the write-ahead log: one place to sync for each commit |
 //! | `portions` | reading whole tables, bit by bit |
 //! | `overlay` | reading uncommitted batches |
 //! | `seal` | the checksum in each value |
@@ -51,6 +52,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod view;
+mod wal;
 mod write;
 
 use std::fs::{File, OpenOptions};
@@ -83,10 +85,15 @@ use self::guard::guarded;
 use self::hold::Hold;
 use self::seal::unseal;
 use self::snapshot::Opened;
+use self::wal::{LogPlace, SEGMENT_BYTES, Wal};
 use self::write::Writing;
 
-/// The format that this version writes, and the latest that it reads.
+/// The format that this version writes.
 pub const FORMAT: u32 = 2;
+
+/// The format of a file that is in use with a log, and the latest that this version reads. Earlier versions do not know the
+/// log, and would miss what only it has. After a clean stop the file has [`FORMAT`] again.
+pub const FORMAT_IN_USE: u32 = 3;
 
 /// The row of [`Table::Meta`] that holds the format, as a little-endian `u32`. Table, key and
 /// checksum never change, so every version can tell a file of a later format from a damaged one.
@@ -103,6 +110,9 @@ pub struct StoreOptions {
     /// check takes about a second per GiB. Every file is also checked after an unclean stop, value by
     /// value as it is read, and by [`Store::verify`].
     pub verify_bytes_max: u64,
+    /// The size of each of the two segments of the write-ahead log, in bytes. Default 2 MiB. With 0 there is no log: each
+    /// commit syncs the file itself.
+    pub segment_bytes: u64,
 }
 
 impl StoreOptions {
@@ -110,6 +120,13 @@ impl StoreOptions {
     #[must_use]
     pub const fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
+        self
+    }
+
+    /// These options with a log of two segments of so many bytes, or without one.
+    #[must_use]
+    pub const fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.segment_bytes = bytes;
         self
     }
 
@@ -123,7 +140,7 @@ impl StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { cache_bytes: 16 << 20, verify_bytes_max: 64 << 20 }
+        Self { cache_bytes: 16 << 20, verify_bytes_max: 64 << 20, segment_bytes: SEGMENT_BYTES }
     }
 }
 
@@ -150,6 +167,7 @@ struct Opening {
 struct OpenStore {
     file: PathBuf,
     backend: Arc<dyn StorageBackend>,
+    wal: Option<Arc<Wal>>,
     options: StoreOptions,
     /// `None` after closing.
     opening: RwLock<Option<Opening>>,
@@ -175,10 +193,12 @@ impl Store {
     /// opened, read or written. A store of earlier opens also on a full disk, and takes commits once there is room.
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        Self::with_backend(path, open_file(path)?, options)
+        let backend = open_file(path)?;
+        let log = LogPlace::File(log_path(path));
+        Self::open_with(path.to_owned(), Arc::new(backend), Some(log), options)
     }
 
-    /// Opens a database on another storage; `name` stands for it in errors.
+    /// Opens a database on another storage, without a log; `name` stands for it in errors.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -187,30 +207,73 @@ impl Store {
         backend: impl StorageBackend,
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
-        let file = name.into();
-        let backend: Arc<dyn StorageBackend> = Arc::new(backend);
+        Self::open_with(name.into(), Arc::new(backend), None, options)
+    }
+
+    /// Opens a database on another storage, with its log on a second one.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn with_log(
+        name: impl Into<PathBuf>,
+        backend: impl StorageBackend,
+        log: impl StorageBackend,
+        options: StoreOptions,
+    ) -> Result<Self, StoreError> {
+        Self::open_with(name.into(), Arc::new(backend), Some(LogPlace::Backend(Arc::new(log))), options)
+    }
+
+    fn open_with(
+        file: PathBuf,
+        main: Arc<dyn StorageBackend>,
+        log: Option<LogPlace>,
+        options: StoreOptions,
+    ) -> Result<Self, StoreError> {
         let disk = |error| StoreError::disk(&file, error);
-        let start = examine(&*backend).map_err(disk)?;
-        if start == Start::Foreign {
-            return Err(StoreError::NotAStore { file });
+        let of_log = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidData => StoreError::damaged(&file, None, StoreDamage::OtherLog),
+            _ => disk(error),
+        };
+        let log = log.filter(|_| options.segment_bytes > 0);
+        let logged = log.map(|log| Wal::open(Arc::clone(&main), log, options.segment_bytes)).transpose();
+        let logged = logged.map_err(of_log)?.map(|(wal, found)| (Arc::new(wal), found));
+        let backend = logged.as_ref().map_or(main, |(wal, _)| Arc::clone(wal) as Arc<dyn StorageBackend>);
+        let hold = Hold::new(Arc::clone(&backend)).map_err(disk)?;
+        if let Some((_, found)) = &logged {
+            hold.replay(&found.steps).map_err(of_log)?;
         }
-        let hold = Hold::new(Arc::clone(&backend), start == Start::Unborn).map_err(disk)?;
+        match examine(&hold).map_err(disk)? {
+            Start::Foreign => return Err(StoreError::NotAStore { file }),
+            Start::Unborn => hold.reset(),
+            Start::Database => (),
+        }
         // Inside the guard: even dropping a damaged database may panic.
         let database = guarded(&file, None, || open_database(&file, &hold, options))?;
+        if let Some((wal, found)) = &logged
+            && !wal.is_still(found).map_err(of_log)?
+        {
+            // another process closed it after we read its log
+            hold.fence();
+            return Err(StoreError::InUse { file });
+        }
         let opening = Opening { database: Arc::new(database), hold: hold.clone() };
-        let store = OpenStore::new(&file, backend, options, opening);
-        let is_new = store.format()?.is_none();
-        if is_new {
-            let mut batch = Batch::new();
-            batch.put(Table::Meta, FORMAT_KEY, &FORMAT.to_le_bytes());
-            store.poisoning(store.apply(&[batch]))?;
+        let wal = logged.map(|(wal, _)| wal);
+        let store = OpenStore::new(&file, backend, wal, options, opening);
+        let format = store.format()?;
+        let is_new = format.is_none();
+        let wanted = if store.wal.is_some() { FORMAT_IN_USE } else { FORMAT };
+        if is_new || store.wal.is_some() && format == Some(FORMAT) {
+            store.poisoning(store.apply(&[of_format(wanted)]))?;
         }
         match hold.release() {
             // its content can be read; the next commit tries again
             Err(error) if is_full(&error) && !is_new => {
                 tracing::warn!(file = %file.display(), "the disk is full: the store is only read for now");
             }
-            released => released.map_err(disk)?,
+            released => {
+                released.map_err(disk)?;
+                store.use_log();
+            }
         }
         Ok(Self(Arc::new(store)))
     }
@@ -287,10 +350,17 @@ impl std::fmt::Debug for Store {
 }
 
 impl OpenStore {
-    fn new(file: &Path, backend: Arc<dyn StorageBackend>, options: StoreOptions, opening: Opening) -> Self {
+    fn new(
+        file: &Path,
+        backend: Arc<dyn StorageBackend>,
+        wal: Option<Arc<Wal>>,
+        options: StoreOptions,
+        opening: Opening,
+    ) -> Self {
         Self {
             file: file.to_owned(),
             backend,
+            wal,
             options,
             opening: RwLock::new(Some(opening)),
             reopened: AtomicU64::new(0),
@@ -320,6 +390,7 @@ impl OpenStore {
     /// Drops the database, which closes it once no snapshot and no commit holds it.
     fn close(&self) {
         let _turn = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.end_use();
         let opening = self.opening.write().unwrap_or_else(PoisonError::into_inner).take();
         let closed = guarded(&self.file, None, || {
             self.forget_latest();
@@ -328,6 +399,29 @@ impl OpenStore {
         });
         if let Err(error) = closed {
             tracing::error!(%error, "the store did not close cleanly");
+        }
+    }
+
+    /// Lets commits go to the log, once the file is known to be ours and says that it is in use.
+    fn use_log(&self) {
+        if let Some(wal) = &self.wal {
+            wal.set_used(true);
+        }
+    }
+
+    /// Lets earlier versions open the file again.
+    fn end_use(&self) {
+        let Some(wal) = self.wal.as_ref().filter(|_| self.poisoned.get().is_none()) else { return };
+        if !matches!(self.format(), Ok(Some(FORMAT_IN_USE))) || !self.is_released() {
+            return;
+        }
+        wal.set_used(false);
+        let ended = guarded(&self.file, None, || {
+            self.forget_latest();
+            self.apply(&[of_format(FORMAT)])
+        });
+        if let Err(error) = ended {
+            tracing::warn!(%error, "earlier versions cannot open the store until it is opened and closed by this one");
         }
     }
 
@@ -432,9 +526,9 @@ fn open_database(file: &Path, hold: &Hold, options: StoreOptions) -> Result<redb
         .create_with_backend(hold.clone())
         .map_err(|error| StoreError::from_redb(file, None, error))?;
     if let Some(format) = format_of(file, &database)?
-        && format > FORMAT
+        && format > FORMAT_IN_USE
     {
-        return Err(StoreError::TooNew { file: file.to_owned(), format, known: FORMAT });
+        return Err(StoreError::TooNew { file: file.to_owned(), format, known: FORMAT_IN_USE });
     }
     let small = hold.len().is_ok_and(|len| len <= options.verify_bytes_max);
     // A repair has just read every page.
@@ -446,6 +540,12 @@ fn open_database(file: &Path, hold: &Hold, options: StoreOptions) -> Result<redb
         }
     }
     Ok(database)
+}
+
+fn of_format(format: u32) -> Batch {
+    let mut batch = Batch::new();
+    batch.put(Table::Meta, FORMAT_KEY, &format.to_le_bytes());
+    batch
 }
 
 fn format_of(file: &Path, database: &redb::Database) -> Result<Option<u32>, StoreError> {
@@ -511,6 +611,13 @@ fn examine(backend: &dyn StorageBackend) -> io::Result<Start> {
         at += bytes as u64;
     }
     Ok(Start::Unborn)
+}
+
+/// The log of a database file: the same name, and `.wal`.
+pub(crate) fn log_path(path: &Path) -> PathBuf {
+    let mut log = path.as_os_str().to_owned();
+    log.push(".wal");
+    log.into()
 }
 
 /// Opens a file for its owner alone (mode 0600). A new file's name is on disk when this returns.

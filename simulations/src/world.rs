@@ -721,7 +721,7 @@ impl Sim {
             lock(&self.0.panics).extend(life.panics());
             self.with(no, |machine| machine.most_tasks = machine.most_tasks.max(life.tasks().1));
         }
-        let before = disk.image();
+        let (before, as_read) = (disk.image(), disk.as_read());
         // also for a killed process: a holder of the old disk must not write on it
         let mut seed = self.0.seed ^ (no as u64) << 32 ^ starts;
         // a lying disk keeps nothing at all: with some sectors kept, no store would open
@@ -733,7 +733,7 @@ impl Sim {
         let promised_after = [raft.lose_power(!seed), journal.lose_power(seed.rotate_left(32))];
         drop(node);
         let (disk, [raft, journal], lost) = match crash {
-            Crash::Process => (Disk::from_image(before), promised_before.map(Disk::from_image), false),
+            Crash::Process => (as_read, promised_before.map(Disk::from_image), false),
             Crash::Power => {
                 let lost = after.image() != before;
                 (after, promised_after, lost)
@@ -985,9 +985,12 @@ impl std::fmt::Debug for Sim {
     }
 }
 
+/// The size of a segment of a store's log: of some commits, so that the segments change often.
+const LOG_SEGMENT_BYTES: u64 = 256 << 10;
+
 fn open(no: NodeNo, disk: &Disk) -> Result<Store, SimError> {
-    let options = StoreOptions::default().cache_bytes(1 << 20);
-    Store::with_backend(format!("n{no}"), disk.clone(), options).map_err(|error| SimError::Store(no, error))
+    let options = StoreOptions::default().cache_bytes(1 << 20).segment_bytes(LOG_SEGMENT_BYTES);
+    Store::with_log(format!("n{no}"), disk.clone(), disk.log(), options).map_err(|error| SimError::Store(no, error))
 }
 
 fn seeded_key(seed: u64, purpose: &str) -> Keypair {

@@ -20,7 +20,7 @@ use crate::runtime::bring_up_to_date;
 use crate::store::disk::{Disk, Fault};
 use crate::store::{ALL_KEYS, Batch, Order, Overlay, Store, StoreError, StoreOptions, Table};
 
-const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20 };
+const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20, segment_bytes: 0 };
 
 fn key(n: u8) -> Keypair {
     Keypair::from_seed(&[n; 32])

@@ -12,8 +12,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use super::Table;
 use super::seal::unseal;
+use super::{Table, log_path};
 
 const PAGE_BYTES: usize = 4_096;
 const LEAF: u8 = 1;
@@ -21,6 +21,8 @@ const LEAF: u8 = 1;
 const WINDOW_BYTES: usize = 4 << 20;
 /// The longest leaf of which all rows are found.
 const LEAF_BYTES_MAX: usize = 1 << 20;
+/// The first place in the log: behind every place in a database file.
+const LOG_BEGIN: u64 = 1 << 62;
 
 /// The place of a row's value in a file, with its seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,13 +39,20 @@ pub(crate) struct Found<'a> {
     pub(crate) place: Place,
 }
 
-/// A file that is searched for rows. It is only read.
+/// A database file and the log beside it, which are searched for rows. They are only read.
 #[derive(Debug)]
-pub(crate) struct Carving(File);
+pub(crate) struct Carving {
+    main: File,
+    log: Option<File>,
+}
 
 impl Carving {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        File::open(path).map(Self)
+        let log = match File::open(log_path(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            log => Some(log?),
+        };
+        Ok(Self { main: File::open(path)?, log })
     }
 
     /// Shows the rows of those tables to which `may` says that a key of theirs may belong, in the order of the file.
@@ -52,44 +61,59 @@ impl Carving {
         may: &dyn Fn(&[u8]) -> &'static [Table],
         see: &mut dyn FnMut(Found<'_>),
     ) -> io::Result<()> {
-        let mut window = Vec::new();
-        let mut start = 0_u64;
-        self.0.seek(SeekFrom::Start(0))?;
-        loop {
-            let wanted = WINDOW_BYTES + LEAF_BYTES_MAX - window.len();
-            let read = (&mut self.0).take(wanted as u64).read_to_end(&mut window)?;
-            let is_last = read < wanted;
-            let searched = if is_last { window.len() } else { WINDOW_BYTES };
-            for page in (0..searched).step_by(PAGE_BYTES) {
-                let rest = &window[page..window.len().min(page + LEAF_BYTES_MAX)];
-                rows_of(rest, &mut |key, value| {
-                    let stored = &rest[value.clone()];
-                    for &table in may(key) {
-                        if unseal(table, key, stored).is_none() {
-                            continue;
-                        }
-                        let at = start + (page + value.start) as u64;
-                        // a leaf is shorter than that
-                        let Ok(bytes) = u32::try_from(stored.len()) else { continue };
-                        see(Found { table, key, place: Place { at, bytes } });
-                        return;
-                    }
-                });
-            }
-            if is_last {
-                return Ok(());
-            }
-            window.drain(..searched);
-            start += searched as u64;
-        }
+        search(&mut self.main, 0, may, see)?;
+        self.log.as_mut().map_or(Ok(()), |log| search(log, LOG_BEGIN, may, see))
     }
 
     /// Reads a value again.
     pub(crate) fn read(&mut self, table: Table, key: &[u8], place: Place) -> io::Result<Option<Vec<u8>>> {
         let mut stored = vec![0; place.bytes as usize];
-        self.0.seek(SeekFrom::Start(place.at))?;
-        self.0.read_exact(&mut stored)?;
+        let (file, at) = match (&mut self.log, place.at.checked_sub(LOG_BEGIN)) {
+            (Some(log), Some(at)) => (log, at),
+            _ => (&mut self.main, place.at),
+        };
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut stored)?;
         Ok(unseal(table, key, &stored).map(<[u8]>::to_vec))
+    }
+}
+
+/// Shows the rows of a file, whose first byte has this place.
+fn search(
+    file: &mut File,
+    begin: u64,
+    may: &dyn Fn(&[u8]) -> &'static [Table],
+    see: &mut dyn FnMut(Found<'_>),
+) -> io::Result<()> {
+    let mut window = Vec::new();
+    let mut start = begin;
+    file.seek(SeekFrom::Start(0))?;
+    loop {
+        let wanted = WINDOW_BYTES + LEAF_BYTES_MAX - window.len();
+        let read = (&mut *file).take(wanted as u64).read_to_end(&mut window)?;
+        let is_last = read < wanted;
+        let searched = if is_last { window.len() } else { WINDOW_BYTES };
+        for page in (0..searched).step_by(PAGE_BYTES) {
+            let rest = &window[page..window.len().min(page + LEAF_BYTES_MAX)];
+            rows_of(rest, &mut |key, value| {
+                let stored = &rest[value.clone()];
+                for &table in may(key) {
+                    if unseal(table, key, stored).is_none() {
+                        continue;
+                    }
+                    let at = start + (page + value.start) as u64;
+                    // a leaf is shorter than that
+                    let Ok(bytes) = u32::try_from(stored.len()) else { continue };
+                    see(Found { table, key, place: Place { at, bytes } });
+                    return;
+                }
+            });
+        }
+        if is_last {
+            return Ok(());
+        }
+        window.drain(..searched);
+        start += searched as u64;
     }
 }
 

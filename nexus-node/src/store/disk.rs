@@ -23,9 +23,12 @@ use redb::StorageBackend;
 /// The unit of a power loss: it keeps a sector whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
 
-/// A simulated disk; clones are the same disk.
+/// A file on a simulated disk; clones are the same file.
 #[derive(Clone, Debug, Default)]
-pub struct Disk(Arc<Mutex<DiskState>>);
+pub struct Disk {
+    state: Arc<Mutex<DiskState>>,
+    file: usize,
+}
 
 /// A fault of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,17 +48,23 @@ pub enum Fault {
 
 #[derive(Default)]
 struct DiskState {
+    files: [FileState; 2],
+    fault: Fault,
+    /// The number of writes and syncs until the power goes.
+    steps_left: Option<u64>,
+    steps: u64,
+    off: bool,
+}
+
+#[derive(Default)]
+struct FileState {
     /// Synced bytes, which survive a power loss.
     kept: Vec<u8>,
     /// The bytes that reads return.
     seen: Vec<u8>,
     /// Steps since the last sync.
     unsynced: Vec<Step>,
-    fault: Fault,
-    /// The number of writes and syncs until the power goes.
-    steps_left: Option<u64>,
-    steps: u64,
-    off: bool,
+    syncs: u64,
 }
 
 enum Step {
@@ -71,12 +80,29 @@ impl Disk {
 
     /// A disk that holds these bytes.
     pub fn from_image(image: Vec<u8>) -> Self {
-        Self(Arc::new(Mutex::new(DiskState { kept: image.clone(), seen: image, ..DiskState::default() })))
+        Self::of_files([FileState { kept: image.clone(), seen: image, ..FileState::default() }, FileState::default()])
+    }
+
+    fn of_files(files: [FileState; 2]) -> Self {
+        Self { state: Arc::new(Mutex::new(DiskState { files, ..DiskState::default() })), file: 0 }
+    }
+
+    /// A second file on the same disk, for a log. It loses power with the first one, and steps count together.
+    pub fn log(&self) -> Self {
+        Self { state: Arc::clone(&self.state), file: 1 }
+    }
+
+    /// A disk of which both files hold the bytes that reads return, as after a kill of the process.
+    pub fn as_read(&self) -> Self {
+        Self::of_files(self.state().files.each_ref().map(|file| {
+            let (kept, seen) = (file.seen.clone(), file.seen.clone());
+            FileState { kept, seen, ..FileState::default() }
+        }))
     }
 
     /// The bytes that reads return.
     pub fn image(&self) -> Vec<u8> {
-        self.state().seen.clone()
+        self.state().files[self.file].seen.clone()
     }
 
     /// Sets the one fault of the disk.
@@ -84,9 +110,9 @@ impl Disk {
         self.state().fault = fault;
     }
 
-    /// The size of the disk's content, in bytes.
+    /// The size of the file, in bytes.
     pub fn bytes(&self) -> u64 {
-        self.state().seen.len() as u64
+        self.state().files[self.file].seen.len() as u64
     }
 
     /// The current fault.
@@ -105,10 +131,15 @@ impl Disk {
         self.state().steps
     }
 
+    /// The number of syncs of the file so far.
+    pub fn syncs(&self) -> u64 {
+        self.state().files[self.file].syncs
+    }
+
     /// Flips bits of a byte without a write. Does nothing past the end.
     pub fn flip(&self, offset: usize, mask: u8) {
-        let state = &mut *self.state();
-        for image in [&mut state.kept, &mut state.seen] {
+        let file = &mut self.state().files[self.file];
+        for image in [&mut file.kept, &mut file.seen] {
             if let Some(byte) = image.get_mut(offset) {
                 *byte ^= mask;
             }
@@ -123,11 +154,25 @@ impl Disk {
         let mut random = Random(seed);
         // The share varies from nearly nothing to nearly all.
         let kept_of_256 = random.next() % 257;
-        let mut image = state.kept.clone();
-        for step in &state.unsynced {
+        Self::of_files(state.files.each_ref().map(|file| {
+            let kept = file.after_power_loss(&mut || random.next() % 256 < kept_of_256);
+            FileState { seen: kept.clone(), kept, ..FileState::default() }
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, DiskState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FileState {
+    /// The synced bytes, and of the others those that are kept.
+    fn after_power_loss(&self, is_kept: &mut dyn FnMut() -> bool) -> Vec<u8> {
+        let mut image = self.kept.clone();
+        for step in &self.unsynced {
             match step {
                 Step::SetLen(len) => {
-                    if random.next() % 256 < kept_of_256 {
+                    if is_kept() {
                         image.resize(*len, 0);
                     }
                 }
@@ -136,7 +181,7 @@ impl Disk {
                     while at < data.len() {
                         let sector_end = ((offset + at) / SECTOR_BYTES + 1) * SECTOR_BYTES - offset;
                         let end = sector_end.min(data.len());
-                        if random.next() % 256 < kept_of_256 {
+                        if is_kept() {
                             if image.len() < offset + end {
                                 image.resize(offset + end, 0);
                             }
@@ -147,11 +192,7 @@ impl Disk {
                 }
             }
         }
-        Self::from_image(image)
-    }
-
-    fn state(&self) -> MutexGuard<'_, DiskState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        image
     }
 }
 
@@ -181,8 +222,8 @@ impl DiskState {
 impl std::fmt::Debug for DiskState {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")
-            .field("bytes", &self.seen.len())
-            .field("unsynced", &self.unsynced.len())
+            .field("bytes", &self.files.each_ref().map(|file| file.seen.len()))
+            .field("unsynced", &self.files.each_ref().map(|file| file.unsynced.len()))
             .field("fault", &self.fault)
             .field("steps", &self.steps)
             .field("off", &self.off)
@@ -194,7 +235,7 @@ impl StorageBackend for Disk {
     fn len(&self) -> io::Result<u64> {
         let state = self.state();
         state.powered()?;
-        Ok(state.seen.len() as u64)
+        Ok(state.files[self.file].seen.len() as u64)
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
@@ -204,7 +245,7 @@ impl StorageBackend for Disk {
             return Err(io::Error::other("the disk cannot be read"));
         }
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let there = start.checked_add(out.len()).and_then(|end| state.seen.get(start..end));
+        let there = start.checked_add(out.len()).and_then(|end| state.files[self.file].seen.get(start..end));
         out.copy_from_slice(there.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
     }
@@ -213,22 +254,24 @@ impl StorageBackend for Disk {
         let mut state = self.state();
         state.step()?;
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::StorageFull)?;
-        if len > state.seen.len() {
+        if len > state.files[self.file].seen.len() {
             state.room_for(len)?;
         }
-        state.seen.resize(len, 0);
-        state.unsynced.push(Step::SetLen(len));
+        let file = &mut state.files[self.file];
+        file.seen.resize(len, 0);
+        file.unsynced.push(Step::SetLen(len));
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.state();
         state.step()?;
+        state.files[self.file].syncs += 1;
         match state.fault {
             Fault::SyncFails => Err(io::Error::other("the disk cannot keep what was written")),
             Fault::SyncLies => Ok(()),
             _ => {
-                let DiskState { kept, unsynced, .. } = &mut *state;
+                let FileState { kept, unsynced, .. } = &mut state.files[self.file];
                 for step in unsynced.drain(..) {
                     match step {
                         Step::SetLen(len) => kept.resize(len, 0),
@@ -246,12 +289,13 @@ impl StorageBackend for Disk {
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::StorageFull)?;
         let end = offset + data.len();
         state.room_for(end)?;
-        if state.seen.len() < end {
-            state.seen.resize(end, 0);
-            state.unsynced.push(Step::SetLen(end));
+        let file = &mut state.files[self.file];
+        if file.seen.len() < end {
+            file.seen.resize(end, 0);
+            file.unsynced.push(Step::SetLen(end));
         }
-        state.seen[offset..end].copy_from_slice(data);
-        state.unsynced.push(Step::Write { offset, data: data.to_vec() });
+        file.seen[offset..end].copy_from_slice(data);
+        file.unsynced.push(Step::Write { offset, data: data.to_vec() });
         Ok(())
     }
 }

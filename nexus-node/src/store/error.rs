@@ -111,6 +111,12 @@ pub enum StoreDamage {
     /// A row is not of its table's form.
     #[error("a row does not read")]
     Row,
+    /// The write-ahead log beside the file is of another state of it, or of a later version.
+    #[error(
+        "the log beside it (`.wal`) is of another state of it: put the file back that the log goes with, or move the log \
+         away, and what is only there is missing"
+    )]
+    OtherLog,
     /// The file of the coordinators' log is missing, or another.
     #[error(
         "it is missing, or not the one that Raft's store goes with: put it back, or remove both, and this node \

@@ -24,8 +24,17 @@ impl OpenStore {
         let hold = self.hold()?;
         match hold.release() {
             Err(error) if is_full(&error) => Err(StoreError::Full { file: self.file.clone() }),
-            released => self.poisoning(released.map_err(|error| StoreError::disk(&self.file, error))),
+            released => {
+                self.poisoning(released.map_err(|error| StoreError::disk(&self.file, error)))?;
+                self.use_log();
+                Ok(())
+            }
         }
+    }
+
+    /// Whether writes go to the file.
+    pub(super) fn is_released(&self) -> bool {
+        self.hold().is_ok_and(|hold| hold.is_open())
     }
 
     /// Whether the last commit failed since the disk was full, and for no other reason.
@@ -104,7 +113,7 @@ impl OpenStore {
             drop(failed);
             Ok(())
         })?;
-        let hold = Hold::new(Arc::clone(&self.backend), false).map_err(|error| StoreError::disk(&self.file, error))?;
+        let hold = Hold::new(Arc::clone(&self.backend)).map_err(|error| StoreError::disk(&self.file, error))?;
         let database = guarded(&self.file, None, || open_database(&self.file, &hold, self.options))?;
         *opening = Some(Opening { database: Arc::new(database), hold });
         Ok(())

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use redb::{BackendError, StorageBackend};
 
 use super::is_full;
+use super::wal::Replayed;
 
 const BLOCK_BYTES: u64 = 4096;
 
@@ -53,13 +54,10 @@ enum Step {
 }
 
 impl Hold {
-    /// Starts the examination of a backend. With `reset` its content counts as absent.
-    pub(super) fn new(backend: Arc<dyn StorageBackend>, reset: bool) -> io::Result<Self> {
+    /// Starts the examination of a backend.
+    pub(super) fn new(backend: Arc<dyn StorageBackend>) -> io::Result<Self> {
         let len = backend.len()?;
-        let mut held = HeldBytes { steps: VecDeque::new(), blocks: BTreeMap::new(), len, floor: len };
-        if reset {
-            held.set_len(0);
-        }
+        let held = HeldBytes { steps: VecDeque::new(), blocks: BTreeMap::new(), len, floor: len };
         Ok(Self(Arc::new(Inner {
             backend,
             open: AtomicBool::new(false),
@@ -68,6 +66,33 @@ impl Hold {
             unsynced: AtomicBool::new(false),
             held: Mutex::new(held),
         })))
+    }
+
+    /// Holds the steps that a log has.
+    pub(super) fn replay(&self, steps: &[Replayed]) -> io::Result<()> {
+        let mut held = self.held();
+        for step in steps {
+            match step {
+                Replayed::SetLen(len) => held.set_len(*len),
+                Replayed::Write { offset, data } => {
+                    // a log may have lost the change of length that a power loss took from the file, too
+                    let end = offset.checked_add(data.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
+                    if end > held.len {
+                        held.set_len(end);
+                    }
+                    held.write(&*self.0.backend, *offset, data)?;
+                }
+            }
+        }
+        if !steps.is_empty() {
+            held.steps.push_back(Step::Sync);
+        }
+        Ok(())
+    }
+
+    /// Lets the content count as absent.
+    pub(super) fn reset(&self) {
+        self.held().set_len(0);
     }
 
     /// Plays the held writes to the backend, those that an earlier call did not come to. Later writes go there

@@ -9,6 +9,7 @@ mod opening;
 mod overlay;
 mod power;
 mod reading;
+mod wal;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -20,10 +21,15 @@ use super::*;
 type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
 
 /// Small caches, so that reads reach the disk.
-const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20 };
+const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20, segment_bytes: 0 };
 
 fn open(disk: &Disk) -> Result<Store, StoreError> {
     Store::with_backend("simulated", disk.clone(), SMALL)
+}
+
+/// A store with a log whose segments are of this size.
+fn open_logged(disk: &Disk, segment_bytes: u64) -> Result<Store, StoreError> {
+    Store::with_log("simulated", disk.clone(), disk.log(), SMALL.segment_bytes(segment_bytes))
 }
 
 fn put(key: &str, value: &str) -> Batch {

@@ -76,7 +76,7 @@ fn a_flipped_byte_after_a_crash_never_gives_half_a_commit() {
 #[test]
 fn a_byte_that_flips_while_the_store_is_open_is_never_a_wrong_value() {
     let (_, after, clean, _) = two_commits();
-    let options = StoreOptions { cache_bytes: 0, verify_bytes_max: 0 };
+    let options = StoreOptions { cache_bytes: 0, verify_bytes_max: 0, segment_bytes: 0 };
     let mut random = Random(4);
     let (mut right, mut errors, mut missing) = (0, 0, 0);
     for at in sample(&clean, 300, &mut random) {
@@ -114,7 +114,7 @@ fn a_flipped_byte_is_noticed_by_whoever_reads_its_part_and_by_nobody_else() {
     store.commit(&[batch]).unwrap();
     drop(store);
     let clean = disk.image();
-    let options = StoreOptions { cache_bytes: 0, verify_bytes_max: 0 };
+    let options = StoreOptions { cache_bytes: 0, verify_bytes_max: 0, segment_bytes: 0 };
     let start = clean.windows(64).position(|window| window == &value[..64]).unwrap();
     for _ in 0..200 {
         let flipped = random.next() as usize % value.len();

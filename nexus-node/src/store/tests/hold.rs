@@ -33,7 +33,10 @@ proptest! {
         steps in vec(step(), 0..30),
     ) {
         let disk = Disk::from_image(image.clone());
-        let hold = Hold::new(Arc::new(disk.clone()), reset).unwrap();
+        let hold = Hold::new(Arc::new(disk.clone())).unwrap();
+        if reset {
+            hold.reset();
+        }
         let mut model = if reset { Vec::new() } else { image.clone() };
         for step in steps {
             match step {

@@ -38,14 +38,14 @@ fn a_newer_format_is_refused_and_the_file_unchanged() {
     let disk = Disk::new();
     let store = open(&disk).unwrap();
     let mut batch = Batch::new();
-    batch.put(Table::Meta, FORMAT_KEY, &(FORMAT + 1).to_le_bytes());
+    batch.put(Table::Meta, FORMAT_KEY, &(FORMAT_IN_USE + 1).to_le_bytes());
     store.commit(&[batch]).unwrap();
     let unclean = disk.image();
     drop(store);
     for image in [disk.image(), unclean] {
         let disk = Disk::from_image(image.clone());
         let error = open(&disk).unwrap_err();
-        assert!(matches!(error, StoreError::TooNew { format: 3, known: FORMAT, .. }), "{error}");
+        assert!(matches!(error, StoreError::TooNew { format: 4, known: FORMAT_IN_USE, .. }), "{error}");
         assert!(disk.image() == image, "a refused file changed");
         assert_eq!(disk.steps(), 0);
     }
