@@ -155,7 +155,8 @@ impl Builder {
 
 /// Opens the stores of a directory's coordinator.
 fn raft_of(dir: &DataDir, options: StoreOptions, copied: bool) -> Result<RaftEnv, NodeError> {
-    let store = Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, segment_bytes: 0, ..options })?;
+    let store =
+        Store::open(dir.raft_path(), StoreOptions { cache_bytes: RAFT_CACHE_BYTES, segment_bytes: 0, ..options })?;
     let journal = Box::new(store::open_file(&dir.journal_path())?);
     Ok(RaftEnv { store, journal, redraw: copied, machine: dir.machine() })
 }
