@@ -294,6 +294,7 @@ fn a_damaged_store_is_made_anew_from_what_can_be_read_and_what_the_others_have()
     laptop.json(&["remember", "of the laptop alone"]);
     let before = laptop.json(&["status"]);
     first.kill_9();
+    without_log(&laptop);
     let store = laptop.path().join("brain.redb");
     assert!(damage(&store, b"of the cloud") > 0);
     let damaged = fs::read(&store).unwrap();
@@ -322,6 +323,23 @@ fn a_damaged_store_is_made_anew_from_what_can_be_read_and_what_the_others_have()
     until("it goes on", || texts(&cloud).contains(&"afterwards".to_owned()).then_some(()));
 }
 
+/// Takes away the log that a kill left: it would mend the pages that it has.
+fn without_log(home: &Home) {
+    fs::remove_file(home.path().join("brain.redb.wal")).unwrap();
+}
+
+/// promise: Store and data directory | Pages that are damaged after a crash come back from the write-ahead log
+#[test]
+fn a_log_mends_damage_to_what_was_written_last() {
+    let (home, node) = with_content();
+    home.json(&["remember", "written last of all"]);
+    node.kill_9();
+    let store = home.path().join("brain.redb");
+    assert!(damage(&store, b"written last of all") > 0);
+    let _node = home.up();
+    assert!(texts(&home).contains(&"written last of all".to_owned()));
+}
+
 /// promise: Bad input | `restore --from-peers` on a sound directory, one in use, one that was written over
 #[test]
 fn whatever_happened_to_a_store_it_is_mended_or_left_as_it_is() {
@@ -338,6 +356,8 @@ fn whatever_happened_to_a_store_it_is_mended_or_left_as_it_is() {
     let image = fs::read(home.path().join("brain.redb")).unwrap();
     let (mut mended, mut random) = (0, 7_u64);
     for round in 0..24 {
+        // of the node that ran last
+        let _ = fs::remove_file(home.path().join("brain.redb.wal"));
         for (file, bytes) in &whole {
             fs::write(file, bytes).unwrap();
         }
@@ -411,6 +431,7 @@ fn a_founder_without_its_files_begins_no_second_set_of_coordinators() {
     for name in ["raft.redb", "raft.log"] {
         fs::remove_file(home.path().join(name)).unwrap();
     }
+    without_log(&home);
     assert!(damage(&home.path().join("brain.redb"), b"memory 7") > 0);
     home.json(&["restore", "--from-peers"]);
     let _node = home.up();

@@ -94,7 +94,7 @@ fn a_directory_of_format_1_shows_what_it_showed() {
     assert_eq!(home.json(&["recall", "secret that was forgotten"]), Value::Array(vec![]));
 
     assert_eq!(node.terminate().0, Some(0));
-    let store = Store::open(home.path().join("brain.redb"), StoreOptions::default()).unwrap();
+    let store = Store::open(home.path().join("brain.redb"), StoreOptions::default().segment_bytes(0)).unwrap();
     let format = store.snapshot().unwrap().get(Table::Meta, FORMAT_KEY).unwrap();
     assert_eq!(format.as_deref(), Some(FORMAT.to_le_bytes().as_slice()), "earlier versions refuse it");
     drop(store);
