@@ -221,6 +221,7 @@ impl Wal {
     }
 
     /// Goes on in the other segment, after the sync of what it has. Begins the sync of what this one has.
+    #[expect(clippy::disallowed_methods, reason = "the store has no spawner; the thread lives for one sync")]
     fn turn(&self, state: &mut State, place: Place) -> io::Result<Place> {
         state.wait()?;
         match &self.place {

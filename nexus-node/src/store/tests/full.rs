@@ -7,8 +7,10 @@ fn large(key: &str, fill: u8, bytes: usize) -> Batch {
     batch
 }
 
+type Opening = fn(&Disk) -> Result<Store, StoreError>;
+
 /// The ways of opening a store: without a log, and with one.
-const OPENINGS: [fn(&Disk) -> Result<Store, StoreError>; 2] = [open, |disk| open_logged(disk, 256 << 10)];
+const OPENINGS: [Opening; 2] = [open, |disk| open_logged(disk, 256 << 10)];
 
 fn model(store: &Store) -> Model {
     everything(&store.snapshot().unwrap()).unwrap()
@@ -20,7 +22,7 @@ fn a_full_disk_refuses_a_commit_as_a_whole_and_reads_on() {
     OPENINGS.into_iter().for_each(refuses_as_a_whole);
 }
 
-fn refuses_as_a_whole(open: fn(&Disk) -> Result<Store, StoreError>) {
+fn refuses_as_a_whole(open: Opening) {
     let disk = Disk::new();
     let store = open(&disk).unwrap();
     store.commit(&[put("kept", "1")]).unwrap();
@@ -84,7 +86,7 @@ fn a_store_that_a_crash_left_opens_on_a_full_disk_and_is_not_changed_until_there
     OPENINGS.into_iter().for_each(opens_on_a_full_disk);
 }
 
-fn opens_on_a_full_disk(open: fn(&Disk) -> Result<Store, StoreError>) {
+fn opens_on_a_full_disk(open: Opening) {
     let disk = Disk::new();
     let store = open(&disk).unwrap();
     store.commit(&[put("kept", "1"), large("large", 7, 100_000)]).unwrap();
