@@ -234,11 +234,13 @@ fn move_in(
 ) -> Result<Joined, NodeError> {
     let me = dir.identity().did();
     let beside = dir.store_path().with_extension("redb.new");
-    match std::fs::remove_file(&beside) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(ConflictError::Leftover { file: beside, source: Arc::new(error) }.into());
+    for leftover in [crate::store::log_path(&beside), beside.clone()] {
+        match std::fs::remove_file(&leftover) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(ConflictError::Leftover { file: leftover, source: Arc::new(error) }.into());
+            }
+            _ => {}
         }
-        _ => {}
     }
     let store = Store::open(&beside, StoreOptions::default())?;
     // the store keeps its place on the disk when it is renamed
