@@ -57,6 +57,7 @@ mod write;
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
@@ -230,14 +231,18 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
         let disk = |error| StoreError::disk(&file, error);
-        let of_log = |error: io::Error| match error.kind() {
-            io::ErrorKind::InvalidData => StoreError::damaged(&file, None, StoreDamage::OtherLog),
+        let of_log = |error: io::Error| match (error.kind(), main.try_lock_range(Bound::Unbounded, Bound::Unbounded)) {
+            // somebody else writes it while we read
+            (io::ErrorKind::InvalidData, Ok(false)) => StoreError::InUse { file: file.clone() },
+            (io::ErrorKind::InvalidData, _) => StoreError::damaged(&file, None, StoreDamage::OtherLog),
             _ => disk(error),
         };
-        let log = log.filter(|_| options.segment_bytes > 0);
-        let logged = log.map(|log| Wal::open(Arc::clone(&main), log, options.segment_bytes)).transpose();
+        // a log that a crash left counts, also where no other is wanted
+        let log = log.filter(|log| options.segment_bytes > 0 || log.is_there());
+        let segment_bytes = if options.segment_bytes > 0 { options.segment_bytes } else { SEGMENT_BYTES };
+        let logged = log.map(|log| Wal::open(Arc::clone(&main), log, segment_bytes)).transpose();
         let logged = logged.map_err(of_log)?.map(|(wal, found)| (Arc::new(wal), found));
-        let backend = logged.as_ref().map_or(main, |(wal, _)| Arc::clone(wal) as Arc<dyn StorageBackend>);
+        let backend = logged.as_ref().map_or(Arc::clone(&main), |(wal, _)| Arc::clone(wal) as Arc<dyn StorageBackend>);
         let hold = Hold::new(Arc::clone(&backend)).map_err(disk)?;
         if let Some((_, found)) = &logged {
             hold.replay(&found.steps).map_err(of_log)?;

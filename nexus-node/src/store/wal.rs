@@ -320,6 +320,14 @@ impl State {
 }
 
 impl LogPlace {
+    /// Whether there is a log.
+    pub(super) fn is_there(&self) -> bool {
+        match self {
+            Self::File(path) => path.exists(),
+            Self::Backend(log) => log.len().is_ok_and(|len| len > 0),
+        }
+    }
+
     fn existing(&self) -> io::Result<Option<Arc<dyn StorageBackend>>> {
         match self {
             Self::File(path) => match fs::metadata(path) {

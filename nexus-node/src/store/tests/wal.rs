@@ -114,6 +114,42 @@ fn a_clean_stop_leaves_no_log_and_the_format_of_earlier_versions() {
     }
 }
 
+/// promise: Store and data directory | A log that a crash left counts, also where a store is opened without one
+#[test]
+fn a_log_that_is_left_is_played_where_none_is_wanted() {
+    let homes = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [path, left] = [&homes[0], &homes[1]].map(|home| home.path().join("brain.redb"));
+    let store = Store::open(&path, StoreOptions::default()).unwrap();
+    store.commit(&[put("kept", "1")]).unwrap();
+    let synced = std::fs::read(&path).unwrap();
+    store.commit(&[put("later", "2")]).unwrap();
+    // the file as a power loss may leave it, without pages of the second commit
+    std::fs::write(&left, synced).unwrap();
+    std::fs::copy(log_path(&path), log_path(&left)).unwrap();
+    let store = Store::open(&left, StoreOptions::default().segment_bytes(0)).unwrap();
+    assert_eq!(everything(&store.snapshot().unwrap()).unwrap().len(), 2);
+    drop(store);
+    assert!(!log_path(&left).exists());
+    let store = Store::open(&left, StoreOptions::default().segment_bytes(0)).unwrap();
+    assert_eq!(everything(&store.snapshot().unwrap()).unwrap().len(), 2);
+    assert_eq!(store.0.format().unwrap(), Some(FORMAT));
+}
+
+/// promise: Store and data directory | A store that is open is in use, also to whoever reads its log meanwhile
+#[test]
+fn a_store_with_a_log_is_in_use_while_it_writes() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("brain.redb");
+    let store = Store::open(&path, StoreOptions::default()).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| (0..400).for_each(|n| store.commit(&[put(&n.to_string(), "1")]).unwrap()));
+        while !writer.is_finished() {
+            let error = Store::open(&path, StoreOptions::default()).unwrap_err();
+            assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+        }
+    });
+}
+
 /// promise: Store and data directory | A commit syncs one place: the log alone, whatever the number of its rows
 #[test]
 fn a_commit_syncs_the_log_and_not_the_file() {
