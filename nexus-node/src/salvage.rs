@@ -164,7 +164,7 @@ impl Damage {
 
     /// Writes a new store from the remains of the damaged one. Returns its number of entries.
     fn fill(&self, new: &Path, remains: Remains, progress: &dyn Fn(u64)) -> Result<u64, BackupError> {
-        for leftover in [store::log_path(new), new.to_owned()] {
+        for leftover in store::files_of(new) {
             datadir::remove(&leftover).map_err(at(&leftover))?;
         }
         let Membership { mesh, chain, peers } = self.membership.clone();

@@ -19,7 +19,7 @@ use crate::ledger::{self, rows};
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::runtime::bring_up_to_date;
-use crate::store::{Batch, Overlay, Store, StoreOptions, Table, View};
+use crate::store::{self, Batch, Overlay, Store, StoreOptions, Table, View};
 use crate::world::{Tasks, random};
 
 /// The options for joining a mesh.
@@ -234,7 +234,7 @@ fn move_in(
 ) -> Result<Joined, NodeError> {
     let me = dir.identity().did();
     let beside = dir.store_path().with_extension("redb.new");
-    for leftover in [crate::store::log_path(&beside), beside.clone()] {
+    for leftover in store::files_of(&beside) {
         match std::fs::remove_file(&leftover) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(ConflictError::Leftover { file: leftover, source: Arc::new(error) }.into());

@@ -1,3 +1,5 @@
+use std::sync::atomic::AtomicBool;
+
 use super::super::disk::Fault;
 use super::*;
 
@@ -122,7 +124,7 @@ fn a_file_is_opened_again_under_its_lock() {
     let path = home.path().join("brain.redb");
     /// A file with a bound on its length.
     #[derive(Debug)]
-    struct Narrow(FileBackend, Arc<Mutex<u64>>);
+    struct Narrow(redb::backends::FileBackend, Arc<Mutex<u64>>);
     impl StorageBackend for Narrow {
         fn len(&self) -> io::Result<u64> {
             self.0.len()
