@@ -26,7 +26,7 @@ use super::log::Log;
 use super::network::{Believes, Matched, Open, PeerLinks, Peers, REST_UNCHANGED, Silence};
 use super::raft::{Metrics, Outcomes, Proposals, Raft, Seats, Vote, Voter, term_can_follow};
 use super::rest::{PROMISE_MAX, Rest, Resting};
-use super::runtime::scope;
+use super::runtime::{Pace, paced, scope};
 use super::state::Outcome;
 use crate::error::{NodeError, OpaqueError, StopError};
 use crate::world::random;
@@ -172,6 +172,11 @@ impl Running {
             let current = here.get().map_or(0, |raft| raft.metrics().borrow().current_term);
             seated(&vote.leader_id.node_id) && term_can_follow(vote.leader_id.term, current)
         };
+        let here = begun.clone();
+        let votes = move |voter: &Voter| {
+            let seats = here.get().map(|raft| raft.server_metrics().borrow().membership_config.clone());
+            seats.is_none_or(|seats| seats.membership().voter_ids().any(|one| one == *voter))
+        };
         let (believes, matched): (Believes, _) = (Arc::new(believes), Matched::default());
         let silence = Silence::new(open.clone(), applied.clone());
         let network = PeerLinks {
@@ -179,13 +184,15 @@ impl Running {
             group,
             log: log.clone(),
             believes,
+            votes: Arc::new(votes),
             matched,
             applied: applied.clone(),
             silence: silence.clone(),
         };
+        let (pace, pace_seen) = watch::channel(Pace::default());
         let due = applied.due();
         let applier = Applier { applied: applied.clone(), log: log.clone(), format_max };
-        let raft = scope(spawner.clone(), Raft::new(me, config, network, log.clone(), applier));
+        let raft = paced(spawner.clone(), pace_seen, Raft::new(me, config, network, log.clone(), applier));
         let raft = raft.await.map_err(|error| failed(OpaqueError::new(error)))?;
         let _ = begun.set(raft.clone());
         let (submissions, submitted) = mpsc::channel(SUBMITTED_MAX);
@@ -221,8 +228,9 @@ impl Running {
         }
         let running = Arc::new(running);
         let stand_after = timing.election_max()..timing.election_max() + timing.election;
-        let watch = watch_rest(Arc::downgrade(&running), running.resting.subscribe(), open, stand_after);
+        let watch = watch_rest(Arc::downgrade(&running), running.resting.subscribe(), open.clone(), stand_after);
         spawner.spawn("raft rest", watch.boxed());
+        spawner.spawn("raft pace", keep_pace(Arc::downgrade(&running), pace, open).boxed());
         Ok(running)
     }
 
@@ -386,6 +394,42 @@ impl Running {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
+    /// The pace of openraft's ticks. Only a voter stands for elections, and only while it may; a leader's ticks send
+    /// heartbeats.
+    fn pace(&self) -> Pace {
+        let server = self.raft.server_metrics();
+        let (state, seats) = {
+            let now = server.borrow();
+            (now.state, Seats::from(now.membership_config.membership()))
+        };
+        match state {
+            ServerState::Leader => self.silence.pace(&self.me, &seats),
+            ServerState::Learner => Pace::Stands(None),
+            ServerState::Follower if !self.resting.borrow().may_stand() => Pace::Stands(None),
+            ServerState::Follower | ServerState::Candidate | ServerState::Shutdown => Pace::Runs,
+        }
+    }
+
+    /// Whether this node relies on its leader's silence, or its followers on its own.
+    pub(super) fn is_at_rest(&self) -> bool {
+        if self.leads() { matches!(self.pace(), Pace::Stands(_)) } else { self.rests_on().is_some() }
+    }
+
+    /// Resolves when this node's rest, its role or the voters change.
+    pub(super) async fn rest_changes(&self) {
+        let (mut resting, mut server) = (self.resting.subscribe(), self.raft.server_metrics());
+        let (role, seats) = {
+            let now = server.borrow_and_update();
+            (now.state, now.membership_config.clone())
+        };
+        let may_stand = resting.borrow_and_update().may_stand();
+        // they close with this part, which its followers notice
+        tokio::select! {
+            _ = resting.wait_for(|resting| resting.may_stand() != may_stand) => {}
+            _ = server.wait_for(|now| now.state != role || now.membership_config != seats) => {}
+        }
+    }
+
     /// Whether this node leads with a quorum, or its leader lives, as far as can be told within this time.
     pub(super) fn is_in_contact(&self, within: Duration) -> bool {
         self.rests_on().is_some() || self.contact().is_some_and(|contact| contact <= within)
@@ -396,7 +440,8 @@ impl Running {
         let metrics = self.raft.data_metrics();
         if self.leads() {
             let alone = self.raft.server_metrics().borrow().membership_config.voter_ids().all(|voter| voter == self.me);
-            if alone {
+            // openraft counts from its last tick, and at rest there is none
+            if alone || self.seats().is_some_and(|seats| self.silence.rests_with_quorum(&self.me, &seats)) {
                 return Some(Duration::ZERO);
             }
             return metrics.borrow().millis_since_quorum_ack.map(Duration::from_millis);
@@ -497,6 +542,30 @@ async fn watch_rest(
     }
 }
 
+/// Keeps openraft's ticks at the pace of this node's part.
+async fn keep_pace(running: Weak<Running>, pace: watch::Sender<Pace>, mut open: Open) {
+    let Some(here) = running.upgrade() else { return };
+    let (mut server, mut resting) = (here.raft.server_metrics(), here.resting.subscribe());
+    let silence = here.silence.clone();
+    drop(here);
+    loop {
+        let Some(here) = running.upgrade() else { return };
+        server.borrow_and_update();
+        resting.borrow_and_update();
+        open.borrow_and_update();
+        let next = here.pace();
+        drop(here);
+        pace.send_if_modified(|pace| std::mem::replace(pace, next) != next);
+        tokio::select! {
+            // these close with their part
+            changed = server.changed() => if changed.is_err() { return },
+            changed = resting.changed() => if changed.is_err() { return },
+            changed = open.changed() => if changed.is_err() { return },
+            () = silence.changed() => {}
+        }
+    }
+}
+
 /// Whether this node leads, and has a quorum.
 struct Leads {
     raft: Raft,
@@ -527,11 +596,11 @@ impl Leads {
     async fn prove(&self, spawner: &Arc<dyn Spawner>) -> Result<(), NotDone> {
         self.check()?;
         let sets = self.raft.server_metrics().borrow().membership_config.membership().get_joint_config().clone();
-        let rests = {
-            let heartbeats = self.silence.heartbeats();
-            heartbeats.is_resting() && !heartbeats.heard_by_quorum(&sets, &self.me, self.relies_for, Instant::now())
-        };
-        if rests { prove_once(&self.raft, &self.silence, spawner).await } else { Ok(()) }
+        // openraft's own count of that is of its last tick, and at rest there is none
+        let counted = self.raft.data_metrics().borrow().millis_since_quorum_ack.is_some();
+        let silent = counted
+            && !self.silence.heartbeats().heard_by_quorum(&sets, &self.me, self.relies_for, Instant::now());
+        if silent { prove_once(&self.raft, &self.silence, spawner).await } else { Ok(()) }
     }
 }
 
@@ -628,7 +697,7 @@ async fn prove_once(raft: &Raft, silence: &Silence, spawner: &Arc<dyn Spawner>) 
         Ok(Err(RaftError::Fatal(_))) => Err(NotDone::Stopping),
     };
     if proven.is_err() {
-        silence.heartbeats().wake();
+        silence.wake();
     }
     proven
 }

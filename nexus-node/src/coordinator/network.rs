@@ -18,7 +18,7 @@ use openraft::raft::{
     VoteResponse,
 };
 use openraft::{AnyError, EmptyNode};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use super::applied::Applied;
@@ -26,9 +26,10 @@ use super::command::Group;
 use super::format::{self, encode};
 use super::log::{Log, READ_BYTES_MAX};
 use super::raft::{
-    Ballot, LogId, Position, SnapshotHead, SnapshotMeta, Types, Vote, Voter, decode_at, decode_vote, encode_entry,
+    Ballot, LogId, Position, Seats, SnapshotHead, SnapshotMeta, Types, Vote, Voter, decode_at, decode_vote, encode_entry,
 };
 use super::rest::{Content, Heartbeat, Heartbeats};
+use super::runtime::Pace;
 use super::wire::{Append, AppendResult, Body, Envelope, Install, VoteAsk};
 
 /// The longest wait for an answer. openraft's own limit, a heartbeat, is too short for a slow disk or
@@ -64,6 +65,7 @@ pub(super) struct PeerLinks {
     pub(super) group: Group,
     pub(super) log: Log,
     pub(super) believes: Believes,
+    pub(super) votes: Seated,
     pub(super) matched: Matched,
     pub(super) applied: Applied,
     pub(super) silence: Arc<Silence>,
@@ -74,22 +76,59 @@ pub(super) struct Silence {
     heartbeats: Mutex<Heartbeats>,
     /// Set while silence would be in the way.
     held: AtomicBool,
+    /// Tells that a promise was made or ended, or that silence is held.
+    changed: Notify,
     open: Open,
     applied: Applied,
 }
 
 impl Silence {
     pub(super) fn new(open: Open, applied: Applied) -> Arc<Self> {
-        Arc::new(Self { heartbeats: Mutex::default(), held: AtomicBool::new(false), open, applied })
+        let (heartbeats, held) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { heartbeats, held, changed: Notify::new(), open, applied })
     }
 
     pub(super) fn heartbeats(&self) -> MutexGuard<'_, Heartbeats> {
         self.heartbeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Changes the heartbeats, and tells if that made or ended a promise.
+    fn change<T>(&self, change: impl FnOnce(&mut Heartbeats) -> T) -> T {
+        let mut heartbeats = self.heartbeats();
+        let before = heartbeats.changes();
+        let result = change(&mut heartbeats);
+        if heartbeats.changes() != before {
+            self.changed.notify_one();
+        }
+        result
+    }
+
+    /// Ends all promises: all peers get heartbeats again.
+    pub(super) fn wake(&self) {
+        self.change(Heartbeats::wake);
+    }
+
+    /// Resolves when a promise was made or ended since the last call.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// The pace of a leader's ticks.
+    pub(super) fn pace(&self, me: &Voter, seats: &Seats) -> Pace {
+        let open = self.open.borrow();
+        self.heartbeats().pace(me, seats, |peer| open.get(&peer.did).copied(), self.may_rest())
+    }
+
+    /// Whether silence was promised to a quorum over connections that are open: it lives as far as can be told.
+    pub(super) fn rests_with_quorum(&self, me: &Voter, seats: &Seats) -> bool {
+        let open = self.open.borrow();
+        self.heartbeats().rests_with_quorum(me, &seats.voters, |peer| open.get(&peer.did).copied())
+    }
+
     /// Promises nothing more until this is called with `false`.
     pub(super) fn hold(&self, held: bool) {
         self.held.store(held, Ordering::Relaxed);
+        self.changed.notify_one();
     }
 
     /// The open connection to a member.
@@ -117,12 +156,13 @@ impl RaftNetworkFactory<Types> for PeerLinks {
     async fn new_client(&mut self, target: Voter, _: &EmptyNode) -> Client {
         let (links, log, believes) = (self.links.clone(), self.log.clone(), self.believes.clone());
         let (matched, applied) = (self.matched.clone(), self.applied.clone());
-        let silence = self.silence.clone();
+        let (silence, votes) = (self.silence.clone(), self.votes.clone());
         Client {
             links,
             group: self.group,
             log,
             believes,
+            votes,
             matched,
             applied,
             silence,
@@ -139,6 +179,8 @@ pub(super) struct Client {
     group: Group,
     log: Log,
     believes: Believes,
+    /// Whether one votes.
+    votes: Seated,
     matched: Matched,
     applied: Applied,
     silence: Arc<Silence>,
@@ -219,7 +261,11 @@ impl RaftNetwork<Types> for Client {
         let last = request.entries.last().map(|entry| entry.log_id).or(request.prev_log_id);
         let committed = self.log.sure(request.leader_commit);
         let content: Content = (request.vote, last, committed);
-        let (over, now) = (self.silence.open_to(&self.target.did), Instant::now());
+        let (mut over, now) = (self.silence.open_to(&self.target.did), Instant::now());
+        if let Some(over) = over.as_mut().filter(|_| !(self.votes)(&self.target)) {
+            // it stands for no election, so it need not miss this leader soon
+            over.closes = true;
+        }
         let is_proof = !std::mem::replace(&mut self.used, true) && entries.is_empty();
         let (mut promise, mut number) = (None, None);
         if !is_proof {
@@ -230,7 +276,7 @@ impl RaftNetwork<Types> for Client {
                     Heartbeat::Sent(promised) => promise = promised,
                 }
             }
-            number = Some(self.silence.heartbeats().sends(self.target, content, now));
+            number = Some(self.silence.change(|heartbeats| heartbeats.sends(self.target, content, now)));
         }
         let rest_ms = match promise {
             Some(promise) => u32::try_from(promise.as_millis()).unwrap_or_default(),
@@ -257,14 +303,11 @@ impl RaftNetwork<Types> for Client {
         match &answer {
             AppendEntriesResponse::Success => {
                 self.note(request.vote, last);
-                let mut heartbeats = self.silence.heartbeats();
-                match number {
-                    Some(number) => {
-                        let over = promise.and(over).map(|over| over.number);
-                        heartbeats.taken(&self.target, content, number, over, now);
-                    }
+                let promised = over.map(|over| over.number).zip(promise);
+                self.silence.change(|heartbeats| match number {
+                    Some(number) => heartbeats.taken(&self.target, content, number, promised, now),
                     None => heartbeats.answered(&self.target, now),
-                }
+                });
             }
             AppendEntriesResponse::PartialSuccess(upto) => self.note(request.vote, *upto),
             AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => {}

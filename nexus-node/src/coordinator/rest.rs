@@ -5,6 +5,9 @@
 //! stands for no election in that time. The promise ends with the connection over which it was made, with its time, or
 //! when the follower asks the leader in vain. Anything else that the leader sends ends it as well.
 //!
+//! While a node's heartbeats are spared, or it stands for no election, openraft's ticks would do nothing. They are left out
+//! then ([`Pace`]), so that the process sleeps.
+//!
 //! Each promise is for one connection at both ends. So a follower that lost it is sent heartbeats as soon as it is
 //! connected again.
 
@@ -14,7 +17,8 @@ use std::time::Duration;
 use nexus_mesh::OpenConnection;
 use tokio::time::Instant;
 
-use super::raft::{LogId, Vote, Voter};
+use super::raft::{LogId, Seats, Vote, Voter};
+use super::runtime::Pace;
 
 /// The length of a promised silence. If a leader's part ends while its machine and connections live, nobody who asks
 /// nothing misses it for so long.
@@ -27,6 +31,10 @@ const RENEWED_AFTER: Duration = Duration::from_secs(7);
 /// it would miss heartbeats.
 const SHORT_PROMISE: Duration = Duration::from_millis(1_200);
 const SHORT_RENEWED_AFTER: Duration = Duration::from_millis(700);
+/// The part of that age from which a promise is renewed together with another that is due: one waking then renews all.
+const TOGETHER_FROM: (u32, u32) = (4, 7);
+/// The time within which promises are renewed together.
+const TOGETHER: Duration = Duration::from_millis(100);
 /// The time for which a leader has nothing new for a peer before it promises silence.
 const UNCHANGED_FOR: Duration = Duration::from_secs(2);
 /// The manners of a peer that knows of promises.
@@ -36,6 +44,10 @@ const KNOWS: u16 = 1;
 #[derive(Debug, Default)]
 pub(super) struct Heartbeats {
     peers: BTreeMap<Voter, PeerHeartbeats>,
+    /// The last time at which a promise that was due was renewed, with the age at which it was due.
+    renewed: Option<(Instant, Duration)>,
+    /// How often a promise was made or ended.
+    changes: u64,
 }
 
 #[derive(Debug)]
@@ -58,6 +70,18 @@ pub(super) type Content = (Vote, Option<LogId>, Option<LogId>);
 struct Promise {
     connection: u64,
     made: Instant,
+    /// The age at which the next one is made.
+    renewed_after: Duration,
+}
+
+impl Promise {
+    fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.made)
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
+        self.age(now) >= self.renewed_after
+    }
 }
 
 /// The fate of a heartbeat.
@@ -88,8 +112,12 @@ impl Heartbeats {
         }
         let (lasts, renewed_after) =
             if over.closes { (PROMISE, RENEWED_AFTER) } else { (SHORT_PROMISE, SHORT_RENEWED_AFTER) };
+        let (part, of) = TOGETHER_FROM;
+        let early = || now + renewed_after * (of - part) / of;
         let holds = |promise: &Promise| {
-            promise.connection == over.number && now.saturating_duration_since(promise.made) < renewed_after
+            promise.connection == over.number
+                && !promise.is_due(now)
+                && !(promise.is_due(early()) && self.renews(renewed_after, now))
         };
         if peer.promise.as_ref().is_some_and(holds) { Heartbeat::Spared } else { Heartbeat::Sent(Some(lasts)) }
     }
@@ -101,19 +129,47 @@ impl Heartbeats {
         self.peers.retain(|_, peer| peer.content.0 == vote);
         let new = PeerHeartbeats { content, unchanged_since: now, promise: None, answered: None, sent: 0 };
         let peer = self.peers.entry(to).or_insert(new);
-        peer.promise = None;
+        if let Some(promise) = peer.promise.take() {
+            self.changes += 1;
+            if promise.is_due(now) {
+                self.renewed = Some((now, promise.renewed_after));
+            }
+        }
         peer.sent += 1;
         peer.sent
     }
 
-    /// Notes that a peer took the message of this number, `sent` at this time. It may carry a promise over a connection,
-    /// which counts if nothing was sent after it.
-    pub(super) fn taken(&mut self, by: &Voter, content: Content, number: u64, over: Option<u64>, sent: Instant) {
+    /// Whether a promise that is renewed at this age is due, or was renewed just now.
+    fn renews(&self, renewed_after: Duration, now: Instant) -> bool {
+        let just_now = |(at, of): (Instant, Duration)| {
+            of == renewed_after && now.saturating_duration_since(at) <= TOGETHER
+        };
+        let promises = self.peers.values().filter_map(|peer| peer.promise.as_ref());
+        self.renewed.is_some_and(just_now)
+            || promises.filter(|promise| promise.renewed_after == renewed_after).any(|promise| promise.is_due(now))
+    }
+
+    /// Notes that a peer took the message of this number, `sent` at this time. It may carry a promise of this length over
+    /// a connection, which counts if nothing was sent after it.
+    pub(super) fn taken(
+        &mut self,
+        by: &Voter,
+        content: Content,
+        number: u64,
+        promised: Option<(u64, Duration)>,
+        sent: Instant,
+    ) {
         let Some(peer) = self.peers.get_mut(by).filter(|peer| peer.content.0 == content.0) else { return };
         if peer.content != content {
             (peer.content, peer.unchanged_since) = (content, sent);
         }
-        peer.promise = over.filter(|_| number == peer.sent).map(|connection| Promise { connection, made: sent });
+        let promised = promised.filter(|_| number == peer.sent);
+        self.changes += u64::from(promised.is_some() || peer.promise.is_some());
+        peer.promise = promised.map(|(connection, lasts)| Promise {
+            connection,
+            made: sent,
+            renewed_after: if lasts == PROMISE { RENEWED_AFTER } else { SHORT_RENEWED_AFTER },
+        });
         peer.answered = peer.answered.max(Some(sent));
     }
 
@@ -127,6 +183,60 @@ impl Heartbeats {
     /// Ends all promises: all peers get heartbeats again.
     pub(super) fn wake(&mut self) {
         self.peers.values_mut().for_each(|peer| peer.promise = None);
+        self.changes += 1;
+    }
+
+    /// A number that differs after each promise that was made or ended.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// The time of a peer's last answer.
+    pub(super) fn last_answer(&self, of: &Voter) -> Option<Instant> {
+        self.peers.get(of).and_then(|peer| peer.answered)
+    }
+
+    /// Whether a peer was promised silence over its open connection.
+    fn rests(&self, peer: &Voter, over: Option<OpenConnection>) -> Option<Promise> {
+        let promise = self.peers.get(peer)?.promise?;
+        over.is_some_and(|over| over.number == promise.connection).then_some(promise)
+    }
+
+    /// Whether silence was promised to a quorum of each set of voters, over connections that are open.
+    pub(super) fn rests_with_quorum(
+        &self,
+        me: &Voter,
+        sets: &[BTreeSet<Voter>],
+        over: impl Fn(&Voter) -> Option<OpenConnection>,
+    ) -> bool {
+        let rests = |voter: &&Voter| *voter == me || self.rests(voter, over(voter)).is_some();
+        sets.iter().all(|voters| voters.iter().filter(rests).count() * 2 > voters.len())
+    }
+
+    /// The pace of a leader's ticks. They send heartbeats, so those come first of which one is not spared. A peer
+    /// without a connection gets none whatever is tried; without a quorum the leader must notice how long that lasts.
+    pub(super) fn pace(
+        &self,
+        me: &Voter,
+        seats: &Seats,
+        over: impl Fn(&Voter) -> Option<OpenConnection>,
+        may_rest: bool,
+    ) -> Pace {
+        let is_settled = seats.voters.len() == 1 && seats.voters.iter().all(|voters| voters.contains(me));
+        if !is_settled || !self.rests_with_quorum(me, &seats.voters, &over) {
+            return Pace::Runs;
+        }
+        let mut next: Option<Instant> = None;
+        for peer in seats.all.iter().filter(|peer| *peer != me) {
+            let connection = over(peer);
+            if connection.is_none() {
+                continue;
+            }
+            let Some(promise) = self.rests(peer, connection).filter(|_| may_rest) else { return Pace::Runs };
+            let due = promise.made + promise.renewed_after;
+            next = Some(next.map_or(due, |next| next.min(due)));
+        }
+        Pace::Stands(next)
     }
 
     /// Whether silence is promised to anybody.
@@ -232,8 +342,12 @@ mod tests {
 
     /// Something that the peer takes.
     fn send(heartbeats: &mut Heartbeats, index: u64, over: Option<u64>, now: Instant) {
-        let number = heartbeats.sends(voter(1), content(1, index), now);
-        heartbeats.taken(&voter(1), content(1, index), number, over, now);
+        send_to(heartbeats, 1, index, over.map(|over| (over, PROMISE)), now);
+    }
+
+    fn send_to(heartbeats: &mut Heartbeats, to: u8, index: u64, promised: Option<(u64, Duration)>, now: Instant) {
+        let number = heartbeats.sends(voter(to), content(1, index), now);
+        heartbeats.taken(&voter(to), content(1, index), number, promised, now);
     }
 
     /// promise: Keys and locks | A leader with nothing to decide spares heartbeats to followers that know it; what is new, another connection or an older version gets them all
@@ -246,9 +360,11 @@ mod tests {
         assert_eq!(heartbeats.next(&peer, same, NEW, true, later), Heartbeat::Sent(Some(PROMISE)));
         let silent = Some(OpenConnection { number: 7, rest: 1, closes: false });
         assert_eq!(heartbeats.next(&peer, same, silent, true, later), Heartbeat::Sent(Some(SHORT_PROMISE)));
-        send(&mut heartbeats, 5, Some(7), later);
+        send_to(&mut heartbeats, 1, 5, Some((7, SHORT_PROMISE)), later);
+        assert_eq!(heartbeats.next(&peer, same, silent, true, later + SHORT_RENEWED_AFTER / 2), Heartbeat::Spared);
         assert_ne!(heartbeats.next(&peer, same, silent, true, later + SHORT_RENEWED_AFTER), Heartbeat::Spared);
         assert!(SHORT_RENEWED_AFTER < SHORT_PROMISE);
+        send(&mut heartbeats, 5, Some(7), later);
         assert!(heartbeats.is_resting());
         let soon = later + Duration::from_millis(100);
         assert_eq!(heartbeats.next(&peer, same, NEW, true, soon), Heartbeat::Spared);
@@ -277,6 +393,52 @@ mod tests {
         send(&mut heartbeats, 5, Some(7), soon);
         heartbeats.wake();
         assert_ne!(heartbeats.next(&peer, same, NEW, true, soon), Heartbeat::Spared);
+    }
+
+    /// promise: Keys and locks | A leader at rest does nothing until the first of its promises is to be renewed, and then renews all that are old
+    #[test]
+    fn a_leader_whose_heartbeats_are_all_spared_stands_until_one_is_due() {
+        let (begin, same) = (Instant::now(), content(1, 5));
+        let (mut heartbeats, me) = (Heartbeats::default(), voter(0));
+        let seats = |voters: &[u8], all: &[u8]| Seats {
+            voters: vec![voters.iter().map(|n| voter(*n)).collect()],
+            all: all.iter().map(|n| voter(*n)).collect(),
+        };
+        let open = |gone: &'static [u8]| {
+            move |peer: &Voter| if gone.iter().any(|n| voter(*n) == *peer) { None } else { NEW }
+        };
+        let five = seats(&[0, 1, 2], &[0, 1, 2, 3, 4]);
+        assert_eq!(heartbeats.pace(&me, &five, open(&[]), true), Pace::Runs, "nothing is promised");
+        assert_eq!(heartbeats.pace(&me, &seats(&[0], &[0]), open(&[]), false), Pace::Stands(None), "there is nobody");
+        let at = |peer: u8| begin + Duration::from_secs(u64::from(peer) / 2);
+        (1..=4).for_each(|peer| send_to(&mut heartbeats, peer, 5, None, begin));
+        (1..=3).for_each(|peer| send_to(&mut heartbeats, peer, 5, Some((7, PROMISE)), at(peer)));
+        assert_eq!(heartbeats.pace(&me, &five, open(&[]), true), Pace::Runs, "one hears it still");
+        assert_eq!(heartbeats.pace(&me, &five, open(&[4]), true), Pace::Stands(Some(begin + RENEWED_AFTER)));
+        send_to(&mut heartbeats, 4, 5, Some((7, PROMISE)), at(4));
+        assert_eq!(heartbeats.pace(&me, &five, open(&[]), true), Pace::Stands(Some(begin + RENEWED_AFTER)));
+        assert_eq!(heartbeats.pace(&me, &five, open(&[1]), true), Pace::Stands(Some(at(2) + RENEWED_AFTER)));
+        assert_eq!(heartbeats.pace(&me, &five, open(&[1, 2]), true), Pace::Runs, "no quorum is connected");
+        assert_eq!(heartbeats.pace(&me, &five, open(&[]), false), Pace::Runs, "there is something to decide");
+        let two = Seats { voters: vec![five.voters[0].clone(), five.voters[0].clone()], all: five.all.clone() };
+        assert_eq!(heartbeats.pace(&me, &two, open(&[]), true), Pace::Runs, "the voters are being changed");
+        assert_eq!(heartbeats.pace(&me, &seats(&[1, 2], &[0, 1, 2]), open(&[]), true), Pace::Runs, "it is to leave");
+        let other = |_: &Voter| Some(OpenConnection { number: 8, rest: 1, closes: true });
+        assert_eq!(heartbeats.pace(&me, &five, other, true), Pace::Runs, "those connections are gone");
+
+        // one is due, so all are renewed
+        let due = begin + RENEWED_AFTER;
+        let soon = begin + RENEWED_AFTER * 6 / 7;
+        assert!((1..=4).all(|peer| heartbeats.next(&voter(peer), same, NEW, true, soon) == Heartbeat::Spared));
+        for peer in 1..=4 {
+            assert_eq!(heartbeats.next(&voter(peer), same, NEW, true, due), Heartbeat::Sent(Some(PROMISE)));
+            let before = heartbeats.changes();
+            send_to(&mut heartbeats, peer, 5, Some((7, PROMISE)), due);
+            assert_ne!(heartbeats.changes(), before);
+        }
+        assert_eq!(heartbeats.pace(&me, &five, open(&[]), true), Pace::Stands(Some(due + RENEWED_AFTER)));
+        heartbeats.wake();
+        assert_eq!(heartbeats.pace(&me, &five, open(&[]), true), Pace::Runs);
     }
 
     #[test]
@@ -332,8 +494,8 @@ mod tests {
                             rests_until = promise.map(|promise| now + promise);
                         }
                         if step > 1 {
-                            let over = promise.map(|_| 7);
-                            heartbeats.taken(&peer, content(1, index), number, over, now);
+                            let promised = promise.map(|promise| (7, promise));
+                            heartbeats.taken(&peer, content(1, index), number, promised, now);
                         }
                     }
                 }
