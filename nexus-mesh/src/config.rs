@@ -68,6 +68,13 @@ impl MeshConfig {
         (self.down_after * 2 / 3).max(self.heartbeat + self.heartbeat / 2)
     }
 
+    /// The silence after which the end that was dialled pings, too. The other end's ping was late by then, and nobody is
+    /// suspect yet.
+    pub(crate) fn ping_patience(&self) -> Duration {
+        let every = self.ping_every();
+        every + self.suspect_after().saturating_sub(every) / 3
+    }
+
     /// The time between two pings of a connection: as rare as it can be while a lost one makes nobody suspect.
     pub(crate) fn ping_every(&self) -> Duration {
         (self.suspect_after() * 2 / 3).min(self.heartbeat * 7 / 5).max(self.heartbeat)

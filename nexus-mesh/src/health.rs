@@ -1,7 +1,7 @@
 //! The failure detector: which peers are up, judged by signs of life.
 //!
 //! A sign of life is anything that only the living peer can cause: a verified beat, even over several
-//! hops, or an answered ping on a direct connection.
+//! hops, or a ping on a direct connection, received or answered.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

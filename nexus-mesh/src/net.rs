@@ -7,6 +7,7 @@ mod handshakes;
 mod narrow;
 mod paced;
 mod posted;
+mod pulse;
 mod swarm;
 mod transport;
 

@@ -7,10 +7,11 @@ use libp2p::gossipsub::{
 };
 use libp2p::swarm::NetworkBehaviour;
 use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{identify, identity, ping};
+use libp2p::{identify, identity};
 
 use super::discovery::{Discovery, discovery};
 use super::paced::Paced;
+use super::pulse::Pulse;
 use crate::abilities::Abilities;
 use crate::config::{MeshConfig, PRESENCE_TOPIC};
 use crate::crowd::Crowd;
@@ -39,7 +40,7 @@ pub(super) struct Outer {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) gate: Gate<Inner>,
     pub(super) door: Door,
-    pub(super) ping: ping::Behaviour,
+    pub(super) pulse: Pulse,
     pub(super) discovery: Toggle<Discovery>,
 }
 
@@ -51,6 +52,8 @@ pub(super) fn wire_topic(topic: &str) -> IdentTopic {
 /// The prefix of a topic's name on the wire.
 pub(super) const TOPIC_PREFIX: &str = "/nexus/gossip/1/";
 
+/// The time between two of gossipsub's looks at its links.
+const GOSSIP_HEARTBEAT: Duration = Duration::from_secs(5);
 /// Room for gossipsub's own fields in a message.
 const GOSSIP_OVERHEAD_BYTES: usize = 512;
 
@@ -94,12 +97,11 @@ impl Outer {
             },
             clock: config.clock.clone(),
         });
-        let ping = ping::Config::new().with_interval(config.ping_every()).with_timeout(config.down_after);
         Ok(Self {
             limits: connection_limits::Behaviour::new(counts),
             gate: Gate::new(inner, me, papers, Crowd::new(limits.strangers, limits.strangers_per_network), admitted),
             door: Door::new(),
-            ping: ping::Behaviour::new(ping),
+            pulse: Pulse::new(config.ping_every(), config.ping_patience()),
             discovery: config.mdns.then(|| discovery(me)).flatten().into(),
         })
     }
@@ -114,6 +116,13 @@ fn gossip(config: &MeshConfig, rooms: &Rooms) -> Result<Gossip, MeshError> {
         .validate_messages()
         .max_transmit_size(config.limits.message_bytes_max + GOSSIP_OVERHEAD_BYTES)
         .duplicate_cache_time(Duration::from_secs(120))
+        // each wakes the node. Between two of them messages go on, and new peers are taken at once; lost ones are
+        // replaced by the next, and sync brings what they would have passed on
+        .heartbeat_interval(GOSSIP_HEARTBEAT)
+        .heartbeat_initial_delay(Duration::from_secs(1))
+        // messages are kept for two heartbeats, and told of for one: about as long as with heartbeats of a second
+        .history_length(2)
+        .history_gossip(1)
         .message_id_fn(|message: &gossipsub::Message| {
             let mut hasher = blake3::Hasher::new_derive_key("nexus gossip id v1");
             hasher.update(message.topic.as_str().as_bytes()).update(&[0]).update(&message.data);

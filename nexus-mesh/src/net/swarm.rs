@@ -9,7 +9,7 @@ use libp2p::gossipsub::{self, MessageAcceptance};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, identify, ping};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identify};
 use nexus_identity::{Did, Keypair};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -20,6 +20,7 @@ use super::discovery::{self, Sighting};
 use super::handshakes::BoundedHandshakes;
 use super::narrow::NarrowMuxer;
 use super::posted::{MeshShared, lock};
+use super::pulse::Sign;
 use super::transport::BoxedTransport;
 use crate::clock::{self, Clock};
 use crate::config::{Limits, MeshConfig, PRESENCE_TOPIC};
@@ -595,7 +596,7 @@ impl Net {
             SwarmEvent::Behaviour(OuterEvent::Gate(GateEvent::Inner(event))) => self.on_inner(event, now),
             SwarmEvent::Behaviour(OuterEvent::Gate(event)) => self.on_gate(event, now),
             SwarmEvent::Behaviour(OuterEvent::Door(event)) => self.on_door(event),
-            SwarmEvent::Behaviour(OuterEvent::Ping(event)) => self.on_ping(&event, now),
+            SwarmEvent::Behaviour(OuterEvent::Pulse(sign)) => self.on_sign(sign, now),
             SwarmEvent::Behaviour(OuterEvent::Discovery(event)) => self.on_discovery(event, now),
             SwarmEvent::NewListenAddr { address, .. } => {
                 // perhaps another network: an unreachable peer may be reachable now
@@ -807,13 +808,12 @@ impl Net {
         }
     }
 
-    fn on_ping(&mut self, event: &ping::Event, now: Instant) {
-        let Ok(rtt) = event.result else { return };
-        let Some(peer) = did_of_shown(&event.peer) else { return };
+    fn on_sign(&mut self, sign: Sign, now: Instant) {
+        let Some(peer) = did_of_shown(&sign.peer) else { return };
         if let Some(neighbour) = self.neighbours.get_mut(&peer)
-            && neighbour.connection == event.connection
+            && neighbour.connection == sign.connection
         {
-            neighbour.rtt = Some(rtt);
+            neighbour.rtt = sign.rtt.or(neighbour.rtt);
             let change = self.health.heard(peer, now);
             self.report(change);
         }

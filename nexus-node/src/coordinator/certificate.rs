@@ -27,6 +27,8 @@ use super::wire::{Body, Bytes, Install};
 const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The time between two questions for those that are not needed as far as this node knows.
 const ASK_THE_REST_EVERY: Duration = Duration::from_secs(10);
+/// The longest such wait: it doubles while nobody signs.
+const ASK_THE_REST_RARELY: Duration = Duration::from_secs(160);
 /// The time after which a seat that was not heard of is gone.
 const GONE_AFTER: Duration = Duration::from_secs(60);
 /// The most bytes of a snapshot from another copy: they are in memory until the last has come.
@@ -362,19 +364,24 @@ pub(super) async fn run(here: Arc<Coordinator>) {
         let Some(running) = running else { continue };
         let mut made = running.applied.made();
         let gather = async {
-            let mut differing = BTreeSet::new();
+            let (mut differing, mut rest) = (BTreeSet::new(), ASK_THE_REST_EVERY);
             loop {
                 if made.has_changed().unwrap_or(false) {
                     differing.clear();
+                    rest = ASK_THE_REST_EVERY;
                 }
                 made.mark_unchanged();
                 let gathered = here.gather(&running, &mut differing).await;
                 let are_gone = here.let_go(&running).await;
                 let again = match gathered {
                     Gathered::TooFew => Some(ASK_EVERY),
+                    Gathered::Enough | Gathered::All if !are_gone => Some(ASK_THE_REST_EVERY),
                     // another member may count at the one that lags
-                    Gathered::Enough if running.leads() || !are_gone => Some(ASK_THE_REST_EVERY),
-                    Gathered::All if !are_gone => Some(ASK_THE_REST_EVERY),
+                    Gathered::Enough if running.leads() => {
+                        let wait = rest;
+                        rest = (rest * 2).min(ASK_THE_REST_RARELY);
+                        Some(wait)
+                    }
                     Gathered::Enough | Gathered::All => None,
                 };
                 let again = async {

@@ -5,10 +5,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
+use nexus_crdt::Members;
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 use nexus_mesh::PeerState;
 use openraft::EmptyNode;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::command::{Command, Group, Proposal, Signed};
@@ -16,6 +18,7 @@ use super::expiry::Deadlines;
 use super::format::{self, encode};
 use super::group::{NotDone, Running};
 use super::hearsay::{self, Hearsay};
+use super::network::Open;
 use super::propose::Reply;
 use super::raft::{Ballot, Position, Seats, SnapshotHead, Vote, Voter};
 use super::runtime::scope;
@@ -28,11 +31,13 @@ use crate::world::random;
 
 /// The time between two looks at the members.
 const TICK: Duration = Duration::from_secs(1);
+/// The same at rest, while nothing changes.
+const TICK_AT_REST: Duration = Duration::from_secs(5);
 /// The age from which a member's report is asked for again.
 const HEARD_FOR: Duration = Duration::from_secs(5);
-/// The same at a leader at rest: less than the silence that counts.
-const HEARD_FOR_AT_REST: Duration = Duration::from_secs(10);
-/// The age of its last report from which a connected member counts as silent.
+/// The same of a member that answers the heartbeats of a leader at rest.
+const HEARD_FOR_AT_REST: Duration = Duration::from_secs(30);
+/// The age of its last report or answer from which a connected member counts as silent.
 const SILENT_AFTER: Duration = Duration::from_secs(15);
 /// The longest wait for a member's report.
 const SAY_MAX: Duration = Duration::from_secs(2);
@@ -87,11 +92,19 @@ pub(super) struct Report {
 }
 
 impl Reports {
-    /// Notes since when each member was not heard: a connection alone says nothing.
-    fn note_silence(&mut self, now: Instant, members: &[Did], open: &BTreeSet<Did>) {
+    /// Notes since when each member was not heard: a connection alone says nothing. `answered` tells when one last
+    /// answered a heartbeat.
+    fn note_silence(
+        &mut self,
+        now: Instant,
+        members: &[Did],
+        open: &BTreeSet<Did>,
+        answered: impl Fn(&Voter) -> Option<Instant>,
+    ) {
         self.away.retain(|did, _| members.contains(did));
         for did in members {
-            let reported = self.said.get(did).map(|said| said.at).filter(|_| open.contains(did));
+            let heard = self.said.get(did).map(|said| answered(&said.voter).map_or(said.at, |at| at.max(said.at)));
+            let reported = heard.filter(|_| open.contains(did));
             if reported.is_none_or(|at| now.saturating_duration_since(at) >= SILENT_AFTER) {
                 self.away.entry(*did).or_insert(reported.unwrap_or(now));
             }
@@ -137,12 +150,17 @@ pub(super) enum ManageError {
 /// Looks at the members now and then. As the leader, changes the voters.
 pub(super) async fn run(here: Arc<Coordinator>) {
     let mut tried = None;
+    let mut news = News { open: here.mesh.connections(), members: here.identity.follow(), parts: here.running.subscribe() };
     loop {
         // a founder's node signs its own seat at once
         if let Some(running) = here.running() {
             here.sign_own(&running).await;
         }
-        tokio::time::sleep(TICK).await;
+        match here.running().filter(|running| tried.is_none() && running.is_at_rest()) {
+            Some(running) => news.until_next_look(&running).await,
+            None => tokio::time::sleep(TICK).await,
+        }
+        news.mark_seen();
         let leads = here.running().filter(|running| running.leads());
         let alone = here.running().is_none_or(|running| here.leader_in_contact(&running).is_none());
         if leads.is_some() || alone {
@@ -173,6 +191,33 @@ pub(super) async fn run(here: Arc<Coordinator>) {
             }
             here.end_former(&running).await;
         }
+    }
+}
+
+/// The changes that end the pause between two looks at rest.
+struct News {
+    open: Open,
+    members: watch::Receiver<Arc<Members>>,
+    parts: watch::Receiver<Option<Arc<Running>>>,
+}
+
+impl News {
+    fn mark_seen(&mut self) {
+        self.open.mark_unchanged();
+        self.members.mark_unchanged();
+        self.parts.mark_unchanged();
+    }
+
+    /// Waits for the next look of a node at rest: a second after something has changed, and else longer.
+    async fn until_next_look(&mut self, running: &Running) {
+        tokio::select! {
+            () = tokio::time::sleep(TICK_AT_REST) => return,
+            () = running.rest_changes() => {}
+            _ = self.open.changed() => {}
+            _ = self.members.changed() => {}
+            _ = self.parts.changed() => {}
+        }
+        tokio::time::sleep(TICK).await;
     }
 }
 
@@ -381,20 +426,24 @@ impl Coordinator {
             peers.iter().filter(|peer| peer.open && peer.state == PeerState::Up).map(|peer| peer.did).collect();
         let reads = |peer: &nexus_mesh::PeerStatus| Some((peer.did, peer.abilities.as_ref()?.critical_format_max));
         let members: Vec<Did> = self.identity.members().iter().map(|(did, _)| *did).collect();
-        let rests = self.running().is_some_and(|running| running.leads() && running.silence.heartbeats().is_resting());
-        let heard_for = if rests { HEARD_FOR_AT_REST } else { HEARD_FOR };
+        let resting = self.running().filter(|running| running.leads() && running.silence.heartbeats().is_resting());
+        let answered = |voter: &Voter| resting.as_ref()?.silence.heartbeats().last_answer(voter);
         let ask: Vec<Did> = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.up.retain(|did, _| open.contains(did));
             for did in &open {
                 heard.up.entry(*did).or_insert(now);
             }
-            heard.note_silence(now, &members, &open);
+            heard.note_silence(now, &members, &open, answered);
             heard.reads = peers.iter().filter(|peer| open.contains(&peer.did)).filter_map(reads).collect();
             heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
             let leads = |leader: &Did| open.contains(leader) || *leader == self.identity.me();
+            let heard_for = |said: &Report| match answered(&said.voter) {
+                Some(at) if now.saturating_duration_since(at) < SILENT_AFTER => HEARD_FOR_AT_REST,
+                _ => HEARD_FOR,
+            };
             let old = |did: &&Did| {
-                let stale = |said: &Report| now - said.at >= heard_for || !said.leader.as_ref().is_some_and(leads);
+                let stale = |said: &Report| now - said.at >= heard_for(said) || !said.leader.as_ref().is_some_and(leads);
                 heard.said.get(did).is_none_or(stale)
             };
             open.iter().filter(old).copied().collect()
@@ -800,14 +849,18 @@ mod tests {
         };
         for second in 0..60 {
             let now = begin + Duration::from_secs(second);
-            heard.note_silence(now, &members, &open);
+            heard.note_silence(now, &members, &open, |_| None);
             heard.said.insert(well, report(now));
             heard.away.remove(&well);
         }
         assert_eq!(heard.away, BTreeMap::from([(silent, begin)]), "since the first look");
         // a member that falls silent is away since its last report
         let later = begin + Duration::from_secs(59) + SILENT_AFTER;
-        heard.note_silence(later, &members, &open);
+        let mut answers = heard.away.clone();
+        answers.remove(&well);
+        heard.note_silence(later, &members, &open, |_| Some(later - SILENT_AFTER / 2));
+        assert_eq!(heard.away, answers, "it answers the leader's heartbeats");
+        heard.note_silence(later, &members, &open, |_| None);
         assert_eq!(heard.away[&well], begin + Duration::from_secs(59));
     }
 }
