@@ -4,6 +4,7 @@
 
 mod blocking;
 mod tasks;
+mod wakes;
 
 use std::fmt;
 use std::future::Future;
@@ -16,6 +17,7 @@ use nexus_mesh::{Clock, Spawner};
 
 pub use self::blocking::{Blocking, BlockingPool, Inline};
 pub use self::tasks::Tasks;
+use self::wakes::{Counting, Wakes};
 
 /// A handle to the surroundings, cheap to clone.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ pub(crate) struct World {
     spawner: Arc<dyn Spawner>,
     blocking: Arc<dyn Blocking>,
     clock: Arc<dyn Clock>,
+    wakes: Wakes,
 }
 
 /// Blocking work ended without a result: its node is being stopped.
@@ -32,7 +35,14 @@ pub(crate) struct Interrupted;
 
 impl World {
     pub(crate) fn new(spawner: Arc<dyn Spawner>, blocking: Arc<dyn Blocking>, clock: Arc<dyn Clock>) -> Self {
-        Self { spawner, blocking, clock }
+        let wakes = Wakes::default();
+        let spawner = Arc::new(Counting { inner: spawner, wakes: wakes.clone() });
+        Self { spawner, blocking, clock, wakes }
+    }
+
+    /// How often the tasks were woken so far, by name.
+    pub(crate) fn wakeups(&self) -> Vec<(&'static str, u64)> {
+        self.wakes.read()
     }
 
     /// The same world with tasks on another spawner.

@@ -204,6 +204,7 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
     }
     of_peers(text, &peers);
     of_wire(text, node);
+    of_wakeups(text, node);
     text.family("nexus_queue_length", "gauge", "The entries that wait in a queue of the node.");
     for queue in node.queues() {
         text.value("", &[("queue", queue.name)], queue.length);
@@ -225,6 +226,15 @@ fn of_wire(text: &mut Text, node: &Node) {
     text.family("nexus_wire_bytes_total", "counter", help);
     for Tallied { protocol, kind, direction, bytes } in node.tallied() {
         text.value("", &[("protocol", &protocol), ("kind", kind), ("direction", direction.as_str())], bytes);
+    }
+}
+
+/// The wake-ups of the node's tasks: a node at rest sleeps.
+fn of_wakeups(text: &mut Text, node: &Node) {
+    let help = "Times that tasks of the node were woken, by timers and by others, by the name of the task.";
+    text.family("nexus_wakeups_total", "counter", help);
+    for (task, count) in node.wakeups() {
+        text.value("", &[("task", task)], count);
     }
 }
 

@@ -229,10 +229,24 @@ fn here(log: &Log, running: &Running, entries: u64) -> Result<Here, StoreError> 
 
 /// Asks for missing records while there are any and a member has them.
 pub(super) async fn run(here: Arc<Coordinator>) {
+    let mut parts = here.running.subscribe();
     loop {
         tokio::time::sleep(FILL_EVERY).await;
-        let Some(running) = here.running() else { continue };
+        let Some(running) = parts.borrow_and_update().clone() else {
+            if parts.changed().await.is_err() {
+                return;
+            }
+            continue;
+        };
+        let mut applied = running.applied_index();
+        applied.mark_unchanged();
         if here.log.reading(gaps).await.is_ok_and(|gaps| gaps.is_empty()) {
+            // a gap comes with a snapshot, which moves the copy on
+            tokio::select! {
+                changed = parts.changed() => if changed.is_err() { return },
+                // it closes with its part
+                changed = applied.changed() => if changed.is_err() && parts.changed().await.is_err() { return },
+            }
             continue;
         }
         here.look_around().await;

@@ -65,7 +65,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         mut rooms,
         config,
     } = env;
-    let world = World::new(spawner.clone(), blocking, clock);
+    let world = World::new(spawner, blocking, clock);
     let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
     let state = world.blocking(move || open_state(&key, &opened)).await??;
@@ -87,7 +87,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     #[cfg(feature = "blobs")]
     let wanted = blobs::register(&mut rooms);
     let coordinating = Coordinating::register(raft, &mut rooms);
-    let (mesh, events) = Mesh::start(transport, mesh_config, rooms, spawner)?;
+    let (mesh, events) = Mesh::start(transport, mesh_config, rooms, world.spawner().clone())?;
 
     let (notices, failure) = (Notices::default(), Failure::default());
     if let Some(aging) = &origins.aging {

@@ -383,6 +383,11 @@ impl Node {
         self.0.mesh.tallied()
     }
 
+    /// How often the node's tasks were woken so far, by the name of the task.
+    pub fn wakeups(&self) -> Vec<(&'static str, u64)> {
+        self.0.world.wakeups()
+    }
+
     /// How full the queues to the engine are: of callers on this machine, and of what peers bring.
     pub fn queues(&self) -> [Queue; 2] {
         self.0.engine.queues().map(|Fill { name, length, capacity }| Queue { name, length, capacity })

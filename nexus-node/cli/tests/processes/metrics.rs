@@ -57,6 +57,7 @@ fn requests_are_counted_by_route_method_and_status() {
     assert_eq!(values["nexus_records{space=\"default\"}"], 1.0);
     assert_eq!(values["nexus_queue_length{queue=\"commands\"}"], 0.0);
     assert_eq!(values["nexus_ready"], 1.0);
+    assert!(values["nexus_wakeups_total{task=\"engine\"}"] >= 1.0);
     assert_eq!(values["nexus_http_requests_in_flight"], 1.0, "this one");
     assert!(!node.http("GET", "/metrics", "").body.contains(&id), "ids are no labels");
     assert!(values["nexus_disk_bytes"] > 1e4);
