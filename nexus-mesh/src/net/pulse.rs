@@ -119,12 +119,7 @@ impl NetworkBehaviour for Pulse {
 
     fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
 
-    fn on_connection_handler_event(
-        &mut self,
-        peer: PeerId,
-        connection: ConnectionId,
-        rtt: THandlerOutEvent<Self>,
-    ) {
+    fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, rtt: THandlerOutEvent<Self>) {
         self.events.push_back(Sign { peer, connection, rtt });
     }
 

@@ -375,14 +375,14 @@ pub(super) async fn run(here: Arc<Coordinator>) {
                 let are_gone = here.let_go(&running).await;
                 let again = match gathered {
                     Gathered::TooFew => Some(ASK_EVERY),
-                    Gathered::Enough | Gathered::All if !are_gone => Some(ASK_THE_REST_EVERY),
                     // another member may count at the one that lags
-                    Gathered::Enough if running.leads() => {
-                        let wait = rest;
-                        rest = (rest * 2).min(ASK_THE_REST_RARELY);
-                        Some(wait)
-                    }
+                    Gathered::Enough if running.leads() || !are_gone => Some(rest),
+                    Gathered::All if !are_gone => Some(rest),
                     Gathered::Enough | Gathered::All => None,
+                };
+                rest = match gathered {
+                    Gathered::TooFew => ASK_THE_REST_EVERY,
+                    Gathered::Enough | Gathered::All => (rest * 2).min(ASK_THE_REST_RARELY),
                 };
                 let again = async {
                     match again {

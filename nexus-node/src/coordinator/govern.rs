@@ -31,8 +31,10 @@ use crate::world::random;
 
 /// The time between two looks at the members.
 const TICK: Duration = Duration::from_secs(1);
-/// The same at rest, while nothing changes.
+/// The same of a leader at rest, while nothing changes.
 const TICK_AT_REST: Duration = Duration::from_secs(5);
+/// The same of a node that rests on its leader, and has nothing to look for.
+const TICK_OF_FOLLOWER: Duration = Duration::from_secs(60);
 /// The age from which a member's report is asked for again.
 const HEARD_FOR: Duration = Duration::from_secs(5);
 /// The same of a member that answers the heartbeats of a leader at rest.
@@ -150,7 +152,8 @@ pub(super) enum ManageError {
 /// Looks at the members now and then. As the leader, changes the voters.
 pub(super) async fn run(here: Arc<Coordinator>) {
     let mut tried = None;
-    let mut news = News { open: here.mesh.connections(), members: here.identity.follow(), parts: here.running.subscribe() };
+    let mut news =
+        News { open: here.mesh.connections(), members: here.identity.follow(), parts: here.running.subscribe() };
     loop {
         // a founder's node signs its own seat at once
         if let Some(running) = here.running() {
@@ -210,8 +213,9 @@ impl News {
 
     /// Waits for the next look of a node at rest: a second after something has changed, and else longer.
     async fn until_next_look(&mut self, running: &Running) {
+        let longest = if running.leads() { TICK_AT_REST } else { TICK_OF_FOLLOWER };
         tokio::select! {
-            () = tokio::time::sleep(TICK_AT_REST) => return,
+            () = tokio::time::sleep(longest) => return,
             () = running.rest_changes() => {}
             _ = self.open.changed() => {}
             _ = self.members.changed() => {}
@@ -443,7 +447,8 @@ impl Coordinator {
                 _ => HEARD_FOR,
             };
             let old = |did: &&Did| {
-                let stale = |said: &Report| now - said.at >= heard_for(said) || !said.leader.as_ref().is_some_and(leads);
+                let stale =
+                    |said: &Report| now - said.at >= heard_for(said) || !said.leader.as_ref().is_some_and(leads);
                 heard.said.get(did).is_none_or(stale)
             };
             open.iter().filter(old).copied().collect()

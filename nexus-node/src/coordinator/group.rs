@@ -598,8 +598,8 @@ impl Leads {
         let sets = self.raft.server_metrics().borrow().membership_config.membership().get_joint_config().clone();
         // openraft's own count of that is of its last tick, and at rest there is none
         let counted = self.raft.data_metrics().borrow().millis_since_quorum_ack.is_some();
-        let silent = counted
-            && !self.silence.heartbeats().heard_by_quorum(&sets, &self.me, self.relies_for, Instant::now());
+        let silent =
+            counted && !self.silence.heartbeats().heard_by_quorum(&sets, &self.me, self.relies_for, Instant::now());
         if silent { prove_once(&self.raft, &self.silence, spawner).await } else { Ok(()) }
     }
 }

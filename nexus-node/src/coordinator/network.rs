@@ -26,7 +26,8 @@ use super::command::Group;
 use super::format::{self, encode};
 use super::log::{Log, READ_BYTES_MAX};
 use super::raft::{
-    Ballot, LogId, Position, Seats, SnapshotHead, SnapshotMeta, Types, Vote, Voter, decode_at, decode_vote, encode_entry,
+    Ballot, LogId, Position, Seats, SnapshotHead, SnapshotMeta, Types, Vote, Voter, decode_at, decode_vote,
+    encode_entry,
 };
 use super::rest::{Content, Heartbeat, Heartbeats};
 use super::runtime::Pace;

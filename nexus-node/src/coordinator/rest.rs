@@ -141,9 +141,8 @@ impl Heartbeats {
 
     /// Whether a promise that is renewed at this age is due, or was renewed just now.
     fn renews(&self, renewed_after: Duration, now: Instant) -> bool {
-        let just_now = |(at, of): (Instant, Duration)| {
-            of == renewed_after && now.saturating_duration_since(at) <= TOGETHER
-        };
+        let just_now =
+            |(at, of): (Instant, Duration)| of == renewed_after && now.saturating_duration_since(at) <= TOGETHER;
         let promises = self.peers.values().filter_map(|peer| peer.promise.as_ref());
         self.renewed.is_some_and(just_now)
             || promises.filter(|promise| promise.renewed_after == renewed_after).any(|promise| promise.is_due(now))
@@ -404,9 +403,8 @@ mod tests {
             voters: vec![voters.iter().map(|n| voter(*n)).collect()],
             all: all.iter().map(|n| voter(*n)).collect(),
         };
-        let open = |gone: &'static [u8]| {
-            move |peer: &Voter| if gone.iter().any(|n| voter(*n) == *peer) { None } else { NEW }
-        };
+        let open =
+            |gone: &'static [u8]| move |peer: &Voter| if gone.iter().any(|n| voter(*n) == *peer) { None } else { NEW };
         let five = seats(&[0, 1, 2], &[0, 1, 2, 3, 4]);
         assert_eq!(heartbeats.pace(&me, &five, open(&[]), true), Pace::Runs, "nothing is promised");
         assert_eq!(heartbeats.pace(&me, &seats(&[0], &[0]), open(&[]), false), Pace::Stands(None), "there is nobody");

@@ -29,11 +29,7 @@ pub(crate) async fn scope<F: Future>(spawner: Arc<dyn Spawner>, future: F) -> F:
 }
 
 /// The same, for the future that starts openraft: its ticks come at this pace.
-pub(super) async fn paced<F: Future>(
-    spawner: Arc<dyn Spawner>,
-    pace: watch::Receiver<Pace>,
-    future: F,
-) -> F::Output {
+pub(super) async fn paced<F: Future>(spawner: Arc<dyn Spawner>, pace: watch::Receiver<Pace>, future: F) -> F::Output {
     PACE.scope(pace, SPAWNER.scope(spawner, future)).await
 }
 
