@@ -30,6 +30,8 @@ use crate::clock;
 const PING: StreamProtocol = ping::PROTOCOL_NAME;
 /// The bytes of a ping, which come back.
 const PING_BYTES: usize = 32;
+/// The shortest time between two reports of pings of one peer.
+const TOLD_EACH: Duration = Duration::from_millis(100);
 /// The longest time between two measurements of the round trip.
 const MEASURED_EACH: Duration = Duration::from_secs(60);
 
@@ -88,7 +90,14 @@ impl Pulse {
     fn handler(&self, dialer: bool) -> PulseHandler {
         let Self { every, patience, epoch, .. } = *self;
         let rhythm = Rhythm { dialer, every, patience, epoch, heard: None, measured: None };
-        PulseHandler { rhythm, sleep: None, inbound: None, outbound: Outbound::None, signs: VecDeque::new() }
+        PulseHandler {
+            rhythm,
+            sleep: None,
+            inbound: None,
+            outbound: Outbound::None,
+            signs: VecDeque::new(),
+            told: None,
+        }
     }
 }
 
@@ -147,8 +156,10 @@ pub(super) struct PulseHandler {
     sleep: Option<Pin<Box<Sleep>>>,
     inbound: Option<Answering>,
     outbound: Outbound,
-    /// Signs of life that are not reported yet: two at most, one of each direction.
+    /// Signs of life that are not reported yet.
     signs: VecDeque<Option<Duration>>,
+    /// The last time at which a ping of the peer was reported.
+    told: Option<Instant>,
 }
 
 impl PulseHandler {
@@ -160,6 +171,15 @@ impl PulseHandler {
             sleep.as_mut().reset(due);
         }
         sleep.as_mut().poll(cx)
+    }
+
+    /// Notes a ping of the peer, however many it sends.
+    fn hear(&mut self, now: Instant) {
+        self.rhythm.heard = Some(now);
+        if self.told.is_none_or(|told| now.saturating_duration_since(told) >= TOLD_EACH) {
+            self.told = Some(now);
+            self.signs.push_back(None);
+        }
     }
 
     /// The ping failed. The next one has its usual time.
@@ -189,17 +209,16 @@ impl ConnectionHandler for PulseHandler {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<ConnectionHandlerEvent<Self::OutboundProtocol, (), Self::ToBehaviour>> {
-        while let Some(answering) = &mut self.inbound {
+        if let Some(answering) = &mut self.inbound {
             match answering.poll_unpin(cx) {
                 Poll::Ready(Ok(stream)) => {
                     self.inbound = Some(answer(stream).boxed());
-                    self.rhythm.heard = Some(clock::now());
-                    if !self.signs.contains(&None) {
-                        self.signs.push_back(None);
-                    }
+                    self.hear(clock::now());
+                    // others have their turn before the next ping
+                    cx.waker().wake_by_ref();
                 }
                 Poll::Ready(Err(_)) => self.inbound = None,
-                Poll::Pending => break,
+                Poll::Pending => {}
             }
         }
         loop {

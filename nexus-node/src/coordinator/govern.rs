@@ -430,8 +430,9 @@ impl Coordinator {
             peers.iter().filter(|peer| peer.open && peer.state == PeerState::Up).map(|peer| peer.did).collect();
         let reads = |peer: &nexus_mesh::PeerStatus| Some((peer.did, peer.abilities.as_ref()?.critical_format_max));
         let members: Vec<Did> = self.identity.members().iter().map(|(did, _)| *did).collect();
-        let resting = self.running().filter(|running| running.leads() && running.silence.heartbeats().is_resting());
-        let answered = |voter: &Voter| resting.as_ref()?.silence.heartbeats().last_answer(voter);
+        let leads = self.running().filter(|running| running.leads());
+        let rests = leads.as_ref().is_some_and(|running| running.silence.heartbeats().is_resting());
+        let answered = |voter: &Voter| leads.as_ref()?.silence.heartbeats().last_answer(voter);
         let ask: Vec<Did> = {
             let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
             heard.up.retain(|did, _| open.contains(did));
@@ -440,10 +441,13 @@ impl Coordinator {
             }
             heard.note_silence(now, &members, &open, answered);
             heard.reads = peers.iter().filter(|peer| open.contains(&peer.did)).filter_map(reads).collect();
-            heard.said.retain(|did, said| open.contains(did) || now - said.at < HEARD_FOR * 4);
+            let last = |said: &Report| answered(&said.voter).map_or(said.at, |at| at.max(said.at));
+            heard
+                .said
+                .retain(|did, said| open.contains(did) || now.saturating_duration_since(last(said)) < HEARD_FOR * 4);
             let leads = |leader: &Did| open.contains(leader) || *leader == self.identity.me();
             let heard_for = |said: &Report| match answered(&said.voter) {
-                Some(at) if now.saturating_duration_since(at) < SILENT_AFTER => HEARD_FOR_AT_REST,
+                Some(at) if rests && now.saturating_duration_since(at) < SILENT_AFTER => HEARD_FOR_AT_REST,
                 _ => HEARD_FOR,
             };
             let old = |did: &&Did| {
