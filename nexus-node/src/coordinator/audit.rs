@@ -43,6 +43,8 @@ pub(super) use self::rows::{KeepError, Waiting, keep, keep_now, skip};
 
 /// The time between two looks for missing records.
 const FILL_EVERY: Duration = Duration::from_secs(5);
+/// The wait after a snapshot.
+const FILL_SOON: Duration = Duration::from_secs(1);
 /// The longest wait of a new member for its copy.
 const COPY_MAX: Duration = Duration::from_secs(5);
 /// The longest wait of a reader until its copy has all earlier changes.
@@ -229,24 +231,25 @@ fn here(log: &Log, running: &Running, entries: u64) -> Result<Here, StoreError> 
 
 /// Asks for missing records while there are any and a member has them.
 pub(super) async fn run(here: Arc<Coordinator>) {
-    let mut parts = here.running.subscribe();
+    let (mut parts, mut wait) = (here.running.subscribe(), FILL_EVERY);
     loop {
-        tokio::time::sleep(FILL_EVERY).await;
+        tokio::time::sleep(std::mem::replace(&mut wait, FILL_EVERY)).await;
         let Some(running) = parts.borrow_and_update().clone() else {
             if parts.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        let mut applied = running.applied_index();
-        applied.mark_unchanged();
+        let mut snapshots = running.applied.made();
+        snapshots.mark_unchanged();
         if here.log.reading(gaps).await.is_ok_and(|gaps| gaps.is_empty()) {
-            // a gap comes with a snapshot, which moves the copy on
+            // a gap comes with a snapshot, and is there before it
             tokio::select! {
                 changed = parts.changed() => if changed.is_err() { return },
                 // it closes with its part
-                changed = applied.changed() => if changed.is_err() && parts.changed().await.is_err() { return },
+                changed = snapshots.changed() => if changed.is_err() && parts.changed().await.is_err() { return },
             }
+            wait = FILL_SOON;
             continue;
         }
         here.look_around().await;
