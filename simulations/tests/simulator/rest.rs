@@ -107,6 +107,44 @@ fn a_mesh_at_rest_keeps_its_budget() {
     });
 }
 
+/// How often the tasks of this name at each node were woken so far.
+fn woken(sim: &Sim, nodes: usize, name: &str) -> Vec<u64> {
+    let of = |no| {
+        let all = sim.node(no).unwrap().wakeups();
+        all.iter().filter(|(task, _)| *task == name).map(|(_, count)| count).sum()
+    };
+    (0..nodes).map(of).collect()
+}
+
+/// promise: Keys and locks | At rest openraft ticks for heartbeats that are due alone, and the members are looked at rarely
+#[test]
+fn the_coordinators_of_a_mesh_at_rest_sleep() {
+    isolated(1..3, |seed| {
+        World::new(seed)
+            .run(async |sim| {
+                const NODES: usize = 5;
+                let leader = at_rest(&sim, NODES).await?;
+                sim.sleep(3 * MINUTE).await;
+                // ticks of 150 ms would wake openraft's tasks 2,600 times in this time, and the heartbeats of the leader
+                // take its tasks some 60 times each
+                for (name, most_of_leader, most) in [("raft", 1_200, 100), ("raft pace", 250, 60), ("govern", 130, 20)] {
+                    let before = woken(&sim, NODES, name);
+                    sim.sleep(3 * MINUTE).await;
+                    for (no, (now, before)) in woken(&sim, NODES, name).into_iter().zip(before).enumerate() {
+                        let most = if no == leader { most_of_leader } else { most };
+                        assert!(now - before <= most, "{name} at n{no}, leader n{leader}: {} of {most}", now - before);
+                    }
+                }
+                // and they wake when there is something to do
+                let other = (leader + 1) % NODES;
+                put(&sim, other, "v").await?;
+                assert_eq!(seen(&sim, other).await.leader, Some(sim.did(leader)));
+                Ok::<_, SimError>(())
+            })
+            .unwrap();
+    });
+}
+
 /// promise: Keys and locks | A leader at rest that is killed, or whose machine vanishes, is replaced in time
 #[test]
 fn a_leader_at_rest_is_missed_at_once_when_it_is_killed_and_when_somebody_asks() {
