@@ -127,7 +127,8 @@ fn the_coordinators_of_a_mesh_at_rest_sleep() {
                 sim.sleep(3 * MINUTE).await;
                 // ticks of 150 ms would wake openraft's tasks 2,600 times in this time, and the heartbeats of the leader
                 // take its tasks some 60 times each
-                for (name, most_of_leader, most) in [("raft", 1_200, 100), ("raft pace", 250, 60), ("govern", 130, 20)] {
+                for (name, most_of_leader, most) in [("raft", 1_200, 100), ("raft pace", 250, 60), ("govern", 130, 60)]
+                {
                     let before = woken(&sim, NODES, name);
                     sim.sleep(3 * MINUTE).await;
                     for (no, (now, before)) in woken(&sim, NODES, name).into_iter().zip(before).enumerate() {
