@@ -123,7 +123,7 @@ impl Silence {
     /// Whether silence was promised to a quorum over connections that are open: it lives as far as can be told.
     pub(super) fn rests_with_quorum(&self, me: &Voter, seats: &Seats) -> bool {
         let open = self.open.borrow();
-        self.heartbeats().rests_with_quorum(me, &seats.voters, |peer| open.get(&peer.did).copied())
+        self.heartbeats().rests_with_quorum(me, &seats.voters, |peer| open.get(&peer.did).copied(), Instant::now())
     }
 
     /// Promises nothing more until this is called with `false`.

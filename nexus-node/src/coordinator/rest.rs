@@ -35,6 +35,8 @@ const SHORT_RENEWED_AFTER: Duration = Duration::from_millis(700);
 const TOGETHER_FROM: (u32, u32) = (4, 7);
 /// The time within which promises are renewed together.
 const TOGETHER: Duration = Duration::from_millis(100);
+/// The longest wait for the answer to a renewal in which the peer counts as resting still.
+const RENEWING_FOR: Duration = Duration::from_secs(1);
 /// The time for which a leader has nothing new for a peer before it promises silence.
 const UNCHANGED_FOR: Duration = Duration::from_secs(2);
 /// The manners of a peer that knows of promises.
@@ -57,6 +59,8 @@ struct PeerHeartbeats {
     /// The time since which nothing else was sent and taken.
     unchanged_since: Instant,
     promise: Option<Promise>,
+    /// The connection over which a promise is being renewed, since this time.
+    renewing: Option<(u64, Instant)>,
     answered: Option<Instant>,
     /// The number of the last message.
     sent: u64,
@@ -127,10 +131,12 @@ impl Heartbeats {
         let (vote, ..) = content;
         // peers of former leaderships may be gone
         self.peers.retain(|_, peer| peer.content.0 == vote);
-        let new = PeerHeartbeats { content, unchanged_since: now, promise: None, answered: None, sent: 0 };
+        let new =
+            PeerHeartbeats { content, unchanged_since: now, promise: None, renewing: None, answered: None, sent: 0 };
         let peer = self.peers.entry(to).or_insert(new);
         if let Some(promise) = peer.promise.take() {
             self.changes += 1;
+            peer.renewing = Some((promise.connection, now));
             if promise.is_due(now) {
                 self.renewed = Some((now, promise.renewed_after));
             }
@@ -163,6 +169,7 @@ impl Heartbeats {
             (peer.content, peer.unchanged_since) = (content, sent);
         }
         let promised = promised.filter(|_| number == peer.sent);
+        peer.renewing = None;
         self.changes += u64::from(promised.is_some() || peer.promise.is_some());
         peer.promise = promised.map(|(connection, lasts)| Promise {
             connection,
@@ -181,7 +188,7 @@ impl Heartbeats {
 
     /// Ends all promises: all peers get heartbeats again.
     pub(super) fn wake(&mut self) {
-        self.peers.values_mut().for_each(|peer| peer.promise = None);
+        self.peers.values_mut().for_each(|peer| (peer.promise, peer.renewing) = (None, None));
         self.changes += 1;
     }
 
@@ -207,8 +214,17 @@ impl Heartbeats {
         me: &Voter,
         sets: &[BTreeSet<Voter>],
         over: impl Fn(&Voter) -> Option<OpenConnection>,
+        now: Instant,
     ) -> bool {
-        let rests = |voter: &&Voter| *voter == me || self.rests(voter, over(voter)).is_some();
+        // the answer to a renewal is on its way
+        let renews = |voter: &Voter, over: Option<OpenConnection>| {
+            let renewing = self.peers.get(voter).and_then(|peer| peer.renewing);
+            renewing.zip(over).is_some_and(|((connection, since), over)| {
+                over.number == connection && now.saturating_duration_since(since) <= RENEWING_FOR
+            })
+        };
+        let rests =
+            |voter: &&Voter| *voter == me || self.rests(voter, over(voter)).is_some() || renews(voter, over(voter));
         sets.iter().all(|voters| voters.iter().filter(rests).count() * 2 > voters.len())
     }
 
@@ -222,7 +238,7 @@ impl Heartbeats {
         may_rest: bool,
     ) -> Pace {
         let is_settled = seats.voters.len() == 1 && seats.voters.iter().all(|voters| voters.contains(me));
-        if !is_settled || !self.rests_with_quorum(me, &seats.voters, &over) {
+        if !is_settled || !self.rests_with_quorum(me, &seats.voters, &over, Instant::now()) {
             return Pace::Runs;
         }
         let mut next: Option<Instant> = None;
