@@ -5,7 +5,7 @@
 //! pings from both ends, is answered and counts as well. All connections of a node ping at the same moments: a process
 //! at rest then wakes once for them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -17,6 +17,7 @@ use futures::io::{AsyncReadExt, AsyncWriteExt};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::core::upgrade::ReadyUpgrade;
+use libp2p::swarm::behaviour::ConnectionClosed;
 use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
@@ -69,6 +70,8 @@ pub(super) struct Pulse {
     every: Duration,
     patience: Duration,
     epoch: Instant,
+    /// The last round trip of each open connection. The first is measured before its peer is admitted.
+    rtts: BTreeMap<ConnectionId, Duration>,
     events: VecDeque<Sign>,
 }
 
@@ -77,14 +80,17 @@ pub(super) struct Pulse {
 pub(super) struct Sign {
     pub(super) peer: PeerId,
     pub(super) connection: ConnectionId,
-    /// The round trip of the ping that was answered; `None` for a ping of the peer.
-    pub(super) rtt: Option<Duration>,
 }
 
 impl Pulse {
     /// Pings `every` so often from the end that dialled, and after `patience` without a sign of life from the other.
     pub(super) fn new(every: Duration, patience: Duration) -> Self {
-        Self { every, patience, epoch: clock::now(), events: VecDeque::new() }
+        Self { every, patience, epoch: clock::now(), rtts: BTreeMap::new(), events: VecDeque::new() }
+    }
+
+    /// The last round trip that was measured over an open connection.
+    pub(super) fn rtt(&self, connection: ConnectionId) -> Option<Duration> {
+        self.rtts.get(&connection).copied()
     }
 
     fn handler(&self, dialer: bool) -> PulseHandler {
@@ -126,10 +132,17 @@ impl NetworkBehaviour for Pulse {
         Ok(self.handler(true))
     }
 
-    fn on_swarm_event(&mut self, _: FromSwarm<'_>) {}
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        if let FromSwarm::ConnectionClosed(ConnectionClosed { connection_id, .. }) = event {
+            self.rtts.remove(&connection_id);
+        }
+    }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, rtt: THandlerOutEvent<Self>) {
-        self.events.push_back(Sign { peer, connection, rtt });
+        if let Some(rtt) = rtt {
+            self.rtts.insert(connection, rtt);
+        }
+        self.events.push_back(Sign { peer, connection });
     }
 
     fn poll(&mut self, _: &mut Context<'_>) -> Poll<ToSwarm<Self::ToSwarm, THandlerInEvent<Self>>> {
@@ -156,7 +169,7 @@ pub(super) struct PulseHandler {
     sleep: Option<Pin<Box<Sleep>>>,
     inbound: Option<Answering>,
     outbound: Outbound,
-    /// Signs of life that are not reported yet.
+    /// Signs of life that are not reported yet: the round trip of an answered ping, `None` for a ping of the peer.
     signs: VecDeque<Option<Duration>>,
     /// The last time at which a ping of the peer was reported.
     told: Option<Instant>,

@@ -85,7 +85,6 @@ struct Neighbour {
     member: Box<Member>,
     connection: ConnectionId,
     address: Multiaddr,
-    rtt: Option<Duration>,
     limit: RateLimit,
     /// Its circle, by its last beat.
     circle: Option<Circle>,
@@ -582,7 +581,7 @@ impl Net {
             state,
             cause: if state == PeerState::Down { Some(cause.unwrap_or_else(never_met)) } else { cause },
             open: neighbour.is_some(),
-            rtt: neighbour.and_then(|neighbour| neighbour.rtt),
+            rtt: neighbour.and_then(|neighbour| self.rtt(neighbour)),
             address: neighbour.map(|neighbour| neighbour.address.clone()),
             last_seen: vital.map(|vital| clock::wall_ago(&*self.clock, ago(vital))),
             addresses: self.book.addresses(&did),
@@ -662,7 +661,7 @@ impl Net {
                     open.insert(peer, known);
                 });
                 let limit = RateLimit::new(self.messages_per_second, now);
-                self.neighbours.insert(peer, Neighbour { member, connection, address, rtt: None, limit, circle: None });
+                self.neighbours.insert(peer, Neighbour { member, connection, address, limit, circle: None });
                 self.out.push_back(open);
                 if let Some(addresses) = news {
                     self.hint(MeshEvent::Addresses { peer, addresses });
@@ -779,9 +778,10 @@ impl Net {
         self.report(change);
         let ours = self.circle();
         let is_ours = heard.circle.is_some_and(|theirs| theirs.is_of(ours));
-        let (mut rtt, mut reaches_all) = (None, false);
+        let rtt = self.neighbours.get(&peer).and_then(|neighbour| self.rtt(neighbour));
+        let mut reaches_all = false;
         if let Some(neighbour) = self.neighbours.get_mut(&peer) {
-            (rtt, neighbour.circle) = (neighbour.rtt, heard.circle);
+            neighbour.circle = heard.circle;
             reaches_all = is_ours && heard.circle.is_some_and(Circle::is_whole);
         }
         if !is_ours {
@@ -808,12 +808,13 @@ impl Net {
         }
     }
 
+    fn rtt(&self, neighbour: &Neighbour) -> Option<Duration> {
+        self.swarm.behaviour().pulse.rtt(neighbour.connection)
+    }
+
     fn on_sign(&mut self, sign: Sign, now: Instant) {
         let Some(peer) = did_of_shown(&sign.peer) else { return };
-        if let Some(neighbour) = self.neighbours.get_mut(&peer)
-            && neighbour.connection == sign.connection
-        {
-            neighbour.rtt = sign.rtt.or(neighbour.rtt);
+        if self.neighbours.get(&peer).is_some_and(|neighbour| neighbour.connection == sign.connection) {
             let change = self.health.heard(peer, now);
             self.report(change);
         }

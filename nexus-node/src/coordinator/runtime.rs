@@ -214,14 +214,11 @@ mod tests {
     async fn ticks_are_left_out_while_the_pace_stands_and_come_when_it_runs() {
         let (pace, paced) = watch::channel(Pace::Stands(None));
         let begun = Instant::now();
-        let tick = tokio::spawn(async move {
-            NodeSleep::tick(begun + INTERVAL, paced).await;
-            begun.elapsed()
-        });
-        tokio::time::sleep(Duration::from_secs(9)).await;
-        assert!(!tick.is_finished());
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let mut tick = NodeSleep::tick(begun + INTERVAL, paced);
+        let while_it_stands = tokio::time::timeout(Duration::from_millis(9_010), &mut tick).await;
+        assert!(while_it_stands.is_err());
         pace.send_replace(Pace::Runs);
-        assert_eq!(tick.await.unwrap(), 61 * INTERVAL);
+        tick.await;
+        assert_eq!(begun.elapsed(), 61 * INTERVAL);
     }
 }
