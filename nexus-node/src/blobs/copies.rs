@@ -136,6 +136,11 @@ const fn cost(extent: Extent) -> u64 {
     extent.files.saturating_add(1).saturating_mul(FILE_COST).saturating_add(extent.bytes)
 }
 
+/// A number below another one that nobody can foresee.
+fn below(end: u64) -> u64 {
+    u64::from_le_bytes(random()) % end.max(1)
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -356,15 +361,35 @@ impl Blobs {
     }
 
     /// Has a member that says it keeps a copy show some part of it, which it cannot foresee; `None` if it does not answer.
+    /// Of a directory it shows a part of the list of files, and one of some file.
     async fn proof_of(&self, hash: BlobHash, peer: Did) -> Option<KeptState> {
+        let file = self.blocking(move |blobs| blobs.some_file_of(hash)).await.ok()?;
+        for blob in [Some(hash), file].into_iter().flatten() {
+            let shown = self.shows_a_part(blob, peer).await?;
+            if !shown {
+                return Some(KeptState::No);
+            }
+        }
+        Some(KeptState::Kept)
+    }
+
+    /// Some file of a directory, that nobody can foresee; `None` of a file, and of a directory without files.
+    fn some_file_of(&self, hash: BlobHash) -> Result<Option<BlobHash>, NodeError> {
+        let links = self.links_of(hash)?;
+        // the first link is of the names
+        let files = links.get(1..).unwrap_or_default();
+        let place = usize::try_from(below(files.len() as u64)).unwrap_or(usize::MAX);
+        Ok(files.get(place).copied())
+    }
+
+    async fn shows_a_part(&self, hash: BlobHash, peer: Did) -> Option<bool> {
         let shape = Shape::of(self.info(hash).await.ok()??.size);
-        let part = Part(u64::from_le_bytes(random()) % shape.parts().max(1));
+        let part = Part(below(shape.parts()));
         let question = Body::Part(wire::Part { hash: hash.as_bytes().to_vec(), part: part.0 });
-        let shown = match self.0.asker.ask(peer, question.into(), WITHIN).await.ok()?.body {
+        Some(match self.0.asker.ask(peer, question.into(), WITHIN).await.ok()?.body {
             Some(Body::Slice(sent)) => nexus_blobs::check(hash, shape, part, &sent).is_ok(),
             _ => false,
-        };
-        Some(if shown { KeptState::Kept } else { KeptState::No })
+        })
     }
 
     /// Answers a member that wants this node to keep a blob.

@@ -5,11 +5,13 @@
 use std::io::Cursor;
 use std::time::Duration;
 
+use nexus_blobs::{Part as Place, Shape};
 use nexus_mesh::{FRAME_BYTES_MAX, Rooms, StreamProtocol, read_frame, write_frame};
 use nexus_node::blobs::{BlobHash, Blobs, Collection, CollectionFile, FileKind, Keep};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::{Node, NodeError};
 use prost::Message;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::rogue::Rogue;
 use crate::world::{Link, World, address_of, eventually, key};
@@ -36,6 +38,20 @@ async fn beside(n: u8, other: &Node, change: impl FnOnce(&mut Config)) -> Node {
     node
 }
 
+/// A pinned directory with so many files, whose files have no pin.
+async fn add_directory(node: &Node, count: usize) -> (BlobHash, Collection) {
+    let (blobs, mut files) = (node.blobs(), Vec::new());
+    for n in 0..count {
+        let hash = add(node, content(1_000 + n)).await;
+        blobs.unpin(hash).await.unwrap();
+        files.push(CollectionFile { path: format!("d/{n}"), hash, kind: FileKind::Plain });
+    }
+    let collection = Collection::new(files).unwrap();
+    add(node, collection.names()).await;
+    let links = add(node, collection.links()).await;
+    (blobs.keep_directory(links, Keep::Pinned).await.unwrap().hash, collection)
+}
+
 /// The number of copies of a blob that count at its own node.
 async fn copies(blobs: &Blobs, hash: BlobHash) -> usize {
     blobs.entry(hash).await.unwrap().unwrap().copies.map_or(1, |copies| copies.count)
@@ -54,16 +70,8 @@ async fn others_keep_the_copies_that_are_wanted() {
     let (two, three) = (beside(1, &one, |_| {}).await, beside(2, &one, |_| {}).await);
     let blobs = one.blobs();
     let file = add(&one, content(MIB)).await;
-    let mut files = Vec::new();
-    for n in 0..3 {
-        let hash = add(&one, content(1_000 + n)).await;
-        blobs.unpin(hash).await.unwrap();
-        files.push(CollectionFile { path: format!("d/{n}"), hash, kind: FileKind::Plain });
-    }
-    let first = files[0].hash;
-    let directory = Collection::new(files).unwrap();
-    add(&one, directory.names()).await;
-    let directory = blobs.keep_directory(add(&one, directory.links()).await, Keep::Pinned).await.unwrap().hash;
+    let (directory, collection) = add_directory(&one, 3).await;
+    let first = collection.files()[0].hash;
 
     blobs.want_copies(file, 2).await.unwrap();
     blobs.want_copies(directory, 3).await.unwrap();
@@ -133,14 +141,29 @@ async fn copies_count_against_the_member_that_wants_them() {
 struct Frame {
     #[prost(uint64, tag = "1")]
     id: u64,
+    #[prost(message, optional, tag = "3")]
+    part: Option<Part>,
     #[prost(bytes = "vec", optional, tag = "5")]
     slice: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "6")]
+    lacks: Option<Lacks>,
     #[prost(message, optional, tag = "7")]
     keep: Option<Keeping>,
     #[prost(message, optional, tag = "8")]
     kept: Option<Kept>,
     #[prost(message, optional, tag = "9")]
     release: Option<Keeping>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Lacks {}
+
+#[derive(Clone, PartialEq, Message)]
+struct Part {
+    #[prost(bytes = "vec", tag = "1")]
+    hash: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    part: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -159,32 +182,46 @@ struct Kept {
     state: i32,
 }
 
-/// promise: Blobs | A member that says it keeps a copy must show a part of it that it cannot foresee; else the copy does not count
-#[tokio::test(flavor = "multi_thread")]
-async fn a_copy_that_is_only_claimed_does_not_count() {
-    let one = WORLD.start(0, Link::Memory).await;
+/// A member that says it keeps whatever it is asked to keep, and what it shows of that; `None` if it lacks the part. The
+/// parts that it is asked for follow.
+async fn claimant(
+    node: &Node,
+    shows: impl Fn(Part) -> Option<Vec<u8>> + Clone + Send + 'static,
+) -> (Rogue, UnboundedReceiver<Part>) {
     let mut rooms = Rooms::new();
     let mut streams = rooms.register(BLOBS, 64);
-    let (asked, mut questions) = tokio::sync::mpsc::unbounded_channel();
+    let (asked, questions) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some((_, mut stream)) = streams.recv().await {
-            let asked = asked.clone();
+            let (asked, shows) = (asked.clone(), shows.clone());
             tokio::spawn(async move {
                 while let Ok(Some(frame)) = read_frame(&mut stream, FRAME_BYTES_MAX).await {
-                    let question = Frame::decode(frame.as_slice()).unwrap();
-                    let answer = match question.keep {
-                        Some(_) => Frame { id: question.id, kept: Some(Kept { state: 1 }), ..Frame::default() },
-                        None => {
-                            asked.send(()).unwrap();
-                            Frame { id: question.id, slice: Some(vec![7; 300]), ..Frame::default() }
+                    let Frame { id, part, keep, .. } = Frame::decode(frame.as_slice()).unwrap();
+                    let mut answer = Frame { id, ..Frame::default() };
+                    match part {
+                        Some(part) => {
+                            // its test may have ended
+                            let _ = asked.send(part.clone());
+                            answer.slice = shows(part);
+                            answer.lacks = answer.slice.is_none().then(Lacks::default);
                         }
-                    };
+                        None if keep.is_some() => answer.kept = Some(Kept { state: 1 }),
+                        None => answer.lacks = Some(Lacks {}),
+                    }
                     write_frame(&mut stream, &answer.encode_to_vec()).await.unwrap();
                 }
             });
         }
     });
-    let _rogue = Rogue::start_with(rooms, WORLD.mesh(), WORLD.chain(9), &key(9), Link::Memory, address_of(&one)).await;
+    let rogue = Rogue::start_with(rooms, WORLD.mesh(), WORLD.chain(9), &key(9), Link::Memory, address_of(node)).await;
+    (rogue, questions)
+}
+
+/// promise: Blobs | A member that says it keeps a copy must show a part of it that it cannot foresee; else the copy does not count
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_only_claimed_does_not_count() {
+    let one = WORLD.start(0, Link::Memory).await;
+    let (_rogue, mut questions) = claimant(&one, |_| Some(vec![7; 300])).await;
     let hash = add(&one, content(3 * MIB)).await;
     one.blobs().want_copies(hash, 2).await.unwrap();
     questions.recv().await.unwrap();
@@ -192,6 +229,37 @@ async fn a_copy_that_is_only_claimed_does_not_count() {
     eventually("the honest one keeps it", async || keeps(&honest, hash, &one).await).await;
     eventually("it counts", async || copies(&one.blobs(), hash).await == 2).await;
     let holders = one.blobs().entry(hash).await.unwrap().unwrap().copies.unwrap().holders;
+    assert_eq!(holders, [honest.did()]);
+}
+
+/// promise: Blobs | A member that keeps only the list of a directory's files keeps no copy of it: it must show a file, too
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_files_is_no_copy_of_a_directory() {
+    let one = WORLD.start(0, Link::Memory).await;
+    let (directory, collection) = add_directory(&one, 20).await;
+    let links = collection.links();
+    let (_rogue, mut questions) = claimant(&one, move |part| {
+        let is_list = part.hash == directory.as_bytes();
+        is_list.then(|| {
+            nexus_blobs::slice(
+                directory,
+                Shape::of(links.len() as u64),
+                Place(part.part),
+                links.as_slice(),
+                [0; 0].as_slice(),
+            )
+            .unwrap()
+        })
+    })
+    .await;
+    one.blobs().want_copies(directory, 2).await.unwrap();
+    assert_eq!(questions.recv().await.unwrap().hash, directory.as_bytes(), "it shows the list");
+    let asked = questions.recv().await.unwrap().hash;
+    assert!(collection.files().iter().any(|file| file.hash.as_bytes() == asked.as_slice()), "and then a file");
+    let honest = beside(1, &one, |_| {}).await;
+    eventually("the honest one keeps it", async || keeps(&honest, directory, &one).await).await;
+    eventually("it counts", async || copies(&one.blobs(), directory).await == 2).await;
+    let holders = one.blobs().entry(directory).await.unwrap().unwrap().copies.unwrap().holders;
     assert_eq!(holders, [honest.did()]);
 }
 
