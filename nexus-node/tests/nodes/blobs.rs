@@ -3,10 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::rogue::Rogue;
 use crate::world::{Link, World, address_of, eventually, key};
+use futures::AsyncWriteExt;
+use nexus_blobs::Shape;
+use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, Rooms, StreamProtocol, read_frame, write_frame};
 use nexus_node::blobs::{BlobHash, BlobInfo, Blobs, Collection, CollectionFile, DirectoryProgress, FileKind, Keep};
 use nexus_node::config::{Bounded, Config};
@@ -127,6 +132,13 @@ enum Body {
 struct Want {
     #[prost(bytes = "vec", repeated, tag = "1")]
     hashes: Vec<Vec<u8>>,
+}
+
+/// A question for a part, without the hash.
+#[derive(Clone, PartialEq, Message)]
+struct Asked {
+    #[prost(uint64, tag = "2")]
+    part: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -542,6 +554,82 @@ async fn a_member_that_sends_nothing_keeps_nobody_from_a_blob() {
     }
     assert_eq!(two.blobs().fetch(info.hash, WAIT).await.unwrap(), info);
     drop(silent);
+    for node in [two, one] {
+        node.shutdown().await;
+    }
+}
+
+/// A member that has a blob, and sends 1 KB of it each second. It counts the bytes that it sent.
+async fn dripping(node: &Node, n: u8, info: BlobInfo, content: Vec<u8>) -> (Rogue, Arc<AtomicU64>) {
+    let mut rooms = Rooms::new();
+    let mut streams = rooms.register(BLOBS, 64);
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
+    let content = Arc::new(content);
+    let shape = Shape::of(info.size);
+    let mut index = vec![0; nexus_blobs::index_bytes(shape) as usize];
+    nexus_blobs::index(content.as_slice(), shape, index.as_mut_slice()).unwrap();
+    let index = Arc::new(index);
+    tokio::spawn(async move {
+        while let Some((_, mut stream)) = streams.recv().await {
+            let (content, index, count) = (Arc::clone(&content), Arc::clone(&index), Arc::clone(&count));
+            tokio::spawn(async move {
+                while let Ok(Some(frame)) = read_frame(&mut stream, FRAME_BYTES_MAX).await {
+                    let asked = Envelope::decode(frame.as_slice()).unwrap();
+                    let body = match asked.body {
+                        Some(Body::Want(want)) => Body::Has(Has { sizes: vec![info.size + 1; want.hashes.len()] }),
+                        Some(Body::Part(part)) => {
+                            let place = nexus_blobs::Part(Asked::decode(part.as_slice()).unwrap().part);
+                            Body::Slice(
+                                nexus_blobs::slice(info.hash, shape, place, content.as_slice(), index.as_slice())
+                                    .unwrap(),
+                            )
+                        }
+                        _ => continue,
+                    };
+                    let is_slow = matches!(body, Body::Slice(_));
+                    let answer = Envelope { id: asked.id, body: Some(body) }.encode_to_vec();
+                    let mut framed = futures::io::Cursor::new(Vec::new());
+                    write_frame(&mut framed, &answer).await.unwrap();
+                    for piece in framed.into_inner().chunks(1_000) {
+                        if stream.write_all(piece).await.is_err() || stream.flush().await.is_err() {
+                            return;
+                        }
+                        if is_slow {
+                            count.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                            tokio::time::sleep(Duration::from_secs(1)).await;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let rogue = Rogue::start_with(rooms, WORLD.mesh(), WORLD.chain(n), &key(n), Link::Tcp, address_of(node)).await;
+    (rogue, sent)
+}
+
+/// promise: Blobs | Beside a member that sends 1 KB/s a blob comes from the good one: no part is waited for that the slow one began
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_member_beside_a_good_one_costs_no_part() {
+    let two = WORLD.start(0, Link::Tcp).await;
+    let one = WORLD.start_beside(1, Link::Tcp, &two).await;
+    let bytes = content(120 * PART + 9);
+    let info = add(&one.blobs(), &bytes).await;
+    let (_slow, sent) = dripping(&two, 11, info, bytes.clone()).await;
+    eventually("both say that they have it", async || {
+        let said = two.blobs().holders(&[info.hash]).await;
+        said.get(&info.hash).is_some_and(|said| said.len() == 2)
+    })
+    .await;
+    let last = std::sync::Mutex::new(nexus_node::blobs::BlobProgress::default());
+    let told = |progress: &nexus_node::blobs::BlobProgress| *last.lock().unwrap() = progress.clone();
+    assert_eq!(two.blobs().fetch_with(info.hash, WAIT, told).await.unwrap(), info);
+    let sources = last.into_inner().unwrap().sources;
+    let parts = |of: Did| sources.iter().find(|source| source.peer == of).map_or(0, |source| source.parts);
+    assert_eq!((parts(one.did()), parts(key(11).did())), (121, 0), "{sources:?}");
+    assert!(sources.iter().all(|source| !source.lied), "{sources:?}");
+    assert!(sent.load(Ordering::Relaxed) < PART as u64, "not one part of it was waited for");
+    assert_eq!(read(&two.blobs(), info.hash).await, bytes);
     for node in [two, one] {
         node.shutdown().await;
     }
