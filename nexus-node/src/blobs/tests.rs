@@ -130,3 +130,38 @@ fn a_claimed_size_changes_nothing_of_what_is_stored() {
     assert_eq!((read(&to, info.hash), list(&to)), (Some(b"small".to_vec()), vec![info]));
     assert_eq!(fs::read_dir(root.join("part")).unwrap().count(), 0);
 }
+
+/// promise: Blobs | A crash between the steps of a fetch's end leaves nothing behind, and nothing that must come again
+#[test]
+fn a_crash_at_the_end_of_a_fetch_is_settled_by_the_next_start() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().join("blobs");
+    let (from, to) = (Shelf::Memory(MemoryBlobs::default()), Shelf::open(root.clone()).unwrap());
+    let info = add(&from, &content(3 * PART_BYTES + 9));
+    let shape = nexus_blobs::Shape::of(info.size);
+    let (bytes, index) =
+        (from.content_of(info.hash, NOW).unwrap().unwrap().0, from.index_of(info.hash, shape).unwrap());
+    let mut have = nexus_blobs::PartSet::none(shape);
+    let partial = to.begin(info.hash).unwrap();
+    for part in (0..4).map(nexus_blobs::Part) {
+        let sent = nexus_blobs::slice(info.hash, shape, part, &bytes, index.as_ref().unwrap()).unwrap();
+        partial.take(shape, part, &sent).unwrap();
+        have.add(part);
+    }
+    partial.note(&have, NOW).unwrap();
+    drop(partial);
+    let name = info.hash.to_string();
+    let (part, whole) = (root.join("part").join(&name), root.join(&name[..2]).join(&name));
+    fs::create_dir_all(whole.parent().unwrap()).unwrap();
+    // the index has its place, the content not yet
+    fs::rename(part.with_extension("obao4"), whole.with_extension("obao4")).unwrap();
+    let to = Shelf::open(root.clone()).unwrap();
+    assert_eq!(to.begin(info.hash).unwrap().damaged(&have).unwrap(), []);
+    // both have, and the note is there
+    for ending in ["obao4", ""] {
+        fs::rename(part.with_extension(ending), whole.with_extension(ending)).unwrap();
+    }
+    let to = Shelf::open(root.clone()).unwrap();
+    assert_eq!((list(&to), read(&to, info.hash)), (vec![info], read(&from, info.hash)));
+    assert_eq!(fs::read_dir(root.join("part")).unwrap().count(), 0);
+}

@@ -96,9 +96,37 @@ impl DiskShelf {
     pub(super) fn open(root: PathBuf) -> Result<Self, NodeError> {
         let new = root.join("new");
         match fs::remove_dir_all(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(&new, error)),
-            _ => Ok(Self { root, added: AtomicU64::new(0) }),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&new, error)),
+            _ => {}
         }
+        let shelf = Self::at_rest(root);
+        shelf.settle_parts()?;
+        Ok(shelf)
+    }
+
+    /// Settles what a crash left between the steps of the end of a fetch: its index is moved to its place, then its content,
+    /// and then its note is removed.
+    fn settle_parts(&self) -> Result<(), NodeError> {
+        for have in read_dir(&self.root.join("part"))? {
+            let Some(hash) = hash_in(&have).filter(|_| have.extension().is_some_and(|kind| kind == "have")) else {
+                continue;
+            };
+            let (part, whole) = (self.part(hash), self.path(hash));
+            if !part.exists() {
+                // a note of no content means nothing
+                remove(&index_of(&part))?;
+                remove(&have)?;
+            } else if !whole.exists() && index_of(&whole).exists() && !index_of(&part).exists() {
+                let (from, to) = (index_of(&whole), index_of(&part));
+                datadir::move_into_place(&from, &to).map_err(|error| failed(&from, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The blobs of a directory, which stays as it is until something is added.
+    pub(super) const fn at_rest(root: PathBuf) -> Self {
+        Self { root, added: AtomicU64::new(0) }
     }
 
     pub(super) fn root(&self) -> &Path {
