@@ -217,12 +217,13 @@ impl<P: Copy + Ord> Fetch<P> {
         self.ban(ask.peer);
     }
 
-    /// A peer refused, was too slow by its own stream, or its stream broke. It rests for a while.
+    /// A peer refused, was too slow by its own stream, or its stream broke. It rests for a while. All asks that a broken
+    /// connection takes along are one failure.
     pub fn failed(&mut self, ask: Ask<P>, now: Duration) {
         if !self.answered(&ask) {
             return;
         }
-        if let Some(peer) = self.peers.get_mut(&ask.peer) {
+        if let Some(peer) = self.peers.get_mut(&ask.peer).filter(|peer| peer.rests_until <= now) {
             let rest = REST.saturating_mul(1 << peer.failures.min(16)).min(REST_MAX);
             peer.rests_until = now + rest;
             peer.failures = peer.failures.saturating_add(1);

@@ -237,3 +237,24 @@ fn a_damaged_part_is_fetched_again() {
     world.run(&mut fetch, 5 * PART_BYTES, Duration::from_secs(60)).unwrap();
     assert_eq!(world.asks, 6);
 }
+
+/// promise: Blobs | A connection that breaks is one failure, however many parts were asked for over it: its peer rests for a second
+#[test]
+fn asks_that_fail_together_are_one_failure() {
+    let (mut fetch, mut world) = (Fetch::new(), World::new(vec![Kind::Honest(100_000_000)]));
+    world.run(&mut fetch, 400 * PART_BYTES, Duration::from_secs(1));
+    let now = world.now;
+    let mut asked: Vec<Ask<usize>> = std::mem::take(&mut world.due).into_values().collect();
+    asked.extend(fetch.asks(IN_FLIGHT_MAX, now));
+    assert!(asked.len() >= WINDOW_MAX, "{asked:?}");
+    for ask in asked {
+        fetch.failed(ask, now);
+    }
+    assert!(fetch.asks(IN_FLIGHT_MAX, now).is_empty());
+    // it is asked for one part then, and rests longer if that fails, too
+    let again = fetch.asks(IN_FLIGHT_MAX, now + REST);
+    assert_eq!(again.len(), 1);
+    fetch.failed(again[0], now + REST);
+    assert!(fetch.asks(IN_FLIGHT_MAX, now + REST * 2).is_empty());
+    assert_eq!(fetch.asks(IN_FLIGHT_MAX, now + REST * 3).len(), 1);
+}
