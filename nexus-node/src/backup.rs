@@ -1,7 +1,7 @@
 //! Backups: a node's directory as one stream, and back into an empty directory.
 //!
-//! A backup is written while the node runs. It holds the rows of both stores at one moment each, without derived ones.
-//! With them go the files that make the directory this node's: the keys and the configuration. It has no token of the
+//! A backup is written while the node runs. It holds the rows of both stores at one moment each, without derived ones. After
+//! them come the blobs that this node keeps for itself, or to which entries refer, unless they are left out. With them go the files that make the directory this node's: the keys and the configuration. It has no token of the
 //! API, no ports and no log.
 //!
 //! Whoever has the keys is this node. A backup with keys is therefore as secret as the directory.
@@ -11,12 +11,15 @@
 //! | `frame` | the stream: its frames, writing and reading them |
 //! | `unpack` | frames into files |
 //! | `files` | the files of the directory that go along |
+//! | `blobs` | the blobs of a backup, verified again |
 //! | `restore` | a backup or a copy of a directory becomes a node's directory |
 //! | `error` | the reasons why a backup is refused |
 //!
 //! A restored directory says of itself that it was put back. Its node goes on in a new log and as another voter, since
 //! the entries after the backup may be known to others.
 
+#[cfg(feature = "blobs")]
+mod blobs;
 mod error;
 mod files;
 mod frame;
@@ -31,14 +34,16 @@ use nexus_identity::Did;
 pub use self::error::BackupError;
 pub use self::files::key_files;
 pub use self::frame::{Frame, Reader, Writer};
-pub use self::restore::{Restored, Source, restore};
+pub use self::restore::{Choice, Restored, Source, restore};
 pub use self::unpack::{Contents, Unpacker};
 
 use crate::ledger::rows::meta;
 use crate::store::{FORMAT, Portions, Row, Snapshot, Store, StoreError, Table};
 
-/// The version of the stream's frames.
-const VERSION: u32 = 1;
+/// The latest version of the stream's frames: the one with blobs.
+const VERSION: u32 = 2;
+/// The version of a stream without blobs, which earlier programs read, too.
+const WITHOUT_BLOBS: u32 = 1;
 
 /// The beginning of a backup: its format, and the node that it is of.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
@@ -67,11 +72,21 @@ impl Head {
         Did::from_bytes(self.mesh)
     }
 
-    /// The head of a backup by this program, at a moment in milliseconds since 1970.
+    /// Whether blobs are in it.
+    pub const fn has_blobs(&self) -> bool {
+        self.version > WITHOUT_BLOBS
+    }
+
+    /// The same for a backup with blobs.
+    pub(crate) fn with_blobs(self) -> Self {
+        Self { version: VERSION, ..self }
+    }
+
+    /// The head of a backup by this program, at a moment in milliseconds since 1970. It has no blobs.
     pub(crate) fn new(did: Did, mesh: Did, name: String, taken_at_ms: u64) -> Self {
         let program = env!("CARGO_PKG_VERSION").to_owned();
         let (did, mesh) = (*did.as_bytes(), *mesh.as_bytes());
-        Self { version: VERSION, store_format: FORMAT, did, mesh, name, program, taken_at_ms }
+        Self { version: WITHOUT_BLOBS, store_format: FORMAT, did, mesh, name, program, taken_at_ms }
     }
 }
 
@@ -112,8 +127,15 @@ impl BrainRows {
 pub(crate) fn small() -> Vec<u8> {
     let row = |key: &[u8]| (key.to_vec(), b"value".to_vec());
     let frames = [
-        Frame::Head(Head::new(Did::from_bytes([1; 32]), Did::from_bytes([2; 32]), "laptop".to_owned(), 1_000)),
+        Frame::Head(
+            Head::new(Did::from_bytes([1; 32]), Did::from_bytes([2; 32]), "laptop".to_owned(), 1_000).with_blobs(),
+        ),
         Frame::Rows { store: StoreKind::Brain, table: "meta".to_owned(), rows: vec![row(b"mesh"), row(b"store")] },
+        Frame::Blobs { count: 1, bytes: 5 },
+        Frame::Blob { hash: [3; 32], size: 5, pinned: true, directory: None, copies: None },
+        Frame::BlobBytes { bytes: b"bytes".to_vec() },
+        Frame::BlobEnd { is_whole: true },
+        Frame::BlobTag { tag: "report".to_owned(), hash: [3; 32] },
         Frame::File { name: "config.toml".to_owned(), bytes: b"mdns = false".to_vec() },
     ];
     let mut bytes = Vec::new();

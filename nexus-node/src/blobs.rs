@@ -10,6 +10,7 @@
 //! | `content` | adding and reading |
 //! | `keeping` | pins, tags and directories |
 //! | `copies` | copies that others keep, and those kept for them |
+//! | `archive` | the blobs of a backup, and those that come from one |
 //! | `using` | blobs that stay for now |
 //! | `collecting` | the removal of those that nothing keeps |
 //! | `evicting` | the bound of those that nothing keeps |
@@ -18,6 +19,7 @@
 //! | `serving` | answers to others |
 //! | `fetching`, `directory` | parts from others, and the files of a directory |
 
+mod archive;
 mod collecting;
 mod content;
 mod copies;
@@ -42,6 +44,7 @@ use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
 use tokio::sync::{Notify, Semaphore, watch};
 
+pub(crate) use self::archive::{Archive, ShelfCopy};
 pub use self::collecting::Collected;
 pub use self::content::{BlobReader, BlobWriter};
 pub use self::copies::BlobCopies;

@@ -16,6 +16,7 @@
 //! | `tls-cert.pem`, `tls-key.pem` | the certificate of the API off loopback, and its key |
 //! | `ports` | the ports in use last time |
 //! | `embedder-key` | one line: the key of the embedder, if somebody put it there |
+//! | `blobs` | the blobs that it has, and parts of those that come |
 //! | `models`, `vectors` | models of static vectors; the [vectors](crate::vectors) of memories, which are derived |
 //! | `restoring` | files that a restore prepares; there is no node until it has ended |
 //! | `visits` | when agents began their last sessions here, for telling them of changes |
@@ -69,6 +70,8 @@ const METRICS_TOKEN: &str = "metrics-token";
 const EMBEDDER_KEY: &str = "embedder-key";
 const TLS_CERTIFICATE: &str = "tls-cert.pem";
 const TLS_KEY: &str = "tls-key.pem";
+/// The directory of blobs.
+const BLOBS: &str = "blobs";
 const PORTS: &str = "ports";
 const MEMBERSHIP: &str = "membership";
 const VISITS: &str = "visits";
@@ -261,6 +264,10 @@ impl DataDir {
                 for name in STORES.iter().chain(&[NEXT, ROOT]) {
                     durable::remove(&path.join(name))?;
                 }
+                match fs::remove_dir_all(path.join(BLOBS)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
                 fs::remove_dir_all(&inside)?;
             }
             make_directory(&inside)
@@ -282,7 +289,7 @@ impl DataDir {
             }
             durable::move_into_place(&from, &to)
         };
-        let files = STORES.iter().chain(&[CONFIG, ROOT, NEXT, IDENTITY]);
+        let files = STORES.iter().chain(&[BLOBS, CONFIG, ROOT, NEXT, IDENTITY]);
         let mut placed = files.map(|name| place(name));
         placed.try_for_each(|placed| placed).map_err(|error| DataDirError::io(path, error))?;
         fs::remove_dir_all(&inside).map_err(|error| DataDirError::io(&inside, error))
@@ -315,7 +322,7 @@ impl DataDir {
     /// The directory of its blobs.
     #[cfg(feature = "blobs")]
     pub(crate) fn blobs_path(&self) -> PathBuf {
-        self.path.join("blobs")
+        self.path.join(BLOBS)
     }
 
     /// The path of the search index, which is derived and rebuilt if it is deleted.

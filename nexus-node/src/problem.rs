@@ -138,6 +138,10 @@ impl From<BackupError> for Problem {
             }
             E::TooNew { .. } => ("too_new", "use the version that wrote it, or a newer one"),
             E::Short | E::Damaged(_) => ("invalid", "nothing was changed; take another backup"),
+            E::Blob { .. } => (
+                "invalid",
+                "nothing was changed; take another backup, or leave its blobs out with `--no-blobs`: other members may have them",
+            ),
             E::NoKey => ("invalid", "it was written with `--without-keys`: give the key's file with `--identity FILE`"),
             E::OtherKey { .. } => ("invalid", "nothing was changed; give the key of that node"),
             E::Itself { .. } => ("conflict", "nothing was changed; give another directory with --data-dir"),

@@ -124,6 +124,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
             about
                 .summary("The rows of this node's stores as one stream, for `nexus-node restore`; it has no keys")
                 .note("A stream that breaks off has no end, and is refused as a backup.")
+                .query("blobs", json!({ "type": "boolean" }), "with the blobs that are kept here, or that entries name")
                 .gives_type(200, BACKUP, "nexus backup v1\n…")
         })
         .on(Method::POST, "/v1/import", import::import, |about| {

@@ -29,6 +29,14 @@ pub enum BackupError {
     /// Its bytes are not those that were written.
     #[error("it is damaged: {0}")]
     Damaged(&'static str),
+    /// A blob in it is not the one that its name says, or not there.
+    #[error("the blob {hash} {why}")]
+    Blob {
+        /// The hash of the blob.
+        hash: String,
+        /// The damage.
+        why: &'static str,
+    },
     /// The identity key is not in it, and none was given.
     #[error("it has no identity key")]
     NoKey,

@@ -40,6 +40,43 @@ pub enum Frame {
         /// BLAKE3.
         digest: [u8; 32],
     },
+    /// The extent of all blobs, before the first one.
+    Blobs {
+        /// Their number.
+        count: u64,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// The beginning of a blob. Its content follows, and then [`Frame::BlobEnd`].
+    Blob {
+        /// Its hash.
+        hash: [u8; 32],
+        /// Its size in bytes.
+        size: u64,
+        /// Whether it is pinned.
+        pinned: bool,
+        /// The number of files and their bytes, if it is the list of a directory.
+        directory: Option<String>,
+        /// The copies that others keep, if some are wanted: the number, and a line for each holder.
+        copies: Option<String>,
+    },
+    /// Some content of the blob, at most 256 KiB.
+    BlobBytes {
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+    /// The end of a blob.
+    BlobEnd {
+        /// Whether all of it came. If not, it was damaged at its node, and is left out.
+        is_whole: bool,
+    },
+    /// A name that leads to a blob.
+    BlobTag {
+        /// The name.
+        tag: String,
+        /// The hash of the blob.
+        hash: [u8; 32],
+    },
 }
 
 /// Writes a backup.

@@ -45,14 +45,31 @@ pub struct Restored {
     pub kept_config: bool,
 }
 
-/// Makes an empty directory a node's, from a backup. With `identity` this key counts, and not one in the backup.
+/// The choices of a restore.
+#[derive(Clone, Copy, Default)]
+pub struct Choice<'a> {
+    /// The key that counts, in place of one in the backup.
+    pub identity: Option<&'a Keypair>,
+    /// Whether blobs are left out.
+    pub no_blobs: bool,
+    /// Is told how far it is.
+    pub told: Option<&'a dyn Fn(&Contents)>,
+}
+
+impl fmt::Debug for Choice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Choice").field("no_blobs", &self.no_blobs).finish_non_exhaustive()
+    }
+}
+
+/// Makes an empty directory a node's, from a backup.
 ///
 /// Every value is read and checked before the node is there: the identity key comes into its place last. A restore that
 /// was interrupted leaves no node, and the next one begins anew. The source stays as it is.
 ///
 /// # Errors
 /// [`BackupError`]. The directory holds no node then.
-pub fn restore(source: Source, target: &Path, identity: Option<&Keypair>) -> Result<Restored, BackupError> {
+pub fn restore(source: Source, target: &Path, choice: Choice<'_>) -> Result<Restored, BackupError> {
     // held until the copy is complete
     let _unused = match &source {
         Source::Directory(from) => at_rest(from, target)?,
@@ -60,7 +77,7 @@ pub fn restore(source: Source, target: &Path, identity: Option<&Keypair>) -> Res
     };
     let (inside, _lock) = DataDir::begin_restore(target)?;
     let kept_config = DataDir::config_path(target).exists();
-    let filled = fill(source, &inside, identity).and_then(|contents| check(&inside, contents));
+    let filled = fill(source, &inside, choice).and_then(|contents| check(&inside, contents));
     let restored = match filled {
         Ok(restored) => Restored { kept_config, ..restored },
         Err(error) => {
@@ -95,19 +112,30 @@ fn at_rest(from: &Path, target: &Path) -> Result<Option<File>, BackupError> {
 }
 
 /// Writes the files of a backup into a directory.
-fn fill(source: Source, inside: &Path, identity: Option<&Keypair>) -> Result<Contents, BackupError> {
+fn fill(source: Source, inside: &Path, choice: Choice<'_>) -> Result<Contents, BackupError> {
+    let told = choice.told.unwrap_or(&|_| {});
     let mut contents = match source {
-        Source::Directory(from) => copy(&from, inside)?,
+        Source::Directory(from) => {
+            let mut contents = copy(&from, inside)?;
+            #[cfg(feature = "blobs")]
+            if !choice.no_blobs {
+                super::blobs::copy_blobs(&from, inside, &mut contents, told)?;
+            }
+            told(&contents);
+            contents
+        }
         Source::Stream(stream) => {
             let mut reader = Reader::new(stream)?;
-            let mut unpacker = Unpacker::new(inside);
+            let unpacker = Unpacker::new(inside);
+            let mut unpacker = if choice.no_blobs { unpacker.without_blobs() } else { unpacker };
             while let Some(frame) = reader.next_frame()? {
                 unpacker.take(frame)?;
+                told(&unpacker.contents());
             }
             unpacker.finish()?
         }
     };
-    if let Some(identity) = identity {
+    if let Some(identity) = choice.identity {
         let path = inside.join(DataDir::IDENTITY);
         let text = key_to_text(KeyKind::Identity, identity);
         datadir::replace(&path, text.as_bytes()).map_err(BackupError::disk(&path))?;

@@ -1,5 +1,7 @@
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "blobs")]
+use super::blobs::BlobFilling;
 use super::files::FILE_BYTES_MAX;
 use super::{BackupError, Frame, StoreKind};
 use crate::datadir::{BACKED_UP, DataDir, replace};
@@ -14,6 +16,9 @@ pub struct Unpacker {
     directory: PathBuf,
     brain: Option<Filling>,
     raft: Option<Filling>,
+    /// `None` if blobs are left out.
+    #[cfg(feature = "blobs")]
+    blobs: Option<BlobFilling>,
     contents: Contents,
 }
 
@@ -25,6 +30,10 @@ pub struct Contents {
     pub entries: u64,
     /// The rows of both stores.
     pub rows: u64,
+    /// The blobs.
+    pub blobs: u64,
+    /// The bytes of the blobs.
+    pub blob_bytes: u64,
     /// Whether the identity key is in it.
     pub identity: bool,
     /// Whether the mesh's root key is in it.
@@ -45,7 +54,9 @@ impl Contents {
                     self.entries += rows.len() as u64;
                 }
             }
-            Frame::Head(_) | Frame::End { .. } => {}
+            Frame::BlobBytes { bytes } => self.blob_bytes += bytes.len() as u64,
+            Frame::BlobEnd { is_whole } => self.blobs += u64::from(*is_whole),
+            Frame::Head(_) | Frame::End { .. } | Frame::Blobs { .. } | Frame::Blob { .. } | Frame::BlobTag { .. } => {}
         }
     }
 }
@@ -53,14 +64,46 @@ impl Contents {
 impl Unpacker {
     /// Writes into an empty directory.
     pub fn new(directory: &Path) -> Self {
-        Self { directory: directory.to_owned(), brain: None, raft: None, contents: Contents::default() }
+        Self {
+            directory: directory.to_owned(),
+            brain: None,
+            raft: None,
+            #[cfg(feature = "blobs")]
+            blobs: Some(BlobFilling::new(directory)),
+            contents: Contents::default(),
+        }
+    }
+
+    /// Leaves out the blobs.
+    #[must_use]
+    pub fn without_blobs(self) -> Self {
+        #[cfg(feature = "blobs")]
+        return Self { blobs: None, ..self };
+        #[cfg(not(feature = "blobs"))]
+        self
+    }
+
+    /// The content of all frames so far, in numbers.
+    pub const fn contents(&self) -> Contents {
+        self.contents
     }
 
     /// Writes a frame.
     ///
     /// # Errors
-    /// [`BackupError::Damaged`] for what no backup has, [`BackupError::Store`], [`BackupError::Disk`].
+    /// [`BackupError::Damaged`] for what no backup has, [`BackupError::Blob`], [`BackupError::Store`], [`BackupError::Disk`].
     pub fn take(&mut self, frame: Frame) -> Result<(), BackupError> {
+        let is_of_blob = matches!(
+            frame,
+            Frame::Blobs { .. }
+                | Frame::Blob { .. }
+                | Frame::BlobBytes { .. }
+                | Frame::BlobEnd { .. }
+                | Frame::BlobTag { .. }
+        );
+        if is_of_blob {
+            return self.take_blobs(frame);
+        }
         self.contents.count(&frame);
         match frame {
             Frame::File { name, bytes } => {
@@ -85,8 +128,22 @@ impl Unpacker {
                 };
                 filling.take(table, &rows)
             }
-            Frame::Head(_) | Frame::End { .. } => Ok(()),
+            _ => Ok(()),
         }
+    }
+
+    #[cfg(feature = "blobs")]
+    fn take_blobs(&mut self, frame: Frame) -> Result<(), BackupError> {
+        let Some(blobs) = &mut self.blobs else { return Ok(()) };
+        self.contents.count(&frame);
+        blobs.take(frame)
+    }
+
+    #[cfg(not(feature = "blobs"))]
+    #[expect(clippy::unused_self, clippy::needless_pass_by_value, clippy::unnecessary_wraps, reason = "as with blobs")]
+    fn take_blobs(&mut self, _: Frame) -> Result<(), BackupError> {
+        // this program keeps none
+        Ok(())
     }
 
     /// Completes the files.
@@ -97,6 +154,8 @@ impl Unpacker {
         let Some(brain) = self.brain else { return Err(BackupError::Damaged("it has no memory")) };
         brain.finish()?;
         self.raft.map_or(Ok(()), Filling::finish)?;
+        #[cfg(feature = "blobs")]
+        self.blobs.map_or(Ok(()), BlobFilling::finish)?;
         Ok(self.contents)
     }
 }

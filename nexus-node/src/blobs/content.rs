@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use nexus_blobs::{BlobHash, PART_BYTES, Part, Shape, SliceError, read_part};
+use nexus_identity::Timestamp;
 use nexus_identity::plants::planted;
 use positioned_io::ReadAt;
 
@@ -79,14 +80,15 @@ impl Blobs {
     /// [`NodeError::NotFound`] if it is not here whole: [`Blobs::fetch`] gets it. Those of the disk;
     /// [`NodeError::Stopping`].
     pub async fn read(&self, hash: BlobHash) -> Result<BlobReader, NodeError> {
-        self.blocking(move |blobs| {
-            let shelf = &blobs.here().shelf;
-            let now = blobs.here().world.wall();
-            let (content, size) = shelf.content_of(hash, now)?.ok_or_else(|| missing(hash))?;
-            let index = shelf.index_of(hash, Shape::of(size))?.ok_or_else(|| missing(hash))?;
-            Ok(BlobReader { content, index, info: BlobInfo { hash, size }, at: 0, part: None })
-        })
-        .await
+        self.blocking(move |blobs| blobs.reader(hash, blobs.here().world.wall())).await
+    }
+
+    /// The content of a blob that is here. It counts as used at that time.
+    pub(super) fn reader(&self, hash: BlobHash, now: Timestamp) -> Result<BlobReader, NodeError> {
+        let shelf = &self.here().shelf;
+        let (content, size) = shelf.content_of(hash, now)?.ok_or_else(|| missing(hash))?;
+        let index = shelf.index_of(hash, Shape::of(size))?.ok_or_else(|| missing(hash))?;
+        Ok(BlobReader { content, index, info: BlobInfo { hash, size }, at: 0, part: None })
     }
 
     /// The content of a small blob, from whoever has it; `None` if it has more bytes than that.
@@ -209,7 +211,7 @@ impl BlobReader {
     }
 
     /// The content from the present place to the end of its part, and not beyond a place.
-    fn piece(&mut self, end: u64) -> io::Result<Vec<u8>> {
+    pub(super) fn piece(&mut self, end: u64) -> io::Result<Vec<u8>> {
         let begin = self.at / PART_BYTES * PART_BYTES;
         let until = end.min(begin + PART_BYTES);
         let mut piece = vec![0; usize::try_from(until.saturating_sub(self.at)).unwrap_or(0)];

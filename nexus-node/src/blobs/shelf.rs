@@ -95,7 +95,7 @@ pub(super) enum Draft {
 
 /// Content that was added, before it has its name.
 pub(super) struct Sealed {
-    info: BlobInfo,
+    pub(super) info: BlobInfo,
     draft: Draft,
     index: Vec<u8>,
 }
@@ -120,6 +120,11 @@ impl Shelf {
     /// The blobs in a directory, which is made with the first one. Content that was being added is removed.
     pub(crate) fn open(root: PathBuf) -> Result<Self, NodeError> {
         DiskShelf::open(root).map(Self::Disk)
+    }
+
+    /// The blobs in a directory that stays as it is.
+    pub(super) fn at_rest(root: PathBuf) -> Self {
+        Self::Disk(DiskShelf::at_rest(root))
     }
 
     /// Begins to add content.

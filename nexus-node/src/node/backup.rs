@@ -40,6 +40,8 @@ struct Writing {
     world: World,
     stage: Stage,
     raft: Option<CopiedRows>,
+    #[cfg(feature = "blobs")]
+    blobs: Option<crate::blobs::Blobs>,
     /// The store's name in errors.
     file: PathBuf,
     writer: Writer<Vec<u8>>,
@@ -48,27 +50,53 @@ struct Writing {
 enum Stage {
     Brain(BrainRows),
     Raft,
+    #[cfg(feature = "blobs")]
+    Blobs(Box<crate::blobs::Archive>),
     Done,
 }
 
 impl Node {
-    /// Begins a backup of this node's stores.
+    /// Begins a backup of this node's stores, and of the blobs that it keeps for itself or to which entries refer.
     ///
     /// The keys and the configuration are files of the data directory; whoever may read those adds them.
     ///
     /// # Errors
     /// [`NodeError::Store`] or [`NodeError::Stopping`].
     pub fn backup(&self) -> Result<Backup, NodeError> {
+        self.backup_of(true)
+    }
+
+    /// The same without blobs. Earlier versions restore it, too.
+    ///
+    /// # Errors
+    /// As [`Node::backup`].
+    pub fn backup_without_blobs(&self) -> Result<Backup, NodeError> {
+        self.backup_of(false)
+    }
+
+    fn backup_of(&self, with_blobs: bool) -> Result<Backup, NodeError> {
+        #[cfg(feature = "blobs")]
+        let blobs = with_blobs.then(|| self.blobs());
+        let has_blobs = with_blobs && cfg!(feature = "blobs");
         let inner = &self.0;
         let rows = BrainRows::of(inner.store.snapshot()?);
         let head = Head::new(self.did(), self.mesh_did(), self.name(), inner.world.wall().as_ms());
+        let head = if has_blobs { head.with_blobs() } else { head };
         let unwritten = |source| StoreError::Disk { file: inner.store.file().to_owned(), source: Arc::new(source) };
         let mut writer = Writer::new(Vec::new()).map_err(unwritten)?;
         writer.put(&Frame::Head(head)).map_err(unwritten)?;
         let raft = inner.coordinator.as_ref().map(|coordinator| coordinator.copied());
         let (world, file) = (inner.world.clone(), inner.store.file().to_owned());
         let (portions, received) = mpsc::channel(AHEAD);
-        let writing = Writing { world, stage: Stage::Brain(rows), raft, file, writer };
+        let writing = Writing {
+            world,
+            stage: Stage::Brain(rows),
+            raft,
+            #[cfg(feature = "blobs")]
+            blobs,
+            file,
+            writer,
+        };
         inner.world.spawn("backup", writing.run(portions));
         Ok(Backup(received))
     }
@@ -111,18 +139,47 @@ impl Writing {
                         self.stage = Stage::Raft;
                         self.put(StoreKind::Raft, next).map(Some)
                     }
-                    None => self.end().map(Some),
+                    None => self.blobs_or_end().await.map(Some),
                 },
-                None => self.end().map(Some),
+                None => self.blobs_or_end().await.map(Some),
             },
+            #[cfg(feature = "blobs")]
+            Stage::Blobs(mut archive) => {
+                let (next, archive) = self.world.blocking(move || (archive.next(), archive)).await?;
+                match next? {
+                    Some(frame) => {
+                        self.stage = Stage::Blobs(archive);
+                        self.put_frame(&frame).map(Some)
+                    }
+                    None => self.end().map(Some),
+                }
+            }
             Stage::Done => Ok(None),
         }
     }
 
     fn put(&mut self, store: StoreKind, (table, rows): (Table, Vec<Row>)) -> Result<Vec<u8>, NodeError> {
-        let frame = Frame::Rows { store, table: table.name().to_owned(), rows };
-        self.writer.put(&frame).map_err(|source| self.unwritten(source))?;
+        self.put_frame(&Frame::Rows { store, table: table.name().to_owned(), rows })
+    }
+
+    fn put_frame(&mut self, frame: &Frame) -> Result<Vec<u8>, NodeError> {
+        self.writer.put(frame).map_err(|source| self.unwritten(source))?;
         Ok(std::mem::take(self.writer.out()))
+    }
+
+    /// The blobs are listed after the moment of the rows: whatever these refer to was there before.
+    #[cfg(feature = "blobs")]
+    async fn blobs_or_end(&mut self) -> Result<Vec<u8>, NodeError> {
+        let Some(blobs) = self.blobs.take() else { return self.end() };
+        let archive = self.world.blocking(move || crate::blobs::Archive::of(&blobs)).await??;
+        self.stage = Stage::Blobs(Box::new(archive));
+        Ok(Vec::new())
+    }
+
+    #[cfg(not(feature = "blobs"))]
+    #[expect(clippy::unused_async, reason = "as with blobs")]
+    async fn blobs_or_end(&mut self) -> Result<Vec<u8>, NodeError> {
+        self.end()
     }
 
     fn end(&mut self) -> Result<Vec<u8>, NodeError> {

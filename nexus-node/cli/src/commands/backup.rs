@@ -6,13 +6,14 @@ use clap::Args;
 use indicatif::ProgressBar;
 use nexus_identity::Timestamp;
 use nexus_node::api::Problem;
+use nexus_node::blobs::BlobHash;
 use nexus_node::internals::backup::{BackupError, Contents, Frame, Head, Reader, Unpacker, Writer, key_files};
 use serde_json::json;
 
 use crate::output::{count, size};
 use crate::session::CliSession;
 
-/// Copy this node while it runs: memory, keys and locks, configuration, identity
+/// Copy this node while it runs: memory, keys and locks, blobs, configuration, identity
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     /// An empty directory, or one to make; `-` writes one stream to stdout
@@ -21,6 +22,9 @@ pub(crate) struct Backup {
     /// Leave out the identity and the mesh's root key
     #[arg(long)]
     without_keys: bool,
+    /// Leave out the blobs that are pinned or tagged, and those of memories and tasks
+    #[arg(long)]
+    no_blobs: bool,
 }
 
 /// A backup that was written.
@@ -28,6 +32,8 @@ struct Done {
     head: Option<Head>,
     contents: Contents,
     bytes: u64,
+    /// The blobs that are damaged here, and left out.
+    damaged: Vec<String>,
 }
 
 impl Backup {
@@ -37,7 +43,7 @@ impl Backup {
             return Err(problem.hint("add --without-keys, or run this on that machine, without --api"));
         }
         let directory = if session.elsewhere() { None } else { Some(session.data_dir()?) };
-        let files = Files { directory, keys: !self.without_keys };
+        let files = Files { directory, keys: !self.without_keys, blobs: !self.no_blobs };
         if self.to == "-" { self.to_stdout(session, files) } else { self.to_directory(session, files) }
     }
 
@@ -78,6 +84,9 @@ impl Backup {
             "taken_at": done.head.as_ref().map(|head| Timestamp::from_ms(head.taken_at_ms).to_string()),
             "entries": done.contents.entries,
             "bytes": done.bytes,
+            "blobs": done.contents.blobs,
+            "blob_bytes": done.contents.blob_bytes,
+            "blobs_damaged": done.damaged,
             "keys": done.contents.identity,
             "root_key": done.contents.root,
         });
@@ -110,20 +119,31 @@ impl Sink for Directory {
 struct Files {
     directory: Option<PathBuf>,
     keys: bool,
+    blobs: bool,
 }
 
 /// Copies the node's stream, and then the files of its directory.
 fn copy(session: &CliSession, files: Files, sink: &mut impl Sink) -> Result<Done, Problem> {
     let client = session.client()?.streaming();
-    let mut reader = Reader::new(client.bytes("/v1/backup")?)?;
-    let progress: ProgressBar = session.printer.progress("rows", None);
-    let mut done = Done { head: None, contents: Contents::default(), bytes: 0 };
+    // a node of an earlier version knows no such parameter, and leaves blobs out
+    let path = if files.blobs { "/v1/backup?blobs=true" } else { "/v1/backup" };
+    let mut reader = Reader::new(client.bytes(path)?)?;
+    let mut progress: ProgressBar = session.printer.progress("rows", None);
+    let mut done = Done { head: None, contents: Contents::default(), bytes: 0, damaged: Vec::new() };
+    let (mut in_blobs, mut blob) = (false, None);
     while let Some(frame) = reader.next_frame()? {
         done.contents.count(&frame);
         done.bytes = reader.bytes();
-        progress.set_position(done.contents.rows);
-        if let Frame::Head(head) = &frame {
-            done.head = Some(head.clone());
+        progress.set_position(if in_blobs { done.contents.blob_bytes } else { done.contents.rows });
+        match &frame {
+            Frame::Head(head) => done.head = Some(head.clone()),
+            Frame::Blobs { bytes, .. } => {
+                progress.finish_and_clear();
+                (progress, in_blobs) = (session.printer.transfer("blobs", Some(*bytes)), true);
+            }
+            Frame::Blob { hash, .. } => blob = Some(BlobHash::from_bytes(*hash).to_string()),
+            Frame::BlobEnd { is_whole: false } => done.damaged.extend(blob.take()),
+            _ => {}
         }
         sink.take(frame)?;
     }
@@ -134,11 +154,23 @@ fn copy(session: &CliSession, files: Files, sink: &mut impl Sink) -> Result<Done
         }
     }
     progress.finish_and_clear();
+    for hash in &done.damaged {
+        let told = format!("the blob {hash} is damaged here: it is left out");
+        session.printer.warning(&told, Some("`nexus-node blob rm` and `blob get` bring it from another member"));
+    }
+    if files.blobs && done.head.as_ref().is_some_and(|head| !head.has_blobs()) {
+        session
+            .printer
+            .warning("that node leaves blobs out of backups", Some("its version is an earlier one, or has no blobs"));
+    }
     Ok(done)
 }
 
 fn told(done: &Done, to: &str, without_keys: bool) -> String {
-    let entries = count(done.contents.entries, "entry", "entries");
+    let mut entries = count(done.contents.entries, "entry", "entries");
+    if done.contents.blobs > 0 {
+        entries.push_str(&format!(", {}", count(done.contents.blobs, "blob", "blobs")));
+    }
     let secret = match (without_keys, done.contents.root) {
         (true, _) => "it has no keys: a restore asks for this node's identity key; whoever reads it reads every memory",
         (false, true) => "it holds this node's key and the mesh's root key: whoever reads it is this node",
@@ -169,7 +201,13 @@ fn beside(parent: &Path) -> io::Result<tempfile::TempDir> {
 }
 
 fn bytes_in(directory: &Path) -> io::Result<u64> {
-    fs::read_dir(directory)?.map(|entry| Ok(entry?.metadata()?.len())).sum()
+    let mut bytes = 0;
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        bytes += if about.is_dir() { bytes_in(&entry.path())? } else { about.len() };
+    }
+    Ok(bytes)
 }
 
 /// Renames a complete directory into its place, where at most an empty one is.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use nexus_identity::Keypair;
 use nexus_node::api::Problem;
-use nexus_node::internals::backup::{Source, restore};
+use nexus_node::internals::backup::{Choice, Contents, Source, restore};
 use nexus_node::internals::datadir::{KeyKind, key_from_text};
 use nexus_node::internals::salvage::{Damage, DamagedFile};
 use serde_json::json;
@@ -26,6 +26,9 @@ pub(crate) struct Restore {
     /// The node's key, for a backup without keys
     #[arg(long, value_name = "FILE", conflicts_with = "from_peers")]
     identity: Option<PathBuf>,
+    /// Leave out the blobs
+    #[arg(long, conflicts_with = "from_peers")]
+    no_blobs: bool,
     /// Make a damaged store anew from what can be read and, at the next start, from the other members
     #[arg(long)]
     from_peers: bool,
@@ -45,18 +48,28 @@ impl Restore {
             return mend(session, &directory, self.yes);
         }
         let identity = self.identity.as_deref().map(identity_in).transpose()?;
-        let restored = restore(self.source()?, &directory, identity.as_ref())?;
+        let bar = session.printer.transfer("blobs", None);
+        let told = |contents: &Contents| bar.set_position(contents.blob_bytes);
+        let choice = Choice { identity: identity.as_ref(), no_blobs: self.no_blobs, told: Some(&told) };
+        let restored = restore(self.source()?, &directory, choice);
+        bar.finish_and_clear();
+        let restored = restored?;
         let document = json!({
             "did": restored.did.to_string(),
             "name": restored.name,
             "mesh_did": restored.mesh.to_string(),
             "data_dir": directory,
             "entries": restored.contents.entries,
+            "blobs": restored.contents.blobs,
+            "blob_bytes": restored.contents.blob_bytes,
             "root_key": restored.contents.root,
             "kept_config": restored.kept_config,
         });
         session.printer.answer(&document, || {
-            let entries = count(restored.contents.entries, "entry", "entries");
+            let mut entries = count(restored.contents.entries, "entry", "entries");
+            if restored.contents.blobs > 0 {
+                entries.push_str(&format!(" and {}", count(restored.contents.blobs, "blob", "blobs")));
+            }
             format!("{} is {} again, with {entries}\nkept in {}", restored.name, restored.did, directory.display())
         })?;
         if restored.kept_config {

@@ -453,3 +453,123 @@ fn an_absent_store_is_lost_and_not_made() {
     assert!(error["hint"].as_str().unwrap().contains("nothing was changed"), "{error}");
     assert_eq!(files(&home.path()), before);
 }
+
+/// A node with a tagged file, a pinned directory, a text that became an attachment, and a blob that nothing keeps.
+fn with_blobs() -> (Home, Node, [String; 3]) {
+    let home = Home::new();
+    let node = home.up();
+    let dir = home.beside("dist");
+    fs::create_dir_all(dir.join("bin")).unwrap();
+    for n in 0..5 {
+        fs::write(dir.join(format!("bin/{n}")), vec![n; 100_000 * usize::from(n)]).unwrap();
+    }
+    let file = home.beside("report.bin");
+    fs::write(&file, (0..900_000_u32).flat_map(u32::to_le_bytes).collect::<Vec<u8>>()).unwrap();
+    let added = home.json(&["blob", "add", text(&file), "--tag", "report"])["hash"].as_str().unwrap().to_owned();
+    let directory = home.json(&["blob", "add", text(&dir)])["hash"].as_str().unwrap().to_owned();
+    let long = home.run_with(&["remember", "-", "--json"], long_text().as_bytes()).json()["id"].clone();
+    let loose = home.run_with(&["blob", "add", "-", "--json"], b"nothing keeps it").json()["hash"].clone();
+    home.json(&["blob", "unpin", loose.as_str().unwrap()]);
+    (home, node, [added, directory, long.as_str().unwrap().to_owned()])
+}
+
+fn long_text() -> String {
+    (0..20_000).map(|n| format!("Step {n} of the runbook. ")).collect::<String>() + "The end."
+}
+
+/// All blobs of a node, with what keeps them.
+fn blobs(home: &Home) -> Vec<Value> {
+    let listed = home.json(&["blob", "list", "--all"]);
+    listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|blob| serde_json::json!([blob["hash"], blob["size"], blob["files"], blob["pinned"], blob["tags"]]))
+        .collect()
+}
+
+/// promise: Commands and API | A backup has the blobs that are pinned or tagged, with the files of directories, and those of memories; they come back verified, as a directory or as a stream
+#[test]
+fn the_blobs_that_a_node_keeps_come_back() {
+    let (home, node, [report, directory, long]) = with_blobs();
+    let mut before = blobs(&home);
+    let made = home.json(&["backup", text(&home.beside("backup"))]);
+    // the report, the directory with its names and 5 files, and the text
+    assert_eq!((&made["blobs"], &made["blobs_damaged"]), (&9.into(), &Value::Array(vec![])), "{made}");
+    let bytes = stream(&home, &[]);
+    let without = stream(&home, &["--no-blobs"]);
+    assert!(made["bytes"].as_u64().unwrap() > 4_600_000 && bytes.len() > 4_600_000 && without.len() < 1_000_000);
+    before.retain(|blob| blob[1] != 16);
+    assert_eq!(before.len(), 9);
+    node.kill_9();
+
+    let new = [Home::new(), Home::new()];
+    let restored = new[0].json(&["restore", text(&home.beside("backup"))]);
+    assert_eq!((&restored["blobs"], &restored["blob_bytes"]), (&made["blobs"], &made["blob_bytes"]), "{restored}");
+    assert_eq!(new[1].run_with(&["restore", "-", "--json"], &bytes).json()["blobs"], 9);
+    for new in &new {
+        let node = new.up();
+        assert_eq!(blobs(new), before);
+        let got = new.beside("got");
+        new.json(&["blob", "get", &directory, "-o", text(&got)]);
+        assert_eq!(fs::read(got.join("bin/4")).unwrap(), vec![4; 400_000]);
+        assert_eq!(new.command(&["blob", "get", "report"]).output().unwrap().stdout.len(), 3_600_000);
+        assert!(new.json(&["get", &long])["text"] == *long_text(), "the text is whole");
+        assert_eq!(new.json(&["blob", "gc", "--unused-for", "0s"])["blobs"], 0, "all is kept");
+        assert_eq!(blobs(new)[0][0].as_str().map(str::len), Some(report.len()));
+        drop(node);
+    }
+    let bare = Home::new();
+    assert_eq!(bare.run_with(&["restore", "-", "--no-blobs", "--json"], &bytes).json()["blobs"], 0);
+    let also_bare = Home::new();
+    assert_eq!(also_bare.run_with(&["restore", "-", "--json"], &without).json()["blobs"], 0);
+    for bare in [bare, also_bare] {
+        let _node = bare.up();
+        assert!(blobs(&bare).is_empty());
+    }
+}
+
+/// promise: Bad input | A backup with a blob's file that is damaged or missing is refused whole; a blob that was damaged before is told and left out
+#[test]
+fn a_damaged_blob_of_a_backup_is_refused() {
+    let (home, node, [report, directory, _]) = with_blobs();
+    let to = home.beside("backup");
+    home.json(&["backup", text(&to)]);
+    let place = |root: &Path, hash: &str| root.join("blobs").join(&hash[..2]).join(hash);
+    let file = place(&to, &report);
+    let sound = fs::read(&file).unwrap();
+    let mut damaged = sound.clone();
+    damaged[1_000_000] ^= 1;
+    let new = Home::new();
+    let refused = |what: &str, hash: &str| {
+        let (code, error) = new.error(&["restore", text(&to)]);
+        assert_eq!((code, error["code"].as_str().unwrap()), (2, "invalid"), "{error}");
+        let (message, hint) = (error["message"].as_str().unwrap(), error["hint"].as_str().unwrap());
+        assert!(message.contains(hash) && message.contains(what) && hint.contains("--no-blobs"), "{error}");
+        assert!(fs::read_dir(new.path()).unwrap().all(|entry| entry.unwrap().file_name() == "lock"));
+    };
+    fs::write(&file, &damaged).unwrap();
+    refused("is damaged", &report);
+    fs::write(&file, &sound[..sound.len() - 1]).unwrap();
+    refused("is damaged", &report);
+    fs::remove_file(&file).unwrap();
+    refused("is missing", &report);
+    fs::rename(to.join("blobs"), to.join("away")).unwrap();
+    refused("is missing", "");
+    new.json(&["restore", text(&to), "--no-blobs"]);
+
+    // damaged on the node's own disk
+    fs::write(place(&home.path(), &report), &damaged).unwrap();
+    let made = home.json(&["backup", text(&home.beside("later"))]);
+    assert_eq!((&made["blobs"], &made["blobs_damaged"]), (&8.into(), &serde_json::json!([report])), "{made}");
+    assert!(home.run(&["backup", text(&home.beside("again"))]).stderr.contains("is damaged here"));
+    node.kill_9();
+    let other = Home::new();
+    assert_eq!(other.json(&["restore", text(&home.beside("later"))])["blobs"], 8);
+    let _node = other.up();
+    let left = blobs(&other);
+    assert!(left.iter().all(|blob| blob[0] != *report) && left.iter().any(|blob| blob[0] == *directory));
+    // a copy of the data directory is verified, too
+    let (code, error) = Home::new().error(&["restore", text(&home.path())]);
+    assert_eq!((code, error["message"].as_str().unwrap().contains(&report)), (2, true), "{error}");
+}
