@@ -13,7 +13,7 @@ use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 use futures::future::maybe_done;
 use futures::{StreamExt, stream};
-use nexus_crdt::{Proven, Source, TextAttachment, Was, check_proof};
+use nexus_crdt::{Proven, Source, TEXT_ATTACHMENT_BYTES_MAX, TextAttachment, Was, check_proof};
 use nexus_identity::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
@@ -27,8 +27,8 @@ use crate::memory::read::Fate;
 use crate::secrets::{self, Secrets};
 use crate::{Brain, NewMemory, NodeError};
 
-/// The longest line, in bytes. A memory's text has at most 32 KiB.
-const LINE_BYTES_MAX: usize = 256 << 10;
+/// The longest line, in bytes: the longest text, of which each byte may be written with six, and all else.
+const LINE_BYTES_MAX: usize = 6 * TEXT_ATTACHMENT_BYTES_MAX + (256 << 10);
 /// The most lines written at once.
 const BATCH_LINES_MAX: usize = 1_024;
 /// Lines of so many bytes are written without waiting for more. Two batches are held at a time.
@@ -166,6 +166,14 @@ fn proven(proof: &str, line: &Line) -> Result<Proven, Problem> {
     if of_line { Ok(proven) } else { Err(refused("it is of another author".to_owned())) }
 }
 
+/// Whether a text is that of a memory that is here: of a long one its beginning and the hash of its blob.
+fn is_text_of(text: &str, there: &crate::Memory) -> bool {
+    let is_whole = |attachment: TextAttachment| {
+        TextAttachment::beginning(text) == there.text && attachment.blob() == blake3::hash(text.as_bytes()).as_bytes()
+    };
+    text == there.text || there.attachment.is_some_and(is_whole)
+}
+
 /// A line's number, and whether credentials in it were masked.
 type Number = (u64, bool);
 
@@ -291,7 +299,7 @@ impl Importer {
             }
             let (line, reading) = parsed;
             let same = |there: &crate::Memory| match &reading {
-                Ok(Reading::Write { memory, .. }) => memory.text == there.text,
+                Ok(Reading::Write { memory, .. }) => is_text_of(&memory.text, there),
                 _ => false,
             };
             // a copy that was made elsewhere stays away with the memory that was forgotten here, or is here as it left

@@ -1,5 +1,6 @@
 //! Memories: write, read, change, remove, and all of them at once.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -15,12 +16,14 @@ use super::extract::{Json, OptionalJson, Parameters, Path, Query};
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::brain::Chains;
-use crate::{Brain, ListQuery, NodeError, RecallQuery, ValidAt};
+use crate::{Brain, ListQuery, Memory, NodeError, RecallQuery, ValidAt};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
 
-/// The memories of an export read at once: two megabytes at most.
+/// The memories of an export read at once: two megabytes at most, without the rest of long texts.
 const EXPORT_PAGE: usize = 50;
+/// The bytes of lines of an export that are sent at once. One line may be longer.
+const EXPORT_BYTES: usize = 1 << 20;
 
 /// The header with the part of all memories that was searched, as `40%`; left out if it was all.
 pub(super) const INDEXED: &str = "nexus-indexed";
@@ -149,10 +152,17 @@ pub(super) struct Export {
     full: bool,
 }
 
-/// Lines to send, and the cursor of those after them.
-type Lines = (Bytes, Option<String>);
+/// Memories to send, and the cursor of those after them.
+type Page = (VecDeque<Exporting>, Option<String>);
 
-/// Sends one memory a line, page by page. A slow reader holds one page, and for one that is gone
+/// A memory that is to be sent, of a long text with the beginning alone.
+struct Exporting {
+    memory: Memory,
+    key: Option<String>,
+    proof: Option<String>,
+}
+
+/// Sends one memory a line, page by page. A slow reader holds one page and one line, and for one that is gone
 /// nothing is read. A failure breaks the stream off, so half an export never passes for a whole one.
 pub(super) async fn export(
     State(api): State<Api>,
@@ -163,6 +173,7 @@ pub(super) async fn export(
         true => Some(Arc::new(brain.reading(|brain| brain.chains_blocking()).await?)),
         false => None,
     };
+    let texts = brain.clone();
     let page = move |after: Option<String>| {
         let (brain, space, chains) = (brain.clone(), space.clone(), chains.clone());
         let query = ListQuery { space, limit: EXPORT_PAGE, no_aliases: false, after };
@@ -170,27 +181,27 @@ pub(super) async fn export(
     };
     let first = page(None).await?;
     // The first page is there already. Each further one is read once the page before is sent.
-    let pages = stream::try_unfold((Some(first), None), move |(ready, after): (Option<Lines>, Option<String>)| {
-        let (page, api) = (page.clone(), api.clone());
+    let pages = stream::try_unfold(first, move |(mut memories, mut after): Page| {
+        let (page, api, texts) = (page.clone(), api.clone(), texts.clone());
         async move {
-            let (lines, after) = match (ready, after) {
-                (Some(ready), _) => ready,
-                (None, None) => return Ok::<_, Problem>(None),
-                (None, after) => tokio::select! {
-                    next = page(after) => next?,
+            while memories.is_empty() {
+                let Some(cursor) = after.take() else { return Ok::<_, Problem>(None) };
+                (memories, after) = tokio::select! {
+                    next = page(Some(cursor)) => next?,
                     () = api.closing() => return Err(Problem::stopping()),
-                },
-            };
-            Ok(Some((lines, (None, after))))
+                };
+            }
+            let (lines, memories) = texts.reading(move |brain| Ok(export_lines(brain, memories))).await?;
+            Ok(Some((lines, (memories, after))))
         }
     });
     Ok(([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(pages)).into_response())
 }
 
-/// A page as lines, and the cursor of the next one. With chains, each line has its proof.
-fn export_page(brain: &Brain, query: &ListQuery, chains: Option<&Chains>) -> Result<Lines, NodeError> {
+/// A page of memories, and the cursor of the next one. With chains, each has its proof.
+fn export_page(brain: &Brain, query: &ListQuery, chains: Option<&Chains>) -> Result<Page, NodeError> {
     let listing = brain.list_blocking(query)?;
-    let mut lines = Vec::new();
+    let mut page = VecDeque::new();
     for memory in listing.items {
         let key = match brain.key_of_blocking(memory.id) {
             // a memory forgotten meanwhile is exported without its key
@@ -204,9 +215,25 @@ fn export_page(brain: &Brain, query: &ListQuery, chains: Option<&Chains>) -> Res
             },
             None => None,
         };
+        page.push_back(Exporting { memory, key, proof });
+    }
+    Ok((page, listing.next))
+}
+
+/// Some memories as lines, and those that are left. A long text is whole if it is here.
+fn export_lines(brain: &Brain, mut memories: VecDeque<Exporting>) -> (Bytes, VecDeque<Exporting>) {
+    let mut lines = Vec::new();
+    while lines.len() < EXPORT_BYTES
+        && let Some(Exporting { mut memory, key, proof }) = memories.pop_front()
+    {
+        if let Some(attachment) = memory.attachment
+            && let Some(whole) = brain.whole_text_here(&memory.text, attachment)
+        {
+            (memory.text, memory.attachment) = (whole, None);
+        }
         put_line(&mut lines, &wire::Exported { memory: memory.into(), key, proof });
     }
-    Ok((lines.into(), listing.next))
+    (lines.into(), memories)
 }
 
 pub(super) fn put_line<T: serde::Serialize>(lines: &mut Vec<u8>, document: &T) {

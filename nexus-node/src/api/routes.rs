@@ -130,7 +130,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
         .on(Method::POST, "/v1/import", import::import, |about| {
             about
                 .summary("Memories as JSON Lines in, one acknowledgement a line out, after its commit")
-                .note("Read the answer while you send. A line has at most 256 KiB; a bad one stops nothing.")
+                .note("Read the answer while you send. A line has at most 24.25 MiB, and a text 4 MiB; a bad one stops nothing.")
                 .query("secrets", text(), "lines with a secret: `refuse` (default), `mask` or, by a person, `allow`")
                 .takes_type(JSON_LINES, &example::line(&example::new_memory()))
                 .gives_type(200, JSON_LINES, &example::line(&example::imported()))

@@ -117,6 +117,19 @@ impl Blobs {
         .await
     }
 
+    /// The content of a small blob that is here; `None` if it is not, if it has more bytes than that, or if it is damaged.
+    #[cfg(feature = "http")]
+    pub(crate) fn content_here(&self, hash: BlobHash, most: u64) -> Option<Vec<u8>> {
+        match self.small(hash, most) {
+            Ok(content) => Some(content),
+            Err(NodeError::NotFound { .. }) => None,
+            Err(error) => {
+                tracing::warn!(%hash, %error, "a blob could not be read");
+                None
+            }
+        }
+    }
+
     /// Some bytes of a blob that is here, in pieces of at most 256 KiB. A slow reader holds one of them.
     pub fn stream(
         &self,

@@ -98,6 +98,15 @@ impl Brain {
         let text = String::from_utf8(content).ok().filter(|_| is_as_said);
         text.ok_or_else(|| ConflictError::TextDiffers.into())
     }
+
+    /// The whole text of a memory of which this is the beginning; `None` if it is not here, or is not what its author says.
+    /// It is not fetched. May wait for the disk.
+    #[cfg(feature = "http")]
+    pub(crate) fn whole_text_here(&self, beginning: &str, attachment: TextAttachment) -> Option<String> {
+        let content = self.text_here(attachment)?;
+        let is_as_said = content.len() as u64 == attachment.bytes() && content.starts_with(beginning.as_bytes());
+        String::from_utf8(content).ok().filter(|_| is_as_said)
+    }
 }
 
 fn size_as_json(text: &str) -> usize {
@@ -134,6 +143,14 @@ mod with_blobs {
             let missing = || NodeError::NotFound { what: Resource::Blob, name: hash.to_string() };
             self.here().blobs.as_ref().ok_or_else(missing)?.content(hash, most, WAIT).await
         }
+
+        /// The content of an attachment's blob that is here.
+        #[cfg(feature = "http")]
+        pub(super) fn text_here(&self, attachment: TextAttachment) -> Option<Vec<u8>> {
+            let hash = BlobHash::from_bytes(*attachment.blob());
+            let most = attachment.bytes().min(TEXT_ATTACHMENT_BYTES_MAX as u64);
+            self.here().blobs.as_ref()?.content_here(hash, most)
+        }
     }
 }
 
@@ -158,6 +175,11 @@ mod without_blobs {
 
         pub(super) async fn fetch_text(&self, attachment: TextAttachment) -> Result<Option<Vec<u8>>, NodeError> {
             Err(NodeError::NotFound { what: Resource::Blob, name: HEXLOWER.encode(attachment.blob()) })
+        }
+
+        #[cfg(feature = "http")]
+        pub(super) fn text_here(&self, _: TextAttachment) -> Option<Vec<u8>> {
+            None
         }
     }
 }

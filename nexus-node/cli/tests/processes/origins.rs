@@ -274,6 +274,49 @@ fn who_wrote_a_text_in_another_mesh_is_shown_to_all_and_cannot_be_made_up() {
     assert!(edited.get("imported").is_none(), "{edited}");
 }
 
+/// promise: Commands and API | `export` and `import` carry long texts whole; a text that is not here is told, and its line has the beginning
+#[test]
+fn long_texts_come_whole_through_an_export() {
+    let ((laptop, first), (cloud, _second)) = support::pair();
+    let long = |lines: usize| (0..lines).map(|n| format!("Line {n} says \"{n}\".\n")).collect::<String>() + "End.";
+    // as JSON the largest takes six bytes for each of its own
+    let texts = [long(3_000), long(40_000), "\u{1}".repeat(4 << 20)];
+    let lines: String = texts.iter().map(|text| format!("{}\n", json!({ "text": text }))).collect();
+    assert_eq!(laptop.run_with(&["import", "-", "--json"], lines.as_bytes()).json()["imported"], 3);
+    laptop.json(&["remember", "short"]);
+    let at_home = laptop.run(&["export", "--full"]).ok();
+    assert!(!at_home.stderr.contains("not here"), "{}", at_home.stderr);
+    let there = support::until("all have come", || {
+        let ran = cloud.run(&["export"]);
+        (ran.stdout.lines().count() == 4).then_some(ran)
+    });
+    assert!(there.stderr.contains("3 long texts are not here"), "{}", there.stderr);
+    assert!(
+        there.stdout.lines().filter(|line| line.contains("\"attachment\":")).count() == 3
+            && there.stdout.len() < 200_000
+    );
+    first.kill_9();
+
+    let new = Home::new();
+    let _node = new.up();
+    for (imported, known) in [(4, 0), (0, 4)] {
+        let done = new.run_with(&["import", "-", "--json"], at_home.stdout.as_bytes()).json();
+        assert_eq!((&done["imported"], &done["known"]), (&imported.into(), &known.into()), "{done}");
+    }
+    let listed = new.json(&["list"]);
+    let mut whole: Vec<String> = listed["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|memory| new.json(&["get", memory["id"].as_str().unwrap()])["text"].as_str().unwrap().to_owned())
+        .collect();
+    whole.sort_by_key(String::len);
+    let [first, second, third] = &texts;
+    assert!(whole == ["short", first, second, third], "each text is as it was");
+    let again = exported(&new, &[]);
+    assert!(again.len() == 4 && again.iter().all(|line| line.get("attachment").is_none()), "all are whole");
+}
+
 /// promise: Commands and API | A memory that was forgotten here stays so, whatever is imported
 #[test]
 fn an_import_brings_nothing_back_that_was_forgotten() {
