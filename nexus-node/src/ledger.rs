@@ -12,9 +12,11 @@
 //! | `members` | the members of a store's mesh |
 //! | `quota` | how much is taken of one author's entries |
 //! | `tasks` | reading tasks and what was said of them |
+//! | `lines` | tasks in the order of their time: open ones, and those of one end |
 //! | `migrate` | bringing rows of an earlier format to the current one |
 
 mod genesis;
+mod lines;
 mod live;
 mod members;
 mod migrate;
@@ -25,6 +27,7 @@ mod view;
 
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
+pub(crate) use lines::{OpenTasks, WantedTasks, newest_tasks, open_tasks};
 pub(crate) use live::{
     LIVE_WRITES_MAX, LiveRoom, LiveRows, Replaced, TOGETHER_MAX, live_in_bounds, live_within, lowest_of_fields,
     replaced_by_next,
@@ -36,8 +39,8 @@ pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
 pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use tasks::{
-    LastEntry, entry_place, find_task, has_ended, is_attached, moving_submitters, moving_tasks, newest_tasks,
-    open_tasks, said_by_owners, said_of_task, settled_state, task_event, task_requested,
+    LastEntry, LastId, end_of, entry_place, find_task, is_attached, is_spoken_of, moving_submitters, moving_tasks,
+    said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,
 };
 pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,

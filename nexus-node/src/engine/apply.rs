@@ -191,7 +191,7 @@ impl Engine {
                 Err(FormError::Absent) => Ok(Ok(Standing::Erased)),
                 Ok(events) => {
                     if let Some(space) = self.state.spaces.get(&header.space).map(|space| space.no) {
-                        self.fold_task_events(space, entry, &events, turn)?;
+                        self.fold_task_events((eno, space), entry, &events, turn)?;
                     }
                     Ok(Ok(Standing::Applied))
                 }

@@ -1,16 +1,18 @@
 use std::collections::BTreeSet;
 
 use nexus_crdt::{
-    Dot, HeardEvent, Kind, LEAVES_MAX, PAYLOAD_BYTES_MAX, PlacedTaskEvent, SpaceId, TASK_OWNERSHIP_MAX, TaskEvent,
-    TaskId, TaskPhase, TaskSaid, Verified, task_events_of,
+    Dot, HeardEvent, Kind, LEAVES_MAX, PAYLOAD_BYTES_MAX, PlacedTaskEvent, SpaceId, TASK_OWNERSHIP_MAX, TaskEnd,
+    TaskEvent, TaskId, TaskPhase, TaskSaid, Verified, task_events_of,
 };
 
 use super::append::{Answer, Commands, PAYLOAD_FRONT_BYTES};
 use super::io::TaskAnswer;
 use super::payload::{LEAF_FRONT_BYTES, OwnPayload};
 use super::{Engine, Event, LedgerError, Turn};
-use crate::ledger::rows::{self, SpaceNo, TaskRow};
-use crate::ledger::{find_task, has_ended, said_by_owners, settled_state, task_requested};
+use crate::ledger::rows::{self, Eno, SpaceNo, TaskRow};
+use crate::ledger::{
+    end_of, find_entry, find_task, is_spoken_of, said_by_owners, settled_state, task_requested, task_row,
+};
 use crate::store::{Draft, StoreError, Table};
 
 /// A result that came too late is written in the name of an ownership that nobody has.
@@ -104,7 +106,7 @@ impl Engine {
             return Ok(task_requested(&turn.draft, &me, request)?.map(TaskAnswer::Joined));
         }
         let Some(task) = event.task() else { return Ok(None) };
-        let Some(row) = find_task(&turn.draft, task)? else { return Ok(Some(TaskAnswer::NoTask)) };
+        let Some((_, row)) = find_task(&turn.draft, task)? else { return Ok(Some(TaskAnswer::NoTask)) };
         if matches!(event, TaskEvent::Word(_)) {
             return Ok(None);
         }
@@ -168,14 +170,14 @@ impl Engine {
     /// Folds the events of an entry.
     pub(super) fn fold_task_events(
         &self,
-        space: SpaceNo,
+        (eno, space): (Eno, SpaceNo),
         entry: &Verified,
         events: &[PlacedTaskEvent],
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
         for PlacedTaskEvent { index, event } in events {
             let dot = Dot { entry: entry.id(), index: *index };
-            put_event(space, entry, dot, event, &mut turn.draft)?;
+            put_event((eno, space), entry, dot, event, &mut turn.draft)?;
             note(dot, event, entry.header().author == self.state.me, turn);
         }
         Ok(())
@@ -183,9 +185,10 @@ impl Engine {
 
     /// Takes the events of an entry out again.
     pub(super) fn unfold_task_events(&self, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let Some(eno) = find_entry(&turn.draft, entry.id())? else { return Ok(()) };
         for PlacedTaskEvent { index, event } in task_events_of(entry).unwrap_or_default() {
             let dot = Dot { entry: entry.id(), index };
-            take_event(entry, dot, &event, &mut turn.draft)?;
+            take_event(eno, entry, dot, &event, &mut turn.draft)?;
             note(dot, &event, false, turn);
         }
         Ok(())
@@ -199,9 +202,72 @@ fn note(dot: Dot, event: &TaskEvent, own: bool, turn: &mut Turn<'_>) {
     }
 }
 
+/// The line in which a task is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// It has not ended.
+    Open {
+        /// Somebody has said something of it, or it needs an approval.
+        noted: bool,
+    },
+    /// It has ended, by its settlers' words.
+    Ended(TaskEnd),
+}
+
+/// A task in the tables.
+struct Placed {
+    task: TaskId,
+    eno: Eno,
+    row: TaskRow,
+}
+
+impl Placed {
+    fn find(task: TaskId, draft: &Draft<'_>) -> Result<Option<Self>, StoreError> {
+        Ok(find_task(draft, task)?.map(|(eno, row)| Self { task, eno, row }))
+    }
+
+    /// The line in which it is to be.
+    fn line(&self, draft: &Draft<'_>) -> Result<Line, StoreError> {
+        let Self { task, row, .. } = self;
+        if !is_spoken_of(draft, *task)? {
+            return Ok(Line::Open { noted: row.needs_approval });
+        }
+        Ok(end_of(draft, *task, row)?.map_or(Line::Open { noted: true }, Line::Ended))
+    }
+
+    /// The keys of its rows in a line.
+    fn keys(&self, line: Line) -> Vec<(Table, Vec<u8>)> {
+        let Self { task, eno, row } = self;
+        let at = row.at(*eno, task.index);
+        match line {
+            Line::Ended(end) => vec![(Table::TaskTimes, rows::task_end_key(end, at))],
+            Line::Open { noted } => {
+                let open = [(Table::TasksOpen, rows::task_open_key(row, at))];
+                let noted = noted.then(|| (Table::TasksNoted, at.to_bytes().to_vec()));
+                let moving = row.moving_keys(*task).into_iter().map(|key| (Table::TasksMoving, key));
+                open.into_iter().chain(noted).chain(moving).collect()
+            }
+        }
+    }
+
+    /// Moves it from a line to another one.
+    fn change(&self, from: Option<Line>, to: Option<Line>, draft: &mut Draft<'_>) {
+        if from == to {
+            return;
+        }
+        let [from, to] = [from, to].map(|line| line.map_or_else(Vec::new, |line| self.keys(line)));
+        for (table, key) in from.iter().filter(|key| !to.contains(key)) {
+            draft.delete(*table, key);
+        }
+        for (table, key) in to.iter().filter(|key| !from.contains(key)) {
+            draft.put(*table, key, &[]);
+        }
+    }
+}
+
 /// Puts an event into the tables. They are a function of the set of events in them.
 fn put_event(
-    space: SpaceNo,
+    (eno, space): (Eno, SpaceNo),
     entry: &Verified,
     dot: Dot,
     event: &TaskEvent,
@@ -217,58 +283,59 @@ fn put_event(
         let (priority, needs_approval) = (submission.priority, submission.needs_approval);
         let heirs = TaskRow::heirs_of(&submission.heirs(&author));
         let row = TaskRow { space, submitter: author, hlc, priority, needs_approval, request, heirs };
-        draft.put(Table::Tasks, &dot.to_bytes(), &rows::encode(&row));
-        draft.put(Table::TaskTimes, &rows::task_time_key(hlc, dot), &[]);
+        draft.put(Table::Tasks, &rows::record_key(eno, dot.index), &rows::encode(&row));
         if let Some(request) = &request {
             draft.put(Table::TaskRequests, &rows::with_dot(&rows::task_request_prefix(&author, request), dot), &[]);
         }
+        let placed = Placed { task: dot, eno, row };
         // its end may have come before it
-        return note_open(dot, &row, draft);
+        let line = placed.line(draft)?;
+        placed.change(None, Some(line), draft);
+        return Ok(());
     }
     let Some((task, said)) = TaskSaid::of(event) else { return Ok(()) };
     let heard = HeardEvent { by: author, hlc, dot, said };
-    draft.put(Table::TaskEvents, &rows::task_event_key(task, &heard), &rows::encode(&said));
-    match find_task(draft, task)? {
-        Some(row) if rows::is_end(&said) && row.submitter == author || row.moves() => note_open(task, &row, draft),
-        _ => Ok(()),
-    }
+    let (key, value) = (rows::task_event_key(task, &heard), rows::encode(&said));
+    in_its_line(task, draft, |draft| draft.put(Table::TaskEvents, &key, &value))
 }
 
-/// Notes whether a task is open.
-fn note_open(task: TaskId, row: &TaskRow, draft: &mut Draft<'_>) -> Result<(), StoreError> {
-    let keys = row.moving_keys(task).into_iter().map(|key| (Table::TasksMoving, key));
-    let keys: Vec<_> = keys.chain([(Table::TasksOpen, rows::task_open_key(row, task).to_vec())]).collect();
-    let ended = has_ended(draft, task, row)?;
-    for (table, key) in keys {
-        if ended { draft.delete(table, &key) } else { draft.put(table, &key, &[]) }
+/// Changes what was said of a task, and has it in the line where it belongs then.
+fn in_its_line(task: TaskId, draft: &mut Draft<'_>, change: impl FnOnce(&mut Draft<'_>)) -> Result<(), StoreError> {
+    let placed = Placed::find(task, draft)?;
+    let before = placed.as_ref().map(|placed| placed.line(draft)).transpose()?;
+    change(draft);
+    if let Some(placed) = placed {
+        let after = placed.line(draft)?;
+        placed.change(before, Some(after), draft);
     }
     Ok(())
 }
 
 /// Takes an event out of the tables.
-fn take_event(entry: &Verified, dot: Dot, event: &TaskEvent, draft: &mut Draft<'_>) -> Result<(), StoreError> {
+fn take_event(
+    eno: Eno,
+    entry: &Verified,
+    dot: Dot,
+    event: &TaskEvent,
+    draft: &mut Draft<'_>,
+) -> Result<(), StoreError> {
     let header = entry.header();
     let (author, hlc) = (header.author, header.hlc);
     if let Some(attachment) = event.attachment() {
         draft.delete(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), dot));
     }
     if let TaskEvent::Submitted(_) = event {
-        let Some(row) = find_task(draft, dot)? else { return Ok(()) };
-        draft.delete(Table::Tasks, &dot.to_bytes());
-        draft.delete(Table::TaskTimes, &rows::task_time_key(hlc, dot));
-        draft.delete(Table::TasksOpen, &rows::task_open_key(&row, dot));
-        for key in row.moving_keys(dot) {
-            draft.delete(Table::TasksMoving, &key);
-        }
+        let Some(row) = task_row(draft, eno, dot.index)? else { return Ok(()) };
         if let Some(request) = &row.request {
             draft.delete(Table::TaskRequests, &rows::with_dot(&rows::task_request_prefix(&author, request), dot));
         }
+        draft.delete(Table::Tasks, &rows::record_key(eno, dot.index));
+        let placed = Placed { task: dot, eno, row };
+        let line = placed.line(draft)?;
+        placed.change(Some(line), None, draft);
         return Ok(());
     }
     let Some((task, said)) = TaskSaid::of(event) else { return Ok(()) };
-    draft.delete(Table::TaskEvents, &rows::task_event_key(task, &HeardEvent { by: author, hlc, dot, said }));
-    match find_task(draft, task)? {
-        Some(row) if rows::is_end(&said) && row.submitter == author || row.moves() => note_open(task, &row, draft),
-        _ => Ok(()),
-    }
+    let key = rows::task_event_key(task, &HeardEvent { by: author, hlc, dot, said });
+    in_its_line(task, draft, |draft| draft.delete(Table::TaskEvents, &key))
 }

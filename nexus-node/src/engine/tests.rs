@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use nexus_crdt::{
-    Core, Draft, EntryId, Fold, Head, Hlc, Incarnation, Kind, LogId, SpaceId, Verified, Writes, writes_of,
+    Core, Draft, EntryId, Fold, Head, Hlc, Incarnation, Kind, LogId, Settlement, SpaceId, Submission, TaskClaim,
+    TaskEnd, TaskEvent, TaskToken, Verified, Writes, writes_of,
 };
 use nexus_identity::{Keypair, Timestamp};
 
@@ -18,7 +19,7 @@ use crate::memory::{ListQuery, Memory};
 use crate::replication::tests::{Dice, chain, mesh};
 use crate::runtime::bring_up_to_date;
 use crate::store::disk::{Disk, Fault};
-use crate::store::{ALL_KEYS, Batch, Order, Overlay, Store, StoreError, StoreOptions, Table};
+use crate::store::{ALL_KEYS, Batch, Order, Overlay, Store, StoreError, StoreOptions, Table, TableChange};
 
 const SMALL: StoreOptions = StoreOptions { cache_bytes: 64 << 10, verify_bytes_max: 64 << 20, segment_bytes: 0 };
 
@@ -401,4 +402,63 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
     let listed = reader.list(&ListQuery { limit: 100, ..ListQuery::default() }).unwrap().items;
     let texts: Vec<String> = listed.into_iter().map(|memory| memory.text).collect();
     assert_eq!(texts, (0..jumps.len()).rev().map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+/// The rows that a command changes in each table, and the event that it wrote.
+fn changed_by(
+    command: Command,
+    engine: &mut Engine,
+    store: &Store,
+) -> (BTreeMap<Table, usize>, Option<nexus_crdt::Dot>) {
+    let view = Overlay::new(store.clone()).unwrap();
+    let input = Input::Commands(vec![(1, command)]);
+    engine.handle(Timestamp::from_ms(1_000), [7; 32], input, &view).unwrap();
+    let (mut changed, mut written) = (BTreeMap::new(), None);
+    while let Some(effect) = engine.poll_effect() {
+        match effect {
+            Effect::Write(batch) => {
+                for change in batch.changes() {
+                    let (TableChange::Put { table, .. } | TableChange::Delete { table, .. }) = change else { panic!() };
+                    *changed.entry(table).or_insert(0) += 1;
+                }
+                store.commit(&[batch]).unwrap();
+            }
+            Effect::Reply(_, Outcome::Tasks(answers)) => {
+                if let [TaskAnswer::Written(dot)] = answers.as_slice() {
+                    written = Some(*dot);
+                }
+            }
+            _ => {}
+        }
+    }
+    (changed, written)
+}
+
+/// promise: Tasks | A task that is submitted changes one row in each of six tables that grow, and a claim and an end a row in few more
+#[test]
+fn a_step_of_a_task_changes_few_rows() {
+    let store = Store::memory().unwrap();
+    store.commit(&[found(&genesis())]).unwrap();
+    let mut engine = Engine::open(key(0), &store.snapshot().unwrap()).unwrap();
+    let space = SpaceId::tasks_of(&mesh());
+    let submitted = |n: u8| TaskEvent::Submitted(Box::new(Submission::new("build", n.to_string())));
+    // the first one begins a log
+    changed_by(Command::Tasks(vec![(space, submitted(1))]), &mut engine, &store);
+    let of_entry = [Table::Entries, Table::Payloads, Table::Ids, Table::LogIndex];
+    let fixed = [Table::Frontier, Table::Usage, Table::Spaces, Table::Meta];
+    let rows = |own: &[Table]| -> BTreeMap<Table, usize> {
+        of_entry.iter().chain(&fixed).chain(own).map(|table| (*table, 1)).collect()
+    };
+    let (changed, task) = changed_by(Command::Tasks(vec![(space, submitted(2))]), &mut engine, &store);
+    assert_eq!(changed, rows(&[Table::Tasks, Table::TasksOpen]));
+    let (task, token) = (task.unwrap(), TaskToken::from_bytes([1; 16]));
+    let (ownership, attempt, worker, agent) = (0, 1, key(0).did(), String::new());
+    let claim = TaskEvent::Claimed(TaskClaim { task, ownership, attempt, token, worker, agent });
+    let (changed, _) = changed_by(Command::Tasks(vec![(space, claim)]), &mut engine, &store);
+    assert_eq!(changed, rows(&[Table::TaskEvents, Table::TasksNoted]));
+    let (output, code, error, more) = ("1".to_owned(), String::new(), String::new(), String::new());
+    let (token, outcome) = (Some(token), TaskEnd::Succeeded);
+    let end = TaskEvent::Settled(Box::new(Settlement { task, ownership, token, outcome, output, code, error, more }));
+    let (changed, _) = changed_by(Command::Tasks(vec![(space, end)]), &mut engine, &store);
+    assert_eq!(changed, rows(&[Table::TaskEvents, Table::TasksNoted, Table::TasksOpen, Table::TaskTimes]));
 }

@@ -26,9 +26,10 @@
 //! | `Live`, `Past` | space no, record's dot, field, write's dot | [`WriteRow`] |
 //! | `Keys` | space no, hash of the key, record's dot | – |
 //! | `Was` | former id, 0, author, record's dot; of forgotten records, too | – |
-//! | `Tasks` | task's dot | [`TaskRow`] |
-//! | `TaskTimes` | stamp, task's dot | – |
-//! | `TasksOpen` | submitter, its rank, task's dot | – |
+//! | `Tasks` | eno, index | [`TaskRow`] |
+//! | `TaskTimes` | number of its end, [`TaskAt`]; of tasks that have ended | – |
+//! | `TasksOpen` | first bytes of its submitter, priority, [`TaskAt`] | – |
+//! | `TasksNoted` | [`TaskAt`] of an open task with events, or that needs an approval | – |
 //! | `TasksMoving` | a member that may settle it, submitter, its rank, task's dot | – |
 //! | `TaskEvents` | task's dot, author, 0 for an end and 1 for the rest, stamp, event's dot | [`TaskSaid`] |
 //! | `TaskRequests` | submitter, hash of its id of the request, task's dot | – |
@@ -37,14 +38,14 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_crdt::{
     DOT_BYTES, Dot, Entry, EntryId, Field, HeardEvent, Hlc, LogId, Priority, SpaceId, SpaceRule, TASK_HEIRS_MAX,
-    TaskId, TaskSaid, Verified,
+    TaskEnd, TaskId, TaskSaid, Verified,
 };
 use nexus_identity::{Did, Name, Signature};
 
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 11;
+pub(crate) const VIEW_VERSION: u32 = 12;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -275,12 +276,42 @@ pub(crate) struct TaskRow {
     pub heirs: [Option<Did>; TASK_HEIRS_MAX],
 }
 
-pub(crate) fn task_time_key(hlc: Hlc, task: TaskId) -> [u8; 8 + DOT_BYTES] {
-    let mut key = [0; 8 + DOT_BYTES];
-    key[..8].copy_from_slice(&hlc.0.to_be_bytes());
-    key[8..].copy_from_slice(&task.to_bytes());
-    key
+/// The place of a task in the order of time: its stamp, and its place in this store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TaskAt {
+    /// The stamp of its entry.
+    pub hlc: Hlc,
+    /// The number of its entry.
+    pub eno: Eno,
+    /// Its index there.
+    pub index: u16,
 }
+
+impl TaskAt {
+    pub(crate) const BYTES: usize = 18;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut key = [0; Self::BYTES];
+        key[..8].copy_from_slice(&self.hlc.0.to_be_bytes());
+        key[8..].copy_from_slice(&record_key(self.eno, self.index));
+        key
+    }
+
+    /// The place at the end of a key.
+    pub(crate) fn at_end(key: &[u8]) -> Option<Self> {
+        let (_, place) = key.split_last_chunk::<{ Self::BYTES }>()?;
+        let (hlc, rest) = place.split_first_chunk()?;
+        let (eno, index) = rest.split_first_chunk()?;
+        Some(Self {
+            hlc: Hlc(u64::from_be_bytes(*hlc)),
+            eno: Eno::from_be_bytes(*eno),
+            index: u16::from_be_bytes(index.try_into().ok()?),
+        })
+    }
+}
+
+/// The bytes of a submitter in keys of `TasksOpen`. Nobody finds a second DID with the same ones.
+pub(crate) const SUBMITTER_BYTES: usize = 16;
 
 impl TaskRow {
     /// Its heirs, as a row has them.
@@ -308,26 +339,51 @@ impl TaskRow {
         self.owners().any(|owner| owner == *member)
     }
 
+    /// Its place in the order of time.
+    pub(crate) const fn at(&self, eno: Eno, index: u16) -> TaskAt {
+        TaskAt { hlc: self.hlc, eno, index }
+    }
+
     /// The keys of the `TasksMoving` rows of a task: none without heirs.
     pub(crate) fn moving_keys(&self, task: TaskId) -> Vec<Vec<u8>> {
         let owners = self.owners().filter(|_| self.moves());
-        owners.map(|owner| [owner.as_bytes().as_slice(), &task_open_key(self, task)].concat()).collect()
+        let order = self.rank().to_be_bytes();
+        let key =
+            |owner: Did| [owner.as_bytes().as_slice(), self.submitter.as_bytes(), &order, &task.to_bytes()].concat();
+        owners.map(key).collect()
     }
 
-    /// Its place among tasks that wait: the lowest first. A step of priority is worth a minute of waiting, so no task
-    /// waits for ever behind those of a higher one.
+    /// Its place among tasks that wait: the lowest first.
     pub(crate) fn rank(&self) -> u64 {
-        const STEP_MS: u64 = 60_000;
-        self.hlc.time().as_ms().saturating_sub(self.priority as u64 * STEP_MS)
+        task_rank(self.hlc, self.priority)
     }
 }
 
-pub(crate) fn task_open_key(row: &TaskRow, task: TaskId) -> [u8; 40 + DOT_BYTES] {
-    let mut key = [0; 40 + DOT_BYTES];
-    key[..32].copy_from_slice(row.submitter.as_bytes());
-    key[32..40].copy_from_slice(&row.rank().to_be_bytes());
-    key[40..].copy_from_slice(&task.to_bytes());
+/// The place among tasks that wait of one with this stamp and priority: the lowest first. A step of priority is worth a
+/// minute of waiting, so no task waits for ever behind those of a higher one.
+pub(crate) fn task_rank(hlc: Hlc, priority: Priority) -> u64 {
+    const STEP_MS: u64 = 60_000;
+    hlc.time().as_ms().saturating_sub(priority as u64 * STEP_MS)
+}
+
+/// The prefix of the `TasksOpen` rows of a submitter's tasks with this priority.
+pub(crate) fn tasks_open_prefix(submitter: &[u8; SUBMITTER_BYTES], priority: Priority) -> Vec<u8> {
+    [submitter.as_slice(), &[priority as u8]].concat()
+}
+
+/// A submitter in keys of `TasksOpen`.
+pub(crate) fn submitter_key(submitter: &Did) -> [u8; SUBMITTER_BYTES] {
+    let mut key = [0; SUBMITTER_BYTES];
+    key.copy_from_slice(&submitter.as_bytes()[..SUBMITTER_BYTES]);
     key
+}
+
+pub(crate) fn task_open_key(row: &TaskRow, at: TaskAt) -> Vec<u8> {
+    [tasks_open_prefix(&submitter_key(&row.submitter), row.priority).as_slice(), &at.to_bytes()].concat()
+}
+
+pub(crate) fn task_end_key(end: TaskEnd, at: TaskAt) -> Vec<u8> {
+    [[end as u8].as_slice(), &at.to_bytes()].concat()
 }
 
 /// The prefix of all events of a task by one author: its ends, or the rest.

@@ -3,13 +3,13 @@
 use std::ops::{Bound, ControlFlow};
 
 use nexus_crdt::{
-    DOT_BYTES, Dot, EntryId, HeardEvent, Hlc, Kind, LogId, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights,
-    TaskState, Verified, task_event_at, task_state,
+    DOT_BYTES, Dot, EntryId, HeardEvent, Kind, LogId, TaskEnd, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights,
+    TaskSaid, TaskState, Verified, task_event_at, task_state,
 };
 use nexus_identity::Did;
 
-use super::rows::{self, TaskRow, unreadable};
-use super::view::{find_entry, has_any, read_entry};
+use super::rows::{self, Eno, TaskRow, unreadable};
+use super::view::{entry_id_of, find_entry, has_any, read_entry};
 use crate::store::{Order, StoreError, Table, View};
 
 /// The most events of a task by its submitter that are read, and by each other member. The earliest count.
@@ -20,9 +20,16 @@ const ENDS_MAX: usize = 8;
 /// The most other members whose words about a task are read.
 const OTHERS_MAX: usize = 64;
 
-/// A task as it was submitted.
-pub(crate) fn find_task(view: &dyn View, task: TaskId) -> Result<Option<TaskRow>, StoreError> {
-    view.get(Table::Tasks, &task.to_bytes())?.map(|row| rows::decode(Table::Tasks, &row)).transpose()
+/// A task as it was submitted, with the number of its entry.
+pub(crate) fn find_task(view: &dyn View, task: TaskId) -> Result<Option<(Eno, TaskRow)>, StoreError> {
+    let Some(eno) = find_entry(view, task.entry)? else { return Ok(None) };
+    Ok(task_row(view, eno, task.index)?.map(|row| (eno, row)))
+}
+
+/// The task at a place in an entry.
+pub(crate) fn task_row(view: &dyn View, eno: Eno, index: u16) -> Result<Option<TaskRow>, StoreError> {
+    let row = view.get(Table::Tasks, &rows::record_key(eno, index))?;
+    row.map(|row| rows::decode(Table::Tasks, &row)).transpose()
 }
 
 /// The events of a task, by those that may settle it and by others. They depend on the set of events alone, since of each
@@ -77,13 +84,20 @@ pub(crate) fn settled_state(row: &TaskRow, heard: &[HeardEvent]) -> TaskState {
     task_state(TaskOwners { submitter: &row.submitter, heirs: &row.heirs() }, false, heard, &Nobody)
 }
 
-/// Whether a task has ended.
-pub(crate) fn has_ended(view: &dyn View, task: TaskId, row: &TaskRow) -> Result<bool, StoreError> {
+/// The end of a task by its settlers' words.
+pub(crate) fn end_of(view: &dyn View, task: TaskId, row: &TaskRow) -> Result<Option<TaskEnd>, StoreError> {
     if !row.moves() {
-        return ended_by(view, task, &row.submitter);
+        return first_end(view, task, &row.submitter);
     }
-    let state = settled_state(row, &said_by_owners(view, task, row)?);
-    Ok(matches!(state.phase, TaskPhase::Over(_)))
+    match settled_state(row, &said_by_owners(view, task, row)?).phase {
+        TaskPhase::Over(end) => Ok(Some(end)),
+        _ => Ok(None),
+    }
+}
+
+/// Whether somebody has said something of a task that was submitted.
+pub(crate) fn is_spoken_of(view: &dyn View, task: TaskId) -> Result<bool, StoreError> {
+    has_any(view, Table::TaskEvents, &task.to_bytes())
 }
 
 /// A key past all events of a task by one author.
@@ -107,9 +121,18 @@ fn said_by(view: &dyn View, task: TaskId, author: &Did, most: usize) -> Result<V
     Ok(heard)
 }
 
-/// Whether an author has said that a task is over.
-fn ended_by(view: &dyn View, task: TaskId, author: &Did) -> Result<bool, StoreError> {
-    has_any(view, Table::TaskEvents, &rows::task_events_prefix(task, author, true))
+/// The end of a task that only its submitter may settle: its first word of an end.
+fn first_end(view: &dyn View, task: TaskId, submitter: &Did) -> Result<Option<TaskEnd>, StoreError> {
+    let mut end = None;
+    let prefix = rows::task_events_prefix(task, submitter, true);
+    view.try_scan_prefix(Table::TaskEvents, &prefix, Order::Forward, &mut |key, value| {
+        let TaskSaid::Settled { outcome, .. } = rows::read_task_event(key, value)?.said else {
+            return Err(unreadable(Table::TaskEvents));
+        };
+        end = Some(outcome);
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(end)
 }
 
 /// The task that a submitter made with an id of its own; of several the one with the lowest id.
@@ -135,31 +158,51 @@ pub(crate) fn task_event(view: &dyn View, dot: Dot) -> Result<Option<TaskEvent>,
 
 /// The entry that was read last: tasks that are read in their order are often of the same one.
 #[derive(Default)]
-pub(crate) struct LastEntry(Option<(EntryId, Option<Verified>)>);
+pub(crate) struct LastEntry(Option<(Eno, Option<Verified>)>);
 
 impl LastEntry {
     /// The event of a dot, if it is here.
     pub(crate) fn event(&mut self, view: &dyn View, dot: Dot) -> Result<Option<TaskEvent>, StoreError> {
-        if self.0.as_ref().is_none_or(|(id, _)| *id != dot.entry) {
-            let entry = match find_entry(view, dot.entry)? {
-                Some(eno) => read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::TASKS),
-                None => None,
-            };
-            self.0 = Some((dot.entry, entry));
+        let is_read =
+            |(_, entry): &(Eno, Option<Verified>)| entry.as_ref().is_some_and(|entry| entry.id() == dot.entry);
+        let eno = match &self.0 {
+            Some(last) if is_read(last) => last.0,
+            _ => match find_entry(view, dot.entry)? {
+                Some(eno) => eno,
+                None => return Ok(None),
+            },
+        };
+        Ok(self.event_at(view, eno, dot.index)?.map(|(_, event)| event))
+    }
+
+    /// The event at a place in an entry, with its dot.
+    pub(crate) fn event_at(
+        &mut self,
+        view: &dyn View,
+        eno: Eno,
+        index: u16,
+    ) -> Result<Option<(Dot, TaskEvent)>, StoreError> {
+        if self.0.as_ref().is_none_or(|(last, _)| *last != eno) {
+            let entry = read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::TASKS);
+            self.0 = Some((eno, entry));
         }
-        let entry = self.0.as_ref().and_then(|(_, entry)| entry.as_ref());
-        Ok(entry.and_then(|entry| task_event_at(entry, dot.index)))
+        let Some((_, Some(entry))) = &self.0 else { return Ok(None) };
+        Ok(task_event_at(entry, index).map(|event| (Dot { entry: entry.id(), index }, event)))
     }
 }
 
-/// The open tasks of a submitter in the order in which they are handed out, at most so many.
-pub(crate) fn open_tasks(view: &dyn View, submitter: &Did, most: usize) -> Result<Vec<TaskId>, StoreError> {
-    let mut found = Vec::new();
-    view.try_scan_prefix(Table::TasksOpen, submitter.as_bytes(), Order::Forward, &mut |key, _| {
-        found.push(rows::dot_at_end(key).ok_or_else(|| unreadable(Table::TasksOpen))?);
-        Ok(if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    Ok(found)
+/// The id of the entry that was asked for last.
+#[derive(Default)]
+pub(crate) struct LastId(Option<(Eno, Option<EntryId>)>);
+
+impl LastId {
+    /// The id of an entry, if it is here.
+    pub(crate) fn of(&mut self, view: &dyn View, eno: Eno) -> Result<Option<EntryId>, StoreError> {
+        if self.0.is_none_or(|(last, _)| last != eno) {
+            self.0 = Some((eno, entry_id_of(view, eno)?));
+        }
+        Ok(self.0.and_then(|(_, id)| id))
+    }
 }
 
 /// The submitters of open tasks with heirs that a member may settle, at most so many.
@@ -196,17 +239,4 @@ pub(crate) fn moving_tasks(
 pub(crate) fn entry_place(view: &dyn View, entry: EntryId) -> Result<Option<(LogId, u64)>, StoreError> {
     let Some(eno) = find_entry(view, entry)? else { return Ok(None) };
     Ok(read_entry(view, eno)?.map(|entry| (entry.header().log(), entry.header().seq)))
-}
-
-/// Tasks by time, the newest first, before a place in that order, while `each` wants more.
-pub(crate) fn newest_tasks(
-    view: &dyn View,
-    before: Option<(Hlc, TaskId)>,
-    each: &mut dyn FnMut(TaskId) -> Result<ControlFlow<()>, StoreError>,
-) -> Result<(), StoreError> {
-    let end = before.map(|(hlc, task)| rows::task_time_key(hlc, task));
-    let end = end.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
-    view.try_scan(Table::TaskTimes, (Bound::Unbounded, end), Order::Backward, &mut |key, _| {
-        each(rows::dot_at_end(key).ok_or_else(|| unreadable(Table::TaskTimes))?)
-    })
 }

@@ -86,10 +86,12 @@ tables! {
     Was = "was", derived;
     /// Tasks.
     Tasks = "tasks", derived;
-    /// Tasks by time.
+    /// Tasks that have ended, by their end and time.
     TaskTimes = "task_times", derived;
-    /// Tasks that have not ended, by their submitter and the order in which they are handed out.
+    /// Tasks that have not ended, by their submitter, priority and time.
     TasksOpen = "tasks_open", derived;
+    /// Tasks that have not ended and do not only wait for a worker, by time.
+    TasksNoted = "tasks_noted", derived;
     /// Tasks with heirs that have not ended, by each member that may settle them.
     TasksMoving = "tasks_moving", derived;
     /// Later events of tasks, by their author.

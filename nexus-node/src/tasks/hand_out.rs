@@ -17,7 +17,7 @@ use super::parked::PARKED_MAX;
 use super::read::{self, Found};
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
-use crate::ledger::{self, LastEntry};
+use crate::ledger::{self, LastEntry, LastId};
 
 /// The worker that gets a task.
 pub(super) enum Receiver {
@@ -180,12 +180,15 @@ impl TaskBoard {
         self.reading(|board, view, reader| {
             let me = board.me();
             let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX + PARKED_MAX };
-            let mut last = LastEntry::default();
-            for task in ledger::open_tasks(view, &me, most)? {
+            let (mut last, mut entries) = (LastEntry::default(), LastId::default());
+            for at in ledger::open_tasks(view, &me, most)? {
+                // its event is read only if it is not known yet
+                let Some(entry) = entries.of(view, at.eno)? else { continue };
+                let task = TaskId { entry, index: at.index };
                 let is_parked = board.held().parked.has(task);
                 if board.held().core.has(task) {
                     board.held().said.insert(task);
-                } else if !is_parked && let Some(found) = read::find_beside(view, reader, task, &mut last)? {
+                } else if !is_parked && let Some(found) = read::find_at(view, reader, at, &mut last)? {
                     board.take_up_or_park(&found);
                 }
             }

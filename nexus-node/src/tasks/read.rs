@@ -1,10 +1,10 @@
 use std::collections::BTreeSet;
-use std::ops::{Bound, ControlFlow};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nexus_crdt::{
-    DotPrefix, HeardEvent, Hlc, ReturnCause, SpaceId, Submission, TASK_OWNERSHIP_MAX, TaskEnd, TaskEvent, TaskId,
-    TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb, task_state,
+    DotPrefix, EntryId, HeardEvent, Hlc, ReturnCause, SpaceId, Submission, TASK_OWNERSHIP_MAX, TaskEnd, TaskEvent,
+    TaskId, TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb, task_state,
 };
 use nexus_identity::{Did, Role, Timestamp};
 use serde_json::Value;
@@ -12,8 +12,11 @@ use serde_json::Value;
 use super::core::Fault;
 use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
 use crate::error::{InputError, NodeError, Resource};
-use crate::ledger::rows::{self, TaskRow};
-use crate::ledger::{LastEntry, find_task, has_ended, newest_tasks, said_by_owners, said_of_task, task_event};
+use crate::ledger::rows::{self, TaskAt, TaskRow};
+use crate::ledger::{
+    LastEntry, OpenTasks, WantedTasks, end_of, find_entry, find_task, newest_tasks, said_by_owners, said_of_task,
+    task_event, task_row,
+};
 use crate::memory::read::Reader;
 use crate::store::{Order, StoreError, Table, View};
 
@@ -57,19 +60,29 @@ pub(super) struct Found {
 
 /// A task that this node may read; `None` if there is none, or its content was erased.
 pub(super) fn find(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<Option<Found>, StoreError> {
-    find_beside(view, reader, id, &mut LastEntry::default())
+    let Some((eno, row)) = find_task(view, id)? else { return Ok(None) };
+    find_placed(view, reader, (row.at(eno, id.index), row), &mut LastEntry::default())
 }
 
-/// The same, with the entry that was read before.
-pub(super) fn find_beside(
+/// The task at a place in the order of time, with the entry that was read before.
+pub(super) fn find_at(
     view: &dyn View,
     reader: &Reader<'_>,
-    id: TaskId,
+    at: TaskAt,
     last: &mut LastEntry,
 ) -> Result<Option<Found>, StoreError> {
-    let Some(row) = find_task(view, id)? else { return Ok(None) };
+    let Some(row) = task_row(view, at.eno, at.index)? else { return Ok(None) };
+    find_placed(view, reader, (at, row), last)
+}
+
+fn find_placed(
+    view: &dyn View,
+    reader: &Reader<'_>,
+    (at, row): (TaskAt, TaskRow),
+    last: &mut LastEntry,
+) -> Result<Option<Found>, StoreError> {
     let Some(space) = reader.space_numbered(row.space) else { return Ok(None) };
-    let Some(TaskEvent::Submitted(submission)) = last.event(view, id)? else { return Ok(None) };
+    let Some((id, TaskEvent::Submitted(submission))) = last.event_at(view, at.eno, at.index)? else { return Ok(None) };
     let heard = said_of_task(view, id, &row)?;
     let rights = Rights { members: reader.members(), submitter: row.submitter };
     let owners = TaskOwners { submitter: &row.submitter, heirs: &row.heirs() };
@@ -81,24 +94,19 @@ pub(super) fn find_beside(
 pub(super) fn resolve_id(view: &dyn View, reader: &Reader<'_>, text: &str) -> Result<TaskId, NodeError> {
     let missing = || NodeError::NotFound { what: Resource::Task, name: text.chars().take(64).collect() };
     let prefix: DotPrefix = text.parse().map_err(|()| missing())?;
-    let (bytes, mut found) = (prefix.bytes(), Vec::new());
-    let mut from = bytes.clone();
-    // an entry has many tasks, of which one can be meant
-    for _ in 0..LOOKED_AT_MAX {
-        let next = view.first(Table::Tasks, (Bound::Included(from.as_slice()), Bound::Unbounded), Order::Forward)?;
-        let Some((key, _)) = next.filter(|(key, _)| key.starts_with(&bytes)) else { break };
-        let first = TaskId::from_bytes(&key).ok_or_else(|| rows::unreadable(Table::Tasks))?;
-        if let Some(dot) = prefix.dot_in(first.entry)
-            && let Some(row) = find_task(view, dot)?
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    view.try_scan_prefix(Table::Ids, &prefix.bytes(), Order::Forward, &mut |key, eno| {
+        let id = key.try_into().map(EntryId::from_bytes).map_err(|_| rows::unreadable(Table::Ids))?;
+        if let Some(dot) = prefix.dot_in(id)
+            && let Some(row) = task_row(view, rows::read_eno(Table::Ids, eno)?, dot.index)?
             && reader.space_numbered(row.space).is_some()
         {
             found.push((dot, dot.to_string()));
         }
-        if found.len() == CANDIDATES_MAX {
-            break;
-        }
-        from = [first.entry.as_bytes().as_slice(), &[u8::MAX; 3]].concat();
-    }
+        looked_at += 1;
+        let goes_on = found.len() < CANDIDATES_MAX && looked_at < LOOKED_AT_MAX;
+        Ok(if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
     if found.is_empty() { Err(missing()) } else { Resource::Task.the_one(text, found) }
 }
 
@@ -111,8 +119,8 @@ pub(super) fn resolve(view: &dyn View, reader: &Reader<'_>, text: &str) -> Resul
 
 /// Whether a task has ended; `None` if there is none.
 pub(super) fn is_over(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<Option<bool>, StoreError> {
-    let Some(row) = find_task(view, id)? else { return Ok(None) };
-    let is_settled = has_ended(view, id, &row)?;
+    let Some((_, row)) = find_task(view, id)? else { return Ok(None) };
+    let is_settled = end_of(view, id, &row)?.is_some();
     let is_over = |found: Found| matches!(found.state.phase, TaskPhase::Over(_));
     Ok(Some(is_settled || find(view, reader, id)?.is_some_and(is_over)))
 }
@@ -122,16 +130,16 @@ pub(super) fn list(view: &dyn View, reader: &Reader<'_>, query: &TaskQuery) -> R
     if !(1..=1_000).contains(&query.limit) {
         return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
     }
-    let after = query.after.as_deref().map(read_place).transpose()?;
+    let after = query.after.as_deref().map(|place| read_place(view, place)).transpose()?;
     let (mut items, mut next, mut looked_at) = (Vec::new(), None, 0);
     let mut last = LastEntry::default();
-    newest_tasks(view, after, &mut |id| {
+    newest_tasks(view, &wanted(&query.states), after, &mut |at| {
         looked_at += 1;
-        if let Some(found) = find_beside(view, reader, id, &mut last)? {
+        if let Some(found) = find_at(view, reader, at, &mut last)? {
             if items.len() == query.limit || looked_at > LOOKED_AT_MAX {
                 return Ok(ControlFlow::Break(()));
             }
-            next = Some(place(found.row.hlc, id));
+            next = Some(place(found.row.hlc, found.id));
             let status = status(found.state.phase);
             let wanted = |status| query.states.is_empty() || query.states.contains(&status);
             // which of those that are assigned run, only the submitter's node knows
@@ -150,12 +158,36 @@ fn place(hlc: Hlc, task: TaskId) -> String {
     format!("{:x}-{}", hlc.0, task.to_hex())
 }
 
-fn read_place(text: &str) -> Result<(Hlc, TaskId), NodeError> {
+fn read_place(view: &dyn View, text: &str) -> Result<TaskAt, NodeError> {
     let read = || {
         let (hlc, task) = text.split_once('-')?;
         Some((Hlc(u64::from_str_radix(hlc, 16).ok()?), TaskId::from_hex(task)?))
     };
-    read().ok_or_else(|| InputError::Cursor(text.chars().take(64).collect()).into())
+    let unknown = || InputError::Cursor(text.chars().take(64).collect());
+    let (hlc, task) = read().ok_or_else(unknown)?;
+    // its number is this store's own
+    let eno = find_entry(view, task.entry)?.unwrap_or_default();
+    Ok(TaskAt { hlc, eno, index: task.index })
+}
+
+/// The lines of tasks in which some in these states may be; all lines if there are none. A task whose settlers have all left
+/// is in a line of open ones, also if somebody has ended it: whether that word counts depends on the members.
+fn wanted(states: &BTreeSet<TaskStatus>) -> WantedTasks {
+    let is_wanted = |status| states.is_empty() || states.contains(&status);
+    let of_end = |end: &TaskEnd| is_wanted(status(TaskPhase::Over(*end)));
+    let noted = [
+        TaskStatus::AwaitingApproval,
+        TaskStatus::Assigned,
+        TaskStatus::Running,
+        TaskStatus::Cancelled,
+        TaskStatus::Unknown,
+    ];
+    let open = match () {
+        () if is_wanted(TaskStatus::Pending) => OpenTasks::All,
+        () if noted.into_iter().any(is_wanted) => OpenTasks::Noted,
+        () => OpenTasks::None,
+    };
+    WantedTasks { open, ends: TaskEnd::ALL.into_iter().filter(of_end).collect() }
 }
 
 /// A task in words.
@@ -312,7 +344,7 @@ pub(super) fn has_ended_so(
     token: TaskToken,
     result: &TaskResult,
 ) -> Result<bool, StoreError> {
-    let Some(row) = find_task(view, id)? else { return Ok(false) };
+    let Some((_, row)) = find_task(view, id)? else { return Ok(false) };
     let (end, cause) = match result {
         TaskResult::Succeeded(_) => (Some(TaskEnd::Succeeded), None),
         TaskResult::Failed { .. } => (Some(TaskEnd::Failed), Some(ReturnCause::Failed)),

@@ -274,7 +274,7 @@ impl TaskBoard {
         let mut found: BTreeMap<Did, Moving> = BTreeMap::new();
         for (submitter, most) in others.into_iter().map(|other| (other, share)).chain(own) {
             for task in ledger::moving_tasks(view, &me, &submitter, most)? {
-                let Some(row) = ledger::find_task(view, task)? else { continue };
+                let Some((_, row)) = ledger::find_task(view, task)? else { continue };
                 let moving = found.entry(submitter).or_default();
                 let others = || row.owners().filter(|owner| *owner != me);
                 let new = others().filter(|other| !moving.others.contains(other)).count();

@@ -6,9 +6,9 @@ use std::ops::Bound;
 
 use nexus_crdt::{
     ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Evidence, Field, Fold, FormError, Head, Hlc,
-    Incarnation, Kind, LogId, Pin, Priority, Profile, ReturnCause, Revocation, Revoked, Seat, Settlement,
-    SpaceDefinition, SpaceId, Submission, Succession, Target, TaskAttachment, TaskClaim, TaskEnd, TaskEvent,
-    TaskReturn, TaskToken, TaskVerb, TaskWord, Verified, Was, Write, Writes, writes_of,
+    Incarnation, Kind, LogId, Pin, PlacedTaskEvent, Priority, Profile, ReturnCause, Revocation, Revoked, Seat,
+    Settlement, SpaceDefinition, SpaceId, Submission, Succession, Target, TaskAttachment, TaskClaim, TaskEnd,
+    TaskEvent, TaskReturn, TaskToken, TaskVerb, TaskWord, Verified, Was, Write, Writes, task_events_of, writes_of,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
@@ -190,19 +190,29 @@ impl Node {
             Table::Tasks,
             Table::TaskTimes,
             Table::TasksOpen,
+            Table::TasksNoted,
             Table::TasksMoving,
             Table::TaskEvents,
             Table::TaskRequests,
             Table::BlobRefs,
         ];
+        let by_number = [Table::Tasks, Table::TaskTimes, Table::TasksOpen, Table::TasksNoted];
         for table in of_tasks {
             for key in self.tables.keys(table) {
+                let mut name = key.to_vec();
+                if by_number.contains(&table) {
+                    // an entry has another number in each order of arrival
+                    let (eno, index) = key[key.len() - 10..].split_at(8);
+                    let entry = ledger::entry_id_of(view, rows::read_eno(table, eno).unwrap()).unwrap().unwrap();
+                    name.splice(key.len() - 10..key.len() - 2, *entry.as_bytes());
+                    assert!(name.ends_with(index));
+                }
                 let mut value = view.get(table, key).unwrap().unwrap();
                 if table == Table::Tasks {
                     let row: rows::TaskRow = rows::decode(table, &value).unwrap();
                     value = format!("{:?} {:?}", names[&row.space], rows::TaskRow { space: 0, ..row }).into_bytes();
                 }
-                shown.tasks.insert((table, key.to_vec()), value);
+                shown.tasks.insert((table, name), value);
             }
         }
         shown.lookups = self.tables.keys(Table::Keys).chain(self.tables.keys(Table::Was)).count();
@@ -278,6 +288,9 @@ struct Universe {
     entries: Vec<Verified>,
     /// Writes with their space and field.
     dots: Vec<Dot>,
+    /// Submitted tasks, and the author of the log that grows.
+    tasks: Vec<(Did, Dot)>,
+    author: Did,
     stamp: u64,
     /// Whether memberships end.
     revokes: bool,
@@ -285,7 +298,9 @@ struct Universe {
 
 impl Universe {
     fn new(seed: u64) -> Self {
-        let mut universe = Self { dice: Dice::new(seed), entries: vec![], dots: vec![], stamp: 0, revokes: false };
+        let (dice, author) = (Dice::new(seed), key(0).did());
+        let mut universe =
+            Self { dice, entries: vec![], dots: vec![], tasks: vec![], author, stamp: 0, revokes: false };
         universe.revokes = universe.dice.roll(2) == 0;
         let log = |n: u8, space| LogId { space, author: key(n).did(), incarnation: Incarnation([n; 8]) };
         // first, so that revocations pin some of these
@@ -319,6 +334,7 @@ impl Universe {
 
     /// Adds entries to a log, most of them after its last entry, some after an earlier one.
     fn grow(&mut self, log: LogId, from: usize, most: u64) {
+        self.author = log.author;
         for _ in 0..=self.dice.roll(most) {
             self.stamp += 1;
             let held = self.entries.len() - from;
@@ -333,8 +349,20 @@ impl Universe {
             let after = after.map(|at| self.entries[from + at].clone());
             let entry = entry(log, after.as_ref(), kind, payload, self.stamp);
             self.dots.extend((0..3).map(|index| Dot { entry: entry.id(), index }));
+            for PlacedTaskEvent { index, event } in task_events_of(&entry).unwrap_or_default() {
+                if matches!(event, TaskEvent::Submitted(_)) {
+                    self.tasks.push((log.author, Dot { entry: entry.id(), index }));
+                }
+            }
             self.entries.push(entry);
         }
+    }
+
+    /// A task of which something is said: most often one that the author of the log submitted.
+    fn task(&mut self) -> Dot {
+        let own: Vec<Dot> =
+            self.tasks.iter().filter(|(author, _)| *author == self.author).map(|(_, task)| *task).collect();
+        if own.is_empty() || self.dice.roll(3) == 0 { self.dot(self.dots.len()) } else { own[self.pick(own.len())] }
     }
 
     /// A payload in either format.
@@ -389,7 +417,7 @@ impl Universe {
     fn task_event(&mut self) -> Vec<u8> {
         let token = TaskToken::from_bytes([u8::try_from(self.dice.roll(3)).unwrap(); 16]);
         let submits = self.dots.is_empty() || self.dice.roll(3) == 0;
-        let (task, ownership) = (if submits { None } else { Some(self.dot(self.dots.len())) }, self.dice.roll(5) / 4);
+        let (task, ownership) = (if submits { None } else { Some(self.task()) }, self.dice.roll(5) / 4);
         let ownership = u32::try_from(ownership).unwrap();
         let (agent, error, more) = (String::new(), String::new(), String::new());
         let event = match (task, self.dice.roll(5)) {
@@ -398,7 +426,8 @@ impl Universe {
                 let request = if self.dice.roll(2) == 0 { String::new() } else { format!("r{}", self.dice.roll(3)) };
                 let priority = Priority::ALL[self.pick(4)];
                 let heirs = if self.dice.roll(2) == 0 { vec![] } else { vec![key(1).did(), key(2).did()] };
-                let submission = Submission { request, priority, ..Submission::new("a", self.json()) };
+                let needs_approval = self.dice.roll(2) == 0;
+                let submission = Submission { request, priority, needs_approval, ..Submission::new("a", self.json()) };
                 TaskEvent::Submitted(Box::new(submission.with_heirs(&heirs)))
             }
             (Some(task), 0) => {
@@ -411,7 +440,8 @@ impl Universe {
             }
             (Some(task), 2) => TaskEvent::Word(TaskWord { task, verb: TaskVerb::Cancel, why: error }),
             (Some(task), _) => {
-                let (token, outcome, output, code) = (Some(token), TaskEnd::Failed, self.json(), String::new());
+                let (token, outcome) = (Some(token), TaskEnd::ALL[self.pick(6)]);
+                let (output, code) = (self.json(), String::new());
                 let settled = Settlement { task, ownership, token, outcome, output, code, error, more };
                 TaskEvent::Settled(Box::new(settled))
             }
