@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use nexus_node::api::Problem;
-use nexus_node::{ClaimQuery, NewTask, Node, NodeError};
+use nexus_node::{ClaimQuery, NewTask, Node, NodeError, TaskQuery, TaskStatus};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -34,6 +34,7 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
     let before = node.status().await.rss_bytes;
     fill(&node, records - FEW, |n| bar.set_position(FEW + n)).await?;
     let many = one_more(&node).await?;
+    let listed = all_failed(&node).await?;
     let after = node.status().await.rss_bytes;
     bar.finish_and_clear();
     node.shutdown().await;
@@ -53,6 +54,7 @@ pub(super) async fn run(printer: &Printer, records: u64) -> Result<Vec<Row>, Pro
         let bytes = after.saturating_sub(before) as f64 / records as f64;
         rows.push(Row::new("backlog", "memory of one that waits", bytes, "bytes"));
     }
+    rows.push(Row::new("backlog", "a list of the failed ones among them", listed, "ms"));
     rows.push(Row::new("backlog", "start with them, until one is claimed", started, "s"));
     Ok(rows)
 }
@@ -110,6 +112,19 @@ async fn fill(node: &Node, tasks: u64, done: impl Fn(u64)) -> Result<(), NodeErr
         Ok::<_, NodeError>(())
     });
     try_join_all(callers).await.map(drop)
+}
+
+/// The time of a list of all tasks that failed, page by page, in milliseconds.
+async fn all_failed(node: &Node) -> Result<f64, NodeError> {
+    let (begin, mut after) = (Instant::now(), None);
+    loop {
+        let mut query = TaskQuery::newest(100).state(TaskStatus::Failed);
+        query.after = after;
+        after = node.tasks().list(query).await?.next;
+        if after.is_none() {
+            return Ok(begin.elapsed().as_secs_f64() * 1e3);
+        }
+    }
 }
 
 /// The time that one more takes, in milliseconds.
