@@ -150,11 +150,10 @@ fn read_by(node: &Node) -> u64 {
     io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
 }
 
-/// The bytes that a provider may have sent in vain at a kill: parts on their way, those that came while others were being
-/// noted, and all else that it reads.
+/// The bytes that a provider may read in vain at a kill: parts on their way, and those that came while others were noted.
 const UNNOTED: u64 = 96 * MIB as u64;
 
-/// promise: Blobs | A getter that is killed at 11 named moments of a transfer, from the first question to the last rename, fetches each time only what is missing
+/// promise: Blobs | A getter that is killed at 13 named moments, from the first question to the pin of the whole, fetches only what is missing
 #[cfg(target_os = "linux")]
 #[test]
 fn a_getter_killed_at_each_step_goes_on_from_there() {
