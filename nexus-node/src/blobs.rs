@@ -44,7 +44,7 @@ use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
 use tokio::sync::{Notify, Semaphore, watch};
 
-pub(crate) use self::archive::{Archive, ShelfCopy};
+pub(crate) use self::archive::{Archive, CopyError, Part, ShelfCopy};
 pub use self::collecting::Collected;
 pub use self::content::{BlobReader, BlobWriter};
 pub use self::copies::BlobCopies;

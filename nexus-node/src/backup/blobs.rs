@@ -3,7 +3,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use super::{BackupError, Contents, Frame};
-use crate::blobs::{BlobHash, ShelfCopy};
+use crate::blobs::{BlobHash, CopyError, Part, ShelfCopy};
 use crate::datadir;
 
 /// The directory of blobs in a backup.
@@ -12,6 +12,31 @@ const BLOBS: &str = "blobs";
 const LIST: &str = "blobs.list";
 /// The longest mark of a blob in bytes. Each has 64 holders at most.
 const MARK_BYTES_MAX: usize = 64 << 10;
+
+impl From<Part> for Frame {
+    fn from(part: Part) -> Self {
+        match part {
+            Part::All { count, bytes } => Self::Blobs { count, bytes },
+            Part::Begin { hash, size, pinned, directory, copies } => {
+                Self::Blob { hash: *hash.as_bytes(), size, pinned, directory, copies }
+            }
+            Part::Content(bytes) => Self::BlobBytes { bytes },
+            Part::End { is_whole } => Self::BlobEnd { is_whole },
+            Part::Tag(tag, hash) => Self::BlobTag { tag, hash: *hash.as_bytes() },
+        }
+    }
+}
+
+impl From<CopyError> for BackupError {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Damaged(what) => Self::Damaged(what),
+            CopyError::Blob { hash, why } => Self::Blob { hash: hash.to_string(), why },
+            CopyError::Store(error) => Self::Store(error),
+            CopyError::Disk(error) => Self::Stream(error),
+        }
+    }
+}
 
 /// Blobs that are written into a directory, each verified before it has its name there.
 #[derive(Debug)]
@@ -37,9 +62,9 @@ impl BlobFilling {
                 if marks.into_iter().any(|mark| mark.len() > MARK_BYTES_MAX) {
                     return Err(BackupError::Damaged("a mark of a blob is too long"));
                 }
-                shelf.begin(BlobHash::from_bytes(hash), size, pinned, directory, copies)
+                Ok(shelf.begin(BlobHash::from_bytes(hash), size, pinned, directory, copies)?)
             }
-            Frame::BlobBytes { bytes } => shelf.write(&bytes),
+            Frame::BlobBytes { bytes } => Ok(shelf.write(&bytes)?),
             Frame::BlobEnd { is_whole } => {
                 let Some((hash, size)) = shelf.end(is_whole)? else { return Ok(()) };
                 let list = match &mut self.list {
@@ -48,7 +73,7 @@ impl BlobFilling {
                 };
                 list.put(hash, size)
             }
-            Frame::BlobTag { tag, hash } => shelf.tag(&tag, BlobHash::from_bytes(hash)),
+            Frame::BlobTag { tag, hash } => Ok(shelf.tag(&tag, BlobHash::from_bytes(hash))?),
             _ => Ok(()),
         }
     }
@@ -84,7 +109,7 @@ pub(super) fn copy_blobs(
 }
 
 /// Checks that all blobs of a list are there. A directory without a list says nothing of what it had.
-fn check_list(path: &Path, size_of: impl Fn(BlobHash) -> Result<Option<u64>, BackupError>) -> Result<(), BackupError> {
+fn check_list(path: &Path, size_of: impl Fn(BlobHash) -> Result<Option<u64>, CopyError>) -> Result<(), BackupError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

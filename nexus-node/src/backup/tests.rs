@@ -130,6 +130,9 @@ fn blob(hash: [u8; 32], size: u64, pieces: &[&[u8]]) -> Vec<Frame> {
     std::iter::once(begin).chain(pieces).chain([Frame::BlobEnd { is_whole: true }]).collect()
 }
 
+#[cfg(feature = "blobs")]
+type IsSo<'a> = &'a dyn Fn(&BackupError) -> bool;
+
 /// promise: Bad input | A backup whose blobs are others than their names say, longer, without end, or content of none
 #[cfg(feature = "blobs")]
 #[test]
@@ -139,7 +142,7 @@ fn a_blob_that_is_not_the_one_of_its_name_is_refused() {
     let is_blob = |error: &BackupError| matches!(error, BackupError::Blob { .. });
     let is_damaged = |error: &BackupError| matches!(error, BackupError::Damaged(_));
     let good = blob(hash, 7, &[b"con", b"tent"]);
-    let cases: [(Vec<Frame>, &dyn Fn(&BackupError) -> bool); 7] = [
+    let cases: [(_, IsSo<'_>); 7] = [
         (blob(hash, 7, &[b"contenT"]), &is_blob),
         (blob(hash, 7, &[b"conten"]), &is_blob),
         (blob(hash, 6, &[b"conten"]), &is_blob),

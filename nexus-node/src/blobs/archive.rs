@@ -15,16 +15,54 @@ use super::content::BlobReader;
 use super::shelf::{Draft, Mark, RACKS};
 use super::using::InUse;
 use super::{Blobs, Keep, Shelf};
-use crate::backup::{BackupError, Frame};
 use crate::error::NodeError;
+use crate::store::StoreError;
 
 /// The size of the pieces in which content is copied, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// The blobs of a backup, frame by frame. They stay until it is dropped.
+/// A part of all blobs of a backup, in their order.
+pub(crate) enum Part {
+    /// The number and the bytes of all blobs, before the first one.
+    All { count: u64, bytes: u64 },
+    /// The beginning of a blob. Its content follows, and then its end.
+    Begin { hash: BlobHash, size: u64, pinned: bool, directory: Option<String>, copies: Option<String> },
+    /// Some of its content.
+    Content(Vec<u8>),
+    /// Its end. Without `is_whole` it was damaged here, and is left out.
+    End { is_whole: bool },
+    /// A name that leads to a blob.
+    Tag(String, BlobHash),
+}
+
+/// A failure to copy blobs.
+pub(crate) enum CopyError {
+    /// Their order, or a name, is none that a backup has.
+    Damaged(&'static str),
+    /// A blob is not the one of its name.
+    Blob {
+        hash: BlobHash,
+        why: &'static str,
+    },
+    Store(StoreError),
+    Disk(io::Error),
+}
+
+impl From<NodeError> for CopyError {
+    /// The errors of a shelf: they are the disk's.
+    fn from(error: NodeError) -> Self {
+        match error {
+            NodeError::Store(error) => Self::Store(error),
+            NodeError::DiskFull(_) => Self::Disk(io::ErrorKind::StorageFull.into()),
+            other => Self::Disk(io::Error::other(other)),
+        }
+    }
+}
+
+/// The blobs of a backup, part by part. They stay until it is dropped.
 pub(crate) struct Archive {
     blobs: Blobs,
-    all: Option<Frame>,
+    all: Option<Part>,
     left: btree_set::IntoIter<BlobHash>,
     /// The blob that is being read; with no reader one that is damaged.
     reading: Option<Option<BlobReader>>,
@@ -41,13 +79,13 @@ impl Archive {
         for hash in &hashes {
             bytes = bytes.saturating_add(blobs.here().shelf.info(*hash)?.map_or(0, |info| info.size));
         }
-        let all = Some(Frame::Blobs { count: hashes.len() as u64, bytes });
+        let all = Some(Part::All { count: hashes.len() as u64, bytes });
         let (left, tags) = (hashes.into_iter(), tags.into_iter());
         Ok(Self { blobs: blobs.clone(), all, left, reading: None, tags, _in_use: in_use })
     }
 
-    /// The next frame. Blocks for the disk.
-    pub(crate) fn next(&mut self) -> Result<Option<Frame>, NodeError> {
+    /// The next part. Blocks for the disk.
+    pub(crate) fn next(&mut self) -> Result<Option<Part>, NodeError> {
         if let Some(all) = self.all.take() {
             return Ok(Some(all));
         }
@@ -60,10 +98,10 @@ impl Archive {
                 return Ok(Some(begin));
             }
         }
-        Ok(self.tags.next().map(|(tag, hash)| Frame::BlobTag { tag, hash: *hash.as_bytes() }))
+        Ok(self.tags.next().map(|(tag, hash)| Part::Tag(tag, hash)))
     }
 
-    fn begin(&mut self, hash: BlobHash) -> Result<Option<Frame>, NodeError> {
+    fn begin(&mut self, hash: BlobHash) -> Result<Option<Part>, NodeError> {
         let shelf = &self.blobs.here().shelf;
         let Some(info) = shelf.info(hash)? else { return Ok(None) };
         self.reading = Some(match self.blobs.reader(hash, Timestamp::default()) {
@@ -72,8 +110,8 @@ impl Archive {
             Err(NodeError::NotFound { .. }) => None,
             Err(error) => return Err(error),
         });
-        Ok(Some(Frame::Blob {
-            hash: *hash.as_bytes(),
+        Ok(Some(Part::Begin {
+            hash,
             size: info.size,
             pinned: shelf.marked(hash, Mark::Pin)?.is_some(),
             directory: shelf.marked(hash, Mark::Directory)?,
@@ -82,17 +120,17 @@ impl Archive {
     }
 
     /// Some content of the blob that is being read, or its end. Damaged content is not handed out.
-    fn piece(&mut self, reader: Option<BlobReader>) -> Result<Frame, NodeError> {
-        let Some(mut reader) = reader else { return Ok(Frame::BlobEnd { is_whole: false }) };
+    fn piece(&mut self, reader: Option<BlobReader>) -> Result<Part, NodeError> {
+        let Some(mut reader) = reader else { return Ok(Part::End { is_whole: false }) };
         match reader.piece(u64::MAX) {
-            Ok(bytes) if bytes.is_empty() => Ok(Frame::BlobEnd { is_whole: true }),
+            Ok(bytes) if bytes.is_empty() => Ok(Part::End { is_whole: true }),
             Ok(bytes) => {
                 self.reading = Some(Some(reader));
-                Ok(Frame::BlobBytes { bytes })
+                Ok(Part::Content(bytes))
             }
             Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
                 tracing::warn!(blob = %reader.info().hash, %error, "a damaged blob is left out of a backup");
-                Ok(Frame::BlobEnd { is_whole: false })
+                Ok(Part::End { is_whole: false })
             }
             Err(error) => Err(self.blobs.here().shelf.io(error)),
         }
@@ -138,7 +176,7 @@ struct Coming {
 
 impl ShelfCopy {
     /// A directory, which is made with the first blob.
-    pub(crate) fn new(root: PathBuf) -> Result<Self, BackupError> {
+    pub(crate) fn new(root: PathBuf) -> Result<Self, CopyError> {
         Ok(Self { shelf: Shelf::open(root)?, coming: None })
     }
 
@@ -150,24 +188,24 @@ impl ShelfCopy {
         pinned: bool,
         directory: Option<String>,
         copies: Option<String>,
-    ) -> Result<(), BackupError> {
+    ) -> Result<(), CopyError> {
         let pin = pinned.then(|| (Mark::Pin, String::new()));
         let (directory, copies) =
             (directory.map(|text| (Mark::Directory, text)), copies.map(|text| (Mark::Copies, text)));
         self.begin_with(hash, size, [pin, directory, copies].into_iter().flatten().collect())
     }
 
-    fn begin_with(&mut self, hash: BlobHash, size: u64, marks: Vec<(Mark, String)>) -> Result<(), BackupError> {
+    fn begin_with(&mut self, hash: BlobHash, size: u64, marks: Vec<(Mark, String)>) -> Result<(), CopyError> {
         if self.is_in_a_blob() {
-            return Err(BackupError::Damaged("a blob has no end"));
+            return Err(CopyError::Damaged("a blob has no end"));
         }
         self.coming = Some(Coming { hash, size, marks, draft: self.shelf.draft()?, bytes: 0 });
         Ok(())
     }
 
     /// Appends content of the blob that was begun.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
-        let coming = self.coming.as_mut().ok_or(BackupError::Damaged("content of no blob"))?;
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), CopyError> {
+        let coming = self.coming.as_mut().ok_or(CopyError::Damaged("content of no blob"))?;
         coming.bytes = coming.bytes.saturating_add(bytes.len() as u64);
         if coming.bytes > coming.size {
             return Err(coming.is_bad("is longer than its size"));
@@ -176,8 +214,8 @@ impl ShelfCopy {
     }
 
     /// Ends the blob that was begun. Returns it with its size; `None` if it is left out.
-    pub(crate) fn end(&mut self, is_whole: bool) -> Result<Option<(BlobHash, u64)>, BackupError> {
-        let coming = self.coming.take().ok_or(BackupError::Damaged("an end of no blob"))?;
+    pub(crate) fn end(&mut self, is_whole: bool) -> Result<Option<(BlobHash, u64)>, CopyError> {
+        let coming = self.coming.take().ok_or(CopyError::Damaged("an end of no blob"))?;
         if !is_whole {
             return Ok(None);
         }
@@ -200,9 +238,9 @@ impl ShelfCopy {
     }
 
     /// Lets a name lead to a blob, if that is there.
-    pub(crate) fn tag(&self, tag: &str, hash: BlobHash) -> Result<(), BackupError> {
+    pub(crate) fn tag(&self, tag: &str, hash: BlobHash) -> Result<(), CopyError> {
         let keep = Keep::Tagged(tag.to_owned());
-        keep.check().map_err(|_| BackupError::Damaged("it has a tag that no blob has"))?;
+        keep.check().map_err(|_| CopyError::Damaged("it has a tag that no blob has"))?;
         if self.size(hash)?.is_some() {
             self.shelf.set_tag(tag, Some(hash))?;
         }
@@ -210,12 +248,12 @@ impl ShelfCopy {
     }
 
     /// The size of a blob in bytes; `None` if it is not there.
-    pub(crate) fn size(&self, hash: BlobHash) -> Result<Option<u64>, BackupError> {
+    pub(crate) fn size(&self, hash: BlobHash) -> Result<Option<u64>, CopyError> {
         Ok(self.shelf.info(hash)?.map(|info| info.size))
     }
 
     /// Copies the whole blobs of another directory with their marks and names. Is told the number and the bytes so far.
-    pub(crate) fn copy_from(&mut self, root: PathBuf, told: &mut dyn FnMut(u64, u64)) -> Result<(), BackupError> {
+    pub(crate) fn copy_from(&mut self, root: PathBuf, told: &mut dyn FnMut(u64, u64)) -> Result<(), CopyError> {
         let from = Shelf::at_rest(root);
         let (mut piece, mut blobs, mut bytes) = (vec![0; PIECE_BYTES], 0, 0);
         for rack in 0..RACKS {
@@ -250,18 +288,7 @@ impl ShelfCopy {
 }
 
 impl Coming {
-    fn is_bad(&self, why: &'static str) -> BackupError {
-        BackupError::Blob { hash: self.hash.to_string(), why }
-    }
-}
-
-impl From<NodeError> for BackupError {
-    /// The errors of a shelf: they are the disk's.
-    fn from(error: NodeError) -> Self {
-        match error {
-            NodeError::Store(error) => Self::Store(error),
-            NodeError::DiskFull(_) => Self::Stream(io::ErrorKind::StorageFull.into()),
-            other => Self::Stream(io::Error::other(other)),
-        }
+    fn is_bad(&self, why: &'static str) -> CopyError {
+        CopyError::Blob { hash: self.hash, why }
     }
 }

@@ -147,9 +147,9 @@ impl Writing {
             Stage::Blobs(mut archive) => {
                 let (next, archive) = self.world.blocking(move || (archive.next(), archive)).await?;
                 match next? {
-                    Some(frame) => {
+                    Some(part) => {
                         self.stage = Stage::Blobs(archive);
-                        self.put_frame(&frame).map(Some)
+                        self.put_frame(&part.into()).map(Some)
                     }
                     None => self.end().map(Some),
                 }

@@ -56,7 +56,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["request", "budget", "store", "world", "headroom", "failure", "identity", "formats", "config", "error"],
     ),
     // a restored directory is one that the coordinators' start takes, too
-    ("backup", &["store", "datadir", "ledger", "config", "coordinator"]),
+    ("backup", &["store", "datadir", "ledger", "config", "coordinator", "blobs"]),
     ("salvage", &["store", "datadir", "world", "ledger", "config", "backup", "engine", "coordinator"]),
     ("critical", &["world", "error", "coordinator"]),
     ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),

@@ -206,9 +206,10 @@ fn a_getter_killed_at_each_step_goes_on_from_there() {
 fn keeps_its_marks(to: &Home, mut getter: Node, transfer: &Transfer) {
     let tag = to.path().join("blobs/tags").join(blake3::hash(b"report").to_string());
     let pin = transfer.whole.with_extension("pin");
-    let moments: [(&str, [&str; 4], &dyn Fn() -> bool); 2] = [
-        ("its tag is set", ["blob", "tag", &transfer.hash, "report"], &|| tag.exists()),
-        ("its pin is set", ["blob", "pin", &transfer.hash, "--json"], &|| pin.exists()),
+    let (has_tag, has_pin) = (|| tag.exists(), || pin.exists());
+    let moments: [(_, _, &dyn Fn() -> bool); 2] = [
+        ("its tag is set", ["blob", "tag", &transfer.hash, "report"], &has_tag),
+        ("its pin is set", ["blob", "pin", &transfer.hash, "--json"], &has_pin),
     ];
     for (name, command, is_now) in moments {
         let listens = getter.listens();
