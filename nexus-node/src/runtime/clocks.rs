@@ -208,13 +208,15 @@ fn own_is(by_ms: i64) -> String {
 
 /// `2 min ahead of`, `3 d behind`.
 fn by_how_much(by_ms: i64) -> String {
-    let seconds = by_ms.unsigned_abs() / 1_000;
-    let (number, unit) = match seconds {
-        0..120 => (seconds, "s"),
-        120..7_200 => (seconds / 60, "min"),
-        7_200..172_800 => (seconds / 3_600, "h"),
-        _ => (seconds / 86_400, "d"),
+    let seconds = by_ms.unsigned_abs().saturating_add(500) / 1_000;
+    let (of, unit) = match seconds {
+        0..120 => (1, "s"),
+        120..7_200 => (60, "min"),
+        7_200..172_800 => (3_600, "h"),
+        _ => (86_400, "d"),
     };
+    // the nearest: a beat that travelled longer than half of a round trip makes no "2 d" of three days
+    let number = (seconds + of / 2) / of;
     format!("{number} {unit} {}", if by_ms > 0 { "ahead of" } else { "behind" })
 }
 
@@ -303,8 +305,9 @@ mod tests {
 
     #[test]
     fn differences_are_told_in_units_of_people() {
-        let told: Vec<String> = [11_000, -150_000, 7_200_000, 3 * DAY].map(by_how_much).into();
-        assert_eq!(told, ["11 s ahead of", "2 min behind", "2 h ahead of", "3 d ahead of"]);
+        let told: Vec<String> = [11_000, -140_000, -150_000, 7_200_000, 3 * DAY, 3 * DAY - 1].map(by_how_much).into();
+        let three = "3 d ahead of";
+        assert_eq!(told, ["11 s ahead of", "2 min behind", "3 min behind", "2 h ahead of", three, three]);
     }
 
     proptest! {
