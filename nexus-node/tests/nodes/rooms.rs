@@ -55,11 +55,11 @@ const ROOMS: &[(&str, &[&str])] = &[
         "coordinator",
         &["request", "budget", "store", "world", "headroom", "failure", "identity", "formats", "config", "error"],
     ),
+    ("critical", &["world", "error", "coordinator"]),
+    ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
     // a restored directory is one that the coordinators' start takes, too
     ("backup", &["store", "datadir", "ledger", "config", "coordinator", "blobs"]),
     ("salvage", &["store", "datadir", "world", "ledger", "config", "backup", "engine", "coordinator"]),
-    ("critical", &["world", "error", "coordinator"]),
-    ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
     (
         "brain",
         &[
