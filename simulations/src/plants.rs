@@ -65,8 +65,6 @@ pub const ALL: &[KnownPlant] = &[
     inside("sends_before_commit", "store", "power-cuts", &["one_seq"]),
     // A commit does not wait for the disk.
     inside("commits_without_sync", "store", "lying-disk", &["durability"]),
-    // The log under the store is written anew before the file has what it held.
-    inside("turns_without_sync", "store", "power-cuts", &["liveness", "durability"]),
     // Of a group of batches only the first is committed.
     inside("drops_from_group", "store", "lying-disk", &["durability", "convergence"]),
     // The first entry after a start takes the number of the last one before.

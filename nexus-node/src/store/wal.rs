@@ -30,7 +30,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use nexus_identity::plants::planted;
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
@@ -203,7 +202,6 @@ impl Wal {
     fn turn(&self, state: &mut State, place: Place) -> io::Result<Place> {
         state.wait()?;
         match &self.place {
-            _ if planted("turns_without_sync") => {}
             LogPlace::Backend(_) => self.main.sync_data()?,
             LogPlace::File(_) => {
                 let main = Arc::clone(&self.main);
