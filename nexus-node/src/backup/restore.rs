@@ -116,6 +116,7 @@ fn fill(source: Source, inside: &Path, choice: Choice<'_>) -> Result<Contents, B
     let told = choice.told.unwrap_or(&|_| {});
     let mut contents = match source {
         Source::Directory(from) => {
+            #[cfg_attr(not(feature = "blobs"), expect(unused_mut, reason = "blobs are counted in it"))]
             let mut contents = copy(&from, inside)?;
             #[cfg(feature = "blobs")]
             if !choice.no_blobs {
