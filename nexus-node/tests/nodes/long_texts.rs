@@ -97,16 +97,26 @@ async fn an_edit_keeps_or_replaces_the_whole_of_a_long_text() {
 async fn texts_that_are_written_apart_keep_each_its_own_rest() {
     let one = WORLD.start(0, Link::Memory).await;
     let two = WORLD.start_beside(1, Link::Memory, &one).await;
-    let id = one.brain().remember(NewMemory::note("first")).await.unwrap().id;
-    shown(&two, id).await;
     let texts = [format!("One. {}", long(40_000)), "Two, in short.".to_owned()];
-    let [of_one, of_two] = [(&one, &texts[0]), (&two, &texts[1])].map(|(node, text)| {
-        let brain = node.brain();
-        async move { brain.edit(id, Patch::text(text)).await.unwrap() }
-    });
-    tokio::join!(of_one, of_two);
-    eventually("both have the same", || async { shown(&one, id).await.version == shown(&two, id).await.version }).await;
-    let memory = shown(&two, id).await;
+    let mut apart = None;
+    for _ in 0..50 {
+        let id = one.brain().remember(NewMemory::note("first")).await.unwrap().id;
+        shown(&two, id).await;
+        let [of_one, of_two] = [(&one, &texts[0]), (&two, &texts[1])].map(|(node, text)| {
+            let brain = node.brain();
+            async move { brain.edit(id, Patch::text(text)).await.unwrap() }
+        });
+        tokio::join!(of_one, of_two);
+        let same = async || shown(&one, id).await.version == shown(&two, id).await.version;
+        eventually("both have the same", same).await;
+        let memory = shown(&two, id).await;
+        // else one knew the other's text before it wrote its own
+        if !memory.conflicts.is_empty() {
+            apart = Some((id, memory));
+            break;
+        }
+    }
+    let (id, memory) = apart.expect("texts that are written apart");
     let whole = two.brain().whole_text(&memory).await.unwrap();
     assert!(texts.contains(&whole));
     // whichever of them is kept
