@@ -80,6 +80,14 @@ impl World {
         blocking::run(|work| self.blocking.run(work), work).await
     }
 
+    /// Does work that may take long and that nobody waits for, with less of the processors than others.
+    pub(crate) async fn background<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Interrupted> {
+        blocking::run(|work| self.blocking.background(work), work).await
+    }
+
     /// Monotonic time since a moment that is fixed while the node runs.
     pub(crate) fn now(&self) -> Duration {
         self.clock.monotonic()

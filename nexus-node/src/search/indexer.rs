@@ -1,8 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Search, Source};
+use nexus_crdt::Dot;
+
+use super::disk::{DiskIndex, guarded};
+use super::tail::{Looked, Next};
+use super::{Document, Kept, Search, Source};
 use crate::NodeError;
+use crate::ledger::rows::Eno;
 use crate::memory::read::Reader;
 
 /// Memories written to disk at a time: a bound on memory.
@@ -11,20 +16,28 @@ const MEMORIES_PER_PASS: usize = 2_000;
 const GATHER: Duration = Duration::from_millis(500);
 /// The time without changes after which the writer is dropped.
 const REST_AFTER: Duration = Duration::from_secs(5);
+/// The entries that the index may lack and still give way to other work. It catches up with so many in some
+/// seconds of a quiet node.
+const BEHIND_MAX: Eno = 100_000;
+/// The entries that it may lack to give way again.
+const BEHIND_LITTLE: Eno = BEHIND_MAX / 2;
 
 /// Brings the index on disk up to the committed state again and again, until the node stops.
+///
+/// The disk is written when the processors have nothing better to do, as whoever asks has the tail. An index that is far
+/// behind gives way no more.
 pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     if search.disk.is_none() {
         return;
     }
+    let mut hurries = false;
     loop {
         source.committed.mark_unchanged();
-        let (at, reading) = (search.clone(), source.reading());
-        match source.world.blocking(move || at.write_some(&reading)).await {
-            Ok(Ok(true)) => continue,
-            Ok(Ok(false)) => {}
-            Ok(Err(NodeError::Stopping(_))) | Err(_) => return,
-            Ok(Err(error)) => tracing::warn!(%error, "the search index stands still"),
+        match pass(&search, &source, &mut hurries).await {
+            Ok(0) => {}
+            Ok(_) => continue,
+            Err(NodeError::Stopping(_)) => return,
+            Err(error) => tracing::warn!(%error, "the search index stands still"),
         }
         match tokio::time::timeout(REST_AFTER, source.committed.changed()).await {
             Ok(Ok(())) => tokio::time::sleep(GATHER).await,
@@ -39,6 +52,47 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
             }
         }
     }
+}
+
+/// Moves some changes to disk. Returns the number of entries that the index lacks then.
+async fn pass(search: &Arc<Search>, source: &Source, hurries: &mut bool) -> Result<Eno, NodeError> {
+    // searches wait for the tail while it is held, so work that gives way takes it for moments alone
+    loop {
+        let (at, reading) = (search.clone(), source.reading());
+        let read = move || at.read_on(&reading);
+        let next = if *hurries { source.world.blocking(read).await } else { source.world.background(read).await };
+        let Some(next) = next?? else { break };
+        let at = search.clone();
+        source.world.blocking(move || at.tail().take_in(next)).await?;
+    }
+    let (at, reading) = (search.clone(), source.reading());
+    let Some(stock) = source.world.blocking(move || at.stock(&reading)).await?? else { return Ok(0) };
+    let (behind, covers) = (stock.last.saturating_sub(stock.covers), stock.covers);
+    if covers <= stock.disk.covered() {
+        return Ok(behind);
+    }
+    let hurried = std::mem::replace(hurries, is_hurried(*hurries, behind));
+    if hurried != *hurries {
+        // the writer's threads have the priority of the one that made it
+        let at = search.clone();
+        source.world.blocking(move || at.rest()).await?;
+    }
+    let (at, disk) = (search.clone(), stock.disk.clone());
+    let write = move || at.write(stock);
+    let written = if *hurries { source.world.blocking(write).await } else { source.world.background(write).await };
+    match written?? {
+        Written::Anew => Ok(behind.max(1)),
+        Written::All => {
+            let at = search.clone();
+            source.world.blocking(move || at.prune(&disk, covers)).await?;
+            Ok(behind)
+        }
+    }
+}
+
+/// Whether an index that lacks so many entries gives way no more.
+const fn is_hurried(was: bool, behind: Eno) -> bool {
+    behind > if was { BEHIND_LITTLE } else { BEHIND_MAX }
 }
 
 /// The sources of one pass.
@@ -57,36 +111,82 @@ impl Source {
     }
 }
 
+/// Changes on their way to the disk.
+struct Stock {
+    disk: Arc<DiskIndex>,
+    changed: Vec<(Dot, Option<Document>)>,
+    /// The last entry that they include.
+    covers: Eno,
+    /// The last entry that there is.
+    last: Eno,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    All,
+    /// The index was damaged, and begins anew.
+    Anew,
+}
+
 impl Search {
-    /// Moves some changes to disk. Returns whether more are left.
-    fn write_some(&self, from: &Reading) -> Result<bool, NodeError> {
-        let Some(disk) = self.disk.as_ref().map(super::Kept::index) else { return Ok(false) };
+    /// Reads some changes that follow on the tail, unless there are enough for a pass.
+    fn read_on(&self, from: &Reading) -> Result<Option<Next>, NodeError> {
+        let (seen, wanted) = {
+            let tail = self.tail();
+            (tail.seen(), tail.wants(MEMORIES_PER_PASS))
+        };
+        let Some(wanted) = wanted else { return Ok(None) };
         let snapshot = from.store.snapshot()?;
         let reader = Reader::new(&snapshot, from.store_name, from.me, from.members.clone(), from.now)?;
-        let (stock, covers) = {
-            let mut tail = self.tail();
-            tail.catch_up(&snapshot, &reader, MEMORIES_PER_PASS)?;
-            tail.take_stock()
+        Next::read(&snapshot, &reader, seen, wanted, &mut Looked::default())
+    }
+
+    /// The changes that the disk lacks.
+    fn stock(&self, from: &Reading) -> Result<Option<Stock>, NodeError> {
+        let Some(disk) = self.disk.as_ref().map(Kept::index) else { return Ok(None) };
+        let (changed, covers) = self.tail().take_stock();
+        Ok(Some(Stock { disk, changed, covers, last: crate::ledger::last_eno(&from.store.snapshot()?)? }))
+    }
+
+    /// Writes changes to disk.
+    fn write(&self, Stock { disk, changed, covers, .. }: Stock) -> Result<Written, NodeError> {
+        let Err(error) = guarded(|| disk.update(changed, covers)) else { return Ok(Written::All) };
+        // a full disk is no damage: what is there is searched on
+        let Some(kept) = self.disk.as_ref().filter(|_| disk.is_damaged()) else {
+            disk.rest();
+            return Err(error.into());
         };
-        if covers > disk.covered() {
-            if let Err(error) = super::disk::guarded(|| disk.update(stock, covers)) {
-                // a full disk is no damage: what is there is searched on
-                let Some(kept) = self.disk.as_ref().filter(|_| disk.is_damaged()) else {
-                    disk.rest();
-                    return Err(error.into());
-                };
-                self.renew(kept, &disk, &error)?;
-                return Ok(true);
-            }
-            self.tail().prune(covers);
+        self.renew(kept, &disk, &error)?;
+        Ok(Written::Anew)
+    }
+
+    /// Drops from the tail what the disk includes, unless the index began anew since.
+    fn prune(&self, written: &Arc<DiskIndex>, covers: Eno) {
+        let mut tail = self.tail();
+        if self.disk.as_ref().is_some_and(|kept| Arc::ptr_eq(&kept.index(), written)) {
+            tail.prune(covers);
         }
-        let last = crate::ledger::last_eno(&snapshot)?;
-        Ok(last > covers)
     }
 
     fn rest(&self) {
         if let Some(disk) = &self.disk {
             disk.index().rest();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_far_behind_gives_way_no_more_until_it_has_half_of_that() {
+        let mut hurries = false;
+        let mut at = |behind| {
+            hurries = is_hurried(hurries, behind);
+            hurries
+        };
+        let steps = [0, BEHIND_MAX, BEHIND_MAX + 1, BEHIND_LITTLE + 1, BEHIND_LITTLE, BEHIND_MAX];
+        assert_eq!(steps.map(&mut at), [false, false, true, true, false, false]);
     }
 }

@@ -77,11 +77,73 @@ impl Touched {
 
 /// The records and memories of one state of the store that were read.
 #[derive(Default)]
-struct Looked {
+pub(super) struct Looked {
     /// The records that stand for others, by those.
     stands: BTreeMap<Dot, Option<Dot>>,
     /// The memories, by the records that stand for them.
     memories: BTreeSet<Dot>,
+}
+
+/// Changes that follow on a tail: read without it, so that searches need not wait for that.
+pub(super) struct Next {
+    /// The last entry before them, and the last one of them.
+    after: Eno,
+    upto: Eno,
+    changes: Vec<(Dot, Eno, Change)>,
+}
+
+enum Change {
+    /// The place and the current form of a memory.
+    Form(Option<Place>, Option<Box<Document>>),
+    /// A memory whose current form was read for an earlier entry.
+    Again,
+}
+
+impl Next {
+    /// Reads some entries after one, until they have `most` changes; `None` if there is none.
+    pub(super) fn read(
+        view: &dyn View,
+        reader: &Reader<'_>,
+        after: Eno,
+        most: usize,
+        looked: &mut Looked,
+    ) -> Result<Option<Self>, NodeError> {
+        let mut next = Self { after, upto: after, changes: Vec::new() };
+        for (eno, touched) in touched_after(view, after)? {
+            if next.changes.len() >= most {
+                break;
+            }
+            for dot in touched.into_iter().filter(|_| !(planted("searches_some_alone") && eno % 5 == 0)) {
+                next.look_at(dot, eno, reader, looked)?;
+            }
+            next.upto = eno;
+        }
+        Ok((next.upto > after).then_some(next))
+    }
+
+    /// Adds the current form of the memory of a record. Members choose how many entries touch one memory, so each
+    /// record and each memory is read once in a state of the store.
+    fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>, looked: &mut Looked) -> Result<(), NodeError> {
+        let stands = match looked.stands.get(&dot) {
+            Some(stands) => *stands,
+            None => *looked.stands.entry(dot).or_insert(reader.stands_for(dot)?),
+        };
+        if stands != Some(dot) {
+            self.changes.push((dot, eno, Change::Form(reader.place(dot)?, None)));
+        }
+        let Some(stands) = stands else { return Ok(()) };
+        if !looked.memories.insert(stands) {
+            self.changes.push((stands, eno, Change::Again));
+            return Ok(());
+        }
+        let document = reader.shown(stands)?.as_ref().map(Document::of).map(Box::new);
+        let place = match &document {
+            Some(document) => Some(document.place),
+            None => reader.place(stands)?,
+        };
+        self.changes.push((stands, eno, Change::Form(place, document)));
+        Ok(())
+    }
 }
 
 impl Tail {
@@ -93,48 +155,35 @@ impl Tail {
     /// Adds the entries committed since, until there are no more or `most` memories are held.
     pub(super) fn catch_up(&mut self, view: &dyn View, reader: &Reader<'_>, most: usize) -> Result<(), NodeError> {
         let mut looked = Looked::default();
-        while self.changed.len() < most {
-            let entries = touched_after(view, self.seen)?;
-            if entries.is_empty() {
-                return Ok(());
-            }
-            for (eno, touched) in entries {
-                for dot in touched.into_iter().filter(|_| !(planted("searches_some_alone") && eno % 5 == 0)) {
-                    self.look_at(dot, eno, reader, &mut looked)?;
-                }
-                self.seen = eno;
-                if self.changed.len() >= most {
-                    break;
-                }
-            }
+        while let Some(wanted) = self.wants(most) {
+            let Some(next) = Next::read(view, reader, self.seen, wanted, &mut looked)? else { return Ok(()) };
+            self.take_in(next);
         }
         Ok(())
     }
 
-    /// Adds the current form of the memory of a record. Members choose how many entries touch one memory, so each
-    /// record and each memory is read once in a state of the store.
-    fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>, looked: &mut Looked) -> Result<(), NodeError> {
-        let stands = match looked.stands.get(&dot) {
-            Some(stands) => *stands,
-            None => *looked.stands.entry(dot).or_insert(reader.stands_for(dot)?),
-        };
-        if stands != Some(dot) {
-            self.change(dot, eno, reader.place(dot)?, None);
+    /// The memories that may still be added until `most` are held; `None` if there are so many.
+    pub(super) fn wants(&self, most: usize) -> Option<usize> {
+        most.checked_sub(self.changed.len()).filter(|wanted| *wanted > 0)
+    }
+
+    /// Adds changes, unless others came before them. Returns whether they were added.
+    pub(super) fn take_in(&mut self, next: Next) -> bool {
+        if next.after != self.seen {
+            return false;
         }
-        let Some(stands) = stands else { return Ok(()) };
-        if !looked.memories.insert(stands) {
-            if let Some(changed) = self.changed.get_mut(&stands) {
-                changed.eno = eno;
+        for (dot, eno, change) in next.changes {
+            match change {
+                Change::Form(place, document) => self.change(dot, eno, place, document.map(|document| *document)),
+                Change::Again => {
+                    if let Some(changed) = self.changed.get_mut(&dot) {
+                        changed.eno = eno;
+                    }
+                }
             }
-            return Ok(());
         }
-        let document = reader.shown(stands)?.as_ref().map(Document::of);
-        let place = match &document {
-            Some(document) => Some(document.place),
-            None => reader.place(stands)?,
-        };
-        self.change(stands, eno, place, document);
-        Ok(())
+        self.seen = next.upto;
+        true
     }
 
     fn change(&mut self, dot: Dot, eno: Eno, place: Option<Place>, document: Option<Document>) {

@@ -23,6 +23,12 @@ pub trait Blocking: Send + Sync + 'static {
     fn read(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
         self.run(work)
     }
+
+    /// Runs `work` that may take long and that nobody waits for; the future ends when it has ended. Where the system can do
+    /// that, it gets less of the processors than others. Default: as `run`.
+    fn background(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        self.run(work)
+    }
 }
 
 /// On tokio's blocking threads.
@@ -82,7 +88,53 @@ impl Blocking for BlockingPool {
         }
         .boxed()
     }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a priority is kept for the rest of a thread, so a pool cannot lend it"
+    )]
+    fn background(&self, work: Box<dyn FnOnce() + Send>) -> BoxFuture<'static, ()> {
+        let (done, end) = oneshot::channel();
+        let work = Arc::new(Mutex::new(Some((work, done))));
+        let taken = work.clone();
+        let take = |from: &Mutex<Option<_>>| from.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begun = std::thread::Builder::new().name("background".to_owned()).spawn(move || {
+            give_way();
+            if let Some((work, done)) = take(&taken) {
+                let work: Box<dyn FnOnce() + Send> = work;
+                // whoever waited may be gone
+                let _ = done.send(catch_unwind(AssertUnwindSafe(work)));
+            }
+        });
+        match begun {
+            Ok(_) => async move {
+                if let Ok(Err(panic)) = end.await {
+                    resume_unwind(panic);
+                }
+            }
+            .boxed(),
+            // no room for one more thread: the pool has some
+            Err(_) => match take(&work) {
+                Some((work, _)) => self.run(work),
+                None => futures::future::ready(()).boxed(),
+            },
+        }
+    }
 }
+
+/// Leaves the processors to other threads, for the rest of this thread and those that it begins.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    /// With 10, a busy thread beside one of the default gets a tenth of a processor, so a lock that both want is not held
+    /// for long.
+    const NICE: i32 = 10;
+    // without it the work is done all the same
+    let _ = rustix::process::nice(NICE);
+}
+
+/// Elsewhere a thread has no such priority of its own that safe code can set.
+#[cfg(not(target_os = "linux"))]
+const fn give_way() {}
 
 /// One read, and whoever waits for it.
 struct Read {
@@ -229,6 +281,27 @@ mod tests {
         drop(slow);
         end.send(()).unwrap();
         assert_eq!(run(|work| pool.read(work), || 7).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_background_work_is_told_and_the_next_work_is_done() {
+        let pool = BlockingPool::default();
+        let panics = pool.background(Box::new(|| panic!("as the test wants it")));
+        assert!(AssertUnwindSafe(panics).catch_unwind().await.is_err());
+        assert_eq!(run(|work| pool.background(work), || 1).await, Ok(1));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn background_work_and_the_threads_it_begins_give_way_and_no_others_do() {
+        let pool = BlockingPool::default();
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let here = nice();
+        let there = move || (nice(), std::thread::scope(|scope| scope.spawn(nice).join().unwrap()));
+        let (itself, begun) = run(|work| pool.background(work), there).await.unwrap();
+        assert!(itself > here || here == 19, "{here} here, {itself} there");
+        assert_eq!(begun, itself);
+        assert_eq!((nice(), run(|work| pool.run(work), nice).await), (here, Ok(here)));
     }
 
     #[tokio::test]
