@@ -15,6 +15,7 @@
 //! | `collecting` | the removal of those that nothing keeps |
 //! | `evicting` | the bound of those that nothing keeps |
 //! | `tree` | directories of a disk |
+//! | `sharing` | content that shares its blocks with another file |
 //! | `wire` | the messages of `/nexus/blobs/1` |
 //! | `serving` | answers to others |
 //! | `fetching`, `directory` | parts from others, and the files of a directory |
@@ -28,6 +29,7 @@ mod evicting;
 mod fetching;
 mod keeping;
 mod serving;
+mod sharing;
 mod shelf;
 mod tree;
 mod using;
@@ -51,6 +53,7 @@ pub use self::copies::BlobCopies;
 use self::copies::CopyDesk;
 pub use self::directory::DirectoryProgress;
 pub use self::keeping::{BlobEntry, BlobPage, Keep, TAG_BYTES_MAX};
+pub use self::sharing::{BlobOffer, BlobsBeside};
 pub use self::shelf::MemoryBlobs;
 pub(crate) use self::shelf::Shelf;
 pub use self::tree::{BadTree, Found, Links, Unpacker, walk};
