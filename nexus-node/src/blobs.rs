@@ -15,6 +15,7 @@
 //! | `collecting` | the removal of those that nothing keeps |
 //! | `evicting` | the bound of those that nothing keeps |
 //! | `tree` | directories of a disk |
+//! | `figures` | figures for those who watch |
 //! | `sharing` | content that shares its blocks with another file |
 //! | `wire` | the messages of `/nexus/blobs/1` |
 //! | `serving` | answers to others |
@@ -27,6 +28,7 @@ mod copies;
 mod directory;
 mod evicting;
 mod fetching;
+mod figures;
 mod keeping;
 mod serving;
 mod sharing;
@@ -52,6 +54,8 @@ pub use self::content::{BlobReader, BlobWriter};
 pub use self::copies::BlobCopies;
 use self::copies::CopyDesk;
 pub use self::directory::DirectoryProgress;
+pub use self::figures::BlobFigures;
+use self::figures::Tally;
 pub use self::keeping::{BlobEntry, BlobPage, Keep, TAG_BYTES_MAX};
 pub use self::sharing::{BlobOffer, BlobsBeside};
 pub use self::shelf::MemoryBlobs;
@@ -139,6 +143,7 @@ struct Inner {
     /// The blobs in use, each with the number of its uses.
     used: Mutex<BTreeMap<BlobHash, usize>>,
     desk: CopyDesk,
+    tally: Tally,
 }
 
 impl std::fmt::Debug for Inner {
@@ -164,6 +169,7 @@ impl Blobs {
             changes,
             used,
             desk: CopyDesk::default(),
+            tally: Tally::default(),
         }))
     }
 

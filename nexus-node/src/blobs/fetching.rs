@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures::future::{AbortHandle, Abortable, BoxFuture};
@@ -284,6 +285,8 @@ impl Running {
         match end {
             PartEnd::Here => {
                 self.last = now;
+                let came = ask.shape.bytes(ask.part);
+                self.blobs.0.tally.fetched_bytes.fetch_add(came.end - came.start, Relaxed);
                 for moot in self.fetch.came(ask, now) {
                     if let Some(handle) = self.asks.remove(&moot.no) {
                         handle.abort();
@@ -292,6 +295,7 @@ impl Running {
             }
             PartEnd::Lied => {
                 tracing::warn!(peer = %ask.peer.short(), blob = %self.hash.short(), "sent something else than a part of the blob");
+                self.blobs.0.tally.bad_parts.fetch_add(1, Relaxed);
                 self.fetch.lied(ask);
             }
             PartEnd::Failed => self.fetch.failed(ask, now),

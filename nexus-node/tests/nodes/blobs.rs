@@ -207,6 +207,9 @@ async fn liars_are_named_and_nothing_of_theirs_is_kept() {
     let sources = seen.into_inner().unwrap().unwrap().sources;
     let honest: Vec<_> = sources.iter().filter(|source| !source.lied).map(|source| source.peer).collect();
     assert_eq!(honest, [one.did()], "{sources:?}");
+    let figures = two.blobs().figures().await.unwrap();
+    assert_eq!((figures.blobs, figures.bytes, figures.fetched_bytes), (1, size, size), "{figures:?}");
+    assert!(figures.bad_parts >= 1 && figures.served_bytes == 0, "{figures:?}");
     drop(liars);
     for node in [two, one] {
         node.shutdown().await;
