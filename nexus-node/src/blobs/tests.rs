@@ -238,3 +238,36 @@ fn an_offer_leads_nowhere_else() {
     let info = shelf.place(shelf.seal(draft).unwrap(), NOW).unwrap();
     assert_eq!(read(&shelf, info.hash), Some(b"offered".to_vec()));
 }
+
+/// promise: Blobs | A start reads no content, however long: not of a whole blob, and not of one that is partly here
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_reads_no_content() {
+    const LONG: u64 = 100_000_000_000;
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().join("blobs");
+    // nobody looks whether they have their hashes, so holes will do
+    let (whole, partly) = (BlobHash::of(b"whole"), BlobHash::of(b"partly"));
+    let name = whole.to_string();
+    fs::create_dir_all(root.join(&name[..2])).unwrap();
+    fs::create_dir_all(root.join("part")).unwrap();
+    let part = root.join("part").join(partly.to_string());
+    for path in [&root.join(&name[..2]).join(name), &part] {
+        fs::File::create(path).unwrap().set_len(LONG).unwrap();
+    }
+    fs::File::create(part.with_extension("obao4")).unwrap().set_len(LONG / 256).unwrap();
+    let mut have = nexus_blobs::PartSet::none(nexus_blobs::Shape::of(LONG));
+    have.add(nexus_blobs::Part(7));
+    fs::write(part.with_extension("have"), [LONG.to_le_bytes().to_vec(), have.to_bytes()].concat()).unwrap();
+
+    let read = || -> u64 {
+        let figures = fs::read_to_string("/proc/thread-self/io").unwrap();
+        figures.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+    };
+    let before = read();
+    let shelf = Shelf::open(root).unwrap();
+    assert_eq!(list(&shelf), [BlobInfo { hash: whole, size: LONG }]);
+    assert_eq!(shelf.parts().unwrap().len(), 1);
+    assert_eq!(shelf.begin(partly).unwrap().had, Some(have));
+    assert!(read() - before < 1 << 20, "{} bytes", read() - before);
+}
