@@ -38,7 +38,7 @@ mod using;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -209,7 +209,7 @@ impl Blobs {
         wait: Duration,
         told: impl Fn(&BlobProgress) + Send,
     ) -> Result<BlobInfo, NodeError> {
-        let wanted = Wanted { wait, most: nexus_blobs::BLOB_BYTES_MAX, holders: Vec::new() };
+        let wanted = Wanted::of(wait, nexus_blobs::BLOB_BYTES_MAX);
         self.fetch_known(hash, wanted, told).await
     }
 
@@ -286,6 +286,30 @@ struct Wanted {
     most: u64,
     /// The members that are known to have it, and its size as each of them says.
     holders: Vec<(Did, u64)>,
+    /// The bytes that it shares with others that are fetched.
+    budget: Option<Arc<Budget>>,
+}
+
+impl Wanted {
+    /// A blob of at most so many bytes.
+    const fn of(wait: Duration, most: u64) -> Self {
+        Self { wait, most, holders: Vec::new(), budget: None }
+    }
+}
+
+/// The bytes that may still come. A size counts once it is proven: a member that only claims one takes nothing from it.
+#[derive(Debug)]
+struct Budget(AtomicU64);
+
+impl Budget {
+    /// Takes the bytes of a blob out. Returns whether there were so many.
+    fn take(&self, bytes: u64) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    fn left(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The place of a fetch among those that run. Nobody else fetches the blob until it is dropped.

@@ -104,7 +104,7 @@ impl Blobs {
     ) -> Result<Option<Vec<u8>>, NodeError> {
         let info = match self.info(hash).await? {
             Some(info) => info,
-            None => self.fetch_known(hash, Wanted { wait, most, holders: Vec::new() }, |_| {}).await?,
+            None => self.fetch_known(hash, Wanted::of(wait, most), |_| {}).await?,
         };
         if info.size > most {
             return Ok(None);
