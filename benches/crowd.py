@@ -277,4 +277,5 @@ def main():
             node.holder.kill()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -15,6 +15,8 @@
 //! | `collecting` | the removal of those that nothing keeps |
 //! | `evicting` | the bound of those that nothing keeps |
 //! | `tree` | directories of a disk |
+//! | `figures` | figures for those who watch |
+//! | `sharing` | content that shares its blocks with another file |
 //! | `wire` | the messages of `/nexus/blobs/1` |
 //! | `serving` | answers to others |
 //! | `fetching`, `directory` | parts from others, and the files of a directory |
@@ -26,15 +28,17 @@ mod copies;
 mod directory;
 mod evicting;
 mod fetching;
+mod figures;
 mod keeping;
 mod serving;
+mod sharing;
 mod shelf;
 mod tree;
 mod using;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -50,7 +54,10 @@ pub use self::content::{BlobReader, BlobWriter};
 pub use self::copies::BlobCopies;
 use self::copies::CopyDesk;
 pub use self::directory::DirectoryProgress;
+pub use self::figures::BlobFigures;
+use self::figures::Tally;
 pub use self::keeping::{BlobEntry, BlobPage, Keep, TAG_BYTES_MAX};
+pub use self::sharing::{BlobOffer, BlobsBeside};
 pub use self::shelf::MemoryBlobs;
 pub(crate) use self::shelf::Shelf;
 pub use self::tree::{BadTree, Found, Links, Unpacker, walk};
@@ -136,6 +143,7 @@ struct Inner {
     /// The blobs in use, each with the number of its uses.
     used: Mutex<BTreeMap<BlobHash, usize>>,
     desk: CopyDesk,
+    tally: Tally,
 }
 
 impl std::fmt::Debug for Inner {
@@ -161,6 +169,7 @@ impl Blobs {
             changes,
             used,
             desk: CopyDesk::default(),
+            tally: Tally::default(),
         }))
     }
 
@@ -200,7 +209,7 @@ impl Blobs {
         wait: Duration,
         told: impl Fn(&BlobProgress) + Send,
     ) -> Result<BlobInfo, NodeError> {
-        let wanted = Wanted { wait, most: nexus_blobs::BLOB_BYTES_MAX, holders: Vec::new() };
+        let wanted = Wanted::of(wait, nexus_blobs::BLOB_BYTES_MAX);
         self.fetch_known(hash, wanted, told).await
     }
 
@@ -277,6 +286,30 @@ struct Wanted {
     most: u64,
     /// The members that are known to have it, and its size as each of them says.
     holders: Vec<(Did, u64)>,
+    /// The bytes that it shares with others that are fetched.
+    budget: Option<Arc<Budget>>,
+}
+
+impl Wanted {
+    /// A blob of at most so many bytes.
+    const fn of(wait: Duration, most: u64) -> Self {
+        Self { wait, most, holders: Vec::new(), budget: None }
+    }
+}
+
+/// The bytes that may still come. A size counts once it is proven: a member that only claims one takes nothing from it.
+#[derive(Debug)]
+struct Budget(AtomicU64);
+
+impl Budget {
+    /// Takes the bytes of a blob out. Returns whether there were so many.
+    fn take(&self, bytes: u64) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    fn left(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// The place of a fetch among those that run. Nobody else fetches the blob until it is dropped.

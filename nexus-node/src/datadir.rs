@@ -322,7 +322,7 @@ impl DataDir {
     /// The directory of its blobs.
     #[cfg(feature = "blobs")]
     pub(crate) fn blobs_path(&self) -> PathBuf {
-        self.path.join(BLOBS)
+        blobs_in(&self.path)
     }
 
     /// The path of the search index, which is derived and rebuilt if it is deleted.
@@ -637,6 +637,12 @@ impl DataDir {
         let path = self.path.join(name);
         durable::replace(&path, bytes).map_err(|error| DataDirError::io(&path, error))
     }
+}
+
+/// The directory of the blobs of a data directory.
+#[cfg(feature = "blobs")]
+pub(crate) fn blobs_in(data_dir: &Path) -> PathBuf {
+    data_dir.join(BLOBS)
 }
 
 fn read_key(path: &Path, kind: KeyKind) -> Result<Option<Keypair>, DataDirError> {

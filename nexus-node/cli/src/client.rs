@@ -87,6 +87,11 @@ impl Client {
         self
     }
 
+    /// The data directory of the node, if this program was given that and no address.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
     pub(crate) fn base(&self) -> &str {
         &self.base
     }

@@ -43,6 +43,7 @@ pub(super) async fn put(
     let tag = parameters.one("tag")?;
     let is_cached = parameters.one_as("cached")?.unwrap_or(false);
     let is_directory = parameters.one_as("directory")?.unwrap_or(false);
+    let offered = parameters.one("offered")?;
     parameters.end()?;
     let keep = match (tag, is_cached) {
         (Some(_), true) => return Err(Problem::new("invalid", "a blob with a tag is kept, so it is not `cached`")),
@@ -51,6 +52,13 @@ pub(super) async fn put(
         (None, false) => Keep::Pinned,
     };
     let blobs = node.blobs();
+    if let Some(name) = offered {
+        if is_directory {
+            return Err(Problem::new("invalid", "the links of a directory are sent, and not `offered`"));
+        }
+        let hash = blobs.take_offer(name, keep).await?.hash;
+        return created(&node, blobs.entry(hash).await?.ok_or_else(|| gone(hash))?);
+    }
     // the links of a directory are kept once all its files are seen to be here
     let mut writer = blobs.writer(if is_directory { Keep::Cached } else { keep.clone() }).await?;
     let mut pieces = body.into_data_stream();
@@ -78,6 +86,11 @@ pub(super) async fn put(
     } else {
         blobs.entry(hash).await?.ok_or_else(|| gone(hash))?
     };
+    created(&node, entry)
+}
+
+/// The answer to a blob that was added.
+fn created(node: &Node, entry: BlobEntry) -> Result<Response, Problem> {
     Ok((StatusCode::CREATED, Answer(wire::Blob::of(entry, vec![node.did().to_string()]))).into_response())
 }
 

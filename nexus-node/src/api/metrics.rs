@@ -203,6 +203,8 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
         text.value("", &[("space", &space.space)], conflicts.get(&space.space).copied().unwrap_or_default());
     }
     of_peers(text, &peers);
+    #[cfg(feature = "blobs")]
+    of_blobs(text, node).await?;
     of_wire(text, node);
     of_wakeups(text, node);
     text.family("nexus_queue_length", "gauge", "The entries that wait in a queue of the node.");
@@ -216,6 +218,25 @@ async fn of_node(text: &mut Text, node: &Node) -> Result<(), Problem> {
     );
     for queue in node.queues() {
         text.value("", &[("queue", queue.name)], queue.capacity);
+    }
+    Ok(())
+}
+
+/// The content that is here, that comes, and that others get. No label: hashes and members are of others.
+#[cfg(feature = "blobs")]
+async fn of_blobs(text: &mut Text, node: &Node) -> Result<(), Problem> {
+    let figures = node.blobs().figures().await?;
+    text.one("nexus_blobs", "Blobs that are here whole, with the files of directories.", figures.blobs);
+    text.one("nexus_blob_bytes", "The size of those blobs.", figures.bytes);
+    text.one("nexus_blob_fetches", "Blobs that are being fetched, or wait for their turn.", figures.fetches);
+    let counters = [
+        ("nexus_blob_fetched_bytes_total", "Content from members that was verified.", figures.fetched_bytes),
+        ("nexus_blob_served_bytes_total", "Content that was read for members.", figures.served_bytes),
+        ("nexus_blob_bad_parts_total", "Answers of members that were something else than the part.", figures.bad_parts),
+    ];
+    for (name, help, value) in counters {
+        text.family(name, "counter", help);
+        text.value("", &[], value);
     }
     Ok(())
 }

@@ -375,6 +375,7 @@ fn blobs(routes: Routes) -> Routes {
                 .query("tag", text(), "a name that leads to it from now on, instead of a pin")
                 .query("cached", flag(), "`true`: keep it only until it was not used for a while")
                 .query("directory", flag(), "`true`: it has the links of a directory, whose files are here")
+                .query("offered", text(), "the name of content that a program of the same account put beside; no body then")
                 .takes_type(blobs::CONTENT, "any bytes")
                 .gives(201, &example::blob())
         })

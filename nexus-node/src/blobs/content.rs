@@ -48,20 +48,21 @@ impl Blobs {
     /// # Errors
     /// Those of reading, as [`NodeError::Store`], and those of the disk; [`NodeError::DiskFull`];
     /// [`NodeError::Stopping`].
-    pub async fn add(&self, mut content: impl Read + Send + 'static) -> Result<BlobInfo, NodeError> {
-        self.blocking(move |blobs| {
-            let shelf = &blobs.here().shelf;
-            let (mut draft, mut piece) = (shelf.draft()?, vec![0; PIECE_BYTES]);
-            loop {
-                match content.read(&mut piece) {
-                    Ok(0) => return blobs.end_draft(draft, &Keep::Pinned),
-                    Ok(read) => blobs.write_piece(&mut draft, &piece[..read])?,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(shelf.io(error)),
-                }
+    pub async fn add(&self, content: impl Read + Send + 'static) -> Result<BlobInfo, NodeError> {
+        self.blocking(move |blobs| blobs.fill(blobs.here().shelf.draft()?, content)).await
+    }
+
+    /// Copies content into a draft, and keeps it.
+    pub(super) fn fill(&self, mut draft: Draft, mut content: impl Read) -> Result<BlobInfo, NodeError> {
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match content.read(&mut piece) {
+                Ok(0) => return self.end_draft(draft, &Keep::Pinned),
+                Ok(read) => self.write_piece(&mut draft, &piece[..read])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.here().shelf.io(error)),
             }
-        })
-        .await
+        }
     }
 
     /// Adds content that comes piece by piece.
@@ -103,7 +104,7 @@ impl Blobs {
     ) -> Result<Option<Vec<u8>>, NodeError> {
         let info = match self.info(hash).await? {
             Some(info) => info,
-            None => self.fetch_known(hash, Wanted { wait, most, holders: Vec::new() }, |_| {}).await?,
+            None => self.fetch_known(hash, Wanted::of(wait, most), |_| {}).await?,
         };
         if info.size > most {
             return Ok(None);
@@ -160,7 +161,7 @@ impl Blobs {
         Ok(())
     }
 
-    fn end_draft(&self, draft: Draft, keep: &Keep) -> Result<BlobInfo, NodeError> {
+    pub(super) fn end_draft(&self, draft: Draft, keep: &Keep) -> Result<BlobInfo, NodeError> {
         let shelf = &self.here().shelf;
         let sealed = shelf.seal(draft)?;
         // nothing is removed between its place and its mark

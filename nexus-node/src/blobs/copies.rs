@@ -5,7 +5,7 @@
 //! it, or is none any more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -34,8 +34,10 @@ const LOOK_SOON_MAX: Duration = Duration::from_secs(30);
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
 /// The time in which further changes may come.
 const GATHER: Duration = Duration::from_secs(1);
-/// The most blobs that are fetched for others at a time.
-const FETCHED_MAX: usize = 4;
+/// The most blobs that are fetched for others at a time, and for one of them. Whoever has that many come slowly keeps nobody
+/// else from theirs.
+const FETCHED_MAX: usize = 32;
+const FETCHED_FOR_EACH: usize = 4;
 /// The most blobs of one member that are fetched or wait for that.
 const COMING_MAX: usize = 64;
 /// The bytes that each file counts beside its content: it takes a place on the disk, and so does its mark.
@@ -70,6 +72,8 @@ pub(super) struct CopyDesk {
     /// The blobs that are fetched for others, each with what counts for it until it is here.
     coming: Mutex<Coming>,
     places: Semaphore,
+    /// The places of the members for whom something comes.
+    places_of: Mutex<BTreeMap<Did, Arc<Semaphore>>>,
 }
 
 type Coming = BTreeMap<(Did, BlobHash), Charge>;
@@ -85,8 +89,18 @@ struct Charge {
 impl Default for CopyDesk {
     fn default() -> Self {
         let (changed, places) = (Notify::new(), Semaphore::new(FETCHED_MAX));
-        let (wanted, asked_now, kept, coming) = Default::default();
-        Self { changed, wanted, asked_now, kept, coming, places }
+        let (wanted, asked_now, kept, coming, places_of) = Default::default();
+        Self { changed, wanted, asked_now, kept, coming, places, places_of }
+    }
+}
+
+impl CopyDesk {
+    /// The places in which blobs are fetched for a member.
+    fn places_for(&self, peer: Did) -> Arc<Semaphore> {
+        let mut places = locked(&self.places_of);
+        // those of members for whom nothing comes
+        places.retain(|_, places| Arc::strong_count(places) > 1);
+        places.entry(peer).or_insert_with(|| Arc::new(Semaphore::new(FETCHED_FOR_EACH))).clone()
     }
 }
 
@@ -488,6 +502,8 @@ impl Blobs {
     /// Fetches a blob that a member wants to be kept. If it is something else than that member said, it is not kept.
     async fn fetch_for(&self, peer: Did, hash: BlobHash, said: Extent) {
         let fetched = async {
+            let own = self.0.desk.places_for(peer);
+            let Ok(_own) = own.acquire().await else { return Err(super::stopped()) };
             let Ok(_place) = self.0.desk.places.acquire().await else { return Err(super::stopped()) };
             self.fetch_within(hash, FETCH_WAIT, Some(said), |_| {}).await
         };

@@ -1,7 +1,8 @@
 //! Directories from other members: the blob of links, the names, and then the files, several at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
@@ -12,7 +13,7 @@ use nexus_identity::plants::planted;
 
 use super::keeping::{BlobEntry, Keep};
 use super::wire::WANTED_MAX;
-use super::{BlobProgress, Blobs, FetchPeer, Wanted, missing};
+use super::{BlobProgress, Blobs, Budget, FetchPeer, Wanted, missing};
 use crate::error::{InputError, NodeError};
 
 /// The most files of a directory that are fetched at a time.
@@ -113,7 +114,7 @@ impl Blobs {
     ) -> Result<BlobEntry, NodeError> {
         let _root_in_use = self.use_all(std::iter::once(hash));
         let links = most.map_or(nexus_blobs::BLOB_BYTES_MAX, Extent::root_max);
-        let wanted = Wanted { wait, most: links, holders: Vec::new() };
+        let wanted = Wanted::of(wait, links);
         let root = self.fetch_known(hash, wanted, |progress| told(&DirectoryProgress::of(progress))).await?;
         let entry = self.entry_here(hash).await?;
         if most.is_some_and(|most| most.files == 0) {
@@ -176,7 +177,7 @@ impl Blobs {
         let links = self.blocking(move |blobs| blobs.small(hash, LINKS_BYTES_MAX)).await?;
         let Ok(names) = Collection::names_of(&links) else { return Ok(None) };
         if self.info(names).await?.is_none() {
-            let wanted = Wanted { wait: Duration::ZERO, most: names_max, holders: Vec::new() };
+            let wanted = Wanted::of(Duration::ZERO, names_max);
             match self.fetch_known(names, wanted, |_| {}).await {
                 // a file whose first bytes are no hash of anything
                 Err(NodeError::NotFound { .. }) => return Ok(None),
@@ -217,11 +218,10 @@ impl Blobs {
         let lacks: Vec<BlobHash> = lacks.into_iter().map(|(hash, _)| hash).collect();
         let mut holders = self.holders(&lacks).await;
         let bytes: u64 = here.iter().filter_map(|(_, info)| *info).map(|info| info.size).sum();
-        let largest = |said: &[(Did, u64)]| said.iter().map(|(_, size)| *size).max().unwrap_or(0);
-        let all: u64 = holders.values().map(|said| largest(said)).fold(bytes, u64::saturating_add);
-        if let Some(most) = most.filter(|most| all > most.bytes) {
-            return Err(too_large("the directory", all, most.bytes));
-        }
+        // only proven sizes count: else a member that claims large ones could keep others from the directory
+        let left =
+            most.map(|most| most.bytes.checked_sub(bytes).ok_or_else(|| too_large("the directory", bytes, most.bytes)));
+        let budget = left.transpose()?.map(|left| Arc::new(Budget(AtomicU64::new(left))));
         let claimed = holders.values().filter_map(|said| said.first()).map(|(_, size)| *size);
         let progress = DirectoryProgress {
             files: Some(hashes.len() as u64),
@@ -237,8 +237,8 @@ impl Blobs {
             while running.len() < FILES_AT_ONCE {
                 let Some(hash) = lacks.next() else { break };
                 let holders = holders.remove(&hash).unwrap_or_default();
-                let most = if most.is_some() { largest(&holders) } else { nexus_blobs::BLOB_BYTES_MAX };
-                let wanted = Wanted { wait, most, holders };
+                let most = budget.as_ref().map_or(nexus_blobs::BLOB_BYTES_MAX, |budget| budget.left());
+                let wanted = Wanted { holders, budget: budget.clone(), ..Wanted::of(wait, most) };
                 running.push(self.fetch_file(hash, wanted, &sum, told).boxed());
             }
             match running.next().await {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use futures::future::{AbortHandle, Abortable, BoxFuture};
@@ -12,9 +13,10 @@ use nexus_identity::Did;
 use nexus_identity::plants::planted;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::directory::too_large;
 use super::shelf::Partial;
 use super::wire::{self, Body};
-use super::{BlobInfo, BlobProgress, Blobs, FETCHED_MAX, Fetching, Wanted, missing, stopped};
+use super::{BlobInfo, BlobProgress, Blobs, Budget, FETCHED_MAX, Fetching, Wanted, missing, stopped};
 use crate::error::NodeError;
 
 /// The pause before a member that lacks a blob is asked for it again.
@@ -67,6 +69,8 @@ struct Running {
     wants: usize,
     /// The largest size that is taken.
     most: u64,
+    /// The bytes that it shares with others, until its size is proven and counted.
+    budget: Option<Arc<Budget>>,
     /// Held while somebody has the blob: those that are waited for keep no others from theirs.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -82,7 +86,7 @@ impl Blobs {
         let hash = place.hash;
         let partial = Arc::new(self.blocking(move |blobs| blobs.here().shelf.begin(hash)).await?);
         let fetch = partial.had.clone().map_or_else(Fetch::new, Fetch::resume);
-        let Wanted { wait, most, holders } = wanted;
+        let Wanted { wait, most, holders, budget } = wanted;
         let mut running = Running {
             blobs: self.clone(),
             hash,
@@ -97,9 +101,11 @@ impl Blobs {
             is_noting: false,
             wants: 0,
             most,
+            budget,
             permit: None,
         };
         running.check().await?;
+        running.count_size()?;
         for (holder, size) in holders {
             running.wanted.insert(holder, Duration::MAX);
             running.offered(holder, Some(size));
@@ -280,18 +286,31 @@ impl Running {
         }
     }
 
+    /// Counts the size among the bytes that may come, once it is proven.
+    fn count_size(&mut self) -> Result<(), NodeError> {
+        let Some(size) = self.fetch.parts().map(|parts| parts.shape().size()) else { return Ok(()) };
+        match self.budget.take() {
+            Some(budget) if !budget.take(size) => Err(too_large("a file of the directory", size, budget.left())),
+            _ => Ok(()),
+        }
+    }
+
     fn end_ask(&mut self, ask: Ask<Did>, end: PartEnd, now: Duration) -> Result<(), NodeError> {
         match end {
             PartEnd::Here => {
                 self.last = now;
+                let came = ask.shape.bytes(ask.part);
+                self.blobs.0.tally.fetched_bytes.fetch_add(came.end - came.start, Relaxed);
                 for moot in self.fetch.came(ask, now) {
                     if let Some(handle) = self.asks.remove(&moot.no) {
                         handle.abort();
                     }
                 }
+                self.count_size()?;
             }
             PartEnd::Lied => {
                 tracing::warn!(peer = %ask.peer.short(), blob = %self.hash.short(), "sent something else than a part of the blob");
+                self.blobs.0.tally.bad_parts.fetch_add(1, Relaxed);
                 self.fetch.lied(ask);
             }
             PartEnd::Failed => self.fetch.failed(ask, now),

@@ -1,5 +1,7 @@
 //! Answers to members that want blobs.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use futures::FutureExt;
 use nexus_blobs::{BlobHash, Part, Shape, SliceError, slice};
 use nexus_identity::Did;
@@ -68,7 +70,11 @@ impl Blobs {
             let shape = Shape::of(size);
             let Some(index) = shelf.index_of(hash, shape)? else { return Ok(None) };
             match slice(hash, shape, part, content, index) {
-                Ok(bytes) => Ok(Some(bytes)),
+                Ok(bytes) => {
+                    let content = shape.bytes(part);
+                    blobs.0.tally.served_bytes.fetch_add(content.end - content.start, Relaxed);
+                    Ok(Some(bytes))
+                }
                 Err(SliceError::NoPart(_)) => Ok(None),
                 Err(error) => Err(shelf.fault(error)),
             }

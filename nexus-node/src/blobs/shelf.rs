@@ -13,6 +13,7 @@ mod memory;
 mod partial;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +22,8 @@ use nexus_blobs::{BlobHash, Shape, SliceError, index, index_bytes};
 use nexus_identity::Timestamp;
 use positioned_io::{RandomAccessFile, ReadAt};
 
-use self::disk::{DiskDraft, DiskShelf};
+use self::disk::DiskDraft;
+pub(crate) use self::disk::DiskShelf;
 pub use self::memory::MemoryBlobs;
 pub(super) use self::partial::Partial;
 use super::BlobInfo;
@@ -132,6 +134,15 @@ impl Shelf {
         match self {
             Self::Disk(shelf) => shelf.draft().map(Draft::Disk),
             Self::Memory(_) => Ok(Draft::Memory(Vec::new())),
+        }
+    }
+
+    /// Content that a program beside the node offers; `None` if there is none of that name.
+    #[cfg(feature = "http")]
+    pub(super) fn offered(&self, name: &str) -> Result<Option<Draft>, NodeError> {
+        match self {
+            Self::Disk(shelf) => Ok(shelf.offered(name)?.map(Draft::Disk)),
+            Self::Memory(_) => Ok(None),
         }
     }
 
@@ -304,6 +315,14 @@ impl Shelf {
 }
 
 impl Draft {
+    /// Lets a draft to which nothing was written share the content of a file. Returns whether it does.
+    pub(super) fn share(&mut self, content: &File) -> Result<bool, NodeError> {
+        match self {
+            Self::Disk(draft) => draft.share(content),
+            Self::Memory(_) => Ok(false),
+        }
+    }
+
     /// Appends content.
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), NodeError> {
         match self {
@@ -316,7 +335,7 @@ impl Draft {
     }
 }
 
-fn failed(path: &Path, error: io::Error) -> NodeError {
+pub(super) fn failed(path: &Path, error: io::Error) -> NodeError {
     if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         return NodeError::DiskFull(DiskFull { free: None, reserve: 0 });
     }

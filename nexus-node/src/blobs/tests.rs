@@ -165,3 +165,109 @@ fn a_crash_at_the_end_of_a_fetch_is_settled_by_the_next_start() {
     assert_eq!((list(&to), read(&to, info.hash)), (vec![info], read(&from, info.hash)));
     assert_eq!(fs::read_dir(root.join("part")).unwrap().count(), 0);
 }
+
+/// Whether files in a directory can share their blocks.
+fn shares(dir: &std::path::Path) -> bool {
+    let (from, to) = (dir.join("from"), dir.join("to"));
+    fs::write(&from, b"shared").unwrap();
+    sharing::share(&fs::File::open(&from).unwrap(), &fs::File::create(&to).unwrap()).unwrap()
+}
+
+/// promise: Blobs | A file is shared with the node where the file system can do that; the hash is of the bytes that are kept, though the file changes meanwhile
+#[cfg(feature = "http")]
+#[test]
+fn a_file_is_offered_where_it_can_be_shared() {
+    let dir = TempDir::new().unwrap();
+    let data = dir.path().join("data");
+    let shelf = Shelf::open(crate::datadir::blobs_in(&data)).unwrap();
+    let beside = BlobsBeside::of(&data);
+    let (source, out) = (dir.path().join("source"), dir.path().join("out"));
+    let bytes = content(2 * PART_BYTES + 7);
+    fs::write(&source, &bytes).unwrap();
+    let offer = beside.offer(&fs::File::open(&source).unwrap());
+    assert_eq!(offer.is_some(), shares(dir.path()));
+    if let Some(offer) = offer {
+        fs::write(&source, b"something else").unwrap();
+        let draft = shelf.offered(offer.name()).unwrap().unwrap();
+        assert!(shelf.offered(offer.name()).unwrap().is_none(), "it is taken once");
+        let info = shelf.place(shelf.seal(draft).unwrap(), NOW).unwrap();
+        assert_eq!((info.hash, read(&shelf, info.hash)), (BlobHash::of(&bytes), Some(bytes.clone())));
+    }
+    let info = add(&shelf, &bytes);
+    let open = || fs::File::options().read(true).write(true).create(true).truncate(true).open(&out).unwrap();
+    assert_eq!(beside.write_to(info.hash, &open(), NOW).unwrap(), shares(dir.path()));
+    assert!(!shares(dir.path()) || fs::read(&out).unwrap() == bytes);
+    // content that the disk has changed does not go out
+    let name = info.hash.to_string();
+    let mut changed = bytes;
+    changed[70_000] ^= 1;
+    fs::write(data.join("blobs").join(&name[..2]).join(&name), changed).unwrap();
+    assert!(!beside.write_to(info.hash, &open(), NOW).unwrap());
+    assert_eq!(fs::metadata(&out).unwrap().len(), 0);
+    // small ones are sent
+    fs::write(&source, b"small").unwrap();
+    assert!(beside.offer(&fs::File::open(&source).unwrap()).is_none());
+    assert_eq!(fs::read_dir(data.join("blobs/new")).unwrap().count(), 0);
+}
+
+/// promise: Blobs | An offer is a file in the node's own directory, of one name, taken once: no name leads elsewhere
+#[cfg(all(unix, feature = "http"))]
+#[test]
+fn an_offer_leads_nowhere_else() {
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().join("blobs");
+    let shelf = Shelf::open(root.clone()).unwrap();
+    fs::create_dir_all(root.join("new")).unwrap();
+    let (secret, other) = (dir.path().join("secret"), dir.path().join("other"));
+    for path in [&secret, &other] {
+        fs::write(path, b"of somebody").unwrap();
+    }
+    let name = |digit: &str| digit.repeat(32);
+    let offer = |digit: &str| root.join("new").join(name(digit)).with_extension("offer");
+    std::os::unix::fs::symlink(&secret, offer("a")).unwrap();
+    fs::hard_link(&other, offer("b")).unwrap();
+    fs::create_dir(offer("c")).unwrap();
+    for refused in [name("a"), name("b"), name("d"), "../../secret".to_owned(), "0".to_owned(), String::new()] {
+        assert!(shelf.offered(&refused).unwrap().is_none(), "{refused}");
+    }
+    assert!(shelf.offered(&name("c")).map_or(true, |draft| draft.is_none()));
+    assert_eq!(fs::read(&secret).unwrap(), b"of somebody");
+    fs::write(offer("e"), b"offered").unwrap();
+    let draft = shelf.offered(&name("e")).unwrap().unwrap();
+    assert!(shelf.offered(&name("e")).unwrap().is_none());
+    let info = shelf.place(shelf.seal(draft).unwrap(), NOW).unwrap();
+    assert_eq!(read(&shelf, info.hash), Some(b"offered".to_vec()));
+}
+
+/// promise: Blobs | A start reads no content, however long: not of a whole blob, and not of one that is partly here
+#[cfg(target_os = "linux")]
+#[test]
+fn a_start_reads_no_content() {
+    const LONG: u64 = 100_000_000_000;
+    let dir = TempDir::new().unwrap();
+    let root = dir.path().join("blobs");
+    // nobody looks whether they have their hashes, so holes will do
+    let (whole, partly) = (BlobHash::of(b"whole"), BlobHash::of(b"partly"));
+    let name = whole.to_string();
+    fs::create_dir_all(root.join(&name[..2])).unwrap();
+    fs::create_dir_all(root.join("part")).unwrap();
+    let part = root.join("part").join(partly.to_string());
+    for path in [&root.join(&name[..2]).join(name), &part] {
+        fs::File::create(path).unwrap().set_len(LONG).unwrap();
+    }
+    fs::File::create(part.with_extension("obao4")).unwrap().set_len(LONG / 256).unwrap();
+    let mut have = nexus_blobs::PartSet::none(nexus_blobs::Shape::of(LONG));
+    have.add(nexus_blobs::Part(7));
+    fs::write(part.with_extension("have"), [LONG.to_le_bytes().to_vec(), have.to_bytes()].concat()).unwrap();
+
+    let read = || -> u64 {
+        let figures = fs::read_to_string("/proc/thread-self/io").unwrap();
+        figures.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+    };
+    let before = read();
+    let shelf = Shelf::open(root).unwrap();
+    assert_eq!(list(&shelf), [BlobInfo { hash: whole, size: LONG }]);
+    assert_eq!(shelf.parts().unwrap().len(), 1);
+    assert_eq!(shelf.begin(partly).unwrap().had, Some(have));
+    assert!(read() - before < 1 << 20, "{} bytes", read() - before);
+}

@@ -160,14 +160,15 @@ impl Unpacker {
         Self { root: root.into(), made: BTreeSet::new() }
     }
 
-    /// Makes a file, with the directories around it. Its content is written to the answer.
+    /// Makes a file, with the directories around it. Its content is written to the answer, which can be read, too.
     ///
     /// # Errors
     /// [`BadTree::Name`], [`BadTree::Collides`], and the disk's.
     pub fn file(&mut self, file: &CollectionFile) -> Result<File, BadTree> {
         let path = self.place(&file.path)?;
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
+        // whoever shares content with it reads it again
+        options.read(true).write(true).create_new(true);
         #[cfg(unix)]
         if file.kind == FileKind::Executable {
             std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o777);

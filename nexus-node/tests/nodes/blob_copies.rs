@@ -141,8 +141,12 @@ async fn copies_count_against_the_member_that_wants_them() {
 struct Frame {
     #[prost(uint64, tag = "1")]
     id: u64,
+    #[prost(message, optional, tag = "2")]
+    want: Option<Want>,
     #[prost(message, optional, tag = "3")]
     part: Option<Part>,
+    #[prost(message, optional, tag = "4")]
+    has: Option<Has>,
     #[prost(bytes = "vec", optional, tag = "5")]
     slice: Option<Vec<u8>>,
     #[prost(message, optional, tag = "6")]
@@ -153,6 +157,18 @@ struct Frame {
     kept: Option<Kept>,
     #[prost(message, optional, tag = "9")]
     release: Option<Keeping>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Want {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    hashes: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Has {
+    #[prost(uint64, repeated, tag = "1")]
+    sizes: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -347,4 +363,56 @@ async fn content_that_is_not_kept_counts_until_it_is_gone() {
     eventually("both can go", async || node.blobs().gc(Duration::ZERO, true).await.unwrap().blobs == 2).await;
     assert_eq!(node.blobs().gc(Duration::ZERO, false).await.unwrap().blobs, 2);
     assert_eq!(ask(&first, room(4 * mib), true).await, coming, "there is room again");
+}
+
+/// promise: Blobs | A member that claims large sizes for the files of a directory keeps nobody from a copy of it
+#[tokio::test(flavor = "multi_thread")]
+async fn claimed_sizes_keep_nobody_from_a_copy_of_a_directory() {
+    let one = WORLD.start(0, Link::Memory).await;
+    let (directory, _) = add_directory(&one, 5).await;
+    let mut rooms = Rooms::new();
+    let mut streams = rooms.register(BLOBS, 64);
+    tokio::spawn(async move {
+        while let Some((_, mut stream)) = streams.recv().await {
+            tokio::spawn(async move {
+                while let Ok(Some(frame)) = read_frame(&mut stream, FRAME_BYTES_MAX).await {
+                    let Frame { id, want, .. } = Frame::decode(frame.as_slice()).unwrap();
+                    // each is less than the directory, and all five are more
+                    let has = want.map(|want| Has { sizes: vec![3_001; want.hashes.len()] });
+                    let slice = has.is_none().then(|| vec![7; 300]);
+                    let answer = Frame { id, has, slice, ..Frame::default() }.encode_to_vec();
+                    if write_frame(&mut stream, &answer).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let two = beside(1, &one, |_| {}).await;
+    let liar = Rogue::start_with(rooms, WORLD.mesh(), WORLD.chain(9), &key(9), Link::Memory, address_of(&two)).await;
+    eventually("the liar is heard of", async || {
+        two.blobs().holders(&[directory]).await.get(&directory).is_some_and(|said| said.len() == 2)
+    })
+    .await;
+    one.blobs().want_copies(directory, 2).await.unwrap();
+    eventually("it is kept", async || keeps(&two, directory, &one).await).await;
+    drop(liar);
+}
+
+/// promise: Blobs | A member for whom blobs come slowly, or never, keeps no other from its copies
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_blobs_of_a_member_keep_no_other_from_its_copies() {
+    let node = WORLD.start(0, Link::Memory).await;
+    let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
+    eventually("it counts as a member", async || node.members().len() == 2).await;
+    // nobody has them, so each is waited for
+    for n in 0..64 {
+        assert_eq!(wish(&mut stream, &[n; 32], 7, true).await, 2);
+    }
+    eventually("some are looked for", async || !node.blobs().transfers().is_empty()).await;
+    let honest = beside(1, &node, |_| {}).await;
+    let hash = add(&honest, content(MIB)).await;
+    honest.blobs().want_copies(hash, 2).await.unwrap();
+    eventually("it is kept", async || keeps(&node, hash, &honest).await).await;
 }

@@ -264,3 +264,26 @@ fn a_long_text_is_remembered_and_read_on_another_machine() {
     let refused = cloud.run_with(&["remember", "-", "--json"], &vec![b'x'; 5 << 20]);
     assert_eq!((refused.code, &refused.error()["code"]), (2, &json!("too_large")));
 }
+
+/// promise: Commands and API | Content that a program of the same account put into the node's directory is taken by its name, once
+#[test]
+fn an_offer_is_taken_over_http() {
+    let home = Home::new();
+    let node = home.up();
+    let new = home.path().join("blobs/new");
+    fs::create_dir_all(&new).unwrap();
+    let name = "0123456789abcdef".repeat(2);
+    let path = format!("/v1/blobs?offered={name}");
+    assert_eq!(node.http("PUT", &path, "").status, 404);
+    fs::write(new.join(&name).with_extension("offer"), content(MIB)).unwrap();
+    assert_eq!(node.http("PUT", &format!("{path}&directory=true"), "").status, 422);
+    let taken = node.http("PUT", &format!("{path}&tag=offered"), "");
+    assert_eq!((taken.status, &taken.json()["tags"]), (201, &json!(["offered"])), "{taken:?}");
+    assert_eq!(taken.json()["hash"], json!(blake3::hash(&content(MIB)).to_string()));
+    for name in [&name, "../../api-token", "..%2F..%2Fapi-token"] {
+        let refused = node.http("PUT", &format!("/v1/blobs?offered={name}"), "");
+        assert_eq!(refused.status, 404, "{refused:?}");
+    }
+    assert_eq!(fs::read_dir(&new).unwrap().count(), 0);
+    assert!(home.path().join("api-token").exists());
+}

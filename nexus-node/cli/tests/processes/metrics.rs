@@ -161,3 +161,31 @@ fn memories_with_several_values_are_counted() {
     until("both conflicts are there", || (conflicts(&id) == 1 && conflicts("colour") == 1).then_some(()));
     assert_eq!(read(&second)["nexus_conflicts{space=\"default\"}"], 2.0);
 }
+
+/// promise: Commands and API | Blobs are counted for Prometheus: those that are here, and the bytes that came and went
+#[test]
+fn blobs_are_counted() {
+    let ((laptop, first), (cloud, second)) = pair();
+    let (file, got) = (laptop.beside("file"), cloud.beside("got"));
+    let content: Vec<u8> = (0..700_000_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    std::fs::write(&file, &content).unwrap();
+    let hash = laptop.json(&["blob", "add", file.to_str().unwrap()])["hash"].as_str().unwrap().to_owned();
+    cloud.json(&["blob", "get", &hash, "-o", got.to_str().unwrap()]);
+    let seen = |node: &Node| {
+        let values = read(node);
+        let names = [
+            "nexus_blobs",
+            "nexus_blob_bytes",
+            "nexus_blob_fetches",
+            "nexus_blob_fetched_bytes_total",
+            "nexus_blob_served_bytes_total",
+            "nexus_blob_bad_parts_total",
+        ];
+        names.map(|name| values[name])
+    };
+    assert_eq!(seen(&first), [1.0, 7e5, 0.0, 0.0, 7e5, 0.0]);
+    assert_eq!(seen(&second), [1.0, 7e5, 0.0, 7e5, 0.0, 0.0]);
+    assert!(!second.http("GET", "/metrics", "").body.contains(&hash), "hashes are no labels");
+    cloud.json(&["blob", "rm", &hash]);
+    assert_eq!(seen(&second)[..2], [0.0, 0.0]);
+}

@@ -12,6 +12,7 @@
 //! | `part/HASH`, `part/HASH.obao4` | a blob that is being fetched: verified parts, and holes |
 //! | `part/HASH.have` | the size, 8 bytes little-endian, and a bit for each part that is on the disk |
 //! | `new/N` | content that is being added; the next start removes it |
+//! | `new/NAME.offer` | content that a program beside the node offers, until the node takes it as `new/N` |
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -25,6 +26,7 @@ use nexus_blobs::{BlobHash, Shape, index, index_bytes};
 use nexus_identity::Timestamp;
 use positioned_io::RandomAccessFile;
 
+use super::super::sharing;
 use super::{BlobInfo, Content, Held, Mark, Partial, USED_AGAIN_MS, failed};
 use crate::datadir;
 use crate::error::NodeError;
@@ -60,6 +62,14 @@ impl DiskDraft {
         self.file.write_all(bytes).map_err(|error| failed(&self.path, error))?;
         self.size += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Lets a draft to which nothing was written share the content of a file. Returns whether it does.
+    pub(super) fn share(&mut self, content: &File) -> Result<bool, NodeError> {
+        let io = |error| failed(&self.path, error);
+        let is_shared = sharing::share(content, &self.file).map_err(io)?;
+        self.size = self.file.metadata().map_err(io)?.len();
+        Ok(is_shared)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -125,7 +135,7 @@ impl DiskShelf {
     }
 
     /// The blobs of a directory, which stays as it is until something is added.
-    pub(super) const fn at_rest(root: PathBuf) -> Self {
+    pub(in crate::blobs) const fn at_rest(root: PathBuf) -> Self {
         Self { root, added: AtomicU64::new(0) }
     }
 
@@ -152,11 +162,46 @@ impl DiskShelf {
     }
 
     pub(super) fn draft(&self) -> Result<DiskDraft, NodeError> {
-        let new = self.root.join("new");
-        make_dir(&new)?;
-        let path = new.join(self.added.fetch_add(1, Ordering::Relaxed).to_string());
+        make_dir(&self.root.join("new"))?;
+        let path = self.new_path();
         let file = datadir::new_file(&path).map_err(|error| failed(&path, error))?;
         Ok(DiskDraft { file, path, size: 0 })
+    }
+
+    fn new_path(&self) -> PathBuf {
+        self.root.join("new").join(self.added.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    fn offer_path(&self, name: &str) -> PathBuf {
+        self.root.join("new").join(name).with_extension("offer")
+    }
+
+    /// An empty file that is to be offered to the node of this directory.
+    pub(in crate::blobs) fn new_offer(&self, name: &str) -> io::Result<(File, PathBuf)> {
+        let path = self.offer_path(name);
+        if let Some(new) = path.parent() {
+            fs::create_dir_all(new)?;
+        }
+        Ok((datadir::new_file(&path)?, path))
+    }
+
+    /// A draft with the content of an offer, which nobody takes a second time; `None` if there is none.
+    #[cfg(feature = "http")]
+    pub(super) fn offered(&self, name: &str) -> Result<Option<DiskDraft>, NodeError> {
+        let offer = self.offer_path(name);
+        if !sharing::is_name(name) || !offer.exists() {
+            return Ok(None);
+        }
+        let path = self.new_path();
+        fs::rename(&offer, &path).map_err(|error| failed(&offer, error))?;
+        let opened = sharing::open_no_link(&path).and_then(|file| Ok((file.metadata()?, file)));
+        match opened {
+            Ok((about, file)) if about.is_file() && has_one_name(&about) => {
+                Ok(Some(DiskDraft { file, path, size: about.len() }))
+            }
+            // somebody put something else there
+            _ => remove(&path).map(|_| None),
+        }
     }
 
     /// Moves content that is on the disk to its place, its index first.
@@ -212,14 +257,25 @@ impl DiskShelf {
 
     pub(super) fn content(&self, hash: BlobHash, now: Timestamp) -> Result<Option<(Content, u64)>, NodeError> {
         let path = self.path(hash);
+        let Some((file, about)) = self.open_content(hash, now)? else { return Ok(None) };
+        let file = RandomAccessFile::try_new(file).map_err(|error| failed(&path, error))?;
+        Ok(Some((Content::File(Arc::new(file)), about.len())))
+    }
+
+    /// Opens the content of a whole blob. It counts as used at that time.
+    pub(in crate::blobs) fn open_content(
+        &self,
+        hash: BlobHash,
+        now: Timestamp,
+    ) -> Result<Option<(File, fs::Metadata)>, NodeError> {
+        let path = self.path(hash);
         let Some(file) = open_file(&path)? else { return Ok(None) };
         let about = file.metadata().map_err(|error| failed(&path, error))?;
         if now.as_ms().saturating_sub(modified(&about).as_ms()) >= USED_AGAIN_MS {
             // it only orders what may be removed
             let _ = file.set_modified(UNIX_EPOCH + Duration::from_millis(now.as_ms()));
         }
-        let file = RandomAccessFile::try_new(file).map_err(|error| failed(&path, error))?;
-        Ok(Some((Content::File(Arc::new(file)), about.len())))
+        Ok(Some((file, about)))
     }
 
     pub(super) fn index(&self, hash: BlobHash) -> Result<Option<Content>, NodeError> {
@@ -359,6 +415,17 @@ fn hash_in(path: &Path) -> Option<BlobHash> {
 fn modified(about: &fs::Metadata) -> Timestamp {
     let since = about.modified().unwrap_or(SystemTime::UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Whether no other name leads to a file: through one it could be changed later.
+#[cfg(all(unix, feature = "http"))]
+fn has_one_name(about: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(about) == 1
+}
+
+#[cfg(all(not(unix), feature = "http"))]
+const fn has_one_name(_: &fs::Metadata) -> bool {
+    true
 }
 
 /// The bytes that a file takes: one with holes takes less than its length.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use nexus_node::api::{Problem, wire};
-use nexus_node::blobs::{BadTree, Collection, CollectionFile, FileKind, Found, Links, walk};
+use nexus_node::blobs::{BadTree, BlobsBeside, Collection, CollectionFile, FileKind, Found, Links, walk};
 
 use crate::client::{Client, query};
 use crate::output::{Printer, count, size};
@@ -37,7 +37,7 @@ pub(super) fn add(
         } else if about.is_file() {
             let file = File::open(path).map_err(|error| unread(path, &error))?;
             let bar = printer.transfer("adding", Some(about.len()));
-            let sent = send(client, &kept, bar.wrap_read(file));
+            let sent = send_file(client, beside(client).as_ref(), &kept, file, &bar);
             bar.finish_and_clear();
             sent?
         } else {
@@ -64,6 +64,30 @@ fn send(client: &Client, parameters: &[(&str, Option<&str>)], content: impl Read
     client.put_content(&format!("/v1/blobs{}", query(parameters)), content)
 }
 
+/// The blobs of the node's directory, if this program has it.
+fn beside(client: &Client) -> Option<BlobsBeside> {
+    client.directory().map(BlobsBeside::of)
+}
+
+/// Shares a file with the node where the file system can do that, and sends it elsewhere.
+fn send_file(
+    client: &Client,
+    beside: Option<&BlobsBeside>,
+    parameters: &[(&str, Option<&str>)],
+    content: File,
+    bar: &ProgressBar,
+) -> Result<wire::Blob, Problem> {
+    if let Some(offer) = beside.and_then(|beside| beside.offer(&content)) {
+        let parameters = [parameters, &[("offered", Some(offer.name()))]].concat();
+        // an earlier version takes no offers, and a node of another account cannot open them
+        if let Ok(blob) = send(client, &parameters, io::empty()) {
+            bar.inc(blob.size);
+            return Ok(blob);
+        }
+    }
+    send(client, parameters, bar.wrap_read(content))
+}
+
 fn directory(
     client: &Client,
     printer: &Printer,
@@ -86,9 +110,10 @@ fn directory(
 fn send_all(client: &Client, found: &[Found], bar: &ProgressBar) -> Result<Vec<CollectionFile>, Problem> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new((Vec::with_capacity(found.len()), None));
+    let beside = beside(client);
     let work = || {
         while let Some(file) = found.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let sent = send_one(client, file, bar);
+            let sent = send_one(client, beside.as_ref(), file, bar);
             let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             match sent {
                 Ok(sent) => done.0.push(sent),
@@ -109,14 +134,19 @@ fn send_all(client: &Client, found: &[Found], bar: &ProgressBar) -> Result<Vec<C
     problem.map_or(Ok(files), Err)
 }
 
-fn send_one(client: &Client, file: &Found, bar: &ProgressBar) -> Result<CollectionFile, Problem> {
+fn send_one(
+    client: &Client,
+    beside: Option<&BlobsBeside>,
+    file: &Found,
+    bar: &ProgressBar,
+) -> Result<CollectionFile, Problem> {
     let sent = if file.kind == FileKind::Symlink {
         let target = fs::read_link(&file.source).map_err(|error| unread(&file.source, &error))?;
         let target = target.into_os_string().into_encoded_bytes();
         send(client, &CACHED, bar.wrap_read(Cursor::new(target)))?
     } else {
         let content = File::open(&file.source).map_err(|error| unread(&file.source, &error))?;
-        send(client, &CACHED, bar.wrap_read(content))?
+        send_file(client, beside, &CACHED, content, bar)?
     };
     let hash = sent.hash.parse().map_err(|_| Problem::new("failed", "the node's answer has no hash"))?;
     Ok(CollectionFile { path: file.path.clone(), hash, kind: file.kind })

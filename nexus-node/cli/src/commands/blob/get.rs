@@ -1,10 +1,12 @@
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, IsTerminal, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
+use indicatif::ProgressBar;
+use nexus_identity::Timestamp;
 use nexus_node::api::{Problem, code, wire};
-use nexus_node::blobs::{BadCollection, BlobHash, Collection, CollectionFile, FileKind, Unpacker};
+use nexus_node::blobs::{BadCollection, BlobHash, BlobsBeside, Collection, CollectionFile, FileKind, Unpacker};
 
 use super::add::bad_tree;
 use crate::client::{Client, query};
@@ -112,6 +114,34 @@ fn content(client: &Client, hash: BlobHash) -> Result<impl Read + use<>, Problem
     client.bytes(&format!("/v1/blobs/{hash}?wait=0s"))
 }
 
+/// Lets an empty file have the content of a blob: it shares the blocks of the node's file where the file system can do
+/// that, and is a copy elsewhere. All of it is verified.
+fn fill(
+    client: &Client,
+    beside: Option<&BlobsBeside>,
+    hash: BlobHash,
+    mut to: &File,
+    path: &Path,
+    bar: &ProgressBar,
+) -> Result<(), Problem> {
+    let shared = beside.map_or(Ok(false), |beside| beside.write_to(hash, to, now()));
+    if shared.map_err(|error| unwritten(path, &error))? {
+        bar.inc(to.metadata().map_or(0, |about| about.len()));
+        return Ok(());
+    }
+    copy(client, hash, |piece| {
+        bar.inc(piece.len() as u64);
+        to.write_all(piece).map_err(|error| unwritten(path, &error))
+    })
+}
+
+/// The time at which a blob is used.
+#[expect(clippy::disallowed_methods, reason = "the clock of this machine, as the node on it has")]
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 fn hash_of(blob: &wire::Blob) -> Result<BlobHash, Problem> {
     blob.hash.parse().map_err(|_| Problem::new("failed", "the node's answer has no hash"))
 }
@@ -179,14 +209,12 @@ fn to_file(client: &Client, printer: &Printer, blob: &wire::Blob, output: &Path)
     builder.prefix(".nexus-blob-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut beside = builder.tempfile_in(parent(output)).map_err(|error| unwritten(output, &error))?;
+    let beside = builder.tempfile_in(parent(output)).map_err(|error| unwritten(output, &error))?;
     let bar = printer.transfer("writing", Some(blob.size));
-    let copied = copy(client, hash_of(blob)?, |piece| {
-        bar.inc(piece.len() as u64);
-        beside.write_all(piece).map_err(|error| unwritten(output, &error))
-    });
+    let blobs = client.directory().map(BlobsBeside::of);
+    let filled = fill(client, blobs.as_ref(), hash_of(blob)?, beside.as_file(), output, &bar);
     bar.finish_and_clear();
-    copied?;
+    filled?;
     beside.as_file().sync_all().map_err(|error| unwritten(output, &error))?;
     beside.persist(output).map(drop).map_err(|error| unwritten(output, &error.error))
 }
@@ -206,12 +234,10 @@ fn to_directory(client: &Client, printer: &Printer, blob: &wire::Blob, output: &
     let mut unpacker = Unpacker::new(beside.path());
     let (links, files): (Vec<_>, Vec<_>) =
         collection.files().iter().partition(|file: &&CollectionFile| file.kind == FileKind::Symlink);
+    let blobs = client.directory().map(BlobsBeside::of);
     for file in files {
-        let mut to = unpacker.file(file).map_err(|error| bad_tree(&error))?;
-        copy(client, file.hash, |piece| {
-            bar.inc(piece.len() as u64);
-            to.write_all(piece).map_err(|error| unwritten(Path::new(&file.path), &error))
-        })?;
+        let to = unpacker.file(file).map_err(|error| bad_tree(&error))?;
+        fill(client, blobs.as_ref(), file.hash, &to, Path::new(&file.path), &bar)?;
     }
     for link in links {
         let mut target = String::new();
