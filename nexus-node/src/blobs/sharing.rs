@@ -50,6 +50,10 @@ impl BlobsBeside {
         if !about.is_file() || about.len() < SHARED_BYTES_MIN || self.is_apart.load(Ordering::Relaxed) {
             return None;
         }
+        // a directory that the administrator's account makes there would be closed to the node
+        if !self.shelf.is_of_this_account() {
+            return None;
+        }
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
         let name = data_encoding::HEXLOWER.encode(&random);

@@ -176,6 +176,11 @@ impl DiskShelf {
         self.root.join("new").join(name).with_extension("offer")
     }
 
+    /// Whether the account of this process has the data directory.
+    pub(in crate::blobs) fn is_of_this_account(&self) -> bool {
+        self.root.parent().and_then(|of| fs::metadata(of).ok()).is_some_and(|about| is_of_this_account(&about))
+    }
+
     /// An empty file that is to be offered to the node of this directory.
     pub(in crate::blobs) fn new_offer(&self, name: &str) -> io::Result<(File, PathBuf)> {
         let path = self.offer_path(name);
@@ -415,6 +420,16 @@ fn hash_in(path: &Path) -> Option<BlobHash> {
 fn modified(about: &fs::Metadata) -> Timestamp {
     let since = about.modified().unwrap_or(SystemTime::UNIX_EPOCH).duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_ms(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(unix)]
+fn is_of_this_account(about: &fs::Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::uid(about) == rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+const fn is_of_this_account(_: &fs::Metadata) -> bool {
+    true
 }
 
 /// Whether no other name leads to a file: through one it could be changed later.
