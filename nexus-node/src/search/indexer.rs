@@ -16,9 +16,8 @@ const MEMORIES_PER_PASS: usize = 2_000;
 const GATHER: Duration = Duration::from_millis(500);
 /// The time without changes after which the writer is dropped.
 const REST_AFTER: Duration = Duration::from_secs(5);
-/// The entries that the index may lack and still give way to other work. It catches up with so many in some
-/// seconds of a quiet node.
-const BEHIND_MAX: Eno = 100_000;
+/// The entries that the index may lack and still give way to other work. Each holds one memory, or a batch.
+const BEHIND_MAX: Eno = 10_000;
 /// The entries that it may lack to give way again.
 const BEHIND_LITTLE: Eno = BEHIND_MAX / 2;
 
