@@ -24,7 +24,10 @@ SINGLE_WRITES = 100
 
 
 def run(*words, **options):
-    return subprocess.run(words, check=True, capture_output=True, text=True, **options).stdout
+    ended = subprocess.run(words, capture_output=True, text=True, **options)
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(map(str, words))}\n{ended.stderr or ended.stdout}")
+    return ended.stdout
 
 
 class Node:

@@ -178,7 +178,7 @@ impl Search {
 mod tests {
     use super::*;
 
-    /// promise: Cores | The index of words gives way to a load, and no more once it is far behind
+    /// promise: Recall | The index of words gives way to a load, and no more once it is far behind
     #[test]
     fn an_index_far_behind_gives_way_no_more_until_it_has_half_of_that() {
         let mut hurries = false;

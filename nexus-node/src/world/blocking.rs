@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(run(|work| pool.background(work), || 1).await, Ok(1));
     }
 
-    /// promise: Cores | Work in the background and the threads that it begins leave the processors to others, on Linux
+    /// promise: Nodes | Work in the background and the threads that it begins leave the processors to others, on Linux
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn background_work_and_the_threads_it_begins_give_way_and_no_others_do() {
