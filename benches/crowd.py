@@ -36,6 +36,7 @@ class Node:
     def __init__(self, program, directory, number):
         self.program, self.directory, self.number = program, directory / f"n{number}", number
         self.name, self.address = f"n{number}", f"10.77.{number // 200}.{number % 200 + 1}"
+        self.mac = f"02:77:00:00:{number // 256:02x}:{number % 256:02x}"
         self.holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
         self.inside = ["nsenter", "--net", f"--target={self.holder.pid}"]
         while os.readlink(f"/proc/{self.holder.pid}/ns/net") == os.readlink("/proc/self/ns/net"):
@@ -46,10 +47,16 @@ class Node:
         subprocess.run([*self.inside, "sh", "-c", quiet], stderr=subprocess.DEVNULL)
         for words in (
             ["link", "set", "lo", "up"],
+            ["link", "set", "eth0", "address", self.mac],
             ["addr", "add", f"{self.address}/16", "dev", "eth0"],
             ["link", "set", "eth0", "up"],
         ):
             run(*self.inside, "ip", *words)
+
+    def know(self, others):
+        """Names the link addresses of others. The kernel keeps 1,024 that it learns, in all namespaces together."""
+        lines = [f"neigh replace {other.address} lladdr {other.mac} dev eth0 nud permanent" for other in others]
+        run(*self.inside, "ip", "-batch", "-", input="\n".join(lines))
 
     def command(self, *words):
         return [*self.inside, self.program, "--data-dir", str(self.directory), *words]
@@ -157,6 +164,9 @@ def begin(options, directory):
     run("ip", "link", "set", "bridge0", "up")
     programs = [options.program] * (options.nodes - 1) + [options.old or options.program]
     nodes = [Node(program, directory, number) for number, program in enumerate(programs)]
+    if options.nodes > 30:
+        for node in nodes:
+            node.know(other for other in nodes if other is not node)
     nodes[0].up()
     for node in nodes[1:]:
         invited = run(*nodes[0].command("-q", "invite"))
