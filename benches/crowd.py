@@ -106,11 +106,17 @@ class Node:
 
     def switches(self):
         """Voluntary context switches of its threads, and the nanoseconds that they ran."""
-        count = ran = 0
+        count = 0
         for thread in pathlib.Path(f"/proc/{self.process.pid}/task").iterdir():
-            status = (thread / "status").read_text()
+            try:
+                status = (thread / "status").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                # it ended meanwhile
+                continue
             count += int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.M).group(1))
-            ran += int((thread / "schedstat").read_text().split()[0])
+        # the time of threads that ended is in there, too
+        spent = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ran = (int(spent[11]) + int(spent[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
         return count, ran
 
     def resident(self):
