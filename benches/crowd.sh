@@ -8,12 +8,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(dirname "$here")
-target=${CARGO_TARGET_DIR:-$root/target}
-if [ -z "${NEXUS_NODE:-}" ]; then
-    cargo build --quiet --release -p nexus-node-cli --manifest-path "$root/Cargo.toml"
-    NEXUS_NODE=$target/release/nexus-node
-fi
+# shellcheck source=benches/program.sh
+source "$here/program.sh"
 # On a real disk: /tmp may be memory, on which a sync costs nothing.
 work=$(mktemp -d "$target/crowd-XXXXXX")
 trap '[ -n "${KEEP:-}" ] || rm -rf "$work"' EXIT
