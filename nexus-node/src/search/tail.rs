@@ -167,10 +167,10 @@ impl Tail {
         most.checked_sub(self.changed.len()).filter(|wanted| *wanted > 0)
     }
 
-    /// Adds changes, unless others came before them. Returns whether they were added.
-    pub(super) fn take_in(&mut self, next: Next) -> bool {
+    /// Adds changes, unless a search took them in before.
+    pub(super) fn take_in(&mut self, next: Next) {
         if next.after != self.seen {
-            return false;
+            return;
         }
         for (dot, eno, change) in next.changes {
             match change {
@@ -183,7 +183,6 @@ impl Tail {
             }
         }
         self.seen = next.upto;
-        true
     }
 
     fn change(&mut self, dot: Dot, eno: Eno, place: Option<Place>, document: Option<Document>) {
