@@ -505,7 +505,9 @@ impl TaskBoard {
                 let pause = until.saturating_sub(self.now()).as_secs_f64();
                 Some(format!("it is tried again in {pause:.1} s, after {} failures", task.failures + task.expiries))
             }
-            Some(Seen::Running) => {
+            // the claim is on the disk before the scheduler hears so, and watchers look then
+            Some(Seen::Claiming) if task.status != TaskStatus::Assigned => None,
+            Some(Seen::Running | Seen::Claiming) => {
                 task.status = TaskStatus::Running;
                 task.progress = held.progress.get(&task.id).cloned();
                 None

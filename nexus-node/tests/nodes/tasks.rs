@@ -570,6 +570,37 @@ async fn workers_are_seen_everywhere() {
     founder.shutdown().await;
 }
 
+/// promise: Tasks | A watcher at the settler sees a claim that is on the disk as running at once
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_is_running_as_soon_as_it_is_news() {
+    const TASKS: usize = 100;
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    let mut watch = board.watch();
+    let works = {
+        let board = node.tasks();
+        tokio::spawn(async move {
+            for _ in 0..TASKS {
+                let claimed = board.claim(ClaimQuery::of("add").agent("worker")).await.unwrap().unwrap();
+                board.finish(&claimed.task.id.to_string(), claimed.token, done(json!(1))).await.unwrap();
+            }
+        })
+    };
+    for n in 0..TASKS {
+        let id = board.submit(NewTask::new("add", json!(n))).await.unwrap().id;
+        loop {
+            let task = watch.next().await.unwrap();
+            assert_ne!(task.status, TaskStatus::Assigned, "no news would follow");
+            if task.id == id && task.status == TaskStatus::Succeeded {
+                break;
+            }
+        }
+    }
+    works.await.unwrap();
+    node.shutdown().await;
+}
+
 /// promise: Tasks | A task after tasks of two nodes is handed out once both have succeeded, also after a restart
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_waits_for_those_before_it() {
