@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::Dot;
+use tokio::time::Instant;
 
 use super::disk::{DiskIndex, guarded};
 use super::tail::{Looked, Next};
@@ -12,8 +13,13 @@ use crate::memory::read::Reader;
 
 /// Memories written to disk at a time: a bound on memory.
 const MEMORIES_PER_PASS: usize = 2_000;
-/// How long changes gather before they are written to disk.
+/// How long changes gather before they are looked at.
 const GATHER: Duration = Duration::from_millis(500);
+/// How long few changes are kept in memory, where searches find them, too. A write costs some milliseconds of a processor,
+/// however little it writes.
+const FEW_WAIT: Duration = Duration::from_secs(10);
+/// So many changed memories are no few.
+const FEW: usize = 1_000;
 /// The time without changes after which the writer is dropped.
 const REST_AFTER: Duration = Duration::from_secs(5);
 /// The entries that the index may lack and still give way to other work. Each holds one memory, or a batch.
@@ -29,12 +35,20 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     if search.disk.is_none() {
         return;
     }
-    let mut hurries = false;
+    let mut pace = Pace::default();
     loop {
         source.committed.mark_unchanged();
-        match pass(&search, &source, &mut hurries).await {
+        match pass(&search, &source, &mut pace).await {
             Ok(0) => {}
-            Ok(_) => continue,
+            Ok(_) => {
+                let Some(until) = pace.few_until else { continue };
+                match tokio::time::timeout_at(until, source.committed.changed()).await {
+                    Ok(Ok(())) => tokio::time::sleep(GATHER).await,
+                    Ok(Err(_)) => return,
+                    Err(_) => {}
+                }
+                continue;
+            }
             Err(NodeError::Stopping(_)) => return,
             Err(error) => tracing::warn!(%error, "the search index stands still"),
         }
@@ -53,32 +67,59 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     }
 }
 
+/// The pace of an index.
+#[derive(Default)]
+struct Pace {
+    /// Whether it gives way no more.
+    hurries: bool,
+    /// Until when few changes stay in memory, if some do.
+    few_until: Option<Instant>,
+}
+
+impl Pace {
+    /// Whether so many changes stay in memory for now.
+    fn keeps(&mut self, changes: usize, now: Instant) -> bool {
+        let until = self.few_until.take().unwrap_or(now + FEW_WAIT);
+        let keeps = changes < FEW && now < until;
+        self.few_until = keeps.then_some(until);
+        keeps
+    }
+}
+
 /// Moves some changes to disk. Returns the number of entries that the index lacks then.
-async fn pass(search: &Arc<Search>, source: &Source, hurries: &mut bool) -> Result<Eno, NodeError> {
+async fn pass(search: &Arc<Search>, source: &Source, pace: &mut Pace) -> Result<Eno, NodeError> {
     // searches wait for the tail while it is held, so work that gives way takes it for moments alone
     loop {
         let (at, reading) = (search.clone(), source.reading());
         let read = move || at.read_on(&reading);
-        let next = if *hurries { source.world.blocking(read).await } else { source.world.background(read).await };
+        let next = if pace.hurries { source.world.blocking(read).await } else { source.world.background(read).await };
         let Some(next) = next?? else { break };
         let at = search.clone();
         source.world.blocking(move || at.tail().take_in(next)).await?;
     }
+    // they are copied only to be written
+    let at = search.clone();
+    let (held, lacks) = source.world.blocking(move || at.kept()).await?;
+    if lacks > 0 && pace.keeps(held, Instant::now()) {
+        return Ok(lacks);
+    }
+    pace.few_until = None;
     let (at, reading) = (search.clone(), source.reading());
     let Some(stock) = source.world.blocking(move || at.stock(&reading)).await?? else { return Ok(0) };
     let (behind, covers) = (stock.last.saturating_sub(stock.covers), stock.covers);
     if covers <= stock.disk.covered() {
         return Ok(behind);
     }
-    let hurried = std::mem::replace(hurries, is_hurried(*hurries, behind));
-    if hurried != *hurries {
+    let hurried = pace.hurries;
+    pace.hurries = is_hurried(hurried, behind);
+    if hurried != pace.hurries {
         // the writer's threads have the priority of the one that made it
         let at = search.clone();
         source.world.blocking(move || at.rest()).await?;
     }
     let (at, disk) = (search.clone(), stock.disk.clone());
     let write = move || at.write(stock);
-    let written = if *hurries { source.world.blocking(write).await } else { source.world.background(write).await };
+    let written = if pace.hurries { source.world.blocking(write).await } else { source.world.background(write).await };
     match written?? {
         Written::Anew => Ok(behind.max(1)),
         Written::All => {
@@ -140,6 +181,13 @@ impl Search {
         Next::read(&snapshot, &reader, seen, wanted, &mut Looked::default())
     }
 
+    /// The changes in memory, and the entries that the index on disk lacks of those that it has.
+    fn kept(&self) -> (usize, Eno) {
+        let covered = self.disk.as_ref().map_or(0, |disk| disk.index().covered());
+        let tail = self.tail();
+        (tail.held(), tail.seen().saturating_sub(covered))
+    }
+
     /// The changes that the disk lacks.
     fn stock(&self, from: &Reading) -> Result<Option<Stock>, NodeError> {
         let Some(disk) = self.disk.as_ref().map(Kept::index) else { return Ok(None) };
@@ -177,6 +225,16 @@ impl Search {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn few_changes_are_written_after_a_while_and_many_at_once() {
+        let mut pace = Pace::default();
+        let begun = Instant::now();
+        let mut at = |seconds, changes| pace.keeps(changes, begun + Duration::from_secs(seconds));
+        let looks = [(0, 1), (9, FEW - 1), (10, FEW - 1), (11, 1), (12, FEW), (20, 1), (21, 2), (30, 2)];
+        let kept = looks.map(|(seconds, changes)| at(seconds, changes));
+        assert_eq!(kept, [true, true, false, true, false, true, true, false]);
+    }
 
     /// promise: Recall | The index of words gives way to a load, and no more once it is far behind
     #[test]

@@ -241,6 +241,11 @@ impl Tail {
         self.touched.clone()
     }
 
+    /// The number of changes to write to disk.
+    pub(super) fn held(&self) -> usize {
+        self.changed.len()
+    }
+
     /// The changes to write to disk, and the last entry that they include.
     pub(super) fn take_stock(&self) -> (Vec<(Dot, Option<Document>)>, Eno) {
         let document = |changed: &Changed| self.documents.get(&changed.document?).cloned();
