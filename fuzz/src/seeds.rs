@@ -126,7 +126,8 @@ fn vectors() -> io::Result<Vec<Seed>> {
         for (number, vector) in entries[list].as_array().into_iter().flatten().enumerate() {
             let part = |member: &str| HEXLOWER.decode(vector[member].as_str()?.as_bytes()).ok();
             let (Some(header), Some(signature)) = (part("header"), part("signature")) else { continue };
-            let frame = EntryFrame { header, signature, payload: part("payload"), traceparent: Vec::new() };
+            let frame =
+                EntryFrame { header, signature, payload: part("payload"), traceparent: Vec::new(), follows: None };
             seeds.push(("entry_frame".to_owned(), format!("{list}-{number}"), frame.encode_to_vec()));
         }
     }

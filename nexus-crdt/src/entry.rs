@@ -232,6 +232,14 @@ impl Header {
         self.format
     }
 
+    /// The hash that a header of some format names for a payload; `None` if it has none.
+    pub(crate) fn hash_of(format: u16, payload: &[u8]) -> Option<[u8; 32]> {
+        if format == ENTRY_FORMAT_FIRST {
+            return Some(payload_hash(payload));
+        }
+        Leaves::decode(payload).ok().map(|leaves| leaves.root())
+    }
+
     /// Whether a payload is the one that was signed, or what is left of it.
     fn is_of(&self, payload: &[u8]) -> Result<bool, EntryError> {
         let whole_bytes = self.payload_len as usize;

@@ -39,6 +39,7 @@ mod proof;
 mod record;
 mod revocation;
 mod seat;
+mod short;
 mod space;
 mod succession;
 mod sync;
@@ -70,9 +71,10 @@ pub use record::{
 };
 pub use revocation::{PINS_MAX, Pin, PlacedRevocation, Revocation, RevocationDraft, RootRevocation};
 pub use seat::Seat;
+pub use short::{Lengthener, Shortener};
 pub use space::{DERIVED_SPACES, SpaceDefinition, SpaceId, unnamed_spaces};
 pub use succession::{PlacedSuccession, SUCCESSION_PINS_MAX, Succession};
-pub use sync::{EntryFrame, FrontierPart, FullAuthor, LogHead, Range, SyncFrame, plan, sync_frame};
+pub use sync::{EntryFrame, FRAME_ENTRIES_MAX, FrontierPart, FullAuthor, LogHead, Range, SyncFrame, plan, sync_frame};
 pub use task::{
     BadTaskEvent, CAPABILITY_BYTES_MAX, HeardEvent, PlacedTaskEvent, Priority, ReturnCause, Settlement, Submission,
     TASK_AFTER_MAX, TASK_ATTACHMENT_BYTES_MAX, TASK_ATTEMPT_MAX, TASK_ATTEMPTS_MAX, TASK_ERROR_BYTES_MAX,

@@ -19,6 +19,9 @@ pub struct SyncFrame {
     pub body: Option<sync_frame::Body>,
 }
 
+/// The most entries in a frame.
+pub const FRAME_ENTRIES_MAX: usize = 1_024;
+
 /// The messages of [`SyncFrame`].
 pub mod sync_frame {
     use super::{Ack, Digest, Entries, FrontierPart, Full};
@@ -171,6 +174,10 @@ pub struct EntryFrame {
     /// the whole frame unreadable.
     #[prost(bytes = "vec", tag = "4")]
     pub traceparent: Vec<u8>,
+    /// The number of its log on this stream, if `header` lacks what the receiver knows. See
+    /// [`Shortener`](crate::Shortener).
+    #[prost(uint32, optional, tag = "5")]
+    pub follows: Option<u32>,
 }
 
 impl EntryFrame {
@@ -181,6 +188,7 @@ impl EntryFrame {
             signature: entry.signature().as_bytes().to_vec(),
             payload: entry.payload().map(<[u8]>::to_vec),
             traceparent: Vec::new(),
+            follows: None,
         }
     }
 
@@ -189,6 +197,9 @@ impl EntryFrame {
     /// # Errors
     /// As [`Entry::decode`]; a signature of another length is malformed.
     pub fn parse(self) -> Result<Entry, EntryError> {
+        if self.follows.is_some() {
+            return Err(EntryError::Malformed("a part of a header"));
+        }
         let signature =
             self.signature.as_slice().try_into().map_err(|_| EntryError::Malformed("signature is not 64 bytes"))?;
         Entry::decode(self.header, Signature::from_bytes(signature), self.payload)

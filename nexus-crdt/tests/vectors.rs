@@ -836,6 +836,7 @@ fn sync_frames() {
                     signature: entry.bytes("signature"),
                     payload: entry.has("payload").then(|| entry.bytes("payload")),
                     traceparent: if entry.has("traceparent") { entry.text("traceparent").into_bytes() } else { vec![] },
+                    follows: None,
                 };
                 Body::Entries(EntriesFrame { entries: vector.list("entries").iter().map(entry).collect() })
             }

@@ -34,6 +34,9 @@ pub struct Abilities {
     /// Its manners at rest. 0: it expects each sign of life at the rates of before there were any. From 1 on it knows
     /// that coordinators rest, and that acknowledgements, digests and beats come rarely.
     pub rest: u16,
+    /// The form of sync messages that it reads. 0: each entry has its whole header. 1: one that follows on another of the
+    /// same stream may lack what that one said.
+    pub sync: u16,
 }
 
 impl Abilities {
@@ -50,6 +53,7 @@ impl Abilities {
             entry_format_now: 1,
             critical_format_now: 0,
             rest: 0,
+            sync: 0,
         }
     }
 
@@ -69,6 +73,7 @@ impl Abilities {
             entry_format_now: self.entry_format_now.into(),
             critical_format_now: self.critical_format_now.into(),
             rest: self.rest.into(),
+            sync: self.sync.into(),
         }
     }
 
@@ -89,6 +94,7 @@ impl Abilities {
             entry_format_now: format(said.entry_format_now).max(1),
             critical_format_now: format(said.critical_format_now),
             rest: format(said.rest),
+            sync: format(said.sync),
         }
     }
 }
@@ -132,16 +138,16 @@ mod tests {
     proptest! {
         #[test]
         fn abilities_survive_the_wire(
-            formats in any::<[u16; 5]>(),
+            formats in any::<[u16; 6]>(),
             kinds in proptest::collection::btree_set(any::<u16>(), 0..20),
             rooms in proptest::collection::btree_set("[a-z/]{1,20}", 0..8),
             spaces in proptest::collection::btree_set("[a-z]{1,20}", 0..8),
         ) {
-            let [entry_max, critical_format_max, entry_now, critical_format_now, rest] = formats;
+            let [entry_max, critical_format_max, entry_now, critical_format_now, rest, sync] = formats;
             let (entry_format_max, entry_format_now) = (entry_max.max(1), entry_now.max(1));
             let abilities = Abilities {
                 entry_format_max, critical_format_max, kinds, rooms, spaces, entry_format_now, critical_format_now,
-                rest,
+                rest, sync,
             };
             prop_assert_eq!(Abilities::from_wire(Some(&abilities.to_wire())), abilities);
         }

@@ -91,6 +91,8 @@ pub(crate) struct Abilities {
     pub(crate) critical_format_now: u32,
     #[prost(uint32, tag = "8")]
     pub(crate) rest: u32,
+    #[prost(uint32, tag = "9")]
+    pub(crate) sync: u32,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -72,7 +72,7 @@ impl Formats {
         };
         // a node of the first formats is a former version, in a test of upgrades
         if self.critical > 0 {
-            abilities.rest = REST;
+            (abilities.rest, abilities.sync) = (REST, SYNC);
             let kinds = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION];
             abilities.kinds.extend(kinds.map(|kind| kind.0));
         }
@@ -82,6 +82,8 @@ impl Formats {
 
 /// This version's manners at rest.
 const REST: u16 = 1;
+/// The form of sync messages that this version reads.
+const SYNC: u16 = 1;
 
 impl Default for Formats {
     fn default() -> Self {
