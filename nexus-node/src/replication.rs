@@ -9,9 +9,10 @@ mod audience;
 mod branched;
 mod in_flight;
 mod refusals;
+mod sending;
 mod session;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use audience::Audience;
-pub use session::{Progress, Received, SessionError, SyncSession};
+pub use session::{Progress, Received, Rest, SessionError, SyncSession};

@@ -21,6 +21,7 @@ mod drive;
 mod driven;
 pub(crate) mod gossip;
 mod handle;
+mod pace;
 mod peers;
 mod rebuild;
 mod session;
@@ -113,6 +114,8 @@ impl Runtime {
         let (gossip, gossip_in) = mpsc::channel(GOSSIP_MAX);
         let (done, done_seen) = watch::channel(Progress::default());
         let (committed, committed_seen) = watch::channel(engine.last_eno());
+        // some of those may be its own
+        let (own, own_seen) = watch::channel(engine.last_eno());
         let (members, members_seen) = watch::channel(engine.members().clone());
         let (unsettled, unsettled_seen) = watch::channel(());
         let (tasks, _) = broadcast::channel(TASKS_MAX);
@@ -155,6 +158,7 @@ impl Runtime {
             epoch: 0,
             done,
             committed,
+            own,
             members,
             spaces: spaces.clone(),
             writer,
@@ -173,6 +177,7 @@ impl Runtime {
             intake,
             chains,
             committed: committed_seen,
+            own: own_seen,
             spaces,
             tasks,
             shares: shares.clone(),

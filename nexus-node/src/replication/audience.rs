@@ -55,6 +55,19 @@ impl Audience {
         self
     }
 
+    /// So many times the pause this node waits before it relays to the peer, as `others` could relay the same. About three of
+    /// them wait once, three more twice, six more four times, and the rest eight times. A hash of the pair decides.
+    pub(super) fn waits(&self, others: usize) -> u32 {
+        let hash = blake3::derive_key("nexus relay order v1", &[*self.me.as_bytes(), *self.peer.as_bytes()].concat());
+        let draw = hash.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) % (others.max(1) as u64);
+        match draw {
+            0..3 => 1,
+            3..6 => 2,
+            6..12 => 4,
+            _ => 8,
+        }
+    }
+
     pub(super) const fn quotas(&self) -> &Quotas {
         &self.quotas
     }
@@ -112,5 +125,26 @@ impl Audience {
         let spaces = ledger::read_spaces(view)?;
         let shared = spaces.iter().filter(|(space, row)| self.shares(&row.rule(**space)));
         Ok(shared.map(|(space, _)| *space).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_identity::Keypair;
+
+    use super::*;
+
+    /// promise: Nodes | Of many holders about three relay an entry to a peer first, and the others wait up to eight times as long
+    #[test]
+    fn few_of_many_relay_first() {
+        let did = |n: u8| Keypair::from_seed(&[n; 32]).did();
+        let members = Arc::new(Members::of(did(0)));
+        let waits = |me: u8, peer: u8, others| Audience::new(did(me), did(peer), members.clone()).waits(others);
+        let all: Vec<u32> =
+            (0..40).flat_map(|peer| (0..40).filter(move |me| *me != peer).map(move |me| waits(me, peer, 38))).collect();
+        let count = |wanted| all.iter().filter(|wait| **wait == wanted).count() / 40;
+        assert!((2..=4).contains(&count(1)) && (2..=4).contains(&count(2)), "{} and {}", count(1), count(2));
+        assert!(all.iter().all(|wait| (1..=8).contains(wait)));
+        assert!((1..40).all(|me| waits(me, 0, 3) == 1 && waits(me, 0, 0) == 1), "of few none waits");
     }
 }

@@ -1,12 +1,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
 use nexus_crdt::{
-    ENTRY_FORMAT_MAX, Entry, EntryError, EntryFrame, EntryId, Frontier, FrontierPart, Head, LogHead, LogId, Members,
-    Range, SyncFrame, plan,
+    ENTRY_FORMAT_MAX, Entry, EntryError, EntryFrame, FRAME_ENTRIES_MAX, Frontier, FrontierPart, Head, LogHead, LogId,
+    Members, SyncFrame, plan,
 };
 use nexus_identity::plants::planted;
 
@@ -15,15 +14,11 @@ use super::attempts::{Attempts, Patience};
 use super::branched::Branched;
 use super::in_flight::InFlight;
 use super::refusals::Refusals;
+use super::sending::{Parcel, Peek, Sending, Whose, log_entries, peek_entries};
 use crate::ledger;
-use crate::ledger::rows::{self, Eno, EntryRow, LogNo};
-use crate::store::{Order, StoreError, Table, View};
+use crate::ledger::rows::{self, Eno, LogNo};
+use crate::store::{StoreError, Table, View};
 
-/// Payload and header bytes after which a frame of entries is closed; well below the 1 MiB that
-/// a frame may have, whatever the last entry adds.
-const FRAME_BYTES: usize = 256 * 1024;
-/// Entries in a frame at most.
-const FRAME_ENTRIES_MAX: usize = 1_024;
 /// Heads in a part of a frontier.
 const PART_HEADS_MAX: usize = 4_096;
 /// Heads of a frontier that are sent and heard: spaces × members × incarnations of a large mesh. About
@@ -31,17 +26,17 @@ const PART_HEADS_MAX: usize = 4_096;
 const PEER_HEADS_MAX: usize = 1 << 18;
 /// Logs of which nothing is held while their first entries come. Further ones are taken first and counted then.
 const COMING_MAX: usize = 4_096;
-/// Entries looked at in one go.
-const SCAN_ENTRIES: usize = 2_048;
+/// Times of commits that are noted for a peer that takes nothing of others.
+const MARKS_MAX: usize = 1_024;
 
 /// How long entries of third parties are held back before they are forwarded: their authors,
 /// if connected to the peer as well, are faster, and the peer's acknowledgement says so.
-const RELAY_AFTER: Duration = Duration::from_millis(300);
+pub(super) const RELAY_AFTER: Duration = Duration::from_millis(300);
 /// The same where the peer gets them from their authors, as all neighbours are connected with each other: its
 /// acknowledgement comes later.
 const RELAY_AT_REST: Duration = Duration::from_secs(3);
 /// How long acknowledgements are gathered there.
-const ACK_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const ACK_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of entries of a peer that are acknowledged at once: it may wait before it sends more.
 const ACK_BYTES: usize = 64 * 1024;
 /// How often an idle session compares digests at first. At a peer that knows it, the pauses double then.
@@ -104,12 +99,21 @@ struct Ours {
     own: Frontier,
 }
 
+/// When a session is worth a call, if no frame comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rest {
+    /// The time.
+    pub until: Duration,
+    /// Whether it is to be told of a commit of others' entries before that.
+    pub notes_commits: bool,
+}
+
 /// One side of a sync with one peer. It speaks of the spaces that both sides may read, and of
 /// nothing before the peer is known as a member.
 ///
 /// Drive it so: [`receive`](Self::receive) each frame from the peer; whenever the stream takes
 /// more, [`next_frame`](Self::next_frame) until it has none, then wait for a commit, a frame or
-/// [`poll_timeout`](Self::poll_timeout). When members come or change, [`follow`](Self::follow) them
+/// [`poll_timeout`](Self::poll_timeout). [`look`](Self::look) tells whether the next call of it may be left out. When members come or change, [`follow`](Self::follow) them
 /// before anything else. `now` is monotonic from any origin. Each call gets the committed state of
 /// that moment, which never goes back.
 #[derive(Debug)]
@@ -140,16 +144,24 @@ pub struct SyncSession {
     tail: Eno,
     acks: Eno,
     relay: Eno,
+    /// The last entry by the latest word of the engine, and by the store at the latest call with it.
+    told: Eno,
+    seen: Eno,
+    /// The last entry of which the engine told, and which the store had not: it has lost what it had committed.
+    lost: Eno,
     /// Which entries were committed when, coarsely, until they are relayed.
     marks: VecDeque<(Duration, Eno)>,
     in_flight: InFlight,
     next_digest: Duration,
+    last_digest: Duration,
     /// The pause before the digest after that.
     digest_pause: Duration,
     /// Whether the peer knows that digests become rare.
     rests: bool,
     /// Whether all neighbours are connected with each other.
     whole: bool,
+    /// The part of the pause before a relay that this node waits, as others may relay the same.
+    waits: u32,
     /// Since when something is to be acknowledged, and the bytes that the peer sent.
     unacknowledged: Option<Duration>,
     owed: usize,
@@ -187,12 +199,17 @@ impl SyncSession {
             tail: 0,
             acks: 0,
             relay: 0,
+            told: 0,
+            seen: 0,
+            lost: 0,
             marks: VecDeque::new(),
             in_flight: InFlight::default(),
             next_digest: now + DIGEST_EVERY,
+            last_digest: now,
             digest_pause: DIGEST_EVERY,
             rests: false,
             whole: false,
+            waits: 1,
             unacknowledged: None,
             owed: 0,
             moved: true,
@@ -223,8 +240,13 @@ impl SyncSession {
         self.rests && self.whole
     }
 
+    /// Tells how many other peers this node syncs with. Where each of them could relay the same entries, some wait longer.
+    pub fn among(&mut self, others: usize) {
+        self.waits = self.audience.waits(others);
+    }
+
     const fn relay_after(&self) -> Duration {
-        if self.gathers() { RELAY_AT_REST } else { RELAY_AFTER }
+        if self.gathers() { RELAY_AT_REST.saturating_mul(self.waits) } else { RELAY_AFTER }
     }
 
     /// When the next acknowledgement is due, if something waits for it.
@@ -357,6 +379,56 @@ impl SyncSession {
         [relay, frontier, further, self.ack_at()].into_iter().flatten().fold(self.next_digest, Duration::min)
     }
 
+    /// Notes the time and the last committed entry, without the store. `own` is the last entry that this node wrote itself.
+    /// Until the time that it returns, [`next_frame`](Self::next_frame) has nothing.
+    pub fn look(&mut self, now: Duration, last: Eno, own: Eno) -> Rest {
+        if !self.audience.is_known() {
+            // a change of the members tells
+            return Rest { until: Duration::MAX, notes_commits: false };
+        }
+        self.told = last.max(own);
+        let (last, own) = (self.held(last), self.held(own));
+        self.note(now, last);
+        let sends = |ranges: &VecDeque<Sending>| !ranges.is_empty() && self.theirs.is_some();
+        let others = sends(&self.relayed) && self.in_flight.room_at().is_none();
+        let ours = sends(&self.ranges) || (self.theirs.is_some() && self.tail <= own);
+        if self.tells_refusals || self.opening.is_some() || ours || others {
+            return Rest { until: now, notes_commits: false };
+        }
+        let until = self.poll_timeout();
+        if self.gathers() && self.unacknowledged.is_some() {
+            // later commits are told and relayed with that
+            return Rest { until: until.min(now + RELAY_AFTER), notes_commits: false };
+        }
+        Rest { until, notes_commits: true }
+    }
+
+    /// An entry of which the engine told, or the last one before it that the store had. Without that bound a session would
+    /// look for an entry that a disk has lost, again and again.
+    fn held(&self, eno: Eno) -> Eno {
+        if eno <= self.lost { eno.min(self.seen) } else { eno }
+    }
+
+    /// Notes what happened since the last look.
+    fn note(&mut self, now: Duration, last: Eno) {
+        if std::mem::take(&mut self.moved) {
+            self.digest_pause = DIGEST_EVERY;
+            self.next_digest = if self.rests {
+                // while entries are under way digests differ, and say nothing
+                (now + DIGEST_EVERY).min(self.last_digest + DIGEST_PAUSE_MAX)
+            } else {
+                self.next_digest.min(now + DIGEST_EVERY)
+            };
+        }
+        // before its frontier the peer is sent nothing, and then what it lacks
+        if self.theirs.is_some() && self.marks.back().is_none_or(|(_, eno)| *eno < last) {
+            self.mark(now, last);
+        }
+        if self.acks <= last {
+            self.unacknowledged.get_or_insert(now);
+        }
+    }
+
     /// Takes a frame from the peer.
     ///
     /// # Errors
@@ -469,10 +541,6 @@ impl SyncSession {
     /// # Errors
     /// The store's.
     pub fn next_frame(&mut self, now: Duration, view: &dyn View) -> Result<Option<SyncFrame>, StoreError> {
-        if std::mem::take(&mut self.moved) {
-            self.digest_pause = DIGEST_EVERY;
-            self.next_digest = self.next_digest.min(now + DIGEST_EVERY);
-        }
         if !self.audience.is_known() {
             self.next_digest = now + DIGEST_EVERY;
             return Ok(None);
@@ -492,12 +560,11 @@ impl SyncSession {
             return Ok(Some(frame(Body::Frontier(part))));
         }
         let last = ledger::last_eno(view)?;
-        if self.marks.back().is_none_or(|(_, eno)| *eno < last) {
-            self.mark(now, last);
+        self.seen = last;
+        if self.told > last {
+            self.lost = self.told;
         }
-        if self.acks <= last {
-            self.unacknowledged.get_or_insert(now);
-        }
+        self.note(now, last);
         if self.ack_at().is_some_and(|at| now >= at)
             && let Some(ack) = self.next_ack(last, view)?
         {
@@ -523,7 +590,7 @@ impl SyncSession {
             }
         }
         if now >= self.next_digest {
-            self.next_digest = now + self.digest_pause;
+            (self.last_digest, self.next_digest) = (now, now + self.digest_pause);
             if self.rests {
                 self.digest_pause = (self.digest_pause * 2).min(DIGEST_PAUSE_MAX);
             }
@@ -543,10 +610,12 @@ impl SyncSession {
         Some(FrontierPart { heads, last })
     }
 
-    /// Notes when entries were first seen committed. Times within a tenth of the delay are one.
+    /// Notes when entries were first seen committed. Times within a tenth of the delay are one, and so are those beyond the
+    /// bound.
     fn mark(&mut self, now: Duration, last: Eno) {
+        let full = self.marks.len() >= MARKS_MAX;
         match self.marks.back_mut() {
-            Some((at, eno)) if now < *at + RELAY_AFTER / 10 => *eno = last,
+            Some((at, eno)) if now < *at + RELAY_AFTER / 10 || full => *eno = last,
             _ => self.marks.push_back((now, last)),
         }
     }
@@ -733,104 +802,4 @@ fn advance(frontier: &mut Frontier, log: LogId, head: Head) {
 
 const fn frame(body: Body) -> SyncFrame {
     SyncFrame { body: Some(body) }
-}
-
-/// Logs to send: ours go first, and of those of others so much at a time as the peer takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
-    Ours,
-    Others,
-}
-
-/// Entries on their way into one frame.
-#[derive(Default)]
-struct Parcel {
-    entries: Vec<EntryFrame>,
-    bytes: usize,
-}
-
-impl Parcel {
-    const fn is_full(&self) -> bool {
-        self.bytes >= FRAME_BYTES || self.entries.len() >= FRAME_ENTRIES_MAX
-    }
-
-    fn add(&mut self, eno: Eno, view: &dyn View) -> Result<Option<Head>, StoreError> {
-        let Some(entry) = ledger::read_entry(view, eno)? else {
-            return Ok(None);
-        };
-        let frame = EntryFrame::new(&entry);
-        self.bytes += frame.header.len() + frame.signature.len() + frame.payload.as_ref().map_or(0, Vec::len);
-        self.entries.push(frame);
-        Ok(Some(Head { seq: entry.header().seq, id: entry.id() }))
-    }
-}
-
-/// An entry as a cursor sees it.
-struct Peek {
-    eno: Eno,
-    log: LogNo,
-    seq: u64,
-}
-
-/// Some entries from `from` on, up to `last`, and the first one not among them.
-fn peek_entries(view: &dyn View, from: Eno, last: Eno) -> Result<(Vec<Peek>, Eno), StoreError> {
-    let mut peeks = Vec::new();
-    let (start, end) = (rows::eno_key(from), rows::eno_key(last));
-    let range = (Bound::Included(start.as_slice()), Bound::Included(end.as_slice()));
-    view.try_scan(Table::Entries, range, Order::Forward, &mut |key, value| {
-        let eno = rows::read_eno(Table::Entries, key)?;
-        let (log, seq) = EntryRow::peek(value).ok_or_else(|| rows::unreadable(Table::Entries))?;
-        peeks.push(Peek { eno, log, seq });
-        Ok(if peeks.len() < SCAN_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    let next = if peeks.len() < SCAN_ENTRIES { last + 1 } else { peeks.last().map_or(last, |peek| peek.eno) + 1 };
-    Ok((peeks, next))
-}
-
-/// A range on its way to the peer, with all branches of its log.
-#[derive(Debug)]
-struct Sending {
-    /// The part still to send.
-    range: Range,
-    /// The last entry that was sent at its first seq.
-    after: Option<EntryId>,
-}
-
-impl Sending {
-    /// Leaves out what the peer got elsewhere. Where it acknowledges what it was just sent, the rest
-    /// of that seq still goes out.
-    fn skip_to(&mut self, seq: u64) {
-        let first = self.range.from + u64::from(self.after.is_some());
-        if seq > first {
-            (self.range.from, self.after) = (seq, None);
-        }
-    }
-
-    /// Notes what was sent. Returns the last entry of the seq before, if another one begins.
-    fn sent(&mut self, at: Head) -> Option<Head> {
-        let before = self.last().filter(|_| at.seq > self.range.from);
-        (self.range.from, self.after) = (at.seq, Some(at.id));
-        before
-    }
-
-    /// The last entry that was sent.
-    fn last(&self) -> Option<Head> {
-        self.after.map(|id| Head { seq: self.range.from, id })
-    }
-}
-
-/// Some entries of a log from what was sent last on, by seq and id.
-fn log_entries(view: &dyn View, log: LogNo, sending: &Sending) -> Result<Vec<(Head, Eno)>, StoreError> {
-    let mut found: Vec<(Head, Eno)> = Vec::new();
-    let Sending { range, after } = sending;
-    let (first, last) = (after.unwrap_or(EntryId::ZERO), EntryId::from_bytes([0xff; 32]));
-    let (first, last) = (rows::log_index_key(log, range.from, first), rows::log_index_key(log, range.to, last));
-    let start = if after.is_some() { Bound::Excluded(first.as_slice()) } else { Bound::Included(first.as_slice()) };
-    let bounds = (start, Bound::Included(last.as_slice()));
-    view.try_scan(Table::LogIndex, bounds, Order::Forward, &mut |key, value| {
-        let (seq, id) = rows::read_log_index_key(key).ok_or_else(|| rows::unreadable(Table::LogIndex))?;
-        found.push((Head { seq, id }, rows::read_eno(Table::LogIndex, value)?));
-        Ok(if found.len() < FRAME_ENTRIES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    Ok(found)
 }

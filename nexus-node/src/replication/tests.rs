@@ -18,6 +18,7 @@ use nexus_crdt::{
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
+use super::session::{ACK_WITHIN, RELAY_AFTER};
 use super::{Audience, SyncSession};
 use crate::engine::{
     Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, Quotas, found,
@@ -81,6 +82,8 @@ pub(crate) struct Peer {
     pub(crate) outcomes: Vec<Outcome>,
     pub(crate) events: Vec<Event>,
     pub(crate) published: Vec<EntryFrame>,
+    /// The last entry when it last wrote one.
+    own: u64,
     quotas: Quotas,
     /// The time that has passed besides that of the commits.
     later: Duration,
@@ -104,7 +107,7 @@ impl Peer {
 
     fn over(key: Keypair, store: Store) -> Self {
         let engine = Engine::open(key.clone(), &store.snapshot().unwrap()).unwrap();
-        let overlay = Overlay::new(store.clone()).unwrap();
+        let (overlay, own) = (Overlay::new(store.clone()).unwrap(), engine.last_eno());
         Self {
             key,
             store,
@@ -115,6 +118,7 @@ impl Peer {
             outcomes: vec![],
             events: vec![],
             published: vec![],
+            own,
             quotas: Quotas::default(),
             later: Duration::ZERO,
         }
@@ -144,8 +148,12 @@ impl Peer {
                     self.overlay.committed(self.commits).unwrap();
                 }
                 Effect::Reply(_, outcome) => self.outcomes.push(outcome),
-                Effect::Publish { entry, to_all: true, .. } => self.published.push(EntryFrame::new(&entry)),
-                Effect::Publish { to_all: false, .. } => {}
+                Effect::Publish { entry, to_all, .. } => {
+                    self.own = self.engine.last_eno();
+                    if to_all {
+                        self.published.push(EntryFrame::new(&entry));
+                    }
+                }
                 Effect::Emit(event) => self.events.push(event),
             }
         }
@@ -303,9 +311,11 @@ impl Net {
         let snapshot = self.peers[ends[side]].store.snapshot().unwrap();
         let members = self.peers[ends[side]].engine.members();
         sessions[side].follow(members, self.now, &snapshot).unwrap();
-        let Some(frame) = sessions[side].next_frame(self.now, &snapshot).unwrap() else {
-            return false;
-        };
+        let last = ledger::last_eno(&snapshot).unwrap();
+        let rest = sessions[side].look(self.now, last, self.peers[ends[side]].own);
+        let frame = sessions[side].next_frame(self.now, &snapshot).unwrap();
+        assert!(frame.is_none() || rest.until <= self.now, "{rest:?} at {:?}, but there was {frame:?}", self.now);
+        let Some(frame) = frame else { return false };
         self.trace.update(format!("{} {side} {frame:?}", self.now.as_millis()).as_bytes());
         flying[side].push_back(frame);
         true
@@ -786,6 +796,52 @@ fn a_fresh_replica_gets_everything_across_many_frames() {
     net.settle();
     assert_converged(&net);
     assert_eq!(net.peers[1].memories().len(), 60);
+}
+
+/// promise: Nodes | A node in a whole mesh looks at its store for a peer when it wrote something itself, or something is due
+#[test]
+fn entries_of_others_are_gathered_without_a_look_at_the_store() {
+    let mut net = Net::new(3, 1);
+    net.connect_all();
+    net.settle();
+    let mut session = std::mem::replace(&mut net.links[0].sessions[0], {
+        let audience = Audience::new(key(0).did(), key(1).did(), net.peers[0].engine.members().clone());
+        SyncSession::open(audience, net.now, &net.peers[0].store.snapshot().unwrap()).unwrap()
+    })
+    .resting(true);
+    session.in_whole_circle(true);
+    let snapshot = net.peers[0].store.snapshot().unwrap();
+    let (last, own) = (ledger::last_eno(&snapshot).unwrap(), net.peers[0].own);
+    let now = net.now + Duration::from_secs(100);
+    while session.next_frame(now, &snapshot).unwrap().is_some() {}
+    let rest = session.look(now, last, own);
+    assert!(rest.notes_commits && rest.until > now, "{rest:?}");
+    let rest = session.look(now, last + 1, own);
+    assert!(!rest.notes_commits && rest.until > now && rest.until <= now + RELAY_AFTER, "it is gathered: {rest:?}");
+    let ms = Duration::from_millis(1);
+    assert!(session.look(now + ACK_WITHIN - ms, last + 1, own).until > now + ACK_WITHIN - ms);
+    assert!(session.look(now + ACK_WITHIN, last + 1, own).until <= now + ACK_WITHIN, "the acknowledgement is due");
+    assert!(session.look(now, last + 2, last + 2).until <= now, "an own entry goes at once");
+}
+
+/// promise: The engine | A session whose store lost what it had committed waits for the next commit
+#[test]
+fn what_a_store_has_lost_is_not_looked_for_again_and_again() {
+    let mut net = Net::new(2, 1);
+    net.connect_all();
+    net.settle();
+    let snapshot = net.peers[0].store.snapshot().unwrap();
+    let (last, now) = (ledger::last_eno(&snapshot).unwrap(), net.now + Duration::from_secs(100));
+    let session = &mut net.links[0].sessions[0];
+    while session.next_frame(now, &snapshot).unwrap().is_some() {}
+    // the engine told of five more, its own among them, and the disk had no room
+    assert!(session.look(now, last + 5, last + 5).until <= now, "they are news");
+    assert_eq!(session.next_frame(now, &snapshot).unwrap(), None);
+    for _ in 0..2 {
+        let rest = session.look(now, last + 5, last + 5);
+        assert!(rest.until > now && rest.notes_commits, "{rest:?}");
+    }
+    assert!(session.look(now, last + 6, last + 6).until <= now, "the next commit is news again");
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(crate) struct Commit {
     /// The number of times that the engine had begun again from the store.
     pub(crate) epoch: u64,
     pub(crate) batch: Option<Batch>,
+    /// Whether this node wrote entries of it.
+    pub(crate) is_own: bool,
     pub(crate) answers: Vec<(oneshot::Sender<Result<Outcome, DiskFull>>, Outcome)>,
     pub(crate) publish: Vec<EntryFrame>,
     pub(crate) events: Vec<Event>,
@@ -39,6 +41,7 @@ impl Commit {
             no,
             epoch,
             batch: None,
+            is_own: false,
             answers: Vec::new(),
             publish: Vec::new(),
             events: Vec::new(),
@@ -59,7 +62,7 @@ impl Commit {
         for (caller, _) in self.answers.drain(..) {
             let _ = caller.send(Err(refusal));
         }
-        (self.batch, self.members) = (None, None);
+        (self.batch, self.members, self.is_own) = (None, None, false);
         self.publish.clear();
         self.events.clear();
         self.arrivals.clear();
@@ -133,6 +136,8 @@ pub(crate) struct Committer {
     /// The commits that are done with, for the engine.
     pub(crate) done: watch::Sender<Progress>,
     pub(crate) committed: watch::Sender<u64>,
+    /// The last committed entry when this node last wrote one.
+    pub(crate) own: watch::Sender<u64>,
     pub(crate) members: watch::Sender<Arc<Members>>,
     /// The number of commits that changed which spaces there are.
     pub(crate) spaces: Arc<AtomicU64>,
@@ -198,6 +203,9 @@ impl Committer {
         });
         if let Some(eno) = last {
             self.committed.send_replace(eno);
+            if commit.is_own {
+                self.own.send_replace(eno);
+            }
         }
         commit.answer();
         self.writer.publish(&mut commit);

@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nexus_identity::Chain;
 use nexus_mesh::quota::Receiver;
@@ -10,6 +11,7 @@ use super::clocks::Clocks;
 use super::committer::{Commit, Progress, Writer};
 use super::driven::{Caller, Callers, Driven, Step};
 use super::handle::{Call, Intake};
+use super::pace::Pace;
 use super::shares::Shares;
 use super::{Sessions, fresh_incarnation};
 use crate::engine::{Command, CommandId, Input};
@@ -18,11 +20,14 @@ use crate::ledger::LedgerError;
 use crate::store::StoreError;
 use crate::world::{Interrupted, World, random};
 
+/// Entries of peers after which no more are taken together: local callers wait for those before their write.
+const TOGETHER_MAX: usize = 128;
 /// Bound of the commands in one input.
 const COMMANDS_PER_INPUT: usize = 1_024;
 
-/// Feeds the engine one input at a time and sends the effects of each to the committer as one commit.
+/// Feeds the engine one input after the other and sends the effects of each to the committer as one commit.
 ///
+/// Entries that peers brought meanwhile go together, and no more often than [`Pace`] says.
 /// Commands wait while the disk works on earlier ones, so under load many share an entry. An idle node
 /// takes each command at once.
 pub(super) struct Drive {
@@ -93,6 +98,7 @@ impl Drive {
         } = self;
         let Queues { mut commands, mut intake, mut chains } = queues;
         let (mut no, mut dropped) = (0, 0);
+        let (mut pace, mut kept) = (Pace::default(), None);
         let mut epochs = done.clone();
         // number of the last commit with callers' writes
         let mut own_commit = 0;
@@ -125,15 +131,7 @@ impl Drive {
                 hold_until = None;
             }
             let free = settled >= own_commit && hold_until.is_none();
-            let mut step = Step {
-                no: no + 1,
-                settled,
-                at: world.now(),
-                input: Input::Commands(Vec::new()),
-                turn: None,
-                callers: Callers::new(),
-                of_traces: Vec::new(),
-            };
+            let mut step = Step::new(no + 1, settled);
             if let Some(incarnation) = driven.renews() {
                 step.input = Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() };
             } else {
@@ -146,7 +144,7 @@ impl Drive {
                         step.turn = Some(shares.callers(calls.iter().map(|call| call.command.writes()).sum()));
                         (step.input, step.callers) = number(calls.drain(..));
                     }
-                    taken = intake.recv() => match taken {
+                    taken = next_intake(&mut kept, &mut intake, (&world, pace.next())) => match taken {
                         None | Some(Intake::Stop) => return Ok(()),
                         Some(Intake::Entries { from, entries, of_traces, turn }) => {
                             (step.of_traces, step.turn) = (of_traces, Some(turn));
@@ -178,23 +176,55 @@ impl Drive {
                     _ = &mut failed => return Ok(()),
                 }
             }
-            (no, dropped) = (step.no, settled);
+            let mut together = match &step.input {
+                Input::Entries { entries, .. } => entries.len(),
+                _ => usize::MAX,
+            };
+            let is_of_peers = together < usize::MAX;
+            let first = step.no;
+            let (mut steps, mut rooms) = (vec![step], vec![room]);
+            while together < TOGETHER_MAX
+                && let Ok(room) = commits.clone().try_reserve_owned()
+            {
+                match intake.try_recv() {
+                    Ok(Intake::Entries { from, entries, of_traces, turn }) => {
+                        together += entries.len();
+                        let no = first + steps.len() as u64;
+                        let input = Input::Entries { from, entries };
+                        steps.push(Step { input, of_traces, turn: Some(turn), ..Step::new(no, settled) });
+                        rooms.push(room);
+                    }
+                    other => {
+                        kept = other.ok();
+                        break;
+                    }
+                }
+            }
+            (no, dropped) = (first + steps.len() as u64 - 1, settled);
             // an idle engine has waited for its input
-            step.at = world.now();
-            let (now, at) = (world.wall(), step.at);
+            let (now, at) = (world.wall(), world.now());
+            steps.iter_mut().for_each(|step| step.at = at);
             let (agreed, drift) = clocks.agreed(now, at);
             driven.engine.set_clocks(agreed, drift);
             // An input that has the disk for itself is on disk after its step: that saves two changes of thread.
-            let alone = settled + 1 == no && commands.is_empty() && intake.is_empty() && chains.is_empty();
+            let alone =
+                settled + 1 == first && kept.is_none() && commands.is_empty() && intake.is_empty() && chains.is_empty();
             let writer = alone.then(|| writer.clone());
             let stepped = world.blocking(move || {
-                let mut commit = driven.step(now, random(), step)?;
+                let mut group = Vec::with_capacity(steps.len());
+                for step in steps {
+                    // nothing follows on commits that had no room: the peers are asked again
+                    group.push(if driven.is_behind {
+                        Commit::empty(step.no, driven.epoch)
+                    } else {
+                        driven.step(now, random(), step)?
+                    });
+                }
                 let mut again = false;
                 if let Some(writer) = writer {
-                    let group = std::slice::from_mut(&mut commit);
-                    match writer.write(group) {
+                    match writer.write(&mut group) {
                         Err(StoreError::Full { .. }) => {
-                            writer.refuse(group, at);
+                            writer.refuse(&mut group, at);
                             driven.begin_again(driven.epoch)?;
                             again = true;
                         }
@@ -204,19 +234,40 @@ impl Drive {
                         driven.overlay.committed(no)?;
                     }
                 }
-                Ok::<_, DriveError>((driven, commit, again))
+                Ok::<_, DriveError>((driven, group, again))
             });
-            let (after, commit, again) = stepped.await??;
+            let (after, group, again) = stepped.await??;
             driven = after;
+            if is_of_peers {
+                pace.note(at, world.now());
+            }
             if again {
                 sessions.all_behind();
             }
             if alone {
                 dropped = no;
             }
-            room.send(commit);
+            for (room, commit) in rooms.into_iter().zip(group) {
+                room.send(commit);
+            }
         }
     }
+}
+
+/// The next input of peers: the one that was kept, or from `pace` on one of the queue. Cancel-safe.
+async fn next_intake(
+    kept: &mut Option<Intake>,
+    queue: &mut mpsc::Receiver<Intake>,
+    (world, pace): (&World, Duration),
+) -> Option<Intake> {
+    if let Some(kept) = kept.take() {
+        return Some(kept);
+    }
+    // a timer takes a millisecond at least
+    if world.now() < pace {
+        world.sleep_until(pace).await;
+    }
+    queue.recv().await
 }
 
 /// Resolves once the disk had no room for a commit of this epoch.

@@ -58,6 +58,21 @@ pub(super) struct Step {
     pub(super) turn: Option<Turn>,
 }
 
+impl Step {
+    /// A step without an input yet.
+    pub(super) const fn new(no: u64, settled: u64) -> Self {
+        Self {
+            no,
+            settled,
+            at: Duration::ZERO,
+            input: Input::Commands(Vec::new()),
+            callers: Callers::new(),
+            of_traces: Vec::new(),
+            turn: None,
+        }
+    }
+}
+
 impl Driven {
     /// Passes one input through the engine and bundles its effects.
     pub(super) fn step(&mut self, now: Timestamp, seed: [u8; 32], step: Step) -> Result<Commit, LedgerError> {
@@ -159,6 +174,7 @@ impl Driven {
                     commit.answers.extend(callers.remove(&id).map(|caller| (caller.answer, outcome)));
                 }
                 Effect::Publish { entry, to_all, of } => {
+                    commit.is_own = true;
                     let mut frame = EntryFrame::new(&entry);
                     // of several traces that share an entry, the first one gets it
                     if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {

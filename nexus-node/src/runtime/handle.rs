@@ -55,6 +55,8 @@ pub(crate) struct EngineHandle {
     chains: Arc<Sender<Chain>>,
     /// The number of the last committed entry.
     committed: watch::Receiver<u64>,
+    /// That number when this node last wrote an entry.
+    own: watch::Receiver<u64>,
     /// The number of commits that changed which spaces there are.
     spaces: Arc<AtomicU64>,
     /// The tasks of which something was said.
@@ -70,6 +72,7 @@ pub(super) struct Parts {
     pub(super) intake: mpsc::Sender<Intake>,
     pub(super) chains: Sender<Chain>,
     pub(super) committed: watch::Receiver<u64>,
+    pub(super) own: watch::Receiver<u64>,
     pub(super) spaces: Arc<AtomicU64>,
     pub(super) tasks: broadcast::Sender<(TaskId, bool)>,
     pub(super) shares: Arc<Shares>,
@@ -87,8 +90,8 @@ pub(crate) struct Fill {
 
 impl EngineHandle {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { commands, intake, chains, committed, spaces, tasks, shares, failure, headroom } = parts;
-        Self { commands, intake, chains: Arc::new(chains), committed, spaces, tasks, shares, failure, headroom }
+        let Parts { commands, intake, chains, committed, own, spaces, tasks, shares, failure, headroom } = parts;
+        Self { commands, intake, chains: Arc::new(chains), committed, own, spaces, tasks, shares, failure, headroom }
     }
 
     /// Hands a command to the engine and waits for its outcome, which is on disk then.
@@ -176,6 +179,11 @@ impl EngineHandle {
         self.committed.clone()
     }
 
+    /// That number when this node last wrote an entry itself, as a watch. It changes after the other.
+    pub(super) fn own(&self) -> watch::Receiver<u64> {
+        self.own.clone()
+    }
+
     /// The number of commits so far that defined or closed a space. It is never ahead of the store.
     pub(crate) fn spaces(&self) -> u64 {
         self.spaces.load(Ordering::Acquire)
@@ -217,6 +225,7 @@ mod tests {
             intake: mpsc::channel(1).0,
             chains,
             committed: watch::channel(0).1,
+            own: watch::channel(0).1,
             spaces: Arc::default(),
             tasks: broadcast::channel(1).0,
             shares: Arc::default(),

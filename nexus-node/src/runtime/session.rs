@@ -7,7 +7,7 @@ use futures::future::select_all;
 use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
 use nexus_crdt::sync_frame::Body;
-use nexus_crdt::{Entry, EntryError, Incarnation, SpaceId, SyncFrame, Verified};
+use nexus_crdt::{Entry, EntryError, Incarnation, Lengthener, Shortener, SpaceId, SyncFrame, Verified};
 use nexus_identity::Did;
 use nexus_mesh::{Direction, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, FrameError, Tally, read_frame, write_frame};
 use prost::Message;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::backlog::{Backlog, Brought, Next};
 use super::handle::{Ended, Intake};
 use super::sessions::Poke;
-use super::shares::{Party, Turn};
+use super::shares::{Party, Turn, bytes_of};
 use super::sync::Syncing;
 use super::traces::{EntrySource, NamedTraces};
 use crate::headroom::Room;
@@ -31,11 +31,16 @@ const SILENT_MAX: Duration = Duration::from_secs(30);
 const SILENT_AT_REST_MAX: Duration = Duration::from_secs(150);
 /// The manners of a peer that knows of rare digests.
 const RARE_DIGESTS: u16 = 1;
+/// The form of messages in which entries are short.
+const SHORT_ENTRIES: u16 = 1;
 /// Longest write of one frame. A peer that reads nothing ends the session.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 
 /// The longest wait for a turn, and for a place in the backlog. The peer must not take this node for dead.
 const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Entries that are verified where they arrive, and their bytes.
+const FEW_MAX: usize = 2;
+const FEW_BYTES_MAX: usize = 16 * 1024;
 /// Entries that are verified and taken at a time: local callers wait for those before their write.
 const ENTRIES_PER_TURN: usize = 128;
 
@@ -106,6 +111,7 @@ where
     let audience = Audience::new(here.identity.me(), peer, here.identity.members());
     let audience = audience.reading(abilities.entry_format_max).naming(&abilities.spaces).within(here.quotas);
     let rests = abilities.rest >= RARE_DIGESTS;
+    let shortener = (abilities.sync >= SHORT_ENTRIES).then(Shortener::default);
     let silent_max = if rests { SILENT_AT_REST_MAX } else { SILENT_MAX };
     let (store, now) = (here.store.clone(), here.world.now());
     let open = move || {
@@ -124,7 +130,7 @@ where
     let mut taking = std::pin::pin!(sync.take_backlog());
     let (Err(mut error), goes_on) = tokio::select! {
         ended = sync.read(reader) => (ended, true),
-        ended = sync.write(writer) => (ended, true),
+        ended = sync.write(writer, shortener) => (ended, true),
         ended = &mut taking => (ended, false),
     };
     if goes_on {
@@ -219,7 +225,7 @@ impl Sync<'_> {
     /// Reads frames from the peer. At the bound per second it waits, so sync slows down.
     async fn read<R: AsyncRead + Unpin>(&self, mut reader: R) -> Result<std::convert::Infallible, SyncError> {
         let (mut second, mut taken) = (Instant::now(), 0);
-        let mut doubtful = false;
+        let (mut doubtful, mut lengthener) = (false, Lengthener::default());
         loop {
             if let Some(until) = self.here.vain.wait(&self.peer, Instant::now()) {
                 tokio::time::sleep_until(until).await;
@@ -227,7 +233,8 @@ impl Sync<'_> {
             let frame = tokio::time::timeout(self.silent_max, read_frame(&mut reader, FRAME_BYTES_MAX));
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let (begun, bytes) = (Instant::now(), FRAME_HEAD_BYTES + frame.len());
-            let frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
+            let mut frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
+            lengthener.lengthen(&mut frame).map_err(SessionError::Entry)?;
             self.tally.count(kind_of(&frame), Direction::In, bytes);
             let (sent, mut decoded) = (brought(&frame), begun.elapsed());
             if sent == Some(0) {
@@ -392,8 +399,11 @@ impl Sync<'_> {
     /// Verifies entries and hands them to the engine.
     async fn verify(&self, entries: Vec<Entry>, said: &NamedTraces, turn: Turn) -> Result<(), SyncError> {
         let (mesh, begun) = (self.here.identity.mesh(), Instant::now());
+        let few = entries.len() <= FEW_MAX && entries.iter().map(bytes_of).sum::<usize>() <= FEW_BYTES_MAX;
         let verify = move || entries.into_iter().map(|entry| entry.verify(&mesh)).collect();
-        let entries: Result<Vec<Verified>, EntryError> = self.here.world.reading(verify).await?;
+        // another thread costs as much as a few signatures
+        let entries: Result<Vec<Verified>, EntryError> =
+            if few { verify() } else { self.here.world.reading(verify).await? };
         let entries = entries.map_err(|error| {
             self.here.vain.note(self.peer, begun.elapsed(), Instant::now());
             SessionError::Entry(error)
@@ -421,28 +431,56 @@ impl Sync<'_> {
     }
 
     /// Sends the session's frames. Between frames it waits for a commit, a frame or the timer.
-    async fn write<W: AsyncWrite + Unpin>(&self, mut writer: W) -> Result<std::convert::Infallible, SyncError> {
+    async fn write<W: AsyncWrite + Unpin>(
+        &self,
+        mut writer: W,
+        mut shortener: Option<Shortener>,
+    ) -> Result<std::convert::Infallible, SyncError> {
         let (mut committed, mut members) = (self.here.engine.committed(), self.here.identity.follow());
-        let mut circle = self.here.mesh.whole();
+        let (mut own, mut circle) = (self.here.engine.own(), self.here.mesh.whole());
+        members.mark_changed();
         loop {
-            committed.mark_unchanged();
+            let (last, last_own) = (*committed.borrow_and_update(), *own.borrow_and_update());
             let whole = *circle.borrow_and_update();
-            let known = members.borrow_and_update().clone();
             if !self.here.sessions.is_current(self.peer, self.generation) {
                 return Err(SyncError::Replaced);
             }
             let (behind, now) = (self.poke.take_behind(), self.here.world.now());
+            let rest = {
+                let mut session = self.session.lock().await;
+                session.in_whole_circle(whole);
+                session.look(now, last, last_own)
+            };
+            let is_stale = members.has_changed().map_err(|_| SyncError::Stopping)?;
+            if !behind && !is_stale && now < rest.until {
+                tokio::select! {
+                    changed = committed.changed(), if rest.notes_commits => changed.map_err(|_| SyncError::Stopping)?,
+                    changed = own.changed() => changed.map_err(|_| SyncError::Stopping)?,
+                    changed = members.changed() => {
+                        changed.map_err(|_| SyncError::Stopping)?;
+                        members.mark_changed();
+                    }
+                    changed = circle.changed() => changed.map_err(|_| SyncError::Stopping)?,
+                    () = self.poke.woken() => {}
+                    () = self.here.world.sleep_until(rest.until) => {}
+                }
+                continue;
+            }
+            let known = members.borrow_and_update().clone();
+            let others = self.here.sessions.live().saturating_sub(1);
             let next = self.step(move |session, snapshot| {
                 if behind {
                     session.ask_again();
                 }
-                session.in_whole_circle(whole);
+                session.among(others);
                 session.follow(&known, now, snapshot)?;
-                Ok((session.next_frame(now, snapshot)?, session.poll_timeout()))
+                Ok(session.next_frame(now, snapshot)?)
             });
-            let (frame, wake) = next.await?;
-            if let Some(mut frame) = frame {
+            if let Some(mut frame) = next.await? {
                 self.here.traces.add_to(&mut frame);
+                if let Some(shortener) = &mut shortener {
+                    shortener.shorten(&mut frame);
+                }
                 let bytes = frame.encode_to_vec();
                 self.tally.count(kind_of(&frame), Direction::Out, FRAME_HEAD_BYTES + bytes.len());
                 let written = tokio::time::timeout(WRITE_MAX, write_frame(&mut writer, &bytes));
@@ -450,14 +488,6 @@ impl Sync<'_> {
                     written = written => written.map_err(|_| SyncError::Stalled)??,
                     () = self.replaced() => return Err(SyncError::Replaced),
                 }
-                continue;
-            }
-            tokio::select! {
-                changed = committed.changed() => changed.map_err(|_| SyncError::Stopping)?,
-                changed = members.changed() => changed.map_err(|_| SyncError::Stopping)?,
-                changed = circle.changed() => changed.map_err(|_| SyncError::Stopping)?,
-                () = self.poke.woken() => {}
-                () = self.here.world.sleep_until(wake) => {}
             }
         }
     }
