@@ -105,6 +105,11 @@ class Node:
         found = (line.match(one) for one in self.ask("GET", "/metrics").splitlines())
         return {one.group(1, 2, 3): int(one.group(4)) for one in found if one}
 
+    def wakeups(self):
+        """How often its tasks were woken, by task."""
+        found = re.findall(r'^nexus_wakeups_total\{task="(.*)"\} (\d+)$', self.ask("GET", "/metrics"), re.M)
+        return {task: int(count) for task, count in found}
+
     def interface(self):
         """Bytes that the node has sent and received."""
         figures = re.search(rf"^ *v{self.number}:(.*)$", pathlib.Path("/proc/net/dev").read_text(), re.M).group(1).split()
@@ -234,6 +239,17 @@ def by_kind(nodes, before, per):
             print(f"  {protocol + ' ' + kind:43}{value / per:10.3g}")
 
 
+def by_task(nodes, before, per):
+    """Prints how often tasks were woken since then, each divided by `per`."""
+    totals = {}
+    for node, then in zip(nodes, before):
+        for task, count in node.wakeups().items():
+            totals[task] = totals.get(task, 0) + count - then.get(task, 0)
+    for task, count in sorted(totals.items(), key=lambda pair: -pair[1])[:12]:
+        if count:
+            print(f"  {'wake-ups of ' + task:43}{count / per:10.3g}")
+
+
 def load(nodes, options):
     import threading
 
@@ -248,6 +264,7 @@ def load(nodes, options):
 
     start = entries(nodes[0])
     kinds = [node.kinds() for node in nodes] if options.kinds else []
+    wakeups = [node.wakeups() for node in nodes] if options.kinds else []
     before, begun, ran = [node.interface()[0] for node in nodes], time.monotonic(), [node.switches()[1] for node in nodes]
     writers = [threading.Thread(target=write, args=(node, [], WRITES // WRITERS)) for node in nodes[:WRITERS]]
     for writer in writers:
@@ -265,20 +282,30 @@ def load(nodes, options):
     print(f"{'wire per update / (payload x (n - 1))':45}{sent / least:10.1f}{old[1]:>10}")
     if options.kinds:
         by_kind(nodes, kinds, least)
+        by_task(nodes, wakeups, WRITES * len(nodes))
     print(f"{'processor ms per update and node':45}{cost:10.2f}")
     print(f"{'seconds: 400 updates of four nodes on all':45}{took:10.1f}{old[2]:>10}")
-    times = []
+    times, floor, former = [], [], None
     for number in range(SINGLE_WRITES):
         node, written = nodes[number % len(nodes)], []
+        if former:
+            # the questions alone, of what all have
+            begun = time.monotonic()
+            for other in nodes:
+                other.holds(former)
+            floor.append((time.monotonic() - begun) * 1e3)
         begun = time.monotonic()
         write(node, written, 1)
         for other in nodes:
             while not other.holds(written[0]):
                 time.sleep(0.001)
         times.append((time.monotonic() - begun) * 1e3)
+        former = written[0]
         time.sleep(0.05)
     times.sort()
+    floor.sort()
     print(f"{'ms: one write on all, p95':45}{times[int(len(times) * 0.95)]:10.0f}{old[3]:>10}")
+    print(f"{'  the questions alone, p95':45}{floor[int(len(floor) * 0.95)]:10.0f}")
     print(f"{'resident MiB: mean':45}{sum(node.resident() for node in nodes) / len(nodes) / 2**20:10.1f}")
 
 

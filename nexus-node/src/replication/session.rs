@@ -35,6 +35,9 @@ pub(super) const RELAY_AFTER: Duration = Duration::from_millis(300);
 /// The same where the peer gets them from their authors, as all neighbours are connected with each other: its
 /// acknowledgement comes later.
 const RELAY_AT_REST: Duration = Duration::from_secs(3);
+/// The pause between two frames of own entries to a peer, for each other peer, and the longest: many at once would each wake all.
+const OWN_PAUSE_EACH: Duration = Duration::from_millis(1);
+const OWN_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// How long acknowledgements are gathered there.
 pub(super) const ACK_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of entries of a peer that are acknowledged at once: it may wait before it sends more.
@@ -162,6 +165,9 @@ pub struct SyncSession {
     whole: bool,
     /// The part of the pause before a relay that this node waits, as others may relay the same.
     waits: u32,
+    /// The pause after a frame of our own entries, and when the next one may go.
+    own_pause: Duration,
+    next_own: Duration,
     /// Since when something is to be acknowledged, and the bytes that the peer sent.
     unacknowledged: Option<Duration>,
     owed: usize,
@@ -210,6 +216,8 @@ impl SyncSession {
             rests: false,
             whole: false,
             waits: 1,
+            own_pause: Duration::ZERO,
+            next_own: Duration::ZERO,
             unacknowledged: None,
             owed: 0,
             moved: true,
@@ -240,8 +248,11 @@ impl SyncSession {
         self.rests && self.whole
     }
 
-    /// Tells how many other peers this node syncs with. Where each of them could relay the same entries, some wait longer.
+    /// Tells how many other peers this node syncs with. Where each of them could relay the same entries, some wait longer. Own
+    /// entries that follow on each other quickly share frames then.
     pub fn among(&mut self, others: usize) {
+        let others_in_all = u32::try_from(others).unwrap_or(u32::MAX);
+        self.own_pause = OWN_PAUSE_EACH.saturating_mul(others_in_all).min(OWN_PAUSE_MAX);
         self.waits = self.audience.waits(others);
     }
 
@@ -376,7 +387,8 @@ impl SyncSession {
         let again = self.ask_again && self.audience.is_known();
         let frontier = again.then_some(self.last_frontier + FRONTIER_EVERY);
         let further = self.branches.is_answered().then_some(self.last_frontier + FURTHER_EVERY);
-        [relay, frontier, further, self.ack_at()].into_iter().flatten().fold(self.next_digest, Duration::min)
+        let own = (self.theirs.is_some() && self.tail <= self.seen).then_some(self.next_own);
+        [relay, frontier, further, own, self.ack_at()].into_iter().flatten().fold(self.next_digest, Duration::min)
     }
 
     /// Notes the time and the last committed entry, without the store. `own` is the last entry that this node wrote itself.
@@ -391,11 +403,12 @@ impl SyncSession {
         self.note(now, last);
         let sends = |ranges: &VecDeque<Sending>| !ranges.is_empty() && self.theirs.is_some();
         let others = sends(&self.relayed) && self.in_flight.room_at().is_none();
-        let ours = sends(&self.ranges) || (self.theirs.is_some() && self.tail <= own);
+        let own_at = (self.theirs.is_some() && self.tail <= own).then_some(self.next_own);
+        let ours = sends(&self.ranges) || own_at.is_some_and(|at| at <= now);
         if self.tells_refusals || self.opening.is_some() || ours || others {
             return Rest { until: now, notes_commits: false };
         }
-        let until = self.poll_timeout();
+        let until = own_at.into_iter().fold(self.poll_timeout(), Duration::min);
         if self.gathers() && self.unacknowledged.is_some() {
             // later commits are told and relayed with that
             return Rest { until: until.min(now + RELAY_AFTER), notes_commits: false };
@@ -575,7 +588,14 @@ impl SyncSession {
             let mut parcel = Parcel::default();
             self.fill_from_ranges(&mut parcel, Whose::Ours, view)?;
             if self.ranges.is_empty() {
-                self.fill_from_tail(&mut parcel, last, view)?;
+                if now >= self.next_own {
+                    let before = parcel.entries.len();
+                    self.fill_from_tail(&mut parcel, last, view)?;
+                    // what did not fit goes at once
+                    if parcel.entries.len() > before && self.tail > last {
+                        self.next_own = now + self.own_pause;
+                    }
+                }
                 if self.in_flight.has_room(now) {
                     self.fill_from_ranges(&mut parcel, Whose::Others, view)?;
                     self.fill_from_relay(&mut parcel, now, view)?;

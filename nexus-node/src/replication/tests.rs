@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{
     Core, Dot, Draft, EntryFrame, EntryId, Fold, Frontier, Hlc, Incarnation, Kind, LogId, Members, SpaceId, SyncFrame,
     Verified, Writes, writes_of,
@@ -775,7 +776,7 @@ fn a_peer_that_holds_more_of_our_log_makes_us_go_on_in_a_new_incarnation() {
     let snapshot = peer.store.snapshot().unwrap();
     let audience = Audience::new(key(0).did(), key(1).did(), peer.engine.members().clone());
     let mut session = SyncSession::open(audience, Duration::ZERO, &snapshot).unwrap();
-    let frame = SyncFrame { body: Some(nexus_crdt::sync_frame::Body::Frontier(part)) };
+    let frame = SyncFrame { body: Some(Body::Frontier(part)) };
     assert_eq!(session.receive(frame, &snapshot).unwrap().own_log_ahead, Some(own));
     peer.input(Input::OwnLogAhead { incarnation: Incarnation([0; 8]), fresh: Incarnation([5; 8]) });
     peer.remember("after", None);
@@ -822,6 +823,51 @@ fn entries_of_others_are_gathered_without_a_look_at_the_store() {
     assert!(session.look(now + ACK_WITHIN - ms, last + 1, own).until > now + ACK_WITHIN - ms);
     assert!(session.look(now + ACK_WITHIN, last + 1, own).until <= now + ACK_WITHIN, "the acknowledgement is due");
     assert!(session.look(now, last + 2, last + 2).until <= now, "an own entry goes at once");
+}
+
+/// promise: The engine | Own entries that follow on each other quickly go to a peer of many in one frame, the first one at once
+#[test]
+fn own_entries_in_quick_succession_share_a_frame_in_a_crowd() {
+    let mut net = Net::new(2, 1);
+    net.connect_all();
+    net.settle();
+    let mut now = net.now + Duration::from_secs(100);
+    let Net { peers, links, .. } = &mut net;
+    let peer = &mut peers[0];
+    let fresh = SyncSession::open(
+        Audience::new(key(0).did(), key(1).did(), peer.engine.members().clone()),
+        now,
+        &peer.store.snapshot().unwrap(),
+    );
+    let mut session = std::mem::replace(&mut links[0].sessions[0], fresh.unwrap()).resting(true);
+    // acknowledgements come later there
+    session.in_whole_circle(true);
+    let sends = |session: &mut SyncSession, now, peer: &Peer| loop {
+        match session.next_frame(now, &peer.store.snapshot().unwrap()).unwrap().map(|frame| frame.body) {
+            Some(Some(Body::Entries(frame))) => return frame.entries.len(),
+            Some(_) => {}
+            None => return 0,
+        }
+    };
+    assert_eq!(sends(&mut session, now, peer), 0);
+    for (others, pause) in [(38, 38), (1_000, 50), (0, 0)] {
+        now += Duration::from_secs(1);
+        session.among(others);
+        peer.remember(&format!("the first one of {others}"), None);
+        assert_eq!(sends(&mut session, now, peer), 1);
+        let until = now + Duration::from_millis(pause);
+        for n in 0..2 {
+            peer.remember(&format!("another one of {others}, {n}"), None);
+            let last = ledger::last_eno(&peer.store.snapshot().unwrap()).unwrap();
+            assert_eq!(session.look(now, last, last).until, until, "{n} of {others}");
+            if pause > 0 {
+                assert_eq!(sends(&mut session, now, peer), 0);
+                assert_eq!(session.poll_timeout(), until);
+            }
+        }
+        assert_eq!(sends(&mut session, until, peer), 2);
+        assert_eq!(sends(&mut session, until, peer), 0);
+    }
 }
 
 /// promise: The engine | A session whose store lost what it had committed waits for the next commit

@@ -506,8 +506,8 @@ impl TaskBoard {
                 Some(format!("it is tried again in {pause:.1} s, after {} failures", task.failures + task.expiries))
             }
             // the claim is on the disk before the scheduler hears so, and watchers look then
-            Some(Seen::Claiming) if task.status != TaskStatus::Assigned => None,
-            Some(Seen::Running | Seen::Claiming) => {
+            Some(Seen::Writing) if task.status != TaskStatus::Assigned => None,
+            Some(Seen::Running | Seen::Writing) => {
                 task.status = TaskStatus::Running;
                 task.progress = held.progress.get(&task.id).cloned();
                 None

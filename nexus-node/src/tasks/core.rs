@@ -257,8 +257,8 @@ pub(super) enum Seen {
     After(TaskId),
     Ready,
     Paused(Duration),
-    /// A claim of it is being written. A claim that is in the log is on the disk.
-    Claiming,
+    /// A claim or an end of it is being written. A claim that is in the log is on the disk.
+    Writing,
     Running,
 }
 
@@ -727,8 +727,7 @@ impl Core {
             Place::Ready => Some(Seen::Ready),
             Place::Paused { until } => Some(Seen::Paused(*until)),
             Place::Running(_) => Some(Seen::Running),
-            Place::Claiming(_) => Some(Seen::Claiming),
-            Place::Ending => None,
+            Place::Claiming(_) | Place::Ending => Some(Seen::Writing),
         }
     }
 

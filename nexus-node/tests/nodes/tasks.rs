@@ -578,26 +578,19 @@ async fn a_claim_is_running_as_soon_as_it_is_news() {
     let node = start(&dir, "one").await;
     let board = node.tasks();
     let mut watch = board.watch();
-    let works = {
-        let board = node.tasks();
-        tokio::spawn(async move {
-            for _ in 0..TASKS {
-                let claimed = board.claim(ClaimQuery::of("add").agent("worker")).await.unwrap().unwrap();
-                board.finish(&claimed.task.id.to_string(), claimed.token, done(json!(1))).await.unwrap();
-            }
-        })
-    };
     for n in 0..TASKS {
+        let worker = board.clone();
+        let works =
+            tokio::spawn(async move { worker.claim(ClaimQuery::of("add").agent("worker")).await.unwrap().unwrap() });
         let id = board.submit(NewTask::new("add", json!(n))).await.unwrap().id;
-        loop {
-            let task = watch.next().await.unwrap();
-            assert_ne!(task.status, TaskStatus::Assigned, "no news would follow");
-            if task.id == id && task.status == TaskStatus::Succeeded {
-                break;
-            }
-        }
+        // while it is worked on, no later news would put this right
+        let seen = tokio::time::timeout(Duration::from_secs(20), async {
+            while watch.next().await.is_none_or(|task| task.id != id || task.status != TaskStatus::Running) {}
+        });
+        seen.await.expect("it runs, and its watcher did not hear so");
+        let claimed = works.await.unwrap();
+        board.finish(&id.to_string(), claimed.token, done(json!(1))).await.unwrap();
     }
-    works.await.unwrap();
     node.shutdown().await;
 }
 
