@@ -271,6 +271,7 @@ def load(nodes, options):
         writer.start()
     for writer in writers:
         writer.join()
+    written = time.monotonic() - begun
     wait("all have all", lambda: all(entries(node) >= start + WRITES for node in nodes), every=0.05)
     took = time.monotonic() - begun
     # acknowledgements may come later
@@ -285,6 +286,7 @@ def load(nodes, options):
         by_task(nodes, wakeups, WRITES * len(nodes))
     print(f"{'processor ms per update and node':45}{cost:10.2f}")
     print(f"{'seconds: 400 updates of four nodes on all':45}{took:10.1f}{old[2]:>10}")
+    print(f"{'  their answers':45}{written:10.1f}")
     times, floor, former = [], [], None
     for number in range(SINGLE_WRITES):
         node, written = nodes[number % len(nodes)], []

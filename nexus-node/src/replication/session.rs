@@ -38,6 +38,8 @@ const RELAY_AT_REST: Duration = Duration::from_secs(3);
 /// The pause between two frames of own entries to a peer, for each other peer, and the longest: many at once would each wake all.
 const OWN_PAUSE_EACH: Duration = Duration::from_millis(1);
 const OWN_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// The longest one on a busy machine. There it is as long as such a frame to each other peer takes.
+const OWN_PAUSE_BUSY_MAX: Duration = Duration::from_millis(250);
 /// How long acknowledgements are gathered there.
 pub(super) const ACK_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of entries of a peer that are acknowledged at once: it may wait before it sends more.
@@ -165,9 +167,11 @@ pub struct SyncSession {
     whole: bool,
     /// The part of the pause before a relay that this node waits, as others may relay the same.
     waits: u32,
-    /// The pause after a frame of our own entries, and when the next one may go.
-    own_pause: Duration,
+    /// The number of other peers.
+    others: u32,
+    /// When the next frame of our own entries may go, and whether the last frame was one.
     next_own: Duration,
+    sends_own: bool,
     /// Since when something is to be acknowledged, and the bytes that the peer sent.
     unacknowledged: Option<Duration>,
     owed: usize,
@@ -216,8 +220,9 @@ impl SyncSession {
             rests: false,
             whole: false,
             waits: 1,
-            own_pause: Duration::ZERO,
+            others: 0,
             next_own: Duration::ZERO,
+            sends_own: false,
             unacknowledged: None,
             owed: 0,
             moved: true,
@@ -251,9 +256,17 @@ impl SyncSession {
     /// Tells how many other peers this node syncs with. Where each of them could relay the same entries, some wait longer. Own
     /// entries that follow on each other quickly share frames then.
     pub fn among(&mut self, others: usize) {
-        let others_in_all = u32::try_from(others).unwrap_or(u32::MAX);
-        self.own_pause = OWN_PAUSE_EACH.saturating_mul(others_in_all).min(OWN_PAUSE_MAX);
+        self.others = u32::try_from(others).unwrap_or(u32::MAX);
         self.waits = self.audience.waits(others);
+    }
+
+    /// Tells when the last frame was on its way, and how long that took. On a busy machine, or a slow link, own entries
+    /// share more of a frame.
+    pub fn sent(&mut self, now: Duration, took: Duration) {
+        if std::mem::take(&mut self.sends_own) {
+            let pause = took.saturating_mul(self.others).min(OWN_PAUSE_BUSY_MAX);
+            self.next_own = self.next_own.max(now + pause);
+        }
     }
 
     const fn relay_after(&self) -> Duration {
@@ -463,19 +476,7 @@ impl SyncSession {
                     received.entries.extend(self.take_entry(frame, view)?);
                 }
             }
-            Some(Body::Ack(AckFrame { heads })) => {
-                let heads = heads.iter().map(|head| head.parse().ok_or(SessionError::Malformed("head")));
-                let moved = heads.collect::<Result<Vec<_>, _>>()?;
-                // before its frontier a peer has nothing to acknowledge
-                if let Some(theirs) = &mut self.theirs {
-                    for (log, head) in &moved {
-                        advance(theirs, *log, *head);
-                        self.in_flight.acknowledged(log, head.seq);
-                    }
-                    let heard = moved.into_iter().filter(|(log, _)| theirs.head(log).is_some()).collect();
-                    received.progress = Some(Progress::Moved(heard));
-                }
-            }
+            Some(Body::Ack(ack)) => received.progress = self.take_ack(&ack)?,
             Some(Body::Digest(DigestFrame { digest })) => {
                 let ours = self.digest(view)?;
                 self.moved |= digest != ours;
@@ -486,6 +487,28 @@ impl SyncSession {
             }
         }
         Ok(received)
+    }
+
+    /// Takes an acknowledgement, without the store. It is [`receive`](Self::receive) of such a frame.
+    ///
+    /// # Errors
+    /// It breaks a rule: close the stream.
+    pub fn receive_ack(&mut self, ack: &AckFrame) -> Result<Option<Progress>, SessionError> {
+        self.moved = true;
+        self.take_ack(ack)
+    }
+
+    fn take_ack(&mut self, ack: &AckFrame) -> Result<Option<Progress>, SessionError> {
+        let heads = ack.heads.iter().map(|head| head.parse().ok_or(SessionError::Malformed("head")));
+        let moved = heads.collect::<Result<Vec<_>, _>>()?;
+        // before its frontier a peer has nothing to acknowledge
+        let Some(theirs) = &mut self.theirs else { return Ok(None) };
+        for (log, head) in &moved {
+            advance(theirs, *log, *head);
+            self.in_flight.acknowledged(log, head.seq);
+        }
+        let heard = moved.into_iter().filter(|(log, _)| theirs.head(log).is_some()).collect();
+        Ok(Some(Progress::Moved(heard)))
     }
 
     fn take_part(&mut self, part: &FrontierPart, received: &mut Received, view: &dyn View) -> Result<(), SessionError> {
@@ -592,8 +615,9 @@ impl SyncSession {
                     let before = parcel.entries.len();
                     self.fill_from_tail(&mut parcel, last, view)?;
                     // what did not fit goes at once
-                    if parcel.entries.len() > before && self.tail > last {
-                        self.next_own = now + self.own_pause;
+                    self.sends_own = parcel.entries.len() > before && self.tail > last;
+                    if self.sends_own {
+                        self.next_own = now + OWN_PAUSE_EACH.saturating_mul(self.others).min(OWN_PAUSE_MAX);
                     }
                 }
                 if self.in_flight.has_room(now) {

@@ -850,9 +850,9 @@ fn own_entries_in_quick_succession_share_a_frame_in_a_crowd() {
         }
     };
     assert_eq!(sends(&mut session, now, peer), 0);
-    for (others, pause) in [(38, 38), (1_000, 50), (0, 0)] {
+    for (others, pause) in [(38_u32, 38), (1_000, 50), (0, 0)] {
         now += Duration::from_secs(1);
-        session.among(others);
+        session.among(others as usize);
         peer.remember(&format!("the first one of {others}"), None);
         assert_eq!(sends(&mut session, now, peer), 1);
         let until = now + Duration::from_millis(pause);
@@ -866,7 +866,18 @@ fn own_entries_in_quick_succession_share_a_frame_in_a_crowd() {
             }
         }
         assert_eq!(sends(&mut session, until, peer), 2);
-        assert_eq!(sends(&mut session, until, peer), 0);
+        // the machine is busy
+        let (end, took) = (until + Duration::from_millis(5), Duration::from_millis(5));
+        session.sent(end, took);
+        peer.remember(&format!("the last one of {others}"), None);
+        let last = ledger::last_eno(&peer.store.snapshot().unwrap()).unwrap();
+        let busy = end + took.saturating_mul(others).min(Duration::from_millis(250));
+        assert_eq!(session.look(end, last, last).until, busy, "{others}");
+        assert_eq!(sends(&mut session, busy, peer), 1);
+        session.sent(busy + Duration::from_secs(9), Duration::from_secs(9));
+        peer.remember(&format!("one on a link that stood, of {others}"), None);
+        now = busy + Duration::from_secs(9) + Duration::from_millis(250);
+        assert_eq!(sends(&mut session, now, peer), 1);
     }
 }
 

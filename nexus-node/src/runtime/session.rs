@@ -21,7 +21,7 @@ use super::shares::{Party, Turn, bytes_of};
 use super::sync::Syncing;
 use super::traces::{EntrySource, NamedTraces};
 use crate::headroom::Room;
-use crate::replication::{Audience, SessionError, SyncSession};
+use crate::replication::{Audience, Received, SessionError, SyncSession};
 use crate::store::{Snapshot, StoreError};
 use crate::world::Interrupted;
 
@@ -41,6 +41,8 @@ const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Entries that are verified where they arrive, and their bytes.
 const FEW_MAX: usize = 2;
 const FEW_BYTES_MAX: usize = 16 * 1024;
+/// Heads of an acknowledgement that are taken where it arrives.
+const FEW_HEADS_MAX: usize = 64;
 /// Entries that are verified and taken at a time: local callers wait for those before their write.
 const ENTRIES_PER_TURN: usize = 128;
 
@@ -242,18 +244,14 @@ impl Sync<'_> {
                 decoded = Duration::ZERO;
             }
             let said = NamedTraces::in_frame(&frame);
-            // noted where it is done: another stream may take this one's place meanwhile
-            let (vain, peer) = (self.here.vain.clone(), self.peer);
-            let received = self.step(move |session, snapshot| {
-                let begun = Instant::now();
-                let received = session.receive(frame, snapshot);
-                let new = received.as_ref().map_or(0, |received| received.entries.len());
-                if let Some(sent) = sent.or(received.is_err().then_some(0)) {
-                    vain.note(peer, in_vain(decoded + begun.elapsed(), sent, new), Instant::now());
+            let received = match &frame.body {
+                // no look at the store, so no other thread
+                Some(Body::Ack(ack)) if ack.heads.len() <= FEW_HEADS_MAX => {
+                    let progress = self.session.lock().await.receive_ack(ack)?;
+                    Received { progress, ..Received::default() }
                 }
-                received
-            });
-            let received = received.await?;
+                _ => self.take_frame(frame, sent, decoded).await?,
+            };
             let progressed = received.progress.is_some();
             if let Some(progress) = received.progress {
                 self.here.sessions.progress(self.peer, progress, self.here.world.wall());
@@ -273,6 +271,27 @@ impl Sync<'_> {
                 (second, taken) = (Instant::now(), 0);
             }
         }
+    }
+
+    /// Hands a frame to the session. `sent` is the number of its entries, and `decoded` the time that was spent on it so far.
+    async fn take_frame(
+        &self,
+        frame: SyncFrame,
+        sent: Option<usize>,
+        decoded: Duration,
+    ) -> Result<Received, SyncError> {
+        // noted where it is done: another stream may take this one's place meanwhile
+        let (vain, peer) = (self.here.vain.clone(), self.peer);
+        let received = self.step(move |session, snapshot| {
+            let begun = Instant::now();
+            let received = session.receive(frame, snapshot);
+            let new = received.as_ref().map_or(0, |received| received.entries.len());
+            if let Some(sent) = sent.or(received.is_err().then_some(0)) {
+                vain.note(peer, in_vain(decoded + begun.elapsed(), sent, new), Instant::now());
+            }
+            received
+        });
+        received.await
     }
 
     /// Leaves new entries to the backlog. Resolves when another frame may be read.
@@ -488,6 +507,8 @@ impl Sync<'_> {
                     written = written => written.map_err(|_| SyncError::Stalled)??,
                     () = self.replaced() => return Err(SyncError::Replaced),
                 }
+                let end = self.here.world.now();
+                self.session.lock().await.sent(end, end.saturating_sub(now));
             }
         }
     }
