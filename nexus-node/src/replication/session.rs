@@ -31,7 +31,7 @@ const MARKS_MAX: usize = 1_024;
 
 /// How long entries of third parties are held back before they are forwarded: their authors,
 /// if connected to the peer as well, are faster, and the peer's acknowledgement says so.
-pub(super) const RELAY_AFTER: Duration = Duration::from_millis(300);
+const RELAY_AFTER: Duration = Duration::from_millis(300);
 /// The same where the peer gets them from their authors, as all neighbours are connected with each other: its
 /// acknowledgement comes later.
 const RELAY_AT_REST: Duration = Duration::from_secs(3);
@@ -40,7 +40,8 @@ const OWN_PAUSE_EACH: Duration = Duration::from_millis(1);
 const OWN_PAUSE_MAX: Duration = Duration::from_millis(50);
 /// The longest one on a busy machine. There it is as long as such a frame to each other peer takes.
 const OWN_PAUSE_BUSY_MAX: Duration = Duration::from_millis(250);
-/// How long acknowledgements are gathered there.
+/// How long acknowledgements are gathered there, at most. A node's clock counts from its start: it sends them to all in one
+/// go, and not when other nodes of its machine send theirs.
 pub(super) const ACK_WITHIN: Duration = Duration::from_secs(2);
 /// Bytes of entries of a peer that are acknowledged at once: it may wait before it sends more.
 const ACK_BYTES: usize = 64 * 1024;
@@ -276,7 +277,11 @@ impl SyncSession {
     /// When the next acknowledgement is due, if something waits for it.
     fn ack_at(&self) -> Option<Duration> {
         let since = self.unacknowledged?;
-        Some(if self.gathers() && self.owed < ACK_BYTES { since + ACK_WITHIN } else { since })
+        if !self.gathers() || self.owed >= ACK_BYTES {
+            return Some(since);
+        }
+        let rounds = since.as_millis() / ACK_WITHIN.as_millis();
+        Some(ACK_WITHIN.saturating_mul(u32::try_from(rounds + 1).unwrap_or(u32::MAX)))
     }
 
     /// Follows the members. If other spaces are shared with the peer now, both frontiers are compared anew.
@@ -424,7 +429,7 @@ impl SyncSession {
         let until = own_at.into_iter().fold(self.poll_timeout(), Duration::min);
         if self.gathers() && self.unacknowledged.is_some() {
             // later commits are told and relayed with that
-            return Rest { until: until.min(now + RELAY_AFTER), notes_commits: false };
+            return Rest { until, notes_commits: false };
         }
         Rest { until, notes_commits: true }
     }

@@ -19,7 +19,7 @@ use nexus_crdt::{
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
-use super::session::{ACK_WITHIN, RELAY_AFTER};
+use super::session::ACK_WITHIN;
 use super::{Audience, SyncSession};
 use crate::engine::{
     Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, Quotas, found,
@@ -818,10 +818,11 @@ fn entries_of_others_are_gathered_without_a_look_at_the_store() {
     let rest = session.look(now, last, own);
     assert!(rest.notes_commits && rest.until > now, "{rest:?}");
     let rest = session.look(now, last + 1, own);
-    assert!(!rest.notes_commits && rest.until > now && rest.until <= now + RELAY_AFTER, "it is gathered: {rest:?}");
-    let ms = Duration::from_millis(1);
-    assert!(session.look(now + ACK_WITHIN - ms, last + 1, own).until > now + ACK_WITHIN - ms);
-    assert!(session.look(now + ACK_WITHIN, last + 1, own).until <= now + ACK_WITHIN, "the acknowledgement is due");
+    assert!(!rest.notes_commits && rest.until > now && rest.until <= now + ACK_WITHIN, "it is gathered: {rest:?}");
+    let (due, ms) = (rest.until, Duration::from_millis(1));
+    assert_eq!(due.as_millis() % ACK_WITHIN.as_millis(), 0, "with those to other peers");
+    assert_eq!(session.look(due - ms, last + 1, own).until, due);
+    assert!(session.look(due, last + 1, own).until <= due, "the acknowledgement is due");
     assert!(session.look(now, last + 2, last + 2).until <= now, "an own entry goes at once");
 }
 
