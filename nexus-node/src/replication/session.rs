@@ -619,7 +619,7 @@ impl SyncSession {
                 if now >= self.next_own {
                     let before = parcel.entries.len();
                     self.fill_from_tail(&mut parcel, last, view)?;
-                    // what did not fit goes at once
+                    // the rest that did not fit goes at once
                     self.sends_own = parcel.entries.len() > before && self.tail > last;
                     if self.sends_own {
                         self.next_own = now + OWN_PAUSE_EACH.saturating_mul(self.others).min(OWN_PAUSE_MAX);
