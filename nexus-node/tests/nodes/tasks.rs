@@ -585,7 +585,12 @@ async fn a_claim_is_running_as_soon_as_it_is_news() {
         let id = board.submit(NewTask::new("add", json!(n))).await.unwrap().id;
         // while it is worked on, no later news would put this right
         let seen = tokio::time::timeout(Duration::from_secs(20), async {
-            while watch.next().await.is_none_or(|task| task.id != id || task.status != TaskStatus::Running) {}
+            loop {
+                let task = watch.next().await.unwrap();
+                if task.id == id && task.status == TaskStatus::Running {
+                    break;
+                }
+            }
         });
         seen.await.expect("it runs, and its watcher did not hear so");
         let claimed = works.await.unwrap();
