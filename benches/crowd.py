@@ -228,24 +228,25 @@ def rest(nodes, options):
     sys.stdout.flush()
 
 
+def grown(after, before):
+    """By how much counts of all nodes have grown together, the most first."""
+    totals = {}
+    for now, then in zip(after, before):
+        for key, value in now.items():
+            totals[key] = totals.get(key, 0) + value - then.get(key, 0)
+    return sorted(totals.items(), key=lambda pair: -pair[1])
+
+
 def by_kind(nodes, before, per):
     """Prints the bytes sent since then, by protocol and kind, each divided by `per`."""
-    totals = {}
-    for node, then in zip(nodes, before):
-        for key, value in node.kinds().items():
-            totals[key] = totals.get(key, 0) + value - then.get(key, 0)
-    for (protocol, kind, direction), value in sorted(totals.items(), key=lambda pair: -pair[1]):
+    for (protocol, kind, direction), value in grown([node.kinds() for node in nodes], before):
         if direction == "out" and value:
             print(f"  {protocol + ' ' + kind:43}{value / per:10.3g}")
 
 
 def by_task(nodes, before, per):
     """Prints how often tasks were woken since then, each divided by `per`."""
-    totals = {}
-    for node, then in zip(nodes, before):
-        for task, count in node.wakeups().items():
-            totals[task] = totals.get(task, 0) + count - then.get(task, 0)
-    for task, count in sorted(totals.items(), key=lambda pair: -pair[1])[:12]:
+    for task, count in grown([node.wakeups() for node in nodes], before)[:12]:
         if count:
             print(f"  {'wake-ups of ' + task:43}{count / per:10.3g}")
 
