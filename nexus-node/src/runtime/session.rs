@@ -236,7 +236,10 @@ impl Sync<'_> {
             let frame = frame.await.map_err(|_| SyncError::Silent)??.ok_or(SyncError::Closed)?;
             let (begun, bytes) = (Instant::now(), FRAME_HEAD_BYTES + frame.len());
             let mut frame = SyncFrame::decode(frame.as_slice()).map_err(|_| SyncError::NotAMessage)?;
-            lengthener.lengthen(&mut frame).map_err(SessionError::Entry)?;
+            lengthener.lengthen(&mut frame).map_err(|error| {
+                self.here.vain.note(self.peer, begun.elapsed(), Instant::now());
+                SessionError::Entry(error)
+            })?;
             self.tally.count(kind_of(&frame), Direction::In, bytes);
             let (sent, mut decoded) = (brought(&frame), begun.elapsed());
             if sent == Some(0) {
@@ -247,7 +250,9 @@ impl Sync<'_> {
             let received = match &frame.body {
                 // no look at the store, so no other thread
                 Some(Body::Ack(ack)) if ack.heads.len() <= FEW_HEADS_MAX => {
-                    let progress = self.session.lock().await.receive_ack(ack)?;
+                    let progress = self.session.lock().await.receive_ack(ack).inspect_err(|_| {
+                        self.here.vain.note(self.peer, decoded, Instant::now());
+                    })?;
                     Received { progress, ..Received::default() }
                 }
                 _ => self.take_frame(frame, sent, decoded).await?,
