@@ -13,7 +13,8 @@ const SEQ_BYTES: usize = 8;
 const ID_BYTES: usize = 32;
 /// The last bytes of a header: the hash of its payload.
 const HASH_BYTES: usize = 32;
-/// Logs that have a number on a stream. Entries of further ones have whole headers.
+/// Logs that have a number on a stream, with about 260 bytes of memory each at either end. Entries of further ones have whole
+/// headers.
 const LOGS_MAX: usize = 1_024;
 
 type Log = [u8; LOG_BYTES];

@@ -427,11 +427,9 @@ impl SyncSession {
             return Rest { until: now, notes_commits: false };
         }
         let until = own_at.into_iter().fold(self.poll_timeout(), Duration::min);
-        if self.gathers() && self.unacknowledged.is_some() {
-            // later commits are told and relayed with that
-            return Rest { until, notes_commits: false };
-        }
-        Rest { until, notes_commits: true }
+        // while acknowledgements are gathered, later commits are told and relayed with them
+        let gathered = self.gathers() && self.unacknowledged.is_some();
+        Rest { until, notes_commits: !gathered }
     }
 
     /// An entry of which the engine told, or the last one before it that the store had. Without that bound a session would
