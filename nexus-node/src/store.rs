@@ -73,7 +73,6 @@ pub use self::error::{PoisonCause, StoreDamage, StoreError};
 pub use self::guard::panics_are_caught;
 #[cfg(feature = "search")]
 pub(crate) use self::guard::quietly;
-#[cfg(feature = "coordinators")]
 pub(crate) use self::hold::sync_failed;
 pub(crate) use self::open::{files_of, log_path, open_file, open_private};
 pub use self::overlay::{Draft, Overlay};
@@ -85,7 +84,7 @@ pub use self::view::{ALL_KEYS, KeyRange, Order, Row, TryVisit, View, Visit, pref
 
 use self::guard::guarded;
 use self::hold::Hold;
-use self::open::{Start, examine, format_of, is_locked, of_format, open_database, sync_directory};
+use self::open::{Start, examine, format_of, is_locked, of_format, open_database, rows_of, sync_directory, write_rows};
 use self::snapshot::Opened;
 use self::wal::{LogPlace, SEGMENT_BYTES, Wal};
 use self::write::Writing;
@@ -93,9 +92,10 @@ use self::write::Writing;
 /// The format that this version writes.
 pub const FORMAT: u32 = 2;
 
-/// The format of a file that is in use with a log, and the latest that this version reads. Earlier versions do not know the
-/// log, and would miss what only it has. After a clean stop the file has [`FORMAT`] again.
-pub const FORMAT_IN_USE: u32 = 3;
+/// The format of a file that is in use with a log, and the latest that this version reads. Earlier versions do not know such a
+/// log, and would miss what only it has: those that read 3 know pages in it, and no rows. After a clean stop the file has
+/// [`FORMAT`] again.
+pub const FORMAT_IN_USE: u32 = 4;
 
 /// The row of [`Table::Meta`] that holds the format, as a little-endian `u32`. Table, key and
 /// checksum never change, so every version can tell a file of a later format from a damaged one.
@@ -268,13 +268,19 @@ impl Store {
             return Err(StoreError::InUse { file });
         }
         let opening = Opening { database: Arc::new(database), hold: hold.clone() };
-        let wal = logged.map(|(wal, _)| wal);
+        let (wal, rows) = logged.map(|(wal, found)| (wal, found.rows())).unzip();
         let store = OpenStore::new(&file, backend, wal, options, opening);
         let format = store.format()?;
         let is_new = format.is_none();
         let wanted = if store.wal.is_some() { FORMAT_IN_USE } else { FORMAT };
-        if is_new || store.wal.is_some() && format == Some(FORMAT) {
-            store.poisoning(store.apply(&[of_format(wanted)]))?;
+        // an earlier one is brought to `FORMAT` first, by whoever knows its rows
+        let is_other = format.is_some_and(|format| (FORMAT..wanted).contains(&format));
+        let mut first = store.rows_to_write(rows.unwrap_or_default())?;
+        if is_new || is_other {
+            first.get_or_insert_default().1.push(of_format(wanted));
+        }
+        if let Some((rows, batches)) = first {
+            store.poisoning(store.apply(&batches, Some(rows)))?;
         }
         match hold.release() {
             // its content can be read; the next commit tries again
@@ -283,7 +289,7 @@ impl Store {
             }
             released => {
                 released.map_err(disk)?;
-                store.use_log();
+                store.use_log()?;
             }
         }
         Ok(Self(Arc::new(store)))
@@ -414,10 +420,30 @@ impl OpenStore {
     }
 
     /// Lets commits go to the log, once the file is known to be ours and says that it is in use.
-    fn use_log(&self) {
-        if let Some(wal) = &self.wal {
-            wal.set_used(true);
+    fn use_log(&self) -> Result<(), StoreError> {
+        if let Some(wal) = self.wal.as_ref().filter(|wal| !wal.is_used()) {
+            let used = wal.use_after(rows_of(&self.file, &*self.database()?)?);
+            self.poisoning(used.map_err(|error| StoreError::disk(&self.file, sync_failed(&error))))?;
         }
+        Ok(())
+    }
+
+    /// The rows of a log that the database does not have, with the number of the last ones.
+    fn rows_to_write(&self, rows: Vec<(u64, Batch)>) -> Result<Option<(u64, Vec<Batch>)>, StoreError> {
+        let mut last = rows_of(&self.file, &*self.database()?)?;
+        let mut batches = Vec::new();
+        for (no, batch) in rows {
+            if no <= last {
+                continue;
+            }
+            if no - last > 1 {
+                // some are missing between
+                return Err(StoreError::damaged(&self.file, None, StoreDamage::OtherLog));
+            }
+            last = no;
+            batches.push(batch);
+        }
+        Ok((!batches.is_empty()).then_some((last, batches)))
     }
 
     /// Lets earlier versions open the file again.
@@ -426,10 +452,10 @@ impl OpenStore {
         if !matches!(self.format(), Ok(Some(FORMAT_IN_USE))) || !self.is_released() {
             return;
         }
-        wal.set_used(false);
+        wal.end_use();
         let ended = guarded(&self.file, None, || {
             self.forget_latest();
-            self.apply(&[of_format(FORMAT)])
+            self.apply(&[of_format(FORMAT)], Some(wal.last_rows()))
         });
         if let Err(error) = ended {
             tracing::warn!(%error, "earlier versions cannot open the store until it is opened and closed by this one");
@@ -470,14 +496,22 @@ impl OpenStore {
         }
         self.release()?;
         let reopened = self.times_opened_again();
+        let is_logged = self.poisoning(self.log(batches))?;
+        let durably = (!is_logged).then(|| self.wal.as_ref().map_or(0, |wal| wal.last_rows()));
         let result = guarded(&self.file, None, || {
-            let applied = self.apply(batches);
+            let applied = self.apply(batches, durably);
             self.forget_latest();
             applied
         });
         let result = match result {
-            Err(error) if self.ran_full() => self.go_on(batches, error),
-            result => self.poisoning(result),
+            Err(error) if self.ran_full() => self.go_on(batches, is_logged, error),
+            result => {
+                if let (Err(_), Some(wal)) = (&result, &self.wal) {
+                    // no later commit may take rows from the log that the database never had
+                    wal.fail();
+                }
+                self.poisoning(result)
+            }
         };
         if result.is_ok() {
             self.commits.fetch_add(1, Ordering::AcqRel);
@@ -497,16 +531,27 @@ impl OpenStore {
         result
     }
 
-    fn apply(&self, batches: &[Batch]) -> Result<(), StoreError> {
-        let mut transaction = self.database()?.begin_write().map_err(|error| self.error(None, error))?;
-        if planted("commits_without_sync") {
-            let _ = transaction.set_durability(redb::Durability::None);
+    /// Appends the rows of some batches to the log, if it is used and has room for them.
+    fn log(&self, batches: &[Batch]) -> Result<bool, StoreError> {
+        match &self.wal {
+            Some(_) if planted("commits_without_sync") => Ok(true),
+            Some(wal) => wal.append_rows(batches).map_err(|error| StoreError::disk(&self.file, sync_failed(&error))),
+            None => Ok(false),
         }
+    }
+
+    /// Commits some batches, durably if they come with the number of the last rows in the log. Else the log has them.
+    fn apply(&self, batches: &[Batch], durably: Option<u64>) -> Result<(), StoreError> {
+        let mut transaction = self.database()?.begin_write().map_err(|error| self.error(None, error))?;
         {
             let mut writing = Writing::new(&self.file, &transaction);
             for batch in batches {
                 writing.apply(batch)?;
             }
+        }
+        match durably {
+            Some(rows) => write_rows(&self.file, &transaction, rows)?,
+            None => transaction.set_durability(redb::Durability::None).map_err(|error| self.error(None, error))?,
         }
         transaction.commit().map_err(|error| self.error(None, error))
     }

@@ -4,7 +4,7 @@ use super::Table;
 /// key the last change wins.
 ///
 /// All keys and values lie in one buffer, so that a change costs no allocation of its own.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     bytes: Vec<u8>,
     changes: Vec<Place>,
@@ -37,7 +37,7 @@ pub enum TableChange<'a> {
 }
 
 /// The place of a change in the buffer: the key, then the value.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     table: Table,
     kind: Kind,
@@ -46,7 +46,7 @@ struct Place {
     value_bytes: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Put,
     Delete,

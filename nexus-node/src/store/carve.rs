@@ -10,6 +10,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use super::seal::unseal;
@@ -17,6 +18,7 @@ use super::{Table, log_path};
 
 const PAGE_BYTES: usize = 4_096;
 const LEAF: u8 = 1;
+const LEAF_HEAD_BYTES: usize = 4;
 /// The bytes that are searched at once.
 const WINDOW_BYTES: usize = 4 << 20;
 /// The longest leaf of which all rows are found.
@@ -119,25 +121,61 @@ fn search(
 
 /// Shows the keys of a leaf, and where their values are. Rows that cannot be are left out.
 fn rows_of(page: &[u8], see: &mut dyn FnMut(&[u8], std::ops::Range<usize>)) {
-    let &[LEAF, _, low, high, ..] = page else { return };
-    let rows = usize::from(u16::from_le_bytes([low, high]));
+    // values do not overlap: ends that say so would have bytes hashed again and again
+    let mut room = page.len();
+    for (key, value) in places_of(page).flatten() {
+        let (Some(key), Some(bytes)) = (page.get(key), page.get(value.clone()).map(<[u8]>::len)) else { continue };
+        let Some(left) = room.checked_sub(bytes) else { return };
+        room = left;
+        see(key, value);
+    }
+}
+
+/// The places of keys and values in a leaf; none in another page.
+fn places_of(page: &[u8]) -> impl Iterator<Item = Option<(Range<usize>, Range<usize>)>> {
+    let rows = match page {
+        &[LEAF, _, low, high, ..] => usize::from(u16::from_le_bytes([low, high])),
+        _ => 0,
+    };
     let number = |at: usize| {
         let bytes = page.get(at..)?.first_chunk()?;
         usize::try_from(u32::from_le_bytes(*bytes)).ok()
     };
-    let (keys, values, first) = (4, 4 + 4 * rows, 4 + 8 * rows);
-    // values do not overlap: ends that say so would have bytes hashed again and again
-    let mut room = page.len();
-    for row in 0..rows {
+    let (keys, values, first) = (LEAF_HEAD_BYTES, LEAF_HEAD_BYTES + 4 * rows, LEAF_HEAD_BYTES + 8 * rows);
+    (0..rows).map(move |row| {
         let end_of = |ends: usize, row: usize| number(ends + 4 * row);
         let key_start = if row == 0 { Some(first) } else { end_of(keys, row - 1) };
         let value_start = if row == 0 { end_of(keys, rows - 1) } else { end_of(values, row - 1) };
-        let (Some(key_start), Some(key_end)) = (key_start, end_of(keys, row)) else { continue };
-        let (Some(value_start), Some(value_end)) = (value_start, end_of(values, row)) else { continue };
-        let Some(key) = page.get(key_start..key_end) else { continue };
-        let Some(value) = page.get(value_start..value_end) else { continue };
-        let Some(left) = room.checked_sub(value.len()) else { return };
-        room = left;
-        see(key, value_start..value_end);
+        Some((key_start?..end_of(keys, row)?, value_start?..end_of(values, row)?))
+    })
+}
+
+/// The size of a leaf of so many rows, whose keys and values have so many bytes. `None` if they are too many for one.
+pub(super) fn leaf_bytes(rows: usize, bytes: usize) -> Option<usize> {
+    u16::try_from(rows).ok()?;
+    let leaf = bytes.checked_add(LEAF_HEAD_BYTES + 8 * rows)?;
+    (leaf <= LEAF_BYTES_MAX).then_some(leaf)
+}
+
+/// The beginning of a leaf with these keys, up to the values, of which it has the sizes. There is room for so many bytes.
+pub(super) fn leaf_of(rows: &[(&[u8], usize)], bytes: usize) -> Vec<u8> {
+    let mut leaf = Vec::with_capacity(bytes);
+    leaf.extend([LEAF, 0]);
+    leaf.extend((rows.len() as u16).to_le_bytes());
+    let mut end = LEAF_HEAD_BYTES + 8 * rows.len();
+    let sizes = rows.iter().map(|(key, _)| key.len()).chain(rows.iter().map(|(_, value)| *value));
+    for bytes in sizes {
+        end += bytes;
+        leaf.extend((end as u32).to_le_bytes());
     }
+    rows.iter().for_each(|(key, _)| leaf.extend(*key));
+    leaf
+}
+
+/// The rows of a leaf, each `None` if it cannot be.
+pub(super) fn rows_of_leaf(leaf: &[u8]) -> impl Iterator<Item = Option<(&[u8], &[u8])>> {
+    places_of(leaf).map(|places| {
+        let (key, value) = places?;
+        Some((leaf.get(key)?, leaf.get(value)?))
+    })
 }

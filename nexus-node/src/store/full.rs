@@ -26,8 +26,7 @@ impl OpenStore {
             Err(error) if is_full(&error) => Err(StoreError::Full { file: self.file.clone() }),
             released => {
                 self.poisoning(released.map_err(|error| StoreError::disk(&self.file, error)))?;
-                self.use_log();
-                Ok(())
+                self.use_log()
             }
         }
     }
@@ -68,17 +67,30 @@ impl OpenStore {
         if self.times_opened_again() != since { Snapshot::new(self).ok() } else { None }
     }
 
-    /// Opens the store again after a commit that failed for lack of room, and tells whether its batches are there.
+    /// Opens the store again after a commit that failed for lack of room, and tells whether its batches are there. Those that
+    /// are in the log are.
     ///
     /// # Errors
     /// [`StoreError::Full`] if nothing of them is; the commit's error, for good, if the store cannot be opened.
-    pub(super) fn go_on(self: &Arc<Self>, batches: &[Batch], error: StoreError) -> Result<(), StoreError> {
+    pub(super) fn go_on(
+        self: &Arc<Self>,
+        batches: &[Batch],
+        is_logged: bool,
+        error: StoreError,
+    ) -> Result<(), StoreError> {
         let outcome = self.reopen().and_then(|()| {
+            if is_logged {
+                return Ok(true);
+            }
             if !self.holds(batches)? {
                 return Ok(false);
             }
-            // the file's end alone had no room; before it counts, it must survive a power loss
-            self.backend.sync_data().map_err(|error| StoreError::disk(&self.file, error))?;
+            // The file's end alone had no room. Before it counts, it must survive a power loss: that of the file, too,
+            // which a log would take back.
+            match &self.wal {
+                Some(_) => self.use_log()?,
+                None => self.backend.sync_data().map_err(|error| StoreError::disk(&self.file, error))?,
+            }
             Ok(true)
         });
         match outcome {
@@ -107,6 +119,9 @@ impl OpenStore {
         let mut opening = self.opening.write().unwrap_or_else(PoisonError::into_inner);
         let Some(failed) = opening.take() else { return Err(StoreError::Closed { file: self.file.clone() }) };
         failed.hold.fence();
+        if let Some(wal) = &self.wal {
+            wal.pause();
+        }
         self.reopened.fetch_add(1, Ordering::AcqRel);
         guarded(&self.file, None, || {
             latest.opened = None;
@@ -116,6 +131,14 @@ impl OpenStore {
         let hold = Hold::new(Arc::clone(&self.backend)).map_err(|error| StoreError::disk(&self.file, error))?;
         let database = guarded(&self.file, None, || open_database(&self.file, &hold, self.options))?;
         *opening = Some(Opening { database: Arc::new(database), hold });
+        drop(opening);
+        // Rows that only the log has, and that the failed database had in memory. Readers wait for these, too.
+        let Some(wal) = &self.wal else { return Ok(()) };
+        let rows = wal.rows().map_err(|error| StoreError::disk(&self.file, error))?;
+        if let Some((rows, batches)) = self.rows_to_write(rows)? {
+            guarded(&self.file, None, || self.apply(&batches, Some(rows)))?;
+        }
+        drop(latest);
         Ok(())
     }
 

@@ -82,6 +82,8 @@ impl Hold {
                     }
                     held.write(&*self.0.backend, *offset, data)?;
                 }
+                // not for the file: the database writes them
+                Replayed::Rows { .. } => {}
             }
         }
         if !steps.is_empty() {

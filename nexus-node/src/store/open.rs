@@ -71,6 +71,32 @@ pub(super) fn format_of(file: &Path, database: &redb::Database) -> Result<Option
     })
 }
 
+/// The number of the last rows of the log that the database has. The table is the store's own: no batch reaches it.
+const ROWS: redb::TableDefinition<'static, (), u64> = redb::TableDefinition::new("logged");
+
+/// The number of the last rows of a log that the database has; 0 if it never had any.
+pub(super) fn rows_of(file: &Path, database: &redb::Database) -> Result<u64, StoreError> {
+    let failed = |error: redb::Error| StoreError::from_redb(file, None, error);
+    guarded(file, None, || {
+        let transaction = database.begin_read().map_err(|error| failed(error.into()))?;
+        let rows = match transaction.open_table(ROWS) {
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(0),
+            rows => rows.map_err(|error| failed(error.into()))?,
+        };
+        Ok(rows.get(()).map_err(|error| failed(error.into()))?.map_or(0, |rows| rows.value()))
+    })
+}
+
+/// Has a commit name the last rows of the log, which are within it.
+pub(super) fn write_rows(file: &Path, transaction: &redb::WriteTransaction, rows: u64) -> Result<(), StoreError> {
+    let failed = |error: redb::Error| StoreError::from_redb(file, None, error);
+    if rows > 0 {
+        let mut table = transaction.open_table(ROWS).map_err(|error| failed(error.into()))?;
+        table.insert((), rows).map_err(|error| failed(error.into()))?;
+    }
+    Ok(())
+}
+
 /// The content of a storage, before the database opens it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Start {

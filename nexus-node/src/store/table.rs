@@ -122,6 +122,22 @@ impl Table {
         Self::ALL.iter().copied().find(|table| table.name() == name)
     }
 
+    /// The number of the table in the log: FNV-1a of its name, so that it stays when tables are added.
+    pub(super) const fn code(self) -> u64 {
+        let name = self.name().as_bytes();
+        let (mut code, mut at) = (0xcbf2_9ce4_8422_2325_u64, 0);
+        while at < name.len() {
+            code = (code ^ name[at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
+        code
+    }
+
+    /// The table with this number in the log.
+    pub(super) fn of_code(code: u64) -> Option<Self> {
+        Self::ALL.iter().copied().find(|table| table.code() == code)
+    }
+
     /// Number of tables.
     pub(super) const COUNT: usize = Self::ALL.len();
 

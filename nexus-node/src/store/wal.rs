@@ -1,19 +1,25 @@
-//! A write-ahead log under the database.
+//! A write-ahead log beside the database.
 //!
-//! A commit writes some thirty pages, each in another place of a large file. A disk takes its time for each place. So a
-//! sync appends copies of these pages to a file beside, in one place, and syncs that file alone. The pages go to the
-//! database file too, where the operating system brings them to the disk when it has time. After a crash the log is
-//! played over the database file: what was synced is there again.
+//! A commit of the database writes some thirty pages, each in another place of a large file. A disk takes its time for each
+//! place, and a few rows do not need so many bytes. So most commits append their *rows* to a file beside, in one place, and
+//! sync that file alone. The database has them in memory, without durability. Once a segment of the log has no room for
+//! more, a durable commit brings all rows since the last one into the database file.
+//!
+//! Of a durable commit the log has the *pages*: copies of all that it writes. They go to the database file too, where the
+//! operating system brings them to the disk when it has time. After a crash the pages of the log are played over the
+//! database file. Then its rows are written again, those that the database does not have yet. The database has the number
+//! of its last rows for that, in a table of the store's own: so it does not matter which of the two is ahead.
 //!
 //! The log has two segments, which are filled in turn. When one is full, the database file is synced in a thread of its
 //! own, while the other one fills. A segment is written anew only after that sync. Each filling has a *generation*,
 //! counted up. At a start the segment with the highest generation counts, and the other one if it has the generation
 //! before. A commit that is too large for a record syncs the database file itself. After that an empty record, two
-//! generations later, takes the place of the older segment, so that neither of the earlier ones is played again.
+//! generations later, takes the place of the older segment, so that neither of the earlier ones is played again. No segment
+//! is left before a durable commit has its rows.
 //!
 //! A record counts if its checksum holds, it has the key of the log, and its number is the next one. Pages lie at multiples
-//! of their size here too, so [`carve`](super::carve) finds their rows. (Models: the double-write buffer of InnoDB, the
-//! rollback journal of SQLite.)
+//! of their size here too, and rows have the form of such a page, so [`carve`](super::carve) finds them. (Models: the
+//! double-write buffer of InnoDB, the rollback journal of SQLite.)
 //!
 //! | room | content |
 //! |---|---|
@@ -35,7 +41,7 @@ use redb::{BackendError, StorageBackend};
 
 use self::find::{find, segment_begin};
 use self::record::BLOCK_BYTES;
-use super::{is_full, open_private, sync_directory};
+use super::{Batch, is_full, open_private, sync_directory};
 
 pub(super) use self::find::Found;
 use self::record::Key;
@@ -45,9 +51,11 @@ pub(super) use self::record::{Form, Label, Replayed, Writes};
 const GROWTH_BYTES: std::ops::RangeInclusive<u64> = 256 << 10..=1 << 20;
 /// Memory for a record that is kept between commits.
 const KEPT_BYTES: usize = 512 << 10;
-/// The numbers of commits that a database file may be ahead of its log: one commit was not synced, and numbers are left out
-/// for those that came to nothing.
-const AHEAD_MAX: u64 = 16;
+/// The numbers of commits that a database file may be ahead of its log: one commit was not synced. Numbers are left out for
+/// those that came to nothing, and for those of which the log has the rows.
+const AHEAD_MAX: u64 = 4_096;
+/// The most records of rows between two durable commits.
+const ROWS_MAX: u64 = 1_024;
 
 /// The default size of a segment, in bytes.
 pub(super) const SEGMENT_BYTES: u64 = 2 << 20;
@@ -81,7 +89,7 @@ struct State {
     is_large: bool,
     /// Whether records are written. Else each sync is one of the database file.
     is_used: bool,
-    /// The place for the next record. `None` until the database file is synced after the start.
+    /// The place for the next record. `None` until the database file has all that the log has.
     at: Option<Place>,
     /// The generation of the last record in the log, and its segment.
     last: Option<(u64, u64)>,
@@ -90,6 +98,11 @@ struct State {
     /// The last commit that was written to the database file, and the last one that was synced.
     written: u64,
     synced: u64,
+    /// The number of the last rows in the log, of the last ones in the commit that is written, and of the last ones in a
+    /// commit that is synced.
+    rows: u64,
+    rows_written: u64,
+    rows_synced: u64,
     has_failed: bool,
 }
 
@@ -140,9 +153,74 @@ impl Wal {
         Ok(now == *found)
     }
 
-    /// Lets syncs write records from now on, or has each sync the database file again.
-    pub(super) fn set_used(&self, is_used: bool) {
-        self.state().is_used = is_used;
+    /// Begins the log anew, and lets syncs write records from now on. The database file has all that the log had, and the
+    /// rows up to this number.
+    pub(super) fn use_after(&self, rows: u64) -> io::Result<()> {
+        let mut state = self.state();
+        (state.rows, state.rows_written, state.rows_synced) = (rows, rows, rows);
+        let begun = self.sync_main(&mut state);
+        state.is_used = begun.is_ok();
+        state.has_failed |= begun.is_err();
+        begun
+    }
+
+    /// Leaves the log as it is, until it is used again: the database goes back to what the log has.
+    pub(super) fn pause(&self) {
+        let mut state = self.state();
+        (state.is_used, state.at) = (false, None);
+    }
+
+    /// Whether syncs write records.
+    pub(super) fn is_used(&self) -> bool {
+        self.state().is_used
+    }
+
+    /// Has each sync the database file again.
+    pub(super) fn end_use(&self) {
+        self.state().is_used = false;
+    }
+
+    /// The number of the last rows in the log. A durable commit must name it.
+    pub(super) fn last_rows(&self) -> u64 {
+        self.state().rows
+    }
+
+    /// The rows in the log, in order, each with its number.
+    pub(super) fn rows(&self) -> io::Result<Vec<(u64, Batch)>> {
+        let Some(log) = self.place.existing()? else { return Ok(Vec::new()) };
+        Ok(find(&*log, self.form.segment_bytes)?.rows())
+    }
+
+    /// Lets every later call fail.
+    pub(super) fn fail(&self) {
+        self.state().has_failed = true;
+    }
+
+    /// Appends the rows of some batches to the log, and syncs it. `false` if they need a durable commit instead.
+    ///
+    /// # Errors
+    /// The log may have them or not: only the next start tells.
+    pub(super) fn append_rows(&self, batches: &[Batch]) -> io::Result<bool> {
+        let mut state = self.state();
+        if state.has_failed {
+            return Err(io::Error::other("an earlier sync failed"));
+        }
+        let Some(place) = state.at.filter(|_| state.is_used && state.rows - state.rows_synced < ROWS_MAX) else {
+            return Ok(false);
+        };
+        // a larger one would be written twice for little
+        let room = (self.form.segment_bytes - place.offset).min(self.form.segment_bytes / 4);
+        let Some(rows) = Writes::rows(state.rows + 1, batches, room as usize) else { return Ok(false) };
+        match self.append_record(&mut state, place, &rows) {
+            Ok(is_there) => {
+                state.rows += u64::from(is_there);
+                Ok(is_there)
+            }
+            Err(error) => {
+                state.has_failed = true;
+                Err(error)
+            }
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,6 +229,10 @@ impl Wal {
 
     /// Appends the pending writes to the log, and syncs it.
     fn append(&self, state: &mut State) -> io::Result<()> {
+        if state.at.is_none() || state.rows > state.rows_written {
+            // the log alone has what it has
+            return self.main.sync_data();
+        }
         let Some(place) = state.at.filter(|_| state.is_used && !state.is_large) else { return self.sync_main(state) };
         if state.writes.is_empty() {
             return Ok(());
@@ -161,27 +243,44 @@ impl Wal {
         }
         let place =
             if place.offset + record_bytes > self.form.segment_bytes { self.turn(state, place)? } else { place };
+        let writes = std::mem::take(&mut state.writes);
+        let appended = self.append_record(state, place, &writes);
+        state.writes = writes;
+        if !appended? {
+            return self.sync_main(state);
+        }
+        state.forget();
+        Ok(())
+    }
+
+    /// Appends a record, and syncs the log. `false` if the disk has no room for it.
+    fn append_record(&self, state: &mut State, place: Place, writes: &Writes) -> io::Result<bool> {
         let log = match self.log(state) {
-            Err(error) if is_full(&error) => return self.sync_main(state),
+            Err(error) if is_full(&error) => return Ok(false),
             log => log?,
         };
-        match self.write_record(&*log, state, place) {
-            Err(error) if is_full(&error) => return self.sync_main(state),
+        match self.write_record(&*log, state, place, writes) {
+            Err(error) if is_full(&error) => return Ok(false),
             written => written?,
         }
         log.sync_data()?;
         let Place { segment, offset, label } = place;
         state.last = Some((label.generation, segment));
         let label = Label { sequence: label.sequence + 1, ..label };
-        state.at = Some(Place { segment, offset: offset + record_bytes, label });
-        state.forget();
-        Ok(())
+        state.at = Some(Place { segment, offset: offset + writes.record_bytes(), label });
+        Ok(true)
     }
 
-    fn write_record(&self, log: &dyn StorageBackend, state: &mut State, place: Place) -> io::Result<()> {
-        let head = state.writes.head(self.form, Label { commits: state.written, ..place.label });
+    fn write_record(
+        &self,
+        log: &dyn StorageBackend,
+        state: &mut State,
+        place: Place,
+        writes: &Writes,
+    ) -> io::Result<()> {
+        let head = writes.head(self.form, Label { commits: state.written, ..place.label });
         let segment_begin = segment_begin(place.segment, self.form.segment_bytes);
-        let (begin, end) = (segment_begin + place.offset, place.offset + state.writes.record_bytes());
+        let (begin, end) = (segment_begin + place.offset, place.offset + writes.record_bytes());
         if state.grown == [0; 2] && log.len()? == 0 {
             // with the key, for a start that finds the first record of a segment broken
             log.write(0, &Writes::default().head(self.form, Label::default()))?;
@@ -193,7 +292,7 @@ impl Wal {
             log.write(segment_begin + end, &vec![0; (until - end) as usize])?;
             *grown = until;
         }
-        log.write(begin + head.len() as u64, state.writes.data())?;
+        log.write(begin + head.len() as u64, writes.data())?;
         log.write(begin, &head)
     }
 
@@ -287,6 +386,7 @@ impl State {
         self.writes.clear(KEPT_BYTES);
         self.is_large = false;
         self.synced = self.written;
+        self.rows_synced = self.rows_written;
     }
 }
 
@@ -375,9 +475,18 @@ impl StorageBackend for Wal {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.state();
-        self.main.write(offset, data)?;
+        if let Err(error) = self.main.write(offset, data) {
+            // the commit of this write is not one
+            state.rows_written = state.rows_synced;
+            return Err(error);
+        }
         if offset == 0 {
-            state.written = commits_of(data);
+            let written = commits_of(data);
+            if written != state.written {
+                // of a durable commit: it has all rows before it
+                state.rows_written = state.rows;
+            }
+            state.written = written;
         }
         if state.is_large || !state.writes.write(offset, data, self.form.segment_bytes / 2) {
             state.is_large = true;
@@ -388,8 +497,8 @@ impl StorageBackend for Wal {
 
     fn close(&self) -> io::Result<()> {
         let mut state = self.state();
-        // a log that was not played stays
-        if !state.has_failed && state.at.is_some() {
+        // a log that was not played stays, and so does one that alone has some rows
+        if !state.has_failed && state.at.is_some() && state.rows == state.rows_synced {
             let begun_anew = self.sync_main(&mut state).and_then(|()| match state.log.take() {
                 Some(log) => self.place.remove(&*log),
                 None => Ok(()),

@@ -48,6 +48,23 @@ fn image() -> (Vec<u8>, Model, Rows) {
     (disk.image(), model, ever)
 }
 
+/// promise: Store and data directory | Rows that only the write-ahead log has are found without the file
+#[test]
+fn rows_of_the_log_are_found_as_those_of_the_file_are() {
+    let disk = Disk::new();
+    let store = open_logged(&disk, 4 << 20).unwrap();
+    let (mut random, mut put) = (Random(6), Rows::new());
+    for _ in 0..40 {
+        let batch = random_batch(&mut random);
+        store.commit(std::slice::from_ref(&batch)).unwrap();
+        put.extend(batch.changes().filter_map(|change| match change {
+            TableChange::Put { table, key, value } => Some((table, key.to_vec(), value.to_vec())),
+            TableChange::Delete { .. } | TableChange::Clear { .. } => None,
+        }));
+    }
+    assert!(put.is_subset(&carved(&disk.log().image())));
+}
+
 /// promise: Store and data directory | The rows of a store are in its pages, whatever becomes of its trees
 #[test]
 fn every_row_is_found_without_the_trees_and_no_row_that_never_was() {

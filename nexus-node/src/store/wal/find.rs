@@ -4,6 +4,7 @@ use std::io;
 
 use redb::StorageBackend;
 
+use super::super::Batch;
 use super::record::{BLOCK_BYTES, Key, Record, Replayed, read};
 
 /// The log as a start found it.
@@ -19,6 +20,15 @@ pub(in crate::store) struct Found {
 }
 
 impl Found {
+    /// Its rows, in order, each with their number.
+    pub(in crate::store) fn rows(self) -> Vec<(u64, Batch)> {
+        let rows = self.steps.into_iter().filter_map(|step| match step {
+            Replayed::Rows { no, batch } => Some((no, batch)),
+            Replayed::Write { .. } | Replayed::SetLen(_) => None,
+        });
+        rows.collect()
+    }
+
     /// The highest generation; 0 without any.
     #[cfg(test)]
     pub(in crate::store) fn last_generation(&self) -> u64 {

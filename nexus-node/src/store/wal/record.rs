@@ -15,14 +15,24 @@
 //! | 16 | key of the log |
 //! | 16 | checksum of the whole record without it |
 //! | 16 each | operations: offset (8), number of bytes (4), kind (4) |
+//!
+//! A record has the writes of pages, or rows. The first operation of rows has their number in place of an offset. One for
+//! each change follows, with the code of its table in that place. The data is in the form of a [leaf](super::super::carve) of
+//! the database, with a row for each key: so whoever looks for rows in a damaged file finds these, too.
 
 use std::io;
 
 use redb::StorageBackend;
 
+use super::super::carve::{leaf_bytes, leaf_of, rows_of_leaf};
+use super::super::seal::{SEAL_BYTES, seal, unseal};
+use super::super::{Batch, Table, TableChange};
+
 pub(super) const BLOCK_BYTES: usize = 4_096;
 const MAGIC: &[u8; 8] = b"nexuswal";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// The version without rows.
+const VERSION_OF_PAGES: u32 = 1;
 const KEY_AT: usize = 8 + 4 + 4 + 8 * 7;
 const KEY_BYTES: usize = 16;
 const CHECKSUM_AT: usize = KEY_AT + KEY_BYTES;
@@ -31,6 +41,10 @@ const HEAD_BYTES: usize = CHECKSUM_AT + CHECKSUM_BYTES;
 const OPERATION_BYTES: usize = 8 + 4 + 4;
 const WRITE: u32 = 0;
 const SET_LEN: u32 = 1;
+const ROWS: u32 = 2;
+const PUT: u32 = 3;
+const DELETE: u32 = 4;
+const CLEAR: u32 = 5;
 
 /// A random number that all records of a log have. A block behind a record may show bytes of a former one, and a member chose
 /// some of these. Without the key, which never leaves this machine, they are no record.
@@ -66,8 +80,16 @@ pub(in crate::store) struct Writes {
 /// A step that is played at a start.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::store) enum Replayed {
-    Write { offset: u64, data: Vec<u8> },
+    Write {
+        offset: u64,
+        data: Vec<u8>,
+    },
     SetLen(u64),
+    /// Rows, with their number. They count if the database has none of this number yet.
+    Rows {
+        no: u64,
+        batch: Batch,
+    },
 }
 
 /// A record that was read.
@@ -105,6 +127,46 @@ impl Writes {
         self.data.extend(data);
         self.data.resize(end, 0);
         true
+    }
+
+    /// The rows of some batches, with their number. `None` if a record has no room for so many, or for so many bytes.
+    pub(super) fn rows(no: u64, batches: &[Batch], bytes_max: usize) -> Option<Self> {
+        let changes = || batches.iter().flat_map(Batch::changes);
+        let mut operations = vec![(no, 0, ROWS)];
+        let (mut rows, mut bytes) = (0, 0);
+        for change in changes() {
+            let (table, kind) = match change {
+                TableChange::Put { table, key, value } => {
+                    (rows, bytes) = (rows + 1, bytes + key.len() + value.len() + SEAL_BYTES);
+                    (table, PUT)
+                }
+                TableChange::Delete { table, key } => {
+                    (rows, bytes) = (rows + 1, bytes + key.len());
+                    (table, DELETE)
+                }
+                TableChange::Clear { table } => (table, CLEAR),
+            };
+            operations.push((table.code(), 0, kind));
+        }
+        let leaf = leaf_bytes(rows, bytes)?;
+        if head_bytes(operations.len()) + leaf > bytes_max {
+            return None;
+        }
+        operations[0].1 = u32::try_from(leaf).ok()?;
+        let sizes = changes().filter_map(|change| match change {
+            TableChange::Put { key, value, .. } => Some((key, value.len() + SEAL_BYTES)),
+            TableChange::Delete { key, .. } => Some((key, 0)),
+            TableChange::Clear { .. } => None,
+        });
+        let mut data = leaf_of(&sizes.collect::<Vec<_>>(), leaf.next_multiple_of(BLOCK_BYTES));
+        for change in changes() {
+            if let TableChange::Put { table, key, value } = change {
+                data.extend(value);
+                data.extend(seal(table, key, value));
+            }
+        }
+        data.resize(leaf.next_multiple_of(BLOCK_BYTES), 0);
+        Some(Self { operations, data })
     }
 
     /// Forgets all of them, and keeps memory of at most so many bytes.
@@ -177,7 +239,7 @@ pub(super) fn read(
     if !bytes.starts_with(MAGIC) || key.is_some_and(|key| *key != found) {
         return Ok(None);
     }
-    if small(8) != VERSION || number(16) != segment_bytes {
+    if ![VERSION, VERSION_OF_PAGES].contains(&small(8)) || number(16) != segment_bytes {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let operations = small(12);
@@ -196,24 +258,52 @@ pub(super) fn read(
     if head[CHECKSUM_AT..HEAD_BYTES] != checksum(head, data) {
         return Ok(None);
     }
-    let Some(steps) = steps(&head[HEAD_BYTES..], operations, data) else { return Ok(None) };
+    // it is whole, so a later version wrote it
+    let steps = steps(&head[HEAD_BYTES..], operations, data).ok_or(io::ErrorKind::InvalidData)?;
     let label = Label { generation, sequence, previous, begins, commits };
     Ok(Some(Record { key: found, label, bytes: record_bytes, steps }))
 }
 
 fn steps(table: &[u8], operations: usize, mut data: &[u8]) -> Option<Vec<Replayed>> {
     let mut steps = Vec::with_capacity(operations);
-    for operation in table.chunks_exact(OPERATION_BYTES).take(operations) {
+    let mut operations = table.chunks_exact(OPERATION_BYTES).take(operations).map(|operation| {
         let (offset, rest) = operation.split_first_chunk()?;
-        let (bytes, kind) = rest.split_first_chunk()?;
-        let (offset, bytes) = (u64::from_le_bytes(*offset), u32::from_le_bytes(*bytes) as usize);
-        if kind == SET_LEN.to_le_bytes() {
+        let (bytes, kind) = (rest.first_chunk()?, rest.last_chunk()?);
+        Some((u64::from_le_bytes(*offset), u32::from_le_bytes(*bytes) as usize, u32::from_le_bytes(*kind)))
+    });
+    while let Some(operation) = operations.next() {
+        let (offset, bytes, kind) = operation?;
+        if kind == SET_LEN {
             steps.push(Replayed::SetLen(offset));
             continue;
         }
         let (blocks, after) = data.split_at_checked(bytes.checked_next_multiple_of(BLOCK_BYTES)?)?;
-        steps.push(Replayed::Write { offset, data: blocks[..bytes].to_vec() });
+        steps.push(match kind {
+            WRITE => Replayed::Write { offset, data: blocks[..bytes].to_vec() },
+            ROWS => Replayed::Rows { no: offset, batch: batch(&mut operations, &blocks[..bytes])? },
+            _ => return None,
+        });
         data = after;
     }
     Some(steps)
+}
+
+/// The changes of rows. All operations behind the first one are theirs.
+fn batch(operations: &mut dyn Iterator<Item = Option<(u64, usize, u32)>>, leaf: &[u8]) -> Option<Batch> {
+    let mut batch = Batch::new();
+    let mut rows = rows_of_leaf(leaf);
+    for operation in operations {
+        let (code, _, kind) = operation?;
+        let table = Table::of_code(code)?;
+        match kind {
+            CLEAR => batch.clear(table),
+            DELETE => batch.delete(table, rows.next()??.0),
+            PUT => {
+                let (key, stored) = rows.next()??;
+                batch.put(table, key, unseal(table, key, stored)?);
+            }
+            _ => return None,
+        }
+    }
+    Some(batch)
 }
