@@ -41,12 +41,17 @@ impl Did {
     /// # Errors
     /// [`BadSignature`] if it does not verify or these bytes are no usable key.
     pub fn verify(&self, domain: Domain, digest: &[u8; 32], signature: &Signature) -> Result<(), BadSignature> {
-        VerifyingKey::from_bytes(&self.0)
-            .and_then(|key| {
-                let signature = ed25519_dalek::Signature::from_bytes(signature.as_bytes());
-                key.verify_strict(&domain.message(digest), &signature)
-            })
-            .map_err(|_| BadSignature { signer: *self })
+        let message = domain.message(digest);
+        let check = || {
+            let held = VerifyingKey::from_bytes(&self.0).and_then(|key| {
+                key.verify_strict(&message, &ed25519_dalek::Signature::from_bytes(signature.as_bytes()))
+            });
+            held.map_err(|_| BadSignature { signer: *self })
+        };
+        #[cfg(feature = "memo")]
+        return crate::memo::checked(*self, &message, signature, check);
+        #[cfg(not(feature = "memo"))]
+        check()
     }
 }
 

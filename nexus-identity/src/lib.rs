@@ -24,6 +24,8 @@ mod credential;
 mod did;
 mod error;
 mod key;
+#[cfg(feature = "memo")]
+pub mod memo;
 mod name;
 #[doc(hidden)]
 pub mod plants;

@@ -149,9 +149,19 @@ pub(crate) struct RunOptions {
     /// The way in which nodes are chosen for tasks.
     #[arg(long, value_parser = ROUTINGS)]
     routing: Option<String>,
+    /// Has each node check each signature, also one that another node of the process has checked.
+    #[arg(long)]
+    check_all: bool,
     /// Writes every event and every chunk of bytes with its virtual time.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+}
+
+impl RunOptions {
+    /// A plan with what these options say of its nodes.
+    fn onto(&self, plan: Plan) -> Plan {
+        Plan { routing: self.routing.clone(), checks_all: self.check_all, ..plan }
+    }
 }
 
 /// Runs the command. The exit code is its result.
@@ -167,7 +177,7 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
         }
         SimCommand::Replay { run: name, options } => {
             let plan = named(&name).and_then(|plan| planted(plan, options.plant.as_deref()));
-            plan.and_then(|plan| run::run(&Plan { routing: options.routing.clone(), ..plan }, &options))
+            plan.and_then(|plan| run::run(&options.onto(plan), &options))
         }
         SimCommand::Shrink { run: name, plant, out } => {
             let plan = if is_plan(&name) { read_plan(&name) } else { named(&name) };
@@ -203,7 +213,7 @@ fn plan(scenario: &str, seed: u64, options: &RunOptions) -> Result<Plan, String>
     if nodes < 2 {
         return Err("a network needs two nodes".to_owned());
     }
-    Ok(Plan { routing: options.routing.clone(), ..Plan::of(&scenario, nodes, fidelity, seed) })
+    Ok(options.onto(Plan::of(&scenario, nodes, fidelity, seed)))
 }
 
 fn is_plan(name: &str) -> bool {

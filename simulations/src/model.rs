@@ -147,6 +147,7 @@ struct Model<'a> {
 /// An error of the engine or the store; none is expected.
 #[expect(clippy::disallowed_methods, reason = "how long it took here, for people")]
 pub fn run(plan: &Plan, trace: Option<Box<dyn std::io::Write + Send>>) -> Result<RunOutcome, String> {
+    nexus_identity::memo::remember(!plan.checks_all);
     let began = Instant::now();
     let mut model = Model::new(plan, trace)?;
     let mut checks = invariants::model();

@@ -114,6 +114,9 @@ pub struct Plan {
     /// The way in which nodes are chosen for tasks, as the setting `task_routing` has it; none for the default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<String>,
+    /// Whether each node checks each signature, also one that another node of this process has checked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checks_all: bool,
 }
 
 impl Plan {
@@ -146,6 +149,7 @@ impl Plan {
             },
             plant: None,
             routing: None,
+            checks_all: false,
         }
     }
 

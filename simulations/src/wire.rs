@@ -52,7 +52,7 @@ const FAULTS_END_MAX: Duration = Duration::from_secs(120);
 /// If a world is running in this process already, or the hooks are not in place.
 pub fn run(plan: &Plan, trace: Option<Box<dyn Write + Send>>) -> RunOutcome {
     let began = hooks::real_now();
-    let mut world = World::new(plan.seed).quality(plan.network);
+    let mut world = World::new(plan.seed).quality(plan.network).checks_all(plan.checks_all);
     if let Some(trace) = trace {
         world = world.trace(trace);
     }

@@ -68,6 +68,7 @@ pub struct World {
     quality: Quality,
     trace: Option<Box<dyn Write + Send>>,
     stuck_after: Duration,
+    checks_all: bool,
 }
 
 /// An error of a world.
@@ -94,7 +95,7 @@ pub enum SimError {
 impl World {
     /// A world that follows from `seed`, on a good local network.
     pub fn new(seed: u64) -> Self {
-        Self { seed, quality: Quality::default(), trace: None, stuck_after: STUCK_AFTER }
+        Self { seed, quality: Quality::default(), trace: None, stuck_after: STUCK_AFTER, checks_all: false }
     }
 
     /// The default quality of the links.
@@ -108,6 +109,14 @@ impl World {
     #[must_use]
     pub fn trace(mut self, out: Box<dyn Write + Send>) -> Self {
         self.trace = Some(out);
+        self
+    }
+
+    /// Has each node check each signature, as real nodes do. Else the process checks no signature twice: the outcome is the
+    /// same, sooner.
+    #[must_use]
+    pub fn checks_all(mut self, checks_all: bool) -> Self {
+        self.checks_all = checks_all;
         self
     }
 
@@ -144,6 +153,7 @@ impl World {
         let running = thread.spawn(move || {
             let _alive = alive;
             let _entered = hooks::enter(self.seed);
+            nexus_identity::memo::remember(!self.checks_all);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
             #[expect(clippy::expect_used, reason = "a runtime without I/O needs nothing of the system")]
             let runtime = runtime.expect("a runtime");
