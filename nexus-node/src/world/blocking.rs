@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -183,9 +183,9 @@ const THREADS_MIN: usize = 4;
 const SHORT_QUEUE: usize = 8;
 /// The wait after which one more thread begins: then those before take long. It doubles each time.
 const PATIENCE: Duration = Duration::from_millis(1);
-/// How often a thread without work looks for more, with others let through in between. On a quiet machine
-/// that takes about as long as to start it again.
-const LOOKS_MAX: u32 = 64;
+/// How long a thread without work looks for more, with others let through in between. That is about as long as to start it
+/// again. On a busy machine the first other one that is let through takes longer.
+const LOOK: Duration = Duration::from_micros(20);
 
 impl Lane {
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -208,8 +208,12 @@ impl Lane {
     }
 
     /// The next read; `None` ends the thread's turn.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the real world's blocking pool, with the machine's own clock"
+    )]
     fn next(&self) -> Option<Read> {
-        let mut looks = 0;
+        let mut since = None;
         loop {
             let mut queue = self.queue();
             let next = queue.reads.pop_front();
@@ -217,8 +221,7 @@ impl Lane {
                 queue.looking -= 1;
                 return next;
             }
-            looks += 1;
-            if looks > LOOKS_MAX {
+            if since.get_or_insert_with(Instant::now).elapsed() > LOOK {
                 queue.looking -= 1;
                 queue.threads -= 1;
                 return None;
