@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use crate::{Domain, Keypair};
 
-    /// promise: Simulator | A signature that was checked before is not checked again, and a false one is never taken for one
+    /// promise: Whole networks, by seed | A signature that was checked before is not checked again, and a false one is never taken for one
     #[test]
     fn only_what_held_is_remembered() {
         let (key, other) = (Keypair::from_seed(&[1; 32]), Keypair::from_seed(&[2; 32]));

@@ -60,6 +60,7 @@ const IDENTITY: &str = "identity.key";
 const NEXT: &str = "identity.key.next";
 const ROOT: &str = "root.key";
 const STORE: &str = "brain.redb";
+const STORE_LOG: &str = "brain.redb.wal";
 const RAFT: &str = "raft.redb";
 const JOURNAL: &str = "raft.log";
 pub(crate) const CONFIG: &str = "config.toml";
@@ -123,6 +124,7 @@ impl DataDir {
     /// The name of the file with the mesh's root key.
     pub const ROOT: &str = ROOT;
     pub(crate) const STORE: &str = STORE;
+    pub(crate) const STORE_LOG: &str = STORE_LOG;
     pub(crate) const RAFT: &str = RAFT;
     pub(crate) const JOURNAL: &str = JOURNAL;
 
@@ -627,7 +629,7 @@ impl DataDir {
 
     /// The directory and files that other accounts may read or write.
     pub fn exposed(&self) -> Vec<PathBuf> {
-        let kept = [IDENTITY, NEXT, ROOT, STORE, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
+        let kept = [IDENTITY, NEXT, ROOT, STORE, STORE_LOG, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
         let more = [MEMBERSHIP, VISITS, METRICS_TOKEN, API_DID, TLS_CERTIFICATE, TLS_KEY, AGENT_LOG, AGENT_LOG_OLD];
         let files = kept.iter().chain(&more).map(|name| self.path.join(name));
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()

@@ -20,7 +20,7 @@ impl Faults {
         let end = sim.now() + last;
         let Some(machine) = self.newcomer(no, "machine", last).await else { return };
         let Some(before) = remember(sim, machine, format!("before the backup {no}")).await else { return };
-        let (older, from) = (sim.disk(machine).image(), sim.now());
+        let (older, from) = (sim.disk(machine).as_read(), sim.now());
         let Some(between) = remember(sim, machine, format!("after the backup {no}")).await else { return };
         // the others keep what the machine forgets
         if !self.until_founder_has(&between, end).await {

@@ -24,7 +24,7 @@ impl Faults {
         let sim = &self.sim;
         let end = sim.now() + last;
         let Some(laptop) = self.newcomer(no, "laptop", last).await else { return };
-        let older = sim.disk(laptop).image();
+        let older = sim.disk(laptop).as_read();
         if let Some(revoked) = self.write_and_be_revoked(no, laptop, end).await {
             self.ledger.borrow_mut().thefts.thieves.insert(sim.did(laptop));
             sim.crash(laptop, Crash::Process);

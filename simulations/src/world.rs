@@ -220,7 +220,7 @@ struct Inner {
     /// The formats that the nodes of new machines read.
     formats: Mutex<Formats>,
     /// The content of disks at the time of a plant.
-    old: Mutex<BTreeMap<NodeNo, Vec<u8>>>,
+    old: Mutex<BTreeMap<NodeNo, Disk>>,
 }
 
 struct Machine {
@@ -435,7 +435,7 @@ impl Sim {
     /// The last entries of a machine's own logs that count, as its disk has them.
     pub(crate) fn own_pins(&self, no: NodeNo) -> Result<Vec<Pin>, SimError> {
         let failed = |error: &dyn std::fmt::Display| SimError::Failed(format!("the logs of n{no}: {error}"));
-        let store = open(no, &Disk::from_image(self.disk(no).image()))?;
+        let store = open(no, &self.disk(no).as_read())?;
         let view = store.snapshot().map_err(|error| failed(&error))?;
         let engine = Engine::open(self.key(no), &view).map_err(|error| failed(&error))?;
         engine.own_pins(&view).map_err(|error| failed(&error))
@@ -573,7 +573,7 @@ impl Sim {
         match around {
             Some(Around::SyncLies) => (0..self.len()).for_each(|no| self.set_disk_fault(no, Fault::SyncLies)),
             Some(Around::OldDisk) => {
-                *lock(&self.0.old) = (0..self.len()).map(|no| (no, self.disk(no).image())).collect();
+                *lock(&self.0.old) = (0..self.len()).map(|no| (no, self.disk(no).as_read())).collect();
             }
             Some(Around::NeverHeals) => {
                 let all: Vec<_> = (1..self.len()).flat_map(|other| [(0, other), (other, 0)]).collect();
@@ -605,8 +605,7 @@ impl Sim {
         match self.planted() {
             Some(Around::SyncLies) => disk.set_fault(Fault::SyncLies),
             Some(Around::OldDisk) => {
-                let Some(old) = lock(&self.0.old).remove(&no) else { return Ok(disk) };
-                let disk = Disk::from_image(old);
+                let Some(disk) = lock(&self.0.old).remove(&no) else { return Ok(disk) };
                 self.with(no, |machine| machine.disk = disk.clone());
                 let all: Vec<_> =
                     (0..self.len()).filter(|other| *other != no).flat_map(|other| [(no, other), (other, no)]).collect();
@@ -647,8 +646,8 @@ impl Sim {
     }
 
     /// Puts another content on the disk of a machine whose node does not run.
-    pub(crate) fn put_disk(&self, no: NodeNo, image: Vec<u8>) {
-        self.with(no, |machine| machine.disk = Disk::from_image(image));
+    pub(crate) fn put_disk(&self, no: NodeNo, disk: Disk) {
+        self.with(no, |machine| machine.disk = disk);
     }
 
     /// The DID of a machine's node.
@@ -731,7 +730,7 @@ impl Sim {
             lock(&self.0.panics).extend(life.panics());
             self.with(no, |machine| machine.most_tasks = machine.most_tasks.max(life.tasks().1));
         }
-        let (before, as_read) = (disk.image(), disk.as_read());
+        let as_read = disk.as_read();
         // also for a killed process: a holder of the old disk must not write on it
         let mut seed = self.0.seed ^ (no as u64) << 32 ^ starts;
         // a lying disk keeps nothing at all: with some sectors kept, no store would open
@@ -739,13 +738,13 @@ impl Sim {
             seed = seed.wrapping_add(1);
         }
         let after = disk.lose_power(seed);
-        let promised_before = [raft.image(), journal.image()];
+        let promised_before = [raft.as_read(), journal.as_read()];
         let promised_after = [raft.lose_power(!seed), journal.lose_power(seed.rotate_left(32))];
         drop(node);
         let (disk, [raft, journal], lost) = match crash {
-            Crash::Process => (as_read, promised_before.map(Disk::from_image), false),
+            Crash::Process => (as_read, promised_before, false),
             Crash::Power => {
-                let lost = after.image() != before;
+                let lost = [after.image(), after.log().image()] != [as_read.image(), as_read.log().image()];
                 (after, promised_after, lost)
             }
         };
@@ -995,8 +994,8 @@ impl std::fmt::Debug for Sim {
     }
 }
 
-/// The size of a segment of a store's log: of some commits, so that the segments change often.
-const LOG_SEGMENT_BYTES: u64 = 256 << 10;
+/// The size of a segment of a store's log: of some dozen commits, so that the segments change often.
+pub const LOG_SEGMENT_BYTES: u64 = 1 << 20;
 
 fn open(no: NodeNo, disk: &Disk) -> Result<Store, SimError> {
     let options = StoreOptions::default().cache_bytes(1 << 20).segment_bytes(LOG_SEGMENT_BYTES);

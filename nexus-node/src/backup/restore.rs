@@ -145,9 +145,10 @@ fn fill(source: Source, inside: &Path, choice: Choice<'_>) -> Result<Contents, B
     if contents.identity { Ok(contents) } else { Err(BackupError::NoKey) }
 }
 
-/// Copies the files that make a node's directory.
+/// Copies the files that make a node's directory. The log that a crash left is one of them: it may be the only place of the
+/// last rows.
 fn copy(from: &Path, inside: &Path) -> Result<Contents, BackupError> {
-    for name in BACKED_UP.iter().chain(&STORES) {
+    for name in BACKED_UP.iter().chain(&STORES).chain(&[DataDir::STORE_LOG]) {
         let (from, to) = (from.join(name), inside.join(name));
         let mut file = match File::open(&from) {
             Ok(file) => file,

@@ -58,18 +58,16 @@ struct DiskState {
 
 #[derive(Default)]
 struct FileState {
-    /// Synced bytes, which survive a power loss.
-    kept: Vec<u8>,
     /// The bytes that reads return.
     seen: Vec<u8>,
-    /// Steps since the last sync.
+    /// Steps since the last sync, each with what it replaced. So no second image is kept.
     unsynced: Vec<Step>,
     syncs: u64,
 }
 
 enum Step {
-    Write { offset: usize, data: Vec<u8> },
-    SetLen(usize),
+    Write { offset: usize, data: Vec<u8>, before: Vec<u8> },
+    SetLen { len: usize, before: usize, cut: Vec<u8> },
 }
 
 impl Disk {
@@ -80,10 +78,11 @@ impl Disk {
 
     /// A disk that holds these bytes.
     pub fn from_image(image: Vec<u8>) -> Self {
-        Self::of_files([FileState { kept: image.clone(), seen: image, ..FileState::default() }, FileState::default()])
+        Self::of_files([image, Vec::new()])
     }
 
-    fn of_files(files: [FileState; 2]) -> Self {
+    fn of_files(images: [Vec<u8>; 2]) -> Self {
+        let files = images.map(|seen| FileState { seen, ..FileState::default() });
         Self { state: Arc::new(Mutex::new(DiskState { files, ..DiskState::default() })), file: 0 }
     }
 
@@ -94,10 +93,7 @@ impl Disk {
 
     /// A disk of which both files hold the bytes that reads return, as after a kill of the process.
     pub fn as_read(&self) -> Self {
-        Self::of_files(self.state().files.each_ref().map(|file| {
-            let (kept, seen) = (file.seen.clone(), file.seen.clone());
-            FileState { kept, seen, ..FileState::default() }
-        }))
+        Self::of_files(self.state().files.each_ref().map(|file| file.seen.clone()))
     }
 
     /// The bytes that reads return.
@@ -139,10 +135,13 @@ impl Disk {
     /// Flips bits of a byte without a write. Does nothing past the end.
     pub fn flip(&self, offset: usize, mask: u8) {
         let file = &mut self.state().files[self.file];
-        for image in [&mut file.kept, &mut file.seen] {
-            if let Some(byte) = image.get_mut(offset) {
-                *byte ^= mask;
-            }
+        // of the image before the writes, too: it lies in the first one that replaced the byte
+        let replaced = file.unsynced.iter_mut().find_map(|step| match step {
+            Step::Write { offset: start, before, .. } => before.get_mut(offset.checked_sub(*start)?),
+            Step::SetLen { len, cut, .. } => cut.get_mut(offset.checked_sub(*len)?),
+        });
+        for byte in [replaced, file.seen.get_mut(offset)].into_iter().flatten() {
+            *byte ^= mask;
         }
     }
 
@@ -154,10 +153,9 @@ impl Disk {
         let mut random = Random(seed);
         // The share varies from nearly nothing to nearly all.
         let kept_of_256 = random.next() % 257;
-        Self::of_files(state.files.each_ref().map(|file| {
-            let kept = file.after_power_loss(&mut || random.next() % 256 < kept_of_256);
-            FileState { seen: kept.clone(), kept, ..FileState::default() }
-        }))
+        Self::of_files(
+            state.files.each_ref().map(|file| file.after_power_loss(&mut || random.next() % 256 < kept_of_256)),
+        )
     }
 
     fn state(&self) -> MutexGuard<'_, DiskState> {
@@ -166,17 +164,39 @@ impl Disk {
 }
 
 impl FileState {
+    /// The synced bytes, which survive a power loss.
+    fn synced(&self) -> Vec<u8> {
+        let mut image = self.seen.clone();
+        for step in self.unsynced.iter().rev() {
+            match step {
+                Step::Write { offset, before, .. } => image[*offset..*offset + before.len()].copy_from_slice(before),
+                Step::SetLen { before, cut, .. } => {
+                    image.resize(*before, 0);
+                    image[*before - cut.len()..].copy_from_slice(cut);
+                }
+            }
+        }
+        image
+    }
+
+    fn set_len(&mut self, len: usize) {
+        let before = self.seen.len();
+        let cut = self.seen.get(len..).unwrap_or_default().to_vec();
+        self.seen.resize(len, 0);
+        self.unsynced.push(Step::SetLen { len, before, cut });
+    }
+
     /// The synced bytes, and of the others those that are kept.
     fn after_power_loss(&self, is_kept: &mut dyn FnMut() -> bool) -> Vec<u8> {
-        let mut image = self.kept.clone();
+        let mut image = self.synced();
         for step in &self.unsynced {
             match step {
-                Step::SetLen(len) => {
+                Step::SetLen { len, .. } => {
                     if is_kept() {
                         image.resize(*len, 0);
                     }
                 }
-                Step::Write { offset, data } => {
+                Step::Write { offset, data, .. } => {
                     let mut at = 0;
                     while at < data.len() {
                         let sector_end = ((offset + at) / SECTOR_BYTES + 1) * SECTOR_BYTES - offset;
@@ -257,9 +277,7 @@ impl StorageBackend for Disk {
         if len > state.files[self.file].seen.len() {
             state.room_for(len)?;
         }
-        let file = &mut state.files[self.file];
-        file.seen.resize(len, 0);
-        file.unsynced.push(Step::SetLen(len));
+        state.files[self.file].set_len(len);
         Ok(())
     }
 
@@ -271,13 +289,7 @@ impl StorageBackend for Disk {
             Fault::SyncFails => Err(io::Error::other("the disk cannot keep what was written")),
             Fault::SyncLies => Ok(()),
             _ => {
-                let FileState { kept, unsynced, .. } = &mut state.files[self.file];
-                for step in unsynced.drain(..) {
-                    match step {
-                        Step::SetLen(len) => kept.resize(len, 0),
-                        Step::Write { offset, data } => kept[offset..offset + data.len()].copy_from_slice(&data),
-                    }
-                }
+                state.files[self.file].unsynced.clear();
                 Ok(())
             }
         }
@@ -291,11 +303,11 @@ impl StorageBackend for Disk {
         state.room_for(end)?;
         let file = &mut state.files[self.file];
         if file.seen.len() < end {
-            file.seen.resize(end, 0);
-            file.unsynced.push(Step::SetLen(end));
+            file.set_len(end);
         }
+        let before = file.seen[offset..end].to_vec();
         file.seen[offset..end].copy_from_slice(data);
-        file.unsynced.push(Step::Write { offset, data: data.to_vec() });
+        file.unsynced.push(Step::Write { offset, data: data.to_vec(), before });
         Ok(())
     }
 }

@@ -54,8 +54,10 @@ const KEPT_BYTES: usize = 512 << 10;
 /// The numbers of commits that a database file may be ahead of its log: one commit was not synced. Numbers are left out for
 /// those that came to nothing, and for those of which the log has the rows.
 const AHEAD_MAX: u64 = 4_096;
-/// The most records of rows between two durable commits.
+/// The records of rows between two durable commits: at most so many, and so many after a commit whose pages were too many
+/// for a record.
 const ROWS_MAX: u64 = 1_024;
+const ROWS_MIN: u64 = 16;
 
 /// The default size of a segment, in bytes.
 pub(super) const SEGMENT_BYTES: u64 = 2 << 20;
@@ -103,6 +105,9 @@ struct State {
     rows: u64,
     rows_written: u64,
     rows_synced: u64,
+    /// How many records of rows there may be until the next durable commit, so that its pages fit into a record. Rows in
+    /// many places of a large file have many pages.
+    rows_max: u64,
     has_failed: bool,
 }
 
@@ -139,7 +144,7 @@ impl Wal {
             Some(key) => key,
             None => fresh_key()?,
         };
-        let state = State { last: found.last, written, ..State::default() };
+        let state = State { last: found.last, written, rows_max: ROWS_MAX, ..State::default() };
         let form = Form { key, segment_bytes };
         Ok((Self { main, place, form, state: Mutex::new(state) }, found))
     }
@@ -205,7 +210,7 @@ impl Wal {
         if state.has_failed {
             return Err(io::Error::other("an earlier sync failed"));
         }
-        let Some(place) = state.at.filter(|_| state.is_used && state.rows - state.rows_synced < ROWS_MAX) else {
+        let Some(place) = state.at.filter(|_| state.is_used && state.rows - state.rows_synced < state.rows_max) else {
             return Ok(false);
         };
         // a larger one would be written twice for little
@@ -233,6 +238,7 @@ impl Wal {
             // the log alone has what it has
             return self.main.sync_data();
         }
+        state.adapt(self.form.segment_bytes);
         let Some(place) = state.at.filter(|_| state.is_used && !state.is_large) else { return self.sync_main(state) };
         if state.writes.is_empty() {
             return Ok(());
@@ -379,6 +385,16 @@ impl State {
     fn wait(&mut self) -> io::Result<()> {
         let Some(syncing) = self.syncing.take() else { return Ok(()) };
         syncing.join().unwrap_or_else(|_| Err(io::Error::other("the thread of the sync ended")))
+    }
+
+    /// Adapts the number of rows to the pages that they had.
+    fn adapt(&mut self, segment_bytes: u64) {
+        let rows = self.rows_written - self.rows_synced;
+        if rows > 0 && self.is_large {
+            self.rows_max = (rows / 2).max(ROWS_MIN);
+        } else if rows > 0 && self.writes.record_bytes() < segment_bytes / 4 {
+            self.rows_max = (self.rows_max * 2).min(ROWS_MAX);
+        }
     }
 
     /// Forgets the pending writes, as they are on the disk.

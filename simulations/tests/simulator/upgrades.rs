@@ -119,8 +119,14 @@ async fn remember(sim: &Sim, no: usize, text: &str) -> Result<MemoryId, SimError
 
 /// The format of the entry of a memory, by the header on a node's disk.
 fn format_on_disk(sim: &Sim, no: usize, memory: MemoryId) -> u16 {
-    let disk = Disk::from_image(sim.disk(no).image());
-    let store = Store::with_backend("a look at a disk", disk, StoreOptions::default()).unwrap();
+    let disk = sim.disk(no).as_read();
+    let store = Store::with_log(
+        "a look at a disk",
+        disk.clone(),
+        disk.log(),
+        StoreOptions::default().segment_bytes(nexus_sim::LOG_SEGMENT_BYTES),
+    )
+    .unwrap();
     inspect::format_of(&store.snapshot().unwrap(), memory).unwrap().unwrap()
 }
 

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -294,8 +294,7 @@ fn a_damaged_store_is_made_anew_from_what_can_be_read_and_what_the_others_have()
     laptop.json(&["remember", "of the laptop alone"]);
     let before = laptop.json(&["status"]);
     first.kill_9();
-    without_log(&laptop);
-    let store = laptop.path().join("brain.redb");
+    let store = settled(&laptop);
     assert!(damage(&store, b"of the cloud") > 0);
     let damaged = fs::read(&store).unwrap();
 
@@ -323,19 +322,27 @@ fn a_damaged_store_is_made_anew_from_what_can_be_read_and_what_the_others_have()
     until("it goes on", || texts(&cloud).contains(&"afterwards".to_owned()).then_some(()));
 }
 
-/// Takes away the log that a kill left: it would mend the pages that it has.
-fn without_log(home: &Home) {
-    fs::remove_file(home.path().join("brain.redb.wal")).unwrap();
+/// The store, once it has all that the log of a killed node had.
+fn settled(home: &Home) -> PathBuf {
+    let _node = home.up();
+    home.json(&["stop"]);
+    assert!(!home.path().join("brain.redb.wal").exists());
+    home.path().join("brain.redb")
 }
 
-/// promise: Store and data directory | Pages that are damaged after a crash come back from the write-ahead log
+/// promise: Store and data directory | After a kill, rows that only the write-ahead log has are there again
 #[test]
-fn a_log_mends_damage_to_what_was_written_last() {
+fn a_log_has_what_was_written_last_and_a_start_brings_it_to_the_file() {
     let (home, node) = with_content();
     home.json(&["remember", "written last of all"]);
     node.kill_9();
-    let store = home.path().join("brain.redb");
-    assert!(damage(&store, b"written last of all") > 0);
+    let has_it = |name: &str| {
+        let file = fs::read(home.path().join(name)).unwrap();
+        file.windows(19).any(|bytes| bytes == b"written last of all")
+    };
+    assert_eq!(["brain.redb", "brain.redb.wal"].map(has_it), [false, true]);
+    settled(&home);
+    assert!(has_it("brain.redb"));
     let _node = home.up();
     assert!(texts(&home).contains(&"written last of all".to_owned()));
 }
@@ -428,11 +435,11 @@ fn damaged_files_of_the_coordinators_are_set_aside() {
 fn a_founder_without_its_files_begins_no_second_set_of_coordinators() {
     let (home, node) = with_content();
     node.kill_9();
+    let store = settled(&home);
     for name in ["raft.redb", "raft.log"] {
         fs::remove_file(home.path().join(name)).unwrap();
     }
-    without_log(&home);
-    assert!(damage(&home.path().join("brain.redb"), b"memory 7") > 0);
+    assert!(damage(&store, b"memory 7") > 0);
     home.json(&["restore", "--from-peers"]);
     let _node = home.up();
     let (code, error) = home.error(&["kv", "put", "target", "green"]);

@@ -226,6 +226,35 @@ fn a_log_of_the_version_that_knew_pages_alone_is_played() {
     assert_eq!(everything(&store.snapshot().unwrap()).unwrap(), expected);
 }
 
+/// promise: Store and data directory | Durable commits come the more often the more pages their rows have
+#[test]
+fn rows_with_too_many_pages_for_a_record_are_fewer_the_next_time() {
+    const SEGMENT_BYTES: u64 = 1 << 20;
+    let disk = Disk::new();
+    let (wal, _) = Wal::open(Arc::new(disk.clone()), LogPlace::Backend(Arc::new(disk.log())), SEGMENT_BYTES).unwrap();
+    wal.use_after(0).unwrap();
+    let mut commits = 0_u64;
+    let mut rows_until_durable = |pages: u64| {
+        let rows = std::iter::repeat_with(|| wal.append_rows(&[put("key", "value")]).unwrap())
+            .take_while(|is_there| *is_there);
+        let rows = rows.count();
+        commits += 1;
+        let mut head = [0; 4_096];
+        head[168..176].copy_from_slice(&commits.to_le_bytes());
+        wal.write(0, &head).unwrap();
+        for page in 0..pages {
+            wal.write((1 + page) * 4_096, &[1; 4_096]).unwrap();
+        }
+        wal.sync_data().unwrap();
+        rows
+    };
+    let rows = [400, 400, 10, 10, 10, 10].map(&mut rows_until_durable);
+    // two blocks each, in a segment of 256
+    assert_eq!(rows[..4], [128, 64, 32, 64], "{rows:?}");
+    // the fifth fill what is left of their segment
+    assert!(rows[5] > 100, "{rows:?}");
+}
+
 #[test]
 fn tables_have_codes_of_their_own() {
     for &table in Table::ALL {
