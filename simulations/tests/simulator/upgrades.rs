@@ -10,7 +10,6 @@ use nexus_node::critical::AuditQuery;
 use nexus_node::internals::coordinator::{Action, Coordinators};
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
-use nexus_node::internals::store::disk::Disk;
 use nexus_node::internals::store::{Store, StoreOptions};
 use nexus_node::{ListQuery, LockOptions, MemoryId, NewMemory, NodeError, PutOptions};
 use nexus_sim::{Sim, SimError, World, isolated};
