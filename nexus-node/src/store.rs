@@ -421,7 +421,8 @@ impl OpenStore {
 
     /// Lets commits go to the log, once the file is known to be ours and says that it is in use.
     fn use_log(&self) -> Result<(), StoreError> {
-        if let Some(wal) = self.wal.as_ref().filter(|wal| !wal.is_used()) {
+        let Some(wal) = self.wal.as_ref().filter(|wal| !wal.is_used()) else { return Ok(()) };
+        if self.format()? == Some(FORMAT_IN_USE) {
             let used = wal.use_after(rows_of(&self.file, &*self.database()?)?);
             self.poisoning(used.map_err(|error| StoreError::disk(&self.file, sync_failed(&error))))?;
         }

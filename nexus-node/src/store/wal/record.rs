@@ -4,7 +4,7 @@
 //!
 //! | bytes | content |
 //! |---|---|
-//! | 8 | magic |
+//! | 8 | magic: one for pages, and one for rows |
 //! | 4 | version |
 //! | 4 | number of operations |
 //! | 8 | size of a segment |
@@ -30,9 +30,9 @@ use super::super::{Batch, Table, TableChange};
 
 pub(super) const BLOCK_BYTES: usize = 4_096;
 const MAGIC: &[u8; 8] = b"nexuswal";
-const VERSION: u32 = 2;
-/// The version without rows.
-const VERSION_OF_PAGES: u32 = 1;
+/// Of a record of rows. To an earlier version it is none, so that it comes to the format of the file, and refuses that.
+const ROWS_MAGIC: &[u8; 8] = b"nexusrow";
+const VERSION: u32 = 1;
 const KEY_AT: usize = 8 + 4 + 4 + 8 * 7;
 const KEY_BYTES: usize = 16;
 const CHECKSUM_AT: usize = KEY_AT + KEY_BYTES;
@@ -180,7 +180,8 @@ impl Writes {
     pub(in crate::store) fn head(&self, form: Form, label: Label) -> Vec<u8> {
         let Label { generation, sequence, previous, begins, commits } = label;
         let mut head = Vec::with_capacity(head_bytes(self.operations.len()));
-        head.extend(MAGIC);
+        let are_rows = self.operations.first().is_some_and(|(_, _, kind)| *kind == ROWS);
+        head.extend(if are_rows { ROWS_MAGIC } else { MAGIC });
         head.extend(VERSION.to_le_bytes());
         head.extend((self.operations.len() as u32).to_le_bytes());
         for number in [form.segment_bytes, generation, sequence, previous, begins, commits, self.record_bytes()] {
@@ -236,10 +237,10 @@ pub(super) fn read(
     let small = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap_or_default());
     let mut found = Key::default();
     found.copy_from_slice(&bytes[KEY_AT..CHECKSUM_AT]);
-    if !bytes.starts_with(MAGIC) || key.is_some_and(|key| *key != found) {
+    if !(bytes.starts_with(MAGIC) || bytes.starts_with(ROWS_MAGIC)) || key.is_some_and(|key| *key != found) {
         return Ok(None);
     }
-    if ![VERSION, VERSION_OF_PAGES].contains(&small(8)) || number(16) != segment_bytes {
+    if small(8) != VERSION || number(16) != segment_bytes {
         return Err(io::ErrorKind::InvalidData.into());
     }
     let operations = small(12);
