@@ -68,6 +68,7 @@ pub const ALL: &[KnownPlant] = &[
     inside("sends_before_commit", "store", "power-cuts", &["one_seq"]),
     // A commit does not wait for the disk.
     inside("commits_without_sync", "store", "power-cuts", &["one_seq"]),
+    // A start leaves out the rows that only the log has.
     inside("forgets_rows_of_log", "store", "power-cuts", &["durability", "one_seq"]),
     // Of a group of batches only the first is committed.
     inside("drops_from_group", "store", "lying-disk", &["durability", "convergence"]),
