@@ -150,10 +150,10 @@ fn places_of(page: &[u8]) -> impl Iterator<Item = Option<(Range<usize>, Range<us
     })
 }
 
-/// The size of a leaf of so many rows, whose keys and values have so many bytes. `None` if they are too many for one.
-pub(super) fn leaf_bytes(rows: usize, bytes: usize) -> Option<usize> {
-    u16::try_from(rows).ok()?;
-    let leaf = bytes.checked_add(LEAF_HEAD_BYTES + 8 * rows)?;
+/// The size of a leaf of these keys, with values of these sizes. `None` if they are too many for one.
+pub(super) fn leaf_bytes(rows: &[(&[u8], usize)]) -> Option<usize> {
+    u16::try_from(rows.len()).ok()?;
+    let leaf = rows.iter().fold(LEAF_HEAD_BYTES, |bytes, (key, value)| bytes + 8 + key.len() + value);
     (leaf <= LEAF_BYTES_MAX).then_some(leaf)
 }
 

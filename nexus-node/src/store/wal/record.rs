@@ -131,34 +131,28 @@ impl Writes {
 
     /// The rows of some batches, with their number. `None` if a record has no room for so many, or for so many bytes.
     pub(super) fn rows(no: u64, batches: &[Batch], bytes_max: usize) -> Option<Self> {
+        // before anything is made of a large one
+        let bytes = batches.iter().map(|batch| batch.bytes() + batch.len() * OPERATION_BYTES).sum::<usize>();
+        if bytes > bytes_max {
+            return None;
+        }
         let changes = || batches.iter().flat_map(Batch::changes);
-        let mut operations = vec![(no, 0, ROWS)];
-        let (mut rows, mut bytes) = (0, 0);
+        let (mut operations, mut rows) = (vec![(no, 0, ROWS)], Vec::new());
         for change in changes() {
-            let (table, kind) = match change {
-                TableChange::Put { table, key, value } => {
-                    (rows, bytes) = (rows + 1, bytes + key.len() + value.len() + SEAL_BYTES);
-                    (table, PUT)
-                }
-                TableChange::Delete { table, key } => {
-                    (rows, bytes) = (rows + 1, bytes + key.len());
-                    (table, DELETE)
-                }
-                TableChange::Clear { table } => (table, CLEAR),
+            let (table, kind, row) = match change {
+                TableChange::Put { table, key, value } => (table, PUT, Some((key, value.len() + SEAL_BYTES))),
+                TableChange::Delete { table, key } => (table, DELETE, Some((key, 0))),
+                TableChange::Clear { table } => (table, CLEAR, None),
             };
             operations.push((table.code(), 0, kind));
+            rows.extend(row);
         }
-        let leaf = leaf_bytes(rows, bytes)?;
+        let leaf = leaf_bytes(&rows)?;
         if head_bytes(operations.len()) + leaf > bytes_max {
             return None;
         }
         operations[0].1 = u32::try_from(leaf).ok()?;
-        let sizes = changes().filter_map(|change| match change {
-            TableChange::Put { key, value, .. } => Some((key, value.len() + SEAL_BYTES)),
-            TableChange::Delete { key, .. } => Some((key, 0)),
-            TableChange::Clear { .. } => None,
-        });
-        let mut data = leaf_of(&sizes.collect::<Vec<_>>(), leaf.next_multiple_of(BLOCK_BYTES));
+        let mut data = leaf_of(&rows, leaf.next_multiple_of(BLOCK_BYTES));
         for change in changes() {
             if let TableChange::Put { table, key, value } = change {
                 data.extend(value);
