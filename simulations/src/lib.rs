@@ -96,4 +96,4 @@ mod world;
 
 pub use isolated::isolated;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-pub use world::{Crash, LOG_SEGMENT_BYTES, Sim, SimError, World};
+pub use world::{Crash, Sim, SimError, World};

@@ -435,7 +435,7 @@ impl Sim {
     /// The last entries of a machine's own logs that count, as its disk has them.
     pub(crate) fn own_pins(&self, no: NodeNo) -> Result<Vec<Pin>, SimError> {
         let failed = |error: &dyn std::fmt::Display| SimError::Failed(format!("the logs of n{no}: {error}"));
-        let store = open(no, &self.disk(no).as_read())?;
+        let store = self.store_of(no)?;
         let view = store.snapshot().map_err(|error| failed(&error))?;
         let engine = Engine::open(self.key(no), &view).map_err(|error| failed(&error))?;
         engine.own_pins(&view).map_err(|error| failed(&error))
@@ -683,6 +683,14 @@ impl Sim {
     /// The disk of a machine.
     pub fn disk(&self, no: NodeNo) -> Disk {
         self.with(no, |machine| machine.disk.clone())
+    }
+
+    /// A copy of the store on the disk of a machine, as a start would find it after a kill.
+    ///
+    /// # Errors
+    /// [`SimError::Store`].
+    pub fn store_of(&self, no: NodeNo) -> Result<Store, SimError> {
+        open(no, &self.disk(no).as_read())
     }
 
     /// The blobs of a machine, which outlive its nodes.
@@ -995,7 +1003,7 @@ impl std::fmt::Debug for Sim {
 }
 
 /// The size of a segment of a store's log: of some dozen commits, so that the segments change often.
-pub const LOG_SEGMENT_BYTES: u64 = 1 << 20;
+const LOG_SEGMENT_BYTES: u64 = 1 << 20;
 
 fn open(no: NodeNo, disk: &Disk) -> Result<Store, SimError> {
     let options = StoreOptions::default().cache_bytes(1 << 20).segment_bytes(LOG_SEGMENT_BYTES);

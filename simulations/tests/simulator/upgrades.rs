@@ -10,7 +10,6 @@ use nexus_node::critical::AuditQuery;
 use nexus_node::internals::coordinator::{Action, Coordinators};
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
-use nexus_node::internals::store::{Store, StoreOptions};
 use nexus_node::{ListQuery, LockOptions, MemoryId, NewMemory, NodeError, PutOptions};
 use nexus_sim::{Sim, SimError, World, isolated};
 
@@ -118,14 +117,7 @@ async fn remember(sim: &Sim, no: usize, text: &str) -> Result<MemoryId, SimError
 
 /// The format of the entry of a memory, by the header on a node's disk.
 fn format_on_disk(sim: &Sim, no: usize, memory: MemoryId) -> u16 {
-    let disk = sim.disk(no).as_read();
-    let store = Store::with_log(
-        "a look at a disk",
-        disk.clone(),
-        disk.log(),
-        StoreOptions::default().segment_bytes(nexus_sim::LOG_SEGMENT_BYTES),
-    )
-    .unwrap();
+    let store = sim.store_of(no).unwrap();
     inspect::format_of(&store.snapshot().unwrap(), memory).unwrap().unwrap()
 }
 
