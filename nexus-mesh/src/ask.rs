@@ -49,8 +49,8 @@ pub struct AskLimits {
     /// Bytes of those questions. Default 8 MiB; a question counts as at least 1 KiB.
     pub answering_bytes_max: usize,
     /// The time without a word after which a peer that owes an answer is asked over a new stream. A machine without
-    /// power says nothing at all, and neither does the stream to it. Also the time that an answer may take to be
-    /// written. Default 5 s.
+    /// power says nothing at all, and neither does the stream to it. Also the time that a question or an answer may take
+    /// to be written. Default 5 s.
     pub stalled_after: Duration,
     /// The time without a question after which a stream is closed. Default 60 s.
     pub idle_after: Duration,
@@ -259,7 +259,9 @@ where
             }
             let frame = message.encode_to_vec();
             tally.count(message.kind(), Direction::Out, FRAME_HEAD_BYTES + frame.len());
-            if write_frame(&mut writer, &frame).await.is_err() {
+            // the answer to an earlier question shows nothing of a peer that takes no more
+            let written = tokio::time::timeout(limits.stalled_after, write_frame(&mut writer, &frame)).await;
+            if !matches!(written, Ok(Ok(()))) {
                 return;
             }
         }

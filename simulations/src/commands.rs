@@ -3,6 +3,7 @@
 mod diff;
 mod fuzz;
 mod held;
+mod log;
 mod plant;
 mod run;
 mod shrink;
@@ -152,6 +153,9 @@ pub(crate) struct RunOptions {
     /// Has each node check each signature, also one that another node of the process has checked.
     #[arg(long)]
     check_all: bool,
+    /// Shows on stderr what the nodes log, with virtual time: FILTER is as in `nexus-node --log`.
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
     /// Writes every event and every chunk of bytes with its virtual time.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,

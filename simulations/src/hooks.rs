@@ -38,6 +38,8 @@ struct Local {
     last: Cell<Duration>,
     random: Cell<[u64; 4]>,
     wall: Cell<Wall>,
+    /// The node whose task runs.
+    node: Cell<Option<usize>>,
 }
 
 thread_local! {
@@ -49,6 +51,7 @@ thread_local! {
             last: Cell::new(START),
             random: Cell::new([0; 4]),
             wall: Cell::new(Wall { ahead_ms: 0, frozen_ms: None }),
+            node: Cell::new(None),
         }
     };
 }
@@ -96,8 +99,18 @@ pub(crate) fn set_wall(wall: Wall) -> Wall {
     LOCAL.with(|local| local.wall.replace(wall))
 }
 
+/// Says whose task runs on this thread from now on. Returns whose it was.
+pub(crate) fn set_node(node: Option<usize>) -> Option<usize> {
+    LOCAL.with(|local| local.node.replace(node))
+}
+
+/// The node whose task runs on this thread.
+pub fn node() -> Option<usize> {
+    LOCAL.with(|local| local.node.get())
+}
+
 /// Virtual time since the start of the simulation.
-pub(crate) fn elapsed() -> Duration {
+pub fn elapsed() -> Duration {
     LOCAL.with(now).saturating_sub(START)
 }
 

@@ -197,6 +197,7 @@ impl Future for LifeTask {
             (this.lag, this.lagging) = (None, false);
         }
         let before = hooks::set_wall(*lock(&this.life.chassis.wall));
+        let node_before = hooks::set_node(Some(this.life.node));
         STEPS.fetch_add(1, Ordering::Relaxed);
         let polled = {
             let mut slot = lock(&this.slot);
@@ -212,6 +213,7 @@ impl Future for LifeTask {
             }
         };
         hooks::set_wall(before);
+        hooks::set_node(node_before);
         match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(())) => {}

@@ -200,6 +200,33 @@ async fn a_peer_that_owes_an_answer_and_says_nothing_is_asked_over_another_strea
     drop(silent);
 }
 
+/// promise: Keys and locks | A question gets its own answer or none; a peer that stalls or asks too much holds up no other
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_answers_one_and_takes_no_more_is_asked_over_another_stream() {
+    let limits = AskLimits::default();
+    let (asker, mut ends) = asker(limits);
+    let answers_one = async {
+        let (_, mut end) = ends.recv().await.unwrap();
+        let frame = read_frame(&mut end, FRAME_BYTES_MAX).await.unwrap().unwrap();
+        // the next question is on its way by now, and has no room
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        write_frame(&mut end, &frame).await.unwrap();
+        end
+    };
+    let large = words(&"x".repeat(2 * PIPE_BYTES_MAX));
+    let (one, large, silent) = futures::join!(
+        asker.ask(peer(1), words("one"), WITHIN),
+        asker.ask(peer(1), large, Duration::from_secs(2)),
+        answers_one
+    );
+    assert_eq!((one.unwrap().words.as_str(), large), ("one", Err(AskError::TimedOut)));
+    answering(ends, limits, |question| futures::future::ready(question).boxed());
+    let again = asker.ask(peer(1), words("and now?"), WITHIN).await;
+    assert!(matches!(again, Err(AskError::NotAsked)), "the stream ends with those that wait for it: {again:?}");
+    assert_eq!(asker.ask(peer(1), words("and now?"), WITHIN).await.unwrap().words, "and now?");
+    drop(silent);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_is_late_and_the_stream_goes_on() {
     let limits = AskLimits { stalled_after: Duration::from_secs(60), ..AskLimits::default() };

@@ -8,6 +8,9 @@ use super::{BROKEN, OK, RunOptions, complain, say};
 
 /// Carries a plan out and shows the outcome.
 pub(super) fn run(plan: &Plan, options: &RunOptions) -> Result<u8, String> {
+    if let Some(filter) = &options.log {
+        super::log::show(filter)?;
+    }
     let trace = match &options.trace {
         Some(path) => {
             let file = std::fs::File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;

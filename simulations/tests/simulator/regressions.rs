@@ -21,6 +21,8 @@ const RUNS: &[&str] = &[
     "coordinators:5:wire:27",
     // a change of voters spun
     "coordinators:5:wire:64",
+    // a question that was being written while an earlier one was answered blocked all later ones
+    "handover:5:wire:173",
 ];
 
 fn sim(arguments: &[&str]) -> (Option<i32>, Value) {
