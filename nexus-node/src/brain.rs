@@ -33,6 +33,7 @@ use tokio::sync::watch as channel;
 pub(crate) use self::export::Pages;
 #[cfg(feature = "mcp")]
 pub(crate) use self::handle::Handle;
+#[cfg(feature = "mcp")]
 pub(crate) use self::vocabulary::is_words;
 #[cfg(feature = "blobs")]
 use crate::blobs::Blobs;

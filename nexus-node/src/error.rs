@@ -244,6 +244,7 @@ pub(crate) const COORDINATOR_HINT: &str = "restart the node; if that does not he
     it is stopped: it comes back as a new voter, with a copy from the others";
 
 /// The way out for a node whose disk is full.
+#[cfg(feature = "http")]
 pub(crate) const DISK_FULL_HINT: &str =
     "nothing was written, and reading goes on: make room on this disk, and writing goes on by itself";
 

@@ -42,12 +42,14 @@ pub(crate) use tasks::{
     LastEntry, LastId, end_of, entry_place, find_task, is_attached, is_spoken_of, moving_submitters, moving_tasks,
     said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,
 };
+#[cfg(feature = "http")]
+pub(crate) use view::records_that_were;
 pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,
     entry_id_of, erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, first_with_key,
     forking_authors, has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes,
     own_evidence_against, read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces,
-    record_that_was, records_that_were, records_with_key, seen_at, spaces_created_in, standing, standings, stays_whole,
+    record_that_was, records_with_key, seen_at, spaces_created_in, standing, standings, stays_whole,
 };
 
 use crate::store::StoreError;

@@ -32,6 +32,7 @@ impl ApiHosts {
 }
 
 /// The host of a name, without its port and without brackets.
+#[cfg(any(test, feature = "http"))]
 pub(crate) fn without_port(name: &str) -> &str {
     match name.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,

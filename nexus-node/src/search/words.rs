@@ -165,7 +165,7 @@ pub(crate) fn each_word(text: &str, language: Language, mut each: impl FnMut(&st
 }
 
 /// The words of a text in its own language, in their searched form and in order.
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, all(feature = "testing", feature = "coordinators", feature = "mcp")))]
 pub(crate) fn words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     each_word(text, language_of(text), |word| words.push(word.to_owned()));

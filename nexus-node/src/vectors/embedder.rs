@@ -36,6 +36,7 @@ pub(super) enum EmbedFault {
     /// It did not answer in time.
     Slow(Duration),
     /// It answered with a status of its own.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "an embedder is asked over HTTP"))]
     Refused { status: u16, said: String },
     /// Its answer is no answer: unreadable, too large, of another count, or with a faulty vector.
     Lies(String),
