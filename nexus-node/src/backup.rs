@@ -38,7 +38,7 @@ pub use self::restore::{Choice, Restored, Source, restore};
 pub use self::unpack::{Contents, Unpacker};
 
 use crate::ledger::rows::meta;
-use crate::store::{FORMAT, Portions, Row, Snapshot, Store, StoreError, Table};
+use crate::store::{Portions, ROWS_FORMAT, Row, Snapshot, Store, StoreError, Table};
 
 /// The latest version of the stream's frames: the one with blobs.
 const VERSION: u32 = 2;
@@ -86,7 +86,7 @@ impl Head {
     pub(crate) fn new(did: Did, mesh: Did, name: String, taken_at_ms: u64) -> Self {
         let program = env!("CARGO_PKG_VERSION").to_owned();
         let (did, mesh) = (*did.as_bytes(), *mesh.as_bytes());
-        Self { version: WITHOUT_BLOBS, store_format: FORMAT, did, mesh, name, program, taken_at_ms }
+        Self { version: WITHOUT_BLOBS, store_format: ROWS_FORMAT, did, mesh, name, program, taken_at_ms }
     }
 }
 

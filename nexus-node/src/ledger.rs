@@ -39,7 +39,7 @@ pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
 pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use tasks::{
-    LastEntry, LastId, end_of, entry_place, find_task, is_attached, is_spoken_of, moving_submitters, moving_tasks,
+    LastEntries, LastId, end_of, entry_place, find_task, is_attached, is_spoken_of, moving_submitters, moving_tasks,
     said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,
 };
 #[cfg(feature = "http")]

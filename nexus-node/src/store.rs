@@ -90,12 +90,14 @@ use self::wal::{LogPlace, SEGMENT_BYTES, Wal};
 use self::write::Writing;
 
 /// The format that this version writes.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 5;
 
-/// The format of a file that is in use with a log, and the latest that this version reads. Earlier versions do not know such a
-/// log, and would miss what only it has: those that read 3 know pages in it, and no rows. After a clean stop the file has
-/// [`FORMAT`] again.
-pub const FORMAT_IN_USE: u32 = 4;
+/// The earliest format with the same rows as [`FORMAT`]. Their values have another checksum, which is read for ever.
+pub const ROWS_FORMAT: u32 = 2;
+
+/// The format of a file that is in use with a log, and the latest that this version reads. A version that knows no such log
+/// would miss what only it has. After a clean stop the file has [`FORMAT`] again.
+pub const FORMAT_IN_USE: u32 = 6;
 
 /// The row of [`Table::Meta`] that holds the format, as a little-endian `u32`. Table, key and
 /// checksum never change, so every version can tell a file of a later format from a damaged one.
@@ -274,7 +276,7 @@ impl Store {
         let is_new = format.is_none();
         let wanted = if store.wal.is_some() { FORMAT_IN_USE } else { FORMAT };
         // an earlier one is brought to `FORMAT` first, by whoever knows its rows
-        let is_other = format.is_some_and(|format| (FORMAT..wanted).contains(&format));
+        let is_other = format.is_some_and(|format| (ROWS_FORMAT..wanted).contains(&format));
         let mut first = store.rows_to_write(rows.unwrap_or_default())?;
         if is_new || is_other {
             first.get_or_insert_default().1.push(of_format(wanted));

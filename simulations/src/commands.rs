@@ -8,6 +8,7 @@ mod plant;
 mod run;
 mod shrink;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -22,6 +23,8 @@ const OK: u8 = 0;
 const BROKEN: u8 = 1;
 /// The question was wrong.
 const USAGE: u8 = 2;
+/// Nobody reads the output: the code of a program that SIGPIPE ended.
+const UNREAD: u8 = 141;
 
 /// The way to a build with bugs inside of its nodes.
 const WITH_PLANTS: &str = "build one that has it:\n  \
@@ -255,10 +258,11 @@ fn list() -> Result<u8, String> {
     Ok(OK)
 }
 
-/// Prints to stdout.
-#[expect(clippy::print_stdout, reason = "the printer")]
+/// Prints to stdout. If its reader has closed it (`| head`), the program ends: nobody would see the rest.
 fn say(line: &str) {
-    println!("{line}");
+    if writeln!(std::io::stdout(), "{line}").is_err() {
+        std::process::exit(UNREAD.into());
+    }
 }
 
 /// Prints to stderr.

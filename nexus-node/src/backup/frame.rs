@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{BackupError, Head, StoreKind, VERSION};
-use crate::store::{FORMAT, Row};
+use crate::store::{ROWS_FORMAT, Row};
 
 const MAGIC: &[u8; 16] = b"nexus backup v1\n";
 /// The longest frame. A portion of rows has about 256 KiB, and a row at most a few MiB.
@@ -230,7 +230,7 @@ impl<R: Read> Reader<R> {
 impl Head {
     /// Refuses what a later version wrote.
     fn check(&self) -> Result<(), BackupError> {
-        for (format, known) in [(self.version, VERSION), (self.store_format, FORMAT)] {
+        for (format, known) in [(self.version, VERSION), (self.store_format, ROWS_FORMAT)] {
             if format > known {
                 return Err(BackupError::TooNew { format, known });
             }

@@ -74,7 +74,7 @@ fn each_changed_bit_and_each_missing_byte_of_a_backup_is_noticed() {
 fn a_backup_writes_no_file_and_no_table_but_its_own() {
     let later = backup(Head { version: VERSION + 1, ..head() }, &[]);
     assert!(matches!(refused(&later).0, BackupError::TooNew { format: 3, known: 2 }));
-    let later = backup(Head { store_format: FORMAT + 1, ..head() }, &[]);
+    let later = backup(Head { store_format: ROWS_FORMAT + 1, ..head() }, &[]);
     assert!(matches!(refused(&later).0, BackupError::TooNew { .. }));
 
     for name in ["../escaped", "/tmp/escaped", "api-token", "brain.redb", "lock", ""] {

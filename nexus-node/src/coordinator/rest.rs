@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use nexus_identity::plants::planted;
 use nexus_mesh::OpenConnection;
 use tokio::time::Instant;
 
@@ -108,7 +109,8 @@ impl Heartbeats {
         now: Instant,
     ) -> Heartbeat {
         let Some(over) = over.filter(|over| over.rest >= KNOWS && may_rest) else { return Heartbeat::Sent(None) };
-        let Some(peer) = self.peers.get(to).filter(|peer| peer.content == content) else {
+        let is_known = |peer: &&PeerHeartbeats| peer.content == content || planted("spares_what_is_new");
+        let Some(peer) = self.peers.get(to).filter(is_known) else {
             return Heartbeat::Sent(None);
         };
         if now.saturating_duration_since(peer.unchanged_since) < UNCHANGED_FOR {
@@ -294,6 +296,7 @@ impl Resting {
     /// The rest that holds now, with the open connection to its leader.
     pub(super) fn holds(&self, over: Option<OpenConnection>, now: Instant) -> Option<Rest> {
         match self {
+            Self::Yes(rest) if planted("rests_for_good") => Some(*rest),
             Self::Yes(rest) if now < rest.until && over.is_some_and(|over| over.number == rest.connection) => {
                 Some(*rest)
             }
@@ -304,6 +307,7 @@ impl Resting {
     /// Looks at the time and the connection. `stand_after` is the wait after a lost connection.
     pub(super) fn look(&mut self, over: Option<OpenConnection>, stand_after: Duration, now: Instant) {
         match *self {
+            Self::Yes(_) if planted("rests_for_good") => {}
             Self::Yes(rest) if over.is_none_or(|over| over.number != rest.connection) => {
                 *self = Self::Lost(now + stand_after);
             }

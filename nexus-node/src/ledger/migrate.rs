@@ -3,14 +3,14 @@
 //! | format | rows |
 //! |---|---|
 //! | 1 | an entry's row has one byte after its seq: whether the entry counts |
-//! | 2 | an entry's row holds the received data; whether the entry counts is derived |
+//! | 2 to 6 | an entry's row holds the received data; whether the entry counts is derived |
 //!
 //! The first step raises the store's format, so no earlier version reads rows of both formats.
 
 use std::ops::{Bound, ControlFlow};
 
 use super::rows::{self, meta, unreadable};
-use crate::store::{Batch, FORMAT, FORMAT_KEY, Order, StoreError, Table, View};
+use crate::store::{Batch, FORMAT, FORMAT_KEY, Order, ROWS_FORMAT, StoreError, Table, View};
 
 /// The place of that byte in a row of format 1: after log and seq.
 const STANDING_AT: usize = 12;
@@ -22,7 +22,7 @@ const STANDING_AT: usize = 12;
 pub(crate) fn next_migration(view: &dyn View, rows_max: usize) -> Result<Option<Batch>, StoreError> {
     let mut batch = Batch::new();
     let format = view.get(Table::Meta, FORMAT_KEY)?.and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
-    if format.ok_or_else(|| unreadable(Table::Meta))? < FORMAT {
+    if format.ok_or_else(|| unreadable(Table::Meta))? < ROWS_FORMAT {
         batch.put(Table::Meta, FORMAT_KEY, &FORMAT.to_le_bytes());
         batch.put(Table::Meta, meta::MIGRATED, &rows::eno_key(0));
         // the derived tables follow the rules of the earlier format

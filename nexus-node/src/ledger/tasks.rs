@@ -153,21 +153,25 @@ pub(crate) fn is_attached(view: &dyn View, blob: &[u8; 32]) -> Result<bool, Stor
 
 /// The event of a dot, if it is here.
 pub(crate) fn task_event(view: &dyn View, dot: Dot) -> Result<Option<TaskEvent>, StoreError> {
-    LastEntry::default().event(view, dot)
+    LastEntries::default().event(view, dot)
 }
 
-/// The entry that was read last: tasks that are read in their order are often of the same one.
-#[derive(Default)]
-pub(crate) struct LastEntry(Option<(Eno, Option<Verified>)>);
+/// The entries that are kept of those that were read last.
+const LAST_ENTRIES: usize = 4;
 
-impl LastEntry {
+/// The entries that were read last, the latest at the end. Tasks that are read in their order are often of the same one,
+/// and so are the events of one task.
+#[derive(Default)]
+pub(crate) struct LastEntries(Vec<(Eno, Option<Verified>)>);
+
+impl LastEntries {
     /// The event of a dot, if it is here.
     pub(crate) fn event(&mut self, view: &dyn View, dot: Dot) -> Result<Option<TaskEvent>, StoreError> {
         let is_read =
             |(_, entry): &(Eno, Option<Verified>)| entry.as_ref().is_some_and(|entry| entry.id() == dot.entry);
-        let eno = match &self.0 {
-            Some(last) if is_read(last) => last.0,
-            _ => match find_entry(view, dot.entry)? {
+        let eno = match self.0.iter().find(|last| is_read(last)) {
+            Some((eno, _)) => *eno,
+            None => match find_entry(view, dot.entry)? {
                 Some(eno) => eno,
                 None => return Ok(None),
             },
@@ -182,11 +186,18 @@ impl LastEntry {
         eno: Eno,
         index: u16,
     ) -> Result<Option<(Dot, TaskEvent)>, StoreError> {
-        if self.0.as_ref().is_none_or(|(last, _)| *last != eno) {
-            let entry = read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::TASKS);
-            self.0 = Some((eno, entry));
-        }
-        let Some((_, Some(entry))) = &self.0 else { return Ok(None) };
+        let place = match self.0.iter().position(|(last, _)| *last == eno) {
+            Some(place) => place,
+            None => {
+                let entry = read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::TASKS);
+                if self.0.len() == LAST_ENTRIES {
+                    self.0.remove(0);
+                }
+                self.0.push((eno, entry));
+                self.0.len() - 1
+            }
+        };
+        let Some(entry) = &self.0[place].1 else { return Ok(None) };
         Ok(task_event_at(entry, index).map(|event| (Dot { entry: entry.id(), index }, event)))
     }
 }

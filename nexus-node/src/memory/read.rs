@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use nexus_crdt::{ALL_LEAVES, Core, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId};
+use nexus_crdt::{ALL_LEAVES, Core, DERIVED_SPACES, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId};
 use nexus_identity::{Did, Timestamp};
 
 #[cfg(feature = "http")]
@@ -55,6 +55,8 @@ pub(crate) struct Visible {
     numbers: BTreeMap<rows::SpaceNo, usize>,
     /// The names that mean none of these spaces alone.
     shared_names: OnceLock<BTreeSet<String>>,
+    /// The built-in spaces, by their names.
+    built_in: BTreeMap<&'static str, SpaceId>,
     /// The spaces that this node has written to or created, once somebody asked.
     used: OnceLock<BTreeSet<SpaceId>>,
     /// The authors of logs, as far as they were asked for. A log's author never changes.
@@ -71,7 +73,9 @@ impl Visible {
             spaces.filter(|(space, row)| !row.cut && members.may_show(&me, &row.rule(*space))).collect();
         let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
         let (shared_names, used, authors) = (OnceLock::new(), OnceLock::new(), Mutex::default());
-        Ok(Self { me, members, spaces, numbers, shared_names, used, authors, proofs: None })
+        let mesh = members.mesh();
+        let built_in = DERIVED_SPACES.iter().filter_map(|name| Some((*name, SpaceId::derived(&mesh, name)?))).collect();
+        Ok(Self { me, members, spaces, numbers, shared_names, built_in, used, authors, proofs: None })
     }
 
     /// The same for memories that show who wrote them in another mesh.
@@ -98,9 +102,8 @@ impl Visible {
     /// The spaces that a name or an id may mean. Anybody may give a space any name, but a built-in name means
     /// the built-in space alone.
     fn meant_by(&self, name: &str) -> Vec<&(SpaceId, SpaceRow)> {
-        let mesh = self.members.mesh();
-        let id = match SpaceId::derived(&mesh, name) {
-            Some(id) => Ok(id),
+        let id = match self.built_in.get(name) {
+            Some(id) => Ok(*id),
             None => name.parse::<SpaceId>(),
         };
         let found = self.spaces.iter().filter(|(_, row)| row.no != 0);
@@ -121,15 +124,14 @@ impl Visible {
 
     /// The name to show for a space: its own, or its id where that name means another one, too.
     pub(crate) fn shown_name(&self, id: &SpaceId, row: &SpaceRow) -> String {
-        let mesh = self.members.mesh();
         let shared = self.shared_names.get_or_init(|| {
             let mut names = BTreeSet::new();
             let others = self.spaces.iter().map(|(_, row)| row.name.as_str()).filter(|name| !names.insert(*name));
             others.map(str::to_owned).collect()
         });
         let name = row.name.as_str();
-        let known_by_name = match SpaceId::derived(&mesh, name) {
-            Some(built_in) => built_in == *id,
+        let known_by_name = match self.built_in.get(name) {
+            Some(built_in) => built_in == id,
             None => !shared.contains(name),
         };
         if known_by_name { name.to_owned() } else { id.to_string() }

@@ -3,6 +3,12 @@
 //! The database checks its pages when it opens, not when it reads. A byte that flips later would pass
 //! unnoticed. So each value ends with a hash over its table, its key and itself. The hash fails for
 //! changed bytes, and for a value in another place.
+//!
+//! It is made for each row that is read and written. It is against a disk's faults, not against people: whoever writes to
+//! the file can make any checksum. So it is XXH3 with 64 bits (Yann Collet, 2020), which takes a small part of the time
+//! of BLAKE3. Values that earlier versions sealed by BLAKE3 are read for ever.
+
+use twox_hash::XxHash3_64;
 
 use super::Table;
 
@@ -24,8 +30,18 @@ pub(super) fn unsealed(stored: &[u8]) -> Option<&[u8]> {
     stored.split_last_chunk::<SEAL_BYTES>().map(|(value, _)| value)
 }
 
-/// The first 8 bytes of BLAKE3 over table, key and value, unambiguously framed.
+/// XXH3 over the value. Its seed is XXH3 over the key, whose seed is the table: so all three are framed.
 pub(super) fn seal(table: Table, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
+    if table == Table::Meta {
+        // it has the format, which every version can read
+        return seal_before(table, key, value);
+    }
+    let of_key = XxHash3_64::oneshot_with_seed(table.code(), key);
+    XxHash3_64::oneshot_with_seed(of_key, value).to_le_bytes()
+}
+
+/// The checksum of formats before 5: the first 8 bytes of BLAKE3 over table, key and value.
+fn seal_before(table: Table, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
     let mut hasher = blake3::Hasher::new();
     hasher.update(table.name().as_bytes());
     hasher.update(&[0]);
@@ -40,5 +56,5 @@ pub(super) fn seal(table: Table, key: &[u8], value: &[u8]) -> [u8; SEAL_BYTES] {
 /// The value without its checksum; `None` if the checksum fails.
 pub(super) fn unseal<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Option<&'a [u8]> {
     let (value, found) = stored.split_last_chunk::<SEAL_BYTES>()?;
-    (*found == seal(table, key, value)).then_some(value)
+    (*found == seal(table, key, value) || *found == seal_before(table, key, value)).then_some(value)
 }

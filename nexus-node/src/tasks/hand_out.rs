@@ -17,7 +17,7 @@ use super::parked::PARKED_MAX;
 use super::read::{self, Found};
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
-use crate::ledger::{self, LastEntry, LastId};
+use crate::ledger::{self, LastEntries, LastId};
 
 /// The worker that gets a task.
 pub(super) enum Receiver {
@@ -180,7 +180,7 @@ impl TaskBoard {
         self.reading(|board, view, reader| {
             let me = board.me();
             let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX + PARKED_MAX };
-            let (mut last, mut entries) = (LastEntry::default(), LastId::default());
+            let (mut last, mut entries) = (LastEntries::default(), LastId::default());
             for at in ledger::open_tasks(view, &me, most)? {
                 // its event is read only if it is not known yet
                 let Some(entry) = entries.of(view, at.eno)? else { continue };

@@ -14,7 +14,7 @@ use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskRes
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, TaskAt, TaskRow};
 use crate::ledger::{
-    LastEntry, OpenTasks, WantedTasks, end_of, find_entry, find_task, newest_tasks, said_by_owners, said_of_task,
+    LastEntries, OpenTasks, WantedTasks, end_of, find_entry, find_task, newest_tasks, said_by_owners, said_of_task,
     task_event, task_row,
 };
 use crate::memory::read::Reader;
@@ -61,7 +61,7 @@ pub(super) struct Found {
 /// A task that this node may read; `None` if there is none, or its content was erased.
 pub(super) fn find(view: &dyn View, reader: &Reader<'_>, id: TaskId) -> Result<Option<Found>, StoreError> {
     let Some((eno, row)) = find_task(view, id)? else { return Ok(None) };
-    find_placed(view, reader, (row.at(eno, id.index), row), &mut LastEntry::default())
+    find_placed(view, reader, (row.at(eno, id.index), row), &mut LastEntries::default())
 }
 
 /// The task at a place in the order of time, with the entry that was read before.
@@ -69,7 +69,7 @@ pub(super) fn find_at(
     view: &dyn View,
     reader: &Reader<'_>,
     at: TaskAt,
-    last: &mut LastEntry,
+    last: &mut LastEntries,
 ) -> Result<Option<Found>, StoreError> {
     let Some(row) = task_row(view, at.eno, at.index)? else { return Ok(None) };
     find_placed(view, reader, (at, row), last)
@@ -79,7 +79,7 @@ fn find_placed(
     view: &dyn View,
     reader: &Reader<'_>,
     (at, row): (TaskAt, TaskRow),
-    last: &mut LastEntry,
+    last: &mut LastEntries,
 ) -> Result<Option<Found>, StoreError> {
     let Some(space) = reader.space_numbered(row.space) else { return Ok(None) };
     let Some((id, TaskEvent::Submitted(submission))) = last.event_at(view, at.eno, at.index)? else { return Ok(None) };
@@ -132,7 +132,7 @@ pub(super) fn list(view: &dyn View, reader: &Reader<'_>, query: &TaskQuery) -> R
     }
     let after = query.after.as_deref().map(|place| read_place(view, place)).transpose()?;
     let (mut items, mut next, mut looked_at) = (Vec::new(), None, 0);
-    let mut last = LastEntry::default();
+    let mut last = LastEntries::default();
     newest_tasks(view, &wanted(&query.states), after, &mut |at| {
         looked_at += 1;
         if let Some(found) = find_at(view, reader, at, &mut last)? {
@@ -196,10 +196,11 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
     let name = |did: &Did| reader.members().get_known(did).and_then(|member| member.name()).map(ToString::to_string);
     let worker_of = |node: Did, agent: &str| Assignee { node, name: name(&node), agent: some(agent) };
     let status = status(state.phase);
+    let mut last_entries = LastEntries::default();
     let (mut output, mut error, mut ended_at) = (None, None, None);
     if let Some(dot) = state.settled_by {
         ended_at = heard.iter().find(|heard| heard.dot == dot).map(|heard| heard.hlc.time());
-        if let Some(TaskEvent::Settled(settled)) = task_event(view, dot)? {
+        if let Some(TaskEvent::Settled(settled)) = last_entries.event(view, dot)? {
             output = some(&settled.output).map(|text| json(&text));
             let (code, message) = (settled.code, settled.error);
             error = (!code.is_empty() || !message.is_empty()).then_some(TaskError { code, message });
@@ -216,7 +217,7 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
     let mut assigned_to = None;
     if let Some(last) = last.max_by_key(|heard| (heard.said.ownership(), heard.hlc, heard.dot))
         && !matches!(status, TaskStatus::Pending | TaskStatus::AwaitingApproval)
-        && let Some(TaskEvent::Claimed(claim)) = task_event(view, last.dot)?
+        && let Some(TaskEvent::Claimed(claim)) = last_entries.event(view, last.dot)?
     {
         assigned_to = Some(worker_of(claim.worker, &claim.agent));
     }
@@ -242,7 +243,7 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
             let HeardEvent { by, hlc, dot, said } = said_then;
             let is_owners = state.is_of_owner(&said_then);
             let counts = is_owners || matches!(said, TaskSaid::Word(_) | TaskSaid::Settled { .. });
-            let Some(event) = task_event(view, dot)?.filter(|_| counts) else { continue };
+            let Some(event) = last_entries.event(view, dot)?.filter(|_| counts) else { continue };
             let (word, worker, text) = match event {
                 TaskEvent::Claimed(claim) => ("claimed", Some(worker_of(claim.worker, &claim.agent)), String::new()),
                 // the first one of an ownership

@@ -45,7 +45,7 @@ fn a_newer_format_is_refused_and_the_file_unchanged() {
     for image in [disk.image(), unclean] {
         let disk = Disk::from_image(image.clone());
         let error = open(&disk).unwrap_err();
-        assert!(matches!(error, StoreError::TooNew { format: 5, known: FORMAT_IN_USE, .. }), "{error}");
+        assert!(matches!(error, StoreError::TooNew { format: 7, known: FORMAT_IN_USE, .. }), "{error}");
         assert!(disk.image() == image, "a refused file changed");
         assert_eq!(disk.steps(), 0);
     }

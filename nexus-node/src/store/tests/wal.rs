@@ -305,6 +305,62 @@ fn records_that_a_member_made_up_are_not_played_and_stop_no_start() {
     }
 }
 
+/// The same in the values of rows, which a member chooses with their length: so also where they lie in a block.
+///
+/// promise: Store and data directory | Bytes of a member that look like records of the write-ahead log are none
+#[test]
+fn rows_that_a_member_made_up_are_not_played() {
+    // a commit may have a quarter of it
+    const SEGMENT_BYTES: u64 = 256 << 10;
+    const MARK: &[u8] = b"the value begins here";
+    let form = Form { key: [0; 16], segment_bytes: SEGMENT_BYTES };
+    let (disk, mut random, mut generation, mut commits) = (Disk::new(), Random(1), 2, 0_u64);
+    let open = |disk: &Disk| {
+        Wal::open(Arc::new(disk.clone()), LogPlace::Backend(Arc::new(disk.log())), SEGMENT_BYTES).unwrap()
+    };
+    let value = |value: &[u8]| {
+        let mut batch = Batch::new();
+        batch.put(Table::Records, b"key", value);
+        [batch]
+    };
+    let (wal, _) = open(&disk);
+    wal.sync_data().unwrap();
+    wal.use_after(0).unwrap();
+    assert!(wal.append_rows(&value(MARK)).unwrap());
+    let log = disk.log().image();
+    let at = log.windows(MARK.len()).position(|bytes| bytes == MARK).unwrap();
+    let until_block = at.next_multiple_of(4_096) - at;
+    let mut looked = 0;
+    for _ in 0..400 {
+        let mut bytes = vec![0; until_block];
+        for _ in 0..1 + random.next() % 5 {
+            let made_up = Writes::rows(wal.last_rows() + 1, &value(b"made up"), 1 << 16).unwrap();
+            let (generation, sequence) = (generation + random.next() % 3, 1 + random.next() % 12);
+            let label = Label { generation, sequence, commits, begins: commits, ..Label::default() };
+            bytes.extend(made_up.head(form, label));
+            bytes.extend(made_up.data());
+        }
+        while !wal.append_rows(&value(&bytes)).unwrap() {
+            assert!(commits < 1_000, "a row has room");
+            // the next segment is begun, and has bytes of the one before the last
+            commits += 1;
+            let mut head = [0; 4_096];
+            head[168..176].copy_from_slice(&commits.to_le_bytes());
+            wal.write(0, &head).unwrap();
+            wal.sync_data().unwrap();
+        }
+        let (_, found) = open(&disk.as_read());
+        for step in &found.steps {
+            let Replayed::Rows { batch, .. } = step else { continue };
+            let is_made_up = |change: TableChange<'_>| matches!(change, TableChange::Put { value: b"made up", .. });
+            assert!(!batch.changes().any(is_made_up));
+            looked += 1;
+        }
+        generation = found.last_generation();
+    }
+    assert!(commits > 20 && looked > 1_000, "{commits} {looked}");
+}
+
 /// Blocks that are written over in place, through a log whose segments have room for a few records, on a disk that loses
 /// power at random steps. A database never does that: it would hide that older blocks come back.
 fn blocks_with_power_losses(seed: u64) -> Result<(), String> {

@@ -111,7 +111,7 @@ impl Writes {
     }
 
     /// Their bytes, in the order of the operations.
-    pub(super) fn data(&self) -> &[u8] {
+    pub(in crate::store) fn data(&self) -> &[u8] {
         &self.data
     }
 
@@ -130,7 +130,7 @@ impl Writes {
     }
 
     /// The rows of some batches, with their number. `None` if a record has no room for so many, or for so many bytes.
-    pub(super) fn rows(no: u64, batches: &[Batch], bytes_max: usize) -> Option<Self> {
+    pub(in crate::store) fn rows(no: u64, batches: &[Batch], bytes_max: usize) -> Option<Self> {
         // before anything is made of a large one
         let bytes = batches.iter().map(|batch| batch.bytes() + batch.len() * OPERATION_BYTES).sum::<usize>();
         if bytes > bytes_max {
