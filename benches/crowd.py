@@ -1,13 +1,15 @@
 """The measurement of `crowd.sh`, inside of a network namespace of its own.
 
-    crowd.py PROGRAM DIRECTORY [--nodes 5] [--settle 60] [--seconds 60] [--load] [--kinds] [--old PROGRAM]
+    crowd.py PROGRAM DIRECTORY [--nodes 5] [--settle 60] [--seconds 60] [--load] [--kinds] [--old PROGRAM] [--soak SECONDS]
 """
 
 import argparse
+import hashlib
 import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import subprocess
@@ -62,10 +64,11 @@ class Node:
         return [*self.inside, self.program, "--data-dir", str(self.directory), *words]
 
     def up(self, *words):
+        self.words = words
         listen = [f"/ip4/{self.address}/udp/4001/quic-v1", f"/ip4/{self.address}/tcp/4001"]
         listen = [word for address in listen for word in ("--listen", address)]
         words = ["--json", "up", "--name", self.name, "--no-mdns", "--api-addr", "127.0.0.1:7777", *listen, *words]
-        log = open(self.directory.with_suffix(".log"), "w")
+        log = open(self.directory.with_suffix(".log"), "a")
         self.process = subprocess.Popen(self.command(*words), stdout=subprocess.PIPE, stderr=log, text=True)
         if not self.process.stdout.readline():
             sys.exit(f"{self.name} did not start: {self.directory.with_suffix('.log').read_text()[-500:]}")
@@ -94,6 +97,20 @@ class Node:
 
     def status(self):
         return json.loads(self.ask("GET", "/v1/status"))
+
+    def kill_and_start(self):
+        self.process.kill()
+        self.process.wait()
+        self.up(*self.words)
+
+    def digest(self):
+        """A hash over all memories that it shows, and their number."""
+        found, after = [], ""
+        while after is not None:
+            page = json.loads(self.ask("GET", f"/v1/memories?limit=1000{after}"))
+            found += [(one["id"], one["text"]) for one in page["items"]]
+            after = f"&after={page['next']}" if page.get("next") else None
+        return hashlib.sha256(json.dumps(sorted(found)).encode()).hexdigest()[:16], len(found)
 
     def term(self):
         found = re.search(r"^nexus_coordinator_term (\d+)$", self.ask("GET", "/metrics"), re.M)
@@ -312,6 +329,60 @@ def load(nodes, options):
     print(f"{'resident MiB: mean':45}{sum(node.resident() for node in nodes) / len(nodes) / 2**20:10.1f}")
 
 
+def soak(nodes, options):
+    """Writes, edits and forgets on four nodes, and kills one of the others every half minute. Then all must show the same."""
+    import threading
+
+    end, lock, counts = time.monotonic() + options.soak, threading.Lock(), {"written": 0, "edited": 0, "forgotten": 0, "killed": 0}
+
+    def count(what):
+        with lock:
+            counts[what] += 1
+
+    def write(node):
+        chance, kept = random.Random(node.number), []
+        while time.monotonic() < end:
+            roll = chance.random()
+            if kept and roll < 0.1:
+                node.ask("DELETE", f"/v1/memories/{kept.pop(chance.randrange(len(kept)))}")
+                count("forgotten")
+            elif kept and roll < 0.3:
+                text = os.urandom(PAYLOAD_BYTES // 2).hex()
+                node.ask("PATCH", f"/v1/memories/{chance.choice(kept)}", {"text": text})
+                count("edited")
+            else:
+                text = os.urandom(PAYLOAD_BYTES // 2).hex()
+                kept.append(json.loads(node.ask("POST", "/v1/memories", {"text": text}))["id"])
+                count("written")
+            time.sleep(0.2)
+
+    def kill():
+        chance = random.Random(0)
+        while time.monotonic() + 30 < end:
+            time.sleep(30)
+            chance.choice(nodes[WRITERS:]).kill_and_start()
+            count("killed")
+
+    def residents():
+        found = sorted(node.resident() / 2**20 for node in nodes)
+        return f"{sum(found) / len(found):.1f} MiB a node, {found[-1]:.1f} at most"
+
+    print(f"soak: {len(nodes)} nodes for {options.soak:.0f} s, at first {residents()}", flush=True)
+    threads = [threading.Thread(target=write, args=(node,)) for node in nodes[:WRITERS]] + [threading.Thread(target=kill)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        threads[0].join(60)
+        time.sleep(0.1)
+        print(f"  {residents()}; {', '.join(f'{count} {what}' for what, count in counts.items())}", flush=True)
+    begun = time.monotonic()
+    wait("all show the same", lambda: len({node.digest() for node in nodes}) == 1, every=1)
+    digest, memories = nodes[0].digest()
+    print(f"all {len(nodes)} show the same {memories} memories after {time.monotonic() - begun:.1f} s: {digest}")
+    time.sleep(60)
+    print(f"a minute later: {residents()}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -322,11 +393,15 @@ def main():
     parser.add_argument("--load", action="store_true")
     parser.add_argument("--old", help="an earlier program, for the last node")
     parser.add_argument("--kinds", action="store_true")
+    parser.add_argument("--soak", type=float, default=0, help="seconds of writes and kills, instead of the other measures")
     options = parser.parse_args()
     os.environ.setdefault("NEXUS_VOTER_SETTLE_MS", "1000")
     nodes = begin(options, options.directory)
     try:
-        rest(nodes, options)
+        if options.soak:
+            soak(nodes, options)
+        else:
+            rest(nodes, options)
         if options.load:
             load(nodes, options)
     finally:

@@ -2,7 +2,7 @@
 # A mesh of N real nodes, each in a network namespace of its own on one bridge: what it costs at rest, and what an
 # update costs. The interface counters of the bridge count everything, headers included.
 #
-# benches/crowd.sh [--nodes 5] [--settle 60] [--seconds 60] [--load] [--kinds] [--old PROGRAM]
+# benches/crowd.sh [--nodes 5] [--settle 60] [--seconds 60] [--load] [--kinds] [--old PROGRAM] [--soak SECONDS]
 #
 # It needs no root: it makes a user namespace if it has to. The program is NEXUS_NODE, or target/release/nexus-node.
 set -euo pipefail

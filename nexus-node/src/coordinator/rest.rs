@@ -109,8 +109,7 @@ impl Heartbeats {
         now: Instant,
     ) -> Heartbeat {
         let Some(over) = over.filter(|over| over.rest >= KNOWS && may_rest) else { return Heartbeat::Sent(None) };
-        let is_known = |peer: &&PeerHeartbeats| peer.content == content || planted("spares_what_is_new");
-        let Some(peer) = self.peers.get(to).filter(is_known) else {
+        let Some(peer) = self.peers.get(to).filter(|peer| peer.content == content) else {
             return Heartbeat::Sent(None);
         };
         if now.saturating_duration_since(peer.unchanged_since) < UNCHANGED_FOR {

@@ -91,9 +91,9 @@ fn a_file_of_another_state_is_refused_beside_a_log() {
     }
 }
 
-/// promise: Store and data directory | A store that was closed needs no log, and earlier versions open it
+/// promise: Store and data directory | A store that was closed needs no log, and its format says so
 #[test]
-fn a_clean_stop_leaves_no_log_and_the_format_of_earlier_versions() {
+fn a_clean_stop_leaves_no_log_and_the_format_without_one() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("brain.redb");
     let options = StoreOptions::default();
