@@ -221,6 +221,7 @@ def rest(nodes, options):
     terms = {node.term() for node in nodes}
     leads = [node.status()["role"] == "leader" for node in nodes]
     kinds = [node.kinds() for node in nodes] if options.kinds else []
+    wakeups = [node.wakeups() for node in nodes] if options.kinds else []
     before, begun = counted(nodes), time.monotonic()
     time.sleep(options.seconds)
     after, took = counted(nodes), time.monotonic() - begun
@@ -242,6 +243,7 @@ def rest(nodes, options):
     print(f"{'resident MiB: mean':45}{sum(node.resident() for node in nodes) / len(nodes) / 2**20:10.1f}")
     if options.kinds:
         by_kind(nodes, kinds, took * others * len(nodes))
+        by_task(nodes, wakeups, took * len(nodes))
     sys.stdout.flush()
 
 

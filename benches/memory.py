@@ -1,24 +1,20 @@
 #!/usr/bin/env python3
-"""Resident memory of two nodes of a mesh: at rest, after a load, and 20 and 40 seconds later.
+"""Resident memory of two nodes of a mesh: at rest, after a load, and 20, 40 and 60 seconds later.
 
-    benches/memory.py PROGRAM...    each program in turn, each in directories of its own
+    benches/memory.py PROGRAM... [--connections 100] [--bytes 30000] [--seconds 12]
 
-The load: 100 connections post memories of 30 KB to one node for 12 seconds, and the other node gets them. Linux only.
+Each program runs in turn, in directories of its own. The load: so many connections post memories of so many bytes to one node
+for so many seconds, and the other node gets them. Linux only.
 """
 
+import argparse
 import http.client
 import json
 import pathlib
 import subprocess
-import sys
 import tempfile
 import threading
 import time
-
-CONNECTIONS = 100
-LOAD_SECONDS = 12
-# of some words, to be cut at 30 KB
-REPEATS = 1300
 
 
 def command(program, directory, *args):
@@ -41,13 +37,14 @@ class Node:
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) << 10
 
-    def post(self, number, until, posted):
+    def post(self, number, until, posted, size):
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         while time.monotonic() < until:
             posted[number] += 1
-            text = f"{number} {posted[number]} " + f"words and more of them {posted[number]} " * REPEATS
-            connection.request("POST", "/v1/memories", json.dumps({"text": text[:30_000]}), headers)
+            words = f"words and more of them {posted[number]} "
+            text = f"{number} {posted[number]} " + words * (size // len(words) + 1)
+            connection.request("POST", "/v1/memories", json.dumps({"text": text[:size]}), headers)
             connection.getresponse().read()
 
     def stop(self):
@@ -55,7 +52,7 @@ class Node:
         self.process.wait()
 
 
-def measure(program, home):
+def measure(program, home, options):
     first = Node(program, home / "first")
     invited = subprocess.run(command(program, first.directory, "invite"), capture_output=True, text=True, check=True)
     ticket = json.loads(invited.stdout)["ticket"]
@@ -69,23 +66,28 @@ def measure(program, home):
 
     time.sleep(5)
     tell("at rest")
-    posted, until = [0] * CONNECTIONS, time.monotonic() + LOAD_SECONDS
-    callers = [threading.Thread(target=first.post, args=(n, until, posted)) for n in range(CONNECTIONS)]
+    posted, until = [0] * options.connections, time.monotonic() + options.seconds
+    posting = [(n, until, posted, options.bytes) for n in range(options.connections)]
+    callers = [threading.Thread(target=first.post, args=one) for one in posting]
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.join()
     tell(f"{sum(posted)} posts")
-    for seconds in (20, 40):
+    for seconds in (20, 40, 60):
         time.sleep(20)
         tell(f"{seconds} s later")
     for node in nodes:
         node.stop()
 
 
-if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
-    sys.exit(__doc__)
-for one in sys.argv[1:]:
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("programs", nargs="+")
+parser.add_argument("--connections", type=int, default=100)
+parser.add_argument("--bytes", type=int, default=30_000)
+parser.add_argument("--seconds", type=float, default=12)
+arguments = parser.parse_args()
+for one in arguments.programs:
     print(f"{one}\n{'':<14} first node   second")
     with tempfile.TemporaryDirectory() as made:
-        measure(one, pathlib.Path(made))
+        measure(one, pathlib.Path(made), arguments)

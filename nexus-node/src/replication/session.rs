@@ -450,7 +450,8 @@ impl SyncSession {
             };
         }
         // before its frontier the peer is sent nothing, and then what it lacks
-        if self.theirs.is_some() && self.marks.back().is_none_or(|(_, eno)| *eno < last) {
+        let is_new = self.marks.back().map_or(self.relay <= last, |(_, eno)| *eno < last);
+        if self.theirs.is_some() && is_new {
             self.mark(now, last);
         }
         if self.acks <= last {

@@ -101,3 +101,30 @@ fn a_peer_that_acknowledges_nothing_gets_the_rest_after_a_while() {
     while net.deliver(0, RELAYER) {}
     assert_eq!(of_author(&net.peers[PEER]), ENTRIES);
 }
+
+/// promise: Cores | A session with nothing to send is woken to compare digests, and for nothing else
+#[test]
+fn a_session_at_rest_is_woken_for_digests_alone() {
+    let mut net = Net::new(2, 1);
+    net.connect_all();
+    net.peers[RELAYER].remember("one", None);
+    let turn = |net: &mut Net| {
+        for who in [RELAYER, PEER] {
+            while net.pump(0, who) {}
+            while net.deliver(0, who) {}
+        }
+    };
+    for _ in 0..20 {
+        net.now += SECOND;
+        turn(&mut net);
+    }
+    let (end, mut woken) = (net.now + 60 * SECOND, 0);
+    while net.now < end {
+        let session = &net.links[0].sessions[RELAYER];
+        net.now = session.poll_timeout().max(net.now);
+        turn(&mut net);
+        woken += 1;
+        assert!(woken <= 13, "it is woken at {:?} for nothing", net.now);
+    }
+    assert!(woken >= 11, "digests are compared each five seconds: {woken}");
+}
