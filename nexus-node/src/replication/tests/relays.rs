@@ -102,7 +102,7 @@ fn a_peer_that_acknowledges_nothing_gets_the_rest_after_a_while() {
     assert_eq!(of_author(&net.peers[PEER]), ENTRIES);
 }
 
-/// promise: How fast | A session with nothing to send is woken to compare digests, and for nothing else
+/// promise: Nodes | A session with nothing to send is woken to compare digests, and for nothing else
 #[test]
 fn a_session_at_rest_is_woken_for_digests_alone() {
     let mut net = Net::new(2, 1);
