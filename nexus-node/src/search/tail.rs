@@ -24,10 +24,8 @@ pub(super) struct Tail {
     /// The current forms of the visible ones, by numbers in the order in which they came.
     documents: BTreeMap<Number, Document>,
     next: Number,
-    /// For each word the documents that have it, and how often, in order. Of the documents before `worded` alone: most are
-    /// on disk before anybody asks.
+    /// For each word the documents that have it, and how often, in order.
     words: BTreeMap<Box<str>, Vec<(Number, u32)>>,
-    worded: Number,
     /// The documents that are groups of words.
     groups: BTreeSet<Number>,
     /// The sum of the documents' lengths.
@@ -154,32 +152,14 @@ impl Tail {
         Self { seen: covered, ..Self::default() }
     }
 
-    /// Adds the entries committed since, until there are no more or `most` memories are held, and makes all ready for a search.
+    /// Adds the entries committed since, until there are no more or `most` memories are held.
     pub(super) fn catch_up(&mut self, view: &dyn View, reader: &Reader<'_>, most: usize) -> Result<(), NodeError> {
         let mut looked = Looked::default();
         while let Some(wanted) = self.wants(most) {
-            let Some(next) = Next::read(view, reader, self.seen, wanted, &mut looked)? else { break };
+            let Some(next) = Next::read(view, reader, self.seen, wanted, &mut looked)? else { return Ok(()) };
             self.take_in(next);
         }
-        self.add_words();
         Ok(())
-    }
-
-    /// Adds the words of the documents that came since.
-    fn add_words(&mut self) {
-        for (&number, document) in self.documents.range(self.worded..) {
-            for word in document.words.split_ascii_whitespace() {
-                let with = match self.words.get_mut(word) {
-                    Some(with) => with,
-                    None => self.words.entry(word.into()).or_default(),
-                };
-                match with.last_mut() {
-                    Some((last, count)) if *last == number => *count += 1,
-                    _ => with.push((number, 1)),
-                }
-            }
-        }
-        self.worded = self.next;
     }
 
     /// The memories that may still be added until `most` are held; `None` if there are so many.
@@ -218,6 +198,16 @@ impl Tail {
     fn add(&mut self, document: Document) -> Number {
         let number = self.next;
         self.next += 1;
+        for word in document.words.split_ascii_whitespace() {
+            let with = match self.words.get_mut(word) {
+                Some(with) => with,
+                None => self.words.entry(word.into()).or_default(),
+            };
+            match with.last_mut() {
+                Some((last, count)) if *last == number => *count += 1,
+                _ => with.push((number, 1)),
+            }
+        }
         self.length += document.length as u64;
         if group::is_one(&document) {
             self.groups.insert(number);
@@ -230,9 +220,6 @@ impl Tail {
         let Some(document) = self.documents.remove(&number) else { return };
         self.length -= document.length as u64;
         self.groups.remove(&number);
-        if number >= self.worded {
-            return;
-        }
         for word in document.words.split_ascii_whitespace() {
             let Some(with) = self.words.get_mut(word) else { continue };
             if let Ok(at) = with.binary_search_by_key(&number, |(number, _)| *number) {
@@ -270,7 +257,6 @@ impl Tail {
     pub(super) fn prune(&mut self, covered: Eno) {
         let mut documents = std::mem::take(&mut self.documents);
         self.words.clear();
-        self.worded = self.next;
         self.groups.clear();
         self.length = 0;
         self.changed.retain(|_, changed| changed.eno > covered);
