@@ -260,8 +260,7 @@ where
             let frame = message.encode_to_vec();
             tally.count(message.kind(), Direction::Out, FRAME_HEAD_BYTES + frame.len());
             // the answer to an earlier question shows nothing of a peer that takes no more
-            let written = tokio::time::timeout(limits.stalled_after, write_frame(&mut writer, &frame)).await;
-            if !matches!(written, Ok(Ok(()))) {
+            if write_in_time(&mut writer, &frame, limits).await.is_err() {
                 return;
             }
         }
@@ -273,6 +272,15 @@ where
         () = writing => {}
         () = watching => {}
     }
+}
+
+/// Writes a question or an answer, for as long as a peer may stall.
+async fn write_in_time<W>(writer: &mut W, frame: &[u8], limits: &AskLimits) -> Result<(), FrameError>
+where
+    W: AsyncWrite + Unpin,
+{
+    let written = tokio::time::timeout(limits.stalled_after, write_frame(writer, frame)).await;
+    written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
 
 /// Answers the questions of all peers that open a stream, until the mesh has ended.
@@ -394,8 +402,7 @@ where
         while let Some((message, _taken)) = answered.recv().await {
             let frame = message.encode_to_vec();
             tally.count(message.kind(), Direction::Out, FRAME_HEAD_BYTES + frame.len());
-            let written = tokio::time::timeout(limits.stalled_after, write_frame(&mut writer, &frame)).await;
-            written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
+            write_in_time(&mut writer, &frame, limits).await?;
         }
         Ok(())
     };
