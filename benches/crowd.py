@@ -4,6 +4,7 @@
 """
 
 import argparse
+import concurrent.futures
 import hashlib
 import http.client
 import json
@@ -30,6 +31,10 @@ def run(*words, **options):
     if ended.returncode:
         raise SystemExit(f"{' '.join(map(str, words))}\n{ended.stderr or ended.stdout}")
     return ended.stdout
+
+
+def text():
+    return os.urandom(PAYLOAD_BYTES // 2).hex()
 
 
 class Node:
@@ -275,8 +280,7 @@ def load(nodes, options):
 
     def write(node, ids, count):
         for _ in range(count):
-            text = os.urandom(PAYLOAD_BYTES // 2).hex()
-            ids.append(json.loads(node.ask("POST", "/v1/memories", {"text": text}))["id"])
+            ids.append(json.loads(node.ask("POST", "/v1/memories", {"text": text()}))["id"])
 
     def entries(node):
         figures = re.findall(r"^nexus_records\{.*\} (\d+)$", node.ask("GET", "/metrics"), re.M)
@@ -349,12 +353,10 @@ def soak(nodes, options):
                 node.ask("DELETE", f"/v1/memories/{kept.pop(chance.randrange(len(kept)))}")
                 count("forgotten")
             elif kept and roll < 0.3:
-                text = os.urandom(PAYLOAD_BYTES // 2).hex()
-                node.ask("PATCH", f"/v1/memories/{chance.choice(kept)}", {"text": text})
+                node.ask("PATCH", f"/v1/memories/{chance.choice(kept)}", {"text": text()})
                 count("edited")
             else:
-                text = os.urandom(PAYLOAD_BYTES // 2).hex()
-                kept.append(json.loads(node.ask("POST", "/v1/memories", {"text": text}))["id"])
+                kept.append(json.loads(node.ask("POST", "/v1/memories", {"text": text()}))["id"])
                 count("written")
             time.sleep(0.2)
 
@@ -370,13 +372,14 @@ def soak(nodes, options):
         return f"{sum(found) / len(found):.1f} MiB a node, {found[-1]:.1f} at most"
 
     print(f"soak: {len(nodes)} nodes for {options.soak:.0f} s, at first {residents()}", flush=True)
-    threads = [threading.Thread(target=write, args=(node,)) for node in nodes[:WRITERS]] + [threading.Thread(target=kill)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        threads[0].join(60)
-        time.sleep(0.1)
-        print(f"  {residents()}; {', '.join(f'{count} {what}' for what, count in counts.items())}", flush=True)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        working = [pool.submit(write, node) for node in nodes[:WRITERS]] + [pool.submit(kill)]
+        while concurrent.futures.wait(working, timeout=60).not_done:
+            print(f"  {residents()}; {', '.join(f'{count} {what}' for what, count in counts.items())}", flush=True)
+        for one in working:
+            # one that failed fails the soak
+            one.result()
+    print(f"  {residents()}; {', '.join(f'{count} {what}' for what, count in counts.items())}", flush=True)
     begun = time.monotonic()
     wait("all show the same", lambda: len({node.digest() for node in nodes}) == 1, every=1)
     digest, memories = nodes[0].digest()
