@@ -58,3 +58,34 @@ pub(super) fn unseal<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Option<&
     let (value, found) = stored.split_last_chunk::<SEAL_BYTES>()?;
     (*found == seal(table, key, value) || *found == seal_before(table, key, value)).then_some(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promise: Store and data directory | The checksums of values are those of other programs for XXH3 and BLAKE3, and both are read
+    #[test]
+    fn seals_are_fixed_and_those_of_earlier_formats_hold() {
+        let long = [7; 1_000];
+        for (key, value, now, before) in [
+            (&b"key"[..], &b"value"[..], 0x2a37_1a65_47bd_a3b4_u64, 0xdd15_984e_da67_1e41_u64),
+            (b"", b"", 0x313c_d32d_976d_fabd, 0xf2a0_4988_7833_7c00),
+            (b"key", &long, 0x9b1f_1655_3525_3cb6, 0xaf11_5ef2_bdd1_94dc),
+        ] {
+            assert_eq!(seal(Table::Records, key, value), now.to_be_bytes());
+            for checksum in [now, before] {
+                let stored = [value, &checksum.to_be_bytes()].concat();
+                assert_eq!(unseal(Table::Records, key, &stored), Some(value));
+                assert_eq!(unseal(Table::Entries, key, &stored), None, "in another table");
+                assert_eq!(unseal(Table::Records, b"other", &stored), None, "at another key");
+                for at in 0..stored.len() {
+                    let mut changed = stored.clone();
+                    changed[at] ^= 1;
+                    assert_eq!(unseal(Table::Records, key, &changed), None, "byte {at}");
+                }
+            }
+        }
+        // every version reads the row with the format
+        assert_eq!(seal(Table::Meta, b"format", &5_u32.to_le_bytes()), 0xb474_c857_6f4a_27f9_u64.to_be_bytes());
+    }
+}
