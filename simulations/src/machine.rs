@@ -35,6 +35,16 @@ pub(crate) struct Chassis {
     pub(crate) disk_delay: Mutex<Duration>,
 }
 
+impl Chassis {
+    /// Runs something that sees this machine's wall clock.
+    fn seen<T>(&self, run: impl FnOnce() -> T) -> T {
+        let before = hooks::set_wall(*lock(&self.wall));
+        let result = run();
+        hooks::set_wall(before);
+        result
+    }
+}
+
 /// One life of a node, from its start to its end: all tasks that it started, so that they can be
 /// dropped, held or slowed down at once.
 pub(crate) struct Life {
@@ -76,9 +86,7 @@ impl Life {
         };
         for slot in tasks.into_values() {
             let task = lock(&slot).take();
-            let before = hooks::set_wall(*lock(&self.chassis.wall));
-            drop(task);
-            hooks::set_wall(before);
+            self.chassis.seen(|| drop(task));
         }
         parked.into_iter().for_each(Waker::wake);
     }
@@ -196,23 +204,17 @@ impl Future for LifeTask {
             }
             (this.lag, this.lagging) = (None, false);
         }
-        let before = hooks::set_wall(*lock(&this.life.chassis.wall));
-        let node_before = hooks::set_node(Some(this.life.node));
         STEPS.fetch_add(1, Ordering::Relaxed);
-        let polled = {
+        let node_before = hooks::set_node(Some(this.life.node));
+        let polled = this.life.chassis.seen(|| {
             let mut slot = lock(&this.slot);
-            match slot.as_mut() {
-                None => Ok(Poll::Ready(())),
-                Some(task) => {
-                    let polled = std::panic::catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx)));
-                    if !matches!(polled, Ok(Poll::Pending)) {
-                        *slot = None;
-                    }
-                    polled
-                }
+            let Some(task) = slot.as_mut() else { return Ok(Poll::Ready(())) };
+            let polled = std::panic::catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx)));
+            if !matches!(polled, Ok(Poll::Pending)) {
+                *slot = None;
             }
-        };
-        hooks::set_wall(before);
+            polled
+        });
         hooks::set_node(node_before);
         match polled {
             Ok(Poll::Pending) => return Poll::Pending,
@@ -239,10 +241,8 @@ impl<F: Future> Future for SeenFrom<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let before = hooks::set_wall(*lock(&self.chassis.wall));
-        let polled = self.inner.as_mut().poll(cx);
-        hooks::set_wall(before);
-        polled
+        let SeenFrom { chassis, inner } = &mut *self;
+        chassis.seen(|| inner.as_mut().poll(cx))
     }
 }
 
