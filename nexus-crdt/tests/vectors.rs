@@ -14,11 +14,11 @@ use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
     Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Evidence, Field, Fold, Frontier, FrontierPart,
-    FullAuthor, Head, Header, HeardEvent, Hlc, Incarnation, Kind, LogHead, LogId, Origin, PageWrite, Pin, Priority,
-    Profile, ReturnCause, Revocation, Salt, Seat, Settlement, SpaceDefinition, SpaceId, Submission, Succession,
-    SyncFrame, Target, TaskClaim, TaskEnd, TaskEvent, TaskOwners, TaskPhase, TaskReturn, TaskRights, TaskSaid,
-    TaskToken, TaskVerb, TaskWord, Verified, Write, Writes, check_proof, payload_hash, project, prove, sync_frame,
-    task_state, version_of, writes_of,
+    FullAuthor, Head, Header, HeardEvent, Hlc, Incarnation, Kind, Lengthener, LogHead, LogId, Origin, PageWrite, Pin,
+    Priority, Profile, ReturnCause, Revocation, Salt, Seat, Settlement, Shortener, SpaceDefinition, SpaceId,
+    Submission, Succession, SyncFrame, Target, TaskClaim, TaskEnd, TaskEvent, TaskOwners, TaskPhase, TaskReturn,
+    TaskRights, TaskSaid, TaskToken, TaskVerb, TaskWord, Verified, Write, Writes, check_proof, payload_hash, project,
+    prove, sync_frame, task_state, version_of, writes_of,
 };
 use nexus_identity::{Chain, Claims, Did, Domain, Keypair, Role, Signature, Timestamp};
 use prost::Message;
@@ -893,5 +893,79 @@ fn sync_frames() {
         let unknown = [&bytes[..], &[0xfa, 0x01, 0x01, 0x07]].concat();
         assert_eq!(SyncFrame::decode(unknown.as_slice()).unwrap().encode_to_vec(), bytes);
         fields
+    });
+}
+
+/// The headers of a stream, shortened by hand.
+#[derive(Default)]
+struct ShortHeaders {
+    logs: Vec<Vec<u8>>,
+    last: Vec<(u64, [u8; 32])>,
+}
+
+impl ShortHeaders {
+    fn entry(&mut self, whole: &EntryFrame) -> EntryFrame {
+        let header = &whole.header;
+        let (log, seq, prev) = (&header[..106], &header[106..114], &header[114..146]);
+        let seq = u64::from_le_bytes(seq.try_into().unwrap());
+        let number = self.logs.iter().position(|one| one == log);
+        let follows = number.filter(|number| {
+            let (last_seq, last) = self.last[*number];
+            whole.payload.is_some() && last_seq + 1 == seq && last == prev
+        });
+        let number = number.unwrap_or(self.logs.len());
+        self.logs.resize(self.logs.len().max(number + 1), log.to_vec());
+        self.last.resize(self.logs.len(), (0, [0; 32]));
+        self.last[number] = (seq, blake3::derive_key("nexus entry v1", header));
+        match follows {
+            None => whole.clone(),
+            Some(number) => EntryFrame {
+                header: header[146..header.len() - 32].to_vec(),
+                follows: Some(u32::try_from(number).unwrap()),
+                ..whole.clone()
+            },
+        }
+    }
+}
+
+/// promise: Entries and memories | Every vector of what is known holds both ways
+#[test]
+fn short_headers() {
+    let mut book = Book::open("sync.json");
+    book.check("streams", |vector| {
+        let space = SpaceId::from_bytes([7; 32]);
+        let frame_of =
+            |entries| SyncFrame { body: Some(sync_frame::Body::Entries(sync_frame::EntriesFrame { entries })) };
+        let mut heads = std::collections::BTreeMap::new();
+        let mut make = |entry: &Vector| {
+            let key = Keypair::from_seed(&entry.array("seed"));
+            let log = LogId { space, author: key.did(), incarnation: Incarnation([1; 8]) };
+            let after = heads.get(&log).copied();
+            let hlc = Hlc(after.map_or(1, |head: Head| head.seq + 1));
+            let payload = entry.bytes("payload").into();
+            let draft =
+                Draft { mesh: key.did(), log, after: after.as_ref(), hlc, kind: Kind::WRITES, refs: vec![], payload };
+            let made = Verified::write(draft, &key);
+            heads.insert(log, Head { seq: made.header().seq, id: made.id() });
+            let payload = if entry.has("gone") { None } else { EntryFrame::new(&made).payload };
+            (!entry.has("skipped")).then(|| EntryFrame { payload, ..EntryFrame::new(&made) })
+        };
+        let whole: Vec<SyncFrame> = (vector.list("frames").iter())
+            .map(|frame| frame_of(frame.list("entries").iter().filter_map(&mut make).collect()))
+            .collect();
+        let (mut by_hand, mut shortener, mut lengthener) =
+            (ShortHeaders::default(), Shortener::default(), Lengthener::default());
+        let sent = whole.iter().map(|frame| {
+            let Some(sync_frame::Body::Entries(entries)) = &frame.body else { panic!("no entries") };
+            let short = frame_of(entries.entries.iter().map(|entry| by_hand.entry(entry)).collect());
+            let mut shortened = frame.clone();
+            shortener.shorten(&mut shortened);
+            assert_eq!(shortened, short);
+            lengthener.lengthen(&mut shortened).unwrap();
+            assert_eq!(shortened, *frame);
+            hex(short.encode_to_vec())
+        });
+        let sent: Value = sent.collect();
+        json!({ "sent": sent, "whole": whole.iter().map(|frame| hex(frame.encode_to_vec())).collect::<Value>() })
     });
 }
