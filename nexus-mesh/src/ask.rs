@@ -50,10 +50,21 @@ pub struct AskLimits {
     pub answering_bytes_max: usize,
     /// The time without a word after which a peer that owes an answer is asked over a new stream. A machine without
     /// power says nothing at all, and neither does the stream to it. Also the time that a question or an answer may take
-    /// to be written. Default 5 s.
+    /// to be written. One of many bytes has a second more for each 16 KiB. Default 5 s.
     pub stalled_after: Duration,
     /// The time without a question after which a stream is closed. Default 60 s.
     pub idle_after: Duration,
+}
+
+/// The slowest line over which large questions and answers come through, in bytes a second.
+const LINE_BYTES_PER_SECOND: u32 = 16 * 1_024;
+
+impl AskLimits {
+    /// The time that a question or an answer of so many bytes may take.
+    fn time_for(&self, bytes: usize) -> Duration {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.stalled_after + Duration::from_secs(1) * bytes / LINE_BYTES_PER_SECOND
+    }
 }
 
 impl Default for AskLimits {
@@ -205,6 +216,8 @@ struct Pending<M> {
     last: u64,
     /// The time of the first question after the peer's last word.
     owed_since: Option<Instant>,
+    /// Bytes of the largest question since then.
+    largest: usize,
 }
 
 /// Carries the questions to one peer over one stream. Ends with the stream, or when nobody asked for long; questions
@@ -215,14 +228,15 @@ where
     M: Numbered,
 {
     let (mut reader, mut writer) = stream.split();
-    let pending: Mutex<Pending<M>> = Mutex::new(Pending { answers: BTreeMap::new(), last: 0, owed_since: None });
+    let pending: Mutex<Pending<M>> =
+        Mutex::new(Pending { answers: BTreeMap::new(), last: 0, owed_since: None, largest: 0 });
     let pending = || -> MutexGuard<'_, Pending<M>> { pending.lock().unwrap_or_else(PoisonError::into_inner) };
     let reading = async {
         while let Ok(Some(frame)) = read_frame(&mut reader, FRAME_BYTES_MAX).await {
             let Ok(message) = M::decode(frame.as_slice()) else { return };
             tally.count(message.kind(), Direction::In, FRAME_HEAD_BYTES + frame.len());
             let mut pending = pending();
-            pending.owed_since = None;
+            (pending.owed_since, pending.largest) = (None, 0);
             if let Some(answer) = pending.answers.remove(&message.number()) {
                 // whoever asked may have given up
                 let _ = answer.send(message);
@@ -232,11 +246,14 @@ where
     let owes = Notify::new();
     let watching = async {
         loop {
-            let since = pending().owed_since;
-            match since {
-                Some(since) if since.elapsed() >= limits.stalled_after => return,
+            let owed_by = {
+                let pending = pending();
+                pending.owed_since.map(|since| since + limits.time_for(pending.largest))
+            };
+            match owed_by {
+                Some(by) if by <= Instant::now() => return,
                 // a later question is owed for longer
-                Some(since) => tokio::time::sleep_until(since + limits.stalled_after).await,
+                Some(by) => tokio::time::sleep_until(by).await,
                 None => owes.notified().await,
             }
         }
@@ -247,17 +264,19 @@ where
             if answer.is_closed() || !handover.hand_over() {
                 continue;
             }
-            {
+            let frame = {
                 let mut pending = pending();
                 pending.answers.retain(|_, answer| !answer.is_closed());
                 pending.last += 1;
                 let number = pending.last;
                 pending.answers.insert(number, answer);
-                pending.owed_since.get_or_insert_with(Instant::now);
-                owes.notify_one();
                 message.set_number(number);
-            }
-            let frame = message.encode_to_vec();
+                let frame = message.encode_to_vec();
+                pending.owed_since.get_or_insert_with(Instant::now);
+                pending.largest = pending.largest.max(frame.len());
+                owes.notify_one();
+                frame
+            };
             tally.count(message.kind(), Direction::Out, FRAME_HEAD_BYTES + frame.len());
             // the answer to an earlier question shows nothing of a peer that takes no more
             if write_in_time(&mut writer, &frame, limits).await.is_err() {
@@ -274,12 +293,12 @@ where
     }
 }
 
-/// Writes a question or an answer, for as long as a peer may stall.
+/// Writes a question or an answer, for as long as the peer may take.
 async fn write_in_time<W>(writer: &mut W, frame: &[u8], limits: &AskLimits) -> Result<(), FrameError>
 where
     W: AsyncWrite + Unpin,
 {
-    let written = tokio::time::timeout(limits.stalled_after, write_frame(writer, frame)).await;
+    let written = tokio::time::timeout(limits.time_for(frame.len()), write_frame(writer, frame)).await;
     written.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))?
 }
 

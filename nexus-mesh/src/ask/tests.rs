@@ -227,6 +227,29 @@ async fn a_peer_that_answers_one_and_takes_no_more_is_asked_over_another_stream(
     drop(silent);
 }
 
+/// promise: Keys and locks | A large question over a slow line has a second for each 16 KiB
+#[tokio::test(start_paused = true)]
+async fn a_large_question_over_a_slow_line_gets_its_time() {
+    let limits = AskLimits::default();
+    let (asker, mut ends) = asker(limits);
+    let slow = async {
+        let (_, mut end) = ends.recv().await.unwrap();
+        let mut taken = Vec::new();
+        while taken.len() < 4 * PIPE_BYTES_MAX {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let mut some = vec![0; 20 * 1_024];
+            let read = end.read(&mut some).await.unwrap();
+            taken.extend(&some[..read]);
+        }
+        let frame = read_frame(&mut taken.chain(&mut end), FRAME_BYTES_MAX).await.unwrap().unwrap();
+        write_frame(&mut end, &frame).await.unwrap();
+        end
+    };
+    let large = "x".repeat(4 * PIPE_BYTES_MAX);
+    let (answer, _end) = futures::join!(asker.ask(peer(1), words(&large), WITHIN), slow);
+    assert_eq!(answer.unwrap().words, large);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_slow_answer_is_late_and_the_stream_goes_on() {
     let limits = AskLimits { stalled_after: Duration::from_secs(60), ..AskLimits::default() };
