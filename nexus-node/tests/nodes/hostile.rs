@@ -160,6 +160,9 @@ async fn an_entry_that_is_none_costs_the_connection_and_leaves_nothing_behind() 
     let at = claims_more.header.len() - 36;
     claims_more.header[at..at + 4].copy_from_slice(&(PAYLOAD_BYTES_MAX as u32 + 1).to_le_bytes());
     let empty = EntryFrame::default();
+    let follows_nothing = EntryFrame { follows: Some(7), ..frame.clone() };
+    // it follows on the good entry before it, and then nobody signed it
+    let made_up = EntryFrame { header: vec![0; 22], follows: Some(0), ..frame.clone() };
     let cases = [
         ("a broken signature", broken),
         ("a short signature", short),
@@ -170,6 +173,8 @@ async fn an_entry_that_is_none_costs_the_connection_and_leaves_nothing_behind() 
         ("an oversized payload", oversized),
         ("a header of an oversized payload", claims_more),
         ("nothing at all", empty),
+        ("a short entry that follows on nothing", follows_nothing),
+        ("a short entry that nobody signed", made_up),
     ];
     let node = WORLD.start(0, Link::Memory).await;
     let friend = WORLD.start_beside(1, Link::Memory, &node).await;
