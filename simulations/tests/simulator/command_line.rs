@@ -35,6 +35,25 @@ fn a_wrong_question_ends_with_two() {
     }
 }
 
+/// promise: Whole networks, by seed | What simulated nodes log is shown with their number and virtual time, and changes no run
+#[test]
+fn simulated_nodes_log_with_virtual_time() {
+    let hash = |output: &Output| {
+        let line: Value = serde_json::from_slice(&output.stdout).unwrap();
+        line["trace_hash"].clone()
+    };
+    let run = ["run", "laptop-offline", "--seed", "5", "--json"];
+    let (quiet, loud) = (sim(&run), sim(&[&run[..], &["--log", "nexus_node=debug"]].concat()));
+    assert_eq!(hash(&quiet), hash(&loud));
+    assert!(quiet.stderr.is_empty());
+    let log = String::from_utf8(loud.stderr).unwrap();
+    let of_nodes: Vec<&str> = log.lines().filter(|line| line.contains("nexus_node")).collect();
+    for node in ["n0", "n1", "n2"] {
+        assert!(of_nodes.iter().any(|line| line.contains(node)), "{node}: {}", of_nodes.len());
+    }
+    assert_eq!(sim(&["run", "laptop-offline", "--log", "a=b=c"]).status.code(), Some(2));
+}
+
 #[test]
 fn a_run_ends_with_one_line_and_leaves_a_page_that_loads_nothing() {
     let page = std::env::temp_dir().join(format!("nexus-sim-test-{}.html", std::process::id()));
