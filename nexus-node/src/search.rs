@@ -59,11 +59,11 @@ use crate::memory::read::Reader;
 use crate::store::{Store, View};
 use crate::world::World;
 use group::Wanted;
-use tail::Tail;
+use tail::{Room, Tail};
 
-/// The most memories in the tail. More than are written between two commits of the index, and a bound
-/// on memory while the index is rebuilt.
-const TAIL_MAX: usize = 20_000;
+/// The most memories in the tail, and bytes of their words. More than are written between two commits of the index, and
+/// a bound on memory while the index is rebuilt or members write long texts.
+const TAIL_MAX: Room = Room { memories: 20_000, bytes: 16 << 20 };
 
 /// Conditions on a memory.
 #[derive(Clone, Debug, Default)]
@@ -201,9 +201,9 @@ impl Search {
     /// Whether this build has an index on disk.
     pub(crate) const ON_DISK: bool = DiskIndex::BUILT;
 
-    /// The most memories that a search takes into the tail: all of them without an index on disk.
-    fn tail_max(&self) -> usize {
-        if self.disk.is_some() { TAIL_MAX } else { usize::MAX }
+    /// The room for memories that a search takes into the tail: all of them without an index on disk.
+    fn tail_max(&self) -> Room {
+        if self.disk.is_some() { TAIL_MAX } else { Room::UNBOUNDED }
     }
 
     fn tail(&self) -> std::sync::MutexGuard<'_, Tail> {

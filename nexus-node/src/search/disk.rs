@@ -235,7 +235,7 @@ impl DiskIndex {
     }
 
     /// Writes changes durably. The index then includes all entries up to `covers`.
-    pub(crate) fn update(&self, changed: Vec<(Dot, Option<Document>)>, covers: Eno) -> Result<(), SearchError> {
+    pub(crate) fn update(&self, changed: Vec<(Dot, Option<Arc<Document>>)>, covers: Eno) -> Result<(), SearchError> {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
             let options = IndexWriterOptions::builder()

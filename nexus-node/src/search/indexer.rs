@@ -5,21 +5,21 @@ use nexus_crdt::Dot;
 use tokio::time::Instant;
 
 use super::disk::{DiskIndex, guarded};
-use super::tail::{Looked, Next};
-use super::{Document, Kept, Search, Source};
+use super::tail::{Looked, Next, Room};
+use super::{Document, Kept, Search, Source, TAIL_MAX};
 use crate::NodeError;
 use crate::ledger::rows::Eno;
 use crate::memory::read::Reader;
 
-/// Memories written to disk at a time: a bound on memory.
-const MEMORIES_PER_PASS: usize = 2_000;
+/// Memories written to disk at a time, and bytes of their words: a bound on memory.
+const PASS: Room = Room { memories: 2_000, bytes: 4 << 20 };
 /// How long changes gather before they are looked at.
 const GATHER: Duration = Duration::from_millis(500);
 /// How long few changes are kept in memory, where searches find them, too. A write costs some milliseconds of a processor,
 /// however little it writes.
 const FEW_WAIT: Duration = Duration::from_secs(10);
-/// So many changed memories are no few.
-const FEW: usize = 1_000;
+/// So many changed memories are no few, nor are so many bytes of their words.
+const FEW: Room = Room { memories: 1_000, bytes: PASS.bytes };
 /// The time without changes after which the writer is dropped.
 const REST_AFTER: Duration = Duration::from_secs(5);
 /// The entries that the index may lack and still give way to other work. Each holds one memory, or a batch.
@@ -77,10 +77,10 @@ struct Pace {
 }
 
 impl Pace {
-    /// Whether so many changes stay in memory for now.
-    fn keeps(&mut self, changes: usize, now: Instant) -> bool {
+    /// Whether so many changed memories, with so many bytes of words, stay in memory for now.
+    fn keeps(&mut self, memories: usize, bytes: usize, now: Instant) -> bool {
         let until = self.few_until.take().unwrap_or(now + FEW_WAIT);
-        let keeps = changes < FEW && now < until;
+        let keeps = FEW.beside(memories, bytes).is_some() && now < until;
         self.few_until = keeps.then_some(until);
         keeps
     }
@@ -99,8 +99,8 @@ async fn pass(search: &Arc<Search>, source: &Source, pace: &mut Pace) -> Result<
     }
     // they are copied only to be written
     let at = search.clone();
-    let (held, lacks) = source.world.blocking(move || at.kept()).await?;
-    if lacks > 0 && pace.keeps(held, Instant::now()) {
+    let (memories, bytes, lacks) = source.world.blocking(move || at.kept()).await?;
+    if lacks > 0 && pace.keeps(memories, bytes, Instant::now()) {
         return Ok(lacks);
     }
     pace.few_until = None;
@@ -111,7 +111,7 @@ async fn pass(search: &Arc<Search>, source: &Source, pace: &mut Pace) -> Result<
         return Ok(behind);
     }
     let hurried = pace.hurries;
-    pace.hurries = is_hurried(hurried, behind);
+    pace.hurries = is_hurried(hurried, behind, bytes);
     if hurried != pace.hurries {
         // the writer's threads have the priority of the one that made it
         let at = search.clone();
@@ -130,9 +130,12 @@ async fn pass(search: &Arc<Search>, source: &Source, pace: &mut Pace) -> Result<
     }
 }
 
-/// Whether an index that lacks so many entries gives way no more.
-const fn is_hurried(was: bool, behind: Eno) -> bool {
-    behind > if was { BEHIND_LITTLE } else { BEHIND_MAX }
+/// Whether an index that lacks so many entries gives way no more. Nor does it beside a tail with so many bytes that searches
+/// put no more there: they do not see the rest.
+const fn is_hurried(was: bool, behind: Eno, bytes: usize) -> bool {
+    let (behind_max, bytes_max) =
+        if was { (BEHIND_LITTLE, TAIL_MAX.bytes / 2) } else { (BEHIND_MAX, TAIL_MAX.bytes - 1) };
+    behind > behind_max || bytes > bytes_max
 }
 
 /// The sources of one pass.
@@ -154,7 +157,7 @@ impl Source {
 /// Changes on their way to the disk.
 struct Stock {
     disk: Arc<DiskIndex>,
-    changed: Vec<(Dot, Option<Document>)>,
+    changed: Vec<(Dot, Option<Arc<Document>>)>,
     /// The last entry that they include.
     covers: Eno,
     /// The last entry that there is.
@@ -173,7 +176,7 @@ impl Search {
     fn read_on(&self, from: &Reading) -> Result<Option<Next>, NodeError> {
         let (seen, wanted) = {
             let tail = self.tail();
-            (tail.seen(), tail.wants(MEMORIES_PER_PASS))
+            (tail.seen(), tail.wants(PASS))
         };
         let Some(wanted) = wanted else { return Ok(None) };
         let snapshot = from.store.snapshot()?;
@@ -181,11 +184,11 @@ impl Search {
         Next::read(&snapshot, &reader, seen, wanted, &mut Looked::default())
     }
 
-    /// The changes in memory, and the entries that the index on disk lacks of those that it has.
-    fn kept(&self) -> (usize, Eno) {
+    /// The changes in memory, bytes of their words, and the entries that the index on disk lacks of those that it has.
+    fn kept(&self) -> (usize, usize, Eno) {
         let covered = self.disk.as_ref().map_or(0, |disk| disk.index().covered());
         let tail = self.tail();
-        (tail.held(), tail.seen().saturating_sub(covered))
+        (tail.held(), tail.bytes(), tail.seen().saturating_sub(covered))
     }
 
     /// The changes that the disk lacks.
@@ -230,21 +233,35 @@ mod tests {
     async fn few_changes_are_written_after_a_while_and_many_at_once() {
         let mut pace = Pace::default();
         let begun = Instant::now();
-        let mut at = |seconds, changes| pace.keeps(changes, begun + Duration::from_secs(seconds));
-        let looks = [(0, 1), (9, FEW - 1), (10, FEW - 1), (11, 1), (12, FEW), (20, 1), (21, 2), (30, 2)];
-        let kept = looks.map(|(seconds, changes)| at(seconds, changes));
-        assert_eq!(kept, [true, true, false, true, false, true, true, false]);
+        let mut at = |seconds, memories, bytes| pace.keeps(memories, bytes, begun + Duration::from_secs(seconds));
+        let Room { memories: many, bytes: much } = FEW;
+        let looks = [
+            (0, 1, 9),
+            (9, many - 1, 9),
+            (10, many - 1, 9),
+            (11, 1, 9),
+            (12, many, 9),
+            (20, 1, 9),
+            (21, 2, much),
+            (30, 2, much - 1),
+            (40, 2, 9),
+        ];
+        let kept = looks.map(|(seconds, memories, bytes)| at(seconds, memories, bytes));
+        assert_eq!(kept, [true, true, false, true, false, true, false, true, false]);
     }
 
     /// promise: Recall | The index of words gives way to a load, and no more once it is far behind
     #[test]
     fn an_index_far_behind_gives_way_no_more_until_it_has_half_of_that() {
         let mut hurries = false;
-        let mut at = |behind| {
-            hurries = is_hurried(hurries, behind);
+        let mut at = |(behind, bytes)| {
+            hurries = is_hurried(hurries, behind, bytes);
             hurries
         };
-        let steps = [0, BEHIND_MAX, BEHIND_MAX + 1, BEHIND_LITTLE + 1, BEHIND_LITTLE, BEHIND_MAX];
-        assert_eq!(steps.map(&mut at), [false, false, true, true, false, false]);
+        let by_entries = [0, BEHIND_MAX, BEHIND_MAX + 1, BEHIND_LITTLE + 1, BEHIND_LITTLE, BEHIND_MAX];
+        assert_eq!(by_entries.map(|behind| at((behind, 0))), [false, false, true, true, false, false]);
+        let full = TAIL_MAX.bytes;
+        let by_bytes = [full - 1, full, full / 2 + 1, full / 2, full - 1];
+        assert_eq!(by_bytes.map(|bytes| at((0, bytes))), [false, true, true, false, false]);
     }
 }

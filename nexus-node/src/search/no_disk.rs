@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::Arc;
 
 use nexus_crdt::Dot;
 
@@ -30,7 +31,7 @@ impl DiskIndex {
         match self.0 {}
     }
 
-    pub(crate) fn update(&self, _: Vec<(Dot, Option<Document>)>, _: Eno) -> Result<(), SearchError> {
+    pub(crate) fn update(&self, _: Vec<(Dot, Option<Arc<Document>>)>, _: Eno) -> Result<(), SearchError> {
         match self.0 {}
     }
 

@@ -22,7 +22,7 @@ pub(super) struct Tail {
     seen: Eno,
     changed: BTreeMap<Dot, Changed>,
     /// The current forms of the visible ones, by numbers in the order in which they came.
-    documents: BTreeMap<Number, Document>,
+    documents: BTreeMap<Number, Arc<Document>>,
     next: Number,
     /// For each word the documents that have it, and how often, in order.
     words: BTreeMap<Box<str>, Vec<(Number, u32)>>,
@@ -30,11 +30,30 @@ pub(super) struct Tail {
     groups: BTreeSet<Number>,
     /// The sum of the documents' lengths.
     length: u64,
+    /// Bytes of the documents' words.
+    bytes: usize,
     touched: Touched,
 }
 
 /// The number of a document in the tail.
 type Number = u64;
+
+/// The most memories and bytes of words to hold. A memory or entry is taken as a whole: the bytes are exceeded by one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) memories: usize,
+    pub(super) bytes: usize,
+}
+
+impl Room {
+    pub(super) const UNBOUNDED: Self = Self { memories: usize::MAX, bytes: usize::MAX };
+
+    /// The room beside so much; `None` if there is none.
+    pub(super) fn beside(self, memories: usize, bytes: usize) -> Option<Self> {
+        let left = Self { memories: self.memories.saturating_sub(memories), bytes: self.bytes.saturating_sub(bytes) };
+        (left.memories > 0 && left.bytes > 0).then_some(left)
+    }
+}
 
 /// A memory that changed.
 #[derive(Debug)]
@@ -90,27 +109,29 @@ pub(super) struct Next {
     after: Eno,
     upto: Eno,
     changes: Vec<(Dot, Eno, Change)>,
+    /// Bytes of words in them.
+    bytes: usize,
 }
 
 enum Change {
     /// The place and the current form of a memory.
-    Form(Option<Place>, Option<Box<Document>>),
+    Form(Option<Place>, Option<Arc<Document>>),
     /// A memory whose current form was read for an earlier entry.
     Again,
 }
 
 impl Next {
-    /// Reads some entries after one, until they have `most` changes; `None` if there is none.
+    /// Reads some entries after one, until there is no room for their changes; `None` if there is none.
     pub(super) fn read(
         view: &dyn View,
         reader: &Reader<'_>,
         after: Eno,
-        most: usize,
+        room: Room,
         looked: &mut Looked,
     ) -> Result<Option<Self>, NodeError> {
-        let mut next = Self { after, upto: after, changes: Vec::new() };
+        let mut next = Self { after, upto: after, changes: Vec::new(), bytes: 0 };
         for (eno, touched) in touched_after(view, after)? {
-            if next.changes.len() >= most {
+            if room.beside(next.changes.len(), next.bytes).is_none() {
                 break;
             }
             for dot in touched.into_iter().filter(|_| !(planted("searches_some_alone") && eno % 5 == 0)) {
@@ -136,7 +157,8 @@ impl Next {
             self.changes.push((stands, eno, Change::Again));
             return Ok(());
         }
-        let document = reader.shown(stands)?.as_ref().map(Document::of).map(Box::new);
+        let document = reader.shown(stands)?.as_ref().map(Document::of).map(Arc::new);
+        self.bytes += document.as_ref().map_or(0, |document| document.words.len());
         let place = match &document {
             Some(document) => Some(document.place),
             None => reader.place(stands)?,
@@ -152,19 +174,24 @@ impl Tail {
         Self { seen: covered, ..Self::default() }
     }
 
-    /// Adds the entries committed since, until there are no more or `most` memories are held.
-    pub(super) fn catch_up(&mut self, view: &dyn View, reader: &Reader<'_>, most: usize) -> Result<(), NodeError> {
+    /// Adds the entries committed since, until there are no more or there is no more room.
+    pub(super) fn catch_up(&mut self, view: &dyn View, reader: &Reader<'_>, room: Room) -> Result<(), NodeError> {
         let mut looked = Looked::default();
-        while let Some(wanted) = self.wants(most) {
+        while let Some(wanted) = self.wants(room) {
             let Some(next) = Next::read(view, reader, self.seen, wanted, &mut looked)? else { return Ok(()) };
             self.take_in(next);
         }
         Ok(())
     }
 
-    /// The memories that may still be added until `most` are held; `None` if there are so many.
-    pub(super) fn wants(&self, most: usize) -> Option<usize> {
-        most.checked_sub(self.changed.len()).filter(|wanted| *wanted > 0)
+    /// The part of a room that is still free; `None` if it is full.
+    pub(super) fn wants(&self, room: Room) -> Option<Room> {
+        room.beside(self.changed.len(), self.bytes)
+    }
+
+    /// Bytes of the words of the memories here.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Adds changes, unless a search took them in before.
@@ -174,7 +201,7 @@ impl Tail {
         }
         for (dot, eno, change) in next.changes {
             match change {
-                Change::Form(place, document) => self.change(dot, eno, place, document.map(|document| *document)),
+                Change::Form(place, document) => self.change(dot, eno, place, document),
                 Change::Again => {
                     if let Some(changed) = self.changed.get_mut(&dot) {
                         changed.eno = eno;
@@ -185,7 +212,7 @@ impl Tail {
         self.seen = next.upto;
     }
 
-    fn change(&mut self, dot: Dot, eno: Eno, place: Option<Place>, document: Option<Document>) {
+    fn change(&mut self, dot: Dot, eno: Eno, place: Option<Place>, document: Option<Arc<Document>>) {
         if let Some(place) = place {
             self.touched.insert(place);
         }
@@ -195,7 +222,7 @@ impl Tail {
         }
     }
 
-    fn add(&mut self, document: Document) -> Number {
+    fn add(&mut self, document: Arc<Document>) -> Number {
         let number = self.next;
         self.next += 1;
         for word in document.words.split_ascii_whitespace() {
@@ -209,6 +236,7 @@ impl Tail {
             }
         }
         self.length += document.length as u64;
+        self.bytes += document.words.len();
         if group::is_one(&document) {
             self.groups.insert(number);
         }
@@ -219,6 +247,7 @@ impl Tail {
     fn remove(&mut self, number: Number) {
         let Some(document) = self.documents.remove(&number) else { return };
         self.length -= document.length as u64;
+        self.bytes -= document.words.len();
         self.groups.remove(&number);
         for word in document.words.split_ascii_whitespace() {
             let Some(with) = self.words.get_mut(word) else { continue };
@@ -247,7 +276,7 @@ impl Tail {
     }
 
     /// The changes to write to disk, and the last entry that they include.
-    pub(super) fn take_stock(&self) -> (Vec<(Dot, Option<Document>)>, Eno) {
+    pub(super) fn take_stock(&self) -> (Vec<(Dot, Option<Arc<Document>>)>, Eno) {
         let document = |changed: &Changed| self.documents.get(&changed.document?).cloned();
         let stock = self.changed.iter().map(|(dot, changed)| (*dot, document(changed)));
         (stock.collect(), self.seen)
@@ -258,9 +287,9 @@ impl Tail {
         let mut documents = std::mem::take(&mut self.documents);
         self.words.clear();
         self.groups.clear();
-        self.length = 0;
+        (self.length, self.bytes) = (0, 0);
         self.changed.retain(|_, changed| changed.eno > covered);
-        let kept: Vec<(Dot, Document)> = self
+        let kept: Vec<(Dot, Arc<Document>)> = self
             .changed
             .iter()
             .filter_map(|(dot, changed)| Some((*dot, documents.remove(&changed.document?)?)))

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::group::VOCABULARY as KIND;
 use super::tail::Touched;
 use super::*;
-use nexus_crdt::{Dot, EntryId};
+use crate::replication::tests::{Peer, mesh};
+use nexus_crdt::{Core, Dot, EntryId, SpaceId};
 
 const VOCABULARY: [&str; 12] = ["ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen", "ibi", "jay", "kit", "lam"];
 
@@ -68,7 +69,8 @@ proptest! {
             (0..).zip(&texts).map(|(n, (words, space, hour))| document(n, words, *space, *hour)).collect();
         // several writes make several segments
         for (covers, some) in (1..).zip(documents.chunks(documents.len().div_ceil(4))) {
-            index.update(some.iter().map(|document| (document.record, Some(document.clone()))).collect(), covers).unwrap();
+            let changed = some.iter().map(|document| (document.record, Some(Arc::new(document.clone()))));
+            index.update(changed.collect(), covers).unwrap();
         }
         for (words, spaces, hour, decisions, limit, every) in questions {
             let words: Vec<String> = words.iter().map(|word| VOCABULARY[*word].to_owned()).collect();
@@ -146,7 +148,8 @@ proptest! {
                     None => drop(there.remove(dot)),
                 }
             }
-            index.update(changed, u64::from(covers) + 1).unwrap();
+            let changed = changed.into_iter().map(|(record, document)| (record, document.map(Arc::new)));
+            index.update(changed.collect(), u64::from(covers) + 1).unwrap();
         }
         for (words, spaces, by, without, of_each, most, every) in questions {
             let left_out: BTreeSet<Place> =
@@ -183,11 +186,44 @@ fn of_a_hundred_thousand_groups_of_one_author_a_few_are_read() {
     let other = group_document(200_000, &["ant", "cat"], 1, 2);
     let (first, second) = if ids[0].0 < other.record { (ids[0].1, other.place) } else { (other.place, ids[0].1) };
     let all = rogue.into_iter().chain([other]);
-    index.update(all.map(|document| (document.record, Some(document))).collect(), 1).unwrap();
+    index.update(all.map(|document| (document.record, Some(Arc::new(document)))).collect(), 1).unwrap();
     let filter = GroupFilter { spaces: BTreeSet::from([1]), of_each: 4, most: 8, ..GroupFilter::default() };
     let keys = BTreeSet::from(["ant".to_owned()]);
     let mut found = index.groups(&keys, &Wanted::of(&filter), &Touched::default()).unwrap();
     let found = found.remove("ant").unwrap();
     assert!(found.len() < 200, "a few of each segment: {}", found.len());
     assert_eq!(group::chosen(found, &filter), [first, second, ids[1].1, ids[2].1, ids[3].1]);
+}
+
+/// promise: Bad input | Long texts that the index on disk lacks: bytes of words in memory are bounded, and the rest follows once there is room
+#[test]
+fn a_tail_holds_so_many_bytes_of_words() {
+    const TEXTS: usize = 20;
+    const TEXT_BYTES: usize = 20_000;
+    let mut peer = Peer::new(0);
+    for n in 0..TEXTS {
+        let text = format!("{n:<TEXT_BYTES$}").replace("  ", " x");
+        peer.create(SpaceId::default_of(&mesh()), Core { text, kind: "note".to_owned(), ..Core::default() });
+    }
+    let snapshot = peer.store.snapshot().unwrap();
+    let reader = Reader::new(&snapshot, [0; 8], peer.key.did(), peer.members(), Timestamp::from_ms(0)).unwrap();
+    let room = Room { memories: 1_000, bytes: 3 * TEXT_BYTES };
+    let (mut tail, mut passes, mut memories) = (Tail::after(0), 0, 0);
+    loop {
+        tail.catch_up(&snapshot, &reader, room).unwrap();
+        let (held, bytes) = (tail.held(), tail.bytes());
+        if held == 0 {
+            break;
+        }
+        assert!(bytes < room.bytes + TEXT_BYTES, "{held} memories have {bytes} bytes");
+        tail.catch_up(&snapshot, &reader, room).unwrap();
+        assert_eq!((tail.held(), tail.bytes()), (held, bytes), "there is no room for more");
+        let (stock, covers) = tail.take_stock();
+        assert_eq!(stock.iter().flat_map(|(_, document)| document).map(|it| it.words.len()).sum::<usize>(), bytes);
+        tail.prune(covers);
+        assert_eq!((tail.held(), tail.bytes()), (0, 0));
+        (passes, memories) = (passes + 1, memories + held);
+    }
+    assert_eq!(memories, TEXTS);
+    assert!(passes >= TEXTS / 4, "{passes} passes");
 }
