@@ -35,7 +35,7 @@ fn a_wrong_question_ends_with_two() {
     }
 }
 
-/// promise: Whole networks, by seed | What simulated nodes log is shown with their number and virtual time, and changes no run
+/// promise: Whole networks, by seed | The log of simulated nodes has their number and virtual time, and changes no run
 #[test]
 fn simulated_nodes_log_with_virtual_time() {
     let hash = |output: &Output| {
