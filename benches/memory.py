@@ -32,10 +32,10 @@ class Node:
         self.port = int(json.loads(self.process.stdout.readline())["api"].rsplit(":", 1)[1])
         self.token = (directory / "api-token").read_text().strip()
 
-    def resident(self):
-        """Resident memory, in bytes."""
+    def resident(self, of="VmRSS"):
+        """Resident memory, in bytes: all of it, or RssAnon, that no file backs."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(next(line for line in status.splitlines() if line.startswith("VmRSS:")).split()[1]) << 10
+        return int(next(line for line in status.splitlines() if line.startswith(f"{of}:")).split()[1]) << 10
 
     def post(self, number, until, posted, size):
         connection = http.client.HTTPConnection("127.0.0.1", self.port)
@@ -62,7 +62,8 @@ def measure(program, home, options):
     nodes = [first, second]
 
     def tell(when):
-        print(f"{when:<14}" + "".join(f"{node.resident() / 1e6:8.1f} MB" for node in nodes), flush=True)
+        each = (f"{node.resident() / 1e6:8.1f} MB{node.resident('RssAnon') / 1e6:8.1f} MB" for node in nodes)
+        print(f"{when:<14}" + "  ".join(each), flush=True)
 
     time.sleep(5)
     tell("at rest")
@@ -88,6 +89,6 @@ parser.add_argument("--bytes", type=int, default=30_000)
 parser.add_argument("--seconds", type=float, default=12)
 arguments = parser.parse_args()
 for one in arguments.programs:
-    print(f"{one}\n{'':<14} first node   second")
+    print(f"{one}\n{'':<14} first node, that no file backs; second")
     with tempfile.TemporaryDirectory() as made:
         measure(one, pathlib.Path(made), arguments)
