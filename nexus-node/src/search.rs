@@ -63,7 +63,7 @@ use tail::{Room, Tail};
 
 /// The most memories in the tail, and bytes of their words. More than are written between two commits of the index, and
 /// a bound on memory while the index is rebuilt or members write long texts.
-const TAIL_MAX: Room = Room { memories: 20_000, bytes: 16 << 20 };
+const TAIL_MAX: Room = Room { memories: 20_000, bytes: 32 << 20 };
 
 /// Conditions on a memory.
 #[derive(Clone, Debug, Default)]

@@ -30,7 +30,7 @@ pub(super) struct Tail {
     groups: BTreeSet<Number>,
     /// The sum of the documents' lengths.
     length: u64,
-    /// Bytes of the documents' words.
+    /// Bytes of the documents' words, and of the map of words.
     bytes: usize,
     touched: Touched,
 }
@@ -38,7 +38,14 @@ pub(super) struct Tail {
 /// The number of a document in the tail.
 type Number = u64;
 
-/// The most memories and bytes of words to hold. A memory or entry is taken as a whole: the bytes are exceeded by one.
+/// Bytes of a word in the map, beside its letters: a list with room for four documents, and the part of a node.
+const WORD_BYTES: usize = 112;
+/// Bytes of a document in the list of a word.
+const WITH_BYTES: usize = size_of::<(Number, u32)>();
+/// Bytes that are read at a time before they are added: words that nobody else has weigh four times as much then.
+const READ_BYTES: usize = 1 << 20;
+
+/// The most memories to hold, and bytes of their words. A memory or entry is taken as a whole: the bytes are exceeded by one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     pub(super) memories: usize,
@@ -109,7 +116,7 @@ pub(super) struct Next {
     after: Eno,
     upto: Eno,
     changes: Vec<(Dot, Eno, Change)>,
-    /// Bytes of words in them.
+    /// Bytes of words in them, and of lists.
     bytes: usize,
 }
 
@@ -158,7 +165,7 @@ impl Next {
             return Ok(());
         }
         let document = reader.shown(stands)?.as_ref().map(Document::of).map(Arc::new);
-        self.bytes += document.as_ref().map_or(0, |document| document.words.len());
+        self.bytes += document.as_ref().map_or(0, |it| it.words.len() + it.length * WITH_BYTES);
         let place = match &document {
             Some(document) => Some(document.place),
             None => reader.place(stands)?,
@@ -178,7 +185,8 @@ impl Tail {
     pub(super) fn catch_up(&mut self, view: &dyn View, reader: &Reader<'_>, room: Room) -> Result<(), NodeError> {
         let mut looked = Looked::default();
         while let Some(wanted) = self.wants(room) {
-            let Some(next) = Next::read(view, reader, self.seen, wanted, &mut looked)? else { return Ok(()) };
+            let some = Room { bytes: wanted.bytes.min(READ_BYTES), ..wanted };
+            let Some(next) = Next::read(view, reader, self.seen, some, &mut looked)? else { return Ok(()) };
             self.take_in(next);
         }
         Ok(())
@@ -189,7 +197,7 @@ impl Tail {
         room.beside(self.changed.len(), self.bytes)
     }
 
-    /// Bytes of the words of the memories here.
+    /// Bytes of the words of the memories here, and of the map of them.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
@@ -228,11 +236,17 @@ impl Tail {
         for word in document.words.split_ascii_whitespace() {
             let with = match self.words.get_mut(word) {
                 Some(with) => with,
-                None => self.words.entry(word.into()).or_default(),
+                None => {
+                    self.bytes += WORD_BYTES + word.len();
+                    self.words.entry(word.into()).or_default()
+                }
             };
             match with.last_mut() {
                 Some((last, count)) if *last == number => *count += 1,
-                _ => with.push((number, 1)),
+                _ => {
+                    with.push((number, 1));
+                    self.bytes += WITH_BYTES;
+                }
             }
         }
         self.length += document.length as u64;
@@ -253,9 +267,11 @@ impl Tail {
             let Some(with) = self.words.get_mut(word) else { continue };
             if let Ok(at) = with.binary_search_by_key(&number, |(number, _)| *number) {
                 with.remove(at);
+                self.bytes -= WITH_BYTES;
             }
             if with.is_empty() {
                 self.words.remove(word);
+                self.bytes -= WORD_BYTES + word.len();
             }
         }
     }
