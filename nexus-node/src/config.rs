@@ -279,7 +279,7 @@ keys! {
 
     /// Memory for pages of the store, in bytes. A larger cache saves few reads: the operating system
     /// usually caches the same pages.
-    cache_bytes: Bounded<{ 1 << 20 }, { 64 << 30 }> = Bounded::of::<{ 16 << 20 }>(), restart;
+    cache_bytes: Bounded<{ 1 << 20 }, { 64 << 30 }> = Bounded::of::<{ 4 << 20 }>(), restart;
 
     /// The time between two heartbeats of the coordinators' leader, in milliseconds. Less than half of
     /// `raft_election_ms`, and the same on all members.
