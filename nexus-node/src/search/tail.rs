@@ -62,6 +62,9 @@ impl Room {
     }
 }
 
+/// Memories that changed, each with its current form if it is visible.
+pub(super) type Forms = Vec<(Dot, Option<Arc<Document>>)>;
+
 /// A memory that changed.
 #[derive(Debug)]
 struct Changed {
@@ -292,7 +295,7 @@ impl Tail {
     }
 
     /// The changes to write to disk, and the last entry that they include.
-    pub(super) fn take_stock(&self) -> (Vec<(Dot, Option<Arc<Document>>)>, Eno) {
+    pub(super) fn take_stock(&self) -> (Forms, Eno) {
         let document = |changed: &Changed| self.documents.get(&changed.document?).cloned();
         let stock = self.changed.iter().map(|(dot, changed)| (*dot, document(changed)));
         (stock.collect(), self.seen)
