@@ -97,7 +97,7 @@ async fn pass(search: &Arc<Search>, source: &Source, pace: &mut Pace) -> Result<
         let at = search.clone();
         source.world.blocking(move || at.tail().take_in(next)).await?;
     }
-    // they are copied only to be written
+    // the disk and the tail share their words
     let at = search.clone();
     let (memories, bytes, lacks) = source.world.blocking(move || at.kept()).await?;
     if lacks > 0 && pace.keeps(memories, bytes, Instant::now()) {
