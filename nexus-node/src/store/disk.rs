@@ -20,6 +20,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
+use image::Image;
+
+mod image;
+
 /// The unit of a power loss: it keeps a sector whole or not at all.
 pub const SECTOR_BYTES: usize = 512;
 
@@ -59,15 +63,17 @@ struct DiskState {
 #[derive(Default)]
 struct FileState {
     /// The bytes that reads return.
-    seen: Vec<u8>,
-    /// Steps since the last sync, each with what it replaced. So no second image is kept.
+    seen: Image,
+    /// The bytes that survive a power loss, if others are seen.
+    synced: Option<Image>,
+    /// Steps since the last sync.
     unsynced: Vec<Step>,
     syncs: u64,
 }
 
 enum Step {
-    Write { offset: usize, data: Vec<u8>, before: Vec<u8> },
-    SetLen { len: usize, before: usize, cut: Vec<u8> },
+    Write { offset: usize, data: Vec<u8> },
+    SetLen { len: usize },
 }
 
 impl Disk {
@@ -78,10 +84,10 @@ impl Disk {
 
     /// A disk that holds these bytes.
     pub fn from_image(image: Vec<u8>) -> Self {
-        Self::of_files([image, Vec::new()])
+        Self::of_files([Image::of(&image), Image::default()])
     }
 
-    fn of_files(images: [Vec<u8>; 2]) -> Self {
+    fn of_files(images: [Image; 2]) -> Self {
         let files = images.map(|seen| FileState { seen, ..FileState::default() });
         Self { state: Arc::new(Mutex::new(DiskState { files, ..DiskState::default() })), file: 0 }
     }
@@ -98,7 +104,7 @@ impl Disk {
 
     /// The bytes that reads return.
     pub fn image(&self) -> Vec<u8> {
-        self.state().files[self.file].seen.clone()
+        self.state().files[self.file].seen.to_vec()
     }
 
     /// Sets the one fault of the disk.
@@ -134,14 +140,11 @@ impl Disk {
 
     /// Flips bits of a byte without a write. Does nothing past the end.
     pub fn flip(&self, offset: usize, mask: u8) {
-        let file = &mut self.state().files[self.file];
-        // of the image before the writes, too: it lies in the first one that replaced the byte
-        let replaced = file.unsynced.iter_mut().find_map(|step| match step {
-            Step::Write { offset: start, before, .. } => before.get_mut(offset.checked_sub(*start)?),
-            Step::SetLen { len, cut, .. } => cut.get_mut(offset.checked_sub(*len)?),
-        });
-        for byte in [replaced, file.seen.get_mut(offset)].into_iter().flatten() {
-            *byte ^= mask;
+        let mut state = self.state();
+        let file = &mut state.files[self.file];
+        file.seen.flip(offset, mask);
+        if let Some(synced) = &mut file.synced {
+            synced.flip(offset, mask);
         }
     }
 
@@ -164,48 +167,53 @@ impl Disk {
 }
 
 impl FileState {
-    /// The synced bytes, which survive a power loss.
-    fn synced(&self) -> Vec<u8> {
-        let mut image = self.seen.clone();
-        for step in self.unsynced.iter().rev() {
-            match step {
-                Step::Write { offset, before, .. } => image[*offset..*offset + before.len()].copy_from_slice(before),
-                Step::SetLen { before, cut, .. } => {
-                    image.resize(*before, 0);
-                    image[*before - cut.len()..].copy_from_slice(cut);
-                }
-            }
+    /// Notes a step. Pages of the images are shared until they are written.
+    fn step(&mut self, step: Step) {
+        if self.unsynced.is_empty() {
+            self.synced = Some(self.seen.clone());
         }
-        image
+        self.unsynced.push(step);
     }
 
     fn set_len(&mut self, len: usize) {
-        let before = self.seen.len();
-        let cut = self.seen.get(len..).unwrap_or_default().to_vec();
-        self.seen.resize(len, 0);
-        self.unsynced.push(Step::SetLen { len, before, cut });
+        self.step(Step::SetLen { len });
+        self.seen.resize(len);
+    }
+
+    fn write(&mut self, offset: usize, data: &[u8]) {
+        let end = offset + data.len();
+        if self.seen.len() < end {
+            self.set_len(end);
+        }
+        self.step(Step::Write { offset, data: data.to_vec() });
+        self.seen.write(offset, data);
+    }
+
+    fn sync(&mut self) {
+        self.unsynced.clear();
+        self.synced = None;
     }
 
     /// The synced bytes, and of the others those that are kept.
-    fn after_power_loss(&self, is_kept: &mut dyn FnMut() -> bool) -> Vec<u8> {
-        let mut image = self.synced();
+    fn after_power_loss(&self, is_kept: &mut dyn FnMut() -> bool) -> Image {
+        let mut image = self.synced.as_ref().unwrap_or(&self.seen).clone();
         for step in &self.unsynced {
             match step {
-                Step::SetLen { len, .. } => {
+                Step::SetLen { len } => {
                     if is_kept() {
-                        image.resize(*len, 0);
+                        image.resize(*len);
                     }
                 }
-                Step::Write { offset, data, .. } => {
+                Step::Write { offset, data } => {
                     let mut at = 0;
                     while at < data.len() {
                         let sector_end = ((offset + at) / SECTOR_BYTES + 1) * SECTOR_BYTES - offset;
                         let end = sector_end.min(data.len());
                         if is_kept() {
                             if image.len() < offset + end {
-                                image.resize(offset + end, 0);
+                                image.resize(offset + end);
                             }
-                            image[offset + at..offset + end].copy_from_slice(&data[at..end]);
+                            image.write(offset + at, &data[at..end]);
                         }
                         at = end;
                     }
@@ -265,9 +273,7 @@ impl StorageBackend for Disk {
             return Err(io::Error::other("the disk cannot be read"));
         }
         let start = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
-        let there = start.checked_add(out.len()).and_then(|end| state.files[self.file].seen.get(start..end));
-        out.copy_from_slice(there.ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
+        if state.files[self.file].seen.read(start, out) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -289,7 +295,7 @@ impl StorageBackend for Disk {
             Fault::SyncFails => Err(io::Error::other("the disk cannot keep what was written")),
             Fault::SyncLies => Ok(()),
             _ => {
-                state.files[self.file].unsynced.clear();
+                state.files[self.file].sync();
                 Ok(())
             }
         }
@@ -301,13 +307,7 @@ impl StorageBackend for Disk {
         let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::StorageFull)?;
         let end = offset + data.len();
         state.room_for(end)?;
-        let file = &mut state.files[self.file];
-        if file.seen.len() < end {
-            file.set_len(end);
-        }
-        let before = file.seen[offset..end].to_vec();
-        file.seen[offset..end].copy_from_slice(data);
-        file.unsynced.push(Step::Write { offset, data: data.to_vec(), before });
+        state.files[self.file].write(offset, data);
         Ok(())
     }
 }
