@@ -1,6 +1,8 @@
 //! The common ground of every command: the printer, the data directory, the client of the node.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +10,7 @@ use nexus_identity::Did;
 use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
 use nexus_node::internals::datadir::DataDir;
+use tokio::runtime::Runtime;
 
 use crate::address::ApiAddress;
 use crate::client::Client;
@@ -155,13 +158,44 @@ impl CliSession {
         Log::start(fixed.as_deref().unwrap_or(filter), fixed.is_some(), format, file, otlp)
     }
 
-    /// The runtime for commands that run a node in this process.
-    pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Problem> {
-        // few threads at rest: each keeps memory of the allocator's, and idle ones are woken in turn
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.enable_all().thread_keep_alive(Duration::from_millis(500)).build();
-        runtime.map_err(|error| Problem::new("failed", format!("the runtime could not be started: {error}")))
+    /// The runtime of a command with a node, or a part of one.
+    pub(crate) fn runtime() -> Result<Runtime, Problem> {
+        runtime_of(workers_of_a_node)
     }
+
+    /// The runtime of a command with several nodes and their callers: a worker for each processor.
+    pub(crate) fn runtime_of_many() -> Result<Runtime, Problem> {
+        runtime_of(|processors| processors)
+    }
+}
+
+fn runtime_of(workers: fn(usize) -> usize) -> Result<Runtime, Problem> {
+    let workers = match std::env::var_os(WORKERS) {
+        Some(chosen) => chosen_workers(&chosen)?,
+        None => workers(std::thread::available_parallelism().map_or(1, NonZero::get)),
+    };
+    // few threads at rest: each keeps memory of the allocator's, and idle ones are woken in turn
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(workers).enable_all().thread_keep_alive(Duration::from_millis(500)).build();
+    runtime.map_err(|error| Problem::new("failed", format!("the runtime could not be started: {error}")))
+}
+
+/// Sets the number of workers, as in every program of tokio.
+const WORKERS: &str = "TOKIO_WORKER_THREADS";
+
+fn chosen_workers(chosen: &OsStr) -> Result<usize, Problem> {
+    let number = chosen.to_str().and_then(|chosen| chosen.parse().ok()).filter(|number| (1..=1024).contains(number));
+    number.ok_or_else(|| {
+        let chosen = chosen.to_string_lossy();
+        Problem::new("invalid", format!("{WORKERS} is `{chosen}`"))
+            .hint("set it to a number from 1 to 1024, or unset it")
+    })
+}
+
+/// The threads that run the tasks of a node. The disk, signatures and reads of the memory have threads of their own. Each
+/// further worker costs: it is woken to look for tasks whenever another one finds some.
+fn workers_of_a_node(processors: usize) -> usize {
+    (processors / 2).clamp(1, 4)
 }
 
 /// The default data directory: `nexus` in the platform's place for data that stays on this machine.
@@ -220,4 +254,23 @@ pub(crate) fn config_problem(error: nexus_node::config::ConfigError) -> Problem 
     use nexus_node::config::ConfigError;
     let code = if matches!(error, ConfigError::File { .. }) { "data_dir" } else { "invalid" };
     Problem::new(code, error.to_string()).hint("docs/cli.md lists the settings")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_has_a_worker_for_two_processors_and_four_at_most() {
+        assert_eq!([1, 2, 3, 4, 8, 64].map(workers_of_a_node), [1, 1, 1, 2, 4, 4]);
+    }
+
+    #[test]
+    fn a_number_of_workers_that_is_none_is_refused_with_a_hint() {
+        assert_eq!(chosen_workers(OsStr::new("3")).unwrap(), 3);
+        for wrong in ["", "0", "-1", "1025", "many", "99999999999999999999"] {
+            let problem = chosen_workers(OsStr::new(wrong)).unwrap_err();
+            assert!(problem.hint.is_some_and(|hint| hint.contains("from 1 to 1024")), "{wrong}");
+        }
+    }
 }

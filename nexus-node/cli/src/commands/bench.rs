@@ -120,7 +120,7 @@ impl Bench {
             session.printer.warning("this is a debug build: its figures mean nothing", Some("build with --release"));
         }
         let wanted = if self.what.is_empty() { &Figure::ALL[..] } else { &self.what };
-        let runtime = CliSession::runtime()?;
+        let runtime = CliSession::runtime_of_many()?;
         let embedder = self
             .embedder
             .as_ref()
