@@ -1,6 +1,7 @@
 """The measurement of `crowd.sh`, inside of a network namespace of its own.
 
     crowd.py PROGRAM DIRECTORY [--nodes 5] [--settle 60] [--seconds 60] [--load] [--kinds] [--old PROGRAM] [--soak SECONDS]
+             [--faults ROUNDS]
 """
 
 import argparse
@@ -388,6 +389,98 @@ def soak(nodes, options):
     print(f"a minute later: {residents()}", flush=True)
 
 
+def seconds_until(all_of, within=60):
+    """The seconds until each of these questions was answered with yes; they are asked by a thread each."""
+    begun = time.monotonic()
+
+    def asks(question):
+        wait("a fault is seen", question, every=0.01, within=within)
+        return time.monotonic() - begun
+
+    with concurrent.futures.ThreadPoolExecutor(len(all_of)) as pool:
+        return list(pool.map(asks, all_of))
+
+
+def faults(nodes, options):
+    """Kills nodes and cuts their lines, by turns; then 10,000 keys end together."""
+    found = {what: [] for what in ("killed, seen by all", "vanished, seen by all", "leader killed, a write", "leader vanished, a write")}
+
+    def leader():
+        leads = [node for node in nodes if node.status()["role"] == "leader"]
+        return leads[0] if len(leads) == 1 else None
+
+    def healthy():
+        # each has a connection of its own to each other, and the group has agreed since
+        return synced(nodes) and leader() and written(nodes[0])()
+
+    def lost(viewer, node):
+        def is_lost():
+            peers = json.loads(viewer.ask("GET", "/v1/peers"))
+            peers = peers.get("peers", peers) if isinstance(peers, dict) else peers
+            return all(peer["state"] != "up" for peer in peers if peer["name"] == node.name)
+
+        return is_lost
+
+    def written(node):
+        def is_written():
+            try:
+                node.ask("PUT", "/v1/kv/after", {"value": "x"})
+            except RuntimeError:
+                return False
+            return True
+
+        return is_written
+
+    for _ in range(options.faults):
+        for what in found:
+            wait("the mesh is whole", healthy)
+            time.sleep(options.settle)
+            lead = leader()
+            node = lead if "leader" in what else next(node for node in reversed(nodes) if node is not lead)
+            others = [other for other in nodes if other is not node]
+            for other in others:
+                # its socket is open before
+                other.status()
+            if "killed" in what:
+                node.process.kill()
+            else:
+                run("ip", "link", "set", f"v{node.number}", "down")
+            if "write" in what:
+                found[what].append(min(seconds_until([written(other) for other in others])))
+            else:
+                found[what].append(max(seconds_until([lost(other, node) for other in others])))
+            if "killed" in what:
+                node.process.wait()
+                node.up(*node.words)
+            else:
+                run("ip", "link", "set", f"v{node.number}", "up")
+    print(f"{'seconds, of ' + str(options.faults) + ' each':45}{'median':>10}{'most':>10}")
+    for what, times in found.items():
+        print(f"{what:45}{sorted(times)[len(times) // 2]:10.2f}{max(times):10.2f}", flush=True)
+    wait("the mesh is whole", healthy)
+    keys_end(nodes)
+
+
+def keys_end(nodes, count=10_000, at_once=100):
+    end = time.monotonic() + 30
+    for first in range(0, count, at_once):
+        node = nodes[first // at_once % len(nodes)]
+        ttl = f"{(end - time.monotonic()) * 1e3:.0f}ms"
+        puts = [{"put": {"key": f"ends/{number}", "value": "x", "ttl": ttl}} for number in range(first, first + at_once)]
+        node.ask("POST", "/v1/kv", {"checks": [], "then": puts})
+    if time.monotonic() > end - 2:
+        raise SystemExit("the keys took too long to write")
+
+    def gone(node):
+        return lambda: not json.loads(node.ask("GET", "/v1/kv?prefix=ends/&limit=1"))["items"]
+
+    wait("the keys end", lambda: time.monotonic() > end - 0.5, every=0.01)
+    if gone(nodes[0])():
+        raise SystemExit("keys ended before their time")
+    late = seconds_until([gone(node) for node in nodes])
+    print(f"{f'{count} keys that end together, all gone':45}{max(late) - 0.5:10.2f}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -399,12 +492,15 @@ def main():
     parser.add_argument("--old", help="an earlier program, for the last node")
     parser.add_argument("--kinds", action="store_true")
     parser.add_argument("--soak", type=float, default=0, help="seconds of writes and kills, instead of the other measures")
+    parser.add_argument("--faults", type=int, default=0, help="rounds of kills and cut lines, instead of the other measures")
     options = parser.parse_args()
     os.environ.setdefault("NEXUS_VOTER_SETTLE_MS", "1000")
     nodes = begin(options, options.directory)
     try:
         if options.soak:
             soak(nodes, options)
+        elif options.faults:
+            faults(nodes, options)
         else:
             rest(nodes, options)
         if options.load:

@@ -3,6 +3,7 @@
 # update costs. The interface counters of the bridge count everything, headers included.
 #
 # benches/crowd.sh [--nodes 5] [--settle 60] [--seconds 60] [--load] [--kinds] [--old PROGRAM] [--soak SECONDS]
+#                  [--faults ROUNDS]
 #
 # It needs no root: it makes a user namespace if it has to. The program is NEXUS_NODE, or target/release/nexus-node.
 set -euo pipefail
