@@ -18,7 +18,7 @@ use tantivy::{
 
 use super::best::Best;
 use super::group::{self, GroupTerm, Groups, Step, VOCABULARY, Wanted};
-use super::tail::Touched;
+use super::tail::{Forms, Touched};
 use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Span, Statistics, edits};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::store::quietly;
@@ -235,7 +235,7 @@ impl DiskIndex {
     }
 
     /// Writes changes durably. The index then includes all entries up to `covers`.
-    pub(crate) fn update(&self, changed: Vec<(Dot, Option<Arc<Document>>)>, covers: Eno) -> Result<(), SearchError> {
+    pub(crate) fn update(&self, changed: Forms, covers: Eno) -> Result<(), SearchError> {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
             let options = IndexWriterOptions::builder()

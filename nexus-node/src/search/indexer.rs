@@ -1,12 +1,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::Dot;
 use tokio::time::Instant;
 
 use super::disk::{DiskIndex, guarded};
-use super::tail::{Looked, Next, Room};
-use super::{Document, Kept, Search, Source, TAIL_MAX};
+use super::tail::{Forms, Looked, Next, Room};
+use super::{Kept, Search, Source, TAIL_MAX};
 use crate::NodeError;
 use crate::ledger::rows::Eno;
 use crate::memory::read::Reader;
@@ -157,7 +156,7 @@ impl Source {
 /// Changes on their way to the disk.
 struct Stock {
     disk: Arc<DiskIndex>,
-    changed: Vec<(Dot, Option<Arc<Document>>)>,
+    changed: Forms,
     /// The last entry that they include.
     covers: Eno,
     /// The last entry that there is.

@@ -3,13 +3,10 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::Path;
-use std::sync::Arc;
-
-use nexus_crdt::Dot;
 
 use super::group::{Groups, Wanted};
-use super::tail::Touched;
-use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Statistics};
+use super::tail::{Forms, Touched};
+use super::{Filter, Frequencies, Match, SearchError, Sought, Statistics};
 use crate::ledger::rows::Eno;
 
 /// An index on disk that cannot be.
@@ -31,7 +28,7 @@ impl DiskIndex {
         match self.0 {}
     }
 
-    pub(crate) fn update(&self, _: Vec<(Dot, Option<Arc<Document>>)>, _: Eno) -> Result<(), SearchError> {
+    pub(crate) fn update(&self, _: Forms, _: Eno) -> Result<(), SearchError> {
         match self.0 {}
     }
 
