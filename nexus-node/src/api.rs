@@ -184,12 +184,15 @@ impl Api {
         let _ = closing.wait_for(|closing| *closing).await;
     }
 
-    /// Resolves when a client has asked this process to stop. Such requests are refused unless somebody
-    /// waits here.
-    pub async fn asked_to_stop(&self) {
+    /// Resolves when a client has asked this process to stop. Such requests are refused while no such future exists, so
+    /// make it before [`serve`](Self::serve).
+    pub fn asked_to_stop(&self) -> impl Future<Output = ()> {
+        // here, and not when it is polled first: a client may be faster
         let mut stop = self.0.stop.subscribe();
-        // The sender is in `self`.
-        let _ = stop.wait_for(|stop| *stop).await;
+        async move {
+            // the sender is in `self`
+            let _ = stop.wait_for(|stop| *stop).await;
+        }
     }
 
     fn router(&self) -> Router {

@@ -29,6 +29,7 @@ const HIDDEN: &str = "spoken among writers";
 struct Served {
     node: Node,
     address: String,
+    api: Api,
 }
 
 impl Served {
@@ -37,16 +38,21 @@ impl Served {
         let address = listener.local_addr().unwrap();
         let api = Api::new(address, "token", Arc::new(NoSettings));
         api.attach(node.clone());
-        tokio::spawn(async move { api.serve(listener, std::future::pending()).await });
-        Self { node, address: address.to_string() }
+        let serving = api.clone();
+        tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
+        Self { node, address: address.to_string(), api }
     }
 
     /// Status and body of an answer.
     async fn get(&self, path: &str) -> (u16, String) {
+        self.ask("GET", path).await
+    }
+
+    async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let (address, token) = (&self.address, "Authorization: Bearer token\r\nConnection: close");
         stream
-            .write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{token}\r\n\r\n").as_bytes())
+            .write_all(format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{token}\r\n\r\n").as_bytes())
             .await
             .unwrap();
         let mut answer = String::new();
@@ -58,6 +64,19 @@ impl Served {
     async fn json(&self, path: &str) -> Value {
         serde_json::from_str(&self.get(path).await.1).unwrap()
     }
+}
+
+/// promise: Commands and API | A program that answers can be told to stop from its first answer on
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_counts_before_anybody_waits_for_it() {
+    let served = Served::new(OURS.start(0, Link::Memory).await).await;
+    let (status, answer) = served.ask("POST", "/v1/stop").await;
+    assert_eq!(status, 403, "nobody stops here: {answer}");
+    // not polled yet
+    let asked = served.api.asked_to_stop();
+    let (status, answer) = served.ask("POST", "/v1/stop").await;
+    assert_eq!(status, 202, "{answer}");
+    tokio::time::timeout(SOON, asked).await.unwrap();
 }
 
 /// A member with a role, beside a node.

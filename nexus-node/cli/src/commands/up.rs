@@ -191,7 +191,13 @@ async fn serve(
     };
     let tokens = ApiTokens { all: &token, metrics: metrics_token.as_deref().map(String::as_str) };
     let api = Api::hosting(vec![nexus_node::mcp::guest()], doors.api.door.clone(), tokens, live.clone());
-    let stop = asked_to_stop(until_stdin_closes)?;
+    let (stop, asked) = (asked_to_stop(until_stdin_closes)?, api.asked_to_stop());
+    let stop = async {
+        tokio::select! {
+            () = stop => {}
+            () = asked => tracing::info!("a client has asked to stop"),
+        }
+    };
 
     let node = start(&data_dir, &live).await?;
     // a start may end the change of a key that was cut off
@@ -235,12 +241,6 @@ async fn run(
     kept: Option<&KeptCertificate>,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Problem> {
-    let stop = async {
-        tokio::select! {
-            () = stop => {}
-            () = api.asked_to_stop() => tracing::info!("a client has asked to stop"),
-        }
-    };
     tokio::pin!(stop);
     loop {
         let stopped = tokio::select! {

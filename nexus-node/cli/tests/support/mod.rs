@@ -136,6 +136,7 @@ impl Home {
     }
 
     /// The answer of a command, which must succeed.
+    #[track_caller]
     pub fn json(&self, arguments: &[&str]) -> Value {
         let mut all = arguments.to_vec();
         all.push("--json");
@@ -143,6 +144,7 @@ impl Home {
     }
 
     /// The error of a command, which must fail.
+    #[track_caller]
     pub fn error(&self, arguments: &[&str]) -> (i32, Value) {
         let mut all = arguments.to_vec();
         all.push("--json");
