@@ -244,7 +244,8 @@ fn words_of_a_tail_count_by_what_they_take_and_leave_nothing_behind() {
         tail.catch_up(&snapshot, &reader, Room::UNBOUNDED).unwrap();
         tail.bytes()
     };
-    assert!(catch_up(&peer) > 100 * WORDS);
+    // letters, a place in the map, and one in the list of the word
+    assert!(catch_up(&peer) > 125 * WORDS);
     peer.command(Command::Forget(record));
     assert_eq!(catch_up(&peer), 0);
 }
