@@ -3,7 +3,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nexus_crdt::Dot;
 use nexus_identity::Timestamp;
 use tantivy::fastfield::Column;
 use tantivy::indexer::IndexWriterOptions;
