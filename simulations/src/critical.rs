@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_node::critical::{AuditQuery, CoordinatorRole, DeedResult, KeyQuery, Manage, RequestId, Seat};
+use nexus_node::critical::{AuditEntry, AuditQuery, CoordinatorRole, DeedResult, KeyQuery, Manage, RequestId, Seat};
 use nexus_node::internals::coordinator::Action as Deed;
 use nexus_node::{Critical, DeleteOptions, LockOptions, Node, NodeError, PutOptions, RequestOutcome};
 
@@ -349,30 +349,43 @@ async fn lock(sim: &Sim, ledger: &RefCell<Ledger>, critical: &Critical, op: Op) 
     Saw::Answer
 }
 
+/// The longest wait for the records before a snapshot: members are asked for them each five seconds, a page at a time.
+const FILLED_MAX: Duration = Duration::from_secs(20);
+
+/// A node's audit. A copy that came as a snapshot gets the records before it a little later.
+async fn whole_audit(sim: &Sim, no: usize) -> Result<Vec<AuditEntry>, SimError> {
+    let end = sim.now() + FILLED_MAX;
+    loop {
+        let (mut entries, mut after) = (Vec::new(), Some(0));
+        while let Some(from) = after {
+            let query = AuditQuery::default().after(from).limit(1_000);
+            let page = sim.on(no, async |node: Node| node.critical()?.audit(query).await).await?;
+            entries.extend(page.items);
+            after = page.next;
+        }
+        if entries.iter().zip(1..).all(|(entry, n)| entry.n == n) || sim.now() >= end {
+            return Ok(entries);
+        }
+        sim.sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Makes the keys anew from the requests in a node's audit, and compares. Requests that no client made are told, too.
 pub(crate) async fn replay(sim: &Sim, ledger: &RefCell<Ledger>, no: usize) -> Result<(), SimError> {
     let mut keys: BTreeMap<String, u64> = BTreeMap::new();
     let mut made: BTreeMap<(Did, String), u64> = BTreeMap::new();
-    let (mut after, mut requests) = (0, 0);
-    loop {
-        let query = AuditQuery::default().after(after).limit(1_000);
-        let page = sim.on(no, async |node: Node| node.critical()?.audit(query).await).await?;
-        for entry in page.items {
-            let (name, action) = (entry.deed.name, entry.deed.action);
-            let DeedResult::Revision(revision) = entry.deed.result else { continue };
-            match action {
-                Deed::Put | Deed::Cas => drop(keys.insert(name.clone(), revision)),
-                Deed::Delete | Deed::Expire => drop(keys.remove(&name)),
-                _ => continue,
-            }
-            if action != Deed::Expire {
-                requests += 1;
-                *made.entry((entry.by, name)).or_default() += 1;
-            }
+    let mut requests = 0;
+    for entry in whole_audit(sim, no).await? {
+        let (name, action) = (entry.deed.name, entry.deed.action);
+        let DeedResult::Revision(revision) = entry.deed.result else { continue };
+        match action {
+            Deed::Put | Deed::Cas => drop(keys.insert(name.clone(), revision)),
+            Deed::Delete | Deed::Expire => drop(keys.remove(&name)),
+            _ => continue,
         }
-        match page.next {
-            Some(next) => after = next,
-            None => break,
+        if action != Deed::Expire {
+            requests += 1;
+            *made.entry((entry.by, name)).or_default() += 1;
         }
     }
     let page = sim.on(no, async |node: Node| node.critical()?.list(KeyQuery::prefix("")).await).await?;
