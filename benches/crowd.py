@@ -101,6 +101,10 @@ class Node:
         """Whether it has a memory: the cheapest question, as asking must not be what is measured."""
         return self.ask("GET", f"/v1/memories/{memory}", missing=True) is not None
 
+    def peers(self):
+        peers = json.loads(self.ask("GET", "/v1/peers"))
+        return peers.get("peers", peers) if isinstance(peers, dict) else peers
+
     def status(self):
         return json.loads(self.ask("GET", "/v1/status"))
 
@@ -190,9 +194,7 @@ def wait(what, until, every=0.2, within=180):
 
 def synced(nodes):
     for node in nodes:
-        peers = json.loads(node.ask("GET", "/v1/peers"))
-        peers = peers.get("peers", peers) if isinstance(peers, dict) else peers
-        if sum(1 for peer in peers if peer["state"] == "up" and peer["synced"]) < len(nodes) - 1:
+        if sum(1 for peer in node.peers() if peer["state"] == "up" and peer["synced"]) < len(nodes) - 1:
             return False
     return True
 
@@ -414,12 +416,7 @@ def faults(nodes, options):
         return synced(nodes) and leader() and written(nodes[0])()
 
     def lost(viewer, node):
-        def is_lost():
-            peers = json.loads(viewer.ask("GET", "/v1/peers"))
-            peers = peers.get("peers", peers) if isinstance(peers, dict) else peers
-            return all(peer["state"] != "up" for peer in peers if peer["name"] == node.name)
-
-        return is_lost
+        return lambda: all(peer["state"] != "up" for peer in viewer.peers() if peer["name"] == node.name)
 
     def written(node):
         def is_written():
