@@ -192,7 +192,7 @@ fn chosen_workers(chosen: &OsStr) -> Result<usize, Problem> {
     })
 }
 
-/// The threads that run the tasks of a node. The disk, signatures and reads of the memory have threads of their own. Each
+/// The threads that run the tasks of a node. The disk and reads of the memory have threads of their own. Each
 /// further worker costs: it is woken to look for tasks whenever another one finds some.
 fn workers_of_a_node(processors: usize) -> usize {
     (processors / 2).clamp(1, 4)
