@@ -87,12 +87,15 @@ impl Stage {
             payload: Vec::new().into(),
         };
         line.entries([&*Verified::write(draft, &key(9))]).await.unwrap();
-        let author = key(9).did().as_bytes().to_vec();
         let acknowledged = async {
             loop {
-                if let Some(Body::Ack(ack)) = line.hear().await.expect("the stream stands").body
-                    && ack.heads.iter().any(|head| head.author == author)
-                {
+                // a frontier that is sent again acknowledges, too
+                let heads = match line.hear().await.expect("the stream stands").body {
+                    Some(Body::Ack(ack)) => ack.heads,
+                    Some(Body::Frontier(part)) => part.heads,
+                    _ => continue,
+                };
+                if heads.iter().any(|head| head.parse().is_some_and(|(of, _)| of == log)) {
                     return;
                 }
             }
