@@ -239,6 +239,7 @@ async fn a_large_question_over_a_slow_line_gets_its_time() {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let mut some = vec![0; 20 * 1_024];
             let read = end.read(&mut some).await.unwrap();
+            assert_ne!(read, 0, "the stream stands");
             taken.extend(&some[..read]);
         }
         let frame = read_frame(&mut taken.chain(&mut end), FRAME_BYTES_MAX).await.unwrap().unwrap();
