@@ -210,9 +210,6 @@ impl FileState {
                         let sector_end = ((offset + at) / SECTOR_BYTES + 1) * SECTOR_BYTES - offset;
                         let end = sector_end.min(data.len());
                         if is_kept() {
-                            if image.len() < offset + end {
-                                image.resize(offset + end);
-                            }
                             image.write(offset + at, &data[at..end]);
                         }
                         at = end;
