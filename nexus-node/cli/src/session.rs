@@ -260,11 +260,13 @@ pub(crate) fn config_problem(error: nexus_node::config::ConfigError) -> Problem 
 mod tests {
     use super::*;
 
+    /// promise: Nodes | A node has one thread for its tasks for two processors, four at most; `TOKIO_WORKER_THREADS` sets another number
     #[test]
     fn a_node_has_a_worker_for_two_processors_and_four_at_most() {
         assert_eq!([1, 2, 3, 4, 8, 64].map(workers_of_a_node), [1, 1, 1, 2, 4, 4]);
     }
 
+    /// promise: Bad input | A number of threads that is none is refused with a hint
     #[test]
     fn a_number_of_workers_that_is_none_is_refused_with_a_hint() {
         assert_eq!(chosen_workers(OsStr::new("3")).unwrap(), 3);
