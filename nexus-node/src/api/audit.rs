@@ -23,7 +23,12 @@ pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answe
         let by_name = names.get(&entry.by).cloned();
         wire::AuditEntry::new(entry, by_name)
     };
-    Ok(Answer(wire::AuditPage { items: page.items.into_iter().map(entry).collect(), next: page.next }))
+    let (items, missing) = (page.items.into_iter().map(entry).collect(), gaps(&page.missing));
+    Ok(Answer(wire::AuditPage { items, missing, next: page.next }))
+}
+
+fn gaps(gaps: &[(u64, u64)]) -> Vec<wire::AuditGap> {
+    gaps.iter().map(|(from, to)| wire::AuditGap { from: *from, to: *to }).collect()
 }
 
 pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Answer<wire::AuditCheck>, Problem> {
@@ -31,7 +36,6 @@ pub(super) async fn verify(node: Node, mut parameters: Parameters) -> Result<Ans
     parameters.end()?;
     let check = node.critical()?.verify_audit(after).await.map_err(no_copy)?;
     let names = names(&node);
-    let gaps = |gaps: &[(u64, u64)]| gaps.iter().map(|(from, to)| wire::AuditGap { from: *from, to: *to }).collect();
     let member = |other: &crate::coordinator::AuditOther| wire::AuditMember {
         did: other.did.to_string(),
         name: names.get(&other.did).cloned(),

@@ -26,6 +26,8 @@ pub struct AuditEntry {
 pub struct AuditPage {
     /// The deeds.
     pub items: Vec<AuditEntry>,
+    /// Deeds of this part that came with a snapshot and that no member has sent yet, from and to.
+    pub missing: Vec<(u64, u64)>,
     /// The number to continue after, if there is more.
     pub next: Option<u64>,
 }

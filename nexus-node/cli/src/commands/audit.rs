@@ -40,7 +40,7 @@ fn list(client: &Client, since: Option<wire::Span>, printer: &Printer) -> Result
     // names only make the output easier to read
     let members: Vec<wire::Member> =
         if printer.json() { Vec::new() } else { client.get("/v1/members").unwrap_or_default() };
-    let (mut after, mut shown) = (None::<String>, false);
+    let (mut after, mut shown, mut missing) = (None::<String>, false, Vec::new());
     loop {
         let asked = query(&[("since", since.as_deref()), ("after", after.as_deref()), ("limit", Some(PAGE))]);
         let page: wire::AuditPage = client.get(&format!("/v1/audit{asked}"))?;
@@ -48,15 +48,29 @@ fn list(client: &Client, since: Option<wire::Span>, printer: &Printer) -> Result
             shown = true;
             printer.answer(entry, || line(entry, &members, printer))?;
         }
+        missing.extend(page.missing);
         match page.next {
             Some(next) => after = Some(next.to_string()),
             None => break,
         }
     }
-    if !shown {
+    if let Some((first, last)) = missing.first().zip(missing.last()) {
+        let are = match missing.as_slice() {
+            [_] => format!("entries {} to {} are", first.from, last.to),
+            gaps => format!("{} between {} and {} are", entries(gaps), first.from, last.to),
+        };
+        let hint = "they are older than this node's copy: ask again in a moment, or ask another member";
+        printer.warning(&format!("{are} not on this node yet"), Some(hint));
+    } else if !shown {
         printer.note("nothing was done to keys and locks; `nexus-node kv put KEY VALUE` writes one");
     }
     Ok(())
+}
+
+/// The number of entries in all of the gaps.
+fn entries(gaps: &[wire::AuditGap]) -> String {
+    let sum = gaps.iter().map(|gap| gap.to.saturating_sub(gap.from).saturating_add(1)).fold(0, u64::saturating_add);
+    count(sum, "entry", "entries")
 }
 
 fn line(entry: &wire::AuditEntry, members: &[wire::Member], printer: &Printer) -> String {
@@ -165,9 +179,8 @@ fn text(check: &wire::AuditCheck, printer: &Printer) -> String {
         lines.push(format!("  it begins at entry {first}"));
     }
     if let Some((first, last)) = check.dropped.first().zip(check.dropped.last()) {
-        let sum: u64 = check.dropped.iter().map(|gap| gap.to.saturating_sub(gap.from).saturating_add(1)).sum();
-        let gone = count(sum, "entry was", "entries were");
-        lines.push(format!("  {gone} let go of to make room, between entries {} and {}", first.from, last.to));
+        let gone = format!("let go of {} to make room", entries(&check.dropped));
+        lines.push(format!("  {gone}, between entries {} and {}", first.from, last.to));
     }
     for gap in &check.missing {
         lines.push(format!("  entries {} to {} are not on this node yet", gap.from, gap.to));

@@ -451,7 +451,7 @@ pub(super) fn audit() -> wire::AuditPage {
         whose: Some(OTHER.into()),
         index: 1_204,
     };
-    wire::AuditPage { items: vec![entry], next: None }
+    wire::AuditPage { items: vec![entry], missing: Vec::new(), next: None }
 }
 
 pub(super) fn audit_check() -> wire::AuditCheck {

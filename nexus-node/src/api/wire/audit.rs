@@ -48,6 +48,9 @@ pub struct AuditEntry {
 pub struct AuditPage {
     /// The records.
     pub items: Vec<AuditEntry>,
+    /// Records of this part that came with a snapshot and that no member has sent yet.
+    #[serde(default)]
+    pub missing: Vec<AuditGap>,
     /// The number to continue after, if there may be more.
     pub next: Option<u64>,
 }

@@ -26,13 +26,13 @@ pub(super) fn proven(mut gap: Gap, page: &[Vec<u8>]) -> (Vec<Record>, Option<Gap
 }
 
 /// Checks the records read after a deed.
-pub(super) fn check(read: &AuditRows, after: u64, gaps: &[Gap]) -> AuditCheck {
+pub(super) fn check(read: &AuditRows, after: u64) -> AuditCheck {
     let mut check = AuditCheck { head: read.head, ..AuditCheck::default() };
     if after >= read.count {
         return check;
     }
-    let gap_to = |n: u64| gaps.iter().find(|gap| gap.to == n);
-    let by_first: BTreeMap<u64, &Gap> = gaps.iter().map(|gap| (gap.from, gap)).collect();
+    let gap_to = |n: u64| read.gaps.iter().find(|gap| gap.to == n);
+    let by_first: BTreeMap<u64, &Gap> = read.gaps.iter().map(|gap| (gap.from, gap)).collect();
     let mut before = gap_to(after).map(|gap| gap.hash);
     let mut seen = after;
     for record in &read.records {

@@ -200,7 +200,11 @@ fn has_let_go(log: &Log, view: &Snapshot) -> Result<bool, StoreError> {
 }
 
 pub(super) fn gaps(log: &Log) -> Result<Vec<Gap>, StoreError> {
-    let bytes = log.view()?.get(Table::RaftAudit, GAPS)?;
+    gaps_in(log, &log.view()?)
+}
+
+fn gaps_in(log: &Log, view: &Snapshot) -> Result<Vec<Gap>, StoreError> {
+    let bytes = view.get(Table::RaftAudit, GAPS)?;
     bytes.map_or_else(|| Ok(Vec::new()), |bytes| decode(log, &bytes))
 }
 
@@ -212,9 +216,11 @@ fn decode<T: BorshDeserialize>(log: &Log, bytes: &[u8]) -> Result<T, StoreError>
 const FIRST: [u8; 8] = [0; 8];
 const LAST: [u8; 8] = NUMBER_MAX.to_be_bytes();
 
-/// Records that were read, and the end of the chain at that moment.
+/// Records that were read, with the gaps between them and the end of the chain at that moment.
 pub(super) struct AuditRows {
     pub(super) records: Vec<Record>,
+    /// All gaps up to the end of the chain.
+    pub(super) gaps: Vec<Gap>,
     /// Whether more records follow.
     pub(super) more: bool,
     pub(super) count: u64,
@@ -258,7 +264,10 @@ pub(super) fn read(log: &Log, applied: &Applied, from: u64) -> Result<AuditRows,
     if !more {
         records.extend(waiting);
     }
-    Ok(AuditRows { records, more, count, head, has_let_go: has_let_go(log, &view)? })
+    let mut gaps = gaps_in(log, &view)?;
+    // one after the end is of a snapshot that has come meanwhile
+    gaps.retain(|gap| gap.from <= count);
+    Ok(AuditRows { records, gaps, more, count, head, has_let_go: has_let_go(log, &view)? })
 }
 
 /// The records up to a deed that fit a page, newest first.

@@ -40,25 +40,25 @@ pub(in crate::coordinator::audit) fn chain_of(same: usize, own: usize, value: &s
     (made, chain.count, chain.head)
 }
 
-fn read(records: &[Record], count: u64, head: [u8; 32]) -> AuditRows {
-    AuditRows { records: records.to_vec(), more: false, count, head, has_let_go: false }
+pub(in crate::coordinator::audit) fn read(records: &[Record], count: u64, head: [u8; 32]) -> AuditRows {
+    AuditRows { records: records.to_vec(), gaps: Vec::new(), more: false, count, head, has_let_go: false }
 }
 
 /// promise: Keys and locks | `audit verify` finds whatever was changed, left out or exchanged
 #[test]
 fn a_chain_that_nobody_touched_is_whole_from_any_point() {
     let (records, count, head) = chain(12);
-    let whole = check(&read(&records, count, head), 0, &[]);
+    let whole = check(&read(&records, count, head), 0);
     assert_eq!((whole.broken, whole.entries, whole.head, whole.first), (None, count, head, Some(1)));
     // a step begins with the last record of the step before
     let after = records[4].last();
-    let rest = check(&read(&records[4..], count, head), after, &[]);
+    let rest = check(&read(&records[4..], count, head), after);
     assert_eq!((rest.broken, rest.entries, rest.head), (None, count - after, head));
     // older records were dropped
-    let kept = check(&read(&records[3..], count, head), 0, &[]);
+    let kept = check(&read(&records[3..], count, head), 0);
     assert_eq!((kept.broken, kept.first), (None, Some(records[3].first)));
     assert_eq!(kept.dropped, [(1, records[3].first - 1)], "it says where it begins");
-    assert!(check(&read(&[], 0, [0; 32]), 0, &[]).ok());
+    assert!(check(&read(&[], 0, [0; 32]), 0).ok());
 }
 
 /// promise: Keys and locks | `audit verify` says which entries its node let go of, the beginning among them
@@ -70,23 +70,23 @@ fn a_chain_with_holes_says_where_they_are_and_is_checked_between_them() {
     kept.drain(..2);
     let dropped = (records[6].first, records[8].last());
     let with = |records: &[Record], has_let_go| AuditRows { has_let_go, ..read(records, count, head) };
-    let checked = check(&with(&kept, true), 0, &[]);
+    let checked = check(&with(&kept, true), 0);
     assert_eq!((checked.broken, checked.first), (None, Some(records[2].first)));
     assert_eq!(checked.dropped, [(1, records[1].last()), dropped]);
     assert_eq!(checked.entries, kept.iter().map(|record| record.deeds.len() as u64).sum::<u64>());
     // a node that never had to let go of anything has no holes
-    assert!(check(&with(&kept, false), 0, &[]).broken.is_some());
+    assert!(check(&with(&kept, false), 0).broken.is_some());
     for n in 0..kept.len() {
         let mut changed = kept.clone();
         changed[n].deeds[0].name.push('x');
         let last_before_a_hole = changed.get(n + 1).is_some_and(|next| next.first != changed[n].last() + 1);
-        assert_eq!(check(&with(&changed, true), 0, &[]).broken.is_some(), !last_before_a_hole, "{n}");
+        assert_eq!(check(&with(&changed, true), 0).broken.is_some(), !last_before_a_hole, "{n}");
     }
     // records that others may still send are told apart from those
     let missing = Gap { from: records[5].first, to: records[5].last(), hash: records[5].hash() };
     let mut kept = records.clone();
     kept.drain(4..6);
-    let checked = check(&with(&kept, true), 0, &[missing]);
+    let checked = check(&AuditRows { gaps: vec![missing], ..with(&kept, true) }, 0);
     assert_eq!((checked.broken, checked.missing), (None, vec![(missing.from, missing.to)]));
     assert_eq!(checked.dropped, [(records[4].first, records[4].last())]);
 }
@@ -135,15 +135,15 @@ proptest! {
         }
         // the repair may undo the change
         let changed = records != chain(12).0;
-        prop_assert_eq!(check(&read(&records, count, head), 0, &[]).broken.is_some(), changed);
+        prop_assert_eq!(check(&read(&records, count, head), 0).broken.is_some(), changed);
 
         let (mut records, count, head) = chain(12);
         records.remove(at);
         // the first records may be dropped; none in the middle or at the end
-        prop_assert_eq!(check(&read(&records, count, head), 0, &[]).broken.is_some(), at > 0);
+        prop_assert_eq!(check(&read(&records, count, head), 0).broken.is_some(), at > 0);
         if relinked && at > 0 {
             relink(&mut records);
-            prop_assert!(check(&read(&records, count, head), 0, &[]).broken.is_some());
+            prop_assert!(check(&read(&records, count, head), 0).broken.is_some());
         }
     }
 
@@ -160,7 +160,7 @@ proptest! {
         let missing = &records[from..=to];
         let mut gap = Gap { from: missing[0].first, to: missing[to - from].last(), hash: missing[to - from].hash() };
         let held: Vec<Record> = records[..from].iter().chain(&records[to + 1..]).cloned().collect();
-        let known = check(&read(&held, count, head), 0, &[gap]);
+        let known = check(&AuditRows { gaps: vec![gap], ..read(&held, count, head) }, 0);
         prop_assert_eq!((known.broken, known.missing), (None, vec![(gap.from, gap.to)]));
 
         let mut filled: Vec<Record> = Vec::new();
