@@ -59,6 +59,7 @@ mod rooms;
 mod spawner;
 mod stream;
 mod tally;
+pub mod timers;
 mod wire;
 
 pub use abilities::Abilities;

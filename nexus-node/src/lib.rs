@@ -324,7 +324,7 @@ pub use nexus_mesh::{
     Knock, MeshError, Message, MessageToken, Multiaddr, OpenError, PeerState, Rooms, Spawner, Stream, StreamProtocol,
     SystemClock, TransportError,
     quota::{Bounds, Receiver},
-    read_frame, tcp_quic_transport, write_frame,
+    read_frame, tcp_quic_transport, timers, write_frame,
 };
 
 /// Rooms behind the public API, for the program and the simulator. No promise holds for them.

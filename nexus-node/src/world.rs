@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_identity::Timestamp;
-use nexus_mesh::{Clock, Spawner};
+use nexus_mesh::{Clock, Spawner, timers};
 
 pub use self::blocking::{Blocking, BlockingPool, Inline};
 pub use self::tasks::Tasks;
@@ -98,9 +98,9 @@ impl World {
         self.clock.wall()
     }
 
-    /// Sleeps until [`World::now`] is `at`. If the clock runs slower than the timers, it wakes before that.
+    /// Sleeps until [`World::now`] is `at`, a long sleep up to 64 ms longer. If the clock runs slower than the timers, it wakes before that.
     pub(crate) async fn sleep_until(&self, at: Duration) {
-        tokio::time::sleep(at.saturating_sub(self.now())).await;
+        timers::sleep(at.saturating_sub(self.now())).await;
     }
 }
 

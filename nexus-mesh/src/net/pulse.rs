@@ -26,7 +26,7 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, ping};
 use tokio::time::{Instant, Sleep};
 
-use crate::clock;
+use crate::{clock, timers};
 
 const PING: StreamProtocol = ping::PROTOCOL_NAME;
 /// The bytes of a ping, which come back.
@@ -179,9 +179,11 @@ impl PulseHandler {
     /// Ready once the next ping is due.
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(due) = self.rhythm.due() else { return Poll::Ready(()) };
+        let due = timers::coarse(due);
         let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
         if sleep.deadline() != due {
-            sleep.as_mut().reset(due);
+            // a reset to a later moment would wake the process at the former one, too
+            sleep.set(tokio::time::sleep_until(due));
         }
         sleep.as_mut().poll(cx)
     }

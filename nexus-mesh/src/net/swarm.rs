@@ -39,6 +39,7 @@ use crate::redial::Backoff;
 use crate::rooms::{Message, Rooms};
 use crate::spawner::Spawner;
 use crate::tally::{Direction, Tally};
+use crate::timers;
 
 /// The longest time of a closed connection without streams. The gate closes it long before.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -234,7 +235,7 @@ impl Net {
                     None => break None,
                 },
                 () = shared.wake.notified() => {}
-                () = tokio::time::sleep_until(due) => {}
+                () = timers::sleep_until(due) => {}
                 () = events.closed() => break None,
             }
         };

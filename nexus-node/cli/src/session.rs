@@ -176,6 +176,7 @@ fn runtime_of(workers: fn(usize) -> usize) -> Result<Runtime, Problem> {
     };
     // few threads at rest: each keeps memory of the allocator's, and idle ones are woken in turn
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    nexus_mesh::timers::begin();
     let runtime = runtime.worker_threads(workers).enable_all().thread_keep_alive(Duration::from_millis(500)).build();
     runtime.map_err(|error| Problem::new("failed", format!("the runtime could not be started: {error}")))
 }

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use nexus_crdt::Members;
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
-use nexus_mesh::PeerState;
+use nexus_mesh::{PeerState, timers};
 use openraft::EmptyNode;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -215,7 +215,7 @@ impl News {
     async fn until_next_look(&mut self, running: &Running) {
         let longest = if running.leads() { TICK_AT_REST } else { TICK_OF_FOLLOWER };
         tokio::select! {
-            () = tokio::time::sleep(longest) => return,
+            () = timers::sleep(longest) => return,
             () = running.rest_changes() => {}
             _ = self.open.changed() => {}
             _ = self.members.changed() => {}

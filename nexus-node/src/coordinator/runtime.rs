@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use nexus_mesh::Spawner;
+use nexus_mesh::{Spawner, timers};
 use openraft::{AsyncRuntime, OptionalSend, TokioRuntime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -108,7 +108,7 @@ impl NodeSleep {
                     biased;
                     // without anybody who sets it, openraft ticks as it likes
                     changed = pace.changed() => if changed.is_err() { return tokio::time::sleep_until(at).await },
-                    () = tokio::time::sleep_until(next.unwrap_or(at)), if next.is_some() => return,
+                    () = timers::sleep_until(next.unwrap_or(at)), if next.is_some() => return,
                 }
             }
         };
