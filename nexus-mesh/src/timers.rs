@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// promise: Real mesh | A long sleep of a process at rest ends where a slot of tokio's timers begins, at most 64 ms late
+        /// promise: Nodes | A long sleep of a process at rest ends where a slot of tokio's timers begins, at most 64 ms late
         #[test]
         fn a_coarse_moment_begins_a_slot_and_is_not_earlier(ms in 0_u64..1 << 40, ns in 0_u64..1_000_000) {
             let begin = Instant::now();
@@ -91,7 +91,8 @@ mod tests {
         let later = |begin: Instant| begin + Duration::from_millis(200);
         // on a busy machine a runtime may begin a millisecond later, and wake later than it wanted
         let once_of_many = |until, wakes| (0..40).any(|_| waits(until) == wakes);
-        assert!(once_of_many(later, 2), "in its slot, and at its end");
-        assert!(once_of_many(|begin| slot_from(begin, begin + Duration::from_millis(200)), 1));
+        // the first wait takes no time
+        assert!(once_of_many(later, 3), "in its slot, and at its end");
+        assert!(once_of_many(|begin| slot_from(begin, begin + Duration::from_millis(200)), 2));
     }
 }
