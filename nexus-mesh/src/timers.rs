@@ -67,7 +67,7 @@ mod tests {
             let coarse = slot_from(begin, at);
             prop_assert!(coarse >= at && coarse - at < SLOT);
             let is_far = ms / 64 >= u64::from(u32::MAX);
-            prop_assert!(is_far || (coarse - begin).as_nanos() % SLOT.as_nanos() == 0);
+            prop_assert!(is_far || (coarse - begin).as_nanos().is_multiple_of(SLOT.as_nanos()));
             prop_assert_eq!(slot_from(begin, coarse), coarse);
         }
     }
