@@ -131,7 +131,7 @@ struct Inner {
     here: Handles,
     asker: Asker<wire::Envelope>,
     /// The fetches that run. Whoever wants a blob that is being fetched waits for the same one.
-    fetches: Mutex<BTreeMap<BlobHash, watch::Receiver<BlobProgress>>>,
+    fetches: Mutex<BTreeMap<BlobHash, Joined>>,
     serving: Semaphore,
     fetching: Arc<Semaphore>,
     /// Held while something is kept, and while something is removed.
@@ -177,7 +177,7 @@ impl Blobs {
         &self.0.here
     }
 
-    fn fetches(&self) -> MutexGuard<'_, BTreeMap<BlobHash, watch::Receiver<BlobProgress>>> {
+    fn fetches(&self) -> MutexGuard<'_, BTreeMap<BlobHash, Joined>> {
         self.0.fetches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -220,39 +220,64 @@ impl Blobs {
         told: impl Fn(&BlobProgress) + Send,
     ) -> Result<BlobInfo, NodeError> {
         loop {
-            let (progress, seen) = watch::channel(BlobProgress::default());
+            let (seen, shown) = watch::channel(Seen::default());
+            let (raise, most) = watch::channel(wanted.most);
             let running = {
                 let mut fetches = self.fetches();
                 let running = fetches.get(&hash).cloned();
                 if running.is_none() {
-                    fetches.insert(hash, seen);
+                    fetches.insert(hash, Joined { shown, most: raise });
                 }
                 running
             };
             match running {
-                // it closes with the other's fetch, however that ends
-                Some(mut others) => {
-                    while others.changed().await.is_ok() {
-                        told(&others.borrow_and_update().clone());
-                    }
-                }
+                Some(running) => self.wait_for(running, hash, &wanted, &told).await?,
                 None => {
-                    let place = Fetching { blobs: self.clone(), hash, progress };
+                    let place = Fetching { blobs: self.clone(), hash, seen };
                     return match self.info(hash).await? {
                         Some(info) => Ok(info),
-                        None => self.run_fetch(place, wanted, &told).await,
+                        None => self.run_fetch(place, most, wanted, &told).await,
                     };
                 }
             }
         }
     }
 
+    /// Waits for the end of a fetch that runs for somebody else, as long as it would wait itself while nobody has the
+    /// blob.
+    async fn wait_for(
+        &self,
+        running: Joined,
+        hash: BlobHash,
+        wanted: &Wanted,
+        told: &(impl Fn(&BlobProgress) + Send),
+    ) -> Result<(), NodeError> {
+        let Joined { mut shown, most } = running;
+        // a member may have wanted a copy of it, of a wrong size
+        most.send_if_modified(|most| std::mem::replace(most, wanted.most.max(*most)) < wanted.most);
+        let world = &self.here().world;
+        // those that were too large for it are asked again
+        let patience = wanted.wait.max(fetching::WANT_WITHIN);
+        let mut alone_since = Some(world.now());
+        loop {
+            let ends = alone_since.map(|since| since + patience);
+            tokio::select! {
+                // it closes with the other's fetch, however that ends
+                changed = shown.changed() => if changed.is_err() { return Ok(()) },
+                () = world.sleep_until(ends.unwrap_or_default()), if ends.is_some() => return Err(missing(hash)),
+            }
+            let seen = shown.borrow_and_update().clone();
+            alone_since = if seen.somebody { None } else { alone_since.or_else(|| Some(world.now())) };
+            told(&seen.progress);
+        }
+    }
+
     /// The blobs that are being fetched now, by hash.
     pub fn transfers(&self) -> Vec<BlobTransfer> {
         let fetches = self.fetches();
-        let transfer = |(hash, seen): (&BlobHash, &watch::Receiver<BlobProgress>)| BlobTransfer {
+        let transfer = |(hash, running): (&BlobHash, &Joined)| BlobTransfer {
             hash: *hash,
-            progress: seen.borrow().clone(),
+            progress: running.shown.borrow().progress.clone(),
         };
         fetches.iter().map(transfer).collect()
     }
@@ -316,7 +341,23 @@ impl Budget {
 struct Fetching {
     blobs: Blobs,
     hash: BlobHash,
-    progress: watch::Sender<BlobProgress>,
+    seen: watch::Sender<Seen>,
+}
+
+/// A fetch that runs, for those who want the same blob.
+#[derive(Clone)]
+struct Joined {
+    shown: watch::Receiver<Seen>,
+    /// The largest size that it takes. Whoever joins may raise it.
+    most: watch::Sender<u64>,
+}
+
+/// How far a fetch is.
+#[derive(Clone, Default)]
+struct Seen {
+    progress: BlobProgress,
+    /// Whether somebody can be asked for it.
+    somebody: bool,
 }
 
 impl Drop for Fetching {

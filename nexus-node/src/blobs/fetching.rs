@@ -11,12 +11,12 @@ use futures::{FutureExt, StreamExt};
 use nexus_blobs::{Ask, BlobHash, Fetch, FetchEnd, IN_FLIGHT_MAX, PartSet, SliceError};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::directory::too_large;
 use super::shelf::Partial;
 use super::wire::{self, Body};
-use super::{BlobInfo, BlobProgress, Blobs, Budget, FETCHED_MAX, Fetching, Wanted, missing, stopped};
+use super::{BlobInfo, BlobProgress, Blobs, Budget, FETCHED_MAX, Fetching, Seen, Wanted, missing, stopped};
 use crate::error::NodeError;
 
 /// The pause before a member that lacks a blob is asked for it again.
@@ -24,7 +24,7 @@ const WANT_AGAIN: Duration = Duration::from_secs(5);
 /// The pause before a fetch that waits for others looks whether it is its turn.
 const TURN_EVERY: Duration = Duration::from_millis(500);
 /// The time in which a member tells whether it has a blob, and in which it sends a part.
-const WANT_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const WANT_WITHIN: Duration = Duration::from_secs(10);
 const PART_WITHIN: Duration = Duration::from_secs(600);
 /// The time without a part after which a fetch ends, though somebody has the blob. A longer wait of the caller counts.
 const NOTHING_CAME: Duration = Duration::from_secs(120);
@@ -68,7 +68,7 @@ struct Running {
     /// The number of members that have not told yet whether they have it.
     wants: usize,
     /// The largest size that is taken.
-    most: u64,
+    most: watch::Receiver<u64>,
     /// The bytes that it shares with others, until its size is proven and counted.
     budget: Option<Arc<Budget>>,
     /// Held while somebody has the blob: those that are waited for keep no others from theirs.
@@ -80,13 +80,14 @@ impl Blobs {
     pub(super) async fn run_fetch(
         &self,
         place: Fetching,
+        most: watch::Receiver<u64>,
         wanted: Wanted,
         told: &(impl Fn(&BlobProgress) + Send),
     ) -> Result<BlobInfo, NodeError> {
         let hash = place.hash;
         let partial = Arc::new(self.blocking(move |blobs| blobs.here().shelf.begin(hash)).await?);
         let fetch = partial.had.clone().map_or_else(Fetch::new, Fetch::resume);
-        let Wanted { wait, most, holders, budget } = wanted;
+        let Wanted { wait, holders, budget, .. } = wanted;
         let mut running = Running {
             blobs: self.clone(),
             hash,
@@ -132,6 +133,7 @@ impl Blobs {
                     return Err(error);
                 },
                 changed = contacts.changed() => if changed.is_err() { return Err(stopped()) },
+                Ok(()) = running.most.changed() => running.ask_again(),
                 () = self.here().world.sleep_until(wakes) => {}
             }
         }
@@ -271,7 +273,7 @@ impl Running {
     /// A member has the blob, of so many bytes, or lacks it.
     fn offered(&mut self, peer: Did, size: Option<u64>) {
         let now = self.blobs.here().world.now();
-        match size.filter(|size| *size <= self.most) {
+        match size.filter(|size| *size <= *self.most.borrow()) {
             Some(size) => {
                 // a member that comes and goes, and sends nothing, is not waited for again and again
                 if self.fetch.peers().all(|known| known.peer != peer) {
@@ -284,6 +286,11 @@ impl Running {
                 self.wanted.insert(peer, again);
             }
         }
+    }
+
+    /// Asks those again that lacked the blob, or had a larger one than was taken.
+    fn ask_again(&mut self) {
+        self.wanted.values_mut().filter(|again| **again < Duration::MAX).for_each(|again| *again = Duration::ZERO);
     }
 
     /// Counts the size among the bytes that may come, once it is proven.
@@ -321,10 +328,10 @@ impl Running {
 
     /// Tells all who wait for the blob how far it is.
     fn show(&self, told: &(impl Fn(&BlobProgress) + Send)) {
-        let seen = self.progress();
-        told(&seen);
+        let progress = self.progress();
+        told(&progress);
         if let Some(place) = &self.place {
-            place.progress.send_replace(seen);
+            place.seen.send_replace(Seen { progress, somebody: self.fetch.end() != Some(FetchEnd::Starved) });
         }
     }
 

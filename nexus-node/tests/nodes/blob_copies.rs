@@ -416,3 +416,30 @@ async fn slow_blobs_of_a_member_keep_no_other_from_its_copies() {
     honest.blobs().want_copies(hash, 2).await.unwrap();
     eventually("it is kept", async || keeps(&node, hash, &honest).await).await;
 }
+
+/// promise: Blobs | A rogue member that wants copies of a wrong size, or of what nobody has, delays nobody here who wants the same blob
+#[tokio::test(flavor = "multi_thread")]
+async fn wishes_of_a_rogue_member_delay_no_fetch() {
+    let node = WORLD.start(0, Link::Memory).await;
+    let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    let honest = beside(1, &node, |_| {}).await;
+    let hash = add(&honest, content(MIB)).await;
+    let nobody = BlobHash::from_bytes([7; 32]);
+    let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
+    eventually("it counts as a member", async || node.members().len() == 3).await;
+    for wanted in [hash, nobody] {
+        assert_eq!(wish(&mut stream, wanted.as_bytes(), 7, true).await, 2);
+    }
+    eventually("both are looked for", async || node.blobs().transfers().len() == 2).await;
+    // its own fetches go on for two minutes
+    let wait = Duration::from_secs(60);
+    let info = tokio::time::timeout(wait, node.blobs().fetch(hash, Duration::ZERO)).await.unwrap().unwrap();
+    assert_eq!(info.size, MIB as u64);
+    let missing = tokio::time::timeout(wait, node.blobs().fetch(nobody, Duration::ZERO)).await.unwrap().unwrap_err();
+    assert!(matches!(missing, NodeError::NotFound { .. }), "{missing}");
+    assert_eq!(node.blobs().transfers().len(), 1, "it waits for the other one as before");
+    eventually("it is not kept for the rogue", async || {
+        node.blobs().entry(hash).await.unwrap().unwrap().kept_for.is_empty()
+    })
+    .await;
+}
