@@ -115,8 +115,7 @@ impl Blobs {
                 for held in candidates.iter().filter(|held| !attached.contains(&held.info.hash)) {
                     gone.add(held.info);
                     if !dry_run {
-                        blobs.here().shelf.remove(held.info.hash)?;
-                        blobs.count_charges_anew(&gate);
+                        blobs.remove_content(&gate, held.info.hash)?;
                     }
                 }
             }
@@ -149,17 +148,23 @@ impl Blobs {
         for hash in std::iter::once(hash).chain(files) {
             if let Some(info) = shelf.info(hash)?
                 && !kept.contains(&hash)
-                && shelf.remove(hash)?
+                && self.remove_content(gate, hash)?
             {
                 gone.add(info);
             }
         }
         gone.bytes += shelf.remove_parts(hash)?;
-        self.count_charges_anew(gate);
         if let Some(copies) = copies {
             self.release(hash, &copies);
         }
         Ok(gone)
+    }
+
+    fn remove_content(&self, gate: &Gate<'_>, hash: BlobHash) -> Result<bool, NodeError> {
+        let removed = self.here().shelf.remove(hash);
+        self.count_charges_anew(gate);
+        self.content_moved();
+        removed
     }
 
     /// The blobs that nothing keeps and nobody fetches now.
@@ -191,11 +196,10 @@ impl Blobs {
         let is_free = |hash| !kept.hashes.contains(&hash) && !self.is_used(hash);
         if unit.blobs.iter().all(|info| is_free(info.hash)) {
             for info in &unit.blobs {
-                if self.here().shelf.remove(info.hash)? {
+                if self.remove_content(&gate, info.hash)? {
                     gone.add(*info);
                 }
             }
-            self.count_charges_anew(&gate);
         }
         Ok(gone)
     }

@@ -167,6 +167,7 @@ impl Blobs {
         // nothing is removed between its place and its mark
         let gate = self.gate();
         let info = shelf.place(sealed, self.here().world.wall())?;
+        self.content_moved();
         if !planted("pins_forgotten") {
             self.keep_for(&gate, info.hash, keep)?;
         }

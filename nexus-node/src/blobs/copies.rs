@@ -223,7 +223,7 @@ impl Blobs {
         Ok(charges_of_text(&self.here().shelf.marked(hash, Mark::ForOthers)?.unwrap_or_default()))
     }
 
-    /// Charges are counted anew once blobs are removed.
+    /// Charges are counted anew after something was removed.
     pub(super) fn count_charges_anew(&self, _: &Gate<'_>) {
         *locked(&self.0.desk.kept) = None;
     }

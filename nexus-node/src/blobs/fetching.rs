@@ -374,7 +374,12 @@ impl Running {
         let Some(shape) = self.fetch.parts().map(PartSet::shape) else { return Err(missing(self.hash)) };
         let (hash, partial) = (self.hash, self.partial.clone());
         let now = self.blobs.here().world.wall();
-        self.blobs.blocking(move |blobs| blobs.here().shelf.finish(&partial, shape, now)).await?;
+        let finish = move |blobs: &Blobs| {
+            let finished = blobs.here().shelf.finish(&partial, shape, now);
+            blobs.content_moved();
+            finished
+        };
+        self.blobs.blocking(finish).await?;
         self.noted = u64::MAX;
         self.blobs.0.fetched.notify_one();
         Ok(BlobInfo { hash, size: shape.size() })

@@ -1,6 +1,8 @@
 //! Figures of the blobs of a node.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::{Mutex, PoisonError};
 
 use super::Blobs;
 use super::shelf::RACKS;
@@ -30,10 +32,21 @@ pub(super) struct Tally {
     pub(super) fetched_bytes: AtomicU64,
     pub(super) served_bytes: AtomicU64,
     pub(super) bad_parts: AtomicU64,
+    /// The number of times that content came or went.
+    moves: AtomicU64,
+    /// The blobs that were counted, and the moves until then.
+    counted: Mutex<Option<(u64, Counted)>>,
+}
+
+/// The blobs that are here, and their bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    blobs: u64,
+    bytes: u64,
 }
 
 impl Blobs {
-    /// The figures of this moment. Looks at the name of each blob on the disk.
+    /// The figures of this moment. Looks at each blob on the disk if one came or went since the last time.
     ///
     /// # Errors
     /// Those of the disk; [`NodeError::Stopping`].
@@ -46,16 +59,33 @@ impl Blobs {
             bad_parts: tally.bad_parts.load(Relaxed),
             ..BlobFigures::default()
         };
-        self.blocking(move |blobs| {
-            let mut figures = counted;
-            for rack in 0..RACKS {
-                for held in blobs.here().shelf.rack(rack)? {
-                    figures.blobs += 1;
-                    figures.bytes += held.info.size;
-                }
+        let Counted { blobs, bytes } = self.blocking(Self::count).await?;
+        Ok(BlobFigures { blobs, bytes, ..counted })
+    }
+
+    fn count(&self) -> Result<Counted, NodeError> {
+        let tally = &self.0.tally;
+        // held while they are counted: several who ask at once wait for one count
+        let mut known = tally.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let moves = tally.moves.load(Acquire);
+        if let Some((until, counted)) = *known
+            && until == moves
+        {
+            return Ok(counted);
+        }
+        let mut counted = Counted::default();
+        for rack in 0..RACKS {
+            for held in self.here().shelf.rack(rack)? {
+                counted.blobs += 1;
+                counted.bytes += held.info.size;
             }
-            Ok(figures)
-        })
-        .await
+        }
+        *known = Some((moves, counted));
+        Ok(counted)
+    }
+
+    /// Has the blobs counted again. To be called after content came or went.
+    pub(super) fn content_moved(&self) {
+        self.0.tally.moves.fetch_add(1, Release);
     }
 }

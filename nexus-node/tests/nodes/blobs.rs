@@ -44,6 +44,17 @@ async fn add(blobs: &Blobs, content: &[u8]) -> BlobInfo {
     blobs.add(std::io::Cursor::new(content.to_vec())).await.unwrap()
 }
 
+/// The figures of blobs count those that are listed.
+async fn check_figures(blobs: &Blobs) {
+    let page = blobs.page(None, 1_000, true).await.unwrap().blobs;
+    let mut bytes = 0;
+    for listed in &page {
+        bytes += blobs.info(listed.hash).await.unwrap().unwrap().size;
+    }
+    let figures = blobs.figures().await.unwrap();
+    assert_eq!((figures.blobs, figures.bytes), (page.len() as u64, bytes));
+}
+
 async fn real(dir: &TempDir, inviter: Option<&Node>) -> Node {
     let path = dir.path().join("data");
     if let Some(inviter) = inviter {
@@ -381,7 +392,9 @@ async fn nothing_goes_that_is_kept() {
     assert_eq!(recent.blobs, 0, "all of it was used just now");
     let would = blobs.gc(now, true).await.unwrap();
     assert_eq!(list(&blobs).await.len(), 8);
+    check_figures(&blobs).await;
     let gone = blobs.gc(now, false).await.unwrap();
+    check_figures(&blobs).await;
     assert_eq!((&would, gone.blobs), (&gone, 3), "the former directory, its names, and one file of it");
     assert!(gone.hashes.contains(&old) && gone.hashes.contains(&BlobHash::of(b"old")));
     assert_eq!(read(&blobs, BlobHash::of(b"both")).await, b"both");
@@ -399,9 +412,27 @@ async fn nothing_goes_that_is_kept() {
     assert_eq!(blobs.gc(now, false).await.unwrap().blobs, 0, "marks stay over a restart");
     let removed = blobs.remove(new).await.unwrap();
     assert_eq!(removed.blobs, 3, "the directory, its names and a file; the other file is pinned by itself");
+    check_figures(&blobs).await;
     assert!(blobs.unpin(pinned).await.unwrap() && !blobs.unpin(pinned).await.unwrap());
     assert_eq!(blobs.gc(now, false).await.unwrap().hashes, [pinned]);
     assert_eq!(list(&blobs).await, [BlobHash::of(b"new")]);
+    node.shutdown().await;
+}
+
+/// promise: Blobs | Figures of blobs are those of this moment, and cost no look at the disk while none comes or goes
+#[tokio::test(flavor = "multi_thread")]
+async fn figures_of_blobs_at_rest_cost_nothing() {
+    let dir = TempDir::new().unwrap();
+    let node = real(&dir, None).await;
+    let blobs = node.blobs();
+    let hash = add(&blobs, b"rests").await.hash.to_string();
+    check_figures(&blobs).await;
+    // behind the node's back, so that a look would see it
+    let path = dir.path().join("data/blobs").join(&hash[..2]).join(&hash);
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(blobs.figures().await.unwrap().blobs, 1);
+    add(&blobs, b"another").await;
+    check_figures(&blobs).await;
     node.shutdown().await;
 }
 
@@ -500,11 +531,13 @@ async fn nodes_that_make_room_leave_copies() {
             node.blobs().fetch_all(*hash, WAIT, |_| {}).await.unwrap();
         }
     }
+    check_figures(&two.blobs()).await;
     assert_eq!(two.blobs().evict(1 << 20).await.unwrap().blobs, 0, "they fit");
     let (from_two, from_three) = (two.blobs(), three.blobs());
     let (two_gone, three_gone) = tokio::join!(from_two.evict(0), from_three.evict(0));
     let gone = two_gone.unwrap().blobs + three_gone.unwrap().blobs;
     assert!(gone > 4, "{gone}");
+    check_figures(&from_two).await;
     let (mut copies, all) = (std::collections::BTreeMap::<BlobHash, u64>::new(), list(&one.blobs()).await);
     for node in [one, &two, &three] {
         for hash in list(&node.blobs()).await {
@@ -517,6 +550,7 @@ async fn nodes_that_make_room_leave_copies() {
         two.blobs().fetch_all(*hash, WAIT, |_| {}).await.unwrap();
     }
     assert_eq!(list(&two.blobs()).await, all);
+    check_figures(&two.blobs()).await;
     for node in nodes.into_iter().chain([three, two]) {
         node.shutdown().await;
     }
