@@ -42,6 +42,7 @@ pub mod fuzzed;
 mod guard;
 mod guest;
 mod import;
+mod looks;
 mod memories;
 mod mesh;
 mod metrics;

@@ -16,6 +16,7 @@ use futures::stream::{self, StreamExt};
 use futures::{FutureExt, SinkExt};
 
 use super::extract::Parameters;
+use super::looks::Looks;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::coordinator::Mode;
@@ -29,8 +30,6 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// The longest wait of a poll.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// The time between two checks of the coordinators' mode.
-const MODE_LOOK: Duration = Duration::from_millis(500);
 /// The most changes of one poll.
 const CHANGES_PER_POLL: usize = 1_000;
 
@@ -94,25 +93,21 @@ struct Feed {
     node: Node,
     mode: Option<Mode>,
     /// `None` for a feed of one space.
-    look: Option<tokio::time::Interval>,
+    looks: Option<Looks>,
 }
 
 impl Feed {
     async fn new(watch: Watch, node: Node, follows_mode: bool) -> Self {
-        let look = follows_mode.then(|| {
-            let mut look = tokio::time::interval(MODE_LOOK);
-            look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            look
-        });
+        let looks = follows_mode.then(|| Looks::new(node.contacts()));
         let mode = if follows_mode { mode(&node).await } else { None };
-        Self { watch, node, mode, look }
+        Self { watch, node, mode, looks }
     }
 
     /// Resolves when the mode has changed. Dropping it early loses nothing.
-    async fn mode_changes(look: &mut Option<tokio::time::Interval>, node: &Node, was: Option<Mode>) -> Mode {
-        let Some(look) = look else { return std::future::pending().await };
+    async fn mode_changes(looks: &mut Option<Looks>, node: &Node, was: Option<Mode>) -> Mode {
+        let Some(looks) = looks else { return std::future::pending().await };
         loop {
-            look.tick().await;
+            looks.due().await;
             if let Some(mode) = mode(node).await.filter(|mode| Some(*mode) != was) {
                 return mode;
             }
@@ -145,7 +140,7 @@ async fn next(api: &Api, feed: &mut Feed) -> Option<wire::Change> {
         biased;
         () = api.closing() => return None,
         change = feed.watch.next() => change,
-        mode = Feed::mode_changes(&mut feed.look, &feed.node, feed.mode) => return Some(feed.tell(mode)),
+        mode = Feed::mode_changes(&mut feed.looks, &feed.node, feed.mode) => return Some(feed.tell(mode)),
     };
     match change {
         Ok(change) => change.map(wire::Change::from),
