@@ -389,6 +389,7 @@ impl Node {
     }
 
     /// Changes when a connection is opened or closed.
+    #[cfg(feature = "http")]
     pub(crate) fn contacts(&self) -> tokio::sync::watch::Receiver<()> {
         self.0.sessions.contacts()
     }
