@@ -221,12 +221,12 @@ impl Blobs {
     ) -> Result<BlobInfo, NodeError> {
         loop {
             let (seen, shown) = watch::channel(Seen::default());
-            let (raise, most) = watch::channel(wanted.most);
+            let (bounds, mosts) = watch::channel(vec![wanted.most]);
             let running = {
                 let mut fetches = self.fetches();
                 let running = fetches.get(&hash).cloned();
                 if running.is_none() {
-                    fetches.insert(hash, Joined { shown, most: raise });
+                    fetches.insert(hash, Joined { shown, bounds });
                 }
                 running
             };
@@ -236,7 +236,7 @@ impl Blobs {
                     let place = Fetching { blobs: self.clone(), hash, seen };
                     return match self.info(hash).await? {
                         Some(info) => Ok(info),
-                        None => self.run_fetch(place, most, wanted, &told).await,
+                        None => self.run_fetch(place, mosts, wanted, &told).await,
                     };
                 }
             }
@@ -252,23 +252,22 @@ impl Blobs {
         wanted: &Wanted,
         told: &(impl Fn(&BlobProgress) + Send),
     ) -> Result<(), NodeError> {
-        let Joined { mut shown, most } = running;
+        let Joined { mut shown, bounds } = running;
         // a member may have wanted a copy of it, of a wrong size
-        most.send_if_modified(|most| std::mem::replace(most, wanted.most.max(*most)) < wanted.most);
+        let _bound = Bound::add(bounds, wanted.most);
         let world = &self.here().world;
         // those that were too large for it are asked again
         let patience = wanted.wait.max(fetching::WANT_WITHIN);
-        let mut alone_since = Some(world.now());
+        let mut ends = None;
         loop {
-            let ends = alone_since.map(|since| since + patience);
+            let seen = shown.borrow_and_update().clone();
+            told(&seen.progress);
+            ends = if seen.somebody { None } else { ends.or_else(|| Some(world.now() + patience)) };
             tokio::select! {
                 // it closes with the other's fetch, however that ends
                 changed = shown.changed() => if changed.is_err() { return Ok(()) },
                 () = world.sleep_until(ends.unwrap_or_default()), if ends.is_some() => return Err(missing(hash)),
             }
-            let seen = shown.borrow_and_update().clone();
-            alone_since = if seen.somebody { None } else { alone_since.or_else(|| Some(world.now())) };
-            told(&seen.progress);
         }
     }
 
@@ -348,8 +347,31 @@ struct Fetching {
 #[derive(Clone)]
 struct Joined {
     shown: watch::Receiver<Seen>,
-    /// The largest size that it takes. Whoever joins may raise it.
-    most: watch::Sender<u64>,
+    /// The largest size that each of those who wait for it takes. The largest of them counts.
+    bounds: watch::Sender<Vec<u64>>,
+}
+
+/// The bound of one who waits for the fetch of another. It counts until it is dropped.
+struct Bound {
+    bounds: watch::Sender<Vec<u64>>,
+    most: u64,
+}
+
+impl Bound {
+    fn add(bounds: watch::Sender<Vec<u64>>, most: u64) -> Self {
+        bounds.send_modify(|bounds| bounds.push(most));
+        Self { bounds, most }
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.bounds.send_modify(|bounds| {
+            if let Some(at) = bounds.iter().position(|most| *most == self.most) {
+                bounds.swap_remove(at);
+            }
+        });
+    }
 }
 
 /// How far a fetch is.

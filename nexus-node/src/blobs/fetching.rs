@@ -67,8 +67,10 @@ struct Running {
     is_noting: bool,
     /// The number of members that have not told yet whether they have it.
     wants: usize,
-    /// The largest size that is taken.
-    most: watch::Receiver<u64>,
+    /// The largest size that is taken now.
+    most: u64,
+    /// The same for each of those who wait.
+    bounds: watch::Receiver<Vec<u64>>,
     /// The bytes that it shares with others, until its size is proven and counted.
     budget: Option<Arc<Budget>>,
     /// Held while somebody has the blob: those that are waited for keep no others from theirs.
@@ -80,7 +82,7 @@ impl Blobs {
     pub(super) async fn run_fetch(
         &self,
         place: Fetching,
-        most: watch::Receiver<u64>,
+        mut bounds: watch::Receiver<Vec<u64>>,
         wanted: Wanted,
         told: &(impl Fn(&BlobProgress) + Send),
     ) -> Result<BlobInfo, NodeError> {
@@ -101,7 +103,8 @@ impl Blobs {
             last: self.here().world.now(),
             is_noting: false,
             wants: 0,
-            most,
+            most: largest(&mut bounds),
+            bounds,
             budget,
             permit: None,
         };
@@ -133,7 +136,7 @@ impl Blobs {
                     return Err(error);
                 },
                 changed = contacts.changed() => if changed.is_err() { return Err(stopped()) },
-                Ok(()) = running.most.changed() => running.ask_again(),
+                Ok(()) = running.bounds.changed() => running.bound_anew()?,
                 () = self.here().world.sleep_until(wakes) => {}
             }
         }
@@ -187,6 +190,10 @@ impl Blobs {
             },
         )
     }
+}
+
+fn largest(bounds: &mut watch::Receiver<Vec<u64>>) -> u64 {
+    bounds.borrow_and_update().iter().copied().max().unwrap_or_default()
 }
 
 impl Running {
@@ -273,7 +280,7 @@ impl Running {
     /// A member has the blob, of so many bytes, or lacks it.
     fn offered(&mut self, peer: Did, size: Option<u64>) {
         let now = self.blobs.here().world.now();
-        match size.filter(|size| *size <= *self.most.borrow()) {
+        match size.filter(|size| *size <= self.most) {
             Some(size) => {
                 // a member that comes and goes, and sends nothing, is not waited for again and again
                 if self.fetch.peers().all(|known| known.peer != peer) {
@@ -288,9 +295,21 @@ impl Running {
         }
     }
 
-    /// Asks those again that lacked the blob, or had a larger one than was taken.
-    fn ask_again(&mut self) {
-        self.wanted.values_mut().filter(|again| **again < Duration::MAX).for_each(|again| *again = Duration::ZERO);
+    /// Takes what those who wait now take at most. Asks those again that had a larger one, or lacked it.
+    fn bound_anew(&mut self) -> Result<(), NodeError> {
+        let most = largest(&mut self.bounds);
+        if std::mem::replace(&mut self.most, most) < most {
+            self.wanted.values_mut().filter(|again| **again < Duration::MAX).for_each(|again| *again = Duration::ZERO);
+        }
+        self.check_bound()
+    }
+
+    /// Whoever took as much may be gone.
+    fn check_bound(&self) -> Result<(), NodeError> {
+        match self.fetch.parts().map(|parts| parts.shape().size()) {
+            Some(size) if size > self.most => Err(too_large("a blob", size, self.most)),
+            _ => Ok(()),
+        }
     }
 
     /// Counts the size among the bytes that may come, once it is proven.
@@ -313,6 +332,7 @@ impl Running {
                         handle.abort();
                     }
                 }
+                self.check_bound()?;
                 self.count_size()?;
             }
             PartEnd::Lied => {

@@ -443,3 +443,28 @@ async fn wishes_of_a_rogue_member_delay_no_fetch() {
     })
     .await;
 }
+
+/// promise: Blobs | A wish of a rogue member takes no more than it says once nobody else wants the blob: what another began ends with that one
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wish_takes_no_more_once_others_are_gone() {
+    let node = WORLD.start(0, Link::Memory).await;
+    let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    let honest = beside(1, &node, |_| {}).await;
+    let hash = add(&honest, content(128 * MIB)).await;
+    let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
+    eventually("it counts as a member", async || node.members().len() == 3).await;
+    assert_eq!(wish(&mut stream, hash.as_bytes(), 7, true).await, 2);
+    eventually("it is looked for", async || node.blobs().transfers().len() == 1).await;
+    let (blobs, begun) = (node.blobs(), tokio::sync::Notify::new());
+    let told = |progress: &nexus_node::blobs::BlobProgress| {
+        if progress.bytes > 0 {
+            begun.notify_one();
+        }
+    };
+    tokio::select! {
+        _ = blobs.fetch_with(hash, Duration::from_secs(60), told) => panic!("it has come before anybody hung up"),
+        () = begun.notified() => {}
+    }
+    eventually("it ends", async || node.blobs().transfers().is_empty()).await;
+    assert_eq!(node.blobs().info(hash).await.unwrap(), None);
+}
