@@ -70,6 +70,11 @@ impl fmt::Debug for EntryId {
 pub struct Kind(pub u16);
 
 impl Kind {
+    /// Whether entries of this kind are events of tasks.
+    pub const fn is_tasks(self) -> bool {
+        matches!(self, Self::TASKS | Self::TASKS_APART)
+    }
+
     /// Writes to records ([`crate::Writes`]).
     pub const WRITES: Self = Self(1);
     /// An Automerge change of a typed document.
@@ -102,6 +107,8 @@ impl Kind {
     pub const SEAT: Self = Self(15);
     /// Names the former key of a member ([`crate::Succession`]).
     pub const SUCCESSION: Self = Self(16);
+    /// Task events whose texts stand in leaves of their own.
+    pub const TASKS_APART: Self = Self(17);
 }
 
 impl fmt::Debug for Kind {
@@ -418,6 +425,17 @@ impl Verified {
             _ => return self,
         };
         self.0.payload = left;
+        self
+    }
+
+    /// The same entry with all leaves erased but some. It verifies as before. A payload in one piece stays whole.
+    #[must_use]
+    pub fn only(mut self, kept: &[u16]) -> Self {
+        let left = match self.0.leaves() {
+            Ok(Some(leaves)) => leaves.only(kept).encode(),
+            _ => return self,
+        };
+        self.0.payload = Some(left);
         self
     }
 

@@ -80,6 +80,6 @@ pub use task::{
     TASK_AFTER_MAX, TASK_ATTACHMENT_BYTES_MAX, TASK_ATTEMPT_MAX, TASK_ATTEMPTS_MAX, TASK_ERROR_BYTES_MAX,
     TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TASK_OWNERSHIP_MAX, TaskAttachment, TaskClaim, TaskEnd,
     TaskEvent, TaskId, TaskOwners, TaskPhase, TaskReturn, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb,
-    TaskWord, is_capability, task_event_at, task_events_of, task_state,
+    TaskWord, is_capability, task_event_alone, task_event_at, task_events_of, task_state,
 };
 pub use writes::{PlacedWrite, writes_of};

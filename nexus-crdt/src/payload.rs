@@ -152,6 +152,17 @@ impl<'a> Leaves<'a> {
         self
     }
 
+    /// The same with all leaves erased but some.
+    #[must_use]
+    pub fn only(mut self, kept: &[u16]) -> Self {
+        for (index, leaf) in (0_u16..).zip(&mut self.0) {
+            if !kept.contains(&index) {
+                *leaf = Leaf::Erased(leaf.hash());
+            }
+        }
+        self
+    }
+
     /// The hash that a header names: BLAKE3, context `nexus payload root v2`, of the count and the
     /// hashes of all leaves. It stays the same whatever is erased.
     pub fn root(&self) -> [u8; 32] {

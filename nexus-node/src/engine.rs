@@ -36,6 +36,7 @@ mod expire;
 mod forks;
 mod intake;
 mod io;
+mod kept;
 mod payload;
 mod rebuild;
 mod recount;
@@ -66,6 +67,7 @@ pub(crate) use tasks::LATE;
 
 pub use crate::ledger::{Genesis, LedgerError, Quotas, found, read_genesis};
 
+use crate::formats::WrittenFormat;
 use crate::store::{Draft, View};
 use salts::Salts;
 use state::EngineState;
@@ -149,9 +151,9 @@ impl Engine {
         self.state.next_eno - 1
     }
 
-    /// The format in which this engine writes entries.
-    pub const fn entry_format(&self) -> u16 {
-        self.state.entry_format
+    /// The way in which this engine writes entries.
+    pub(crate) const fn written_format(&self) -> WrittenFormat {
+        WrittenFormat { entry: self.state.entry_format, tasks_apart: self.state.tasks_apart }
     }
 
     /// The number of waiting entries.

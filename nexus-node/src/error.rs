@@ -258,7 +258,10 @@ impl NodeError {
             Self::Invalid(_) => "invalid",
             Self::TooLarge { .. } => "too_large",
             Self::Refused(
-                AccessError::Full(_) | AccessError::TooManyTasks { .. } | AccessError::TooManyWorkers { .. },
+                AccessError::Full(_)
+                | AccessError::TooManyTasks { .. }
+                | AccessError::TooManyWorkers { .. }
+                | AccessError::KeptEnough { .. },
             ) => "full",
             Self::Refused(_) => "refused",
             Self::Conflict(ConflictError::OtherRequest) => "other_request",

@@ -4,9 +4,21 @@ use nexus_crdt::{DERIVED_SPACES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, Kind};
 use nexus_mesh::Abilities;
 
 /// The highest format of critical state that this version reads and writes.
-pub const CRITICAL_FORMAT_MAX: u16 = 4;
+pub const CRITICAL_FORMAT_MAX: u16 = 5;
 /// The format of critical state that came with entries in leaves: whoever reads one reads the other.
 const RAISES_ENTRIES: u16 = 2;
+/// The format of critical state that came with tasks' events whose texts stand apart: a version that reads one reads the
+/// other.
+const RAISES_TASKS: u16 = 5;
+
+/// The way in which a node writes its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct WrittenFormat {
+    /// The format of headers and payloads.
+    pub(crate) entry: u16,
+    /// Whether texts of tasks' events stand apart from their facts.
+    pub(crate) tasks_apart: bool,
+}
 
 /// Something of a later version, in the log or in a snapshot. It stays as it is until the program is
 /// updated.
@@ -57,8 +69,10 @@ impl Formats {
 
     /// The format in which entries are written while critical state is of this one: a mesh raises both
     /// together, so that nobody writes what the members cannot read.
-    pub(crate) const fn written_at(self, critical: u16) -> u16 {
-        if critical < RAISES_ENTRIES { ENTRY_FORMAT_FIRST } else { self.entry }
+    pub(crate) const fn written_at(self, critical: u16) -> WrittenFormat {
+        let entry = if critical < RAISES_ENTRIES { ENTRY_FORMAT_FIRST } else { self.entry };
+        let tasks_apart = critical >= RAISES_TASKS && self.critical >= RAISES_TASKS;
+        WrittenFormat { entry, tasks_apart }
     }
 
     /// The abilities that a node names in its hello. The mesh adds the rooms.
@@ -75,6 +89,9 @@ impl Formats {
             (abilities.rest, abilities.sync) = (REST, SYNC);
             let kinds = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION];
             abilities.kinds.extend(kinds.map(|kind| kind.0));
+        }
+        if self.critical >= RAISES_TASKS {
+            abilities.kinds.insert(Kind::TASKS_APART.0);
         }
         abilities
     }
@@ -98,15 +115,22 @@ mod tests {
     /// promise: Keys and locks | Entries of a new format are written once critical state says that all can read them
     #[test]
     fn entries_are_written_in_the_format_that_came_with_critical_state() {
-        let written = |critical| Formats::LATEST.written_at(critical);
-        assert_eq!([0, 1, 2, CRITICAL_FORMAT_MAX].map(written), [1, 1, ENTRY_FORMAT_MAX, ENTRY_FORMAT_MAX]);
-        assert_eq!(Formats::FIRST.written_at(CRITICAL_FORMAT_MAX), ENTRY_FORMAT_FIRST);
+        let written = |critical| {
+            let WrittenFormat { entry, tasks_apart } = Formats::LATEST.written_at(critical);
+            (entry, tasks_apart)
+        };
+        let last = ENTRY_FORMAT_MAX;
+        assert_eq!([0, 1, 2, 4, 5].map(written), [(1, false), (1, false), (last, false), (last, false), (last, true)]);
+        assert_eq!(
+            Formats::FIRST.written_at(CRITICAL_FORMAT_MAX),
+            WrittenFormat { entry: ENTRY_FORMAT_FIRST, tasks_apart: false }
+        );
     }
 
     #[test]
     fn a_hello_names_the_kinds_that_the_engine_applies() {
         let first = [Kind::WRITES, Kind::SPACE, Kind::CREDENTIAL, Kind::PROFILE];
-        let later = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION];
+        let later = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION, Kind::TASKS_APART];
         let kinds = first.into_iter().chain(later);
         assert_eq!(Formats::LATEST.abilities().kinds, kinds.map(|kind| kind.0).collect());
     }

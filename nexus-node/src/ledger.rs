@@ -40,7 +40,7 @@ pub use quota::Quotas;
 pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use tasks::{
     LastEntries, LastId, end_of, entry_place, find_task, is_attached, is_spoken_of, moving_submitters, moving_tasks,
-    said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,
+    said_by_member, said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,
 };
 #[cfg(feature = "http")]
 pub(crate) use view::records_that_were;
@@ -50,6 +50,7 @@ pub(crate) use view::{
     forking_authors, has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes,
     own_evidence_against, read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces,
     record_that_was, records_with_key, seen_at, spaces_created_in, standing, standings, stays_whole,
+    writes_tasks_apart,
 };
 
 use crate::store::StoreError;

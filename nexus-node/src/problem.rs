@@ -243,6 +243,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             "nothing was submitted: start a worker for them, or cancel some; `nexus-node task list --state pending`",
         ),
         NodeError::Refused(AccessError::TooManyWorkers { .. }) => Some("stop some of them, and try again"),
+        NodeError::Refused(AccessError::KeptEnough { .. }) => {
+            Some("the result is lost unless that node is reached before its task ends: have its person look at it")
+        }
         NodeError::Refused(AccessError::NotYourTask(_)) => Some("do it on its submitter's node, or on an admin's"),
         NodeError::Conflict(ConflictError::TaskOpen) => {
             Some("nothing changed: wait for its end, or take it back: `nexus-node task cancel ID`")

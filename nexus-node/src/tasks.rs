@@ -27,6 +27,7 @@ mod board;
 mod core;
 mod elsewhere;
 mod hand_out;
+mod offered;
 mod once;
 mod parked;
 mod read;

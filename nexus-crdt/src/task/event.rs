@@ -7,7 +7,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::HEXLOWER;
 use nexus_identity::{Did, claimed};
 
-use crate::entry::Entry;
+use crate::entry::{Entry, Kind, Verified};
 use crate::error::FormError;
 use crate::json;
 use crate::payload::Leaf;
@@ -201,6 +201,22 @@ struct More {
     sandbox: Option<String>,
 }
 
+/// The members of [`Settlement::more`] that this version knows.
+#[derive(serde::Deserialize)]
+struct MoreOfEnd {
+    #[serde(default)]
+    worker: Option<String>,
+    #[serde(default)]
+    settler: Option<String>,
+}
+
+/// A JSON object with one more member.
+fn with_member(more: &str, member: &str, value: serde_json::Value) -> String {
+    let mut members: serde_json::Map<_, _> = serde_json::from_str(more).unwrap_or_default();
+    members.insert(member.to_owned(), value);
+    serde_json::Value::Object(members).to_string()
+}
+
 impl Submission {
     /// A task of a capability with an input and nothing special.
     pub fn new(capability: impl Into<String>, input: impl Into<String>) -> Self {
@@ -267,9 +283,7 @@ impl Submission {
     }
 
     fn with(mut self, member: &str, value: serde_json::Value) -> Self {
-        let mut more: serde_json::Map<_, _> = serde_json::from_str(&self.more).unwrap_or_default();
-        more.insert(member.to_owned(), value);
-        self.more = serde_json::Value::Object(more).to_string();
+        self.more = with_member(&self.more, member, value);
         self
     }
 
@@ -278,10 +292,15 @@ impl Submission {
     /// # Errors
     /// The first that is broken.
     pub fn check(&self) -> Result<(), BadTaskEvent> {
+        self.check_facts()?;
+        is_json("the input", &self.input)
+    }
+
+    /// The rules of form that do not concern the input.
+    fn check_facts(&self) -> Result<(), BadTaskEvent> {
         if !is_capability(&self.capability) {
             return Err(BadTaskEvent::Capability);
         }
-        is_json("the input", &self.input)?;
         if !(1..=u64::try_from(TASK_ATTEMPT_MAX.as_millis()).unwrap_or(u64::MAX)).contains(&self.attempt_ms) {
             return Err(BadTaskEvent::Attempt);
         }
@@ -419,9 +438,39 @@ pub struct Settlement {
     /// The error in words, at most [`TASK_ERROR_BYTES_MAX`] bytes.
     #[borsh(deserialize_with = "claimed::text")]
     pub error: String,
-    /// Members of later versions: a JSON object, or empty.
+    /// A JSON object with further members, or empty. `worker` is the DID of the member whose result it is, where the
+    /// settler only keeps it ([`worker`](Self::worker)). `settler` is the DID of the member for which a worker's node
+    /// keeps it ([`settler`](Self::settler)). Others are of later versions.
     #[borsh(deserialize_with = "claimed::text")]
     pub more: String,
+}
+
+impl Settlement {
+    /// The member whose result a settler keeps beside the task's end; `None` if it is the settler's own word.
+    pub fn worker(&self) -> Option<Did> {
+        self.further()?.worker?.parse().ok()
+    }
+
+    /// The member for which a worker's node keeps this result; `None` if it is nobody's, or of an earlier version.
+    pub fn settler(&self) -> Option<Did> {
+        self.further()?.settler?.parse().ok()
+    }
+
+    /// Names the member whose result it is.
+    #[must_use]
+    pub fn of_worker(self, worker: &Did) -> Self {
+        Self { more: with_member(&self.more, "worker", worker.to_string().into()), ..self }
+    }
+
+    /// Names the member for which it is kept.
+    #[must_use]
+    pub fn for_settler(self, settler: &Did) -> Self {
+        Self { more: with_member(&self.more, "settler", settler.to_string().into()), ..self }
+    }
+
+    fn further(&self) -> Option<MoreOfEnd> {
+        if self.more.is_empty() { None } else { serde_json::from_str(&self.more).ok() }
+    }
 }
 
 /// A member's word about a task that is somebody else's.
@@ -484,20 +533,27 @@ impl TaskEvent {
     /// # Errors
     /// [`FormError::NotCanonical`], or the first rule of form that is broken.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormError> {
+        let (number, rest) = bytes.split_first().ok_or(FormError::NotCanonical)?;
+        let event = Self::read(*number, rest)?;
+        event.check()?;
+        Ok(event)
+    }
+
+    /// The last number of an event that this version knows.
+    const KNOWN_MAX: u8 = 4;
+
+    fn read(number: u8, rest: &[u8]) -> Result<Self, FormError> {
         fn read<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, FormError> {
             borsh::from_slice(bytes).map_err(|_| FormError::NotCanonical)
         }
-        let (number, rest) = bytes.split_first().ok_or(FormError::NotCanonical)?;
-        let event = match number {
+        Ok(match number {
             0 => Self::Submitted(read(rest)?),
             1 => Self::Claimed(read(rest)?),
             2 => Self::Returned(read(rest)?),
             3 => Self::Settled(read(rest)?),
             4 => Self::Word(read(rest)?),
-            later => Self::Later(*later),
-        };
-        event.check()?;
-        Ok(event)
+            later => Self::Later(later),
+        })
     }
 
     /// The canonical bytes. One of a later version has none but its number.
@@ -514,6 +570,70 @@ impl TaskEvent {
         };
         written.expect("an event encodes");
         bytes
+    }
+
+    /// The leaves of an entry of kind [`crate::Kind::TASKS_APART`] for this event: its facts, and its texts if it has any.
+    ///
+    /// The facts are the number, a byte that is 1 if texts follow and 0 else, and the content with empty texts. The texts
+    /// are the byte 255 and each text in the order of its field.
+    #[expect(clippy::expect_used, reason = "borsh writes to memory")]
+    pub fn into_leaves(mut self) -> Vec<Vec<u8>> {
+        let texts: Vec<String> = self.texts().into_iter().map(std::mem::take).collect();
+        let has_texts = texts.iter().any(|text| !text.is_empty());
+        let mut facts = self.encode();
+        facts.insert(1, u8::from(has_texts));
+        if !has_texts {
+            return vec![facts];
+        }
+        let mut apart = vec![TEXTS];
+        for text in &texts {
+            borsh::to_writer(&mut apart, text).expect("a text encodes");
+        }
+        vec![facts, apart]
+    }
+
+    /// Reads an event from its leaves. `texts` is the leaf behind the facts: `None` if it was erased.
+    fn from_leaves(facts: &[u8], texts: Option<&[u8]>) -> Result<(Self, Texts), FormError> {
+        let [number, has_texts, rest @ ..] = facts else { return Err(FormError::NotCanonical) };
+        if *number > Self::KNOWN_MAX {
+            return Ok((Self::Later(*number), Texts::None));
+        }
+        let mut event = Self::read(*number, rest)?;
+        let is_empty = event.texts().iter().all(|text| text.is_empty());
+        let read = match (has_texts, texts) {
+            (0, _) => Texts::None,
+            (1, None) => Texts::Erased,
+            (1, Some([TEXTS, apart @ ..])) => {
+                let mut apart = apart;
+                for text in event.texts() {
+                    *text = claimed::text(&mut apart).map_err(|_| FormError::NotCanonical)?;
+                }
+                if !apart.is_empty() || event.texts().iter().all(|text| text.is_empty()) {
+                    return Err(FormError::NotCanonical);
+                }
+                Texts::Here
+            }
+            _ => return Err(FormError::NotCanonical),
+        };
+        if !is_empty {
+            return Err(FormError::NotCanonical);
+        }
+        match (&event, read) {
+            (Self::Submitted(submission), Texts::Erased) => submission.check_facts()?,
+            _ => event.check()?,
+        }
+        Ok((event, read))
+    }
+
+    /// The texts of it: people and programs wrote them, and they can be erased while its facts stay.
+    fn texts(&mut self) -> Vec<&mut String> {
+        match self {
+            Self::Submitted(submission) => vec![&mut submission.input],
+            Self::Returned(returned) => vec![&mut returned.error],
+            Self::Settled(settlement) => vec![&mut settlement.output, &mut settlement.error],
+            Self::Word(word) => vec![&mut word.why],
+            Self::Claimed(_) | Self::Later(_) => Vec::new(),
+        }
     }
 
     /// Checks its rules of form.
@@ -553,13 +673,30 @@ impl TaskEvent {
 /// An event and its index in its entry: with the entry's id its dot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlacedTaskEvent {
-    /// The index, whatever else of the entry was erased.
+    /// The index of its leaf, or of the leaf of its facts, whatever else of the entry was erased.
     pub index: u16,
     /// The event.
     pub event: TaskEvent,
 }
 
-/// The events of an entry of kind [`crate::Kind::TASKS`] that are here: one a leaf, or in format 1 a list of bytes.
+/// The first byte of a leaf of texts. No event has this number.
+const TEXTS: u8 = u8::MAX;
+
+/// The texts of an event whose leaves were read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Texts {
+    /// It has none.
+    None,
+    /// They are here.
+    Here,
+    /// They were erased: they read as empty.
+    Erased,
+}
+
+/// The events of an entry of kind [`crate::Kind::TASKS`] or [`crate::Kind::TASKS_APART`] that are here.
+///
+/// An entry of format 1 is one event. In format 2 an entry of kind `TASKS` has an event in each leaf, and one of kind
+/// `TASKS_APART` has its facts in a leaf and its texts in the next one. An event whose texts were erased has empty ones.
 ///
 /// # Errors
 /// The first rule of form that they break: the entry is quarantined. [`FormError::Absent`] if the payload is not here.
@@ -568,20 +705,68 @@ pub fn task_events_of(entry: &Entry) -> Result<Vec<PlacedTaskEvent>, FormError> 
     let placed = |(index, bytes): (u16, &[u8])| Ok(PlacedTaskEvent { index, event: TaskEvent::decode(bytes)? });
     match leaves {
         None => placed((0, entry.payload().ok_or(FormError::Absent)?)).map(|event| vec![event]),
+        Some(leaves) if entry.header().kind == Kind::TASKS_APART => {
+            let leaves: Vec<&Leaf<'_>> = leaves.iter().collect();
+            let (mut events, mut at) = (Vec::new(), 0);
+            // whether texts may come whose facts are not known here: those of an event that was erased, or of a later version
+            let mut unknown = false;
+            while let Some(leaf) = leaves.get(at) {
+                let index = u16::try_from(at).map_err(|_| FormError::NotCanonical)?;
+                at += 1;
+                let next = leaves.get(at).copied();
+                match leaf {
+                    Leaf::Present { bytes: [TEXTS, ..], .. } if unknown => unknown = false,
+                    Leaf::Present { bytes, .. } => {
+                        let (event, texts) = TaskEvent::from_leaves(bytes, bytes_of(next))?;
+                        at += usize::from(texts != Texts::None);
+                        unknown = matches!(event, TaskEvent::Later(_));
+                        events.push(PlacedTaskEvent { index, event });
+                    }
+                    Leaf::Erased(_) => unknown = true,
+                }
+            }
+            Ok(events)
+        }
         Some(leaves) => leaves.present().map(|(index, _, bytes)| placed((index, bytes))).collect(),
     }
 }
 
-/// One event of an entry of kind [`crate::Kind::TASKS`]; `None` if there is none at this index, or it breaks a rule of form.
+/// The bytes of the leaf behind an event's facts, which are needed only if it has texts; `None` if they were erased.
+fn bytes_of<'a>(leaf: Option<&Leaf<'a>>) -> Option<&'a [u8]> {
+    match leaf {
+        Some(Leaf::Present { bytes, .. }) => Some(bytes),
+        Some(Leaf::Erased(_)) => None,
+        // an event that names texts breaks a rule of form then
+        None => Some(&[]),
+    }
+}
+
+/// The same entry with the leaves of one event, all others erased: enough to show that its author said this.
+pub fn task_event_alone(entry: Verified, index: u16) -> Verified {
+    let next = index.saturating_add(1);
+    let is_texts = |leaf: &Leaf<'_>| matches!(leaf, Leaf::Present { bytes: [TEXTS, ..], .. });
+    let leaves = entry.leaves().ok().flatten().filter(|_| entry.header().kind == Kind::TASKS_APART);
+    if leaves.is_some_and(|leaves| leaves.iter().nth(next.into()).is_some_and(is_texts)) {
+        return entry.only(&[index, next]);
+    }
+    entry.only(&[index])
+}
+
+/// One event of an entry of kind [`crate::Kind::TASKS`] or [`crate::Kind::TASKS_APART`]; `None` if there is none at this
+/// index, or it breaks a rule of form.
 pub fn task_event_at(entry: &Entry, index: u16) -> Option<TaskEvent> {
-    let bytes = match entry.leaves().ok()? {
-        None => entry.payload().filter(|_| index == 0)?,
-        Some(leaves) => match leaves.iter().nth(index.into())? {
-            Leaf::Present { bytes, .. } => bytes,
-            Leaf::Erased(_) => return None,
-        },
+    let Some(leaves) = entry.leaves().ok()? else {
+        return TaskEvent::decode(entry.payload().filter(|_| index == 0)?).ok();
     };
-    TaskEvent::decode(bytes).ok()
+    let mut leaves = leaves.iter().skip(index.into());
+    let Leaf::Present { bytes, .. } = leaves.next()? else { return None };
+    if entry.header().kind != Kind::TASKS_APART {
+        return TaskEvent::decode(bytes).ok();
+    }
+    if bytes.first() == Some(&TEXTS) {
+        return None;
+    }
+    TaskEvent::from_leaves(bytes, bytes_of(leaves.next())).ok().map(|(event, _)| event)
 }
 
 fn fits(part: &'static str, size: usize, max: usize) -> Result<(), BadTaskEvent> {
@@ -654,6 +839,100 @@ mod tests {
         }
         assert_eq!(TaskEvent::decode(&[]), Err(FormError::NotCanonical));
         assert_eq!(TaskEvent::decode(&[200, 1, 2]), Ok(TaskEvent::Later(200)), "of a later version");
+    }
+
+    /// An entry whose events have their texts apart.
+    fn apart(leaves: Vec<Vec<u8>>) -> Verified {
+        let key = nexus_identity::Keypair::from_seed(&[1; 32]);
+        let mesh = key.did();
+        let space = crate::SpaceId::tasks_of(&mesh);
+        let log = crate::LogId { space, author: mesh, incarnation: crate::Incarnation([0; 8]) };
+        let payload = crate::Content::Parts(leaves.into_iter().map(|leaf| ([5; 16], leaf)).collect());
+        let (hlc, kind) = (crate::Hlc(1), Kind::TASKS_APART);
+        Verified::write(crate::Draft { mesh, log, after: None, hlc, kind, refs: vec![], payload }, &key)
+    }
+
+    fn read(entry: &Entry) -> Vec<(u16, TaskEvent)> {
+        let events = task_events_of(entry).unwrap();
+        let events: Vec<(u16, TaskEvent)> = events.into_iter().map(|placed| (placed.index, placed.event)).collect();
+        for (index, event) in &events {
+            assert_eq!(task_event_at(entry, *index).as_ref(), Some(event));
+        }
+        events
+    }
+
+    /// promise: Tasks | The texts of an event can be erased while its facts stay, and the signed entry still verifies
+    #[test]
+    fn texts_stand_apart_from_facts_and_go_alone() {
+        let entry = apart(examples().into_iter().flat_map(TaskEvent::into_leaves).collect());
+        let all = read(&entry);
+        assert_eq!(all.iter().map(|(_, event)| event.clone()).collect::<Vec<_>>(), examples());
+        // a claim and a word without a reason have no texts
+        assert_eq!(all.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 2, 3, 5, 7]);
+        for index in [1, 4, 6] {
+            assert_eq!(task_event_at(&entry, index), None, "a leaf of texts is no event");
+            let left = entry.clone().without(index);
+            let verified = Entry::clone(&left).verify(&entry.header().mesh).unwrap();
+            let (before, after) = (read(&entry), read(&verified));
+            assert_eq!(before.len(), after.len());
+            for ((at, event), (still_at, left)) in before.into_iter().zip(after) {
+                assert_eq!(at, still_at);
+                let mut without = event.clone();
+                without.texts().into_iter().for_each(String::clear);
+                assert_eq!(left, if at + 1 == index { without } else { event });
+            }
+        }
+        // without its facts an event is gone, and its texts are nobody's
+        let left = read(&entry.clone().without(5));
+        assert_eq!(left.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 2, 3, 7]);
+        for (index, event) in all {
+            let alone = task_event_alone(entry.clone(), index);
+            let verified = Entry::clone(&alone).verify(&entry.header().mesh).unwrap();
+            assert_eq!(read(&verified), [(index, event)]);
+        }
+    }
+
+    #[test]
+    fn leaves_of_events_have_one_spelling() {
+        let leaves = |event: &TaskEvent| event.clone().into_leaves();
+        let of_kind = |leaves: &[Vec<u8>]| task_events_of(&apart(leaves.to_vec()));
+        let [submitted, claimed, _, settled, word]: [TaskEvent; 5] = examples().try_into().unwrap();
+        let (facts, texts) = (leaves(&submitted)[0].clone(), leaves(&submitted)[1].clone());
+        for bad in [
+            vec![facts.clone()],
+            vec![facts.clone(), facts.clone()],
+            vec![facts.clone(), [texts.clone(), vec![0]].concat()],
+            vec![facts.clone(), texts[..texts.len() - 1].to_vec()],
+            vec![facts.clone(), vec![TEXTS]],
+            // texts that are all empty
+            vec![[&[0, 1], &leaves(&claimed)[0][2..]].concat(), texts.clone()],
+            // texts in the facts
+            vec![[&[0, 1], &submitted.encode()[1..]].concat(), texts.clone()],
+            vec![[&[0, 0], &submitted.encode()[1..]].concat()],
+            // texts that nobody names
+            vec![leaves(&claimed)[0].clone(), texts.clone(), Vec::new()],
+            vec![vec![0]],
+            vec![Vec::new()],
+        ] {
+            assert!(of_kind(&bad).is_err(), "{bad:?}");
+        }
+        // an event of a later version may have texts, too
+        let later = of_kind(&[vec![99, 1, 7], texts, leaves(&word)[0].clone()]).unwrap();
+        assert_eq!(later.iter().map(|placed| placed.index).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(leaves(&settled).len(), 2);
+    }
+
+    #[test]
+    fn a_result_that_is_kept_names_whose_word_it_is() {
+        let TaskEvent::Settled(settled) = examples().remove(3) else { panic!("a settlement") };
+        let settler = nexus_identity::Keypair::from_seed(&[2; 32]).did();
+        assert_eq!((settled.worker(), settled.settler()), (None, None));
+        let kept = settled.clone().for_settler(&settler);
+        assert_eq!((kept.worker(), kept.settler()), (None, Some(settler)));
+        let late = Settlement { more: "{\"later\":1}".to_owned(), ..*settled }.of_worker(&settler);
+        assert_eq!((late.worker(), late.settler()), (Some(settler), None));
+        assert!(late.more.contains("later"));
+        assert_eq!(Settlement { more: "{\"worker\":7}".to_owned(), ..late }.worker(), None);
     }
 
     /// promise: Tasks | A task with an unknown form of capability, an input that is no JSON or over 32 KiB, or a time that is none is refused with its rule

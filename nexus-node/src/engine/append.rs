@@ -148,7 +148,7 @@ impl Engine {
                 keep(rows, turn);
                 return done(Outcome::Done(None));
             }
-            Command::Raise { format } => return done(self.raise(*format, turn)),
+            Command::Raise { format, tasks_apart } => return done(self.raise(*format, *tasks_apart, turn)),
             _ => {}
         }
         if !self.permits(&command) {
@@ -236,13 +236,17 @@ impl Engine {
     }
 
     /// Writes entries in a later format from now on.
-    fn raise(&mut self, format: u16, turn: &mut Turn<'_>) -> Outcome {
+    fn raise(&mut self, format: u16, tasks_apart: bool, turn: &mut Turn<'_>) -> Outcome {
         if format > ENTRY_FORMAT_MAX {
             return Outcome::TooNew { known: ENTRY_FORMAT_MAX };
         }
         if format > self.state.entry_format {
             self.state.entry_format = format;
             turn.draft.put(Table::Meta, rows::meta::ENTRY_FORMAT, &format.to_le_bytes());
+        }
+        if tasks_apart && !self.state.tasks_apart {
+            self.state.tasks_apart = true;
+            turn.draft.put(Table::Meta, rows::meta::TASKS_APART, &[]);
         }
         Outcome::Done(None)
     }

@@ -187,7 +187,7 @@ impl Engine {
                 }
                 Err(why) => Ok(Err(why)),
             },
-            Kind::TASKS if !in_mesh_space => match task_events_of(entry) {
+            kind if kind.is_tasks() && !in_mesh_space => match task_events_of(entry) {
                 Err(FormError::Absent) => Ok(Ok(Standing::Erased)),
                 Ok(events) => {
                     if let Some(space) = self.state.spaces.get(&header.space).map(|space| space.no) {

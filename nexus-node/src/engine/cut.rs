@@ -64,7 +64,7 @@ impl Engine {
                         undone.add(other, entry.id(), writes);
                     }
                 }
-                Kind::TASKS if !in_mesh_space && before == Standing::Applied => {
+                kind if kind.is_tasks() && !in_mesh_space && before == Standing::Applied => {
                     self.unfold_task_events(&entry, turn)?;
                 }
                 _ => {}

@@ -111,6 +111,8 @@ pub enum Command {
     Raise {
         /// The format's number. An earlier one than is written already changes nothing.
         format: u16,
+        /// Whether texts of tasks' events stand apart from now on (kind 17).
+        tasks_apart: bool,
     },
 }
 
@@ -196,6 +198,8 @@ pub enum TaskAnswer {
     NoTask,
     /// It fits no entry.
     TooLarge,
+    /// This node has kept as much for that member as it may: its results of others' tasks, or late results for it.
+    KeptEnough,
 }
 
 /// The outcome of a command.

@@ -11,7 +11,7 @@ pub(super) enum OwnPayload {
     One(Vec<u8>),
     /// Writes, each of which can be erased later.
     Writes(Vec<Write>),
-    /// Events of tasks, in format 1 one.
+    /// Leaves of events of tasks, in format 1 one.
     Events(Vec<Vec<u8>>),
 }
 

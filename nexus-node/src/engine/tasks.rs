@@ -1,14 +1,14 @@
 use std::collections::BTreeSet;
 
 use nexus_crdt::{
-    Dot, HeardEvent, Kind, LEAVES_MAX, PAYLOAD_BYTES_MAX, PlacedTaskEvent, SpaceId, TASK_OWNERSHIP_MAX, TaskEnd,
+    Dot, HeardEvent, Hlc, Kind, LEAVES_MAX, PAYLOAD_BYTES_MAX, PlacedTaskEvent, SpaceId, TASK_OWNERSHIP_MAX, TaskEnd,
     TaskEvent, TaskId, TaskPhase, TaskSaid, Verified, task_events_of,
 };
 
 use super::append::{Answer, Commands, PAYLOAD_FRONT_BYTES};
 use super::io::TaskAnswer;
 use super::payload::{LEAF_FRONT_BYTES, OwnPayload};
-use super::{Engine, Event, LedgerError, Turn};
+use super::{Engine, Event, LedgerError, Turn, kept};
 use crate::ledger::rows::{self, Eno, SpaceNo, TaskRow};
 use crate::ledger::{
     end_of, find_entry, find_task, is_spoken_of, said_by_owners, settled_state, task_requested, task_row,
@@ -24,10 +24,10 @@ const FILL_BYTES: usize = 8_000;
 /// Events of several commands for one entry of a space.
 #[derive(Default)]
 pub(super) struct PendingTasks {
-    events: Vec<Vec<u8>>,
+    leaves: Vec<Vec<u8>>,
     bytes: usize,
-    /// For each event: the command, and its place in it.
-    slots: Vec<(usize, usize)>,
+    /// For each event: the command, its place in it, and the index of its leaf.
+    slots: Vec<(usize, usize, u16)>,
     /// The tasks that they are about.
     about: BTreeSet<TaskId>,
     /// The submitter's ids of requests in them.
@@ -66,26 +66,28 @@ impl Engine {
                 run.answer_task(place, slot, answer);
                 continue;
             }
-            let bytes = event.encode();
-            let size = LEAF_FRONT_BYTES + bytes.len();
+            let (about, apart) = (event.task(), self.state.tasks_apart && self.writes_leaves());
+            let leaves = if apart { event.into_leaves() } else { vec![event.encode()] };
+            let size: usize = leaves.iter().map(|leaf| LEAF_FRONT_BYTES + leaf.len()).sum();
             if size + PAYLOAD_FRONT_BYTES > PAYLOAD_BYTES_MAX {
                 run.answer_task(place, slot, TaskAnswer::TooLarge);
                 continue;
             }
             let is_full = |pending: &PendingTasks| {
                 !self.writes_leaves()
-                    || pending.events.len() == LEAVES_MAX
+                    || pending.leaves.len() + leaves.len() > LEAVES_MAX
                     || pending.bytes + size + PAYLOAD_FRONT_BYTES > FILL_BYTES
             };
             if run.tasks.get(&space).is_some_and(is_full) {
                 self.seal_tasks(space, run, turn)?;
             }
             let pending = run.tasks.entry(space).or_default();
-            pending.about.extend(event.task());
+            pending.about.extend(about);
             pending.requests.extend(request);
             pending.bytes += size;
-            pending.slots.push((place, slot));
-            pending.events.push(bytes);
+            let index = u16::try_from(pending.leaves.len()).unwrap_or(u16::MAX);
+            pending.slots.push((place, slot, index));
+            pending.leaves.extend(leaves);
         }
         Ok(run.take(place))
     }
@@ -112,9 +114,14 @@ impl Engine {
         }
         let ownership = TaskSaid::of(event).and_then(|(_, said)| said.ownership());
         let is_owners = row.submitter == me || row.heirs.contains(&Some(me)) && ownership != Some(0);
+        let whose = (me, &*self.state.members);
+        let at = (Hlc::at(turn.now), &turn.draft);
         if !is_owners {
-            // a result that is kept for the task's settler
-            return Ok(None);
+            return match event {
+                TaskEvent::Settled(kept) => Ok(kept::of_other_settler(task, &row, kept, whose, at)?),
+                // nobody else's word counts as a claim, or ends one
+                _ => Ok(Some(TaskAnswer::Stale)),
+            };
         }
         let heard = said_by_owners(&turn.draft, task, &row)?;
         let state = settled_state(&row, &heard);
@@ -129,13 +136,7 @@ impl Engine {
         let stale = match event {
             // a result that came too late is kept once, if it is of a claim that there was
             TaskEvent::Settled(settled) if settled.ownership == LATE => {
-                let of = |said: &TaskSaid| match said {
-                    TaskSaid::Claimed { token, .. } => (Some(*token) == settled.token, false),
-                    TaskSaid::Settled { token, .. } => (false, *token == settled.token),
-                    _ => (false, false),
-                };
-                let said = || heard.iter().map(|heard| of(&heard.said));
-                !said().any(|(claimed, _)| claimed) || said().any(|(_, ended)| ended)
+                return Ok(kept::late(settled, &heard, whose, at)?);
             }
             _ if matches!(state.phase, TaskPhase::Over(_)) => true,
             TaskEvent::Claimed(_) => state.claim.is_some(),
@@ -156,12 +157,13 @@ impl Engine {
         run: &mut Commands,
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
-        let Some(PendingTasks { events, slots, .. }) = run.tasks.remove(&space) else { return Ok(()) };
-        let places: BTreeSet<usize> = slots.iter().map(|(place, _)| *place).collect();
+        let Some(PendingTasks { leaves, slots, .. }) = run.tasks.remove(&space) else { return Ok(()) };
+        let places: BTreeSet<usize> = slots.iter().map(|(place, ..)| *place).collect();
         let of = places.into_iter().map(|place| run.id(place)).collect();
-        let entry = self.append(space, Kind::TASKS, OwnPayload::Events(events), of, turn)?;
+        let kind = if self.state.tasks_apart && self.writes_leaves() { Kind::TASKS_APART } else { Kind::TASKS };
+        let entry = self.append(space, kind, OwnPayload::Events(leaves), of, turn)?;
         let id = entry.id();
-        for (index, (place, slot)) in (0_u16..).zip(slots) {
+        for (place, slot, index) in slots {
             run.answer_task(place, slot, TaskAnswer::Written(Dot { entry: id, index }));
         }
         Ok(())
@@ -178,7 +180,11 @@ impl Engine {
         for PlacedTaskEvent { index, event } in events {
             let dot = Dot { entry: entry.id(), index: *index };
             put_event((eno, space), entry, dot, event, &mut turn.draft)?;
-            note(dot, event, entry.header().author == self.state.me, turn);
+            let is_own = entry.header().author == self.state.me;
+            if is_own {
+                kept::count(event, entry.header().hlc, true, &mut turn.draft)?;
+            }
+            note(dot, event, is_own, turn);
         }
         Ok(())
     }
@@ -189,6 +195,9 @@ impl Engine {
         for PlacedTaskEvent { index, event } in task_events_of(entry).unwrap_or_default() {
             let dot = Dot { entry: entry.id(), index };
             take_event(eno, entry, dot, &event, &mut turn.draft)?;
+            if entry.header().author == self.state.me {
+                kept::count(&event, entry.header().hlc, false, &mut turn.draft)?;
+            }
             note(dot, &event, false, turn);
         }
         Ok(())

@@ -111,6 +111,12 @@ pub enum AccessError {
         /// The bound.
         max: usize,
     },
+    /// This node has kept as much for a member as it keeps for one.
+    #[error("this node keeps no more results for {}: it has kept its share for that member", member.short())]
+    KeptEnough {
+        /// The member whose node hands the task out.
+        member: Did,
+    },
     /// Only its submitter or an admin does this to a task.
     #[error("only its submitter and admins {0} a task")]
     NotYourTask(&'static str),

@@ -45,7 +45,7 @@ use nexus_identity::{Did, Name, Signature};
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 12;
+pub(crate) const VIEW_VERSION: u32 = 13;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -65,6 +65,8 @@ pub(crate) mod meta {
     pub(crate) const MIGRATED: &[u8] = b"migrated";
     /// The format in which this node writes entries, 2 bytes; the first one without it.
     pub(crate) const ENTRY_FORMAT: &[u8] = b"entry format";
+    /// Marks that this node writes texts of tasks' events apart from their facts.
+    pub(crate) const TASKS_APART: &[u8] = b"tasks apart";
     /// Marks that there were coordinators once: this node does not begin them a second time.
     pub(crate) const COORDINATED: &[u8] = b"coordinated";
     /// The fingerprint of the store's directory at the last start.
@@ -418,6 +420,26 @@ pub(crate) fn read_task_event(key: &[u8], value: &[u8]) -> Result<HeardEvent, St
     let (by, hlc, dot) = parts().ok_or_else(|| unreadable(Table::TaskEvents))?;
     let said: TaskSaid = decode(Table::TaskEvents, value)?;
     Ok(HeardEvent { by, hlc, dot, said })
+}
+
+/// The key of a `KeptFor` row: a member, and a day since the epoch.
+pub(crate) fn kept_key(member: &Did, day: u32) -> [u8; 36] {
+    let mut key = [0; 36];
+    key[..32].copy_from_slice(member.as_bytes());
+    key[32..].copy_from_slice(&day.to_be_bytes());
+    key
+}
+
+/// The member and the day of a `KeptFor` row.
+pub(crate) fn read_kept_key(key: &[u8]) -> Result<(Did, u32), StoreError> {
+    let parts = key.split_first_chunk::<32>().and_then(|(did, day)| Some((did, <[u8; 4]>::try_from(day).ok()?)));
+    let (did, day) = parts.ok_or_else(|| unreadable(Table::KeptFor))?;
+    Ok((Did::from_bytes(*did), u32::from_be_bytes(day)))
+}
+
+/// The bytes of a `KeptFor` row.
+pub(crate) fn read_kept(row: &[u8]) -> Result<u64, StoreError> {
+    row.try_into().map(u64::from_le_bytes).map_err(|_| unreadable(Table::KeptFor))
 }
 
 /// The hash that stands for a submitter's id of a request.

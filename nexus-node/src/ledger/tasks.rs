@@ -3,7 +3,7 @@
 use std::ops::{Bound, ControlFlow};
 
 use nexus_crdt::{
-    DOT_BYTES, Dot, EntryId, HeardEvent, Kind, LogId, TaskEnd, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights,
+    DOT_BYTES, Dot, EntryId, HeardEvent, LogId, TaskEnd, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights,
     TaskSaid, TaskState, Verified, task_event_at, task_state,
 };
 use nexus_identity::Did;
@@ -44,7 +44,7 @@ pub(crate) fn said_of_task(view: &dyn View, task: TaskId, row: &TaskRow) -> Resu
         let Some((key, value)) = next.filter(|(key, _)| key.starts_with(&task.to_bytes())) else { break };
         let by = rows::read_task_event(&key, &value)?.by;
         if !row.may_settle(&by) {
-            heard.extend(said_by(view, task, &by, EVENTS_OF_OTHERS_MAX)?);
+            heard.extend(said_by(view, task, &by, (ENDS_MAX, EVENTS_OF_OTHERS_MAX))?);
             others += 1;
         }
         after = behind_author(task, &by);
@@ -56,9 +56,14 @@ pub(crate) fn said_of_task(view: &dyn View, task: TaskId, row: &TaskRow) -> Resu
 pub(crate) fn said_by_owners(view: &dyn View, task: TaskId, row: &TaskRow) -> Result<Vec<HeardEvent>, StoreError> {
     let mut heard = Vec::new();
     for owner in row.owners() {
-        heard.extend(said_by(view, task, &owner, OWN_EVENTS_MAX)?);
+        heard.extend(said_by(view, task, &owner, (ENDS_MAX, OWN_EVENTS_MAX))?);
     }
     Ok(heard)
+}
+
+/// The earliest events of a task by one member that may not settle it.
+pub(crate) fn said_by_member(view: &dyn View, task: TaskId, member: &Did) -> Result<Vec<HeardEvent>, StoreError> {
+    said_by(view, task, member, (OWN_EVENTS_MAX, OWN_EVENTS_MAX))
 }
 
 /// Nobody has rights: for what depends on the settler alone.
@@ -107,10 +112,15 @@ fn behind_author(task: TaskId, author: &Did) -> Vec<u8> {
     key
 }
 
-/// The earliest events of a task by one author: its ends, and so many others at most.
-fn said_by(view: &dyn View, task: TaskId, author: &Did, most: usize) -> Result<Vec<HeardEvent>, StoreError> {
+/// The earliest events of a task by one author: so many ends and so many others at most.
+fn said_by(
+    view: &dyn View,
+    task: TaskId,
+    author: &Did,
+    (ends_max, others_max): (usize, usize),
+) -> Result<Vec<HeardEvent>, StoreError> {
     let mut heard = Vec::new();
-    for (ends, most) in [(true, ENDS_MAX), (false, most)] {
+    for (ends, most) in [(true, ends_max), (false, others_max)] {
         let (prefix, mut left) = (rows::task_events_prefix(task, author, ends), most);
         view.try_scan_prefix(Table::TaskEvents, &prefix, Order::Forward, &mut |key, value| {
             heard.push(rows::read_task_event(key, value)?);
@@ -189,7 +199,7 @@ impl LastEntries {
         let place = match self.0.iter().position(|(last, _)| *last == eno) {
             Some(place) => place,
             None => {
-                let entry = read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::TASKS);
+                let entry = read_entry(view, eno)?.filter(|entry| entry.header().kind.is_tasks());
                 if self.0.len() == LAST_ENTRIES {
                     self.0.remove(0);
                 }

@@ -174,7 +174,7 @@ pub(crate) fn erased_leaves(view: &dyn View, entry: EntryId) -> Result<Vec<u16>,
 /// Whether no part of an entry is ever erased. A mesh does not stand without what makes its members and spaces, and a task
 /// without its end would be done again.
 pub(crate) fn stays_whole(entry: &Entry) -> bool {
-    entry.header().space == SpaceId::mesh(&entry.header().mesh) || entry.header().kind == Kind::TASKS
+    entry.header().space == SpaceId::mesh(&entry.header().mesh) || entry.header().kind.is_tasks()
 }
 
 /// Whether everything that an entry lacks is known to be erased. Whoever passes an entry on may have
@@ -189,6 +189,11 @@ pub(crate) fn lacks_only_what_is_erased(view: &dyn View, entry: &Entry) -> Resul
     }
     let erased = erased_leaves(view, entry.id())?;
     Ok(erased.contains(&ALL_LEAVES) || lacks.iter().all(|leaf| erased.contains(leaf)))
+}
+
+/// Whether this node writes texts of tasks' events apart from their facts.
+pub(crate) fn writes_tasks_apart(view: &dyn View) -> Result<bool, StoreError> {
+    Ok(view.get(Table::Meta, rows::meta::TASKS_APART)?.is_some())
 }
 
 /// The format in which this node writes entries.

@@ -15,6 +15,7 @@ use crate::engine::{Command, Outcome};
 use crate::env::RaftEnv;
 use crate::error::NodeError;
 use crate::failure::Failure;
+use crate::formats::WrittenFormat;
 use crate::identity::Identity;
 use crate::ledger::rows::meta;
 use crate::runtime::EngineHandle;
@@ -32,7 +33,7 @@ pub(super) struct CoordinatorParts<'a> {
     pub(super) failure: Failure,
     pub(super) engine: EngineHandle,
     /// The format in which this node writes entries at its start.
-    pub(super) entry_format: u16,
+    pub(super) written: WrittenFormat,
     /// Whether this node founds the coordinators.
     pub(super) founder: bool,
     pub(super) key: Keypair,
@@ -48,7 +49,7 @@ impl Coordinating {
     /// Starts this node's part, if it takes one.
     pub(super) async fn start(self, parts: CoordinatorParts<'_>) -> Result<Option<Arc<Coordinator>>, NodeError> {
         let Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) = self.0 else { return Ok(None) };
-        let CoordinatorParts { identity, mesh, world, failure, engine, entry_format, founder, key, config } = parts;
+        let CoordinatorParts { identity, mesh, world, failure, engine, written, founder, key, config } = parts;
         let origin = Origin { store: raft, journal, founder, redraw, machine };
         let raising = (world.clone(), mesh.clone());
         let (seats, wishes) = mpsc::channel(SEATS_MAX);
@@ -62,7 +63,7 @@ impl Coordinating {
             engine.run(Command::Keep(batch)).await?;
         }
         coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
-        let raised = raise::follow(raising.0, raising.1, engine, config.formats(), entry_format, coordinator.raised());
+        let raised = raise::follow(raising.0, raising.1, engine, config.formats(), written, coordinator.raised());
         coordinator.spawn("raise formats", raised.boxed());
         Ok(Some(coordinator))
     }

@@ -10,6 +10,7 @@ use crate::coordinator::Coordinator;
 use crate::env::RaftEnv;
 use crate::error::NodeError;
 use crate::failure::Failure;
+use crate::formats::WrittenFormat;
 use crate::identity::Identity;
 use crate::runtime::EngineHandle;
 use crate::world::World;
@@ -25,7 +26,7 @@ pub(super) struct CoordinatorParts<'a> {
     pub(super) failure: Failure,
     pub(super) engine: EngineHandle,
     /// The format in which this node writes entries at its start.
-    pub(super) entry_format: u16,
+    pub(super) written: WrittenFormat,
     /// Whether this node founds the coordinators.
     pub(super) founder: bool,
     pub(super) key: Keypair,

@@ -2,7 +2,7 @@ use nexus_mesh::Mesh;
 use tokio::sync::watch;
 
 use crate::engine::Command;
-use crate::formats::Formats;
+use crate::formats::{Formats, WrittenFormat};
 use crate::runtime::EngineHandle;
 use crate::world::World;
 
@@ -16,7 +16,7 @@ pub(super) async fn follow(
     mesh: Mesh,
     engine: EngineHandle,
     formats: Formats,
-    mut written: u16,
+    mut written: WrittenFormat,
     mut raised: watch::Receiver<u16>,
 ) {
     loop {
@@ -24,12 +24,14 @@ pub(super) async fn follow(
         let format = formats.written_at(critical);
         if format > written {
             // the engine has stopped, and this node with it
-            if engine.run_once_there_is_room(&world, || Command::Raise { format }).await.is_err() {
+            let WrittenFormat { entry, tasks_apart } = format;
+            let raise = || Command::Raise { format: entry, tasks_apart };
+            if engine.run_once_there_is_room(&world, raise).await.is_err() {
                 return;
             }
             written = format;
         }
-        mesh.set_formats(written, critical);
+        mesh.set_formats(written.entry, critical);
         if raised.changed().await.is_err() {
             return;
         }

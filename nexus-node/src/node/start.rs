@@ -73,7 +73,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let quotas = config.quotas();
     let engine = engine.within(quotas);
 
-    let (store_name, entry_format) = (genesis.store, engine.entry_format());
+    let (store_name, written) = (genesis.store, engine.written_format());
     let search = Arc::new(world.blocking(move || open_search(search, store_name)).await?);
     let mut mesh_config = mesh_config(&config, &keypair, &world);
     mesh_config.process = origins.aging.as_ref().map(|aging| aging.process().clone());
@@ -183,7 +183,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         world: world.clone(),
         failure,
         engine: engine.clone(),
-        entry_format,
+        written,
         founder,
         key: keypair,
         config: &config,

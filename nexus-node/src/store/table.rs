@@ -96,6 +96,8 @@ tables! {
     TasksMoving = "tasks_moving", derived;
     /// Later events of tasks, by their author.
     TaskEvents = "task_events", derived;
+    /// Bytes of results that this node kept in its own log for other members, by member and day.
+    KeptFor = "kept_for", derived;
     /// Submitter's id of a request to the task.
     TaskRequests = "task_requests", derived;
     /// Blob to the events and writes that refer to it.

@@ -284,7 +284,7 @@ impl TaskBoard {
                 })
                 .into());
             }
-            TaskAnswer::Stale | TaskAnswer::NoTask => return Err(StopError::NoAnswer.into()),
+            TaskAnswer::Stale | TaskAnswer::NoTask | TaskAnswer::KeptEnough => return Err(StopError::NoAnswer.into()),
         };
         self.reading(move |board, view, reader| {
             let found = read::find(view, reader, id)?.ok_or(StopError::NoAnswer)?;

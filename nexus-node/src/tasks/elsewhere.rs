@@ -7,27 +7,31 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use nexus_crdt::{
-    Settlement, SpaceId, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd, TaskEvent, TaskId,
-    TaskToken, is_capability,
+    EntryFrame, Settlement, SpaceId, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd,
+    TaskEvent, TaskId, TaskRights, TaskToken, is_capability,
 };
-use nexus_identity::{Did, Role, Timestamp};
+use nexus_identity::{Did, Role};
 use nexus_mesh::Stream;
 use nexus_mesh::ask::{self, AskLimits};
 use nexus_mesh::quota::Receiver;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 
 use super::board::{Assigned, Held, TaskBoard, cut};
 use super::core::{Fault, LEASE_ELSEWHERE};
-use super::read::{find, has_ended_so, some, submitted};
+use super::offered::{self, OfferedTask};
+use super::read::{Rights, find, has_ended_so, some, submitted};
 use super::wire::{Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, Serving, Taken, Waiting};
 use super::{Assignee, Renewal, Task, TaskProgress, TaskResult, TaskStatus};
-use crate::error::{ConflictError, NodeError};
+use crate::engine::TaskAnswer;
+use crate::error::{AccessError, ConflictError, NodeError};
 
 /// The longest wait for a peer's answer.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Claims are renewed three times in a lease.
 const BEAT: Duration = Duration::from_secs(5);
+/// The longest wait for the entries of a task that a node of an earlier version offers.
+const SYNC_MAX: Duration = Duration::from_secs(2);
 /// The most capabilities of a peer's workers, and the most claims in a message.
 pub(super) const CAPABILITIES_MAX: usize = 256;
 const CLAIMS_MAX: usize = 1_000;
@@ -83,7 +87,7 @@ impl TaskBoard {
         let answer = match envelope.body.filter(|_| is_writer) {
             Some(Body::Serving(serving)) => Body::Answer(Answer { done: self.hear_serving(peer, serving) }),
             Some(Body::Workers(workers)) => Body::Answer(Answer { done: self.hear_workers(peer, workers).await }),
-            Some(Body::Offer(offer)) => match self.take_offer(peer, offer) {
+            Some(Body::Offer(offer)) => match self.hear_offer(peer, offer).await {
                 Some(agent) => Body::Taken(Taken { agent }),
                 None => Body::Answer(Answer { done: false }),
             },
@@ -109,13 +113,66 @@ impl TaskBoard {
         done
     }
 
-    /// Gives a peer's task to a worker that waits here. Returns the worker's name.
-    fn take_offer(&self, peer: Did, offer: Offer) -> Option<String> {
-        let Offer { claim, attempt, event, submitted_ms, space, .. } = offer;
+    /// Gives a peer's task to a worker that waits here, if signed entries show whose it is and that the peer claimed it for
+    /// this node. Returns the worker's name.
+    async fn hear_offer(&self, peer: Did, offer: Offer) -> Option<String> {
+        let Offer { claim, entries, .. } = offer;
         let (task, token) = claim?.read()?;
-        let TaskEvent::Submitted(submission) = TaskEvent::decode(&event).ok()? else { return None };
-        let space = SpaceId::from_bytes(space.try_into().ok()?);
-        let given = submitted(task, *submission, (peer, None), Timestamp::from_ms(submitted_ms), "tasks".to_owned());
+        let (mesh, me) = (self.here().identity.mesh(), self.me());
+        let offered = match entries.is_empty() {
+            false => OfferedTask::of_entries(entries, (task, token), (mesh, peer, me)),
+            // of an earlier version: this node waits a moment for the entries
+            true => self.offered_in_ledger(peer, task, token).await,
+        };
+        let offered = offered.filter(|offered| self.may_begin(offered));
+        if offered.is_none() {
+            tracing::warn!(%task, peer = %peer.short(), "a task is offered without the entries that show whose it is");
+        }
+        self.take_offer(peer, (task, token), offered?)
+    }
+
+    /// Whether a task's submitter may write, and somebody who may approve it did, if it needs that.
+    fn may_begin(&self, offered: &OfferedTask) -> bool {
+        let identity = &self.here().identity;
+        let (members, submitter) = (identity.members(), offered.submitter);
+        let rights = Rights { members: &members, submitter };
+        let is_member = identity.may_write(&submitter) || members.has_ended(&submitter);
+        is_member && offered.is_approved(|member| rights.may_approve(member))
+    }
+
+    /// An offered task as this node's ledger has it, which may take a moment.
+    async fn offered_in_ledger(&self, peer: Did, task: TaskId, token: TaskToken) -> Option<OfferedTask> {
+        let mut heard = self.here().engine.tasks();
+        let until = self.now() + SYNC_MAX;
+        loop {
+            let offered = self.reading(move |board, view, reader| match find(view, reader, task)? {
+                Some(found) => OfferedTask::of_ledger(view, found, token, (peer, board.me())),
+                None => Ok(None),
+            });
+            if let Some(offered) = offered.await.ok()? {
+                return Some(offered);
+            }
+            loop {
+                tokio::select! {
+                    news = heard.recv() => match news {
+                        Ok((of, _)) if of != task => {}
+                        Err(broadcast::error::RecvError::Closed) => return None,
+                        Ok(_) | Err(_) => break,
+                    },
+                    () = self.here().world.sleep_until(until) => return None,
+                }
+            }
+        }
+    }
+
+    /// Gives a peer's task to a worker that waits here. Returns the worker's name.
+    fn take_offer(&self, peer: Did, (task, token): (TaskId, TaskToken), offered: OfferedTask) -> Option<String> {
+        let OfferedTask { submission, submitter, submitted_at, space, claim, .. } = offered;
+        let whose = (submitter, self.here().identity.name_of(&submitter));
+        let given = submitted(task, submission, whose, submitted_at.time(), "tasks".to_owned());
+        let settler_name = self.here().identity.name_of(&peer);
+        let given = Task { settler: peer, settler_name, ..given };
+        let attempt = claim.attempt;
         let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
         let now = self.now();
         let mut held = self.held();
@@ -220,13 +277,14 @@ impl TaskBoard {
                 Came::Failed => TaskResult::Failed { code: String::new(), message: String::new() },
                 Came::Released | Came::Lost | Came::Unspecified => TaskResult::Released,
             };
-            let again = self.reading(move |_, view, _| Ok(has_ended_so(view, task, token, &said)?)).await;
+            let again = self.reading(move |_, view, _| Ok(has_ended_so(view, task, (token, peer), &said)?)).await;
             if again.ok()? {
                 return Some(true);
             }
             if came == Came::Succeeded {
                 // it is refused in any case
-                let _ = self.keep_late(task, token, output).await;
+                // only the worker to which the claim was given has a word here
+                let _ = self.keep_late(task, token, output, peer).await;
             }
             return Some(false);
         };
@@ -244,14 +302,20 @@ impl TaskBoard {
         self.here().world.spawn("task offer", async move {
             let offer = board.reading(move |_, view, reader| {
                 let found = find(view, reader, task)?.ok_or(ConflictError::ClaimOver)?;
-                Ok(Offer {
+                let entries = offered::entries_of(view, &found, token)?;
+                let mut offer = Offer {
                     claim: Some(Claim::new(task, token)),
                     attempt,
                     lease_ms: u64::try_from(LEASE_ELSEWHERE.as_millis()).unwrap_or(u64::MAX),
-                    event: TaskEvent::Submitted(Box::new(found.submission)).encode(),
-                    submitted_ms: found.row.hlc.time().as_ms(),
-                    space: found.space.0.as_bytes().to_vec(),
-                })
+                    entries: entries.iter().map(|entry| EntryFrame::new(entry)).collect(),
+                    ..Offer::default()
+                };
+                if offered::is_for_earlier_versions(&entries) {
+                    offer.event = TaskEvent::Submitted(Box::new(found.submission)).encode();
+                    offer.submitted_ms = found.row.hlc.time().as_ms();
+                    offer.space = found.space.0.as_bytes().to_vec();
+                }
+                Ok(offer)
             });
             let Ok(offer) = offer.await else { return };
             let asked = board.now();
@@ -439,7 +503,13 @@ impl TaskBoard {
             error: fault.error,
             more: String::new(),
         };
-        self.write_one(vec![(guest.space, TaskEvent::Settled(Box::new(settlement)))]).await.map(drop)
+        let settlement = Box::new(settlement.for_settler(&guest.settler));
+        match self.write_one(vec![(guest.space, TaskEvent::Settled(settlement))]).await? {
+            TaskAnswer::Written(_) => Ok(()),
+            TaskAnswer::KeptEnough => Err(AccessError::KeptEnough { member: guest.settler }.into()),
+            // its settler has answered meanwhile, or this node keeps a result of the task already
+            _ => Err(ConflictError::ClaimOver.into()),
+        }
     }
 
     /// The task of another node that a worker here has just been given.

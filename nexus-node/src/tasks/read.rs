@@ -6,6 +6,7 @@ use nexus_crdt::{
     DotPrefix, EntryId, HeardEvent, Hlc, ReturnCause, SpaceId, Submission, TASK_OWNERSHIP_MAX, TaskEnd, TaskEvent,
     TaskId, TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb, task_state,
 };
+use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role, Timestamp};
 use serde_json::Value;
 
@@ -253,7 +254,9 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
                 TaskEvent::Settled(kept) if kept.token.is_some() && kept.token == won && !is_owners => {
                     continue;
                 }
-                TaskEvent::Settled(_) if state.late.contains(&dot) => ("late", None, String::new()),
+                TaskEvent::Settled(kept) if state.late.contains(&dot) => {
+                    ("late", kept.worker().map(|worker| worker_of(worker, "")), String::new())
+                }
                 TaskEvent::Settled(settled) => (settled.outcome.as_str(), None, settled.error),
                 TaskEvent::Word(word) => (word.verb.as_str(), None, word.why),
                 TaskEvent::Submitted(_) | TaskEvent::Later(_) => continue,
@@ -338,11 +341,12 @@ pub(super) fn word_of(view: &dyn View, found: &Found) -> Result<Option<(TaskVerb
     })
 }
 
-/// Whether a claim of a task of this node has ended as its worker says once more: the first answer was lost.
+/// Whether a claim of a task of this node has ended as its worker says once more: the first answer was lost. Nobody but
+/// the member to which the claim was given is told.
 pub(super) fn has_ended_so(
     view: &dyn View,
     id: TaskId,
-    token: TaskToken,
+    (token, whose): (TaskToken, Did),
     result: &TaskResult,
 ) -> Result<bool, StoreError> {
     let Some((_, row)) = find_task(view, id)? else { return Ok(false) };
@@ -358,7 +362,12 @@ pub(super) fn has_ended_so(
         TaskSaid::Returned { token: of, cause: why, .. } => of == token && cause == Some(why),
         _ => false,
     };
-    Ok(said_by_owners(view, id, &row)?.iter().any(is_end))
+    let is_theirs = |heard: &HeardEvent| match heard.said {
+        TaskSaid::Claimed { token: of, worker, .. } => of == token && worker == whose,
+        _ => false,
+    };
+    let heard = said_by_owners(view, id, &row)?;
+    Ok(heard.iter().any(is_theirs) && heard.iter().any(is_end))
 }
 
 /// The result that the worker of the claim that stands has kept in its own node's log, since this node was not reached. If
@@ -369,8 +378,10 @@ pub(super) fn result_of_worker(
 ) -> Result<Option<(TaskToken, TaskEnd, String, Fault)>, StoreError> {
     let stands = found.state.claim.map(|(token, _, worker)| (token, worker));
     let Some((held, worker)) = stands.or(found.state.taken_from) else { return Ok(None) };
+    // a late result is the word of somebody else, which a settler only keeps
+    let is_workers = |ownership| ownership <= TASK_OWNERSHIP_MAX || planted("takes_late_results");
     let is_result = |heard: &&HeardEvent| match heard.said {
-        TaskSaid::Settled { token, outcome, .. } => {
+        TaskSaid::Settled { token, outcome, ownership } if is_workers(ownership) => {
             heard.by == worker && token == Some(held) && (stands.is_some() || outcome == TaskEnd::Succeeded)
         }
         _ => false,

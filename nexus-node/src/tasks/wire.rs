@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nexus_crdt::{Dot, TaskId, TaskToken};
+use nexus_crdt::{Dot, EntryFrame, TaskId, TaskToken};
 use nexus_mesh::ask::{AskLimits, Asker, Numbered};
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{Mesh, Rooms, Stream, StreamProtocol};
@@ -181,6 +181,10 @@ pub(super) struct Offer {
     /// The space's id, 32 bytes.
     #[prost(bytes = "vec", tag = "6")]
     pub(super) space: Vec<u8>,
+    /// The signed entries that submitted, approved and claimed the task, each with the leaves of that event alone. The
+    /// fields `event`, `submitted_ms` and `space` are for earlier versions, and empty where the mesh has none.
+    #[prost(message, repeated, tag = "7")]
+    pub(super) entries: Vec<EntryFrame>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -6,6 +6,7 @@ use nexus_crdt::{
     BadTaskEvent, Settlement, TASK_ATTEMPT_MAX, TASK_ERROR_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd, TaskEvent, TaskId,
     TaskToken, is_capability,
 };
+use nexus_identity::Did;
 use tokio::sync::oneshot;
 
 use super::attached::Shortened;
@@ -244,11 +245,14 @@ impl TaskBoard {
         };
         let Ok(written) = written else {
             let said = result.clone();
-            if self.reading(move |_, view, _| Ok(read::has_ended_so(view, task, token, &said)?)).await? {
+            if self
+                .reading(move |board, view, _| Ok(read::has_ended_so(view, task, (token, board.me()), &said)?))
+                .await?
+            {
                 return self.get(&task.to_string()).await;
             }
             if let TaskResult::Succeeded(_) = result {
-                self.keep_late(task, token, output).await?;
+                self.keep_late(task, token, output, self.me()).await?;
                 return self.kept(task).await;
             }
             return Err(ConflictError::ClaimOver.into());
@@ -260,7 +264,7 @@ impl TaskBoard {
             Ok(false) => Err(ConflictError::ClaimOver.into()),
             // another node may settle it by now, or this one stops
             Err(_) if matches!(result, TaskResult::Succeeded(_)) => {
-                self.keep_late(task, token, output).await?;
+                self.keep_late(task, token, output, self.me()).await?;
                 self.kept(task).await
             }
             Err(_) => Err(StopError::Writes.into()),
@@ -278,8 +282,14 @@ impl TaskBoard {
         Ok(task)
     }
 
-    /// Keeps a result that came too late to count.
-    pub(super) async fn keep_late(&self, task: TaskId, token: TaskToken, output: String) -> Result<(), NodeError> {
+    /// Keeps a result that came too late to count, as the word of the member whose node had the claim.
+    pub(super) async fn keep_late(
+        &self,
+        task: TaskId,
+        token: TaskToken,
+        output: String,
+        whose: Did,
+    ) -> Result<(), NodeError> {
         let space = self.reading(move |board, view, reader| {
             let found = read::find(view, reader, task)?.filter(|found| found.row.may_settle(&board.me()));
             Ok(found.map(|found| found.space.0))
@@ -295,7 +305,8 @@ impl TaskBoard {
             error: String::new(),
             more: String::new(),
         };
-        self.write_one(vec![(space, TaskEvent::Settled(Box::new(settlement)))]).await.map(drop)
+        let settlement = Box::new(settlement.of_worker(&whose));
+        self.write_one(vec![(space, TaskEvent::Settled(settlement))]).await.map(drop)
     }
 }
 

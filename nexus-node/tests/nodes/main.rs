@@ -36,6 +36,7 @@ mod stranger;
 mod succession;
 mod tasks;
 mod tasks_hostile;
+mod tasks_words;
 mod toy_protocol;
 mod two_nodes;
 mod vocabulary;

@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("ledger", &["store"]),
     ("config", &["datadir", "formats", "ledger"]),
     ("failure", &["store", "ledger"]),
-    ("engine", &["store", "headroom", "ledger"]),
+    ("engine", &["store", "headroom", "formats", "ledger"]),
     ("replication", &["store", "ledger"]),
     ("error", &["secrets", "request", "store", "datadir", "world", "headroom", "formats", "ledger", "failure"]),
     ("memory", &["secrets", "store", "ledger", "error"]),

@@ -1,0 +1,147 @@
+//! Results that this node keeps in its own log for others: those of tasks that another node settles, and late ones of
+//! tasks that it settles itself. Each names whose word it is, and how much is kept for one member has a bound.
+
+use std::ops::ControlFlow;
+
+use nexus_crdt::{HeardEvent, Hlc, Members, Settlement, TaskEvent, TaskId, TaskSaid};
+use nexus_identity::Did;
+use nexus_identity::plants::planted;
+
+use super::io::TaskAnswer;
+use crate::ledger::rows::{self, TaskRow};
+use crate::ledger::{said_by_member, said_by_owners};
+use crate::store::{ALL_KEYS, Draft, Order, StoreError, Table, View};
+
+/// The most bytes that are kept for one member and its former keys in a day of 24 hours, by the stamps of this node.
+const KEPT_DAY_BYTES_MAX: u64 = 4 << 20;
+/// The most bytes that are ever kept for one member and its former keys.
+const KEPT_BYTES_MAX: u64 = 64 << 20;
+/// The most bytes that are ever kept for all members: a quarter of a writer's usual quota, so that all of them together
+/// leave room for this node's own words.
+const KEPT_FOR_ALL_BYTES_MAX: u64 = 256 << 20;
+const DAY_MS: u64 = 86_400_000;
+
+/// The answer to a result that this node would keep for the settler of another's task; `None` if it may.
+///
+/// One result is kept until its settler has answered it, so an offer that is repeated fills nobody's log.
+pub(super) fn of_other_settler(
+    task: TaskId,
+    row: &TaskRow,
+    kept: &Settlement,
+    (me, members): (Did, &Members),
+    (hlc, draft): (Hlc, &Draft<'_>),
+) -> Result<Option<TaskAnswer>, StoreError> {
+    let (Some(settler), Some(token)) = (kept.settler(), kept.token) else { return Ok(Some(TaskAnswer::Stale)) };
+    if !row.may_settle(&settler) {
+        return Ok(Some(TaskAnswer::Stale));
+    }
+    if !planted("keeps_every_result") {
+        let heard = said_by_owners(draft, task, row)?;
+        let is_answered = |of| heard.iter().any(|heard| ends(heard, of));
+        let waits = |heard: &HeardEvent| match heard.said {
+            TaskSaid::Settled { token: Some(of), .. } => of == token || !is_answered(of),
+            _ => false,
+        };
+        if said_by_member(draft, task, &me)?.iter().any(waits) {
+            return Ok(Some(TaskAnswer::Stale));
+        }
+        if !has_room_for(&settler, bytes_of(kept), members, (hlc, draft))? {
+            return Ok(Some(TaskAnswer::KeptEnough));
+        }
+    }
+    Ok(None)
+}
+
+/// The answer to a late result of a task that this node may settle; `None` if it is kept.
+///
+/// It is the word of the worker to which the claim was given, and of nobody else.
+pub(super) fn late(
+    kept: &Settlement,
+    heard: &[HeardEvent],
+    (me, members): (Did, &Members),
+    (hlc, draft): (Hlc, &Draft<'_>),
+) -> Result<Option<TaskAnswer>, StoreError> {
+    let whose = kept.worker();
+    let is_claim = |heard: &HeardEvent| match heard.said {
+        TaskSaid::Claimed { token, worker, .. } => {
+            Some(token) == kept.token && (Some(worker) == whose || planted("keeps_anybodys_late_result"))
+        }
+        _ => false,
+    };
+    let is_kept = |heard: &HeardEvent| matches!(heard.said, TaskSaid::Settled { token, .. } if token == kept.token);
+    if !heard.iter().any(is_claim) || heard.iter().any(is_kept) {
+        return Ok(Some(TaskAnswer::Stale));
+    }
+    let Some(other) = whose.filter(|whose| *whose != me) else { return Ok(None) };
+    let has_room = has_room_for(&other, bytes_of(kept), members, (hlc, draft))?;
+    Ok((!has_room).then_some(TaskAnswer::KeptEnough))
+}
+
+/// Whether an event ends the claim with a token.
+fn ends(heard: &HeardEvent, of: nexus_crdt::TaskToken) -> bool {
+    match heard.said {
+        TaskSaid::Settled { token, .. } => token == Some(of),
+        TaskSaid::Returned { token, .. } => token == of,
+        TaskSaid::Claimed { .. } | TaskSaid::Word(_) => false,
+    }
+}
+
+/// The bytes that count of a result.
+fn bytes_of(kept: &Settlement) -> u64 {
+    let TaskEvent::Settled(bytes) = TaskEvent::Settled(Box::new(kept.clone())) else { return 0 };
+    TaskEvent::Settled(bytes).encode().len() as u64
+}
+
+/// Whether so many more bytes may be kept for a member and its former keys.
+fn has_room_for(
+    member: &Did,
+    bytes: u64,
+    members: &Members,
+    (hlc, draft): (Hlc, &Draft<'_>),
+) -> Result<bool, StoreError> {
+    let line = line_of(member, members);
+    let (mut of_day, mut of_line, mut of_all) = (bytes, bytes, bytes);
+    draft.try_scan(Table::KeptFor, ALL_KEYS, Order::Forward, &mut |key, row| {
+        let (of, day) = rows::read_kept_key(key)?;
+        let kept = rows::read_kept(row)?;
+        of_all = of_all.saturating_add(kept);
+        if line.contains(&of) {
+            of_line = of_line.saturating_add(kept);
+            of_day = of_day.saturating_add(if day == day_of(hlc) { kept } else { 0 });
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(of_day <= KEPT_DAY_BYTES_MAX && of_line <= KEPT_BYTES_MAX && of_all <= KEPT_FOR_ALL_BYTES_MAX)
+}
+
+/// A member with all its former keys and the later ones.
+fn line_of(member: &Did, members: &Members) -> Vec<Did> {
+    let mut line = vec![*member];
+    for step in [Members::former_key, Members::successor] {
+        let mut at = *member;
+        while let Some(next) = step(members, &at).filter(|next| !line.contains(next)) {
+            line.push(next);
+            at = next;
+        }
+    }
+    line
+}
+
+fn day_of(hlc: Hlc) -> u32 {
+    u32::try_from(hlc.time().as_ms() / DAY_MS).unwrap_or(u32::MAX)
+}
+
+/// Counts a result that this node kept, or takes it out of the count.
+pub(super) fn count(event: &TaskEvent, hlc: Hlc, is_added: bool, draft: &mut Draft<'_>) -> Result<(), StoreError> {
+    let TaskEvent::Settled(kept) = event else { return Ok(()) };
+    let Some(member) = kept.settler().or(kept.worker()) else { return Ok(()) };
+    let key = rows::kept_key(&member, day_of(hlc));
+    let before = draft.get(Table::KeptFor, &key)?.map_or(Ok(0), |row| rows::read_kept(&row))?;
+    let bytes = bytes_of(kept);
+    let after = if is_added { before.saturating_add(bytes) } else { before.saturating_sub(bytes) };
+    match after {
+        0 => draft.delete(Table::KeptFor, &key),
+        after => draft.put(Table::KeptFor, &key, &after.to_le_bytes()),
+    }
+    Ok(())
+}

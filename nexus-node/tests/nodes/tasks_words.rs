@@ -1,0 +1,256 @@
+//! Whose word it is: a member with real credentials and its own program says things about others' tasks, with true tokens
+//! and true signatures. Only the word of the member that it concerns is kept.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+
+use std::time::Duration;
+
+use nexus_crdt::{
+    Content, EntryFrame, Incarnation, Kind, LogId, SpaceId, Submission, TaskClaim, TaskEvent, TaskId, TaskToken,
+    TaskVerb, TaskWord, Verified,
+};
+use nexus_identity::Did;
+use nexus_mesh::{FRAME_BYTES_MAX, Stream, read_frame};
+use nexus_node::{ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskResult, TaskStatus};
+use prost::Message;
+use serde_json::json;
+
+use crate::rogue::Rogue;
+use crate::tasks_hostile::{Claim, Inner, ROGUE, Stage, TASKS, WORLD, ask, said_by};
+use crate::world::{Link, are_well, key};
+
+/// An offer of a task, in the room's form.
+#[derive(Clone, PartialEq, Message)]
+struct Offer {
+    #[prost(message, optional, tag = "1")]
+    claim: Option<Claim>,
+    #[prost(uint32, tag = "2")]
+    attempt: u32,
+    #[prost(bytes = "vec", tag = "4")]
+    event: Vec<u8>,
+    #[prost(bytes = "vec", tag = "6")]
+    space: Vec<u8>,
+    #[prost(message, repeated, tag = "7")]
+    entries: Vec<EntryFrame>,
+}
+
+/// Asks, and returns whether the answer has a field of this number: 6 if a task was taken.
+async fn has_answer(stream: &mut Stream, question: u8, message: &[u8], field: u8) -> bool {
+    ask(stream, question, message).await;
+    let answer = read_frame(stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
+    answer.get(2) == Some(&(field << 3 | 2))
+}
+
+fn words(task: &nexus_node::Task) -> Vec<&'static str> {
+    task.events.iter().map(|event| event.event).collect()
+}
+
+/// promise: Tasks | A member that knows the token of another's claim has no word about it: no end, no late result, no progress, also where its own cancellation makes the settler look
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_with_the_true_token_of_anothers_claim_is_nobodys() {
+    let mut stage = Stage::new().await;
+    let there = Rogue::meet(WORLD, ROGUE, Link::Memory, &stage.friend).await;
+    let mut looks = 0;
+    for worker in [stage.node.clone(), stage.friend.clone()] {
+        let board = stage.node.tasks();
+        let new = NewTask::new("add", json!(1)).heir(stage.friend.did().to_string());
+        let id = board.submit(new).await.unwrap().id;
+        let takes = || ClaimQuery::of("add").wait(Duration::from_secs(30));
+        let former = worker.tasks().claim(takes()).await.unwrap().unwrap();
+        let _ = worker.tasks().finish(&id.to_string(), former.token, TaskResult::Released).await;
+        let claimed = worker.tasks().claim(takes()).await.unwrap().unwrap();
+        assert_eq!((former.task.id, claimed.task.id), (id, id));
+        for (mesh, node) in [(&stage.rogue.mesh, &stage.node), (&there.mesh, &stage.friend)] {
+            let mut stream = mesh.open(node.did(), &TASKS).await.unwrap();
+            for token in [claimed.token, former.token] {
+                // succeeded, failed, released, lost
+                for came in 1..=4 {
+                    let claim = Claim { task: id.to_bytes().to_vec(), token: token.as_bytes().to_vec() };
+                    let message = Inner { claim: Some(claim), came, output: "\"stolen\"".to_owned() };
+                    // an answer whose one field is not set: not done
+                    ask(&mut stream, 5, &message.encode_to_vec()).await;
+                    let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
+                    assert!(answer.ends_with(&[8 << 3 | 2, 0]), "{answer:?}");
+                }
+            }
+        }
+        // a word of its own makes the settler look again
+        looks += 1;
+        let log = LogId { space: SpaceId::tasks_of(&WORLD.mesh()), ..WORLD.log(ROGUE) };
+        let log = LogId { incarnation: Incarnation([looks; 8]), ..log };
+        let parts = |event: TaskEvent| Content::Parts(vec![([7; 16], event.encode())]);
+        let cancel = parts(TaskEvent::Word(TaskWord { task: id, verb: TaskVerb::Cancel, why: String::new() }));
+        let cancel = WORLD.entry(log, None, Kind::TASKS, cancel, ROGUE);
+        let own = parts(TaskEvent::Submitted(Box::new(Submission::new("nothing", "0"))));
+        let own = WORLD.entry(log, Some(&cancel), Kind::TASKS, own, ROGUE);
+        stage.line.entries([&*cancel, &*own]).await.unwrap();
+        stage.heard(TaskId { entry: own.id(), index: 0 }).await;
+        let now = board.get(&id.to_string()).await.unwrap();
+        assert!(matches!(now.status, TaskStatus::Running | TaskStatus::Assigned), "{now:?}");
+        assert!(!words(&now).contains(&"late"), "{:?}", now.events);
+        assert_eq!((now.output, now.progress), (None, None));
+        let (at, honest) = (worker.tasks(), TaskResult::Succeeded(json!("honest")));
+        let over = at.finish(&id.to_string(), claimed.token, honest).await.unwrap();
+        assert_eq!(over.output, Some(json!("honest")));
+        let over = board.get(&id.to_string()).await.unwrap();
+        assert_eq!((over.status, over.output.clone()), (TaskStatus::Succeeded, Some(json!("honest"))));
+        assert!(!words(&over).contains(&"late"), "{:?}", over.events);
+    }
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// promise: Tasks | A late result names the worker whose word it is
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_result_of_another_node_names_its_worker() {
+    let stage = Stage::new().await;
+    let (board, there) = (stage.node.tasks(), stage.friend.tasks());
+    let id = board.submit(NewTask::new("add", json!(1))).await.unwrap().id.to_string();
+    let takes = || ClaimQuery::of("add").wait(Duration::from_secs(30));
+    let slow = there.claim(takes()).await.unwrap().unwrap();
+    board.cancel(&id, "no more").await.unwrap();
+    let late = there.finish(&id, slow.token, TaskResult::Succeeded(json!("late"))).await;
+    assert!(matches!(late, Err(NodeError::Conflict(ConflictError::ClaimOver))), "{late:?}");
+    let over = board.get(&id).await.unwrap();
+    assert_eq!((over.status, over.output), (TaskStatus::Cancelled, None));
+    let late = over.events.iter().find(|event| event.event == "late").expect("it is kept");
+    assert_eq!(late.worker.as_ref().map(|worker| worker.node), Some(stage.friend.did()));
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// A submission of the rogue's, with the entry that claims it.
+struct Bait {
+    entries: Vec<Verified>,
+    task: TaskId,
+    token: TaskToken,
+}
+
+fn claim_of(task: TaskId, token: u8, worker: Did) -> TaskEvent {
+    let (token, agent) = (TaskToken::from_bytes([token; 16]), String::new());
+    TaskEvent::Claimed(TaskClaim { task, ownership: 0, attempt: 1, token, worker, agent })
+}
+
+impl Bait {
+    fn new(submission: Submission, author: u8, token: u8, worker: Did) -> Self {
+        let submitted = TaskEvent::Submitted(Box::new(submission)).encode();
+        let first = said_by(author, [vec![submitted]]).remove(0);
+        let task = TaskId { entry: first.id(), index: 0 };
+        let log = first.header().log();
+        let claim = Content::Parts(vec![([7; 16], claim_of(task, token, worker).encode())]);
+        let log = LogId { author: key(ROGUE).did(), ..log };
+        let log = LogId { incarnation: WORLD.log(ROGUE).incarnation, ..log };
+        let after = (author == ROGUE).then_some(&first);
+        let claim = WORLD.entry(log, after, Kind::TASKS, claim, ROGUE);
+        Self { entries: vec![first, claim], task, token: TaskToken::from_bytes([token; 16]) }
+    }
+
+    fn offer(&self) -> Offer {
+        let (task, token) = (self.task.to_bytes().to_vec(), self.token.as_bytes().to_vec());
+        let entries = self.entries.iter().map(|entry| EntryFrame::new(entry)).collect();
+        Offer { claim: Some(Claim { task, token }), attempt: 1, entries, ..Offer::default() }
+    }
+
+    /// With the word of a member that approves it.
+    fn approved_by(mut self, author: u8) -> Self {
+        let word = TaskWord { task: self.task, verb: TaskVerb::Approve, why: String::new() };
+        self.entries.insert(1, said_by(author, [vec![TaskEvent::Word(word).encode()]]).remove(0));
+        self
+    }
+}
+
+/// promise: Tasks | A worker's node begins no task of another node without the signed entries of its submission, its approval and its claim
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_runs_only_with_the_entries_that_show_whose_it_is() {
+    let stage = Stage::new().await;
+    let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &stage.friend).await;
+    let (there, me) = (stage.friend.tasks(), stage.friend.did());
+    let bait = || Submission::new("bait", "\"run\"");
+    let good = |token| Bait::new(bait(), ROGUE, token, me);
+    let takes = ClaimQuery::of("bait").from(key(ROGUE).did().to_string()).wait(Duration::from_secs(60));
+    let worker = tokio::spawn({
+        let there = there.clone();
+        async move { there.claim(takes).await }
+    });
+    let mut bad: Vec<(&str, Offer)> = vec![
+        ("the submission alone", Offer { entries: good(1).offer().entries[..1].to_vec(), ..good(1).offer() }),
+        ("the claim alone", Offer { entries: good(1).offer().entries[1..].to_vec(), ..good(1).offer() }),
+        ("a claim with another token", Offer { claim: good(2).offer().claim, ..good(1).offer() }),
+        ("a claim for another node", Bait::new(bait(), ROGUE, 1, stage.node.did()).offer()),
+        ("a task of another member", Bait::new(bait(), 1, 1, me).offer()),
+        ("a task for another node", {
+            let to = Some(stage.node.did());
+            Bait::new(Submission { to, ..bait() }, ROGUE, 1, me).offer()
+        }),
+        ("a task without its approval", {
+            Bait::new(Submission { needs_approval: true, ..bait() }, ROGUE, 1, me).offer()
+        }),
+        ("its submitter's approval", {
+            Bait::new(Submission { needs_approval: true, ..bait() }, ROGUE, 1, me).approved_by(ROGUE).offer()
+        }),
+        ("the approval of one that is no admin", {
+            Bait::new(Submission { needs_approval: true, ..bait() }, ROGUE, 1, me).approved_by(1).offer()
+        }),
+    ];
+    let mut altered = good(1).offer();
+    *altered.entries[0].payload.as_mut().unwrap().last_mut().unwrap() ^= 1;
+    bad.push(("another payload", altered));
+    let mut unsigned = good(1).offer();
+    unsigned.entries[1].signature[0] ^= 1;
+    bad.push(("no signature", unsigned));
+    let mut many = good(1).offer();
+    many.entries.extend(many.entries.clone());
+    bad.push(("too many entries", many));
+    let mut of_kind = good(1).offer();
+    let log = LogId { space: SpaceId::tasks_of(&WORLD.mesh()), ..WORLD.log(ROGUE) };
+    of_kind.entries.push(EntryFrame::new(&WORLD.entry(log, None, Kind(4_000), vec![1], ROGUE)));
+    bad.push(("an entry of another kind", of_kind));
+    let event = TaskEvent::Submitted(Box::new(bait())).encode();
+    let space = SpaceId::tasks_of(&WORLD.mesh()).as_bytes().to_vec();
+    bad.push(("no entries", Offer { entries: Vec::new(), event, space, ..good(1).offer() }));
+    let mut stream = rogue.mesh.open(me, &TASKS).await.unwrap();
+    for (what, offer) in bad {
+        assert!(!has_answer(&mut stream, 3, &offer.encode_to_vec(), 6).await, "{what}");
+        assert!(!worker.is_finished(), "{what}");
+    }
+    let approved = Bait::new(Submission { needs_approval: true, ..bait() }, ROGUE, 3, me).approved_by(0);
+    assert!(has_answer(&mut stream, 3, &approved.offer().encode_to_vec(), 6).await);
+    let claimed = worker.await.unwrap().unwrap().expect("the task");
+    assert_eq!((claimed.task.id, claimed.task.submitter), (approved.task, key(ROGUE).did()));
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// Offers a task until a worker has it, and returns what became of its result.
+async fn worked(stream: &mut Stream, there: &Node, bait: &Bait) -> Result<nexus_node::Task, NodeError> {
+    let takes = ClaimQuery::of("bait").from(key(ROGUE).did().to_string()).wait(Duration::from_secs(30));
+    let board = there.tasks();
+    let worker = tokio::spawn(async move { board.claim(takes).await });
+    while !has_answer(stream, 3, &bait.offer().encode_to_vec(), 6).await {
+        assert!(!worker.is_finished());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let claimed = worker.await.unwrap().unwrap().expect("the task");
+    let output = TaskResult::Succeeded(json!("x".repeat(30_000)));
+    there.tasks().finish(&claimed.task.id.to_string(), claimed.token, output).await
+}
+
+/// promise: Tasks | A member that offers the same task again and again makes a worker's node keep one result of it
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_result_of_a_task_is_kept_until_its_settler_answers() {
+    let mut stage = Stage::new().await;
+    let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &stage.friend).await;
+    let me = stage.friend.did();
+    let bait = |token| Bait::new(Submission::new("bait", "1"), ROGUE, token, me);
+    // its submission is in its log, once; the claims never are
+    stage.line.entries([&*bait(1).entries[0]]).await.unwrap();
+    stage.heard(bait(1).task).await;
+    let mut stream = rogue.mesh.open(me, &TASKS).await.unwrap();
+    let kept = worked(&mut stream, &stage.friend, &bait(1)).await.unwrap();
+    assert!(kept.why.unwrap().starts_with("its result is kept here"));
+    for token in 2..5 {
+        let again = worked(&mut stream, &stage.friend, &bait(token)).await;
+        assert!(matches!(again, Err(NodeError::Conflict(ConflictError::ClaimOver))), "{again:?}");
+    }
+    let shown = stage.friend.tasks().get(&bait(1).task.to_string()).await.unwrap();
+    let by_friend = shown.events.iter().filter(|event| event.by == me).count();
+    assert!(by_friend <= 1, "{:?}", shown.events);
+    are_well(&stage.node, &stage.friend, "after").await;
+}
