@@ -19,6 +19,10 @@ const PREFIX: &str = "nexus1";
 const FORMAT: u16 = 1;
 const CHECKSUM_BYTES: usize = 5;
 const BYTES_MAX: usize = 4096;
+/// The longest text that is read as a ticket, in bytes: with white space in it, and a command around it.
+const TEXT_BYTES_MAX: usize = 64 * 1024;
+/// The command that takes a ticket, which people copy with it.
+const COMMAND: &str = "join";
 
 /// RFC 4648 base32 in lower case. Upper case is read too: people retype, and phones capitalize.
 static BASE32: LazyLock<Encoding> = LazyLock::new(|| {
@@ -121,12 +125,13 @@ impl fmt::Debug for Ticket {
 impl FromStr for Ticket {
     type Err = TicketError;
 
+    /// Reads a ticket as people copy it: wrapped by a terminal, in quotes, or with the command around it.
     fn from_str(text: &str) -> Result<Self, TicketError> {
-        let text = text.trim();
-        let (prefix, body) = text.split_at_checked(PREFIX.len()).ok_or(TicketError::NotATicket)?;
-        if !prefix.eq_ignore_ascii_case(PREFIX) {
+        if text.len() > TEXT_BYTES_MAX {
             return Err(TicketError::NotATicket);
         }
+        let text: String = text.chars().filter(|letter| !is_nothing(*letter)).collect();
+        let body = body_of(&text).ok_or(TicketError::NotATicket)?;
         if body.len() > BYTES_MAX * 8 / 5 {
             return Err(TicketError::Mistyped);
         }
@@ -143,6 +148,41 @@ impl FromStr for Ticket {
         let ticket = Self::deserialize(&mut rest).map_err(|_| TicketError::Mistyped)?;
         rest.is_empty().then_some(ticket).ok_or(TicketError::Mistyped)
     }
+}
+
+/// Whether a character in a copied ticket says nothing: white space, a quote, a character without a shape, or the sign
+/// with which shells continue a line. The checksum guards the rest.
+fn is_nothing(letter: char) -> bool {
+    letter.is_whitespace()
+        || letter.is_control()
+        || matches!(letter,
+            '"' | '\'' | '`' | '\\' | '«' | '»' | '\u{2018}'..='\u{201f}' | '\u{2039}' | '\u{203a}' | '\u{300c}'..='\u{300f}'
+            | '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+fn starts_at(text: &str, at: usize) -> bool {
+    text.get(at..at + PREFIX.len()).is_some_and(|found| found.eq_ignore_ascii_case(PREFIX))
+}
+
+/// The part of a ticket after its prefix. Before it nothing may stand but the command that takes it; with that command,
+/// further flags may follow.
+fn body_of(text: &str) -> Option<&str> {
+    let body_after = |at: usize| text.get(at..).filter(|_| starts_at(text, at)).map(|found| &found[PREFIX.len()..]);
+    // the name of a directory or a node may look like the beginning of one, too
+    let letters = |body: &&str| body.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    let (at, body) = text
+        .char_indices()
+        .filter_map(|(at, _)| Some((at, body_after(at)?)))
+        .max_by_key(|(at, body)| (letters(body), std::cmp::Reverse(*at)))?;
+    let before = &text[..at];
+    if before.is_empty() {
+        return Some(body);
+    }
+    if !before.contains(COMMAND) {
+        return None;
+    }
+    let flags = body.find("--").unwrap_or(body.len());
+    Some(&body[..flags])
 }
 
 #[cfg(test)]
@@ -166,6 +206,45 @@ mod tests {
         assert_eq!(format!("  {}\n", text.to_uppercase()).parse::<Ticket>().unwrap(), ticket);
         assert_eq!(ticket.role(), Some(Role::Member));
         assert!(!format!("{ticket:?}").contains("secret"));
+    }
+
+    /// promise: Identities | A ticket survives being written down, in either case
+    #[test]
+    fn white_space_quotes_and_the_command_around_a_ticket_are_nothing() {
+        let ticket = ticket();
+        let text = ticket.to_string();
+        let every = |width: usize, between: &str| {
+            let letters: Vec<char> = text.chars().collect();
+            letters.chunks(width).map(|chunk| chunk.iter().collect::<String>()).collect::<Vec<_>>().join(between)
+        };
+        let mut copies: Vec<String> =
+            ["\n", "\r\n", "\r", "\t", " ", "\u{a0}", "\n    ", "\u{2028}", "\u{3000}", " \\\n", "\u{200b}"]
+                .iter()
+                .flat_map(|between| [every(80, between), every(3, between), every(1, between)])
+                .collect();
+        for (open, close) in
+            [("\"", "\""), ("'", "'"), ("`", "`"), ("“", "”"), ("‘", "’"), ("«", "»"), ("「", "」"), ("\u{feff}", "")]
+        {
+            copies.push(format!("{open}{text}{close}\n"));
+        }
+        for command in [
+            format!("nexus-node join {text}"),
+            format!("  $ nexus-node join {}\n", every(80, "\n")),
+            format!("nexus-node --data-dir /tmp/x join '{text}' --name laptop"),
+            format!("'nexus-node join {text}'"),
+            format!("PS C:\\> nexus-node.exe join {text}\r\n"),
+            format!("nexus-node join --name laptop {text}"),
+            format!("nexus-node --data-dir /srv/nexus1 join {text} --name nexus1"),
+        ] {
+            copies.push(command);
+        }
+        for copy in copies {
+            assert_eq!(copy.parse::<Ticket>().as_ref(), Ok(&ticket), "{copy:?}");
+            assert_eq!(copy.to_uppercase().replace("JOIN", "join").parse::<Ticket>().as_ref(), Ok(&ticket), "{copy:?}");
+        }
+        assert_eq!(format!("{text}{text}").parse::<Ticket>(), Err(TicketError::Mistyped));
+        assert_eq!(format!("see {text}").parse::<Ticket>(), Err(TicketError::NotATicket));
+        assert_eq!(" ".repeat(TEXT_BYTES_MAX + 1).parse::<Ticket>(), Err(TicketError::NotATicket));
     }
 
     /// promise: Bad input | A mistyped ticket, or something else: refused undialled

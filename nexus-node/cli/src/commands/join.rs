@@ -16,8 +16,9 @@ const RESTART: Duration = Duration::from_secs(45);
 #[derive(Debug, Args)]
 pub(crate) struct Join {
     /// The ticket that `nexus-node invite` printed on a machine of that mesh; `-` reads stdin, which keeps it
-    /// out of the list of processes
-    ticket: String,
+    /// out of the list of processes. White space in it, quotes around it and the whole line of `invite` are taken, too
+    #[arg(required = true, num_args = 1.., value_name = "TICKET")]
+    ticket: Vec<String>,
     /// This node's name in that mesh [default: its name, or the machine's]
     #[arg(long)]
     name: Option<Name>,
@@ -28,13 +29,13 @@ pub(crate) struct Join {
 
 impl Join {
     /// Has a running node do the join. Without one, does it here, for the next `up`.
-    pub(crate) fn run(mut self, session: &CliSession) -> Result<(), Problem> {
-        self.ticket = text(self.ticket)?.trim().to_owned();
-        let ticket: Ticket = self.ticket.parse().map_err(|error: TicketError| {
+    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        // without quotes a shell hands a wrapped ticket over in pieces
+        let ticket: Ticket = text(self.ticket.join(" "))?.parse().map_err(|error: TicketError| {
             let hint = "copy the whole line that `nexus-node invite` printed";
             Problem::new("not_a_ticket", error.to_string()).hint(hint)
         })?;
-        let joined = match self.ask(session)? {
+        let joined = match self.ask(session, &ticket)? {
             Some(joined) => joined,
             None => self.join_here(session, &ticket)?,
         };
@@ -44,14 +45,14 @@ impl Join {
     }
 
     /// The answer of a running node; `None` if none is running.
-    fn ask(&self, session: &CliSession) -> Result<Option<wire::Joined>, Problem> {
+    fn ask(&self, session: &CliSession, ticket: &Ticket) -> Result<Option<wire::Joined>, Problem> {
         let client = match session.client() {
             Ok(client) => client,
             Err(problem) if problem.code == "no_node" && !session.elsewhere() => return Ok(None),
             Err(problem) => return Err(problem),
         };
         let join = wire::Join {
-            ticket: self.ticket.clone(),
+            ticket: ticket.to_string(),
             name: self.name.as_ref().map(ToString::to_string),
             timeout: Some(self.timeout),
         };
