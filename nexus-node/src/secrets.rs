@@ -12,6 +12,7 @@
 //! | connection strings | a password between `//` and `@`, `password=` among settings of a database |
 //! | authorization headers | the scheme, and a credential behind it |
 //! | passwords and keys | a telling name, and a value that is neither an example nor words |
+//! | passwords in other languages | the word for a password in some thirty languages, and a value as above |
 //! | tickets of a mesh | `nexus1`. An expired ticket is found too, since no clock is read |
 //!
 //! Examples pass: `<password>`, `${PASSWORD}`, `***`, `changeme`, a user that is its own password, repeated
@@ -25,6 +26,7 @@
 //! All of this is one pass over the text, for the anchors of [`anchors`]. Each rule behind an anchor reads a bounded
 //! piece of the text, or a piece without further anchors. So the time is linear in the text, whoever wrote it.
 
+mod abroad;
 mod address;
 mod anchors;
 mod block;

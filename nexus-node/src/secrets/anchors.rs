@@ -1,5 +1,6 @@
 //! The anchors: short pieces of text near which a credential may be, each with the rule that looks there.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -8,7 +9,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, PatternID};
 use super::command::{COMMANDS, Flag};
 use super::run::{ALNUM, DIGIT, HEX, UPPER, URL64};
 use super::token::FORMS;
-use super::{Secret, SecretKind, address, block, command, header, name, token};
+use super::{Secret, SecretKind, abroad, address, block, command, header, name, token};
 
 /// A rule with the text and the place of its anchor.
 type Look = fn(&str, Range<usize>) -> Option<Secret>;
@@ -89,6 +90,13 @@ pub(super) fn table() -> Vec<(String, Rule)> {
     anchors.extend(LOOKS.iter().chain(&MORE).map(|(anchor, look)| ((*anchor).to_owned(), Rule::Look(*look))));
     anchors.extend(NUMBERS.iter().map(|number| ((*number).to_owned(), Rule::Look(token::discord))));
     anchors.extend(COMMANDS.iter().map(|(command, flag)| ((*command).to_owned(), Rule::Command(*flag))));
+    for word in abroad::WORDS.iter().copied() {
+        let mut letters = word.chars();
+        let capital = letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>());
+        let spellings: BTreeSet<String> =
+            [Some(word.to_owned()), capital, Some(word.to_uppercase())].into_iter().flatten().collect();
+        anchors.extend(spellings.into_iter().map(|word| (word, Rule::Look(abroad::password))));
+    }
     for name in name::NAMES {
         let (first, rest) = name.split_at(1);
         let spellings = [name.to_owned(), first.to_ascii_uppercase() + rest, name.to_ascii_uppercase()];

@@ -48,8 +48,7 @@ fn judge(text: &str, place: &Place, telling: Telling, is_flag: bool, is_variable
         return header::authorization(text, place.value.start);
     }
     let value = text.get(place.value.clone())?;
-    let is_code = !place.is_quoted && (value.contains('(') || is_constant(value));
-    let is_random_key = |least| is_random_from(value, least) && is_key_like(value) && !is_example(value) && !is_code;
+    let is_random_key = |least| is_random_key(value, place.is_quoted, least);
     let counts = match (telling, place.how) {
         (Telling::Password, How::Assigned | How::Said) if place.is_in_call => is_random_key(12),
         (Telling::Password, How::Assigned | How::Said) => {
@@ -76,6 +75,12 @@ fn judge(text: &str, place: &Place, telling: Telling, is_flag: bool, is_variable
     // the form of a service says more than a name
     let kind = anchors::kind_of_token(value).unwrap_or(kind);
     Some(Secret::new(kind, place.value.clone()))
+}
+
+/// Whether a value is random enough for a key of so many characters, and is neither an example nor code.
+pub(super) fn is_random_key(value: &str, is_quoted: bool, least: usize) -> bool {
+    let is_code = !is_quoted && (value.contains('(') || is_constant(value));
+    is_random_from(value, least) && is_key_like(value) && !is_example(value) && !is_code
 }
 
 /// Whether the settings of a database are on the line before a password.

@@ -185,6 +185,101 @@ fn a_form_of_a_service_says_more_than_a_name() {
     }
 }
 
+/// promise: Secrets | The words for a password of the largest languages tell as the English one does
+#[test]
+fn a_password_is_known_in_any_large_language() {
+    for before in [
+        "contraseña: ",
+        "Contraseña del wifi: ",
+        "CONTRASEÑA=",
+        "la contraseña es ",
+        "contrasen\u{303}a: ",
+        "senha: ",
+        "Senha do banco de dados: ",
+        "a senha é ",
+        "palavra-passe: ",
+        "mot de passe : ",
+        "Mot de passe du serveur : ",
+        "le mot de passe est ",
+        "mdp: ",
+        "parola d'ordine: ",
+        "wachtwoord: ",
+        "Het wachtwoord is ",
+        "lösenord: ",
+        "пароль: ",
+        "Пароль от базы: ",
+        "ПАРОЛЬ: ",
+        "пароль — ",
+        "hasło: ",
+        "Hasło to ",
+        "heslo: ",
+        "şifre: ",
+        "Şifresi: ",
+        "parola: ",
+        "密码：",
+        "密码: ",
+        "数据库密码是",
+        "密碼＝",
+        "口令：",
+        "パスワードは",
+        "パスワード：",
+        "DBのパスワードは「",
+        "비밀번호: ",
+        "비밀번호는 ",
+        "पासवर्ड: ",
+        "पासवर्ड है ",
+        "পাসওয়ার্ড: ",
+        "كلمة المرور: ",
+        "كلمة السر هي ",
+        "رمز عبور: ",
+        "סיסמה: ",
+        "kata sandi: ",
+        "mật khẩu: ",
+        "รหัสผ่าน: ",
+        "mot de passe : « ",
+        "密码：“",
+        "**Contraseña:** ",
+        "- senha: `",
+    ] {
+        for value in ["Xk29dQz7Lm", "tr0ub4dor&3", "S0mmer!2031"] {
+            for behind in ["", " \n", "。", "」", "”", "`", " »", "です"] {
+                let text = format!("{before}{value}{behind}");
+                let found = find(&text).unwrap_or_else(|| panic!("{text}"));
+                assert!(value.starts_with(&text[found.range.clone()]), "{text}: {}", &text[found.range]);
+                assert!(find(&mask(&text)).is_none(), "{text}");
+            }
+        }
+    }
+    for harmless in [
+        "contraseña: <contraseña>",
+        "la contraseña es obligatoria",
+        "senha: ****",
+        "ele desenha: Xk29dQz7Lm",
+        "cambiar la contraseña",
+        "mot de passe oublié ?",
+        "le mot de passe est expiré depuis 3 jours",
+        "пароль нужно сменить",
+        "пароль: длина 12 символов",
+        "密码错误",
+        "密码：至少8位",
+        "パスワードは8文字以上",
+        "パスワードを忘れた",
+        "비밀번호는 8자 이상",
+        "كلمة المرور مطلوبة",
+        "wachtwoord vergeten?",
+        "contraseña: ${DB_PASSWORD}",
+        "senha: changeme",
+        "hasło: password",
+        "пароль: см. https://vault.example.org/db/prod1",
+        "密码：见 1Password",
+        "La parola magica: per favore",
+        "heslo: viz dokumentace",
+        "salasana: katso ohje 12",
+    ] {
+        assert_eq!(find(harmless), None, "{harmless}");
+    }
+}
+
 #[test]
 fn both_halves_of_an_aws_key_are_found() {
     let (text, secrets) = values::text("The backup user has {aws_id} and {aws_secret} for S3", 3);
