@@ -590,6 +590,42 @@ impl Members {
             .filter_map(|(did, member)| Some((did, FormerMember { member, revoked: self.revoked(did)? })))
     }
 
+    /// The last key of the line of a member that changed its key; the same one if it did not.
+    pub fn last_key(&self, did: &Did) -> Did {
+        let (mut last, mut seen) = (*did, BTreeSet::from([*did]));
+        while let Some(next) = self.successor(&last).filter(|next| seen.insert(*next)) {
+            last = next;
+        }
+        last
+    }
+
+    /// A member by its name, for people: with the end of its DID where another member's name is like it, so that no
+    /// member is taken for another one. A former member gives way to a present one.
+    pub fn shown_name(&self, did: &Did) -> Option<String> {
+        let name = self.get_known(did)?.name()?;
+        let is_like = |(other, member): (&Did, &Member)| {
+            other != did && member.name().is_some_and(|other| other.is_like(name.as_str()))
+        };
+        let shared = self.iter().any(|known| is_like(known) && self.last_key(known.0) != self.last_key(did));
+        // nor is a name what only looks told apart
+        let mimics = name.as_str().ends_with(')');
+        Some(if shared || mimics { format!("{name} ({})", did.short()) } else { name.to_string() })
+    }
+
+    /// The members that somebody means by a DID or a name, in either form; if nobody is a member by it now, those who
+    /// were. Several have names that are like it, and only an id tells them apart.
+    pub fn called(&self, who: &str) -> Vec<Did> {
+        let is = |(did, member): &(&Did, &Member)| {
+            let named = member.name().is_some_and(|name| name.is_like(who) || is_told_apart(who, name.as_str(), did));
+            named || did.to_string() == who
+        };
+        let mut found: Vec<Did> = self.iter().filter(is).map(|(did, _)| *did).collect();
+        if found.is_empty() {
+            found = self.iter_known().filter(is).map(|(did, _)| *did).collect();
+        }
+        found
+    }
+
     /// The number of members.
     pub fn len(&self) -> usize {
         if self.against.is_empty() && self.shown_out.is_empty() { self.members.len() } else { self.iter().count() }
@@ -606,6 +642,12 @@ impl Members {
 fn credential_key(claims: &Claims) -> Vec<u8> {
     let bytes = borsh::to_vec(claims).expect("claims encode");
     [claims.issued_at.as_ms().to_be_bytes().as_slice(), &bytes].concat()
+}
+
+/// Whether a text is a name with the end of its member's DID, as [`Members::shown_name`] has it.
+fn is_told_apart(text: &str, name: &str, did: &Did) -> bool {
+    let end = text.strip_prefix(name).and_then(|rest| rest.strip_prefix(" (")).and_then(|rest| rest.strip_suffix(')'));
+    end.is_some_and(|end| end == did.short())
 }
 
 #[cfg(test)]

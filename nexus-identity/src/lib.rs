@@ -38,7 +38,7 @@ pub use credential::{CHAIN_LINKS_MAX, Chain, Claims, Credential};
 pub use did::Did;
 pub use error::{BadSignature, ChainError, DidError, NameError, RoleError, TicketError};
 pub use key::Keypair;
-pub use name::{NAME_BYTES_MAX, Name};
+pub use name::{NAME_BYTES_MAX, Name, folded};
 pub use role::{Role, Roles};
 pub use signed::{Domain, Signature};
 pub use ticket::{TICKET_ADDRESSES_MAX, Ticket, TicketId};
