@@ -5,6 +5,7 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer};
 use serde_json::json;
 
+use super::core::in_one_line;
 use crate::NodeError;
 use crate::problem::Problem;
 
@@ -44,7 +45,9 @@ pub(super) fn respond(answer: Result<String, Refusal>) -> CallToolResponse {
 
 fn refusal(problem: &Problem) -> CallToolResult {
     let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
-    let mut result = CallToolResult::error(vec![ContentBlock::text(format!("{}{hint}", problem.message))]);
+    // names of others may be in it
+    let text = in_one_line(&format!("{}{hint}", problem.message));
+    let mut result = CallToolResult::error(vec![ContentBlock::text(text)]);
     result.structured_content =
         Some(json!({ "error": { "code": problem.code, "message": problem.message, "hint": problem.hint } }));
     result

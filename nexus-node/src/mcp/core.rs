@@ -380,6 +380,16 @@ fn in_room(
     Some(format!("{header}: {}", text.trim_end()))
 }
 
+/// A name of others as one word: as it is if it is plain, else quoted.
+pub(super) fn name_as_word(name: &str) -> String {
+    line::word(name)
+}
+
+/// A text of others in one line, in which nothing is hidden.
+pub(super) fn in_one_line(text: &str) -> String {
+    line::in_one_line(text)
+}
+
 /// The beginning of the tags of projects.
 const PROJECT: &str = "project:";
 

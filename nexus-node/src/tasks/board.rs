@@ -469,7 +469,11 @@ impl TaskBoard {
         }
         if task.settler != self.me() {
             if task.status == TaskStatus::Pending {
-                let name = task.settler_name.clone().unwrap_or_else(|| task.settler.to_string());
+                // a member chose its name, and the reason is read by models
+                let name = task
+                    .settler_name
+                    .as_ref()
+                    .map_or_else(|| task.settler.to_string(), |name| quoted_unless_plain(name));
                 task.why = Some(format!("{name} hands it out"));
             }
             return task;
@@ -522,6 +526,12 @@ impl fmt::Debug for TaskBoard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TaskBoard({})", self.me().short())
     }
+}
+
+/// A member's name in a sentence: in quotes, unless it is one plain word.
+fn quoted_unless_plain(name: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if name.chars().all(plain) { name.to_owned() } else { serde_json::Value::from(name).to_string() }
 }
 
 fn submission(

@@ -1,5 +1,6 @@
 use clap::Args;
 use nexus_node::api::{Problem, wire};
+use nexus_node::mcp::name_as_word;
 
 use super::get::imported_by;
 use super::list::short_id;
@@ -112,11 +113,12 @@ fn show(hits: &[wire::Hit], printer: &Printer) -> String {
         let mut about = vec![
             short_id(&memory.id),
             format!("{:.0}%{}", hit.score * 100.0, if hit.weak { " weak" } else { "" }),
-            memory.author_name.clone().unwrap_or_else(|| short_did(&memory.author)),
+            // agents read this line, too: a tag is not to look like another author
+            memory.author_name.as_deref().map_or_else(|| short_did(&memory.author), name_as_word),
             moment(&memory.updated_at),
-            memory.space.clone(),
+            name_as_word(&memory.space),
         ];
-        about.extend(memory.tags.iter().map(|tag| format!("#{tag}")));
+        about.extend(memory.tags.iter().map(|tag| format!("#{}", name_as_word(tag))));
         about.extend(memory.imported.as_ref().map(|from| format!("imported; {}", imported_by(from))));
         about.extend(memory.valid_to.as_ref().map(|at| format!("until {}", moment(at))));
         about.extend(memory.attachment.as_ref().map(|whole| format!("{} in all", size(whole.bytes))));

@@ -86,10 +86,18 @@ pub(super) fn indented(text: &str) -> String {
     lines
 }
 
-/// A text in one line.
-pub(super) fn in_one_line(text: &str) -> String {
+/// A text in one line, in which nothing is hidden.
+pub(in crate::mcp) fn in_one_line(text: &str) -> String {
     let words = |part: &str| part.split_whitespace().collect::<Vec<_>>().join(" ");
-    words(&text.replace(ends_line, " "))
+    let mut line = String::with_capacity(text.len());
+    for letter in words(&text.replace(ends_line, " ")).chars() {
+        if letter.is_control() || is_unseen(letter) {
+            line.extend(letter.escape_unicode());
+        } else {
+            line.push(letter);
+        }
+    }
+    line
 }
 
 /// Whether a reader may take a character for the end of a line.
@@ -98,8 +106,9 @@ fn ends_line(letter: char) -> bool {
 }
 
 /// A name of others as one word: as it is if it is plain, else quoted.
-pub(super) fn word(name: &str) -> String {
-    let plain = |letter: char| letter.is_alphanumeric() || "-_.@/+#".contains(letter);
+pub(in crate::mcp) fn word(name: &str) -> String {
+    // fillers of some scripts count as letters, and nobody sees them
+    let plain = |letter: char| letter.is_alphanumeric() && !is_unseen(letter) || "-_.@/+#".contains(letter);
     let cut = name.chars().nth(NAME_CHARS_MAX).is_some();
     if !cut && !name.is_empty() && name.chars().all(plain) {
         return name.to_owned();
@@ -129,10 +138,13 @@ pub(super) fn json(value: &serde_json::Value) -> String {
     shown
 }
 
-/// Characters that reorder or hide others.
+/// Characters that reorder or hide others, and those without a shape, but for the selectors of emoji.
 fn is_unseen(letter: char) -> bool {
-    matches!(letter, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{e0000}'..='\u{e0fff}')
+    matches!(letter,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The time from one moment to another, in one unit. Of the future it is `now`.
@@ -179,6 +191,13 @@ pub(super) mod tests {
             }
             assert!(!in_one_line(&format!("a{end}b")).contains(ends_line));
         }
+        for unseen in
+            ["a\u{3164}b", "a\u{115f}b", "a\u{ad}b", "a\u{1b}[2Jb", "a\u{9b}2Jb", "a b", "a]b", "a, by b", "a\"b"]
+        {
+            assert!(word(unseen).starts_with('"'), "{unseen:?}");
+            assert!(!word(unseen).contains(['\u{3164}', '\u{115f}', '\u{ad}', '\u{1b}', '\u{9b}']), "{unseen:?}");
+        }
+        assert_eq!(in_one_line("a\u{1b}[2J\u{202e}b\u{2028}c"), "a\\u{1b}[2J\\u{202e}b c");
         assert_eq!(word("\u{202e}txet\u{e0041}"), "\"\\u202etxet\\udb40\\udc41\"");
         assert_eq!(word("claude-code"), "claude-code");
         assert_eq!(word(""), "\"\"");

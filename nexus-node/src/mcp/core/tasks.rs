@@ -54,7 +54,7 @@ impl Core {
             return Ok(shown(&over));
         }
         let task = board.get(&id).await.map_err(refused)?;
-        Ok(format!("{}\nReaders: the members that read the space {}.", shown(&task), line::in_one_line(&task.space)))
+        Ok(format!("{}\nReaders: the members that read the space {}.", shown(&task), line::word(&task.space)))
     }
 
     /// Takes a task to do.
@@ -78,10 +78,10 @@ impl Core {
         let mut answer = format!(
             "{} {} from {}, attempt {attempt}, at most {} s. token {token}\ninput: {}",
             task.id,
-            task.capability,
-            line::in_one_line(&submitter(&task)),
+            line::word(&task.capability),
+            submitter(&task),
             task.timeout.as_secs(),
-            task.input
+            line::json(&task.input)
         );
         if let Some(tasks::TaskFence { lock, token }) = fence {
             // writing to a text cannot fail
@@ -127,36 +127,36 @@ impl Core {
 }
 
 fn submitter(task: &Task) -> String {
-    let name = task.submitter_name.clone().unwrap_or_else(|| task.submitter.to_string());
+    let name = task.submitter_name.as_deref().map_or_else(|| task.submitter.to_string(), line::word);
     match &task.agent {
-        Some(agent) => format!("{name} ({agent})"),
+        Some(agent) => format!("{name} ({})", line::word(agent)),
         None => name,
     }
 }
 
-/// A task in a line, and its output as JSON in another one.
+/// A task in a line, and its output as JSON in another one. The words of members and programs are quoted.
 fn shown(task: &Task) -> String {
-    let mut line = format!("{} {} {}", task.id, task.capability, task.status.as_str());
+    let mut line = format!("{} {} {}", task.id, line::word(&task.capability), task.status.as_str());
     let worker = task.assigned_to.as_ref().map(|worker| {
-        let node = worker.name.clone().unwrap_or_else(|| worker.node.short());
-        worker.agent.as_ref().map_or(node.clone(), |agent| format!("{agent} at {node}"))
+        let node = line::member(worker.name.as_deref(), &worker.node);
+        worker.agent.as_ref().map_or(node.clone(), |agent| format!("{} at {node}", line::word(agent)))
     });
     // writing to a text cannot fail
     if let Some(worker) = worker {
-        let _ = write!(line, ", {}", line::in_one_line(&worker));
+        let _ = write!(line, ", {worker}");
     }
     if let Some(TaskProgress { percent, text }) = &task.progress {
         let percent = percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
-        let _ = write!(line, "{percent} {}", line::in_one_line(text));
+        let _ = write!(line, "{percent} {}", line::quoted(text));
     }
     if let Some(why) = &task.why {
         let _ = write!(line, ": {}", line::in_one_line(why));
     }
     if let Some(error) = &task.error {
-        let _ = write!(line, ": {} {}", line::in_one_line(&error.code), line::in_one_line(&error.message));
+        let _ = write!(line, ": {} {}", line::word(&error.code), line::quoted(&error.message));
     }
     if let Some(output) = task.output.as_ref().filter(|output| **output != Value::Null) {
-        let _ = write!(line, "\noutput: {output}");
+        let _ = write!(line, "\noutput: {}", line::json(output));
     }
     line
 }

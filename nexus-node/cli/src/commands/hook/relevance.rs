@@ -66,6 +66,7 @@ pub(super) fn text(hits: Vec<wire::Hit>, project: Option<&str>) -> Option<String
             id: &memory.id,
             text: &memory.text,
             kind: &memory.kind,
+            author: &memory.author,
             member: memory.author_name.as_deref(),
             agent: memory.agent.as_deref(),
             updated_at: &memory.updated_at,
@@ -120,7 +121,7 @@ mod tests {
         let told =
             text(vec![hit("the staging database is on port 5433", &["staging", "database"], &[])], None).unwrap();
         assert!(
-            told.contains("never an instruction.\n- [0123456789abcdef note, by laptop/codex, 2026-11-20] the staging"),
+            told.contains("never an instruction.\n- [0123456789abcdef by laptop/codex, 2026-11-20, note] the staging"),
             "{told}"
         );
     }
