@@ -1,13 +1,40 @@
 //! Strict JSON: the JSON of serde_json, without a repeated key in an object.
+//!
+//! | room | content |
+//! |---|---|
+//! | `text` | JSON as its text, which changes nothing of it |
+//! | `exact` | the first part of a JSON text that a value in memory would change |
+
+mod exact;
+mod text;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+pub use self::exact::{Inexact, InexactKind, inexact};
+pub use self::text::{BadJson, JsonText};
+
+/// The longest part of a key that an error repeats, in characters.
+const KEY_CHARS_MAX: usize = 40;
+
 /// Checks a text: valid JSON, at most 128 levels deep, no repeated key in an object.
 pub(crate) fn is_strict(text: &str) -> bool {
-    serde_json::from_str::<Strict>(text).is_ok()
+    strict(text).is_ok()
+}
+
+/// The same, with the reason.
+fn strict(text: &str) -> Result<(), serde_json::Error> {
+    serde_json::from_str::<Strict>(text).map(drop)
+}
+
+/// A key as an error repeats it.
+fn shortened(key: &str) -> String {
+    match key.char_indices().nth(KEY_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &key[..end]),
+        None => key.to_owned(),
+    }
 }
 
 /// Any JSON value, checked and dropped.
@@ -60,9 +87,10 @@ impl<'de> Visitor<'de> for StrictVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Strict, A::Error> {
         let mut seen = BTreeSet::new();
         while let Some(key) = map.next_key::<String>()? {
-            if !seen.insert(key) {
-                return Err(A::Error::custom("a key twice"));
+            if seen.contains(&key) {
+                return Err(A::Error::custom(format_args!("the key {:?} comes twice", shortened(&key))));
             }
+            seen.insert(key);
             map.next_value::<Strict>()?;
         }
         Ok(Strict)

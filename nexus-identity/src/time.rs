@@ -10,6 +10,9 @@ use borsh::{BorshDeserialize, BorshSerialize};
 pub struct Timestamp(u64);
 
 impl Timestamp {
+    /// The last moment with a date as RFC 3339 has them: the end of the year 9999.
+    pub const LAST: Self = Self(253_402_300_799_999);
+
     /// The moment `ms` milliseconds after the epoch.
     pub const fn from_ms(ms: u64) -> Self {
         Self(ms)
@@ -23,6 +26,16 @@ impl Timestamp {
     /// This moment plus `duration`, or the largest timestamp if that is out of range.
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+    }
+
+    /// This moment plus `duration`, if that has a date ([`LAST`](Self::LAST)).
+    pub fn date_after(self, duration: Duration) -> Option<Self> {
+        self.saturating_add(duration).dated()
+    }
+
+    /// This moment, if it has a date ([`LAST`](Self::LAST)).
+    pub fn dated(self) -> Option<Self> {
+        (self <= Self::LAST).then_some(self)
     }
 
     /// The time since `earlier`; zero if `earlier` lies ahead.
@@ -58,6 +71,15 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_date_is_the_end_of_the_year_9999() {
+        assert_eq!(Timestamp::LAST.to_string(), "9999-12-31T23:59:59.999Z");
+        let before = Timestamp::from_ms(Timestamp::LAST.as_ms() - 1_000);
+        assert_eq!(before.date_after(Duration::from_secs(1)), Some(Timestamp::LAST));
+        assert_eq!(before.date_after(Duration::from_millis(1_001)), None);
+        assert_eq!(before.date_after(Duration::MAX), None);
+    }
 
     #[test]
     fn a_timestamp_prints_as_rfc_3339() {

@@ -40,6 +40,7 @@ mod kept;
 mod payload;
 mod rebuild;
 mod recount;
+mod requested;
 mod revoke;
 mod room;
 mod salts;

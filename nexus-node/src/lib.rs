@@ -308,14 +308,16 @@ pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use tasks::{
     Agent, AgentHealth, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskBoard, TaskCandidate,
-    TaskError, TaskFence, TaskHistory, TaskId, TaskNews, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskSandbox,
-    TaskStatus, TaskToken, TaskWatch,
+    TaskDeadline, TaskError, TaskFence, TaskHistory, TaskId, TaskNews, TaskPage, TaskProgress, TaskQuery, TaskResult,
+    TaskSandbox, TaskStatus, TaskToken, TaskWatch,
 };
 pub use vectors::{EmbedderState, EmbedderStatus};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
 
 // types of the crates below that public signatures name
-pub use nexus_crdt::{Frontier, Head, LogId, NoAgentName, NoSource, RevocationDraft, RootRevocation, SpaceId};
+pub use nexus_crdt::{
+    BadJson, Frontier, Head, JsonText, LogId, NoAgentName, NoSource, RevocationDraft, RootRevocation, SpaceId,
+};
 pub use nexus_identity::{
     BadSignature, ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError, Timestamp,
 };

@@ -8,6 +8,7 @@
 //! | room | content |
 //! |---|---|
 //! | `http` | from a request to rmcp and back, with rmcp's gaps filled |
+//! | `raw` | arguments as they came, before they are values |
 //! | `routes` | its part of the API's description |
 //! | `span` | the trace of a message |
 //! | `agent` | the calling program, by its own claim |
@@ -24,6 +25,7 @@ mod core;
 pub mod fuzzed;
 mod graph;
 mod http;
+mod raw;
 mod routes;
 mod span;
 mod tokens;

@@ -300,6 +300,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             Some("the right to begin it is its submitter's alone; leave out one of the two")
         }
         NodeError::Invalid(InputError::HeirReads { .. }) => Some("name a member whose role is member or admin"),
+        NodeError::Invalid(InputError::Date { .. }) => Some("give an earlier one, or leave it out: it then has no end"),
         NodeError::Invalid(InputError::Percent) => Some("100 is no bound; only Linux can tell the load"),
         NodeError::Invalid(InputError::Task(BadTaskEvent::TooLarge { .. })) => {
             Some("add the bulk with `nexus-node blob add`, and give its hash")

@@ -54,7 +54,7 @@ pub use self::once::TaskFence;
 pub use self::schema::SCHEMA_BYTES_MAX;
 pub use self::watch::{TaskNews, TaskWatch};
 pub(crate) use self::wire::register;
-pub use nexus_crdt::{Priority, TaskId, TaskToken};
+pub use nexus_crdt::{JsonText, Priority, TaskId, TaskToken};
 
 use crate::load::Load;
 
@@ -80,14 +80,36 @@ impl TaskSandbox {
     }
 }
 
+/// The end of a whole task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskDeadline {
+    /// This moment.
+    At(Timestamp),
+    /// So long after it is submitted. Submitted again with the id of its request, it is the same task.
+    In(Duration),
+}
+
+impl From<Timestamp> for TaskDeadline {
+    fn from(at: Timestamp) -> Self {
+        Self::At(at)
+    }
+}
+
+impl From<Duration> for TaskDeadline {
+    fn from(time: Duration) -> Self {
+        Self::In(time)
+    }
+}
+
 /// A task to submit.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct NewTask {
     /// The ability that its worker must have: 1 to 64 of `a-z 0-9 . _ - : /`.
     pub capability: String,
-    /// The input, at most 4 MiB as JSON; above 32 KiB a blob has it. `{"$blob": HASH}` stands for the JSON in that blob.
-    pub input: Value,
+    /// The input, at most 4 MiB as JSON; above 32 KiB a blob has it. `{"$blob": HASH}` stands for the JSON in that blob. Its
+    /// worker gets the text as it is here.
+    pub input: JsonText,
     /// The space's name or id, whose readers see it; default `tasks`, which every member reads.
     pub space: Option<String>,
     /// The DID or name of the only member that may work on it.
@@ -97,10 +119,11 @@ pub struct NewTask {
     /// The time of one attempt from its start; default 300 s, at most 7 days.
     pub timeout: Duration,
     /// The end of the whole task; `None` for no end.
-    pub deadline: Option<Timestamp>,
+    pub deadline: Option<TaskDeadline>,
     /// The attempts that may fail before the task has failed; default 3, at most 100.
     pub attempts: u16,
-    /// The caller's own id, of at most 128 bytes: a second task of this node with it is the first.
+    /// The caller's own id, of at most 128 bytes: a second task of this node with it is the first, if it asks for the same.
+    /// If not it is refused ([`ConflictError::OtherRequest`](crate::ConflictError::OtherRequest)).
     pub request: Option<String>,
     /// Whether it is done once at most: an attempt begins by the coordinators' word, and where nobody knows what became of
     /// one, the task ends as unknown.
@@ -121,10 +144,10 @@ pub struct NewTask {
 
 impl NewTask {
     /// A task of a capability with an input, and nothing special.
-    pub fn new(capability: impl Into<String>, input: Value) -> Self {
+    pub fn new(capability: impl Into<String>, input: impl Into<JsonText>) -> Self {
         Self {
             capability: capability.into(),
-            input,
+            input: input.into(),
             space: None,
             to: None,
             priority: Priority::default(),
@@ -153,6 +176,13 @@ impl NewTask {
     #[must_use]
     pub const fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Sets the end of the whole task: a moment, or a time from now on.
+    #[must_use]
+    pub fn deadline(mut self, deadline: impl Into<TaskDeadline>) -> Self {
+        self.deadline = Some(deadline.into());
         self
     }
 
@@ -346,7 +376,7 @@ pub struct Task {
     /// The ability that its worker must have.
     pub capability: String,
     /// The input, or what stands for one in a blob ([`TaskBoard::whole`]).
-    pub input: Value,
+    pub input: JsonText,
     /// Its space's name.
     pub space: String,
     /// The order among tasks that wait.
@@ -402,7 +432,7 @@ pub struct Task {
     /// How far its worker is: only the settler's node knows.
     pub progress: Option<TaskProgress>,
     /// The output of a task that was done, or what stands for one in a blob ([`TaskBoard::whole`]).
-    pub output: Option<Value>,
+    pub output: Option<JsonText>,
     /// The reason why it was not done.
     pub error: Option<TaskError>,
     /// The time of its end.
@@ -670,8 +700,8 @@ pub struct Renewal {
 /// The end of an attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskResult {
-    /// It was done, with this output of at most 4 MiB as JSON; above 32 KiB a blob has it.
-    Succeeded(Value),
+    /// It was done, with this output of at most 4 MiB as JSON; above 32 KiB a blob has it. Readers get the text as it is here.
+    Succeeded(JsonText),
     /// It was not done.
     Failed {
         /// A word for scripts, of at most 128 bytes.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nexus_node::{
-    ClaimQuery, ClaimedTask, NewTask, NodeError, Priority, TaskQuery, TaskResult, TaskStatus, Usage, UsageOf,
+    ClaimQuery, ClaimedTask, JsonText, NewTask, NodeError, Priority, TaskQuery, TaskResult, TaskStatus, Usage, UsageOf,
 };
 use serde_json::json;
 
@@ -53,7 +53,8 @@ pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, 
 async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Result<(), SimError> {
     let mut new = NewTask::new(capability(op.n), json!(number)).attempts(5);
     if number.is_multiple_of(4) {
-        new = new.request(format!("request {}", op.n));
+        // whoever asks again asks for the same
+        new = NewTask::new(capability(op.n), json!(op.n)).attempts(5).request(format!("request {}", op.n));
     } else if number.is_multiple_of(3) {
         new = new.once();
     } else if number.is_multiple_of(5) {
@@ -64,7 +65,7 @@ async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> R
             new = new.heir(sim.did((op.node + next) % sim.len()).to_string());
         }
     }
-    if number % 7 == 1 {
+    if number % 7 == 1 && !number.is_multiple_of(4) {
         new = new.priority(Priority::Critical);
     }
     if number % 6 == 1 {
@@ -107,7 +108,7 @@ async fn work(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Res
         0 => return Ok(()),
         1 => TaskResult::Failed { code: "bad".to_owned(), message: "it does not work".to_owned() },
         2 => TaskResult::Released,
-        _ => TaskResult::Succeeded(json!(format!("operation {number}"))),
+        _ => TaskResult::Succeeded(JsonText::text(format!("operation {number}"))),
     };
     finish(sim, ledger, op.node, &claimed, result).await
 }
@@ -160,7 +161,7 @@ pub(crate) fn usage_of(no: NodeNo) -> UsageOf {
 /// The tasks that a node shows.
 pub(crate) async fn shown(sim: &Sim, no: NodeNo) -> Result<Shown, SimError> {
     let page = sim.on(no, async |node| node.tasks().list(TaskQuery::newest(TASKS_MAX)).await).await?;
-    let end = |status: TaskStatus, output: Option<serde_json::Value>| {
+    let end = |status: TaskStatus, output: Option<JsonText>| {
         status.is_over().then(|| (status, output.map(|output| output.to_string()).unwrap_or_default()))
     };
     Ok(page.items.into_iter().map(|task| (task.id.to_string(), end(task.status, task.output))).collect())
@@ -182,7 +183,7 @@ pub(crate) async fn work_off(sim: &Sim, ledger: &RefCell<Ledger>, within: Durati
         join_all(sim.up().into_iter().flat_map(|no| (0..KINDS).map(move |n| (no, n))).map(|(no, n)| async move {
             if let Ok(Some(claimed)) = claim(sim, no, n, Duration::from_secs(2), 100).await {
                 begins(ledger, &claimed);
-                let output = TaskResult::Succeeded(json!(format!("after the heal, by n{no}")));
+                let output = TaskResult::Succeeded(JsonText::text(format!("after the heal, by n{no}")));
                 let _ = tokio::time::timeout(OP_MAX, finish(sim, ledger, no, &claimed, output)).await;
             }
         }))

@@ -8,7 +8,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use nexus_node::{ClaimQuery, NewTask, Node, NodeError, TaskBoard, TaskProgress, TaskResult};
+use nexus_node::{ClaimQuery, JsonText, NewTask, Node, NodeError, TaskBoard, TaskProgress, TaskResult};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let worker = tokio::spawn(work(board.clone()));
 
     // with an id of its own, a program that starts again submits no second task
-    let task = board.submit(NewTask::new("upper", "two words".into()).request("words-1")).await?;
+    let task = board.submit(NewTask::new("upper", JsonText::text("two words")).request("words-1")).await?;
     println!("submitted: {}", task.capability);
     if let Some(task) = board.wait(&task.id.to_string(), Duration::from_secs(30)).await? {
         let output = task.output.unwrap_or_default();
@@ -36,10 +36,10 @@ async fn work(board: TaskBoard) -> Result<(), NodeError> {
         let id = claimed.task.id.to_string();
         // longer work says again and again that it goes on
         board.renew(&id, claimed.token, Some(TaskProgress::new(Some(50), "reading"))).await?;
-        let result = match (claimed.attempt, claimed.task.input.as_str()) {
+        let result = match (claimed.attempt, claimed.task.input.read::<String>()) {
             (1, _) => TaskResult::Failed { code: "tired".to_owned(), message: "not at the first attempt".to_owned() },
-            (_, Some(text)) => TaskResult::Succeeded(text.to_uppercase().into()),
-            (_, None) => TaskResult::Failed { code: "no_text".to_owned(), message: "a text is expected".to_owned() },
+            (_, Ok(text)) => TaskResult::Succeeded(JsonText::text(text.to_uppercase())),
+            (_, Err(_)) => TaskResult::Failed { code: "no_text".to_owned(), message: "a text is expected".to_owned() },
         };
         let task = board.finish(&id, claimed.token, result).await?;
         println!("worker:    {}", task.status.as_str());

@@ -187,7 +187,8 @@ pub struct Submission {
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
     /// A JSON object with further members, or empty. `heirs` is a list of at most [`TASK_HEIRS_MAX`] DIDs
-    /// ([`heirs`](Self::heirs)), `sandbox` a text ([`sandbox`](Self::sandbox)). Others are of later versions.
+    /// ([`heirs`](Self::heirs)), `sandbox` a text ([`sandbox`](Self::sandbox)),
+    /// `deadline_in_ms` a number ([`deadline_in`](Self::deadline_in)). Others are of later versions.
     #[borsh(deserialize_with = "claimed::text")]
     pub more: String,
 }
@@ -199,6 +200,8 @@ struct More {
     heirs: Vec<String>,
     #[serde(default)]
     sandbox: Option<String>,
+    #[serde(default)]
+    deadline_in_ms: Option<u64>,
 }
 
 /// The members of [`Settlement::more`] that this version knows.
@@ -276,6 +279,18 @@ impl Submission {
             Some(sandbox) => self.with("sandbox", sandbox.into()),
             None => self,
         }
+    }
+
+    /// The time from its submission to its deadline, if its submitter gave that and an id of the request.
+    pub fn deadline_in(&self) -> Option<Duration> {
+        self.further()?.deadline_in_ms.map(Duration::from_millis)
+    }
+
+    /// Notes the time from its submission to its deadline, by which it is known if it is submitted again.
+    #[must_use]
+    pub fn with_deadline_in(self, time: Option<Duration>) -> Self {
+        let ms = time.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        ms.map_or(self.clone(), |ms| self.with("deadline_in_ms", ms.into()))
     }
 
     fn further(&self) -> Option<More> {

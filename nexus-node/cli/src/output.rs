@@ -96,7 +96,10 @@ impl Printer {
 
     fn written<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<Vec<u8>, Problem> {
         let text = if self.json {
-            serde_json::to_string(document).map_err(|error| Problem::new("internal", error.to_string()))?
+            let document =
+                serde_json::to_string(document).map_err(|error| Problem::new("internal", error.to_string()))?;
+            // a document is a line: the JSON of others in it may have ends of lines between its tokens
+            document.replace(['\n', '\r'], " ")
         } else {
             text()
         };

@@ -190,6 +190,18 @@ impl FromRequestParts<Api> for Critical {
     }
 }
 
+/// The id of a request in its header, if it has one.
+pub(super) struct RequestId(pub(super) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let id = single(&parts.headers, &IDEMPOTENCY_KEY)?;
+        Ok(Self(id.map(|id| quoted(id).to_owned())))
+    }
+}
+
 /// The id of a request that is done once, however often it is asked for.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

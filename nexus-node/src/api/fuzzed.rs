@@ -36,7 +36,7 @@ pub fn body(bytes: &[u8]) -> bool {
     read |= same::<wire::Release>(bytes).is_some() | same::<wire::Steal>(bytes).is_some();
     read |= same::<wire::AddVoter>(bytes).is_some() | same::<wire::Recover>(bytes).is_some();
     read |= same::<wire::Revoke>(bytes).is_some() | same::<wire::Invite>(bytes).is_some();
-    read |= same::<wire::NewTask>(bytes).is_some_and(|task| task.of(&caller, NOW).is_ok());
+    read |= same::<wire::NewTask>(bytes).is_some_and(|task| task.of(&caller).is_ok());
     read |= same::<wire::ClaimTask>(bytes).is_some_and(|claim| claim.of(&caller).is_ok());
     read |= same::<wire::FinishTask>(bytes).is_some_and(|finish| finish.result().is_ok());
     read |= same::<wire::RenewTask>(bytes).is_some() | same::<wire::TaskWord>(bytes).is_some();

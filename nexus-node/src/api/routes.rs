@@ -284,7 +284,11 @@ fn tasks_and_workers(routes: Routes) -> Routes {
         .on(Method::POST, "/v1/tasks", tasks::submit, |about| {
             about
                 .summary("Submit a task; it is on this node's disk when the answer comes, and outlives the caller")
-                .note("With a `request` that a task of this node has, the answer is that task.")
+                .note(
+                    "With a `request` that a task of this node has, the answer is that task, if it asks for the same. If not \
+                     it is refused: `other_request`. The header `Idempotency-Key` is such a `request`, too.",
+                )
+                .once()
                 .takes(true, &example::new_task())
                 .gives(201, &example::pending_task())
         })

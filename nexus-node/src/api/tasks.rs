@@ -15,7 +15,7 @@ use nexus_identity::Did;
 
 use super::caller::Caller;
 use super::critical::{limit, names};
-use super::extract::{Json, OptionalJson, Parameters, Path};
+use super::extract::{Json, OptionalJson, Parameters, Path, RequestId};
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::error::InputError;
@@ -28,11 +28,19 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 pub(super) async fn submit(
-    node: Node,
+    board: TaskBoard,
     caller: Caller,
-    Json(new): Json<wire::NewTask>,
+    RequestId(header): RequestId,
+    Json(mut new): Json<wire::NewTask>,
 ) -> Result<(StatusCode, Answer<wire::Task>), Problem> {
-    let task = node.tasks().submit(new.of(&caller, node.brain().now())?).await?;
+    if let Some(id) = header {
+        if new.request.as_ref().is_some_and(|given| *given != id) {
+            let problem = Problem::new("invalid", "`request` and the header Idempotency-Key are two ids");
+            return Err(problem.hint("give one of them"));
+        }
+        new.request = Some(id);
+    }
+    let task = board.submit(new.of(&caller)?).await?;
     Ok((StatusCode::CREATED, Answer(task.into())))
 }
 
@@ -212,9 +220,14 @@ pub(super) async fn events(
         let event = match news {
             TaskNews::Task(task) => {
                 let task = wire::Task::from(*task);
-                Event::default().event(task.state.clone()).json_data(&task)
+                // a line that ends within a JSON, between its tokens, would end the line of the event
+                let line = serde_json::to_string(&task).map(|task| task.replace(['\n', '\r'], " "));
+                line.map(|line| Event::default().event(task.state.clone()).data(line))
             }
-            TaskNews::Missed(missed) => Event::default().event("missed").json_data(wire::TasksMissed { missed }),
+            TaskNews::Missed(missed) => {
+                let line = serde_json::to_string(&wire::TasksMissed { missed });
+                line.map(|line| Event::default().event("missed").data(line))
+            }
         };
         let event = event.unwrap_or_default();
         Some((Ok::<_, Infallible>(event), (feed, api)))

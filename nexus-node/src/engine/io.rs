@@ -192,6 +192,8 @@ pub enum TaskAnswer {
     Written(Dot),
     /// A task with this id of a request is there already.
     Joined(TaskId),
+    /// A task with this id of a request asks for something else.
+    OtherRequest,
     /// It says something of a claim that no longer stands, or of a task that is over.
     Stale,
     /// There is no such task here.

@@ -8,7 +8,7 @@ use nexus_crdt::{
 use super::append::{Answer, Commands, PAYLOAD_FRONT_BYTES};
 use super::io::TaskAnswer;
 use super::payload::{LEAF_FRONT_BYTES, OwnPayload};
-use super::{Engine, Event, LedgerError, Turn, kept};
+use super::{Engine, Event, LedgerError, Turn, kept, requested};
 use crate::ledger::rows::{self, Eno, SpaceNo, TaskRow};
 use crate::ledger::{
     end_of, find_entry, find_task, is_spoken_of, said_by_owners, settled_state, task_requested, task_row,
@@ -62,7 +62,7 @@ impl Engine {
             if pending.is_some_and(|pending| pending.concerns(&event, request.as_deref())) {
                 self.seal_tasks(space, run, turn)?;
             }
-            if let Some(answer) = self.task_answer(&event, request.as_deref(), turn)? {
+            if let Some(answer) = self.task_answer(&event, space, request.as_deref(), turn)? {
                 run.answer_task(place, slot, answer);
                 continue;
             }
@@ -100,12 +100,14 @@ impl Engine {
     fn task_answer(
         &self,
         event: &TaskEvent,
+        space: SpaceId,
         request: Option<&str>,
         turn: &Turn<'_>,
     ) -> Result<Option<TaskAnswer>, LedgerError> {
         let me = self.state.me;
         if let Some(request) = request {
-            return Ok(task_requested(&turn.draft, &me, request)?.map(TaskAnswer::Joined));
+            let former = task_requested(&turn.draft, &me, request)?;
+            return former.map(|task| requested::answer(&turn.draft, task, space, event)).transpose();
         }
         let Some(task) = event.task() else { return Ok(None) };
         let Some((_, row)) = find_task(&turn.draft, task)? else { return Ok(Some(TaskAnswer::NoTask)) };

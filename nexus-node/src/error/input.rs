@@ -81,6 +81,12 @@ pub enum InputError {
     /// A memory would end before it begins to hold.
     #[error("the time until which it holds is not after the time from which it does")]
     Validity,
+    /// A date is later than dates are written.
+    #[error("{what} is after the year 9999")]
+    Date {
+        /// The date, or the time that leads to it.
+        what: &'static str,
+    },
     /// A memory and the one that it replaces are in different spaces.
     #[error("{} is in the space {}: what replaces it belongs there", Quoted(.id), Quoted(.space))]
     SupersedesElsewhere {

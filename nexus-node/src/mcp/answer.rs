@@ -43,7 +43,8 @@ pub(super) fn respond(answer: Result<String, Refusal>) -> CallToolResponse {
     })
 }
 
-fn refusal(problem: &Problem) -> CallToolResult {
+/// The refusal of a tool as a result.
+pub(super) fn refusal(problem: &Problem) -> CallToolResult {
     let hint = problem.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
     // names of others may be in it
     let text = in_one_line(&format!("{}{hint}", problem.message));

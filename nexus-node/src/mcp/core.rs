@@ -27,12 +27,13 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
-use self::arguments::{Forget, Recall, Remember, SessionStart, Wanted, arguments};
+use self::arguments::{Forget, Recall, Remember, SessionStart, TaskCreate, TaskUpdate, Wanted, arguments};
 use self::cursor::RecallCursor;
 use self::whole::Whole;
 use super::agent::Agent;
 use super::answer::{self, Refusal, refused, respond};
-use super::span::traced;
+use super::raw::TaskJson;
+use super::span::{part, traced};
 use super::tokens::{Room, beginning};
 use super::{DESCRIPTION_TTL_MS, MEMORIES_INFORM, VERSIONS};
 use crate::brain::Handle;
@@ -90,20 +91,30 @@ impl Core {
     }
 
     /// The answer of a tool; `None` if there is none of that name.
-    async fn call(&self, tool: &str, given: Option<rmcp::model::JsonObject>) -> Option<Result<String, Refusal>> {
+    async fn call(
+        &self,
+        tool: &str,
+        given: Option<rmcp::model::JsonObject>,
+        json: TaskJson,
+    ) -> Option<Result<String, Refusal>> {
         self.get_tool(tool)?;
-        Some(self.answer(tool, given).await)
+        Some(self.answer(tool, given, json).await)
     }
 
-    async fn answer(&self, tool: &str, given: Option<rmcp::model::JsonObject>) -> Result<String, Refusal> {
+    async fn answer(
+        &self,
+        tool: &str,
+        given: Option<rmcp::model::JsonObject>,
+        json: TaskJson,
+    ) -> Result<String, Refusal> {
         match tool {
             "session_start" => self.session_start(arguments(tool, given)?).await,
             "remember" => self.remember(arguments(tool, given)?).await,
             "recall" => self.recall(arguments(tool, given)?).await,
             "forget" => self.forget(arguments(tool, given)?).await,
-            "task_create" => self.task_create(arguments(tool, given)?).await,
+            "task_create" => self.task_create(arguments::<TaskCreate>(tool, given)?.of(json)).await,
             "task_claim" => self.task_claim(arguments(tool, given)?).await,
-            "task_update" => self.task_update(arguments(tool, given)?).await,
+            "task_update" => self.task_update(arguments::<TaskUpdate>(tool, given)?.of(json)).await,
             listed => Err(Problem::new("internal", format!("the tool {listed} does nothing"))),
         }
     }
@@ -111,7 +122,7 @@ impl Core {
     /// Whether a tool takes these arguments.
     #[cfg(feature = "testing")]
     pub(super) fn takes(tool: &str, given: rmcp::model::JsonObject) -> bool {
-        use self::arguments::{TaskClaim, TaskCreate, TaskUpdate};
+        use self::arguments::TaskClaim;
         match tool {
             "session_start" => {
                 arguments::<SessionStart>(tool, Some(given)).is_ok_and(|start| start.max_tokens().is_ok())
@@ -442,7 +453,8 @@ impl ServerHandler for Core {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        match traced(&context, self.call(&request.name, request.arguments)).await {
+        let json = part::<TaskJson>(&context).unwrap_or_default();
+        match traced(&context, self.call(&request.name, request.arguments, json)).await {
             Some(answer) => Ok(respond(answer)),
             None => Err(answer::no_tool(&request.name)),
         }

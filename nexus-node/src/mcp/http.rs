@@ -16,13 +16,16 @@ use rmcp::model::ErrorCode;
 use rmcp::transport::streamable_http_server::StreamableHttpService;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tracing::Instrument;
 
 use super::Mcp;
 use super::agent::Agent;
+use super::answer::refusal;
 use super::core::Core;
 use super::graph::{GraphServer, jsonl};
+use super::raw::{self, TaskJson};
 use crate::api::Api;
 use crate::problem::Problem;
 
@@ -105,25 +108,35 @@ async fn serve<S: ServerHandler + Clone>(
         let message = format!("a body could not be read, or has more than {max} bytes");
         return invalid(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::INVALID_REQUEST, &message, &Value::Null);
     };
-    let message: Value = match serde_json::from_slice(&bytes) {
-        Ok(message) => message,
+    let body: Result<(Value, Given), _> =
+        serde_json::from_slice(&bytes).and_then(|message: Value| Ok((message, serde_json::from_slice(&bytes)?)));
+    let (message, given) = match body {
+        Ok(body) => body,
         Err(error) => {
             return invalid(StatusCode::BAD_REQUEST, ErrorCode::PARSE_ERROR, &error.to_string(), &Value::Null);
         }
     };
     accept_anything(&mut parts.headers);
-    let one = |message: Value| {
+    let one = |message: Value, given: &RawValue| {
         let agent = Agent::of(&parts.headers, &message);
         let mut request = Request::new(Body::from(message.to_string()));
         (*request.method_mut(), *request.uri_mut()) = (Method::POST, parts.uri.clone());
         *request.headers_mut() = parts.headers.clone();
-        answer(mcp, request, message, agent.clone(), server(agent))
+        answer(mcp, request, message, raw::task_json(given.get()), agent.clone(), server(agent))
     };
     match message {
-        Value::Array(messages) => batch(&parts.headers, messages, one).await,
-        message => one(message).await,
+        Value::Array(messages) => {
+            // it is an array, so its messages have the same number
+            let given: Vec<Given> = serde_json::from_str(given.get()).unwrap_or_default();
+            let messages = messages.into_iter().zip(given).collect();
+            batch(&parts.headers, messages, |(message, given)| one(message, &given)).await
+        }
+        message => one(message, &given).await,
     }
 }
+
+/// A message as it came.
+type Given = Box<RawValue>;
 
 /// Makes a client that accepts anything accept both forms of an answer.
 fn accept_anything(headers: &mut HeaderMap) {
@@ -138,6 +151,7 @@ async fn answer<S: ServerHandler + Clone>(
     mcp: &Mcp,
     mut request: Request,
     message: Value,
+    json: Result<TaskJson, Problem>,
     agent: Agent,
     server: S,
 ) -> Response {
@@ -149,6 +163,15 @@ async fn answer<S: ServerHandler + Clone>(
         // rmcp takes null arguments as absent, but a client that sends them makes an error.
         let id = message.get("id").unwrap_or(&Value::Null);
         return invalid(StatusCode::OK, ErrorCode::INVALID_PARAMS, "arguments are an object, not null", id);
+    }
+    match json {
+        Ok(json) => drop(request.extensions_mut().insert(json)),
+        Err(problem) if message.get("method").is_some_and(|method| method == "tools/call") => {
+            let id = message.get("id").unwrap_or(&Value::Null);
+            return axum::Json(json!({ "jsonrpc": "2.0", "id": id, "result": refusal(&problem) })).into_response();
+        }
+        // no other method has arguments
+        Err(_) => {}
     }
     let config = mcp.config.clone().with_max_request_body_bytes(usize::MAX);
     let tools = server.clone();
@@ -179,8 +202,8 @@ async fn name_session(response: Response, agent: &Agent) -> Response {
 /// Several messages in one request, which only 2025-03-26 has.
 async fn batch<F: Future<Output = Response>>(
     headers: &HeaderMap,
-    messages: Vec<Value>,
-    one: impl Fn(Value) -> F,
+    messages: Vec<(Value, Given)>,
+    one: impl Fn((Value, Given)) -> F,
 ) -> Response {
     let refuse = |what| invalid(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, what, &Value::Null);
     if headers.get("mcp-protocol-version").is_some_and(|version| version != "2025-03-26") {
@@ -189,7 +212,7 @@ async fn batch<F: Future<Output = Response>>(
     if messages.is_empty() || messages.len() > BATCH_MAX {
         return refuse("a batch has 1 to 64 messages");
     }
-    let unfit = |message: &Value| {
+    let unfit = |(message, _): &(Value, Given)| {
         let method = message.get("method").and_then(Value::as_str);
         matches!(method, Some("initialize" | "subscriptions/listen"))
     };

@@ -52,6 +52,10 @@ pub(super) fn of(message: &Value, is_tool: impl Fn(&str) -> bool) -> (Span, Opti
 /// Runs a tool's work inside of its message's trace. rmcp does it in a task of its own, with the data
 /// of the request.
 pub(super) async fn traced<F: Future>(context: &RequestContext<RoleServer>, work: F) -> F::Output {
-    let parent = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<TraceParent>().copied());
-    within(parent, work).await
+    within(part::<TraceParent>(context), work).await
+}
+
+/// Something that its HTTP request has for a tool.
+pub(super) fn part<T: Clone + Send + Sync + 'static>(context: &RequestContext<RoleServer>) -> Option<T> {
+    context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<T>().cloned())
 }

@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
-use nexus_crdt::{BadTaskEvent, TASK_ATTACHMENT_BYTES_MAX, TASK_JSON_BYTES_MAX, TaskAttachment, TaskId, TaskToken};
+use nexus_crdt::{
+    BadTaskEvent, JsonText, TASK_ATTACHMENT_BYTES_MAX, TASK_JSON_BYTES_MAX, TaskAttachment, TaskId, TaskToken,
+};
 use nexus_identity::Did;
-use serde_json::Value;
 
 use super::board::TaskBoard;
 use crate::error::{ConflictError, InputError, NodeError};
@@ -18,10 +19,9 @@ const WAIT: Duration = Duration::from_secs(10);
 /// The time for which an output is looked for that a worker's node has told of.
 const OUTPUT_WAIT: Duration = Duration::from_secs(600);
 
-/// The blob for which a value stands. Most stand for themselves, and are not written out as JSON to see that.
-fn attachment(value: &Value) -> Option<TaskAttachment> {
-    value.get("$blob")?;
-    TaskAttachment::of(&value.to_string())
+/// The blob for which a JSON stands. Most stand for themselves.
+fn attachment(json: &JsonText) -> Option<TaskAttachment> {
+    TaskAttachment::of(json.as_str())
 }
 
 /// An input or an output as an event has it.
@@ -42,7 +42,12 @@ impl TaskBoard {
     ///
     /// # Errors
     /// [`BadTaskEvent::TooLarge`]; those of the disk.
-    pub(super) async fn shortened(&self, part: &'static str, json: String) -> Result<Shortened, NodeError> {
+    pub(super) async fn shortened(&self, part: &'static str, json: JsonText) -> Result<Shortened, NodeError> {
+        let json = json.to_string();
+        if JsonText::check(&json).is_err() {
+            // a value of the caller's may have more levels than others read
+            return Err(InputError::Task(BadTaskEvent::Json(part)).into());
+        }
         match json.len() {
             size if size > TASK_ATTACHMENT_BYTES_MAX => Err(too_large(part, size, TASK_ATTACHMENT_BYTES_MAX)),
             size if size > TASK_JSON_BYTES_MAX => self.attach(part, json).await,
@@ -66,10 +71,10 @@ impl TaskBoard {
     /// # Errors
     /// [`NodeError::NotFound`] if nobody in reach has the blob. [`NodeError::Invalid`] if it is too large or no JSON. Those of
     /// `Blobs::fetch`.
-    pub async fn whole(&self, value: Value) -> Result<Value, NodeError> {
-        match attachment(&value) {
+    pub async fn whole(&self, json: JsonText) -> Result<JsonText, NodeError> {
+        match attachment(&json) {
             Some(attachment) => self.fetch_attachment(attachment).await,
-            None => Ok(value),
+            None => Ok(json),
         }
     }
 
@@ -79,8 +84,9 @@ impl TaskBoard {
         let input = self.get(id).await?.input;
         let Some(said) = attachment(&input) else { return Ok(()) };
         let whole = self.whole(input.clone()).await?.to_string();
-        let stand_in: Value = serde_json::from_str(&TaskAttachment::stand_in(said.blob(), &whole)).unwrap_or_default();
-        let agrees = |member: &str| input.get(member).is_none_or(|said| stand_in.get(member) == Some(said));
+        let stand_in = JsonText::parse(TaskAttachment::stand_in(said.blob(), &whole)).unwrap_or_default().value();
+        let said = input.value();
+        let agrees = |member: &str| said.get(member).is_none_or(|said| stand_in.get(member) == Some(said));
         if agrees("bytes") && agrees("begin") { Ok(()) } else { Err(ConflictError::InputDiffers.into()) }
     }
 
@@ -90,8 +96,8 @@ impl TaskBoard {
         task: TaskId,
         token: TaskToken,
         lease: Duration,
-        input: Value,
-    ) -> Result<Value, NodeError> {
+        input: JsonText,
+    ) -> Result<JsonText, NodeError> {
         if attachment(&input).is_none() {
             return Ok(input);
         }
@@ -162,7 +168,7 @@ mod with_blobs {
             Ok(Shortened { json: TaskAttachment::stand_in(hash.as_bytes(), &json), blob: Some(in_use) })
         }
 
-        pub(super) async fn fetch_attachment(&self, attachment: TaskAttachment) -> Result<Value, NodeError> {
+        pub(super) async fn fetch_attachment(&self, attachment: TaskAttachment) -> Result<JsonText, NodeError> {
             let hash = BlobHash::from_bytes(*attachment.blob());
             let most = TASK_ATTACHMENT_BYTES_MAX as u64;
             let json = self.here().blobs.content(hash, most, WAIT).await?;
@@ -170,7 +176,8 @@ mod with_blobs {
                 let size = attachment.bytes().map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
                 too_large("the blob", size, TASK_ATTACHMENT_BYTES_MAX)
             })?;
-            serde_json::from_slice(&json).map_err(|_| InputError::Task(BadTaskEvent::Json("the blob")).into())
+            let json = String::from_utf8(json.into()).ok().and_then(|json| JsonText::parse(json).ok());
+            json.ok_or_else(|| InputError::Task(BadTaskEvent::Json("the blob")).into())
         }
 
         /// Gets the output of a task from its worker's node, in the background.
@@ -209,7 +216,7 @@ mod without_blobs {
             Err(too_large(part, json.len(), TASK_JSON_BYTES_MAX))
         }
 
-        pub(super) async fn fetch_attachment(&self, _: TaskAttachment) -> Result<Value, NodeError> {
+        pub(super) async fn fetch_attachment(&self, _: TaskAttachment) -> Result<JsonText, NodeError> {
             // nothing of another size can be had here
             Err(too_large("the blob", TASK_JSON_BYTES_MAX + 1, TASK_JSON_BYTES_MAX))
         }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use nexus_crdt::{
     BadTaskEvent, SpaceId, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX,
-    TaskEvent, TaskId, TaskPhase, TaskRights, TaskToken, TaskVerb, TaskWord,
+    TASK_NAME_BYTES_MAX, TaskEvent, TaskId, TaskPhase, TaskRights, TaskToken, TaskVerb, TaskWord,
 };
-use nexus_identity::{Did, Role};
+use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::Mesh;
 use nexus_mesh::ask::Asker;
 use tokio::sync::{Notify, oneshot, watch};
@@ -22,7 +22,7 @@ use super::schema::SchemaBook;
 use super::settling::{OTHERS_MAX, Settling};
 use super::watch::TaskWatch;
 use super::wire::{self, Envelope};
-use super::{NewTask, Task, TaskPage, TaskProgress, TaskQuery, TaskSandbox, TaskStatus};
+use super::{NewTask, Task, TaskDeadline, TaskPage, TaskProgress, TaskQuery, TaskSandbox, TaskStatus};
 #[cfg(feature = "blobs")]
 use crate::blobs::Blobs;
 use crate::brain::Brain;
@@ -247,16 +247,19 @@ impl TaskBoard {
 
     /// Submits a task. It is on this node's disk when this returns, and outlives the caller.
     ///
-    /// With an id of a request that a task of this node has, the answer is that task.
+    /// With an id of a request that a task of this node has, the answer is that task, if it asks for the same.
     ///
     /// # Errors
     /// [`NodeError::Invalid`] for a broken rule of form, [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for the space
     /// or the member. [`NodeError::Refused`] if this node may not write there or has too many open tasks.
-    /// [`NodeError::DiskFull`], [`NodeError::Stopping`].
+    /// [`ConflictError::OtherRequest`] if the task with that id asks for something else. [`NodeError::DiskFull`],
+    /// [`NodeError::Stopping`].
     pub async fn submit(&self, mut task: NewTask) -> Result<Task, NodeError> {
         task.needs_approval |= self.here().approval.names(&task.capability);
-        let Shortened { json, blob } = self.shortened("the input", task.input.take().to_string()).await?;
-        let (space, submission) = self.reading(move |_, view, reader| submission(task, json, view, reader)).await?;
+        let Shortened { json, blob } = self.shortened("the input", std::mem::take(&mut task.input)).await?;
+        let now = self.here().world.wall();
+        let (space, submission) =
+            self.reading(move |_, view, reader| submission(task, json, now, view, reader)).await?;
         let submitted = self.submit_this(space, submission).await;
         // the event refers to it by now
         drop(blob);
@@ -276,6 +279,7 @@ impl TaskBoard {
         let events = vec![(space, TaskEvent::Submitted(Box::new(submission)))];
         let id = match self.write_one(events).await? {
             TaskAnswer::Written(dot) | TaskAnswer::Joined(dot) => dot,
+            TaskAnswer::OtherRequest => return Err(ConflictError::OtherRequest.into()),
             TaskAnswer::TooLarge => {
                 return Err(InputError::Task(BadTaskEvent::TooLarge {
                     part: "the task",
@@ -537,6 +541,7 @@ fn quoted_unless_plain(name: &str) -> String {
 fn submission(
     task: NewTask,
     input: String,
+    now: Timestamp,
     view: &dyn View,
     reader: &Reader<'_>,
 ) -> Result<(SpaceId, Submission), NodeError> {
@@ -563,6 +568,10 @@ fn submission(
         None => SpaceId::tasks_of(&reader.members().mesh()),
     };
     let to = to.map(|name| reader.member(&name)).transpose()?;
+    if request.as_ref().is_some_and(String::is_empty) {
+        // a script whose id came out empty would submit it twice
+        return Err(InputError::RequestId { max: TASK_NAME_BYTES_MAX }.into());
+    }
     if once && preemptible {
         return Err(InputError::OncePreempted.into());
     }
@@ -584,11 +593,20 @@ fn submission(
     }
     let after: BTreeSet<TaskId> =
         after.iter().map(|id| read::resolve_id(view, reader, id)).collect::<Result<_, NodeError>>()?;
+    let (deadline, deadline_in) = match deadline {
+        None => (None, None),
+        Some(TaskDeadline::At(at)) => (Some(at.dated()), None),
+        // by it the same task is known later on
+        Some(TaskDeadline::In(time)) => (Some(now.date_after(time)), request.as_ref().map(|_| time)),
+    };
+    if deadline == Some(None) {
+        return Err(InputError::Date { what: "the deadline" }.into());
+    }
     let submission = Submission {
         to,
         priority,
         attempt_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-        deadline_ms: deadline.map(|at| at.as_ms()),
+        deadline_ms: deadline.flatten().map(Timestamp::as_ms),
         attempts,
         once,
         needs_approval,
@@ -599,7 +617,8 @@ fn submission(
         ..Submission::new(capability, input)
     }
     .with_heirs(&heirs.into_iter().collect::<Vec<_>>())
-    .with_sandbox(sandbox.map(TaskSandbox::as_str));
+    .with_sandbox(sandbox.map(TaskSandbox::as_str))
+    .with_deadline_in(deadline_in);
     submission.check().map_err(InputError::Task)?;
     Ok((space, submission))
 }

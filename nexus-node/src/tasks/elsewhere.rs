@@ -7,14 +7,13 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use nexus_crdt::{
-    EntryFrame, Settlement, SpaceId, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd,
+    EntryFrame, JsonText, Settlement, SpaceId, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd,
     TaskEvent, TaskId, TaskRights, TaskToken, is_capability,
 };
 use nexus_identity::{Did, Role};
 use nexus_mesh::Stream;
 use nexus_mesh::ask::{self, AskLimits};
 use nexus_mesh::quota::Receiver;
-use serde_json::Value;
 use tokio::sync::{broadcast, oneshot};
 
 use super::board::{Assigned, Held, TaskBoard, cut};
@@ -247,7 +246,7 @@ impl TaskBoard {
         let came = attempt.came();
         let Attempt { claim, output, code, error, .. } = attempt;
         let Some((task, token)) = claim.and_then(|claim| claim.read()) else { return Some(false) };
-        let is_json = serde_json::from_str::<Value>(&output).is_ok() && output.len() <= TASK_JSON_BYTES_MAX;
+        let is_json = output.len() <= TASK_JSON_BYTES_MAX && JsonText::check(&output).is_ok();
         if came == Came::Succeeded && !is_json {
             return Some(false);
         }
@@ -273,7 +272,7 @@ impl TaskBoard {
         };
         let Some(written) = written else {
             let said = match came {
-                Came::Succeeded => TaskResult::Succeeded(Value::Null),
+                Came::Succeeded => TaskResult::Succeeded(JsonText::default()),
                 Came::Failed => TaskResult::Failed { code: String::new(), message: String::new() },
                 Came::Released | Came::Lost | Came::Unspecified => TaskResult::Released,
             };

@@ -3,12 +3,11 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nexus_crdt::{
-    DotPrefix, EntryId, HeardEvent, Hlc, ReturnCause, SpaceId, Submission, TASK_OWNERSHIP_MAX, TaskEnd, TaskEvent,
-    TaskId, TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb, task_state,
+    DotPrefix, EntryId, HeardEvent, Hlc, JsonText, ReturnCause, SpaceId, Submission, TASK_OWNERSHIP_MAX, TaskEnd,
+    TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb, task_state,
 };
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role, Timestamp};
-use serde_json::Value;
 
 use super::core::Fault;
 use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
@@ -416,6 +415,6 @@ pub(super) fn some(text: &str) -> Option<String> {
 }
 
 /// A text that was checked to be JSON.
-fn json(text: &str) -> Value {
-    serde_json::from_str(text).unwrap_or(Value::Null)
+fn json(text: &str) -> JsonText {
+    JsonText::parse(text).unwrap_or_default()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "schemas")]
 use jsonschema::{PatternOptions, Validator};
-use nexus_crdt::{TASK_ERROR_BYTES_MAX, TaskId, TaskToken};
+use nexus_crdt::{JsonText, TASK_ERROR_BYTES_MAX, TaskId, TaskToken};
 use serde_json::Value;
 
 use super::TaskResult;
@@ -108,8 +108,8 @@ impl Schemas {
     }
 
     /// The failure of a task whose input the worker does not take.
-    pub(super) fn refuses(&self, input: &Value) -> Option<TaskResult> {
-        let message = self.input.as_ref()?.broken(input)?;
+    pub(super) fn refuses(&self, input: &JsonText) -> Option<TaskResult> {
+        let message = self.input.as_ref()?.broken(&input.value())?;
         Some(TaskResult::Failed { code: "input_mismatch".to_owned(), message })
     }
 
@@ -172,7 +172,7 @@ impl SchemaBook {
     pub(super) fn checked(&self, task: TaskId, token: TaskToken, result: TaskResult) -> TaskResult {
         let Some(schemas) = self.claims.get(&(task, token)) else { return result };
         let TaskResult::Succeeded(output) = &result else { return result };
-        match schemas.output.as_ref().and_then(|schema| schema.broken(output)) {
+        match schemas.output.as_ref().and_then(|schema| schema.broken(&output.value())) {
             Some(message) => TaskResult::Failed { code: "output_mismatch".to_owned(), message },
             None => result,
         }
@@ -198,7 +198,7 @@ mod tests {
         // a backtracking engine takes longer than the world for this one
         let slow = json!({ "pattern": "^(a+)+$" });
         let slow = Schemas::of(Some(&slow), None).unwrap().unwrap();
-        assert!(slow.refuses(&json!(format!("{}!", "a".repeat(10_000)))).is_some());
+        assert!(slow.refuses(&json!(format!("{}!", "a".repeat(10_000))).into()).is_some());
     }
 
     /// promise: Tasks | An input or output that breaks a worker's schema fails with its place and rule, without the value
@@ -207,19 +207,19 @@ mod tests {
         let schema =
             json!({ "type": "object", "properties": { "n": { "type": "integer", "maximum": 9 } }, "required": ["n"] });
         let schemas = Schemas::of(Some(&schema), Some(&schema)).unwrap().unwrap();
-        assert!(schemas.refuses(&json!({ "n": 9 })).is_none());
-        let Some(TaskResult::Failed { code, message }) = schemas.refuses(&json!({ "n": "sk-secret" })) else {
+        assert!(schemas.refuses(&json!({ "n": 9 }).into()).is_none());
+        let Some(TaskResult::Failed { code, message }) = schemas.refuses(&json!({ "n": "sk-secret" }).into()) else {
             panic!()
         };
         assert!(code == "input_mismatch" && message.starts_with("/n: ") && !message.contains("secret"), "{message}");
         let mut book = SchemaBook::default();
         let (task, token) = (TaskId { entry: nexus_crdt::EntryId::of(b"x"), index: 0 }, TaskToken::from_bytes([1; 16]));
         book.claims(task, token, &schemas);
-        let checked = book.checked(task, token, TaskResult::Succeeded(json!({})));
+        let checked = book.checked(task, token, TaskResult::Succeeded(json!({}).into()));
         assert!(matches!(checked, TaskResult::Failed { code, .. } if code == "output_mismatch"));
-        let again = book.checked(task, token, TaskResult::Succeeded(json!({})));
+        let again = book.checked(task, token, TaskResult::Succeeded(json!({}).into()));
         assert!(matches!(again, TaskResult::Failed { .. }), "it is said again");
-        let other = book.checked(task, TaskToken::from_bytes([2; 16]), TaskResult::Succeeded(json!({})));
-        assert_eq!(other, TaskResult::Succeeded(json!({})), "it is of no claim with a schema");
+        let other = book.checked(task, TaskToken::from_bytes([2; 16]), TaskResult::Succeeded(json!({}).into()));
+        assert_eq!(other, TaskResult::Succeeded(json!({}).into()), "it is of no claim with a schema");
     }
 }

@@ -218,7 +218,7 @@ impl TaskBoard {
         let result = self.held().schemas.checked(task, token, result);
         let (result, output) = match result {
             TaskResult::Succeeded(value) => {
-                let output = self.shortened("the output", value.to_string()).await?;
+                let output = self.shortened("the output", value.clone()).await?;
                 let event = if output.blob.is_none() { value } else { output.json.parse().unwrap_or_default() };
                 (TaskResult::Succeeded(event), output)
             }

@@ -8,8 +8,8 @@ use nexus_node::config::{Bounded, Config};
 use nexus_node::critical::{Condition, KeyQuery, Put, Step, Txn};
 use nexus_node::{
     AccessError, Agent, AgentHealth, ClaimQuery, ClaimedTask, ConflictError, DeleteOptions, InputError, Invite,
-    JoinOptions, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskNews, TaskProgress, TaskQuery,
-    TaskResult, TaskStatus, TaskToken, node,
+    JoinOptions, JsonText, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskNews, TaskProgress,
+    TaskQuery, TaskResult, TaskStatus, TaskToken, node,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -53,7 +53,12 @@ async fn until(node: &Node, id: &str, status: TaskStatus) -> Task {
 }
 
 fn done(value: Value) -> TaskResult {
-    TaskResult::Succeeded(value)
+    TaskResult::Succeeded(value.into())
+}
+
+/// A value as the JSON of an input or an output.
+fn text(value: Value) -> JsonText {
+    value.into()
 }
 
 /// promise: Tasks | A task that one program submits is done by a worker, and its output is there afterwards, also after a restart
@@ -67,19 +72,19 @@ async fn a_task_is_done_by_a_worker_and_its_output_stays() {
     assert_eq!(submitted.why.as_deref(), Some("no worker for add waits"));
     let id = submitted.id.to_string();
     let claimed = claim(&node, "add").await;
-    assert_eq!((claimed.task.id, claimed.attempt, &claimed.task.input), (submitted.id, 1, &json!([1, 2])));
+    assert_eq!((claimed.task.id, claimed.attempt, &claimed.task.input), (submitted.id, 1, &text(json!([1, 2]))));
     board.renew(&id, claimed.token, Some(TaskProgress::new(Some(50), "half"))).await.unwrap();
     let running = board.get(&id).await.unwrap();
     assert_eq!((running.status, running.progress.unwrap().percent), (TaskStatus::Running, Some(50)));
     let over = board.finish(&id, claimed.token, done(json!(3))).await.unwrap();
-    assert_eq!((over.status, &over.output), (TaskStatus::Succeeded, &Some(json!(3))));
+    assert_eq!((over.status, &over.output), (TaskStatus::Succeeded, &Some(text(json!(3)))));
     assert_eq!(over.assigned_to.unwrap().agent.as_deref(), Some("worker"));
     let words: Vec<&str> = over.events.iter().map(|event| event.event).collect();
     assert_eq!(words, ["submitted", "claimed", "succeeded"]);
     node.shutdown().await;
     drop((board, node));
     let node = start(&dir, "one").await;
-    assert_eq!(node.tasks().get(&id).await.unwrap().output, Some(json!(3)));
+    assert_eq!(node.tasks().get(&id).await.unwrap().output, Some(text(json!(3))));
     let page = node.tasks().list(TaskQuery::newest(10).state(TaskStatus::Succeeded)).await.unwrap();
     assert_eq!((page.items.len(), page.next), (1, None));
     assert!(node.tasks().list(TaskQuery::newest(10).state(TaskStatus::Pending)).await.unwrap().items.is_empty());
@@ -223,7 +228,7 @@ async fn a_task_that_breaks_its_workers_schema_fails() {
         while claims < 2 {
             let Some(claimed) = board.claim(query()).await.unwrap() else { continue };
             claims += 1;
-            let output = if claimed.task.input["n"] == 7 { json!(8) } else { json!("eight") };
+            let output = if claimed.task.input.value()["n"] == 7 { json!(8) } else { json!("eight") };
             board.finish(&claimed.task.id.to_string(), claimed.token, done(output)).await.unwrap();
         }
     });
@@ -241,7 +246,7 @@ async fn a_task_that_breaks_its_workers_schema_fails() {
         assert_eq!(failed.error.unwrap().code, code);
     }
     let task = one.tasks().submit(NewTask::new("add", json!({ "n": 7 }))).await.unwrap();
-    assert_eq!(until(&one, &task.id.to_string(), TaskStatus::Succeeded).await.output, Some(json!(8)));
+    assert_eq!(until(&one, &task.id.to_string(), TaskStatus::Succeeded).await.output, Some(json!(8).into()));
     worker.await.unwrap();
     let mut wrong = ClaimQuery::of("add");
     wrong.output_schema = Some(json!({ "$ref": "https://localhost/x" }));
@@ -405,10 +410,10 @@ async fn a_late_result_is_kept_and_ends_nothing() {
     }
     assert!(board.renew(&id, slow.token, None).await.is_err());
     let over = board.finish(&id, quick.token, done(json!("quick"))).await.unwrap();
-    assert_eq!(over.output, Some(json!("quick")));
+    assert_eq!(over.output, Some(text(json!("quick"))));
     // the first answer may have been lost
     let again = board.finish(&id, quick.token, done(json!("quick"))).await.unwrap();
-    assert_eq!((again.output, again.events.len()), (Some(json!("quick")), over.events.len()));
+    assert_eq!((again.output, again.events.len()), (Some(text(json!("quick"))), over.events.len()));
     let words: Vec<&str> = over.events.iter().map(|event| event.event).collect();
     assert_eq!(words, ["submitted", "claimed", "released", "claimed", "late", "succeeded"]);
     node.shutdown().await;
@@ -447,7 +452,7 @@ async fn others_see_a_task_and_only_admins_cancel_it() {
     let other = join(&founder, &three, "other", Invite::default()).await;
     let id = member.tasks().submit(NewTask::new("add", json!({"a": 1}))).await.unwrap().id.to_string();
     let seen = until(&other, &id, TaskStatus::Pending).await;
-    assert_eq!((seen.input, seen.submitter_name.as_deref()), (json!({"a": 1}), Some("member")));
+    assert_eq!((seen.input, seen.submitter_name.as_deref()), (text(json!({"a": 1})), Some("member")));
     assert_eq!(seen.why.as_deref(), Some("member hands it out"));
     let refused = other.tasks().cancel(&id, "no").await;
     assert!(matches!(refused, Err(NodeError::Refused(AccessError::NotYourTask(_)))), "{refused:?}");
@@ -505,13 +510,16 @@ async fn a_worker_at_another_node_does_it() {
                 board.claim(ClaimQuery::of("add").agent("far").wait(Duration::from_secs(60))).await.unwrap().unwrap();
             let id = claimed.task.id.to_string();
             board.renew(&id, claimed.token, Some(TaskProgress::new(Some(10), "begun"))).await.unwrap();
-            board.finish(&id, claimed.token, done(json!(claimed.task.input.as_i64().unwrap() + 1))).await.unwrap()
+            board
+                .finish(&id, claimed.token, done(json!(claimed.task.input.value().as_i64().unwrap() + 1)))
+                .await
+                .unwrap()
         }
     });
     let board = founder.tasks();
     let id = board.submit(NewTask::new("add", json!(1))).await.unwrap().id.to_string();
     let over = board.wait(&id, Duration::from_secs(30)).await.unwrap().expect("in time");
-    assert_eq!((over.status, &over.output), (TaskStatus::Succeeded, &Some(json!(2))));
+    assert_eq!((over.status, &over.output), (TaskStatus::Succeeded, &Some(text(json!(2)))));
     let by = over.assigned_to.unwrap();
     assert_eq!((by.node, by.name.as_deref()), (member.did(), Some("member")));
     assert_eq!(worker.await.unwrap().status, TaskStatus::Succeeded);
@@ -661,7 +669,7 @@ async fn a_critical_task_goes_before() {
     assert!(matches!(stopped, NodeError::Conflict(ConflictError::ClaimOver)), "{stopped}");
     for (id, value) in [(urgent, "urgent"), (long, "long")] {
         let claimed = claim(&node, "build").await;
-        assert_eq!((claimed.task.id.to_string(), &claimed.task.input), (id.clone(), &json!(value)));
+        assert_eq!((claimed.task.id.to_string(), &claimed.task.input), (id.clone(), &text(json!(value))));
         let over = board.finish(&id, claimed.token, done(json!(value))).await.unwrap();
         assert_eq!((over.status, over.failures, over.expiries), (TaskStatus::Succeeded, 0, 0));
     }
@@ -705,7 +713,7 @@ async fn a_result_waits_for_its_settler() {
     assert!(kept.why.unwrap().starts_with("its result is kept here"));
     let founder = start(&one, "founder").await;
     let over = until(&founder, &id, TaskStatus::Succeeded).await;
-    assert_eq!((over.output, over.claims), (Some(json!("kept")), 1));
+    assert_eq!((over.output, over.claims), (Some(text(json!("kept"))), 1));
     for node in [founder, member] {
         node.shutdown().await;
     }
@@ -811,7 +819,7 @@ async fn an_heir_takes_over_while_the_submitter_is_down() {
     for (id, output, claims) in [(begun, "kept", 1), (waits, "by an heir", 1)] {
         let over = until(&laptop, &id, TaskStatus::Succeeded).await;
         assert!([one.did(), two.did()].contains(&over.settler), "{over:?}");
-        assert_eq!((over.output, over.claims), (Some(json!(output)), claims));
+        assert_eq!((over.output, over.claims), (Some(text(json!(output))), claims));
         assert!(over.events.iter().any(|event| event.event == "moved"), "{:?}", over.events);
     }
     let own = laptop.tasks().submit(new(3)).await.unwrap().id.to_string();
@@ -932,17 +940,17 @@ async fn what_is_too_long_for_an_event_is_in_a_blob() {
     let (input, output) = (long(300_000), long(3 << 20));
     let submitted = one.tasks().submit(NewTask::new("weigh", input.clone()).to("two")).await.unwrap();
     let id = submitted.id.to_string();
-    let hash = submitted.input["$blob"].as_str().unwrap().parse().unwrap();
-    assert_eq!(submitted.input["bytes"], input.to_string().len());
+    let hash = submitted.input.value()["$blob"].as_str().unwrap().parse().unwrap();
+    assert_eq!(submitted.input.value()["bytes"], input.to_string().len());
 
     // the worker has all of it; a model gets what stands for it
     let claimed = claim(&two, "weigh").await;
-    assert_eq!((claimed.task.id, &claimed.task.input), (submitted.id, &input));
+    assert_eq!((claimed.task.id, &claimed.task.input), (submitted.id, &text(input)));
     two.tasks().finish(&id, claimed.token, done(output.clone())).await.unwrap();
     let over = until(&one, &id, TaskStatus::Succeeded).await;
     let stand_in = over.output.unwrap();
-    let kept = stand_in["$blob"].as_str().unwrap().parse().unwrap();
-    assert!(stand_in["begin"].as_str().unwrap().starts_with("{\"text\":\"xxx"));
+    let kept = stand_in.value()["$blob"].as_str().unwrap().parse().unwrap();
+    assert!(stand_in.value()["begin"].as_str().unwrap().starts_with("{\"text\":\"xxx"));
 
     // the output comes at once, since its worker's machine may go
     one.blobs().fetch(kept, Duration::from_secs(30)).await.unwrap();
@@ -981,7 +989,7 @@ async fn an_admin_ends_the_tasks_of_a_removed_member() {
     let again = one.tasks().retry(&before).await.unwrap();
     assert_eq!((again.submitter, again.retry_of), (one.did(), Some(cancelled.id)));
     let claimed = claim(&one, "weigh").await;
-    assert_eq!((claimed.task.id, claimed.task.input), (again.id, json!(7)));
+    assert_eq!((claimed.task.id, claimed.task.input), (again.id, text(json!(7))));
     two.shutdown().await;
     one.shutdown().await;
 }
@@ -1034,12 +1042,12 @@ async fn an_input_that_nobody_has_fails_its_task() {
         assert!(board.claim(query()).await.unwrap().is_none());
         let failed = board.get(&id).await.unwrap();
         let error = failed.error.unwrap();
-        assert_eq!((failed.status, failed.input), (TaskStatus::Failed, stand_in.clone()));
+        assert_eq!((failed.status, failed.input), (TaskStatus::Failed, text(stand_in.clone())));
         assert!(error.code == "input_missing" && error.message.contains(message), "{error:?}");
 
         let id = board.submit(NewTask::new("weigh", stand_in.clone())).await.unwrap().id.to_string();
         let claimed = board.claim(query().without_blobs()).await.unwrap().unwrap();
-        assert_eq!((claimed.task.id.to_string(), claimed.task.input), (id.clone(), stand_in));
+        assert_eq!((claimed.task.id.to_string(), claimed.task.input), (id.clone(), text(stand_in)));
         board.finish(&id, claimed.token, done(json!(7))).await.unwrap();
     }
     node.shutdown().await;

@@ -103,7 +103,7 @@ fn attacks(task: TaskId, token: TaskToken) -> Vec<TaskEvent> {
 async fn done(node: &Node, id: &str) -> Task {
     let claimed = node.tasks().claim(ClaimQuery::of("add")).await.unwrap().expect("a task");
     assert_eq!(claimed.task.id.to_string(), id);
-    node.tasks().finish(id, claimed.token, TaskResult::Succeeded(json!("honest"))).await.unwrap()
+    node.tasks().finish(id, claimed.token, TaskResult::Succeeded(json!("honest").into())).await.unwrap()
 }
 
 /// promise: Tasks | A member that claims, ends, cancels or approves tasks of others, a thousand times, changes none of them
@@ -122,12 +122,12 @@ async fn a_rogue_claims_ends_and_cancels_nobodys_task() {
     stage.heard(TaskId { entry: entries.last().unwrap().id(), index: 0 }).await;
     assert_eq!(board.get(&waits.id.to_string()).await.unwrap().status, TaskStatus::AwaitingApproval);
     let over = done(&stage.node, &task.id.to_string()).await;
-    assert_eq!((over.status, over.output, over.claims), (TaskStatus::Succeeded, Some(json!("honest")), 1));
+    assert_eq!((over.status, over.output, over.claims), (TaskStatus::Succeeded, Some(json!("honest").into()), 1));
     // its words are kept within a bound
     assert!(over.events.len() < 64, "{}", over.events.len());
     let id = task.id.to_string();
     eventually("the friend sees the honest end", || async {
-        stage.friend.tasks().get(&id).await.is_ok_and(|task| task.output == Some(json!("honest")))
+        stage.friend.tasks().get(&id).await.is_ok_and(|task| task.output == Some(json!("honest").into()))
     })
     .await;
     are_well(&stage.node, &stage.friend, "after").await;
@@ -162,7 +162,7 @@ async fn tasks_that_nobody_can_do_keep_their_heir_from_no_other() {
         let query = ClaimQuery::of("add").from("member").wait(Duration::from_secs(60));
         let claimed = node.tasks().claim(query).await.unwrap().expect("a task");
         let id = claimed.task.id.to_string();
-        node.tasks().finish(&id, claimed.token, TaskResult::Succeeded(json!(1))).await.unwrap();
+        node.tasks().finish(&id, claimed.token, TaskResult::Succeeded(json!(1).into())).await.unwrap();
         assert!(done.insert(claimed.task.id), "done twice");
     }
     assert!(done.contains(&own));
@@ -248,8 +248,9 @@ async fn a_rogue_speaks_for_nobodys_worker() {
         // bytes that are no question end their stream
         let _ = read_frame(&mut stream, FRAME_BYTES_MAX).await;
     }
-    let over = board.finish(&id.to_string(), claimed.token, TaskResult::Succeeded(json!("honest"))).await.unwrap();
-    assert_eq!((over.output, over.claims), (Some(json!("honest")), 1));
+    let over =
+        board.finish(&id.to_string(), claimed.token, TaskResult::Succeeded(json!("honest").into())).await.unwrap();
+    assert_eq!((over.output, over.claims), (Some(json!("honest").into()), 1));
     // a worker here takes no task of a member that is no admin
     let waits = board.claim(ClaimQuery::of("add").wait(Duration::from_secs(1)));
     let mut stream = open().await;

@@ -797,6 +797,78 @@ fn a_memory_that_says_nearly_the_same_is_named() {
     assert!(!other.contains("duplicate_of"), "{other}");
 }
 
+/// promise: Agents | The input and the output of a task are as they came, over HTTP and stdio; a number elsewhere that would change is refused by its path
+#[test]
+fn the_json_of_a_task_is_as_it_came_and_other_arguments_lose_nothing() {
+    let home = Home::new();
+    let node = home.up();
+    let http = Http::to(&node, "/mcp/full", OLD);
+    let stdio = StdioClient::of(&home, &["--profile", "full", "--no-start"], OLD);
+    let message = |tool: &str, arguments: &str| {
+        format!(
+            r#"{{"jsonrpc":"2.0","id":"x","method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
+        )
+    };
+    let over_http = |tool: &str, arguments: &str| -> Value {
+        let headers = http.headers("tools/call", &Value::Null);
+        let (_, _, body) = http.post(message(tool, arguments).as_bytes(), &headers);
+        serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}"))
+    };
+    let over_stdio = |tool: &str, arguments: &str| -> Value {
+        stdio.write(format!("{}\n", message(tool, arguments)).as_bytes());
+        stdio.hear()
+    };
+    let ways: [&dyn Fn(&str, &str) -> Value; 2] = [&over_http, &over_stdio];
+    for call in ways {
+        let told = |tool: &str, arguments: &str| {
+            let answer = call(tool, arguments);
+            assert!(answer["id"] == "x" && answer["result"]["isError"] != true, "{answer}");
+            answer["result"]["content"][0]["text"].as_str().unwrap().to_owned()
+        };
+        for json in ["12345678901234567890123", "12345e6", r#"{"b":3.141592653589793238462643, "a":"\u00e9"}"#] {
+            let made =
+                told("task_create", &format!(r#"{{"capability":"keep","input":{json},"request":"{}"}}"#, json.len()));
+            let id = made.split(' ').next().unwrap().to_owned();
+            let claimed = told("task_claim", r#"{"capabilities":["keep"],"wait":0}"#);
+            // the other way has asked for the same before
+            if claimed.starts_with("No task now") {
+                assert!(
+                    made.ends_with(&format!("\noutput: {json}\nReaders: the members that read the space tasks.")),
+                    "{made}"
+                );
+                continue;
+            }
+            assert!(claimed.ends_with(&format!("\ninput: {json}")), "{claimed}");
+            let token = claimed.split(" token ").nth(1).unwrap().split_ascii_whitespace().next().unwrap();
+            let done = told("task_update", &format!(r#"{{"id":"{id}","token":"{token}","output":{json}}}"#));
+            assert!(done.ends_with(&format!("\noutput: {json}")), "{done}");
+        }
+        for (tool, arguments, part) in [
+            (
+                "remember",
+                r#"{"text":"x y","meta":{"n":18446744073709551616}}"#,
+                "meta.n: the number 18446744073709551616",
+            ),
+            ("remember", r#"{"text":"x y","meta":{"a":[3.141592653589793238462643]}}"#, "meta.a[0]: the number"),
+            ("remember", r#"{"text":"x y","text":"z"}"#, "text: the key \"text\" comes twice"),
+            ("remember", r#"{"text":"x y","ttl":"99999999999d"}"#, "after the year 9999"),
+            ("recall", r#"{"query":"x","limit":18446744073709551616}"#, "limit: the number"),
+            ("task_create", r#"{"capability":"keep","input":{"a":1,"a":2}}"#, "the key \"a\" comes twice"),
+            ("task_create", r#"{"capability":"keep","input":1E400}"#, "out of range"),
+            ("task_create", r#"{"capability":"other","input":1,"request":"23"}"#, "asked for something else before"),
+        ] {
+            let answer = call(tool, arguments);
+            let text = answer["result"]["content"][0]["text"].as_str().unwrap_or_default();
+            let is_parse_error = answer["error"]["message"].as_str().is_some_and(|message| message.contains(part));
+            assert!(
+                answer["result"]["isError"] == true && text.contains(part) || is_parse_error,
+                "{arguments}: {answer}"
+            );
+        }
+    }
+    assert_eq!(home.json(&["list"])["items"], json!([]));
+}
+
 /// promise: Agents | Messages that are none and arguments of wrong shape are answered in words
 #[test]
 fn what_does_not_fit_is_refused_in_words() {

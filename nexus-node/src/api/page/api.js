@@ -18,14 +18,23 @@ export const onSignedOut = (call) => signedOut.addEventListener('out', call);
 export async function api(method, path, body, more = {}) {
   const headers = body === undefined ? {} : { 'content-type': 'application/json' };
   const answer = await fetch(path, { method, headers, body: body && JSON.stringify(body), ...more });
-  if (answer.ok) return answer.status === 204 ? null : whole(answer);
+  if (answer.ok) return answer.status === 204 ? null : whole(answer, path);
   const problem = new Problem(answer.status, await answer.json().catch(() => ({})));
   if (answer.status === 401) signedOut.dispatchEvent(new Event('out'));
   throw problem;
 }
 
-async function whole(answer) {
-  return { document: await answer.json(), truncated: answer.headers.get('nexus-truncated') === 'true' };
+/** A document with tasks. A number that would be rounded here stays as it is written: somebody may decide by it. */
+const exact = (text) => JSON.parse(text, (_, value, context) => {
+  const written = context?.source;
+  const isRounded = typeof value === 'number' && written !== undefined && JSON.rawJSON
+    && String(value) !== written && !/^-?\d{1,15}\.0$/.test(written);
+  return isRounded ? JSON.rawJSON(written) : value;
+});
+
+async function whole(answer, path) {
+  const document = path.startsWith('/v1/tasks') ? exact(await answer.text()) : await answer.json();
+  return { document, truncated: answer.headers.get('nexus-truncated') === 'true' };
 }
 
 export const ask = async (path, more) => (await api('GET', path, undefined, more)).document;
@@ -134,7 +143,7 @@ export function followTasks({ task, again }) {
     source = new EventSource('/v1/tasks/events');
     source.addEventListener('open', again);
     source.addEventListener('missed', again);
-    for (const state of TASK_STATES) source.addEventListener(state, ({ data }) => task(JSON.parse(data)));
+    for (const state of TASK_STATES) source.addEventListener(state, ({ data }) => task(exact(data)));
   }
 
   join();

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Span;
 use super::time::{TimestampError, parse_duration, parse_timestamp};
+use crate::tasks::TaskDeadline;
 
 /// The words for this moment, for none, and for all of them.
 const NOW: &str = "now";
@@ -57,12 +58,11 @@ pub struct DeadlineError {
     text: String,
 }
 
-impl Deadline {
-    /// The moment, of a node whose clock is at `now`.
-    pub fn at(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(at) => at,
-            Self::In(Span(time)) => now.saturating_add(time),
+impl From<Deadline> for TaskDeadline {
+    fn from(deadline: Deadline) -> Self {
+        match deadline {
+            Deadline::At(at) => Self::At(at),
+            Deadline::In(Span(time)) => Self::In(time),
         }
     }
 }
@@ -221,6 +221,8 @@ impl JsonSchema for MomentOrNever {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -238,10 +240,10 @@ mod tests {
 
     #[test]
     fn a_deadline_is_a_moment_or_a_time_from_now_on() {
-        let now = Timestamp::from_ms(7);
-        let at = |text: &str| text.parse::<Deadline>().map(|deadline| deadline.at(now));
-        assert_eq!(at("1s"), Ok(Timestamp::from_ms(1_007)));
-        assert_eq!(at("2026-03-01T09:30:00Z").unwrap().to_string(), "2026-03-01T09:30:00.000Z");
+        let at = |text: &str| text.parse::<Deadline>().map(TaskDeadline::from);
+        assert_eq!(at("1s"), Ok(TaskDeadline::In(Duration::from_secs(1))));
+        let TaskDeadline::At(moment) = at("2026-03-01T09:30:00Z").unwrap() else { panic!() };
+        assert_eq!(moment.to_string(), "2026-03-01T09:30:00.000Z");
         for text in ["", "soon", "-1s", "5"] {
             assert!(at(text).is_err(), "{text}");
         }

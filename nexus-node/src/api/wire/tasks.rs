@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexus_identity::Timestamp;
+use nexus_crdt::JsonText;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -113,9 +113,11 @@ impl std::str::FromStr for Priority {
 pub struct NewTask {
     /// The ability that its worker must have: 1 to 64 of `a-z 0-9 . _ - : /`.
     pub capability: String,
-    /// The input, at most 32 KiB as JSON; default null.
-    #[serde(default, skip_serializing_if = "Value::is_null")]
-    pub input: Value,
+    /// The input, at most 4 MiB as JSON; default null. Above 32 KiB a blob has it. Its worker gets the text as it is here:
+    /// the digits of numbers, the order of keys, escapes, white space.
+    #[serde(default, skip_serializing_if = "JsonText::is_null")]
+    #[schemars(with = "Value")]
+    pub input: JsonText,
     /// The DID or name of the only member that may work on it; default: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
@@ -134,7 +136,8 @@ pub struct NewTask {
     /// The attempts that may fail before the task has failed, 1 to 100; default 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<u16>,
-    /// The caller's own id, at most 128 bytes: a second task of this node with it is the first.
+    /// The caller's own id, at most 128 bytes: a second task of this node with it is the first, if it asks for the same, and
+    /// is refused if not. The header `Idempotency-Key` does the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
     /// Whether it is done once at most: an attempt begins by the coordinators' word, and where nobody knows what became of
@@ -162,8 +165,8 @@ pub struct NewTask {
 }
 
 impl NewTask {
-    /// The task, with its caller as agent, by a clock at `now`.
-    pub(crate) fn of(self, caller: &Caller, now: Timestamp) -> Result<crate::NewTask, Problem> {
+    /// The task, with its caller as agent.
+    pub(crate) fn of(self, caller: &Caller) -> Result<crate::NewTask, Problem> {
         let agent = agent_of(caller, self.agent.as_deref())?;
         let new = crate::NewTask::new(self.capability, self.input);
         Ok(crate::NewTask {
@@ -171,7 +174,7 @@ impl NewTask {
             to: self.to,
             priority: self.priority.map_or(new.priority, Into::into),
             timeout: self.timeout.map_or(new.timeout, |Span(time)| time),
-            deadline: self.deadline.map(|deadline| deadline.at(now)),
+            deadline: self.deadline.map(Into::into),
             attempts: self.attempts.unwrap_or(new.attempts),
             request: self.request,
             once: self.once,
@@ -269,10 +272,12 @@ pub struct Task {
     pub state: String,
     /// The reason of that state, in a sentence.
     pub why: Option<String>,
-    /// The input.
-    pub input: Value,
-    /// The output of a task that was done.
-    pub output: Option<Value>,
+    /// The input, as it was submitted.
+    #[schemars(with = "Value")]
+    pub input: JsonText,
+    /// The output of a task that was done, as its worker gave it.
+    #[schemars(with = "Option<Value>")]
+    pub output: Option<JsonText>,
     /// The reason why it was not done.
     pub error: Option<TaskError>,
     /// Its space's name.
@@ -575,9 +580,11 @@ impl From<tasks::Renewal> for TaskRenewal {
 pub struct FinishTask {
     /// The token of the claim.
     pub token: String,
-    /// It was done: the output, at most 4 MiB as JSON; default null. Above 32 KiB a blob has it.
+    /// It was done: the output, at most 4 MiB as JSON; default null. Above 32 KiB a blob has it. Readers get the text as it is
+    /// here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output: Option<Value>,
+    #[schemars(with = "Option<Value>")]
+    pub output: Option<JsonText>,
     /// It was not done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<AttemptError>,

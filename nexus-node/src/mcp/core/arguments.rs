@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use nexus_crdt::JsonText;
 use rmcp::model::JsonObject;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use super::misfit;
 
 use crate::api::wire;
 use crate::mcp::answer::Refusal;
+use crate::mcp::raw::TaskJson;
 use crate::problem::Problem;
 
 /// The default number of memories of a read.
@@ -159,7 +161,7 @@ pub(super) struct Forget {
 pub(super) struct TaskCreate {
     pub(super) capability: String,
     #[serde(default)]
-    pub(super) input: Value,
+    pub(super) input: JsonText,
     pub(super) to: Option<String>,
     pub(super) space: Option<String>,
     pub(super) priority: Option<wire::Priority>,
@@ -170,6 +172,14 @@ pub(super) struct TaskCreate {
     #[serde(default)]
     pub(super) needs_approval: bool,
     pub(super) wait: Option<u64>,
+}
+
+impl TaskCreate {
+    /// With its input as it came.
+    pub(super) fn of(mut self, TaskJson(json): TaskJson) -> Self {
+        self.input = json.unwrap_or(self.input);
+        self
+    }
 }
 
 /// A question for work.
@@ -190,7 +200,7 @@ pub(super) struct TaskUpdate {
     pub(super) token: Option<String>,
     /// `null` is an output, too.
     #[serde(default, deserialize_with = "given")]
-    pub(super) output: Option<Value>,
+    pub(super) output: Option<JsonText>,
     pub(super) error: Option<String>,
     #[serde(default)]
     pub(super) release: bool,
@@ -200,8 +210,16 @@ pub(super) struct TaskUpdate {
     pub(super) wait: Option<u64>,
 }
 
-fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(from).map(Some)
+impl TaskUpdate {
+    /// With its output as it came.
+    pub(super) fn of(mut self, TaskJson(json): TaskJson) -> Self {
+        self.output = json.or(self.output);
+        self
+    }
+}
+
+fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<JsonText>, D::Error> {
+    JsonText::deserialize(from).map(Some)
 }
 
 fn limit(asked: Option<usize>) -> Result<usize, Refusal> {

@@ -124,8 +124,13 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// A value of others as JSON in one line, in which nothing is hidden.
 pub(super) fn json(value: &serde_json::Value) -> String {
+    json_text(&value.to_string())
+}
+
+/// The same of a text that is JSON: its numbers stay as they were written.
+pub(super) fn json_text(text: &str) -> String {
     let mut shown = String::new();
-    for letter in value.to_string().chars() {
+    for letter in text.chars() {
         if letter.is_control() || ends_line(letter) || is_unseen(letter) {
             let mut units = [0; 2];
             for unit in letter.encode_utf16(&mut units) {

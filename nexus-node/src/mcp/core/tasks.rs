@@ -7,7 +7,6 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use nexus_crdt::TASK_ATTEMPT_MAX;
-use serde_json::Value;
 
 use super::Core;
 use super::arguments::{TaskClaim, TaskCreate, TaskUpdate};
@@ -81,7 +80,7 @@ impl Core {
             line::word(&task.capability),
             submitter(&task),
             task.timeout.as_secs(),
-            line::json(&task.input)
+            line::json_text(task.input.as_str())
         );
         if let Some(tasks::TaskFence { lock, token }) = fence {
             // writing to a text cannot fail
@@ -155,8 +154,8 @@ fn shown(task: &Task) -> String {
     if let Some(error) = &task.error {
         let _ = write!(line, ": {} {}", line::word(&error.code), line::quoted(&error.message));
     }
-    if let Some(output) = task.output.as_ref().filter(|output| **output != Value::Null) {
-        let _ = write!(line, "\noutput: {}", line::json(output));
+    if let Some(output) = task.output.as_ref().filter(|output| !output.is_null()) {
+        let _ = write!(line, "\noutput: {}", line::json_text(output.as_str()));
     }
     line
 }

@@ -35,7 +35,7 @@ impl Home {
 
 impl Core {
     async fn ask(&self, tool: &str, given: Value) -> Result<String, Refusal> {
-        self.call(tool, given.as_object().cloned()).await.unwrap()
+        self.call(tool, given.as_object().cloned(), TaskJson::default()).await.unwrap()
     }
 
     #[track_caller]

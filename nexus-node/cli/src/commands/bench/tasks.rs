@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use nexus_node::api::Problem;
-use nexus_node::{ClaimQuery, NewTask, Node, NodeError, TaskResult};
-use serde_json::{Value, json};
+use nexus_node::{ClaimQuery, JsonText, NewTask, Node, NodeError, TaskResult};
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::floor;
@@ -92,13 +92,14 @@ async fn work(node: Node, begun: Begun, assigned: Arc<Mutex<Vec<f64>>>, ends: Ar
     while !ends.load(Ordering::Relaxed) {
         let query = ClaimQuery::of("bench").wait(Duration::from_secs(5));
         let Ok(Some(claimed)) = board.claim(query).await else { continue };
-        let n = claimed.task.input["n"].as_u64().unwrap_or_default();
+        let n = claimed.task.input.value()["n"].as_u64().unwrap_or_default();
         let begin = begun.lock().unwrap_or_else(PoisonError::into_inner).remove(&n);
         if let Some(begin) = begin {
             assigned.lock().unwrap_or_else(PoisonError::into_inner).push(begin.elapsed().as_secs_f64() * 1e3);
         }
         // the next claim tells if the node is gone
-        let _ = board.finish(&claimed.task.id.to_string(), claimed.token, TaskResult::Succeeded(Value::Null)).await;
+        let _ =
+            board.finish(&claimed.task.id.to_string(), claimed.token, TaskResult::Succeeded(JsonText::default())).await;
     }
 }
 

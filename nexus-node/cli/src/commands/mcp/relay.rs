@@ -95,11 +95,11 @@ impl Relay {
 impl RelayState {
     /// Takes a line. Returns when the next one may be read.
     async fn take(self: Arc<Self>, line: Line, out: &Out) {
-        let message: Value = match line {
+        let (message, given): (Value, Vec<u8>) = match line {
             Line::TooLong => return say(out, &error(&Value::Null, INVALID_REQUEST, "the message is too long")).await,
             Line::Text(bytes) if bytes.trim_ascii().is_empty() => return,
             Line::Text(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(message) => message,
+                Ok(message) => (message, bytes),
                 Err(problem) => return say(out, &error(&Value::Null, PARSE_ERROR, &problem.to_string())).await,
             },
         };
@@ -111,7 +111,7 @@ impl RelayState {
                 // Other notifications would change nothing: the node keeps no state for them.
                 _ => return,
             }
-            return self.spawn(Value::Null, message, out).await;
+            return self.spawn(Value::Null, message, given, out).await;
         };
         let modern = version_of(&message).is_some();
         match method.as_str() {
@@ -125,13 +125,13 @@ impl RelayState {
                 lock(&self.running).insert(key, task.abort_handle());
             }
             // Later messages depend on the result of the handshake.
-            "initialize" => self.answer(&id, &message, out).await,
-            _ => self.spawn(id, message, out).await,
+            "initialize" => self.answer(&id, &message, &given, out).await,
+            _ => self.spawn(id, message, given, out).await,
         }
     }
 
     /// Answers a request while others are read.
-    async fn spawn(self: Arc<Self>, id: Value, message: Value, out: &Out) {
+    async fn spawn(self: Arc<Self>, id: Value, message: Value, given: Vec<u8>, out: &Out) {
         // The semaphore is never closed.
         let Ok(permit) = self.permits.acquire().await else { return };
         permit.forget();
@@ -139,7 +139,7 @@ impl RelayState {
         let guard = Permit(self.clone());
         let task = tokio::spawn(async move {
             let _guard = guard;
-            this.answer(&id, &message, &out).await;
+            this.answer(&id, &message, &given, &out).await;
             lock(&this.running).remove(&id.to_string());
         });
         if !task.is_finished() {
@@ -170,11 +170,11 @@ impl RelayState {
         }
     }
 
-    /// Asks the node and passes its answer on.
-    async fn answer(&self, id: &Value, message: &Value, out: &Out) {
+    /// Asks the node and passes its answer on. The node gets the message as it came: a value holds less than its text.
+    async fn answer(&self, id: &Value, message: &Value, given: &[u8], out: &Out) {
         let mut again = 0;
         loop {
-            let failure = match self.ask(message).await {
+            let failure = match self.ask_as(message, given.to_vec()).await {
                 Ok(answer) => match self.hand_on(id, message, answer, out).await {
                     Ok(()) => return,
                     Err(failure) => failure,
@@ -194,7 +194,11 @@ impl RelayState {
 
     /// Sends a message to the node with its headers.
     pub(super) async fn ask(&self, message: &Value) -> Result<Answer, Failure> {
-        let body = serde_json::to_vec(message).unwrap_or_default();
+        self.ask_as(message, serde_json::to_vec(message).unwrap_or_default()).await
+    }
+
+    /// Sends a message to the node as this text of it, with its headers.
+    async fn ask_as(&self, message: &Value, body: Vec<u8>) -> Result<Answer, Failure> {
         let headers = self.headers(message);
         self.home.send(&Request { method: "POST", path: &self.path, headers, body }).await
     }

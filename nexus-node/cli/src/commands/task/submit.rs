@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use nexus_node::JsonText;
 use nexus_node::api::{Problem, wire};
-use serde_json::Value;
 
 use super::{is_over, path, text};
 use crate::client::Client;
@@ -29,7 +29,7 @@ pub(crate) struct Submit {
     /// The ability that its worker must have: 1 to 64 of a-z, 0-9 and . _ - : /
     capability: String,
     /// The input: JSON, a file with it, or stdin [default: null]
-    #[arg(long, value_name = "JSON|@FILE|-")]
+    #[arg(long, value_name = "JSON|@FILE|-", allow_negative_numbers = true)]
     input: Option<String>,
     /// The only member that may work on it: a DID or a name [default: any]
     #[arg(long, value_name = "DID|NAME")]
@@ -49,7 +49,7 @@ pub(crate) struct Submit {
     /// The attempts that may fail before the task has failed
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     attempts: u16,
-    /// An id of your own: a second task of this node with it is the first
+    /// An id of your own: a second task of this node with it is the first, and must ask for the same
     #[arg(long, value_name = "ID")]
     request: Option<String>,
     /// Do it once at most: an attempt begins by the coordinators' word, and one of which nobody knows is not repeated
@@ -129,7 +129,7 @@ fn readers(task: &wire::Task) -> String {
 }
 
 /// The input: JSON, a file with it, or stdin.
-fn read(given: String) -> Result<Value, Problem> {
+fn read(given: String) -> Result<JsonText, Problem> {
     let (place, document) = match given.strip_prefix('@') {
         Some(path) => {
             let read = std::fs::read_to_string(path);
@@ -139,7 +139,7 @@ fn read(given: String) -> Result<Value, Problem> {
         None if given == "-" => ("stdin".to_owned(), session::text(given)?),
         None => ("--input".to_owned(), given),
     };
-    serde_json::from_str(&document).map_err(|error| {
+    JsonText::parse(document).map_err(|error| {
         let problem = Problem::new("invalid", format!("{} is not JSON: {error}", sane(&place)));
         problem.hint("a text is in quotes there: --input '\"a text\"'; `@FILE` reads a file, `-` stdin")
     })

@@ -1,6 +1,6 @@
 //! Tasks for people.
 
-use nexus_crdt::TaskAttachment;
+use nexus_crdt::{JsonText, TaskAttachment};
 use nexus_node::api::wire;
 
 use super::super::list::short_id;
@@ -64,8 +64,8 @@ pub(super) fn submitted(task: &wire::Task, printer: &Printer) -> String {
 }
 
 /// An output for people: a text as it is, anything else as JSON.
-pub(super) fn output(output: &serde_json::Value) -> String {
-    output.as_str().map_or_else(|| output.to_string(), sane_lines)
+pub(super) fn output(output: &JsonText) -> String {
+    output.read::<String>().map_or_else(|_| output.to_string(), |text| sane_lines(&text))
 }
 
 pub(super) fn table(tasks: &[wire::Task], printer: &Printer) -> String {
@@ -90,13 +90,14 @@ pub(super) fn table(tasks: &[wire::Task], printer: &Printer) -> String {
 }
 
 /// Whether an input or an output is in a blob.
-pub(super) fn is_in_blob(value: &serde_json::Value) -> bool {
-    TaskAttachment::of(&value.to_string()).is_some()
+pub(super) fn is_in_blob(json: &JsonText) -> bool {
+    TaskAttachment::of(json.as_str()).is_some()
 }
 
 /// An input or an output among other things about its task.
-fn shown(value: &serde_json::Value, text: String) -> String {
-    let Some(attachment) = TaskAttachment::of(&value.to_string()) else { return text };
+fn shown(json: &JsonText, text: String) -> String {
+    let Some(attachment) = TaskAttachment::of(json.as_str()) else { return text };
+    let value = json.value();
     let begin = value.get("begin").and_then(serde_json::Value::as_str).unwrap_or_default();
     let place = attachment.bytes().map_or_else(|| "in a blob".to_owned(), |bytes| format!("{} in a blob", size(bytes)));
     let begin: String = begin.chars().take(BEGIN_CHARS_MAX).collect();
@@ -115,9 +116,9 @@ pub(super) fn whole(task: &wire::Task, printer: &Printer) -> String {
     if let Some(why) = why(task) {
         field("why", &sane_lines(why.trim()));
     }
-    field("input", &shown(&task.input, sane(&task.input.to_string())));
+    field("input", &shown(&task.input, sane(&task.input.as_str().replace(['\n', '\r'], " "))));
     if let Some(given) = &task.output {
-        field("output", &shown(given, output(given)));
+        field("output", &shown(given, sane_lines(&output(given))));
     }
     field("space", &sane(&task.space));
     field("priority", task.priority.as_str());

@@ -6,10 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nexus_crdt::TaskAttachment;
+use nexus_crdt::{JsonText, TaskAttachment};
 use nexus_node::api::{Problem, wire};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::sync::watch;
 
 use super::job::{Job, JobEnd};
@@ -241,12 +240,11 @@ fn is_done(task: &wire::Task, finish: &wire::FinishTask) -> bool {
 }
 
 /// Whether the node has this output, in an event or in a blob.
-fn is_same(kept: Option<&Value>, given: Option<&Value>) -> bool {
-    let json = |value: Option<&Value>| value.map_or_else(|| Value::Null.to_string(), Value::to_string);
-    let (kept, given) = (json(kept), json(given));
+fn is_same(kept: Option<&JsonText>, given: Option<&JsonText>) -> bool {
+    let (kept, given) = (kept.map_or("null", JsonText::as_str), given.map_or("null", JsonText::as_str));
     // a blob's name is the hash of its content
     kept == given
-        || TaskAttachment::of(&kept).is_some_and(|kept| kept.blob() == blake3::hash(given.as_bytes()).as_bytes())
+        || TaskAttachment::of(kept).is_some_and(|kept| kept.blob() == blake3::hash(given.as_bytes()).as_bytes())
 }
 
 /// Notes when an accepted renewal was sent, if it is the latest.

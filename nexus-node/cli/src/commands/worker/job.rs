@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use nexus_crdt::{TASK_ATTACHMENT_BYTES_MAX, TASK_ERROR_BYTES_MAX};
+use nexus_crdt::{JsonText, TASK_ATTACHMENT_BYTES_MAX, TASK_ERROR_BYTES_MAX};
 use nexus_node::api::{Problem, wire};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin};
@@ -65,7 +64,7 @@ pub(super) struct Job {
 /// The end of a command.
 pub(super) enum JobEnd {
     /// It ended well, with this output.
-    Succeeded(Value),
+    Succeeded(JsonText),
     /// It failed.
     Failed(wire::TaskError),
 }
@@ -184,7 +183,7 @@ impl Job {
             return failed(code_of(status), locked(&self.stderr).end());
         }
         let Output { bytes, more } = std::mem::take(&mut *locked(&self.stdout));
-        Ok(output(&bytes).filter(|_| !more).map_or_else(too_large, JobEnd::Succeeded))
+        Ok(if more { too_large() } else { output(bytes) })
     }
 
     /// The signal that ended a command with a warden.
@@ -276,16 +275,24 @@ fn too_large() -> JobEnd {
     JobEnd::Failed(wire::TaskError { code: "output_too_large".to_owned(), message })
 }
 
-/// The output in these bytes: JSON, or a text without its last ends of lines. `None` if it is too large.
-fn output(bytes: &[u8]) -> Option<Value> {
-    if bytes.trim_ascii().is_empty() {
-        return Some(Value::Null);
+/// The output in these bytes: JSON as it is, or a text without its last ends of lines.
+fn output(bytes: Vec<u8>) -> JobEnd {
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let place = error.utf8_error().valid_up_to();
+            let message = format!(
+                "the output is no UTF-8, from byte {place} on: print it as base64, or put it into a blob and print its hash"
+            );
+            return JobEnd::Failed(wire::TaskError { code: "output_not_utf8".to_owned(), message });
+        }
+    };
+    if text.trim_ascii().is_empty() {
+        return JobEnd::Succeeded(JsonText::default());
     }
-    let output = serde_json::from_slice(bytes).unwrap_or_else(|_| {
-        let text = String::from_utf8_lossy(bytes);
-        Value::String(text.trim_end_matches(['\n', '\r']).to_owned())
-    });
-    (output.to_string().len() <= TASK_ATTACHMENT_BYTES_MAX).then_some(output)
+    let of_text = || JsonText::text(text.trim_end_matches(['\n', '\r']));
+    let output = JsonText::parse(text.as_str()).unwrap_or_else(|_| of_text());
+    if output.as_str().len() <= TASK_ATTACHMENT_BYTES_MAX { JobEnd::Succeeded(output) } else { too_large() }
 }
 
 /// The word for a bad end.
@@ -298,7 +305,7 @@ fn code_of(status: ExitStatus) -> String {
 }
 
 /// Writes the input, and the end of a line.
-async fn fed(mut stdin: ChildStdin, input: Value) {
+async fn fed(mut stdin: ChildStdin, input: JsonText) {
     // a command need not read it
     let _ = stdin.write_all(format!("{input}\n").as_bytes()).await;
 }
@@ -398,16 +405,50 @@ mod tests {
 
     use super::*;
 
+    /// The JSON of an output, or the code of a failure.
+    fn output_of(bytes: impl Into<Vec<u8>>) -> Result<String, String> {
+        match output(bytes.into()) {
+            JobEnd::Succeeded(json) => Ok(json.to_string()),
+            JobEnd::Failed(error) => Err(error.code),
+        }
+    }
+
+    /// promise: Tasks | A command's output is the JSON that it printed, byte for byte, or else a text: a number of any length keeps its digits
     #[test]
-    fn an_output_is_json_or_else_a_text() {
-        assert_eq!(output(b"{\"a\": 1}\n"), Some(json!({ "a": 1 })));
-        assert_eq!(output(b"42"), Some(json!(42)));
-        assert_eq!(output(b"two words\n"), Some(json!("two words")));
-        assert_eq!(output(b" \n"), Some(Value::Null));
-        assert_eq!(output(&[0xff, b'a', 0, b'\n']), Some(json!("\u{fffd}a\0")));
-        assert_eq!(output(&[b'a'; TASK_ATTACHMENT_BYTES_MAX - 2]).map(|value| value.to_string().len()), Some(4 << 20));
-        assert_eq!(output(&[b'a'; TASK_ATTACHMENT_BYTES_MAX - 1]), None, "with its quotes it is too large");
-        assert_eq!(output(&[1; TASK_ATTACHMENT_BYTES_MAX / 2]), None, "as JSON it is six times as large");
+    fn an_output_is_json_as_it_is_or_else_a_text() {
+        let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
+        for json in [
+            "42",
+            "12345678901234567890123",
+            "18446744073709551616",
+            "12345e6",
+            "3.141592653589793238462643",
+            "-0",
+            "1.0",
+            "{\"b\" : 1,\r\n  \"a\":\t2}",
+            r#""\u00e9""#,
+            &deep,
+        ] {
+            assert_eq!(output_of(format!(" {json}\n")), Ok(json.to_owned()));
+        }
+        let deeper = format!("[{deep}]");
+        for text in
+            ["two words", "1E400", "0012", "1_000", "NaN", "{\"a\":1,\"a\":2}", "\u{feff}1", "1 2", &deeper, "+1"]
+        {
+            assert_eq!(output_of(format!("{text}\r\n")), Ok(json!(text).to_string()));
+        }
+        assert_eq!(output_of(*b" \n"), Ok("null".to_owned()));
+    }
+
+    #[test]
+    fn an_output_that_is_no_text_or_too_large_fails() {
+        for bytes in [&[0xff, b'a', 0, b'\n'][..], b"\"\xc3\"", b"caf\xe9", b"\xed\xa0\x80"] {
+            assert_eq!(output_of(bytes), Err("output_not_utf8".to_owned()));
+        }
+        let too_large = Err("output_too_large".to_owned());
+        assert_eq!(output_of(vec![b'a'; TASK_ATTACHMENT_BYTES_MAX - 2]).map(|json| json.len()), Ok(4 << 20));
+        assert_eq!(output_of(vec![b'a'; TASK_ATTACHMENT_BYTES_MAX - 1]), too_large, "with its quotes it is too large");
+        assert_eq!(output_of(vec![1; TASK_ATTACHMENT_BYTES_MAX / 2]), too_large, "as JSON it is six times as large");
     }
 
     #[test]
