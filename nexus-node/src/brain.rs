@@ -362,7 +362,8 @@ impl Brain {
         in_order(valid_from, valid_to)?;
         let (valid_from, valid_to) = (valid_from.map(Timestamp::as_ms), valid_to.map(Timestamp::as_ms));
         let kind = kind.unwrap_or_else(|| "note".to_owned());
-        let expires_at = ttl.map(|ttl| self.here().world.wall().saturating_add(ttl).as_ms());
+        let end = |ttl| self.here().world.wall().date_after(ttl).ok_or(InputError::Date { what: "the end of ttl" });
+        let expires_at = ttl.map(end).transpose()?.map(Timestamp::as_ms);
         let Origin { agent, source, .. } = said(origin);
         let mut core = Core {
             text,

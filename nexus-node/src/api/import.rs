@@ -46,6 +46,7 @@ struct Line {
     space: Option<String>,
     kind: Option<String>,
     tags: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "wire::exact_or_none")]
     meta: Option<BTreeMap<String, Value>>,
     #[serde(default)]
     aliases: Vec<String>,
@@ -108,7 +109,8 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
         if at <= now {
             return Ok(Reading::Expired);
         }
-        ttl = ttl.or(Some(at.since(now)));
+        // earlier versions wrote a later end than dates go
+        ttl = ttl.or(Some(at.min(Timestamp::LAST).since(now)));
     }
     let (mut was, mut key) = (None, line.key);
     match (line.created_at.as_deref(), line.id) {
@@ -129,8 +131,8 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
         aliases: line.aliases,
         key,
         ttl,
-        valid_from: line.valid_from.map(|at| at.0),
-        valid_to: line.valid_to.map(|at| at.0),
+        valid_from: line.valid_from.map(|at| at.0.min(Timestamp::LAST)),
+        valid_to: line.valid_to.map(|at| at.0.min(Timestamp::LAST)),
         supersedes: line.supersedes,
         was,
         proof: line.proof,

@@ -30,6 +30,7 @@ pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
     KvTxnDone, KvWritten, Lease, OutcomeWord, Recover, Release, Renew, RequestOutcome, Seat, Steal,
 };
+pub(in crate::api) use self::memory::exact_or_none;
 pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,
     Remembered, Revision, Source, TextAttachment, Unforget,

@@ -60,6 +60,11 @@ impl Brain {
 
 /// Whether a time ends after it begins.
 pub(super) fn in_order(from: Option<Timestamp>, to: Option<Timestamp>) -> Result<(), NodeError> {
+    for (what, at) in [("valid_from", from), ("valid_to", to)] {
+        if at.is_some_and(|at| at.dated().is_none()) {
+            return Err(InputError::Date { what }.into());
+        }
+    }
     match (from, to) {
         (Some(from), Some(to)) if to <= from => Err(InputError::Validity.into()),
         _ => Ok(()),

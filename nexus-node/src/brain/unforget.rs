@@ -35,6 +35,8 @@ impl Brain {
             Forgotten::Back(memory) => return Ok(*memory),
             Forgotten::Gone(gone) => *gone,
         };
+        // others may have written a later date than there is
+        let last = |at: Timestamp| at.min(Timestamp::LAST);
         let was = Was::new(memory.id.to_string(), memory.author.to_string(), memory.created_at.as_ms());
         let written = self
             .remember(NewMemory {
@@ -46,10 +48,10 @@ impl Brain {
                 aliases: memory.aliases,
                 meta: memory.meta,
                 key,
-                valid_from: memory.valid_from,
-                valid_to: memory.valid_to,
+                valid_from: memory.valid_from.map(last),
+                valid_to: memory.valid_to.map(last),
                 supersedes: memory.supersedes.map(|id| id.to_string()),
-                ttl: memory.expires_at.map(|end| end.since(now)),
+                ttl: memory.expires_at.map(|end| last(end).since(now)),
                 was: Some(was),
                 proof,
                 origin,

@@ -195,7 +195,12 @@ impl Node {
         };
         let held = store.clone();
         let incarnation = world.blocking(move || genesis(&held)).await??.incarnation.0;
-        let expires_at = world.wall().saturating_add(invite.ttl);
+        let now = world.wall();
+        let end_of = |time| now.date_after(time);
+        let expires_at = end_of(invite.ttl).ok_or(InputError::Date { what: "the end of the ticket" })?;
+        if invite.valid.is_some_and(|valid| end_of(valid).is_none()) {
+            return Err(InputError::Date { what: "the end of the credential" }.into());
+        }
         let addresses = crate::runtime::whereabouts::dialable(&self.0.listening.borrow());
         let ticket = Ticket::new(identity.mesh(), identity.me(), addresses, invite.role, expires_at, invite.uses);
         let row = TicketRow {
@@ -356,7 +361,8 @@ impl Admitter {
             }
             _ => None,
         };
-        let expires_at = row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)));
+        let expires_at =
+            row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)).min(Timestamp::LAST));
         let claims = Claims::new(self.identity.mesh(), newcomer, request.name.clone(), [role], now)
             .issued_by(self.identity.me())
             .expiring(expires_at);

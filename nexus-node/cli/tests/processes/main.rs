@@ -51,4 +51,5 @@ mod tasks;
 mod thread;
 mod tls;
 mod tools;
+mod values;
 mod vocabulary;

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
+use nexus_crdt::{Inexact, inexact};
 use nexus_identity::{Did, Timestamp};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Moment, MomentOrNever, Span};
 use crate::api::Problem;
@@ -291,8 +294,8 @@ pub struct NewMemory {
     /// Take the tags of a live memory with this key away.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_tags: bool,
-    /// Metadata.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    /// Metadata. A number with more digits than 64 bits have is refused, and so is a key that comes twice.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "exact")]
     pub meta: BTreeMap<String, Value>,
     /// Other words by which somebody may look for it: at most 8 of at most 64 characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -357,6 +360,28 @@ impl NewMemory {
     }
 }
 
+/// Metadata of which nothing is lost.
+pub(in crate::api) fn exact<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, Value>, D::Error> {
+    let given = Box::<RawValue>::deserialize(from)?;
+    match inexact(given.get()) {
+        Some(Inexact { path, kind }) => {
+            let path = std::iter::once("meta".to_owned()).chain(path).collect();
+            Err(D::Error::custom(Inexact { path, kind }))
+        }
+        None => serde_json::from_str(given.get()).map_err(D::Error::custom),
+    }
+}
+
+/// The same, or null.
+pub(in crate::api) fn exact_or_none<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<BTreeMap<String, Value>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Meta(#[serde(deserialize_with = "exact")] BTreeMap<String, Value>);
+
+    Ok(Option::<Meta>::deserialize(from)?.map(|Meta(meta)| meta))
+}
+
 /// The reach of a write at the time of its acknowledgement.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Durability {
@@ -418,8 +443,8 @@ pub struct Patch {
     /// New tags.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<Vec<String>>,
-    /// New metadata.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// New metadata, as for a new memory.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "exact_or_none")]
     pub meta: Option<BTreeMap<String, Value>>,
     /// New aliases.
     #[serde(default, skip_serializing_if = "Option::is_none")]
