@@ -205,6 +205,7 @@ fn made() -> Vec<Seed> {
         all: false,
         memories: true,
         logs: true,
+        of_mesh: false,
         spaces: vec![space.as_bytes().to_vec()],
     };
     let bodies = [

@@ -1,3 +1,4 @@
+mod lines;
 mod verdict;
 
 use std::cmp::Reverse;
@@ -17,6 +18,7 @@ use crate::revocation::{Pin, PlacedRevocation, Revocation};
 use crate::seat::{Seat, SignedSeats};
 use crate::succession::{PlacedSuccession, WrittenSuccessions};
 
+use lines::Lines;
 pub use verdict::Revoked;
 use verdict::{Verdict, Verdicts};
 
@@ -60,6 +62,8 @@ struct HeldCredential {
     published: bool,
     /// Whether the member itself published it, and so agreed to be below its issuer.
     own: bool,
+    /// Whether the log of its issuer has it, or the root issued it.
+    by_issuer: bool,
     /// Whether it counts: its issuer's membership stands.
     counts: bool,
 }
@@ -167,6 +171,8 @@ pub struct Members {
     seats: BTreeMap<Did, SignedSeats>,
     /// Successions of keys by who wrote them down, counting or not.
     successions: BTreeMap<Did, WrittenSuccessions>,
+    /// The keys of members that had more than one.
+    lines: Lines,
 }
 
 /// The revocations of an author by their order. The first ones are kept, up to a bound.
@@ -222,6 +228,7 @@ impl Members {
             shown_out: BTreeMap::new(),
             seats: BTreeMap::new(),
             successions: BTreeMap::new(),
+            lines: Lines::none(),
         }
     }
 
@@ -255,7 +262,8 @@ impl Members {
         let all = chain.verify_all(&members.mesh)?;
         let known = |claims: &Claims| {
             let held = members.members.get(&claims.subject)?.credentials.get(&credential_key(claims))?;
-            Some((held.own || author != Some(&claims.subject)) && (held.published || author.is_none()))
+            let by_issuer = held.by_issuer || !members.is_by_issuer(claims, author);
+            Some(by_issuer && (held.own || author != Some(&claims.subject)) && (held.published || author.is_none()))
         };
         Ok(!all.iter().all(|claims| known(claims) == Some(true)) && Arc::make_mut(members).insert(all, author))
     }
@@ -266,19 +274,28 @@ impl Members {
             let (key, subject) = (credential_key(&claims), claims.subject);
             let counts = self.issuer_stands(&claims);
             let (published, own) = (author.is_some(), author == Some(&subject));
+            let by_issuer = self.is_by_issuer(&claims, author);
             let profile = self.strangers.remove(&subject);
             let member = self.members.entry(subject).or_insert_with(Member::unknown);
             member.profile = profile.or(member.profile.take());
-            let state = |member: &Member| member.credentials.get(&key).map(|held| (held.published, held.own));
+            let state =
+                |member: &Member| member.credentials.get(&key).map(|held| (held.published, held.own, held.by_issuer));
             let before = state(member);
-            let new = HeldCredential { claims, published, own, counts };
+            let new = HeldCredential { claims, published, own, by_issuer, counts };
             let held = member.credentials.entry(key.clone()).or_insert(new);
             held.published |= published;
             held.own |= own;
+            held.by_issuer |= by_issuer;
             member.bound(&self.mesh);
             changed |= state(member) != before;
         }
         changed
+    }
+
+    /// Whether an entry by `author` is the issuer's own word for a credential. The root has no log: its signature is its
+    /// word.
+    fn is_by_issuer(&self, claims: &Claims, author: Option<&Did>) -> bool {
+        author == Some(&claims.issuer) || claims.issuer == self.mesh
     }
 
     /// Whether a credential counts until the verdicts are found again: whoever issued it is an admin now.
@@ -403,6 +420,7 @@ impl Members {
         let Verdicts { against, shown, counting } = verdict::judge(self, branches, None);
         let mut after = self.clone();
         (after.against, after.shown_out) = (against, shown);
+        after.lines = Lines::of(self.counting_successions());
         for (did, member) in &mut after.members {
             for (key, held) in member.credentials.iter_mut().filter(|(_, held)| held.published) {
                 held.counts = counting.contains(&(*did, key.as_slice()));

@@ -103,18 +103,25 @@ impl PlacedSuccession {
 }
 
 /// The successions that an author wrote down, by their order in its log. The first ones are kept, up to a bound.
+///
+/// Of those, the first ones of each former key are judged: whoever changes its key without end takes the place of nobody
+/// else. One line of keys takes at most a 64th of the bounds (64 keys, each with all its pins).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WrittenSuccessions {
     kept: BTreeMap<(u64, EntryId), PlacedSuccession>,
+    pins: usize,
     /// The first one beyond the bound: none from there on is kept, however few pins it has.
     beyond: Option<(u64, EntryId)>,
 }
 
 impl WrittenSuccessions {
     /// The most successions of one author.
-    const COUNT_MAX: usize = 4_096;
+    const COUNT_MAX: usize = 65_536;
     /// The most pins in the successions of one author, of 80 bytes each.
-    const PINS_MAX: usize = 16_384;
+    const PINS_MAX: usize = 1_048_576;
+    /// The most successions of one former key by one author: more than one only if their writer does not keep to the
+    /// rules.
+    const OF_KEY_MAX: usize = 16;
 
     /// Takes one within the bound. Returns whether it is kept and was not before.
     pub(crate) fn take(&mut self, placed: PlacedSuccession) -> bool {
@@ -122,18 +129,25 @@ impl WrittenSuccessions {
         if self.beyond.is_some_and(|beyond| order >= beyond) {
             return false;
         }
-        let new = self.kept.insert(order, placed).is_none();
-        let mut pins: usize = self.kept.values().map(|placed| placed.succession.pins.len()).sum();
-        while self.kept.len() > Self::COUNT_MAX || pins > Self::PINS_MAX {
+        self.pins += placed.succession.pins.len();
+        let before = self.kept.insert(order, placed);
+        self.pins -= before.as_ref().map_or(0, |before| before.succession.pins.len());
+        while self.kept.len() > Self::COUNT_MAX || self.pins > Self::PINS_MAX {
             let Some((last, placed)) = self.kept.pop_last() else { break };
-            pins -= placed.succession.pins.len();
+            self.pins -= placed.succession.pins.len();
             self.beyond = Some(last);
         }
-        new && self.kept.contains_key(&order)
+        before.is_none() && self.kept.contains_key(&order)
     }
 
+    /// Those that are judged.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &PlacedSuccession> {
-        self.kept.values()
+        let mut of_key: BTreeMap<Did, usize> = BTreeMap::new();
+        self.kept.values().filter(move |placed| {
+            let number = of_key.entry(placed.succession.former).or_default();
+            *number += 1;
+            *number <= Self::OF_KEY_MAX
+        })
     }
 }
 
@@ -181,20 +195,21 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(8))]
 
-        /// promise: Revocations | Of an author's successions the first are kept, within a bound, in whichever order they come
+        /// promise: Revocations | Of the successions of one key by one author the first are judged, in whichever order they come
         #[test]
-        fn the_first_successions_of_an_author_are_kept_in_any_order(
+        fn the_first_successions_of_a_key_are_judged_in_any_order(
             order in Just((0..100_u64).collect::<Vec<_>>()).prop_shuffle()
         ) {
             let succession = Succession::new(&key(0).did(), &key(1), &key(2), (0..250).map(pin));
             let mut written = WrittenSuccessions::default();
-            for n in &order {
+            for n in order.iter().chain(&order) {
                 let order = (*n, EntryId::of(&n.to_le_bytes()));
                 let (author, hlc, succession) = (key(3).did(), Hlc(*n), succession.clone());
                 written.take(PlacedSuccession { author, order, hlc, succession });
             }
             let kept: Vec<u64> = written.iter().map(|placed| placed.order.0).collect();
-            prop_assert_eq!(kept, (0..65).collect::<Vec<_>>());
+            prop_assert_eq!(kept, (0..16).collect::<Vec<_>>());
+            prop_assert_eq!(written.pins, 100 * 250);
         }
 
         #[test]

@@ -34,7 +34,18 @@ impl Engine {
         let Some(own) = read_genesis(&turn.draft)?.map(|genesis| genesis.chain) else {
             return Ok(self.not_permitted());
         };
-        for below in self.falling(&member, turn)? {
+        let falling = self.falling(&member, turn)?;
+        // a new key of this member, or of one below it, may have left them in their places by the word of somebody else
+        for below in self.state.members.admitted_below(&member).into_iter().filter(|below| !falling.contains(below)) {
+            if keep.is_none_or(|keep| keep.contains(&below)) || below == self.state.me || !self.may_revoke(&below) {
+                kept.push(below);
+            } else {
+                let revocation = self.revocation_of(below, &turn.draft)?;
+                self.write_of_mesh(Kind::REVOCATION, revocation.encode(), of, turn)?;
+                fallen.push(below);
+            }
+        }
+        for below in falling {
             match self
                 .admission_of(&below, &below, &own, turn.now)
                 .filter(|_| keep.is_none_or(|keep| keep.contains(&below)) && !planted("keeps_nobody"))
@@ -86,6 +97,8 @@ impl Engine {
                 ended.push(*below);
             }
         }
+        let others = self.state.members.admitted_below(&member).into_iter().filter(|below| !falling.contains(below));
+        ended.extend(others.filter(|below| *below != me && keep.is_some_and(|keep| !keep.contains(below))));
         let falls = falling.contains(&me);
         let admits = (falls || kept && !self.state.members.allows(&me, Role::Admin)).then(|| {
             let roles = self.state.members.get(&me).map(Member::roles).unwrap_or_default();

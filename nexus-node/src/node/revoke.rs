@@ -154,9 +154,18 @@ impl Node {
         AccessError::NotAbove { name: name(member), by }.into()
     }
 
-    /// The members whose membership would end with this one's, unless they are kept.
+    /// The members whom this one admitted by any of its keys, at once or over others. Their membership ends with its own,
+    /// unless they are kept.
     pub fn below(&self, member: &Did) -> Vec<MemberInfo> {
-        let falling: BTreeSet<Did> = self.0.identity.members().falls_with(member, &Unforked).into_iter().collect();
+        let members = self.0.identity.members();
+        let mut below: BTreeSet<Did> = members.falls_with(member, &Unforked).into_iter().collect();
+        below.extend(members.admitted_below(member));
+        self.members().into_iter().filter(|member| below.contains(&member.did)).collect()
+    }
+
+    /// The members who would lose their membership with this one.
+    pub(super) fn falling(&self, member: &Did) -> Vec<MemberInfo> {
+        let falling = self.0.identity.members().falls_with(member, &Unforked);
         self.members().into_iter().filter(|member| falling.contains(&member.did)).collect()
     }
 
@@ -170,7 +179,7 @@ impl Node {
         if let Some(revoked) = identity.members().revoked(&me) {
             return Ok(at(revoked.at));
         }
-        let below = self.below(&me);
+        let below = self.falling(&me);
         if !below.is_empty() {
             let members = below.into_iter().map(|member| member.name).collect();
             return Err(AccessError::WouldTakeAlong { members }.into());

@@ -10,7 +10,7 @@ use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
 use crate::error::{COORDINATOR_HINT, NodeError, listed};
 use crate::headroom::{DiskFull, Room};
-use crate::ledger::{self, Quota, Quotas};
+use crate::ledger::{self, Incarnations, LineUsage, Quota, Quotas};
 use crate::notices::{FORK, Notice, fork};
 use crate::runtime::{CLOCK, Fill};
 use crate::store::{Store, StoreError};
@@ -182,7 +182,7 @@ const FULL_AUTHORS_MAX: usize = 16;
 /// Members named by warnings of forks at most.
 const FORKING_AUTHORS_MAX: usize = 16;
 
-/// The authors that have filled a quota, with the first quota of each.
+/// The members that have filled a quota, by their present keys, with the first quota of each.
 fn full_authors(
     store: &Store,
     quotas: &Quotas,
@@ -191,8 +191,11 @@ fn full_authors(
 ) -> Result<BTreeMap<Did, Quota>, StoreError> {
     let snapshot = store.snapshot()?;
     let (mut full, mut many_logs) = (BTreeMap::new(), false);
-    for (author, usage) in ledger::read_usage(&snapshot)? {
-        many_logs |= quotas.incarnations_reached(usage.logs).is_some();
+    let by_key: BTreeMap<Did, _> = ledger::read_usage(&snapshot)?.into_iter().collect();
+    for author in by_key.keys().map(|author| members.present_key(author)) {
+        let of_key = |key: &Did| Ok::<_, StoreError>(by_key.get(key).copied().unwrap_or_default());
+        let usage = LineUsage::of(members, &author, of_key)?;
+        many_logs |= usage.all.logs >= quotas.incarnations;
         let writes = ledger::is_writer(members, &author);
         let reached = quotas.size_reached(&usage, writes, false).or_else(|| quotas.logs_reached(&usage));
         full.extend(reached.map(|quota| (author, quota)));
@@ -200,13 +203,17 @@ fn full_authors(
     // the logs are many, and their number by space only matters once an author has so many in all
     if many_logs {
         let logs: BTreeSet<LogId> = ledger::read_logs(&snapshot)?.into_iter().map(|(_, log, _)| log).collect();
-        for (_, author, logs) in ledger::logs_by_place(logs.iter()) {
-            if let Some(quota) = quotas.incarnations_reached(logs) {
+        let by_place: BTreeMap<(SpaceId, Did), u64> =
+            ledger::logs_by_place(logs.iter()).into_iter().map(|(space, key, logs)| ((space, key), logs)).collect();
+        for (space, key) in by_place.keys() {
+            let author = members.present_key(key);
+            let logs_of = |key: &Did| by_place.get(&(*space, *key)).copied().unwrap_or(0);
+            if let Some(quota) = quotas.incarnations_reached(Incarnations::of(members, &author, logs_of)) {
                 full.entry(author).or_insert(quota);
             }
         }
     }
-    full.remove(me);
+    full.retain(|author, _| !members.same_line(author, me));
     Ok(full)
 }
 
@@ -460,7 +467,7 @@ pub(super) fn member_info(members: &Members, did: &Did, member: &nexus_crdt::Mem
         did: *did,
         name: member.name().map_or_else(String::new, ToString::to_string),
         roles: member.roles().into_iter().collect(),
-        admitted_by: member.admitted_by().unwrap_or_else(|| members.mesh()),
+        admitted_by: members.admitter(did).unwrap_or_else(|| members.mesh()),
         expires_at: member.expires_at(),
     }
 }

@@ -32,10 +32,10 @@ pub(super) struct Rights<'a> {
 }
 
 impl TaskRights for Rights<'_> {
-    /// Admins approve, but never the submitter, nor whom it admitted: one would approve for the other.
+    /// Admins approve, but no key of the submitter, nor anybody below one of them in any chain: one would approve for the
+    /// other. An approver that has another key by now is asked by that one.
     fn may_approve(&self, member: &Did) -> bool {
-        let below = || self.members.get(member).and_then(nexus_crdt::Member::admitted_by) == Some(self.submitter);
-        *member != self.submitter && self.members.allows(member, Role::Admin) && !below()
+        self.members.may_approve(member, &self.submitter)
     }
 
     fn may_cancel(&self, member: &Did) -> bool {
