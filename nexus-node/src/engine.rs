@@ -64,6 +64,7 @@ pub use io::{
 };
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
 pub use salts::Seed;
+pub(crate) use succeed::rotation_allowed;
 pub(crate) use tasks::LATE;
 
 pub use crate::ledger::{Genesis, LedgerError, Quotas, found, read_genesis};

@@ -37,7 +37,7 @@ pub(crate) use members::{Chains, read_chains};
 pub(crate) use members::{placed_revocation, read_members};
 pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
-pub(crate) use quota::{Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
+pub(crate) use quota::{Incarnations, LineUsage, Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use tasks::{
     LastEntries, LastId, end_of, entry_place, find_task, is_attached, is_spoken_of, moving_submitters, moving_tasks,
     said_by_member, said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,

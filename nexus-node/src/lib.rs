@@ -302,7 +302,7 @@ pub use memory::{
 };
 pub use node::{
     AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,
-    Peer, PeerPath, Queue, RevokedMember, Status, Stopped, Warning,
+    Peer, PeerPath, Queue, RevokedMember, RotatedKey, RotationAllowed, Status, Stopped, Warning,
 };
 pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};

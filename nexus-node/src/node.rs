@@ -57,7 +57,7 @@ pub(crate) use found::machine_name;
 pub use found::{Initialized, init};
 pub use join::{JoinOptions, Joined, join};
 pub use revoke::{MembershipEnd, RevokedMember};
-pub use rotate::RotatedKey;
+pub use rotate::{RotatedKey, RotationAllowed};
 pub use status::{AwayCause, Behind, MemberInfo, Peer, PeerPath, Queue, Status, Warning};
 
 use crate::brain::Brain;

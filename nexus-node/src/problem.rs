@@ -220,8 +220,12 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Unreachable(ContactError::NoAdmin) => Some(
             "nothing was changed; start a node of an admin, or use the mesh's root key: `nexus-node key rotate --root FILE`",
         ),
-        NodeError::Refused(AccessError::NoSuccession { .. } | AccessError::BadSuccession) => {
-            Some("nothing was changed; `nexus-node key rotate --root FILE` does it with the mesh's root key")
+        NodeError::Refused(AccessError::NoSuccession { .. } | AccessError::BadSuccession) => Some(
+            "nothing was changed; an admin's `nexus-node key rotate --for NAME` lets another one within a day through, and \
+                 `nexus-node key rotate --root FILE` does it with the mesh's root key",
+        ),
+        NodeError::Refused(AccessError::OwnRotation) => {
+            Some("nothing was changed: `nexus-node key rotate --for NAME`, on another admin's node")
         }
         NodeError::Refused(AccessError::WouldTakeAlong { .. }) => {
             Some("nothing was changed: have an admin above this node revoke it, who keeps them")

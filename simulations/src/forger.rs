@@ -5,10 +5,10 @@ use std::time::Duration;
 use libp2p::StreamProtocol;
 use nexus_crdt::sync_frame::{Body, EntriesFrame};
 use nexus_crdt::{
-    Core, Draft, EntryFrame, Field, Head, Hlc, Incarnation, Kind, LogId, SpaceId, SyncFrame, Target, Verified, Write,
-    Writes,
+    Core, Draft, EntryFrame, Field, Head, Hlc, Incarnation, Kind, LogId, Pin, SpaceId, SyncFrame, Target, Verified,
+    Write, Writes,
 };
-use nexus_identity::{Did, Keypair, Timestamp};
+use nexus_identity::{Chain, Did, Keypair, Timestamp};
 use nexus_mesh::{Mesh, write_frame};
 use prost::Message;
 
@@ -43,8 +43,18 @@ impl<'a> Writer<'a> {
 
     /// The entry by which a member says that it is one.
     pub(crate) fn introduction(&self, sim: &Sim, no: NodeNo) -> Option<Verified> {
-        let chain = sim.chain_for(no).ok()?;
-        Some(self.entry(SpaceId::mesh(&self.mesh), None, Kind::CREDENTIAL, chain.to_bytes()))
+        Some(self.credentials(&sim.chain_for(no).ok()?))
+    }
+
+    /// The same with credentials that another one signed.
+    pub(crate) fn credentials(&self, chain: &Chain) -> Verified {
+        self.entry(SpaceId::mesh(&self.mesh), None, Kind::CREDENTIAL, chain.to_bytes())
+    }
+
+    /// The end of a log at one of its entries.
+    pub(crate) fn pin(entry: &Verified) -> Pin {
+        let LogId { space, incarnation, .. } = entry.header().log();
+        Pin { space, incarnation, last: Head { seq: entry.header().seq, id: entry.id() } }
     }
 
     pub(crate) fn memory(&self, after: Option<&Verified>, text: &str) -> Verified {

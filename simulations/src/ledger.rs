@@ -140,8 +140,8 @@ pub struct Ledger {
     pub put_back: BTreeMap<NodeNo, Did>,
     /// Members whose logs fork on purpose.
     pub two_faces: BTreeSet<Did>,
-    /// The members that write more than their quota.
-    pub gluttons: BTreeSet<Did>,
+    /// The members that write more than their quota, each with all of its keys.
+    pub gluttons: BTreeMap<usize, BTreeSet<Did>>,
     /// Acknowledgements that no node can keep, since the disk lied: node, from, to.
     pub in_doubt: Vec<(NodeNo, Duration, Duration)>,
 }

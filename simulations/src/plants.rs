@@ -80,6 +80,8 @@ pub const ALL: &[KnownPlant] = &[
     inside("loses_tail_cursor", "sync", "laptop-offline", &["liveness"]),
     // A node takes of a member however much it sends.
     inside("takes_any_amount", "sync", "glutton", &["quotas"]),
+    // Each key of a member has a quota of its own.
+    inside("quotas_by_key", "sync", "glutton", &["quotas"]),
     // The evidence of a fork by another member cuts nothing.
     inside("heeds_no_evidence", "sync", "two-faces", &["convergence", "liveness"]),
     // Nodes that hold both branches of a log say nothing of it.

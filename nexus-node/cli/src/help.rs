@@ -207,7 +207,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     (
         "key rotate",
-        &[("key rotate", "an admin's node that is up signs it"), ("key rotate --root root.key", "where none is up")],
+        &[
+            ("key rotate", "an admin's node that is up signs it"),
+            ("key rotate --root root.key", "where none is up"),
+            ("key rotate --for cloud", "on an admin's node: cloud may change its key again today"),
+        ],
     ),
     (
         "root",

@@ -348,6 +348,7 @@ mod tests {
             ("PUT", "/v1/tasks/x/approve"),
             ("POST", "/v1/invite"),
             ("POST", "/v1/key/rotate"),
+            ("POST", "/v1/key/allow"),
             ("PATCH", "/v1/config"),
             ("GET", "/v1/config"),
             ("POST", "/v1/offline"),

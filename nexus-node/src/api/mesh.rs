@@ -210,6 +210,17 @@ pub(super) async fn rotate_key(
     Ok(Answer(wire::RotatedKey { did: rotated.did.to_string(), former: rotated.former.to_string() }))
 }
 
+/// Lets a member's next new key through at this node within a day.
+pub(super) async fn allow_rotation(
+    node: Node,
+    Json(allow): Json<wire::AllowRotation>,
+) -> Result<Answer<wire::RotationAllowed>, Problem> {
+    let member = member(&node, &allow.member)?;
+    let allowed = node.allow_rotation(member).await?;
+    let (did, until) = (allowed.did.to_string(), allowed.until.to_string());
+    Ok(Answer(wire::RotationAllowed { did, name: allowed.name, until }))
+}
+
 /// Drafts the credentials of this node's next key for the root to sign.
 pub(super) async fn draft_rotation(node: Node) -> Result<Answer<wire::RotationDraft>, Problem> {
     let claims = node.draft_rotation()?;

@@ -523,6 +523,12 @@ fn the_mesh(routes: Routes) -> Routes {
                 .takes(false, &example::rotate_key())
                 .gives(200, &example::rotated_key())
         })
+        .on(Method::POST, "/v1/key/allow", mesh::allow_rotation, |about| {
+            about
+                .summary("Let a member's next new key through within a day of its last one; an admin's node")
+                .takes(true, &example::allow_rotation())
+                .gives(200, &example::rotation_allowed())
+        })
         .on(Method::POST, "/v1/key/draft", mesh::draft_rotation, |about| {
             about
                 .summary(

@@ -378,6 +378,25 @@ pub struct RotateKey {
     pub signed: Option<String>,
 }
 
+/// The member whose next new key goes through.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AllowRotation {
+    /// Its DID or name.
+    pub member: String,
+}
+
+/// An admin's word for another new key of a member within a day.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct RotationAllowed {
+    /// The member's DID.
+    pub did: String,
+    /// Its name.
+    pub name: String,
+    /// The end of the word.
+    pub until: String,
+}
+
 /// The credentials of a new key for the root to sign.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RotationDraft {

@@ -452,12 +452,25 @@ impl Blobs {
             Some(kept) => kept,
             none => none.insert(self.kept_bytes(&coming)?),
         };
-        // a copy that it let go of counts already
-        let (bytes, before) = (kept.entry(peer).or_default(), before.map_or(0, |charge| charge.bytes));
+        // a copy that it let go of counts already, and one that its former key had is its own
+        let mut before = before.map_or(0, |charge| charge.bytes);
+        let line = self.here().identity.members().line(&peer);
+        for former in line.iter().filter(|key| **key != peer && whole.is_some()) {
+            let Some(charge) = charges.remove(former) else { continue };
+            before = before.saturating_add(charge.bytes);
+            if let Some(bytes) = kept.get_mut(former) {
+                *bytes = bytes.saturating_sub(charge.bytes);
+            }
+            let bytes = kept.entry(peer).or_default();
+            *bytes = bytes.saturating_add(charge.bytes);
+        }
         let more = cost(said).saturating_sub(before);
-        if more > self.here().kept_for_each.saturating_sub(*bytes) {
+        // all keys of a member have one room
+        let of_line = line.iter().filter_map(|key| kept.get(key)).fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+        if more > self.here().kept_for_each.saturating_sub(of_line) {
             return Ok(Some(KeptState::Full));
         }
+        let bytes = kept.entry(peer).or_default();
         match whole {
             Some(_) => {
                 charges.insert(peer, Charge { bytes: before.saturating_add(more), wanted: true });

@@ -80,16 +80,25 @@ pub enum Command {
     /// Ends what a former member holds: its locks go to the next in line, its places in line and its
     /// sessions end. Its keys stay. Counts only from the leader.
     End(Did),
+    /// Gives the keys that a member's former key wrote to the key that took its place, and ends what the former one holds:
+    /// both are one member, with one share. Counts only from the leader.
+    Succeed {
+        /// The former key.
+        former: Did,
+        /// The key in its place.
+        member: Did,
+    },
 }
 
 impl Command {
     /// The number of the last variant.
-    const LAST: u8 = 11;
+    const LAST: u8 = 12;
 
     /// The first format that has it.
     pub(super) fn first_format(&self) -> u16 {
         match self {
             Self::End(_) => format::ENDS,
+            Self::Succeed { .. } => format::LINES,
             command if command.has_bytes() => format::BYTES,
             _ => 0,
         }
@@ -113,13 +122,14 @@ impl Command {
             | Self::Steal { .. }
             | Self::Expire(_)
             | Self::Raise(_)
-            | Self::End(_) => false,
+            | Self::End(_)
+            | Self::Succeed { .. } => false,
         }
     }
 
     /// Whether it is a caller's change, and not the leader's own work.
     pub(super) const fn is_a_callers(&self) -> bool {
-        !matches!(self, Self::Expire(_) | Self::Raise(_) | Self::End(_))
+        !matches!(self, Self::Expire(_) | Self::Raise(_) | Self::End(_) | Self::Succeed { .. })
     }
 
     /// The number of stored values that its outcome may show.
@@ -534,7 +544,10 @@ mod tests {
 
     #[test]
     fn a_command_of_the_next_number_is_a_later_versions() {
-        assert_eq!(borsh::to_vec(&Command::End(Did::from_bytes([7; 32]))).unwrap()[..2], [Command::LAST, 7]);
+        let did = |n| Did::from_bytes([n; 32]);
+        assert_eq!(borsh::to_vec(&Command::End(did(7))).unwrap()[..2], [Command::LAST - 1, 7]);
+        let succeed = Command::Succeed { former: did(7), member: did(8) };
+        assert_eq!(borsh::to_vec(&succeed).unwrap()[..2], [Command::LAST, 7]);
         let key = Keypair::from_seed(&[1; 32]);
         let (group, by) = (Group::default(), key.did());
         let commands = vec![Command::Raise(1)];

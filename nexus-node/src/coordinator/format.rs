@@ -33,6 +33,9 @@ pub(super) const REQUESTS: u16 = 3;
 /// ([`OWN_PREFIX`](super::limits::OWN_PREFIX)).
 pub(super) const OWN: u16 = 4;
 
+/// The first format with a command that gives what a former key wrote to the key that took its place.
+pub(super) const LINES: u16 = 5;
+
 /// The bytes of a mark and its number.
 pub(super) const MARKED_BYTES: usize = MARK.len() + size_of::<u16>();
 

@@ -291,7 +291,7 @@ pub(super) async fn expire(here: Arc<Coordinator>) {
 }
 
 impl Coordinator {
-    /// As the leader, ends what former members hold. A leader that is one itself gives the leadership up.
+    /// As the leader, ends what former members hold, and gives what a member's former keys wrote to its present one. A leader that is one itself gives the leadership up.
     async fn end_former(&self, running: &Running) {
         let members = self.identity.members();
         if members.has_ended(&running.me.did) {
@@ -301,6 +301,7 @@ impl Coordinator {
             }
             return;
         }
+        self.move_lines(running).await;
         let former: Vec<Did> = {
             let state = running.applied.read();
             // copies of an earlier format do not know the command
@@ -314,6 +315,43 @@ impl Coordinator {
                 Err(error) => tracing::debug!(%error, "what a former member holds stays for now"),
             }
         }
+    }
+
+    /// As the leader, gives what the former keys of members wrote to their present ones.
+    async fn move_lines(&self, running: &Running) {
+        let members = self.identity.members();
+        if !members.has_lines() || planted("quotas_by_key") {
+            return;
+        }
+        let moved: Vec<(Did, Did)> = {
+            let state = running.applied.read();
+            // copies of an earlier format do not know the command
+            let knows = state.machine.format() >= format::LINES;
+            let (holders, writers) = (state.machine.holders(), state.machine.writers());
+            let all: BTreeSet<Did> = holders.iter().chain(writers).copied().filter(|_| knows).collect();
+            let moved = all.into_iter().map(|did| (did, members.present_key(&did)));
+            moved.filter(|(former, member)| former != member).collect()
+        };
+        for (former, member) in moved {
+            match self.propose(Command::Succeed { former, member }, None).await {
+                Ok(_) => tracing::info!(member = self.name(&member), "it has what its former key wrote"),
+                Err(error) => tracing::debug!(%error, "what a former key wrote stays its own for now"),
+            }
+        }
+    }
+
+    /// Whether a member's proposals wait, or else a new key would have a share of its own. They do while a former key of it
+    /// has keys. They do as well if the member is known from the gate alone and uses much: its former keys may not be
+    /// known here.
+    pub(super) fn awaits_its_line(&self, running: &Running, member: &Did) -> bool {
+        let members = self.identity.members();
+        let state = running.applied.read();
+        if planted("quotas_by_key") || state.machine.format() < format::LINES {
+            return false;
+        }
+        let unheard = || !members.is_written_by_issuer(member) && state.machine.uses_much(*member);
+        let mut others = members.line(member).into_iter().filter(|key| key != member);
+        members.has_lines() && others.any(|key| state.machine.has_keys_of(&key)) || unheard()
     }
 
     /// This node's report to others.

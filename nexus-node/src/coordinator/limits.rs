@@ -225,7 +225,7 @@ impl Limits {
             Command::Renew { name, ttl_ms, .. } => self.check_lock(name, *ttl_ms),
             Command::Release { name, .. } | Command::Withdraw { name, .. } => self.check_lock(name, None),
             Command::Expire(expired) => at_most("an expiry", expired.len(), self.commands),
-            Command::End(_) => Ok(()),
+            Command::End(_) | Command::Succeed { .. } => Ok(()),
             Command::Raise(to) if format > 0 && *to == format => Ok(()),
             Command::Raise(_) => Err(FormError::Format { format }),
         }

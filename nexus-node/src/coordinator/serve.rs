@@ -169,6 +169,9 @@ impl Coordinator {
         if proposal.format > running.applied.read().machine.format() {
             return Err(refused(Reason::Busy, "of a format that is not raised here yet"));
         }
+        if self.awaits_its_line(running, &peer) {
+            return Err(refused(Reason::Busy, "what its former key wrote is not its own here yet"));
+        }
         let submitted = running.submit(signed, Instant::now() + PROPOSAL_MAX).await;
         let outcomes = submitted.map_err(|why| match why {
             // an earlier version does not know the other reason

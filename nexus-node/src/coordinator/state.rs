@@ -567,7 +567,7 @@ impl Machine {
             Command::Release { name, token } => self.locks.release(name, *token, self.group.generation, &mut tell),
             Command::Withdraw { name, waiter } => self.locks.withdraw(name, *waiter, &mut tell),
             Command::Steal { name, ttl_ms } => self.locks.steal(name, *ttl_ms, self.group.generation, &mut tell),
-            Command::Expire(_) | Command::Raise(_) | Command::End(_) if by != at.leader => {
+            Command::Expire(_) | Command::Raise(_) | Command::End(_) | Command::Succeed { .. } if by != at.leader => {
                 Err(Refusal::Malformed(Malformed::NotFromLeader))
             }
             Command::Raise(to) => {
@@ -582,6 +582,11 @@ impl Machine {
             }
             Command::End(member) => {
                 self.end(*member, at.index, changes);
+                Ok(Outcome::Done { revision: self.revision })
+            }
+            Command::Succeed { former, member } => {
+                self.end(*former, at.index, changes);
+                self.kv.moves(*former, *member);
                 Ok(Outcome::Done { revision: self.revision })
             }
         };
@@ -616,7 +621,7 @@ impl Machine {
             }),
             // a token was given for the lock
             Command::Renew { .. } | Command::Release { .. } | Command::Withdraw { .. } => Ok(()),
-            Command::Expire(_) | Command::Raise(_) | Command::End(_) => Ok(()),
+            Command::Expire(_) | Command::Raise(_) | Command::End(_) | Command::Succeed { .. } => Ok(()),
         }
     }
 
@@ -689,6 +694,21 @@ impl Machine {
     pub(super) fn holders(&self) -> BTreeSet<Did> {
         let asked = self.sessions.sessions.keys().map(|(by, _)| by).chain(self.requests.askers());
         self.locks.holders().chain(asked).copied().collect()
+    }
+
+    /// The members of which a key is the last word.
+    pub(super) fn writers(&self) -> impl Iterator<Item = &Did> {
+        self.kv.writers()
+    }
+
+    /// Whether a key is the last word of a member.
+    pub(super) fn has_keys_of(&self, member: &Did) -> bool {
+        self.kv.has_keys_of(member)
+    }
+
+    /// Whether a member uses a part of its share that it may not have before this node has heard who admitted it.
+    pub(super) fn uses_much(&self, member: Did) -> bool {
+        self.used(member).part > self.limits().share_bytes / UNHEARD
     }
 
     /// The bytes of the values that the answer to these commands would show now, at most.
@@ -878,6 +898,9 @@ impl Used {
         Ok(())
     }
 }
+
+/// The part of a member's share for whoever is known from the gate alone. Its line may have written as much already.
+const UNHEARD: u64 = 16;
 
 /// Counts revisions and collects changes.
 struct Tell<'a> {

@@ -140,6 +140,10 @@ fn proposals(format: u16) -> Section {
     let end = (format >= format::ENDS).then(|| ("end", vec![Command::End(did(2))]));
     let vectors = one.chain([("no command", Vec::new()), ("a command of each kind", all)]).chain(end);
     let mut all: Vec<(&str, Proposal)> = vectors.map(|(name, commands)| (name, proposal(format, commands))).collect();
+    if format >= format::LINES {
+        let succeed = Command::Succeed { former: did(2), member: did(3) };
+        all.push(("a key in the place of another", proposal(format, vec![succeed])));
+    }
     if format >= format::REQUESTS {
         let commands = vec![Command::Put(put("k", "v")), Command::Put(put("l", "v")), Command::Put(put("m", "v"))];
         let requests = vec![request(0, "first"), request(2, "third")];
@@ -381,6 +385,14 @@ fn machines(format: u16) -> Section {
         ended.tell(3, vec![Command::End(did(2))]);
         ended.tell(1, vec![Command::End(did(2))]);
         vectors.push(("a member that ended", ended));
+    }
+    if format >= format::LINES {
+        // the new key has the value of the former one, whose lock ends
+        let mut renewed = Story::new(format);
+        renewed.tell(2, vec![Command::Put(put("k", "v"))]);
+        renewed.tell(2, vec![Command::Acquire { name: lock(), ttl_ms: 30_000, wait_ms: 0 }]);
+        renewed.tell(1, vec![Command::Succeed { former: did(2), member: did(3) }]);
+        vectors.push(("a key in the place of another", renewed));
     }
     if format >= format::REQUESTS {
         // done, refused, and one that waited has the lock now

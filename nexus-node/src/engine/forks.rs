@@ -172,7 +172,7 @@ impl Engine {
     }
 
     fn own_bytes(&self) -> u64 {
-        self.state.usage.get(&self.state.me).map_or(0, |usage| usage.bytes)
+        self.usage_of_line(&self.state.me).all.bytes
     }
 
     /// Writes the writes of our own cut entries again, in our own log of now.

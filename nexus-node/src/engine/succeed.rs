@@ -1,11 +1,14 @@
+use std::borrow::Cow;
+use std::time::Duration;
+
 use nexus_crdt::{Kind, Pin, Succession};
 use nexus_identity::{Chain, Claims, Did, Role, Timestamp};
 
 use super::io::{CommandId, Outcome};
 use super::{Engine, LedgerError, Turn};
-use crate::ledger::rows::UsageRow;
-use crate::ledger::{is_writer, read_genesis};
-use crate::store::{Batch, View};
+use crate::ledger::read_genesis;
+use crate::ledger::rows::meta;
+use crate::store::{Batch, Table, View};
 
 /// The first words of a new key: it takes the place of the key that the store had.
 #[derive(Clone, Debug)]
@@ -31,23 +34,43 @@ pub enum NoSuccession {
     Unfit,
     /// Another new key took the former one's place.
     Taken,
-    /// The member wrote more than half of a quota, with all its keys, or changed its key too often.
-    Full,
+    /// The member had too many keys.
+    TooMany,
+    /// The member's last new key is younger than a day.
+    TooSoon {
+        /// The time from which on it goes.
+        from: Timestamp,
+    },
+    /// This node does not have the word of whoever admitted the former key, so it does not know since when the member
+    /// has that key.
+    Unheard,
 }
 
 /// The most keys of one member, one after the other.
 const KEYS_MAX: usize = 64;
+/// The time from one new key of a member to the next, unless an admin's person says otherwise.
+const ROTATION_EVERY: Duration = Duration::from_secs(24 * 3_600);
+
+/// The row by which a person on an admin's node lets the next new key of a member through, and its content.
+pub(crate) fn rotation_allowed(member: &Did, until: Timestamp) -> (Vec<u8>, [u8; 8]) {
+    (meta::rotation(member), until.as_ms().to_le_bytes())
+}
 
 impl NoSuccession {
     /// The reason for people.
-    pub const fn words(self) -> &'static str {
+    pub fn words(self) -> Cow<'static, str> {
         match self {
-            Self::NotAdmin => "it may not admit them",
-            Self::NoMember => "the former key is no member's",
-            Self::Below => "it was admitted by the former key itself",
-            Self::Unfit => "the request is not signed by both keys, or the new key belongs to somebody already",
-            Self::Taken => "another new key has taken the place of this one",
-            Self::Full => "with all its keys this member wrote over half of its quota, or it had 64 keys already",
+            Self::NotAdmin => "it may not admit them".into(),
+            Self::NoMember => "the former key is no member's".into(),
+            Self::Below => "it was admitted by the former key itself".into(),
+            Self::Unfit => "the request is not signed by both keys, or the new key belongs to somebody already".into(),
+            Self::Taken => "another new key has taken the place of this one".into(),
+            Self::TooMany => "this member had 64 keys already".into(),
+            Self::TooSoon { from } => {
+                format!("a member changes its key once a day, and this one may from {from} on, or by an admin's word")
+                    .into()
+            }
+            Self::Unheard => "it has not heard yet who admitted the key of now".into(),
         }
     }
 }
@@ -72,7 +95,7 @@ impl Engine {
         let Some(own) = read_genesis(&turn.draft)?.map(|genesis| genesis.chain) else {
             return Ok(Outcome::NotSucceeded(NoSuccession::NotAdmin));
         };
-        let again = match self.may_succeed(succession, &own) {
+        let again = match self.may_succeed(succession, &own, turn)? {
             Ok(again) => again,
             Err(why) => return Ok(Outcome::NotSucceeded(why)),
         };
@@ -86,6 +109,7 @@ impl Engine {
                 return Ok(Outcome::NotSucceeded(NoSuccession::NotAdmin));
             }
             self.write_of_mesh(Kind::CREDENTIAL, chain.to_bytes(), of, turn)?;
+            turn.draft.delete(Table::Meta, &meta::rotation(former));
         }
         Ok(Outcome::Succeeded(Box::new(chain)))
     }
@@ -111,47 +135,44 @@ impl Engine {
     }
 
     /// Whether this node may admit a new key. Returns whether it is admitted already.
-    fn may_succeed(&self, succession: &Succession, own: &Chain) -> Result<bool, NoSuccession> {
+    fn may_succeed(
+        &self,
+        succession: &Succession,
+        own: &Chain,
+        turn: &Turn<'_>,
+    ) -> Result<Result<bool, NoSuccession>, LedgerError> {
         let (former, member) = (&succession.former, &succession.member);
         let members = &self.state.members;
         if succession.verify(&self.state.mesh).is_err() {
-            return Err(NoSuccession::Unfit);
+            return Ok(Err(NoSuccession::Unfit));
         }
-        let links = own.verify_all(&self.state.mesh).map_err(|_| NoSuccession::NotAdmin)?;
+        let Ok(links) = own.verify_all(&self.state.mesh) else { return Ok(Err(NoSuccession::NotAdmin)) };
         if !members.allows(&self.state.me, Role::Admin) {
-            return Err(NoSuccession::NotAdmin);
+            return Ok(Err(NoSuccession::NotAdmin));
         }
         if links.iter().any(|link| link.subject == *former) {
-            return Err(NoSuccession::Below);
+            return Ok(Err(NoSuccession::Below));
         }
-        match members.successor(former) {
+        Ok(match members.successor(former) {
             Some(other) if other != *member => Err(NoSuccession::Taken),
             Some(_) => Ok(true),
             None if members.get(former).is_none() => Err(NoSuccession::NoMember),
             None if members.get_known(member).is_some() => Err(NoSuccession::Unfit),
-            None if self.is_half_full(former) => Err(NoSuccession::Full),
-            None => Ok(false),
-        }
+            None if !members.is_written_by_issuer(former) => Err(NoSuccession::Unheard),
+            None if members.line(former).len() >= KEYS_MAX => Err(NoSuccession::TooMany),
+            None => match self.rotates_from(former) {
+                Some(from) if turn.now < from && !rotation_is_allowed(former, turn)? => {
+                    Err(NoSuccession::TooSoon { from })
+                }
+                _ => Ok(false),
+            },
+        })
     }
 
-    /// Whether a member may have no further key: each has a quota of its own, and the entries of the former ones stay.
-    fn is_half_full(&self, member: &Did) -> bool {
-        let (members, quotas) = (&self.state.members, &self.state.quotas);
-        let mut keys = vec![*member];
-        while let Some(former) = keys.last().and_then(|last| members.former_key(last)) {
-            if keys.len() >= KEYS_MAX || keys.contains(&former) {
-                return true;
-            }
-            keys.push(former);
-        }
-        let mut all = UsageRow::default();
-        for usage in keys.iter().filter_map(|key| self.state.usage.get(key)) {
-            all.bytes = all.bytes.saturating_add(usage.bytes);
-            all.entries = all.entries.saturating_add(usage.entries);
-            all.logs = all.logs.saturating_add(usage.logs);
-        }
-        let bytes = if is_writer(members, member) { quotas.writer_bytes } else { quotas.reader_bytes };
-        all.bytes > bytes / 2 || all.entries > quotas.writer_entries / 2 || all.logs > quotas.logs / 2
+    /// The time from which on a member may have another new key; `None` if it had none yet. The entries here say it, so a
+    /// restart forgets nothing.
+    fn rotates_from(&self, member: &Did) -> Option<Timestamp> {
+        Some(self.state.members.renewed_at(member)?.time().saturating_add(ROTATION_EVERY))
     }
 
     /// Begins this node's new key: its credentials become known. If the root admitted it, so does the end of the former
@@ -181,4 +202,11 @@ impl Engine {
             .expiring(known.expires_at());
         own.extend(claims.sign(&self.key)).ok()
     }
+}
+
+/// Whether a person on this node has said that a member's next new key may come now.
+fn rotation_is_allowed(member: &Did, turn: &Turn<'_>) -> Result<bool, LedgerError> {
+    let until = turn.draft.get(Table::Meta, &meta::rotation(member))?;
+    let until = until.and_then(|until| until.try_into().ok()).map(u64::from_le_bytes);
+    Ok(until.is_some_and(|until| turn.now <= Timestamp::from_ms(until)))
 }

@@ -41,6 +41,9 @@ pub enum AccessError {
     /// A node does not revoke itself.
     #[error("this is the node's own membership")]
     OwnMembership,
+    /// The node of another admin says that a node may change its key again within a day.
+    #[error("this is the node's own key: another admin's node has the word for it")]
+    OwnRotation,
     /// The memberships of others would end with this node's.
     #[error("{} were admitted by this node, and would lose their membership with it", super::listed(.members))]
     WouldTakeAlong {
@@ -146,6 +149,8 @@ pub enum AdminDuty {
     ChooseVoters,
     /// Beginning the coordinators anew.
     Recover,
+    /// Letting another new key of a member through within a day.
+    AllowRotation,
 }
 
 impl fmt::Display for AdminDuty {
@@ -154,6 +159,7 @@ impl fmt::Display for AdminDuty {
             Self::Invite => "invites, and this node is none",
             Self::ChooseVoters => "changes who coordinates",
             Self::Recover => "begins the coordinators anew",
+            Self::AllowRotation => "lets a member change its key again within a day",
         })
     }
 }

@@ -19,6 +19,7 @@
 //! | `Evidence` | author, space id, incarnation | [`EvidenceRow`] |
 //! | `Again` | entry id | – |
 //! | `Usage` | author | [`UsageRow`] |
+//! | `Usage` | author, 1 | bytes of its entries in the mesh's own space |
 //! | `Profiles` | author, stamp, entry id | eno |
 //! | `Spaces` | space id | [`SpaceRow`] |
 //! | `Records` | eno, index | [`RecordRow`] |
@@ -75,6 +76,11 @@ pub(crate) mod meta {
     pub(crate) const AGE: &[u8] = b"age";
     /// The numbers of the last processes on this directory, of 16 bytes each, the latest first.
     pub(crate) const PROCESSES: &[u8] = b"processes";
+
+    /// Until when a person lets another new key of a member through, 8 bytes of milliseconds.
+    pub(crate) fn rotation(member: &nexus_identity::Did) -> Vec<u8> {
+        [b"rotation ".as_slice(), member.as_bytes()].concat()
+    }
 }
 
 /// The number of an entry in this store, from 1.
@@ -195,6 +201,26 @@ pub(crate) struct UsageRow {
     pub bytes: u64,
     /// The number of its logs.
     pub logs: u64,
+    /// The bytes of those in the mesh's own space, which have a row of their own ([`mesh_usage_key`]). Stores of earlier
+    /// versions count them from the first start of this one on.
+    #[borsh(skip)]
+    pub mesh_bytes: u64,
+}
+
+/// The key of the bytes of an author's entries in the mesh's own space: the author and a byte more.
+pub(crate) fn mesh_usage_key(author: &Did) -> [u8; 33] {
+    let mut key = [MESH_USAGE; 33];
+    key[..32].copy_from_slice(author.as_bytes());
+    key
+}
+
+/// The last byte of the key of bytes in the mesh's own space.
+const MESH_USAGE: u8 = 1;
+
+/// The author and the bytes of a row of usage in the mesh's own space; `None` for another row.
+pub(crate) fn mesh_usage(key: &[u8], row: &[u8]) -> Option<(Did, u64)> {
+    let (author, [MESH_USAGE]) = key.split_at_checked(32)? else { return None };
+    Some((Did::from_bytes(author.try_into().ok()?), u64::from_le_bytes(row.try_into().ok()?)))
 }
 
 /// A space for display.

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -143,10 +144,10 @@ enum Verdict {
 }
 
 /// The reason of a refusal, for programs and for people.
-type Refusal = (JoinRefusal, &'static str);
+type Refusal = (JoinRefusal, Cow<'static, str>);
 
 /// The ticket is not one of this node's. A guesser learns no more.
-const UNKNOWN: Refusal = (JoinRefusal::Unknown, "the inviter does not know this ticket");
+const UNKNOWN: Refusal = (JoinRefusal::Unknown, Cow::Borrowed("the inviter does not know this ticket"));
 
 impl TicketRow {
     /// Whether a newcomer with this secret may join now. `incarnation` is the store's current one.
@@ -160,10 +161,13 @@ impl TicketRow {
             return Verdict::Again(chain.clone());
         }
         if self.expires_at < now {
-            return Verdict::Refuse((JoinRefusal::Expired, "the ticket has expired: ask for a new one"));
+            return Verdict::Refuse((JoinRefusal::Expired, Cow::Borrowed("the ticket has expired: ask for a new one")));
         }
         if self.redeemed.len() >= self.uses as usize && !planted("tickets_never_used_up") {
-            return Verdict::Refuse((JoinRefusal::Used, "the ticket was used already: ask for a new one"));
+            return Verdict::Refuse((
+                JoinRefusal::Used,
+                Cow::Borrowed("the ticket was used already: ask for a new one"),
+            ));
         }
         let role = [Role::Reader, Role::Member, Role::Admin].into_iter().find(|role| role.number() == self.role);
         role.map_or(Verdict::Refuse(UNKNOWN), Verdict::Admit)
@@ -322,7 +326,7 @@ impl Admitter {
                 if let Some(left_out) = self.lines.take(self.world.now()) {
                     tracing::info!(did = %newcomer, ?code, left_out, "not admitted");
                 }
-                JoinReply::Refused { code, message: message.to_owned() }
+                JoinReply::Refused { code, message: message.into_owned() }
             }
             Err(error) => {
                 tracing::warn!(%error, "a newcomer could not be admitted");
@@ -352,10 +356,16 @@ impl Admitter {
         let replaces = match row.replaces.0 {
             Some(member) if self.identity.is_member(&member) => {
                 if !self.identity.members().may_revoke(&member).contains(&self.identity.me()) {
-                    return Ok(Err((JoinRefusal::NotAdmin, "the inviter may not end the membership to replace")));
+                    return Ok(Err((
+                        JoinRefusal::NotAdmin,
+                        Cow::Borrowed("the inviter may not end the membership to replace"),
+                    )));
                 }
                 if is_up(&self.mesh, &member).await {
-                    return Ok(Err((JoinRefusal::Unavailable, "the member to replace is up: stop its node first")));
+                    return Ok(Err((
+                        JoinRefusal::Unavailable,
+                        Cow::Borrowed("the member to replace is up: stop its node first"),
+                    )));
                 }
                 Some(member)
             }
@@ -367,7 +377,7 @@ impl Admitter {
             .issued_by(self.identity.me())
             .expiring(expires_at);
         let Ok(chain) = genesis.chain.extend(claims.sign(&self.key)) else {
-            return Ok(Err((JoinRefusal::NotAdmin, "the inviter may not admit anybody")));
+            return Ok(Err((JoinRefusal::NotAdmin, Cow::Borrowed("the inviter may not admit anybody"))));
         };
         row.redeemed.push((newcomer, chain.clone()));
         let mut with = Batch::new();
@@ -389,10 +399,13 @@ impl Admitter {
         if !again && members.get(&succession.former).is_none() {
             return Ok(Err((JoinRefusal::Revoked, NoSuccession::NoMember.words())));
         }
-        // from here on only who has a member's key
+        // from here on only whoever has a member's key
         let room = || self.new_keys.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
         if !again && !room() {
-            return Ok(Err((JoinRefusal::TooMany, "many keys were changed just now: try again in a minute")));
+            return Ok(Err((
+                JoinRefusal::TooMany,
+                Cow::Borrowed("many keys were changed just now: try again in a minute"),
+            )));
         }
         match self.engine.run(Command::Succeed(Box::new(succession))).await? {
             Outcome::Succeeded(chain) => Ok(Ok(*chain)),
@@ -402,7 +415,8 @@ impl Admitter {
                     NoSuccession::NoMember => JoinRefusal::Revoked,
                     NoSuccession::Unfit => JoinRefusal::Unknown,
                     NoSuccession::Taken => JoinRefusal::Used,
-                    NoSuccession::Full => JoinRefusal::TooMany,
+                    NoSuccession::TooMany | NoSuccession::TooSoon { .. } => JoinRefusal::TooMany,
+                    NoSuccession::Unheard => JoinRefusal::Unavailable,
                 };
                 Ok(Err((code, why.words())))
             }

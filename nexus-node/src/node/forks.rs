@@ -28,7 +28,7 @@ pub(super) async fn settle(world: World, engine: EngineHandle, mut unsettled: wa
                         String::new(),
                         "a part of what a fork of this node's log cost is not written again: half of its quota is used"
                             .to_owned(),
-                        "the rest is in this node's store alone; a new key has a quota of its own (`key rotate`)",
+                        "the rest is in this node's store alone; all keys of this node have one quota: have admins raise `writer_bytes_max`",
                     );
                     break;
                 }

@@ -2,14 +2,14 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use nexus_crdt::Succession;
-use nexus_identity::{Chain, Claims, Did, Keypair, Role};
+use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use nexus_mesh::{JoinError, JoinRefusal, JoinReply, JoinRequest, Mesh, Multiaddr, PeerState, SystemClock};
 
 use super::join::{Transfer, as_newcomer};
 use super::{Inner, Node, Stopped};
 use crate::datadir::DataDir;
-use crate::engine::{Command, Engine, Outcome, Rotation};
-use crate::error::{AccessError, ContactError, NodeError};
+use crate::engine::{Command, Engine, Outcome, Rotation, rotation_allowed};
+use crate::error::{AccessError, AdminDuty, ContactError, NodeError};
 use crate::ledger::rows::meta;
 use crate::ledger::{self, LedgerError};
 use crate::runtime::known_peers;
@@ -34,9 +34,49 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// The longest wait of a start that finishes an interrupted change of the key.
 const RESUME_WITHIN: Duration = Duration::from_secs(10);
 
+/// The word of a person on an admin's node for another new key of a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RotationAllowed {
+    /// The member, by its key of now.
+    pub did: Did,
+    /// Its name.
+    pub name: String,
+    /// The end of the word.
+    pub until: Timestamp,
+}
+
+/// The time for which the word of a person for another new key holds.
+const ALLOWED_FOR: Duration = Duration::from_secs(24 * 3_600);
+
 impl Node {
+    /// Lets the next new key of a member through at this node, although its last one is younger than a day. The word
+    /// holds for a day, over restarts, and for one new key.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] if this node is no admin's, or for this node's own key, which another admin's node admits;
+    /// [`NodeError::NotFound`] if there is no such member.
+    pub async fn allow_rotation(&self, member: Did) -> Result<RotationAllowed, NodeError> {
+        self.check_running()?;
+        let Inner { identity, world, engine, .. } = &*self.0;
+        if !identity.members().allows(&identity.me(), Role::Admin) {
+            return Err(AccessError::NotAdmin(AdminDuty::AllowRotation).into());
+        }
+        let did = self.current_key(member);
+        if did == identity.me() {
+            return Err(AccessError::OwnRotation.into());
+        }
+        self.check_another_member(&did)?;
+        let until = world.wall().saturating_add(ALLOWED_FOR);
+        let (key, row) = rotation_allowed(&did, until);
+        let mut rows = Batch::new();
+        rows.put(Table::Meta, &key, &row);
+        engine.run(Command::Keep(rows)).await?;
+        Ok(RotationAllowed { did, name: identity.name_of(&did).unwrap_or_else(|| did.short()), until })
+    }
+
     /// Gives this node another key, with its name and roles, and ends the membership of the former one at its last
-    /// entry. An admin's node that is up admits the new key, or the root did with `by_root`
+    /// entry. An admin's node that is up admits the new key, once a day, or the root did with `by_root`
     /// ([`draft_rotation`](Self::draft_rotation)). Whom this node had admitted stays.
     ///
     /// The node ends with [`Stopped::Rotated`], also if the change fails: build it again on the same directory. If it
@@ -58,7 +98,7 @@ impl Node {
         let admins = match &by_root {
             Some(chain) => {
                 let claims = chain.verify(&identity.mesh()).map_err(|_| AccessError::BadSuccession)?;
-                let below = self.below(&identity.me());
+                let below = self.falling(&identity.me());
                 if claims.subject != next.did() || !below.is_empty() && !claims.roles.allow(Role::Admin) {
                     return Err(AccessError::BadSuccession.into());
                 }

@@ -5,7 +5,7 @@ use nexus_crdt::{FullAuthor, LogId, Members, SpaceId};
 use nexus_identity::Did;
 
 use crate::ledger::rows::UsageRow;
-use crate::ledger::{self, Quotas, is_writer, logs_by_place};
+use crate::ledger::{self, Incarnations, LineUsage, Quotas, is_writer, logs_by_place};
 use crate::store::{StoreError, View};
 
 /// Authors and spaces that one message names at most. Beyond them a peer sends what is not taken.
@@ -22,6 +22,8 @@ struct Refused {
     all: bool,
     /// Those outside of the mesh's own space.
     memories: bool,
+    /// Those in the mesh's own space.
+    of_mesh: bool,
     /// Every log that is not held.
     logs: bool,
     /// Every log that is not held in these spaces.
@@ -29,11 +31,13 @@ struct Refused {
 }
 
 impl Refused {
-    fn by_size(quotas: &Quotas, members: &Members, author: &Did, usage: &UsageRow) -> Self {
+    fn by_size(quotas: &Quotas, members: &Members, author: &Did, usage: &LineUsage) -> Self {
         let writes = is_writer(members, author);
         let reached = |in_mesh_space| quotas.size_reached(usage, writes, in_mesh_space).is_some();
         let logs = quotas.logs_reached(usage).is_some();
-        Self { all: reached(true), memories: reached(false), logs, spaces: BTreeSet::new() }
+        let (of_mesh, memories) = (reached(true), reached(false));
+        let all = of_mesh && memories;
+        Self { all, memories, of_mesh: of_mesh && !all, logs, spaces: BTreeSet::new() }
     }
 
     fn is_empty(&self) -> bool {
@@ -43,6 +47,7 @@ impl Refused {
     fn is_within(&self, other: &Self) -> bool {
         self.all <= other.all
             && self.memories <= other.memories
+            && self.of_mesh <= (other.of_mesh || other.all)
             && self.logs <= other.logs
             && self.spaces.is_subset(&other.spaces)
     }
@@ -63,15 +68,25 @@ impl Refusals {
         shared: impl Iterator<Item = &'a LogId>,
     ) -> Result<Self, StoreError> {
         let mut refusals = Self::default();
-        for (author, usage) in ledger::read_usage(view)? {
+        let by_key: BTreeMap<Did, UsageRow> = ledger::read_usage(view)?.into_iter().collect();
+        let of_key = |key: &Did| Ok::<_, StoreError>(by_key.get(key).copied().unwrap_or_default());
+        // a new key of which nothing is here yet has what its line has
+        let lines = by_key.keys().flat_map(|key| if members.has_lines() { members.line(key) } else { [*key].into() });
+        for author in lines.collect::<BTreeSet<Did>>() {
+            let usage = LineUsage::of(members, &author, of_key)?;
             refusals.0.insert(author, Refused::by_size(quotas, members, &author, &usage));
         }
-        for (space, author, logs) in logs_by_place(shared) {
-            if quotas.incarnations_reached(logs).is_some() {
-                refusals.0.entry(author).or_default().spaces.insert(space);
+        let logs: BTreeMap<(SpaceId, Did), u64> =
+            logs_by_place(shared).into_iter().map(|(space, author, logs)| ((space, author), logs)).collect();
+        for (space, author) in logs.keys() {
+            for key in if members.has_lines() { members.line(author) } else { [*author].into() } {
+                let logs_of = |key: &Did| logs.get(&(*space, *key)).copied().unwrap_or(0);
+                if quotas.incarnations_reached(Incarnations::of(members, &key, logs_of)).is_some() {
+                    refusals.0.entry(key).or_default().spaces.insert(*space);
+                }
             }
         }
-        refusals.0.retain(|author, refused| *author != me && !refused.is_empty());
+        refusals.0.retain(|author, refused| !members.same_line(author, &me) && !refused.is_empty());
         let mut named = 0;
         refusals.0.retain(|_, refused| {
             named += refused.names();
@@ -80,14 +95,14 @@ impl Refusals {
         Ok(refusals)
     }
 
-    /// Whether an author's entries fill another quota than these say, now that it has so many logs in a space.
+    /// Whether an author's entries fill another quota than these say, now that its line has so many logs in a space.
     pub(super) fn lack(
         &self,
         log: &LogId,
-        logs: u64,
+        logs: Incarnations,
         (view, quotas, members): (&dyn View, &Quotas, &Members),
     ) -> Result<bool, StoreError> {
-        let usage = ledger::usage_of(view, &log.author)?;
+        let usage = LineUsage::of(members, &log.author, |key| ledger::usage_of(view, key))?;
         let mut now = Refused::by_size(quotas, members, &log.author, &usage);
         if quotas.incarnations_reached(logs).is_some() {
             now.spaces.insert(log.space);
@@ -98,7 +113,8 @@ impl Refusals {
     /// Whether entries of a log are taken by a node that holds some of it, or none.
     pub(super) fn takes(&self, log: &LogId, held: bool, mesh_space: SpaceId) -> bool {
         self.0.get(&log.author).is_none_or(|refused| {
-            let by_size = refused.all || refused.memories && log.space != mesh_space;
+            let in_mesh_space = log.space == mesh_space;
+            let by_size = refused.all || refused.memories && !in_mesh_space || refused.of_mesh && in_mesh_space;
             let by_number = !held && (refused.logs || refused.spaces.contains(&log.space));
             !by_size && !by_number
         })
@@ -118,6 +134,7 @@ impl Refusals {
             author: author.as_bytes().to_vec(),
             all: refused.all,
             memories: refused.memories,
+            of_mesh: refused.of_mesh,
             logs: refused.logs,
             spaces: refused.spaces.iter().map(|space| space.as_bytes().to_vec()).collect(),
         };
@@ -127,11 +144,11 @@ impl Refusals {
     /// The refusals that a peer names, up to a bound. `None` if an author or a space has the wrong length.
     pub(super) fn from_frame(frame: &FullFrame) -> Option<Self> {
         let (mut refusals, mut named) = (Self::default(), 0);
-        for FullAuthor { author, all, memories, logs, spaces } in &frame.authors {
+        for FullAuthor { author, all, memories, logs, spaces, of_mesh } in &frame.authors {
             let author = Did::from_bytes(author.as_slice().try_into().ok()?);
             let space = |space: &Vec<u8>| Some(SpaceId::from_bytes(space.as_slice().try_into().ok()?));
             let spaces = spaces.iter().map(space).collect::<Option<BTreeSet<SpaceId>>>()?;
-            let refused = Refused { all: *all, memories: *memories, logs: *logs, spaces };
+            let refused = Refused { all: *all, memories: *memories, of_mesh: *of_mesh, logs: *logs, spaces };
             named += refused.names();
             if named > NAMED_MAX {
                 break;

@@ -7,6 +7,7 @@ use nexus_crdt::{
     ENTRY_FORMAT_MAX, Entry, EntryError, EntryFrame, FRAME_ENTRIES_MAX, Frontier, FrontierPart, Head, LogHead, LogId,
     Members, SyncFrame, plan,
 };
+use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
 use super::Audience;
@@ -15,8 +16,8 @@ use super::branched::Branched;
 use super::in_flight::InFlight;
 use super::refusals::Refusals;
 use super::sending::{Parcel, Peek, Sending, Whose, log_entries, peek_entries};
-use crate::ledger;
 use crate::ledger::rows::{self, Eno, LogNo};
+use crate::ledger::{self, Incarnations};
 use crate::store::{StoreError, Table, View};
 
 /// Heads in a part of a frontier.
@@ -568,12 +569,16 @@ impl SyncSession {
 
     /// Whether another log is taken of its author in its space. The peer is told later that it is not.
     fn has_room_for(&self, log: &LogId) -> bool {
-        if log.author == self.audience.me() || self.coming.contains(log) {
+        let members = self.audience.members();
+        if members.same_line(&log.author, &self.audience.me()) || self.coming.contains(log) {
             return true;
         }
-        let held = self.numbers.range(log.incarnations()).count();
-        let coming = self.coming.range(log.incarnations()).count();
-        self.audience.quotas().incarnations_reached((held + coming) as u64).is_none()
+        let logs_of = |author: &Did| {
+            let of_key = LogId { author: *author, ..*log };
+            let held = self.numbers.range(of_key.incarnations()).count();
+            (held + self.coming.range(of_key.incarnations()).count()) as u64
+        };
+        self.audience.quotas().incarnations_reached(Incarnations::of(members, &log.author, logs_of)).is_none()
     }
 
     /// The next frame to send, if there is one.
@@ -697,11 +702,15 @@ impl SyncSession {
 
     /// Whether the peer is still to be told that an author has filled a quota here.
     fn fills_a_quota(&self, log: &LogId, view: &dyn View) -> Result<bool, StoreError> {
-        if log.author == self.audience.me() {
+        if self.audience.members().same_line(&log.author, &self.audience.me()) {
             return Ok(false);
         }
-        let logs = self.numbers.range(log.incarnations());
-        self.refusals.lack(log, logs.count() as u64, (view, self.audience.quotas(), self.audience.members()))
+        let logs_of = |author: &Did| {
+            let of_key = LogId { author: *author, ..*log };
+            self.numbers.range(of_key.incarnations()).count() as u64
+        };
+        let logs = Incarnations::of(self.audience.members(), &log.author, logs_of);
+        self.refusals.lack(log, logs, (view, self.audience.quotas(), self.audience.members()))
     }
 
     fn fill_from_ranges(&mut self, parcel: &mut Parcel, whose: Whose, view: &dyn View) -> Result<(), StoreError> {

@@ -1,4 +1,4 @@
-//! A node takes no more of a member's entries than the quota.
+//! A node takes no more of a member's entries than the quota, however many keys the member has.
 
 use std::time::Duration;
 
@@ -16,19 +16,20 @@ impl Invariant for Quotas {
     }
 
     fn promise(&self) -> &'static str {
-        "a node takes of a member at most its quota"
+        "a node takes of a member at most its quota, by all of its keys"
     }
 
     fn look(&mut self, moment: &Moment<'_>) {
         for seen in moment.seen {
-            for author in &moment.ledger.gluttons {
-                let logs = seen.frontier.iter().filter(|(log, _)| log.author == *author);
+            for keys in moment.ledger.gluttons.values() {
+                let logs = seen.frontier.iter().filter(|(log, _)| keys.contains(&log.author));
                 let entries: u64 = logs.map(|(_, head)| head.seq).sum();
                 // each is a little more than its text
                 let bytes = entries * TEXT_BYTES as u64;
                 self.0.looked(u64::from(bytes > WRITER_BYTES / 2));
                 if bytes > WRITER_BYTES {
-                    self.0.broke(moment.at, || format!("n{} holds {bytes} bytes of {}", seen.node, author.short()));
+                    let name = keys.first().map(nexus_identity::Did::short).unwrap_or_default();
+                    self.0.broke(moment.at, || format!("n{} holds {bytes} bytes of {name}", seen.node));
                 }
             }
         }

@@ -16,6 +16,9 @@ pub(crate) enum Key {
         /// Sign with the mesh's root key instead [default FILE: the key on this machine]
         #[arg(long, value_name = "FILE")]
         root: Option<Option<PathBuf>>,
+        /// On an admin's node: let this member change its key again within a day; this node's key stays
+        #[arg(long = "for", value_name = "NAME", conflicts_with = "root")]
+        member: Option<String>,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -24,8 +27,17 @@ pub(crate) enum Key {
 
 impl Key {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let Self::Rotate { root, yes } = self;
+        let Self::Rotate { root, member, yes } = self;
         let client = session.client()?;
+        if let Some(member) = member {
+            let allowed: wire::RotationAllowed = client.post("/v1/key/allow", &wire::AllowRotation { member })?;
+            return session.printer.answer(&allowed, || {
+                format!(
+                    "{} may change its key once more until {}: `nexus-node key rotate` there",
+                    allowed.name, allowed.until
+                )
+            });
+        }
         if !yes && session.printer.asks() {
             let loses = "The node gets another key and DID. It keeps its name and memories; its vote, its locks and its \
                          tickets end.";

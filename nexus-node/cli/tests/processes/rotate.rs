@@ -71,6 +71,19 @@ fn a_node_gets_another_key_and_keeps_the_rest() {
     // again, and over restarts
     second.kill_9();
     let again = cloud.up();
+    // once a day by itself, more often by an admin's word
+    let (code, problem) = cloud.error(&["key", "rotate", "--yes"]);
+    assert_eq!((code, problem["code"].as_str()), (4, Some("refused")), "{problem}");
+    assert!(problem["message"].as_str().unwrap().contains("once a day"), "{problem}");
+    assert!(problem["hint"].as_str().unwrap().contains("key rotate --for"), "{problem}");
+    assert_eq!(did(&cloud), new);
+    assert_eq!(cloud.error(&["key", "rotate", "--for", &did(&laptop)]).0, 4, "it is no admin's");
+    assert_eq!(laptop.error(&["key", "rotate", "--for", "nobody"]).0, 5);
+    assert_eq!(laptop.error(&["key", "rotate", "--for", &did(&laptop)]).0, 4);
+    assert_eq!(laptop.run(&["key", "rotate", "--for", &new, "--root"]).code, 2);
+    let allowed = laptop.json(&["key", "rotate", "--for", &new]);
+    assert_eq!(allowed["did"].as_str(), Some(&*new));
+    assert!(allowed["until"].as_str().unwrap().ends_with('Z'), "{allowed}");
     cloud.json(&["key", "rotate", "--yes"]);
     until("both former keys are known", || (members(&cloud, &["--revoked"]).len() == 2).then_some(()));
     again.terminate();
@@ -79,6 +92,67 @@ fn a_node_gets_another_key_and_keeps_the_rest() {
     for home in [&laptop, &third] {
         until_listed(home, &["before", "later", "with the third key"]);
     }
+}
+
+/// A further admin in the mesh of `inviter`.
+fn admin(inviter: &Home, name: &str) -> (Home, Node) {
+    let home = Home::new();
+    let ticket = inviter.json(&["invite", "--role", "admin"])["ticket"].as_str().unwrap().to_owned();
+    home.json(&["join", &ticket, "--name", name]);
+    let node = home.up();
+    (home, node)
+}
+
+/// promise: Tasks | A new key makes nobody an approver: whom a former key admitted stays below the present one
+#[test]
+fn whom_a_former_key_admitted_is_still_its_own() {
+    let alice = Home::new();
+    alice.json(&["init", "--name", "alice"]);
+    let _alice = alice.up();
+    let (dora, _dora) = admin(&alice, "dora");
+    let (eve, _eve) = admin(&dora, "eve");
+    let (fay, _fay) = admin(&eve, "fay");
+    let all = [&alice, &dora, &eve, &fay];
+    let until_all_know = |key: &str| {
+        for home in all {
+            until("all know each other", || {
+                let known = members(home, &[]);
+                (known.len() == 4 && known.contains(&key.to_owned())).then_some(())
+            });
+        }
+    };
+    until_all_know(&did(&dora));
+    let approvers = |key: &str| {
+        let task = dora.json(&["task", "submit", "deploy", "--needs-approval"])["id"].as_str().unwrap().to_owned();
+        let approve = |home: &Home| {
+            until("the task is here", || (home.run(&["task", "show", &task]).code == 0).then_some(()));
+            home.run(&["task", "approve", &task]).code
+        };
+        assert_eq!([&dora, &eve, &fay].map(approve), [4, 4, 4], "{key}");
+        assert_eq!(approve(&alice), 0, "{key}");
+    };
+    approvers("with the first key");
+    let former = did(&dora);
+    dora.json(&["key", "rotate", "--yes"]);
+    let now = did(&dora);
+    until_all_know(&now);
+    approvers("with the second key");
+    let admitted_by = |home: &Home, who: &str| {
+        let listed = home.json(&["members"]);
+        let member = listed.as_array().unwrap().iter().find(|member| member["name"] == who).unwrap();
+        member["admitted_by"].as_str().unwrap().to_owned()
+    };
+    for home in [&alice, &fay] {
+        assert_eq!((admitted_by(home, "eve"), admitted_by(home, "fay")), (now.clone(), did(&eve)));
+        assert_eq!(admitted_by(home, "dora"), did(&alice));
+    }
+    assert_ne!(now, former);
+    // none of them is kept
+    let revoked = alice.json(&["revoke", "dora", "--keep", "alice", "--yes"]);
+    let fallen: std::collections::BTreeSet<&str> =
+        revoked["fallen"].as_array().unwrap().iter().map(|did| did.as_str().unwrap()).collect();
+    assert_eq!(fallen, [&*did(&eve), &*did(&fay)].into());
+    assert_eq!(members(&alice, &[]), [did(&alice)]);
 }
 
 /// promise: Revocations | Without an admin's node a key cannot be changed, and nothing changes

@@ -305,6 +305,14 @@ pub(super) fn rotate_key() -> wire::RotateKey {
     wire::RotateKey { signed: Some("AAECAw==".into()) }
 }
 
+pub(super) fn allow_rotation() -> wire::AllowRotation {
+    wire::AllowRotation { member: "cloud".into() }
+}
+
+pub(super) fn rotation_allowed() -> wire::RotationAllowed {
+    wire::RotationAllowed { did: OTHER.into(), name: "cloud".into(), until: AT.into() }
+}
+
 pub(super) fn rotation_draft() -> wire::RotationDraft {
     wire::RotationDraft { did: OTHER.into(), draft: "AAECAw==".into() }
 }

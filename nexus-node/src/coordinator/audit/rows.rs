@@ -29,6 +29,8 @@ const NUMBER_MAX: u64 = u64::MAX >> 8;
 pub(super) const GAPS: &[u8] = b"gaps";
 /// The key of the members' shares of the rows.
 const SHARES: &[u8] = b"shares";
+/// The key of the former keys of members that the rows name, each with the key in its place.
+const LINES: &[u8] = b"lines";
 
 /// Records that are not on disk yet, oldest first.
 #[derive(Debug, Default)]
@@ -116,8 +118,15 @@ fn skipped(log: &Log, gap: Gap) -> Result<Batch, StoreError> {
         shares.give(&decode::<Record>(log, value)?, value.len());
         Ok(ControlFlow::Continue(()))
     })?;
-    batch.put(Table::RaftAudit, SHARES, &encode(&shares));
+    put_shares(&shares, &mut batch);
     Ok(batch)
+}
+
+fn put_shares(shares: &Shares, batch: &mut Batch) {
+    batch.put(Table::RaftAudit, SHARES, &encode(shares));
+    if !shares.heirs.is_empty() {
+        batch.put(Table::RaftAudit, LINES, &encode(&shares.heirs));
+    }
 }
 
 /// Writes one record that no log entry brings again.
@@ -162,7 +171,7 @@ fn batch_within(log: &Log, records: &[Record], room: Room) -> Result<Batch, Stor
         let (mut found, range) = (None, (Bound::Included(from.as_slice()), Bound::Included(LAST.as_slice())));
         view.try_scan(Table::RaftAudit, range, Order::Forward, &mut |key, value| {
             let record: Record = decode(log, value)?;
-            if !over.is_of(&record) {
+            if !shares.is_over(&over, &record) {
                 return Ok(ControlFlow::Continue(()));
             }
             batch.delete(Table::RaftAudit, key);
@@ -175,14 +184,18 @@ fn batch_within(log: &Log, records: &[Record], room: Room) -> Result<Batch, Stor
             break;
         }
     }
-    batch.put(Table::RaftAudit, SHARES, &encode(&shares));
+    put_shares(&shares, &mut batch);
     Ok(batch)
 }
 
 /// The members' shares of the rows. An earlier version kept none: they are counted then.
 fn shares(log: &Log, view: &Snapshot) -> Result<Shares, StoreError> {
     if let Some(bytes) = view.get(Table::RaftAudit, SHARES)? {
-        return decode(log, &bytes);
+        let lines = view.get(Table::RaftAudit, LINES)?;
+        let heirs = lines.map(|lines| decode(log, &lines)).transpose()?.unwrap_or_default();
+        let mut shares: Shares = decode(log, &bytes)?;
+        shares.heirs = heirs;
+        return Ok(shares);
     }
     let mut shares = Shares::default();
     let all = (Bound::Included(FIRST.as_slice()), Bound::Included(LAST.as_slice()));

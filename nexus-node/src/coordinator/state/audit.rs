@@ -226,6 +226,13 @@ impl Record {
         }
     }
 
+    /// The former keys that it ends, each with the key that took its place.
+    pub(crate) fn successions(&self) -> impl Iterator<Item = (Did, Did)> {
+        let ended =
+            self.deeds.iter().filter(|deed| deed.action == Action::MemberEnded && deed.result == DeedResult::Noted);
+        ended.filter_map(|deed| Some((deed.name.parse().ok()?, deed.whose?)))
+    }
+
     /// Whether the proposer's signature is good, or the record needs none.
     pub(crate) fn is_signed(&self) -> bool {
         match &self.source {
@@ -283,13 +290,18 @@ pub(super) fn deeds(command: &Command, outcome: &Outcome, changes: &[CriticalCha
             let result = if matches!(outcome, Outcome::Refused(_)) { result } else { DeedResult::Noted };
             deeds.push(Deed { action: Action::MemberEnded, name: member.to_string(), whose: None, result });
         }
+        Command::Succeed { former, member } => {
+            let result = if matches!(outcome, Outcome::Refused(_)) { result } else { DeedResult::Noted };
+            let (name, whose) = (former.to_string(), Some(*member));
+            deeds.push(Deed { action: Action::MemberEnded, name, whose, result });
+        }
         // copies of format 0 do not know this action
         Command::Raise(_) if matches!(outcome, Outcome::Refused(_)) => {}
         Command::Raise(to) => {
             deeds.push(Deed { action: Action::Raise, name: to.to_string(), whose: None, result: DeedResult::Noted });
         }
     }
-    let expires = matches!(command, Command::Expire(_) | Command::End(_));
+    let expires = matches!(command, Command::Expire(_) | Command::End(_) | Command::Succeed { .. });
     let asked_for = matches!(command, Command::Acquire { .. } | Command::Steal { .. });
     for change in changes {
         let (action, result) = match &change.event {

@@ -82,6 +82,28 @@ impl Kv {
         }
     }
 
+    /// The members of which a key is the last word.
+    pub(super) fn writers(&self) -> impl Iterator<Item = &Did> {
+        self.parts.keys()
+    }
+
+    pub(super) fn has_keys_of(&self, member: &Did) -> bool {
+        self.parts.contains_key(member)
+    }
+
+    /// Gives the keys of a former key of a member to the one in its place. Nobody is told: values and revisions stay.
+    pub(super) fn moves(&mut self, former: Did, member: Did) {
+        if former == member {
+            return;
+        }
+        let Some(moved) = self.parts.remove(&former) else { return };
+        for item in self.items.values_mut().filter(|item| item.by == former) {
+            item.by = member;
+        }
+        let part = self.parts.entry(member).or_default();
+        *part = Part { keys: part.keys + moved.keys, bytes: part.bytes + moved.bytes };
+    }
+
     pub(super) fn get(&self, key: &str) -> Option<&Item> {
         self.items.get(key)
     }

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use nexus_crdt::sync_frame::{Body, EntriesFrame};
-use nexus_crdt::{Core, EntryFrame, Field, FrontierPart, Head, LogHead, Pin, Profile, Revocation, Target, Write};
+use nexus_crdt::{
+    Core, EntryFrame, Field, FrontierPart, Head, LogHead, Pin, Profile, Revocation, Succession, Target, Write,
+};
 
 use super::*;
+use crate::engine::NoSuccession;
+use crate::store::Batch;
 
 fn log(author: u8, incarnation: u64) -> LogId {
     LogId {
@@ -49,9 +53,23 @@ fn two(quotas: Quotas, author: Role) -> Net {
     for peer in &mut net.peers {
         peer.input(Input::Chain(chain_as(2, author)));
     }
+    // the founder's log has the word for it
+    net.peers[0].command(Command::Admit { chain: chain_as(2, author), with: Batch::new(), replaces: None });
     net.connect_all();
     net
 }
+
+/// The founder's node has a new key take the place of a member's, whose logs count up to these entries.
+fn change_key(peer: &mut Peer, former: u8, member: u8, last: &[&Verified]) -> Outcome {
+    let pins = last.iter().map(|last| {
+        let LogId { space, incarnation, .. } = last.header().log();
+        Pin { space, incarnation, last: Head { seq: last.header().seq, id: last.id() } }
+    });
+    let succession = Succession::new(&mesh(), &key(former), &key(member), pins);
+    peer.command(Command::Succeed(Box::new(succession)))
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 impl Net {
     /// Takes entries that their author brought to one node.
@@ -113,6 +131,96 @@ fn a_full_node_and_one_that_holds_more_are_quiet_and_go_on_with_all_else() {
     net.talk(MINUTE);
     let members = net.peers[0].members();
     assert_eq!(members.get(&key(2).did()).unwrap().name().unwrap().as_str(), "by-another-name");
+}
+
+/// promise: Bad input | A member that fills its quota: a new key brings no other one, whenever it changes its key
+#[test]
+fn a_new_key_brings_no_other_quota() {
+    let mut net = two(few(64), Role::Member);
+    net.talk(MINUTE);
+    let first = written(log(2, 1), 2, 500);
+    net.bring(0, &first);
+    assert_eq!(net.seq(0, &log(2, 1)), Some(59));
+    assert!(matches!(change_key(&mut net.peers[0], 2, 3, &[&first[59]]), Outcome::Succeeded(_)));
+    assert!(net.peers[0].members().same_line(&key(2).did(), &key(3).did()));
+    net.bring(0, &written(log(3, 1), 3, 500));
+    assert_eq!(net.seq(0, &log(3, 1)), None, "its line is full");
+    // in the space of members it still says who it is, as far as the quota goes
+    let of_mesh = |n: u8| LogId { space: SpaceId::mesh(&mesh()), ..log(n, 1) };
+    let profile = |name: &str| Profile { name: name.parse().unwrap() }.encode();
+    net.bring(0, &[entry(of_mesh(3), 3, None, Kind::PROFILE, profile("again"))]);
+    assert_eq!(net.seq(0, &of_mesh(3)), Some(0));
+    // again at once, again a day later, and again over the first of its keys
+    let again = change_key(&mut net.peers[0], 3, 4, &[]);
+    assert!(matches!(again, Outcome::NotSucceeded(NoSuccession::TooSoon { .. })), "{again:?}");
+    net.peers[0].later += DAY;
+    assert!(matches!(change_key(&mut net.peers[0], 3, 4, &[]), Outcome::Succeeded(_)));
+    net.bring(0, &written(log(4, 1), 4, 500));
+    assert_eq!((net.seq(0, &log(4, 1)), net.seq(0, &log(2, 1))), (None, Some(59)));
+    // the other node knows it as well, nobody asks in vain, and others go on
+    net.talk(MINUTE);
+    net.bring(1, &written(log(4, 1), 4, 500));
+    net.talk(MINUTE * 10);
+    assert_eq!(net.talk(MINUTE * 10), (0, 0), "nothing is asked for, nothing is sent");
+    net.peers[1].remember("from an honest member", None);
+    net.talk(MINUTE);
+    assert!(net.peers[0].memories().iter().any(|memory| memory.text == "from an honest member"));
+    // a restart counts the same
+    net.peers[0].restart();
+    net.bring(0, &written(log(4, 2), 4, 500));
+    assert_eq!(net.seq(0, &log(4, 2)), None);
+}
+
+/// promise: Bad input | Whoever stole a former key fills a sixteenth of the quota, and the present key goes on
+#[test]
+fn whoever_stole_a_former_key_fills_no_quota_of_the_present_one() {
+    let mut net = two(Quotas { writer_bytes: 64 << 10, ..Quotas::default() }, Role::Member);
+    net.talk(MINUTE);
+    let first = written(log(2, 1), 2, 10);
+    net.bring(0, &first);
+    assert!(matches!(change_key(&mut net.peers[0], 2, 3, &[&first[9]]), Outcome::Succeeded(_)));
+    // its memories are over, and in the space of members it writes without end, in one log and in many
+    let mut forged: Vec<Verified> = Vec::new();
+    let of_mesh = |n: u64| LogId { space: SpaceId::mesh(&mesh()), ..log(2, n) };
+    for n in 0..1_000 {
+        let profile = Profile { name: format!("forged-{n}").parse().unwrap() }.encode();
+        forged.push(entry(of_mesh(1), 2, forged.last(), Kind::PROFILE, profile));
+    }
+    net.bring(0, &forged);
+    net.bring(0, &(2..200).map(|n| entry(of_mesh(n), 2, None, Kind::PROFILE, vec![])).collect::<Vec<_>>());
+    let taken = net.seq(0, &of_mesh(1)).unwrap();
+    assert!((4..40).contains(&taken), "{taken}");
+    net.bring(0, &written(log(3, 1), 3, 60));
+    assert_eq!(net.seq(0, &log(3, 1)), Some(59), "the present key goes on");
+    net.talk(MINUTE * 10);
+    assert_eq!(net.talk(MINUTE * 10), (0, 0));
+    assert_eq!(net.seq(1, &log(3, 1)), Some(59));
+}
+
+/// promise: Bad input | A key of which nobody's log says who admitted it has a sixteenth of a quota
+#[test]
+fn a_key_that_was_shown_alone_has_a_sixteenth() {
+    let mut net = two(few(64), Role::Member);
+    let second = net.peers.remove(1).within(few(64));
+    net.peers.push(second);
+    net.talk(MINUTE);
+    net.links.clear();
+    let first = written(log(2, 1), 2, 500);
+    net.bring(0, &first);
+    net.bring(1, &first);
+    let Outcome::Succeeded(chain) = change_key(&mut net.peers[0], 2, 3, &[&first[59]]) else { panic!("not admitted") };
+    // the other node has not heard of it: the new key shows its credentials, and publishes them itself
+    net.peers[1].input(Input::Chain(*chain.clone()));
+    let of_mesh = LogId { space: SpaceId::mesh(&mesh()), ..log(3, 1) };
+    net.bring(1, &[entry(of_mesh, 3, None, Kind::CREDENTIAL, chain.to_bytes())]);
+    let second = written(log(3, 1), 3, 500);
+    net.bring(1, &second);
+    assert!(net.seq(1, &log(3, 1)).is_some_and(|seq| seq < 4), "{:?}", net.seq(1, &log(3, 1)));
+    net.connect_all();
+    net.talk(MINUTE * 5);
+    assert!(net.peers[1].members().same_line(&key(2).did(), &key(3).did()));
+    net.bring(1, &second);
+    assert!(net.seq(1, &log(3, 1)).is_some_and(|seq| seq < 4), "its line is full");
 }
 
 /// promise: Bad input | A member that fills its quota: the rest of its entries is taken once there is room

@@ -3,7 +3,7 @@
 //! A member writes as many requests as it likes, and refusals count. So each member's requests make room for its own
 //! next ones first. Deeds that somebody may want to hide are kept apart from all others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
@@ -54,9 +54,12 @@ pub(super) struct Shares {
     of: BTreeMap<(Part, Did), Share>,
     /// The number of deeds that were let go of.
     dropped: u64,
+    /// The key that took the place of each former one, by the records. They have one share. In a row of its own.
+    #[borsh(skip)]
+    pub(super) heirs: BTreeMap<Did, Did>,
 }
 
-/// A member whose oldest records go.
+/// A member, by its last key, whose oldest records go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Over {
     part: Part,
@@ -67,17 +70,43 @@ pub(super) struct Over {
     pub(super) from: u64,
 }
 
-impl Over {
-    /// Whether a record is one of those that may go.
-    pub(super) fn is_of(&self, record: &Record) -> bool {
-        record.by() == self.by && part_of(record) == self.part
-    }
-}
-
 impl Shares {
+    /// The last key of a member's line, as far as records tell.
+    fn owner(&self, by: Did) -> Did {
+        let (mut last, mut seen) = (by, BTreeSet::from([by]));
+        while let Some(next) = self.heirs.get(&last).filter(|next| seen.insert(**next)) {
+            last = *next;
+        }
+        last
+    }
+
+    /// Notes that a key took the place of a former one, whose share it has from now on.
+    fn inherit(&mut self, former: Did, member: Did) {
+        if former == member || self.owner(member) == former {
+            return;
+        }
+        let before = self.owner(former);
+        self.heirs.insert(former, member);
+        let now = self.owner(former);
+        for part in [Part::Common, Part::Apart] {
+            let Some(moved) = self.of.remove(&(part, before)).filter(|_| before != now) else { continue };
+            let share = self.of.entry((part, now)).or_insert(Share { bytes: 0, from: moved.from });
+            share.bytes = share.bytes.saturating_add(moved.bytes);
+            share.from = share.from.min(moved.from);
+        }
+    }
+
+    /// Whether a record is one of those that may go.
+    pub(super) fn is_over(&self, over: &Over, record: &Record) -> bool {
+        self.owner(record.by()) == over.by && part_of(record) == over.part
+    }
+
     /// Adds a record.
     pub(super) fn take(&mut self, record: &Record, bytes: usize) {
-        let share = self.of.entry((part_of(record), record.by()));
+        for (former, member) in record.successions() {
+            self.inherit(former, member);
+        }
+        let share = self.of.entry((part_of(record), self.owner(record.by())));
         let share = share.or_insert(Share { bytes: 0, from: record.first });
         share.bytes = share.bytes.saturating_add(bytes as u64);
         share.from = share.from.min(record.first);
@@ -85,7 +114,7 @@ impl Shares {
 
     /// Takes a record out that will come again.
     pub(super) fn give(&mut self, record: &Record, bytes: usize) {
-        let place = (part_of(record), record.by());
+        let place = (part_of(record), self.owner(record.by()));
         if let Some(share) = self.of.get_mut(&place) {
             share.bytes = share.bytes.saturating_sub(bytes as u64);
             if share.bytes == 0 {
@@ -97,7 +126,7 @@ impl Shares {
     /// Takes a record out for good.
     pub(super) fn drop(&mut self, record: &Record, bytes: usize) {
         self.dropped = self.dropped.saturating_add(record.deeds.len() as u64);
-        if let Some(share) = self.of.get_mut(&(part_of(record), record.by())) {
+        if let Some(share) = self.of.get_mut(&(part_of(record), self.owner(record.by()))) {
             share.from = record.last().saturating_add(1);
         }
         self.give(record, bytes);

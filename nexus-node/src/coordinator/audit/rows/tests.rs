@@ -122,6 +122,35 @@ async fn a_flood_of_refusals_pushes_out_nothing_but_its_own_member_s_requests() 
     }
 }
 
+/// promise: Keys and locks | A new key has no other share of the audit: its flood pushes out its own line's requests alone
+#[tokio::test]
+async fn a_new_key_has_no_other_share_of_the_audit() {
+    let (log, _, _tasks) = log();
+    let room = Room { common: 40 * 700, apart: 8 * 700 };
+    let keep = async |records: &[Record]| log.keep(batch_within(&log, records, room).unwrap()).await.unwrap();
+    let honest = 3;
+    // as many as one of two members has, and far more than one of eleven
+    let first: Vec<Record> =
+        (1..=18).map(|n| record_of(honest, n, Action::Put, None, DeedResult::Revision(n))).collect();
+    keep(&first).await;
+    let mut next = 19;
+    for key in 10..20 {
+        let flood = (next..next + 20)
+            .map(|n| record_of(key, n, Action::Steal, None, DeedResult::Refused("no_lock".to_owned())));
+        keep(&flood.collect::<Vec<_>>()).await;
+        let mut ended = record_of(9, next + 20, Action::MemberEnded, Some(key + 1), DeedResult::Noted);
+        ended.deeds[0].name = Did::from_bytes([key; 32]).to_string();
+        keep(&[ended]).await;
+        next += 21;
+    }
+    let kept = rows(&log);
+    assert!((1..=18).all(|first| kept.contains(&first)), "{kept:?}");
+    // counted anew it is the same
+    let before = shares(&log, &log.view().unwrap()).unwrap();
+    assert_eq!(before.heirs.len(), 10);
+    assert!(before.over(room).is_none());
+}
+
 /// promise: Keys and locks | A node gets the past before its snapshot from others, and believes no wrong one
 #[tokio::test]
 async fn a_snapshot_takes_the_place_of_what_was_written_before_a_crash_took_the_copy_back() {

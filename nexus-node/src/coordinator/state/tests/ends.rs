@@ -88,3 +88,73 @@ fn only_the_leader_ends_what_a_member_holds() {
     }
     assert!(limits::check(2, &[Command::End(did(FORMER))]).is_ok());
 }
+
+/// A log of the format with lines.
+fn with_lines() -> Log {
+    let mut log = Log::new();
+    log.apply(&in_format(format::LINES, LEADER, 1, Command::Raise(format::LINES)));
+    log
+}
+
+fn succeed(log: &mut Log, by: Did, former: u8, member: u8) -> Vec<Outcome> {
+    let (seq, base) = (log.index, log.index);
+    let command = Command::Succeed { former: did(former), member: did(member) };
+    let proposal = Proposal { base, session: 7, ..in_format(format::LINES, by, seq, command) };
+    log.apply(&proposal)
+}
+
+/// promise: Keys and locks | All keys of a member have one share: the present one has what the former ones wrote
+#[test]
+fn a_new_key_has_no_share_of_its_own() {
+    const VALUE_BYTES: usize = 65_000;
+    let mut log = with_lines();
+    let (second, third) = (3, 4);
+    let fill = |log: &mut Log, who: u8| {
+        let full = (0..1_000).find_map(|n| {
+            match log.propose(who, Command::Put(put(&format!("{who}/{n}"), [0; VALUE_BYTES]))) {
+                Outcome::Refused(Refusal::Full(Full::Share)) => Some(n),
+                Outcome::Done { .. } => None,
+                other => panic!("{other:?}"),
+            }
+        });
+        full.unwrap()
+    };
+    let first = fill(&mut log, FORMER);
+    assert!(first > 500, "{first}");
+    let revision = log.machine.revision();
+    assert!(matches!(succeed(&mut log, LEADER, FORMER, second)[..], [Outcome::Done { .. }]));
+    assert_eq!((fill(&mut log, second), log.machine.revision()), (0, revision), "values and revisions stay");
+    // over two changes of the key, and written over by the present one
+    succeed(&mut log, LEADER, second, third);
+    assert_eq!(fill(&mut log, third), 0);
+    let last = format!("{FORMER}/0");
+    assert!(matches!(log.propose(third, Command::Delete { key: last.clone(), fence: None }), Outcome::Done { .. }));
+    assert!(matches!(log.propose(third, Command::Put(put(&last, [1; VALUE_BYTES]))), Outcome::Done { .. }));
+    assert!(log.machine.has_keys_of(&did(third)) && !log.machine.has_keys_of(&did(FORMER)));
+    // a snapshot has it as well, and everybody else has a share
+    let read = Machine::decode(&log.machine.encode(), format::LINES).unwrap();
+    assert_eq!(read, log.machine);
+    assert!(fill(&mut log, OTHER) > 500);
+}
+
+/// promise: Keys and locks | Nobody but the leader gives a member what another key wrote
+#[test]
+fn only_the_leader_gives_a_member_what_a_former_key_wrote() {
+    let mut log = with_lines();
+    log.propose(FORMER, Command::Put(put("k", "v")));
+    let refused = Outcome::Refused(Refusal::Malformed(Malformed::NotFromLeader));
+    assert_eq!(succeed(&mut log, did(OTHER), FORMER, OTHER), [refused]);
+    assert_eq!(log.machine.get("k").unwrap().by, did(FORMER));
+    let command = Command::Succeed { former: did(FORMER), member: did(OTHER) };
+    for format in 0..format::LINES {
+        assert!(limits::check(format, std::slice::from_ref(&command)).is_err(), "{format}");
+    }
+    assert!(limits::check(format::LINES, &[command]).is_ok());
+    // the lock of a former key ends, and a key in its own place changes nothing
+    log.propose(FORMER, acquire(0));
+    succeed(&mut log, LEADER, FORMER, FORMER);
+    assert_eq!((log.machine.get("k").unwrap().by, log.machine.lock("l")), (did(FORMER), None));
+    succeed(&mut log, LEADER, FORMER, OTHER);
+    assert_eq!(log.machine.get("k").unwrap().by, did(OTHER));
+    assert!(Machine::decode(&log.machine.encode(), format::LINES).unwrap() == log.machine);
+}
