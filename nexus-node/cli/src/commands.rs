@@ -166,6 +166,9 @@ pub(crate) enum CliCommand {
     #[cfg(target_os = "linux")]
     #[command(hide = true)]
     SandboxExec(sandbox_exec::SandboxExec),
+    #[cfg(unix)]
+    #[command(hide = true)]
+    LockExec(lock::LockExec),
 }
 
 impl CliCommand {
@@ -225,6 +228,8 @@ impl CliCommand {
             Self::Man(command) => command.run(session),
             #[cfg(target_os = "linux")]
             Self::SandboxExec(command) => command.run(),
+            #[cfg(unix)]
+            Self::LockExec(command) => command.run(session),
         }
     }
 }

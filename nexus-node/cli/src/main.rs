@@ -9,6 +9,8 @@
 mod address;
 mod client;
 mod commands;
+#[cfg(target_os = "linux")]
+mod descendants;
 mod help;
 mod holder;
 mod log;

@@ -1,3 +1,5 @@
+#[cfg(unix)]
+mod guard;
 mod run;
 
 use std::time::Duration;
@@ -6,6 +8,8 @@ use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
 use nexus_node::api::{Problem, wire};
 
+#[cfg(unix)]
+pub(crate) use self::guard::LockExec;
 use super::kv::Once;
 use crate::client::escape;
 use crate::output::{Printer, Style, Table, sane, short_did};

@@ -8,25 +8,19 @@
 //! | `SIGTERM` | goes on to the command's group |
 //! | `SIGINT`, also at the worker's death | the command is killed |
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process, set_child_subreaper, set_parent_process_death_signal,
-    wait,
-};
+use rustix::process::{Signal, getpid, set_child_subreaper, set_parent_process_death_signal};
 
 use super::{Level, Policy, bubble};
+use crate::descendants::{ended, sweep};
 use crate::signals::{Forwarded, Signals, send_to};
 
-/// The time between two looks at what is left of a command.
-const LOOK: Duration = Duration::from_millis(5);
 /// The word of a command that began.
 const BEGAN: &str = "began";
 /// The word before the reason of a command that did not.
@@ -150,51 +144,4 @@ fn within(policy: &Policy, report: &Report, command: &[OsString]) -> Result<Comm
     next.arg(&own);
     arguments(&mut next);
     Ok(next)
-}
-
-/// Waits for the end of a child, and reaps any other that ends before.
-fn ended(main: u32) -> Result<WaitStatus, Errno> {
-    let main = i32::try_from(main).ok().and_then(Pid::from_raw);
-    loop {
-        match wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if Some(pid) == main => return Ok(status),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Kills whatever a command left behind, until nothing is left.
-fn sweep() {
-    loop {
-        for pid in descendants() {
-            // a process that is gone needs no signal
-            let _ = kill_process(pid, Signal::KILL);
-        }
-        match wait(WaitOptions::NOHANG) {
-            Ok(None) => std::thread::sleep(LOOK),
-            Ok(Some(_)) | Err(Errno::INTR) => {}
-            Err(_) => return,
-        }
-    }
-}
-
-/// All processes below this one.
-fn descendants() -> Vec<Pid> {
-    let mut parents: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
-        // the name before it may have anything in it, also brackets
-        let parent = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(1)?.parse().ok());
-        parents.entry(parent.unwrap_or(0)).or_default().push(pid);
-    }
-    let (mut found, mut next) = (Vec::new(), vec![getpid().as_raw_nonzero().get()]);
-    while let Some(parent) = next.pop() {
-        for pid in parents.remove(&parent).unwrap_or_default() {
-            found.extend(Pid::from_raw(pid));
-            next.push(pid);
-        }
-    }
-    found
 }

@@ -817,6 +817,102 @@ fn a_command_is_ended_once_its_lease_is_lost() {
     assert_eq!(home.json(&["lock", "list"])[0]["name"], "deploy", "the thief's lease stands");
 }
 
+/// A runner whose command ignores SIGTERM and began another one in a session of its own. Returns it with both.
+#[cfg(target_os = "linux")]
+fn stubborn(home: &Home, lock: &str, ttl: &str) -> (std::process::Child, [i32; 2]) {
+    let (one, two) = (home.beside(&format!("{lock}.1")), home.beside(&format!("{lock}.2")));
+    let below = format!("trap \"\" TERM; echo $$ > {}; while :; do sleep 600; done", two.display());
+    let script =
+        format!("trap '' TERM; setsid sh -c '{below}' & echo $$ > '{}'; while :; do sleep 600; done", one.display());
+    let mut running = home.command(&["lock", "run", lock, "--ttl", ttl, "--", "sh", "-c", &script]);
+    let running = running.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let pids = [one, two].map(|path| {
+        until("it began", || std::fs::read_to_string(&path).ok()?.trim().parse::<i32>().ok().filter(|pid| *pid > 0))
+    });
+    (running, pids)
+}
+
+#[cfg(target_os = "linux")]
+fn signal(pid: i32, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+fn all_gone(pids: &[i32]) {
+    until("the command is gone, with all that it began", || {
+        let lives = |pid: &i32| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().next()).is_some_and(|state| state != "Z")
+        };
+        (!pids.iter().any(lives)).then_some(())
+    });
+}
+
+/// promise: Keys and locks | The command of `lock run` ends with its runner, however that ends, with all that it began
+#[cfg(target_os = "linux")]
+#[test]
+fn no_end_of_a_runner_leaves_its_command_behind() {
+    use rustix::process::Signal;
+    let home = Home::new();
+    let _node = home.up();
+    for (index, end) in
+        [Signal::KILL, Signal::ABORT, Signal::ALARM, Signal::VTALARM, Signal::XCPU].into_iter().enumerate()
+    {
+        let (mut running, pids) = stubborn(&home, &format!("l{index}"), "2s");
+        signal(running.id().cast_signed(), end);
+        running.wait().unwrap();
+        all_gone(&pids);
+    }
+
+    // a runner that is stopped renews nothing
+    let (mut running, pids) = stubborn(&home, "stopped", "2s");
+    signal(running.id().cast_signed(), Signal::STOP);
+    all_gone(&pids);
+    signal(running.id().cast_signed(), Signal::CONT);
+    assert_eq!(running.wait().unwrap().code(), Some(7));
+
+    // the process between the two is killed
+    let (mut running, pids) = stubborn(&home, "guard", "30s");
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pids[0])).unwrap();
+    let guard: i32 = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert_ne!(guard, running.id().cast_signed());
+    signal(guard, Signal::KILL);
+    assert_eq!(running.wait().unwrap().code(), Some(128 + 9));
+    all_gone(&pids);
+    assert!(home.json(&["lock", "list"]).as_array().unwrap().iter().all(|lock| lock["name"] != "guard"));
+}
+
+/// promise: Keys and locks | `lock run` hands signals on to its command
+#[cfg(target_os = "linux")]
+#[test]
+fn a_runner_hands_signals_on() {
+    use rustix::process::Signal;
+    let home = Home::new();
+    let _node = home.up();
+    let out = home.beside("out");
+    let out = out.display();
+    let script = format!(
+        "for s in HUP INT QUIT USR1 USR2 WINCH; do trap \"echo $s >> '{out}'\" $s; done
+         trap 'exit 9' TERM; echo begun >> '{out}'; while :; do sleep 0.05; done"
+    );
+    let mut running = home.command(&["lock", "run", "deploy", "--", "sh", "-c", &script]);
+    let mut running = running.stdin(Stdio::null()).spawn().unwrap();
+    let said = |word: &str| {
+        until(word, || {
+            std::fs::read_to_string(home.beside("out")).ok()?.lines().any(|line| line == word).then_some(())
+        });
+    };
+    said("begun");
+    let kinds = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::USR1, Signal::USR2, Signal::WINCH];
+    for (kind, word) in kinds.into_iter().zip(["HUP", "INT", "QUIT", "USR1", "USR2", "WINCH"]) {
+        signal(running.id().cast_signed(), kind);
+        said(word);
+    }
+    signal(running.id().cast_signed(), Signal::TERM);
+    assert_eq!(running.wait().unwrap().code(), Some(9));
+    assert_eq!(home.json(&["lock", "list"]), json!([]), "it was given back");
+}
+
 /// promise: Bad input | A command of `lock run` that is not there, or none at all
 #[cfg(unix)]
 #[test]

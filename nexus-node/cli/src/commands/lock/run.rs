@@ -11,10 +11,18 @@ use nexus_node::api::{Problem, wire};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+#[cfg(unix)]
+use rustix::process::Signal;
+
+#[cfg(unix)]
+use super::guard;
 use super::path;
 use crate::client::Client;
-use crate::output::sane;
+use crate::output::{Printer, sane};
 use crate::session::CliSession;
+#[cfg(unix)]
+use crate::signals::{FROM_TERMINALS, HANDED_ON, HandedOn, send_raw};
+#[cfg(not(unix))]
 use crate::signals::{Forwarded, Signals, send};
 
 /// The share of a lease on which the command counts. The rest is for clocks at different speeds.
@@ -24,12 +32,15 @@ const RENEWALS: u32 = 3;
 /// The time between two looks at the clocks: nothing else shows that the machine slept.
 const LOOK: Duration = Duration::from_millis(100);
 /// The time of a command to end by itself once the lease is lost.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// The exit codes of a shell for a command that is not there, and for one that cannot be run.
 const NOT_FOUND: i32 = 127;
 const NOT_RUNNABLE: i32 = 126;
 /// A shell adds this to the number of the signal that ended a command.
-const BY_SIGNAL: i32 = 128;
+pub(super) const BY_SIGNAL: i32 = 128;
+/// The time of a guard to kill what its command began.
+#[cfg(unix)]
+const SWEEP: Duration = Duration::from_secs(2);
 
 /// Hold a lock while a command runs
 #[derive(Debug, Args)]
@@ -75,6 +86,14 @@ struct Kept {
     renewing: Option<(Since, JoinHandle<Result<wire::Lease, Problem>>)>,
 }
 
+/// A command that runs, or the guard beside it.
+struct Running {
+    child: Child,
+    /// Tells the guard how long the lease stands. It closes at the end of this process, however that comes.
+    #[cfg(unix)]
+    alive: std::io::PipeWriter,
+}
+
 /// The end of the watch over a lease and its command.
 enum Ended {
     Exited(ExitStatus),
@@ -107,23 +126,20 @@ fn before(moment: Since, ago: Duration) -> Since {
 impl Kept {
     /// Runs the command, and gives the lock back. Returns the exit code.
     async fn during(mut self, command: &[OsString], session: &CliSession) -> i32 {
-        let mut child = match self.start(command) {
-            Ok(child) => child,
+        let mut running = match self.start(command, session) {
+            Ok(running) => running,
             Err(error) => {
                 self.release(session).await;
-                let program = command.first().map(|program| program.to_string_lossy()).unwrap_or_default();
-                let problem = Problem::new("failed", format!("{}: {error}", sane(&program)));
-                session.printer.problem(&problem.hint("the command did not begin, and the lock is given back"));
-                return if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE };
+                return not_begun(command.first(), &error, &session.printer);
             }
         };
-        match self.watch(&mut child).await {
+        match self.watch(&mut running).await {
             Ended::Exited(status) => {
                 self.release(session).await;
                 code_of(status)
             }
             Ended::Lost(why) => {
-                end(&mut child).await;
+                running.end().await;
                 let message = format!("the lease of {} is lost, and the command was ended: {why}", sane(&self.name));
                 let hint = "`nexus-node lock list` shows who holds what";
                 let problem = Problem::new("conflict", message).hint(hint);
@@ -133,43 +149,82 @@ impl Kept {
         }
     }
 
-    fn start(&self, command: &[OsString]) -> std::io::Result<Child> {
-        let (program, arguments) = command.split_first().ok_or(ErrorKind::InvalidInput)?;
-        let mut command = Command::new(program);
-        command.args(arguments).env("NEXUS_LOCK", &self.name).env("NEXUS_LOCK_TOKEN", self.token.to_string());
-        #[cfg(unix)]
+    /// Begins the command, with a guard beside it that ends it with this process.
+    #[cfg(unix)]
+    fn start(&self, words: &[OsString], session: &CliSession) -> std::io::Result<Running> {
+        #[cfg(target_os = "linux")]
+        // what a killed guard leaves behind comes here
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let (at, alive) = std::io::pipe()?;
+        // the guard is to have it, and nothing else is started here
+        rustix::io::fcntl_setfd(&at, rustix::io::FdFlags::empty())?;
+        let number = std::os::fd::AsRawFd::as_raw_fd(&at).to_string();
+        let mut command = Command::new(own_program()?);
+        command.args(session.printer.json().then_some("--json")).args(["lock-exec", "--alive", &number]);
+        command.args(on_terminal().then_some("--terminal")).arg("--").args(words);
+        command.env("NEXUS_LOCK", &self.name).env("NEXUS_LOCK_TOKEN", self.token.to_string());
         if !on_terminal() {
             command.process_group(0);
         }
-        command.spawn()
+        let mut running = Running { child: command.spawn()?, alive };
+        running.stands(self.left());
+        Ok(running)
+    }
+
+    #[cfg(not(unix))]
+    fn start(&self, words: &[OsString], _: &CliSession) -> std::io::Result<Running> {
+        let (program, arguments) = words.split_first().ok_or(ErrorKind::InvalidInput)?;
+        let mut command = Command::new(program);
+        command.args(arguments).env("NEXUS_LOCK", &self.name).env("NEXUS_LOCK_TOKEN", self.token.to_string());
+        Ok(Running { child: command.spawn()? })
+    }
+
+    /// The time for which the lease stands.
+    #[cfg(unix)]
+    fn left(&self) -> Duration {
+        self.ttl.saturating_sub(self.since.elapsed())
+    }
+
+    /// Whether the command may no longer count on the lease.
+    fn is_over(&self) -> bool {
+        self.since.elapsed() >= self.ttl * COUNTED_ON.0 / COUNTED_ON.1
     }
 
     /// Renews the lease until the command ends or the lease is lost. Hands signals on.
-    async fn watch(&mut self, child: &mut Child) -> Ended {
-        let mut signals = Signals::new();
+    async fn watch(&mut self, running: &mut Running) -> Ended {
+        let mut signals = caught();
         loop {
             tokio::select! {
-                exited = child.wait() => match exited {
-                    Ok(status) => return Ended::Exited(status),
-                    Err(error) => return Ended::Lost(format!("the command cannot be waited for: {error}")),
+                exited = running.child.wait() => return match exited {
+                    // the guard ended it while this process was stopped
+                    Ok(status) if !status.success() && self.is_over() => Ended::Lost(NOT_RENEWED.to_owned()),
+                    Ok(status) => {
+                        running.swept(status);
+                        Ended::Exited(status)
+                    }
+                    Err(error) => Ended::Lost(format!("the command cannot be waited for: {error}")),
                 },
-                // a terminal sends its own Ctrl-C to the command as well
-                signal = signals.next() => if signal == Forwarded::Terminate || !on_terminal() {
-                    send(child, signal, !on_terminal());
-                },
+                signal = signals.next() => running.hand_on(signal),
                 () = tokio::time::sleep(LOOK) => {}
             }
-            if let Err(why) = self.renew().await {
-                return Ended::Lost(why);
+            match self.renew().await {
+                Err(why) => return Ended::Lost(why),
+                #[cfg(unix)]
+                Ok(true) => running.stands(self.left()),
+                Ok(_) => {}
             }
         }
     }
 
-    /// Begins a renewal in time, and takes in one that ended.
-    async fn renew(&mut self) -> Result<(), String> {
+    /// Begins a renewal in time, and takes in one that ended. Returns whether the lease was renewed.
+    async fn renew(&mut self) -> Result<bool, String> {
+        let mut renewed = false;
         if let Some((asked, renewing)) = self.renewing.take_if(|(_, renewing)| renewing.is_finished()) {
             match renewing.await {
-                Ok(Ok(_)) => self.since = asked,
+                Ok(Ok(_)) => {
+                    self.since = asked;
+                    renewed = true;
+                }
                 // it is over, or somebody else's
                 Ok(Err(problem)) if ["conflict", "not_found", "refused"].contains(&problem.code) => {
                     return Err(problem.message);
@@ -179,15 +234,15 @@ impl Kept {
             }
         }
         let elapsed = self.since.elapsed();
-        if elapsed >= self.ttl * COUNTED_ON.0 / COUNTED_ON.1 {
-            return Err("it could not be renewed in time".to_owned());
+        if self.is_over() {
+            return Err(NOT_RENEWED.to_owned());
         }
         if self.renewing.is_none() && elapsed >= self.ttl / RENEWALS {
             let (client, path, token) = (self.client.clone(), path(&self.name, "renew"), self.token);
             let ask = move || client.post(&path, &wire::Renew { token, ttl: None });
             self.renewing = Some((Since::now(), tokio::task::spawn_blocking(ask)));
         }
-        Ok(())
+        Ok(renewed)
     }
 
     /// Gives the lock back. If that fails, its lease runs out.
@@ -210,20 +265,113 @@ fn on_terminal() -> bool {
     std::io::stdin().is_terminal()
 }
 
+/// The reason of a lease that ran out.
+const NOT_RENEWED: &str = "it could not be renewed in time";
+
+/// The signals that a runner catches. A terminal stops and continues the runner with its command.
+#[cfg(unix)]
+fn caught() -> HandedOn {
+    let stops = [Signal::TSTP, Signal::CONT];
+    let caught: Vec<_> = HANDED_ON.into_iter().filter(|kind| !on_terminal() || !stops.contains(kind)).collect();
+    HandedOn::new(&caught)
+}
+
+#[cfg(not(unix))]
+fn caught() -> Signals {
+    Signals::new()
+}
+
+/// This program, whatever lies at its path by now.
+#[cfg(target_os = "linux")]
+#[expect(clippy::unnecessary_wraps, reason = "as elsewhere")]
+fn own_program() -> std::io::Result<std::path::PathBuf> {
+    Ok("/proc/self/exe".into())
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn own_program() -> std::io::Result<std::path::PathBuf> {
+    std::env::current_exe()
+}
+
+#[cfg(unix)]
+impl Running {
+    /// Tells the guard how long the lease stands.
+    fn stands(&mut self, left: Duration) {
+        self.say(&left.as_millis().to_string());
+    }
+
+    fn say(&mut self, word: &str) {
+        // a guard that is gone is seen by its end
+        let _ = std::io::Write::write_all(&mut self.alive, format!("{word}\n").as_bytes());
+    }
+
+    /// Hands a signal on to the command, and to all that it began if it has a process group of its own.
+    fn hand_on(&self, signal: Signal) {
+        let Some(pid) = self.child.id() else { return };
+        if !on_terminal() {
+            send_raw(pid, signal, true);
+            if signal == Signal::TSTP {
+                // a shell waits for that
+                send_raw(std::process::id(), Signal::STOP, false);
+            }
+        } else if !FROM_TERMINALS.contains(&signal) {
+            send_raw(pid, signal, false);
+        }
+    }
+
+    /// Ends the command: it is asked to, and killed after a while.
+    async fn end(&mut self) {
+        self.say(guard::END);
+        if tokio::time::timeout(GRACE + SWEEP, self.child.wait()).await.is_err() {
+            if let Some(pid) = self.child.id() {
+                send_raw(pid, Signal::KILL, !on_terminal());
+            }
+            let _ = self.child.wait().await;
+            Self::sweep();
+        }
+    }
+
+    /// Ends what a killed guard left behind.
+    fn swept(&self, status: ExitStatus) {
+        if std::os::unix::process::ExitStatusExt::signal(&status).is_some() {
+            Self::sweep();
+        }
+    }
+
+    fn sweep() {
+        #[cfg(target_os = "linux")]
+        crate::descendants::sweep();
+    }
+}
+
+#[cfg(not(unix))]
+impl Running {
+    fn hand_on(&mut self, signal: Forwarded) {
+        send(&mut self.child, signal, false);
+    }
+
+    async fn end(&mut self) {
+        send(&mut self.child, Forwarded::Terminate, false);
+        let _ = self.child.wait().await;
+    }
+
+    #[expect(clippy::unused_self, reason = "as on Unix")]
+    fn swept(&self, _: ExitStatus) {}
+}
+
+/// Tells that a command did not begin. Returns the exit code of a shell for that.
+pub(super) fn not_begun(program: Option<&OsString>, error: &std::io::Error, printer: &Printer) -> i32 {
+    let program = program.map(|program| program.to_string_lossy()).unwrap_or_default();
+    let problem = Problem::new("failed", format!("{}: {error}", sane(&program)));
+    printer.problem(&problem.hint("the command did not begin, and the lock is given back"));
+    if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE }
+}
+
 /// The exit code of a shell for this end.
-fn code_of(status: ExitStatus) -> i32 {
+pub(super) fn code_of(status: ExitStatus) -> i32 {
     #[cfg(unix)]
     if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
         return BY_SIGNAL + signal;
     }
     status.code().unwrap_or(BY_SIGNAL)
-}
-
-/// Ends a command: it is asked to, and killed after a while.
-async fn end(child: &mut Child) {
-    send(child, Forwarded::Terminate, !on_terminal());
-    if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        send(child, Forwarded::Kill, !on_terminal());
-        let _ = child.wait().await;
-    }
 }
