@@ -17,6 +17,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub const REST: Duration = Duration::from_secs(1);
 /// The longest rest of a peer that failed.
 pub const REST_MAX: Duration = Duration::from_secs(300);
+/// The most parts that a peer may say are damaged in its copy. One with more has nothing to give.
+pub const DAMAGED_MAX: usize = 1_024;
 /// The most peers that are asked for the same part at a time, while none of them is late.
 const ASKERS_MAX: usize = 2;
 /// The most peers that are asked at a time to prove the sizes that they claim.
@@ -50,6 +52,8 @@ pub struct FetchPeer<P> {
     pub asked: usize,
     /// Whether it sent something else than it was asked for, or claimed a wrong size. It is asked no more.
     pub lied: bool,
+    /// Whether it said that parts of its copy are damaged.
+    pub damaged: bool,
 }
 
 /// The end of a fetch as far as it can be told.
@@ -72,6 +76,8 @@ struct Peer {
     rate: Option<u64>,
     last_came: Duration,
     lied: bool,
+    /// The parts that are damaged in its copy, as it says itself: [`DAMAGED_MAX`] at most.
+    damaged: BTreeSet<Part>,
     /// Whether it is connected.
     is_here: bool,
     failures: u32,
@@ -128,7 +134,7 @@ impl<P: Copy + Ord> Fetch<P> {
     pub fn offer(&mut self, peer: P, size: u64, now: Duration) {
         let count = self.peers.values().filter(|peer| peer.counts()).count();
         if let Some(known) = self.peers.get_mut(&peer) {
-            known.is_here = true;
+            known.is_here = known.damaged.len() < DAMAGED_MAX;
             // its asks were lost with its connection
             known.size = if known.asks.is_empty() { size } else { known.size };
         } else if size <= BLOB_BYTES_MAX && count < PEERS_MAX {
@@ -140,6 +146,7 @@ impl<P: Copy + Ord> Fetch<P> {
                 rate: None,
                 last_came: now,
                 lied: false,
+                damaged: BTreeSet::new(),
                 is_here: true,
                 failures: 0,
                 rests_until: now,
@@ -231,6 +238,25 @@ impl<P: Copy + Ord> Fetch<P> {
         }
     }
 
+    /// A peer says that this part of its copy is damaged. It is not asked for that part again, and for the others as ever.
+    pub fn lacks(&mut self, ask: Ask<P>) {
+        self.answered(&ask);
+        if let Some(peer) = self.peers.get_mut(&ask.peer) {
+            peer.damaged.insert(ask.part);
+            peer.failures = 0;
+            if peer.damaged.len() >= DAMAGED_MAX {
+                self.gone(ask.peer);
+            }
+        }
+    }
+
+    /// A peer says that its copy is whole, after parts of it were damaged.
+    pub fn mended(&mut self, peer: P) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.damaged.clear();
+        }
+    }
+
     /// A part that was here is found damaged: it is fetched again.
     pub fn damaged(&mut self, part: Part) {
         if let Some(parts) = self.parts.as_mut().filter(|parts| parts.contains(part)) {
@@ -251,8 +277,20 @@ impl<P: Copy + Ord> Fetch<P> {
         if self.parts.as_ref().is_some_and(PartSet::is_whole) {
             return Some(FetchEnd::Whole);
         }
-        let somebody = self.peers.values().any(Peer::counts);
+        let somebody = self.peers.values().any(|peer| peer.counts() && self.is_of_use(peer));
         (!somebody).then_some(FetchEnd::Starved)
+    }
+
+    /// Whether a peer has a part that is missing here.
+    fn is_of_use(&self, peer: &Peer) -> bool {
+        match &self.parts {
+            None => !peer.damaged.contains(&Shape::of(peer.size).last()),
+            Some(parts) => {
+                let missing = parts.shape().parts().saturating_sub(parts.count());
+                let lacks = peer.damaged.iter().filter(|part| parts.shape().has(**part) && !parts.contains(**part));
+                peer.damaged.is_empty() || missing > lacks.count() as u64
+            }
+        }
     }
 
     /// The peers that were ever asked, with those that lied.
@@ -262,6 +300,7 @@ impl<P: Copy + Ord> Fetch<P> {
             parts: state.parts,
             asked: state.asks.len(),
             lied: state.lied,
+            damaged: !state.damaged.is_empty(),
         })
     }
 
@@ -270,7 +309,9 @@ impl<P: Copy + Ord> Fetch<P> {
         let Some(shape) = self.parts.as_ref().map(PartSet::shape) else {
             // a few peers prove their own claims; those that take long are not waited for
             let proving = self.asked.values().filter(|asked| !asked.is_late).count();
-            let mut able = self.peers.iter().filter(|(_, peer)| peer.has_room(now) && peer.asks.is_empty());
+            let mut able = self.peers.iter().filter(|(_, peer)| {
+                peer.has_room(now) && peer.asks.is_empty() && !peer.damaged.contains(&Shape::of(peer.size).last())
+            });
             let (peer, claim) = able.next().filter(|_| proving < PROVERS_MAX)?;
             let shape = Shape::of(claim.size);
             return Some((*peer, shape.last(), shape));
@@ -285,21 +326,26 @@ impl<P: Copy + Ord> Fetch<P> {
     /// A part for a peer that would have sent it after so many ms.
     fn part_for(&mut self, peer: P, ms: u64) -> Option<Part> {
         let parts = self.parts.as_ref()?;
+        let lacks = self.peers.get(&peer).map(|peer| &peer.damaged)?;
         while let Some(part) = parts.first_missing(self.next) {
             self.next = Part(part.0 + 1);
-            if self.askers(part) == 0 {
+            if self.askers(part) > 0 {
+                continue;
+            }
+            if !lacks.contains(&part) {
                 return Some(part);
             }
+            self.returned.insert(part);
         }
         self.next = Part(parts.shape().parts());
         let is_asked = |part: &Part| self.asked.values().any(|asked| asked.peer == peer && asked.part == *part);
-        if let Some(part) = self.returned.iter().copied().find(|part| !is_asked(part)) {
+        if let Some(part) = self.returned.iter().copied().find(|part| !is_asked(part) && !lacks.contains(part)) {
             return Some(part);
         }
         // of those asked of others, the one that would take longest, if this peer is twice as fast
         let mut slowest: Option<(u64, Part)> = None;
         for asked in self.asked.values() {
-            if self.askers(asked.part) >= ASKERS_MAX || is_asked(&asked.part) {
+            if self.askers(asked.part) >= ASKERS_MAX || is_asked(&asked.part) || lacks.contains(&asked.part) {
                 continue;
             }
             let theirs = self.peers.get(&asked.peer).map_or(u64::MAX, |peer| peer.ms_for(peer.asks.len()));

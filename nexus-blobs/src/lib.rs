@@ -24,7 +24,8 @@ pub use collection::{
 };
 pub use copies::{COPIES_MAX, Copies, CopyStep, HOLDER_ASKED_EVERY, HOLDER_GONE};
 pub use fetch::{
-    Ask, BLOB_BYTES_MAX, Fetch, FetchEnd, FetchPeer, IN_FLIGHT_MAX, PATIENCE, PEERS_MAX, REST, REST_MAX, WINDOW_MAX,
+    Ask, BLOB_BYTES_MAX, DAMAGED_MAX, Fetch, FetchEnd, FetchPeer, IN_FLIGHT_MAX, PATIENCE, PEERS_MAX, REST, REST_MAX,
+    WINDOW_MAX,
 };
 pub use hash::{BadHash, BlobHash};
 pub use parts::{PART_BYTES, Part, PartSet, Shape};

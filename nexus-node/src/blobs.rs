@@ -15,8 +15,10 @@
 //! | `collecting` | the removal of those that nothing keeps |
 //! | `evicting` | the bound of those that nothing keeps |
 //! | `tree` | directories of a disk |
+//! | `damage` | damaged parts: noted, mended, looked for |
 //! | `figures` | figures for those who watch |
 //! | `sharing` | content that shares its blocks with another file |
+//! | `steady` | a file that is added while nobody changes it |
 //! | `wire` | the messages of `/nexus/blobs/1` |
 //! | `serving` | answers to others |
 //! | `fetching`, `directory` | parts from others, and the files of a directory |
@@ -25,6 +27,7 @@ mod archive;
 mod collecting;
 mod content;
 mod copies;
+mod damage;
 mod directory;
 mod evicting;
 mod fetching;
@@ -33,6 +36,7 @@ mod keeping;
 mod serving;
 mod sharing;
 mod shelf;
+mod steady;
 mod tree;
 mod using;
 mod wire;
@@ -53,6 +57,7 @@ pub use self::collecting::Collected;
 pub use self::content::{BlobReader, BlobWriter};
 pub use self::copies::BlobCopies;
 use self::copies::CopyDesk;
+pub use self::damage::{BlobVerified, BlobsToVerify, VerifyProgress};
 pub use self::directory::DirectoryProgress;
 pub use self::figures::BlobFigures;
 use self::figures::Tally;
@@ -60,6 +65,7 @@ pub use self::keeping::{BlobEntry, BlobPage, Keep, TAG_BYTES_MAX};
 pub use self::sharing::{BlobOffer, BlobsBeside};
 pub use self::shelf::MemoryBlobs;
 pub(crate) use self::shelf::Shelf;
+pub use self::steady::{FileChanged, FileStamp, SteadyFile};
 pub use self::tree::{BadTree, Found, Links, Unpacker, walk};
 pub(crate) use self::using::InUse;
 pub(crate) use self::wire::register;
@@ -99,6 +105,8 @@ pub struct BlobProgress {
     pub bytes: u64,
     /// The members that were asked, each with the parts that came from it.
     pub sources: Vec<FetchPeer<Did>>,
+    /// The members that say that their own copy is damaged.
+    pub damaged: Vec<Did>,
 }
 
 /// A blob that is being fetched.
@@ -144,6 +152,10 @@ struct Inner {
     used: Mutex<BTreeMap<BlobHash, usize>>,
     desk: CopyDesk,
     tally: Tally,
+    /// The number of damaged parts of each blob that has some, as far as it is known.
+    damage: Mutex<BTreeMap<BlobHash, u64>>,
+    /// Told after damage was found.
+    damage_noted: Notify,
 }
 
 impl std::fmt::Debug for Inner {
@@ -170,6 +182,8 @@ impl Blobs {
             used,
             desk: CopyDesk::default(),
             tally: Tally::default(),
+            damage: Mutex::default(),
+            damage_noted: Notify::new(),
         }))
     }
 
@@ -181,12 +195,17 @@ impl Blobs {
         self.0.fetches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A blob that is here whole; `None` if it is not.
+    /// A blob that is here whole; `None` if it is not, or if it is known that parts of it are damaged.
     ///
     /// # Errors
     /// Those of the disk; [`NodeError::Stopping`].
     pub async fn info(&self, hash: BlobHash) -> Result<Option<BlobInfo>, NodeError> {
-        self.blocking(move |blobs| blobs.here().shelf.info(hash)).await
+        self.blocking(move |blobs| blobs.info_now(hash)).await
+    }
+
+    pub(super) fn info_now(&self, hash: BlobHash) -> Result<Option<BlobInfo>, NodeError> {
+        let info = self.here().shelf.info(hash)?;
+        Ok(if info.is_some() && self.damage_of(hash)?.is_some() { None } else { info })
     }
 
     /// Gets a blob from the members that have it. It is on the disk once this returns. A fetch that was cut off goes on
@@ -194,7 +213,8 @@ impl Blobs {
     ///
     /// # Errors
     /// [`NodeError::NotFound`] if nobody in reach has had it for so long. [`NodeError::TimedOut`] if whoever has it sent
-    /// nothing for as long, and for two minutes at least. Those of the disk; [`NodeError::Stopping`].
+    /// nothing for as long, and for two minutes at least. [`NodeError::BlobDamaged`] if only members with a damaged copy have
+    /// it. Those of the disk; [`NodeError::Stopping`].
     pub async fn fetch(&self, hash: BlobHash, wait: Duration) -> Result<BlobInfo, NodeError> {
         self.fetch_with(hash, wait, |_| {}).await
     }

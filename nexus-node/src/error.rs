@@ -176,6 +176,14 @@ pub enum NodeError {
     /// Not done in time. It may still happen.
     #[error("not done within {0:?}")]
     TimedOut(Duration),
+    /// Nobody in reach has all of a blob: parts of it are damaged where it is.
+    #[error("the blob {hash} is damaged where it is, and nobody else in reach has those parts: {}", .holders.join(", "))]
+    BlobDamaged {
+        /// The blob.
+        hash: String,
+        /// The members with a damaged copy.
+        holders: Vec<String>,
+    },
     /// A critical write may have happened, or may still happen: a leader may have it, and did not answer in time.
     /// [`Critical::outcome`](crate::Critical::outcome) tells once a quorum answers.
     #[error("not known whether it was done, and it may still happen: {}", unanswered(.missing))]
@@ -267,6 +275,7 @@ impl NodeError {
             Self::Conflict(ConflictError::OtherRequest) => "other_request",
             Self::Conflict(_) => "conflict",
             Self::TimedOut(_) => "timed_out",
+            Self::BlobDamaged { .. } => "damaged",
             Self::OutcomeUnknown { .. } => "outcome_unknown",
             Self::NoQuorum { .. } => "no_quorum",
             Self::TooNew(_) => "too_new",

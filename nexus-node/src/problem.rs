@@ -53,6 +53,7 @@ pub const CODES: &[Code] = &[
     Code { name: "in_use", status: 409, exit: 7 },
     Code { name: "full", status: 409, exit: 7 },
     Code { name: "timed_out", status: 504, exit: 8 },
+    Code { name: "damaged", status: 503, exit: 1 },
     Code { name: "unreachable", status: 504, exit: 8 },
     Code { name: "outcome_unknown", status: 504, exit: 9 },
     Code { name: "disk_full", status: 507, exit: 1 },
@@ -193,6 +194,10 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::NotFound { what: Resource::BlobTag, .. } => {
             Some("`nexus-node blob list` shows the tags of this node")
         }
+        NodeError::BlobDamaged { .. } => Some(
+            "bring back a node that has it whole, or add the file again where it is; `nexus-node blob verify` there shows \
+             the damage",
+        ),
         NodeError::Conflict(ConflictError::BlobInDirectory { .. }) => {
             Some("nothing was removed: remove the directory; `nexus-node blob list` shows it")
         }

@@ -104,6 +104,65 @@ impl World {
     }
 }
 
+/// Fetches from peers by number, each with the parts that are damaged in its copy. Returns the asks for each.
+fn from_damaged(damaged: &[BTreeSet<u64>], parts: u64) -> (Fetch<usize>, Vec<Vec<Part>>) {
+    let (mut fetch, mut asked) = (Fetch::new(), vec![Vec::new(); damaged.len()]);
+    for peer in 0..damaged.len() {
+        fetch.offer(peer, parts * PART_BYTES, Duration::ZERO);
+    }
+    while fetch.end().is_none() {
+        let asks = fetch.asks(IN_FLIGHT_MAX, Duration::ZERO);
+        assert!(!asks.is_empty(), "somebody is to be asked");
+        for ask in asks {
+            asked[ask.peer].push(ask.part);
+            if damaged[ask.peer].contains(&ask.part.0) {
+                fetch.lacks(ask);
+            } else {
+                fetch.came(ask, Duration::ZERO);
+            }
+            check(&fetch);
+        }
+    }
+    (fetch, asked)
+}
+
+proptest! {
+    /// promise: Blobs | A part comes if a copy of somebody has it sound; who says that it is damaged is not asked for it again
+    #[test]
+    fn damaged_copies_give_their_sound_parts(
+        damaged in prop::collection::vec(prop::collection::btree_set(0..40_u64, 0..40), 1..5),
+        parts in 1..40_u64,
+    ) {
+        let (fetch, asked) = from_damaged(&damaged, parts);
+        let last = damaged.iter().any(|damaged| !damaged.contains(&(parts - 1)));
+        let lost = (0..parts).filter(|part| damaged.iter().all(|damaged| damaged.contains(part))).count();
+        let end = if lost == 0 { FetchEnd::Whole } else { FetchEnd::Starved };
+        prop_assert_eq!(fetch.end(), Some(end));
+        // without a proof of the size nothing is asked
+        let here = fetch.parts().map_or(0, PartSet::count);
+        prop_assert_eq!(here, if last { parts - lost as u64 } else { 0 });
+        for (peer, asked) in asked.into_iter().enumerate() {
+            for part in &damaged[peer] {
+                prop_assert!(asked.iter().filter(|asked| asked.0 == *part).count() <= 1);
+            }
+        }
+    }
+}
+
+/// promise: Blobs | A member that says of each part that it is damaged is asked for a bounded number
+#[test]
+fn whoever_has_nothing_but_damage_is_asked_no_more() {
+    let parts = 3 * DAMAGED_MAX as u64;
+    let all: BTreeSet<u64> = (0..parts - 1).collect();
+    let (mut fetch, asked) = from_damaged(std::slice::from_ref(&all), parts);
+    assert_eq!((fetch.end(), asked[0].len() <= DAMAGED_MAX + IN_FLIGHT_MAX), (Some(FetchEnd::Starved), true));
+    fetch.offer(0, parts * PART_BYTES, Duration::ZERO);
+    assert!(fetch.asks(IN_FLIGHT_MAX, Duration::ZERO).is_empty());
+    fetch.mended(0);
+    fetch.offer(0, parts * PART_BYTES, Duration::ZERO);
+    assert!(!fetch.asks(IN_FLIGHT_MAX, Duration::ZERO).is_empty(), "its word that it is whole counts");
+}
+
 /// The laws of every state.
 fn check(fetch: &Fetch<usize>) {
     let mut askers: BTreeMap<Part, usize> = BTreeMap::new();

@@ -16,6 +16,7 @@ mod holder;
 mod log;
 mod names;
 mod otlp;
+mod outfile;
 mod output;
 mod pinned;
 mod program;

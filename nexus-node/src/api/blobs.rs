@@ -19,7 +19,7 @@ use super::memories::JSON_LINES;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::Node;
-use crate::blobs::{BlobEntry, BlobHash, DirectoryProgress, Keep};
+use crate::blobs::{BlobEntry, BlobHash, BlobsToVerify, DirectoryProgress, Keep, VerifyProgress};
 
 /// The type of content, of which nothing is known. A browser saves it and never shows it: it may be somebody's page.
 pub(super) const CONTENT: &str = "application/octet-stream";
@@ -276,6 +276,60 @@ pub(super) async fn gc(
 ) -> Result<Answer<wire::BlobsRemoved>, Problem> {
     let unused_for = asked.unused_for.map_or(UNUSED_FOR, |span| span.0);
     Ok(Answer(node.blobs().gc(unused_for, asked.dry_run).await?.into()))
+}
+
+/// Looks through a blob, and tells line by line how far it is.
+pub(super) async fn verify(State(api): State<Api>, node: Node, Path(name): Path) -> Result<Response, Problem> {
+    let hash = node.blobs().resolve(&name).await?;
+    Ok(verifying(api, &node, BlobsToVerify::One(hash)))
+}
+
+/// Looks through many blobs.
+pub(super) async fn verify_all(
+    State(api): State<Api>,
+    node: Node,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
+    let all = parameters.one_as("all")?.unwrap_or(false);
+    parameters.end()?;
+    Ok(verifying(api, &node, if all { BlobsToVerify::All } else { BlobsToVerify::Kept }))
+}
+
+fn verifying(api: Api, node: &Node, which: BlobsToVerify) -> Response {
+    let blobs = node.blobs();
+    let (seen, progress) = watch::channel(VerifyProgress::default());
+    let ends = async move {
+        tokio::select! {
+            end = blobs.verify(which, |now| {
+                seen.send_replace(now);
+            }) => Ok(end?),
+            () = api.closing() => Err(Problem::stopping()),
+        }
+    };
+    let running = Some((progress, ends.boxed()));
+    let lines = stream::unfold(running, |running| async move {
+        let (progress, mut ends) = running?;
+        let (line, running) = tokio::select! {
+            end = &mut ends => {
+                let line = match end {
+                    Ok(blobs) => {
+                        let blobs = Some(blobs.into_iter().map(wire::BlobVerified::from).collect());
+                        wire::BlobsVerify { blobs, ..wire::BlobsVerify::default() }
+                    }
+                    Err(problem) => wire::BlobsVerify { error: Some(Problem::into(problem)), ..wire::BlobsVerify::default() },
+                };
+                (line, None)
+            }
+            () = tokio::time::sleep(LINE_EVERY) => {
+                let now = Some((*progress.borrow()).into());
+                (wire::BlobsVerify { progress: now, ..wire::BlobsVerify::default() }, Some((progress, ends)))
+            }
+        };
+        // texts and numbers can always be written as JSON
+        let line = serde_json::to_string(&line).unwrap_or_default() + "\n";
+        Some((Ok::<_, Infallible>(Bytes::from(line)), running))
+    });
+    ([(header::CONTENT_TYPE, JSON_LINES)], Body::from_stream(lines)).into_response()
 }
 
 async fn shown(node: &Node, hash: BlobHash) -> Result<Answer<wire::Blob>, Problem> {

@@ -228,11 +228,13 @@ async fn of_blobs(text: &mut Text, node: &Node) -> Result<(), Problem> {
     let figures = node.blobs().figures().await?;
     text.one("nexus_blobs", "Blobs that are here whole, with the files of directories.", figures.blobs);
     text.one("nexus_blob_bytes", "The size of those blobs.", figures.bytes);
+    text.one("nexus_blobs_damaged", "Blobs of which the disk damaged parts.", figures.damaged);
     text.one("nexus_blob_fetches", "Blobs that are being fetched, or wait for their turn.", figures.fetches);
     let counters = [
         ("nexus_blob_fetched_bytes_total", "Content from members that was verified.", figures.fetched_bytes),
         ("nexus_blob_served_bytes_total", "Content that was read for members.", figures.served_bytes),
         ("nexus_blob_bad_parts_total", "Answers of members that were something else than the part.", figures.bad_parts),
+        ("nexus_blobs_mended_total", "Damaged blobs that are whole again.", figures.mended),
     ];
     for (name, help, value) in counters {
         text.family(name, "counter", help);

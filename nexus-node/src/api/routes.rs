@@ -438,6 +438,20 @@ fn blobs(routes: Routes) -> Routes {
         .on(Method::DELETE, "/v1/blobs/tags/{tag}", blobs::untag, |about| {
             about.summary("Take a name away; the answer is the blob to which it led").gives(200, &example::blob())
         })
+        .on(Method::POST, "/v1/blobs/{blob}/verify", blobs::verify, |about| {
+            about
+                .summary("Look through a blob that is here, with its files if it is a directory")
+                .note("JSON Lines: how far it is, five times a second, and last the blobs or an error. Damaged parts are \
+                       marked, and fetched anew from a member that has them.")
+                .gives_type(200, JSON_LINES, &example::line(&example::blobs_verify()))
+        })
+        .on(Method::POST, "/v1/blobs/verify", blobs::verify_all, |about| {
+            about
+                .summary("Look through the blobs that something keeps")
+                .query("all", flag(), "`true`: those that nothing keeps, too")
+                .note("JSON Lines, as for one blob.")
+                .gives_type(200, JSON_LINES, &example::line(&example::blobs_verify()))
+        })
         .on(Method::POST, "/v1/blobs/gc", blobs::gc, |about| {
             about
                 .summary("Remove the blobs that no pin, tag or directory keeps and nobody used for a while")

@@ -24,7 +24,8 @@ use serde_json::Value;
 pub use self::audit::{AuditBroken, AuditCheck, AuditEntry, AuditGap, AuditMember, AuditPage};
 #[cfg(feature = "blobs")]
 pub use self::blobs::{
-    Blob, BlobCopies, BlobFetch, BlobFetchProgress, BlobGc, BlobPage, BlobTag, BlobTransfer, BlobsRemoved, WantCopies,
+    Blob, BlobCopies, BlobFetch, BlobFetchProgress, BlobGc, BlobPage, BlobTag, BlobTransfer, BlobVerified,
+    BlobsRemoved, BlobsVerify, BlobsVerifyProgress, WantCopies,
 };
 pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,

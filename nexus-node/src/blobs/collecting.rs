@@ -164,6 +164,9 @@ impl Blobs {
         let removed = self.here().shelf.remove(hash);
         self.count_charges_anew(gate);
         self.content_moved();
+        if removed.is_ok() {
+            self.forget_damage(hash);
+        }
         removed
     }
 

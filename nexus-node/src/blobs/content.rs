@@ -12,8 +12,9 @@ use positioned_io::ReadAt;
 
 use super::keeping::Keep;
 use super::shelf::{Content, Draft};
+use super::steady::FileChanged;
 use super::{BlobInfo, Blobs, Wanted, missing, stopped};
-use crate::error::NodeError;
+use crate::error::{ConflictError, NodeError};
 
 /// The size of the pieces in which content is written, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -60,7 +61,13 @@ impl Blobs {
                 Ok(0) => return self.end_draft(draft, &Keep::Pinned),
                 Ok(read) => self.write_piece(&mut draft, &piece[..read])?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.here().shelf.io(error)),
+                Err(error) => {
+                    let changed = error.get_ref().and_then(|cause| cause.downcast_ref::<FileChanged>()).cloned();
+                    return Err(match changed {
+                        Some(changed) => ConflictError::from(changed).into(),
+                        None => self.here().shelf.io(error),
+                    });
+                }
             }
         }
     }
@@ -146,7 +153,16 @@ impl Blobs {
                     return Ok(None);
                 }
                 let next = move |blobs: &Blobs| {
-                    let piece = reader.piece(end).map_err(|error| blobs.here().shelf.io(error))?;
+                    let (info, part) = (reader.info, Part(reader.at / PART_BYTES));
+                    let piece = reader.piece(end).map_err(|error| {
+                        // an error of the disk, or one that says that the content is something else
+                        let cause = match error.kind() {
+                            io::ErrorKind::InvalidData => SliceError::Damaged(part),
+                            _ => SliceError::Io(io::Error::new(error.kind(), error.to_string())),
+                        };
+                        blobs.note_damage(info.hash, info.size, part, &cause);
+                        blobs.here().shelf.io(error)
+                    })?;
                     Ok(Some((piece, reader)))
                 };
                 blobs.blocking(next).await
@@ -168,6 +184,7 @@ impl Blobs {
         let gate = self.gate();
         let info = shelf.place(sealed, self.here().world.wall())?;
         self.content_moved();
+        self.forget_damage(info.hash);
         if !planted("pins_forgotten") {
             self.keep_for(&gate, info.hash, keep)?;
         }

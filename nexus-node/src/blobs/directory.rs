@@ -35,6 +35,8 @@ pub struct DirectoryProgress {
     pub sources: BTreeSet<Did>,
     /// The members that sent something else, or claimed a wrong size.
     pub lied: BTreeSet<Did>,
+    /// The members that say that their own copy is damaged.
+    pub damaged: BTreeSet<Did>,
 }
 
 impl DirectoryProgress {
@@ -50,6 +52,7 @@ impl DirectoryProgress {
             bytes: progress.bytes,
             sources: that(|source| source.parts > 0),
             lied: that(|source| source.lied),
+            damaged: progress.damaged.iter().copied().collect(),
         }
     }
 }
@@ -120,7 +123,7 @@ impl Blobs {
         if most.is_some_and(|most| most.files == 0) {
             return Ok(entry);
         }
-        let is_whole = self.blocking(move |blobs| Ok(blobs.check_files(hash).is_ok())).await?;
+        let is_whole = self.blocking(move |blobs| Ok(blobs.has_whole_files(hash))).await?;
         if entry.files.is_some() && is_whole {
             return Ok(entry);
         }
@@ -211,7 +214,7 @@ impl Blobs {
     ) -> Result<(), NodeError> {
         let all: Vec<BlobHash> = hashes.iter().copied().collect();
         let looked = self.blocking(move |blobs| {
-            let look = |hash: &BlobHash| Ok((*hash, blobs.here().shelf.info(*hash)?));
+            let look = |hash: &BlobHash| Ok((*hash, blobs.info_now(*hash)?));
             all.iter().map(look).collect::<Result<Vec<_>, NodeError>>()
         });
         let (here, lacks): (Vec<_>, Vec<_>) = looked.await?.into_iter().partition(|(_, info)| info.is_some());

@@ -28,21 +28,37 @@ pub(super) const WANT_WITHIN: Duration = Duration::from_secs(10);
 const PART_WITHIN: Duration = Duration::from_secs(600);
 /// The time without a part after which a fetch ends, though somebody has the blob. A longer wait of the caller counts.
 const NOTHING_CAME: Duration = Duration::from_secs(120);
+/// The time after which a fetch ends if all that have the blob say that parts of it are damaged, and all others lack it. A
+/// shorter wait of the caller counts.
+const DAMAGED_ALONE: Duration = Duration::from_secs(1);
 /// The parts that are noted together, once they are on the disk: 16 MiB. As much is fetched again after a crash.
 const NOTE_PARTS: u64 = 64;
 
 /// The end of something that a fetch waits for.
 enum Came {
-    /// A member has the blob, of so many bytes, or lacks it.
-    Size(Did, Option<u64>),
+    /// The word of a member about the blob.
+    Said(Did, Said),
     Part(Ask<Did>, PartEnd),
     Noted(Result<(), NodeError>),
+}
+
+/// The word of a member about a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// It has the blob, of so many bytes.
+    Whole(u64),
+    /// It has the blob, of so many bytes, and knows that parts of it are damaged.
+    Damaged(u64),
+    /// It lacks the blob, or did not answer.
+    Lacks,
 }
 
 enum PartEnd {
     Here,
     Lied,
     Failed,
+    /// The member says that this part of its copy is damaged.
+    Damaged,
     /// The disk of this node is at fault.
     Disk(NodeError),
 }
@@ -73,6 +89,8 @@ struct Running {
     bounds: watch::Receiver<Vec<u64>>,
     /// The bytes that it shares with others, until its size is proven and counted.
     budget: Option<Arc<Budget>>,
+    /// The members that say that their copy is damaged.
+    damaged: BTreeSet<Did>,
     /// Held while somebody has the blob: those that are waited for keep no others from theirs.
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -87,7 +105,8 @@ impl Blobs {
         told: &(impl Fn(&BlobProgress) + Send),
     ) -> Result<BlobInfo, NodeError> {
         let hash = place.hash;
-        let partial = Arc::new(self.blocking(move |blobs| blobs.here().shelf.begin(hash)).await?);
+        let now = self.here().world.wall();
+        let partial = Arc::new(self.blocking(move |blobs| blobs.here().shelf.begin(hash, now)).await?);
         let fetch = partial.had.clone().map_or_else(Fetch::new, Fetch::resume);
         let Wanted { wait, holders, budget, .. } = wanted;
         let mut running = Running {
@@ -106,13 +125,14 @@ impl Blobs {
             most: largest(&mut bounds),
             bounds,
             budget,
+            damaged: BTreeSet::new(),
             permit: None,
         };
         running.check().await?;
         running.count_size()?;
         for (holder, size) in holders {
             running.wanted.insert(holder, Duration::MAX);
-            running.offered(holder, Some(size));
+            running.offered(holder, Said::Whole(size));
         }
         let mut contacts = self.here().sessions.contacts();
         loop {
@@ -143,18 +163,30 @@ impl Blobs {
     }
 
     async fn size_at(self, peer: Did, hash: BlobHash) -> Option<Came> {
-        let sizes = self.sizes_at(peer, &[hash]).await;
-        Some(Came::Size(peer, sizes.and_then(|sizes| sizes.first().copied().flatten())))
+        let said = self.said_at(peer, &[hash]).await;
+        Some(Came::Said(peer, said.and_then(|said| said.first().copied()).unwrap_or(Said::Lacks)))
     }
 
-    /// The sizes that a member says these blobs have, each `None` if it lacks the blob; `None` if it does not answer.
-    /// [`wire::WANTED_MAX`] are asked for at most.
+    /// The sizes that a member says these blobs have, each `None` if it lacks the blob or a part of it; `None` if it does not
+    /// answer. [`wire::WANTED_MAX`] are asked for at most.
     pub(super) async fn sizes_at(&self, peer: Did, hashes: &[BlobHash]) -> Option<Vec<Option<u64>>> {
+        let size = |said: Said| if let Said::Whole(size) = said { Some(size) } else { None };
+        Some(self.said_at(peer, hashes).await?.into_iter().map(size).collect())
+    }
+
+    async fn said_at(&self, peer: Did, hashes: &[BlobHash]) -> Option<Vec<Said>> {
         let want = wire::Want { hashes: hashes.iter().map(|hash| hash.as_bytes().to_vec()).collect() };
         let answer = self.0.asker.ask(peer, Body::Want(want).into(), WANT_WITHIN).await.ok()?;
         let Some(Body::Has(has)) = answer.body else { return None };
         let said = (has.sizes.len() == hashes.len()).then_some(has.sizes)?;
-        Some(said.into_iter().map(|size| size.checked_sub(1)).collect())
+        let damaged = has.damaged.into_iter().chain(std::iter::repeat(0));
+        let said =
+            said.into_iter().zip(damaged).map(|(size, damaged)| match (size.checked_sub(1), damaged.checked_sub(1)) {
+                (Some(size), _) => Said::Whole(size),
+                (None, Some(size)) => Said::Damaged(size),
+                (None, None) => Said::Lacks,
+            });
+        Some(said.collect())
     }
 
     /// The members that can be asked now.
@@ -167,6 +199,7 @@ impl Blobs {
         let question = Body::Part(wire::Part { hash: hash.as_bytes().to_vec(), part: ask.part.0 }).into();
         let sent = match self.0.asker.ask(ask.peer, question, PART_WITHIN).await.map(|answer| answer.body) {
             Ok(Some(Body::Slice(sent))) => sent,
+            Ok(Some(Body::Lacks(lacks))) if lacks.damaged => return Came::Part(ask, PartEnd::Damaged),
             Ok(Some(Body::Lacks(_))) | Err(_) => return Came::Part(ask, PartEnd::Failed),
             Ok(_) => return Came::Part(ask, PartEnd::Lied),
         };
@@ -203,6 +236,7 @@ impl Running {
         let gone: Vec<Did> = self.wanted.keys().filter(|peer| !able.contains(peer)).copied().collect();
         for peer in gone {
             self.wanted.remove(&peer);
+            self.damaged.remove(&peer);
             self.fetch.gone(peer);
         }
         for peer in able {
@@ -249,6 +283,8 @@ impl Running {
             None if self.permit.is_none() => Duration::from_secs(86_400),
             None => wait.max(NOTHING_CAME),
             Some(_) if self.wants > 0 => wait.max(WANT_WITHIN),
+            // all others have told that they lack it
+            Some(_) if !self.damaged.is_empty() => wait.min(DAMAGED_ALONE),
             Some(_) => wait,
         }
     }
@@ -256,9 +292,9 @@ impl Running {
     fn hear(&mut self, came: Came) -> Result<(), NodeError> {
         let now = self.blobs.here().world.now();
         match came {
-            Came::Size(peer, size) => {
+            Came::Said(peer, said) => {
                 self.wants -= 1;
-                self.offered(peer, size);
+                self.offered(peer, said);
             }
             Came::Part(ask, end) => {
                 self.asks.remove(&ask.no);
@@ -277,11 +313,25 @@ impl Running {
         Ok(())
     }
 
-    /// A member has the blob, of so many bytes, or lacks it.
-    fn offered(&mut self, peer: Did, size: Option<u64>) {
+    /// A member told whether it has the blob. Its word about damage counts for its own copy alone.
+    fn offered(&mut self, peer: Did, said: Said) {
         let now = self.blobs.here().world.now();
+        let (size, is_damaged) = match said {
+            Said::Whole(size) => (Some(size), false),
+            Said::Damaged(size) => (Some(size), true),
+            Said::Lacks => (None, false),
+        };
+        if is_damaged {
+            self.damaged.insert(peer);
+        } else if self.damaged.remove(&peer) && size.is_some() {
+            self.fetch.mended(peer);
+        }
         match size.filter(|size| *size <= self.most) {
             Some(size) => {
+                if is_damaged {
+                    // it may be mended meanwhile
+                    self.wanted.insert(peer, now + WANT_AGAIN);
+                }
                 // a member that comes and goes, and sends nothing, is not waited for again and again
                 if self.fetch.peers().all(|known| known.peer != peer) {
                     self.last = now;
@@ -340,6 +390,11 @@ impl Running {
                 self.blobs.0.tally.bad_parts.fetch_add(1, Relaxed);
                 self.fetch.lied(ask);
             }
+            PartEnd::Damaged => {
+                self.damaged.insert(ask.peer);
+                self.fetch.lacks(ask);
+                self.wanted.insert(ask.peer, now + WANT_AGAIN);
+            }
             PartEnd::Failed => self.fetch.failed(ask, now),
             PartEnd::Disk(error) => return Err(error),
         }
@@ -361,6 +416,7 @@ impl Running {
             size: parts.map(|parts| parts.shape().size()),
             bytes: parts.map_or(0, PartSet::bytes),
             sources: self.fetch.peers().collect(),
+            damaged: self.damaged.iter().copied().collect(),
         }
     }
 
@@ -397,6 +453,9 @@ impl Running {
         let finish = move |blobs: &Blobs| {
             let finished = blobs.here().shelf.finish(&partial, shape, now);
             blobs.content_moved();
+            if finished.is_ok() {
+                blobs.forget_damage(hash);
+            }
             finished
         };
         self.blobs.blocking(finish).await?;
@@ -407,6 +466,15 @@ impl Running {
 
     /// Ends without the blob. The parts that came stay for the next fetch.
     fn give_up(self, wait: Duration) -> Result<BlobInfo, NodeError> {
+        let identity = &self.blobs.here().identity;
+        let is_damaged_here = self.blobs.damaged().contains_key(&self.hash);
+        if is_damaged_here || !self.damaged.is_empty() {
+            let name =
+                |did: &Did| identity.name_of(did).map_or_else(|| did.to_string(), |name| format!("{name} ({did})"));
+            let own = is_damaged_here.then(|| format!("this node ({})", identity.me()));
+            let holders = own.into_iter().chain(self.damaged.iter().map(name)).collect();
+            return Err(NodeError::BlobDamaged { hash: self.hash.to_string(), holders });
+        }
         let somebody = self.fetch.end().is_none();
         Err(if somebody { NodeError::TimedOut(wait.max(NOTHING_CAME)) } else { missing(self.hash) })
     }

@@ -24,6 +24,10 @@ pub struct BlobFigures {
     pub served_bytes: u64,
     /// The answers to questions for a part that were something else than that part.
     pub bad_parts: u64,
+    /// The number of blobs of which the disk damaged parts.
+    pub damaged: u64,
+    /// The number of blobs that were damaged and are whole again.
+    pub mended: u64,
 }
 
 /// The figures that are counted as it happens.
@@ -32,6 +36,7 @@ pub(super) struct Tally {
     pub(super) fetched_bytes: AtomicU64,
     pub(super) served_bytes: AtomicU64,
     pub(super) bad_parts: AtomicU64,
+    pub(super) mended: AtomicU64,
     /// The number of times that content came or went.
     moves: AtomicU64,
     /// The blobs that were counted, and the moves until then.
@@ -57,6 +62,8 @@ impl Blobs {
             fetched_bytes: tally.fetched_bytes.load(Relaxed),
             served_bytes: tally.served_bytes.load(Relaxed),
             bad_parts: tally.bad_parts.load(Relaxed),
+            damaged: self.damaged().len() as u64,
+            mended: tally.mended.load(Relaxed),
             ..BlobFigures::default()
         };
         let Counted { blobs, bytes } = self.blocking(Self::count).await?;

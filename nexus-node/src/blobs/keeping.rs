@@ -51,6 +51,8 @@ pub struct BlobEntry {
     pub copies: Option<BlobCopies>,
     /// The members for whom it is kept here.
     pub kept_for: Vec<Did>,
+    /// The number of its parts that the disk damaged, as far as it is known; of a directory those of its links alone.
+    pub damaged: u64,
 }
 
 /// A page of the blobs of a node.
@@ -256,6 +258,12 @@ impl Blobs {
         if count == 0 { Ok(()) } else { Err(ConflictError::FilesMissing { hash: hash.to_string(), count }.into()) }
     }
 
+    /// Whether all files of a directory are here whole.
+    pub(super) fn has_whole_files(&self, hash: BlobHash) -> bool {
+        let is_whole = |file: BlobHash| self.info_now(file).is_ok_and(|info| info.is_some());
+        self.links_of(hash).is_ok_and(|files| files.into_iter().all(is_whole))
+    }
+
     /// The files of all directories that are here.
     fn files_of_directories(&self) -> Result<BTreeSet<BlobHash>, NodeError> {
         let mut files = BTreeSet::new();
@@ -299,8 +307,11 @@ impl Blobs {
         let index = shelf.index_of(hash, shape)?.ok_or_else(|| missing(hash))?;
         let mut bytes = Vec::new();
         for part in (0..shape.parts()).map(Part) {
-            let read = read_part(hash, shape, part, &content, &index).map_err(|error| shelf.fault(error))?;
-            bytes.extend(read);
+            let read = read_part(hash, shape, part, &content, &index).map_err(|error| {
+                self.note_damage(hash, size, part, &error);
+                shelf.fault(error)
+            });
+            bytes.extend(read?);
         }
         Ok(bytes)
     }
@@ -322,7 +333,9 @@ impl Blobs {
         let tags = tags.get(&hash).cloned().unwrap_or_default();
         let copies = if held.has_copies { self.copies_of(hash)? } else { None };
         let kept_for = if held.is_for_others { self.kept_for(hash)? } else { Vec::new() };
-        Ok(BlobEntry { hash, size, files, pinned: held.is_pinned, tags, copies, kept_for })
+        let damage = if held.is_damaged { self.damage_of(hash)? } else { None };
+        let damaged = damage.map_or(0, |damage| damage.count(Shape::of(held.info.size)));
+        Ok(BlobEntry { hash, size, files, pinned: held.is_pinned, tags, copies, kept_for, damaged })
     }
 }
 

@@ -29,56 +29,83 @@ impl Blobs {
         let is_member = self.here().identity.is_member(&peer);
         let answer = match envelope.body.filter(|_| is_member) {
             Some(Body::Want(want)) if want.hashes.len() <= wire::WANTED_MAX => match self.sizes_of(want.hashes).await {
-                Ok(sizes) => Body::Has(wire::Has { sizes }),
-                Err(_) => Body::Lacks(Lacks {}),
+                Ok(has) => Body::Has(has),
+                Err(_) => Body::Lacks(Lacks::default()),
             },
             Some(Body::Part(asked)) => match self.slice_of(&asked.hash, Part(asked.part)).await {
                 Ok(Some(bytes)) => Body::Slice(bytes),
-                Ok(None) => Body::Lacks(Lacks {}),
-                Err(error) => {
+                Ok(None) => Body::Lacks(Lacks::default()),
+                Err(Unsent::Damaged) => Body::Lacks(Lacks { damaged: true }),
+                Err(Unsent::Failed(error)) => {
                     tracing::warn!(peer = %peer.short(), %error, "a part of a blob could not be read");
-                    Body::Lacks(Lacks {})
+                    Body::Lacks(Lacks::default())
                 }
             },
             Some(Body::Keep(keep)) => Body::Kept(self.keep_for_other(peer, keep).await.into()),
             Some(Body::Release(release)) => Body::Kept(self.let_go(peer, release).await.into()),
-            _ => Body::Lacks(Lacks {}),
+            _ => Body::Lacks(Lacks::default()),
         };
         answer.into()
     }
 
-    /// For each hash 0, or the size of the blob that is here and one.
-    async fn sizes_of(&self, hashes: Vec<Vec<u8>>) -> Result<Vec<u64>, NodeError> {
+    /// For each hash 0, or the size of the blob that is here and one; apart for whole ones and for damaged ones.
+    async fn sizes_of(&self, hashes: Vec<Vec<u8>>) -> Result<wire::Has, NodeError> {
         let Ok(_permit) = self.0.serving.acquire().await else { return Err(stopped()) };
         self.blocking(move |blobs| {
-            let size = |hash: Vec<u8>| {
-                let Ok(hash) = hash.try_into().map(BlobHash::from_bytes) else { return Ok(0) };
-                Ok(blobs.here().shelf.info(hash)?.map_or(0, |info| info.size.saturating_add(1)))
-            };
-            hashes.into_iter().map(size).collect()
+            let mut has = wire::Has::default();
+            for hash in hashes {
+                let hash = hash.try_into().map(BlobHash::from_bytes).ok();
+                let info = hash.map(|hash| blobs.here().shelf.info(hash)).transpose()?.flatten();
+                let is_damaged = info.map(|info| blobs.damage_of(info.hash)).transpose()?.flatten().is_some();
+                let size = info.map_or(0, |info| info.size.saturating_add(1));
+                has.sizes.push(if is_damaged { 0 } else { size });
+                has.damaged.push(if is_damaged { size } else { 0 });
+            }
+            if has.damaged.iter().all(|size| *size == 0) {
+                has.damaged.clear();
+            }
+            Ok(has)
         })
         .await
     }
 
-    /// A part of a blob that is here whole, with its proof. A part that the disk has changed is not handed out.
-    async fn slice_of(&self, hash: &[u8], part: Part) -> Result<Option<Vec<u8>>, NodeError> {
+    /// A part of a blob that is here, with its proof. A part that the disk has changed is noted, and not handed out. Once it
+    /// is noted, a question for it costs no reading.
+    async fn slice_of(&self, hash: &[u8], part: Part) -> Result<Option<Vec<u8>>, Unsent> {
         let Ok(hash) = hash.try_into().map(BlobHash::from_bytes) else { return Ok(None) };
         let Ok(_permit) = self.0.serving.acquire().await else { return Ok(None) };
         let read = move |blobs: &Self| {
             let shelf = &blobs.here().shelf;
-            let Some((content, size)) = shelf.content_of(hash, blobs.here().world.wall())? else { return Ok(None) };
+            let Some((content, size)) = shelf.content_of(hash, blobs.here().world.wall())? else { return Ok(Ok(None)) };
             let shape = Shape::of(size);
-            let Some(index) = shelf.index_of(hash, shape)? else { return Ok(None) };
-            match slice(hash, shape, part, content, index) {
+            if !shape.has(part) {
+                return Ok(Ok(None));
+            }
+            if blobs.damage_of(hash)?.is_some_and(|damage| damage.has(part)) {
+                return Ok(Err(Unsent::Damaged));
+            }
+            let sent = match shelf.index_of(hash, shape)? {
+                Some(index) => slice(hash, shape, part, content, index),
+                None => Err(SliceError::Damaged(part)),
+            };
+            match sent {
                 Ok(bytes) => {
                     let content = shape.bytes(part);
                     blobs.0.tally.served_bytes.fetch_add(content.end - content.start, Relaxed);
-                    Ok(Some(bytes))
+                    Ok(Ok(Some(bytes)))
                 }
-                Err(SliceError::NoPart(_)) => Ok(None),
+                Err(SliceError::NoPart(_)) => Ok(Ok(None)),
+                Err(error) if blobs.note_damage(hash, size, part, &error) => Ok(Err(Unsent::Damaged)),
                 Err(error) => Err(shelf.fault(error)),
             }
         };
-        self.blocking(read).await
+        self.blocking(read).await.map_err(Unsent::Failed)?
     }
+}
+
+/// Why a part is not sent.
+enum Unsent {
+    /// The disk damaged it.
+    Damaged,
+    Failed(NodeError),
 }

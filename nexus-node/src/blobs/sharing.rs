@@ -16,8 +16,9 @@ use nexus_identity::Timestamp;
 
 use super::keeping::Keep;
 use super::shelf::DiskShelf;
+use super::steady::SteadyFile;
 use super::{BlobInfo, Blobs};
-use crate::error::NodeError;
+use crate::error::{ConflictError, NodeError};
 
 /// The smallest file that a program shares with its node. A smaller one is sent, which costs as much.
 const SHARED_BYTES_MIN: u64 = 64 * 1024;
@@ -109,18 +110,19 @@ impl Drop for BlobOffer {
 
 impl Blobs {
     /// Keeps the content of a file under its hash, pinned. It shares the file's blocks where the file system can do that, and
-    /// is a copy elsewhere. The hash is that of the bytes that are kept: the file may change meanwhile.
+    /// is a copy elsewhere. A file that somebody changes meanwhile is refused, and nothing of it is kept.
     ///
     /// # Errors
-    /// As [`Blobs::add`], and those of opening the file.
+    /// As [`Blobs::add`], and those of opening the file; [`ConflictError::FileChanged`].
     pub async fn add_file(&self, path: impl Into<PathBuf>) -> Result<BlobInfo, NodeError> {
         let path = path.into();
         self.blocking(move |blobs| {
             let shelf = &blobs.here().shelf;
-            let content = File::open(&path).map_err(|error| super::shelf::failed(&path, error))?;
+            let content = SteadyFile::open(&path).map_err(|error| super::shelf::failed(&path, error))?;
             blobs.room()?;
             let mut draft = shelf.draft()?;
-            if draft.share(&content)? {
+            if draft.share(content.file())? {
+                content.check().map_err(ConflictError::from)?;
                 return blobs.end_draft(draft, &Keep::Pinned);
             }
             blobs.fill(draft, content)

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nexus_blobs::{BlobHash, Shape, SliceError, index, index_bytes};
+use nexus_blobs::{BlobHash, Part, PartSet, Shape, SliceError, index, index_bytes, read_part};
 use nexus_identity::Timestamp;
 use positioned_io::{RandomAccessFile, ReadAt};
 
@@ -27,6 +27,7 @@ pub(crate) use self::disk::DiskShelf;
 pub use self::memory::MemoryBlobs;
 pub(super) use self::partial::Partial;
 use super::BlobInfo;
+use super::damage::{Damage, Look};
 use crate::error::NodeError;
 use crate::headroom::DiskFull;
 use crate::store::StoreError;
@@ -54,10 +55,12 @@ pub(super) enum Mark {
     Copies,
     /// It is kept for other members: a line for each.
     ForOthers,
+    /// The disk damaged some of its parts: their numbers.
+    Damaged,
 }
 
 impl Mark {
-    pub(super) const ALL: [Self; 4] = [Self::Pin, Self::Directory, Self::Copies, Self::ForOthers];
+    pub(super) const ALL: [Self; 5] = [Self::Pin, Self::Directory, Self::Copies, Self::ForOthers, Self::Damaged];
 }
 
 /// A whole blob, and the marks on it.
@@ -70,12 +73,14 @@ pub(super) struct Held {
     pub(super) is_directory: bool,
     pub(super) has_copies: bool,
     pub(super) is_for_others: bool,
+    pub(super) is_damaged: bool,
 }
 
 impl Held {
     /// A blob without marks.
     pub(super) const fn bare(info: BlobInfo, used: Timestamp) -> Self {
-        Self { info, used, is_pinned: false, is_directory: false, has_copies: false, is_for_others: false }
+        let (is_pinned, is_directory, has_copies) = (false, false, false);
+        Self { info, used, is_pinned, is_directory, has_copies, is_for_others: false, is_damaged: false }
     }
 
     pub(super) const fn set(&mut self, mark: Mark) {
@@ -84,6 +89,7 @@ impl Held {
             Mark::Directory => self.is_directory = true,
             Mark::Copies => self.has_copies = true,
             Mark::ForOthers => self.is_for_others = true,
+            Mark::Damaged => self.is_damaged = true,
         }
     }
 }
@@ -172,6 +178,8 @@ impl Shelf {
             // a draft is kept on the shelf on which it was begun
             _ => return Err(self.io(io::ErrorKind::InvalidInput.into())),
         }
+        // it is another copy
+        self.mark(info.hash, Mark::Damaged, None)?;
         Ok(info)
     }
 
@@ -277,8 +285,61 @@ impl Shelf {
         }
     }
 
-    /// The parts of a blob that an earlier fetch left, to go on with; none if there was none.
-    pub(super) fn begin(&self, hash: BlobHash) -> Result<Partial, NodeError> {
+    /// The last look through all blobs.
+    pub(super) fn look(&self) -> Result<Option<Look>, NodeError> {
+        match self {
+            Self::Disk(shelf) => shelf.look(),
+            Self::Memory(shelf) => Ok(shelf.look()),
+        }
+    }
+
+    /// Notes how far a look through all blobs is. Where there are no blobs, nothing is noted.
+    pub(super) fn set_look(&self, look: Look) -> Result<(), NodeError> {
+        match self {
+            Self::Disk(shelf) => shelf.set_look(look),
+            Self::Memory(shelf) => {
+                shelf.set_look(look);
+                Ok(())
+            }
+        }
+    }
+
+    /// The parts to begin with of a blob that is damaged here: the sound ones. `None` if it is not, or if its size is not
+    /// proven by a sound last part.
+    fn sound(&self, hash: BlobHash) -> Result<Option<(PartSet, Content, Option<Content>)>, NodeError> {
+        let Some(text) = self.marked(hash, Mark::Damaged)? else { return Ok(None) };
+        let damage = Damage::read(&text);
+        let Some((content, size)) = self.content_of(hash, Timestamp::default())? else { return Ok(None) };
+        let shape = Shape::of(size);
+        let Some(index) = self.index_of(hash, shape)? else { return Ok(None) };
+        // a size that is wrong would have the others taken for liars
+        if damage.has(shape.last()) || read_part(hash, shape, shape.last(), &content, &index).is_err() {
+            return Ok(None);
+        }
+        let mut had = PartSet::none(shape);
+        for part in (0..shape.parts()).map(Part).filter(|part| !damage.has(*part)) {
+            had.add(part);
+        }
+        Ok(Some((had, content, (index_bytes(shape) > 0).then_some(index))))
+    }
+
+    /// The parts of a blob that an earlier fetch left, to go on with; none if there was none. Of a blob that is damaged here
+    /// the sound parts are taken over.
+    pub(super) fn begin(&self, hash: BlobHash, now: Timestamp) -> Result<Partial, NodeError> {
+        let begun = self.begin_here(hash)?;
+        if begun.had.is_some() {
+            return Ok(begun);
+        }
+        match self.sound(hash)? {
+            Some((had, content, index)) if had.count() > 0 => {
+                begun.take_over(&had, &content, index.as_ref(), now).map_err(|error| self.io(error))?;
+                self.begin_here(hash)
+            }
+            _ => Ok(begun),
+        }
+    }
+
+    fn begin_here(&self, hash: BlobHash) -> Result<Partial, NodeError> {
         match self {
             Self::Disk(shelf) => shelf.begin(hash),
             Self::Memory(shelf) => Ok(Partial::in_memory(hash, shelf)),
@@ -288,14 +349,14 @@ impl Shelf {
     /// A blob of which all parts are here becomes a whole one.
     pub(super) fn finish(&self, partial: &Partial, shape: Shape, now: Timestamp) -> Result<(), NodeError> {
         match self {
-            Self::Disk(shelf) => shelf.finish(partial, shape),
+            Self::Disk(shelf) => shelf.finish(partial, shape)?,
             Self::Memory(shelf) => {
                 let (content, index) = partial.taken();
                 shelf.put(partial.hash(), content, index, now);
                 shelf.forget_parts(partial.hash());
-                Ok(())
             }
         }
+        self.mark(partial.hash(), Mark::Damaged, None).map(drop)
     }
 
     /// The error of a part that cannot be read or written.

@@ -86,7 +86,7 @@ fn parts_stay_over_a_restart() {
         nexus_blobs::slice(info.hash, shape, part, bytes, index).unwrap()
     };
     let mut have = nexus_blobs::PartSet::none(shape);
-    let partial = to.begin(info.hash).unwrap();
+    let partial = to.begin(info.hash, NOW).unwrap();
     assert_eq!(partial.had, None);
     for part in [5, 0, 3].map(nexus_blobs::Part) {
         partial.take(shape, part, &sent(part)).unwrap();
@@ -96,13 +96,13 @@ fn parts_stay_over_a_restart() {
     assert!(partial.take(shape, nexus_blobs::Part(1), &sent(nexus_blobs::Part(2))).is_err());
     drop(partial);
 
-    let partial = to.begin(info.hash).unwrap();
+    let partial = to.begin(info.hash, NOW).unwrap();
     assert_eq!((partial.had.as_ref(), partial.damaged(&have).unwrap()), (Some(&have), vec![]));
     let path = dir.path().join("blobs/part").join(info.hash.to_string());
     let mut bytes = fs::read(&path).unwrap();
     bytes[3 * PART_BYTES as usize + 1] ^= 1;
     fs::write(&path, bytes).unwrap();
-    let partial = to.begin(info.hash).unwrap();
+    let partial = to.begin(info.hash, NOW).unwrap();
     assert_eq!(partial.damaged(&have).unwrap(), [nexus_blobs::Part(3)]);
     for part in [1, 2, 3, 4].map(nexus_blobs::Part) {
         partial.take(shape, part, &sent(part)).unwrap();
@@ -122,7 +122,7 @@ fn a_claimed_size_changes_nothing_of_what_is_stored() {
     let (shape, part) = (nexus_blobs::Shape::of(info.size), nexus_blobs::Part(0));
     let (bytes, _) = from.content_of(info.hash, NOW).unwrap().unwrap();
     let sent = nexus_blobs::slice(info.hash, shape, part, bytes, [].as_slice()).unwrap();
-    let partial = to.begin(info.hash).unwrap();
+    let partial = to.begin(info.hash, NOW).unwrap();
     let claimed = nexus_blobs::Shape::of(3 * PART_BYTES);
     assert!(partial.take(claimed, claimed.last(), &sent).is_err());
     partial.take(shape, part, &sent).unwrap();
@@ -142,7 +142,7 @@ fn a_crash_at_the_end_of_a_fetch_is_settled_by_the_next_start() {
     let (bytes, index) =
         (from.content_of(info.hash, NOW).unwrap().unwrap().0, from.index_of(info.hash, shape).unwrap());
     let mut have = nexus_blobs::PartSet::none(shape);
-    let partial = to.begin(info.hash).unwrap();
+    let partial = to.begin(info.hash, NOW).unwrap();
     for part in (0..4).map(nexus_blobs::Part) {
         let sent = nexus_blobs::slice(info.hash, shape, part, &bytes, index.as_ref().unwrap()).unwrap();
         partial.take(shape, part, &sent).unwrap();
@@ -156,7 +156,7 @@ fn a_crash_at_the_end_of_a_fetch_is_settled_by_the_next_start() {
     // the index has its place, the content not yet
     fs::rename(part.with_extension("obao4"), whole.with_extension("obao4")).unwrap();
     let to = Shelf::open(root.clone()).unwrap();
-    assert_eq!(to.begin(info.hash).unwrap().damaged(&have).unwrap(), []);
+    assert_eq!(to.begin(info.hash, NOW).unwrap().damaged(&have).unwrap(), []);
     // both have, and the note is there
     for ending in ["obao4", ""] {
         fs::rename(part.with_extension(ending), whole.with_extension(ending)).unwrap();
@@ -268,6 +268,6 @@ fn a_start_reads_no_content() {
     let shelf = Shelf::open(root).unwrap();
     assert_eq!(list(&shelf), [BlobInfo { hash: whole, size: LONG }]);
     assert_eq!(shelf.parts().unwrap().len(), 1);
-    assert_eq!(shelf.begin(partly).unwrap().had, Some(have));
+    assert_eq!(shelf.begin(partly, NOW).unwrap().had, Some(have));
     assert!(read() - before < 1 << 20, "{} bytes", read() - before);
 }

@@ -99,6 +99,10 @@ pub(super) struct Has {
     /// For each blob that was asked for: 0 if the sender lacks it, else its size in bytes and one.
     #[prost(uint64, repeated, tag = "1")]
     pub(super) sizes: Vec<u64>,
+    /// For each of them 0, or the size in bytes and one of a copy of which the sender knows that parts are damaged. Left out
+    /// if there is none. An earlier version does not read it, and takes the sender for one that lacks the blob.
+    #[prost(uint64, repeated, tag = "2")]
+    pub(super) damaged: Vec<u64>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -112,7 +116,11 @@ pub(super) struct Part {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Lacks {}
+pub(super) struct Lacks {
+    /// The sender has the blob, but this part of its copy is damaged. An earlier version does not read it.
+    #[prost(bool, tag = "1")]
+    pub(super) damaged: bool,
+}
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Keep {
@@ -152,6 +160,31 @@ pub(super) enum KeptState {
     Coming = 2,
     /// There is no room, or the member that wants it has no more quota.
     Full = 3,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// promise: Blobs | A version that knows nothing of damage takes a member with a damaged copy for one that lacks it
+    #[test]
+    fn an_earlier_version_reads_damage_as_a_lack() {
+        /// As it was before.
+        #[derive(Clone, PartialEq, Message)]
+        struct Before {
+            #[prost(uint64, repeated, tag = "1")]
+            sizes: Vec<u64>,
+        }
+        #[derive(Clone, PartialEq, Message)]
+        struct LacksBefore {}
+        let has = Has { sizes: vec![0, 8], damaged: vec![5, 0] };
+        assert_eq!(Before::decode(has.encode_to_vec().as_slice()).unwrap().sizes, [0, 8]);
+        assert!(LacksBefore::decode(Lacks { damaged: true }.encode_to_vec().as_slice()).is_ok());
+        let before = Before { sizes: vec![7] }.encode_to_vec();
+        assert_eq!(Has::decode(before.as_slice()).unwrap(), Has { sizes: vec![7], damaged: vec![] });
+    }
 }
 
 impl From<KeptState> for Kept {

@@ -90,6 +90,9 @@ pub enum ConflictError {
         /// Its hash.
         hash: String,
     },
+    /// A file that was to be added was changed while it was read. Nothing of it is kept.
+    #[error("{} was changed, replaced or removed while it was read", .0.display())]
+    FileChanged(std::path::PathBuf),
     /// Files of a directory are not here.
     #[error("{count} files of the directory {hash} are not here")]
     FilesMissing {

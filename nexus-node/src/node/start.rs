@@ -258,6 +258,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     #[cfg(feature = "blobs")]
     world.spawn("copies of blobs", blobs.clone().keep_copies());
     #[cfg(feature = "blobs")]
+    world.spawn("whole blobs", blobs.clone().keep_whole());
+    #[cfg(feature = "blobs")]
     world.spawn("room for blobs", blobs.clone().keep_bound(config.blob_cache_bytes.get()));
     let node = Node(Arc::new(Inner {
         identity,

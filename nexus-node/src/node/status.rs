@@ -229,6 +229,27 @@ fn frontier(store: &Store, members: &Members) -> Result<Frontier, NodeError> {
     Ok(frontier)
 }
 
+/// Blobs named by the warning about damaged ones at most.
+#[cfg(feature = "blobs")]
+const DAMAGED_NAMED_MAX: usize = 3;
+
+/// A warning if the disk damaged parts of blobs.
+#[cfg(feature = "blobs")]
+fn blobs_damaged(blobs: &crate::blobs::Blobs) -> Option<Warning> {
+    let damaged = blobs.damaged();
+    let count = damaged.len();
+    let named: Vec<String> = damaged.keys().take(DAMAGED_NAMED_MAX).map(ToString::to_string).collect();
+    let more = if count > named.len() { " and others" } else { "" };
+    let blobs = if count == 1 { "1 blob" } else { &format!("{count} blobs") };
+    (count > 0).then(|| Warning {
+        code: "blob_damaged",
+        message: format!("the disk damaged parts of {blobs}: {}{more}", named.join(", ")),
+        hint: "they are fetched anew from a member that has them; `nexus-node blob verify` looks through all, and the disk \
+               may be failing"
+            .to_owned(),
+    })
+}
+
 /// The spaces that at least one member may not read.
 fn restricted(store: &Store, members: &Members) -> Result<Vec<SpaceRule>, NodeError> {
     let spaces = ledger::read_spaces(&store.snapshot()?)?;
@@ -295,6 +316,11 @@ impl Node {
         });
         let clocks = self.0.clocks.warnings(world.wall(), world.now(), identity).into_iter();
         let clocks = clocks.map(|(message, hint)| Warning { code: CLOCK, message, hint: hint.to_owned() });
+        #[cfg(feature = "blobs")]
+        let damaged = blobs_damaged(&self.blobs());
+        #[cfg(not(feature = "blobs"))]
+        let damaged = None;
+        let warnings = warnings.chain(damaged);
         let warnings = warnings.chain(full).chain(broken).chain(unsigned).chain(clocks);
         let warnings = warnings.chain(self.full_authors().await).collect();
         Status {

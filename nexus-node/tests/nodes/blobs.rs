@@ -13,7 +13,9 @@ use futures::AsyncWriteExt;
 use nexus_blobs::Shape;
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, Rooms, StreamProtocol, read_frame, write_frame};
-use nexus_node::blobs::{BlobHash, BlobInfo, Blobs, Collection, CollectionFile, DirectoryProgress, FileKind, Keep};
+use nexus_node::blobs::{
+    BlobHash, BlobInfo, Blobs, BlobsToVerify, Collection, CollectionFile, DirectoryProgress, FileKind, Keep,
+};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::{Builder, Invite, JoinOptions, Node, NodeError, node};
 use prost::Message;
@@ -476,6 +478,130 @@ async fn damaged_content_is_not_read() {
     let error = reader.read_to_end(&mut read).unwrap_err();
     assert_eq!((error.kind(), read.len()), (std::io::ErrorKind::InvalidData, PART));
     node.shutdown().await;
+}
+
+/// The place of a blob's content on the disk of a node.
+fn content_path(dir: &TempDir, hash: BlobHash) -> std::path::PathBuf {
+    let name = hash.to_string();
+    dir.path().join("data/blobs").join(&name[..2]).join(&name)
+}
+
+/// Changes a bit of a file.
+fn flip(path: &std::path::Path, at: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// promise: Blobs | A member whose copy is damaged says so at once: whoever waits learns who has it and why nothing comes
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_wants_a_damaged_blob_is_told_at_once() {
+    let dirs: Vec<TempDir> = (0..2).map(|_| TempDir::new().unwrap()).collect();
+    let one = real(&dirs[0], None).await;
+    let two = real(&dirs[1], Some(&one)).await;
+    let bytes = content(3 * PART + 7);
+    let info = add(&one.blobs(), &bytes).await;
+    flip(&content_path(&dirs[0], info.hash), PART + 9);
+    // the second time it is known, and said before anything is read
+    for _ in 0..2 {
+        let fetched = two.blobs();
+        let error = tokio::time::timeout(WAIT, fetched.fetch(info.hash, 10 * WAIT)).await.unwrap().unwrap_err();
+        assert_eq!(error.code(), "damaged");
+        assert!(error.to_string().contains(&one.did().to_string()), "{error}");
+        assert_eq!(one.blobs().damaged().into_iter().collect::<Vec<_>>(), [(info.hash, 1)]);
+    }
+    assert_eq!(one.blobs().entry(info.hash).await.unwrap().unwrap().damaged, 1);
+    assert_eq!(one.blobs().figures().await.unwrap().damaged, 1);
+    assert!(one.status().await.warnings.iter().any(|warning| warning.code == "blob_damaged"));
+    assert_eq!(one.blobs().info(info.hash).await.unwrap(), None, "it does not count as whole");
+
+    // it is known after a restart, and mended as soon as somebody has it
+    one.shutdown().await;
+    let one = Node::builder(dirs[0].path().join("data")).mdns(false);
+    let one = one.listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]).start().await.unwrap();
+    eventually("it is known", async || one.blobs().damaged().len() == 1).await;
+    assert_eq!(add(&two.blobs(), &bytes).await, info);
+    eventually("they are beside each other", async || one.peers().await.iter().any(|peer| peer.synced)).await;
+    let verified = one.blobs().verify(BlobsToVerify::One(info.hash), |_| {}).await.unwrap();
+    eventually("it is whole", async || one.blobs().damaged().is_empty()).await;
+    assert_eq!((verified.len(), verified[0].parts), (1, 4));
+    assert_eq!(read(&one.blobs(), info.hash).await, bytes);
+    assert_eq!(one.blobs().entry(info.hash).await.unwrap().unwrap().damaged, 0);
+    assert!(!one.status().await.warnings.iter().any(|warning| warning.code == "blob_damaged"));
+    for node in [two, one] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Blobs | A look through the blobs finds every damage of the disk, and mends it from whoever has the blob
+#[tokio::test(flavor = "multi_thread")]
+async fn every_damage_is_found_and_mended() {
+    let dirs: Vec<TempDir> = (0..2).map(|_| TempDir::new().unwrap()).collect();
+    let one = real(&dirs[0], None).await;
+    let two = real(&dirs[1], Some(&one)).await;
+    eventually("they are beside each other", async || one.peers().await.iter().any(|peer| peer.synced)).await;
+    let whole = content(3 * PART + 7);
+    for (kind, size) in [
+        ("first", whole.len()),
+        ("last", whole.len()),
+        ("small", 100),
+        ("index", whole.len()),
+        ("no index", whole.len()),
+        ("cut", whole.len()),
+        ("longer", whole.len()),
+        ("empty", whole.len()),
+        ("all", whole.len()),
+    ] {
+        let bytes = [kind.as_bytes(), &whole[..size]].concat();
+        let info = add(&one.blobs(), &bytes).await;
+        add(&two.blobs(), &bytes).await;
+        let path = content_path(&dirs[0], info.hash);
+        let index = path.with_extension("obao4");
+        match kind {
+            "first" | "small" => flip(&path, 3),
+            "last" => flip(&path, bytes.len() - 1),
+            "index" => flip(&index, 40),
+            "no index" => std::fs::remove_file(&index).unwrap(),
+            "cut" => std::fs::write(&path, &bytes[..2 * PART]).unwrap(),
+            "longer" => std::fs::write(&path, [&bytes[..], b"more"].concat()).unwrap(),
+            "empty" => std::fs::write(&path, b"").unwrap(),
+            _ => std::fs::write(&path, vec![0; bytes.len()]).unwrap(),
+        }
+        let verified = one.blobs().verify(BlobsToVerify::Kept, |_| {}).await.unwrap();
+        let this = verified.iter().find(|verified| verified.hash == info.hash).unwrap();
+        assert!(this.damaged > 0 && this.mended == this.damaged, "{kind}: {this:?}");
+        assert!(verified.iter().all(|other| other.hash == info.hash || other.damaged == 0), "{kind}: {verified:?}");
+        assert_eq!(read(&one.blobs(), info.hash).await, bytes, "{kind}");
+        assert_eq!(one.blobs().info(info.hash).await.unwrap(), Some(info), "{kind}");
+        assert!(one.blobs().damaged().is_empty(), "{kind}");
+    }
+    assert_eq!(std::fs::read_dir(dirs[0].path().join("data/blobs/part")).map_or(0, Iterator::count), 0);
+    for node in [two, one] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Blobs | Members whose copies are damaged in different parts have the whole blob together
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_copies_make_a_whole_one() {
+    let dirs: Vec<TempDir> = (0..3).map(|_| TempDir::new().unwrap()).collect();
+    let one = real(&dirs[0], None).await;
+    let two = real(&dirs[1], Some(&one)).await;
+    let bytes = content(6 * PART);
+    let info = add(&one.blobs(), &bytes).await;
+    add(&two.blobs(), &bytes).await;
+    flip(&content_path(&dirs[0], info.hash), 9);
+    flip(&content_path(&dirs[1], info.hash), 4 * PART);
+    let three = real(&dirs[2], Some(&one)).await;
+    eventually("they are beside each other", async || {
+        three.peers().await.iter().filter(|peer| peer.synced).count() == 2
+    })
+    .await;
+    assert_eq!(three.blobs().fetch(info.hash, WAIT).await.unwrap(), info);
+    assert_eq!(read(&three.blobs(), info.hash).await, bytes);
+    for node in [three, two, one] {
+        node.shutdown().await;
+    }
 }
 
 /// promise: Blobs | A fetch that its caller gives up goes on where it was

@@ -10,6 +10,7 @@ use nexus_node::blobs::BlobHash;
 use nexus_node::internals::backup::{BackupError, Contents, Frame, Head, Reader, Unpacker, Writer, key_files};
 use serde_json::json;
 
+use crate::outfile::behind_links;
 use crate::output::{count, size};
 use crate::session::CliSession;
 
@@ -62,7 +63,8 @@ impl Backup {
     }
 
     fn to_directory(&self, session: &CliSession, files: Files) -> Result<(), Problem> {
-        let to = std::path::absolute(&self.to).map_err(|error| Problem::new("invalid", error.to_string()))?;
+        let wrong = |error: io::Error| Problem::new("invalid", format!("{}: {error}", self.to));
+        let to = std::path::absolute(&self.to).and_then(|to| behind_links(&to)).map_err(wrong)?;
         empty(&to)?;
         let parent = to.parent().unwrap_or(&to);
         let failed = |error: io::Error| {

@@ -2,6 +2,7 @@
 
 mod add;
 mod get;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -90,6 +91,14 @@ pub(crate) enum Blob {
         /// The hash, the first digits of it, or a tag
         blob: String,
     },
+    /// Look through what is kept; damaged parts are marked, and fetched anew from whoever has them
+    Verify {
+        /// The hash, the first digits of it, or a tag [default: all that something keeps]
+        blob: Option<String>,
+        /// Those that nothing keeps, too
+        #[arg(long, conflicts_with = "blob")]
+        all: bool,
+    },
     /// Remove the blobs that no pin, tag or directory keeps and nobody used for a while
     Gc {
         /// Only tell which
@@ -168,6 +177,7 @@ impl Blob {
                 let gone: wire::BlobsRemoved = client.delete(&of(&blob, ""))?;
                 printer.answer(&gone, || format!("removed {}", removed(&gone)))
             }
+            Self::Verify { blob, all } => verify::verify(&client.streaming(), printer, blob.as_deref(), all),
             Self::Gc { dry_run, unused_for } => {
                 let asked = wire::BlobGc { unused_for: Some(wire::Span(unused_for)), dry_run };
                 let gone: wire::BlobsRemoved = client.patient(GC_WITHIN).post("/v1/blobs/gc", &asked)?;
@@ -219,13 +229,16 @@ fn table(blobs: &[wire::Blob], members: &[wire::Member], printer: &Printer) -> S
         let pin = blob.pinned.then(|| "pinned".to_owned());
         let copies = blob.copies.as_ref().map(|copies| format!("{} of {} kept", copies.count, copies.wanted));
         let others = blob.kept_for.iter().map(|did| format!("for {}", called(members, did)));
+        let damaged = (blob.damaged > 0).then(|| count(blob.damaged, "damaged part", "damaged parts"));
         let kept: Vec<String> = pin.into_iter().chain(blob.tags.iter().cloned()).chain(copies).chain(others).collect();
+        let is_bad = damaged.is_some();
+        let shown: Vec<String> = kept.iter().cloned().chain(damaged).collect();
         let on: Vec<String> = blob.providers.iter().map(|did| called(members, did)).collect();
         table.row([
             (blob.hash.chars().take(SHORT).collect(), Some(if kept.is_empty() { Style::Dim } else { Style::Bold })),
             (size(blob.size), None),
             (blob.files.map_or_else(String::new, |files| files.to_string()), None),
-            (if kept.is_empty() { "no".to_owned() } else { kept.join(", ") }, None),
+            (if shown.is_empty() { "no".to_owned() } else { shown.join(", ") }, is_bad.then_some(Style::Bad)),
             (blob.providers.len().to_string(), None),
             (on.join(", "), Some(Style::Dim)),
         ]);

@@ -9,6 +9,7 @@ use data_encoding::BASE64;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, escape, query};
+use crate::outfile;
 use crate::output::{Printer, Style, Table, called, first_line, sane, sane_lines, short_did, span, width};
 use crate::session::{CliSession, text};
 
@@ -245,8 +246,7 @@ fn show(item: &wire::KvItem, file: Option<&Path>, printer: &Printer) -> Result<(
     let bytes = || item.bytes().map_err(|error| Problem::new("failed", error));
     match (file, &item.value) {
         (Some(path), _) if path.as_os_str() != "-" => {
-            let failed = |error: io::Error| Problem::new("failed", format!("{}: {error}", path.display()));
-            fs::write(path, bytes()?).map_err(failed)?;
+            outfile::write(path, &bytes()?)?;
             let place = sane(&path.display().to_string());
             printer.answer(item, || format!("wrote {place}, revision {}", item.revision))
         }

@@ -133,6 +133,115 @@ fn asked(node: &Node, method: &str, path: &str, headers: &[(&str, &str)]) -> cra
     node.raw(method, path, &all, b"")
 }
 
+/// promise: Commands and API | Damage of a blob is told to whoever wants it, shown by `blob list`, `status`, `doctor` and `/metrics`, and mended by `blob verify`
+#[test]
+fn damage_is_told_shown_and_mended() {
+    let ((laptop, node), (cloud, _b)) = pair();
+    let bytes = content(3 * MIB + 7);
+    let file = laptop.beside("report.bin");
+    fs::write(&file, &bytes).unwrap();
+    let hash = laptop.json(&["blob", "add", text(&file)])["hash"].as_str().unwrap().to_owned();
+    let sound = json!([{ "hash": hash, "parts": 13, "damaged": 0, "mended": 0 }]);
+    assert_eq!(laptop.json(&["blob", "verify"]), sound);
+    let kept = laptop.path().join("blobs").join(&hash[..2]).join(&hash);
+    let mut stored = fs::read(&kept).unwrap();
+    stored[2 * MIB] ^= 1;
+    fs::write(&kept, stored).unwrap();
+
+    let got = cloud.beside("got.bin");
+    let begun = std::time::Instant::now();
+    let (code, error) = cloud.error(&["blob", "get", &hash, "-o", text(&got)]);
+    assert_eq!((code, &error["code"]), (1, &json!("damaged")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("laptop"), "{error}");
+    assert!(begun.elapsed() < crate::support::SOON, "at once");
+    assert!(!got.exists());
+    assert_eq!(listed(&laptop)[0]["damaged"], 1);
+    assert!(laptop.run(&["blob", "list"]).ok().stdout.contains("1 damaged part"));
+    let warnings = laptop.json(&["status"])["warnings"].to_string();
+    assert!(warnings.contains("blob_damaged") && warnings.contains(&hash), "{warnings}");
+    let doctor = laptop.run(&["doctor"]).stdout;
+    assert!(doctor.contains("the disk damaged parts of 1 blob"), "{doctor}");
+    let metrics = node.http("GET", "/metrics", "").body;
+    assert!(metrics.contains("nexus_blobs_damaged 1"), "{metrics}");
+    // nobody has it
+    let stays = laptop.json(&["blob", "verify", &hash[..8]]);
+    assert_eq!(stays, json!([{ "hash": hash, "parts": 13, "damaged": 1, "mended": 0 }]));
+
+    cloud.run_with(&["blob", "add", "-"], &bytes).ok();
+    let mended = laptop.json(&["blob", "verify", "--all"]);
+    assert!(mended == json!([{ "hash": hash, "parts": 13, "damaged": 1, "mended": 1 }]) || mended == sound, "{mended}");
+    assert_eq!(fs::read(&kept).unwrap(), bytes);
+    assert_eq!(listed(&laptop)[0].get("damaged"), None);
+    assert!(!laptop.json(&["status"])["warnings"].to_string().contains("blob_damaged"));
+    assert_eq!(laptop.json(&["blob", "verify"]), sound);
+}
+
+/// promise: Commands and API | `blob get -o` and `kv get --file` write into pipes and devices, follow links and keep modes
+#[cfg(unix)]
+#[test]
+fn output_goes_to_whatever_is_there() {
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+
+    let home = Home::new();
+    let _node = home.up();
+    let bytes = content(300_000);
+    let file = home.beside("in");
+    fs::write(&file, &bytes).unwrap();
+    let hash = home.json(&["blob", "add", text(&file)])["hash"].as_str().unwrap().to_owned();
+    fs::write(home.beside("value"), "a value").unwrap();
+    home.json(&["kv", "put", "key", "--file", text(&home.beside("value"))]);
+    let commands: [(&[&str], &[u8]); 2] =
+        [(&["blob", "get", &hash, "-o"], &bytes), (&["kv", "get", "key", "--file"], b"a value")];
+    for (index, (command, right)) in commands.into_iter().enumerate() {
+        let at = |name: &str| home.beside(&format!("{name}.{index}"));
+        let to = |path: &Path| home.run(&[command, &[text(path)]].concat()).ok();
+        let pipe = at("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = pipe.clone();
+        let read = std::thread::spawn(move || fs::read(reader).unwrap());
+        to(&pipe);
+        assert_eq!(read.join().unwrap(), right);
+        assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+        to(Path::new("/dev/null"));
+        assert!(fs::symlink_metadata("/dev/null").unwrap().file_type().is_char_device());
+        // a file with a mode, through a link; and a link to nothing yet
+        fs::write(at("real"), "before").unwrap();
+        fs::set_permissions(at("real"), fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(at("real"), at("link")).unwrap();
+        to(&at("link"));
+        assert!(fs::symlink_metadata(at("link")).unwrap().is_symlink());
+        assert_eq!((fs::read(at("real")).unwrap(), mode(&at("real"))), (right.to_vec(), 0o600));
+        symlink(at("later"), at("dangling")).unwrap();
+        to(&at("dangling"));
+        assert!(fs::symlink_metadata(at("dangling")).unwrap().is_symlink());
+        assert_eq!(fs::read(at("later")).unwrap(), right);
+    }
+    // standard output by its name: a pipe, and a file
+    let piped = home.command(&["-q", "blob", "get", &hash, "-o", "/dev/stdout"]).output().unwrap();
+    assert!(piped.status.success() && piped.stdout.starts_with(&bytes), "{piped:?}");
+    let out = fs::File::create(home.beside("out")).unwrap();
+    assert!(home.command(&["-q", "blob", "get", &hash, "-o", "/dev/stdout"]).stdout(out).status().unwrap().success());
+    assert!(fs::read(home.beside("out")).unwrap().starts_with(&bytes));
+
+    // a directory that is there and empty stays what it is, also behind a link
+    let tree = home.beside("tree");
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("a"), "one").unwrap();
+    let tree = home.json(&["blob", "add", text(&tree)])["hash"].as_str().unwrap().to_owned();
+    let (place, link) = (home.beside("place"), home.beside("to-place"));
+    fs::create_dir(&place).unwrap();
+    fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
+    symlink("place", &link).unwrap();
+    home.run(&["blob", "get", &tree, "-o", text(&link)]).ok();
+    assert_eq!((fs::read(place.join("a")).unwrap(), mode(&place)), (b"one".to_vec(), 0o700));
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+}
+
+#[cfg(unix)]
+fn mode(path: &Path) -> u32 {
+    std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
+}
+
 /// promise: Commands and API | Blobs stream over HTTP in both directions, beyond the bound of other bodies, with `Range` and `ETag`
 #[test]
 fn blobs_stream_over_http() {
@@ -210,6 +319,44 @@ fn content_that_breaks_off_leaves_nothing() {
     let _ = stream.read_to_end(&mut answer);
     until("nothing is left", || fs::read_dir(&new).ok()?.next().is_none().then_some(()));
     assert!(listed(&home).is_empty());
+}
+
+/// promise: Bad input | A file that somebody writes, or a directory that changes, while it is added is refused, and nothing of it is kept
+#[cfg(unix)]
+#[test]
+fn a_file_that_is_written_meanwhile_is_not_kept() {
+    let home = Home::new();
+    let _node = home.up();
+    let file = home.beside("log");
+    fs::write(&file, content(64 * MIB)).unwrap();
+    // somebody writes on and on, as to a log or a database
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (path, stopped) = (file.clone(), stop.clone());
+    let writes = std::thread::spawn(move || {
+        let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+        while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            file.write_all(b"a line\n").unwrap();
+        }
+    });
+    let dir = home.beside("dir");
+    fs::create_dir(&dir).unwrap();
+    fs::hard_link(&file, dir.join("log")).unwrap();
+    let input = fs::File::open(&file).unwrap();
+    for (path, stdin) in [(text(&file), None), (text(&dir), None), ("-", Some(input))] {
+        let mut command = home.command(&["--json", "blob", "add", path]);
+        if let Some(stdin) = stdin {
+            command.stdin(stdin);
+        }
+        let ran = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!((ran.status.code(), ran.stdout.len()), (Some(7), 0), "{path}: {said}");
+        assert!(said.contains("while it was read") && said.contains("nothing was kept"), "{path}: {said}");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    writes.join().unwrap();
+    assert!(listed(&home).is_empty());
+    home.json(&["blob", "add", text(&file)]);
+    assert_eq!(listed(&home).len(), 1, "nobody writes it now");
 }
 
 /// promise: Bad input | Files and directories that cannot be added or written: a code, a hint, and nothing is lost

@@ -673,7 +673,9 @@ pub(super) fn recover() -> wire::Recover {
 }
 
 #[cfg(feature = "blobs")]
-pub(super) use of_blobs::{blob, blob_fetch, blob_gc, blob_page, blob_tag, blob_transfer, blobs_removed, want_copies};
+pub(super) use of_blobs::{
+    blob, blob_fetch, blob_gc, blob_page, blob_tag, blob_transfer, blobs_removed, blobs_verify, want_copies,
+};
 
 #[cfg(feature = "blobs")]
 mod of_blobs {
@@ -692,6 +694,7 @@ mod of_blobs {
             tags: vec!["release".into()],
             copies: Some(wire::BlobCopies { wanted: 2, count: 2, holders: vec![OTHER.into()] }),
             kept_for: Vec::new(),
+            damaged: 0,
             providers: vec![DID.into(), OTHER.into()],
         }
     }
@@ -712,6 +715,7 @@ mod of_blobs {
             files_here: 3,
             sources: vec![OTHER.into()],
             lied: Vec::new(),
+            damaged: Vec::new(),
         };
         wire::BlobFetch { progress: Some(progress), ..wire::BlobFetch::default() }
     }
@@ -726,6 +730,11 @@ mod of_blobs {
 
     pub(in super::super) fn blob_gc() -> wire::BlobGc {
         wire::BlobGc { unused_for: Some(wire::Span(Duration::from_secs(86_400))), dry_run: true }
+    }
+
+    pub(in super::super) fn blobs_verify() -> wire::BlobsVerify {
+        let verified = wire::BlobVerified { hash: HASH.into(), parts: 4_096, damaged: 1, mended: 1 };
+        wire::BlobsVerify { blobs: Some(vec![verified]), ..wire::BlobsVerify::default() }
     }
 
     pub(in super::super) fn blob_tag() -> wire::BlobTag {

@@ -28,20 +28,80 @@ pub struct Blob {
     /// The DIDs of the members for whom it is kept here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept_for: Vec<String>,
+    /// The number of its parts here that the disk damaged; left out if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub damaged: u64,
     /// The DIDs of the nodes that have it, as far as they can be asked now; this node's is the first.
     pub providers: Vec<String>,
 }
 
 impl Blob {
     pub(crate) fn of(entry: blobs::BlobEntry, providers: Vec<String>) -> Self {
-        let blobs::BlobEntry { hash, size, files, pinned, tags, copies, kept_for } = entry;
+        let blobs::BlobEntry { hash, size, files, pinned, tags, copies, kept_for, damaged } = entry;
         let texts = |dids: Vec<Did>| dids.iter().map(ToString::to_string).collect();
         let copies = copies.map(|copies| BlobCopies {
             wanted: copies.wanted,
             count: copies.count,
             holders: texts(copies.holders),
         });
-        Self { hash: hash.to_string(), size, files, pinned, tags, copies, kept_for: texts(kept_for), providers }
+        let (hash, kept_for) = (hash.to_string(), texts(kept_for));
+        Self { hash, size, files, pinned, tags, copies, kept_for, damaged, providers }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+/// A line about a look through blobs. The last one has `blobs` or `error`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct BlobsVerify {
+    /// How far it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<BlobsVerifyProgress>,
+    /// The blobs that were looked through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blobs: Option<Vec<BlobVerified>>,
+    /// The reason why it broke off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorBody>,
+}
+
+/// How far a look through blobs is.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+pub struct BlobsVerifyProgress {
+    /// The bytes that were looked at.
+    pub bytes: u64,
+    /// All of them.
+    pub size: u64,
+    /// The number of damaged blobs so far.
+    pub damaged: u64,
+}
+
+impl From<blobs::VerifyProgress> for BlobsVerifyProgress {
+    fn from(progress: blobs::VerifyProgress) -> Self {
+        Self { bytes: progress.bytes, size: progress.size, damaged: progress.damaged }
+    }
+}
+
+/// A blob that was looked through.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct BlobVerified {
+    /// Its name.
+    pub hash: String,
+    /// The number of its parts, of 256 KiB each.
+    pub parts: u64,
+    /// The number of parts that were damaged.
+    pub damaged: u64,
+    /// The number of those that are sound again.
+    pub mended: u64,
+}
+
+impl From<blobs::BlobVerified> for BlobVerified {
+    fn from(verified: blobs::BlobVerified) -> Self {
+        let blobs::BlobVerified { hash, parts, damaged, mended } = verified;
+        Self { hash: hash.to_string(), parts, damaged, mended }
     }
 }
 
@@ -106,6 +166,9 @@ pub struct BlobFetchProgress {
     /// The DIDs of the members that sent something else than they were asked for. They are asked no more.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lied: Vec<String>,
+    /// The DIDs of the members that say that their own copy is damaged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<String>,
 }
 
 impl From<&blobs::DirectoryProgress> for BlobFetchProgress {
@@ -117,6 +180,7 @@ impl From<&blobs::DirectoryProgress> for BlobFetchProgress {
             files_here: progress.files_here,
             sources: progress.sources.iter().map(ToString::to_string).collect(),
             lied: progress.lied.iter().map(ToString::to_string).collect(),
+            damaged: progress.damaged.iter().map(ToString::to_string).collect(),
         }
     }
 }

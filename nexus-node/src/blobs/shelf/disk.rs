@@ -8,6 +8,8 @@
 //! | `aa/HASH.dir` | it is the blob of links of a directory that is here: the number of files, and their bytes |
 //! | `aa/HASH.copies` | others keep copies of it: the number that is wanted, and a line for each holder |
 //! | `aa/HASH.for` | it is kept for other members: a line for each |
+//! | `aa/HASH.damaged` | the disk damaged parts of it: their numbers |
+//! | `look` | the last look through all: the time of its beginning in ms, and the rack that comes next or `-` |
 //! | `tags/KEY` | the hash of a blob, and the name that leads to it; KEY is the hash of the name |
 //! | `part/HASH`, `part/HASH.obao4` | a blob that is being fetched: verified parts, and holes |
 //! | `part/HASH.have` | the size, 8 bytes little-endian, and a bit for each part that is on the disk |
@@ -26,6 +28,7 @@ use nexus_blobs::{BlobHash, Shape, index, index_bytes};
 use nexus_identity::Timestamp;
 use positioned_io::RandomAccessFile;
 
+use super::super::damage::Look;
 use super::super::sharing;
 use super::{BlobInfo, Content, Held, Mark, Partial, USED_AGAIN_MS, failed};
 use crate::datadir;
@@ -40,6 +43,7 @@ const fn ending(mark: Mark) -> &'static str {
         Mark::Directory => "dir",
         Mark::Copies => "copies",
         Mark::ForOthers => "for",
+        Mark::Damaged => "damaged",
     }
 }
 
@@ -375,6 +379,18 @@ impl DiskShelf {
             }
         }
         Ok(tags)
+    }
+
+    pub(super) fn look(&self) -> Result<Option<Look>, NodeError> {
+        Ok(read_text(&self.root.join("look"))?.and_then(|text| Look::read(&text)))
+    }
+
+    pub(super) fn set_look(&self, look: Look) -> Result<(), NodeError> {
+        if !self.root.exists() {
+            return Ok(());
+        }
+        let path = self.root.join("look");
+        datadir::replace(&path, look.text().as_bytes()).map_err(|error| failed(&path, error))
     }
 
     pub(super) fn begin(&self, hash: BlobHash) -> Result<Partial, NodeError> {

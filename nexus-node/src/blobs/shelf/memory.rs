@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nexus_blobs::{BlobHash, PartSet};
 use nexus_identity::Timestamp;
 
+use super::super::damage::Look;
 use super::{BlobInfo, Held, Mark};
 
 /// Blobs in memory, for a node without a disk. Clones are handles to the same blobs, which outlive the node.
@@ -18,6 +19,7 @@ struct State {
     marks: BTreeMap<(BlobHash, Mark), String>,
     tags: BTreeMap<String, BlobHash>,
     parts: BTreeMap<BlobHash, Noted>,
+    look: Option<Look>,
 }
 
 #[derive(Debug)]
@@ -111,6 +113,14 @@ impl MemoryBlobs {
 
     pub(super) fn tags(&self) -> BTreeMap<String, BlobHash> {
         self.state().tags.clone()
+    }
+
+    pub(super) fn look(&self) -> Option<Look> {
+        self.state().look
+    }
+
+    pub(super) fn set_look(&self, look: Look) {
+        self.state().look = Some(look);
     }
 
     pub(super) fn note(&self, hash: BlobHash, noted: Noted) {

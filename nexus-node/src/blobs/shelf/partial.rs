@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nexus_blobs::{BlobHash, Part, PartSet, Shape, SliceError, accept, slice};
+use nexus_blobs::{BlobHash, Part, PartSet, Shape, SliceError, accept, index_bytes, slice};
 use nexus_identity::Timestamp;
-use positioned_io::RandomAccessFile;
+use positioned_io::{RandomAccessFile, ReadAt, WriteAt};
 
 use super::disk::{have_of, index_of, sync};
-use super::failed;
 use super::memory::{MemoryBlobs, Noted};
+use super::{Content, failed};
 use crate::datadir;
 use crate::error::NodeError;
 use crate::store::open_private;
@@ -123,6 +124,56 @@ impl Partial {
         Ok(Files { content: open(path)?, index: open(&index_of(path))? })
     }
 
+    /// Takes over the sound parts of a damaged copy. The note comes last, so a crash before it leaves nothing.
+    pub(super) fn take_over(
+        &self,
+        had: &PartSet,
+        content: &Content,
+        index: Option<&Content>,
+        now: Timestamp,
+    ) -> io::Result<()> {
+        let shape = had.shape();
+        let in_memory = |content: &Content, bytes: u64| {
+            let mut copied = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)];
+            content.read_exact_at(0, &mut copied).map(|()| copied)
+        };
+        match &self.home {
+            Home::Memory(shelf) => {
+                let content = in_memory(content, shape.size())?;
+                let index = index.map_or(Ok(Vec::new()), |index| in_memory(index, index_bytes(shape)))?;
+                shelf.note(self.hash, Noted { had: had.clone(), content, index, at: now });
+                Ok(())
+            }
+            Home::Disk(path) => {
+                let copy = |from: &Content, to: &Path, bytes: Option<u64>| {
+                    if let Some(parent) = to.parent() {
+                        fs::create_dir_all(parent)?;
+                    }
+                    let file = open_private(to)?;
+                    file.set_len(0)?;
+                    let file = RandomAccessFile::try_new(file)?;
+                    let mut file = file;
+                    let mut piece = vec![0; PIECE_BYTES];
+                    match bytes {
+                        Some(bytes) => copy_bytes(from, &mut file, 0..bytes, &mut piece)?,
+                        // a part that cannot be read is a hole
+                        None => {
+                            for part in (0..shape.parts()).map(Part).filter(|part| had.contains(*part)) {
+                                copy_bytes(from, &mut file, shape.bytes(part), &mut piece)?;
+                            }
+                        }
+                    }
+                    sync(to).map_err(io::Error::other)
+                };
+                copy(content, path, None)?;
+                if let Some(index) = index {
+                    copy(index, &index_of(path), Some(index_bytes(shape)))?;
+                }
+                datadir::replace(&have_of(path), &[shape.size().to_le_bytes().to_vec(), had.to_bytes()].concat())
+            }
+        }
+    }
+
     /// Notes the parts that are here, after they are on the disk.
     pub(crate) fn note(&self, parts: &PartSet, now: Timestamp) -> Result<(), NodeError> {
         let _noting = lock(&self.noting);
@@ -156,6 +207,20 @@ impl Partial {
             }
         }
     }
+}
+
+/// The size of the pieces in which a copy is taken over, in bytes.
+const PIECE_BYTES: usize = 256 * 1024;
+
+fn copy_bytes(from: &Content, to: &mut RandomAccessFile, bytes: Range<u64>, piece: &mut [u8]) -> io::Result<()> {
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let most = usize::try_from(bytes.end - at).unwrap_or(usize::MAX).min(piece.len());
+        from.read_exact_at(at, &mut piece[..most])?;
+        to.write_all_at(at, &piece[..most])?;
+        at += most as u64;
+    }
+    Ok(())
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {

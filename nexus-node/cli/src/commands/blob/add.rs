@@ -1,4 +1,4 @@
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
 use nexus_node::api::{Problem, wire};
-use nexus_node::blobs::{BadTree, BlobsBeside, Collection, CollectionFile, FileKind, Found, Links, walk};
+use nexus_node::blobs::{
+    BadTree, BlobsBeside, Collection, CollectionFile, FileChanged, FileKind, FileStamp, Found, Links, SteadyFile, walk,
+};
 
 use crate::client::{Client, query};
 use crate::output::{Printer, count, size};
@@ -27,7 +29,7 @@ pub(super) fn add(
     let kept = [("tag", tag)];
     let mut blob = if path == Path::new("-") {
         let bar = printer.transfer("adding", None);
-        let sent = send(client, &kept, bar.wrap_read(io::stdin().lock()));
+        let sent = from_stdin(client, &kept, &bar);
         bar.finish_and_clear();
         sent?
     } else {
@@ -35,7 +37,7 @@ pub(super) fn add(
         if about.is_dir() {
             directory(client, printer, path, tag, links)?
         } else if about.is_file() {
-            let file = File::open(path).map_err(|error| unread(path, &error))?;
+            let file = SteadyFile::open(path).map_err(|error| unread(path, &error))?;
             let bar = printer.transfer("adding", Some(about.len()));
             let sent = send_file(client, beside(client).as_ref(), &kept, file, &bar);
             bar.finish_and_clear();
@@ -60,6 +62,35 @@ fn unread(path: &Path, error: &io::Error) -> Problem {
     Problem::new(code, format!("{}: {error}", path.display()))
 }
 
+fn changed(changed: &FileChanged) -> Problem {
+    let hint = "nothing was kept; add it again once nobody writes it, or add a copy of it";
+    Problem::new("conflict", changed.to_string()).hint(hint)
+}
+
+/// Standard input: a pipe, or a file.
+#[cfg(unix)]
+fn from_stdin(client: &Client, kept: &[(&str, Option<&str>)], bar: &ProgressBar) -> Result<wire::Blob, Problem> {
+    let unread = |error: io::Error| unread(Path::new("stdin"), &error);
+    let stdin = std::os::fd::AsFd::as_fd(&io::stdin()).try_clone_to_owned().map_err(unread)?;
+    send_steady(client, kept, SteadyFile::of(stdin.into(), None).map_err(unread)?, bar)
+}
+
+#[cfg(not(unix))]
+fn from_stdin(client: &Client, kept: &[(&str, Option<&str>)], bar: &ProgressBar) -> Result<wire::Blob, Problem> {
+    send(client, kept, bar.wrap_read(io::stdin().lock()))
+}
+
+/// Sends a file. If it changes meanwhile, its content breaks off before its end, and the node keeps nothing.
+fn send_steady(
+    client: &Client,
+    parameters: &[(&str, Option<&str>)],
+    mut content: SteadyFile,
+    bar: &ProgressBar,
+) -> Result<wire::Blob, Problem> {
+    let sent = send(client, parameters, bar.wrap_read(&mut content));
+    sent.map_err(|problem| content.check().err().map_or(problem, |now| changed(&now)))
+}
+
 fn send(client: &Client, parameters: &[(&str, Option<&str>)], content: impl Read) -> Result<wire::Blob, Problem> {
     client.put_content(&format!("/v1/blobs{}", query(parameters)), content)
 }
@@ -74,10 +105,12 @@ fn send_file(
     client: &Client,
     beside: Option<&BlobsBeside>,
     parameters: &[(&str, Option<&str>)],
-    content: File,
+    content: SteadyFile,
     bar: &ProgressBar,
 ) -> Result<wire::Blob, Problem> {
-    if let Some(offer) = beside.and_then(|beside| beside.offer(&content)) {
+    if let Some(offer) = beside.and_then(|beside| beside.offer(content.file())) {
+        // the clone is of one moment, and of a file that somebody writes it is half of something
+        content.check().map_err(|now| changed(&now))?;
         let parameters = [parameters, &[("offered", Some(offer.name()))]].concat();
         // an earlier version takes no offers, and a node of another account cannot open them
         if let Ok(blob) = send(client, &parameters, io::empty()) {
@@ -85,7 +118,7 @@ fn send_file(
             return Ok(blob);
         }
     }
-    send(client, parameters, bar.wrap_read(content))
+    send_steady(client, parameters, content, bar)
 }
 
 fn directory(
@@ -96,14 +129,33 @@ fn directory(
     links: Links,
 ) -> Result<wire::Blob, Problem> {
     let found = walk(path, links).map_err(|error| bad_tree(&error))?;
+    let stamps: Vec<_> = found.iter().map(stamp).collect();
     let bar = printer.transfer("adding", Some(found.iter().map(|file| file.size).sum()));
     let files = send_all(client, &found, &bar)?;
+    is_as_before(path, links, &found, &stamps)?;
     let collection = Collection::new(files).map_err(|error| bad_tree(&error.into()))?;
     // each step names only content that is there: the files, the names, and last the directory
     send(client, &CACHED, Cursor::new(collection.names()))?;
     let sent = send(client, &[("directory", Some("true")), ("tag", tag)], Cursor::new(collection.links()));
     bar.finish_and_clear();
     sent
+}
+
+/// The state of a file of the directory; of a link its own, unless it is followed.
+fn stamp(file: &Found) -> Option<FileStamp> {
+    let about =
+        if file.kind == FileKind::Symlink { fs::symlink_metadata(&file.source) } else { fs::metadata(&file.source) };
+    about.ok().map(|about| FileStamp::of(&about))
+}
+
+/// Refuses a directory that somebody changed while its files were sent. What was sent is kept by nothing.
+fn is_as_before(path: &Path, links: Links, found: &[Found], stamps: &[Option<FileStamp>]) -> Result<(), Problem> {
+    let now = walk(path, links).map_err(|error| bad_tree(&error))?;
+    let other = now.iter().zip(found).find(|(now, before)| now != before).map(|(now, _)| now);
+    let other = other.or_else(|| now.get(found.len())).or_else(|| found.get(now.len()));
+    let other =
+        other.or_else(|| found.iter().zip(stamps).find(|(file, before)| stamp(file) != **before).map(|(file, _)| file));
+    other.map_or(Ok(()), |file| Err(changed(&FileChanged(file.source.clone()))))
 }
 
 /// Sends the files, some at a time.
@@ -145,7 +197,7 @@ fn send_one(
         let target = target.into_os_string().into_encoded_bytes();
         send(client, &CACHED, bar.wrap_read(Cursor::new(target)))?
     } else {
-        let content = File::open(&file.source).map_err(|error| unread(&file.source, &error))?;
+        let content = SteadyFile::open(&file.source).map_err(|error| unread(&file.source, &error))?;
         send_file(client, beside, &CACHED, content, bar)?
     };
     let hash = sent.hash.parse().map_err(|_| Problem::new("failed", "the node's answer has no hash"))?;

@@ -10,6 +10,7 @@ use nexus_node::blobs::{BadCollection, BlobHash, BlobsBeside, Collection, Collec
 
 use super::add::bad_tree;
 use crate::client::{Client, query};
+use crate::outfile::{OutFile, becomes_like, behind_links, directory_of, unwritten};
 use crate::output::{Printer, called, count, size};
 
 /// The size of the pieces in which content is copied, in bytes.
@@ -33,11 +34,12 @@ pub(super) fn get(
         let (blob, _) = fetch(client, printer, blob, wait)?;
         return to_stdout(client, &blob);
     };
-    can_be_written(output)?;
+    let real = behind_links(output).map_err(|error| unwritten(output, &error))?;
+    can_be_written(&real)?;
     let (blob, sources) = fetch(client, printer, blob, wait)?;
     match blob.files {
         None => to_file(client, printer, &blob, output)?,
-        Some(_) => to_directory(client, printer, &blob, output)?,
+        Some(_) => to_directory(client, printer, &blob, &real)?,
     }
     let members: Vec<wire::Member> = if printer.json() { Vec::new() } else { client.get("/v1/members")? };
     printer.answer(&blob, || {
@@ -72,6 +74,11 @@ fn fetch(client: &Client, printer: &Printer, blob: &str, wait: Duration) -> Resu
                 bar.suspend(|| printer.warning(&words, None));
                 warned.push(did);
             }
+            for did in progress.damaged.into_iter().filter(|did| !warned.contains(did)).collect::<Vec<_>>() {
+                let words = format!("{did} says that parts of its copy are damaged");
+                bar.suspend(|| printer.warning(&words, None));
+                warned.push(did);
+            }
             sources = progress.sources;
         }
         if let Some(error) = line.error {
@@ -95,18 +102,11 @@ fn can_be_written(output: &Path) -> Result<(), Problem> {
         let problem = Problem::new("conflict", format!("{} is a directory and not empty", output.display()));
         return Err(problem.hint("nothing was written; give a path that is not there yet"));
     }
-    let parent = parent(output);
+    let parent = directory_of(output);
     if parent.is_dir() {
         return Ok(());
     }
     Err(Problem::new("not_found", format!("there is no directory {}", parent.display())).hint("nothing was written"))
-}
-
-fn parent(output: &Path) -> &Path {
-    match output.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    }
 }
 
 /// The content of a blob that the node has.
@@ -171,11 +171,6 @@ fn broken(error: &dyn std::fmt::Display) -> Problem {
     )
 }
 
-fn unwritten(place: &Path, error: &io::Error) -> Problem {
-    let code = if error.kind() == io::ErrorKind::StorageFull { "disk_full" } else { "failed" };
-    Problem::new(code, format!("{}: {error}", place.display()))
-}
-
 fn to_stdout(client: &Client, blob: &wire::Blob) -> Result<(), Problem> {
     if let Some(files) = blob.files {
         let message = format!("it is a directory of {}", count(files, "file", "files"));
@@ -205,18 +200,14 @@ fn to_file(client: &Client, printer: &Printer, blob: &wire::Blob, output: &Path)
         let problem = Problem::new("conflict", format!("{} is a directory, and the blob is a file", output.display()));
         return Err(problem.hint("nothing was written; give the path of the file"));
     }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".nexus-blob-");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let beside = builder.tempfile_in(parent(output)).map_err(|error| unwritten(output, &error))?;
+    let out = OutFile::open(output)?;
     let bar = printer.transfer("writing", Some(blob.size));
-    let blobs = client.directory().map(BlobsBeside::of);
-    let filled = fill(client, blobs.as_ref(), hash_of(blob)?, beside.as_file(), output, &bar);
+    // a pipe or a device has no blocks to share
+    let blobs = client.directory().map(BlobsBeside::of).filter(|_| out.is_plain());
+    let filled = fill(client, blobs.as_ref(), hash_of(blob)?, out.file(), output, &bar);
     bar.finish_and_clear();
     filled?;
-    beside.as_file().sync_all().map_err(|error| unwritten(output, &error))?;
-    beside.persist(output).map(drop).map_err(|error| unwritten(output, &error.error))
+    out.keep()
 }
 
 fn to_directory(client: &Client, printer: &Printer, blob: &wire::Blob, output: &Path) -> Result<(), Problem> {
@@ -229,7 +220,7 @@ fn to_directory(client: &Client, printer: &Printer, blob: &wire::Blob, output: &
     builder.prefix(".nexus-blob-");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
-    let beside = builder.tempdir_in(parent(output)).map_err(|error| unwritten(output, &error))?;
+    let beside = builder.tempdir_in(directory_of(output)).map_err(|error| unwritten(output, &error))?;
     let bar = printer.transfer("writing", Some(blob.size));
     let mut unpacker = Unpacker::new(beside.path());
     let (links, files): (Vec<_>, Vec<_>) =
@@ -246,7 +237,8 @@ fn to_directory(client: &Client, printer: &Printer, blob: &wire::Blob, output: &
         unpacker.link(link, &target).map_err(|error| bad_tree(&error))?;
     }
     bar.finish_and_clear();
-    if output.exists() {
+    if let Ok(before) = fs::metadata(output) {
+        becomes_like(beside.path(), &before);
         // it is empty, or this fails
         fs::remove_dir(output).map_err(|error| unwritten(output, &error))?;
     }

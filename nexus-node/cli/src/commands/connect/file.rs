@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nexus_node::api::Problem;
 
+use crate::outfile::{self, behind_links};
+
 /// The most backups of a file.
 const BACKUPS_MAX: u32 = 1_000;
 /// The most backups that are read.
@@ -56,7 +58,10 @@ impl Plan {
         // A link to a file elsewhere stays a link.
         let real = match fs::canonicalize(path) {
             Ok(real) => real,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            // a link to a file that is not there yet stays one, too
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                behind_links(path).map_err(|error| failed(path, "cannot find", &error))?
+            }
             Err(error) => return Err(failed(path, "cannot find", &error)),
         };
         let before = read(&real).map_err(|error| failed(path, "cannot read", &error))?;
@@ -140,13 +145,13 @@ fn keep(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("there are too many backups beside it"))
 }
 
-/// Writes a file beside the old one, and renames it.
+/// Writes a file beside the old one, and renames it. A new one is for its owner alone.
 fn replace(path: &Path, directory: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path.exists() {
+        return outfile::replace(path, bytes);
+    }
     let mut beside = tempfile::NamedTempFile::new_in(directory)?;
     beside.write_all(bytes)?;
-    if let Ok(known) = fs::metadata(path) {
-        beside.as_file().set_permissions(known.permissions())?;
-    }
     beside.as_file().sync_all()?;
     beside.persist(path).map_err(|error| error.error)?;
     Ok(())
@@ -210,5 +215,11 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read_to_string(&real).unwrap(), "b");
         assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
+
+        let (later, dangling) = (directory.path().join("dots/later"), directory.path().join("dangling"));
+        std::os::unix::fs::symlink("dots/later", &dangling).unwrap();
+        change(&dangling, |_| Some("c".to_owned()));
+        assert!(fs::symlink_metadata(&dangling).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&later).unwrap(), "c");
     }
 }
