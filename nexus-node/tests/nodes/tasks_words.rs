@@ -89,11 +89,11 @@ async fn a_result_with_the_true_token_of_anothers_claim_is_nobodys() {
         assert!(matches!(now.status, TaskStatus::Running | TaskStatus::Assigned), "{now:?}");
         assert!(!words(&now).contains(&"late"), "{:?}", now.events);
         assert_eq!((now.output, now.progress), (None, None));
-        let (at, honest) = (worker.tasks(), TaskResult::Succeeded(json!("honest")));
+        let (at, honest) = (worker.tasks(), TaskResult::Succeeded(json!("honest").into()));
         let over = at.finish(&id.to_string(), claimed.token, honest).await.unwrap();
-        assert_eq!(over.output, Some(json!("honest")));
+        assert_eq!(over.output, Some(json!("honest").into()));
         let over = board.get(&id.to_string()).await.unwrap();
-        assert_eq!((over.status, over.output.clone()), (TaskStatus::Succeeded, Some(json!("honest"))));
+        assert_eq!((over.status, over.output.clone()), (TaskStatus::Succeeded, Some(json!("honest").into())));
         assert!(!words(&over).contains(&"late"), "{:?}", over.events);
     }
     are_well(&stage.node, &stage.friend, "after").await;
@@ -108,7 +108,7 @@ async fn a_late_result_of_another_node_names_its_worker() {
     let takes = || ClaimQuery::of("add").wait(Duration::from_secs(30));
     let slow = there.claim(takes()).await.unwrap().unwrap();
     board.cancel(&id, "no more").await.unwrap();
-    let late = there.finish(&id, slow.token, TaskResult::Succeeded(json!("late"))).await;
+    let late = there.finish(&id, slow.token, TaskResult::Succeeded(json!("late").into())).await;
     assert!(matches!(late, Err(NodeError::Conflict(ConflictError::ClaimOver))), "{late:?}");
     let over = board.get(&id).await.unwrap();
     assert_eq!((over.status, over.output), (TaskStatus::Cancelled, None));
@@ -228,7 +228,7 @@ async fn worked(stream: &mut Stream, there: &Node, bait: &Bait) -> Result<nexus_
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let claimed = worker.await.unwrap().unwrap().expect("the task");
-    let output = TaskResult::Succeeded(json!("x".repeat(30_000)));
+    let output = TaskResult::Succeeded(json!("x".repeat(30_000)).into());
     there.tasks().finish(&claimed.task.id.to_string(), claimed.token, output).await
 }
 
