@@ -644,6 +644,15 @@ fn task_events_and_states() {
         assert_eq!(TaskEvent::decode(&bytes), Ok(event));
         json!({ "bytes": hex(bytes) })
     });
+    book.check("apart", |vector| {
+        let (event, bytes) = task_event_of(vector);
+        let leaves = event.into_leaves();
+        // facts and texts together are as long as the event in one piece, but for the flag, the 255 and each length twice
+        let texts = leaves.get(1).map_or(0, |texts| texts.len() - 1);
+        assert!(leaves[0].len() + texts > bytes.len(), "nothing is lost");
+        let leaves: Vec<String> = leaves.into_iter().map(hex).collect();
+        json!({ "leaves": leaves })
+    });
     book.check(
         "quarantined",
         |vector| json!({ "why": variant(&TaskEvent::decode(&vector.bytes("bytes")).unwrap_err()) }),

@@ -710,8 +710,8 @@ enum Texts {
 
 /// The events of an entry of kind [`crate::Kind::TASKS`] or [`crate::Kind::TASKS_APART`] that are here.
 ///
-/// An entry of format 1 is one event. In format 2 an entry of kind `TASKS` has an event in each leaf, and one of kind
-/// `TASKS_APART` has its facts in a leaf and its texts in the next one. An event whose texts were erased has empty ones.
+/// An entry of format 1 is one event. In format 2 an entry of kind `TASKS` has an event in each leaf. One of kind
+/// `TASKS_APART` has the facts of an event in a leaf, and its texts in the next one. An event whose texts were erased has empty ones.
 ///
 /// # Errors
 /// The first rule of form that they break: the entry is quarantined. [`FormError::Absent`] if the payload is not here.

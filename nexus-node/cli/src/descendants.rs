@@ -33,7 +33,7 @@ pub(crate) fn sweep() {
     }
 }
 
-/// Whether a process below this one is alive. One that has ended and was not reaped is not.
+/// Whether a process below this one is alive. A process that has ended and was not reaped is not alive.
 pub(crate) fn any_left() -> bool {
     descendants().into_iter().any(|pid| {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));

@@ -141,7 +141,7 @@ impl Place {
         }
         let before = match fs::metadata(&real) {
             Ok(about) if about.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
-            // what may not be written is not replaced either
+            // a file that may not be written is not replaced either
             Ok(about) => {
                 let file = OpenOptions::new().write(true).open(&real)?;
                 if !about.is_file() {
