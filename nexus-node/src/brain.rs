@@ -322,7 +322,7 @@ impl Brain {
                 of.pass_on(&mut memory, &keeps);
             }
             let mut core = self.core(memory)?;
-            let closes = superseded.map(|of| self.supersede(&mut core, space, of)).transpose()?.flatten();
+            let closes = superseded.map(|of| self.supersede(&mut core, space, of)).transpose()?;
             records.push(NewRecord { space, core, keeps, closes });
         }
         let outcome = self.here().engine.run(Command::Remember(records)).await;
@@ -477,7 +477,7 @@ impl Brain {
         patch.without_secrets()?;
         in_order(patch.valid_from.flatten(), patch.valid_to.flatten())?;
         let (values, _held) = self.values_of(&id, &mut patch).await?;
-        let edit = Edit { values, origin: said(patch.origin) };
+        let edit = Edit { values, origin: said(patch.origin), ..Edit::default() };
         edit.values.iter().try_for_each(|(field, value)| self.check(field, value))?;
         if edit.values.is_empty() {
             return self.get(id).await;

@@ -59,8 +59,8 @@ use std::time::Duration;
 use nexus_identity::{Keypair, Timestamp};
 
 pub use io::{
-    Again, Command, CommandId, Edit, Effect, Event, Input, NewRecord, NoSuccession, Outcome, Rotation, TaskAnswer,
-    Written,
+    Again, Closes, Command, CommandId, Edit, Effect, Event, Input, NewRecord, NoSuccession, Outcome, Rotation,
+    TaskAnswer, Written,
 };
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
 pub use salts::Seed;

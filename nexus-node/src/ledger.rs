@@ -8,6 +8,7 @@
 //! | `rows` | keys and rows of all tables |
 //! | `view` | reading entries, logs, records, writes |
 //! | `live` | the live writes of a memory, within bounds |
+//! | `chain` | memories that took one another's place, and the ends to which their keys lead |
 //! | `genesis` | the first facts of a store |
 //! | `members` | the members of a store's mesh |
 //! | `quota` | how much is taken of one author's entries |
@@ -15,6 +16,7 @@
 //! | `lines` | tasks in the order of their time: open ones, and those of one end |
 //! | `migrate` | bringing rows of an earlier format to the current one |
 
+mod chain;
 mod genesis;
 mod lines;
 mod live;
@@ -25,6 +27,10 @@ pub(crate) mod rows;
 mod tasks;
 mod view;
 
+pub(crate) use chain::{
+    ChainEnd, SUPERSEDES, VALID_TO, Walked, ends_of_chain, first_with_key, followers, former_records, is_chained,
+    is_ended_by_another, key_to, record_called, seen_in, shown_together, superseded_id, superseded_ids,
+};
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
 pub(crate) use lines::{OpenTasks, WantedTasks, newest_tasks, open_tasks};
@@ -46,11 +52,10 @@ pub(crate) use tasks::{
 pub(crate) use view::records_that_were;
 pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,
-    entry_id_of, erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, first_with_key,
-    forking_authors, has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes,
-    own_evidence_against, read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces,
-    record_that_was, records_with_key, seen_at, spaces_created_in, standing, standings, stays_whole,
-    writes_tasks_apart,
+    entry_id_of, erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, forking_authors,
+    has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes, own_evidence_against,
+    read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces, record_that_was, seen_at,
+    spaces_created_in, standing, standings, stays_whole, writes_tasks_apart,
 };
 
 use crate::store::StoreError;

@@ -22,7 +22,7 @@ impl Brain {
         let snapshot = self.snapshot()?;
         let reader = self.reader(&snapshot)?;
         let handle = |id: &MemoryId| {
-            Ok(Handle { short: reader.short_id(id)?, key: reader.key_of(&id.to_string()).ok().flatten() })
+            Ok(Handle { short: reader.short_id(id)?, key: reader.key_to(&id.to_string()).ok().flatten() })
         };
         ids.iter().map(handle).collect()
     }

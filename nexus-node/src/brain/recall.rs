@@ -280,7 +280,8 @@ impl Asked<'_> {
             return Ok((spoken, share));
         }
         // it was found by its key then
-        let key = reader.key_of(&memory.id.to_string())?;
+        let id = memory.id.to_string();
+        let key = reader.key_of(&id)?.map_or_else(|| reader.key_to(&id), |key| Ok(Some(key)))?;
         let spoken = self.phrasings.iter().map(|phrasing| phrasing.spoken_in(key.as_deref().into_iter()));
         let spoken: Vec<Spoken> = spoken.collect();
         let share = if share < 1.0 { part(covered(&spoken), with) } else { share };

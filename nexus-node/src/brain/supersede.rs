@@ -4,6 +4,7 @@ use nexus_crdt::{Core, Dot, SpaceId};
 use nexus_identity::Timestamp;
 
 use super::Brain;
+use crate::engine::Closes;
 use crate::error::{InputError, NodeError};
 use crate::memory::{Memory, NewMemory};
 
@@ -27,24 +28,19 @@ impl Superseded {
 }
 
 impl Brain {
-    /// The memory of an id or a key, as one to replace.
+    /// The memory of an id or a key, as one to replace: the one that took its place, if it was replaced before.
     pub(super) fn superseded(&self, id: &str) -> Result<Superseded, NodeError> {
         let snapshot = self.snapshot()?;
         let reader = self.reader(&snapshot)?;
-        let memory = reader.get(id)?;
+        let memory = reader.latest_of(reader.get(id)?)?;
         let (space, _) = reader.space(Some(&memory.space))?;
         let record = reader.resolve(&memory.id.to_string())?;
         Ok(Superseded { memory, record, space })
     }
 
     /// Makes a core replace a memory: from the time on from which it holds itself. Returns the record that no longer holds
-    /// then, unless that one ended before.
-    pub(super) fn supersede(
-        &self,
-        core: &mut Core,
-        space: SpaceId,
-        former: Superseded,
-    ) -> Result<Option<(Dot, u64)>, NodeError> {
+    /// then.
+    pub(super) fn supersede(&self, core: &mut Core, space: SpaceId, former: Superseded) -> Result<Closes, NodeError> {
         let Superseded { memory, record, space: of } = former;
         if of != space {
             return Err(InputError::SupersedesElsewhere { id: memory.id.to_string(), space: memory.space }.into());
@@ -54,7 +50,8 @@ impl Brain {
         if memory.valid_from.is_some_and(|from| from.as_ms() > at) {
             return Err(InputError::Validity.into());
         }
-        Ok(memory.valid_to.is_none_or(|to| to.as_ms() > at).then_some((record, at)))
+        let holds = memory.valid_to.is_none_or(|to| to.as_ms() > at);
+        Ok(Closes { record, at: holds.then_some(at) })
     }
 }
 

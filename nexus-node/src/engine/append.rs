@@ -1,17 +1,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{
-    Dot, ENTRY_FORMAT_MAX, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, Seat, SpaceDefinition, SpaceId,
-    Target, WRITES_MAX, Write,
+    Core, Dot, ENTRY_FORMAT_MAX, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, Seat, SpaceDefinition,
+    SpaceId, Target, WRITES_MAX, Write,
 };
 use nexus_identity::{Chain, Name, Role};
 
-use super::io::{Command, CommandId, Edit, NewRecord, Outcome, TaskAnswer, Written};
+use super::io::{Closes, Command, CommandId, Edit, NewRecord, Outcome, TaskAnswer, Written};
 use super::payload::{OwnPayload, payload_bytes};
 use super::tasks::PendingTasks;
 use super::{Effect, Engine, LedgerError, Turn};
 use crate::ledger::rows;
-use crate::ledger::{find_record, first_with_key, read_entry};
+use crate::ledger::{SUPERSEDES, VALID_TO, ends_of_chain, find_record, first_with_key, read_entry};
 use crate::store::{Batch, StoreError, Table, TableChange};
 
 /// The bytes of the count of writes at the front of a payload.
@@ -159,7 +159,7 @@ impl Engine {
             Command::Edit { record, edit } => Ok(self.edit(place, record, &edit, run, turn)?.0),
             Command::Forget(record) => {
                 let values = BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]);
-                Ok(self.edit(place, record, &Edit { values, origin: Origin::default() }, run, turn)?.0)
+                Ok(self.edit(place, record, &Edit { values, ..Edit::default() }, run, turn)?.0)
             }
             Command::Tasks(events) => self.write_task_events(place, events, run, turn),
             Command::CreateSpace { name, salt } => done(self.create_space(name, salt, run.ids[place], turn)?),
@@ -278,14 +278,19 @@ impl Engine {
     ) -> Result<Answer, LedgerError> {
         let mut written = Vec::with_capacity(records.len());
         run.answers[place] = Answer::Remembered(vec![None; records.len()]);
-        for (slot, NewRecord { space, core, keeps, closes }) in records.into_iter().enumerate() {
+        for (slot, NewRecord { space, mut core, mut keeps, closes }) in records.into_iter().enumerate() {
+            let closes = self.end_of_chain(space, closes, &mut core, run, turn)?;
             if let Some(key) = &core.key {
                 if run.pending.get(&space).is_some_and(|pending| pending.keys.contains(key)) {
                     self.seal(space, run, turn)?;
                 }
                 if let Some(record) = self.keyed(space, key, turn)? {
+                    if closes.is_some_and(|closes| closes.record == record) {
+                        // one key leads to both: the memory changes, and takes no other one's place
+                        keeps.extend([SUPERSEDES, "valid_from"]);
+                    }
                     let replaced = self.write_again(place, record, (&core, &keeps), run, turn)?;
-                    if let Some(closes) = closes.filter(|(other, _)| *other != record) {
+                    if let Some(closes) = closes.filter(|closes| closes.record != record) {
                         self.close(place, closes, core.origin(), run, turn)?;
                     }
                     let there = self.written(space, record, turn)?;
@@ -329,14 +334,35 @@ impl Engine {
     fn close(
         &mut self,
         place: usize,
-        (record, at): (Dot, u64),
+        Closes { record, at }: Closes,
         origin: Origin,
         run: &mut Commands,
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
-        let values = BTreeMap::from([("valid_to", serde_json::Value::from(at))]);
-        self.edit(place, record, &Edit { values, origin }, run, turn)?;
+        let Some(at) = at else { return Ok(()) };
+        let values = BTreeMap::from([(VALID_TO, serde_json::Value::from(at))]);
+        self.edit(place, record, &Edit { values, origin, supersedes: true }, run, turn)?;
         Ok(())
+    }
+
+    /// The record that a new one is to replace, by now: another command may have replaced it meanwhile.
+    fn end_of_chain(
+        &mut self,
+        space: SpaceId,
+        closes: Option<Closes>,
+        core: &mut Core,
+        run: &mut Commands,
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<Closes>, LedgerError> {
+        let Some(Closes { record, at }) = closes else { return Ok(None) };
+        if run.pending.get(&space).is_some_and(|pending| !pending.is_empty()) {
+            self.seal(space, run, turn)?;
+        }
+        let Some(no) = self.state.spaces.get(&space).map(|space| space.no) else { return Ok(closes) };
+        let ends = ends_of_chain(&turn.draft, no, record)?;
+        let Some(end) = ends.first().copied().filter(|_| !ends.contains(&record)) else { return Ok(closes) };
+        core.supersedes = Some(end.to_string());
+        Ok(Some(Closes { record: end, at: at.or(core.valid_from) }))
     }
 
     /// The visible record with a caller's key; of several, the one with the lowest dot.

@@ -6,7 +6,10 @@ use super::append::{Answer, Commands, Pending};
 use super::io::{Edit, Outcome};
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::SpaceNo;
-use crate::ledger::{Replaced, TOGETHER_MAX, find_record, read_core, records_with_key, replaced_by_next};
+use crate::ledger::{
+    Replaced, TOGETHER_MAX, VALID_TO, Walked, find_record, is_ended_by_another, read_core, replaced_by_next, seen_in,
+    shown_together,
+};
 use crate::store::{StoreError, View};
 
 /// The most records with one caller's key that one command forgets.
@@ -27,10 +30,10 @@ impl Engine {
     ) -> Result<bool, LedgerError> {
         let edited = FIELDS.iter().filter(|field| field.editable && !keeps.contains(&field.name));
         let values = edited.map(|field| (field.name, field.get(core))).collect();
-        Ok(self.edit(place, record, &Edit { values, origin: core.origin() }, run, turn)?.1)
+        Ok(self.edit(place, record, &Edit { values, origin: core.origin(), ..Edit::default() }, run, turn)?.1)
     }
 
-    /// Edits a record and those that share its caller's key, as far as readers take them for one memory. Returns
+    /// Edits a record and those that readers show as one memory with it. Returns
     /// whether anything differs, too.
     pub(super) fn edit(
         &mut self,
@@ -63,9 +66,9 @@ impl Engine {
         if find_record(&turn.draft, record)?.is_none_or(|(_, row)| row.gone) {
             return answer(Outcome::NoRecord);
         }
-        let mut differs = false;
+        let (mut differs, together) = (false, records.len() > 1);
         for (record, core) in records {
-            let (writes, by) = differing(&turn.draft, (row.space, record), &core, edit)?;
+            let (writes, by) = differing(&turn.draft, (row.space, record), &core, edit, together)?;
             differs |= !writes.is_empty();
             for write in writes {
                 self.push_edit(space, write, by.as_ref(), (place, run), turn)?;
@@ -102,16 +105,16 @@ impl Engine {
     }
 }
 
-/// A record and those that share its caller's key, at most `most`, each with its core.
+/// The records that readers show as one memory with this one, at most `most`, each with its core.
 fn shown_as_one(view: &dyn View, record: Dot, most: usize) -> Result<Vec<(Dot, Core)>, StoreError> {
     let Some((eno, row)) = find_record(view, record)? else {
         return Ok(Vec::new());
     };
     let core = read_core(view, eno, &row)?;
-    let mut dots = match &core.key {
-        Some(key) => records_with_key(view, row.space, key, most)?,
-        None => Vec::new(),
-    };
+    let mut dots: Vec<Dot> = shown_together(view, record, &row, &core, most, &Walked::default())?
+        .into_iter()
+        .map(|end| end.record)
+        .collect();
     if !dots.contains(&record) {
         dots.push(record);
     }
@@ -124,17 +127,41 @@ fn shown_as_one(view: &dyn View, record: Dot, most: usize) -> Result<Vec<(Dot, C
     Ok(records)
 }
 
-/// The writes that give a record the values of an edit where they differ, and the write of the origin.
+/// The dots that the writes of an edit list beside those that they replace: the author has seen these, and knows a
+/// record as superseded.
+fn seen(
+    view: &dyn View,
+    (space, record): (SpaceNo, Dot),
+    core: &Core,
+    edit: &Edit,
+) -> Result<BTreeSet<Dot>, StoreError> {
+    if edit.supersedes {
+        return seen_in(view, space, record);
+    }
+    let Some((_, row)) = find_record(view, record)? else { return Ok(BTreeSet::new()) };
+    let knows = is_ended_by_another(view, record, &row, core)?;
+    Ok(if knows { BTreeSet::from([record]) } else { BTreeSet::new() })
+}
+
+/// The writes that give a record the values of an edit where they differ, and the write of the origin. `together`: whether
+/// the record is one of several that are shown as one memory.
 fn differing(
     view: &dyn View,
     (space, record): (SpaceNo, Dot),
     core: &Core,
     edit: &Edit,
+    together: bool,
 ) -> Result<(Vec<Write>, Option<Write>), StoreError> {
     let live = |name: &str| replaced_by_next(view, space, record, name);
     let target = Target::Edit { record };
+    let forgets = edit.values.contains_key(Field::GONE);
+    let seen = if forgets { BTreeSet::new() } else { seen(view, (space, record), core, edit)? };
     let mut writes = Vec::new();
     for (name, value) in &edit.values {
+        if together && *name == VALID_TO && value.is_null() && !seen.is_empty() {
+            // that another one took its place stays true
+            continue;
+        }
         let (field, value) = (Field::named(name), value.clone());
         let Replaced { dots: over, only } = live(name)?;
         let text = value.to_string();
@@ -144,6 +171,10 @@ fn differing(
             None => false,
         };
         if !same {
+            let room = OVER_MAX - over.len().min(OVER_MAX);
+            let mut over: Vec<Dot> = over.into_iter().chain(seen.iter().copied().take(room)).collect();
+            over.sort_unstable();
+            over.dedup();
             writes.push(Write { target, field, value: text, over });
         }
     }
@@ -161,7 +192,10 @@ fn differing(
 
 /// The live origins whose entries have no other live write after these writes.
 fn outlived(live: &LiveWrites, writes: &[Write]) -> Vec<Dot> {
-    let replaced: BTreeSet<Dot> = writes.iter().flat_map(|write| write.over.iter().copied()).collect();
+    // a write may list those of other fields, too, which live on
+    let of_field = |write: &Write, dot: &Dot| live.get(&write.field).is_some_and(|live| live.dots.contains(dot));
+    let replaced = writes.iter().flat_map(|write| write.over.iter().filter(|dot| of_field(write, dot)));
+    let replaced: BTreeSet<Dot> = replaced.copied().collect();
     let others = live.iter().filter(|(field, _)| field.as_str() != Field::BY).flat_map(|(_, writes)| &writes.dots);
     let alive: BTreeSet<_> = others.filter(|dot| !replaced.contains(dot)).map(|dot| dot.entry).collect();
     let by = live.get(&Field::named(Field::BY)).into_iter().flat_map(|by| &by.dots);

@@ -150,8 +150,8 @@ pub struct NewRecord {
     pub core: nexus_crdt::Core,
     /// The names of the fields in which a live memory with its key stays as it is.
     pub keeps: Vec<&'static str>,
-    /// A record that it replaces, and the time from which that one no longer holds, in milliseconds since the epoch.
-    pub closes: Option<(Dot, u64)>,
+    /// A record that it replaces: the end of its chain, as the engine finds it.
+    pub closes: Option<Closes>,
 }
 
 impl NewRecord {
@@ -161,6 +161,15 @@ impl NewRecord {
     }
 }
 
+/// A record that a new one replaces.
+#[derive(Clone, Copy, Debug)]
+pub struct Closes {
+    /// The record.
+    pub record: Dot,
+    /// The time from which it no longer holds, in milliseconds since the epoch; `None` if it ended before.
+    pub at: Option<u64>,
+}
+
 /// An edit of a record.
 #[derive(Clone, Debug, Default)]
 pub struct Edit {
@@ -168,6 +177,8 @@ pub struct Edit {
     pub values: BTreeMap<&'static str, Value>,
     /// The origin of the values: program and source.
     pub origin: Origin,
+    /// Whether another record takes the place of the edited one.
+    pub supersedes: bool,
 }
 
 /// A write's place in its log.

@@ -2,14 +2,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, TextAttachment, Verified, Write};
+use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
-use crate::ledger::{self, author_of, find_record, has_any, live_writes, read_core_text};
+use crate::ledger::{self, SUPERSEDES, author_of, find_record, has_any, live_writes, read_core_text, superseded_id};
 use crate::store::{self, Draft, Order, StoreError, Table, View};
 
 /// The member of a core with the blob of its text.
 const ATTACHMENT: &str = "\"attachment\"";
+/// The member of a core with the id of the record that it supersedes.
+const SUPERSEDES_MEMBER: &str = "\"supersedes\"";
 
 /// Puts the writes of a space into the tables, or takes them out.
 ///
@@ -68,8 +71,70 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         if let Some(attachment) = member(core, ATTACHMENT)?.and_then(|core| core.attachment) {
             self.draft.put(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), record), &[]);
         }
+        if let Some(id) = member(core, SUPERSEDES_MEMBER)?.and_then(|core| core.supersedes) {
+            self.draft.put(Table::Successors, &rows::successor_key(self.space, &id, record, record), &[]);
+        }
         if !gone {
             self.bring_into_sight(eno, record, &row, core)?;
+        }
+        if self.may_supersede(record, core)? {
+            let (author, ids) = self.supersedes(record)?;
+            for id in ids {
+                self.note_linked_of(&id, author)?;
+            }
+        }
+        self.note_linked_key(record, core)
+    }
+
+    /// Whether a record names another one as superseded, in its core or in a write that came before it. Most do not.
+    fn may_supersede(&self, record: Dot, core: &str) -> Result<bool, StoreError> {
+        let edits = rows::field_prefix(self.space, record, SUPERSEDES);
+        Ok(core.contains(SUPERSEDES_MEMBER)
+            || has_any(self.draft, Table::Live, &edits)?
+            || has_any(self.draft, Table::Past, &edits)?)
+    }
+
+    /// The same for the records that an author's `supersedes` means: by their ids, or by former ones in its own words.
+    fn note_linked_of(&mut self, superseded: &str, author: Option<Did>) -> Result<(), StoreError> {
+        if let Some(record) = ledger::record_called(self.draft, superseded)? {
+            return self.note_linked(record);
+        }
+        let Some(author) = author else { return Ok(()) };
+        for record in ledger::former_records(self.draft, superseded, &author)? {
+            self.note_linked(record)?;
+        }
+        Ok(())
+    }
+
+    /// The author of a record, and the ids that its core and later writes name as superseded.
+    fn supersedes(&self, record: Dot) -> Result<(Option<Did>, BTreeSet<String>), StoreError> {
+        let Some((eno, row)) = self.record(record)? else { return Ok((None, BTreeSet::new())) };
+        let core = read_core_text(self.draft, eno, &row)?;
+        if !self.may_supersede(record, &core)? {
+            return Ok((None, BTreeSet::new()));
+        }
+        let core = member(&core, SUPERSEDES_MEMBER)?.unwrap_or_default();
+        let author = author_of(self.draft, row.log)?;
+        Ok((Some(author), ledger::superseded_ids(self.draft, self.space, record, &core)?))
+    }
+
+    /// Notes that a record with a caller's key is in a chain, or no longer is.
+    fn note_linked(&mut self, record: Dot) -> Result<(), StoreError> {
+        let Some((eno, row)) = self.record(record)? else { return Ok(()) };
+        let core = read_core_text(self.draft, eno, &row)?;
+        self.note_linked_key(record, &core)
+    }
+
+    fn note_linked_key(&mut self, record: Dot, core: &str) -> Result<(), StoreError> {
+        let Some(core) = member(core, "\"key\"")? else { return Ok(()) };
+        let (Some(key), Some((_, row))) = (&core.key, self.record(record)?) else { return Ok(()) };
+        let key = rows::with_dot(&rows::caller_key_prefix(row.space, key), record);
+        let is_linked = !ledger::superseded_ids(self.draft, self.space, record, &core)?.is_empty()
+            || !ledger::followers(self.draft, record, &row, &core)?.is_empty();
+        if is_linked {
+            self.draft.put(Table::LinkedKeys, &key, &[]);
+        } else if self.draft.contains(Table::LinkedKeys, &key)? {
+            self.draft.delete(Table::LinkedKeys, &key);
         }
         Ok(())
     }
@@ -81,6 +146,12 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         if let Some(attachment) = attachment_in(field, &write.value) {
             // also of one that was replaced: the history shows it
             self.draft.put(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), dot), &[]);
+        }
+        if let Some(id) = (field == SUPERSEDES).then(|| superseded_id(&write.value)).flatten() {
+            self.draft.put(Table::Successors, &rows::successor_key(self.space, &id, record, dot), &[]);
+            let author = self.author(record)?;
+            self.note_linked_of(&id, author)?;
+            self.note_linked(record)?;
         }
         if field == Field::GONE {
             // nothing overwrites it
@@ -140,7 +211,20 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
             if let Some(attachment) = member(&core, ATTACHMENT)?.and_then(|core| core.attachment) {
                 self.draft.delete(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), *record));
             }
+            if let Some(core) = member(&core, "\"key\"")?
+                && let Some(key) = core.key
+            {
+                let key = rows::with_dot(&rows::caller_key_prefix(row.space, &key), *record);
+                self.draft.delete(Table::LinkedKeys, &key);
+            }
+            let (author, ids) = self.supersedes(*record)?;
+            if let Some(id) = member(&core, SUPERSEDES_MEMBER)?.and_then(|core| core.supersedes) {
+                self.draft.delete(Table::Successors, &rows::successor_key(self.space, &id, *record, *record));
+            }
             self.draft.delete(Table::Records, &rows::record_key(*eno, record.index));
+            for id in ids {
+                self.note_linked_of(&id, author)?;
+            }
         }
         Ok(())
     }
@@ -159,6 +243,11 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
                     let WriteRow { value, over, .. } = rows::decode(table, &row)?;
                     if let Some(attachment) = attachment_in(field, &value) {
                         self.draft.delete(Table::BlobRefs, &rows::blob_ref_key(attachment.blob(), *dot));
+                    }
+                    if let Some(id) = (field == SUPERSEDES).then(|| superseded_id(&value)).flatten() {
+                        self.draft.delete(Table::Successors, &rows::successor_key(space, &id, record, *dot));
+                        let author = self.author(record)?;
+                        self.note_linked_of(&id, author)?;
                     }
                     free.extend(over);
                     free.insert(*dot);
@@ -195,7 +284,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
                 self.draft.put(Table::Live, &key(dot), &row);
             }
         }
-        Ok(())
+        if field == SUPERSEDES { self.note_linked(record) } else { Ok(()) }
     }
 
     /// Shows a record again if no counting write forgets it.
@@ -219,6 +308,10 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
     /// A record of this space. Only writes in its own space can forget it.
     fn record(&self, record: Dot) -> Result<Option<(Eno, RecordRow)>, StoreError> {
         Ok(find_record(self.draft, record)?.filter(|(_, row)| row.space == self.space))
+    }
+
+    fn author(&self, record: Dot) -> Result<Option<Did>, StoreError> {
+        self.record(record)?.map(|(_, row)| author_of(self.draft, row.log)).transpose()
     }
 
     fn put_record(&mut self, eno: Eno, record: Dot, row: RecordRow) {

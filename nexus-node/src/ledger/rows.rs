@@ -26,6 +26,8 @@
 //! | `ByTime` | space no, stamp, eno, index | – |
 //! | `Live`, `Past` | space no, record's dot, field, write's dot | [`WriteRow`] |
 //! | `Keys` | space no, hash of the key, record's dot | – |
+//! | `LinkedKeys` | the same of records in chains, of forgotten ones, too | – |
+//! | `Successors` | space no, hash of the id that is superseded, record's dot, write's dot | – |
 //! | `Was` | former id, 0, author, record's dot; of forgotten records, too | – |
 //! | `Tasks` | eno, index | [`TaskRow`] |
 //! | `TaskTimes` | number of its end, [`TaskAt`]; of tasks that have ended | – |
@@ -651,6 +653,21 @@ pub(crate) fn caller_key_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
     prefix[..4].copy_from_slice(&space.to_be_bytes());
     prefix[4..].copy_from_slice(&blake3::hash(key.as_bytes()).as_bytes()[..16]);
     prefix
+}
+
+/// The prefix of the `Successors` rows of the id of a superseded record.
+pub(crate) fn successor_prefix(space: SpaceNo, superseded: &str) -> [u8; 20] {
+    caller_key_prefix(space, superseded)
+}
+
+/// The key of a `Successors` row: a record names the one that it supersedes in this write.
+pub(crate) fn successor_key(space: SpaceNo, superseded: &str, record: Dot, write: Dot) -> Vec<u8> {
+    [successor_prefix(space, superseded).as_slice(), &record.to_bytes(), &write.to_bytes()].concat()
+}
+
+/// The record of a key of `Successors`.
+pub(crate) fn successor_of(key: &[u8]) -> Option<Dot> {
+    Dot::from_bytes(key.get(20..20 + DOT_BYTES)?)
 }
 
 /// The prefix of the `Was` rows of a former id, by an author's word.

@@ -498,27 +498,6 @@ pub(crate) fn find_record(view: &dyn View, record: Dot) -> Result<Option<(Eno, R
     row.map(|row| Ok((eno, rows::decode(Table::Records, &row)?))).transpose()
 }
 
-/// The visible records with a caller's key, lowest dot first, at most `most` of them. Members choose how many there
-/// are.
-pub(crate) fn records_with_key(
-    view: &dyn View,
-    space: SpaceNo,
-    key: &str,
-    most: usize,
-) -> Result<Vec<Dot>, StoreError> {
-    let mut records = Vec::new();
-    view.try_scan_prefix(Table::Keys, &rows::caller_key_prefix(space, key), Order::Forward, &mut |key, _| {
-        records.push(rows::dot_at_end(key).ok_or_else(|| unreadable(Table::Keys))?);
-        Ok(if records.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    Ok(records)
-}
-
-/// The record that stands for all with a caller's key: the one with the lowest dot.
-pub(crate) fn first_with_key(view: &dyn View, space: SpaceNo, key: &str) -> Result<Option<Dot>, StoreError> {
-    Ok(records_with_key(view, space, key, 1)?.first().copied())
-}
-
 /// The id of an entry by its number.
 pub(crate) fn entry_id_of(view: &dyn View, eno: Eno) -> Result<Option<EntryId>, StoreError> {
     let row = view.get(Table::Entries, &rows::eno_key(eno))?;

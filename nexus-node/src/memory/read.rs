@@ -24,7 +24,9 @@ use self::resolved::Record;
 use super::cursor::{self, StoreName};
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey};
-use crate::ledger::{self, entry_id_of, find_record, first_with_key, read_core_text, records_with_key};
+use crate::ledger::{
+    self, ChainEnd, Walked, entry_id_of, find_record, first_with_key, is_chained, read_core_text, shown_together,
+};
 use crate::memory::{AHEAD_MAX, ListQuery, Listing, Memory, SpaceInfo};
 use crate::store::{Order, StoreError, Table, View};
 
@@ -43,6 +45,8 @@ pub(crate) struct Reader<'a> {
     now: Timestamp,
     /// The later of this node's time and the one on which most clocks agree.
     latest: Timestamp,
+    /// The chains that this question has walked.
+    walked: Walked,
 }
 
 /// The facts of a state that nearly every question needs, read once for all questions.
@@ -61,6 +65,8 @@ pub(crate) struct Visible {
     used: OnceLock<BTreeSet<SpaceId>>,
     /// The authors of logs, as far as they were asked for. A log's author never changes.
     authors: Mutex<BTreeMap<rows::LogNo, Did>>,
+    /// The names of members, as far as they were asked for.
+    names: Mutex<BTreeMap<Did, Option<String>>>,
     /// The proofs of imported memories that were checked; `None` where nobody is shown who wrote them.
     proofs: Option<Arc<Proofs>>,
 }
@@ -72,10 +78,11 @@ impl Visible {
         let spaces: Vec<_> =
             spaces.filter(|(space, row)| !row.cut && members.may_show(&me, &row.rule(*space))).collect();
         let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
-        let (shared_names, used, authors) = (OnceLock::new(), OnceLock::new(), Mutex::default());
+        let (shared_names, used, authors, names) =
+            (OnceLock::new(), OnceLock::new(), Mutex::default(), Mutex::default());
         let mesh = members.mesh();
         let built_in = DERIVED_SPACES.iter().filter_map(|name| Some((*name, SpaceId::derived(&mesh, name)?))).collect();
-        Ok(Self { me, members, spaces, numbers, shared_names, built_in, used, authors, proofs: None })
+        Ok(Self { me, members, spaces, numbers, shared_names, built_in, used, authors, names, proofs: None })
     }
 
     /// The same for memories that show who wrote them in another mesh.
@@ -137,6 +144,11 @@ impl Visible {
         if known_by_name { name.to_owned() } else { id.to_string() }
     }
 
+    fn name_of(&self, did: &Did) -> Option<String> {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        names.entry(*did).or_insert_with(|| self.members.shown_name(did)).clone()
+    }
+
     fn author(&self, view: &dyn View, log: rows::LogNo) -> Result<Did, StoreError> {
         let mut authors = self.authors.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(author) = authors.get(&log) {
@@ -145,6 +157,22 @@ impl Visible {
         let author = ledger::author_of(view, log)?;
         authors.insert(log, author);
         Ok(author)
+    }
+}
+
+/// The records that stand for a record that was touched.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StandIns {
+    /// The record that stands for its memory; `None` if it is out of sight.
+    pub(crate) own: Option<Dot>,
+    /// The first end of its chain, where that is another one.
+    pub(crate) end: Option<Dot>,
+}
+
+impl StandIns {
+    /// All of them.
+    pub(crate) fn all(self) -> impl Iterator<Item = Dot> {
+        self.own.into_iter().chain(self.end)
     }
 }
 
@@ -180,7 +208,7 @@ impl<'a> Reader<'a> {
 
     /// The same, with what is known of the state that the view shows.
     pub(crate) fn with(view: &'a dyn View, store: StoreName, known: Arc<Visible>, now: Timestamp) -> Self {
-        Self { view, store, known, now, latest: now }
+        Self { view, store, known, now, latest: now, walked: Walked::default() }
     }
 
     /// The same where most clocks agree on a time. A slow clock of this node has nothing of others called early then.
@@ -260,18 +288,20 @@ impl<'a> Reader<'a> {
         &self.known.members
     }
 
-    /// The member of a DID or name.
+    /// The member of a DID or name. One who is no member any more gives way to one who is.
     pub(crate) fn member(&self, name: &str) -> Result<Did, NodeError> {
-        let named = self.members_called(name);
-        Resource::Member.the_one(name, named.map(|did| (did, format!("{name} ({did})"))).collect())
+        let named = self.known.members.called(name);
+        Resource::Member.the_one(name, named.into_iter().map(|did| (did, format!("{name} ({did})"))).collect())
     }
 
-    /// The members of a DID or name, present and former: none, one, or several of one name.
+    /// The members of a DID or name, present and former: none, one, or several whose names are like it.
     pub(crate) fn members_called(&self, name: &str) -> impl Iterator<Item = Did> {
         let is = move |did: &Did, member: &nexus_crdt::Member| {
-            did.to_string() == name || member.name().is_some_and(|called| called.as_str() == name)
+            did.to_string() == name || member.name().is_some_and(|called| called.is_like(name))
         };
-        self.known.members.iter_known().filter(move |(did, member)| is(did, member)).map(|(did, _)| *did)
+        let former = self.known.members.iter_known().filter(move |(did, member)| is(did, member)).map(|(did, _)| *did);
+        let called = self.known.members.called(name);
+        called.clone().into_iter().chain(former.filter(move |did| !called.contains(did)))
     }
 
     /// The record that an id names: the beginning of one, a former one by this node's own word, or a caller's key.
@@ -421,20 +451,44 @@ impl<'a> Reader<'a> {
         Ok(eno.map(|eno| Place { eno, index: dot.index }))
     }
 
-    /// The record that stands for the memory of a record: itself, or the lowest one with its caller's key. Of a
-    /// forgotten record it is the one that stands for those with its key that are left.
-    pub(crate) fn stands_for(&self, dot: Dot) -> Result<Option<Dot>, NodeError> {
+    /// The records whose forms may have changed with a record. One stands for its memory: itself, or the lowest end of its
+    /// chain. That end is among them also if the record no longer is one.
+    pub(crate) fn stand_for(&self, dot: Dot) -> Result<StandIns, NodeError> {
         let Some((eno, row)) = find_record(self.view, dot)?.filter(|(_, row)| self.known.numbered(row.space).is_some())
         else {
-            return Ok(None);
+            return Ok(StandIns::default());
         };
-        let core = read_core_text(self.view, eno, &row)?;
-        // parsing costs more than searching for the word
-        let core =
-            core.contains("\"key\"").then(|| Core::parse(&core).ok_or_else(|| rows::unreadable(Table::Payloads)));
-        match core.transpose()?.and_then(|core| core.key) {
-            Some(key) => Ok(first_with_key(self.view, row.space, &key)?),
-            None => Ok((!row.gone).then_some(dot)),
+        let core = self.chained_core(eno, &row)?.unwrap_or_default();
+        if !is_chained(self.view, dot, &row, &core)? {
+            let own = match &core.key {
+                Some(key) => first_with_key(self.view, row.space, key)?,
+                None => (!row.gone).then_some(dot),
+            };
+            return Ok(StandIns { own, end: None });
+        }
+        let ends = self.walked.ends(self.view, row.space, dot)?;
+        let end = ends.first().map(|end| end.record);
+        let own = if row.gone || ends.iter().any(|end| end.record == dot) { end } else { Some(dot) };
+        Ok(StandIns { own, end: end.filter(|end| own != Some(*end)) })
+    }
+
+    /// The core of a record that may be in a chain with others. Most are not, and parsing costs more than searching for
+    /// the words.
+    fn chained_core(&self, eno: rows::Eno, row: &RecordRow) -> Result<Option<Core>, NodeError> {
+        let core = read_core_text(self.view, eno, row)?;
+        let chained = ["\"key\"", "\"supersedes\"", "\"was\""].iter().any(|name| core.contains(name));
+        let parse = || Core::parse(&core).ok_or_else(|| rows::unreadable(Table::Payloads));
+        Ok(chained.then(parse).transpose()?)
+    }
+
+    /// The memory that took the place of another one, or that one itself.
+    pub(crate) fn latest_of(&self, memory: Memory) -> Result<Memory, NodeError> {
+        let dot = self.resolve(&memory.id.to_string())?;
+        let Some((_, row)) = find_record(self.view, dot)? else { return Ok(memory) };
+        let ends = self.walked.ends(self.view, row.space, dot)?;
+        match ends.first().filter(|_| ends.iter().all(|end| end.record != dot)) {
+            Some(end) => Ok(self.memory(end.record)?.unwrap_or(memory)),
+            None => Ok(memory),
         }
     }
 
@@ -443,8 +497,12 @@ impl<'a> Reader<'a> {
         let Some(record) = self.record(dot)? else {
             return Ok(None);
         };
-        let (space, key) = (record.row.space, record.core.key.clone());
-        let shown = self.group(&record, 1)?.first().copied().unwrap_or(dot);
+        let space = record.row.space;
+        let key = match &record.core.key {
+            Some(key) => Some(key.clone()),
+            None => ledger::key_to(self.view, dot, &record.row, &record.core)?,
+        };
+        let shown = self.group(&record, 1)?.first().map_or(dot, |end| end.record);
         let Some(place) = self.place(shown)? else {
             return Ok(None);
         };
@@ -465,16 +523,19 @@ impl<'a> Reader<'a> {
         Ok(self.record(dot)?.and_then(|record| record.core.key))
     }
 
+    /// The caller's key that leads to a memory.
+    pub(crate) fn key_to(&self, id: &str) -> Result<Option<String>, NodeError> {
+        let Some(record) = self.record(self.resolve(id)?)? else { return Ok(None) };
+        Ok(ledger::key_to(self.view, record.dot, &record.row, &record.core)?)
+    }
+
     fn space_name(&self, no: rows::SpaceNo) -> String {
         self.known.numbered(no).map_or_else(String::new, |(id, row)| self.known.shown_name(id, row))
     }
 
     /// The records in sight that are one memory with this one, lowest dot first, at most `most` of them.
-    fn group(&self, record: &Record, most: usize) -> Result<Vec<Dot>, NodeError> {
-        match &record.core.key {
-            Some(key) => Ok(records_with_key(self.view, record.row.space, key, most)?),
-            None => Ok(vec![record.dot]),
-        }
+    fn group(&self, record: &Record, most: usize) -> Result<Vec<ChainEnd>, NodeError> {
+        Ok(shown_together(self.view, record.dot, &record.row, &record.core, most, &self.walked)?)
     }
 
     /// A record in sight.
@@ -504,9 +565,9 @@ impl<'a> Reader<'a> {
         self.known.author(self.view, log)
     }
 
-    /// A member's name.
-    fn name_of(&self, did: &Did) -> Option<String> {
-        self.known.members.get_known(did).and_then(|member| member.name()).map(ToString::to_string)
+    /// A member's name, told apart from those that are like it.
+    pub(crate) fn name_of(&self, did: &Did) -> Option<String> {
+        self.known.name_of(did)
     }
 
     /// A page of memories, newest first.
@@ -543,7 +604,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let record = self.record_in(dot, place, row)?;
-        if self.group(&record, 1)?.first().is_some_and(|first| *first != dot) {
+        if self.group(&record, 1)?.first().is_some_and(|first| first.record != dot) {
             return Ok(None);
         }
         let (_, memory) = self.memory_of(record)?;

@@ -10,7 +10,7 @@ use super::{Document, Filter, Frequencies, Match, Sought, Statistics, edits};
 use crate::NodeError;
 use crate::ledger::rows::{self, Eno, EntryRow, Place};
 use crate::ledger::{self, first_with_key};
-use crate::memory::read::Reader;
+use crate::memory::read::{Reader, StandIns};
 use crate::store::{Order, StoreError, Table, View};
 
 /// Entries read at a time.
@@ -108,7 +108,7 @@ impl Touched {
 #[derive(Default)]
 pub(super) struct Looked {
     /// The records that stand for others, by those.
-    stands: BTreeMap<Dot, Option<Dot>>,
+    stands: BTreeMap<Dot, StandIns>,
     /// The memories, by the records that stand for them.
     memories: BTreeSet<Dot>,
 }
@@ -157,12 +157,24 @@ impl Next {
     fn look_at(&mut self, dot: Dot, eno: Eno, reader: &Reader<'_>, looked: &mut Looked) -> Result<(), NodeError> {
         let stands = match looked.stands.get(&dot) {
             Some(stands) => *stands,
-            None => *looked.stands.entry(dot).or_insert(reader.stands_for(dot)?),
+            None => *looked.stands.entry(dot).or_insert(reader.stand_for(dot)?),
         };
-        if stands != Some(dot) {
+        if stands.own != Some(dot) {
             self.changes.push((dot, eno, Change::Form(reader.place(dot)?, None)));
         }
-        let Some(stands) = stands else { return Ok(()) };
+        for stands in stands.all() {
+            self.look_at_memory(stands, eno, reader, looked)?;
+        }
+        Ok(())
+    }
+
+    fn look_at_memory(
+        &mut self,
+        stands: Dot,
+        eno: Eno,
+        reader: &Reader<'_>,
+        looked: &mut Looked,
+    ) -> Result<(), NodeError> {
         if !looked.memories.insert(stands) {
             self.changes.push((stands, eno, Change::Again));
             return Ok(());

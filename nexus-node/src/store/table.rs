@@ -82,6 +82,10 @@ tables! {
     Past = "past", derived;
     /// Caller's key to the records with that key.
     Keys = "keys", derived;
+    /// Caller's key to the records with that key that supersede others, or that others supersede.
+    LinkedKeys = "linked_keys", derived;
+    /// Id of a superseded record to the records that supersede it.
+    Successors = "successors", derived;
     /// Former id to the record that replaced it.
     Was = "was", derived;
     /// Tasks.

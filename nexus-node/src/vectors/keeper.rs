@@ -554,14 +554,21 @@ fn follow(vectors: &Vectors, source: &Source, generation: u64, seen: Eno) -> Res
                 if !looked.insert(dot) {
                     continue;
                 }
-                let stands = reader.stands_for(dot)?;
-                let shown = stands.map(|stands| reader.shown(stands)).transpose()?.flatten();
+                let stands = reader.stand_for(dot)?;
+                let mut shown = Vec::new();
+                for stands in stands.all() {
+                    shown.extend(reader.shown(stands)?);
+                }
                 vectors.change(generation, |index| {
-                    let record = shown.as_ref().map(|shown| shown.record);
-                    for gone in [Some(dot), stands].into_iter().flatten().filter(|dot| Some(*dot) != record) {
+                    let is_shown = |dot: &Dot| shown.iter().any(|shown| shown.record == *dot);
+                    for gone in [dot].into_iter().chain(stands.all()).filter(|dot| !is_shown(dot)) {
                         index.unlink(gone)?;
                     }
-                    shown.as_ref().map_or(Ok(false), |shown| index.link(shown))
+                    let mut linked = false;
+                    for shown in &shown {
+                        linked |= index.link(shown)?;
+                    }
+                    Ok(linked)
                 })?;
             }
             last = Some(eno);
@@ -586,23 +593,27 @@ fn gather(
         let mut looked = BTreeSet::new();
         for (eno, touched) in entries {
             for dot in touched {
-                let Some(stands) = reader.stands_for(dot)?.filter(|stands| looked.insert(*stands)) else { continue };
-                if vectors.index().as_ref().is_some_and(|index| index.contains(stands)) {
-                    continue;
+                for stands in reader.stand_for(dot)?.all() {
+                    if !looked.insert(stands) {
+                        continue;
+                    }
+                    if vectors.index().as_ref().is_some_and(|index| index.contains(stands)) {
+                        continue;
+                    }
+                    let Some(shown) = reader.shown(stands)? else { continue };
+                    let content = content_of(&shown.memory);
+                    let key = key_of(&content);
+                    if skipped.contains(&key) || vectors.change(generation, |index| index.link(&shown))? {
+                        continue;
+                    }
+                    bytes += content.len();
+                    // a text that says the same is linked once the vector is there
+                    let said = bare.iter().any(|known| known.key == key);
+                    if said || bare.len() >= most || bytes > BATCH_BYTES_MAX && !bare.is_empty() {
+                        return Ok(Gathered { bare, upto, more });
+                    }
+                    bare.push(Bare { record: shown.record, key, content });
                 }
-                let Some(shown) = reader.shown(stands)? else { continue };
-                let content = content_of(&shown.memory);
-                let key = key_of(&content);
-                if skipped.contains(&key) || vectors.change(generation, |index| index.link(&shown))? {
-                    continue;
-                }
-                bytes += content.len();
-                // a text that says the same is linked once the vector is there
-                let said = bare.iter().any(|known| known.key == key);
-                if said || bare.len() >= most || bytes > BATCH_BYTES_MAX && !bare.is_empty() {
-                    return Ok(Gathered { bare, upto, more });
-                }
-                bare.push(Bare { record: shown.record, key, content });
             }
             upto = eno;
         }

@@ -277,8 +277,11 @@ fn head(entry: &Verified) -> Head {
 fn core(text: &str, caller_key: Option<String>) -> Write {
     // some are copies, each of its own former record or of one that another is a copy of, too
     let was = text.len().is_multiple_of(2).then(|| Was::new(&text[..text.len() / 2], "somebody", 1));
-    let value =
-        Core { text: text.to_owned(), kind: "note".to_owned(), key: caller_key, was, ..Core::default() }.to_json();
+    // and some supersede one by such an id
+    let supersedes = text.len().is_multiple_of(3).then(|| text[..text.len() / 2].to_owned());
+    let of =
+        Core { text: text.to_owned(), kind: "note".to_owned(), key: caller_key, was, supersedes, ..Core::default() };
+    let value = of.to_json();
     Write { target: Target::Create { page: 0 }, field: Field::named(Field::CORE), value, over: vec![] }
 }
 

@@ -93,7 +93,7 @@ impl Reader<'_> {
         let record = self.record(self.resolve(id)?)?.ok_or_else(missing)?;
         let mut past = Past::default();
         for part in self.group(&record, TOGETHER_MAX)? {
-            self.past_of(part, &mut past, most)?;
+            self.past_of(part.record, &mut past, most)?;
         }
         revisions(past)
     }

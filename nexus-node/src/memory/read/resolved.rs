@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::{Gone, Reader};
 use crate::error::NodeError;
 use crate::ledger::rows::{self, Place, RecordRow, WriteRow};
-use crate::ledger::{self, LiveRoom, LiveRows, TOGETHER_MAX, live_within, lowest_of_fields, read_core};
+use crate::ledger::{
+    self, ChainEnd, LiveRoom, LiveRows, SUPERSEDES, TOGETHER_MAX, VALID_TO, live_within, lowest_of_fields, read_core,
+};
 use crate::memory::{ALIAS_CHARS_MAX, ALIASES_MAX, ConflictValue, Memory, Provenance, depth};
 use crate::store::{StoreError, Table};
 
@@ -100,7 +102,8 @@ impl Reader<'_> {
         let mut more = group.len() > TOGETHER_MAX;
         group.truncate(TOGETHER_MAX);
         let (mut first, mut room, mut parts) = (Some(first), LiveRoom::new(), Vec::new());
-        for dot in group {
+        for end in group {
+            let dot = end.record;
             let record = match first.take_if(|first| first.dot == dot) {
                 Some(record) if room.take_core(record.row.len) => record,
                 Some(_) => {
@@ -117,12 +120,12 @@ impl Reader<'_> {
                 }
             };
             match live_within(self.view, record.row.space, dot, &mut room)? {
-                Some(writes) => parts.push(self.part(record, writes)?),
+                Some(writes) => parts.push(self.part(end, record, writes)?),
                 None => {
                     more = true;
                     if parts.is_empty() {
                         let lowest = lowest_of_fields(self.view, record.row.space, dot)?;
-                        parts.push(self.part(record, lowest)?);
+                        parts.push(self.part(end, record, lowest)?);
                     }
                     break;
                 }
@@ -131,11 +134,16 @@ impl Reader<'_> {
         Ok(Parts { parts, more })
     }
 
-    fn part(&self, record: Record, writes: LiveRows) -> Result<Part, StoreError> {
+    fn part(&self, end: ChainEnd, mut record: Record, writes: LiveRows) -> Result<Part, StoreError> {
         let mut live: BTreeMap<Field, Vec<LiveWrite>> = BTreeMap::new();
         for (field, dot, row) in writes {
             let author = self.author(row.log)?;
             live.entry(field).or_default().push(LiveWrite { dot, row, author });
+        }
+        if end.disputed {
+            // that it ended is a part of the conflict
+            live.remove(&Field::named(VALID_TO));
+            record.core.valid_to = None;
         }
         Ok(Part { record, live })
     }
@@ -189,7 +197,7 @@ impl Reader<'_> {
             Some(writes) => (writes, false),
             None => (lowest_of_fields(self.view, space, dot)?, true),
         };
-        let parts = Parts { parts: vec![self.part(record, writes)?], more };
+        let parts = Parts { parts: vec![self.part(ChainEnd { record: dot, disputed: false }, record, writes)?], more };
         let memory = self.shown_as(self.shown_of(parts)?).1;
         let proof = proof.filter(|_| memory.imported.is_some());
         Ok(Gone { memory, key, proof })
@@ -234,7 +242,10 @@ impl Reader<'_> {
             if let [latest, ..] = values.as_slice() {
                 self.show(field, latest, &mut shown)?;
             }
-            if values.len() > 1 {
+            // which ones they replaced, and since when, comes with the memories and is no conflict of its own
+            let comes_along =
+                field.name == SUPERSEDES || field.name == "valid_from" && values.iter().all(|value| !value.edited);
+            if values.len() > 1 && !comes_along {
                 let values = values.iter().map(|value| self.conflict_value(value));
                 shown.conflicts.insert(field.name.to_owned(), values.collect());
             }

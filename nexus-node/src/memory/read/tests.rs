@@ -1,5 +1,6 @@
 //! Fields and origins on their way from a write to what is shown.
 
+mod chains;
 mod flooded;
 #[cfg(feature = "http")]
 mod former;
@@ -49,7 +50,7 @@ impl Peer {
     }
 
     fn change(&mut self, record: Dot, values: impl IntoIterator<Item = (&'static str, Value)>, origin: Origin) {
-        let edit = Edit { values: values.into_iter().collect(), origin };
+        let edit = Edit { values: values.into_iter().collect(), origin, ..Edit::default() };
         assert!(matches!(self.command(Command::Edit { record, edit }), Outcome::Done(_)));
     }
 
