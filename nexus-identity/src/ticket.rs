@@ -169,7 +169,8 @@ fn starts_at(text: &str, at: usize) -> bool {
 fn body_of(text: &str) -> Option<&str> {
     let body_after = |at: usize| text.get(at..).filter(|_| starts_at(text, at)).map(|found| &found[PREFIX.len()..]);
     // the name of a directory or a node may look like the beginning of one, too
-    let letters = |body: &&str| body.bytes().take_while(u8::is_ascii_alphanumeric).count();
+    let letters =
+        |body: &&str| body.bytes().take_while(|byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'2'..=b'7')).count();
     let (at, body) = text
         .char_indices()
         .filter_map(|(at, _)| Some((at, body_after(at)?)))

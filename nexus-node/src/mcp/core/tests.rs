@@ -387,7 +387,7 @@ fn is_plain(told: &str, lines: usize) {
 async fn what_others_chose_beside_a_text_is_quoted_wherever_an_agent_reads_it() {
     let home = Home::new().await;
     for hostile in HOSTILE {
-        let agent = home.agent("codex", None);
+        let agent = home.agent("codex", None).full();
         let quoted = line::word(hostile);
         assert!(quoted.starts_with('"') && quoted.ends_with('"'), "{quoted}");
         let memory = NewMemory {
@@ -411,7 +411,7 @@ async fn what_others_chose_beside_a_text_is_quoted_wherever_an_agent_reads_it() 
             let forgot = agent.told("forget", json!({ "id": id })).await;
             is_plain(&forgot, 1);
         }
-        let named = home.agent(hostile, Some(hostile));
+        let named = home.agent(hostile, Some(hostile)).full();
         let brief = named.told("session_start", json!({})).await;
         is_plain(&brief, brief.lines().count());
         assert!(brief.lines().next().unwrap().contains(&format!("project {quoted}")), "{brief}");
