@@ -98,12 +98,14 @@ pub enum JoinRefusal {
     Unavailable,
     /// The newcomer's member had too many keys, or many were changed just now.
     TooMany,
+    /// Another member has that name.
+    NameTaken,
     /// A code of a later version.
     Other(u32),
 }
 
 impl JoinRefusal {
-    const KNOWN: [Self; 8] = [
+    const KNOWN: [Self; 9] = [
         Self::Unknown,
         Self::Expired,
         Self::Used,
@@ -112,6 +114,7 @@ impl JoinRefusal {
         Self::NotAdmin,
         Self::Unavailable,
         Self::TooMany,
+        Self::NameTaken,
     ];
 
     /// The number on the wire.
@@ -125,6 +128,7 @@ impl JoinRefusal {
             Self::NotAdmin => 6,
             Self::Unavailable => 7,
             Self::TooMany => 8,
+            Self::NameTaken => 9,
             Self::Other(number) => number,
         }
     }

@@ -271,6 +271,8 @@ impl NodeError {
                 | AccessError::TooManyWorkers { .. }
                 | AccessError::KeptEnough { .. },
             ) => "full",
+            Self::Refused(AccessError::Inviter { code: nexus_mesh::JoinRefusal::NameTaken, .. })
+            | Self::Conflict(ConflictError::NameTaken(_)) => "name_taken",
             Self::Refused(_) => "refused",
             Self::Conflict(ConflictError::OtherRequest) => "other_request",
             Self::Conflict(_) => "conflict",

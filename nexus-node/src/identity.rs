@@ -46,6 +46,11 @@ impl Identity {
         self.members.borrow().get_known(did).and_then(|member| member.name()).map(ToString::to_string)
     }
 
+    /// A member's name for people, told apart from those that are like it.
+    pub(crate) fn shown_name_of(&self, did: &Did) -> Option<String> {
+        self.members.borrow().shown_name(did)
+    }
+
     /// The highest role of a member; `None` for a former member or a stranger.
     pub(crate) fn role_of(&self, did: &Did) -> Option<Role> {
         let members = self.members.borrow();

@@ -67,7 +67,7 @@ use crate::critical::Critical;
 use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Outcome};
 use crate::env::NodeEnv;
-use crate::error::{AccessError, InputError, NodeError, StopError};
+use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
 use crate::failure::Fault;
 use crate::formats::Formats;
 use crate::identity::Identity;
@@ -242,10 +242,18 @@ impl Node {
     /// Gives this node another name among the members, unless it has it already.
     ///
     /// # Errors
-    /// [`NodeError::Refused`] for a reader or a former member, [`NodeError::Stopping`].
+    /// [`NodeError::Conflict`] if another member's name is like it, [`NodeError::Refused`] for a reader or a former
+    /// member, [`NodeError::Stopping`].
     pub async fn rename(&self, name: Name) -> Result<(), NodeError> {
         if self.name() == name.as_str() {
             return Ok(());
+        }
+        let (members, me) = (self.0.identity.members(), self.did());
+        let is_like = |(did, member): (&Did, &nexus_crdt::Member)| {
+            *did != me && member.name().is_some_and(|other| other.is_like(name.as_str()))
+        };
+        if members.iter().any(is_like) {
+            return Err(ConflictError::NameTaken(name).into());
         }
         match self.0.engine.run(Command::Describe(name)).await? {
             Outcome::Done(_) => Ok(()),

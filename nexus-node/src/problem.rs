@@ -51,6 +51,7 @@ pub const CODES: &[Code] = &[
     Code { name: "conflict", status: 409, exit: 7 },
     Code { name: "other_request", status: 422, exit: 7 },
     Code { name: "in_use", status: 409, exit: 7 },
+    Code { name: "name_taken", status: 409, exit: 7 },
     Code { name: "full", status: 409, exit: 7 },
     Code { name: "timed_out", status: 504, exit: 8 },
     Code { name: "damaged", status: 503, exit: 1 },
@@ -220,6 +221,12 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Refused(AccessError::StillUp { .. }) => Some(
             "a member that is up is not replaced: stop its node first, or end its membership with `nexus-node revoke`",
         ),
+        NodeError::Refused(AccessError::Inviter { code: nexus_mesh::JoinRefusal::NameTaken, .. }) => {
+            Some("nothing was changed, and the ticket is still good: `nexus-node join TICKET --name ANOTHER`")
+        }
+        NodeError::Conflict(ConflictError::NameTaken(_)) => {
+            Some("nothing was changed: take another name; `nexus-node members` shows them")
+        }
         NodeError::Refused(AccessError::NotByRoot) => Some("nothing was changed; `nexus-node revoke --root FILE`"),
         NodeError::Refused(AccessError::OwnMembership) => Some("`nexus-node leave` ends it"),
         NodeError::Unreachable(ContactError::NoAdmin) => Some(

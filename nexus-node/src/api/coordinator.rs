@@ -67,6 +67,9 @@ async fn member(node: &Node, who: &str) -> Result<Did, Problem> {
     let mut known: Vec<(Did, String)> = members.chain(seats.map(|seat| (seat.did, seat.name))).collect();
     known.sort();
     known.dedup_by_key(|(did, _)| *did);
-    known.retain(|(did, name)| name == who || did.to_string() == who);
+    let called = node.members_called(who);
+    known.retain(|(did, name)| {
+        called.contains(did) || nexus_identity::folded(name) == nexus_identity::folded(who) || did.to_string() == who
+    });
     Ok(Resource::Member.the_one(who, known.into_iter().map(|(did, _)| (did, did.to_string())).collect())?)
 }

@@ -227,15 +227,10 @@ pub(super) async fn draft_rotation(node: Node) -> Result<Answer<wire::RotationDr
     Ok(Answer(wire::RotationDraft { did: claims.subject.to_string(), draft: BASE64.encode(&claims.to_bytes()) }))
 }
 
-/// The DID of the member or former member with that DID or name. Names are never resolved by order. A former key
+/// The DID of the member or former member with that DID or name. Names are compared without case and form, and never resolved by order. A former key
 /// stands for the one that took its place.
 fn member(node: &Node, who: &str) -> Result<Did, NodeError> {
-    let former = node.former_members().into_iter().map(|(member, _)| member);
-    let mut fits: Vec<Did> = node.members().into_iter().filter(|of| of.name == who).map(|of| of.did).collect();
-    if fits.is_empty() {
-        let all = node.members().into_iter().chain(former);
-        fits = all.filter(|of| of.name == who || of.did.to_string() == who).map(|of| of.did).collect();
-    }
+    let fits = node.members_called(who);
     let one = Resource::Member.the_one(who, fits.into_iter().map(|did| (did, did.to_string())).collect())?;
     Ok(node.current_key(one))
 }

@@ -367,7 +367,7 @@ impl Coordinator {
 
     /// The name of a member, for people.
     pub(super) fn name(&self, did: &Did) -> String {
-        self.identity.name_of(did).unwrap_or_else(|| did.short())
+        self.identity.shown_name_of(did).unwrap_or_else(|| did.short())
     }
 
     /// The world in which this node's part lives.

@@ -12,6 +12,9 @@ pub enum ConflictError {
     /// There is a space of that name.
     #[error("there is a space {0} already")]
     SpaceExists(Name),
+    /// Another member has that name, or one that only differs in case or form.
+    #[error("another member is called {0} already")]
+    NameTaken(Name),
     /// A node that has other members in its mesh stays there.
     #[error("this directory's node is in a mesh with other members already")]
     NotAlone,

@@ -149,6 +149,10 @@ type Refusal = (JoinRefusal, Cow<'static, str>);
 /// The ticket is not one of this node's. A guesser learns no more.
 const UNKNOWN: Refusal = (JoinRefusal::Unknown, Cow::Borrowed("the inviter does not know this ticket"));
 
+/// A member has the newcomer's name, or one that only differs in case or form.
+const NAME_TAKEN: Refusal =
+    (JoinRefusal::NameTaken, Cow::Borrowed("a member of the mesh has this name already"));
+
 impl TicketRow {
     /// Whether a newcomer with this secret may join now. `incarnation` is the store's current one.
     fn judge(&self, newcomer: Did, secret: &[u8; 16], incarnation: [u8; 8], now: Timestamp) -> Verdict {
@@ -233,7 +237,7 @@ impl Node {
             return Err(self.not_above(&members, &member));
         }
         if is_up(&self.0.mesh, &member).await {
-            let name = self.0.identity.name_of(&member).unwrap_or_else(|| member.short());
+            let name = self.0.identity.shown_name_of(&member).unwrap_or_else(|| member.short());
             return Err(AccessError::StillUp { name }.into());
         }
         Ok(member)
@@ -371,6 +375,15 @@ impl Admitter {
             }
             _ => None,
         };
+        let members = self.identity.members();
+        let is_like = |(did, member): (&Did, &nexus_crdt::Member)| {
+            *did != newcomer
+                && Some(*did) != replaces
+                && member.name().is_some_and(|name| name.is_like(request.name.as_str()))
+        };
+        if members.iter().any(is_like) {
+            return Ok(Err(NAME_TAKEN));
+        }
         let expires_at =
             row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)).min(Timestamp::LAST));
         let claims = Claims::new(self.identity.mesh(), newcomer, request.name.clone(), [role], now)

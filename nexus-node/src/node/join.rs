@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nexus_crdt::{Core, SpaceId, Was};
-use nexus_identity::{Chain, Did, Keypair, Name, Ticket};
+use nexus_identity::{Chain, Did, Keypair, NAME_BYTES_MAX, Name, Ticket};
 use nexus_mesh::{
     Clock, JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Multiaddr, Rooms, SystemClock, tcp_quic_transport,
 };
@@ -112,9 +112,8 @@ async fn join_here(path: &Path, ticket: &Ticket, options: JoinOptions) -> Result
         check_alone(store)?;
     }
     let key = existing.as_ref().map_or_else(Keypair::generate, |dir| dir.identity().clone());
-    let name = name.unwrap_or_else(machine_name);
-
-    let chain = as_newcomer(&key, async |mesh| knock(mesh, ticket, &name, key.did(), timeout).await).await?;
+    let names = Names { given: name, otherwise: machine_name() };
+    let (chain, name) = as_newcomer(&key, async |mesh| knock(mesh, ticket, &names, key.did(), timeout).await).await?;
 
     let dir = match existing {
         Some(dir) => dir,
@@ -142,11 +141,8 @@ impl Node {
         };
         let alone = store.clone();
         world.blocking(move || check_alone(&alone)).await??;
-        let name = match name {
-            Some(name) => name,
-            None => self.name().parse().unwrap_or_else(|_| machine_name()),
-        };
-        let chain = knock(mesh, ticket, &name, identity.me(), timeout).await?;
+        let names = Names { given: name, otherwise: self.name().parse().unwrap_or_else(|_| machine_name()) };
+        let (chain, name) = knock(mesh, ticket, &names, identity.me(), timeout).await?;
         // a later write would not be copied any more
         let lock = self.0.lock.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         let stopping = self.end_tasks();
@@ -194,8 +190,55 @@ fn check_alone(store: &Store) -> Result<(), NodeError> {
     Ok(())
 }
 
+/// The names that a newcomer asks for.
+struct Names {
+    /// A person's choice: it is taken, or the join is refused.
+    given: Option<Name>,
+    /// The name without such a choice. If a member has it, a number comes behind it: machines of one image have one name.
+    otherwise: Name,
+}
+
+impl Names {
+    /// The most names that are asked for.
+    const ASKED_MAX: usize = 20;
+
+    fn all(&self) -> impl Iterator<Item = Name> {
+        let numbered = |n: usize| {
+            let end = if n == 1 { String::new() } else { format!("-{n}") };
+            let mut name = self.otherwise.to_string();
+            while name.len() + end.len() > NAME_BYTES_MAX {
+                name.pop();
+            }
+            (name.trim_end().to_owned() + &end).parse().ok()
+        };
+        let others = if self.given.is_some() { 0 } else { Self::ASKED_MAX };
+        self.given.clone().into_iter().chain((1..=others).filter_map(numbered))
+    }
+}
+
+/// Shows the ticket to the inviter until it admits the newcomer by one of its names.
+async fn knock(
+    mesh: &Mesh,
+    ticket: &Ticket,
+    names: &Names,
+    me: Did,
+    timeout: Duration,
+) -> Result<(Chain, Name), NodeError> {
+    let mut refused = None;
+    for name in names.all() {
+        match knock_as(mesh, ticket, &name, me, timeout).await {
+            Ok(chain) => return Ok((chain, name)),
+            Err(error @ NodeError::Refused(AccessError::Inviter { code: JoinRefusal::NameTaken, .. })) => {
+                refused = Some(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(refused.unwrap_or_else(|| StopError::NoAnswer.into()))
+}
+
 /// Shows the ticket to the inviter, and checks what it answers against the ticket's mesh.
-async fn knock(mesh: &Mesh, ticket: &Ticket, name: &Name, me: Did, timeout: Duration) -> Result<Chain, NodeError> {
+async fn knock_as(mesh: &Mesh, ticket: &Ticket, name: &Name, me: Did, timeout: Duration) -> Result<Chain, NodeError> {
     if ticket.inviter == me {
         return Err(ConflictError::OwnTicket.into());
     }

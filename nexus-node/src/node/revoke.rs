@@ -72,10 +72,7 @@ impl Node {
     /// Else the same.
     pub fn current_key(&self, did: Did) -> Did {
         let members = self.0.identity.members();
-        let (mut last, mut seen) = (did, BTreeSet::from([did]));
-        while let Some(next) = members.successor(&last).filter(|next| seen.insert(*next)) {
-            last = next;
-        }
+        let last = members.last_key(&did);
         if members.get(&last).is_some() { last } else { did }
     }
 
@@ -149,7 +146,7 @@ impl Node {
         if members.get(&identity.me()).is_none() {
             return AccessError::Revoked.into();
         }
-        let name = |did: &Did| identity.name_of(did).unwrap_or_else(|| did.short());
+        let name = |did: &Did| identity.shown_name_of(did).unwrap_or_else(|| did.short());
         let by = members.may_revoke(member).iter().map(name).collect();
         AccessError::NotAbove { name: name(member), by }.into()
     }

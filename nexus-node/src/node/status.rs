@@ -366,7 +366,7 @@ impl Node {
         let message = match did {
             None => format!("{what}: this copy stopped there, and memory goes on"),
             Some(did) => {
-                let name = identity.name_of(&did).unwrap_or_else(|| did.short());
+                let name = identity.shown_name_of(&did).unwrap_or_else(|| did.short());
                 format!("{name} says so: {what}")
             }
         };
@@ -399,7 +399,7 @@ impl Node {
         let full = read.ok().and_then(Result::ok).unwrap_or_default();
         let warning = |(author, quota): (Did, Quota)| {
             let name =
-                identity.name_of(&author).map_or_else(|| author.to_string(), |name| format!("{name} ({author})"));
+                identity.shown_name_of(&author).map_or_else(|| author.to_string(), |name| format!("{name} ({author})"));
             let raise =
                 quota.key().map(|key| format!("if its owner means to write so much, raise `{key}` and restart"));
             Warning {
@@ -447,7 +447,7 @@ impl Node {
         let (ours, restricted) = read.unwrap_or_default();
         let others = members.iter().filter(|(did, _)| **did != identity.me());
         let first = || Abilities::first().spaces;
-        let peer = |(did, member): (&Did, &nexus_crdt::Member)| {
+        let peer = |(did, _): (&Did, &nexus_crdt::Member)| {
             let met = met.iter().find(|peer| peer.did == *did);
             let (durable, live) = sessions.of(*did).unwrap_or_default();
             let open = met.is_some_and(|met| met.open);
@@ -463,7 +463,7 @@ impl Node {
             Peer {
                 did: *did,
                 peer_id: peer_id(did),
-                name: member.name().map(ToString::to_string),
+                name: members.shown_name(did),
                 state,
                 cause: match met {
                     Some(met) => met.cause.clone().map(AwayCause::Lost),
@@ -485,13 +485,19 @@ impl Node {
         let members = self.0.identity.members();
         members.iter().map(|(did, member)| member_info(&members, did, member)).collect()
     }
+
+    /// The members that a DID or a name means: none, one, or several whose names differ at most in case or form. If nobody
+    /// is a member by that name now, those who were.
+    pub fn members_called(&self, who: &str) -> Vec<Did> {
+        self.0.identity.members().called(who)
+    }
 }
 
 /// A member as it is shown.
 pub(super) fn member_info(members: &Members, did: &Did, member: &nexus_crdt::Member) -> MemberInfo {
     MemberInfo {
         did: *did,
-        name: member.name().map_or_else(String::new, ToString::to_string),
+        name: members.shown_name(did).unwrap_or_default(),
         roles: member.roles().into_iter().collect(),
         admitted_by: members.admitter(did).unwrap_or_else(|| members.mesh()),
         expires_at: member.expires_at(),

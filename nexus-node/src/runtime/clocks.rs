@@ -112,7 +112,7 @@ impl Clocks {
     /// Warnings about clocks, each with its remedy.
     pub(crate) fn warnings(&self, wall: Timestamp, now: Duration, identity: &Identity) -> Vec<(String, &'static str)> {
         let Verdict { own, wrong, differ, .. } = self.lock().verdict(wall, now, |did| identity.is_member(did));
-        let name = |of: &Did| identity.name_of(of).unwrap_or_else(|| of.to_string());
+        let name = |of: &Did| identity.shown_name_of(of).unwrap_or_else(|| of.to_string());
         let wrong = wrong.iter().map(|(of, by)| {
             (format!("the clock of {} is {} the others'", name(of), by_how_much(*by)), SET_CLOCK_THERE)
         });

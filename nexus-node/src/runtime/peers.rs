@@ -113,7 +113,7 @@ pub(crate) async fn watch_mesh(syncing: Arc<Syncing>, mut events: MeshEvents, so
 
 /// Warns that a member no longer takes this node for one. Its word is no proof: this node goes on.
 fn note_revoked(syncing: &Syncing, peer: &Did) {
-    let Some(name) = syncing.identity.name_of(peer).filter(|_| syncing.identity.is_member(peer)) else { return };
+    let Some(name) = syncing.identity.shown_name_of(peer).filter(|_| syncing.identity.is_member(peer)) else { return };
     syncing.notices.note(
         "revoked",
         peer.to_string(),

@@ -35,7 +35,7 @@ impl Twins {
             return;
         }
         refusals.insert(peer, now);
-        let name = || identity.name_of(&peer).unwrap_or_else(|| peer.to_string());
+        let name = || identity.shown_name_of(&peer).unwrap_or_else(|| peer.to_string());
         if by_us {
             notices.note(
                 RUNS_TWICE,

@@ -193,7 +193,7 @@ fn wanted(states: &BTreeSet<TaskStatus>) -> WantedTasks {
 /// A task in words.
 pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_events: bool) -> Result<Task, StoreError> {
     let Found { id, row, submission, heard, state, space } = found;
-    let name = |did: &Did| reader.members().get_known(did).and_then(|member| member.name()).map(ToString::to_string);
+    let name = |did: &Did| reader.name_of(did);
     let worker_of = |node: Did, agent: &str| Assignee { node, name: name(&node), agent: some(agent) };
     let status = status(state.phase);
     let mut last_entries = LastEntries::default();

@@ -26,6 +26,7 @@ mod coordinator;
 mod flooded_rooms;
 mod hostile;
 mod long_texts;
+mod names;
 mod own_world;
 mod recall;
 mod revocation;
