@@ -117,6 +117,12 @@ pub(in crate::mcp) fn word(name: &str) -> String {
     quoted(&if cut { format!("{kept}…") } else { kept })
 }
 
+/// A text of others: as it is if it is one plain word, else the whole of it quoted.
+pub(super) fn said(text: &str) -> String {
+    let word = word(text);
+    if word == text { word } else { quoted(text) }
+}
+
 /// A text of others as JSON in one line, in which nothing is hidden.
 pub(super) fn quoted(text: &str) -> String {
     json(&text.into())

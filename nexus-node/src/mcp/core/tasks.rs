@@ -146,13 +146,13 @@ fn shown(task: &Task) -> String {
     }
     if let Some(TaskProgress { percent, text }) = &task.progress {
         let percent = percent.map(|percent| format!(" {percent} %")).unwrap_or_default();
-        let _ = write!(line, "{percent} {}", line::quoted(text));
+        let _ = write!(line, "{percent} {}", line::said(text));
     }
     if let Some(why) = &task.why {
         let _ = write!(line, ": {}", line::in_one_line(why));
     }
     if let Some(error) = &task.error {
-        let _ = write!(line, ": {} {}", line::word(&error.code), line::quoted(&error.message));
+        let _ = write!(line, ": {} {}", line::word(&error.code), line::said(&error.message));
     }
     if let Some(output) = task.output.as_ref().filter(|output| !output.is_null()) {
         let _ = write!(line, "\noutput: {}", line::json_text(output.as_str()));
