@@ -152,7 +152,8 @@ fn shown(task: &Task) -> String {
         let _ = write!(line, ": {}", line::in_one_line(why));
     }
     if let Some(error) = &task.error {
-        let _ = write!(line, ": {} {}", line::word(&error.code), line::said(&error.message));
+        let code = if error.code.is_empty() { String::new() } else { line::word(&error.code) };
+        let _ = write!(line, ": {code} {}", line::said(&error.message));
     }
     if let Some(output) = task.output.as_ref().filter(|output| !output.is_null()) {
         let _ = write!(line, "\noutput: {}", line::json_text(output.as_str()));
