@@ -151,7 +151,6 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
             self.draft.put(Table::Successors, &rows::successor_key(self.space, &id, record, dot), &[]);
             let author = self.author(record)?;
             self.note_linked_of(&id, author)?;
-            self.note_linked(record)?;
         }
         if field == Field::GONE {
             // nothing overwrites it
@@ -175,7 +174,7 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
         }
         let overwritten = self.draft.contains(Table::Past, &key)? && !planted("counts_what_was_replaced");
         self.draft.put(if overwritten { Table::Past } else { Table::Live }, &key, &row);
-        Ok(())
+        if field == SUPERSEDES { self.note_linked(record) } else { Ok(()) }
     }
 
     /// Hides a record, if it is here and visible.
