@@ -214,15 +214,28 @@ impl Members {
     }
 
     /// Whether an issuer's credentials of a key renew what another one had admitted. The issuer wrote down a succession: to
-    /// this key, or from a key that had admitted it.
+    /// this key, or from a key above it.
     fn renews(&self, key: &Did, issuer: &Did) -> bool {
         let wrote = |of: &Did| self.lines.renewers.get(of).is_some_and(|by| by.contains(issuer));
         if self.lines.before.contains_key(key) && wrote(key) {
             return true;
         }
-        let credentials = self.members.get(key).into_iter().flat_map(|known| known.credentials.values());
-        let mut others = credentials.map(|held| held.claims.issuer).filter(|other| other != issuer);
-        others.any(|other| self.lines.next.contains_key(&other) && wrote(&other))
+        if !self.lines.renewers.values().any(|by| by.contains(issuer)) {
+            return false;
+        }
+        let (mut seen, mut next) = (BTreeSet::from([*key, *issuer]), vec![*key]);
+        while let Some(key) = next.pop() {
+            let credentials = self.members.get(&key).into_iter().flat_map(|known| known.credentials.values());
+            for above in credentials.map(|held| held.claims.issuer).filter(|above| *above != self.mesh) {
+                if self.lines.next.contains_key(&above) && wrote(&above) {
+                    return true;
+                }
+                if seen.insert(above) {
+                    next.push(above);
+                }
+            }
+        }
+        false
     }
 
     fn level_of_line(&self, key: &Did) -> usize {
