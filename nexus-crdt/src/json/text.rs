@@ -179,9 +179,9 @@ mod tests {
         let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
         for (text, told) in [
             ("1E400", "number out of range"),
-            (r#"{"a":1,"b":{"c":1,"\u0063":2}}"#, "the key \"c\" comes twice at line 1 column 24"),
+            (r#"{"a":1,"b":{"c":1,"\u0063":2}}"#, "the key \"c\" comes twice at line 1 column 26"),
             (&deep, "recursion limit"),
-            (r#""\ud83d""#, "surrogate"),
+            (r#""\ud83d""#, "hex escape"),
             ("1 2", "trailing characters"),
             ("01", "line 1 column 2"),
             ("NaN", "expected"),

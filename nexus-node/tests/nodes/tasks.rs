@@ -168,15 +168,86 @@ async fn the_same_request_is_the_same_task() {
     let node = start(&dir, "one").await;
     let board = node.tasks();
     let new = |n: u32| NewTask::new("add", json!(n)).request("nightly/2026-11-24");
-    let (one, two, three) = tokio::join!(board.submit(new(1)), board.submit(new(2)), board.submit(new(3)));
+    let (one, two, three) = tokio::join!(board.submit(new(1)), board.submit(new(1)), board.submit(new(1)));
     let ids = [one.unwrap().id, two.unwrap().id, three.unwrap().id];
     assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
     node.shutdown().await;
     drop((board, node));
     let node = start(&dir, "one").await;
-    assert_eq!(node.tasks().submit(new(4)).await.unwrap().id, ids[0]);
+    assert_eq!(node.tasks().submit(new(1)).await.unwrap().id, ids[0]);
+    let other = node.tasks().submit(new(4)).await;
+    assert!(matches!(other, Err(NodeError::Conflict(ConflictError::OtherRequest))), "{other:?}");
     assert_ne!(node.tasks().submit(NewTask::new("add", json!(4))).await.unwrap().id, ids[0]);
     node.shutdown().await;
+}
+
+/// promise: Tasks | An id of a request is good for one task, also in one moment: its deadline may be a time from now on, its program another
+#[tokio::test(flavor = "multi_thread")]
+async fn another_task_with_the_id_of_a_request_is_refused() {
+    let dir = TempDir::new().unwrap();
+    let node = start(&dir, "one").await;
+    let board = node.tasks();
+    let is_other =
+        |answer: &Result<Task, NodeError>| matches!(answer, Err(NodeError::Conflict(ConflictError::OtherRequest)));
+    let new = |n: u32, request: &str| NewTask::new("pay", json!({ "eur": n })).request(request);
+    for n in 0..10 {
+        let request = format!("r{n}");
+        let both = tokio::join!(board.submit(new(1, &request)), board.submit(new(2, &request)));
+        assert!(is_other(&both.0) != is_other(&both.1), "{both:?}");
+    }
+    let hour = Duration::from_secs(3_600);
+    let first = board.submit(new(1, "d").deadline(hour)).await.unwrap();
+    let mut same = new(1, "d").deadline(hour);
+    same.agent = Some("another program".to_owned());
+    assert_eq!(board.submit(same).await.unwrap().id, first.id);
+    let spelt = NewTask::new("pay", "{ \"eur\" : 1 }".parse::<JsonText>().unwrap()).request("d").deadline(hour);
+    assert_eq!(board.submit(spelt).await.unwrap().id, first.id);
+    let at = first.deadline.unwrap();
+    for other in [new(1, "d"), new(1, "d").deadline(hour * 2), new(1, "d").deadline(at), new(2, "d").deadline(hour)] {
+        let answer = board.submit(other).await;
+        assert!(is_other(&answer), "{answer:?}");
+    }
+    // numbers that a value would hold alike are not alike
+    let digits = |last: u8| {
+        let input = format!("1234567890123456789012{last}").parse::<JsonText>().unwrap();
+        NewTask::new("pay", input).request("digits")
+    };
+    let long = board.submit(digits(3)).await.unwrap();
+    assert_eq!(long.input.as_str(), "12345678901234567890123");
+    assert_eq!(board.submit(digits(3)).await.unwrap().id, long.id);
+    assert!(is_other(&board.submit(digits(4)).await));
+    let empty = board.submit(new(1, "")).await;
+    assert!(matches!(empty, Err(NodeError::Invalid(InputError::RequestId { .. }))), "{empty:?}");
+    node.shutdown().await;
+}
+
+/// promise: Tasks | The JSON of a task comes to its worker and back as its text, in an event and in a blob, also at another node
+#[tokio::test(flavor = "multi_thread")]
+async fn the_json_of_a_task_is_its_text_at_every_node() {
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let one = start(&dirs[0], "one").await;
+    let two = join(&one, &dirs[1], "two", Invite::default()).await;
+    let short = r#"{"z":18446744073709551616, "a":[1.50,-0,12345e6,"\u00e9"]}"#.to_owned();
+    let long = format!("[{short}{}]", format!(",\n {short}").repeat(1_000));
+    for json in [short, long] {
+        let json: JsonText = json.parse().unwrap();
+        let id = one.tasks().submit(NewTask::new("keep", json.clone()).to("two")).await.unwrap().id.to_string();
+        let claimed = claim(&two, "keep").await;
+        assert_eq!((claimed.task.id.to_string(), &claimed.task.input), (id.clone(), &json));
+        two.tasks().finish(&id, claimed.token, TaskResult::Succeeded(json.clone())).await.unwrap();
+        for node in [&one, &two] {
+            let over = until(node, &id, TaskStatus::Succeeded).await;
+            assert_eq!(node.tasks().whole(over.input).await.unwrap(), json);
+            assert_eq!(node.tasks().whole(over.output.unwrap()).await.unwrap(), json);
+        }
+    }
+    // a value of the caller's may be what no node reads: it is refused, and not written
+    let deep = (0..200).fold(json!(1), |inner, _| json!([inner]));
+    let refused = one.tasks().submit(NewTask::new("keep", deep)).await;
+    assert!(matches!(refused, Err(NodeError::Invalid(InputError::Task(_)))), "{refused:?}");
+    for node in [one, two] {
+        node.shutdown().await;
+    }
 }
 
 /// promise: Tasks | A task that is done once has a fencing token while it runs, and begins again only if its worker says that it is not done

@@ -34,7 +34,7 @@ const REFUSED: [(&str, &str); 4] = [
     ("1E400", "out of range"),
     (r#"{"a":1,"a":2}"#, "the key \"a\" comes twice"),
     (r#"[{"b":{"x":1,"\u0078":2}}]"#, "the key \"x\" comes twice"),
-    (r#""\ud83d""#, "surrogate"),
+    (r#""\ud83d""#, "hex escape"),
 ];
 
 /// A worker, which ends with the test.
