@@ -118,6 +118,18 @@ pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
+/// Whether a path names the standard output of this process: `-`, `/dev/stdout`, `/dev/fd/1`. A command says nothing else
+/// there.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    if path.as_os_str() == "-" {
+        return true;
+    }
+    let Ok(real) = behind_links(path) else { return false };
+    let own = ["/proc/self/fd", "/dev/fd"].into_iter().filter_map(|own| fs::canonicalize(own).ok());
+    let directory = fs::canonicalize(directory_of(&real)).ok();
+    real.file_name().is_some_and(|name| name == "1") && own.into_iter().any(|own| Some(own) == directory)
+}
+
 /// The directory of a file.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {

@@ -162,6 +162,12 @@ pub(super) enum KeptState {
     Full = 3,
 }
 
+impl From<KeptState> for Kept {
+    fn from(state: KeptState) -> Self {
+        Self { state: state.into() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -184,11 +190,5 @@ mod tests {
         assert!(LacksBefore::decode(Lacks { damaged: true }.encode_to_vec().as_slice()).is_ok());
         let before = Before { sizes: vec![7] }.encode_to_vec();
         assert_eq!(Has::decode(before.as_slice()).unwrap(), Has { sizes: vec![7], damaged: vec![] });
-    }
-}
-
-impl From<KeptState> for Kept {
-    fn from(state: KeptState) -> Self {
-        Self { state: state.into() }
     }
 }

@@ -91,7 +91,7 @@ pub(crate) enum Blob {
         /// The hash, the first digits of it, or a tag
         blob: String,
     },
-    /// Look through what is kept; damaged parts are marked, and fetched anew from whoever has them
+    /// Look through what is kept; damaged parts are marked and fetched anew
     Verify {
         /// The hash, the first digits of it, or a tag [default: all that something keeps]
         blob: Option<String>,

@@ -245,7 +245,7 @@ fn put(given: GivenValue, options: WriteOptions) -> Result<(wire::KvPut, Option<
 fn show(item: &wire::KvItem, file: Option<&Path>, printer: &Printer) -> Result<(), Problem> {
     let bytes = || item.bytes().map_err(|error| Problem::new("failed", error));
     match (file, &item.value) {
-        (Some(path), _) if path.as_os_str() != "-" => {
+        (Some(path), _) if !outfile::is_stdout(path) => {
             outfile::write(path, &bytes()?)?;
             let place = sane(&path.display().to_string());
             printer.answer(item, || format!("wrote {place}, revision {}", item.revision))

@@ -148,7 +148,7 @@ fn stamp(file: &Found) -> Option<FileStamp> {
     about.ok().map(|about| FileStamp::of(&about))
 }
 
-/// Refuses a directory that somebody changed while its files were sent. Nothing keeps the parts that were sent.
+/// Refuses a directory that somebody changed while its files were sent. Nothing keeps the files that were sent.
 fn is_as_before(path: &Path, links: Links, found: &[Found], stamps: &[Option<FileStamp>]) -> Result<(), Problem> {
     let now = walk(path, links).map_err(|error| bad_tree(&error))?;
     let other = now.iter().zip(found).find(|(now, before)| now != before).map(|(now, _)| now);

@@ -10,7 +10,7 @@ use nexus_node::blobs::{BadCollection, BlobHash, BlobsBeside, Collection, Collec
 
 use super::add::bad_tree;
 use crate::client::{Client, query};
-use crate::outfile::{OutFile, becomes_like, behind_links, directory_of, unwritten};
+use crate::outfile::{OutFile, becomes_like, behind_links, directory_of, is_stdout, unwritten};
 use crate::output::{Printer, called, count, size};
 
 /// The size of the pieces in which content is copied, in bytes.
@@ -26,7 +26,7 @@ pub(super) fn get(
     wait: Duration,
 ) -> Result<(), Problem> {
     // `-` is standard output, as elsewhere
-    let Some(output) = output.filter(|output| *output != Path::new("-")) else {
+    let Some(output) = output.filter(|output| !is_stdout(output)) else {
         if printer.json() {
             let problem = Problem::new("usage", "--json prints a document, so the content needs a place");
             return Err(problem.hint("add `-o PATH`"));

@@ -55,12 +55,9 @@ fn told(blobs: &[wire::BlobVerified], printer: &Printer) -> Result<(), Problem> 
     })?;
     let left = blobs.iter().filter(|blob| blob.mended < blob.damaged).count() as u64;
     if left > 0 {
-        let message =
-            format!("{} damaged, and nobody in reach has them whole", count(left, "blob stays", "blobs stay"));
-        printer.warning(
-            &message,
-            Some("they are mended once a member with them is in reach; a disk that damages files may fail"),
-        );
+        let message = format!("{} damaged: nobody in reach has the parts", count(left, "blob stays", "blobs stay"));
+        let hint = "the node mends what it can once a member with them is in reach; a disk that damages files may fail";
+        printer.warning(&message, Some(hint));
     }
     Ok(())
 }

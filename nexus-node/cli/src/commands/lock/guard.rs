@@ -111,7 +111,7 @@ impl LockExec {
         let ending = guarded.ending.lock().unwrap_or_else(PoisonError::into_inner);
         if *ending {
             drop(ending);
-            // the processes that the command began end, too
+            // all that the command began ends, too
             let _ = watch.join();
         }
         Ok(code)

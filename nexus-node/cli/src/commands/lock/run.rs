@@ -153,7 +153,7 @@ impl Kept {
     #[cfg(unix)]
     fn start(&self, words: &[OsString], session: &CliSession) -> std::io::Result<Running> {
         #[cfg(target_os = "linux")]
-        // processes that a killed guard leaves behind come here
+        // the processes of a killed guard come here
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let (at, alive) = std::io::pipe()?;
         // the guard is to have it, and nothing else is started here
