@@ -857,7 +857,7 @@ fn sync_frames() {
                     all: author.get("all") == true,
                     memories: author.get("memories") == true,
                     logs: author.get("logs") == true,
-                    of_mesh: author.get("of_mesh") == true,
+                    of_mesh: author.has("of_mesh") && author.get("of_mesh") == true,
                     spaces: author.list("spaces").iter().map(|space| space.bytes("space")).collect(),
                 };
                 Body::Full(FullFrame { authors: vector.list("authors").iter().map(author).collect() })

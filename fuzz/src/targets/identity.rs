@@ -67,7 +67,8 @@ fn enclosed(bytes: &[u8]) -> bool {
 
 fn is_ticket(text: &str) -> bool {
     let Ok(ticket) = text.parse::<Ticket>() else { return false };
-    assert_eq!(ticket.to_string(), text.trim().to_ascii_lowercase(), "a ticket has one text");
+    let again: Ticket = ticket.to_string().parse().unwrap_or_else(|error| panic!("a ticket is read again: {error}"));
+    assert_eq!(again.to_string(), ticket.to_string(), "a ticket has one text");
     let _ = (ticket.role(), ticket.expires_at.to_string(), format!("{ticket:?}"));
     for address in &ticket.addresses {
         // dialled
