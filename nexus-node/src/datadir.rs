@@ -32,6 +32,8 @@ mod fingerprint;
 mod key_file;
 mod lock;
 mod membership;
+mod owner;
+mod placed;
 mod ports;
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,7 @@ pub use self::fingerprint::CopySign;
 pub use self::key_file::{KeyFileError, KeyKind, key_from_text, key_to_text};
 pub use self::lock::Lock;
 pub use self::membership::Membership;
+pub(crate) use self::placed::Placed;
 pub use self::ports::Ports;
 pub use self::witness::Witness;
 
@@ -73,6 +76,8 @@ const TLS_CERTIFICATE: &str = "tls-cert.pem";
 const TLS_KEY: &str = "tls-key.pem";
 /// The directory of blobs.
 const BLOBS: &str = "blobs";
+/// The directory of the search index.
+const SEARCH: &str = "search";
 const PORTS: &str = "ports";
 const MEMBERSHIP: &str = "membership";
 const VISITS: &str = "visits";
@@ -128,14 +133,39 @@ impl DataDir {
     pub(crate) const RAFT: &str = RAFT;
     pub(crate) const JOURNAL: &str = JOURNAL;
 
-    /// Finds out the content of a directory, without reading secrets or changing anything.
+    /// Finds out the content of a directory of this account, without reading secrets or changing anything.
     ///
     /// # Errors
-    /// [`DataDirError::Restoring`] after an interrupted restore,
+    /// [`DataDirError::OtherAccount`], [`DataDirError::Restoring`] after an interrupted restore,
     /// [`DataDirError::Foreign`] if it is used for something else, [`DataDirError::Damaged`] if
     /// the key of its node is gone, [`DataDirError::NotADirectory`], [`DataDirError::Denied`] or
     /// [`DataDirError::Disk`].
     pub fn inspect(path: &Path) -> Result<Contents, DataDirError> {
+        Self::check_owner(path)?;
+        Self::contents(path)
+    }
+
+    /// Refuses the directory of another account: files that this one makes in it are out of the owner's reach.
+    ///
+    /// # Errors
+    /// [`DataDirError::OtherAccount`]. Nothing has changed.
+    pub fn check_owner(path: &Path) -> Result<(), DataDirError> {
+        match owner::other(path) {
+            Some(owner) => Err(DataDirError::OtherAccount { path: path.to_owned(), owner }),
+            None => Ok(()),
+        }
+    }
+
+    /// The files of a directory that belong to another account than the directory does; some of them, if there are many.
+    pub fn of_others(path: &Path) -> Vec<PathBuf> {
+        owner::files_of_others(path)
+    }
+
+    /// Finds out the content of anybody's directory, as [`inspect`](Self::inspect) does.
+    ///
+    /// # Errors
+    /// As [`inspect`](Self::inspect), but for the account.
+    pub fn contents(path: &Path) -> Result<Contents, DataDirError> {
         let entries = match fs::read_dir(path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Contents::Empty),
@@ -191,7 +221,16 @@ impl DataDir {
     /// [`DataDirError::Empty`] if it holds no node, [`DataDirError::Damaged`] or
     /// [`DataDirError::TooNew`] with the file at fault, else as [`inspect`](Self::inspect).
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
-        if Self::inspect(path)? == Contents::Empty {
+        Self::check_owner(path)?;
+        Self::open_any(path)
+    }
+
+    /// Opens the directory of anybody's node, to look at it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for the account.
+    pub fn open_any(path: &Path) -> Result<Self, DataDirError> {
+        if Self::contents(path)? == Contents::Empty {
             return Err(DataDirError::Empty { path: path.to_owned() });
         }
         let key = read_key(&path.join(IDENTITY), KeyKind::Identity)?;
@@ -263,7 +302,7 @@ impl DataDir {
         let prepare = || {
             if inside.exists() {
                 // its identity never came into its place, so these are its own files
-                for name in STORES.iter().chain(&[NEXT, ROOT]) {
+                for name in STORES.iter().chain(&[NEXT, ROOT, MEMBERSHIP]) {
                     durable::remove(&path.join(name))?;
                 }
                 match fs::remove_dir_all(path.join(BLOBS)) {
@@ -291,7 +330,7 @@ impl DataDir {
             }
             durable::move_into_place(&from, &to)
         };
-        let files = STORES.iter().chain(&[BLOBS, CONFIG, ROOT, NEXT, IDENTITY]);
+        let files = STORES.iter().chain(&[BLOBS, CONFIG, ROOT, NEXT, MEMBERSHIP, IDENTITY]);
         let mut placed = files.map(|name| place(name));
         placed.try_for_each(|placed| placed).map_err(|error| DataDirError::io(path, error))?;
         fs::remove_dir_all(&inside).map_err(|error| DataDirError::io(&inside, error))
@@ -329,7 +368,7 @@ impl DataDir {
 
     /// The path of the search index, which is derived and rebuilt if it is deleted.
     pub fn search_path(&self) -> PathBuf {
-        self.path.join("search")
+        self.path.join(SEARCH)
     }
 
     /// The path of the models of static vectors.
@@ -438,8 +477,12 @@ impl DataDir {
 
     #[expect(clippy::expect_used, reason = "a machine without randomness cannot make tokens")]
     fn ensure_token(&self, name: &str) -> Result<Zeroizing<String>, DataDirError> {
-        if let Some(token) = read_token(&self.path.join(name))? {
+        let path = self.path.join(name);
+        if let Some(token) = read_token(&path)? {
             return Ok(token);
+        }
+        if path.exists() {
+            tracing::warn!(file = %path.display(), "the file of a token was empty: programs that have the former one need the new one");
         }
         let mut random = Zeroizing::new([0; 32]);
         getrandom::fill(random.as_mut()).expect("the operating system gives randomness");
@@ -573,6 +616,27 @@ impl DataDir {
         Membership::from_text(&text)
     }
 
+    /// A file that only a node with a mesh makes, if there is one: the store of such a node was there once.
+    pub(crate) fn trace(&self) -> Option<&'static str> {
+        const MADE: [&str; 6] = [MEMBERSHIP, RAFT, JOURNAL, VISITS, SEARCH, BLOBS];
+        MADE.into_iter().find(|name| self.path.join(name).exists())
+    }
+
+    /// The files and directories of a running node as they are now. They are the ones that it has open.
+    pub(crate) fn placed(&self) -> Placed {
+        const OPEN: [&str; 6] = [IDENTITY, STORE, RAFT, JOURNAL, SEARCH, BLOBS];
+        Placed::of(&self.path, &OPEN)
+    }
+
+    /// Removes the node's place in its mesh, which is to change.
+    ///
+    /// # Errors
+    /// [`DataDirError::Denied`] or [`DataDirError::Disk`].
+    pub(crate) fn remove_membership(&self) -> Result<(), DataDirError> {
+        let path = self.path.join(MEMBERSHIP);
+        durable::remove(&path).map(drop).map_err(|error| DataDirError::io(&path, error))
+    }
+
     /// Keeps the node's place in its mesh beside the store. An unchanged one is not written again.
     ///
     /// # Errors
@@ -658,7 +722,7 @@ fn read_key(path: &Path, kind: KeyKind) -> Result<Option<Keypair>, DataDirError>
     }
 }
 
-/// A token in a file, or `None` if there is no such file.
+/// A token in a file, or `None` if there is no such file, or nothing in it.
 fn read_token(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
     let Some(token) = read_line(path)? else { return Ok(None) };
     if token.len() < 32 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -667,9 +731,12 @@ fn read_token(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
     Ok(Some(token))
 }
 
-/// The one line of a file, or `None` if there is no such file.
+/// The one line of a file, or `None` if there is no such file, or nothing in it: a crash leaves some files empty or zeroed.
 fn read_line(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
     let Some(text) = read_text(path)? else { return Ok(None) };
+    if text.chars().all(|char| char.is_whitespace() || char == '\0') {
+        return Ok(None);
+    }
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     match (lines.next(), lines.next()) {
         (Some(line), None) => Ok(Some(Zeroizing::new(line.to_owned()))),

@@ -263,6 +263,7 @@ pub mod mcp;
 pub mod memory;
 pub mod node;
 mod notices;
+mod own_store;
 #[cfg(feature = "http")]
 mod problem;
 mod replication;
@@ -292,7 +293,7 @@ pub use error::{
     NodeError, OpaqueError, Resource, SearchError, StopError,
 };
 pub use failure::Fault;
-pub use headroom::{DiskFull, FreeBytes};
+pub use headroom::{DiskFull, FileGone, FreeBytes};
 pub use ledger::LedgerError;
 pub use load::{Load, Usage, UsageOf};
 pub use memory::{
@@ -359,6 +360,9 @@ pub mod internals {
     #[cfg(feature = "testing")]
     pub mod inspect {
         pub use crate::inspect::*;
+    }
+    pub mod own_store {
+        pub use crate::own_store::*;
     }
     pub mod replication {
         pub use crate::replication::*;

@@ -5,10 +5,10 @@ use nexus_crdt::BadTaskEvent;
 use crate::backup::BackupError;
 use crate::datadir::DataDirError;
 use crate::error::{
-    AccessError, COORDINATOR_HINT, ConflictError, ContactError, CriticalBound, DISK_FULL_HINT, InputError, NodeError,
-    Resource,
+    AccessError, COORDINATOR_HINT, ConflictError, ContactError, CriticalBound, DISK_FULL_HINT, FILE_GONE_HINT,
+    InputError, NodeError, Resource,
 };
-use crate::store::StoreError;
+use crate::store::{StoreDamage, StoreError};
 
 /// A code with its HTTP status and exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,7 @@ pub const CODES: &[Code] = &[
     Code { name: "unreachable", status: 504, exit: 8 },
     Code { name: "outcome_unknown", status: 504, exit: 9 },
     Code { name: "disk_full", status: 507, exit: 1 },
+    Code { name: "file_gone", status: 503, exit: 1 },
     Code { name: "too_new", status: 501, exit: 1 },
     Code { name: "not_raised", status: 501, exit: 1 },
     Code { name: "stopping", status: 503, exit: 1 },
@@ -65,6 +66,7 @@ pub const CODES: &[Code] = &[
     // Faults of the program or of the machine.
     Code { name: "failed", status: 500, exit: 1 },
     Code { name: "internal", status: 500, exit: 1 },
+    Code { name: "search", status: 500, exit: 1 },
     Code { name: "store", status: 500, exit: 1 },
     Code { name: "mesh", status: 500, exit: 1 },
     Code { name: "data_dir", status: 500, exit: 1 },
@@ -151,7 +153,8 @@ impl From<BackupError> for Problem {
             E::Lost { .. } => (
                 "store",
                 "nothing was changed; use `nexus-node restore DIR` with a backup, or `nexus-node invite --replace NAME` on \
-                 another member and join with that ticket in an empty directory",
+                 another member and join with that ticket in an empty directory; a node that was alone begins anew there: \
+                 `nexus-node up --data-dir DIR`",
             ),
             E::Config(error) => {
                 let problem = Self::new("invalid", error.to_string());
@@ -286,6 +289,7 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             "nothing changed: critical writes and exact reads need a quorum, memory goes on; `nexus-node coordinator` shows who votes",
         ),
         NodeError::DiskFull(_) => Some(DISK_FULL_HINT),
+        NodeError::FileGone(_) => Some(FILE_GONE_HINT),
         NodeError::TooNew(_) => Some("update this node: its data stays as it is, and it goes on where it stopped"),
         NodeError::NotRaised { needs: 3.., .. } => Some(
             "nothing was written; `nexus-node status` names the members to update, and until then leave the id out",
@@ -343,6 +347,9 @@ fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
         E::InUse { .. } => {
             ("in_use", "`nexus-node stop` ends it, if it answers; or give another directory with --data-dir")
         }
+        E::OtherAccount { .. } => {
+            ("refused", "nothing was changed; run this as that account, or give another directory with --data-dir")
+        }
         E::Damaged { .. } => ("data_dir", "nothing was changed; bring the file back from a backup"),
         E::TooNew { .. } => ("data_dir", "nothing was changed; use the version that wrote it, or a newer one"),
         E::Denied { .. } => ("data_dir", "run this as the account that owns it, or mend its permissions"),
@@ -351,16 +358,32 @@ fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
     (code, Some(hint))
 }
 
+fn is_denied(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
+}
+
 fn store(error: &StoreError) -> (&'static str, Option<&'static str>) {
     let (code, hint) = match error {
         StoreError::InUse { .. } => ("in_use", "stop the other process, or give another directory with --data-dir"),
         StoreError::TooNew { .. } => ("store", "nothing was changed; use the version that wrote it, or a newer one"),
+        StoreError::Damaged {
+            what: StoreDamage::Lost | StoreDamage::NoMesh | StoreDamage::OtherNode | StoreDamage::OtherMesh,
+            ..
+        } => (
+            "store",
+            "nothing was changed; put this node's own file back, or make an empty directory the node of a backup with \
+             `nexus-node restore DIR`. Without both, `nexus-node restore --from-peers` goes on in the same mesh with what \
+             other members have; a node that was alone is empty then",
+        ),
         StoreError::Damaged { .. } | StoreError::NotAStore { .. } => (
             "store",
             "nothing was changed; `nexus-node restore --from-peers` makes it anew from what can be read and what peers have",
         ),
         StoreError::Full { .. } => ("disk_full", DISK_FULL_HINT),
         StoreError::Reopened { .. } => ("starting", "nothing is lost: try again"),
+        StoreError::Disk { source, .. } if is_denied(source) => {
+            ("store", "run this as the account that owns the directory, or mend the permissions of this file")
+        }
         StoreError::Poisoned { .. } => ("store", "start the node again; what it acknowledged is on disk"),
         _ => ("store", "is the disk full, or failing? `nexus-node doctor` looks"),
     };
@@ -370,6 +393,49 @@ fn store(error: &StoreError) -> (&'static str, Option<&'static str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The words in a text between these two, as far as they are like codes.
+    fn words<'a>(text: &'a str, begin: &str, end: &str) -> Vec<&'a str> {
+        let is_code =
+            |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let rest = text.split(begin).skip(1).filter_map(|rest| rest.split_once(end));
+        rest.map(|(word, _)| word.trim()).filter(is_code).collect()
+    }
+
+    /// The Rust files below a directory.
+    fn sources(directory: &std::path::Path, into: &mut Vec<String>) {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                sources(&path, into);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                into.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    /// promise: Commands and API | Every code of an error is in the table of codes
+    #[test]
+    fn every_code_that_is_given_anywhere_is_listed() {
+        let listed = |name: &str, place: &str| assert!(code(name).is_some(), "{name} of {place} is not listed");
+        // an exhaustive match: a new variant has its arm there
+        let (_, of_errors) = include_str!("error.rs").split_once("pub const fn code(").unwrap();
+        let (of_errors, _) = of_errors.split_once("\n    }\n").unwrap();
+        let codes = words(of_errors, "=> \"", "\"");
+        assert!(codes.len() > 15 && codes.contains(&"search") && codes.contains(&"file_gone"), "{codes:?}");
+        codes.into_iter().for_each(|name| listed(name, "NodeError"));
+        for name in words(include_str!("problem.rs").split("#[cfg(test)]").next().unwrap(), "(\"", "\",") {
+            listed(name, "problem.rs");
+        }
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut all = Vec::new();
+        sources(&root.join("src"), &mut all);
+        sources(&root.join("cli/src"), &mut all);
+        assert!(all.len() > 300, "the program and the command line");
+        for name in all.iter().flat_map(|text| words(text, "Problem::new(\"", "\"")) {
+            listed(name, "a source");
+        }
+    }
 
     #[test]
     fn every_code_is_listed_once_with_an_exit_code_of_the_contract() {

@@ -9,7 +9,6 @@ mod remains;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use nexus_crdt::{Incarnation, Verified};
 use nexus_identity::{Did, Keypair};
@@ -23,6 +22,7 @@ use crate::datadir::{self, DataDir, Lock, Membership};
 use crate::engine::{Effect, Engine, Input};
 use crate::ledger::rows::{self, meta};
 use crate::ledger::{self, Genesis, LedgerError, Quotas};
+use crate::own_store;
 use crate::store::{self, Batch, Overlay, Store, StoreError, StoreOptions, Table};
 use crate::world::random;
 
@@ -79,13 +79,8 @@ impl Damage {
         let dir = DataDir::open(path)?;
         let lock = dir.lock()?;
         let quotas = Settings::load(path, &[])?.config().quotas();
-        // opening it would make one
-        if !dir.store_path().try_exists().map_err(at(&dir.store_path()))? {
-            let (file, source) = (dir.store_path(), Arc::new(io::ErrorKind::NotFound.into()));
-            return Err(BackupError::Lost { file: file.clone(), error: StoreError::Disk { file, source } });
-        }
         let mut files = Vec::new();
-        if let Some(error) = damage(sound(&dir.store_path()))? {
+        if let Some(error) = damage(sound(&dir))? {
             files.push(DamagedFile { name: DataDir::STORE, error });
         }
         let membership = match (dir.membership(), files.pop()) {
@@ -126,6 +121,11 @@ impl Damage {
         self.remains.is_some()
     }
 
+    /// Whether there is a damaged file to keep: one that is missing is none.
+    pub fn has_files(&self) -> bool {
+        self.files.iter().any(|file| self.dir.path().join(file.name).exists())
+    }
+
     /// The number of known members to fetch the rest from.
     pub fn peers(&self) -> usize {
         self.membership.peers.len()
@@ -147,7 +147,9 @@ impl Damage {
         let mut kept = Vec::new();
         for file in &self.files {
             let path = self.dir.path().join(file.name);
-            let kept_as = aside(&path).map_err(at(&path))?;
+            // a store that is lost has nothing to keep, but for a log that may be beside
+            let kept_as =
+                if path.try_exists().map_err(at(&path))? { Some(aside(&path).map_err(at(&path))?) } else { None };
             if file.name == DataDir::STORE {
                 let log = store::log_path(&path);
                 if log.try_exists().map_err(at(&log))? {
@@ -157,7 +159,7 @@ impl Damage {
             } else {
                 datadir::remove(&path).map_err(at(&path))?;
             }
-            kept.push((file.name, kept_as));
+            kept.extend(kept_as.map(|kept_as| (file.name, kept_as)));
         }
         Ok(Salvaged { entries, kept })
     }
@@ -196,10 +198,10 @@ fn at(file: &Path) -> impl FnOnce(io::Error) -> BackupError + '_ {
     move |source| BackupError::Disk { file: file.to_owned(), source }
 }
 
-/// Reads every value of a store.
-fn sound(file: &Path) -> Result<(), StoreError> {
+/// Reads every value of the node's store.
+fn sound(dir: &DataDir) -> Result<(), StoreError> {
     // a refused file does not change; of a large one the damage may come to light only below
-    let store = Store::open(file, StoreOptions::default())?;
+    let store = own_store::open_used(dir, StoreOptions::default())?;
     let verified = store.verify().map(drop);
     store.close();
     verified

@@ -16,6 +16,7 @@
 //! | `open` | opening a storage: whose it is, in which state and format |
 //! | `write` | applying batches in one transaction |
 //! | `wal` | the write-ahead log: one place to sync for each commit |
+//! | `place` | the file under a name, told from another one |
 //! | `portions` | reading whole tables, bit by bit |
 //! | `overlay` | reading uncommitted batches |
 //! | `seal` | the checksum in each value |
@@ -47,6 +48,7 @@ mod guard;
 mod hold;
 mod open;
 mod overlay;
+mod place;
 mod portions;
 mod seal;
 mod snapshot;
@@ -76,6 +78,7 @@ pub(crate) use self::guard::quietly;
 pub(crate) use self::hold::sync_failed;
 pub(crate) use self::open::{files_of, log_path, open_file, open_private};
 pub use self::overlay::{Draft, Overlay};
+pub(crate) use self::place::FilePlace;
 pub use self::portions::Portions;
 pub use self::seal::{Checksum, checksum};
 pub use self::snapshot::Snapshot;
@@ -86,7 +89,7 @@ use self::guard::guarded;
 use self::hold::Hold;
 use self::open::{Start, examine, format_of, is_locked, of_format, open_database, rows_of, sync_directory, write_rows};
 use self::snapshot::Opened;
-use self::wal::{LogPlace, SEGMENT_BYTES, Wal};
+use self::wal::{LogPlace, SEGMENT_BYTES, Wal, written_in};
 use self::write::Writing;
 
 /// The format that this version writes.
@@ -170,6 +173,8 @@ struct Opening {
 /// The state behind all handles and snapshots of one open store.
 struct OpenStore {
     file: PathBuf,
+    /// The place of the file, if it is one.
+    place: OnceLock<FilePlace>,
     backend: Arc<dyn StorageBackend>,
     wal: Option<Arc<Wal>>,
     options: StoreOptions,
@@ -196,10 +201,25 @@ impl Store {
     /// [`StoreError::Damaged`], without a change of a byte; [`StoreError::Disk`] if the file cannot be
     /// opened, read or written. A store of earlier opens also on a full disk, and takes commits once there is room.
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, StoreError> {
-        let path = path.as_ref();
+        Self::open_if(path.as_ref(), options, |_| Ok(()))
+    }
+
+    /// Opens a database file as [`open`](Self::open) does, if its content fits. The content is that which the store will
+    /// have: with the rows that only the log has.
+    ///
+    /// # Errors
+    /// Those of `fits`, and those of [`open`](Self::open). The file is as it was then.
+    pub(crate) fn open_if<E: From<StoreError>>(
+        path: &Path,
+        options: StoreOptions,
+        fits: impl FnOnce(&Snapshot) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let backend = open_file(path)?;
         let log = LogPlace::File(log_path(path));
-        Self::open_with(path.to_owned(), Arc::new(backend), Some(log), options)
+        let place = FilePlace::of(path);
+        let store = Self::open_with(path.to_owned(), Arc::new(backend), Some(log), options, fits)?;
+        let _ = store.0.place.set(place);
+        Ok(store)
     }
 
     /// Opens a database on another storage, without a log; `name` stands for it in errors.
@@ -211,7 +231,7 @@ impl Store {
         backend: impl StorageBackend,
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
-        Self::open_with(name.into(), Arc::new(backend), None, options)
+        Self::open_with(name.into(), Arc::new(backend), None, options, |_| Ok(()))
     }
 
     /// Opens a database on another storage, with its log on a second one.
@@ -224,28 +244,31 @@ impl Store {
         log: impl StorageBackend,
         options: StoreOptions,
     ) -> Result<Self, StoreError> {
-        Self::open_with(name.into(), Arc::new(backend), Some(LogPlace::Backend(Arc::new(log))), options)
+        Self::open_with(name.into(), Arc::new(backend), Some(LogPlace::Backend(Arc::new(log))), options, |_| Ok(()))
     }
 
-    fn open_with(
+    fn open_with<E: From<StoreError>>(
         file: PathBuf,
         main: Arc<dyn StorageBackend>,
         log: Option<LogPlace>,
         options: StoreOptions,
-    ) -> Result<Self, StoreError> {
+        fits: impl FnOnce(&Snapshot) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let disk = |error| StoreError::disk(&file, error);
+        let log_file = log.as_ref().and_then(LogPlace::file).unwrap_or(&file).to_owned();
         let of_log = |error: io::Error| match error.kind() {
             io::ErrorKind::InvalidData => StoreError::damaged(&file, None, StoreDamage::OtherLog),
-            _ => disk(error),
+            _ => StoreError::disk(&log_file, error),
         };
         let logged = match log {
             // a log that a crash left counts, also where no other is wanted
-            Some(log) if options.segment_bytes > 0 || log.is_there().map_err(disk)? => {
+            Some(log) if options.segment_bytes > 0 || log.is_there().map_err(of_log)? => {
                 if is_locked(&*main) {
-                    return Err(StoreError::InUse { file });
+                    return Err(StoreError::InUse { file }.into());
                 }
                 let segment_bytes = if options.segment_bytes > 0 { options.segment_bytes } else { SEGMENT_BYTES };
-                let (wal, found) = Wal::open(Arc::clone(&main), log, segment_bytes).map_err(of_log)?;
+                let written = written_in(&*main).map_err(disk)?;
+                let (wal, found) = Wal::open_after(written, Arc::clone(&main), log, segment_bytes).map_err(of_log)?;
                 Some((Arc::new(wal), found))
             }
             _ => None,
@@ -256,7 +279,7 @@ impl Store {
             hold.replay(&found.steps).map_err(of_log)?;
         }
         match examine(&hold).map_err(disk)? {
-            Start::Foreign => return Err(StoreError::NotAStore { file }),
+            Start::Foreign => return Err(StoreError::NotAStore { file }.into()),
             Start::Unborn => hold.reset(),
             Start::Database => (),
         }
@@ -267,11 +290,11 @@ impl Store {
         {
             // another process closed it after we read its log
             hold.fence();
-            return Err(StoreError::InUse { file });
+            return Err(StoreError::InUse { file }.into());
         }
         let opening = Opening { database: Arc::new(database), hold: hold.clone() };
         let (wal, rows) = logged.map(|(wal, found)| (wal, found.rows())).unzip();
-        let store = OpenStore::new(&file, backend, wal, options, opening);
+        let store = Arc::new(OpenStore::new(&file, backend, wal, options, opening));
         let format = store.format()?;
         let is_new = format.is_none();
         let wanted = if store.wal.is_some() { FORMAT_IN_USE } else { FORMAT };
@@ -284,6 +307,9 @@ impl Store {
         if let Some((rows, batches)) = first {
             store.poisoning(store.apply(&batches, Some(rows)))?;
         }
+        // nothing is written before this is known
+        fits(&Snapshot::new(&store)?)?;
+        store.forget_latest();
         match hold.release() {
             // its content can be read; the next commit tries again
             Err(error) if is_full(&error) && !is_new => {
@@ -294,7 +320,7 @@ impl Store {
                 store.use_log()?;
             }
         }
-        Ok(Self(Arc::new(store)))
+        Ok(Self(store))
     }
 
     /// A store in memory. It is gone when its last handle is.
@@ -303,6 +329,13 @@ impl Store {
     /// None that a caller can cause.
     pub fn memory() -> Result<Self, StoreError> {
         Self::with_backend("memory", InMemoryBackend::new(), StoreOptions::default())
+    }
+
+    /// The file of the store that is no longer the open one under its name: the database file, or its log. Writes to such a
+    /// file are gone with the process. `None` where that cannot be told.
+    pub(crate) fn gone(&self) -> Option<&Path> {
+        let main = self.0.place.get().filter(|place| !place.is_still(&self.0.file)).map(|_| &*self.0.file);
+        main.or_else(|| self.0.wal.as_ref().and_then(|wal| wal.gone()))
     }
 
     /// The database file, or the name given instead.
@@ -378,6 +411,7 @@ impl OpenStore {
     ) -> Self {
         Self {
             file: file.to_owned(),
+            place: OnceLock::new(),
             backend,
             wal,
             options,
@@ -541,7 +575,10 @@ impl OpenStore {
     fn log(&self, batches: &[Batch]) -> Result<bool, StoreError> {
         match &self.wal {
             Some(_) if planted("commits_without_sync") => Ok(true),
-            Some(wal) => wal.append_rows(batches).map_err(|error| StoreError::disk(&self.file, sync_failed(&error))),
+            Some(wal) => {
+                let file = wal.file().unwrap_or(&self.file);
+                wal.append_rows(batches).map_err(|error| StoreError::disk(file, sync_failed(&error)))
+            }
             None => Ok(false),
         }
     }

@@ -8,7 +8,7 @@ use nexus_identity::{Did, Keypair};
 
 use super::{BackupError, Contents, Reader, Unpacker, mark_restored};
 use crate::coordinator::Coordinator;
-use crate::datadir::{self, BACKED_UP, DataDir, DataDirError, KeyKind, STORES, key_to_text};
+use crate::datadir::{self, BACKED_UP, DataDir, DataDirError, KeyKind, Membership, STORES, key_to_text};
 use crate::ledger;
 use crate::store::{self, ALL_KEYS, Order, Store, StoreError, StoreOptions, Table, View};
 
@@ -191,6 +191,8 @@ fn check(inside: &Path, contents: Contents) -> Result<Restored, BackupError> {
     drop(snapshot);
     mark_restored(&store)?;
     store.close();
+    // a start that finds no store must know that there was one
+    dir.write_membership(&Membership::new(genesis.mesh, genesis.chain, []))?;
     let contents = Contents { rows, entries, ..contents };
     Ok(Restored { did, name: claims.name.to_string(), mesh: genesis.mesh, contents, kept_config: false })
 }

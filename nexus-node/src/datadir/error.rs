@@ -29,6 +29,14 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
     },
+    /// It belongs to another account.
+    #[error("{} belongs to another account (user id {owner})", path.display())]
+    OtherAccount {
+        /// The directory.
+        path: PathBuf,
+        /// The account's number.
+        owner: u32,
+    },
     /// It is used for something else.
     #[error("{} is not empty: it holds {found}", path.display())]
     Foreign {

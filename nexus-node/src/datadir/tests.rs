@@ -193,13 +193,60 @@ fn token_address_and_ports_stay_across_restarts() {
     assert_eq!(directory.ports(), Ports::default());
 }
 
-/// promise: Bad input | A damaged or foreign data directory: refused, unchanged, naming the file
+/// promise: Bad input | A file that can be made anew and is empty or zeroed counts as missing
 #[test]
-fn an_empty_token_file_is_damage() {
+fn a_token_without_content_is_made_anew_and_a_wrong_one_is_damage() {
     let home = temporary();
     let directory = DataDir::create(home.path(), key(1)).unwrap();
-    fs::write(home.path().join(API_TOKEN), "\n").unwrap();
-    assert!(matches!(directory.ensure_api_token(), Err(DataDirError::Damaged { .. })));
+    for blank in ["", "\n", " \t\n\n", "\0\0\0\0"] {
+        for name in [API_TOKEN, METRICS_TOKEN, API_URL, API_DID] {
+            fs::write(home.path().join(name), blank).unwrap();
+        }
+        assert_eq!(DataDir::api_token_in(home.path()).unwrap(), None, "{blank:?}");
+        assert_eq!(DataDir::api_url_in(home.path()).unwrap(), None, "{blank:?}");
+        assert_eq!(DataDir::api_did_in(home.path()).unwrap(), None, "{blank:?}");
+        let token = directory.ensure_api_token().unwrap();
+        assert_eq!(DataDir::api_token_in(home.path()).unwrap(), Some(token));
+        directory.ensure_metrics_token().unwrap();
+    }
+    for wrong in ["short", "two\nlines", "\0not blank"] {
+        fs::write(home.path().join(API_TOKEN), wrong).unwrap();
+        assert!(matches!(directory.ensure_api_token(), Err(DataDirError::Damaged { .. })), "{wrong:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_belongs_to_the_account_of_its_key() {
+    let home = temporary();
+    let path = home.path().join("data");
+    DataDir::create(&path, key(1)).unwrap();
+    assert_eq!(DataDir::of_others(&path), Vec::<PathBuf>::new());
+    DataDir::check_owner(&path).unwrap();
+    DataDir::check_owner(&home.path().join("not there")).unwrap();
+    let give = |path: &Path, owner| std::os::unix::fs::chown(path, Some(owner), None).is_ok();
+    fs::create_dir_all(path.join("search/deep")).unwrap();
+    fs::write(path.join("search/deep/segment"), "").unwrap();
+    // only root gives files away
+    if !give(&path.join("search/deep/segment"), 12_345) {
+        return;
+    }
+    assert_eq!(DataDir::of_others(&path), [path.join("search/deep/segment")]);
+    DataDir::check_owner(&path).unwrap();
+    assert!(give(&path.join(IDENTITY), 12_345));
+    for refused in [DataDir::inspect(&path).map(drop), DataDir::open(&path).map(drop), DataDir::check_owner(&path)] {
+        assert!(matches!(refused, Err(DataDirError::OtherAccount { owner: 12_345, .. })), "{refused:?}");
+    }
+    assert!(matches!(DataDir::create(&path, key(2)), Err(DataDirError::OtherAccount { .. })));
+    assert_eq!(DataDir::contents(&path).unwrap(), Contents::Node);
+    assert_eq!(DataDir::open_any(&path).unwrap().identity().did(), key(1).did());
+    // an empty one, too
+    let empty = home.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    assert!(give(&empty, 12_345));
+    assert!(matches!(DataDir::inspect(&empty), Err(DataDirError::OtherAccount { .. })));
+    assert!(matches!(DataDir::begin_restore(&empty), Err(DataDirError::OtherAccount { .. })));
+    assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
 }
 
 /// promise: Store and data directory | A copied directory is noticed

@@ -5,8 +5,9 @@ use nexus_mesh::{Clock, SystemClock};
 
 use super::peer_id;
 use crate::NodeError;
-use crate::datadir::{Contents, DataDir};
+use crate::datadir::{Contents, DataDir, Membership};
 use crate::ledger::{self, Genesis};
+use crate::own_store;
 use crate::runtime::fresh_incarnation;
 use crate::store::{Store, StoreOptions};
 use crate::world::random;
@@ -45,7 +46,7 @@ pub(super) fn is_of(path: &Path, mesh: &Did) -> Result<bool, NodeError> {
     }
     let dir = DataDir::open(path)?;
     let _lock = dir.lock()?;
-    if !dir.store_path().exists() {
+    if !own_store::has_been(&dir) {
         return Ok(false);
     }
     let store = open_store(&dir, StoreOptions::default())?;
@@ -62,6 +63,13 @@ pub(super) fn complete(dir: &DataDir, store: &Store, name: Option<Name>) -> Resu
         None => found(dir, store, name)?,
     };
     let claims = genesis.chain.verify(&genesis.mesh).map_err(ledger::LedgerError::Chain)?;
+    if dir.membership().is_none() {
+        // a start that finds no store must know that there was one
+        let place = Membership::new(genesis.mesh, genesis.chain.clone(), []);
+        if let Err(error) = dir.write_membership(&place) {
+            tracing::warn!(%error, "the node's place in its mesh is not kept beside the store");
+        }
+    }
     Ok(Initialized {
         did: me,
         peer_id: peer_id(&me),
@@ -95,9 +103,9 @@ pub(super) fn genesis(mesh: Did, chain: Chain, fingerprint: Option<Vec<u8>>) -> 
     Genesis { mesh, chain, incarnation, store, fingerprint }
 }
 
-/// Opens the store of a directory.
+/// Opens the store of a directory. A lost or exchanged one is refused, and nothing changes.
 pub(super) fn open_store(dir: &DataDir, options: StoreOptions) -> Result<Store, NodeError> {
-    Ok(Store::open(dir.store_path(), options)?)
+    Ok(own_store::open(dir, options)?)
 }
 
 /// This machine's name, as far as it is a valid one.

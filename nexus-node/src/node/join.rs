@@ -12,12 +12,13 @@ use nexus_mesh::{
 
 use super::found::{genesis, machine_name, open_store};
 use super::{Inner, Node, Stopped, peer_id};
-use crate::datadir::{Contents, DataDir};
+use crate::datadir::{Contents, DataDir, Membership};
 use crate::engine::{Command, Effect, Engine, Input, NewRecord, Outcome};
 use crate::error::{AccessError, ConflictError, ContactError, NodeError, StopError};
 use crate::ledger::{self, rows};
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
+use crate::own_store;
 use crate::runtime::bring_up_to_date;
 use crate::store::{self, Batch, Overlay, Store, StoreOptions, Table, View};
 use crate::world::{Tasks, random};
@@ -102,7 +103,7 @@ async fn join_here(path: &Path, ticket: &Ticket, options: JoinOptions) -> Result
     };
     let lock = existing.as_ref().map(DataDir::lock).transpose()?;
     let old = match &existing {
-        Some(dir) if dir.store_path().exists() => Some(open_store(dir, StoreOptions::default())?),
+        Some(dir) if own_store::has_been(dir) => Some(open_store(dir, StoreOptions::default())?),
         _ => None,
     };
     if let (Some(store), Some(dir)) = (&old, &existing) {
@@ -291,7 +292,7 @@ fn move_in(
     batch.put(Table::Peers, ticket.inviter.as_bytes(), &rows::encode(&ticket.addresses));
     store.commit(&[batch])?;
     let mut transfer = Transfer::begin(dir.identity().clone(), &store, clock)?;
-    transfer.run(Command::Admit { chain, with: Batch::new(), replaces: None })?;
+    transfer.run(Command::Admit { chain: chain.clone(), with: Batch::new(), replaces: None })?;
     if let Some(old) = &old {
         transfer.take(&old.snapshot()?)?;
     }
@@ -300,7 +301,10 @@ fn move_in(
     if let Some(old) = old {
         old.close();
     }
+    // it names one mesh, and the store another: neither may stand against the other after a crash
+    dir.remove_membership()?;
     dir.replace_store(&beside)?;
+    dir.write_membership(&Membership::new(ticket.mesh, chain, [(ticket.inviter, ticket.addresses.clone())]))?;
     // the old mesh is gone, and its root key with it
     dir.remove_root()?;
     Ok(Joined {

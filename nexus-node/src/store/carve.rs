@@ -41,20 +41,20 @@ pub(crate) struct Found<'a> {
     pub(crate) place: Place,
 }
 
-/// A database file and the log beside it, which are searched for rows. They are only read.
+/// A database file and the log beside it, which are searched for rows. They are only read. Either may be missing.
 #[derive(Debug)]
 pub(crate) struct Carving {
-    main: File,
+    main: Option<File>,
     log: Option<File>,
 }
 
 impl Carving {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let log = match File::open(log_path(path)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            log => Some(log?),
+        let open = |path: &Path| match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            file => file.map(Some),
         };
-        Ok(Self { main: File::open(path)?, log })
+        Ok(Self { main: open(path)?, log: open(&log_path(path))? })
     }
 
     /// Shows the rows of those tables to which `may` says that a key of theirs may belong, in the order of the file.
@@ -63,7 +63,7 @@ impl Carving {
         may: &dyn Fn(&[u8]) -> &'static [Table],
         see: &mut dyn FnMut(Found<'_>),
     ) -> io::Result<()> {
-        search(&mut self.main, 0, may, see)?;
+        self.main.as_mut().map_or(Ok(()), |main| search(main, 0, may, see))?;
         self.log.as_mut().map_or(Ok(()), |log| search(log, LOG_BEGIN, may, see))
     }
 
@@ -72,7 +72,10 @@ impl Carving {
         let mut stored = vec![0; place.bytes as usize];
         let (file, at) = match (&mut self.log, place.at.checked_sub(LOG_BEGIN)) {
             (Some(log), Some(at)) => (log, at),
-            _ => (&mut self.main, place.at),
+            _ => match &mut self.main {
+                Some(main) => (main, place.at),
+                None => return Ok(None),
+            },
         };
         file.seek(SeekFrom::Start(at))?;
         file.read_exact(&mut stored)?;

@@ -117,6 +117,18 @@ pub enum StoreDamage {
          away, and what is only there is missing"
     )]
     OtherLog,
+    /// The file is missing, although its directory's node has lived.
+    #[error("it is missing, and the node of this directory has a mesh")]
+    Lost,
+    /// The file has no mesh, although its directory's node has one.
+    #[error("it is empty, and the node of this directory has a mesh")]
+    NoMesh,
+    /// The file is of another node.
+    #[error("it is of another node than the directory")]
+    OtherNode,
+    /// The file is of another mesh.
+    #[error("it is of another mesh than the node of this directory")]
+    OtherMesh,
     /// The file of the coordinators' log is missing, or another.
     #[error(
         "it is missing, or not the one that Raft's store goes with: put it back, or remove both, and this node \
@@ -191,7 +203,7 @@ impl StoreError {
         }
     }
 
-    pub(super) fn damaged(file: &Path, table: Option<Table>, what: StoreDamage) -> Self {
+    pub(crate) fn damaged(file: &Path, table: Option<Table>, what: StoreDamage) -> Self {
         Self::Damaged { file: file.to_owned(), table, what }
     }
 

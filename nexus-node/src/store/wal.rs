@@ -32,8 +32,8 @@ mod record;
 use std::fs;
 use std::io;
 use std::ops::Bound;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use redb::backends::FileBackend;
@@ -41,7 +41,7 @@ use redb::{BackendError, StorageBackend};
 
 use self::find::{find, segment_begin};
 use self::record::BLOCK_BYTES;
-use super::{Batch, is_full, open_private, sync_directory};
+use super::{Batch, FilePlace, is_full, open_private, sync_directory};
 
 pub(super) use self::find::Found;
 use self::record::Key;
@@ -77,6 +77,8 @@ pub(super) struct Wal {
     main: Arc<dyn StorageBackend>,
     place: LogPlace,
     form: Form,
+    /// The place of the log's file, once it is open.
+    at: OnceLock<FilePlace>,
     state: Mutex<State>,
 }
 
@@ -120,11 +122,22 @@ struct Place {
 }
 
 impl Wal {
-    /// A log over a storage, and the steps of it that a crash left.
+    /// A log over a storage.
+    #[cfg(test)]
+    pub(super) fn open(
+        main: Arc<dyn StorageBackend>,
+        place: LogPlace,
+        segment_bytes: u64,
+    ) -> io::Result<(Self, Found)> {
+        Self::open_after(written_in(&*main)?, main, place, segment_bytes)
+    }
+
+    /// A log over a storage with so many commits, and the steps of it that a crash left.
     ///
     /// # Errors
     /// The log cannot be read, or is of another state of the storage ([`io::ErrorKind::InvalidData`]).
-    pub(super) fn open(
+    pub(super) fn open_after(
+        written: u64,
         main: Arc<dyn StorageBackend>,
         place: LogPlace,
         segment_bytes: u64,
@@ -134,7 +147,6 @@ impl Wal {
             Some(log) => find(&*log, segment_bytes)?,
             None => Found::default(),
         };
-        let written = commits_of(&head(&*main)?);
         if let Some((before, last)) = found.commits
             && !(before..=last.saturating_add(AHEAD_MAX)).contains(&written)
         {
@@ -146,7 +158,25 @@ impl Wal {
         };
         let state = State { last: found.last, written, rows_max: ROWS_MAX, ..State::default() };
         let form = Form { key, segment_bytes };
-        Ok((Self { main, place, form, state: Mutex::new(state) }, found))
+        Ok((Self { main, place, form, at: OnceLock::new(), state: Mutex::new(state) }, found))
+    }
+
+    /// The file of the log, if it is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.place.file()
+    }
+
+    /// The file of the log, if it is open and no longer the one under its name.
+    pub(super) fn gone(&self) -> Option<&Path> {
+        let (place, file) = self.at.get().zip(self.file())?;
+        (!place.is_still(file)).then_some(file)
+    }
+
+    /// Notes the place of the log's file, which has just been opened.
+    fn note_place(&self) {
+        if let Some(file) = self.file() {
+            self.at.get_or_init(|| FilePlace::of(file));
+        }
     }
 
     /// Whether the log is as it was found: nobody else has the storage open.
@@ -331,6 +361,9 @@ impl Wal {
         state.forget();
         if state.log.is_none() {
             state.log = self.place.existing()?;
+            if state.log.is_some() {
+                self.note_place();
+            }
         }
         let highest = state.at.map(|at| at.label.generation).max(state.last.map(|(generation, _)| generation));
         let (generation, synced) = (highest.unwrap_or(0).saturating_add(2), state.synced);
@@ -359,6 +392,7 @@ impl Wal {
             return Ok(Arc::clone(log));
         }
         let log = self.place.create()?;
+        self.note_place();
         Ok(Arc::clone(state.log.insert(log)))
     }
 }
@@ -407,6 +441,14 @@ impl State {
 }
 
 impl LogPlace {
+    /// The file of the log, if it is one.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Backend(_) => None,
+        }
+    }
+
     /// Whether there is a log.
     pub(super) fn is_there(&self) -> io::Result<bool> {
         match self {
@@ -443,13 +485,18 @@ impl LogPlace {
     }
 }
 
-fn file(path: &std::path::Path) -> io::Result<Arc<dyn StorageBackend>> {
+fn file(path: &Path) -> io::Result<Arc<dyn StorageBackend>> {
     Ok(Arc::new(FileBackend::new(open_private(path)?).map_err(io::Error::other)?))
 }
 
 /// Where the database file has the numbers of its last two commits (redb's design document, "Commit slot").
 const COMMITS_AT: [usize; 2] = [64 + 104, 64 + 128 + 104];
 const DATABASE_HEAD_BYTES: usize = 320;
+
+/// The number of the last commit that a database file names; 0 for one without commits.
+pub(super) fn written_in(main: &dyn StorageBackend) -> io::Result<u64> {
+    Ok(commits_of(&head(main)?))
+}
 
 fn head(main: &dyn StorageBackend) -> io::Result<Vec<u8>> {
     let mut head = vec![0; main.len()?.min(DATABASE_HEAD_BYTES as u64) as usize];

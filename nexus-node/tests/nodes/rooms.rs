@@ -26,6 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("notices", &[]),
     ("formats", &[]),
     ("ledger", &["store"]),
+    ("own_store", &["store", "datadir", "ledger"]),
     ("config", &["datadir", "formats", "ledger"]),
     ("failure", &["store", "ledger"]),
     ("engine", &["store", "headroom", "formats", "ledger"]),
@@ -59,7 +60,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
     // a restored directory is one that the coordinators' start takes, too
     ("backup", &["store", "datadir", "ledger", "config", "coordinator", "blobs"]),
-    ("salvage", &["store", "datadir", "world", "ledger", "config", "backup", "engine", "coordinator"]),
+    ("salvage", &["store", "datadir", "world", "ledger", "own_store", "config", "backup", "engine", "coordinator"]),
     (
         "brain",
         &[
@@ -118,6 +119,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "formats",
             "config",
             "ledger",
+            "own_store",
             "engine",
             "error",
             "env",

@@ -136,7 +136,9 @@ fn plan(damage: &Damage) -> String {
     for DamagedFile { name, error } in &damage.files {
         lines.push(format!("{name} is damaged: {error}"));
     }
-    lines.push("each damaged file is kept beside, with `.damaged`".to_owned());
+    if damage.has_files() {
+        lines.push("each damaged file is kept beside, with `.damaged`".to_owned());
+    }
     if damage.is_of_memories() {
         let lost = match damage.unreadable {
             0 => String::new(),

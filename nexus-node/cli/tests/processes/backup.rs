@@ -452,8 +452,9 @@ fn a_founder_without_its_files_begins_no_second_set_of_coordinators() {
 fn an_absent_store_is_lost_and_not_made() {
     let home = Home::new();
     home.json(&["init"]);
-    let store = home.path().join("brain.redb");
-    fs::remove_file(&store).unwrap();
+    for name in ["brain.redb", "membership"] {
+        fs::remove_file(home.path().join(name)).unwrap();
+    }
     let before = files(&home.path());
     let (code, error) = home.error(&["restore", "--from-peers"]);
     assert_eq!((code, error["code"].as_str().unwrap()), (1, "store"), "{error}");
