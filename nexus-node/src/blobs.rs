@@ -70,7 +70,7 @@ pub use self::tree::{BadTree, Found, Links, Unpacker, walk};
 pub(crate) use self::using::InUse;
 pub(crate) use self::wire::register;
 use crate::error::{NodeError, Resource, StopError};
-use crate::headroom::{Headroom, Room};
+use crate::headroom::{Files, Headroom, Room};
 use crate::identity::Identity;
 use crate::runtime::Sessions;
 use crate::store::StoreError;
@@ -311,6 +311,11 @@ impl Blobs {
     fn room(&self) -> Result<(), NodeError> {
         let headroom = &self.here().headroom;
         if headroom.look(self.here().world.now()) == Room::All { Ok(()) } else { Err(headroom.refusal().into()) }
+    }
+
+    /// Whether the node's files are in their places, so that what was written lasts. May block for a moment.
+    fn lasts(&self) -> Result<(), NodeError> {
+        self.here().headroom.look_at_files(Files::All).map_or(Ok(()), |gone| Err(gone.into()))
     }
 
     async fn blocking<T: Send + 'static>(

@@ -23,7 +23,7 @@ pub use self::contact::{ContactError, ListenError, NetworkError};
 pub use self::input::InputError;
 pub use self::stop::StopError;
 pub use crate::failure::OpaqueError;
-use crate::headroom::DiskFull;
+use crate::headroom::{DiskFull, FileGone, Unwritten};
 use crate::ledger::LedgerError;
 use crate::request::RequestId;
 use crate::store::StoreError;
@@ -206,6 +206,9 @@ pub enum NodeError {
     /// The disk has no room for a write. Nothing was written; reading goes on.
     #[error(transparent)]
     DiskFull(#[from] DiskFull),
+    /// A file of the node's was deleted, moved or exchanged while it runs. The write is not acknowledged; reading goes on.
+    #[error(transparent)]
+    FileGone(#[from] FileGone),
     /// A later version wrote the data that is asked for. The data stays as it is until this node is updated.
     #[error(transparent)]
     TooNew(#[from] crate::formats::TooNew),
@@ -256,6 +259,11 @@ pub(crate) const COORDINATOR_HINT: &str = "restart the node; if that does not he
 pub(crate) const DISK_FULL_HINT: &str =
     "nothing was written, and reading goes on: make room on this disk, and writing goes on by itself";
 
+/// The way out for a node whose files are not in their place.
+pub(crate) const FILE_GONE_HINT: &str = "the write is not acknowledged, and reading goes on: `nexus-node export` saves what \
+    the node has. Put the very file back in its place, or stop the node and restore a backup; without one, `nexus-node \
+    restore --from-peers` fetches what other members have";
+
 impl NodeError {
     /// The code, for scripts (`docs/cli.md`).
     pub const fn code(&self) -> &'static str {
@@ -282,6 +290,7 @@ impl NodeError {
             Self::NoQuorum { .. } => "no_quorum",
             Self::TooNew(_) => "too_new",
             Self::DiskFull(_) => "disk_full",
+            Self::FileGone(_) => "file_gone",
             Self::Coordinator(_) => "failed",
             Self::NotRaised { .. } => "not_raised",
             Self::Unreachable(_) => "unreachable",
@@ -290,6 +299,15 @@ impl NodeError {
             Self::Ledger(_) | Self::Store(_) => "store",
             Self::Mesh(_) => "mesh",
             Self::DataDir(_) => "data_dir",
+        }
+    }
+}
+
+impl From<Unwritten> for NodeError {
+    fn from(reason: Unwritten) -> Self {
+        match reason {
+            Unwritten::Full(full) => full.into(),
+            Unwritten::Gone(gone) => gone.into(),
         }
     }
 }

@@ -4,8 +4,13 @@
 //! membership go on down to a quarter of it. Free space is asked seldom: after a second,
 //! or once a part of the distance to the reserve was written. A commit for which the disk had no room
 //! all the same ends writing until a later try.
+//!
+//! Nothing is written either while a file of the node's is not the one under its name. It was deleted, moved or exchanged
+//! then, and writes to it are gone with the process. That is looked at with each step and each commit, and by whoever
+//! asks for the state: a node at rest does not wake for it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -14,6 +19,23 @@ use crate::world::World;
 
 /// Tells the free bytes of a node's disk; `None` where they cannot be told. May block for a moment.
 pub type FreeBytes = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// The files of a node that are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// Those of the memories' store.
+    Store,
+    /// Those of the coordinators.
+    Coordinators,
+    /// All.
+    All,
+}
+
+/// Names one of these files that is no longer the one under its name; `None` while all are. May block for a moment.
+pub(crate) type GoneFile = Arc<dyn Fn(Files) -> Option<&'static str> + Send + Sync>;
+
+/// The time after which a write has all files looked at. Those that it went to are looked at with each.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The longest time for which an answer counts.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -47,6 +69,30 @@ pub struct DiskFull {
     pub reserve: u64,
 }
 
+/// The refusal of a write, as a file of the node's is no longer the one under its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{file} was deleted, moved or exchanged under the running node; writes acknowledged since it was last seen in its \
+     place: {acknowledged}"
+)]
+pub struct FileGone {
+    /// The name of the file in the data directory.
+    pub file: &'static str,
+    /// The number of writes that were acknowledged since the file was last seen in its place. They may be lost.
+    pub acknowledged: u64,
+}
+
+/// The reason why nothing is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unwritten {
+    /// The disk has no room.
+    #[error(transparent)]
+    Full(DiskFull),
+    /// A file is not in its place.
+    #[error(transparent)]
+    Gone(FileGone),
+}
+
 fn left(free: &Option<u64>, reserve: &u64) -> String {
     match free {
         Some(free) if free < reserve => {
@@ -64,6 +110,18 @@ struct Inner {
     ask: Option<FreeBytes>,
     gauge: Mutex<Gauge>,
     room: watch::Sender<Room>,
+    files: OnceLock<GoneFile>,
+    seen: Mutex<Seen>,
+    /// The writes that were acknowledged since all files were seen in their places.
+    acknowledged: AtomicU64,
+}
+
+/// The last look at the files.
+#[derive(Default)]
+struct Seen {
+    gone: Option<FileGone>,
+    /// The time of the last one at all of them, of those with a time.
+    at: Option<Duration>,
 }
 
 #[derive(Default)]
@@ -82,7 +140,72 @@ impl Headroom {
     /// The room above a reserve, in bytes. Without a way to ask, only a failed commit tells.
     pub(crate) fn new(ask: Option<FreeBytes>, reserve: u64) -> Self {
         let gauge = Gauge { reserve, ..Gauge::default() };
-        Self(Arc::new(Inner { ask, gauge: Mutex::new(gauge), room: watch::Sender::new(Room::All) }))
+        Self(Arc::new(Inner {
+            ask,
+            gauge: Mutex::new(gauge),
+            room: watch::Sender::new(Room::All),
+            files: OnceLock::new(),
+            seen: Mutex::default(),
+            acknowledged: AtomicU64::new(0),
+        }))
+    }
+
+    /// Looks at the node's files from now on, too.
+    pub(crate) fn watch_files(&self, files: GoneFile) {
+        let _ = self.0.files.set(files);
+    }
+
+    /// The file that is not in its place any more, after a look at some of them. May block for a moment.
+    pub(crate) fn look_at_files(&self, files: Files) -> Option<FileGone> {
+        let look = self.0.files.get()?;
+        // one after the other, so that an older look does not stand
+        let mut seen = self.seen();
+        let files = if seen.gone.is_some() { Files::All } else { files };
+        match look(files) {
+            None if files == Files::All => {
+                self.0.acknowledged.store(0, Ordering::Relaxed);
+                seen.gone = None;
+            }
+            Some(file) if seen.gone.is_none() => {
+                let found = FileGone { file, acknowledged: self.0.acknowledged.load(Ordering::Relaxed) };
+                tracing::error!("{found}");
+                seen.gone = Some(found);
+                drop(seen);
+                self.tell(Room::Nothing);
+                return Some(found);
+            }
+            _ => {}
+        }
+        seen.gone
+    }
+
+    /// The same after a look at all of them, if the last one is old, or else at these. May block for a moment.
+    pub(crate) fn look_at_files_again(&self, files: Option<Files>, now: Duration) -> Option<FileGone> {
+        let is_due = {
+            let mut seen = self.seen();
+            let is_due = seen.at.is_none_or(|at| now.saturating_sub(at) >= LOOK_EVERY);
+            seen.at = if is_due { Some(now) } else { seen.at };
+            is_due
+        };
+        match files {
+            _ if is_due => self.look_at_files(Files::All),
+            Some(files) => self.look_at_files(files),
+            None => self.gone(),
+        }
+    }
+
+    /// The file that was not in its place when they were last looked at. Never blocks for the disk.
+    pub(crate) fn gone(&self) -> Option<FileGone> {
+        self.seen().gone
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes writes that are acknowledged.
+    pub(crate) fn acknowledged(&self, writes: usize) {
+        self.0.acknowledged.fetch_add(writes as u64, Ordering::Relaxed);
     }
 
     fn gauge(&self) -> MutexGuard<'_, Gauge> {
@@ -97,6 +220,7 @@ impl Headroom {
 
     /// The room now. Asks the disk if the last answer is old, so it may block for a moment.
     pub(crate) fn look(&self, now: Duration) -> Room {
+        let is_gone = self.look_at_files_again(None, now).is_some();
         let mut gauge = self.gauge();
         let is_old = gauge.asked.is_none_or(|asked| now.saturating_sub(asked) >= ASK_EVERY);
         if is_old || gauge.before_asking == 0 {
@@ -104,7 +228,7 @@ impl Headroom {
             gauge.free = self.0.ask.as_ref().and_then(|ask| ask());
             gauge.before_asking = gauge.free.map_or(u64::MAX, |free| free.saturating_sub(gauge.reserve) / ASK_PART);
         }
-        let room = gauge.room(now);
+        let room = if is_gone { Room::Nothing } else { gauge.room(now) };
         drop(gauge);
         self.tell(room);
         room
@@ -133,9 +257,12 @@ impl Headroom {
     }
 
     /// The refusal of a write, with the numbers as they were last seen.
-    pub(crate) fn refusal(&self) -> DiskFull {
+    pub(crate) fn refusal(&self) -> Unwritten {
+        if let Some(gone) = self.gone() {
+            return Unwritten::Gone(gone);
+        }
         let gauge = self.gauge();
-        DiskFull { free: gauge.free, reserve: gauge.reserve }
+        Unwritten::Full(DiskFull { free: gauge.free, reserve: gauge.reserve })
     }
 
     /// Resolves once there is room for all.
@@ -185,7 +312,7 @@ impl Headroom {
                 return false;
             }
             match room {
-                Room::All => tracing::info!("the disk has room again: writing goes on"),
+                Room::All => tracing::info!("writing goes on"),
                 _ if *told == Room::All => tracing::warn!("{}: reading goes on", self.refusal()),
                 _ => {}
             }
@@ -226,8 +353,6 @@ pub(crate) fn of_directory(_: &std::path::Path) -> FreeBytes {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use super::*;
 
     const MIB: u64 = 1 << 20;
@@ -278,6 +403,42 @@ mod tests {
         assert_eq!(asked.load(Ordering::Relaxed), 2);
         headroom.look(at(1_900));
         assert_eq!(asked.load(Ordering::Relaxed), 3);
+    }
+
+    /// promise: Store and data directory | Nothing is acknowledged once a file of the node is deleted, moved or exchanged
+    #[test]
+    fn nothing_is_written_while_a_file_is_not_in_its_place_and_the_number_since_is_told() {
+        let (free, _, headroom) = disk(128 * MIB);
+        let gone = Arc::new(Mutex::new(None));
+        let (seen, looks) = (gone.clone(), Arc::new(AtomicU64::new(0)));
+        let count = looks.clone();
+        assert_eq!(headroom.look_at_files(Files::All), None, "nobody has said which");
+        headroom.watch_files(Arc::new(move |files| {
+            count.fetch_add(1, Ordering::Relaxed);
+            let gone: Option<(Files, &'static str)> = *seen.lock().unwrap();
+            gone.filter(|(of, _)| files == Files::All || files == *of).map(|(_, name)| name)
+        }));
+        for n in 0..100 {
+            assert_eq!(headroom.look(at(1_000 + n)), Room::All);
+        }
+        assert_eq!(looks.load(Ordering::Relaxed), 1, "many writes share a look at all files");
+        headroom.acknowledged(7);
+        assert_eq!((headroom.look(at(1_300)), headroom.gone()), (Room::All, None), "they were seen after those");
+        headroom.acknowledged(3);
+        *gone.lock().unwrap() = Some((Files::Store, "brain.redb"));
+        let told = FileGone { file: "brain.redb", acknowledged: 3 };
+        assert_eq!(headroom.look_at_files_again(Some(Files::Coordinators), at(1_301)), None, "another one's file");
+        assert_eq!(headroom.look_at_files_again(Some(Files::Store), at(1_302)), Some(told));
+        assert_eq!((headroom.look(at(1_303)), headroom.refusal()), (Room::Nothing, Unwritten::Gone(told)));
+        assert!(told.to_string().contains("brain.redb was deleted"), "{told}");
+        // a second fault changes nothing of the first one
+        *gone.lock().unwrap() = Some((Files::All, "blobs"));
+        free.store(0, Ordering::Relaxed);
+        assert_eq!((headroom.look(at(5_000)), headroom.look_at_files(Files::Store)), (Room::Nothing, Some(told)));
+        *gone.lock().unwrap() = None;
+        assert_eq!((headroom.look(at(6_000)), headroom.gone()), (Room::Nothing, None), "the disk is full as well");
+        free.store(128 * MIB, Ordering::Relaxed);
+        assert_eq!((headroom.look(at(7_000)), headroom.room()), (Room::All, Room::All));
     }
 
     #[test]

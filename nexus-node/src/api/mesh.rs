@@ -43,8 +43,11 @@ pub(super) async fn health(
     Ok(Answer(json!({"ok": true, "proof": api.0.guard.proof().prove(&nonce, address)?})))
 }
 
-/// Answers if the node runs, also without a quorum: memory needs none.
+/// Answers if the node runs and can keep what it is given, also without a quorum: memory needs none.
 pub(super) async fn ready(node: Node) -> Result<Answer<serde_json::Value>, Problem> {
+    if let Some(gone) = node.file_gone().await? {
+        return Err(crate::NodeError::from(gone).into());
+    }
     let seen = node.critical()?.coordinators().await;
     Ok(Answer(json!({"ready": true, "mode": seen.map(|seen| seen.mode().as_str())})))
 }

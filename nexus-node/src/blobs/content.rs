@@ -188,6 +188,7 @@ impl Blobs {
         if !planted("pins_forgotten") {
             self.keep_for(&gate, info.hash, keep)?;
         }
+        self.lasts()?;
         Ok(info)
     }
 }

@@ -44,6 +44,7 @@ pub(crate) struct Coordinator {
     pub(super) links: Arc<Asker<Envelope>>,
     pub(super) ended: watch::Sender<bool>,
     pub(super) log: Log,
+    pub(super) headroom: Headroom,
     pub(super) timing: Timing,
     /// Whether this node may vote.
     pub(super) may_vote: bool,
@@ -171,7 +172,7 @@ impl Coordinator {
         let world = world.with_spawner(Arc::new(spawner));
         world.spawn(
             "raft log",
-            writer.run(world.clone(), headroom, move |error| {
+            writer.run(world.clone(), headroom.clone(), move |error| {
                 if error.is_full() {
                     break_off(&breaking, OpaqueError::new(error));
                     filling.send_replace(true);
@@ -190,6 +191,7 @@ impl Coordinator {
             ended,
             key,
             log,
+            headroom,
             timing: Timing {
                 heartbeat: Duration::from_millis(config.raft_heartbeat_ms.get()),
                 election: Duration::from_millis(config.raft_election_ms.get()),

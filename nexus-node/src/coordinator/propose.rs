@@ -63,6 +63,9 @@ impl Coordinator {
     /// [`NodeError::Invalid`] and [`NodeError::TooLarge`] for its form, [`NodeError::Refused`] if this node may not
     /// write.
     pub(crate) async fn propose(&self, command: Command, request: Option<RequestKey>) -> Result<Outcome, NodeError> {
+        if let Some(gone) = self.headroom.gone() {
+            return Err(gone.into());
+        }
         limits::check(FORMAT_MAX, std::slice::from_ref(&command))?;
         let bytes = encode(&command).len();
         if bytes > BATCH_BYTES_MAX {
@@ -83,7 +86,9 @@ impl Coordinator {
             .send(PendingCommand { command, request, bytes, alone: None, answer })
             .await
             .map_err(|_| stopping())?;
-        outcome.await.map_err(|_| stopping())?
+        let outcome = outcome.await.map_err(|_| stopping())?;
+        // the log on the disk was looked at for this write, if this node votes
+        self.headroom.gone().map_or(outcome, |gone| Err(gone.into()))
     }
 }
 

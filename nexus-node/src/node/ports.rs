@@ -1,4 +1,4 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use nexus_mesh::Multiaddr;
 
@@ -48,6 +48,17 @@ fn settle_one(address: &Multiaddr, ports: &mut Ports) -> Result<Multiaddr, NodeE
         *kept = Some(chosen);
     }
     Ok(address.iter().map(|part| with_port(part, chosen)).collect())
+}
+
+/// Whether an address is of a family that this machine has no address of, as where IPv6 is switched off. Its socket is
+/// bound then, and names no address that it can be reached at.
+pub(super) fn is_silent(address: &Multiaddr) -> bool {
+    let Some((ip, ..)) = socket_of(address) else { return false };
+    let own = match ip {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::from(Ipv6Addr::LOCALHOST),
+    };
+    ip.is_unspecified() && !exists(own)
 }
 
 fn with_port(part: Protocol<'_>, port: u16) -> Protocol<'_> {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::admit::{self, Admitter};
 use super::age::Aging;
 use super::coordinate::{Coordinating, CoordinatorParts};
-use super::{Inner, Node};
+use super::{Inner, Node, ports};
 #[cfg(feature = "blobs")]
 use crate::blobs::{self, Blobs, Shelf};
 use crate::brain::{self, Brain};
@@ -21,7 +21,7 @@ use crate::engine::{Command, Engine};
 use crate::env::NodeEnv;
 use crate::error::{ListenError, NetworkError, NodeError};
 use crate::failure::Failure;
-use crate::headroom::Headroom;
+use crate::headroom::{Files, Headroom};
 use crate::identity::Identity;
 use crate::ledger::{self, LedgerError};
 use crate::notices::{LineBudget, Notices};
@@ -69,7 +69,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let (started, me) = (world.now(), keypair.did());
     let (key, opened) = (keypair.clone(), store.clone());
     let state = world.blocking(move || open_state(&key, &opened)).await??;
-    let StartState { genesis, engine, overlay, peers, introduced, founder } = state;
+    let StartState { genesis, engine, overlay, peers, introduced, founder, former_names } = state;
     let quotas = config.quotas();
     let engine = engine.within(quotas);
 
@@ -166,7 +166,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         mesh.bootstrap(address);
     }
     let mut bound = listening.clone();
-    tokio::time::timeout(LISTEN_MAX, all_bound(&asked, &mut bound, &mut failed_to_listen)).await.ok();
+    // a family that is switched off has nothing to wait for
+    let audible: Vec<Multiaddr> = asked.iter().filter(|address| !ports::is_silent(address)).cloned().collect();
+    tokio::time::timeout(LISTEN_MAX, all_bound(&audible, &mut bound, &mut failed_to_listen)).await.ok();
     let failures = failed_to_listen.borrow().clone();
     if !asked.is_empty() && bound.borrow().is_empty() {
         mesh.shutdown().await;
@@ -221,6 +223,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         engine: engine.clone(),
         store: store.clone(),
         store_name,
+        former_names,
         search,
         vectors,
         sessions: sessions.clone(),
@@ -229,6 +232,20 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         blobs: Some(blobs.clone()),
     };
     let brain = Brain::new(handles, &config);
+    if let Some(dir) = dir.clone() {
+        // all of them are open by now
+        let store = store.clone();
+        let files = move || {
+            let placed = dir.placed();
+            let log = move || store.gone().map(|_| DataDir::STORE_LOG);
+            move |files: Files| match files {
+                Files::Store => placed.gone(Some(&[DataDir::STORE])).or_else(&log),
+                Files::Coordinators => placed.gone(Some(&[DataDir::RAFT, DataDir::JOURNAL])),
+                Files::All => placed.gone(None).or_else(&log),
+            }
+        };
+        engine.headroom().watch_files(Arc::new(world.blocking(files).await?));
+    }
     let board = TaskBoard::new(tasks::Handles {
         identity: identity.clone(),
         world: world.clone(),
@@ -318,6 +335,8 @@ struct StartState {
     engine: Engine,
     overlay: Overlay,
     peers: Vec<(nexus_identity::Did, Vec<Multiaddr>)>,
+    /// The store's names in cursors before it was put back from a copy.
+    former_names: Vec<[u8; 8]>,
     /// Whether this node's own credential and name are in the log.
     introduced: bool,
     /// Whether this node founds the coordinators: the mesh's first member that has not done so.
@@ -337,8 +356,10 @@ fn open_state(key: &nexus_identity::Keypair, store: &Store) -> Result<StartState
     let introduced =
         logs.iter().any(|(_, log, head)| log.space == mesh_space && log.author == key.did() && head.is_some());
     let founder = genesis.chain.len() == 1 && !snapshot.contains(Table::Meta, ledger::rows::meta::COORDINATED)?;
+    let former = snapshot.get(Table::Meta, ledger::rows::meta::FORMER_STORES)?.unwrap_or_default();
     Ok(StartState {
         founder,
+        former_names: former.as_chunks().0.to_vec(),
         genesis,
         engine,
         overlay: Overlay::new(store.clone())?,

@@ -8,8 +8,8 @@ use nexus_mesh::{Abilities, DownCause, PeerState};
 
 use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
-use crate::error::{COORDINATOR_HINT, NodeError, listed};
-use crate::headroom::{DiskFull, Room};
+use crate::error::{COORDINATOR_HINT, FILE_GONE_HINT, NodeError, listed};
+use crate::headroom::{DiskFull, FileGone, Files, Room, Unwritten};
 use crate::ledger::{self, Incarnations, LineUsage, Quota, Quotas};
 use crate::notices::{FORK, Notice, fork};
 use crate::runtime::{CLOCK, Fill};
@@ -18,6 +18,9 @@ use crate::vectors::EmbedderStatus;
 
 /// The code of the warning that nothing is written for lack of room.
 pub(crate) const DISK_FULL: &str = "disk_full";
+
+/// The code of the warning that nothing is written, as a file is not in its place.
+const FILE_GONE: &str = "file_gone";
 
 /// Overview of this node and its mesh.
 #[derive(Clone, Debug, PartialEq)]
@@ -309,6 +312,11 @@ impl Node {
             message: "no member can get a vote: an admin's node must sign it, and none is up".to_owned(),
             hint: format!("start the node of {}", admins.join(" or ")),
         });
+        let gone = self.file_gone().await.ok().flatten().map(|gone| Warning {
+            code: FILE_GONE,
+            message: format!("{gone}; nothing is written, reading goes on"),
+            hint: FILE_GONE_HINT.to_owned(),
+        });
         let full = self.disk_full().map(|full| Warning {
             code: DISK_FULL,
             message: format!("{full}; reading goes on"),
@@ -321,7 +329,7 @@ impl Node {
         #[cfg(not(feature = "blobs"))]
         let damaged = None;
         let warnings = warnings.chain(damaged);
-        let warnings = warnings.chain(full).chain(broken).chain(unsigned).chain(clocks);
+        let warnings = warnings.chain(gone).chain(full).chain(broken).chain(unsigned).chain(clocks);
         let warnings = warnings.chain(self.full_authors().await).collect();
         Status {
             did: self.did(),
@@ -345,7 +353,19 @@ impl Node {
     /// The refusal that a memory would get now, if the disk has no room for it.
     pub fn disk_full(&self) -> Option<DiskFull> {
         let headroom = self.0.engine.headroom();
-        (headroom.room() != Room::All).then(|| headroom.refusal())
+        match headroom.refusal() {
+            Unwritten::Full(full) if headroom.room() != Room::All => Some(full),
+            _ => None,
+        }
+    }
+
+    /// The file of this node's that is not in its place any more: every write is refused then. Looks at them.
+    ///
+    /// # Errors
+    /// [`NodeError::Stopping`].
+    pub async fn file_gone(&self) -> Result<Option<FileGone>, NodeError> {
+        let headroom = self.0.engine.headroom().clone();
+        Ok(self.0.world.blocking(move || headroom.look_at_files(Files::All)).await?)
     }
 
     /// A warning if this node or a peer met data of a later version.

@@ -10,7 +10,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use super::Sessions;
 use crate::engine::{Event, Outcome};
 use crate::failure::{Failure, Fault};
-use crate::headroom::{DiskFull, Headroom};
+use crate::headroom::{Files, Headroom, Unwritten};
 use crate::notices::{FORK, Notices, astray, fork};
 use crate::store::{Batch, Store, StoreError};
 use crate::world::World;
@@ -26,7 +26,7 @@ pub(crate) struct Commit {
     pub(crate) batch: Option<Batch>,
     /// Whether this node wrote entries of it.
     pub(crate) is_own: bool,
-    pub(crate) answers: Vec<(oneshot::Sender<Result<Outcome, DiskFull>>, Outcome)>,
+    pub(crate) answers: Vec<(oneshot::Sender<Result<Outcome, Unwritten>>, Outcome)>,
     pub(crate) publish: Vec<EntryFrame>,
     pub(crate) events: Vec<Event>,
     pub(crate) members: Option<Arc<Members>>,
@@ -50,6 +50,13 @@ impl Commit {
         }
     }
 
+    /// Refuses its callers, although the open store has it: that store is gone with the process.
+    fn withhold(&mut self, refusal: Unwritten) {
+        for (caller, _) in self.answers.drain(..) {
+            let _ = caller.send(Err(refusal));
+        }
+    }
+
     pub(super) fn answer(&mut self) {
         for (caller, outcome) in self.answers.drain(..) {
             // a caller that is gone needs no answer
@@ -58,7 +65,7 @@ impl Commit {
     }
 
     /// Drops everything of it, as nothing of it is on disk, and says so to its callers.
-    pub(super) fn refuse(&mut self, refusal: DiskFull) {
+    pub(super) fn refuse(&mut self, refusal: Unwritten) {
         for (caller, _) in self.answers.drain(..) {
             let _ = caller.send(Err(refusal));
         }
@@ -169,7 +176,15 @@ impl Committer {
                         writer.refuse(&mut group, world.now());
                         Ok((group, false))
                     }
-                    written => written.map(|()| (group, true)),
+                    Ok(()) => {
+                        // nothing is acknowledged once a file is not in its place
+                        match writer.headroom.look_at_files_again(Some(Files::Store), world.now()) {
+                            Some(gone) => group.iter_mut().for_each(|commit| commit.withhold(Unwritten::Gone(gone))),
+                            None => writer.headroom.acknowledged(group.iter().map(|commit| commit.answers.len()).sum()),
+                        }
+                        Ok((group, true))
+                    }
+                    Err(error) => Err(error),
                 };
                 // nothing of this group is acknowledged; the next start reads the part that reached the disk
                 let there;

@@ -10,7 +10,7 @@ use super::committer::Commit;
 use super::shares::Turn;
 use super::traces::{Arrival, Arrivals, Traces};
 use crate::engine::{CommandId, Effect, Engine, Event, Input, Outcome};
-use crate::headroom::{DiskFull, Headroom, Room};
+use crate::headroom::{Headroom, Room, Unwritten};
 use crate::ledger::LedgerError;
 use crate::store::{Overlay, Store, StoreError};
 use crate::trace::TraceParent;
@@ -38,7 +38,7 @@ pub(super) struct Driven {
 
 /// A waiting caller and its trace.
 pub(super) struct Caller {
-    pub(super) answer: oneshot::Sender<Result<Outcome, DiskFull>>,
+    pub(super) answer: oneshot::Sender<Result<Outcome, Unwritten>>,
     pub(super) parent: Option<TraceParent>,
 }
 

@@ -12,7 +12,7 @@ use super::shares::{Shares, Turn, Wanting};
 use crate::engine::{Command, Outcome};
 use crate::error::{NodeError, StopError};
 use crate::failure::Failure;
-use crate::headroom::{DiskFull, Headroom, Room};
+use crate::headroom::{Headroom, Room, Unwritten};
 use crate::trace::{self, TraceParent};
 use crate::world::World;
 
@@ -24,7 +24,7 @@ pub(crate) struct Call {
     pub(crate) command: Command,
     /// The trace of the caller.
     pub(crate) parent: Option<TraceParent>,
-    pub(crate) answer: oneshot::Sender<Result<Outcome, DiskFull>>,
+    pub(crate) answer: oneshot::Sender<Result<Outcome, Unwritten>>,
 }
 
 /// Input from peers.
@@ -97,7 +97,7 @@ impl EngineHandle {
     /// Hands a command to the engine and waits for its outcome, which is on disk then.
     ///
     /// # Errors
-    /// [`NodeError::DiskFull`]: it was not done. [`NodeError::Stopping`]: only the next start tells whether it was.
+    /// [`NodeError::DiskFull`]: it was not done. [`NodeError::FileGone`]: it does not last. [`NodeError::Stopping`]: only the next start tells whether it was.
     pub(crate) async fn run(&self, command: Command) -> Result<Outcome, NodeError> {
         let _wanting = self.wanting();
         let (answer, outcome) = oneshot::channel();
@@ -120,7 +120,7 @@ impl EngineHandle {
     ) -> Result<Outcome, NodeError> {
         loop {
             match self.run(command()).await {
-                Err(NodeError::DiskFull(_)) => tokio::select! {
+                Err(NodeError::DiskFull(_) | NodeError::FileGone(_)) => tokio::select! {
                     () = self.headroom.until_ample() => world.sleep_until(world.now() + TRY_AGAIN).await,
                     () = self.commands.closed() => {}
                 },

@@ -127,7 +127,7 @@ async fn keep_peers(engine: EngineHandle, mut kept: mpsc::Receiver<Batch>) {
     while let Some(batch) = kept.recv().await {
         match engine.run(Command::Keep(batch)).await {
             // addresses come again
-            Ok(_) | Err(NodeError::DiskFull(_)) => {}
+            Ok(_) | Err(NodeError::DiskFull(_) | NodeError::FileGone(_)) => {}
             Err(_) => return,
         }
     }

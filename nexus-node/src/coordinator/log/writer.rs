@@ -10,7 +10,7 @@ use super::rows;
 use super::{Log, WAITING_MAX, WriteFailed};
 use crate::coordinator::journal::Journal;
 use crate::coordinator::raft::{Position, Types};
-use crate::headroom::{Headroom, Room};
+use crate::headroom::{Files, Headroom, Room};
 use crate::store::{Batch, Store, StoreError};
 use crate::world::World;
 
@@ -70,13 +70,20 @@ impl Writer {
         while writes.recv_many(&mut waiting, WAITING_MAX).await > 0 {
             let (asks, rest): (Vec<Ask>, Vec<(Option<u64>, WriteReceiver)>) =
                 waiting.drain(..).map(|write| (write.ask, (write.upto, write.done))).unzip();
-            let (room, now) = (headroom.clone(), world.now());
+            let (room, now, writes) = (headroom.clone(), world.now(), asks.len());
             let write = move || {
                 // the last of the reserve is for the members' changes: others vote and keep the log meanwhile
                 if room.look(now) == Room::Nothing {
                     return Err(StoreError::Full { file: disk.store.file().to_owned() });
                 }
-                disk.write(asks).map(|()| disk)
+                disk.write(asks)?;
+                match room.look_at_files_again(Some(Files::Coordinators), now) {
+                    Some(_) => Err(StoreError::Full { file: disk.store.file().to_owned() }),
+                    None => {
+                        room.acknowledged(writes);
+                        Ok(disk)
+                    }
+                }
             };
             let written = world.blocking(write).await;
             let (result, kept) = match written {
