@@ -44,14 +44,14 @@ use crate::histogram::Histogram;
 use crate::identity::Identity;
 #[cfg(feature = "http")]
 use crate::ledger;
-use crate::memory::cursor::{StoreName, WatchCursor};
+use crate::memory::cursor::{StoreName, WatchCursor, is_of_former};
 #[cfg(feature = "http")]
 use crate::memory::read::Fate;
 use crate::memory::read::proof::Proofs;
 use crate::memory::read::{Reader, Visible};
 use crate::memory::{
-    Change, Durability, ListQuery, Listing, Memory, MemoryId, MemoryRef, NewMemory, Patch, RecallQuery, Recalled,
-    Remembered, Revision, SpaceInfo, WatchQuery,
+    Change, ChangeKind, Durability, ListQuery, Listing, Memory, MemoryId, MemoryRef, NewMemory, Patch, RecallQuery,
+    Recalled, Remembered, Revision, SpaceInfo, Subject, WatchQuery,
 };
 use crate::runtime::{Clocks, EngineHandle, Sessions};
 use crate::search::{Likeness, Outline, Said, Search};
@@ -72,6 +72,8 @@ pub(crate) struct Handles {
     pub(crate) store: Store,
     /// Names the store in cursors.
     pub(crate) store_name: StoreName,
+    /// Its names before it was put back from a copy.
+    pub(crate) former_names: Vec<StoreName>,
     pub(crate) search: Arc<Search>,
     pub(crate) vectors: Arc<Vectors>,
     pub(crate) sessions: Arc<Sessions>,
@@ -523,13 +525,31 @@ impl Brain {
     pub fn watch_blocking(&self, query: &WatchQuery) -> Result<Watch, NodeError> {
         let snapshot = self.snapshot()?;
         let committed = self.here().engine.committed();
-        let at = match &query.after {
-            Some(text) => WatchCursor::parse(text, self.here().store_name)?,
-            None => WatchCursor { eno: *committed.borrow(), index: u32::MAX },
+        let Handles { store_name, former_names, identity, .. } = self.here();
+        let now = WatchCursor { eno: *committed.borrow(), index: u32::MAX };
+        let after = match &query.after {
+            Some(text) if is_of_former(text, former_names) => None,
+            Some(text) => Some(WatchCursor::parse(text, *store_name)?).filter(|after| after.eno <= now.eno),
+            None => Some(now),
         };
+        // whoever is ahead would wait for the numbers that it has seen, and not be told of others under them
+        let missed = after.is_none().then(|| Change {
+            cursor: now.render(*store_name),
+            kind: ChangeKind::Missed,
+            subject: Subject::Member(identity.me()),
+            space: String::new(),
+            author: identity.me(),
+            seq: 0,
+        });
         let space = query.space.as_deref();
         let space = space.map(|name| self.reader(&snapshot)?.space(Some(name)).map(|(id, _)| id)).transpose()?;
-        Ok(Watch { brain: self.clone(), committed, at, space, ready: VecDeque::new() })
+        Ok(Watch {
+            brain: self.clone(),
+            committed,
+            at: after.unwrap_or(now),
+            space,
+            ready: missed.into_iter().collect(),
+        })
     }
 
     /// [`Brain::spaces`] where the caller may wait for the disk.

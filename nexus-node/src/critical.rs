@@ -261,7 +261,7 @@ impl Critical {
     }
 
     /// The changes after a revision of keys and locks with this prefix, oldest first. Waits until there
-    /// are some, or the time is over.
+    /// are some, or the time is over. After a revision that there is not, as after a restore, they are missed.
     ///
     /// # Errors
     /// [`NodeError::NoQuorum`].
@@ -269,9 +269,19 @@ impl Critical {
         let until = Instant::now() + wait;
         let query = Query::Changes { prefix: prefix.to_owned(), after };
         let mut copy = self.copy();
+        let mut may_be_ahead = true;
         loop {
             // this node's copy has committed changes only; it may lack the latest
             let answer = copy.look(self, &query).await?;
+            if may_be_ahead && after > answer.revision {
+                // the watcher may come from a copy that is further than this one, or from a state that is gone
+                if let Ok(revision) = self.revision().await
+                    && after > revision
+                {
+                    return Ok(CriticalChanges { changes: Vec::new(), revision, missed: true });
+                }
+                may_be_ahead = false;
+            }
             let over = Instant::now() >= until;
             match answer.found {
                 Content::Changes(Some(changes)) if changes.is_empty() && !over => {}

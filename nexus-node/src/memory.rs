@@ -485,6 +485,8 @@ pub enum ChangeKind {
     Member,
     /// A space was created.
     Space,
+    /// The watcher has seen changes that are not here any more, as the store was put back from a copy. Read all again. The watch goes on with the changes from now on.
+    Missed,
 }
 
 impl ChangeKind {
@@ -496,6 +498,7 @@ impl ChangeKind {
             Self::Forgotten => "forgotten",
             Self::Member => "member",
             Self::Space => "space",
+            Self::Missed => "missed",
         }
     }
 }
@@ -540,7 +543,7 @@ pub struct Change {
     pub cursor: String,
     /// The kind of change.
     pub kind: ChangeKind,
-    /// The memory, member or space that changed.
+    /// The memory, member or space that changed; this node after missed changes.
     pub subject: Subject,
     /// The space's name.
     pub space: String,

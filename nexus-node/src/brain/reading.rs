@@ -74,7 +74,8 @@ impl Brain {
         self.reading(Self::spaces_blocking).await
     }
 
-    /// Follows changes in the order in which this node commits them: from now on, or from a cursor on.
+    /// Follows changes in the order in which this node commits them: from now on, or from a cursor on. Whoever has seen
+    /// changes that are not here any more is told so first ([`ChangeKind::Missed`](crate::ChangeKind::Missed)).
     ///
     /// # Errors
     /// [`NodeError::Invalid`] for a cursor of another node, [`NodeError::NotFound`] for the space.

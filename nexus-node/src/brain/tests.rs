@@ -73,6 +73,7 @@ fn brain_of(peer: &Peer, me: Did, search: &Arc<Search>, clock: Arc<dyn Clock>) -
         engine,
         store,
         store_name: [7; 8],
+        former_names: vec![[6; 8]],
         search: search.clone(),
         vectors: Arc::new(Vectors::new(World::inline(), None, &Config::default())),
         sessions,

@@ -62,6 +62,8 @@ pub(crate) mod meta {
     pub(crate) const HLC: &[u8] = b"hlc";
     /// The store's name in cursors, 8 bytes.
     pub(crate) const STORE: &[u8] = b"store";
+    /// The names in cursors before it, 8 bytes each, the latest last: the store was put back from a copy then.
+    pub(crate) const FORMER_STORES: &[u8] = b"former stores";
     /// [`super::VIEW_VERSION`] of the derived tables, 4 bytes.
     pub(crate) const VIEW: &[u8] = b"view";
     /// The last migrated entry, 8 bytes; only present during a migration.

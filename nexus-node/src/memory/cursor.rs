@@ -36,6 +36,12 @@ impl WatchCursor {
     }
 }
 
+/// Whether a cursor is of an earlier state of this store, which was put back from a copy since.
+pub(crate) fn is_of_former(text: &str, former: &[StoreName]) -> bool {
+    let name = text.split('-').next().unwrap_or_default();
+    former.iter().any(|former| name == HEXLOWER.encode(former))
+}
+
 /// A place in a listing, newest first: before the record of this key.
 pub(crate) fn render_listing(store: StoreName, key: TimeKey) -> String {
     let bytes = [&store, &key.to_bytes()[4..]].concat();

@@ -19,6 +19,9 @@ use crate::world::{World, random};
 /// The time between two ages of a directory that is written to. A crash hides a backup that is younger than this.
 const GROW_EVERY: Duration = Duration::from_secs(60);
 
+/// The most former names of a store that are kept: the latest ones.
+const FORMER_STORES_MAX: usize = 32;
+
 /// Lets a data directory grow older, in its store first and then at its witness.
 ///
 /// The store is therefore never younger than the witness says, whenever the power goes.
@@ -37,7 +40,9 @@ impl Aging {
     /// The store keeps the sign until [`settle`](Self::settle). After a crash in between it is found again.
     pub(super) fn notice(dir: DataDir, store: &Store, state: Option<&Path>) -> Result<Self, NodeError> {
         let snapshot = store.snapshot()?;
-        let fingerprint = ledger::read_genesis(&snapshot)?.and_then(|Genesis { fingerprint, .. }| fingerprint);
+        let genesis = ledger::read_genesis(&snapshot)?;
+        let name = genesis.as_ref().map(|genesis| genesis.store);
+        let fingerprint = genesis.and_then(|Genesis { fingerprint, .. }| fingerprint);
         let age = snapshot.get(Table::Meta, meta::AGE)?.and_then(|age| Some(u64::from_le_bytes(age.try_into().ok()?)));
         // a backup of an earlier version has no age; a store that a join made has none yet
         let earlier = fingerprint.as_deref().is_some_and(DataDir::is_earlier);
@@ -58,6 +63,11 @@ impl Aging {
             batch.put(Table::Meta, meta::INCARNATION, &fresh_incarnation().0);
             // cursors and the search index may be of the lost state
             batch.put(Table::Meta, meta::STORE, &random::<8>());
+            // whoever comes with such a cursor has seen changes that are not here
+            let mut former = snapshot.get(Table::Meta, meta::FORMER_STORES)?.unwrap_or_default();
+            former.extend(name.iter().flatten());
+            former.drain(..former.len().saturating_sub(FORMER_STORES_MAX * 8));
+            batch.put(Table::Meta, meta::FORMER_STORES, &former);
             store.commit(&[batch])?;
         }
         let age = age.max(known).unwrap_or_default();

@@ -55,6 +55,9 @@ fn follow(
             .map_err(|error| Problem::new("failed", format!("an event cannot be understood: {error}")))?;
         session.printer.answer(&change, || {
             let wire::Change { kind, id, space, author, .. } = &change;
+            if kind == "missed" {
+                return "changes were missed, as the store was put back from a copy: read all again".to_owned();
+            }
             format!("{kind:<10}  {space}  {id}  by {}", sane(&called(members, author)))
         })?;
         *cursor = Some(change.cursor);

@@ -125,6 +125,10 @@ async function start() {
     state: live,
     again: () => readAll().catch(() => {}),
     change: (change) => {
+      if (change.kind === 'missed') {
+        readAll().catch(() => {});
+        return;
+      }
       pulse(map, change.author);
       if (['member', 'space', 'mode'].includes(change.kind)) look().catch(() => {});
       else changed(change);

@@ -301,7 +301,7 @@ struct Changes {
 }
 
 impl Changes {
-    /// `None` if they are too many, or the place is not of this store.
+    /// `None` if they are too many, or the place is not of this store, or of a state that is gone.
     fn since(brain: &Brain, cursor: &str, fits: impl Fn(&Memory) -> bool) -> Result<Option<Self>, NodeError> {
         let Ok(mut watch) = brain.watch_blocking(&WatchQuery::after(cursor)) else { return Ok(None) };
         // the place of its last change, and whether it is new
@@ -309,7 +309,7 @@ impl Changes {
         let (mut at, mut forgotten) = (0, 0);
         while let Some(change) = watch.committed()? {
             at += 1;
-            if at > CHANGES_MAX {
+            if at > CHANGES_MAX || change.kind == ChangeKind::Missed {
                 return Ok(None);
             }
             let Some(id) = change.subject.memory() else { continue };
