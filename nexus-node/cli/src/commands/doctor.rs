@@ -9,6 +9,7 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 use nexus_node::config::Settings;
 use nexus_node::internals::datadir::{Contents, DataDir};
+use nexus_node::internals::own_store;
 use serde::Serialize;
 
 use crate::holder;
@@ -65,7 +66,8 @@ impl Doctor {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let path = session.data_dir()?;
         let status = session.client().and_then(|client| client.get::<wire::Status>("/v1/status"));
-        let mut checks = vec![directory(&path), permissions(&path), drive::kind(&path), disk(&path), clock(&path)];
+        let mut checks =
+            vec![directory(&path), owners(&path), permissions(&path), drive::kind(&path), disk(&path), clock(&path)];
         checks.push(lock(&path, status.is_ok()));
         checks.extend(configuration(&path));
         checks.push(api(&path, session, &status));
@@ -113,6 +115,9 @@ fn text(checks: &[Check], printer: &Printer) -> String {
 
 fn directory(path: &Path) -> Check {
     let shown = path.display();
+    if let Err(error) = DataDir::check_owner(path) {
+        return Check::warning("directory", error.to_string(), "run this and the node as that account");
+    }
     match DataDir::inspect(path) {
         Ok(Contents::Empty) => Check::warning(
             "directory",
@@ -120,7 +125,13 @@ fn directory(path: &Path) -> Check {
             "`nexus-node up` makes one, `nexus-node join TICKET` one of another mesh",
         ),
         Ok(Contents::Node) => match DataDir::open(path) {
-            Ok(data_dir) => Check::good("directory", format!("{shown} holds {}", data_dir.identity().did())),
+            Ok(data_dir) => match own_store::look(&data_dir) {
+                Ok(()) => Check::good("directory", format!("{shown} holds {}", data_dir.identity().did())),
+                Err(error) => {
+                    let problem = Problem::from(nexus_node::NodeError::from(error));
+                    Check::bad("directory", problem.message, problem.hint.unwrap_or_default())
+                }
+            },
             Err(error) => Check::bad(
                 "directory",
                 error.to_string(),
@@ -133,8 +144,25 @@ fn directory(path: &Path) -> Check {
     }
 }
 
+/// Files that another account has made, as `sudo` does: the node cannot write them, and may not start.
+fn owners(path: &Path) -> Check {
+    let others = DataDir::of_others(path);
+    let Some(first) = others.first() else {
+        return Check::good("owner", "every file is of the account that has the node");
+    };
+    let more = match others.len() - 1 {
+        0 => String::new(),
+        more => format!(" and {}", count(more as u64, "more", "more")),
+    };
+    Check::bad(
+        "owner",
+        format!("{}{more} belong to another account than the node's key", first.display()),
+        format!("stop the node, then as root: chown -R --reference={0}/identity.key {0}", path.display()),
+    )
+}
+
 fn permissions(path: &Path) -> Check {
-    let Ok(data_dir) = DataDir::open(path) else { return Check::good("permissions", "nothing there to protect") };
+    let Ok(data_dir) = DataDir::open_any(path) else { return Check::good("permissions", "nothing there to protect") };
     let exposed = data_dir.exposed();
     if exposed.is_empty() {
         return Check::good("permissions", "for its owner alone");
@@ -175,7 +203,12 @@ fn clock(path: &Path) -> Check {
 }
 
 fn lock(path: &Path, running: bool) -> Check {
-    let Ok(data_dir) = DataDir::open(path) else { return Check::good("lock", "nothing there to lock") };
+    let nothing = || Check::good("lock", "nothing there to lock");
+    let Ok(data_dir) = DataDir::open_any(path) else { return nothing() };
+    if DataDir::check_owner(path).is_err() && !path.join("lock").exists() {
+        // the owner could not take a lock that another account has made
+        return nothing();
+    }
     match (data_dir.lock(), running) {
         (Ok(_), _) => Check::good("lock", "free: no node is running here"),
         (Err(_), true) => Check::good("lock", "held by the node that is running"),
@@ -210,7 +243,7 @@ fn api(path: &Path, session: &CliSession, status: &Result<wire::Status, Problem>
             let base = session.client().map(|client| client.base().to_owned()).unwrap_or_default();
             Check::good("api", format!("answers at {base}"))
         }
-        Err(problem) if problem.code == "no_node" => match DataDir::inspect(path) {
+        Err(problem) if problem.code == "no_node" => match DataDir::contents(path) {
             Ok(Contents::Node) => Check::warning("api", problem.message.clone(), "`nexus-node up` starts it"),
             _ => Check::good("api", "no node is running"),
         },
@@ -240,7 +273,7 @@ fn ports(running: bool) -> Vec<Check> {
 }
 
 fn root_key(path: &Path) -> Check {
-    match DataDir::open(path).map(|data_dir| data_dir.root()) {
+    match DataDir::open_any(path).map(|data_dir| data_dir.root()) {
         Ok(Ok(Some(_))) => {
             let fix = "`nexus-node root export FILE`, take the file off this machine, then `nexus-node root remove`";
             Check::warning(

@@ -11,10 +11,11 @@ mod wire;
 
 use clap::{Args, ValueEnum};
 use nexus_node::api::Problem;
+use nexus_node::internals::datadir::DataDir;
 
 use self::node::Home;
 use self::relay::Relay;
-use crate::session::CliSession;
+use crate::session::{CliSession, data_dir_problem};
 
 /// Serve MCP on stdin and stdout, backed by the node
 #[derive(Debug, Args)]
@@ -44,6 +45,9 @@ impl Mcp {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         if self.strict && self.profile != Profile::Graph {
             return Err(Problem::new("usage", "--strict goes with --profile graph"));
+        }
+        if !session.elsewhere() {
+            DataDir::check_owner(&session.data_dir()?).map_err(data_dir_problem)?;
         }
         let path = self.path();
         let home = Home::new(session, !self.no_start)?;

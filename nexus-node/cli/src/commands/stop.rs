@@ -52,7 +52,7 @@ fn gone(session: &CliSession, client: &Client, pid: u32) -> bool {
     if session.elsewhere() {
         return client.get::<serde_json::Value>("/healthz").is_err();
     }
-    let directory = session.data_dir().ok().and_then(|path| DataDir::open(&path).ok());
+    let directory = session.data_dir().ok().and_then(|path| DataDir::open_any(&path).ok());
     if directory.is_some_and(|directory| directory.lock().is_ok()) {
         return true;
     }

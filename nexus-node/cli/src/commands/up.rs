@@ -90,6 +90,8 @@ impl Starter {
 impl Up {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let directory = session.data_dir()?;
+        // before the log, whose file may be there
+        DataDir::check_owner(&directory).map_err(data_dir_problem)?;
         let flags = self.flags();
         let settings = Settings::load(&directory, &flags).map_err(config_problem)?;
         crate::log::parse(settings.config().log.as_str())?;

@@ -42,7 +42,7 @@ fn is_name(part: Component<'_>) -> bool {
 
 /// Refuses a directory in which the service could not run.
 pub(super) fn check(path: &Path, scope: Scope, session: &CliSession) -> Result<(), Problem> {
-    DataDir::inspect(path).map_err(data_dir_problem)?;
+    DataDir::contents(path).map_err(data_dir_problem)?;
     if let Some(kind) = drive::kind_of(path).filter(|kind| FLEETING.contains(&kind.as_str())) {
         let message = format!("{} is on a {kind}, which is empty after a reboot", path.display());
         return Err(
@@ -69,7 +69,7 @@ pub(super) fn check(path: &Path, scope: Scope, session: &CliSession) -> Result<(
 /// The account that a service of the machine runs as: the owner of its directory, and never root.
 #[cfg(unix)]
 pub(super) fn account(path: &Path) -> Result<String, Problem> {
-    let contents = DataDir::inspect(path).map_err(data_dir_problem)?;
+    let contents = DataDir::contents(path).map_err(data_dir_problem)?;
     let Some(owner) = Owner::of(path).filter(|_| contents == Contents::Node) else {
         let message = format!("{} holds no node, so nobody can tell whose service it is to be", path.display());
         let hint = "nothing was changed; name the directory of your node with --data-dir, or make one there first, as the \
@@ -118,7 +118,7 @@ pub(super) fn free(path: &Path, ours: Option<u32>, session: &CliSession) -> Resu
     if !path.join("lock").exists() {
         return Ok(());
     }
-    let data_dir = match DataDir::open(path) {
+    let data_dir = match DataDir::open_any(path) {
         Ok(data_dir) => data_dir,
         Err(DataDirError::Empty { .. }) => return Ok(()),
         Err(error) => return Err(data_dir_problem(error)),
