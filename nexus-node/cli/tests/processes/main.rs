@@ -38,6 +38,7 @@ mod old_directory;
 mod openapi;
 mod origins;
 mod otlp;
+mod own_files;
 mod page;
 mod plants;
 mod proof;
