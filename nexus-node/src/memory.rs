@@ -36,11 +36,19 @@ use crate::secrets::Secrets;
 /// A stamp further ahead of this node's clock says nothing: its author chose it. It may move the stamps of others
 /// [`DRIFT_MAX`] ahead, and their clocks differ from this one.
 pub(crate) const AHEAD_MAX: Duration = DRIFT_MAX.saturating_mul(2);
+/// The first moment of the last day that has a date.
+const LAST_DAY: Timestamp = Timestamp::from_ms(Timestamp::LAST.as_ms() + 1 - 86_400_000);
 
 /// The most aliases of a memory: further ones of others are left out.
 pub(crate) const ALIASES_MAX: usize = 8;
 /// The longest alias, in characters: longer ones of others are left out.
 pub(crate) const ALIAS_CHARS_MAX: usize = 64;
+
+/// The time to an end that somebody else wrote, perhaps later than dates go: then to the last day there is. The clock that
+/// adds it may be a while ahead of `now`.
+pub(crate) fn time_to(end: Timestamp, now: Timestamp) -> Duration {
+    end.min(LAST_DAY).since(now)
+}
 
 /// A memory to write.
 #[derive(Clone, Debug, Default, PartialEq)]

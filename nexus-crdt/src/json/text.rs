@@ -114,7 +114,8 @@ impl Eq for JsonText {}
 impl PartialEq<Value> for JsonText {
     /// Whether the value has this very text.
     fn eq(&self, other: &Value) -> bool {
-        self.as_str() == other.to_string()
+        let other = other.to_string();
+        self.as_str() == other
     }
 }
 

@@ -24,6 +24,7 @@ use super::memories::{JSON_LINES, put_line, streamed};
 use super::problem::{Problem, status};
 use super::wire::{self, Imported, Span};
 use crate::memory::read::Fate;
+use crate::memory::time_to;
 use crate::secrets::{self, Secrets};
 use crate::{Brain, NewMemory, NodeError};
 
@@ -109,8 +110,7 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
         if at <= now {
             return Ok(Reading::Expired);
         }
-        // earlier versions wrote a later end than dates go
-        ttl = ttl.or(Some(at.min(Timestamp::LAST).since(now)));
+        ttl = ttl.or(Some(time_to(at, now)));
     }
     let (mut was, mut key) = (None, line.key);
     match (line.created_at.as_deref(), line.id) {

@@ -4,7 +4,7 @@ use nexus_identity::Timestamp;
 use super::Brain;
 use crate::error::{ConflictError, NodeError, Resource};
 use crate::memory::read::Gone;
-use crate::memory::{Memory, MemoryRef, NewMemory};
+use crate::memory::{Memory, MemoryRef, NewMemory, time_to};
 use crate::secrets::Secrets;
 
 /// A memory to bring back.
@@ -51,7 +51,7 @@ impl Brain {
                 valid_from: memory.valid_from.map(last),
                 valid_to: memory.valid_to.map(last),
                 supersedes: memory.supersedes.map(|id| id.to_string()),
-                ttl: memory.expires_at.map(|end| last(end).since(now)),
+                ttl: memory.expires_at.map(|end| time_to(end, now)),
                 was: Some(was),
                 proof,
                 origin,
