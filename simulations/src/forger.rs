@@ -5,8 +5,8 @@ use std::time::Duration;
 use libp2p::StreamProtocol;
 use nexus_crdt::sync_frame::{Body, EntriesFrame};
 use nexus_crdt::{
-    Core, Draft, EntryFrame, Field, Head, Hlc, Incarnation, Kind, LogId, Pin, SpaceId, SyncFrame, Target, Verified,
-    Write, Writes,
+    Core, Draft, EntryFrame, Field, Head, Hlc, Incarnation, Kind, LogId, Pin, SpaceId, SyncFrame, Target, TaskEvent,
+    Verified, Write, Writes,
 };
 use nexus_identity::{Chain, Did, Keypair, Timestamp};
 use nexus_mesh::{Mesh, write_frame};
@@ -55,6 +55,11 @@ impl<'a> Writer<'a> {
     pub(crate) fn pin(entry: &Verified) -> Pin {
         let LogId { space, incarnation, .. } = entry.header().log();
         Pin { space, incarnation, last: Head { seq: entry.header().seq, id: entry.id() } }
+    }
+
+    /// An entry with one event of a task.
+    pub(crate) fn of_tasks(&self, after: Option<&Verified>, event: &TaskEvent) -> Verified {
+        self.entry(SpaceId::tasks_of(&self.mesh), after, Kind::TASKS, event.encode())
     }
 
     pub(crate) fn memory(&self, after: Option<&Verified>, text: &str) -> Verified {

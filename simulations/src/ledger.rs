@@ -140,6 +140,8 @@ pub struct Ledger {
     pub put_back: BTreeMap<NodeNo, Did>,
     /// Members whose logs fork on purpose.
     pub two_faces: BTreeSet<Did>,
+    /// The results of a meddler's task that each node has kept in its own log, by node and task.
+    pub kept_for_others: BTreeMap<(NodeNo, String), usize>,
     /// The members that write more than their quota, each with all of its keys.
     pub gluttons: BTreeMap<usize, BTreeSet<Did>>,
     /// Acknowledgements that no node can keep, since the disk lied: node, from, to.

@@ -32,7 +32,7 @@
 //! | `machine` | one life of a node: all of its tasks |
 //! | [`tap`] | the decrypted bytes that reach strangers |
 //! | [`scenario`], [`plan`] | possible faults and operations; those of one run |
-//! | `faults`, `outsiders`, `put_back`, `stolen`, `admins`, `rogue`, `two_faces`, `glutton`, `forger`, `usurper`, `upgrade`, `raft_frames` | carrying them out |
+//! | `faults`, `outsiders`, `put_back`, `stolen`, `admins`, `rogue`, `two_faces`, `meddler`, `glutton`, `forger`, `usurper`, `upgrade`, `raft_frames` | carrying them out |
 //! | [`ledger`], [`invariants`] | the promises given; the checks that they held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
 //! | `critical`, [`linearizability`] | operations on the coordinators; the check that one copy explains the answers |
@@ -62,6 +62,7 @@ pub mod linearizability;
 pub mod link;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod machine;
+mod meddler;
 pub mod memory;
 pub mod model;
 pub mod outcome;

@@ -194,6 +194,10 @@ pub const ALL: &[KnownPlant] = &[
     inside("asks_once", "blobs", "files", &["blobs"]),
     // A copy that a member keeps for another one is not marked.
     inside("copies_unmarked", "blobs", "files", &["blobs"]),
+    // A late result counts as the word of the worker, whoever said it.
+    inside("takes_anybodys_result", "tasks", "meddler", &["tasks"]),
+    // Each result of a task is kept for its settler, also if that never answers.
+    inside("keeps_every_result", "tasks", "meddler", &["tasks"]),
     // Content that the disk changed is read as it is.
     inside("reads_unverified", "blobs", "files", &["blobs"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),

@@ -94,6 +94,8 @@ pub enum FaultKind {
     RogueSeat,
     /// A member shows different pasts to different nodes.
     TwoFaces,
+    /// A member ends others' claims of tasks, and offers its own task again and again.
+    Meddler,
     /// A member sends each node more than its quota.
     Glutton,
     /// All nodes begin with an earlier version, and get the present one, one after the other.
@@ -137,6 +139,7 @@ impl FaultKind {
         Self::TwoAdmins,
         Self::RogueSeat,
         Self::TwoFaces,
+        Self::Meddler,
         Self::Glutton,
         Self::RollingUpgrade,
         Self::PutBack,
@@ -177,6 +180,7 @@ impl FaultKind {
             Self::TwoAdmins => "two_admins",
             Self::RogueSeat => "rogue_seat",
             Self::TwoFaces => "two_faces",
+            Self::Meddler => "meddler",
             Self::Glutton => "glutton",
             Self::RollingUpgrade => "rolling_upgrade",
             Self::PutBack => "put_back",
@@ -351,6 +355,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("rogue-seat", include_str!("../scenarios/rogue-seat.toml")),
     ("two-admins", include_str!("../scenarios/two-admins.toml")),
     ("two-faces", include_str!("../scenarios/two-faces.toml")),
+    ("meddler", include_str!("../scenarios/meddler.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
     ("quiet", include_str!("../scenarios/quiet.toml")),
     ("handover", include_str!("../scenarios/handover.toml")),

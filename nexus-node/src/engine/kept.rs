@@ -64,7 +64,7 @@ pub(super) fn late(
     let whose = kept.worker();
     let is_claim = |heard: &HeardEvent| match heard.said {
         TaskSaid::Claimed { token, worker, .. } => {
-            Some(token) == kept.token && (Some(worker) == whose || planted("keeps_anybodys_late_result"))
+            Some(token) == kept.token && (Some(worker) == whose || planted("takes_anybodys_result"))
         }
         _ => false,
     };

@@ -150,8 +150,7 @@ type Refusal = (JoinRefusal, Cow<'static, str>);
 const UNKNOWN: Refusal = (JoinRefusal::Unknown, Cow::Borrowed("the inviter does not know this ticket"));
 
 /// A member has the newcomer's name, or one that only differs in case or form.
-const NAME_TAKEN: Refusal =
-    (JoinRefusal::NameTaken, Cow::Borrowed("a member of the mesh has this name already"));
+const NAME_TAKEN: Refusal = (JoinRefusal::NameTaken, Cow::Borrowed("a member of the mesh has this name already"));
 
 impl TicketRow {
     /// Whether a newcomer with this secret may join now. `incarnation` is the store's current one.

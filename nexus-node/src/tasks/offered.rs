@@ -6,7 +6,6 @@ use nexus_crdt::{
     TaskVerb, TaskWord, Verified, task_event_alone, task_event_at, task_events_of,
 };
 use nexus_identity::Did;
-use nexus_identity::plants::planted;
 
 use super::read::Found;
 use crate::error::NodeError;
@@ -115,7 +114,7 @@ impl Parts {
             _ => !heirs.is_empty() && (settler == submitter || heirs.contains(&settler)),
         };
         let is_for_us = claim.worker == worker && submission.to.is_none_or(|to| to == worker);
-        let stands = claimed_by == settler && may_settle && is_for_us || planted("believes_offers");
+        let stands = claimed_by == settler && may_settle && is_for_us;
         stands.then_some(OfferedTask {
             submission,
             submitter,

@@ -378,7 +378,7 @@ pub(super) fn result_of_worker(
     let stands = found.state.claim.map(|(token, _, worker)| (token, worker));
     let Some((held, worker)) = stands.or(found.state.taken_from) else { return Ok(None) };
     // a late result is the word of somebody else, which a settler only keeps
-    let is_workers = |ownership| ownership <= TASK_OWNERSHIP_MAX || planted("takes_late_results");
+    let is_workers = |ownership| ownership <= TASK_OWNERSHIP_MAX || planted("takes_anybodys_result");
     let is_result = |heard: &&HeardEvent| match heard.said {
         TaskSaid::Settled { token, outcome, ownership } if is_workers(ownership) => {
             heard.by == worker && token == Some(held) && (stands.is_some() || outcome == TaskEnd::Succeeded)

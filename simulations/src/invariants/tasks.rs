@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use nexus_node::TaskStatus;
 
+use crate::meddler::STOLEN;
+
 use super::{Invariant, Moment, Record, Recovery, Verdict};
 
 /// The invariant of this module.
@@ -29,6 +31,10 @@ impl Invariant for Tasks {
             for (id, end) in &seen.tasks {
                 let Some(end) = end else { continue };
                 self.record.looked(1);
+                if end.1.contains(STOLEN) {
+                    let node = seen.node;
+                    self.record.broke(moment.at, || format!("n{node} shows a meddler's output for task {id}"));
+                }
                 let known = self.ended.entry(id.clone()).or_insert_with(|| end.clone());
                 if known != end {
                     let (node, known) = (seen.node, known.clone());
@@ -50,6 +56,14 @@ impl Invariant for Tasks {
                 let ended = self.ended[id].clone();
                 self.record
                     .broke(moment.at, || format!("task {id} was acknowledged as done with {first}, and is {ended:?}"));
+            }
+        }
+        for ((node, id), kept) in &moment.ledger.kept_for_others {
+            self.record.looked(1);
+            if *kept > 1 {
+                self.record.broke(moment.at, || {
+                    format!("n{node} keeps {kept} results of the task {id}, whose settler never answers")
+                });
             }
         }
         for (id, begun) in &moment.ledger.begun {
