@@ -110,7 +110,6 @@ mod tests {
     use super::*;
     use crate::datadir::Membership;
     use crate::ledger::Genesis;
-    use crate::store::Batch;
 
     /// A node's directory in the mesh of a root.
     struct Stage {

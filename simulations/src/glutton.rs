@@ -116,7 +116,7 @@ impl Faults {
                 }
             }
         }
-        *last = log.last().map(|entry| Writer::pin(entry));
+        *last = log.last().map(Writer::pin);
         let _ = tokio::time::timeout(Duration::from_secs(5), mesh.shutdown()).await;
         sim.crash(outsider.no, Crash::Process);
     }

@@ -125,9 +125,9 @@ pub(crate) fn is_stdout(path: &Path) -> bool {
         return true;
     }
     let Ok(real) = behind_links(path) else { return false };
-    let own = ["/proc/self/fd", "/dev/fd"].into_iter().filter_map(|own| fs::canonicalize(own).ok());
+    let mut own = ["/proc/self/fd", "/dev/fd"].into_iter().filter_map(|own| fs::canonicalize(own).ok());
     let directory = fs::canonicalize(directory_of(&real)).ok();
-    real.file_name().is_some_and(|name| name == "1") && own.into_iter().any(|own| Some(own) == directory)
+    real.file_name().is_some_and(|name| name == "1") && own.any(|own| Some(own) == directory)
 }
 
 /// The directory of a file.

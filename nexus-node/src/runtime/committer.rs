@@ -117,6 +117,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Looks whether what was written lasts. Nothing is acknowledged once a file is not in its place.
+    pub(super) fn confirm(&self, group: &mut [Commit], now: Duration) {
+        match self.headroom.look_at_files_again(Some(Files::Store), now) {
+            Some(gone) => group.iter_mut().for_each(|commit| commit.withhold(Unwritten::Gone(gone))),
+            None => self.headroom.acknowledged(group.iter().map(|commit| commit.answers.len()).sum()),
+        }
+    }
+
     /// Refuses commits for which the disk had no room.
     pub(super) fn refuse(&self, group: &mut [Commit], now: Duration) {
         self.headroom.ran_out(now);
@@ -177,11 +185,7 @@ impl Committer {
                         Ok((group, false))
                     }
                     Ok(()) => {
-                        // nothing is acknowledged once a file is not in its place
-                        match writer.headroom.look_at_files_again(Some(Files::Store), world.now()) {
-                            Some(gone) => group.iter_mut().for_each(|commit| commit.withhold(Unwritten::Gone(gone))),
-                            None => writer.headroom.acknowledged(group.iter().map(|commit| commit.answers.len()).sum()),
-                        }
+                        writer.confirm(&mut group, world.now());
                         Ok((group, true))
                     }
                     Err(error) => Err(error),

@@ -228,7 +228,10 @@ impl Drive {
                             driven.begin_again(driven.epoch)?;
                             again = true;
                         }
-                        written => written?,
+                        written => {
+                            written?;
+                            writer.confirm(&mut group, at);
+                        }
                     }
                     if !driven.is_behind {
                         driven.overlay.committed(no)?;

@@ -112,7 +112,8 @@ fn a_new_key_has_no_share_of_its_own() {
     let fill = |log: &mut Log, who: u8| {
         let full = (0..1_000).find_map(|n| {
             match log.propose(who, Command::Put(put(&format!("{who}/{n}"), [0; VALUE_BYTES]))) {
-                Outcome::Refused(Refusal::Full(Full::Share)) => Some(n),
+                // a share is half of the room
+                Outcome::Refused(Refusal::Full(Full::Share | Full::Bytes { .. })) => Some(n),
                 Outcome::Done { .. } => None,
                 other => panic!("{other:?}"),
             }
