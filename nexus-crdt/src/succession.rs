@@ -104,7 +104,7 @@ impl PlacedSuccession {
 
 /// The successions that an author wrote down, by their order in its log. The first ones are kept, up to a bound.
 ///
-/// Of those, the first ones of each former key are judged: whoever changes its key without end takes the place of nobody
+/// The first ones of each former key are judged: a member that changes its key without end takes the place of nobody
 /// else. One line of keys takes at most a 64th of the bounds (64 keys, each with all its pins).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WrittenSuccessions {
@@ -140,7 +140,7 @@ impl WrittenSuccessions {
         before.is_none() && self.kept.contains_key(&order)
     }
 
-    /// Those that are judged.
+    /// The successions that are judged.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &PlacedSuccession> {
         let mut of_key: BTreeMap<Did, usize> = BTreeMap::new();
         self.kept.values().filter(move |placed| {
@@ -195,7 +195,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(8))]
 
-        /// promise: Revocations | Of the successions of one key by one author the first are judged, in whichever order they come
+        /// promise: Revocations | The first successions of one key by one author are judged, in whichever order they come
         #[test]
         fn the_first_successions_of_a_key_are_judged_in_any_order(
             order in Just((0..100_u64).collect::<Vec<_>>()).prop_shuffle()

@@ -112,7 +112,7 @@ pub struct FullAuthor {
     /// Every log that the frontier lacks in these spaces, 32 bytes each.
     #[prost(bytes = "vec", repeated, tag = "5")]
     pub spaces: Vec<Vec<u8>>,
-    /// Those in the mesh's own space: those of a former key have a part of its member's quota there.
+    /// Logs in the mesh's own space: those of a former key have a part of its member's quota there.
     #[prost(bool, tag = "6")]
     pub of_mesh: bool,
 }

@@ -23,9 +23,9 @@ pub type FreeBytes = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 /// The files of a node that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Files {
-    /// Those of the memories' store.
+    /// The files of the memories' store.
     Store,
-    /// Those of the coordinators.
+    /// The files of the coordinators.
     Coordinators,
     /// All.
     All,
@@ -34,7 +34,7 @@ pub(crate) enum Files {
 /// Names one of these files that is no longer the one under its name; `None` while all are. May block for a moment.
 pub(crate) type GoneFile = Arc<dyn Fn(Files) -> Option<&'static str> + Send + Sync>;
 
-/// The time after which a write has all files looked at. Those that it went to are looked at with each.
+/// The time after which a write has all files looked at. The files that it went to are looked at with each write.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The longest time for which an answer counts.

@@ -208,7 +208,7 @@ impl Store {
     /// have: with the rows that only the log has.
     ///
     /// # Errors
-    /// Those of `fits`, and those of [`open`](Self::open). The file is as it was then.
+    /// The errors of `fits` and of [`open`](Self::open). The file is as it was then.
     pub(crate) fn open_if<E: From<StoreError>>(
         path: &Path,
         options: StoreOptions,

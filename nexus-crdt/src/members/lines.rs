@@ -137,8 +137,8 @@ impl Members {
         loop {
             let known = self.members.get(&key)?;
             let admitted = |held: &&HeldCredential| !self.renews(&key, &held.claims.issuer);
-            let latest = known.credentials.values().filter(admitted).next_back();
-            let counting = known.credentials.values().filter(|held| held.counts).filter(admitted).next_back();
+            let latest = known.credentials.values().rfind(admitted);
+            let counting = known.credentials.values().filter(|held| held.counts).rfind(admitted);
             if let Some(held) = counting.or(latest) {
                 return Some(self.present_key(&held.claims.issuer));
             }
@@ -323,14 +323,14 @@ mod tests {
         }
     }
 
-    /// Those of all who may approve what a member submitted.
+    /// The keys of all who may approve what a member submitted.
     fn approvers(members: &Members, submitter: u8) -> Vec<u8> {
         (1..30).filter(|n| members.may_approve(&did(*n), &did(submitter))).collect()
     }
 
     const MESH: &[&[u8]] = &[&[ALICE], &[ALICE, DORA], &[ALICE, DORA, EVE], &[ALICE, DORA, EVE, FAY], &[ALICE, BOB]];
 
-    /// promise: Tasks | Whoever stands below a submitter in any chain approves nothing of it; who stands above it, or beside it, does
+    /// promise: Tasks | A member that stands below a submitter in any chain approves nothing of it; who stands above it, or beside it, does
     #[test]
     fn nobody_below_a_submitter_approves_for_it() {
         let members = members(MESH);

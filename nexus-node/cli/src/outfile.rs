@@ -62,7 +62,7 @@ impl OutFile {
     /// Ends the output: what was written is in its place.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// An error of the disk.
     pub(crate) fn keep(self) -> Result<(), Problem> {
         let Self { path, place } = self;
         place.keep().map_err(|error| unwritten(&path, &error))
@@ -80,7 +80,7 @@ pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
 /// The same with the disk's error.
 ///
 /// # Errors
-/// Those of the disk.
+/// An error of the disk.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let place = Place::open(path)?;
     place.file().write_all(bytes)?;

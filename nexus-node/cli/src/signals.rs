@@ -98,7 +98,7 @@ pub(crate) const HANDED_ON: [Signal; 9] = [
     Signal::CONT,
 ];
 
-/// Those that a terminal, or the shell on it, sends to the whole group by itself.
+/// The signals that a terminal, or the shell on it, sends to the whole group by itself.
 #[cfg(unix)]
 pub(crate) const FROM_TERMINALS: [Signal; 5] = [Signal::INT, Signal::QUIT, Signal::WINCH, Signal::TSTP, Signal::CONT];
 

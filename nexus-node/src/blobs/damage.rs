@@ -453,7 +453,7 @@ impl Blobs {
 pub enum BlobsToVerify {
     /// One, with its files if it is a directory.
     One(BlobHash),
-    /// Those that something keeps.
+    /// Damaged blobs that something keeps.
     Kept,
     /// All that are here.
     All,

@@ -323,7 +323,7 @@ impl Shelf {
         Ok(Some((had, content, (index_bytes(shape) > 0).then_some(index))))
     }
 
-    /// The parts of a blob that an earlier fetch left, to go on with; none if there was none. Of a blob that is damaged here
+    /// The parts of a blob that an earlier fetch left, to go on with; none if there was none. If a blob is damaged here
     /// the sound parts are taken over.
     pub(super) fn begin(&self, hash: BlobHash, now: Timestamp) -> Result<Partial, NodeError> {
         let begun = self.begin_here(hash)?;

@@ -73,7 +73,7 @@ impl SteadyFile {
     /// Opens a file.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// An error of the disk.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::of(File::open(path)?, Some(path))
     }
@@ -81,7 +81,7 @@ impl SteadyFile {
     /// A file that is open. One without a path is not looked for by its name. A pipe is never seen to change.
     ///
     /// # Errors
-    /// Those of the disk.
+    /// An error of the disk.
     pub fn of(file: File, path: Option<&Path>) -> io::Result<Self> {
         let about = file.metadata()?;
         let mut before = FileStamp::of(&about);

@@ -16,7 +16,7 @@ use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
 /// of an author whose memories fill its quota still arrive.
 const KEPT_FOR_MESH_SPACE: u64 = 16;
 
-/// The part of a quota that the entries of former keys in the mesh's own space may use. Whoever stole such a key can
+/// The part of a quota that the entries of former keys in the mesh's own space may use. A thief of such a key can
 /// still write there, and must not fill the quota of the present one.
 const FORMER_IN_MESH_SPACE: u64 = 16;
 
@@ -125,9 +125,9 @@ impl LineUsage {
 /// The logs of one space: those of a key, and those of all keys of its line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Incarnations {
-    /// Those of the key.
+    /// The usage of the key.
     pub(crate) own: u64,
-    /// Those of all keys.
+    /// The usage of all keys.
     pub(crate) line: u64,
     /// The keys of the line that are not the asked one.
     pub(crate) others: u64,

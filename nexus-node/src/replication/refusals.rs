@@ -22,7 +22,7 @@ struct Refused {
     all: bool,
     /// Those outside of the mesh's own space.
     memories: bool,
-    /// Those in the mesh's own space.
+    /// Refused in the mesh's own space.
     of_mesh: bool,
     /// Every log that is not held.
     logs: bool,

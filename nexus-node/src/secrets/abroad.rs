@@ -81,7 +81,7 @@ const BETWEEN_CHARS_MAX: usize = 40;
 /// The most characters of an ending of the word.
 const ENDING_CHARS_MAX: usize = 4;
 /// The most bytes of a value.
-const VALUE_BYTES_MAX: usize = 512;
+const VALUE_BYTES_MAX: usize = 256;
 /// The signs after which a value is assigned.
 const SIGNS: &[char] = &[':', '：', '=', '＝', '﹕', '︓', '→', '⇒'];
 /// Words and endings after which a value is said.
@@ -145,7 +145,10 @@ pub(super) fn password(text: &str, word: Range<usize>) -> Option<Secret> {
 /// The place in a text behind the word at which a value may begin.
 fn value_behind(behind: &str, spaced: bool) -> Option<(usize, How)> {
     let ending: usize = match spaced {
-        true => behind.chars().take_while(|letter| letter.is_alphabetic()).map(char::len_utf8).sum(),
+        true => {
+            let letters = behind.chars().take(ENDING_CHARS_MAX + 1).take_while(|letter| letter.is_alphabetic());
+            letters.map(char::len_utf8).sum()
+        }
         false => 0,
     };
     if behind.get(..ending)?.chars().count() > ENDING_CHARS_MAX {

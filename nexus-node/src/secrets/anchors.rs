@@ -90,11 +90,11 @@ pub(super) fn table() -> Vec<(String, Rule)> {
     anchors.extend(LOOKS.iter().chain(&MORE).map(|(anchor, look)| ((*anchor).to_owned(), Rule::Look(*look))));
     anchors.extend(NUMBERS.iter().map(|number| ((*number).to_owned(), Rule::Look(token::discord))));
     anchors.extend(COMMANDS.iter().map(|(command, flag)| ((*command).to_owned(), Rule::Command(*flag))));
-    for word in abroad::WORDS.iter().copied() {
+    for word in abroad::WORDS {
         let mut letters = word.chars();
         let capital = letters.next().map(|first| first.to_uppercase().chain(letters).collect::<String>());
         let spellings: BTreeSet<String> =
-            [Some(word.to_owned()), capital, Some(word.to_uppercase())].into_iter().flatten().collect();
+            [Some(String::from(*word)), capital, Some(word.to_uppercase())].into_iter().flatten().collect();
         anchors.extend(spellings.into_iter().map(|word| (word, Rule::Look(abroad::password))));
     }
     for name in name::NAMES {

@@ -1,5 +1,6 @@
 mod values;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -297,7 +298,12 @@ fn a_text_without_a_credential_is_not_copied() {
 fn a_repeated_anchor_is_masked_in_linear_work() {
     const BYTES: usize = 32 * 1024;
     let ends = ["", "=", ": \"", "a:", "A1b2C3d4E5f6G7h8 ", "PRIVATE KEY-----\na: b\n"];
+    let mut seen = BTreeSet::new();
     for (anchor, _) in anchors::table() {
+        // spellings in capitals are looked at by the same code
+        if !seen.insert(anchor.to_lowercase()) {
+            continue;
+        }
         for end in ends {
             let piece = anchor.clone() + end;
             let text = piece.repeat(BYTES / piece.len());

@@ -176,7 +176,7 @@ mod with_blobs {
                 let size = attachment.bytes().map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
                 too_large("the blob", size, TASK_ATTACHMENT_BYTES_MAX)
             })?;
-            let json = String::from_utf8(json.into()).ok().and_then(|json| JsonText::parse(json).ok());
+            let json = String::from_utf8(json).ok().and_then(|json| JsonText::parse(json).ok());
             json.ok_or_else(|| InputError::Task(BadTaskEvent::Json("the blob")).into())
         }
 

@@ -95,7 +95,7 @@ pub(crate) enum Blob {
     Verify {
         /// The hash, the first digits of it, or a tag [default: all that something keeps]
         blob: Option<String>,
-        /// Those that nothing keeps, too
+        /// Also blobs that nothing keeps
         #[arg(long, conflicts_with = "blob")]
         all: bool,
     },

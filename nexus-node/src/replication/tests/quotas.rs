@@ -171,7 +171,7 @@ fn a_new_key_brings_no_other_quota() {
     assert_eq!(net.seq(0, &log(4, 2)), None);
 }
 
-/// promise: Bad input | Whoever stole a former key fills a sixteenth of the quota, and the present key goes on
+/// promise: Bad input | A thief of a former key fills a sixteenth of the quota, and the present key goes on
 #[test]
 fn whoever_stole_a_former_key_fills_no_quota_of_the_present_one() {
     let mut net = two(Quotas { writer_bytes: 64 << 10, ..Quotas::default() }, Role::Member);
