@@ -36,7 +36,7 @@ enum Place {
     /// A pipe, a device, or an open file of this process.
     Through(File),
     /// A plain file, written beside it first.
-    Plain { beside: NamedTempFile, real: PathBuf, before: Option<Metadata> },
+    Plain { beside: NamedTempFile, real: PathBuf, before: Option<Box<Metadata>> },
 }
 
 impl OutFile {
@@ -175,7 +175,7 @@ impl Place {
             Err(error) if before.is_some() && error.kind() == io::ErrorKind::PermissionDenied => builder.tempfile()?,
             beside => beside?,
         };
-        Ok(Self::Plain { beside, real, before })
+        Ok(Self::Plain { beside, real, before: before.map(Box::new) })
     }
 
     fn file(&self) -> &File {

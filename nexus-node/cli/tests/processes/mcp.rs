@@ -818,8 +818,8 @@ fn the_json_of_a_task_is_as_it_came_and_other_arguments_lose_nothing() {
         stdio.write(format!("{}\n", message(tool, arguments)).as_bytes());
         stdio.hear()
     };
-    let ways: [&dyn Fn(&str, &str) -> Value; 2] = [&over_http, &over_stdio];
-    for call in ways {
+    type Call<'a> = &'a dyn Fn(&str, &str) -> Value;
+    for call in [&over_http as Call<'_>, &over_stdio] {
         let told = |tool: &str, arguments: &str| {
             let answer = call(tool, arguments);
             assert!(answer["id"] == "x" && answer["result"]["isError"] != true, "{answer}");

@@ -170,7 +170,7 @@ fn a_node_whose_files_are_gone_acknowledges_nothing_and_says_so() {
         ("identity.key", |it| fs::remove_file(it.join("identity.key")).unwrap()),
         ("search", |it| fs::remove_dir_all(it.join("search")).unwrap()),
         ("blobs", |it| fs::rename(it.join("blobs"), it.join("blobs.old")).unwrap()),
-        ("identity.key", |it| fs::rename(it, it.with_file_name("elsewhere")).unwrap()),
+        ("brain.redb", |it| fs::rename(it, it.with_file_name("elsewhere")).unwrap()),
     ];
     for (file, take) in cases {
         let home = Home::new();
@@ -180,6 +180,8 @@ fn a_node_whose_files_are_gone_acknowledges_nothing_and_says_so() {
         let ask = |method: &str, path: &str, body: &str| {
             node.raw(method, path, &[("Host", &address), ("Authorization", &bearer)], body.as_bytes())
         };
+        // makes the directory of blobs
+        assert!(ask("PUT", "/v1/blobs", "one more").status < 300);
         let memory = json!({"text": "kept"}).to_string();
         assert_eq!(ask("POST", "/v1/memories", &memory).status, 201);
         assert_eq!(ask("GET", "/readyz", "").status, 200);

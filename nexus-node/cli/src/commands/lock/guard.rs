@@ -159,6 +159,7 @@ fn become_command(guard: i32, command: &[OsString], session: &CliSession) -> i32
 
 /// Waits for the command. Returns its exit code as a shell has it.
 #[cfg(target_os = "linux")]
+#[expect(clippy::needless_pass_by_ref_mut, reason = "elsewhere the child is waited for by itself")]
 fn wait(child: &mut std::process::Child) -> std::io::Result<i32> {
     match crate::descendants::ended(child.id()) {
         Ok(status) => {

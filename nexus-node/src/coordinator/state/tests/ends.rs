@@ -110,15 +110,13 @@ fn a_new_key_has_no_share_of_its_own() {
     let mut log = with_lines();
     let (second, third) = (3, 4);
     let fill = |log: &mut Log, who: u8| {
-        let full = (0..1_000).find_map(|n| {
-            match log.propose(who, Command::Put(put(&format!("{who}/{n}"), [0; VALUE_BYTES]))) {
-                // a share is half of the room
-                Outcome::Refused(Refusal::Full(Full::Share | Full::Bytes { .. })) => Some(n),
-                Outcome::Done { .. } => None,
-                other => panic!("{other:?}"),
-            }
-        });
-        full.unwrap()
+        let is_full = |n: &i32| match log.propose(who, Command::Put(put(&format!("{who}/{n}"), [0; VALUE_BYTES]))) {
+            // a share is half of the room
+            Outcome::Refused(Refusal::Full(Full::Share | Full::Bytes { .. })) => true,
+            Outcome::Done { .. } => false,
+            other => panic!("{other:?}"),
+        };
+        (0..1_000).find(is_full).unwrap()
     };
     let first = fill(&mut log, FORMER);
     assert!(first > 500, "{first}");
