@@ -38,7 +38,11 @@ impl Sim {
     /// [`SimError`]; also if the mesh is not founded yet.
     pub async fn add(&self, name: &str) -> Result<NodeNo, SimError> {
         let no = self.machine(name)?;
-        self.equip(no, self.chain_for(no)?)?;
+        let chain = self.chain_for(no)?;
+        // the founder's log says since when it is a member
+        let of_founder = chain.clone();
+        self.on(0, async |node| node.vouch_for(of_founder).await).await?;
+        self.equip(no, chain)?;
         self.start(no).await?;
         Ok(no)
     }

@@ -80,6 +80,8 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/blobs/x/copies", false),
     ("POST", "/v1/blobs/x/tag", false),
     ("DELETE", "/v1/blobs/tags/x", false),
+    ("POST", "/v1/blobs/x/verify", false),
+    ("POST", "/v1/blobs/verify", false),
     ("POST", "/v1/blobs/gc", false),
     ("GET", "/v1/export", false),
     ("POST", "/v1/import", false),
