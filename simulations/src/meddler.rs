@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use libp2p::StreamProtocol;
 use nexus_crdt::{
-    EntryFrame, Settlement, Submission, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskToken, TaskVerb, TaskWord, Verified,
-    task_events_of,
+    DERIVED_SPACES, ENTRY_FORMAT_MAX, EntryFrame, Settlement, Submission, TaskClaim, TaskEnd, TaskEvent, TaskId,
+    TaskToken, TaskVerb, TaskWord, Verified, task_events_of,
 };
 use nexus_identity::Did;
 use nexus_mesh::quota::Bounds;
-use nexus_mesh::{FRAME_BYTES_MAX, Mesh, Rooms, Verdict, read_frame, write_frame};
+use nexus_mesh::{FRAME_BYTES_MAX, Membership, Mesh, MeshConfig, Rooms, Verdict, read_frame, write_frame};
 use prost::Message;
 
 use crate::dice::Dice;
@@ -119,15 +119,23 @@ impl Faults {
         let Ok(outsider) = sim.outsider(&format!("meddler{no}"), TapLog::default()) else { return };
         let mut rooms = Rooms::new();
         let mut gossip = rooms.topic(ENTRIES, Bounds::items(4_096));
-        let Some((mesh, mut events)) = outsider.as_member(sim, rooms, self.nodes) else { return };
+        let Ok(chain) = sim.chain_for(outsider.no) else { return };
+        let mut config = MeshConfig::new(outsider.key.clone());
+        config.membership = Some(Membership { mesh: sim.mesh(), chain });
+        // else nothing of these spaces is gossiped, for its sake
+        config.abilities.spaces = DERIVED_SPACES.map(str::to_owned).into();
+        config.abilities.entry_format_max = ENTRY_FORMAT_MAX;
+        let Some((mesh, mut events)) = outsider.mesh(config, rooms, self.nodes) else { return };
         let writer = Writer::new(sim, &outsider.key, &mut dice);
         let (mut open, mut introduced, mut seen) = (BTreeSet::new(), BTreeSet::new(), VecDeque::new());
         let submitted = TaskEvent::Submitted(Box::new(Submission::new(format!("work{}", dice.below(3)), "\"bait\"")));
         let mut said = vec![writer.of_tasks(None, &submitted)];
         let bait = TaskId { entry: said[0].id(), index: 0 };
         let end = sim.now() + last;
+        // messages do not put it off
+        let mut next = sim.now();
         while sim.now() < end {
-            let pause = tokio::time::sleep(Duration::from_millis(dice.between(200, 1_200)));
+            let pause = sim.sleep(next.saturating_sub(sim.now()));
             tokio::select! {
                 biased;
                 event = events.recv() => if !note_open(&mut open, event) { break },
@@ -140,6 +148,7 @@ impl Faults {
                     }
                 }
                 () = pause => {
+                    next = sim.now() + Duration::from_millis(dice.between(200, 1_200));
                     let peers: Vec<Did> = open.iter().copied().collect();
                     let Some(&peer) = dice.pick(&peers) else { continue };
                     if !introduced.contains(&peer) {
