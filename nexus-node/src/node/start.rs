@@ -335,7 +335,7 @@ impl Node {
     /// For tests: members whose issuer never said so have a small part of a quota.
     ///
     /// # Errors
-    /// [`NodeError::Stopped`].
+    /// [`NodeError::Stopping`].
     pub async fn vouch_for(&self, chain: nexus_identity::Chain) -> Result<(), NodeError> {
         self.0.engine.run(Command::Admit { chain, with: Batch::new(), replaces: None }).await.map(drop)
     }
