@@ -88,8 +88,7 @@ fn ends(heard: &HeardEvent, of: nexus_crdt::TaskToken) -> bool {
 
 /// The bytes that count of a result.
 fn bytes_of(kept: &Settlement) -> u64 {
-    let TaskEvent::Settled(bytes) = TaskEvent::Settled(Box::new(kept.clone())) else { return 0 };
-    TaskEvent::Settled(bytes).encode().len() as u64
+    TaskEvent::Settled(Box::new(kept.clone())).encode().len() as u64
 }
 
 /// Whether so many more bytes may be kept for a member and its former keys.
@@ -99,7 +98,7 @@ fn has_room_for(
     members: &Members,
     (hlc, draft): (Hlc, &Draft<'_>),
 ) -> Result<bool, StoreError> {
-    let line = line_of(member, members);
+    let line = members.line(member);
     let (mut of_day, mut of_line, mut of_all) = (bytes, bytes, bytes);
     draft.try_scan(Table::KeptFor, ALL_KEYS, Order::Forward, &mut |key, row| {
         let (of, day) = rows::read_kept_key(key)?;
@@ -112,19 +111,6 @@ fn has_room_for(
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(of_day <= KEPT_DAY_BYTES_MAX && of_line <= KEPT_BYTES_MAX && of_all <= KEPT_FOR_ALL_BYTES_MAX)
-}
-
-/// A member with all its former keys and the later ones.
-fn line_of(member: &Did, members: &Members) -> Vec<Did> {
-    let mut line = vec![*member];
-    for step in [Members::former_key, Members::successor] {
-        let mut at = *member;
-        while let Some(next) = step(members, &at).filter(|next| !line.contains(next)) {
-            line.push(next);
-            at = next;
-        }
-    }
-    line
 }
 
 fn day_of(hlc: Hlc) -> u32 {

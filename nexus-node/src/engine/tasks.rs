@@ -66,8 +66,8 @@ impl Engine {
                 run.answer_task(place, slot, answer);
                 continue;
             }
-            let (about, apart) = (event.task(), self.state.tasks_apart && self.writes_leaves());
-            let leaves = if apart { event.into_leaves() } else { vec![event.encode()] };
+            let about = event.task();
+            let leaves = if self.writes_apart() { event.into_leaves() } else { vec![event.encode()] };
             let size: usize = leaves.iter().map(|leaf| LEAF_FRONT_BYTES + leaf.len()).sum();
             if size + PAYLOAD_FRONT_BYTES > PAYLOAD_BYTES_MAX {
                 run.answer_task(place, slot, TaskAnswer::TooLarge);
@@ -94,6 +94,11 @@ impl Engine {
 
     fn writes_leaves(&self) -> bool {
         self.state.entry_format >= nexus_crdt::ENTRY_FORMAT_LEAVES
+    }
+
+    /// Whether texts of events are leaves of their own.
+    fn writes_apart(&self) -> bool {
+        self.state.tasks_apart && self.writes_leaves()
     }
 
     /// The answer to an event that is not written; `None` if it is to be.
@@ -162,7 +167,7 @@ impl Engine {
         let Some(PendingTasks { leaves, slots, .. }) = run.tasks.remove(&space) else { return Ok(()) };
         let places: BTreeSet<usize> = slots.iter().map(|(place, ..)| *place).collect();
         let of = places.into_iter().map(|place| run.id(place)).collect();
-        let kind = if self.state.tasks_apart && self.writes_leaves() { Kind::TASKS_APART } else { Kind::TASKS };
+        let kind = if self.writes_apart() { Kind::TASKS_APART } else { Kind::TASKS };
         let entry = self.append(space, kind, OwnPayload::Events(leaves), of, turn)?;
         let id = entry.id();
         for (place, slot, index) in slots {

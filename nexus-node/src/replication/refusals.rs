@@ -71,7 +71,7 @@ impl Refusals {
         let by_key: BTreeMap<Did, UsageRow> = ledger::read_usage(view)?.into_iter().collect();
         let of_key = |key: &Did| Ok::<_, StoreError>(by_key.get(key).copied().unwrap_or_default());
         // a new key of which nothing is here yet has what its line has
-        let lines = by_key.keys().flat_map(|key| if members.has_lines() { members.line(key) } else { [*key].into() });
+        let lines = by_key.keys().flat_map(|key| members.line(key));
         for author in lines.collect::<BTreeSet<Did>>() {
             let usage = LineUsage::of(members, &author, of_key)?;
             refusals.0.insert(author, Refused::by_size(quotas, members, &author, &usage));
@@ -79,7 +79,7 @@ impl Refusals {
         let logs: BTreeMap<(SpaceId, Did), u64> =
             logs_by_place(shared).into_iter().map(|(space, author, logs)| ((space, author), logs)).collect();
         for (space, author) in logs.keys() {
-            for key in if members.has_lines() { members.line(author) } else { [*author].into() } {
+            for key in members.line(author) {
                 let logs_of = |key: &Did| logs.get(&(*space, *key)).copied().unwrap_or(0);
                 if quotas.incarnations_reached(Incarnations::of(members, &key, logs_of)).is_some() {
                     refusals.0.entry(key).or_default().spaces.insert(*space);

@@ -103,8 +103,7 @@ pub(super) struct Held {
     /// Tasks of which others have said something, to be looked at.
     pub(super) said: BTreeSet<TaskId>,
     pub(super) spaces: BTreeMap<TaskId, SpaceId>,
-    /// Tasks of other nodes that workers here have, by their claims. An offer only says that the task with this id is its
-    /// sender's.
+    /// Tasks of other nodes that workers here have, by their claims. Several settlers of one task may claim it.
     pub(super) guests: BTreeMap<(TaskId, TaskToken), Guest>,
     /// The locks of tasks that are done once, each with its claim: those that workers here have.
     pub(super) fences: BTreeMap<(TaskId, TaskToken), u64>,

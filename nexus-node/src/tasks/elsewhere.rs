@@ -125,7 +125,7 @@ impl TaskBoard {
         };
         let offered = offered.filter(|offered| self.may_begin(offered));
         if offered.is_none() {
-            tracing::warn!(%task, peer = %peer.short(), "a task is offered without the entries that show whose it is");
+            tracing::debug!(%task, peer = %peer.short(), "a task is offered without the entries that show whose it is");
         }
         self.take_offer(peer, (task, token), offered?)
     }
@@ -177,7 +177,7 @@ impl TaskBoard {
         let mut held = self.held();
         held.offered.insert(peer);
         self.0.calls.notify_one();
-        // an id says nothing of whose task it is: another's offer of the same one keeps nobody's away
+        // an heir may offer the same task: it keeps its other settlers' offers from no worker
         if held.guests_of(task).any(|guest| guest.settler == peer || guest.token == token) || held.core.has(task) {
             return None;
         }
@@ -524,7 +524,7 @@ impl TaskBoard {
 }
 
 impl Held {
-    /// The tasks of other nodes with this id that workers here have: one of each settler.
+    /// The claims of another node's task that workers here have: one of each settler.
     fn guests_of(&self, task: TaskId) -> impl Iterator<Item = &Guest> {
         let (first, last) = (TaskToken::from_bytes([0; 16]), TaskToken::from_bytes([0xff; 16]));
         self.guests.range((task, first)..=(task, last)).map(|(_, guest)| guest)
@@ -544,7 +544,7 @@ impl Held {
 
     /// Waits for the end of a claim, of this node's task or of another's.
     ///
-    /// Another settler's task may have the same id: its end does not end this claim.
+    /// Another settler may have claimed the same task for a worker here: its end does not end this claim.
     pub(super) fn until_over(&mut self, task: TaskId, token: TaskToken) -> oneshot::Receiver<bool> {
         let Some(guest) = self.guests.get_mut(&(task, token)) else { return self.until_end(task) };
         let (ended, end) = oneshot::channel();
