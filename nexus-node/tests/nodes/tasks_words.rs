@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::rogue::Rogue;
 use crate::tasks_hostile::{Claim, Inner, ROGUE, Stage, TASKS, WORLD, ask, said_by};
-use crate::world::{Link, are_well, key};
+use crate::world::{Link, are_well, eventually, key};
 
 /// An offer of a task, in the room's form.
 #[derive(Clone, PartialEq, Message)]
@@ -252,5 +252,42 @@ async fn one_result_of_a_task_is_kept_until_its_settler_answers() {
     let shown = stage.friend.tasks().get(&bait(1).task.to_string()).await.unwrap();
     let by_friend = shown.events.iter().filter(|event| event.by == me).count();
     assert!(by_friend <= 1, "{:?}", shown.events);
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// promise: Tasks | A member that offers a task with the id of another's keeps the true one from no worker
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rogue_that_offers_anothers_id_keeps_nothing_away() {
+    let stage = Stage::new().await;
+    let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &stage.friend).await;
+    let (board, there, me) = (stage.node.tasks(), stage.friend.tasks(), stage.friend.did());
+    let id = board.submit(NewTask::new("pay", json!("true")).once()).await.unwrap().id;
+    let bait = ClaimQuery::of("bait").from(key(ROGUE).did().to_string()).wait(Duration::from_secs(60));
+    let baited = tokio::spawn({
+        let there = there.clone();
+        async move { there.claim(bait).await }
+    });
+    let mut stream = rogue.mesh.open(me, &TASKS).await.unwrap();
+    for token in 1..=20 {
+        let own = Bait::new(Submission::new("bait", "\"false\""), ROGUE, token, me);
+        let claim = Claim { task: id.to_bytes().to_vec(), token: own.token.as_bytes().to_vec() };
+        let offer = Offer { claim: Some(claim), ..own.offer() };
+        assert!(!has_answer(&mut stream, 3, &offer.encode_to_vec(), 6).await);
+    }
+    assert!(!baited.is_finished());
+    let pay = ClaimQuery::of("pay").wait(Duration::from_secs(30));
+    let claimed = there.claim(pay).await.unwrap().expect("the true task");
+    assert_eq!((claimed.task.id, claimed.task.submitter, claimed.attempt), (id, stage.node.did(), 1));
+    assert_eq!(claimed.task.input, json!("true"));
+    let (fence, id) = (claimed.fence.clone().unwrap(), id.to_string());
+    assert!(there.renew(&id, claimed.token, None).await.is_ok());
+    let lock = stage.node.critical().unwrap().lock_of(&fence.lock).await.unwrap().expect("it is locked");
+    assert_eq!(lock.lease.token, fence.token);
+    there.finish(&id, claimed.token, TaskResult::Succeeded(json!("honest").into())).await.unwrap();
+    eventually("the settler has the honest end", || async {
+        board.get(&id).await.is_ok_and(|task| task.output == Some(json!("honest").into()))
+    })
+    .await;
+    baited.abort();
     are_well(&stage.node, &stage.friend, "after").await;
 }

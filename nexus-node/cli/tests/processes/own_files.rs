@@ -8,19 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Home, Node, files, pair, until};
-
-fn texts(home: &Home) -> Vec<String> {
-    let listed = home.json(&["list", "--limit", "1000"]);
-    let mut texts: Vec<String> =
-        listed["items"].as_array().unwrap().iter().map(|memory| memory["text"].as_str().unwrap().to_owned()).collect();
-    texts.sort();
-    texts
-}
-
-fn until_listed(home: &Home, wanted: &[&str]) {
-    until(&format!("the memories {wanted:?}"), || (texts(home) == wanted).then_some(()));
-}
+use crate::support::{Home, Node, files, pair, texts, until, until_listed};
 
 /// A way to lose a store.
 type Loss = fn(&Path, other: &Path);

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Home, Node, files, pair, until};
+use crate::support::{Home, Node, files, pair, texts, until};
 use nexus_node::internals::store::{Store, StoreOptions, Table, View};
 use serde_json::{Value, json};
 
@@ -44,14 +44,6 @@ fn put_back(home: &Home, backup: &Path, way: Way) {
         fs::remove_dir_all(home.beside("state")).unwrap();
     }
     copy(backup, &home.path());
-}
-
-fn texts(home: &Home) -> Vec<String> {
-    let listed = home.json(&["list", "--limit", "1000"]);
-    let mut texts: Vec<String> =
-        listed["items"].as_array().unwrap().iter().map(|memory| memory["text"].as_str().unwrap().to_owned()).collect();
-    texts.sort();
-    texts
 }
 
 fn until_listed(home: &Home, texts_wanted: &[String]) {

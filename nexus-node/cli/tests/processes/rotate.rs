@@ -2,25 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
-use crate::support::{Home, Node, pair, until};
+use crate::support::{Home, Node, pair, texts, until, until_listed};
 use nexus_identity::Keypair;
 use nexus_node::internals::datadir::DataDir;
 use serde_json::Value;
 
 fn did(home: &Home) -> String {
     home.json(&["status"])["did"].as_str().unwrap().to_owned()
-}
-
-fn texts(home: &Home) -> Vec<String> {
-    let listed = home.json(&["list"]);
-    let mut texts: Vec<String> =
-        listed["items"].as_array().unwrap().iter().map(|memory| memory["text"].as_str().unwrap().to_owned()).collect();
-    texts.sort();
-    texts
-}
-
-fn until_listed(home: &Home, wanted: &[&str]) {
-    until(&format!("the memories {wanted:?}"), || (texts(home) == wanted).then_some(()));
 }
 
 /// The DIDs of members, or of former members.

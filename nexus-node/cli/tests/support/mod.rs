@@ -343,6 +343,20 @@ fn dechunk(mut body: &[u8]) -> Vec<u8> {
     whole
 }
 
+/// The texts of all memories that a node lists, ascending.
+pub fn texts(home: &Home) -> Vec<String> {
+    let listed = home.json(&["list", "--limit", "1000"]);
+    let mut texts: Vec<String> =
+        listed["items"].as_array().unwrap().iter().map(|memory| memory["text"].as_str().unwrap().to_owned()).collect();
+    texts.sort();
+    texts
+}
+
+/// Waits until a node lists exactly these texts.
+pub fn until_listed(home: &Home, wanted: &[&str]) {
+    until(&format!("the memories {wanted:?}"), || (texts(home) == wanted).then_some(()));
+}
+
 /// Asks again and again until there is an answer. The node is another process, so there is no event to
 /// wait for.
 #[track_caller]
