@@ -8,16 +8,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::{Home, Node, files, pair, until};
+use crate::support::{Home, Node, files, pair, texts, until};
 use serde_json::Value;
-
-fn texts(home: &Home) -> Vec<String> {
-    let listed = home.json(&["list", "--limit", "1000"]);
-    let text = |memory: &Value| memory["text"].as_str().unwrap().to_owned();
-    let mut texts: Vec<String> = listed["items"].as_array().unwrap().iter().map(text).collect();
-    texts.sort();
-    texts
-}
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
