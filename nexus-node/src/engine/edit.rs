@@ -7,8 +7,8 @@ use super::io::{Edit, Outcome};
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::SpaceNo;
 use crate::ledger::{
-    Replaced, TOGETHER_MAX, VALID_TO, Walked, find_record, is_ended_by_another, read_core, replaced_by_next, seen_in,
-    shown_together,
+    Replaced, TOGETHER_MAX, VALID_TO, Walked, find_record, holds_until, is_ended_by_another, read_core,
+    replaced_by_next, seen_in, shown_together,
 };
 use crate::store::{StoreError, View};
 
@@ -55,7 +55,7 @@ impl Engine {
         }
         let forgets = edit.values.contains_key(Field::GONE);
         let most = if forgets { FORGOTTEN_TOGETHER_MAX } else { TOGETHER_MAX };
-        let records = shown_as_one(&turn.draft, record, most)?;
+        let (records, is_settled) = shown_as_one(&turn.draft, record, most)?;
         // effects of earlier commands in this turn must be visible
         let touched = |record: &Dot| {
             run.pending.get(&space).is_some_and(|pending| pending.writes_to(Target::Edit { record: *record }))
@@ -68,7 +68,10 @@ impl Engine {
         }
         let (mut differs, together) = (false, records.len() > 1);
         for (record, core) in records {
-            let (writes, by) = differing(&turn.draft, (row.space, record), &core, edit, together)?;
+            let lists = is_settled || edit.supersedes;
+            let seen =
+                if forgets || !lists { BTreeSet::new() } else { seen(&turn.draft, (row.space, record), &core, edit)? };
+            let (writes, by) = differing(&turn.draft, (row.space, record), &core, edit, (together, &seen))?;
             differs |= !writes.is_empty();
             for write in writes {
                 self.push_edit(space, write, by.as_ref(), (place, run), turn)?;
@@ -105,16 +108,16 @@ impl Engine {
     }
 }
 
-/// The records that readers show as one memory with this one, at most `most`, each with its core.
-fn shown_as_one(view: &dyn View, record: Dot, most: usize) -> Result<Vec<(Dot, Core)>, StoreError> {
+/// The records that readers show as one memory with this one, at most `most`, each with its core. Also whether one of them
+/// is in no dispute. If all are, what replaced them is gone, and a write to them is about the present.
+fn shown_as_one(view: &dyn View, record: Dot, most: usize) -> Result<(Vec<(Dot, Core)>, bool), StoreError> {
     let Some((eno, row)) = find_record(view, record)? else {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), false));
     };
     let core = read_core(view, eno, &row)?;
-    let mut dots: Vec<Dot> = shown_together(view, record, &row, &core, most, &Walked::default())?
-        .into_iter()
-        .map(|end| end.record)
-        .collect();
+    let ends = shown_together(view, record, &row, &core, most, &Walked::default())?;
+    let is_settled = ends.iter().any(|end| !end.disputed);
+    let mut dots: Vec<Dot> = ends.into_iter().map(|end| end.record).collect();
     if !dots.contains(&record) {
         dots.push(record);
     }
@@ -124,7 +127,7 @@ fn shown_as_one(view: &dyn View, record: Dot, most: usize) -> Result<Vec<(Dot, C
             records.push((dot, read_core(view, eno, &row)?));
         }
     }
-    Ok(records)
+    Ok((records, is_settled))
 }
 
 /// The dots that the writes of an edit list beside those that they replace: the author has seen these, and knows a
@@ -144,25 +147,29 @@ fn seen(
 }
 
 /// The writes that give a record the values of an edit where they differ, and the write of the origin. `together`: whether
-/// the record is one of several that are shown as one memory.
+/// the record is one of several that are shown as one memory. `seen`: what the writes list beside those they replace.
 fn differing(
     view: &dyn View,
     (space, record): (SpaceNo, Dot),
     core: &Core,
     edit: &Edit,
-    together: bool,
+    (together, seen): (bool, &BTreeSet<Dot>),
 ) -> Result<(Vec<Write>, Option<Write>), StoreError> {
     let live = |name: &str| replaced_by_next(view, space, record, name);
     let target = Target::Edit { record };
-    let forgets = edit.values.contains_key(Field::GONE);
-    let seen = if forgets { BTreeSet::new() } else { seen(view, (space, record), core, edit)? };
-    let mut writes = Vec::new();
-    for (name, value) in &edit.values {
-        if together && *name == VALID_TO && value.is_null() && !seen.is_empty() {
-            // that another one took its place stays true
-            continue;
+    let mut values: BTreeMap<&'static str, serde_json::Value> = edit.values.clone();
+    let is_replaced = together && !seen.is_empty() && !edit.supersedes;
+    let says_whether_it_holds = values.get(VALID_TO).is_some_and(serde_json::Value::is_null);
+    if is_replaced && (says_whether_it_holds || values.contains_key(Field::TEXT)) {
+        // that another one took its place stays true, also against somebody who said apart from that that it holds
+        values.remove(VALID_TO);
+        if let Some(end) = holds_until(view, space, record, core)? {
+            values.insert(VALID_TO, end.into());
         }
-        let (field, value) = (Field::named(name), value.clone());
+    }
+    let mut writes = Vec::new();
+    for (name, value) in values {
+        let field = Field::named(name);
         let Replaced { dots: over, only } = live(name)?;
         let text = value.to_string();
         let same = match only {

@@ -7,7 +7,7 @@
 //! | an end is | |
 //! |---|---|
 //! | a record that no other one supersedes | unless it ended before another end began |
-//! | a superseded record that was changed apart | a live write that whoever superseded it had not seen |
+//! | a superseded record that was changed apart | it has a live write that the author of its end had not seen |
 //!
 //! To take the end of a superseded record away takes the replacement back, too: the two are no chain any more.
 //!
@@ -163,7 +163,7 @@ pub(crate) fn is_ended_by_another(
 ) -> Result<bool, StoreError> {
     let is_replaced =
         is_closed_by_another(view, row.space, record)? || !superseders(view, record, row, core)?.is_empty();
-    Ok(is_replaced && end_of(view, row.space, record, core)?.is_some())
+    Ok(is_replaced && holds_until(view, row.space, record, core)?.is_some())
 }
 
 /// The record that stands for all with a caller's key: the lowest end of their chains.
@@ -333,7 +333,12 @@ fn writes_of_field(
 }
 
 /// The time from which a record no longer holds; `None` while it does.
-fn end_of(view: &dyn View, space: SpaceNo, record: Dot, core: &Core) -> Result<Option<u64>, StoreError> {
+pub(crate) fn holds_until(
+    view: &dyn View,
+    space: SpaceNo,
+    record: Dot,
+    core: &Core,
+) -> Result<Option<u64>, StoreError> {
     let live = writes_of_field(view, &[Table::Live], space, record, VALID_TO)?;
     let said: Vec<Option<u64>> = live.iter().map(|(_, write)| serde_json::from_str(&write.value).ok()).collect();
     Ok(if said.is_empty() { core.valid_to } else { said.into_iter().flatten().max() })
@@ -341,7 +346,12 @@ fn end_of(view: &dyn View, space: SpaceNo, record: Dot, core: &Core) -> Result<O
 
 /// Whether a record has ended, and nobody changed it apart from that.
 fn is_past(view: &dyn View, space: SpaceNo, record: Dot, core: &Core) -> Result<bool, StoreError> {
-    if end_of(view, space, record, core)?.is_none() {
+    if holds_until(view, space, record, core)?.is_none() {
+        return Ok(false);
+    }
+    let said = writes_of_field(view, &[Table::Live], space, record, VALID_TO)?;
+    if said.iter().any(|(_, write)| write.value == "null") {
+        // somebody said apart from that end that it holds
         return Ok(false);
     }
     let closings = writes_of_field(view, &[Table::Live, Table::Past], space, record, VALID_TO)?;
@@ -383,7 +393,7 @@ fn held(view: &dyn View, space: SpaceNo, record: Dot, core: &Core) -> Result<Hel
     let live = writes_of_field(view, &[Table::Live], space, record, VALID_FROM)?;
     let said: Vec<Option<u64>> = live.iter().map(|(_, write)| serde_json::from_str(&write.value).ok()).collect();
     let from = if said.is_empty() { core.valid_from } else { said.into_iter().flatten().min() };
-    Ok(Held { from, to: end_of(view, space, record, core)? })
+    Ok(Held { from, to: holds_until(view, space, record, core)? })
 }
 
 /// A chain that some of its records are in, and its ends.
@@ -396,7 +406,7 @@ fn ends_from(
     let mut ends: BTreeMap<Dot, (&Link, bool)> = BTreeMap::new();
     for (dot, link) in chain.iter().filter(|(_, link)| !link.row.gone) {
         let replaced = link.is_followed || is_closed_by_another(view, space, *dot)?;
-        let ended = replaced && end_of(view, space, *dot, &link.core)?.is_some();
+        let ended = replaced && holds_until(view, space, *dot, &link.core)?.is_some();
         if !replaced || !is_past(view, space, *dot, &link.core)? {
             ends.insert(*dot, (link, ended));
         }

@@ -239,6 +239,36 @@ fn records_that_name_one_another_end_no_walk_and_hide_nothing() {
     assert!(one.ask(|reader| reader.get("a")).is_ok());
 }
 
+/// The replacement was forgotten before the other node's edit came: that edit is the present, and so is a change of it.
+#[test]
+fn a_fact_whose_replacement_was_forgotten_is_changed_where_it_still_shows() {
+    use Change::{Edit, Remember, Supersede};
+    for (ours, theirs) in [(Edit, None), (Remember, None), (Supersede, None)]
+        .into_iter()
+        .chain([Edit, Remember, Supersede].map(|ours| (ours, Some(Supersede))))
+    {
+        let (mut one, mut two) = pair();
+        one.remember("oldest", Some(KEY));
+        exchange(&mut one, &mut two);
+        assert!(one.change_keyed(Edit, "edited", 900));
+        assert!(two.change_keyed(Supersede, "replaced", 901) && two.change_keyed(Change::Forget, "", 902));
+        exchange(&mut one, &mut two);
+        assert_eq!(told(&two.keyed().unwrap()), BTreeSet::from(["edited".to_owned()]));
+        assert!(one.change_keyed(ours, "ours", 1_000));
+        assert_eq!(told(&one.keyed().unwrap()), BTreeSet::from(["ours".to_owned()]), "{ours:?}");
+        let mut both = BTreeSet::from(["ours".to_owned()]);
+        if let Some(theirs) = theirs {
+            assert!(two.change_keyed(theirs, "theirs", 1_001));
+            both.insert("theirs".to_owned());
+        }
+        exchange(&mut one, &mut two);
+        for peer in [&one, &two] {
+            assert_eq!(told(&peer.keyed().unwrap()), both, "{ours:?} {theirs:?}");
+            assert_eq!(peer.current().len(), 1, "{ours:?} {theirs:?}: {:?}", peer.current());
+        }
+    }
+}
+
 #[test]
 fn an_end_that_is_taken_back_takes_the_replacement_back() {
     let (mut one, _) = pair();
