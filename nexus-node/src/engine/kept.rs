@@ -131,3 +131,42 @@ pub(super) fn count(event: &TaskEvent, hlc: Hlc, is_added: bool, draft: &mut Dra
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use nexus_identity::Timestamp;
+
+    use super::*;
+    use crate::store::{Overlay, Store};
+
+    const TODAY: u32 = 20_000;
+
+    fn has_room(kept: &[(u8, u32, u64)], bytes: u64) -> bool {
+        let below = Overlay::new(Store::memory().unwrap()).unwrap();
+        let mut draft = Draft::new(&below);
+        for (member, day, bytes) in kept {
+            let key = rows::kept_key(&Did::from_bytes([*member; 32]), *day);
+            draft.put(Table::KeptFor, &key, &bytes.to_le_bytes());
+        }
+        let now = Hlc::at(Timestamp::from_ms(u64::from(TODAY) * DAY_MS + 5));
+        has_room_for(&Did::from_bytes([1; 32]), bytes, &Members::of(Did::from_bytes([9; 32])), (now, &draft)).unwrap()
+    }
+
+    /// promise: Tasks | Results that a node keeps for others have bounds in bytes: per day, per member, and for all
+    #[test]
+    fn what_is_kept_for_others_has_room_for_so_many_bytes() {
+        // a day
+        assert!(has_room(&[], KEPT_DAY_BYTES_MAX) && !has_room(&[], KEPT_DAY_BYTES_MAX + 1));
+        assert!(!has_room(&[(1, TODAY, KEPT_DAY_BYTES_MAX)], 1));
+        assert!(has_room(&[(1, TODAY - 1, KEPT_DAY_BYTES_MAX)], 1), "a day later there is room again");
+        assert!(has_room(&[(2, TODAY, KEPT_DAY_BYTES_MAX)], 1), "another's day is another's");
+        // one member: its days together
+        let of = |bytes: u64| -> Vec<(u8, u32, u64)> { (1..=16).map(|day| (1, TODAY - day, bytes / 16)).collect() };
+        assert!(has_room(&of(KEPT_BYTES_MAX - 16), 1) && !has_room(&of(KEPT_BYTES_MAX), 1));
+        // all: others' share leaves none
+        let all = |bytes: u64| -> Vec<(u8, u32, u64)> { (2..6).map(|member| (member, TODAY, bytes / 4)).collect() };
+        assert!(has_room(&all(KEPT_FOR_ALL_BYTES_MAX - 4), 1) && !has_room(&all(KEPT_FOR_ALL_BYTES_MAX), 1));
+        // a count of a store that was tampered with adds up to no small number
+        assert!(!has_room(&[(2, TODAY, u64::MAX), (3, TODAY, 5)], 1) && !has_room(&[(1, TODAY, u64::MAX)], u64::MAX));
+    }
+}
