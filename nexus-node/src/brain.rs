@@ -26,7 +26,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_crdt::{Core, Dot, FIELDS, Members, Origin, Source, SpaceId, SpaceRule, TextAttachment};
-use nexus_identity::{Did, Name, Timestamp};
+use nexus_identity::{Did, Name, Timestamp, folded};
 use serde_json::Value;
 use tokio::sync::watch as channel;
 
@@ -54,7 +54,9 @@ use crate::memory::{
     Recalled, Remembered, Revision, SpaceInfo, Subject, WatchQuery,
 };
 use crate::runtime::{Clocks, EngineHandle, Sessions};
-use crate::search::{Likeness, Outline, Said, Search};
+#[cfg(feature = "mcp")]
+pub(crate) use crate::search::matched_form;
+use crate::search::{Likeness, Outline, Said, Search, same_text};
 use crate::store::{Snapshot, Store};
 use crate::vectors::{EmbedderStatus, Meaning, Vectors};
 use crate::world::{World, random};
@@ -170,6 +172,18 @@ pub(crate) type Chains = ledger::Chains;
 /// The longest core with a proof, in bytes: a copy of it has a longer former id. The proof gives way to a longer one.
 const WITH_PROOF_BYTES_MAX: usize = nexus_crdt::VALUE_BYTES_MAX - 2_048;
 
+/// The most memories that a new one is said to contradict.
+const CONTRADICTS_MAX: usize = 3;
+
+/// The memories beside a new one.
+#[derive(Default)]
+struct Related {
+    /// They say nearly the same; memories of the same text come first.
+    same: Vec<MemoryId>,
+    /// They seem to say something else of the same subject.
+    contradicts: Vec<MemoryId>,
+}
+
 impl Brain {
     pub(crate) fn new(handles: Handles, config: &Config) -> Self {
         Self(Arc::new(Inner {
@@ -249,7 +263,7 @@ impl Brain {
     }
 
     /// Writes a memory, as [`Brain::remember`] does, and says whether one says nearly the same
-    /// already. It looks while it writes.
+    /// already, or something else of the same subject. It looks while it writes.
     ///
     /// # Errors
     /// As [`Brain::remember`].
@@ -257,12 +271,15 @@ impl Brain {
         let _wanting = self.here().engine.wanting();
         let (text, space) = (TextAttachment::beginning(&memory.text).to_owned(), memory.space.clone());
         // beside the write, which waits for the disk
-        let look = self.reading(move |brain| brain.saying_the_same(&text, space.as_deref()));
-        let (same, written) = tokio::join!(look, self.remember(memory));
+        let look = self.reading(move |brain| brain.related_to(&text, space.as_deref()));
+        let (related, written) = tokio::join!(look, self.remember(memory));
         let mut written = written?;
         // the write counts, whatever became of the look
-        let same = same.unwrap_or_default();
+        let Related { same, contradicts } = related.unwrap_or_default();
         written.duplicate_of = same.into_iter().find(|same| *same != written.id);
+        // with its key it replaced the former text of its own
+        let others = contradicts.into_iter().filter(|other| *other != written.id);
+        written.contradicts = others.take(CONTRADICTS_MAX).collect();
         Ok(written)
     }
 
@@ -270,8 +287,8 @@ impl Brain {
         Ok(self.reader(&self.snapshot()?)?.space(name)?.0)
     }
 
-    /// The memories that say nearly the same as a new one would, those that say the same first.
-    fn saying_the_same(&self, text: &str, space: Option<&str>) -> Result<Vec<MemoryId>, NodeError> {
+    /// The memories that say nearly the same as a new one would, and those that say something else of its subject.
+    fn related_to(&self, text: &str, space: Option<&str>) -> Result<Related, NodeError> {
         /// The memories that are compared with the new one.
         const COMPARED: usize = 8;
         let snapshot = self.snapshot()?;
@@ -279,20 +296,30 @@ impl Brain {
         let space = reader.space(space)?.1.no;
         let (said, outline) = (Said::of(text), Outline::of(text));
         let words: Vec<String> = said.content().map(str::to_owned).collect();
-        let mut alike = Vec::new();
+        let (mut alike, mut related) = (Vec::new(), Related::default());
         for place in self.here().search.sharing(&words, space, COMPARED, &reader, &snapshot)? {
-            let memory = reader.memory_at(place)?;
+            let Some(memory) = reader.memory_at(place)? else { continue };
+            let of = Outline::of(&memory.text);
             // most differ at the first glance
-            let Some(memory) = memory.filter(|memory| outline.may_be_near(&Outline::of(&memory.text))) else {
+            let (may_be_near, may_contradict) = (outline.may_be_near(&of), of.may_contradict(&outline));
+            if same_text(&memory.text, text) {
+                alike.push((None, memory.id));
                 continue;
-            };
-            let likeness = Said::of(&memory.text).likeness(&said);
-            if likeness > Likeness::Other {
-                alike.push((likeness, memory.id));
+            }
+            if !(may_be_near || may_contradict) {
+                continue;
+            }
+            let there = Said::of(&memory.text);
+            let likeness = if may_be_near { there.likeness(&said) } else { Likeness::Other };
+            if may_contradict && there.is_contradicted_by(&said) {
+                related.contradicts.push(memory.id);
+            } else if likeness > Likeness::Other {
+                alike.push((Some(std::cmp::Reverse(likeness)), memory.id));
             }
         }
-        alike.sort_by(|(a, _), (b, _)| b.cmp(a));
-        Ok(alike.into_iter().map(|(_, id)| id).collect())
+        alike.sort_by_key(|(likeness, _)| *likeness);
+        related.same = alike.into_iter().map(|(_, id)| id).collect();
+        Ok(related)
     }
 
     /// Writes memories in one go: as few entries as they fit into, one answer each, in order.
@@ -335,6 +362,12 @@ impl Brain {
                 let answers = written.into_iter().zip(spaces);
                 Ok(answers.map(|(written, (space, rule))| self.remembered(&written, space, &rule)).collect())
             }
+            Outcome::KeyLike { record } => {
+                let id = MemoryId::from(record).to_string();
+                let of = id.clone();
+                let key = self.reading(move |brain| brain.reader(&brain.snapshot()?)?.key_of(&of)).await?;
+                Err(ConflictError::KeyLike { id, key: key.unwrap_or_default() }.into())
+            }
             other => Err(refused(&other, "")),
         }
     }
@@ -354,6 +387,7 @@ impl Brain {
             },
             replaced: written.replaced,
             duplicate_of: None,
+            contradicts: Vec::new(),
         }
     }
 
@@ -567,8 +601,14 @@ impl Brain {
     /// [`NodeError::Invalid`] if there are too many.
     pub async fn create_space(&self, name: Name) -> Result<SpaceInfo, NodeError> {
         let known = self.reading(Self::spaces_blocking).await?;
-        if name.as_str() == "mesh" || known.iter().any(|space| space.space == name.as_str()) {
+        let wanted = folded(name.as_str());
+        if wanted == "mesh" {
             return Err(ConflictError::SpaceExists(name).into());
+        }
+        // two spaces of one name are shown by their ids
+        let names = known.iter().filter_map(|space| space.space.parse::<Name>().ok());
+        if let Some(other) = names.into_iter().find(|other| folded(other.as_str()) == wanted) {
+            return Err(ConflictError::SpaceExists(other).into());
         }
         if known.len() >= self.0.limits.spaces_max.load(Ordering::Relaxed) {
             return Err(InputError::Spaces { count: known.len() }.into());

@@ -28,8 +28,9 @@ mod tasks;
 mod view;
 
 pub(crate) use chain::{
-    ChainEnd, SUPERSEDES, VALID_TO, Walked, ends_of_chain, first_with_key, followers, former_records, holds_until, is_chained,
-    is_ended_by_another, key_to, record_called, seen_in, shown_together, superseded_id, superseded_ids,
+    ChainEnd, SUPERSEDES, VALID_TO, Walked, ends_of_chain, first_with_key, followers, former_records, holds_until,
+    is_chained, is_ended_by_another, key_to, record_called, seen_in, shown_together, superseded_id, superseded_ids,
+    with_key_like,
 };
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};

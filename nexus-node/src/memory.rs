@@ -126,6 +126,9 @@ pub struct Remembered {
     pub replaced: bool,
     /// An older memory with nearly the same text, if there is one.
     pub duplicate_of: Option<MemoryId>,
+    /// Older memories that seem to say something else of the same subject, so that one of them may be out of date: at most
+    /// three.
+    pub contradicts: Vec<MemoryId>,
 }
 
 /// The author of an imported text, by a proof that holds. Whether its membership ended later is not known here.
@@ -424,9 +427,14 @@ pub struct Hit {
     /// How likely it answers the question, 0 to 1: the share of such memories that did, on the benchmark. It means the
     /// same from one question to the next.
     pub score: f64,
-    /// Whether it has too little of the question to answer it. An answer of weak memories alone says that nothing speaks
-    /// of the question, and has at most three.
+    /// Whether it has too little of the question to answer it.
     pub weak: bool,
+    /// Whether it may answer the question all the same: it is not weak, or it has the rarer word of a question of one or
+    /// two. An answer without such a memory says that nothing speaks of the question, and has at most three.
+    pub telling: bool,
+    /// The part of a text of more than 400 characters that speaks most of the question, with `…` where something is left
+    /// out. At most 400 characters.
+    pub passage: Option<String>,
     /// The words of the question that it has, in one sentence.
     pub why: String,
     /// The different words of the question that it has, as the question spells them.
@@ -453,9 +461,9 @@ pub struct Recalled {
 }
 
 impl Recalled {
-    /// Whether nothing speaks of the question: there are no memories, or weak ones alone.
+    /// Whether nothing speaks of the question: there are no memories, or none that may answer it.
     pub fn is_empty(&self) -> bool {
-        self.hits.iter().all(|hit| hit.weak)
+        self.hits.iter().all(|hit| !hit.telling)
     }
 }
 

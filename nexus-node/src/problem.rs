@@ -278,6 +278,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Conflict(ConflictError::KeyTaken { .. }) => {
             Some("nothing was written; forget that one first, or edit it")
         }
+        NodeError::Conflict(ConflictError::KeyLike { .. }) => {
+            Some("nothing was written; give the key as it is there, or another one")
+        }
         NodeError::Conflict(ConflictError::OtherRequest) => {
             Some("nothing changed: give each change an id of its own, and use it again for the same change alone")
         }

@@ -12,7 +12,7 @@
 //! | `vocabulary` | words that mean the same in the trade |
 //! | `group` | words that mean the same as the members of a mesh say |
 //! | `sameness` | whether two texts say the same |
-//! | `document` | a memory as it is indexed |
+//! | `document`, `passage` | a memory as it is indexed, and the passages of a long one |
 //! | `tail` | the index in memory |
 //! | `disk` | the index on disk; `no_disk` in a build without feature `search` |
 //! | `best` | the best so far, and the score needed to be among them |
@@ -26,6 +26,7 @@ mod document;
 mod group;
 mod indexer;
 mod language;
+pub(crate) mod passage;
 mod question;
 mod sameness;
 mod tail;
@@ -46,9 +47,10 @@ use disk::DiskIndex;
 pub(crate) use document::Document;
 pub(crate) use group::{GROUPS_MAX, Group, GroupFilter, GroupWord, VOCABULARY};
 pub(crate) use indexer::keep_up;
-pub(crate) use question::{Phrase, Question, Spoken};
-pub(crate) use sameness::{Likeness, Outline, Said};
+pub(crate) use question::{Phrase, Question, Spoken, best_passage};
+pub(crate) use sameness::{Likeness, Outline, Said, same_text};
 pub(crate) use tail::touched_after;
+pub(crate) use tokens::matched_form;
 
 use crate::NodeError;
 use crate::error::SearchError;
@@ -70,9 +72,9 @@ const TAIL_MAX: Room = Room { memories: 20_000, bytes: 32 << 20 };
 pub(crate) struct Filter {
     /// In one of these spaces.
     pub(crate) spaces: BTreeSet<SpaceNo>,
-    /// With all of these tags, in lower case.
+    /// With all of these tags, in the form in which they are compared.
     pub(crate) tags: BTreeSet<String>,
-    /// Of one of these kinds; of any if there are none.
+    /// Of one of these kinds, in the form in which they are compared; of any if there are none.
     pub(crate) kinds: BTreeSet<String>,
     /// By this author.
     pub(crate) by: Option<Did>,
@@ -109,7 +111,7 @@ pub(crate) struct Sought {
     pub(crate) boost: f32,
 }
 
-/// The counts that BM25 needs: words, documents, lengths.
+/// The counts that BM25 needs: words, passages, lengths.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Statistics {
     documents: u64,
@@ -247,9 +249,13 @@ impl Search {
         Ok(found)
     }
 
-    /// Whether there may be a group of words, as of the last search.
-    pub(crate) fn has_groups(&self) -> Result<bool, NodeError> {
-        let here = self.tail().has_groups();
+    /// Whether there may be a group of words.
+    pub(crate) fn has_groups(&self, reader: &Reader<'_>, view: &dyn View) -> Result<bool, NodeError> {
+        let here = {
+            let mut tail = self.tail();
+            tail.catch_up(view, reader, self.tail_max())?;
+            tail.has_groups()
+        };
         Ok(here || self.ask_disk(DiskIndex::has_groups)?)
     }
 

@@ -10,7 +10,9 @@ use crate::ledger::{self, rows::Place};
 use crate::memory::read::Reader;
 use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled, ValidAt};
 use crate::search::words::beginning;
-use crate::search::{Filter, Likeness, Match, Outline, Question, Said, Search, Spoken, VOCABULARY};
+use crate::search::{
+    Filter, Match, Outline, Question, Said, Search, Spoken, VOCABULARY, best_passage, matched_form, same_text,
+};
 use crate::store::View;
 use crate::vectors::{Meaning, Near};
 
@@ -27,12 +29,12 @@ const COVERAGE_SHARE: f64 = 0.4;
 const OWN_WEIGHT: f64 = 1.05;
 /// The strength that a memory must have, lest it is weak, and the addition for each further phrasing: with more of them
 /// any memory has some words.
-const FLOOR: f64 = 0.30;
+const FLOOR: f64 = 0.325;
 const FLOOR_PHRASING: f64 = 0.03;
 /// Below so many memories words tell less of how rare they are, and the floor is lower.
 const FEW_MEMORIES: u64 = 100;
 const FEW_SHARE: f64 = 0.7;
-/// The part of a question below which words that mean the same are looked for, too.
+/// The part of a question below which words that mean nearly the same are looked for, too.
 const LITTLE: f64 = 0.5;
 /// The weight of a memory's meaning beside that of its words: where some memory has all words of the question, and where
 /// none has any.
@@ -67,7 +69,7 @@ pub(super) fn recall(
         return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
     }
     let mut phrasings = phrasings(query)?;
-    if query.kinds.iter().any(|kind| kind == VOCABULARY) {
+    if query.kinds.iter().any(|kind| matched_form(kind) == VOCABULARY) {
         phrasings.iter_mut().for_each(Question::add_memories_of_groups);
     }
     let ignored: BTreeSet<Did> = ignores.iter().flat_map(|name| reader.members_called(name)).collect();
@@ -77,13 +79,15 @@ pub(super) fn recall(
     let (limit, near) = (query.limit, Vec::new());
     let (ignored, filter, author) = (&ignored, &filter, author.as_ref());
     let mut asked = Asked { phrasings: &mut phrasings, filter, author, limit, me, latest, ignored, near };
+    // a word that means the same is the other
+    asked.phrasings.iter_mut().for_each(Question::add_short_forms);
+    add_groups(asked.phrasings, &filter.spaces, ignored, search, reader, view)?;
     let mut hits = asked.look(search, reader, view)?;
     let covered = hits.iter().map(|hit| hit.coverage).fold(0.0, f64::max);
-    // words that only mean the same come in where those of the question find little
+    // those that mean nearly the same come in where it finds little
     let mut added = false;
     if covered < LITTLE {
-        asked.phrasings.iter_mut().for_each(|phrasing| added |= phrasing.add_related());
-        added |= add_groups(asked.phrasings, &filter.spaces, ignored, search, reader, view)?;
+        asked.phrasings.iter_mut().for_each(|phrasing| added |= phrasing.add_near());
     }
     if added {
         hits = asked.look(search, reader, view)?;
@@ -98,6 +102,9 @@ pub(super) fn recall(
     if let (true, Some(author), Some(by)) = (hits.is_empty(), &author, &query.by) {
         author.check_known(by, reader)?;
     }
+    let is_weak = |hit: &Weighed| hit.hit.by_meaning || hit.strength < floor;
+    // memories with all words of the question come first, and weak ones last
+    hits.sort_by_key(|hit| (is_weak(hit), !hit.has_all));
     let mut hits = without_copies(hits);
     let mut least = 1.0;
     for hit in &mut hits {
@@ -108,20 +115,26 @@ pub(super) fn recall(
             least = score;
         }
         hit.hit.score = score;
-        hit.hit.weak = hit.hit.by_meaning || hit.strength < floor;
+        hit.hit.weak = is_weak(hit);
+        hit.hit.telling = !hit.hit.weak || hit.has_rare;
     }
-    let nothing_speaks = hits.iter().all(|hit| hit.hit.weak);
+    let nothing_speaks = hits.iter().all(|hit| !hit.hit.telling);
     let mut hits: Vec<Hit> = hits.into_iter().map(|hit| hit.hit).collect();
+    let phrasings = &*asked.phrasings;
     let mut truncated = hits.len() > query.limit && !nothing_speaks;
     hits.truncate(if nothing_speaks { query.limit.min(WEAK_MAX) } else { query.limit });
     if let Some(min) = query.min {
         hits.retain(|hit| hit.score >= min);
+    }
+    for hit in &mut hits {
+        hit.passage = best_passage(&hit.memory.text, phrasings);
     }
     if let Some(tokens) = query.tokens {
         truncated |= fit(&mut hits, tokens);
     }
     if query.valid_at != ValidAt::Ever {
         note_contradictions(&mut hits);
+        later_first(&mut hits, me);
     }
     Ok(Recalled { hits, truncated, indexed: indexed(search.seen(), ledger::last_eno(view)?) })
 }
@@ -155,6 +168,10 @@ struct Weighed {
     coverage: f64,
     /// The same, less where it is only a word or two.
     strength: f64,
+    /// Whether it has all words of a phrasing.
+    has_all: bool,
+    /// Whether it has the rarer word of a phrasing of one or two.
+    has_rare: bool,
 }
 
 impl Asked<'_> {
@@ -307,29 +324,20 @@ fn chance(strength: f64) -> f64 {
     1.0 / (1.0 + (-SLOPE * (strength - MIDDLE)).exp())
 }
 
-/// Leaves out memories that say the same as another one: of one author all but the latest, of others all but the best.
-/// They are of one kind and have the same words. With a word more a text may mean something else, and a member could put
-/// its own version before somebody's memory.
+/// Leaves out memories of the same text as another one: of one author all but the latest, of others all but the best.
+/// They are of one kind. With a word more, or in another order, a text may mean something else, and hidden is worse than
+/// shown twice.
 fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
-    let mut kept: Vec<(Weighed, Outline, Option<Said>)> = Vec::with_capacity(hits.len());
+    let mut kept: Vec<Weighed> = Vec::with_capacity(hits.len());
     for hit in hits {
-        let (text, mut said) = (&hit.hit.memory.text, None);
-        let outline = Outline::of(text);
-        let alike = (0..kept.len().min(ALIKE_AMONG)).find(|at| {
-            let (known, of, known_said) = &mut kept[*at];
-            // most differ at the first glance
-            let (known_memory, memory) = (&known.hit.memory, &hit.hit.memory);
-            let may_be = known_memory.kind == memory.kind && known_memory.attachment == memory.attachment;
-            may_be && of.may_equal(&outline) && {
-                let said = said.get_or_insert_with(|| Said::of(text));
-                known_said.get_or_insert_with(|| Said::of(&known.hit.memory.text)).likeness(said) == Likeness::Equal
-            }
+        let alike = kept.iter().take(ALIKE_AMONG).position(|known| {
+            let (known, memory) = (&known.hit.memory, &hit.hit.memory);
+            known.kind == memory.kind && known.attachment == memory.attachment && same_text(&known.text, &memory.text)
         });
-        let Some(at) = alike else {
-            kept.push((hit, outline, said));
+        let Some(known) = alike.and_then(|at| kept.get_mut(at)) else {
+            kept.push(hit);
             continue;
         };
-        let (known, of, known_said) = &mut kept[at];
         let is_later = |one: &Memory, other: &Memory| {
             one.author == other.author && (one.updated_at, one.id) > (other.updated_at, other.id)
         };
@@ -338,12 +346,12 @@ fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
             let before = std::mem::replace(&mut known.hit, hit);
             known.hit.same = before.same;
             known.hit.same.push(before.memory.id);
-            (known.strength, *of, *known_said) = (known.strength.max(strength), outline, said);
+            known.strength = known.strength.max(strength);
         } else {
             known.hit.same.push(hit.hit.memory.id);
         }
     }
-    kept.into_iter().map(|(hit, ..)| hit).collect()
+    kept
 }
 
 /// Notes hits that seem to say something else of one subject, each at the other.
@@ -357,7 +365,7 @@ fn note_contradictions(hits: &mut [Hit]) {
         for a in 0..b {
             let (before, rest) = compared.split_at_mut(b);
             let (one, other) = (&mut before[a], &mut rest[0]);
-            if hits[a].weak || hits[b].weak || !one.0.may_contradict(&other.0) {
+            if hits[a].weak && hits[b].weak || !one.0.may_contradict(&other.0) {
                 continue;
             }
             let first = &*one.1.get_or_insert_with(|| Said::of(&hits[a].memory.text));
@@ -368,6 +376,31 @@ fn note_contradictions(hits: &mut [Hit]) {
                 hits[a].contradicts.push(other);
                 hits[b].contradicts.push(one);
             }
+        }
+    }
+}
+
+/// Puts the later one of two hits first that contradict each other and have as many words of the question. It must be of the
+/// author of the former one, or of this node: a stranger's later word takes no place.
+fn later_first(hits: &mut [Hit], me: Did) {
+    let since = |memory: &Memory| memory.valid_from.or(memory.was_at).unwrap_or(memory.updated_at);
+    for at in 1..hits.len().min(ALIKE_AMONG) {
+        let mut later = at;
+        for before in (0..at).rev() {
+            let (former, here) = (&hits[before], &hits[later]);
+            let is_of_one = here.memory.author == former.memory.author || here.memory.author == me;
+            let is_later = since(&here.memory) > since(&former.memory);
+            let equal = here.weak == former.weak && here.matched.len() == former.matched.len();
+            if !(here.contradicts.contains(&former.memory.id) && is_of_one && is_later && equal) {
+                continue;
+            }
+            // the order says more than the words alone: the scores stay at their places
+            let scores: Vec<f64> = hits[before..=later].iter().map(|hit| hit.score).collect();
+            hits[before..=later].rotate_right(1);
+            for (hit, score) in hits[before..=later].iter_mut().zip(scores) {
+                hit.score = score;
+            }
+            later = before;
         }
     }
 }
@@ -389,14 +422,16 @@ fn best(
     let mut candidates: Vec<(f64, Match)> = candidates.into_iter().map(|found| (at_most(&found), found)).collect();
     candidates.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let mut hits: Vec<Weighed> = Vec::with_capacity(limit.min(candidates.len()) + 1);
-    // the scores of the hits, best first
+    // the scores of the hits with all words of the question, best first: no other one comes before these
     let mut scores: Vec<f64> = Vec::with_capacity(hits.capacity());
     for (at_most, found) in &candidates {
-        if hits.len() > limit && scores.get(limit - 1).is_some_and(|last| last > at_most) {
+        if scores.len() > limit && scores.get(limit - 1).is_some_and(|last| last > at_most) {
             break;
         }
         if let Some(hit) = read(found)? {
-            scores.insert(scores.partition_point(|score| *score >= hit.rank), hit.rank);
+            if hit.has_all {
+                scores.insert(scores.partition_point(|score| *score >= hit.rank), hit.rank);
+            }
             hits.push(hit);
         }
     }
@@ -422,8 +457,8 @@ fn filter(
     });
     Ok(Filter {
         spaces,
-        tags: query.tags.iter().map(|tag| tag.to_lowercase()).collect(),
-        kinds: query.kinds.iter().cloned().collect(),
+        tags: query.tags.iter().map(|tag| matched_form(tag)).collect(),
+        kinds: query.kinds.iter().map(|kind| matched_form(kind)).collect(),
         by: Author::member(author),
         since,
         valid_at: match query.valid_at {
@@ -437,6 +472,10 @@ fn filter(
 fn weigh(memory: Memory, found: &Match, spoken: &[Spoken], phrasings: &[Question], me: Did, now: Timestamp) -> Weighed {
     let most = |of: fn(&Spoken) -> f64| spoken.iter().map(of).fold(0.0, f64::max);
     let (coverage, strength) = (most(|spoken| f64::from(spoken.coverage)), most(Spoken::strength));
+    let each = || spoken.iter().zip(phrasings);
+    let has_all = each().any(|(spoken, phrasing)| spoken.matched.len() == phrasing.concepts.len());
+    // further phrasings are others' words
+    let has_rare = each().next().is_some_and(|(spoken, phrasing)| phrasing.is_told_by(spoken));
     let source = if memory.author == me { OWN_WEIGHT } else { 1.0 };
     // of a copy the time before counts, as far as it was said honestly
     let was_at = memory.was_at.filter(|was| *was < memory.created_at && memory.edited_by.is_none());
@@ -470,8 +509,10 @@ fn weigh(memory: Memory, found: &Match, spoken: &[Spoken], phrasings: &[Question
         by_meaning: false,
         same: Vec::new(),
         contradicts: Vec::new(),
+        telling: true,
+        passage: None,
     };
-    Weighed { hit, rank, coverage, strength }
+    Weighed { hit, rank, coverage, strength, has_all, has_rare }
 }
 
 /// The words of the question that a memory has by the mesh's groups alone, each with the word for it and whose that is.
@@ -587,8 +628,20 @@ mod tests {
     /// A memory of this rank, and nothing else.
     fn weighed(memory: Memory, rank: f64) -> Weighed {
         let (why, matched, same, contradicts) = (String::new(), Vec::new(), Vec::new(), Vec::new());
-        let hit = Hit { memory, score: 0.0, weak: false, why, matched, by_meaning: false, same, contradicts };
-        Weighed { hit, rank, coverage: 1.0, strength: 1.0 }
+        let (telling, passage) = (true, None);
+        let hit = Hit {
+            memory,
+            score: 0.0,
+            weak: false,
+            why,
+            matched,
+            by_meaning: false,
+            same,
+            contradicts,
+            telling,
+            passage,
+        };
+        Weighed { hit, rank, coverage: 1.0, strength: 1.0, has_all: true, has_rare: false }
     }
 
     fn sorted(mut hits: Vec<Weighed>) -> Vec<(MemoryId, f64)> {

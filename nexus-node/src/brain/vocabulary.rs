@@ -125,7 +125,7 @@ pub(super) fn add_groups(
     reader: &Reader<'_>,
     view: &dyn View,
 ) -> Result<bool, NodeError> {
-    if !search.has_groups()? {
+    if !search.has_groups(reader, view)? {
         return Ok(false);
     }
     let phrases: Vec<Vec<Phrase>> = phrasings.iter().map(Question::phrases).collect();

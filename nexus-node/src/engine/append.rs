@@ -4,14 +4,17 @@ use nexus_crdt::{
     Core, Dot, ENTRY_FORMAT_MAX, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, Seat, SpaceDefinition,
     SpaceId, Target, WRITES_MAX, Write,
 };
-use nexus_identity::{Chain, Name, Role};
+use nexus_identity::{Chain, Name, Role, folded};
 
 use super::io::{Closes, Command, CommandId, Edit, NewRecord, Outcome, TaskAnswer, Written};
 use super::payload::{OwnPayload, payload_bytes};
 use super::tasks::PendingTasks;
 use super::{Effect, Engine, LedgerError, Turn};
 use crate::ledger::rows;
-use crate::ledger::{SUPERSEDES, VALID_TO, ends_of_chain, find_record, first_with_key, read_entry};
+use crate::ledger::{
+    SUPERSEDES, TOGETHER_MAX, VALID_TO, ends_of_chain, find_record, first_with_key, read_core, read_entry,
+    with_key_like,
+};
 use crate::store::{Batch, StoreError, Table, TableChange};
 
 /// The bytes of the count of writes at the front of a payload.
@@ -276,6 +279,17 @@ impl Engine {
         run: &mut Commands,
         turn: &mut Turn<'_>,
     ) -> Result<Answer, LedgerError> {
+        for record in &records {
+            // keys of earlier commands of this turn must be visible
+            let wanted = record.core.key.as_deref().map(folded);
+            let pending = run.pending.get(&record.space).into_iter().flat_map(|pending| &pending.keys);
+            if wanted.is_some_and(|wanted| pending.into_iter().any(|key| folded(key) == wanted)) {
+                self.seal(record.space, run, turn)?;
+            }
+            if let Some(record) = self.with_key_like(record, turn)? {
+                return Ok(Answer::Other(Some(Outcome::KeyLike { record })));
+            }
+        }
         let mut written = Vec::with_capacity(records.len());
         run.answers[place] = Answer::Remembered(vec![None; records.len()]);
         for (slot, NewRecord { space, mut core, mut keeps, closes }) in records.into_iter().enumerate() {
@@ -371,6 +385,30 @@ impl Engine {
             return Ok(None);
         };
         first_with_key(&turn.draft, space.no, key)
+    }
+
+    /// Another record whose key is that of a new one but for case and form, if the key itself leads to none. A copy of
+    /// another mesh's memory keeps its key: nothing of an import is lost.
+    fn with_key_like(
+        &self,
+        NewRecord { space, core, .. }: &NewRecord,
+        turn: &Turn<'_>,
+    ) -> Result<Option<Dot>, StoreError> {
+        let Some(key) = core.key.as_ref().filter(|_| core.was.is_none()) else { return Ok(None) };
+        let Some(no) = self.state.spaces.get(space).map(|space| space.no) else { return Ok(None) };
+        let like = with_key_like(&turn.draft, no, key, TOGETHER_MAX)?;
+        if like.is_empty() || first_with_key(&turn.draft, no, key)?.is_some() {
+            return Ok(None);
+        }
+        for dot in like {
+            let Some((eno, row)) = find_record(&turn.draft, dot)? else { continue };
+            let Some(other) = read_core(&turn.draft, eno, &row)?.key.filter(|other| other != key) else { continue };
+            // the past of a forgotten memory leaves its key free
+            if let Some(record) = first_with_key(&turn.draft, no, &other)? {
+                return Ok(Some(record));
+            }
+        }
+        Ok(None)
     }
 
     /// The place of a record's creation.

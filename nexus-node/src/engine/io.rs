@@ -251,6 +251,11 @@ pub enum Outcome {
     },
     /// The draft of a revocation, for the root to sign.
     Drafted(Box<RevocationDraft>),
+    /// Another record has a key that differs from a new one only in case or form. Nothing was written.
+    KeyLike {
+        /// That record.
+        record: Dot,
+    },
     /// The record does not exist, or is forgotten.
     NoRecord,
     /// This version does not write that format.

@@ -319,8 +319,10 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
 
     fn bring_into_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow, core: &str) -> Result<(), StoreError> {
         self.draft.put(Table::ByTime, &time_key(self.draft, eno, record, row)?, &[]);
-        if let Some(prefix) = keyed(row, core)? {
-            self.draft.put(Table::Keys, &rows::with_dot(&prefix, record), &[]);
+        if let Some(key) = key_in(core)? {
+            let [own, folded] = key_rows(row.space, &key, record);
+            self.draft.put(Table::Keys, &own, &[]);
+            self.draft.put(Table::FoldedKeys, &folded, &[]);
         }
         self.records += 1;
         Ok(())
@@ -328,8 +330,10 @@ impl<'a, 'b> FoldWrites<'a, 'b> {
 
     fn take_out_of_sight(&mut self, eno: Eno, record: Dot, row: &RecordRow) -> Result<(), StoreError> {
         self.draft.delete(Table::ByTime, &time_key(self.draft, eno, record, row)?);
-        if let Some(prefix) = keyed(row, &read_core_text(self.draft, eno, row)?)? {
-            self.draft.delete(Table::Keys, &rows::with_dot(&prefix, record));
+        if let Some(key) = key_in(&read_core_text(self.draft, eno, row)?)? {
+            let [own, folded] = key_rows(row.space, &key, record);
+            self.draft.delete(Table::Keys, &own);
+            self.draft.delete(Table::FoldedKeys, &folded);
         }
         self.records -= 1;
         Ok(())
@@ -369,10 +373,15 @@ fn time_key(view: &dyn View, eno: Eno, record: Dot, row: &RecordRow) -> Result<[
     Ok(TimeKey { space: row.space, hlc, eno, index: record.index }.to_bytes())
 }
 
-/// The prefix of the row by which a record is found under its caller's key.
-fn keyed(row: &RecordRow, core: &str) -> Result<Option<[u8; 20]>, StoreError> {
-    let key = member(core, "\"key\"")?.and_then(|core| core.key);
-    Ok(key.map(|key| rows::caller_key_prefix(row.space, &key)))
+/// The caller's key in a core.
+fn key_in(core: &str) -> Result<Option<String>, StoreError> {
+    Ok(member(core, "\"key\"")?.and_then(|core| core.key))
+}
+
+/// The rows by which a record is found under its caller's key: in its own form, and without case.
+fn key_rows(space: SpaceNo, key: &str, record: Dot) -> [Vec<u8>; 2] {
+    let prefixes = [rows::caller_key_prefix(space, key), rows::folded_key_prefix(space, key)];
+    prefixes.map(|prefix| rows::with_dot(&prefix, record).to_vec())
 }
 
 /// The prefix of the row by which a record is found under its former id, by its author's word.

@@ -9,7 +9,7 @@ use nexus_mesh::Multiaddr;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConflictError {
-    /// There is a space of that name.
+    /// There is a space of that name, or of one that only differs in case or form.
     #[error("there is a space {0} already")]
     SpaceExists(Name),
     /// Another member has that name, or one that only differs in case or form.
@@ -50,6 +50,14 @@ pub enum ConflictError {
         /// The other memory's id.
         id: String,
         /// The key.
+        key: String,
+    },
+    /// Another memory has a key that differs from a new one only in case or form.
+    #[error("the memory {id} has the key {key}, which differs from this one only in case or form")]
+    KeyLike {
+        /// The other memory's id.
+        id: String,
+        /// Its key.
         key: String,
     },
     /// The request's id was given to another change before, on this node.

@@ -175,6 +175,17 @@ pub(crate) fn first_with_key(view: &dyn View, space: SpaceNo, key: &str) -> Resu
     Ok(ends.first().map(|end| end.record))
 }
 
+/// The visible records whose caller's key is this one but for case and form, lowest dot first, at most `most`.
+pub(crate) fn with_key_like(view: &dyn View, space: SpaceNo, key: &str, most: usize) -> Result<Vec<Dot>, StoreError> {
+    let mut found = Vec::new();
+    let prefix = rows::folded_key_prefix(space, key);
+    view.try_scan_prefix(Table::FoldedKeys, &prefix, Order::Forward, &mut |key, _| {
+        found.push(rows::dot_at_end(key).ok_or_else(|| unreadable(Table::FoldedKeys))?);
+        Ok(if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    Ok(found)
+}
+
 /// The records with a caller's key from which a walk begins: those in chains, forgotten ones among them, and as many of
 /// the visible ones as are shown together.
 fn with_key(view: &dyn View, space: SpaceNo, key: &str) -> Result<Vec<Dot>, StoreError> {

@@ -27,6 +27,7 @@
 //! | `Live`, `Past` | space no, record's dot, field, write's dot | [`WriteRow`] |
 //! | `Keys` | space no, hash of the key, record's dot | – |
 //! | `LinkedKeys` | the same of records in chains, of forgotten ones, too | – |
+//! | `FoldedKeys` | space no, hash of the key without case and in one form, record's dot | – |
 //! | `Successors` | space no, hash of the id that is superseded, record's dot, write's dot | – |
 //! | `Was` | former id, 0, author, record's dot; of forgotten records, too | – |
 //! | `Tasks` | eno, index | [`TaskRow`] |
@@ -43,12 +44,12 @@ use nexus_crdt::{
     DOT_BYTES, Dot, Entry, EntryId, Field, HeardEvent, Hlc, LogId, Priority, SpaceId, SpaceRule, TASK_HEIRS_MAX,
     TaskEnd, TaskId, TaskSaid, Verified,
 };
-use nexus_identity::{Did, Name, Signature};
+use nexus_identity::{Did, Name, Signature, folded};
 
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 13;
+pub(crate) const VIEW_VERSION: u32 = 14;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -655,6 +656,11 @@ pub(crate) fn caller_key_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
     prefix[..4].copy_from_slice(&space.to_be_bytes());
     prefix[4..].copy_from_slice(&blake3::hash(key.as_bytes()).as_bytes()[..16]);
     prefix
+}
+
+/// The prefix of the `FoldedKeys` rows of a caller's key.
+pub(crate) fn folded_key_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
+    caller_key_prefix(space, &folded(key))
 }
 
 /// The prefix of the `Successors` rows of the id of a superseded record.

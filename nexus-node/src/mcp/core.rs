@@ -36,7 +36,7 @@ use super::raw::TaskJson;
 use super::span::{part, traced};
 use super::tokens::{Room, beginning};
 use super::{DESCRIPTION_TTL_MS, MEMORIES_INFORM, VERSIONS};
-use crate::brain::Handle;
+use crate::brain::{Handle, matched_form};
 use crate::memory::{Hit, MemoryId};
 use crate::problem::Problem;
 use crate::{Memory, NewMemory, Node, Patch, RecallQuery, Recalled, ValidAt};
@@ -45,6 +45,8 @@ use crate::{Memory, NewMemory, Node, Patch, RecallQuery, Recalled, ValidAt};
 pub(super) const AGENT: &str = "agent";
 /// The least characters of an id for forgetting a memory: a typo must not hit another one.
 const FORGET_ID_CHARS_MIN: usize = 8;
+/// The most of a contradicted memory's text that is told, in tokens.
+const CONTRADICTED_TOKENS: usize = 40;
 /// The answer where no memory has enough of the question.
 const NOTHING_SPEAKS: &str = "Nothing speaks of that. Ask again in other words before you take it for unknown; what is \
     listed shares a word or two.";
@@ -180,14 +182,23 @@ impl Core {
         // the project's tag alone replaces no tags
         let memory = NewMemory { keeps: Some(memory.not_given(no_tags)), ..memory };
         let remembered = self.node.brain().remember_noting_duplicates(memory).await.map_err(refused)?;
-        let ids: Vec<MemoryId> = [remembered.id].into_iter().chain(remembered.duplicate_of).collect();
+        let others = remembered.duplicate_of.into_iter().chain(remembered.contradicts.iter().copied());
+        let ids: Vec<MemoryId> = [remembered.id].into_iter().chain(others).collect();
         let handles = self.handles(ids).await?;
         let mut names = handles.iter().map(|handle| handle.short.as_str());
         let (id, others) = (names.next().unwrap_or_default(), remembered.durability.replicated);
         let verb = if remembered.replaced { "Replaced" } else { "Remembered" };
         let mut answer = format!("{verb} {id}, here and on {others} others.");
-        if let Some(of) = names.next() {
+        if let Some(of) = remembered.duplicate_of.and_then(|_| names.next()) {
             answer.push_str(&format!(" duplicate_of {of}"));
+        }
+        for (id, short) in remembered.contradicts.into_iter().zip(names) {
+            // it may be forgotten meanwhile
+            let Ok(memory) = self.node.brain().get(id).await else { continue };
+            let author = memory.author_name.as_deref().map_or_else(|| memory.author.short().to_string(), name_as_word);
+            let (start, cut) = beginning(&memory.text, CONTRADICTED_TOKENS);
+            let text = line::quoted(&format!("{start}{}", if cut { "…" } else { "" }));
+            answer.push_str(&format!("\nmay contradict {short} by {author}: {text}"));
         }
         Ok(answer)
     }
@@ -280,7 +291,8 @@ impl Core {
             };
             let (same, others) = (next(&hit.same), next(&hit.contradicts));
             let marks = marks(&hit, &same, &others, asked.why, now);
-            match in_room(&hit.memory, &handle, marks, now, &mut room, lines.len() == notes) {
+            let text = hit.passage.as_deref().unwrap_or(&hit.memory.text);
+            match in_room((&hit.memory, text), &handle, marks, now, &mut room, lines.len() == notes) {
                 Some(line) => lines.push(line),
                 None => {
                     end = place;
@@ -356,6 +368,9 @@ fn marks(hit: &Hit, same: &[String], others: &[String], why: bool, now: Timestam
     if !others.is_empty() {
         marks.push(format!("may contradict {}", others.join(", ")));
     }
+    if hit.passage.is_some() {
+        marks.push("a part, whole by its id".to_owned());
+    }
     if hit.weak {
         marks.push(if hit.by_meaning { "weak, by meaning" } else { "weak" }.to_owned());
     }
@@ -367,7 +382,7 @@ fn marks(hit: &Hit, same: &[String], others: &[String], why: bool, now: Timestam
 
 /// The line of a hit, if there is room. The first one is cut to fit, so that a long one does not make the answer empty.
 fn in_room(
-    memory: &Memory,
+    (memory, text): (&Memory, &str),
     handle: &Handle,
     mut marks: Vec<String>,
     now: Timestamp,
@@ -375,7 +390,7 @@ fn in_room(
     first: bool,
 ) -> Option<String> {
     let header = |marks: &[String]| line::header(memory, handle, marks, now);
-    let text = line::indented(&memory.text);
+    let text = line::indented(text);
     let whole = format!("{}: {text}", header(&marks));
     if room.take(&whole) {
         return Some(whole);
@@ -409,9 +424,14 @@ fn project_tag(project: &str) -> String {
     format!("{PROJECT}{project}")
 }
 
+/// Whether two tags are the same in the form in which they are compared.
+fn is_tag(one: &str, other: &str) -> bool {
+    one == other || matched_form(one) == matched_form(other)
+}
+
 /// Whether a memory belongs to the project with this tag, or to none.
 fn is_of_project(memory: &Memory, tag: &str) -> bool {
-    memory.tags.iter().any(|own| own == tag) || !memory.tags.iter().any(|own| own.starts_with(PROJECT))
+    memory.tags.iter().any(|own| is_tag(own, tag)) || !memory.tags.iter().any(|own| own.starts_with(PROJECT))
 }
 
 impl ServerHandler for Core {

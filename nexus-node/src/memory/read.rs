@@ -15,7 +15,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nexus_crdt::{ALL_LEAVES, Core, DERIVED_SPACES, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId};
-use nexus_identity::{Did, Timestamp};
+use nexus_identity::{Did, Timestamp, folded};
 
 #[cfg(feature = "http")]
 pub(crate) use self::former::Fate;
@@ -26,6 +26,7 @@ use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey};
 use crate::ledger::{
     self, ChainEnd, Walked, entry_id_of, find_record, first_with_key, is_chained, read_core_text, shown_together,
+    with_key_like,
 };
 use crate::memory::{AHEAD_MAX, ListQuery, Listing, Memory, SpaceInfo};
 use crate::store::{Order, StoreError, Table, View};
@@ -116,7 +117,14 @@ impl Visible {
         let found = self.spaces.iter().filter(|(_, row)| row.no != 0);
         match id {
             Ok(id) => found.filter(|(space, _)| *space == id).collect(),
-            Err(()) => found.filter(|(_, row)| row.name.as_str() == name).collect(),
+            Err(()) => {
+                let exact: Vec<_> = found.clone().filter(|(_, row)| row.name.as_str() == name).collect();
+                if !exact.is_empty() {
+                    return exact;
+                }
+                let wanted = folded(name);
+                found.filter(|(_, row)| folded(row.name.as_str()) == wanted).collect()
+            }
         }
     }
 
@@ -363,7 +371,27 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        // as somebody else spells it
+        for space in self.space_numbers() {
+            for like in with_key_like(self.view, space, key, CANDIDATES_MAX)? {
+                let Some(spelled) = self.caller_key(like)? else { continue };
+                let Some(dot) = first_with_key(self.view, space, &spelled)? else { continue };
+                if found.iter().all(|(known, ..)| *known != dot) {
+                    found.extend(self.row_of(dot)?.map(|(place, row)| (dot, place, row)));
+                }
+            }
+        }
+        found.truncate(CANDIDATES_MAX);
         Ok(found)
+    }
+
+    /// The caller's key with which a record was created.
+    fn caller_key(&self, dot: Dot) -> Result<Option<String>, NodeError> {
+        let Some((place, row)) = self.row_of(dot)? else { return Ok(None) };
+        Ok(self.record_in(dot, place, row)?.core.key)
     }
 
     fn entries_beginning_with(&self, prefix: &DotPrefix) -> Result<Vec<(Dot, rows::Eno)>, NodeError> {

@@ -31,8 +31,16 @@ impl Best {
         }
     }
 
-    pub(super) fn offer(&mut self, found: Match) {
+    /// `is_alone`: whether no other offer has its place. The best of several with one place counts.
+    pub(super) fn offer(&mut self, found: Match, is_alone: bool) {
         self.offered += 1;
+        if !is_alone && let Some(known) = self.kept.iter().find(|known| known.0.found.place == found.place) {
+            if known.0.found.score < found.score {
+                self.kept.retain(|known| known.0.found.place != found.place);
+                self.kept.push(Reverse(Offer { found, number: self.offered }));
+            }
+            return;
+        }
         let offer = Reverse(Offer { found, number: self.offered });
         if self.kept.len() < self.limit {
             self.kept.push(offer);
@@ -80,13 +88,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_best_are_those_that_sorting_everything_gives(scores in prop::collection::vec(0_u8..20, 0..60), limit in 1_usize..30) {
+        fn the_best_are_those_that_sorting_everything_gives(
+            scores in prop::collection::vec((0_u8..20, 1_u8..4), 0..60),
+            limit in 1_usize..30,
+        ) {
             let mut best = Best::new(limit);
-            let mut all = Vec::new();
-            for (eno, score) in (0..).zip(scores) {
+            let mut all: Vec<Match> = Vec::new();
+            for (eno, (score, parts)) in (0..).zip(scores) {
                 let found = Match { place: Place { eno, index: 0 }, score: score.into(), stamp: Timestamp::from_ms(0) };
                 all.push(found);
-                best.offer(found);
+                for part in 1..parts {
+                    best.offer(Match { score: found.score - f32::from(part), ..found }, false);
+                }
+                best.offer(found, parts == 1);
             }
             all.sort_by(|a, b| b.score.total_cmp(&a.score));
             all.truncate(limit);

@@ -23,7 +23,7 @@ use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::store::quietly;
 
 /// The version of the schema and of the words. An index of another version is rebuilt.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 /// Memory for documents on their way to disk, in bytes: the minimum of tantivy.
 const WRITER_BYTES: usize = 15_000_000;
 
@@ -59,13 +59,15 @@ struct Segments {
     counts: Mutex<Counts>,
 }
 
-/// The stored values of each document, without its words.
+/// The stored values of each passage, without its words.
 struct Columns {
     place: Column<u64>,
     space: Column<u64>,
     stamp: Column<u64>,
     valid_from: Column<u64>,
     valid_to: Column<u64>,
+    /// The number of passages of its memory.
+    parts: Column<u64>,
 }
 
 impl Columns {
@@ -77,6 +79,7 @@ impl Columns {
             stamp: column("stamp")?,
             valid_from: column("valid_from")?,
             valid_to: column("valid_to")?,
+            parts: column("parts")?,
         })
     }
 
@@ -157,6 +160,7 @@ struct Fields {
     stamp: Field,
     valid_from: Field,
     valid_to: Field,
+    parts: Field,
 }
 
 fn schema() -> (Schema, Fields) {
@@ -174,6 +178,7 @@ fn schema() -> (Schema, Fields) {
         stamp: schema.add_u64_field("stamp", FAST),
         valid_from: schema.add_u64_field("valid_from", FAST),
         valid_to: schema.add_u64_field("valid_to", FAST),
+        parts: schema.add_u64_field("parts", FAST),
     };
     (schema.build(), fields)
 }
@@ -247,8 +252,8 @@ impl DiskIndex {
         let Some(writer) = slot.as_mut() else { return Ok(()) };
         for (record, document) in changed {
             writer.delete_term(Term::from_field_bytes(self.fields.record, &record.to_bytes()));
-            if let Some(document) = document {
-                writer.add_document(self.row(&document)).map_err(SearchError::new)?;
+            for row in document.iter().flat_map(|document| self.rows(document)) {
+                writer.add_document(row).map_err(SearchError::new)?;
             }
         }
         let mut commit = writer.prepare_commit().map_err(SearchError::new)?;
@@ -281,13 +286,19 @@ impl DiskIndex {
         guarded(|| check(&self.index)).is_err()
     }
 
-    fn row(&self, document: &Document) -> TantivyDocument {
-        let Fields { record, place, words, space, tag, kind, author, stamp, valid_from, valid_to } = self.fields;
+    /// A row for each passage of a memory.
+    fn rows<'a>(&'a self, document: &'a Document) -> impl Iterator<Item = TantivyDocument> + 'a {
+        document.passages.iter().map(|passage| self.row(document, &passage.words))
+    }
+
+    fn row(&self, document: &Document, said: &str) -> TantivyDocument {
+        let Fields { record, place, words, space, tag, kind, author, stamp, valid_from, valid_to, parts } = self.fields;
         let mut row = TantivyDocument::new();
         row.add_bytes(record, &document.record.to_bytes());
         row.add_u64(place, document.place.to_number());
-        row.add_text(words, &document.words);
+        row.add_text(words, said);
         row.add_u64(space, u64::from(document.space));
+        row.add_u64(parts, document.passages.len() as u64);
         for one in &document.tags {
             row.add_text(tag, one);
         }
@@ -315,6 +326,7 @@ impl DiskIndex {
         const LOOKED_AT_MAX: usize = 256;
         let Some(first) = word.chars().next() else { return Ok(BTreeSet::new()) };
         let term = Term::from_field_text(self.fields.words, word);
+        let is_single = word.chars().nth(1).is_none();
         let near =
             FuzzyTermQuery::new(term, edits(word.chars().count()), true).automaton().map_err(SearchError::new)?;
         let (segments, mut close) = (self.segments(), BTreeSet::new());
@@ -322,7 +334,7 @@ impl DiskIndex {
             let index = segment.inverted_index(self.fields.words).map_err(SearchError::new)?;
             let mut terms = index.terms().search(&near).into_stream().map_err(SearchError::new)?;
             let mut looked_at = 0;
-            while looked_at < LOOKED_AT_MAX && terms.advance() {
+            while !is_single && looked_at < LOOKED_AT_MAX && terms.advance() {
                 looked_at += 1;
                 close.extend(
                     std::str::from_utf8(terms.key()).ok().filter(|near| near.starts_with(first)).map(str::to_owned),
@@ -446,7 +458,8 @@ impl DiskIndex {
                     && let Some(place) = columns.place(document).filter(|place| !left_out.contains(place))
                 {
                     let stamp = Timestamp::from_ms(columns.stamp.first(document).unwrap_or_default());
-                    best.offer(Match { place, score, stamp });
+                    let is_alone = columns.parts.first(document).is_none_or(|parts| parts == 1);
+                    best.offer(Match { place, score, stamp }, is_alone);
                 }
                 best.threshold()
             });

@@ -5,6 +5,8 @@ use nexus_identity::{Did, Timestamp};
 
 use super::Span;
 use super::group::Group;
+use super::passage;
+use super::tokens::matched_form;
 use super::words::{each_word, language_of};
 use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
@@ -16,11 +18,9 @@ pub(crate) struct Document {
     /// The place of the record.
     pub(crate) place: Place,
     pub(crate) space: SpaceNo,
-    /// The words of the text, the tags, the key, the metadata's values and the aliases, separated by spaces; of a group
-    /// of words its terms. One allocation, where a list would take dozens.
-    pub(crate) words: String,
-    /// The number of words.
-    pub(crate) length: usize,
+    /// At least one.
+    pub(crate) passages: Vec<Passage>,
+    /// Tags and the kind in the form in which they are compared.
     pub(crate) tags: BTreeSet<String>,
     pub(crate) kind: String,
     pub(crate) author: Did,
@@ -30,59 +30,85 @@ pub(crate) struct Document {
     pub(crate) valid: Span,
 }
 
+/// A passage of a memory: of a short one all of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Passage {
+    /// The words of the passage and of the title, the tags, the key, the metadata's values and the aliases, separated by
+    /// spaces; of a group of words its terms. One allocation, where a list would take dozens.
+    pub(crate) words: String,
+    /// The number of words.
+    pub(crate) length: usize,
+}
+
 impl Document {
+    /// The number of words in all passages.
+    pub(crate) fn length(&self) -> usize {
+        self.passages.iter().map(|passage| passage.length).sum()
+    }
+
+    /// Bytes of the words of all passages.
+    pub(super) fn bytes(&self) -> usize {
+        self.passages.iter().map(|passage| passage.words.len()).sum()
+    }
+
     pub(crate) fn of(shown: &Shown) -> Self {
         let Shown { record, space, memory, key, .. } = shown;
         if let Some(group) = Group::read(&memory.kind, &memory.text) {
             let (words, length) = group.terms(*space, &memory.author, record);
-            return Self::with(shown, words, length);
+            return Self::with(shown, vec![Passage { words, length }]);
         }
-        let language = language_of(&memory.text);
+        let text = &memory.text;
+        let language = language_of(text);
         let values = memory.meta.values().filter_map(serde_json::Value::as_str);
-        let beside = memory.tags.iter().chain(key).map(String::as_str).chain(values);
-        let (mut all, mut length) = (String::with_capacity(memory.text.len()), 0);
-        for text in [memory.text.as_str()].into_iter().chain(beside) {
-            each_word(text, language, |word| {
-                all.push_str(word);
-                all.push(' ');
-                length += 1;
-            });
-        }
-        // an alias counts as a word of the text does, however often it is said
-        let mut others = BTreeSet::new();
+        let beside: Vec<&str> = memory.tags.iter().chain(key).map(String::as_str).chain(values).collect();
+        let mut aliases = BTreeSet::new();
         for alias in &memory.aliases {
             each_word(alias, language, |word| {
-                if !others.contains(word) {
-                    others.insert(word.to_owned());
+                if !aliases.contains(word) {
+                    aliases.insert(word.to_owned());
                 }
             });
         }
-        if !others.is_empty() {
-            for word in all.split_ascii_whitespace() {
-                others.remove(word);
+        let passages = passage::passages(text).into_iter().map(|at| {
+            let mut passage = Passage { words: String::with_capacity(at.len()), length: 0 };
+            let mut add = |text: &str| each_word(text, language, |word| passage.add(word));
+            if at.start > 0 {
+                add(passage::title(text));
             }
-        }
-        for word in &others {
-            all.push_str(word);
-            all.push(' ');
-        }
-        all.shrink_to_fit();
-        Self::with(shown, all, length + others.len())
+            add(&text[at]);
+            beside.iter().for_each(|text| add(text));
+            if !aliases.is_empty() {
+                // an alias counts as a word of the text does, however often it is said
+                let own: BTreeSet<&str> = passage.words.split_ascii_whitespace().collect();
+                let others: Vec<&String> = aliases.iter().filter(|word| !own.contains(word.as_str())).collect();
+                others.into_iter().for_each(|word| passage.add(word));
+            }
+            passage.words.shrink_to_fit();
+            passage
+        });
+        Self::with(shown, passages.collect())
     }
 
-    fn with(shown: &Shown, words: String, length: usize) -> Self {
+    fn with(shown: &Shown, passages: Vec<Passage>) -> Self {
         let Shown { record, place, space, memory, .. } = shown;
         Self {
             record: *record,
             place: *place,
             space: *space,
-            words,
-            length,
-            tags: memory.tags.iter().map(|tag| tag.to_lowercase()).collect(),
-            kind: memory.kind.clone(),
+            passages,
+            tags: memory.tags.iter().map(|tag| matched_form(tag)).collect(),
+            kind: matched_form(&memory.kind),
             author: memory.author,
             stamp: memory.updated_at,
             valid: memory.span(),
         }
+    }
+}
+
+impl Passage {
+    fn add(&mut self, word: &str) {
+        self.words.push_str(word);
+        self.words.push(' ');
+        self.length += 1;
     }
 }

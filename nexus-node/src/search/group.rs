@@ -279,7 +279,7 @@ pub(super) type Groups = BTreeMap<String, Vec<(GroupTerm, Place)>>;
 /// Whether a document is a group.
 pub(super) fn is_one(document: &Document) -> bool {
     // the term with an empty key is the first of a group
-    document.words.starts_with("=:")
+    document.passages.first().is_some_and(|of| of.words.starts_with("=:"))
 }
 
 /// The groups of a document with one of some keys, if it is a group that is looked for.
@@ -288,7 +288,7 @@ pub(super) fn in_document<'a>(
     keys: &'a BTreeSet<String>,
     wanted: &'a Wanted<'a>,
 ) -> impl Iterator<Item = (String, GroupTerm)> + 'a {
-    let terms = is_one(document).then(|| document.words.split_ascii_whitespace());
+    let terms = document.passages.first().filter(|_| is_one(document)).map(|of| of.words.split_ascii_whitespace());
     let read = |term: &str| {
         let (key, at) = term.strip_prefix('=')?.split_once(':')?;
         let key = keys.get(key)?;

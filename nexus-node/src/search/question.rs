@@ -1,11 +1,12 @@
 //! A question as it is looked for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::group::{self, Group, PAIRS_MAX, PARTS_MAX};
 use super::language::Language;
 use super::words::{Piece, PieceKind, WordMatches, language_among, pieces};
-use super::{Sought, Statistics, vocabulary};
+use super::{Sought, Statistics, passage, vocabulary};
 
 /// The most different words of a question that are looked for.
 const CONCEPTS_MAX: usize = 32;
@@ -15,8 +16,10 @@ const FORMS_MAX: usize = 12;
 const INFLECTED_WEIGHT: f32 = 0.8;
 /// The weight of a word that is spelled nearly alike.
 const CLOSE_WEIGHT: f32 = 0.7;
-/// The weight of a word that means the same in the trade.
-const RELATED_WEIGHT: f32 = 0.4;
+/// The weight of a word that is the other: its short form, or a word of a group of the mesh.
+const RELATED_WEIGHT: f32 = 0.95;
+/// The weight of a word that means nearly the same.
+const NEAR_WEIGHT: f32 = 0.4;
 /// The part of its weight that a word has which texts of any subject have.
 const COMMON_SHARE: f32 = 0.5;
 /// The most pieces of a phrasing that are looked at.
@@ -27,6 +30,13 @@ const CLOSE_WORDS_MAX: usize = 4;
 const ROW_MAX: usize = 64;
 /// The most words of the mesh's groups that stand for words of a phrasing.
 const OF_GROUPS_MAX: usize = 64;
+/// A word is rare that at most one of so many memories has, or at most [`RARE_MIN`] of few.
+const RARE_OF: u64 = 25;
+const RARE_MIN: u64 = 2;
+/// The most words of a question of which one alone tells something.
+const TOLD_BY_ONE_MAX: usize = 2;
+/// The most words of such a question, those that say nothing among them. A longer one is a sentence, and asks for more.
+const TOLD_WORDS_MAX: usize = 4;
 /// The shortest word for which others that are spelled nearly alike are looked up, in characters.
 const CLOSE_CHARS_MIN: usize = 4;
 
@@ -53,6 +63,8 @@ pub(crate) struct Concept {
     is_common: bool,
     /// Its weight by how rare it is (the idf of BM25), once that is known.
     idf: f32,
+    /// Whether few memories have it, and some do.
+    is_rare: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -135,7 +147,7 @@ impl Question {
                 let stands_alone = match piece.kind {
                     PieceKind::Token => !has_parts(piece),
                     PieceKind::Part => true,
-                    PieceKind::Joined => false,
+                    PieceKind::Joined | PieceKind::Last => false,
                 };
                 if !stands_alone || !all && language.drops(&piece.folded) {
                     continue;
@@ -229,6 +241,7 @@ impl Question {
                 parts.min().unwrap_or_default()
             }));
             let most = if most > 0 { most } else { stand.max().unwrap_or_default() };
+            concept.is_rare = most > 0 && most <= RARE_MIN.max(statistics.documents / RARE_OF) && !concept.is_common;
             concept.idf = statistics.idf(most) * if concept.is_common { COMMON_SHARE } else { 1.0 };
             for form in &mut concept.forms {
                 let count = frequencies.get(&form.term).copied().unwrap_or_default();
@@ -273,8 +286,11 @@ impl Question {
     /// The words that no text has in any form, in lower case and without accents, each with its place.
     pub(crate) fn unknown(&self, frequencies: &BTreeMap<String, u64>) -> Vec<(usize, String)> {
         let is_unknown = |concept: &Concept| {
-            concept.folded.chars().count() >= CLOSE_CHARS_MIN
-                && concept.forms.iter().all(|form| !frequencies.contains_key(&form.term))
+            // a word of a script without spaces, of which texts have pairs
+            let is_single = !concept.folded.is_ascii() && concept.folded.chars().nth(1).is_none();
+            is_single
+                || concept.folded.chars().count() >= CLOSE_CHARS_MIN
+                    && concept.forms.iter().all(|form| !frequencies.contains_key(&form.term))
         };
         let unknown = self.concepts.iter().enumerate().filter(|(_, concept)| is_unknown(concept));
         unknown.take(CLOSE_WORDS_MAX).map(|(place, concept)| (place, concept.folded.clone())).collect()
@@ -285,17 +301,31 @@ impl Question {
         self.concepts[place].add(terms, CLOSE_WEIGHT);
     }
 
-    /// Adds words that mean the same in the trade. Whether there are any.
-    pub(crate) fn add_related(&mut self) -> bool {
+    /// Adds the short forms of its words, and the long ones of short forms.
+    pub(crate) fn add_short_forms(&mut self) {
+        for concept in &mut self.concepts {
+            let forms: Vec<String> = stems(vocabulary::short_forms(&concept.folded));
+            concept.add(forms.into_iter(), RELATED_WEIGHT);
+        }
+    }
+
+    /// Adds words that mean nearly the same. Whether there are any.
+    pub(crate) fn add_near(&mut self) -> bool {
         let mut added = false;
         for concept in &mut self.concepts {
-            let before = concept.forms.len();
-            let related = vocabulary::related(&concept.folded);
-            let related: Vec<String> = related.map(|word| Language::English.stem(word).into_owned()).collect();
-            concept.add(related.into_iter(), RELATED_WEIGHT);
+            let (near, before) = (stems(vocabulary::near(&concept.folded)), concept.forms.len());
+            concept.add(near.into_iter(), NEAR_WEIGHT);
             added |= concept.forms.len() > before;
         }
         added
+    }
+
+    /// Whether it is short, and a text has a rare word of it, by its own words.
+    pub(crate) fn is_told_by(&self, spoken: &Spoken) -> bool {
+        let mut own = spoken.matched.iter().filter(|place| !spoken.by_alias.contains(place));
+        self.concepts.len() <= TOLD_BY_ONE_MAX
+            && self.row.len() <= TOLD_WORDS_MAX
+            && own.any(|place| self.concepts.get(*place).is_some_and(|concept| concept.is_rare))
     }
 
     /// The part of it that some texts speak of together.
@@ -341,10 +371,17 @@ impl Concept {
             forms: Vec::new(),
             is_common: language.is_common(&piece.folded),
             idf: 0.0,
+            is_rare: false,
         };
         let stems = |language: Language, folded: &str| language.stem(folded).into_owned();
         let mut names = vec![piece];
-        names.extend(all.iter().filter(|name| name.kind != PieceKind::Part && *name != piece && within(piece, name)));
+        // pairs of characters in one run have its place, and are no names of each other
+        let is_name = |name: &&Piece| match name.kind {
+            PieceKind::Joined => true,
+            PieceKind::Token => piece.kind == PieceKind::Part,
+            PieceKind::Part | PieceKind::Last => false,
+        };
+        names.extend(all.iter().filter(|name| is_name(name) && within(piece, name)));
         concept.add(names.iter().map(|name| stems(language, &name.folded)), 1.0);
         let others = Language::ALL.into_iter().filter(|other| *other != language);
         concept.add(others.map(|other| stems(other, &piece.folded)), INFLECTED_WEIGHT);
@@ -379,10 +416,52 @@ fn row(pieces: Vec<Piece>, language: Language, concepts: &[Concept]) -> Vec<Spel
                     last.places.extend(place(&piece));
                 }
             }
-            PieceKind::Part | PieceKind::Joined => {}
+            PieceKind::Part | PieceKind::Joined | PieceKind::Last => {}
         }
     }
     row
+}
+
+/// The longest text that is shown whole, and the longest part of a longer one, in characters.
+const SHOWN_CHARS_MAX: usize = 400;
+
+/// The part of a text that speaks most of a question, with `…` where something is left out; `None` for a text that is
+/// short enough to be shown whole.
+pub(crate) fn best_passage(text: &str, phrasings: &[Question]) -> Option<String> {
+    // room for the signs of what is left out
+    const CHARS_MAX: usize = SHOWN_CHARS_MAX - 4;
+    let _ = text.chars().nth(SHOWN_CHARS_MAX)?;
+    let covered = |at: &Range<usize>| -> f32 {
+        let part = text.get(at.clone()).unwrap_or_default();
+        phrasings.iter().map(|phrasing| phrasing.spoken_in([part].into_iter()).coverage).sum()
+    };
+    let best = |parts: Vec<Range<usize>>| {
+        let weighed = parts.into_iter().map(|at| (covered(&at), at));
+        // of equal ones the first
+        weighed.reduce(|best, other| if other.0 > best.0 { other } else { best }).map(|(_, at)| at)
+    };
+    let passage = best(passage::passages(text))?;
+    let sentences = passage::cut(text.get(passage.clone())?, SENTENCE_BYTES.start, SENTENCE_BYTES.end);
+    let sentences: Vec<Range<usize>> =
+        sentences.into_iter().map(|at| passage.start + at.start..passage.start + at.end).collect();
+    let rows = (0..sentences.len()).map(|first| {
+        let start = sentences[first].start;
+        let fits = |at: &&Range<usize>| text.get(start..at.end).is_some_and(|part| part.chars().count() <= CHARS_MAX);
+        let end = sentences[first..].iter().take_while(fits).last().map_or(sentences[first].end, |last| last.end);
+        start..end
+    });
+    let at = best(rows.collect())?;
+    let part = text.get(at.clone())?;
+    let end = part.char_indices().nth(CHARS_MAX).map_or(part.len(), |(end, _)| end);
+    let (before, after) = (if at.start > 0 { "… " } else { "" }, if at.start + end < text.len() { " …" } else { "" });
+    Some(format!("{before}{}{after}", part[..end].trim()))
+}
+
+/// The lengths of a part of a passage, in bytes.
+const SENTENCE_BYTES: Range<usize> = 60..200;
+
+fn stems(words: impl Iterator<Item = &'static str>) -> Vec<String> {
+    words.map(|word| Language::English.stem(word).into_owned()).collect()
 }
 
 fn same_terms(some: &[Vec<Form>], others: &[Vec<Form>]) -> bool {
@@ -439,7 +518,7 @@ mod tests {
         assert_eq!(named("a request to pull").unwrap(), "“pull request” by Ada");
         assert_eq!(spoken("pull the cable"), Spoken::default());
         let (own, other) = (spoken("deploy at night"), spoken("ship at night"));
-        assert!(own.coverage > 2.0 * other.coverage && own.by_group.is_empty(), "{own:?} {other:?}");
+        assert!(own.coverage > other.coverage && own.by_group.is_empty(), "{own:?} {other:?}");
         assert_eq!(spoken("firmware").matched, [1]);
         // words of a group in a row, and in another order
         for (text, places) in [("a pull request of mine", 2), ("request a pull", 0), ("retryBudget", 0)] {
@@ -464,6 +543,28 @@ mod tests {
         assert_eq!(question.of_groups.len(), OF_GROUPS_MAX);
         question.weigh(&BTreeMap::new(), &Statistics::default());
         assert!(question.sought().is_empty());
+    }
+
+    #[test]
+    fn of_a_long_text_the_part_that_speaks_most_of_the_question_is_shown() {
+        let questions = [Question::of("which seed do the trainings use").unwrap()];
+        let filler = "The pipeline was slow on Monday and nobody knew why. ".repeat(40);
+        for text in [
+            format!("Post-mortem\n\n{filler}The seed of all trainings is 1337. {filler}"),
+            format!("The seed of all trainings is 1337. {filler}"),
+            format!("{filler}The seed of all trainings is 1337."),
+            format!("{}\nThe seed of all trainings is 1337.", "数据库备份".repeat(200)),
+        ] {
+            let mut questions = questions.clone();
+            questions[0].weigh(&BTreeMap::new(), &Statistics { documents: 9, words: 99 });
+            let shown = best_passage(&text, &questions).unwrap();
+            assert!(shown.contains("1337") && shown.chars().count() <= SHOWN_CHARS_MAX, "{shown}");
+            assert_eq!(shown.starts_with("… "), !text.starts_with("The seed"));
+            assert_eq!(shown.ends_with(" …"), !text.ends_with("1337."));
+        }
+        assert_eq!(best_passage(&"a".repeat(SHOWN_CHARS_MAX), &questions), None);
+        let run = best_passage(&"長".repeat(9_000), &questions).unwrap();
+        assert!(run.chars().count() <= SHOWN_CHARS_MAX && run.starts_with('長'), "{run}");
     }
 
     #[test]

@@ -21,21 +21,21 @@ const ENTRIES_PER_SCAN: usize = 256;
 pub(super) struct Tail {
     seen: Eno,
     changed: BTreeMap<Dot, Changed>,
-    /// The current forms of the visible ones, by numbers in the order in which they came.
-    documents: BTreeMap<Number, Arc<Document>>,
+    /// The passages of the current forms of the visible ones, by numbers in the order in which they came.
+    passages: BTreeMap<Number, (Arc<Document>, usize)>,
     next: Number,
-    /// For each word the documents that have it, and how often, in order.
+    /// For each word the passages that have it, and how often, in order.
     words: BTreeMap<Box<str>, Vec<(Number, u32)>>,
     /// The documents that are groups of words.
     groups: BTreeSet<Number>,
-    /// The sum of the documents' lengths.
+    /// The sum of the passages' lengths.
     length: u64,
     /// Bytes of the documents' words, and of the map of words.
     bytes: usize,
     touched: Touched,
 }
 
-/// The number of a document in the tail.
+/// The number of a passage in the tail. The passages of a document have numbers in a row.
 type Number = u64;
 
 /// Bytes of a word in the map, beside its letters: a list with room for four documents, and the part of a node.
@@ -72,8 +72,8 @@ struct Changed {
     eno: Eno,
     /// Its place; `None` if it is not here, as when an edit arrives before its memory.
     place: Option<Place>,
-    /// Its current form; `None` if it is not visible.
-    document: Option<Number>,
+    /// The first passage of its current form; `None` if it is not visible.
+    first: Option<Number>,
 }
 
 /// The places of memories that are looked up in the tail and not on disk. Searches take a handle, which a change leaves as
@@ -180,7 +180,7 @@ impl Next {
             return Ok(());
         }
         let document = reader.shown(stands)?.as_ref().map(Document::of).map(Arc::new);
-        self.bytes += document.as_ref().map_or(0, |it| it.words.len() + it.length * WITH_BYTES);
+        self.bytes += document.as_ref().map_or(0, |it| it.bytes() + it.length() * WITH_BYTES);
         let place = match &document {
             Some(document) => Some(document.place),
             None => reader.place(stands)?,
@@ -239,55 +239,66 @@ impl Tail {
         if let Some(place) = place {
             self.touched.insert(place);
         }
-        let document = document.map(|document| self.add(document));
-        if let Some(former) = self.changed.insert(dot, Changed { eno, place, document }).and_then(|it| it.document) {
+        let first = document.map(|document| self.add(&document));
+        if let Some(former) = self.changed.insert(dot, Changed { eno, place, first }).and_then(|it| it.first) {
             self.remove(former);
         }
     }
 
-    fn add(&mut self, document: Arc<Document>) -> Number {
-        let number = self.next;
-        self.next += 1;
-        for word in document.words.split_ascii_whitespace() {
-            let with = match self.words.get_mut(word) {
-                Some(with) => with,
-                None => {
-                    self.bytes += WORD_BYTES + word.len();
-                    self.words.entry(word.into()).or_default()
-                }
-            };
-            match with.last_mut() {
-                Some((last, count)) if *last == number => *count += 1,
-                _ => {
-                    with.push((number, 1));
-                    self.bytes += WITH_BYTES;
+    /// Adds the passages of a document, and returns the number of the first one.
+    fn add(&mut self, document: &Arc<Document>) -> Number {
+        let first = self.next;
+        if group::is_one(document) {
+            self.groups.insert(first);
+        }
+        for (at, passage) in document.passages.iter().enumerate() {
+            let number = self.next;
+            self.next += 1;
+            for word in passage.words.split_ascii_whitespace() {
+                let with = match self.words.get_mut(word) {
+                    Some(with) => with,
+                    None => {
+                        self.bytes += WORD_BYTES + word.len();
+                        self.words.entry(word.into()).or_default()
+                    }
+                };
+                match with.last_mut() {
+                    Some((last, count)) if *last == number => *count += 1,
+                    _ => {
+                        with.push((number, 1));
+                        self.bytes += WITH_BYTES;
+                    }
                 }
             }
+            self.length += passage.length as u64;
+            self.bytes += passage.words.len();
+            self.passages.insert(number, (document.clone(), at));
         }
-        self.length += document.length as u64;
-        self.bytes += document.words.len();
-        if group::is_one(&document) {
-            self.groups.insert(number);
-        }
-        self.documents.insert(number, document);
-        number
+        first
     }
 
-    fn remove(&mut self, number: Number) {
-        let Some(document) = self.documents.remove(&number) else { return };
-        self.length -= document.length as u64;
-        self.bytes -= document.words.len();
-        self.groups.remove(&number);
-        for word in document.words.split_ascii_whitespace() {
-            let Some(with) = self.words.get_mut(word) else { continue };
-            if let Ok(at) = with.binary_search_by_key(&number, |(number, _)| *number) {
-                with.remove(at);
-                self.bytes -= WITH_BYTES;
+    /// Takes the passages of a document out, by the number of the first one.
+    fn remove(&mut self, first: Number) {
+        self.groups.remove(&first);
+        let mut number = first;
+        while let Some((document, at)) = self.passages.get(&number).filter(|(_, at)| *at as u64 == number - first) {
+            let (document, passage) = (document.clone(), *at);
+            self.passages.remove(&number);
+            let Some(passage) = document.passages.get(passage) else { break };
+            self.length -= passage.length as u64;
+            self.bytes -= passage.words.len();
+            for word in passage.words.split_ascii_whitespace() {
+                let Some(with) = self.words.get_mut(word) else { continue };
+                if let Ok(at) = with.binary_search_by_key(&number, |(number, _)| *number) {
+                    with.remove(at);
+                    self.bytes -= WITH_BYTES;
+                }
+                if with.is_empty() {
+                    self.words.remove(word);
+                    self.bytes -= WORD_BYTES + word.len();
+                }
             }
-            if with.is_empty() {
-                self.words.remove(word);
-                self.bytes -= WORD_BYTES + word.len();
-            }
+            number += 1;
         }
     }
 
@@ -308,14 +319,14 @@ impl Tail {
 
     /// The changes to write to disk, and the last entry that they include.
     pub(super) fn take_stock(&self) -> (Forms, Eno) {
-        let document = |changed: &Changed| self.documents.get(&changed.document?).cloned();
+        let document = |changed: &Changed| self.passages.get(&changed.first?).map(|(document, _)| document.clone());
         let stock = self.changed.iter().map(|(dot, changed)| (*dot, document(changed)));
         (stock.collect(), self.seen)
     }
 
     /// Drops the changes that the index on disk includes.
     pub(super) fn prune(&mut self, covered: Eno) {
-        let mut documents = std::mem::take(&mut self.documents);
+        let mut passages = std::mem::take(&mut self.passages);
         self.words.clear();
         self.groups.clear();
         (self.length, self.bytes) = (0, 0);
@@ -323,12 +334,12 @@ impl Tail {
         let kept: Vec<(Dot, Arc<Document>)> = self
             .changed
             .iter()
-            .filter_map(|(dot, changed)| Some((*dot, documents.remove(&changed.document?)?)))
+            .filter_map(|(dot, changed)| Some((*dot, passages.remove(&changed.first?)?.0)))
             .collect();
         for (dot, document) in kept {
-            let number = self.add(document);
+            let number = self.add(&document);
             if let Some(changed) = self.changed.get_mut(&dot) {
-                changed.document = Some(number);
+                changed.first = Some(number);
             }
         }
         self.touched = Touched::of(self.changed.values().filter_map(|changed| changed.place).collect());
@@ -336,7 +347,7 @@ impl Tail {
 
     /// Adds the memories here to the counts of the index on disk.
     pub(super) fn add_to(&self, statistics: &mut Statistics, frequencies: &mut Frequencies, words: &BTreeSet<&str>) {
-        statistics.documents += self.documents.len() as u64;
+        statistics.documents += self.passages.len() as u64;
         statistics.words += self.length;
         for word in words {
             if let Some(with) = self.words.get(*word) {
@@ -365,9 +376,9 @@ impl Tail {
             let weight = weight(word);
             for (number, count) in self.words.get(word.term.as_str()).into_iter().flatten() {
                 let Some((norm, score)) = scores.entry(*number).or_insert_with(|| {
-                    let document = self.documents.get(number).filter(|document| filter.admits(document))?;
+                    let (document, at) = self.passages.get(number).filter(|(document, _)| filter.admits(document))?;
                     #[expect(clippy::cast_precision_loss, reason = "a score")]
-                    let norm = K1 * (1.0 - B + B * document.length as f32 / average);
+                    let norm = K1 * (1.0 - B + B * document.passages.get(*at)?.length as f32 / average);
                     Some((norm, 0.0))
                 }) else {
                     continue;
@@ -377,9 +388,14 @@ impl Tail {
                 *score += weight * count * (K1 + 1.0) / (count + *norm);
             }
         }
-        let found = scores.into_iter().filter_map(|(number, scored)| Some((self.documents.get(&number)?, scored?.1)));
-        let found = found.filter(|(_, score)| *score > 0.0);
-        found.map(|(document, score)| Match { place: document.place, score, stamp: document.stamp }).collect()
+        let found = scores.into_iter().filter_map(|(number, scored)| Some((&self.passages.get(&number)?.0, scored?.1)));
+        let mut best: BTreeMap<Place, Match> = BTreeMap::new();
+        for (document, score) in found.filter(|(_, score)| *score > 0.0) {
+            let found = Match { place: document.place, score, stamp: document.stamp };
+            let known = best.entry(document.place).or_insert(found);
+            known.score = known.score.max(score);
+        }
+        best.into_values().collect()
     }
 
     /// Whether there is a group here.
@@ -390,7 +406,8 @@ impl Tail {
     /// The groups here with one of some keys.
     pub(super) fn groups(&self, keys: &BTreeSet<String>, wanted: &Wanted<'_>) -> Groups {
         let mut found = Groups::new();
-        for document in self.groups.iter().filter_map(|number| self.documents.get(number)) {
+        for document in self.groups.iter().filter_map(|number| self.passages.get(number)).map(|(document, _)| document)
+        {
             for (key, at) in group::in_document(document, keys, wanted) {
                 found.entry(key).or_default().push((at, document.place));
             }
@@ -401,7 +418,8 @@ impl Tail {
     /// The words here that are spelled nearly as another one, or begin with it.
     pub(super) fn close(&self, word: &str) -> BTreeSet<String> {
         let most = edits(word.chars().count());
-        let is_close = |here: &&str| here.starts_with(word) || is_near(word, here, most.into());
+        let is_single = word.chars().nth(1).is_none();
+        let is_close = |here: &&str| here.starts_with(word) || !is_single && is_near(word, here, most.into());
         self.words.keys().map(|here| &**here).filter(is_close).map(str::to_owned).collect()
     }
 }

@@ -2,15 +2,17 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::language::Language;
-use super::tokens::each_token;
+use super::tokens::{Script, TOKEN_BYTES_MAX, each_token};
 
-/// The most words of a text that are indexed.
-const WORDS_MAX: usize = 8_192;
+/// The most words of a text that are indexed, pairs of characters of scripts without spaces among them.
+const WORDS_MAX: usize = 32_768;
 
 /// The longest name that is put together from parts, in bytes.
-const JOINED_BYTES_MAX: usize = 40;
+const JOINED_BYTES_MAX: usize = 128;
 /// The most parts of such a name.
-const PARTS_MAX: usize = 3;
+const PARTS_MAX: usize = 8;
+/// The most parts of a name in `camelCase`. More are of an encoded text.
+const CAMEL_PARTS_MAX: usize = 24;
 /// The most numbers of an address or a version.
 const NUMBERS_MAX: usize = 6;
 
@@ -40,21 +42,24 @@ pub(crate) enum PieceKind {
     Part,
     /// A name of several runs, as `utf8` for `utf-8`, or an address as `10.4.0.17`.
     Joined,
+    /// The last character of a run without spaces, which begins no pair.
+    Last,
 }
 
 /// Calls with the pieces of a text whose first byte is wanted, in order. A name comes after its parts.
 fn each_piece(text: &str, wants: impl Fn(u8) -> bool, mut each: impl FnMut(PieceKind, &str, Range<usize>)) {
     let wanted = |folded: &str| folded.bytes().next().is_some_and(&wants);
-    let mut run = Run::default();
-    each_token(text, WORDS_MAX, |folded, at| {
+    let (mut run, mut pairs) = (Run::default(), WORDS_MAX);
+    each_token(text, WORDS_MAX, |folded, at, script| {
+        if script == Script::Unspaced {
+            run.end(&wanted, &mut each);
+            each_pair(folded, &mut pairs, |kind, pair| each(kind, pair, at.clone()));
+            return;
+        }
         if !run.goes_on(text, &at) {
             run.end(&wanted, &mut each);
         }
         run.add(folded, at.clone());
-        if folded.chars().any(is_written_without_spaces) {
-            each_pair(folded, |pair| each(PieceKind::Token, pair, at.clone()));
-            return;
-        }
         if wanted(folded) {
             each(PieceKind::Token, folded, at.clone());
         }
@@ -120,7 +125,10 @@ impl Run {
 /// Calls with the parts of a name in `camelCase`, each with its place: where a capital letter begins a word.
 fn each_part(name: &str, mut each: impl FnMut(&str, Range<usize>)) {
     let bytes = name.as_bytes();
-    if !name.is_ascii() || !bytes.windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase()) {
+    if name.len() > TOKEN_BYTES_MAX
+        || !name.is_ascii()
+        || !bytes.windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase())
+    {
         return;
     }
     let begins = |at: usize| {
@@ -129,7 +137,7 @@ fn each_part(name: &str, mut each: impl FnMut(&str, Range<usize>)) {
             && (!before.is_ascii_uppercase() || after.is_some_and(|after| after.is_ascii_lowercase()))
     };
     let mut start = 0;
-    for end in (1..bytes.len()).filter(|at| begins(*at)).chain([bytes.len()]) {
+    for end in (1..bytes.len()).filter(|at| begins(*at)).take(CAMEL_PARTS_MAX).chain([bytes.len()]) {
         // a letter alone says nothing
         if end - start >= 2 {
             each(&name[start..end].to_ascii_lowercase(), start..end);
@@ -149,7 +157,7 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece> {
 pub(crate) fn language_of(text: &str) -> Language {
     const WORDS: usize = 64;
     let mut words = Vec::new();
-    each_token(text, WORDS, |folded, _| words.push(folded.to_owned()));
+    each_token(text, WORDS, |folded, _, _| words.push(folded.to_owned()));
     Language::of(words.iter().map(String::as_str))
 }
 
@@ -229,21 +237,24 @@ impl<'a> WordMatches<'a> {
     }
 }
 
-fn each_pair(run: &str, mut each: impl FnMut(&str)) {
-    let chars: Vec<char> = run.chars().collect();
-    // a single character is a word of its own
-    for pair in chars.chunks(chars.len().min(1)).take(usize::from(chars.len() == 1)).chain(chars.windows(2)) {
-        each(&pair.iter().collect::<String>());
+/// Calls with each two characters in a row, at most `left` times, and with the last one: a question of one character looks
+/// for words that begin with it.
+fn each_pair(run: &str, left: &mut usize, mut each: impl FnMut(PieceKind, &str)) {
+    let (mut last, mut pairs): (Option<usize>, _) = (None, 0);
+    for (at, c) in run.char_indices() {
+        if *left == 0 {
+            return;
+        }
+        if let Some(last) = last {
+            (*left, pairs) = (*left - 1, pairs + 1);
+            each(PieceKind::Token, &run[last..at + c.len_utf8()]);
+        }
+        last = Some(at);
     }
-}
-
-fn is_written_without_spaces(c: char) -> bool {
-    matches!(u32::from(c),
-        0x3040..=0x30ff   // hiragana, katakana
-        | 0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x20000..=0x3ffff // Han
-        | 0xac00..=0xd7af // hangul
-        | 0x0e00..=0x0e7f // Thai
-    )
+    if let Some(last) = last.filter(|_| *left > 0) {
+        *left -= 1;
+        each(if pairs == 0 { PieceKind::Token } else { PieceKind::Last }, &run[last..]);
+    }
 }
 
 #[cfg(test)]
@@ -271,12 +282,13 @@ mod tests {
         assert_eq!(folded("E0277, SQLSTATE 40P01"), ["e0277", "sqlstate", "40p01"]);
         assert_eq!(folded("v1.90.2"), ["v1", "90", "2", "90.2"]);
         assert_eq!(folded("crates/api/src/main.rs"), ["crates", "api", "src", "main", "rs"]);
-        assert_eq!(folded("a-b-c-d"), ["a", "b", "c", "d"]);
+        assert_eq!(folded("a-b-c-d"), ["a", "b", "c", "d", "abcd"]);
+        assert_eq!(folded("0-1-2-3-4-5-6-7-8").len(), 9);
     }
 
     #[test]
     fn what_is_written_without_spaces_becomes_pairs() {
-        assert_eq!(words("分散型メモリ"), ["分散", "散型", "型メ", "メモ", "モリ"]);
+        assert_eq!(words("分散型メモリ"), ["分散", "散型", "型メ", "メモ", "モリ", "リ"]);
         assert_eq!(words("我"), ["我"]);
     }
 

@@ -82,6 +82,8 @@ tables! {
     Past = "past", derived;
     /// Caller's key to the records with that key.
     Keys = "keys", derived;
+    /// Caller's key, without case and in one form, to the records with such a key.
+    FoldedKeys = "folded_keys", derived;
     /// Caller's key to the records with that key that supersede others, or that others supersede.
     LinkedKeys = "linked_keys", derived;
     /// Id of a superseded record to the records that supersede it.

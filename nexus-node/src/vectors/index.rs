@@ -13,7 +13,7 @@ use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
 use crate::memory::{Memory, Span};
 use crate::search::words::beginning;
-use crate::search::{Filter, VOCABULARY};
+use crate::search::{Filter, VOCABULARY, matched_form};
 
 /// The most memories with a vector.
 pub(crate) const VECTORS_MAX: usize = 1_000_000;
@@ -239,9 +239,9 @@ fn row_of(shown: &Shown, key: Key) -> Row {
         stamp: memory.updated_at,
         expires_at: memory.expires_at,
         valid: memory.span(),
-        kind: hash(memory.kind.as_bytes()),
+        kind: hash(matched_form(&memory.kind).as_bytes()),
         author: hash(memory.author.as_bytes()),
-        tags: memory.tags.iter().map(|tag| hash(tag.to_lowercase().as_bytes())).collect(),
+        tags: memory.tags.iter().map(|tag| hash(matched_form(tag).as_bytes())).collect(),
         key,
     }
 }

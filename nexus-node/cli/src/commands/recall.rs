@@ -14,6 +14,8 @@ const TRUNCATED: &str = "nexus-truncated";
 const INDEXED: &str = "nexus-indexed";
 /// The longest question that is read, in bytes.
 const QUERY_BYTES_MAX: usize = 8 << 10;
+/// The most columns of a part of a long text.
+const PASSAGE_WIDTH: usize = 400;
 /// The default number of memories.
 const LIMIT: u16 = 10;
 
@@ -103,13 +105,17 @@ fn show(hits: &[wire::Hit], printer: &Printer) -> String {
         return "nothing speaks of that; `nexus-node list` shows what there is".to_owned();
     }
     let mut lines = Vec::new();
-    if hits.iter().all(|hit| hit.weak) {
+    if hits.iter().all(|hit| !hit.telling) {
         let nearest = "nothing speaks of that; ask in other words with `--or`. The nearest, by a word or two:";
         lines.push(printer.paint(Style::Odd, nearest));
     }
     for hit in hits {
         let memory = &hit.memory;
-        lines.push(printer.paint(Style::Bold, &in_a_line(&memory.text, width().saturating_sub(2).max(20))));
+        let shown = match &hit.passage {
+            Some(passage) => in_a_line(passage, PASSAGE_WIDTH),
+            None => in_a_line(&memory.text, width().saturating_sub(2).max(20)),
+        };
+        lines.push(printer.paint(Style::Bold, &shown));
         let mut about = vec![
             short_id(&memory.id),
             format!("{:.0}%{}", hit.score * 100.0, if hit.weak { " weak" } else { "" }),
@@ -121,6 +127,7 @@ fn show(hits: &[wire::Hit], printer: &Printer) -> String {
         about.extend(memory.tags.iter().map(|tag| format!("#{}", name_as_word(tag))));
         about.extend(memory.imported.as_ref().map(|from| format!("imported; {}", imported_by(from))));
         about.extend(memory.valid_to.as_ref().map(|at| format!("until {}", moment(at))));
+        about.extend(hit.passage.as_ref().map(|_| format!("a part; whole: nexus-node get {}", short_id(&memory.id))));
         about.extend(memory.attachment.as_ref().map(|whole| format!("{} in all", size(whole.bytes))));
         about.extend((!memory.conflicts.is_empty()).then(|| "conflict".to_owned()));
         lines.push(printer.paint(Style::Dim, &format!("  {}", sane(&about.join("  ")))));

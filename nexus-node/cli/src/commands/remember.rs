@@ -2,10 +2,15 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use nexus_node::api::{Problem, wire};
+use nexus_node::mcp::name_as_word;
 use serde_json::Value;
 
-use crate::output::count;
+use super::list::short_id;
+use crate::output::{count, in_a_line, short_did};
 use crate::session::{CliSession, text};
+
+/// The most columns of the text of a memory that a new one may contradict.
+const TOLD_WIDTH: usize = 120;
 
 /// Write a memory
 #[derive(Debug, Args)]
@@ -97,6 +102,16 @@ impl Remember {
         }
         if let Some(same) = &remembered.duplicate_of {
             session.printer.note(&format!("another one says nearly the same: `nexus-node get {same}`"));
+        }
+        for id in &remembered.contradicts {
+            let told = match client.get::<wire::Memory>(&format!("/v1/memories/{id}")) {
+                Ok(memory) => {
+                    let author = memory.author_name.as_deref().map_or_else(|| short_did(&memory.author), name_as_word);
+                    format!("by {author}: {}", in_a_line(&memory.text, TOLD_WIDTH))
+                }
+                Err(_) => "`nexus-node get` shows it".to_owned(),
+            };
+            session.printer.note(&format!("may contradict {}, {told}", short_id(id)));
         }
         Ok(())
     }

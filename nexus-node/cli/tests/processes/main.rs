@@ -26,6 +26,7 @@ mod disk;
 mod docs;
 mod events;
 mod flood;
+mod found;
 mod hook;
 mod http;
 mod http_strain;

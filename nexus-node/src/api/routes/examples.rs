@@ -91,6 +91,8 @@ pub(super) fn hit() -> wire::Hit {
         memory,
         score: 0.82,
         weak: false,
+        telling: true,
+        passage: None,
         why,
         matched: vec!["compiler".into()],
         by_meaning: false,
@@ -122,6 +124,7 @@ pub(super) fn remembered() -> wire::Remembered {
         durability: wire::Durability { local: true, replicated: 2 },
         replaced: false,
         duplicate_of: None,
+        contradicts: Vec::new(),
     }
 }
 

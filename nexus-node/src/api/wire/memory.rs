@@ -412,6 +412,9 @@ pub struct Remembered {
     /// The id of an older memory with nearly the same text.
     #[serde(default)]
     pub duplicate_of: Option<String>,
+    /// Older memories that seem to say something else of the same subject, at most three. Left out if there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contradicts: Vec<String>,
 }
 
 impl From<crate::Remembered> for Remembered {
@@ -426,6 +429,7 @@ impl From<crate::Remembered> for Remembered {
             durability: Durability { local, replicated },
             replaced: remembered.replaced,
             duplicate_of: remembered.duplicate_of.map(|id| id.to_string()),
+            contradicts: remembered.contradicts.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -519,9 +523,17 @@ pub struct Hit {
     pub memory: Memory,
     /// How likely it answers the question, 0 to 1. It means the same from one question to the next.
     pub score: f64,
-    /// Whether it has too little of the question to answer it. If all are weak, nothing speaks of the question.
+    /// Whether it has too little of the question to answer it.
     #[serde(default)]
     pub weak: bool,
+    /// Whether it may answer the question all the same: it is not weak, or it has the rarer word of a question of one or
+    /// two. If no memory is, nothing speaks of the question.
+    #[serde(default)]
+    pub telling: bool,
+    /// The part of a text of more than 400 characters that speaks most of the question, with `…` where something is left
+    /// out. Absent for a shorter text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passage: Option<String>,
     /// The words of the question that it has, in one sentence.
     pub why: String,
     /// The different words of the question that it has, as the question spells them.
@@ -542,10 +554,10 @@ pub struct Hit {
 
 impl From<crate::Hit> for Hit {
     fn from(hit: crate::Hit) -> Self {
-        let crate::Hit { memory, score, weak, why, matched, by_meaning, same, contradicts } = hit;
+        let crate::Hit { memory, score, weak, telling, passage, why, matched, by_meaning, same, contradicts } = hit;
         let ids = |ids: Vec<crate::MemoryId>| ids.iter().map(ToString::to_string).collect();
         let (same, contradicts) = (ids(same), ids(contradicts));
-        Self { memory: memory.into(), score, weak, why, matched, by_meaning, same, contradicts }
+        Self { memory: memory.into(), score, weak, telling, passage, why, matched, by_meaning, same, contradicts }
     }
 }
 

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use nexus_identity::Timestamp;
 
 use super::line::{self, in_one_line};
-use super::{is_of_project, project_tag};
-use crate::brain::{Handle, is_words};
+use super::{is_of_project, is_tag, project_tag};
+use crate::brain::{Handle, is_words, matched_form};
 use crate::mcp::MEMORIES_INFORM;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{Refusal, refused};
@@ -264,14 +264,14 @@ struct Newest {
 
 impl Newest {
     fn read(brain: &Brain, tag: Option<&str>, fits: impl Fn(&Memory) -> bool) -> Result<Self, NodeError> {
-        let of_project = |memory: &Memory| tag.is_some_and(|tag| memory.tags.iter().any(|own| own == tag));
+        let of_project = |memory: &Memory| tag.is_some_and(|tag| memory.tags.iter().any(|own| is_tag(own, tag)));
         let (mut own, mut matters, mut others) = (Vec::new(), Vec::new(), Vec::new());
         let (mut after, mut looked_at, mut more) = (None, 0, false);
         loop {
             let page = brain.list_blocking(&ListQuery::newest().limit(PAGE).after(after))?;
             looked_at += page.items.len();
             for memory in page.items.into_iter().filter(|memory| fits(memory)) {
-                let kept = match MATTERS.contains(&memory.kind.as_str()) {
+                let kept = match MATTERS.contains(&matched_form(&memory.kind).as_str()) {
                     true if of_project(&memory) => &mut own,
                     true => &mut matters,
                     false => &mut others,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nexus_node::api::{Problem, wire};
-use nexus_node::{MemoryId, NewMemory, Node, RecallQuery, ValidAt, Was};
+use nexus_node::{InputError, MemoryId, NewMemory, Node, NodeError, RecallQuery, ValidAt, Was};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -58,6 +58,7 @@ struct SetQuestion {
 }
 
 /// The answer to a question.
+#[derive(Default)]
 struct Given {
     /// The memories of the answer by their ids in the set, best first; copies beside the one that stands for them.
     ids: Vec<Vec<String>>,
@@ -255,7 +256,11 @@ impl Asked {
     }
 
     async fn given(&self, query: RecallQuery) -> Result<Given, Problem> {
-        let recalled = self.node.brain().recall(query).await?;
+        let recalled = match self.node.brain().recall(query).await {
+            // a question without words has no answer, as for a person who asks it
+            Err(NodeError::Invalid(InputError::NoWords)) => return Ok(Given::default()),
+            recalled => recalled?,
+        };
         let name = |id: &MemoryId| self.ids.get(id).cloned().unwrap_or_default();
         let ids = recalled.hits.iter().map(|hit| [hit.memory.id].iter().chain(&hit.same).map(name).collect());
         let contradictions = recalled.hits.iter().flat_map(|hit| {

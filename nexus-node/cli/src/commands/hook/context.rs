@@ -8,7 +8,7 @@ use nexus_node::mcp::{MEMORIES_INFORM, name_as_word};
 use crate::output::sane;
 
 /// The longest text of a memory here, in characters.
-const TEXT_CHARS_MAX: usize = 280;
+const TEXT_CHARS_MAX: usize = 400;
 /// The characters at the end of a DID that stand for a member without a name.
 const DID_CHARS: usize = 8;
 /// The characters of an id that `get` and the tools take for the whole one.
