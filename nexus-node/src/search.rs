@@ -48,7 +48,7 @@ pub(crate) use document::Document;
 pub(crate) use group::{GROUPS_MAX, Group, GroupFilter, GroupWord, VOCABULARY};
 pub(crate) use indexer::keep_up;
 pub(crate) use question::{Phrase, Question, Spoken, best_passage};
-pub(crate) use sameness::{Likeness, Outline, Said, same_text};
+pub(crate) use sameness::{Likeness, Outline, Said, same_text, text_hash};
 pub(crate) use tail::touched_after;
 pub(crate) use tokens::matched_form;
 

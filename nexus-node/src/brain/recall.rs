@@ -11,7 +11,7 @@ use crate::memory::read::Reader;
 use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled, ValidAt};
 use crate::search::words::beginning;
 use crate::search::{
-    Filter, Match, Outline, Question, Said, Search, Spoken, VOCABULARY, best_passage, matched_form, same_text,
+    Filter, Match, Outline, Question, Said, Search, Spoken, VOCABULARY, best_passage, matched_form, text_hash,
 };
 use crate::store::View;
 use crate::vectors::{Meaning, Near};
@@ -47,7 +47,7 @@ const WEAK_MAX: usize = 3;
 /// The most memories among which the best are looked for, where aliases that do not count are in the way, or those of
 /// other programs.
 const AMONG_MAX: usize = 10_000;
-/// Memories that say the same as another one are looked for among so many.
+/// Hits that contradict each other are looked for among so many.
 const ALIKE_AMONG: usize = 30;
 /// Characters to a token, as a rule of thumb for English text and code.
 const CHARS_PER_TOKEN: usize = 4;
@@ -329,12 +329,17 @@ fn chance(strength: f64) -> f64 {
 /// shown twice.
 fn without_copies(hits: Vec<Weighed>) -> Vec<Weighed> {
     let mut kept: Vec<Weighed> = Vec::with_capacity(hits.len());
+    let mut by_text: BTreeMap<[u8; 32], Vec<usize>> = BTreeMap::new();
     for hit in hits {
-        let alike = kept.iter().take(ALIKE_AMONG).position(|known| {
-            let (known, memory) = (&known.hit.memory, &hit.hit.memory);
-            known.kind == memory.kind && known.attachment == memory.attachment && same_text(&known.text, &memory.text)
+        let of_text = by_text.entry(text_hash(&hit.hit.memory.text)).or_default();
+        let alike = of_text.iter().copied().find(|at| {
+            let memory = &hit.hit.memory;
+            kept.get(*at).is_some_and(|known| {
+                known.hit.memory.kind == memory.kind && known.hit.memory.attachment == memory.attachment
+            })
         });
         let Some(known) = alike.and_then(|at| kept.get_mut(at)) else {
+            of_text.push(kept.len());
             kept.push(hit);
             continue;
         };

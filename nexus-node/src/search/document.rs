@@ -71,17 +71,24 @@ impl Document {
         }
         let passages = passage::passages(text).into_iter().map(|at| {
             let mut passage = Passage { words: String::with_capacity(at.len()), length: 0 };
-            let mut add = |text: &str| each_word(text, language, |word| passage.add(word));
-            if at.start > 0 {
-                add(passage::title(text));
+            let is_first = at.start == 0;
+            if !is_first {
+                each_word(passage::title(text), language, |word| passage.add(word));
             }
-            add(&text[at]);
-            beside.iter().for_each(|text| add(text));
+            each_word(&text[at], language, |word| passage.add(word));
+            // members choose how much there is beside a text
+            let most = if is_first { usize::MAX } else { passage.words.len() + BESIDE_BYTES_MAX };
+            if is_first {
+                beside.iter().for_each(|text| each_word(text, language, |word| passage.add(word)));
+            }
             if !aliases.is_empty() {
                 // an alias counts as a word of the text does, however often it is said
                 let own: BTreeSet<&str> = passage.words.split_ascii_whitespace().collect();
                 let others: Vec<&String> = aliases.iter().filter(|word| !own.contains(word.as_str())).collect();
-                others.into_iter().for_each(|word| passage.add(word));
+                others.into_iter().for_each(|word| passage.add_within(word, most));
+            }
+            for text in beside.iter().filter(|_| !is_first) {
+                each_word(text, language, |word| passage.add_within(word, most));
             }
             passage.words.shrink_to_fit();
             passage
@@ -105,7 +112,18 @@ impl Document {
     }
 }
 
+/// The most of tags, key, metadata and aliases that each passage but the first has, in bytes: a text of 128 passages takes
+/// no more than twice its room.
+const BESIDE_BYTES_MAX: usize = 600;
+
 impl Passage {
+    /// Adds a word, unless more than so many bytes are there.
+    fn add_within(&mut self, word: &str, most: usize) {
+        if self.words.len() + word.len() < most {
+            self.add(word);
+        }
+    }
+
     fn add(&mut self, word: &str) {
         self.words.push_str(word);
         self.words.push(' ');

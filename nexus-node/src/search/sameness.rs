@@ -256,6 +256,18 @@ pub(crate) fn same_text(one: &str, other: &str) -> bool {
     one.split_whitespace().eq(other.split_whitespace())
 }
 
+/// A hash that texts have in common if they are equal but for white space and Unicode's form (NFC), and no others.
+pub(crate) fn text_hash(text: &str) -> [u8; 32] {
+    let composed = ComposingNormalizerBorrowed::new_nfc();
+    let text = if text.is_ascii() { text.into() } else { composed.normalize(text) };
+    let mut hasher = blake3::Hasher::new();
+    for word in text.split_whitespace() {
+        hasher.update(word.as_bytes());
+        hasher.update(b" ");
+    }
+    *hasher.finalize().as_bytes()
+}
+
 /// The beginnings of a text's words: enough to tell most texts apart without cutting them up.
 #[derive(Clone, Debug)]
 pub(crate) struct Outline {
@@ -695,6 +707,9 @@ mod tests {
         ] {
             assert_eq!(likeness(a, b), Likeness::Other, "{a} | {b}");
             assert!(!same_text(a, b));
+        }
+        for (a, b) in [("a  b", " a b\n"), ("re\u{301}union", "réunion"), ("a b", "ab"), ("a", "b"), ("", " ")] {
+            assert_eq!(text_hash(a) == text_hash(b), same_text(a, b), "{a} | {b}");
         }
         assert!(same_text("une re\u{301}union", " une  réunion\n") && same_text("a  b", "a\tb"));
         assert!(!same_text("a b", "ab") && !same_text("Use it", "use it") && !same_text("use it.", "use it"));

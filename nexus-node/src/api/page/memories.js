@@ -34,7 +34,8 @@ export async function refresh() {
       const path = `/v1/memories?q=${encodeURIComponent(words)}&limit=${PAGE}${where}`;
       const { document: hits, truncated } = await api('GET', path, undefined, { signal: mine.signal });
       [items, next] = [hits, null];
-      byId('found').textContent = hits.length ? `${truncated ? 'The best ' : ''}${count(hits.length, 'memory', 'memories')}${truncated || hits.length < 2 ? '' : ', the best first'}` : 'Nothing speaks of that.';
+      const nearest = hits.length && !hits.some(hit => hit.telling) ? 'Nothing speaks of that. The nearest: ' : '';
+      byId('found').textContent = hits.length ? nearest + `${truncated ? 'The best ' : ''}${count(hits.length, 'memory', 'memories')}${truncated || hits.length < 2 ? '' : ', the best first'}` : 'Nothing speaks of that.';
     } else {
       const listing = await ask(`/v1/memories?limit=${PAGE}${where}`, { signal: mine.signal });
       [items, next] = [listing.items, listing.next];

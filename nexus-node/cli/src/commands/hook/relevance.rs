@@ -11,7 +11,7 @@ const SHARED_WORDS_MIN: usize = 2;
 /// The most memories that are shown.
 const SHOWN_MAX: usize = 3;
 /// The longest text, in characters: about 300 tokens.
-const CHARS_MAX: usize = 1_500;
+const CHARS_MAX: usize = 1_600;
 /// The part of a prompt that is read, in bytes.
 const PROMPT_BYTES_MAX: usize = 16 << 10;
 /// The most meaningful words of a prompt that are looked for, as many as a recall takes.
