@@ -103,8 +103,8 @@ pub(super) fn recall(
         author.check_known(by, reader)?;
     }
     let is_weak = |hit: &Weighed| hit.hit.by_meaning || hit.strength < floor;
-    // memories with all words of the question come first, and weak ones last
-    hits.sort_by_key(|hit| (is_weak(hit), !hit.has_all));
+    // memories with all words of the question come first, above all those with its very text, and weak ones last
+    hits.sort_by_key(|hit| (is_weak(hit), !hit.has_all, !has_phrase(&hit.hit.memory, query)));
     let mut hits = without_copies(hits);
     let mut least = 1.0;
     for hit in &mut hits {
@@ -134,7 +134,7 @@ pub(super) fn recall(
     }
     if query.valid_at != ValidAt::Ever {
         note_contradictions(&mut hits);
-        later_first(&mut hits, me);
+        later_first(&mut hits, me, query);
     }
     Ok(Recalled { hits, truncated, indexed: indexed(search.seen(), ledger::last_eno(view)?) })
 }
@@ -385,9 +385,15 @@ fn note_contradictions(hits: &mut [Hit]) {
     }
 }
 
+/// Whether a memory has the very text of a question of several words.
+fn has_phrase(memory: &Memory, query: &RecallQuery) -> bool {
+    let asked = query.text.trim();
+    asked.contains(char::is_whitespace) && memory.text.contains(asked)
+}
+
 /// Puts the later one of two hits first that contradict each other and have as many words of the question. It must be of the
 /// author of the former one, or of this node: a stranger's later word takes no place.
-fn later_first(hits: &mut [Hit], me: Did) {
+fn later_first(hits: &mut [Hit], me: Did, query: &RecallQuery) {
     let since = |memory: &Memory| memory.valid_from.or(memory.was_at).unwrap_or(memory.updated_at);
     for at in 1..hits.len().min(ALIKE_AMONG) {
         let mut later = at;
@@ -395,7 +401,9 @@ fn later_first(hits: &mut [Hit], me: Did) {
             let (former, here) = (&hits[before], &hits[later]);
             let is_of_one = here.memory.author == former.memory.author || here.memory.author == me;
             let is_later = since(&here.memory) > since(&former.memory);
-            let equal = here.weak == former.weak && here.matched.len() == former.matched.len();
+            let equal = here.weak == former.weak
+                && here.matched.len() == former.matched.len()
+                && has_phrase(&here.memory, query) == has_phrase(&former.memory, query);
             if !(here.contradicts.contains(&former.memory.id) && is_of_one && is_later && equal) {
                 continue;
             }

@@ -111,9 +111,11 @@ fn show(hits: &[wire::Hit], printer: &Printer) -> String {
     }
     for hit in hits {
         let memory = &hit.memory;
+        // a line break is a space here, and no sign that is shown
+        let joined = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let shown = match &hit.passage {
-            Some(passage) => in_a_line(passage, PASSAGE_WIDTH),
-            None => in_a_line(&memory.text, width().saturating_sub(2).max(20)),
+            Some(passage) => in_a_line(&joined(passage), PASSAGE_WIDTH),
+            None => in_a_line(&joined(&memory.text), width().saturating_sub(2).max(20)),
         };
         lines.push(printer.paint(Style::Bold, &shown));
         let mut about = vec![

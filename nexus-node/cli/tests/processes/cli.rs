@@ -686,7 +686,7 @@ fn texts_are_whole_in_a_pipe_and_members_have_names() {
     home.json(&["edit", &id, &long.replace("end", "finish")]);
     let recalled = home.run(&["recall", "finish"]).ok().stdout;
     assert!(recalled.lines().any(|line| line.ends_with("the finish")), "{recalled}");
-    assert!(home.run(&["recall", "two"]).ok().stdout.contains("line one\\u{a}line two"));
+    assert!(home.run(&["recall", "two"]).ok().stdout.contains("line one line two"));
     let listed = home.run(&["list"]).ok().stdout;
     assert!(listed.lines().any(|line| line.ends_with("the finish")), "{listed}");
     let history = home.run(&["history", &id]).ok().stdout;

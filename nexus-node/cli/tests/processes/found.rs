@@ -47,6 +47,7 @@ fn nothing_is_hidden_behind_another_memory() {
         for asked in [one, other] {
             let hits = recall(&home, asked);
             let shown = texts(&hits);
+            assert_eq!(shown.first().map(String::as_str), Some(asked), "the very text comes first");
             assert!(
                 shown.iter().any(|text| text == one) && shown.iter().any(|text| text == other),
                 "{asked}: {shown:?}"
