@@ -63,6 +63,13 @@ async fn keeps(node: &Node, hash: BlobHash, of: &Node) -> bool {
     entry.is_some_and(|entry| entry.kept_for.contains(&of.did()))
 }
 
+/// Waits until a node knows the rogue as a member: the engine reads its credentials beside the connection.
+async fn is_known(node: &Node) {
+    while node.members().iter().all(|member| member.did != key(9).did()) {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// promise: Blobs | As many copies are kept as are wanted, of directories with all their files; those who keep them let go once fewer are wanted
 #[tokio::test(flavor = "multi_thread")]
 async fn others_keep_the_copies_that_are_wanted() {
@@ -296,6 +303,7 @@ async fn wishes_of_a_rogue_member_are_bounded() {
     let real = add(&node, content(MIB)).await;
     node.blobs().unpin(real).await.unwrap();
     let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    is_known(&node).await;
     let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
     let mut ask = async |hash: &[u8], size: u64, keep: bool| wish(&mut stream, hash, size, keep).await;
     let (no, kept, coming, full) = (0, 1, 2, 3);
@@ -330,6 +338,7 @@ async fn wishes_of_a_rogue_member_are_bounded() {
 async fn content_that_is_not_kept_counts_until_it_is_gone() {
     let node = WORLD.start(0, Link::Memory).await;
     let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    is_known(&node).await;
     let honest = beside(1, &node, |_| {}).await;
     let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
     let mut ask = async |hash: &BlobHash, size: u64, keep: bool| wish(&mut stream, hash.as_bytes(), size, keep).await;
@@ -404,6 +413,7 @@ async fn claimed_sizes_keep_nobody_from_a_copy_of_a_directory() {
 async fn slow_blobs_of_a_member_keep_no_other_from_its_copies() {
     let node = WORLD.start(0, Link::Memory).await;
     let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    is_known(&node).await;
     let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
     eventually("it counts as a member", async || node.members().len() == 2).await;
     // nobody has them, so each is waited for
@@ -422,6 +432,7 @@ async fn slow_blobs_of_a_member_keep_no_other_from_its_copies() {
 async fn wishes_of_a_rogue_member_delay_no_fetch() {
     let node = WORLD.start(0, Link::Memory).await;
     let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    is_known(&node).await;
     let honest = beside(1, &node, |_| {}).await;
     let hash = add(&honest, content(MIB)).await;
     let nobody = BlobHash::from_bytes([7; 32]);
@@ -449,6 +460,7 @@ async fn wishes_of_a_rogue_member_delay_no_fetch() {
 async fn a_wish_takes_no_more_once_others_are_gone() {
     let node = WORLD.start(0, Link::Memory).await;
     let rogue = Rogue::meet(WORLD, 9, Link::Memory, &node).await;
+    is_known(&node).await;
     let honest = beside(1, &node, |_| {}).await;
     let hash = add(&honest, content(128 * MIB)).await;
     let mut stream = rogue.mesh.open(node.did(), &BLOBS).await.unwrap();
