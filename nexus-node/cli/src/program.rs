@@ -24,6 +24,20 @@ pub(crate) fn path() -> io::Result<PathBuf> {
     }
 }
 
+/// This very program, to start it once more: whatever lies at its path by now, where the system has a name for that.
+#[cfg(target_os = "linux")]
+pub(crate) fn itself() -> io::Result<PathBuf> {
+    let itself = Path::new("/proc/self/exe");
+    // not everywhere is there a `/proc`
+    if itself.exists() { Ok(itself.to_owned()) } else { path() }
+}
+
+/// The same by its path.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn itself() -> io::Result<PathBuf> {
+    path()
+}
+
 /// The path without the mark of a replaced program, if a file is there and none has the mark in its name.
 fn standing(path: PathBuf, is_file: impl Fn(&Path) -> bool) -> PathBuf {
     let replaced_by = path.to_str().and_then(|text| text.strip_suffix(REPLACED)).map(PathBuf::from);

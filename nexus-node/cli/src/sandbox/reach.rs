@@ -129,7 +129,7 @@ mod linux {
         let policy = serde_json::to_string(&policy).map_err(|error| format!("the policy: {error}"))?;
         let directory = tempfile::Builder::new().prefix("nexus-try-").tempdir().map_err(error)?;
         let report = Report(directory.path().join("report"));
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(crate::program::itself().map_err(error)?);
         command.args(["sandbox-exec", "--policy", &policy, "--report"]).arg(&report.0).args(["--", "true"]);
         command.current_dir("/usr").stdin(Stdio::null());
         let output = command.output().map_err(error)?;

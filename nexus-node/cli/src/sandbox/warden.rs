@@ -11,7 +11,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::io::Errno;
@@ -129,8 +129,7 @@ fn within(policy: &Policy, report: &Report, command: &[OsString]) -> Result<Comm
     let arguments = |to: &mut Command| {
         to.args(["sandbox-exec", "--within", "--policy", &text, "--report"]).arg(&report.0).arg("--").args(command);
     };
-    // this very file, whatever lies at its path by now
-    let own = Path::new("/proc/self/exe");
+    let own = crate::program::itself().map_err(|error| format!("this program: {error}"))?;
     if policy.level < Level::Full {
         let mut next = Command::new(own);
         arguments(&mut next);

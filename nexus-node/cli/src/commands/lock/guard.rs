@@ -120,8 +120,7 @@ impl LockExec {
     /// This program once more, which becomes the command.
     #[cfg(target_os = "linux")]
     fn command(&self, session: &CliSession) -> Command {
-        // this very file, whatever lies at its path by now
-        let mut command = Command::new("/proc/self/exe");
+        let mut command = Command::new(crate::program::itself().unwrap_or_default());
         command.args(session.printer.json().then_some("--json"));
         command.args(["lock-exec", "--within", &std::process::id().to_string(), "--"]).args(&self.command);
         command

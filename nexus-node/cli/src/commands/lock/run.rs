@@ -159,7 +159,7 @@ impl Kept {
         // the guard is to have it, and nothing else is started here
         rustix::io::fcntl_setfd(&at, rustix::io::FdFlags::empty())?;
         let number = std::os::fd::AsRawFd::as_raw_fd(&at).to_string();
-        let mut command = Command::new(own_program()?);
+        let mut command = Command::new(crate::program::itself()?);
         command.args(session.printer.json().then_some("--json")).args(["lock-exec", "--alive", &number]);
         command.args(on_terminal().then_some("--terminal")).arg("--").args(words);
         command.env("NEXUS_LOCK", &self.name).env("NEXUS_LOCK_TOKEN", self.token.to_string());
@@ -279,18 +279,6 @@ fn caught() -> HandedOn {
 #[cfg(not(unix))]
 fn caught() -> Signals {
     Signals::new()
-}
-
-/// This program, whatever lies at its path by now.
-#[cfg(target_os = "linux")]
-#[expect(clippy::unnecessary_wraps, reason = "as elsewhere")]
-fn own_program() -> std::io::Result<std::path::PathBuf> {
-    Ok("/proc/self/exe".into())
-}
-
-#[cfg(all(unix, not(target_os = "linux")))]
-fn own_program() -> std::io::Result<std::path::PathBuf> {
-    std::env::current_exe()
 }
 
 #[cfg(unix)]

@@ -219,8 +219,9 @@ impl Workplace {
                 return Ok((command, false));
             }
         };
-        // this very file, whatever lies at its path by now
-        let mut command = Command::new("/proc/self/exe");
+        let own_program =
+            crate::program::itself().map_err(|error| Problem::new("failed", format!("this program: {error}")))?;
+        let mut command = Command::new(own_program);
         command.args(["sandbox-exec", "--policy", &policy, "--report"]).arg(report(base));
         command.arg("--").args(&self.command);
         if self.level() > Level::None {
