@@ -486,7 +486,10 @@ fn weigh(memory: Memory, found: &Match, spoken: &[Spoken], phrasings: &[Question
     let most = |of: fn(&Spoken) -> f64| spoken.iter().map(of).fold(0.0, f64::max);
     let (coverage, strength) = (most(|spoken| f64::from(spoken.coverage)), most(Spoken::strength));
     let each = || spoken.iter().zip(phrasings);
-    let has_all = each().any(|(spoken, phrasing)| spoken.matched.len() == phrasing.concepts.len());
+    // words of others' aliases put no memory before those that say it
+    let is_own = memory.fields.get("aliases").is_none_or(|from| from.author == me);
+    let said = |spoken: &Spoken| spoken.matched.len() - if is_own { 0 } else { spoken.by_alias.len() };
+    let has_all = each().any(|(spoken, phrasing)| said(spoken) == phrasing.concepts.len());
     // further phrasings are others' words
     let has_rare = each().next().is_some_and(|(spoken, phrasing)| phrasing.is_told_by(spoken));
     let source = if memory.author == me { OWN_WEIGHT } else { 1.0 };
@@ -603,7 +606,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::memory::MemoryId;
+    use crate::memory::{MemoryId, Provenance};
 
     /// A memory about which nothing matters but its id and its age.
     fn memory(id: u64, stamp: Timestamp) -> Memory {
@@ -696,6 +699,24 @@ mod tests {
             prop_assert!(read <= 2 * candidates.len());
         }
     }
+    /// promise: Recall | Aliases of others put no memory before those that have all words of a question themselves
+    #[test]
+    fn aliases_of_others_make_no_memory_one_with_all_words() {
+        let (now, me) = (Timestamp::from_ms(400 * 86_400_000), Did::from_bytes([1; 32]));
+        let question = [Question::of("staging port").unwrap()];
+        let found = Match { place: Place { eno: 0, index: 0 }, score: 1.0, stamp: now };
+        let has_all = |by_alias: Vec<usize>, author| {
+            let from = Provenance { author, author_name: None, agent: None, source: None, at: now };
+            let fields = BTreeMap::from([("aliases", from)]);
+            let memory = Memory { fields, ..memory(1, now) };
+            let spoken = [Spoken { coverage: 1.0, matched: vec![0, 1], by_alias, ..Spoken::default() }];
+            weigh(memory, &found, &spoken, &question, me, now).has_all
+        };
+        let rogue = Did::from_bytes([2; 32]);
+        assert!(has_all(vec![], rogue) && has_all(vec![0, 1], me));
+        assert!(!has_all(vec![1], rogue) && !has_all(vec![0, 1], rogue));
+    }
+
     /// promise: Bad input | A stamp far ahead of a node's clock makes no memory the newest, in lists and in recall
     #[test]
     fn a_stamp_far_ahead_is_no_recency() {
