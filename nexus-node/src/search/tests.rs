@@ -243,6 +243,32 @@ fn a_tail_holds_so_many_bytes_of_words() {
     assert!(passes >= TEXTS / 4, "{passes} passes");
 }
 
+/// promise: Bad input | Tags, metadata and aliases beside a text of many passages take little more room than the text
+#[test]
+fn what_stands_beside_a_text_is_not_multiplied_by_its_passages() {
+    let mut peer = Peer::new(0);
+    let text: String = (0..2_000).map(|n| format!("w{n}x ")).collect();
+    let beside: Vec<String> = (0..200).map(|n| format!("beside{n}with{}", "y".repeat(20))).collect();
+    let core = Core {
+        text: text.clone(),
+        kind: "note".to_owned(),
+        tags: beside.clone(),
+        aliases: beside.iter().take(8).cloned().collect(),
+        meta: beside.iter().map(|it| (it.clone(), it.as_str().into())).collect(),
+        ..Core::default()
+    };
+    peer.create(SpaceId::default_of(&mesh()), core);
+    let snapshot = peer.store.snapshot().unwrap();
+    let reader = Reader::new(&snapshot, [0; 8], peer.key.did(), peer.members(), Timestamp::from_ms(0)).unwrap();
+    let mut tail = Tail::after(0);
+    tail.catch_up(&snapshot, &reader, Room::UNBOUNDED).unwrap();
+    let (stock, _) = tail.take_stock();
+    let document = stock[0].1.as_ref().unwrap();
+    assert!(document.passages.len() > 10, "{}", document.passages.len());
+    let all: usize = 3 * beside.iter().map(String::len).sum::<usize>();
+    assert!(document.bytes() < 3 * text.len() + all, "{} bytes of {}", document.bytes(), text.len());
+}
+
 /// promise: Bad input | Long texts that the index on disk lacks: bytes of words in memory are bounded, and the rest follows once there is room
 #[test]
 fn words_of_a_tail_count_by_what_they_take_and_leave_nothing_behind() {
