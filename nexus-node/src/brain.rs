@@ -296,29 +296,31 @@ impl Brain {
         let space = reader.space(space)?.1.no;
         let (said, outline) = (Said::of(text), Outline::of(text));
         let words: Vec<String> = said.content().map(str::to_owned).collect();
-        let (mut alike, mut related) = (Vec::new(), Related::default());
+        let (mut near, mut related) = (Vec::new(), Related::default());
         for place in self.here().search.sharing(&words, space, COMPARED, &reader, &snapshot)? {
             let Some(memory) = reader.memory_at(place)? else { continue };
-            let of = Outline::of(&memory.text);
-            // most differ at the first glance
-            let (may_be_near, may_contradict) = (outline.may_be_near(&of), of.may_contradict(&outline));
             if same_text(&memory.text, text) {
-                alike.push((None, memory.id));
+                related.same.push(memory.id);
                 continue;
             }
+            // most differ at the first glance
+            let of = Outline::of(&memory.text);
+            let (may_be_near, may_contradict) = (outline.may_be_near(&of), of.may_contradict(&outline));
             if !(may_be_near || may_contradict) {
                 continue;
             }
             let there = Said::of(&memory.text);
-            let likeness = if may_be_near { there.likeness(&said) } else { Likeness::Other };
             if may_contradict && there.is_contradicted_by(&said) {
                 related.contradicts.push(memory.id);
-            } else if likeness > Likeness::Other {
-                alike.push((Some(std::cmp::Reverse(likeness)), memory.id));
+                continue;
+            }
+            let likeness = if may_be_near { there.likeness(&said) } else { Likeness::Other };
+            if likeness > Likeness::Other {
+                near.push((likeness, memory.id));
             }
         }
-        alike.sort_by_key(|(likeness, _)| *likeness);
-        related.same = alike.into_iter().map(|(_, id)| id).collect();
+        near.sort_by(|(a, _), (b, _)| b.cmp(a));
+        related.same.extend(near.into_iter().map(|(_, id)| id));
         Ok(related)
     }
 

@@ -74,7 +74,7 @@ pub(crate) struct Filter {
     pub(crate) spaces: BTreeSet<SpaceNo>,
     /// With all of these tags, in the form in which they are compared.
     pub(crate) tags: BTreeSet<String>,
-    /// Of one of these kinds, in the form in which they are compared; of any if there are none.
+    /// The kinds that are admitted, in the form in which they are compared; any kind is if there are none.
     pub(crate) kinds: BTreeSet<String>,
     /// By this author.
     pub(crate) by: Option<Did>,

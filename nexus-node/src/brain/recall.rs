@@ -104,7 +104,7 @@ pub(super) fn recall(
     }
     let is_weak = |hit: &Weighed| hit.hit.by_meaning || hit.strength < floor;
     // memories with all words of the question come first, above all those with its very text, and weak ones last
-    hits.sort_by_key(|hit| (is_weak(hit), !hit.has_all, !has_phrase(&hit.hit.memory, query)));
+    hits.sort_by_cached_key(|hit| (is_weak(hit), !hit.has_all, !has_phrase(&hit.hit.memory, query)));
     let mut hits = without_copies(hits);
     let mut least = 1.0;
     for hit in &mut hits {
@@ -126,11 +126,11 @@ pub(super) fn recall(
     if let Some(min) = query.min {
         hits.retain(|hit| hit.score >= min);
     }
-    for hit in &mut hits {
-        hit.passage = best_passage(&hit.memory.text, phrasings);
-    }
     if let Some(tokens) = query.tokens {
         truncated |= fit(&mut hits, tokens);
+    }
+    for hit in &mut hits {
+        hit.passage = best_passage(&hit.memory.text, phrasings);
     }
     if query.valid_at != ValidAt::Ever {
         note_contradictions(&mut hits);

@@ -11,10 +11,7 @@ use super::payload::{OwnPayload, payload_bytes};
 use super::tasks::PendingTasks;
 use super::{Effect, Engine, LedgerError, Turn};
 use crate::ledger::rows;
-use crate::ledger::{
-    SUPERSEDES, TOGETHER_MAX, VALID_TO, ends_of_chain, find_record, first_with_key, read_core, read_entry,
-    with_key_like,
-};
+use crate::ledger::{SUPERSEDES, VALID_TO, ends_of_chain, find_record, first_with_key, keys_like, read_entry};
 use crate::store::{Batch, StoreError, Table, TableChange};
 
 /// The bytes of the count of writes at the front of a payload.
@@ -396,13 +393,12 @@ impl Engine {
     ) -> Result<Option<Dot>, StoreError> {
         let Some(key) = core.key.as_ref().filter(|_| core.was.is_none()) else { return Ok(None) };
         let Some(no) = self.state.spaces.get(space).map(|space| space.no) else { return Ok(None) };
-        let like = with_key_like(&turn.draft, no, key, TOGETHER_MAX)?;
-        if like.is_empty() || first_with_key(&turn.draft, no, key)?.is_some() {
+        let mut others = keys_like(&turn.draft, no, key)?;
+        others.remove(key);
+        if others.is_empty() || first_with_key(&turn.draft, no, key)?.is_some() {
             return Ok(None);
         }
-        for dot in like {
-            let Some((eno, row)) = find_record(&turn.draft, dot)? else { continue };
-            let Some(other) = read_core(&turn.draft, eno, &row)?.key.filter(|other| other != key) else { continue };
+        for other in others {
             // the past of a forgotten memory leaves its key free
             if let Some(record) = first_with_key(&turn.draft, no, &other)? {
                 return Ok(Some(record));

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, TextAttachment, Verified, Write};
-use nexus_identity::Did;
 use nexus_identity::plants::planted;
+use nexus_identity::{Did, folded};
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
 use crate::ledger::{self, SUPERSEDES, author_of, find_record, has_any, live_writes, read_core_text, superseded_id};
@@ -380,7 +380,7 @@ fn key_in(core: &str) -> Result<Option<String>, StoreError> {
 
 /// The rows by which a record is found under its caller's key: in its own form, and without case.
 fn key_rows(space: SpaceNo, key: &str, record: Dot) -> [Vec<u8>; 2] {
-    let prefixes = [rows::caller_key_prefix(space, key), rows::folded_key_prefix(space, key)];
+    let prefixes = [rows::caller_key_prefix(space, key), rows::caller_key_prefix(space, &folded(key))];
     prefixes.map(|prefix| rows::with_dot(&prefix, record).to_vec())
 }
 

@@ -22,10 +22,10 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_crdt::{Core, Dot, DotPrefix, EntryId, FIELDS};
-use nexus_identity::Did;
+use nexus_identity::{Did, folded};
 
 use super::rows::{self, RecordRow, SpaceNo, WriteRow, decode, unreadable};
-use super::{TOGETHER_MAX, author_of, find_record, has_any, read_core_text};
+use super::{TOGETHER_MAX, author_of, find_record, has_any, read_core, read_core_text};
 use crate::store::{Order, StoreError, Table, View};
 
 /// The field that names the record whose place another one takes.
@@ -175,15 +175,14 @@ pub(crate) fn first_with_key(view: &dyn View, space: SpaceNo, key: &str) -> Resu
     Ok(ends.first().map(|end| end.record))
 }
 
-/// The visible records whose caller's key is this one but for case and form, lowest dot first, at most `most`.
-pub(crate) fn with_key_like(view: &dyn View, space: SpaceNo, key: &str, most: usize) -> Result<Vec<Dot>, StoreError> {
-    let mut found = Vec::new();
-    let prefix = rows::folded_key_prefix(space, key);
-    view.try_scan_prefix(Table::FoldedKeys, &prefix, Order::Forward, &mut |key, _| {
-        found.push(rows::dot_at_end(key).ok_or_else(|| unreadable(Table::FoldedKeys))?);
-        Ok(if found.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    Ok(found)
+/// The different keys of visible records that are this one but for case and form, of the records with the lowest dots.
+pub(crate) fn keys_like(view: &dyn View, space: SpaceNo, key: &str) -> Result<BTreeSet<String>, StoreError> {
+    let mut keys = BTreeSet::new();
+    for record in keyed_rows(view, Table::FoldedKeys, space, &folded(key), TOGETHER_MAX)? {
+        let Some((eno, row)) = find_record(view, record)? else { continue };
+        keys.extend(read_core(view, eno, &row)?.key);
+    }
+    Ok(keys)
 }
 
 /// The records with a caller's key from which a walk begins: those in chains, forgotten ones among them, and as many of

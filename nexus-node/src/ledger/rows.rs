@@ -44,7 +44,7 @@ use nexus_crdt::{
     DOT_BYTES, Dot, Entry, EntryId, Field, HeardEvent, Hlc, LogId, Priority, SpaceId, SpaceRule, TASK_HEIRS_MAX,
     TaskEnd, TaskId, TaskSaid, Verified,
 };
-use nexus_identity::{Did, Name, Signature, folded};
+use nexus_identity::{Did, Name, Signature};
 
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
@@ -650,17 +650,12 @@ pub(crate) fn read_write_key(key: &[u8]) -> Option<(Field, Dot)> {
     Some((Field::named(std::str::from_utf8(field).ok()?), Dot::from_bytes(dot)?))
 }
 
-/// The prefix of the `Keys` rows of a caller's key.
+/// The prefix of the `Keys` rows of a caller's key, and of the `FoldedKeys` rows of one without case and in one form.
 pub(crate) fn caller_key_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
     let mut prefix = [0; 20];
     prefix[..4].copy_from_slice(&space.to_be_bytes());
     prefix[4..].copy_from_slice(&blake3::hash(key.as_bytes()).as_bytes()[..16]);
     prefix
-}
-
-/// The prefix of the `FoldedKeys` rows of a caller's key.
-pub(crate) fn folded_key_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
-    caller_key_prefix(space, &folded(key))
 }
 
 /// The prefix of the `Successors` rows of the id of a superseded record.

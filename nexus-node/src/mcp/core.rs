@@ -195,7 +195,7 @@ impl Core {
         for (id, short) in remembered.contradicts.into_iter().zip(names) {
             // it may be forgotten meanwhile
             let Ok(memory) = self.node.brain().get(id).await else { continue };
-            let author = memory.author_name.as_deref().map_or_else(|| memory.author.short().to_string(), name_as_word);
+            let author = memory.author_name.as_deref().map_or_else(|| memory.author.short(), name_as_word);
             let (start, cut) = beginning(&memory.text, CONTRADICTED_TOKENS);
             let text = line::quoted(&format!("{start}{}", if cut { "…" } else { "" }));
             answer.push_str(&format!("\nmay contradict {short} by {author}: {text}"));

@@ -25,8 +25,8 @@ use super::cursor::{self, StoreName};
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, Place, RecordRow, SpaceRow, TimeKey};
 use crate::ledger::{
-    self, ChainEnd, Walked, entry_id_of, find_record, first_with_key, is_chained, read_core_text, shown_together,
-    with_key_like,
+    self, ChainEnd, Walked, entry_id_of, find_record, first_with_key, is_chained, keys_like, read_core_text,
+    shown_together,
 };
 use crate::memory::{AHEAD_MAX, ListQuery, Listing, Memory, SpaceInfo};
 use crate::store::{Order, StoreError, Table, View};
@@ -376,22 +376,14 @@ impl<'a> Reader<'a> {
         }
         // as somebody else spells it
         for space in self.space_numbers() {
-            for like in with_key_like(self.view, space, key, CANDIDATES_MAX)? {
-                let Some(spelled) = self.caller_key(like)? else { continue };
-                let Some(dot) = first_with_key(self.view, space, &spelled)? else { continue };
-                if found.iter().all(|(known, ..)| *known != dot) {
+            for spelled in keys_like(self.view, space, key)? {
+                if let Some(dot) = first_with_key(self.view, space, &spelled)? {
                     found.extend(self.row_of(dot)?.map(|(place, row)| (dot, place, row)));
                 }
             }
         }
         found.truncate(CANDIDATES_MAX);
         Ok(found)
-    }
-
-    /// The caller's key with which a record was created.
-    fn caller_key(&self, dot: Dot) -> Result<Option<String>, NodeError> {
-        let Some((place, row)) = self.row_of(dot)? else { return Ok(None) };
-        Ok(self.record_in(dot, place, row)?.core.key)
     }
 
     fn entries_beginning_with(&self, prefix: &DotPrefix) -> Result<Vec<(Dot, rows::Eno)>, NodeError> {

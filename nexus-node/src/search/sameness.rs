@@ -305,7 +305,7 @@ impl Outline {
     }
 
     /// Whether both may have the same words.
-    pub(crate) fn may_equal(&self, other: &Self) -> bool {
+    fn may_equal(&self, other: &Self) -> bool {
         const SHARE: (usize, usize) = (1, 2);
         let most = self.begins.len().max(other.begins.len());
         self.has_share(other, most, SHARE)
@@ -476,7 +476,7 @@ impl Said {
     /// Whether another text says the same of another thing, which a number in its name tells apart.
     fn is_of_another_subject(&self, other: &Self) -> bool {
         let (one, two) = (self.row.as_slice(), other.row.as_slice());
-        let before = one.iter().zip(two).take_while(|(a, b)| a.stem == b.stem).count();
+        let before = in_common(one.iter().zip(two));
         let is_number = |row: &[Spoken]| row.get(before).is_some_and(|word| word.says == Says::Number);
         let after = |row: &[Spoken]| row.iter().skip(before + 1).filter(|word| word.says == Says::Content).count();
         let is_name = one[..before].iter().all(|word| word.says != Says::Little) && before <= 1;
@@ -487,9 +487,9 @@ impl Said {
     /// is not so.
     fn has_another_value(&self, other: &Self) -> bool {
         let (one, two) = (self.row.as_slice(), other.row.as_slice());
-        let before = one.iter().zip(two).take_while(|(a, b)| a.stem == b.stem).count();
+        let before = in_common(one.iter().zip(two));
         let (left, right) = (&one[before..], &two[before..]);
-        let after = left.iter().rev().zip(right.iter().rev()).take_while(|(a, b)| a.stem == b.stem).count();
+        let after = in_common(left.iter().rev().zip(right.iter().rev()));
         let (begin, end) = (&one[..before], &left[left.len() - after..]);
         let (left, right) = (&left[..left.len() - after], &right[..right.len() - after]);
         let telling = |words: &[Spoken]| words.iter().filter(|word| word.says != Says::Little).count();
@@ -594,6 +594,11 @@ impl Said {
         let is_related = vocabulary::related(&a.folded).any(|word| word == b.folded) || a.stem == b.stem;
         self.row.len() == other.row.len() && a.says != Says::Little && b.says != Says::Little && !is_related
     }
+}
+
+/// The number of pairs of equal words before others come.
+fn in_common<'a>(pairs: impl Iterator<Item = (&'a Spoken, &'a Spoken)>) -> usize {
+    pairs.take_while(|(a, b)| a.stem == b.stem).count()
 }
 
 /// The signs of a text that change what is said: flags, and signs of comparison, sums and the like.

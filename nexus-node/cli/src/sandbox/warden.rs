@@ -129,14 +129,14 @@ fn within(policy: &Policy, report: &Report, command: &[OsString]) -> Result<Comm
     let arguments = |to: &mut Command| {
         to.args(["sandbox-exec", "--within", "--policy", &text, "--report"]).arg(&report.0).arg("--").args(command);
     };
-    let own = crate::program::itself().map_err(|error| format!("this program: {error}"))?;
+    let no_program = |error: std::io::Error| format!("this program: {error}");
     if policy.level < Level::Full {
-        let mut next = Command::new(own);
+        let mut next = Command::new(crate::program::itself().map_err(no_program)?);
         arguments(&mut next);
         return Ok(next);
     }
     let bwrap = policy.bwrap.as_ref().ok_or("bwrap is not on the PATH")?;
-    let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let own = std::env::current_exe().map_err(no_program)?;
     let mut next = Command::new(bwrap);
     let here = std::env::current_dir().map_err(|error| format!("the present directory: {error}"))?;
     next.args(bubble::arguments(policy, &own, &report.0, &here));

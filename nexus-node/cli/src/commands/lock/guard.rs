@@ -82,7 +82,7 @@ impl LockExec {
             // the command is not to have it
             nix::unistd::close(number)?;
         }
-        let mut child = match self.command(session).spawn() {
+        let mut child = match self.command(session).and_then(|mut command| command.spawn()) {
             Ok(child) => child,
             Err(error) => return Ok(not_begun(self.command.first(), &error, &session.printer)),
         };
@@ -119,19 +119,20 @@ impl LockExec {
 
     /// This program once more, which becomes the command.
     #[cfg(target_os = "linux")]
-    fn command(&self, session: &CliSession) -> Command {
-        let mut command = Command::new(crate::program::itself().unwrap_or_default());
+    fn command(&self, session: &CliSession) -> std::io::Result<Command> {
+        let mut command = Command::new(crate::program::itself()?);
         command.args(session.printer.json().then_some("--json"));
         command.args(["lock-exec", "--within", &std::process::id().to_string(), "--"]).args(&self.command);
-        command
+        Ok(command)
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn command(&self, _: &CliSession) -> Command {
+    #[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
+    fn command(&self, _: &CliSession) -> std::io::Result<Command> {
         let mut words = self.command.iter();
         let mut command = Command::new(words.next().cloned().unwrap_or_default());
         command.args(words);
-        command
+        Ok(command)
     }
 }
 
