@@ -464,10 +464,14 @@ impl Members {
         }
     }
 
-    /// The members whose membership would end with this one's, itself left out.
+    /// The members whose membership would end with this one's, itself left out: now, or as soon as the entry with the
+    /// credentials that they showed at the gate comes.
     pub fn falls_with(&self, member: &Did, branches: &dyn Branching) -> Vec<Did> {
         let with = verdict::judge(self, branches, Some(member)).against;
-        self.iter().map(|(did, _)| *did).filter(|did| did != member && with.contains_key(did)).collect()
+        let will_fall = |did: &Did, known: &Member| !known.is_published() && self.is_above(member, did);
+        let falls =
+            |(did, known): &(&Did, &Member)| *did != member && (with.contains_key(did) || will_fall(did, known));
+        self.iter().filter(falls).map(|(did, _)| *did).collect()
     }
 
     /// Whether somebody is an issuer above a member, by the credentials that each agreed to.

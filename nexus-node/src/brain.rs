@@ -20,7 +20,8 @@ mod unforget;
 mod vocabulary;
 mod watch;
 
-use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -332,6 +333,7 @@ impl Brain {
         let mut records = Vec::with_capacity(memories.len());
         let mut spaces = Vec::with_capacity(memories.len());
         let mut held = Vec::new();
+        let mut keys = BTreeMap::new();
         let places = self.places().await?;
         for mut memory in memories {
             memory.without_secrets()?;
@@ -353,6 +355,15 @@ impl Brain {
                 of.pass_on(&mut memory, &keeps);
             }
             let mut core = self.core(memory)?;
+            if let Some(key) = &core.key {
+                match keys.entry((space, folded(key))) {
+                    Entry::Vacant(free) => drop(free.insert(key.clone())),
+                    Entry::Occupied(one) if one.get() == key => {}
+                    Entry::Occupied(one) => {
+                        return Err(ConflictError::KeysAlike { one: one.get().clone(), other: key.clone() }.into());
+                    }
+                }
+            }
             let closes = superseded.map(|of| self.supersede(&mut core, space, of)).transpose()?;
             records.push(NewRecord { space, core, keeps, closes });
         }
@@ -602,16 +613,13 @@ impl Brain {
     /// [`NodeError::Conflict`] if there is one of that name, [`NodeError::Refused`],
     /// [`NodeError::Invalid`] if there are too many.
     pub async fn create_space(&self, name: Name) -> Result<SpaceInfo, NodeError> {
-        let known = self.reading(Self::spaces_blocking).await?;
-        let wanted = folded(name.as_str());
-        if wanted == "mesh" {
+        if folded(name.as_str()) == "mesh" {
             return Err(ConflictError::SpaceExists(name).into());
         }
-        // two spaces of one name are shown by their ids
-        let names = known.iter().filter_map(|space| space.space.parse::<Name>().ok());
-        if let Some(other) = names.into_iter().find(|other| folded(other.as_str()) == wanted) {
+        if let Some(other) = self.places().await?.name_like(&name) {
             return Err(ConflictError::SpaceExists(other).into());
         }
+        let known = self.reading(Self::spaces_blocking).await?;
         if known.len() >= self.0.limits.spaces_max.load(Ordering::Relaxed) {
             return Err(InputError::Spaces { count: known.len() }.into());
         }

@@ -280,7 +280,9 @@ impl NodeError {
                 | AccessError::KeptEnough { .. },
             ) => "full",
             Self::Refused(AccessError::Inviter { code: nexus_mesh::JoinRefusal::NameTaken, .. })
-            | Self::Conflict(ConflictError::NameTaken(_) | ConflictError::KeyLike { .. }) => "name_taken",
+            | Self::Conflict(
+                ConflictError::NameTaken(_) | ConflictError::KeyLike { .. } | ConflictError::KeysAlike { .. },
+            ) => "name_taken",
             Self::Refused(_) => "refused",
             Self::Conflict(ConflictError::OtherRequest) => "other_request",
             Self::Conflict(_) => "conflict",

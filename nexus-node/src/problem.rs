@@ -281,6 +281,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Conflict(ConflictError::KeyLike { .. }) => {
             Some("nothing was written; give the key as it is there, or another one")
         }
+        NodeError::Conflict(ConflictError::KeysAlike { .. }) => {
+            Some("nothing was written; give both the same key for one memory, or keys that differ in more")
+        }
         NodeError::Conflict(ConflictError::OtherRequest) => {
             Some("nothing changed: give each change an id of its own, and use it again for the same change alone")
         }

@@ -365,6 +365,13 @@ mod tests {
             members(&all).falls_with(&did(2), &Unforked),
             [did(3), did(4)].into_iter().collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>()
         );
+        // nor is one forgotten whose credentials no entry holds yet
+        let mut shown = members(&all[..2]);
+        shown.admit(&chain(all[2])).unwrap();
+        settle(&mut shown, &Unforked);
+        assert_eq!(shown.falls_with(&did(2), &Unforked), [did(3)]);
+        assert_eq!(shown.falls_with(&did(1), &Unforked).len(), 2);
+        assert!(shown.falls_with(&did(3), &Unforked).is_empty());
         let mut kept = members(&all);
         kept.admit_by(&did(1), &chain(&[1, 3])).unwrap();
         let kept = decide(kept, &[revocation(1, 5, 2, 3)]);

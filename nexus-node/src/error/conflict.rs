@@ -60,6 +60,14 @@ pub enum ConflictError {
         /// Its key.
         key: String,
     },
+    /// Two memories of one call have keys that differ only in case or form.
+    #[error("the keys {one} and {other} of one call differ only in case or form")]
+    KeysAlike {
+        /// The key of the earlier one.
+        one: String,
+        /// The key of the later one.
+        other: String,
+    },
     /// The request's id was given to another change before, on this node.
     #[error("a request with this id asked for something else before")]
     OtherRequest,

@@ -15,7 +15,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nexus_crdt::{ALL_LEAVES, Core, DERIVED_SPACES, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId};
-use nexus_identity::{Did, Timestamp, folded};
+use nexus_identity::{Did, Name, Timestamp, folded};
 
 #[cfg(feature = "http")]
 pub(crate) use self::former::Fate;
@@ -126,6 +126,14 @@ impl Visible {
                 found.filter(|(_, row)| folded(row.name.as_str()) == wanted).collect()
             }
         }
+    }
+
+    /// The name of a space that differs from this one at most in case or form. Several spaces may have it.
+    pub(crate) fn name_like(&self, name: &Name) -> Option<Name> {
+        let wanted = folded(name.as_str());
+        let built_in = self.built_in.keys().filter_map(|name| name.parse().ok());
+        let mut names = self.spaces.iter().map(|(_, row)| row.name.clone()).chain(built_in);
+        names.find(|other: &Name| folded(other.as_str()) == wanted)
     }
 
     /// The space of a name or id; `default` for none. `None` if it may be one of several, which

@@ -8,6 +8,8 @@ use std::time::Duration;
 use nexus_node::{MemoryId, NewMemory, Node, NodeError, Patch, RecallQuery, Recalled};
 use tempfile::TempDir;
 
+use crate::world::{self, Link, World, eventually, has_text};
+
 async fn start(dir: &Path) -> Node {
     let listen = "/ip4/127.0.0.1/tcp/0".parse().unwrap();
     Node::builder(dir.join("data")).name("me".parse().unwrap()).mdns(false).listen([listen]).start().await.unwrap()
@@ -183,4 +185,71 @@ async fn no_answer_is_older_than_what_was_acknowledged() {
     brain.forget(&id).await.unwrap();
     assert!(matches!(brain.get(&id).await, Err(NodeError::NotFound { .. })));
     assert!(recall(&node, "truth").hits.is_empty());
+}
+
+/// promise: Recall | A member that gives its memories the words of other people's questions as aliases hides nothing: the answers of others come before
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_takes_all_words_for_aliases_hides_no_answer() {
+    let mesh = World(214);
+    let one = mesh.start(0, Link::Memory).await;
+    let rogue = mesh.start_beside(1, Link::Memory, &one).await;
+    let known = [
+        ("staging database port", "the port of the staging database is 6543"),
+        ("who signs releases", "Ines signs the releases"),
+        ("backup of the wiki", "the backup of the wiki runs at four in the night"),
+        ("certificate of the gateway", "the certificate of the gateway is renewed by cron on host calla"),
+        ("limit of uploads", "uploads have a limit of 40 MB"),
+    ];
+    let spam: Vec<NewMemory> = (0..40)
+        .map(|n| {
+            let aliases = (0..8).map(|m| format!("{} {}", known[(n + m) % 5].0, known[(n + m + 1) % 5].0));
+            aliases.fold(NewMemory::note(format!("buy tulips from shop {n}")), NewMemory::alias)
+        })
+        .collect();
+    rogue.brain().remember_all(spam).await.unwrap();
+    has_text(&one, "buy tulips from shop 39").await;
+    // its words come first, and later ones are no better
+    one.brain().remember_all(known.map(|(_, text)| NewMemory::note(text)).into()).await.unwrap();
+    for (question, answer) in known {
+        let found = recall(&one, question);
+        assert_eq!(texts(&found)[0], answer, "{question}");
+        assert!(!found.hits[0].weak && found.hits[0].telling, "{question}");
+    }
+    for node in [one, rogue] {
+        node.shutdown().await;
+    }
+}
+
+/// promise: Memory | Two keys or names of spaces that differ in case alone are not made side by side, in one call either
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_and_names_that_differ_in_case_alone_are_not_made_side_by_side() {
+    let mesh = World(215);
+    let one = mesh.start(0, Link::Memory).await;
+    let apart = mesh.start_beside(1, Link::Memory, &one).await;
+    apart.set_offline(true).await.unwrap();
+    let built_in = one.brain().spaces().await.unwrap().len();
+    let keyed = |key: &str, text: &str| NewMemory::note(text).key(key);
+    let alike = [keyed("Stand-up", "at nine"), NewMemory::note("between"), keyed("stand-UP", "at ten")];
+    let refused = one.brain().remember_all(alike.into()).await.unwrap_err();
+    assert_eq!(refused.code(), "name_taken");
+    assert!(refused.to_string().contains("Stand-up") && refused.to_string().contains("stand-UP"), "{refused}");
+    assert!(world::texts(&one).is_empty(), "all or nothing");
+    // the very same key is one memory, and another space has keys of its own
+    one.brain().create_space("Work".parse().unwrap()).await.unwrap();
+    let fine = [keyed("Stand-up", "at nine"), keyed("Stand-up", "at ten"), keyed("stand-up", "at work").space("Work")];
+    one.brain().remember_all(fine.into()).await.unwrap();
+    assert_eq!(one.brain().get_blocking("STAND-up").unwrap_err().code(), "ambiguous");
+
+    // a node that did not know of it gave the name to another space: a third one is refused
+    apart.brain().create_space("work".parse().unwrap()).await.unwrap();
+    apart.set_offline(false).await.unwrap();
+    let works = async || one.brain().spaces().await.unwrap().len() - built_in == 2;
+    eventually("both spaces are known", works).await;
+    for name in ["work", "Work", "WORK", "ｗｏｒｋ"] {
+        let refused = one.brain().create_space(name.parse().unwrap()).await.unwrap_err();
+        assert_eq!(refused.code(), "conflict", "{name}");
+    }
+    for node in [one, apart] {
+        node.shutdown().await;
+    }
 }

@@ -10,6 +10,8 @@ use nexus_node::{
 };
 use tempfile::TempDir;
 
+use crate::world::eventually;
+
 /// A node on loopback in a directory of its own.
 async fn start(dir: &TempDir, name: &str) -> Node {
     let builder = Node::builder(dir.path().join("data")).name(name.parse().unwrap()).mdns(false);
@@ -204,6 +206,8 @@ async fn a_name_that_fits_several_members_is_refused_with_their_ids() {
     // a name of its own choice is not refused: it is told apart
     let joiner = start(&two, "laptop").await;
     until(&joiner, |memories| memories.len() == 1).await;
+    // the start does not wait until the name is written
+    eventually("the joiner has its name", async || joiner.name() == "laptop").await;
     let by = |name: String| RecallQuery::of("whose").by(name);
     let refused = joiner.brain().recall(by("laptop".to_owned())).await.unwrap_err();
     assert_eq!(refused.code(), "ambiguous");
