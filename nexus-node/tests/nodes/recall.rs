@@ -220,7 +220,7 @@ async fn a_member_that_takes_all_words_for_aliases_hides_no_answer() {
     }
 }
 
-/// promise: Memory | Two keys or names of spaces that differ in case alone are not made side by side, in one call either
+/// promise: Recall | Two keys or names of spaces that differ in case alone are not made side by side, in one call either
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_and_names_that_differ_in_case_alone_are_not_made_side_by_side() {
     let mesh = World(215);
