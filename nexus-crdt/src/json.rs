@@ -3,8 +3,10 @@
 //! | room | content |
 //! |---|---|
 //! | `text` | JSON as its text, which changes nothing of it |
+//! | `characters` | a JSON text in which every escape is a character |
 //! | `exact` | the first part of a JSON text that a value in memory would change |
 
+mod characters;
 mod exact;
 mod text;
 
@@ -13,6 +15,7 @@ use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+pub use self::characters::whole_characters;
 pub use self::exact::{Inexact, InexactKind, inexact};
 pub use self::text::{BadJson, JsonText};
 

@@ -60,7 +60,7 @@ pub use fields::{Core, FIELDS, FieldSpec, Was};
 pub use fold::{Fold, Live, version_of};
 pub use frontier::{Frontier, Head};
 pub use hlc::{DRIFT_MAX, Hlc, HlcClock};
-pub use json::{BadJson, Inexact, InexactKind, JsonText, inexact};
+pub use json::{BadJson, Inexact, InexactKind, JsonText, inexact, whole_characters};
 pub use log::{ASIDE_MAX, Admission, Branches, Branching, Incarnation, LogId, Reach, Unforked};
 pub use members::{FormerMember, Member, Members, Profile, Revoked};
 pub use origin::{AgentName, NoAgentName, NoSource, Origin, Source};

@@ -8,6 +8,7 @@
 //! | room | content |
 //! |---|---|
 //! | `http` | from a request to rmcp and back, with rmcp's gaps filled |
+//! | `habits` | messages that mean one thing, and are written in another way |
 //! | `raw` | arguments as they came, before they are values |
 //! | `routes` | its part of the API's description |
 //! | `span` | the trace of a message |
@@ -24,6 +25,7 @@ mod core;
 #[cfg(feature = "testing")]
 pub mod fuzzed;
 mod graph;
+pub mod habits;
 mod http;
 mod raw;
 mod routes;

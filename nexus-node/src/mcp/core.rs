@@ -121,6 +121,12 @@ impl Core {
         }
     }
 
+    /// A tool of any profile.
+    #[cfg(feature = "testing")]
+    pub(super) fn listed(tool: &str) -> Option<Tool> {
+        tools::full().iter().find(|known| known.name == tool).cloned()
+    }
+
     /// Whether a tool takes these arguments.
     #[cfg(feature = "testing")]
     pub(super) fn takes(tool: &str, given: rmcp::model::JsonObject) -> bool {

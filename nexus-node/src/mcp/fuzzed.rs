@@ -8,18 +8,27 @@ use serde_json::Value;
 use super::agent::Agent;
 use super::core::Core;
 use super::graph::{self, jsonl};
-use super::{http, span};
+use super::{habits, http, span};
 
 /// A body: one message, or several.
 pub fn message(bytes: &[u8]) -> bool {
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Array(messages)) => messages.into_iter().take(64).filter(one).count() > 0,
-        Ok(message) => one(&message),
+    match habits::read(bytes) {
+        Ok((Value::Array(messages), _)) => messages.into_iter().take(64).filter_map(one).count() > 0,
+        Ok((message, _)) => one(message).is_some(),
         Err(_) => false,
     }
 }
 
-fn one(message: &Value) -> bool {
+fn one(mut message: Value) -> Option<()> {
+    habits::settle(&mut message);
+    let tool = message.pointer("/params/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if let Some(known) = Core::listed(&tool).or_else(|| graph::listed(&tool)) {
+        habits::arguments(&tool, &known.input_schema, &mut message).ok()?;
+    }
+    takes(&message).then_some(())
+}
+
+fn takes(message: &Value) -> bool {
     if http::shape(message).is_err() {
         return false;
     }

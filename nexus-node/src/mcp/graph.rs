@@ -33,7 +33,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 pub(super) use self::item::is_graph_kind;
 pub(super) use self::server::GraphServer;
 #[cfg(feature = "testing")]
-pub(super) use self::server::takes;
+pub(super) use self::server::{listed, takes};
 
 use self::item::{Entity, Item, Relation};
 use self::projection::Projection;

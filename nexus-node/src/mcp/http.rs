@@ -25,6 +25,7 @@ use super::agent::Agent;
 use super::answer::refusal;
 use super::core::Core;
 use super::graph::{GraphServer, jsonl};
+use super::habits::{self, Unread, is_id};
 use super::raw::{self, TaskJson};
 use crate::api::Api;
 use crate::problem::Problem;
@@ -108,38 +109,47 @@ async fn serve<S: ServerHandler + Clone>(
         let message = format!("a body could not be read, or has more than {max} bytes");
         return invalid(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::INVALID_REQUEST, &message, &Value::Null);
     };
-    let body: Result<(Value, Given), _> =
-        serde_json::from_slice(&bytes).and_then(|message: Value| Ok((message, serde_json::from_slice(&bytes)?)));
-    let (message, given) = match body {
-        Ok(body) => body,
-        Err(error) => {
-            return invalid(StatusCode::BAD_REQUEST, ErrorCode::PARSE_ERROR, &error.to_string(), &Value::Null);
-        }
+    let (message, given) = match habits::read(&bytes) {
+        Ok(read) => read,
+        Err(Unread { id, why }) => return invalid(StatusCode::BAD_REQUEST, ErrorCode::PARSE_ERROR, &why, &id),
     };
     accept_anything(&mut parts.headers);
-    let one = |message: Value, given: &RawValue| {
+    let one = |mut message: Value, given: &str| {
+        habits::settle(&mut message);
         let agent = Agent::of(&parts.headers, &message);
+        let server = server(agent.clone());
+        let json = raw::task_json(given).and_then(|json| as_meant(&mut message, &server).map(|()| json));
         let mut request = Request::new(Body::from(message.to_string()));
         (*request.method_mut(), *request.uri_mut()) = (Method::POST, parts.uri.clone());
         *request.headers_mut() = parts.headers.clone();
-        answer(mcp, request, message, raw::task_json(given.get()), agent.clone(), server(agent))
+        answer(mcp, request, message, json, agent, server)
     };
     match message {
         Value::Array(messages) => {
             // it is an array, so its messages have the same number
-            let given: Vec<Given> = serde_json::from_str(given.get()).unwrap_or_default();
+            let given: Vec<Given> = serde_json::from_str(&given).unwrap_or_default();
             let messages = messages.into_iter().zip(given).collect();
-            batch(&parts.headers, messages, |(message, given)| one(message, &given)).await
+            batch(&parts.headers, messages, |(message, given)| one(message, given.get())).await
         }
         message => one(message, &given).await,
     }
 }
 
+/// Takes the arguments of a call as its tool means them.
+fn as_meant(message: &mut Value, server: &impl ServerHandler) -> Result<(), Problem> {
+    let name = message.pointer("/params/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if message.get("method").is_none_or(|method| method != "tools/call") {
+        return Ok(());
+    }
+    server.get_tool(&name).map_or(Ok(()), |tool| habits::arguments(&name, &tool.input_schema, message))
+}
+
 /// A message as it came.
 type Given = Box<RawValue>;
 
-/// Makes a client that accepts anything accept both forms of an answer.
+/// Makes a client that accepts anything accept both forms of an answer, and one that names no form of its message send JSON.
 fn accept_anything(headers: &mut HeaderMap) {
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     let anything = |value: &HeaderValue| value.to_str().is_ok_and(|value| value.contains("*/*"));
     if headers.get(header::ACCEPT).is_none_or(anything) {
         headers.insert(header::ACCEPT, ACCEPTED);
@@ -158,11 +168,6 @@ async fn answer<S: ServerHandler + Clone>(
     if let Err(what) = shape(&message) {
         let id = message.get("id").filter(|id| is_id(id)).unwrap_or(&Value::Null);
         return invalid(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, what, id);
-    }
-    if message.pointer("/params/arguments").is_some_and(Value::is_null) {
-        // rmcp takes null arguments as absent, but a client that sends them makes an error.
-        let id = message.get("id").unwrap_or(&Value::Null);
-        return invalid(StatusCode::OK, ErrorCode::INVALID_PARAMS, "arguments are an object, not null", id);
     }
     match json {
         Ok(json) => drop(request.extensions_mut().insert(json)),
@@ -251,10 +256,6 @@ pub(super) fn shape(message: &Value) -> Result<(), &'static str> {
         return Err("params are an object");
     }
     Ok(())
-}
-
-fn is_id(id: &Value) -> bool {
-    id.is_string() || id.is_i64() || id.is_u64()
 }
 
 fn invalid(status: StatusCode, code: ErrorCode, message: &str, id: &Value) -> Response {

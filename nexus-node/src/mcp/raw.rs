@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for Members {
 }
 
 /// The argument of a tool that is the JSON of a task.
-fn of_task(tool: &str) -> Option<&'static str> {
+pub(super) fn of_task(tool: &str) -> Option<&'static str> {
     match tool {
         "task_create" => Some("input"),
         "task_update" => Some("output"),
@@ -70,32 +70,36 @@ fn of_task(tool: &str) -> Option<&'static str> {
 /// # Errors
 /// The first argument of which something would be lost.
 pub(super) fn task_json(message: &str) -> Result<TaskJson, Problem> {
-    let refused = |why: String| {
-        let problem = Problem::new("invalid", format!("the arguments do not fit: {why}"));
-        problem.hint("give such a number as a text, and each key of an object once")
-    };
     // of another shape, it is refused elsewhere
     let Ok(Message { params: Some(Params { name, arguments: Some(arguments) }) }) = serde_json::from_str(message)
     else {
         return Ok(TaskJson::default());
     };
-    let Ok(Members(members)) = serde_json::from_str(arguments.get()) else { return Ok(TaskJson::default()) };
+    // they may be a text that is their JSON
+    let text: Option<String> = serde_json::from_str(arguments.get()).ok();
+    let arguments = text.as_deref().unwrap_or(arguments.get());
+    let Ok(Members(members)) = serde_json::from_str(arguments) else { return Ok(TaskJson::default()) };
     let of_task = name.as_deref().and_then(of_task);
     let (mut json, mut seen) = (None, BTreeSet::new());
     for (name, value) in &members {
         if !seen.insert(name) {
-            let twice = Inexact { path: vec![name.clone()], kind: InexactKind::Key(name.clone()) };
-            return Err(refused(twice.to_string()));
+            return Err(refused(&Inexact { path: vec![name.clone()], kind: InexactKind::Key(name.clone()) }));
         }
         if of_task == Some(name) {
             let read = JsonText::parse(value.get());
-            json = Some(read.map_err(|error| refused(format!("{name}: {error}")))?);
+            json = Some(read.map_err(|error| refused(&format!("{name}: {error}")))?);
         } else if let Some(Inexact { path, kind }) = inexact(value.get()) {
             let path = std::iter::once(name.clone()).chain(path).collect();
-            return Err(refused(Inexact { path, kind }.to_string()));
+            return Err(refused(&Inexact { path, kind }));
         }
     }
     Ok(TaskJson(json))
+}
+
+/// The refusal of an argument of which something would be lost.
+pub(super) fn refused(why: &impl fmt::Display) -> Problem {
+    let problem = Problem::new("invalid", format!("the arguments do not fit: {why}"));
+    problem.hint("give such a number as a text, and each key of an object once")
 }
 
 #[cfg(test)]

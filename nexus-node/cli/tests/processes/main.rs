@@ -27,6 +27,7 @@ mod docs;
 mod events;
 mod flood;
 mod found;
+mod habits;
 mod hook;
 mod http;
 mod http_strain;

@@ -34,7 +34,7 @@ pub(super) fn all() -> &'static [Tool] {
                     "tags": texts("To find it by"),
                     "aliases": texts("Up to 8 other wordings, of 1 to 6 words, by which somebody may look for it: \
                                       synonyms, the general term, the purpose, the problem"),
-                    "meta": { "type": "object", "description": "Anything else" },
+                    "meta": members("Anything else, by name", "url", "Where more of it is"),
                     "space": text("[default]"),
                     "key": text("A name of your own: remembering with the same key again replaces the memory"),
                     "ttl": text("Forget it after 30m, 12h, 7d, … [never]"),
@@ -99,7 +99,7 @@ pub(super) fn full() -> &'static [Tool] {
              if it ends while you wait.",
             json!({
                 "capability": text("The ability that is needed, as `review` or `build:arm`"),
-                "input": { "description": "All that the worker needs, as JSON" },
+                "input": members("What the worker needs, as JSON", "text", "In words"),
                 "to": text("Only this member (name or DID)"),
                 "space": text("Whose readers see it [tasks: all members]"),
                 "priority": { "type": "string", "enum": ["low", "normal", "high", "critical"] },
@@ -120,7 +120,7 @@ pub(super) fn full() -> &'static [Tool] {
             json!({
                 "capabilities": texts("Your abilities"),
                 "from": texts("Whose tasks: members, or the roles admin, member [this node and admins]"),
-                "wait": wait("Seconds to wait for one [20]"),
+                "wait": wait("Seconds for one [20]"),
             }),
             &["capabilities"],
             hints().read_only(false).destructive(false).idempotent(false),
@@ -133,7 +133,7 @@ pub(super) fn full() -> &'static [Tool] {
             json!({
                 "id": text("Id of the task"),
                 "token": text("From task_claim"),
-                "output": { "description": "The result, as JSON" },
+                "output": members("The result, as JSON", "text", "In words"),
                 "error": text("Why it was not done"),
                 "release": flag("Give it back untried"),
                 "progress": text("How far you are"),
@@ -167,12 +167,16 @@ fn tool(
     if !required.is_empty() {
         schema.insert("required".to_owned(), required.into());
     }
-    schema.insert("additionalProperties".to_owned(), false.into());
     Tool::new(name, description, schema).with_title(title).with_annotations(hints)
 }
 
 fn text(description: &str) -> Value {
     json!({ "type": "string", "description": description })
+}
+
+/// An object of any members, of which one is named: large providers of models refuse an object without properties.
+fn members(description: &str, name: &str, of_it: &str) -> Value {
+    json!({ "type": "object", "properties": { name: text(of_it) }, "description": description })
 }
 
 fn texts(description: &str) -> Value {

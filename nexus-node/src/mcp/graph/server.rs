@@ -242,7 +242,12 @@ fn done(message: &str) -> CallToolResult {
     structured(&json!({ "success": true, "message": message }), message.to_owned())
 }
 
-/// Reads an argument whose shape is checked already.
+/// A tool of this profile.
+#[cfg(feature = "testing")]
+pub(in crate::mcp) fn listed(tool: &str) -> Option<Tool> {
+    tools::all().iter().find(|known| known.name == tool).cloned()
+}
+
 /// Whether a tool takes these arguments.
 #[cfg(feature = "testing")]
 pub(in crate::mcp) fn takes(tool: &str, mut given: Map<String, Value>) -> bool {

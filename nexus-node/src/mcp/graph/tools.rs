@@ -11,8 +11,8 @@ pub(super) fn all() -> &'static [Tool] {
         vec![
             tool(
                 ("create_entities", "Create Entities", "Create multiple new entities in the knowledge graph"),
-                json!({ "entities": list(entity(false)) }),
-                json!({ "entities": list(entity(true)) }),
+                json!({ "entities": list(entity()) }),
+                json!({ "entities": list(entity()) }),
                 Hint::Adds,
             ),
             tool(
@@ -22,8 +22,8 @@ pub(super) fn all() -> &'static [Tool] {
                     "Create multiple new relations between entities in the knowledge graph. Relations should be in \
                      active voice",
                 ),
-                json!({ "relations": list(relation(false)) }),
-                json!({ "relations": list(relation(true)) }),
+                json!({ "relations": list(relation()) }),
+                json!({ "relations": list(relation()) }),
                 Hint::Adds,
             ),
             tool(
@@ -35,11 +35,11 @@ pub(super) fn all() -> &'static [Tool] {
                 json!({ "observations": list(object(json!({
                     "entityName": text("The name of the entity to add the observations to"),
                     "contents": texts("An array of observation contents to add"),
-                }), false)) }),
+                }))) }),
                 json!({ "results": list(object(json!({
                     "entityName": { "type": "string" },
                     "addedObservations": { "type": "array", "items": { "type": "string" } },
-                }), true)) }),
+                }))) }),
                 Hint::Adds,
             ),
             tool(
@@ -61,13 +61,13 @@ pub(super) fn all() -> &'static [Tool] {
                 json!({ "deletions": list(object(json!({
                     "entityName": text("The name of the entity containing the observations"),
                     "observations": texts("An array of observations to delete"),
-                }), false)) }),
+                }))) }),
                 done(),
                 Hint::Removes,
             ),
             tool(
                 ("delete_relations", "Delete Relations", "Delete multiple relations from the knowledge graph"),
-                json!({ "relations": described(list(relation(false)), "An array of relations to delete") }),
+                json!({ "relations": described(list(relation()), "An array of relations to delete") }),
                 done(),
                 Hint::Removes,
             ),
@@ -108,54 +108,51 @@ fn tool(
         .destructive(matches!(hint, Hint::Removes))
         .idempotent(!matches!(hint, Hint::Adds))
         .open_world(false);
-    Tool::new(name, description, schema(takes, false))
+    Tool::new(name, description, schema(takes))
         .with_title(title)
-        .with_raw_output_schema(schema(gives, true))
+        .with_raw_output_schema(schema(gives))
         .with_annotations(hints)
 }
 
-fn schema(properties: Value, closed: bool) -> Arc<JsonObject> {
-    let mut schema = match object(properties, closed) {
-        Value::Object(schema) => schema,
-        _ => JsonObject::new(),
-    };
-    schema.insert("$schema".to_owned(), "http://json-schema.org/draft-07/schema#".into());
-    Arc::new(schema)
+/// Programs hand these schemas on to providers of models as they are, and some of those refuse a keyword that they do not
+/// know. So there are few.
+fn schema(properties: Value) -> Arc<JsonObject> {
+    match object(properties) {
+        Value::Object(schema) => Arc::new(schema),
+        _ => Arc::default(),
+    }
 }
 
-/// The schema of an object with these required properties; closed if it may have no others.
-fn object(properties: Value, closed: bool) -> Value {
+/// The schema of an object with these required properties.
+fn object(properties: Value) -> Value {
     let names: Vec<String> = properties.as_object().map(|all| all.keys().cloned().collect()).unwrap_or_default();
     let mut object = json!({ "type": "object", "properties": properties });
     if !names.is_empty() {
         object["required"] = names.into();
     }
-    if closed {
-        object["additionalProperties"] = false.into();
-    }
     object
 }
 
-fn entity(closed: bool) -> Value {
+fn entity() -> Value {
     let properties = json!({
         "name": text("The name of the entity"),
         "entityType": text("The type of the entity"),
         "observations": texts("An array of observation contents associated with the entity"),
     });
-    object(properties, closed)
+    object(properties)
 }
 
-fn relation(closed: bool) -> Value {
+fn relation() -> Value {
     let properties = json!({
         "from": text("The name of the entity where the relation starts"),
         "to": text("The name of the entity where the relation ends"),
         "relationType": text("The type of the relation"),
     });
-    object(properties, closed)
+    object(properties)
 }
 
 fn graph() -> Value {
-    json!({ "entities": list(entity(true)), "relations": list(relation(true)) })
+    json!({ "entities": list(entity()), "relations": list(relation()) })
 }
 
 fn done() -> Value {

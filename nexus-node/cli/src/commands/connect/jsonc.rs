@@ -1,5 +1,8 @@
 //! JSON with comments: changes one place and keeps every other byte.
 
+use std::borrow::Cow;
+
+use nexus_crdt::whole_characters;
 use serde_json::{Map, Value};
 
 /// A step down into a document.
@@ -203,7 +206,7 @@ impl Node {
             }
             Body::List(elements) => elements.iter().map(|element| element.node.value(text)).collect(),
             // The reader has taken it as a value before.
-            Body::Plain => serde_json::from_str(&text[self.start..self.end]).unwrap_or_default(),
+            Body::Plain => serde_json::from_str(&whole(&text[self.start..self.end])).unwrap_or_default(),
         }
     }
 }
@@ -331,8 +334,13 @@ impl<'a> Reader<'a> {
         });
         let (end, _) = end.ok_or_else(|| self.expected("the end of a string"))?;
         self.at += end + 1;
-        serde_json::from_str(&self.text[start..self.at]).map_err(|_| self.expected("a string"))
+        serde_json::from_str(&whole(&self.text[start..self.at])).map_err(|_| self.expected("a string"))
     }
+}
+
+/// A string with whole characters. Half of one stays in the file as it is.
+fn whole(string: &str) -> Cow<'_, str> {
+    whole_characters(string.as_bytes())
 }
 
 #[cfg(test)]
@@ -375,6 +383,14 @@ mod tests {
         );
         let one_line = set("{\"a\":1}", PATH, &entry()).unwrap();
         assert_eq!(serde_json::from_str::<Value>(&one_line).unwrap()["a"], 1);
+    }
+
+    #[test]
+    fn half_of_a_character_in_another_ones_text_stays() {
+        let before = r#"{"projects": {"/a/\ud83d": {"last": "cut \ude00"}}, "mcpServers": {"b": 1}}"#;
+        let with = set(before, PATH, &entry()).unwrap();
+        assert!(with.contains(r#""/a/\ud83d": {"last": "cut \ude00"}"#), "{with}");
+        assert_eq!(take(&with, &steps(PATH)).unwrap(), before);
     }
 
     #[test]

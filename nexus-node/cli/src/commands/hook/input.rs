@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use nexus_crdt::whole_characters;
 use serde::Deserialize;
 use serde_json::Value;
 
 /// The longest document that is read, in bytes.
-const INPUT_BYTES_MAX: u64 = 1 << 20;
+const INPUT_BYTES_MAX: usize = 1 << 20;
 
 /// The parts of the document that are of use here.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -37,12 +38,30 @@ pub(super) fn read(timeout: Duration) -> HookInput {
     input.recv_timeout(timeout).unwrap_or_default()
 }
 
-/// Reads up to the end of the document, which need not be the end of the stream.
-fn parse(stream: impl Read) -> HookInput {
-    let mut reader = serde_json::Deserializer::from_reader(io::BufReader::new(stream.take(INPUT_BYTES_MAX)));
-    let document = Value::deserialize(&mut reader).unwrap_or_default();
+/// Reads up to the end of the document, which need not be the end of the stream: not every program closes it.
+fn parse(mut stream: impl Read) -> HookInput {
+    let (mut bytes, mut part) = (Vec::new(), vec![0; 16 << 10]);
+    let document = loop {
+        let Ok(read @ 1..) = stream.read(&mut part) else { break Value::Null };
+        bytes.extend_from_slice(&part[..read]);
+        if bytes.len() > INPUT_BYTES_MAX {
+            break Value::Null;
+        }
+        // a document ends with a bracket, and so do few parts of one
+        if part[..read].contains(&b'}')
+            && let Some(document) = document(&bytes)
+        {
+            break document;
+        }
+    };
     let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
     HookInput { prompt: text("prompt"), cwd: text("cwd") }
+}
+
+/// The document at the beginning of these bytes, if it is there as a whole.
+fn document(bytes: &[u8]) -> Option<Value> {
+    let text = whole_characters(bytes);
+    Value::deserialize(&mut serde_json::Deserializer::from_str(&text)).ok()
 }
 
 #[cfg(test)]
@@ -53,6 +72,8 @@ mod tests {
     fn a_document_is_read_and_anything_else_is_an_empty_one() {
         let read = parse(&br#"{"session_id":"x","prompt":"hello","cwd":"/a/b c"} more"#[..]);
         assert_eq!((read.prompt.as_deref(), read.directory().as_deref()), (Some("hello"), Some("b c")));
+        let half = parse(&br#"{"prompt":"cut \ud83d","cwd":"/a"}"#[..]);
+        assert_eq!((half.prompt.as_deref(), half.directory().as_deref()), (Some("cut \u{fffd}"), Some("a")));
         let deep = "[".repeat(100_000);
         for odd in ["", "{", "[]", "null", "{\"prompt\": 1}", "\u{0}", &deep] {
             assert_eq!(parse(odd.as_bytes()), HookInput::default(), "{odd:.10}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 use nexus_node::api::Problem;
+use nexus_node::mcp::habits::{self, Unread};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
@@ -98,13 +99,14 @@ impl RelayState {
         let (message, given): (Value, Vec<u8>) = match line {
             Line::TooLong => return say(out, &error(&Value::Null, INVALID_REQUEST, "the message is too long")).await,
             Line::Text(bytes) if bytes.trim_ascii().is_empty() => return,
-            Line::Text(bytes) => match serde_json::from_slice(&bytes) {
-                Ok(message) => (message, bytes),
-                Err(problem) => return say(out, &error(&Value::Null, PARSE_ERROR, &problem.to_string())).await,
+            Line::Text(bytes) => match habits::read(&bytes) {
+                Ok((message, text)) => (message, text.into_bytes()),
+                Err(Unread { id, why }) => return say(out, &error(&id, PARSE_ERROR, &why)).await,
             },
         };
         let method = message.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
-        let Some(id) = message.get("id").cloned() else {
+        let tells = method.starts_with("notifications/");
+        let Some(id) = message.get("id").filter(|id| !(tells && id.is_null())).cloned() else {
             match method.as_str() {
                 "" if message.is_array() => {}
                 "notifications/cancelled" => return self.cancel(&message),
