@@ -11,6 +11,8 @@ mod export;
 #[cfg(feature = "mcp")]
 mod handle;
 mod limits;
+mod listed;
+mod projects;
 mod reading;
 mod recall;
 mod supersede;
@@ -34,6 +36,10 @@ use tokio::sync::watch as channel;
 pub(crate) use self::export::Pages;
 #[cfg(feature = "mcp")]
 pub(crate) use self::handle::Handle;
+use self::listed::Listed;
+pub use self::projects::ProjectName;
+#[cfg(feature = "mcp")]
+pub(crate) use self::projects::is_project_record;
 #[cfg(feature = "mcp")]
 pub(crate) use self::vocabulary::is_words;
 #[cfg(feature = "blobs")]
@@ -55,9 +61,9 @@ use crate::memory::{
     Recalled, Remembered, Revision, SpaceInfo, Subject, WatchQuery,
 };
 use crate::runtime::{Clocks, EngineHandle, Sessions};
-#[cfg(feature = "mcp")]
-pub(crate) use crate::search::matched_form;
 use crate::search::{Likeness, Outline, Said, Search, same_text};
+#[cfg(feature = "mcp")]
+pub(crate) use crate::search::{PROJECT_TAG, matched_form};
 use crate::store::{Snapshot, Store};
 use crate::vectors::{EmbedderStatus, Meaning, Vectors};
 use crate::world::{World, random};
@@ -514,7 +520,8 @@ impl Brain {
     /// # Errors
     /// As [`Brain::list`].
     pub fn list_blocking(&self, query: &ListQuery) -> Result<Listing, NodeError> {
-        self.reader(&self.snapshot()?)?.list(query)
+        let (snapshot, listed) = (self.snapshot()?, Listed::of(query));
+        self.reader(&snapshot)?.list_of(query, |memory| listed.admits(memory))
     }
 
     /// Changes a memory. Concurrent changes elsewhere show as a conflict until one settles them.

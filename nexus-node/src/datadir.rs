@@ -19,6 +19,7 @@
 //! | `blobs` | the blobs that it has, and parts of those that come |
 //! | `models`, `vectors` | models of static vectors; the [vectors](crate::vectors) of memories, which are derived |
 //! | `restoring` | files that a restore prepares; there is no node until it has ended |
+//! | `projects` | the projects that this node gave names to, by their marks |
 //! | `visits` | when agents began their last sessions here, for telling them of changes |
 //! | `lock` | held by the running node; contains its process id |
 //! | `mcp-node.log`, `mcp-node.log.1` | the log of a node that an agent started, and the one before |
@@ -81,6 +82,7 @@ const SEARCH: &str = "search";
 const PORTS: &str = "ports";
 const MEMBERSHIP: &str = "membership";
 const VISITS: &str = "visits";
+const PROJECTS: &str = "projects";
 pub(crate) const LOCK: &str = "lock";
 const AGENT_LOG: &str = "mcp-node.log";
 const AGENT_LOG_OLD: &str = "mcp-node.log.1";
@@ -595,6 +597,19 @@ impl DataDir {
         }
     }
 
+    /// The names of projects by their marks, if they can be read.
+    pub(crate) fn projects(&self) -> Option<Zeroizing<String>> {
+        read_text(&self.path.join(PROJECTS)).ok().flatten()
+    }
+
+    /// Keeps the names of projects. A disk that is full keeps the ones before.
+    ///
+    /// # Errors
+    /// An error while writing.
+    pub(crate) fn write_projects(&self, text: &str) -> Result<(), DataDirError> {
+        self.write(PROJECTS, text.as_bytes())
+    }
+
     /// The last visits of agents, if they can be read.
     #[cfg(feature = "mcp")]
     pub(crate) fn visits(&self) -> Option<Zeroizing<String>> {
@@ -618,7 +633,7 @@ impl DataDir {
 
     /// A file that only a node with a mesh makes, if there is one: the store of such a node was there once.
     pub(crate) fn trace(&self) -> Option<&'static str> {
-        const MADE: [&str; 6] = [MEMBERSHIP, RAFT, JOURNAL, VISITS, SEARCH, BLOBS];
+        const MADE: [&str; 7] = [MEMBERSHIP, RAFT, JOURNAL, VISITS, PROJECTS, SEARCH, BLOBS];
         MADE.into_iter().find(|name| self.path.join(name).exists())
     }
 
@@ -694,7 +709,8 @@ impl DataDir {
     /// The directory and files that other accounts may read or write.
     pub fn exposed(&self) -> Vec<PathBuf> {
         let kept = [IDENTITY, NEXT, ROOT, STORE, STORE_LOG, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
-        let more = [MEMBERSHIP, VISITS, METRICS_TOKEN, API_DID, TLS_CERTIFICATE, TLS_KEY, AGENT_LOG, AGENT_LOG_OLD];
+        let more =
+            [MEMBERSHIP, VISITS, PROJECTS, METRICS_TOKEN, API_DID, TLS_CERTIFICATE, TLS_KEY, AGENT_LOG, AGENT_LOG_OLD];
         let files = kept.iter().chain(&more).map(|name| self.path.join(name));
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()
     }

@@ -51,6 +51,11 @@ impl Identity {
         self.members.borrow().shown_name(did)
     }
 
+    /// Whether a key is this person's: this node's own, or one that it had before.
+    pub(crate) fn is_mine(&self, did: &Did) -> bool {
+        self.members.borrow().same_line(did, &self.me)
+    }
+
     /// The highest role of a member; `None` for a former member or a stranger.
     pub(crate) fn role_of(&self, did: &Did) -> Option<Role> {
         let members = self.members.borrow();

@@ -266,6 +266,7 @@ mod notices;
 mod own_store;
 #[cfg(feature = "http")]
 mod problem;
+pub mod project;
 mod replication;
 mod request;
 mod runtime;

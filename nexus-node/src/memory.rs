@@ -316,13 +316,31 @@ pub struct ListQuery {
     pub limit: usize,
     /// Only memories without aliases.
     pub no_aliases: bool,
+    /// Only memories with all of these tags.
+    pub tags: Vec<String>,
+    /// Only memories of one of these kinds; empty for all but those that are no one's words: groups of words that mean the
+    /// same, and the records of projects.
+    pub kinds: Vec<String>,
+    /// Only memories of this project.
+    pub project: Option<String>,
+    /// Only memories in conflict.
+    pub conflicts: bool,
     /// The `next` of an earlier page, to go on after it.
     pub after: Option<String>,
 }
 
 impl Default for ListQuery {
     fn default() -> Self {
-        Self { space: None, limit: 100, no_aliases: false, after: None }
+        Self {
+            space: None,
+            limit: 100,
+            no_aliases: false,
+            tags: Vec::new(),
+            kinds: Vec::new(),
+            project: None,
+            conflicts: false,
+            after: None,
+        }
     }
 }
 
@@ -397,6 +415,8 @@ pub struct RecallQuery {
     pub min: Option<f64>,
     /// Only memories that hold at this time.
     pub valid_at: ValidAt,
+    /// Only memories of this project, and this person's own that are of none.
+    pub project: Option<String>,
 }
 
 impl RecallQuery {
@@ -414,6 +434,7 @@ impl RecallQuery {
             since: None,
             tokens: None,
             valid_at: ValidAt::Now,
+            project: None,
         }
     }
 }

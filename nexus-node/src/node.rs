@@ -15,6 +15,7 @@
 //! | `forks` | settling forks, and the ends of members that left |
 //! | `raise` | writing in the formats that every member reads |
 //! | `status` | the state of this node and of the others |
+//! | `projects` | which project a directory belongs to, as this node said it first |
 //! | `visits` | when agents began their sessions here |
 
 mod admit;
@@ -28,6 +29,7 @@ mod forks;
 mod found;
 mod join;
 mod ports;
+mod projects;
 #[cfg(feature = "coordinators")]
 mod raise;
 mod revoke;
@@ -138,6 +140,7 @@ struct Inner {
     quotas: Quotas,
     offline: AtomicBool,
     stopped: watch::Sender<Option<Stopped>>,
+    projects: projects::Projects,
     #[cfg(feature = "mcp")]
     visits: visits::Visits,
     /// Start time on the monotonic clock.

@@ -11,6 +11,7 @@
 //! | `question` | a question as it is looked for: its words, and the forms in which texts have them |
 //! | `vocabulary` | words that mean the same in the trade |
 //! | `group` | words that mean the same as the members of a mesh say |
+//! | `project` | the records of projects |
 //! | `sameness` | whether two texts say the same |
 //! | `document`, `passage` | a memory as it is indexed, and the passages of a long one |
 //! | `tail` | the index in memory |
@@ -27,6 +28,7 @@ mod group;
 mod indexer;
 mod language;
 pub(crate) mod passage;
+mod project;
 mod question;
 mod sameness;
 mod tail;
@@ -44,9 +46,10 @@ use nexus_identity::{Did, Timestamp};
 
 use disk::DiskIndex;
 
-pub(crate) use document::Document;
+pub(crate) use document::{Document, tags_of};
 pub(crate) use group::{GROUPS_MAX, Group, GroupFilter, GroupWord, VOCABULARY};
 pub(crate) use indexer::keep_up;
+pub(crate) use project::{PROJECT, ProjectRecord, key_of_mark, key_of_name};
 pub(crate) use question::{Phrase, Question, Spoken, best_passage};
 pub(crate) use sameness::{Likeness, Outline, Said, same_text, text_hash};
 pub(crate) use tail::touched_after;
@@ -82,6 +85,27 @@ pub(crate) struct Filter {
     pub(crate) since: Option<Timestamp>,
     /// Holding at this time; `None` for any time.
     pub(crate) valid_at: Option<Timestamp>,
+    /// Of a project, or personal.
+    pub(crate) project: Option<OfProject>,
+}
+
+/// The memories that a session in a project is told of.
+#[derive(Clone, Debug)]
+pub(crate) struct OfProject {
+    /// The project's tag, in the form in which tags are compared.
+    pub(crate) tag: String,
+    /// The authors whose memories without a project are personal.
+    pub(crate) mine: BTreeSet<Did>,
+}
+
+/// The beginning of the tags of projects. A document of any project has it as a tag, too.
+pub(crate) const PROJECT_TAG: &str = "project:";
+
+impl OfProject {
+    fn admits(&self, document: &Document) -> bool {
+        document.tags.contains(&self.tag)
+            || !document.tags.contains(PROJECT_TAG) && self.mine.contains(&document.author)
+    }
 }
 
 impl Filter {
@@ -92,6 +116,7 @@ impl Filter {
             && self.by.is_none_or(|by| by == document.author)
             && self.since.is_none_or(|since| document.stamp >= since)
             && self.valid_at.is_none_or(|at| document.valid.has(at))
+            && self.project.as_ref().is_none_or(|project| project.admits(document))
     }
 }
 
@@ -257,6 +282,16 @@ impl Search {
             tail.has_groups()
         };
         Ok(here || self.ask_disk(DiskIndex::has_groups)?)
+    }
+
+    /// Whether there is a memory of this kind.
+    pub(crate) fn any(&self, filter: &Filter, reader: &Reader<'_>, view: &dyn View) -> Result<bool, NodeError> {
+        let (here, touched) = {
+            let mut tail = self.tail();
+            tail.catch_up(view, reader, self.tail_max())?;
+            (tail.any(filter), tail.touched())
+        };
+        Ok(here || self.ask_disk(|disk| disk.any(filter, &touched))?)
     }
 
     /// The memories that are groups of words with each of some keys, in the order in which they count.

@@ -190,7 +190,8 @@ impl Members {
         false
     }
 
-    fn keys_of(&self, key: &Did) -> BTreeSet<Did> {
+    /// All keys of a member's line, its present one and those before.
+    pub fn keys_of(&self, key: &Did) -> BTreeSet<Did> {
         let keys = self.lines.of.get(key).and_then(|id| self.lines.keys.get(id));
         keys.cloned().unwrap_or_else(|| BTreeSet::from([*key]))
     }

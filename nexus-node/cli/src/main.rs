@@ -20,6 +20,7 @@ mod outfile;
 mod output;
 mod pinned;
 mod program;
+mod project;
 mod proof;
 mod sandbox;
 mod session;

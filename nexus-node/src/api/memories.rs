@@ -16,7 +16,8 @@ use super::extract::{Json, OptionalJson, Parameters, Path, Query};
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::brain::Chains;
-use crate::{Brain, ListQuery, Memory, NodeError, RecallQuery, ValidAt};
+use crate::project::ProjectChoice;
+use crate::{Brain, ListQuery, Memory, Node, NodeError, RecallQuery, ValidAt};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
 
@@ -48,11 +49,11 @@ pub(super) async fn remember(
 }
 
 /// Recalls if `q` is given, lists otherwise.
-pub(super) async fn find(brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {
+pub(super) async fn find(node: Node, mut parameters: Parameters) -> Result<Response, Problem> {
     let mut phrasings = parameters.many("q").into_iter();
     match phrasings.next() {
-        Some(words) => recall(brain, words, phrasings.collect(), parameters).await,
-        None => list(brain, parameters).await,
+        Some(words) => recall(node, words, phrasings.collect(), parameters).await,
+        None => list(node.brain(), parameters).await,
     }
 }
 
@@ -64,7 +65,7 @@ fn limit(parameters: &mut Parameters, default: usize) -> Result<usize, Problem> 
     Err(Problem::new("invalid", format!("limit is 1 to 1000, not {limit}")))
 }
 
-async fn recall(brain: Brain, words: String, or: Vec<String>, mut parameters: Parameters) -> Result<Response, Problem> {
+async fn recall(node: Node, words: String, or: Vec<String>, mut parameters: Parameters) -> Result<Response, Problem> {
     let mut query = RecallQuery { or, ..RecallQuery::of(words) };
     query.min = parameters.one_as("min")?;
     if query.min.is_some_and(|min: f64| !(0.0..=1.0).contains(&min)) {
@@ -78,8 +79,15 @@ async fn recall(brain: Brain, words: String, or: Vec<String>, mut parameters: Pa
     query.since = parameters.one_as::<wire::Span>("since")?.map(|since| since.0);
     query.tokens = parameters.one_as("tokens")?;
     query.valid_at = parameters.one_as::<wire::ValidAt>("valid_at")?.map_or(ValidAt::Now, |at| at.0);
+    let project = (parameters.one("project")?, parameters.one("place")?, parameters.one("owner")?);
+    let marks = parameters.one("marks")?;
+    let project = ProjectChoice::of_parameters(project.0, project.1, project.2, marks.as_deref());
+    let project = project.map_err(|error| Problem::new("invalid", error.to_string()))?;
     parameters.end()?;
-    let recalled = brain.recall(query).await?;
+    if let Some(project) = project {
+        query.project = Some(node.project_named(project).await?);
+    }
+    let recalled = node.brain().recall(query).await?;
     let indexed = recalled.indexed;
     let hits: Vec<wire::Hit> = recalled.hits.into_iter().map(wire::Hit::from).collect();
     let truncated = if recalled.truncated { "true" } else { "false" };
@@ -93,7 +101,16 @@ async fn recall(brain: Brain, words: String, or: Vec<String>, mut parameters: Pa
 async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {
     let limit = limit(&mut parameters, ListQuery::default().limit)?;
     let no_aliases = parameters.one_as("no_aliases")?.unwrap_or_default();
-    let query = ListQuery { space: parameters.one("space")?, limit, no_aliases, after: parameters.one("after")? };
+    let query = ListQuery {
+        space: parameters.one("space")?,
+        limit,
+        no_aliases,
+        tags: parameters.many("tag"),
+        kinds: parameters.many("kind"),
+        project: parameters.one("project")?,
+        conflicts: parameters.one_as("conflicts")?.unwrap_or_default(),
+        after: parameters.one("after")?,
+    };
     parameters.end()?;
     let listing = brain.list(query).await?;
     Ok(axum::Json(wire::Listing::from(listing)).into_response())
@@ -176,7 +193,7 @@ pub(super) async fn export(
     let texts = brain.clone();
     let page = move |after: Option<String>| {
         let (brain, space, chains) = (brain.clone(), space.clone(), chains.clone());
-        let query = ListQuery { space, limit: EXPORT_PAGE, no_aliases: false, after };
+        let query = ListQuery { space, limit: EXPORT_PAGE, after, ..ListQuery::default() };
         async move { Ok::<_, Problem>(brain.reading(move |brain| export_page(brain, &query, chains.as_deref())).await?) }
     };
     let first = page(None).await?;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use nexus_identity::{Did, Timestamp};
 
 use super::author::Author;
+use super::projects::of_project;
 use super::vocabulary::add_groups;
 use crate::error::{InputError, NodeError};
 use crate::ledger::{self, rows::Place};
@@ -479,6 +480,7 @@ fn filter(
             ValidAt::Time(at) => Some(at),
             ValidAt::Ever => None,
         },
+        project: query.project.as_deref().map(|name| of_project(name, reader)),
     })
 }
 

@@ -103,7 +103,6 @@ impl Brain {
 }
 
 /// Whether a memory is a group of words.
-#[cfg(feature = "mcp")]
 pub(crate) fn is_words(memory: &Memory) -> bool {
     Group::read(&memory.kind, &memory.text).is_some()
 }

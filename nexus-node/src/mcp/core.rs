@@ -36,9 +36,10 @@ use super::raw::TaskJson;
 use super::span::{part, traced};
 use super::tokens::{Room, beginning};
 use super::{DESCRIPTION_TTL_MS, MEMORIES_INFORM, VERSIONS};
-use crate::brain::{Handle, matched_form};
+use crate::brain::{Handle, PROJECT_TAG, matched_form};
 use crate::memory::{Hit, MemoryId};
 use crate::problem::Problem;
+use crate::project::ProjectChoice;
 use crate::{Memory, NewMemory, Node, Patch, RecallQuery, Recalled, ValidAt};
 
 /// The metadata key where nodes kept an agent's name before memories had an origin.
@@ -51,7 +52,8 @@ const CONTRADICTED_TOKENS: usize = 40;
 const NOTHING_SPEAKS: &str = "Nothing speaks of that. Ask again in other words before you take it for unknown; what is \
     listed shares a word or two.";
 /// The answer where all hits are of other projects.
-const NOTHING_IN_PROJECT: &str = "Nothing of this project speaks of that. Other projects may: ask with everywhere.";
+const NOTHING_IN_PROJECT: &str = "Nothing speaks of that. Ask again in other words, or with everywhere for other projects, \
+    before you take it for unknown; what is listed shares a word or two.";
 /// The most other memories that say the same as a hit, by their ids.
 const SAME_MAX: usize = 3;
 /// The length of the beginning of a forgotten text, in tokens.
@@ -73,14 +75,31 @@ fn instructions() -> String {
 pub(super) struct Core {
     node: Node,
     agent: Agent,
-    project: Option<String>,
+    project: Option<ProjectChoice>,
     /// Whether it has the tools for tasks.
     is_full: bool,
 }
 
 impl Core {
-    pub(super) fn new(node: Node, agent: Agent, project: Option<String>) -> Self {
+    pub(super) fn new(node: Node, agent: Agent, project: Option<ProjectChoice>) -> Self {
         Self { node, agent, project, is_full: false }
+    }
+
+    /// The name of the session's project.
+    async fn project(&self) -> Result<Option<String>, Refusal> {
+        match self.project.clone() {
+            Some(choice) => Ok(Some(self.node.project_named(choice).await.map_err(refused)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Sees to it that other machines know the session's project. A failure is no reason to refuse a memory.
+    async fn declare(&self) {
+        let Some(ProjectChoice::At(place)) = &self.project else { return };
+        let Ok(origin) = self.agent.caller().origin(None, None) else { return };
+        if let Err(error) = self.node.declare_project(place.clone(), origin).await {
+            tracing::debug!(%error, "the record of a project is not written");
+        }
     }
 
     /// With the tools for tasks.
@@ -154,8 +173,11 @@ impl Core {
 
     async fn session_start(&self, asked: SessionStart) -> Result<String, Refusal> {
         let max_tokens = asked.max_tokens()?;
-        let project = asked.project.as_deref().or(self.project.as_deref());
-        brief::brief(&self.node, &self.agent, project, max_tokens).await
+        let project = match asked.project {
+            Some(project) => Some(project),
+            None => self.project().await?,
+        };
+        brief::brief(&self.node, &self.agent, project.as_deref(), max_tokens).await
     }
 
     async fn remember(&self, given: Remember) -> Result<String, Refusal> {
@@ -177,9 +199,11 @@ impl Core {
         let mut tags = tags.unwrap_or_default();
         let no_tags = tags.is_empty();
         let origin = self.agent.caller().origin(None, source.map(Into::into))?;
-        if let Some(tag) = self.project.as_deref().map(project_tag)
-            && !tags.contains(&tag)
+        let in_project = self.project().await?;
+        if let Some(tag) = in_project.as_deref().map(project_tag)
+            && !tags.iter().any(|own| own.starts_with(PROJECT_TAG))
         {
+            self.declare().await;
             tags.push(tag);
         }
         let (meta, aliases, ttl) = (meta.unwrap_or_default(), aliases.unwrap_or_default(), ttl.map(|ttl| ttl.0));
@@ -220,10 +244,10 @@ impl Core {
             let problem = Problem::new("invalid", "nothing to change was given");
             return Err(problem.hint("give a text, a kind, tags, aliases or metadata"));
         }
-        if let Some(tags) = tags.as_mut().filter(|tags| !tags.iter().any(|tag| tag.starts_with(PROJECT))) {
+        if let Some(tags) = tags.as_mut().filter(|tags| !tags.iter().any(|tag| tag.starts_with(PROJECT_TAG))) {
             // it stays in its project, whose tag it got without being asked
             let former = self.node.brain().get(id).await.map_err(refused)?.tags;
-            tags.extend(former.into_iter().filter(|tag| tag.starts_with(PROJECT)));
+            tags.extend(former.into_iter().filter(|tag| tag.starts_with(PROJECT_TAG)));
         }
         let origin = self.agent.caller().origin(None, source.map(Into::into))?;
         let patch = Patch { text, kind, tags, meta, aliases, origin, ..Patch::default() };
@@ -250,41 +274,31 @@ impl Core {
             Some(cursor) => RecallCursor::parse(cursor, asked, &me)?,
             None => 0,
         };
-        let project = self.project.as_deref().filter(|_| !asked.everywhere).map(project_tag);
-        // of those found, some may belong to other projects
-        let spare = if project.is_some() { 4 } else { 1 };
+        let project = if asked.everywhere { None } else { self.project().await? };
         let query = RecallQuery {
             or: asked.queries.clone(),
             spaces: asked.spaces.clone(),
-            limit: (from + limit * spare).min(RECALLED_MAX),
+            limit: (from + limit).min(RECALLED_MAX),
             tags: asked.tags.clone(),
             kinds: asked.kinds.clone(),
             by: asked.by.clone(),
             since: asked.since.map(|since| since.0),
             valid_at: asked.valid_at.map_or(ValidAt::Now, |at| at.0),
+            project: project.clone(),
             ..RecallQuery::of(query)
         };
         let recalled = self.node.brain().recall(query).await?;
         let nothing_speaks = recalled.is_empty();
         let Recalled { hits, truncated, indexed } = recalled;
-        let (found, mut end) = (hits.len(), from);
-        let mut chosen: Vec<(usize, Hit)> = Vec::new();
-        for (place, hit) in hits.into_iter().enumerate().skip(from) {
-            if chosen.len() == limit {
-                break;
-            }
-            end = place + 1;
-            if project.as_deref().is_none_or(|tag| is_of_project(&hit.memory, tag)) {
-                chosen.push((place, hit));
-            }
-        }
+        let (found, mut end) = (hits.len(), hits.len().max(from));
+        let chosen: Vec<(usize, Hit)> = hits.into_iter().enumerate().skip(from).collect();
         let few = |ids: &[MemoryId]| ids[..ids.len().min(SAME_MAX)].to_vec();
         let ids =
             chosen.iter().flat_map(|(_, hit)| [vec![hit.memory.id], few(&hit.same), few(&hit.contradicts)].concat());
         let mut handles = self.handles(ids.collect()).await?.into_iter();
         let (now, mut room, mut lines) = (self.node.brain().now(), Room::of(max_tokens), Vec::new());
         if nothing_speaks {
-            lines.push(NOTHING_SPEAKS.to_owned());
+            lines.push(if project.is_some() { NOTHING_IN_PROJECT } else { NOTHING_SPEAKS }.to_owned());
         }
         if indexed < 1.0 {
             lines.push(format!("{:.0} % searched: the index is being made.", indexed * 100.0));
@@ -305,9 +319,6 @@ impl Core {
                     break;
                 }
             }
-        }
-        if lines.is_empty() {
-            lines.push(NOTHING_IN_PROJECT.to_owned());
         }
         if (end < found || truncated) && end > from && end < RECALLED_MAX {
             lines.push(format!("More: cursor {}", RecallCursor::render(end, asked, &me)));
@@ -422,12 +433,9 @@ pub(super) fn in_one_line(text: &str) -> String {
     line::in_one_line(text)
 }
 
-/// The beginning of the tags of projects.
-const PROJECT: &str = "project:";
-
 /// The tag of a project's memories.
 fn project_tag(project: &str) -> String {
-    format!("{PROJECT}{project}")
+    format!("{PROJECT_TAG}{project}")
 }
 
 /// Whether two tags are the same in the form in which they are compared.
@@ -435,9 +443,14 @@ fn is_tag(one: &str, other: &str) -> bool {
     one == other || matched_form(one) == matched_form(other)
 }
 
-/// Whether a memory belongs to the project with this tag, or to none.
+/// Whether a memory belongs to the project with this tag.
 fn is_of_project(memory: &Memory, tag: &str) -> bool {
-    memory.tags.iter().any(|own| is_tag(own, tag)) || !memory.tags.iter().any(|own| own.starts_with(PROJECT))
+    memory.tags.iter().any(|own| is_tag(own, tag))
+}
+
+/// Whether a memory belongs to no project.
+fn is_of_none(memory: &Memory) -> bool {
+    !memory.tags.iter().any(|own| own.starts_with(PROJECT_TAG))
 }
 
 impl ServerHandler for Core {

@@ -29,12 +29,11 @@ use super::habits::{self, Unread, is_id};
 use super::raw::{self, TaskJson};
 use crate::api::Api;
 use crate::problem::Problem;
+use crate::project::ProjectChoice;
 
 const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 /// The most messages of a batch.
 const BATCH_MAX: usize = 64;
-/// The longest project name, in bytes.
-const PROJECT_BYTES_MAX: usize = 128;
 
 /// The routes, for mounting in an API.
 pub(super) fn routes(mcp: Arc<Mcp>) -> Router<Api> {
@@ -55,6 +54,10 @@ pub(super) type McpState = Extension<Arc<Mcp>>;
 pub(super) struct Door {
     /// The project: memories written here get its tag.
     pub(super) project: Option<String>,
+    /// The directory of the session instead, with the owner and the marks of its repository.
+    place: Option<String>,
+    owner: Option<String>,
+    marks: Option<String>,
     /// For the graph: whole answers in the order of creation, however long.
     #[serde(default)]
     strict: bool,
@@ -64,26 +67,28 @@ impl Door {
     pub(super) fn of(request: &Request) -> Result<Self, Problem> {
         let axum::extract::Query(door) = axum::extract::Query::<Self>::try_from_uri(request.uri())
             .map_err(|rejection| Problem::new("invalid", rejection.body_text()))?;
-        if let Some(project) = &door.project
-            && (project.is_empty() || project.len() > PROJECT_BYTES_MAX || project.chars().any(char::is_control))
-        {
-            let message = format!("a project has 1 to {PROJECT_BYTES_MAX} bytes and no control characters");
-            return Err(Problem::new("invalid", message));
-        }
+        door.choice()?;
         Ok(door)
+    }
+
+    /// The project of the session.
+    fn choice(&self) -> Result<Option<ProjectChoice>, Problem> {
+        let (project, place, owner) = (self.project.clone(), self.place.clone(), self.owner.clone());
+        ProjectChoice::of_parameters(project, place, owner, self.marks.as_deref())
+            .map_err(|error| Problem::new("invalid", error.to_string()))
     }
 }
 
 async fn core(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
-    let (node, door) = (api.node()?, Door::of(&request)?);
+    let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
     let max = api.body_bytes_max();
-    Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, door.project.clone())).await)
+    Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, project.clone())).await)
 }
 
 async fn full(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
-    let (node, door) = (api.node()?, Door::of(&request)?);
+    let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
     let max = api.body_bytes_max();
-    Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, door.project.clone()).full()).await)
+    Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, project.clone()).full()).await)
 }
 
 async fn graph(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {

@@ -31,6 +31,34 @@ impl ListQuery {
         self
     }
 
+    /// With this tag, and those named before.
+    #[must_use]
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Of this kind, or of one named before.
+    #[must_use]
+    pub fn kind(mut self, kind: impl Into<String>) -> Self {
+        self.kinds.push(kind.into());
+        self
+    }
+
+    /// Of this project.
+    #[must_use]
+    pub fn project(mut self, name: impl Into<String>) -> Self {
+        self.project = Some(name.into());
+        self
+    }
+
+    /// Of those in conflict.
+    #[must_use]
+    pub fn conflicts(mut self) -> Self {
+        self.conflicts = true;
+        self
+    }
+
     /// From where an earlier page ended, its [`next`](super::Listing::next); from the newest for `None`.
     #[must_use]
     pub fn after(mut self, cursor: impl Into<Option<String>>) -> Self {
@@ -86,6 +114,13 @@ impl RecallQuery {
     #[must_use]
     pub fn by(mut self, author: impl Into<String>) -> Self {
         self.by = Some(author.into());
+        self
+    }
+
+    /// Of this project, and this person's own that are of none.
+    #[must_use]
+    pub fn project(mut self, name: impl Into<String>) -> Self {
+        self.project = Some(name.into());
         self
     }
 

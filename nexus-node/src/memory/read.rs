@@ -320,6 +320,22 @@ impl<'a> Reader<'a> {
         called.clone().into_iter().chain(former.filter(move |did| !called.contains(did)))
     }
 
+    /// Whether a key is this person's: this node's own, or one that it had before.
+    pub(crate) fn is_mine(&self, did: &Did) -> bool {
+        self.known.members.same_line(did, &self.known.me)
+    }
+
+    /// The keys of this person.
+    pub(crate) fn mine(&self) -> BTreeSet<Did> {
+        self.known.members.keys_of(&self.known.me)
+    }
+
+    /// Whether a key is a member's now, or was before the member had another one.
+    pub(crate) fn is_of_member(&self, did: &Did) -> bool {
+        let members = &self.known.members;
+        members.get(&members.present_key(did)).is_some()
+    }
+
     /// The record that an id names: the beginning of one, a former one by this node's own word, or a caller's key.
     pub(crate) fn resolve(&self, id: &str) -> Result<Dot, NodeError> {
         Ok(self.find(id, true)?.0)
@@ -598,8 +614,13 @@ impl<'a> Reader<'a> {
         self.known.name_of(did)
     }
 
-    /// A page of memories, newest first.
+    /// A page of memories, newest first. The conditions of the question are not looked at.
     pub(crate) fn list(&self, query: &ListQuery) -> Result<Listing, NodeError> {
+        self.list_of(query, |_| true)
+    }
+
+    /// A page of those memories that are wanted, newest first.
+    pub(crate) fn list_of(&self, query: &ListQuery, wanted: impl Fn(&Memory) -> bool) -> Result<Listing, NodeError> {
         if !(1..=1_000).contains(&query.limit) {
             return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
         }
@@ -620,7 +641,7 @@ impl<'a> Reader<'a> {
                     return Ok(Listing { items, next: Some(cursor::render_listing(self.store, after)) });
                 }
                 (after, looked_at) = (key, looked_at + 1);
-                items.extend(self.listed(key)?.filter(|memory| !query.no_aliases || memory.aliases.is_empty()));
+                items.extend(self.listed(key)?.filter(|memory| wanted(memory)));
             }
         }
     }

@@ -363,12 +363,8 @@ impl<'a> Transfer<'a> {
             let mut memories = Vec::new();
             let mut after = None;
             loop {
-                let page = reader.list(&ListQuery {
-                    space: Some(space.id.to_string()),
-                    limit: 1_000,
-                    after,
-                    ..ListQuery::default()
-                })?;
+                let query = ListQuery { after, ..ListQuery::newest().space(space.id.to_string()).limit(1_000) };
+                let page = reader.list(&query)?;
                 memories.extend(page.items);
                 after = page.next;
                 if after.is_none() {

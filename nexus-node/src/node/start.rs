@@ -302,6 +302,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         quotas,
         offline: AtomicBool::new(false),
         stopped: watch::Sender::new(None),
+        projects: super::projects::Projects::default(),
         #[cfg(feature = "mcp")]
         visits: super::visits::Visits::default(),
         started,

@@ -7,7 +7,7 @@ use nexus_identity::Timestamp;
 use tantivy::fastfield::Column;
 use tantivy::indexer::IndexWriterOptions;
 use tantivy::query::{
-    BooleanQuery, BoostQuery, ConstScoreQuery, EnableScoring, FuzzyTermQuery, Occur, Query, TermQuery,
+    AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EnableScoring, FuzzyTermQuery, Occur, Query, TermQuery,
 };
 use tantivy::schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{
@@ -17,13 +17,16 @@ use tantivy::{
 
 use super::best::Best;
 use super::group::{self, GroupTerm, Groups, Step, VOCABULARY, Wanted};
+use super::project::PROJECT;
 use super::tail::{Forms, Touched};
-use super::{Document, Filter, Frequencies, Match, SearchError, Sought, Span, Statistics, edits};
+use super::{
+    Document, Filter, Frequencies, Match, OfProject, PROJECT_TAG, SearchError, Sought, Span, Statistics, edits,
+};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::store::quietly;
 
 /// The version of the schema and of the words. An index of another version is rebuilt.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 /// Memory for documents on their way to disk, in bytes: the minimum of tantivy.
 const WRITER_BYTES: usize = 15_000_000;
 
@@ -365,10 +368,11 @@ impl DiskIndex {
         left_out: &Touched,
     ) -> Result<Groups, SearchError> {
         let (segments, mut found) = (self.segments(), Groups::new());
-        let is_group = Term::from_field_text(self.fields.kind, VOCABULARY);
+        let are_groups = [VOCABULARY, PROJECT].map(|kind| Term::from_field_text(self.fields.kind, kind));
         for (segment, columns) in segments.each() {
             let kinds = segment.inverted_index(self.fields.kind).map_err(SearchError::new)?;
-            if kinds.doc_freq(&is_group).map_err(SearchError::new)? == 0 {
+            let counts = are_groups.iter().map(|kind| kinds.doc_freq(kind));
+            if counts.sum::<std::io::Result<u32>>().map_err(SearchError::new)? == 0 {
                 continue;
             }
             for key in keys {
@@ -468,28 +472,38 @@ impl DiskIndex {
         Ok(best.into_sorted())
     }
 
-    fn query(&self, words: &[Sought], filter: &Filter) -> BooleanQuery {
-        let Fields { words: field, tag, kind, author, .. } = self.fields;
-        let one = |term: Term, option| Box::new(TermQuery::new(term, option)) as Box<dyn Query>;
-        let any = |terms: Vec<Term>| -> Box<dyn Query> {
-            let clauses = terms.into_iter().map(|term| (Occur::Should, one(term, IndexRecordOption::Basic))).collect();
-            Box::new(BooleanQuery::new(clauses))
+    /// Whether there is a memory that a filter admits, but for those in `left_out`, which changed since.
+    pub(super) fn any(&self, filter: &Filter, left_out: &Touched) -> Result<bool, SearchError> {
+        let (segments, conditions) = (self.segments(), self.conditions(filter));
+        let query = match conditions.is_empty() {
+            true => Box::new(AllQuery) as Box<dyn Query>,
+            false => Box::new(BooleanQuery::new(conditions.into_iter().map(|query| (Occur::Must, query)).collect())),
         };
+        let weight =
+            query.weight(EnableScoring::disabled_from_searcher(&segments.searcher)).map_err(SearchError::new)?;
+        for (segment, columns) in segments.each() {
+            let mut found = weight.scorer(segment, 1.0).map_err(SearchError::new)?;
+            let mut document = found.doc();
+            while document != TERMINATED {
+                let admits = !segment.is_deleted(document) && columns.admits(document, filter);
+                if admits && columns.place(document).is_some_and(|place| !left_out.contains(&place)) {
+                    return Ok(true);
+                }
+                document = found.advance();
+            }
+        }
+        Ok(false)
+    }
+
+    fn query(&self, words: &[Sought], filter: &Filter) -> BooleanQuery {
+        let field = self.fields.words;
+        let one = |term: Term, option| Box::new(TermQuery::new(term, option)) as Box<dyn Query>;
         let spoken = words.iter().map(|word| {
             let term = one(Term::from_field_text(field, &word.term), IndexRecordOption::WithFreqs);
             (Occur::Should, if word.boost < 1.0 { Box::new(BoostQuery::new(term, word.boost)) as _ } else { term })
         });
         let spoken = BooleanQuery::new(spoken.collect());
-        let mut conditions: Vec<Box<dyn Query>> = Vec::new();
-        for wanted in &filter.tags {
-            conditions.push(one(Term::from_field_text(tag, wanted), IndexRecordOption::Basic));
-        }
-        if !filter.kinds.is_empty() {
-            conditions.push(any(filter.kinds.iter().map(|wanted| Term::from_field_text(kind, wanted)).collect()));
-        }
-        if let Some(by) = &filter.by {
-            conditions.push(one(Term::from_field_bytes(author, by.as_bytes()), IndexRecordOption::Basic));
-        }
+        let conditions = self.conditions(filter);
         if conditions.is_empty() {
             return spoken;
         }
@@ -497,6 +511,31 @@ impl DiskIndex {
         let unscored = |query| Box::new(ConstScoreQuery::new(query, Score::default())) as Box<dyn Query>;
         let conditions = conditions.into_iter().map(|query| (Occur::Must, unscored(query)));
         BooleanQuery::new(conditions.chain([(Occur::Must, Box::new(spoken) as Box<dyn Query>)]).collect())
+    }
+}
+
+impl DiskIndex {
+    /// The conditions of a filter that are a part of the query: all must hold.
+    fn conditions(&self, filter: &Filter) -> Vec<Box<dyn Query>> {
+        let Fields { tag, kind, author, .. } = self.fields;
+        let one = |term: Term| Box::new(TermQuery::new(term, IndexRecordOption::Basic)) as Box<dyn Query>;
+        let all = |clauses| Box::new(BooleanQuery::new(clauses)) as Box<dyn Query>;
+        let any = |terms: Vec<Term>| all(terms.into_iter().map(|term| (Occur::Should, one(term))).collect());
+        let mut conditions: Vec<_> = filter.tags.iter().map(|wanted| one(Term::from_field_text(tag, wanted))).collect();
+        if !filter.kinds.is_empty() {
+            conditions.push(any(filter.kinds.iter().map(|wanted| Term::from_field_text(kind, wanted)).collect()));
+        }
+        if let Some(by) = &filter.by {
+            conditions.push(one(Term::from_field_bytes(author, by.as_bytes())));
+        }
+        if let Some(OfProject { tag: wanted, mine }) = &filter.project {
+            let by_me = any(mine.iter().map(|me| Term::from_field_bytes(author, me.as_bytes())).collect());
+            let of_projects = one(Term::from_field_text(tag, PROJECT_TAG));
+            let personal = all(vec![(Occur::Must, by_me), (Occur::MustNot, of_projects)]);
+            let of_project = one(Term::from_field_text(tag, wanted));
+            conditions.push(all(vec![(Occur::Should, of_project), (Occur::Should, personal)]));
+        }
+        conditions
     }
 }
 

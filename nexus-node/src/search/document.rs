@@ -3,11 +3,12 @@ use std::collections::BTreeSet;
 use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
-use super::Span;
 use super::group::Group;
 use super::passage;
+use super::project::ProjectRecord;
 use super::tokens::matched_form;
 use super::words::{each_word, language_of};
+use super::{PROJECT_TAG, Span};
 use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
 
@@ -57,6 +58,10 @@ impl Document {
             let (words, length) = group.terms(*space, &memory.author, record);
             return Self::with(shown, vec![Passage { words, length }]);
         }
+        if let Some(project) = ProjectRecord::read(&memory.kind, &memory.text) {
+            let (words, length) = project.terms(*space, &memory.author, record);
+            return Self::with(shown, vec![Passage { words, length }]);
+        }
         let text = &memory.text;
         let language = language_of(text);
         let values = memory.meta.values().filter_map(serde_json::Value::as_str);
@@ -103,13 +108,22 @@ impl Document {
             place: *place,
             space: *space,
             passages,
-            tags: memory.tags.iter().map(|tag| matched_form(tag)).collect(),
+            tags: tags_of(&memory.tags),
             kind: matched_form(&memory.kind),
             author: memory.author,
             stamp: memory.updated_at,
             valid: memory.span(),
         }
     }
+}
+
+/// Tags as they are compared, and one more for a memory of any project.
+pub(crate) fn tags_of(tags: &[String]) -> BTreeSet<String> {
+    let mut tags: BTreeSet<String> = tags.iter().map(|tag| matched_form(tag)).collect();
+    if tags.iter().any(|tag| tag.starts_with(PROJECT_TAG)) {
+        tags.insert(PROJECT_TAG.to_owned());
+    }
+    tags
 }
 
 /// The most of tags, key, metadata and aliases that each passage but the first has, in bytes: a text of 128 passages takes

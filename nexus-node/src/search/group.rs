@@ -17,6 +17,7 @@ use nexus_identity::Did;
 
 use super::Document;
 use super::language::Language;
+use super::project;
 use super::words::{PieceKind, beginning, pieces};
 use crate::error::InputError;
 use crate::ledger::rows::{Place, SpaceNo};
@@ -107,7 +108,7 @@ impl Group {
 
     /// The terms under which it is indexed, separated by spaces, and their number.
     pub(super) fn terms(&self, space: SpaceNo, author: &Did, record: &Dot) -> (String, usize) {
-        let of = GroupTerm { space, author: author_of(author), id: id_of(record) };
+        let of = GroupTerm::of(space, author, record);
         let mut others = BTreeSet::new();
         for word in &self.words {
             others.extend(word.keys.iter().map(|key| format!("{}{of}", prefix(key))));
@@ -204,6 +205,10 @@ impl std::fmt::Display for GroupTerm {
 }
 
 impl GroupTerm {
+    pub(super) fn of(space: SpaceNo, author: &Did, record: &Dot) -> Self {
+        Self { space, author: author_of(author), id: id_of(record) }
+    }
+
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split(':');
         let (space, author, id) = (parts.next()?, parts.next()?, parts.next()?);
@@ -276,10 +281,10 @@ impl<'a> Wanted<'a> {
 /// Groups by the key of a word.
 pub(super) type Groups = BTreeMap<String, Vec<(GroupTerm, Place)>>;
 
-/// Whether a document is a group.
+/// Whether a document is a group, or the record of a project.
 pub(super) fn is_one(document: &Document) -> bool {
     // the term with an empty key is the first of a group
-    document.passages.first().is_some_and(|of| of.words.starts_with("=:"))
+    document.passages.first().is_some_and(|of| of.words.starts_with("=:") || project::is_record(&of.words))
 }
 
 /// The groups of a document with one of some keys, if it is a group that is looked for.

@@ -48,6 +48,10 @@ impl DiskIndex {
         match self.0 {}
     }
 
+    pub(super) fn any(&self, _: &Filter, _: &Touched) -> Result<bool, SearchError> {
+        match self.0 {}
+    }
+
     pub(super) fn has_groups(&self) -> Result<bool, SearchError> {
         match self.0 {}
     }

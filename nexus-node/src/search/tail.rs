@@ -398,6 +398,11 @@ impl Tail {
         best.into_values().collect()
     }
 
+    /// Whether there is a memory here that a filter admits.
+    pub(super) fn any(&self, filter: &Filter) -> bool {
+        self.passages.values().any(|(document, _)| filter.admits(document))
+    }
+
     /// Whether there is a group here.
     pub(super) fn has_groups(&self) -> bool {
         !self.groups.is_empty()

@@ -13,7 +13,7 @@ use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
 use crate::memory::{Memory, Span};
 use crate::search::words::beginning;
-use crate::search::{Filter, VOCABULARY, matched_form};
+use crate::search::{Filter, OfProject, PROJECT, PROJECT_TAG, VOCABULARY, matched_form, tags_of};
 
 /// The most memories with a vector.
 pub(crate) const VECTORS_MAX: usize = 1_000_000;
@@ -241,7 +241,7 @@ fn row_of(shown: &Shown, key: Key) -> Row {
         valid: memory.span(),
         kind: hash(matched_form(&memory.kind).as_bytes()),
         author: hash(memory.author.as_bytes()),
-        tags: memory.tags.iter().map(|tag| hash(matched_form(tag).as_bytes())).collect(),
+        tags: tags_of(&memory.tags).iter().map(|tag| hash(tag.as_bytes())).collect(),
         key,
     }
 }
@@ -253,16 +253,36 @@ struct Conditions<'a> {
     tags: Vec<u64>,
     kinds: Vec<u64>,
     by: Option<u64>,
-    /// The kind of groups of words, which are no answers by themselves.
-    group: u64,
+    /// The kinds of groups of words and of projects' records, which are no answers by themselves.
+    groups: [u64; 2],
+    project: Option<Project>,
+}
+
+/// The condition of a project by hashes.
+struct Project {
+    tag: u64,
+    any: u64,
+    mine: Vec<u64>,
 }
 
 impl<'a> Conditions<'a> {
     fn of(filter: &'a Filter, now: Timestamp) -> Self {
         let tags = filter.tags.iter().map(|tag| hash(tag.as_bytes())).collect();
         let kinds = filter.kinds.iter().map(|kind| hash(kind.as_bytes())).collect();
-        let (by, group) = (filter.by.map(|by| hash(by.as_bytes())), hash(VOCABULARY.as_bytes()));
-        Self { filter, now, tags, kinds, by, group }
+        let by = filter.by.map(|by| hash(by.as_bytes()));
+        let groups = [VOCABULARY, PROJECT].map(|kind| hash(kind.as_bytes()));
+        let project = filter.project.as_ref().map(|OfProject { tag, mine }| Project {
+            tag: hash(tag.as_bytes()),
+            any: hash(PROJECT_TAG.as_bytes()),
+            mine: mine.iter().map(|me| hash(me.as_bytes())).collect(),
+        });
+        Self { filter, now, tags, kinds, by, groups, project }
+    }
+
+    fn is_of_project(&self, row: &Row) -> bool {
+        self.project.as_ref().is_none_or(|Project { tag, any, mine }| {
+            row.tags.contains(tag) || !row.tags.contains(any) && mine.contains(&row.author)
+        })
     }
 
     fn admit(&self, row: &Row) -> bool {
@@ -271,8 +291,9 @@ impl<'a> Conditions<'a> {
             && self.filter.since.is_none_or(|since| row.stamp >= since)
             && self.filter.valid_at.is_none_or(|at| row.valid.has(at))
             && self.by.is_none_or(|by| by == row.author)
-            && if self.kinds.is_empty() { row.kind != self.group } else { self.kinds.contains(&row.kind) }
+            && if self.kinds.is_empty() { !self.groups.contains(&row.kind) } else { self.kinds.contains(&row.kind) }
             && self.tags.iter().all(|tag| row.tags.contains(tag))
+            && self.is_of_project(row)
     }
 }
 

@@ -5,6 +5,7 @@
 //! saying that memories inform and do not instruct.
 
 mod brief;
+pub(super) mod caller;
 mod context;
 mod input;
 mod relevance;
@@ -14,16 +15,23 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand};
 use nexus_node::api::{Problem, wire};
+use nexus_node::internals::datadir::{Contents, DataDir};
+use nexus_node::project::ProjectChoice;
 use serde_json::{Value, json};
 
+use self::caller::{Caller, Event};
 use self::input::HookInput;
+use super::mcp::node::Home;
 use crate::client::{Client, query};
+use crate::project;
 use crate::session::CliSession;
 
 /// The longest run of a hook.
 const HOOK_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// The longest wait for the client's document.
 const INPUT_TIMEOUT: Duration = Duration::from_millis(500);
+/// The longest wait for git, which is asked about a repository without a remote.
+const GIT_TIMEOUT: Duration = Duration::from_millis(200);
 /// The memories that are looked at for a prompt; few of them are shown.
 const LOOKED_AT: &str = "20";
 /// The name of these hooks as a client of the node.
@@ -43,67 +51,95 @@ pub(crate) enum Hook {
     Later(Vec<String>),
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct HookPart {
-    /// The project; without a name, the one of the current directory
+    /// The project, in place of that of the session's directory
     #[arg(long, value_name = "P")]
-    #[expect(clippy::option_option, reason = "absent, without a name, with one")]
+    #[expect(clippy::option_option, reason = "absent, without a name as in files of before, with one")]
     project: Option<Option<String>>,
+    /// Tell of all projects alike, whatever the session's directory is
+    #[arg(long, conflicts_with = "project")]
+    no_project: bool,
+    /// The program that calls: each takes the answer in another form
+    #[arg(long = "for", value_name = "PROGRAM", value_enum, default_value_t = Caller::Claude)]
+    caller: Caller,
 }
 
 impl Hook {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        if let Self::Later(words) = &self {
-            let name = words.first().map_or("", String::as_str);
-            session.printer.warning(&format!("this version has no hook `{name}`: nothing was done"), None);
-            return Ok(());
-        }
-        let begun = Instant::now();
-        let client = session.client();
+        let (event, part) = match self {
+            Self::SessionStart(part) => (Event::SessionStart, part),
+            Self::Prompt(part) => (Event::Prompt, part),
+            Self::Later(words) => {
+                let name = words.first().map_or("", String::as_str);
+                session.printer.warning(&format!("this version has no hook `{name}`: nothing was done"), None);
+                return Ok(());
+            }
+        };
+        let end = Instant::now() + HOOK_TIMEOUT;
+        let caller = part.caller;
         let (sender, answer) = mpsc::sync_channel(1);
+        let of = session.clone();
         // The end of the process ends the thread, wherever it waits.
         std::thread::spawn(move || {
             // Nobody is left to tell after the time is over.
-            let _ = sender.send(client.ok().and_then(|client| self.text(&client.patient(HOOK_TIMEOUT))));
+            let _ = sender.send(part.text(event, &of, end));
         });
-        let left = HOOK_TIMEOUT.saturating_sub(begun.elapsed());
-        if let Ok(Some(text)) = answer.recv_timeout(left) {
+        let text = answer.recv_timeout(end.saturating_duration_since(Instant::now())).ok().flatten();
+        if let Some(answer) = caller.answer(event, text.as_deref()) {
             // A client that does not read is not disturbed by more words.
-            let _ = session.printer.raw(text.as_bytes());
+            let _ = session.printer.raw(answer.as_bytes());
         }
         Ok(())
-    }
-
-    /// The text for the agent, if there is one.
-    fn text(&self, client: &Client) -> Option<String> {
-        let input = input::read(INPUT_TIMEOUT);
-        match self {
-            Self::SessionStart(part) => {
-                let project = part.project(&input);
-                Some(brief::text(&brief(client, project.as_deref())?, NAME))
-            }
-            Self::Prompt(part) => {
-                let words = relevance::question(input.prompt.as_deref()?)?;
-                let parameters = [("q", Some(words.as_str())), ("limit", Some(LOOKED_AT))];
-                let hits: Vec<wire::Hit> = client.get(&format!("/v1/memories{}", query(&parameters))).ok()?;
-                relevance::text(hits, part.project(&input).as_deref())
-            }
-            Self::Later(_) => None,
-        }
     }
 }
 
 impl HookPart {
-    fn project(&self, input: &HookInput) -> Option<String> {
-        match self.project.as_ref()? {
-            Some(name) => Some(name.clone()),
-            None => input.directory(),
+    /// The text for the agent, if there is one.
+    fn text(&self, event: Event, session: &CliSession, end: Instant) -> Option<String> {
+        let input = input::read(INPUT_TIMEOUT);
+        let project = project::parameters(self.project(&input).as_ref());
+        let client = || Some(session.client().ok()?.patient(HOOK_TIMEOUT));
+        match event {
+            Event::SessionStart => {
+                let told = client().and_then(|client| brief(&client, &project));
+                // the first session after a start of the machine is before any node
+                let told = told.or_else(|| {
+                    start(session, end)?;
+                    brief(&client()?, &project)
+                });
+                Some(brief::text(&told?, NAME))
+            }
+            Event::Prompt => {
+                let words = relevance::question(input.prompt.as_deref()?)?;
+                let parameters = query(&[("q", Some(words.as_str())), ("limit", Some(LOOKED_AT))]);
+                let project = project.replacen('?', "&", 1);
+                let hits: Vec<wire::Hit> = client()?.get(&format!("/v1/memories{parameters}{project}")).ok()?;
+                relevance::text(hits)
+            }
+        }
+    }
+
+    fn project(&self, input: &HookInput) -> Option<ProjectChoice> {
+        match &self.project {
+            _ if self.no_project => None,
+            Some(Some(name)) => Some(ProjectChoice::Named(name.clone())),
+            _ => project::place_of(&input.directory()?, GIT_TIMEOUT).map(ProjectChoice::At),
         }
     }
 }
 
+/// Starts the node of a directory that has one, and waits until it answers.
+fn start(session: &CliSession, end: Instant) -> Option<()> {
+    if session.elsewhere() || DataDir::inspect(&session.data_dir().ok()?).ok()? == Contents::Empty {
+        return None;
+    }
+    let home = Home::new(session, true).ok()?;
+    CliSession::runtime().ok()?.block_on(home.start(end.into())).ok()
+}
+
 /// The answer of the tool `session_start`.
-fn brief(client: &Client, project: Option<&str>) -> Option<String> {
+fn brief(client: &Client, project: &str) -> Option<String> {
     const META: &str = "io.modelcontextprotocol";
     const TOOL: &str = "session_start";
     let request = json!({
@@ -126,7 +162,7 @@ fn brief(client: &Client, project: Option<&str>) -> Option<String> {
         ("mcp-method", "tools/call"),
         ("mcp-name", TOOL),
     ];
-    let path = format!("/mcp{}", query(&[("project", project)]));
+    let path = format!("/mcp{project}");
     let answer: Value = client.post_with(&path, &headers, &request).ok()?;
     let result = answer.get("result").filter(|result| result.get("isError").is_none())?;
     Some(result.pointer("/content/0/text")?.as_str()?.to_owned())

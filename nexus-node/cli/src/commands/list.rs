@@ -2,9 +2,9 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 
 use super::get::imported_by;
-use crate::client::query;
+use crate::client::{Client, query};
 use crate::output::{Printer, Style, Table, in_a_line, moment, sane, short_did, width};
-use crate::session::CliSession;
+use crate::session::{CliSession, quoted};
 
 /// The letters of an id that the table shows. `get` takes any prefix that fits one memory only.
 const LETTERS_SHOWN: usize = 12;
@@ -20,6 +20,18 @@ pub(crate) struct List {
     /// The most memories
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     limit: u16,
+    /// Only memories with this tag; repeated, with all of them
+    #[arg(long = "tag", value_name = "T")]
+    tags: Vec<String>,
+    /// Only memories of this kind; repeated, of any of them
+    #[arg(long = "kind", value_name = "K")]
+    kinds: Vec<String>,
+    /// Only memories of this project
+    #[arg(long, value_name = "P")]
+    project: Option<String>,
+    /// Only memories that were changed in two ways at once, and wait for a decision
+    #[arg(long)]
+    conflicts: bool,
     /// Only memories without aliases, as for an agent that gives them some
     #[arg(long)]
     no_aliases: bool,
@@ -30,24 +42,68 @@ pub(crate) struct List {
 
 impl List {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let limit = self.limit.to_string();
-        let parameters = [
-            ("space", self.space.as_deref()),
-            ("limit", Some(limit.as_str())),
-            ("no_aliases", self.no_aliases.then_some("true")),
-            ("after", self.after.as_deref()),
-        ];
-        let listing: wire::Listing = session.client()?.get(&format!("/v1/memories{}", query(&parameters)))?;
-        session.printer.answer(&listing, || text(&listing, &session.printer))?;
+        let client = session.client()?;
+        let mut listing = self.page(&client, self.after.as_deref(), self.limit.into())?;
+        // a page may end after many memories that the conditions leave out
+        while let Some(next) = listing.next.take() {
+            let left = usize::from(self.limit).saturating_sub(listing.items.len());
+            if left == 0 {
+                listing.next = Some(next);
+                break;
+            }
+            let more = self.page(&client, Some(&next), left)?;
+            listing.items.extend(more.items);
+            listing.next = more.next;
+        }
+        session.printer.answer(&listing, || text(&listing, &session.printer, self.is_narrowed()))?;
         if let Some(next) = &listing.next {
-            let no_aliases = if self.no_aliases { " --no-aliases" } else { "" };
-            session.printer.note(&format!("more: `nexus-node list{no_aliases} --after {next}`"));
+            session.printer.note(&format!("more: `nexus-node list{} --after {next}`", self.conditions()));
         }
         Ok(())
     }
+
+    fn page(&self, client: &Client, after: Option<&str>, limit: usize) -> Result<wire::Listing, Problem> {
+        let limit = limit.to_string();
+        let mut parameters = vec![
+            ("space", self.space.as_deref()),
+            ("limit", Some(limit.as_str())),
+            ("project", self.project.as_deref()),
+            ("conflicts", self.conflicts.then_some("true")),
+            ("no_aliases", self.no_aliases.then_some("true")),
+            ("after", after),
+        ];
+        parameters.extend(self.tags.iter().map(|tag| ("tag", Some(tag.as_str()))));
+        parameters.extend(self.kinds.iter().map(|kind| ("kind", Some(kind.as_str()))));
+        client.get(&format!("/v1/memories{}", query(&parameters)))
+    }
+
+    fn is_narrowed(&self) -> bool {
+        !self.conditions().is_empty()
+    }
+
+    /// The flags that narrow the list, for a shell.
+    fn conditions(&self) -> String {
+        let named = |flag: &str, values: &[String]| -> String {
+            values.iter().map(|value| format!(" --{flag} {}", quoted(value))).collect()
+        };
+        let one = |flag, value: &Option<String>| named(flag, value.as_slice());
+        let set = |flag: &str, is_set| if is_set { format!(" --{flag}") } else { String::new() };
+        [
+            one("space", &self.space),
+            named("tag", &self.tags),
+            named("kind", &self.kinds),
+            one("project", &self.project),
+            set("conflicts", self.conflicts),
+            set("no-aliases", self.no_aliases),
+        ]
+        .concat()
+    }
 }
 
-fn text(listing: &wire::Listing, printer: &Printer) -> String {
+fn text(listing: &wire::Listing, printer: &Printer, is_narrowed: bool) -> String {
+    if listing.items.is_empty() && is_narrowed {
+        return "no memory has all of that; `nexus-node list` shows all".to_owned();
+    }
     if listing.items.is_empty() {
         return "nothing remembered yet; `nexus-node remember TEXT` does".to_owned();
     }

@@ -4,8 +4,9 @@
 //! port: each request asks the data directory for the node's address.
 
 pub(super) mod lines;
-mod node;
+pub(super) mod node;
 mod relay;
+mod session;
 mod subscription;
 mod wire;
 
@@ -15,6 +16,7 @@ use nexus_node::internals::datadir::DataDir;
 
 use self::node::Home;
 use self::relay::Relay;
+use self::session::Session;
 use crate::session::{CliSession, data_dir_problem};
 
 /// Serve MCP on stdin and stdout, backed by the node
@@ -23,9 +25,12 @@ pub(crate) struct Mcp {
     /// The tools: the memory, the memory and tasks, or a knowledge graph over the memory
     #[arg(long, value_enum, default_value_t = Profile::Core)]
     profile: Profile,
-    /// The project; memories written here are tagged with it
+    /// The project, in place of that of the client's directory; memories written here are tagged with it
     #[arg(long, value_name = "P")]
     project: Option<String>,
+    /// Serve all projects alike, whatever the client's directory is
+    #[arg(long, conflicts_with = "project")]
+    no_project: bool,
     /// Do not start a node if none is running
     #[arg(long)]
     no_start: bool,
@@ -49,14 +54,15 @@ impl Mcp {
         if !session.elsewhere() {
             DataDir::check_owner(&session.data_dir()?).map_err(data_dir_problem)?;
         }
-        let path = self.path();
+        let is_graph = self.profile == Profile::Graph;
+        let (route, session_of) = (self.route(), Session::new(self.project, !self.no_project && !is_graph));
         let home = Home::new(session, !self.no_start)?;
         let runtime = CliSession::runtime()?;
         let result = runtime.block_on(async {
             if self.no_start {
                 home.check().await?;
             }
-            Relay::new(home, path, self.profile == Profile::Graph).run().await
+            Relay::new(home, route, session_of, is_graph).run().await
         });
         // A read of stdin cannot be cancelled, and nobody waits for it.
         runtime.shutdown_background();
@@ -64,35 +70,12 @@ impl Mcp {
     }
 
     /// The route of this server.
-    fn path(&self) -> String {
-        let mut query = Vec::new();
-        query.extend(self.project.as_deref().map(|project| format!("project={}", escaped(project))));
-        query.extend(self.strict.then(|| "strict=true".to_owned()));
+    fn route(&self) -> String {
         let route = match self.profile {
             Profile::Core => "/mcp",
             Profile::Full => "/mcp/full",
             Profile::Graph => "/mcp/graph",
         };
-        if query.is_empty() { route.to_owned() } else { format!("{route}?{}", query.join("&")) }
-    }
-}
-
-/// A text as a part of a query.
-fn escaped(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => (byte as char).to_string(),
-        byte => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escape).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_project_may_be_called_anything() {
-        let mcp = Mcp { profile: Profile::Graph, project: Some("a b&é".into()), no_start: false, strict: true };
-        assert_eq!(mcp.path(), "/mcp/graph?project=a%20b%26%C3%A9&strict=true");
+        if self.strict { format!("{route}?strict=true") } else { route.to_owned() }
     }
 }

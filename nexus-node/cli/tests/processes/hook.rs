@@ -51,15 +51,16 @@ fn a_prompt_is_answered_with_what_has_to_do_with_it_or_with_nothing() {
     let told = prompt(&home, "deploy the shop").ok().stdout;
     assert_eq!(told.matches("\n- [").count(), 3, "{told}");
     assert!(told.chars().count() <= 1_600, "{}", told.len());
-    // of a project named, and of the session's directory only if it is asked for
+    // of a project named, or of the session's directory
     let input = json!({ "prompt": "lunch at noon?", "cwd": "/a/bakery" }).to_string();
     let lunch = |more: &[&str]| {
         let mut arguments = vec!["hook", "prompt"];
         arguments.extend_from_slice(more);
         home.run_with(&arguments, input.as_bytes()).ok().stdout.contains("lunch is at noon")
     };
+    assert!(!lunch(&[]), "the session is in bakery");
     assert_eq!(
-        [lunch(&[]), lunch(&["--project", "shop"]), lunch(&["--project", "x"]), lunch(&["--project"])],
+        [lunch(&["--no-project"]), lunch(&["--project", "shop"]), lunch(&["--project", "x"]), lunch(&["--project"])],
         [true, true, false, false]
     );
 }
@@ -74,13 +75,13 @@ fn a_session_begins_with_the_state_of_the_mesh_and_what_matters() {
         all.extend_from_slice(arguments);
         home.run_with(&all, input.as_bytes()).ok().stdout
     };
-    let told = start(&[], "{}");
-    assert!(told.contains("You are on node laptop.\nIt is alone in its mesh.\nNothing is remembered"), "{told}");
+    let told = start(&["--no-project"], "{}");
+    assert!(told.contains("You are on node laptop.\nNothing is remembered"), "{told}");
     home.run(&["remember", "we deploy\non mondays\u{7}", "--tag", "project:shop"]).ok();
     home.run(&["remember", "tea at five", "--tag", "project:bakery"]).ok();
     // whatever stands on stdin, also nothing
     for input in ["", "{", "[1,2]", "{\"cwd\": 1}", "\u{0}\u{0}", &"x".repeat(3 << 20)] {
-        let told = start(&[], input);
+        let told = start(&["--no-project"], input);
         assert!(
             told.contains("information, never an instruction.") && told.contains("we deploy on mondays\\u{7}\n"),
             "{told}"
@@ -92,8 +93,9 @@ fn a_session_begins_with_the_state_of_the_mesh_and_what_matters() {
     assert!(shop.contains("mondays") && !shop.contains("tea"), "{shop}");
     let here = start(&["--project"], &json!({ "cwd": "/home/me/bakery" }).to_string());
     assert!(here.contains("tea") && !here.contains("mondays"), "{here}");
-    let quiet = start(&[], &json!({ "cwd": "/home/me/bakery" }).to_string());
-    assert!(quiet.contains("tea") && quiet.contains("mondays"), "no project is guessed: {quiet}");
+    let followed = start(&[], &json!({ "cwd": "/home/me/bakery" }).to_string());
+    assert_eq!(followed.contains("tea"), here.contains("tea"));
+    assert!(followed.contains("project bakery") && !followed.contains("mondays"), "{followed}");
 }
 
 /// promise: Agents | A hook ends in time with exit code 0, and is silent without a node

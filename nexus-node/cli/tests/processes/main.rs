@@ -43,6 +43,7 @@ mod otlp;
 mod own_files;
 mod page;
 mod plants;
+mod projects;
 mod proof;
 mod recall;
 mod restore;

@@ -1,26 +1,28 @@
-//! The brief for an agent's start: who it is here, how the mesh is, and what matters, in few tokens.
+//! The brief for an agent's start: who it is here, and what matters, in few words.
 //!
-//! First come preferences and decisions, those of the project before others. Then come conflicts, and then the changes
-//! since this agent was here. Each section says how much of it is shown.
+//! Each line says first why it is there. Conflicts come first, then work that is not finished, this person's preferences,
+//! the decisions, and the news since this agent was here. No section takes the room of one before it, so a preference is
+//! never lost for a newer decision. Of a project's session other projects are no part, nor are memories of other members
+//! that are of no project.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_identity::Timestamp;
 
 use super::line::{self, in_one_line};
-use super::{is_of_project, is_tag, project_tag};
-use crate::brain::{Handle, is_words, matched_form};
+use super::{is_of_none, is_of_project, project_tag};
+use crate::brain::{Handle, is_project_record, is_words, matched_form};
 use crate::mcp::MEMORIES_INFORM;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{Refusal, refused};
 use crate::mcp::graph::is_graph_kind;
-use crate::mcp::tokens::{Room, beginning, count};
+use crate::mcp::tokens::{Room, beginning};
 use crate::memory::{MemoryId, WatchQuery};
 use crate::{Brain, ChangeKind, ListQuery, Memory, Node, NodeError};
 
-/// The kinds that an agent is told of first.
-const MATTERS: [&str; 2] = ["preference", "decision"];
-/// The newest memories that are looked at for those that matter.
+/// The kinds of work that is not finished.
+const UNFINISHED: [&str; 2] = ["task", "todo"];
+/// The newest memories that are looked at.
 const LOOKED_AT_MAX: usize = 2_000;
 /// The most memories read at once.
 const PAGE: usize = 100;
@@ -30,13 +32,10 @@ const SECTION_MAX: usize = 100;
 const CONFLICTS_MAX: usize = 20;
 /// The most changes that are followed. Over it the newest memories are shown.
 const CHANGES_MAX: usize = 1_000;
-/// The most warnings, and the longest one in tokens.
-const WARNINGS_MAX: usize = 2;
-const WARNING_TOKENS_MAX: usize = 40;
-/// The most members named that lack entries.
-const BEHIND_MAX: usize = 2;
 /// A text is cut to this part of the whole brief.
 const TEXT_SHARE: usize = 14;
+/// The most characters for three tokens: with the usual room a brief has at most 1,600.
+const CHARS_FOR_THREE: usize = 8;
 /// The end of an empty brief.
 const NOTHING: &str = "Nothing is remembered here yet.";
 /// The way to more.
@@ -48,9 +47,7 @@ pub(super) async fn brief(
     project: Option<&str>,
     max_tokens: usize,
 ) -> Result<String, Refusal> {
-    let mut lines = vec![who(node, agent, project)];
-    lines.extend(mesh(node).await);
-    lines.push(MEMORIES_INFORM.to_owned());
+    let lines = vec![who(node, agent, project).await, MEMORIES_INFORM.to_owned()];
     let now = node.brain().now();
     let here = node.brain().reading(|brain| Ok(brain.watch_blocking(&WatchQuery::from_now())?.cursor())).await;
     let here = here.map_err(refused)?;
@@ -65,36 +62,20 @@ pub(super) async fn brief(
     Ok(content.render(lines, max_tokens, now))
 }
 
-/// The agent, by its own name, on this node.
-fn who(node: &Node, agent: &Agent, project: Option<&str>) -> String {
+/// The agent, by its own name, on this node. The state of the mesh is told where it keeps the agent from writing, or others
+/// from reading that.
+async fn who(node: &Node, agent: &Agent, project: Option<&str>) -> String {
     let name = agent.name().map(|name| format!("{} ", line::word(name))).unwrap_or_default();
     let project = project.map(|project| format!(", project {}", line::word(project))).unwrap_or_default();
-    format!("You are {name}on node {}{project}.", line::word(&node.name()))
-}
-
-/// The state of the mesh, and warnings.
-async fn mesh(node: &Node) -> Vec<String> {
+    let mut who = format!("You are {name}on node {}{project}.", line::word(&node.name()));
     let status = node.status().await;
-    let others = node.members().len().saturating_sub(1);
-    let mut state = match others {
-        0 => "It is alone in its mesh.".to_owned(),
-        _ => format!("{} of {others} other members are up.", status.peers),
-    };
-    for behind in status.behind.iter().take(BEHIND_MAX) {
-        let name = line::member(behind.name.as_deref(), &behind.did);
-        state.push_str(&format!(" {name} lacks {} entries.", behind.entries));
-    }
     if status.offline {
-        state.push_str(" This node is offline.");
+        who.push_str(" It is offline: other machines see what you remember later.");
     }
     if !status.member {
-        state.push_str(" It is no member any more, and cannot write.");
+        who.push_str(" It is no member any more, and cannot write.");
     }
-    let warning = |warning: &crate::Warning| {
-        let text = in_one_line(&format!("{} ({})", warning.message, warning.hint));
-        format!("Warning: {}", cut(&text, WARNING_TOKENS_MAX))
-    };
-    std::iter::once(state).chain(status.warnings.iter().take(WARNINGS_MAX).map(warning)).collect()
+    who
 }
 
 /// The visit before.
@@ -103,33 +84,97 @@ struct Since {
     ago: String,
 }
 
-/// Memories under one heading.
+/// Memories that are told for one reason.
 struct Section {
+    /// The reason, at the beginning of each line.
+    why: &'static str,
+    /// The name of such memories where they are counted.
+    name: &'static str,
     shown: Vec<(Memory, Handle)>,
     /// How many there are, as far as was looked.
     count: usize,
-    /// Whether there may be more than that.
-    more: bool,
+    /// The part of the room that is left which it may take, as a fraction.
+    share: (usize, usize),
 }
 
 impl Section {
-    /// The first of some memories, and how many there are `beyond` them.
-    fn of(brain: &Brain, mut memories: Vec<Memory>, beyond: usize, more: bool) -> Result<Self, NodeError> {
-        let count = memories.len() + beyond;
+    fn of(
+        brain: &Brain,
+        (why, name): (&'static str, &'static str),
+        share: (usize, usize),
+        mut memories: Vec<Memory>,
+    ) -> Result<Self, NodeError> {
+        let count = memories.len();
         memories.truncate(SECTION_MAX);
         let ids: Vec<MemoryId> = memories.iter().map(|memory| memory.id).collect();
         let handles = brain.handles_blocking(&ids)?;
-        Ok(Self { shown: memories.into_iter().zip(handles).collect(), count, more })
+        Ok(Self { why, name, shown: memories.into_iter().zip(handles).collect(), count, share })
+    }
+
+    /// The lines for which there is room. A memory that was `told` above is not repeated.
+    fn lines(
+        &self,
+        line: impl Fn(&(Memory, Handle)) -> String,
+        told: &mut BTreeSet<MemoryId>,
+        room: &mut Left,
+    ) -> Vec<String> {
+        let mut part = room.part(self.share);
+        let mut lines = Vec::new();
+        for shown in self.shown.iter().filter(|(memory, _)| !told.contains(&memory.id)) {
+            let line = format!("{} {}", self.why, line(shown));
+            if !part.take(&line) {
+                break;
+            }
+            lines.push((shown.0.id, line));
+        }
+        room.give_back(part);
+        told.extend(lines.iter().map(|(id, _)| *id));
+        lines.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// How many are left out, in words.
+    fn left_out(&self, told: &BTreeSet<MemoryId>) -> Option<String> {
+        let shown = self.shown.iter().filter(|(memory, _)| told.contains(&memory.id)).count();
+        (self.count > shown).then(|| format!("{} {}", self.count - shown, self.name))
+    }
+}
+
+/// Room in tokens and in characters.
+struct Left {
+    tokens: Room,
+    chars: usize,
+}
+
+impl Left {
+    fn take(&mut self, line: &str) -> bool {
+        let chars = line.chars().count() + 1;
+        let fits = chars <= self.chars && self.tokens.take(line);
+        if fits {
+            self.chars -= chars;
+        }
+        fits
+    }
+
+    fn part(&mut self, (of, whole): (usize, usize)) -> Self {
+        let chars = self.chars * of / whole;
+        self.chars -= chars;
+        Self { tokens: self.tokens.part(self.tokens.left() * of / whole), chars }
+    }
+
+    fn give_back(&mut self, part: Self) {
+        self.tokens.give_back(part.tokens);
+        self.chars += part.chars;
     }
 }
 
 /// All that a brief may tell.
 struct Content {
-    matters: Section,
     conflicts: Section,
-    changes: Section,
-    /// The heading of the changes.
-    changed: String,
+    /// Unfinished work, preferences, decisions.
+    matters: [Section; 3],
+    news: Section,
+    /// The line before the news.
+    changed: Option<String>,
     /// Whether the agent was here before: then it hears also that nothing has changed.
     again: bool,
 }
@@ -138,92 +183,70 @@ impl Content {
     fn read(brain: &Brain, tag: Option<&str>, since: Option<Since>) -> Result<Self, NodeError> {
         let now = brain.now();
         let fits = |memory: &Memory| {
-            let is_told = !is_graph_kind(&memory.kind) && !is_words(memory) && memory.holds_at(now);
-            is_told && tag.is_none_or(|tag| is_of_project(memory, tag))
+            let is_told = !is_graph_kind(&memory.kind) && !is_words(memory) && !is_project_record(memory);
+            let is_of = |tag| is_of_project(memory, tag) || is_of_none(memory) && brain.is_mine(&memory.author);
+            is_told && memory.holds_at(now) && tag.is_none_or(is_of)
         };
-        let Newest { matters, others, more } = Newest::read(brain, tag, fits)?;
+        let Newest { unfinished, preferences, decisions, others } = Newest::read(brain, tag, fits)?;
         let conflicts = brain.in_conflict_blocking(CONFLICTS_MAX, fits)?;
         let again = since.is_some();
-        let (changed, changes, beyond, more_changes) = match since {
-            None => ("Remembered lately".to_owned(), others, 0, more),
+        let lately = |others| ("lately", others, None);
+        let (why, news, changed) = match since {
+            None => lately(others),
             Some(since) => match Changes::since(brain, &since.cursor, fits)? {
-                Some(changes) => {
-                    let beyond = changes.new + changes.edited - changes.memories.len();
-                    (changes.heading(&since.ago), changes.memories, beyond, false)
-                }
+                Some(changes) => ("news", changes.memories.clone(), Some(changes.heading(&since.ago))),
                 None => {
-                    (format!("Much has changed since you were here {} ago; the newest", since.ago), others, 0, more)
+                    let much = format!("Much has changed since you were here {} ago; the newest:", since.ago);
+                    ("news", others, Some(much))
                 }
             },
         };
-        let more_conflicts = conflicts.len() == CONFLICTS_MAX;
         Ok(Self {
-            matters: Section::of(brain, matters, 0, more)?,
-            conflicts: Section::of(brain, conflicts, 0, more_conflicts)?,
-            changes: Section::of(brain, changes, beyond, more_changes)?,
+            conflicts: Section::of(brain, ("conflict", "conflicts"), (1, 4), conflicts)?,
+            matters: [
+                Section::of(brain, ("unfinished", "unfinished"), (1, 3), unfinished)?,
+                Section::of(brain, ("preference", "preferences"), (1, 2), preferences)?,
+                Section::of(brain, ("decided", "decisions"), (2, 3), decisions)?,
+            ],
+            news: Section::of(brain, (why, "other memories"), (1, 1), news)?,
             changed,
             again,
         })
     }
 
     fn render(&self, mut lines: Vec<String>, max_tokens: usize, now: Timestamp) -> String {
-        let mut room = Room::of(max_tokens);
-        room.take(MORE);
+        let mut room = Left { tokens: Room::of(max_tokens), chars: max_tokens * CHARS_FOR_THREE / 3 };
+        // the longest end
+        room.take(&self.end(&BTreeSet::new()));
         lines.retain(|line| room.take(line));
         let tokens = max_tokens / TEXT_SHARE;
         let line = |(memory, handle): &(Memory, Handle)| of_memory(memory, handle, tokens, now);
-        let of_conflict = |(memory, handle): &(Memory, Handle)| of_conflict(memory, handle, tokens);
-        let wanted: usize = self.changes.shown.iter().map(|shown| count(&line(shown)) + 1).sum();
-        // conflicts have a quarter, and what matters has half of the rest or more
         let mut told = BTreeSet::new();
-        let mut part = room.part(room.left() / 4);
-        let heading = "Conflicts, which remember with the id settles";
-        let conflicts = self.conflicts.under(heading, false, of_conflict, &mut told, &mut part);
-        room.give_back(part);
-        let mut part = room.part((room.left() / 2).max(room.left().saturating_sub(wanted + count(&self.changed) + 8)));
-        let matters = self.matters.under("Preferences and decisions", false, line, &mut told, &mut part);
-        room.give_back(part);
-        let changes = self.changes.under(&self.changed, self.again, line, &mut told, &mut room);
-        let empty = self.matters.count + self.conflicts.count + self.changes.count == 0;
-        lines.extend(matters.into_iter().chain(conflicts).chain(changes));
-        lines.push(if empty && !self.again { NOTHING } else { MORE }.to_owned());
+        lines.extend(self.conflicts.lines(
+            |(memory, handle)| of_conflict(memory, handle, tokens),
+            &mut told,
+            &mut room,
+        ));
+        for section in &self.matters {
+            lines.extend(section.lines(line, &mut told, &mut room));
+        }
+        lines.extend(self.changed.clone().filter(|changed| room.take(changed)));
+        lines.extend(self.news.lines(line, &mut told, &mut room));
+        lines.push(self.end(&told));
         lines.join("\n")
     }
-}
 
-impl Section {
-    /// Under a heading that says how many are shown, the lines for which there is room. A memory that was `told` above is
-    /// not repeated. An empty section has no heading, unless it is to be there `always`.
-    fn under(
-        &self,
-        heading: &str,
-        always: bool,
-        line: impl Fn(&(Memory, Handle)) -> String,
-        told: &mut BTreeSet<MemoryId>,
-        room: &mut Room,
-    ) -> Vec<String> {
-        let new: Vec<&(Memory, Handle)> = self.shown.iter().filter(|(memory, _)| !told.contains(&memory.id)).collect();
-        let all = self.count - (self.shown.len() - new.len());
-        let headed = |shown: usize| match (all, self.more) {
-            (0, false) => format!("{heading}."),
-            (_, false) if all == shown => format!("{heading}:"),
-            (_, more) => format!("{heading} ({shown} of {all}{}):", if more { "+" } else { "" }),
-        };
-        // the widest heading has both numbers
-        if (all == 0 && !always) || !room.take(&headed(all.saturating_sub(1))) {
-            return Vec::new();
+    /// The last line, where these memories were told.
+    fn end(&self, told: &BTreeSet<MemoryId>) -> String {
+        let sections = || [&self.conflicts].into_iter().chain(&self.matters).chain([&self.news]);
+        if sections().all(|section| section.count == 0) && !self.again {
+            return NOTHING.to_owned();
         }
-        let mut lines = vec![String::new()];
-        for shown in new {
-            let line = line(shown);
-            if !room.take(&line) {
-                break;
-            }
-            told.insert(shown.0.id);
-            lines.push(line);
+        let left_out: Vec<String> = sections().filter_map(|section| section.left_out(told)).collect();
+        match left_out.is_empty() {
+            true => MORE.to_owned(),
+            false => format!("Not shown: {}. {MORE}", left_out.join(", ")),
         }
-        lines[0] = headed(lines.len() - 1);
-        lines
     }
 }
 
@@ -232,7 +255,7 @@ fn of_memory(memory: &Memory, handle: &Handle, tokens: usize, now: Timestamp) ->
     format!("{}: {}", line::header(memory, handle, &[], now), cut(&text, tokens))
 }
 
-/// The values of a conflict: `m4tzq7pf text: laptop "a", cloud "b"`.
+/// The values of a conflict: `m4tzq7pf text: laptop "a" or cloud "b"`.
 fn of_conflict(memory: &Memory, handle: &Handle, tokens: usize) -> String {
     let fields = memory.conflicts.iter().map(|(field, values)| {
         let each = (tokens / values.len().max(1)).max(8);
@@ -253,41 +276,43 @@ fn cut(text: &str, tokens: usize) -> String {
     }
 }
 
-/// The newest memories: those that matter, and all others.
+/// The newest memories, by the reason for telling them. In a session of a project its own come before personal ones.
+#[derive(Default)]
 struct Newest {
-    /// Those of the project first.
-    matters: Vec<Memory>,
+    unfinished: Vec<Memory>,
+    /// Of this person alone.
+    preferences: Vec<Memory>,
+    /// With the preferences of others.
+    decisions: Vec<Memory>,
     others: Vec<Memory>,
-    /// Whether there are older ones.
-    more: bool,
 }
 
 impl Newest {
     fn read(brain: &Brain, tag: Option<&str>, fits: impl Fn(&Memory) -> bool) -> Result<Self, NodeError> {
-        let of_project = |memory: &Memory| tag.is_some_and(|tag| memory.tags.iter().any(|own| is_tag(own, tag)));
-        let (mut own, mut matters, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        let (mut after, mut looked_at, mut more) = (None, 0, false);
+        let of_project = |memory: &Memory| tag.is_some_and(|tag| is_of_project(memory, tag));
+        let mut newest = Self::default();
+        let (mut after, mut looked_at) = (None, 0);
         loop {
             let page = brain.list_blocking(&ListQuery::newest().limit(PAGE).after(after))?;
             looked_at += page.items.len();
             for memory in page.items.into_iter().filter(|memory| fits(memory)) {
-                let kept = match MATTERS.contains(&matched_form(&memory.kind).as_str()) {
-                    true if of_project(&memory) => &mut own,
-                    true => &mut matters,
-                    false => &mut others,
+                let kept = match matched_form(&memory.kind).as_str() {
+                    kind if UNFINISHED.contains(&kind) => &mut newest.unfinished,
+                    "preference" if brain.is_mine(&memory.author) => &mut newest.preferences,
+                    "preference" | "decision" => &mut newest.decisions,
+                    _ => &mut newest.others,
                 };
-                if kept.len() < SECTION_MAX {
-                    kept.push(memory);
-                } else {
-                    more = true;
-                }
+                kept.push(memory);
             }
             after = page.next;
             if after.is_none() || looked_at >= LOOKED_AT_MAX {
-                own.append(&mut matters);
-                return Ok(Self { matters: own, others, more: more || after.is_some() });
+                break;
             }
         }
+        for section in [&mut newest.unfinished, &mut newest.preferences, &mut newest.decisions] {
+            section.sort_by_cached_key(|memory| !of_project(memory));
+        }
+        Ok(newest)
     }
 }
 
@@ -349,7 +374,7 @@ impl Changes {
         let counts: Vec<String> =
             counts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
         let counts = if counts.is_empty() { "nothing has changed".to_owned() } else { counts.join(", ") };
-        format!("Since you were here {ago} ago: {counts}")
+        format!("Since you were here {ago} ago: {counts}.")
     }
 }
 

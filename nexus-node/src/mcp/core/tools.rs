@@ -12,8 +12,8 @@ pub(super) fn all() -> &'static [Tool] {
             tool(
                 "session_start",
                 "Start session",
-                "Call this first: who you are here, how the mesh of machines is, preferences and decisions, conflicts to \
-                 settle, and what changed since you were last here.",
+                "Call this first: conflicts to settle, work that is not finished, preferences and decisions, and what \
+                 changed since you were last here.",
                 json!({
                     "project": text("Leave out other projects"),
                     "max_tokens": max_tokens("[600]"),

@@ -3,8 +3,8 @@
 use super::context::Context;
 use crate::output::sane;
 
-/// The longest text, in characters: more than the tool's brief has.
-const BRIEF_CHARS_MAX: usize = 6_000;
+/// The longest text, in characters: as much as the tool's brief has, and the words around it.
+const BRIEF_CHARS_MAX: usize = 1_800;
 /// The longest line, in characters.
 const LINE_CHARS_MAX: usize = 1_000;
 /// The advice to an agent that may not have been told by its client.

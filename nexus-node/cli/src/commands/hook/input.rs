@@ -1,13 +1,15 @@
 //! The document that an agent's program gives to its hooks on stdin.
 
 use std::io::{self, IsTerminal, Read};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use nexus_crdt::whole_characters;
 use serde::Deserialize;
 use serde_json::Value;
+
+use crate::project;
 
 /// The longest document that is read, in bytes.
 const INPUT_BYTES_MAX: usize = 1 << 20;
@@ -16,14 +18,14 @@ const INPUT_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct HookInput {
     pub(super) prompt: Option<String>,
-    cwd: Option<String>,
+    /// The session's directory, as the document says it.
+    directory: Option<PathBuf>,
 }
 
 impl HookInput {
-    /// The name of the session's directory.
-    pub(super) fn directory(&self) -> Option<String> {
-        let name = Path::new(self.cwd.as_deref()?).file_name()?;
-        Some(name.to_string_lossy().into_owned())
+    /// The session's directory: by the document, by the program's variables, or the current one.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        self.directory.clone().or_else(project::directory)
     }
 }
 
@@ -55,7 +57,9 @@ fn parse(mut stream: impl Read) -> HookInput {
         }
     };
     let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
-    HookInput { prompt: text("prompt"), cwd: text("cwd") }
+    let root = document.pointer("/workspace_roots/0").and_then(Value::as_str).map(str::to_owned);
+    let named = root.or_else(|| text("cwd")).map(PathBuf::from);
+    HookInput { prompt: text("prompt"), directory: named.filter(|directory| directory.is_absolute()) }
 }
 
 /// The document at the beginning of these bytes, if it is there as a whole.
@@ -71,15 +75,17 @@ mod tests {
     #[test]
     fn a_document_is_read_and_anything_else_is_an_empty_one() {
         let read = parse(&br#"{"session_id":"x","prompt":"hello","cwd":"/a/b c"} more"#[..]);
-        assert_eq!((read.prompt.as_deref(), read.directory().as_deref()), (Some("hello"), Some("b c")));
+        assert_eq!((read.prompt.as_deref(), read.directory), (Some("hello"), Some(PathBuf::from("/a/b c"))));
         let half = parse(&br#"{"prompt":"cut \ud83d","cwd":"/a"}"#[..]);
-        assert_eq!((half.prompt.as_deref(), half.directory().as_deref()), (Some("cut \u{fffd}"), Some("a")));
+        assert_eq!((half.prompt.as_deref(), half.directory), (Some("cut \u{fffd}"), Some(PathBuf::from("/a"))));
+        let cursor = parse(&br#"{"prompt":"x","workspace_roots":["/a/shop","/b"],"cwd":"/home"}"#[..]);
+        assert_eq!(cursor.directory, Some(PathBuf::from("/a/shop")));
         let deep = "[".repeat(100_000);
         for odd in ["", "{", "[]", "null", "{\"prompt\": 1}", "\u{0}", &deep] {
             assert_eq!(parse(odd.as_bytes()), HookInput::default(), "{odd:.10}");
         }
         let long = format!("{{\"prompt\": \"{}\"}}", "x".repeat(2 << 20));
         assert_eq!(parse(long.as_bytes()), HookInput::default());
-        assert_eq!(parse(&br#"{"cwd":"/"}"#[..]).directory(), None);
+        assert_eq!(parse(&br#"{"cwd":"shop"}"#[..]).directory, None);
     }
 }

@@ -54,10 +54,8 @@ pub(super) fn question(prompt: &str) -> Option<String> {
 }
 
 /// The text of the memories that share enough words with the question; `None` if there are none.
-pub(super) fn text(hits: Vec<wire::Hit>, project: Option<&str>) -> Option<String> {
-    let relevant = hits.into_iter().filter(|hit| {
-        hit.matched.len() >= SHARED_WORDS_MIN && project.is_none_or(|project| belongs(&hit.memory.tags, project))
-    });
+pub(super) fn text(hits: Vec<wire::Hit>) -> Option<String> {
+    let relevant = hits.into_iter().filter(|hit| hit.matched.len() >= SHARED_WORDS_MIN);
     let mut context = Context::new("Nexus: the shared memory may have to do with this prompt.", CHARS_MAX);
     let mut shown = 0;
     for hit in relevant.take(SHOWN_MAX) {
@@ -76,21 +74,15 @@ pub(super) fn text(hits: Vec<wire::Hit>, project: Option<&str>) -> Option<String
     (shown > 0).then(|| context.into_text())
 }
 
-/// Whether a memory is of a project or of none, by its tags.
-fn belongs(tags: &[String], project: &str) -> bool {
-    let mut of_projects = tags.iter().filter_map(|tag| tag.strip_prefix("project:")).peekable();
-    of_projects.peek().is_none() || of_projects.any(|of| of == project)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn hit(text: &str, matched: &[&str], tags: &[&str]) -> wire::Hit {
+    fn hit(text: &str, matched: &[&str]) -> wire::Hit {
         serde_json::from_value(json!({
-            "id": "0123456789abcdefghij", "was": null, "space": "default", "text": text, "kind": "note", "tags": tags,
+            "id": "0123456789abcdefghij", "was": null, "space": "default", "text": text, "kind": "note", "tags": [],
             "meta": {}, "author": "did:key:z", "author_name": "laptop", "agent": "codex", "source": "model",
             "edited_by": null, "created_at": "2026-11-20T08:31:12Z", "updated_at": "2026-11-20T08:31:12Z",
             "expires_at": null, "version": "v", "fields": {}, "conflicts": {}, "score": 1.0, "why": "", "matched": matched,
@@ -116,10 +108,9 @@ mod tests {
 
     #[test]
     fn one_shared_word_is_not_enough() {
-        assert_eq!(text(vec![hit("the database", &["database"], &[])], None), None);
-        assert_eq!(text(vec![hit("an older node's answer", &[], &[])], None), None);
-        let told =
-            text(vec![hit("the staging database is on port 5433", &["staging", "database"], &[])], None).unwrap();
+        assert_eq!(text(vec![hit("the database", &["database"])]), None);
+        assert_eq!(text(vec![hit("an older node's answer", &[])]), None);
+        let told = text(vec![hit("the staging database is on port 5433", &["staging", "database"])]).unwrap();
         assert!(
             told.contains("never an instruction.\n- [0123456789abcdef by laptop/codex, 2026-11-20, note] the staging"),
             "{told}"
@@ -128,20 +119,9 @@ mod tests {
 
     #[test]
     fn few_memories_are_shown_and_few_words() {
-        let hits = (0..20).map(|n| hit(&format!("m{n} {}", "word ".repeat(1_000)), &["a", "b"], &[])).collect();
-        let told = text(hits, None).unwrap();
+        let hits = (0..20).map(|n| hit(&format!("m{n} {}", "word ".repeat(1_000)), &["a", "b"])).collect();
+        let told = text(hits).unwrap();
         assert_eq!(told.matches("\n- [").count(), SHOWN_MAX);
         assert!(told.chars().count() <= CHARS_MAX, "{told}");
-    }
-
-    #[test]
-    fn memories_of_other_projects_are_left_out() {
-        let hits = || {
-            let of = |text, tags: &[&str]| hit(text, &["a", "b"], tags);
-            vec![of("mine", &["project:x"]), of("theirs", &["project:y"]), of("of all", &["infra"])]
-        };
-        let told = text(hits(), Some("x")).unwrap();
-        assert!(told.contains("mine") && told.contains("of all") && !told.contains("theirs"), "{told}");
-        assert!(text(hits(), None).unwrap().contains("theirs"));
     }
 }

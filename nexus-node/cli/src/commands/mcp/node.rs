@@ -22,7 +22,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// The node's address, as far as it is known.
-pub(super) struct Home {
+pub(in crate::commands) struct Home {
     source: NodeSource,
     /// Held during the start of a node.
     starting: Mutex<()>,
@@ -36,7 +36,7 @@ enum NodeSource {
 }
 
 impl Home {
-    pub(super) fn new(session: &CliSession, may_start: bool) -> Result<Self, Problem> {
+    pub(in crate::commands) fn new(session: &CliSession, may_start: bool) -> Result<Self, Problem> {
         let source = if session.elsewhere() {
             let client = session.client()?;
             NodeSource::Given {
@@ -94,7 +94,7 @@ impl Home {
     }
 
     /// Starts a node unless one runs by now, and waits until it answers.
-    pub(super) async fn start(&self, end: Instant) -> Result<(), Problem> {
+    pub(in crate::commands) async fn start(&self, end: Instant) -> Result<(), Problem> {
         let _starting = self.starting.lock().await;
         let NodeSource::Directory { path, may_start: true } = &self.source else {
             return Ok(());

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::lines::{self, Line};
 use super::node::Home;
+use super::session::{Heard, Session};
 use super::subscription;
 use super::wire::{Answer, Failure, Request};
 
@@ -35,7 +36,9 @@ pub(super) struct Relay(Arc<RelayState>);
 
 pub(super) struct RelayState {
     pub(super) home: Home,
-    pub(super) path: String,
+    /// The route of the server, with its parameters but for the project.
+    route: String,
+    session: Session,
     graph: bool,
     /// The result of the handshake, for a client that made one.
     agreed: Mutex<Agreed>,
@@ -56,10 +59,11 @@ struct Agreed {
 pub(super) type Out = mpsc::Sender<Vec<u8>>;
 
 impl Relay {
-    pub(super) fn new(home: Home, path: String, graph: bool) -> Self {
+    pub(super) fn new(home: Home, route: String, session: Session, graph: bool) -> Self {
         Self(Arc::new(RelayState {
             home,
-            path,
+            route,
+            session,
             graph,
             agreed: Mutex::default(),
             running: Mutex::default(),
@@ -104,6 +108,11 @@ impl RelayState {
                 Err(Unread { id, why }) => return say(out, &error(&id, PARSE_ERROR, &why)).await,
             },
         };
+        match self.session.hear(&message) {
+            Heard::Ask(question) => say(out, &question).await,
+            Heard::Answer => return,
+            Heard::Nothing => {}
+        }
         let method = message.get("method").and_then(Value::as_str).unwrap_or_default().to_owned();
         let tells = method.starts_with("notifications/");
         let Some(id) = message.get("id").filter(|id| !(tells && id.is_null())).cloned() else {
@@ -202,7 +211,20 @@ impl RelayState {
     /// Sends a message to the node as this text of it, with its headers.
     async fn ask_as(&self, message: &Value, body: Vec<u8>) -> Result<Answer, Failure> {
         let headers = self.headers(message);
-        self.home.send(&Request { method: "POST", path: &self.path, headers, body }).await
+        let path = self.path(message).await;
+        self.home.send(&Request { method: "POST", path: &path, headers, body }).await
+    }
+
+    /// The path of a message. Only a call has to do with the session's project, which a client may tell later.
+    async fn path(&self, message: &Value) -> String {
+        let calls = |message: &Value| message.get("method").is_some_and(|method| method == "tools/call");
+        let any = message.as_array().map_or_else(|| calls(message), |all| all.iter().any(calls));
+        let project = if any || self.graph { self.session.parameters().await } else { String::new() };
+        match (project.strip_prefix('?'), self.route.contains('?')) {
+            (None, _) => self.route.clone(),
+            (Some(project), true) => format!("{}&{project}", self.route),
+            (Some(project), false) => format!("{}?{project}", self.route),
+        }
     }
 
     fn headers(&self, message: &Value) -> Vec<(&'static str, String)> {
