@@ -18,7 +18,7 @@ mod fence;
 mod forget;
 mod get;
 mod history;
-mod hook;
+pub(crate) mod hook;
 mod import;
 mod init;
 mod invite;

@@ -67,7 +67,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     ("get", &[("get q5orcbux2qb5", "by the beginning of its id"), ("get deploys --json", "by its key, as a document")]),
-    ("list", &[("list --limit 20", "the newest 20"), ("list --space ops --json", "of one space, as a document")]),
+    (
+        "list",
+        &[
+            ("list --limit 20", "the newest 20"),
+            ("list --project shop --kind decision", "of one project and kind"),
+            ("list --conflicts", "that wait for a decision"),
+        ],
+    ),
     (
         "edit",
         &[
@@ -377,6 +384,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "blob verify",
+        &[
+            ("blob verify 5e1b9d4f", "reads every part of a blob, and fetches damaged ones anew"),
+            ("blob verify --all", "of all that is kept here"),
+        ],
+    ),
+    (
         "blob get",
         &[
             ("blob get release -o ./dist", "by a tag of this node"),
@@ -494,7 +508,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("disconnect all --print", "shows what it would take out, and where"),
         ],
     ),
-    ("hook", &[("hook prompt", "what Claude Code calls before a prompt"), ("hook session-start", "and at a start")]),
+    (
+        "hook",
+        &[
+            ("hook prompt", "before a prompt, as Claude Code calls it"),
+            ("hook session-start --for gemini", "at a start, in another program's form"),
+        ],
+    ),
     (
         "hook session-start",
         &[("hook session-start", "prints the brief"), ("hook session-start --project blog", "of a project")],

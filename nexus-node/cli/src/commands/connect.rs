@@ -8,6 +8,7 @@ mod former;
 mod found;
 pub(super) mod hooks;
 mod jsonc;
+pub(super) mod skill;
 pub(super) mod target;
 mod toml;
 
@@ -25,6 +26,8 @@ use crate::session::CliSession;
 
 /// The server's name in those files.
 pub(super) const NAME: &str = "nexus";
+/// The hint for a file that teaches, and that somebody changed.
+const MOVE: &str = "nothing was changed; move it elsewhere, or leave --skill out";
 /// The hint for a file that cannot be read.
 const MEND: &str = "nothing was changed; mend it, or add the entry by hand: --print shows it";
 
@@ -37,6 +40,12 @@ pub(crate) struct Connect {
     /// Have the program also call `nexus-node hook` by itself
     #[arg(long)]
     hooks: bool,
+    /// Also write the file that teaches the tools to the program's agents
+    #[arg(long)]
+    skill: bool,
+    /// Take the place of another program's entry that is called `nexus`, too; `disconnect` gives it back
+    #[arg(long)]
+    replace: bool,
     /// Show the entry and its file, and write nothing
     #[arg(long)]
     print: bool,
@@ -60,11 +69,19 @@ impl Connect {
         // Every file is read before the first one is written.
         let connections = targets.iter().map(|target| self.connection(target, &call));
         let connections = connections.collect::<Result<Vec<_>, _>>()?;
+        for taken in connections.iter().filter(|connection| connection.replaces).map(|connection| connection.target) {
+            self.may_replace(taken, session)?;
+        }
         for need in &call.needs {
             session.printer.note(need);
         }
         let done = connections.into_iter().map(|connection| connection.make(session));
         let done = done.collect::<Result<Vec<_>, _>>()?;
+        if self.scope == Scope::User && done.iter().any(|document| document["changed"] == true) {
+            session.printer.note(
+                "a session belongs to the project of its directory; with its first memory, members see the project's name",
+            );
+        }
         answer(session, all, done, |document| line(document, ["wrote", "says so already"]))
     }
 
@@ -82,29 +99,64 @@ impl Connect {
             "backup": null,
         });
         let internal = |error| Problem::new("internal", error);
-        let hooks = target.hooks.as_ref().filter(|_| self.hooks).map(|path| (path, hooks::of(call)));
-        if let Some((path, _)) = &hooks {
-            document["hooks"] = json!({ "path": path, "changed": false, "backup": null });
+        let hooks = target.hooks.as_ref().filter(|_| self.hooks).map(|file| (file, hooks::of(file.form, call)));
+        if let Some((file, _)) = &hooks {
+            document["hooks"] = json!({ "path": file.path, "changed": false, "backup": null });
+        }
+        if self.skill {
+            document["skill"] = json!({ "path": target.skill, "changed": false, "backup": null });
         }
         if self.print {
             document["text"] = entry::put(target.format, "", &entry).map_err(internal)?.trim_end().into();
-            if let Some((_, commands)) = &hooks {
-                document["hooks"]["text"] = hooks::put("", commands).map_err(internal)?.trim_end().into();
+            if let Some((file, commands)) = &hooks {
+                document["hooks"]["text"] = hooks::put(file.form, "", commands).map_err(internal)?.trim_end().into();
             }
-            return Ok(Connection { target, plan: None, hooks: None, document });
+            if self.skill {
+                document["skill"]["text"] = skill::text().trim_end().into();
+            }
+            return Ok(Connection { target, replaces: false, plan: None, hooks: None, skill: None, document });
         }
-        let plan = Plan::of(&target.path, MEND, |file| entry::put(target.format, file.text, &entry).map(Some))?;
-        let hooks =
-            hooks.map(|(path, commands)| Plan::of(path, MEND, |file| hooks::put(file.text, &commands).map(Some)));
-        Ok(Connection { target, plan: Some(plan), hooks: hooks.transpose()?, document })
+        let mut replaces = false;
+        let plan = Plan::of(&target.path, MEND, |file| {
+            replaces = entry::held(target.format, file.text)?.is_some_and(|held| !entry::is_ours(&held));
+            let text = entry::put(target.format, file.text, &entry)?;
+            match hooks.as_ref().filter(|(file, _)| file.path == target.path) {
+                Some((file, commands)) => hooks::put(file.form, &text, commands).map(Some),
+                None => Ok(Some(text)),
+            }
+        })?;
+        // some programs have both in one file, which is written once
+        let apart = hooks.filter(|(file, _)| file.path != target.path);
+        let hooks = apart.map(|(file, commands)| {
+            Plan::of(&file.path, MEND, |held| hooks::put(file.form, held.text, &commands).map(Some))
+        });
+        let skill = self.skill.then(|| Plan::of(&target.skill, MOVE, |file| skill::put(file.text)));
+        let (hooks, skill) = (hooks.transpose()?, skill.transpose()?);
+        Ok(Connection { target, replaces, plan: Some(plan), hooks, skill, document })
+    }
+
+    /// Whether ours may take the place of another program's entry: by the flag, or by the person.
+    fn may_replace(&self, target: &Target, session: &CliSession) -> Result<(), Problem> {
+        let message = format!("{} has an entry `{NAME}` of another program", target.path.display());
+        if self.replace {
+            return Ok(());
+        }
+        if session.printer.asks() {
+            return session.printer.confirm(&format!("{message}. Ours takes its place; `disconnect` gives it back."));
+        }
+        let hint = "nothing was changed; --replace puts ours in its place, and `disconnect` gives it back";
+        Err(Problem::new("conflict", message).hint(hint))
     }
 }
 
 /// The changes that connect one program, still to be made.
 struct Connection<'a> {
     target: &'a Target,
+    /// Whether another program's entry is in ours' place.
+    replaces: bool,
     plan: Option<Plan>,
     hooks: Option<Plan>,
+    skill: Option<Plan>,
     document: Value,
 }
 
@@ -114,9 +166,20 @@ impl Connection<'_> {
         let mut changed = false;
         if let Some(plan) = self.plan {
             changed |= noted(&mut document, plan.write()?);
+            if document.get("hooks").is_some() && self.hooks.is_none() {
+                document["hooks"]["changed"] = document["changed"].clone();
+                document["hooks"]["backup"] = document["backup"].clone();
+            }
         }
         if let Some(hooks) = self.hooks {
             changed |= noted(&mut document["hooks"], hooks.write()?);
+        }
+        if document["hooks"]["changed"] == true {
+            let condition = self.target.hooks.as_ref().and_then(|file| file.form.condition());
+            condition.inspect(|condition| session.printer.note(condition));
+        }
+        if let Some(skill) = self.skill {
+            changed |= noted(&mut document["skill"], skill.write()?);
         }
         if changed {
             session.printer.note(&format!("restart {} to see the tools", self.target.program.title()));
@@ -202,6 +265,6 @@ pub(super) fn line(document: &Value, [changed, unchanged]: [&str; 2]) -> String 
         }
     };
     let mut lines = vec![file(document)];
-    lines.extend(document.get("hooks").map(file));
+    lines.extend(["hooks", "skill"].iter().filter_map(|part| document.get(*part)).map(file));
     lines.join("\n")
 }

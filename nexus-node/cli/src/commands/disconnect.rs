@@ -5,8 +5,9 @@ use nexus_node::api::Problem;
 use serde_json::{Value, json};
 
 use super::connect::file::Plan;
+use super::connect::hooks::HookFile;
 use super::connect::target::{ProgramChoice, Scope, Target};
-use super::connect::{NAME, answer, entry, here, hooks, line, noted};
+use super::connect::{NAME, answer, entry, here, hooks, line, noted, skill};
 use crate::session::CliSession;
 
 /// The hint for a file that cannot be read.
@@ -49,34 +50,45 @@ impl Disconnect {
         });
         let mut shown = None;
         let plan = Plan::of(&target.path, MEND, |file| {
-            if let Some(entry) = entry::held(target.format, file.text)? {
+            if let Some(entry) = entry::ours(target.format, file.text)? {
                 shown = Some(entry::put(target.format, "", &entry)?);
             }
-            entry::taken(target.format, file)
+            // some programs have both in one file
+            match target.hooks.as_ref().filter(|hooks| hooks.path == target.path) {
+                Some(HookFile { form, .. }) => match hooks::taken(*form, file)? {
+                    Some(text) => entry::taken(target.format, &file.with(&text)),
+                    None => Ok(None),
+                },
+                None => entry::taken(target.format, file),
+            }
         })?;
         if let Some(shown) = shown.filter(|_| self.print) {
             document["text"] = shown.trim_end().into();
         }
         let mut hooks = None;
-        if let Some(path) = &target.hooks {
+        if let Some(HookFile { path, form }) = target.hooks.as_ref().filter(|hooks| hooks.path != target.path) {
             document["hooks"] = json!({ "path": path, "changed": false, "backup": null });
             let mut shown = None;
             hooks = Some(Plan::of(path, MEND, |file| {
-                let held = hooks::held(file.text)?;
+                let held = hooks::held(*form, file.text)?;
                 if !held.is_empty() {
-                    shown = Some(hooks::put("", &held)?);
+                    shown = Some(hooks::put(*form, "", &held)?);
                 }
-                hooks::taken(file)
+                hooks::taken(*form, file)
             })?);
             if let Some(shown) = shown.filter(|_| self.print) {
                 document["hooks"]["text"] = shown.trim_end().into();
             }
         }
-        Ok(Parting { target, plan, hooks, document })
+        let skill = Plan::of(&target.skill, MEND, |file| Ok(skill::taken(file.text).filter(|_| file.exists)))?;
+        if skill.changes() {
+            document["skill"] = json!({ "path": target.skill, "changed": false, "backup": null });
+        }
+        Ok(Parting { target, plan, hooks, skill, document })
     }
 
     fn part(&self, parting: &Parting<'_>, session: &CliSession) -> Result<Value, Problem> {
-        let Parting { target, plan, hooks, document } = parting;
+        let Parting { target, plan, hooks, skill, document } = parting;
         let mut document = document.clone();
         if self.print {
             return Ok(document);
@@ -84,6 +96,9 @@ impl Disconnect {
         let mut changed = noted(&mut document, plan.write()?);
         if let Some(hooks) = hooks {
             changed |= noted(&mut document["hooks"], hooks.write()?);
+        }
+        if skill.changes() {
+            changed |= noted(&mut document["skill"], skill.write()?);
         }
         if changed {
             session.printer.note(&format!("restart {} to be rid of the tools", target.program.title()));
@@ -97,5 +112,6 @@ struct Parting<'a> {
     target: &'a Target,
     plan: Plan,
     hooks: Option<Plan>,
+    skill: Plan,
     document: Value,
 }

@@ -11,7 +11,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, Ran};
+use crate::support::{Home, Ran, until};
 use serde_json::json;
 
 /// The longest run of a hook, with room for a slow machine.
@@ -98,31 +98,152 @@ fn a_session_begins_with_the_state_of_the_mesh_and_what_matters() {
     assert!(followed.contains("project bakery") && !followed.contains("mondays"), "{followed}");
 }
 
+/// A home whose nodes, also those that a hook starts, take no port of another test.
+fn home() -> Home {
+    let home = Home::new().with("NEXUS_API_ADDR", "127.0.0.1:0").with("NEXUS_MDNS", "false");
+    home.with("NEXUS_LISTEN", "/ip4/127.0.0.1/tcp/0")
+}
+
+/// A hook's document with a prompt.
+const ASKED: &[u8] = br#"{"prompt":"where is the staging database"}"#;
+
+/// Calls both hooks, and checks that each ends in time, without a word on stderr.
+#[track_caller]
+fn ends_in_time(home: &Home) -> [String; 2] {
+    ["session-start", "prompt"].map(|part| {
+        let begun = Instant::now();
+        let ran = home.run_with(&["hook", part, "--no-project"], ASKED);
+        assert!(begun.elapsed() < IN_TIME, "{part}: {:?}", begun.elapsed());
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{part}: {ran:?}");
+        ran.stdout
+    })
+}
+
 /// promise: Agents | A hook ends in time with exit code 0, and is silent without a node
 #[test]
 fn a_hook_without_a_node_is_silent() {
-    let home = Home::new();
+    let home = home();
     for part in ["session-start", "prompt"] {
-        silent(&home.run_with(&["hook", part], br#"{"prompt":"where is the staging database"}"#));
+        silent(&home.run_with(&["hook", part], ASKED));
     }
     assert!(!home.path().exists(), "nothing was made");
     let node = home.up();
     home.run(&["remember", "the staging database moved to port 5433"]).ok();
     node.kill_9();
     silent(&prompt(&home, "where is the staging database"));
-    // something else has the port, takes connections, and never answers
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    std::fs::write(home.path().join("api-url"), format!("http://{}\n", listener.local_addr().unwrap())).unwrap();
-    for part in ["session-start", "prompt"] {
-        let begun = Instant::now();
-        silent(&home.run_with(&["hook", part], br#"{"prompt":"where is the staging database"}"#));
-        assert!(begun.elapsed() < IN_TIME, "{:?}", begun.elapsed());
-    }
-    // a damaged directory is no reason to fail either
+    // a damaged directory is no reason to fail
     std::fs::write(home.path().join("api-url"), [0xff, 0xfe]).unwrap();
     silent(&prompt(&home, "where is the staging database"));
     let ran = home.with("NEXUS_API", "nonsense").run_with(&["hook", "prompt"], b"{}");
     silent(&ran);
+}
+
+/// promise: Agents | The first session after a start of the machine has its brief: the hook starts the node
+#[test]
+fn the_first_session_starts_the_node() {
+    let home = home();
+    let node = home.up();
+    home.run(&["remember", "the staging database moved to port 5433"]).ok();
+    assert_eq!(node.terminate().0, Some(0));
+    let ran = home.run_with(&["hook", "session-start", "--no-project"], b"{}");
+    // on a machine where the start takes longer than a hook may, the next session has it
+    let brief = match ran.ok().stdout {
+        told if told.is_empty() => until("the node is there", || {
+            let told = home.run_with(&["hook", "session-start", "--no-project"], b"{}").stdout;
+            (!told.is_empty()).then_some(told)
+        }),
+        told => told,
+    };
+    assert!(brief.contains("port 5433"), "{brief}");
+    assert!(prompt(&home, "where is the staging database").ok().stdout.contains("port 5433"));
+    home.run(&["stop"]).ok();
+}
+
+/// promise: Agents | A hook ends in time where the node is busy, stopped, replaced, or something else has its port
+#[test]
+fn a_hook_ends_in_time_where_something_else_has_the_port() {
+    let home = home();
+    let node = home.up();
+    home.run(&["remember", "the staging database moved to port 5433"]).ok();
+    node.kill_9();
+    // it takes connections, and never answers
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    std::fs::write(home.path().join("api-url"), format!("http://{}\n", listener.local_addr().unwrap())).unwrap();
+    ends_in_time(&home);
+    // and one that answers with nonsense
+    drop(listener);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    std::fs::write(home.path().join("api-url"), format!("http://{}\n", listener.local_addr().unwrap())).unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let _ = stream.and_then(|mut stream| stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnono"));
+        }
+    });
+    ends_in_time(&home);
+    // the first one started a node, which has its port by now
+    home.run(&["stop"]);
+}
+
+/// promise: Agents | A hook ends in time where the node is busy, stopped, replaced, or something else has its port
+#[cfg(unix)]
+#[test]
+fn a_hook_ends_in_time_where_the_node_is_stopped() {
+    let home = home();
+    let node = home.up();
+    home.run(&["remember", "the staging database moved to port 5433"]).ok();
+    let signal = |name: &str| {
+        let pid = node.pid().to_string();
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().unwrap().success());
+    };
+    signal("-STOP");
+    assert_eq!(ends_in_time(&home), ["", ""]);
+    signal("-CONT");
+    let [brief, prompt] = ends_in_time(&home);
+    assert!(brief.contains("port 5433") && prompt.contains("port 5433"), "{brief}{prompt}");
+}
+
+/// promise: Agents | A hook ends in time where the node is busy, stopped, replaced, or something else has its port
+#[test]
+fn a_hook_ends_in_time_where_the_node_is_busy() {
+    let home = home();
+    let _node = home.up();
+    home.run(&["remember", "the staging database moved to port 5433"]).ok();
+    let lines: String =
+        (0..4_000).map(|n| format!("{{\"text\":\"memory {n} of the flood, with several words\"}}\n")).collect();
+    std::thread::scope(|threads| {
+        let flood = threads.spawn(|| home.run_with(&["import", "-"], lines.as_bytes()));
+        while !flood.is_finished() {
+            ends_in_time(&home);
+        }
+        flood.join().unwrap().ok();
+    });
+    let [brief, prompt] = ends_in_time(&home);
+    assert!(!brief.is_empty() && prompt.contains("port 5433"), "{brief}{prompt}");
+}
+
+/// promise: Agents | A hook ends in time where the node is busy, stopped, replaced, or something else has its port
+#[test]
+fn a_hook_ends_in_time_while_the_node_is_replaced() {
+    let home = home();
+    let node = home.up();
+    home.run(&["remember", "the staging database moved to port 5433"]).ok();
+    std::thread::scope(|threads| {
+        let replaced = threads.spawn(|| {
+            node.terminate();
+            // a hook may have started one meanwhile, which has the directory
+            home.run(&["stop"]);
+            home.run(&["status"])
+        });
+        while !replaced.is_finished() {
+            ends_in_time(&home);
+        }
+    });
+    let brief = until("a node answers again", || {
+        let [brief, _] = ends_in_time(&home);
+        (!brief.is_empty()).then_some(brief)
+    });
+    assert!(brief.contains("port 5433"), "{brief}");
+    home.run(&["stop"]).ok();
 }
 
 /// promise: Agents | A hook ends in time with exit code 0, and is silent without a node

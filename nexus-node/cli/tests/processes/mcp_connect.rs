@@ -38,7 +38,9 @@ impl Person {
         let mut all = vec![command];
         all.extend_from_slice(arguments);
         let mut command = self.home.command(&all);
-        for variable in ["XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "APPDATA"] {
+        for variable in
+            ["XDG_CONFIG_HOME", "CLAUDE_CONFIG_DIR", "CODEX_HOME", "APPDATA", "GEMINI_CLI_HOME", "COPILOT_HOME"]
+        {
             command.env_remove(variable);
         }
         command.env("HOME", &self.directory).env("USERPROFILE", &self.directory);
@@ -96,6 +98,7 @@ fn each_program_gets_its_entry_where_it_looks_for_it() {
         ("cursor", ".cursor/mcp.json", ".cursor/mcp.json", "mcpServers"),
         ("vscode", VSCODE, ".vscode/mcp.json", "servers"),
         ("gemini", ".gemini/settings.json", ".gemini/settings.json", "mcpServers"),
+        ("copilot", ".copilot/mcp-config.json", ".github/mcp.json", "mcpServers"),
     ];
     for (program, user, project, servers) in places {
         let printed = person.json(&[program, "--print"]);
@@ -116,7 +119,7 @@ fn each_program_gets_its_entry_where_it_looks_for_it() {
     assert_eq!(codex["mcp_servers"]["nexus"]["args"][0].as_str(), Some("mcp"));
     person.json(&["codex", "--scope", "project"]);
     assert!(person.read("my project/.codex/config.toml").contains("my project"));
-    assert_eq!(person.json(&["all"]).as_array().unwrap().len(), 5);
+    assert_eq!(person.json(&["all"]).as_array().unwrap().len(), 6);
 }
 
 /// promise: Agents | `connect` adds one entry, once, keeps all else in the file, and what it wrote works
@@ -132,10 +135,10 @@ fn what_else_is_in_the_file_stays_and_the_one_before_is_kept() {
         assert!(after.contains(line), "{line}: {after}");
     }
     assert_eq!(fs::read_to_string(done["backup"].as_str().unwrap()).unwrap(), before);
-    // a different entry is replaced, with another backup
-    person.write(".cursor/mcp.json", r#"{"mcpServers":{"nexus":{"command":"old"}},"x":1}"#);
+    // an older entry of ours is replaced, with another backup
+    person.write(".cursor/mcp.json", r#"{"mcpServers":{"nexus":{"command":"/old/nexus-node","args":["mcp"]}},"x":1}"#);
     person.json(&["cursor"]);
-    person.write(".cursor/mcp.json", r#"{"mcpServers":{"nexus":{"command":"older"}},"x":1}"#);
+    person.write(".cursor/mcp.json", r#"{"mcpServers":{"nexus":{"command":"nexus-node","args":["mcp"]}},"x":1}"#);
     let done = person.json(&["cursor"]);
     assert!(done["backup"].as_str().unwrap().ends_with("mcp.json.bak2"), "{done}");
     let text = person.read(".cursor/mcp.json");
@@ -178,7 +181,7 @@ fn all_means_what_is_on_this_machine_and_says_what_that_is() {
     let (code, told) = connect(&programs);
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("found: Codex, Gemini CLI\n"), "{told}");
-    assert!(told.contains("left alone: Claude Code, Cursor, VS Code\n"), "{told}");
+    assert!(told.contains("left alone: Claude Code, Cursor, VS Code, Copilot CLI\n"), "{told}");
     assert!(person.directory.join(".gemini/settings.json").exists() && person.directory.join(".codex").exists());
     for left in [".claude.json", ".cursor", ".config/Code"] {
         assert!(!person.directory.join(left).exists(), "{left}");
@@ -210,6 +213,7 @@ fn a_project_s_file_names_nothing_of_this_machine() {
         ("cursor", ".cursor/mcp.json"),
         ("vscode", ".vscode/mcp.json"),
         ("gemini", ".gemini/settings.json"),
+        ("copilot", ".github/mcp.json"),
     ];
     let here = |text: &str| text.contains(person.directory.parent().unwrap().to_str().unwrap());
     for (program, file) in files {
@@ -254,6 +258,7 @@ fn connecting_and_disconnecting_gives_the_former_file_back() {
         ("cursor", ".cursor/mcp.json"),
         ("vscode", VSCODE),
         ("gemini", ".gemini/settings.json"),
+        ("copilot", ".copilot/mcp-config.json"),
     ];
     for before in
         [None, Some(""), Some("{}"), Some("{\"theme\":\"dark\"}\n"), Some("{\"mcpServers\": {}}"), Some(comments)]
@@ -311,7 +316,7 @@ fn disconnect_takes_ours_out_of_a_file_that_went_on() {
     }
     let all = person.parted(&["all"]);
     let changed: Vec<&Value> = all.as_array().unwrap().iter().filter(|done| done["changed"] == true).collect();
-    assert_eq!((all.as_array().unwrap().len(), changed.len()), (5, 1), "{all}");
+    assert_eq!((all.as_array().unwrap().len(), changed.len()), (6, 1), "{all}");
     assert_eq!(person.disconnect(&[]).code, 2);
     assert_eq!(person.disconnect(&["emacs"]).code, 2);
 }
@@ -359,8 +364,129 @@ fn hooks_are_added_beside_those_of_others_and_taken_alone() {
     assert_eq!((ran.code, ran.error()["code"].as_str()), (2, Some("invalid")), "{ran:?}");
     assert!(!person.exists(".claude.json") && person.read(settings) == "{\"hooks\": []}");
     // no hooks are made up for other programs
-    let ran = person.connect(&["codex", "--hooks", "--json"]);
+    let ran = person.connect(&["vscode", "--hooks", "--json"]);
     let error = ran.error();
     assert_eq!((ran.code, error["code"].as_str()), (2, Some("usage")), "{ran:?}");
-    assert!(error["hint"].as_str().unwrap().contains("work without") && !person.exists(".codex"), "{error}");
+    assert!(error["hint"].as_str().unwrap().contains("work without") && !person.exists(VSCODE), "{error}");
+}
+
+/// promise: Agents | Each program with hooks gets them in its own form and file, and `disconnect` takes them alone
+#[cfg(unix)]
+#[test]
+fn each_program_with_hooks_gets_them_in_its_own_form() {
+    let person = Person::new();
+    let files = [
+        ("claude", ".claude/settings.json", ["/hooks/SessionStart/0/hooks/0", "/hooks/UserPromptSubmit/0/hooks/0"]),
+        ("codex", ".codex/hooks.json", ["/hooks/SessionStart/0/hooks/0", "/hooks/UserPromptSubmit/0/hooks/0"]),
+        ("gemini", ".gemini/settings.json", ["/hooks/SessionStart/0/hooks/0", "/hooks/BeforeAgent/0/hooks/0"]),
+        ("copilot", ".copilot/hooks/nexus.json", ["/hooks/sessionStart/0", "/hooks/userPromptSubmitted/0"]),
+        ("cursor", ".cursor/hooks.json", ["/hooks/sessionStart/0", "/hooks/beforeSubmitPrompt/0"]),
+    ];
+    for (program, file, places) in files {
+        let ran = person.connect(&[program, "--hooks"]).ok();
+        assert_eq!(ran.stderr.contains("/hooks in Codex"), program == "codex", "{ran:?}");
+        let document: Value = serde_json::from_str(&person.read(file)).unwrap();
+        let flat = ["copilot", "cursor"].contains(&program);
+        assert_eq!(document.get("version"), flat.then(|| json!(1)).as_ref(), "{document}");
+        // a file of Codex with anything else at its top is refused by it
+        assert!(program != "codex" || document.as_object().unwrap().len() == 1, "{document}");
+        for (place, part) in places.into_iter().zip(["session-start", "prompt"]) {
+            let hook = document.pointer(place).unwrap_or_else(|| panic!("{place}: {document}"));
+            let command = hook.get("command").or(hook.get("bash")).unwrap().as_str().unwrap();
+            assert!(command.contains(&format!(" hook {part}")) && command.starts_with('/'), "{command}");
+            assert_eq!(command.contains(&format!("--for {program}")), program != "claude", "{command}");
+            let timeout = hook.get("timeout").or(hook.get("timeoutSec")).unwrap();
+            assert_eq!(*timeout, json!(if program == "gemini" { 5_000 } else { 5 }));
+            // the command runs as it stands there
+            let mut shell = std::process::Command::new("sh");
+            let output = shell.args(["-c", command]).current_dir(&person.directory).output().unwrap();
+            assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
+            let json_only = ["gemini", "copilot", "cursor"].contains(&program);
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), if json_only { "{}\n" } else { "" }, "{command}");
+        }
+        let again = person.json(&[program, "--hooks"]);
+        assert_eq!((&again["changed"], &again["hooks"]["changed"]), (&json!(false), &json!(false)), "{again}");
+        person.parted(&[program]);
+        assert!(!person.exists(file), "{program}");
+    }
+}
+
+/// promise: Agents | `connect` asks before it takes the place of another program's entry, and `disconnect` gives back exactly that
+#[cfg(unix)]
+#[test]
+fn an_entry_of_another_program_is_asked_about_and_given_back() {
+    let json = "{\n  // mine\n  \"mcpServers\": {\n    \"nexus\": { \"command\": \"npx\", \"args\": [\"nexus-mcp\"], \"env\": {\"A\":\"1\"} }, // theirs\n    \"b\": 1\n  }\n}\n";
+    let toml = "model = \"o\"\n\n[mcp_servers.nexus]\nurl = \"https://nexus.example.com\"\n\n[mcp_servers.nexus.env]\nA = \"1\"\n\n[tui]\nb = 2\n";
+    let files = [
+        ("claude", ".claude.json", json),
+        ("cursor", ".cursor/mcp.json", json),
+        ("gemini", ".gemini/settings.json", json),
+        ("copilot", ".copilot/mcp-config.json", json),
+        ("codex", ".codex/config.toml", toml),
+    ];
+    for (program, file, before) in files {
+        let person = Person::new();
+        person.write(file, before);
+        let ran = person.connect(&[program, "--json"]);
+        assert_eq!((ran.code, ran.error()["code"].as_str()), (7, Some("conflict")), "{ran:?}");
+        assert!(ran.error()["hint"].as_str().unwrap().contains("--replace"), "{ran:?}");
+        assert_eq!(person.read(file), before, "nothing was changed");
+        // it is nothing of ours
+        assert_eq!(person.parted(&[program])["changed"], false);
+        assert_eq!(person.json(&[program, "--replace"])["changed"], true);
+        let with = person.read(file);
+        assert!(!with.contains("nexus-mcp") && !with.contains("example.com") && !with.contains("A"), "{with}");
+        assert_eq!(person.json(&[program])["changed"], false, "ours is no other's");
+        person.parted(&[program]);
+        assert_eq!(person.read(file), before, "{program}");
+        // also where the file went on
+        person.json(&[program, "--replace"]);
+        let more = if program == "codex" { ("b = 2", "b = 3") } else { ("\"b\": 1", "\"b\": 2") };
+        person.write(file, &person.read(file).replace(more.0, more.1));
+        person.parted(&[program]);
+        let after = person.read(file);
+        assert!(after.contains(more.1), "{after}");
+        match program {
+            "codex" => {
+                let (after, before): (toml::Value, toml::Value) =
+                    (toml::from_str(&after).unwrap(), toml::from_str(before).unwrap());
+                assert_eq!(after["mcp_servers"], before["mcp_servers"]);
+            }
+            _ => assert_eq!(after, before.replace(more.0, more.1)),
+        }
+    }
+}
+
+/// promise: Agents | `connect --skill` writes the file that teaches the tools, and no other one's file is lost for it
+#[cfg(unix)]
+#[test]
+fn the_file_that_teaches_the_tools_is_written_and_taken_away() {
+    for (program, file) in [
+        ("claude", ".claude/skills/nexus/SKILL.md"),
+        ("codex", ".agents/skills/nexus/SKILL.md"),
+        ("cursor", ".cursor/skills/nexus/SKILL.md"),
+        ("gemini", ".gemini/skills/nexus/SKILL.md"),
+        ("copilot", ".copilot/skills/nexus/SKILL.md"),
+    ] {
+        let person = Person::new();
+        let printed = person.json(&[program, "--skill", "--print"]);
+        assert!(
+            printed["skill"]["text"].as_str().unwrap().starts_with("---\nname: nexus\ndescription: ")
+                && !person.exists(file)
+        );
+        assert_eq!(person.json(&[program, "--skill"])["skill"]["changed"], true);
+        let text = person.read(file);
+        for tool in ["session_start", "recall", "remember", "forget"] {
+            assert!(text.contains(&format!("`{tool}`")), "{tool}: {text}");
+        }
+        assert_eq!(person.json(&[program, "--skill"])["skill"]["changed"], false);
+        assert_eq!(person.parted(&[program])["skill"]["changed"], true);
+        assert!(!person.exists(file));
+        // a file that somebody wrote stays, and so does everything else then
+        person.write(file, "mine");
+        let ran = person.connect(&[program, "--skill", "--json"]);
+        assert_eq!((ran.code, ran.error()["code"].as_str()), (2, Some("invalid")), "{ran:?}");
+        person.parted(&[program]);
+        assert_eq!(person.read(file), "mine");
+    }
 }

@@ -113,8 +113,8 @@ fn words_that_are_no_group_are_refused_and_the_node_has_five_hundred() {
     assert!(brief.contains("say harbour") && !brief.contains("quay"), "{brief}");
     assert_eq!(home.json(&["recall", "quay"]), json!([]));
     assert_eq!(home.json(&["recall", "quay", "--kind", "vocabulary"])[0]["text"], "quay = pier");
-    let listed = |arguments: &[&str]| home.json(&[&["list"], arguments].concat())["items"].as_array().unwrap().len();
-    assert_eq!((listed(&[]), listed(&["--kind", "vocabulary"])), (1, 2), "a group is no memory to read");
+    let count = |arguments: &[&str]| home.json(&[&["list"], arguments].concat())["items"].as_array().unwrap().len();
+    assert_eq!((count(&[]), count(&["--kind", "vocabulary"])), (1, 2), "a group is no memory to read");
 
     let lines: String = (0..498)
         .map(|n| json!({ "text": format!("fruit{n} = berry{n}"), "kind": "vocabulary" }).to_string() + "\n")

@@ -21,7 +21,15 @@ pub(in crate::commands) struct Held<'a> {
     path: &'a Path,
 }
 
-impl Held<'_> {
+impl<'a> Held<'a> {
+    /// The same file with another text.
+    pub(in crate::commands) fn with<'b>(&self, text: &'b str) -> Held<'b>
+    where
+        'a: 'b,
+    {
+        Held { text, exists: self.exists, path: self.path }
+    }
+
     /// The texts of the backups, newest first.
     pub(in crate::commands) fn earlier(&self) -> impl Iterator<Item = String> {
         let backups = (1..=BACKUPS_MAX).map(|number| backup(self.path, number)).filter(|path| path.is_file());

@@ -46,9 +46,19 @@ pub(super) fn set(text: &str, path: &[&str], value: &Value) -> Result<String, St
 
 /// Puts a text in the place of another one. Without that place, nothing changes.
 pub(super) fn replace(text: &str, steps: &[Step<'_>], by: &str) -> Result<String, String> {
+    replace_part(text, steps, &Value::from(by).to_string())
+}
+
+/// The same with a part as it is written elsewhere.
+pub(super) fn replace_part(text: &str, steps: &[Step<'_>], by: &str) -> Result<String, String> {
     let root = parse(text)?;
     let Some(node) = root.at(steps) else { return Ok(text.to_owned()) };
-    Ok(format!("{}{}{}", &text[..node.start], Value::from(by), &text[node.end..]))
+    Ok(format!("{}{by}{}", &text[..node.start], &text[node.end..]))
+}
+
+/// A part of a document as it is written.
+pub(super) fn part<'a>(text: &'a str, steps: &[Step<'_>]) -> Result<Option<&'a str>, String> {
+    Ok(parse(text)?.at(steps).map(|node| &text[node.start..node.end]))
 }
 
 /// Adds a value at the end of the list at a path, and creates what is missing.

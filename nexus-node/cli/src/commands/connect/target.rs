@@ -6,6 +6,9 @@ use clap::ValueEnum;
 use directories::BaseDirs;
 use nexus_node::api::Problem;
 
+use super::NAME;
+use super::hooks::{Form, HookFile};
+
 /// The programs that a command is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::commands) enum ProgramChoice {
@@ -14,6 +17,7 @@ pub(in crate::commands) enum ProgramChoice {
     Cursor,
     Vscode,
     Gemini,
+    Copilot,
     All,
 }
 
@@ -26,6 +30,7 @@ impl ProgramChoice {
             Self::Cursor => vec![Program::Cursor],
             Self::Vscode => vec![Program::Vscode],
             Self::Gemini => vec![Program::Gemini],
+            Self::Copilot => vec![Program::Copilot],
             Self::All => Program::ALL.to_vec(),
         };
         programs.into_iter().map(|program| Target::of(program, scope, here)).collect()
@@ -40,6 +45,7 @@ pub(in crate::commands) enum Program {
     Cursor,
     Vscode,
     Gemini,
+    Copilot,
 }
 
 /// The reach of an entry.
@@ -73,8 +79,10 @@ pub(in crate::commands) struct Target {
     pub(in crate::commands) program: Program,
     pub(in crate::commands) path: PathBuf,
     pub(in crate::commands) format: Format,
-    /// The file for hooks, where the program is known to have some.
-    pub(in crate::commands) hooks: Option<PathBuf>,
+    /// The file for hooks, where the program has some.
+    pub(in crate::commands) hooks: Option<HookFile>,
+    /// The file that teaches the tools to the program's agents.
+    pub(in crate::commands) skill: PathBuf,
     /// Whether an entry names its type `stdio`.
     pub(in crate::commands) names_type: bool,
     /// A path that exists if the program is installed.
@@ -82,8 +90,8 @@ pub(in crate::commands) struct Target {
 }
 
 impl Program {
-    pub(in crate::commands) const ALL: [Self; 5] =
-        [Self::Claude, Self::Codex, Self::Cursor, Self::Vscode, Self::Gemini];
+    pub(in crate::commands) const ALL: [Self; 6] =
+        [Self::Claude, Self::Codex, Self::Cursor, Self::Vscode, Self::Gemini, Self::Copilot];
 
     pub(in crate::commands) fn name(self) -> &'static str {
         match self {
@@ -92,6 +100,7 @@ impl Program {
             Self::Cursor => "cursor",
             Self::Vscode => "vscode",
             Self::Gemini => "gemini",
+            Self::Copilot => "copilot",
         }
     }
 
@@ -110,6 +119,7 @@ impl Program {
             Self::Cursor => "Cursor",
             Self::Vscode => "VS Code",
             Self::Gemini => "Gemini CLI",
+            Self::Copilot => "Copilot CLI",
         }
     }
 }
@@ -133,7 +143,14 @@ impl Target {
                 let directory = base.config_dir().join("Code").join("User");
                 (directory.join("mcp.json"), directory, ".vscode/mcp.json")
             }
-            Program::Gemini => (home.join(".gemini/settings.json"), home.join(".gemini"), ".gemini/settings.json"),
+            Program::Gemini => {
+                let directory = set("GEMINI_CLI_HOME").unwrap_or_else(|| home.to_owned()).join(".gemini");
+                (directory.join("settings.json"), directory, ".gemini/settings.json")
+            }
+            Program::Copilot => {
+                let directory = set("COPILOT_HOME").unwrap_or_else(|| home.join(".copilot"));
+                (directory.join("mcp-config.json"), directory, ".github/mcp.json")
+            }
         };
         let format = match program {
             Program::Codex => Format::Toml,
@@ -144,12 +161,34 @@ impl Target {
             Scope::User => user,
             Scope::Project => here.join(project),
         };
-        let hooks = (program == Program::Claude).then(|| match scope {
-            Scope::User => set("CLAUDE_CONFIG_DIR").unwrap_or_else(|| home.join(".claude")).join("settings.json"),
-            Scope::Project => here.join(".claude/settings.json"),
-        });
+        // a person's own directory of the program, and the project's
+        let (own, shared) = match program {
+            Program::Claude => (set("CLAUDE_CONFIG_DIR").unwrap_or_else(|| home.join(".claude")), ".claude"),
+            Program::Codex => (sign.clone(), ".codex"),
+            Program::Cursor => (sign.clone(), ".cursor"),
+            Program::Gemini => (sign.clone(), ".gemini"),
+            Program::Copilot => (sign.clone(), ".github"),
+            Program::Vscode => (home.join(".copilot"), ".github"),
+        };
+        let directory = match scope {
+            Scope::User => own,
+            Scope::Project => here.join(shared),
+        };
+        let file = match program {
+            Program::Codex | Program::Cursor => "hooks.json",
+            Program::Copilot => "hooks/nexus.json",
+            _ => "settings.json",
+        };
+        let hooks = Form::of(program).map(|form| HookFile { path: directory.join(file), form });
+        // Codex reads skills where several programs look for them
+        let skills = match (program, scope) {
+            (Program::Codex, Scope::User) => home.join(".agents"),
+            (Program::Codex, Scope::Project) => here.join(".agents"),
+            _ => directory,
+        };
+        let skill = skills.join("skills").join(NAME).join("SKILL.md");
         let names_type = matches!(program, Program::Claude | Program::Cursor | Program::Vscode);
-        Ok(Self { program, path, format, hooks, names_type, sign })
+        Ok(Self { program, path, format, hooks, skill, names_type, sign })
     }
 
     /// Whether the program seems to be on this machine: its files are here, or a shell would find it.

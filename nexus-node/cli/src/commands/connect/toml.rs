@@ -51,6 +51,19 @@ pub(super) fn get(text: &str) -> Result<Option<Value>, String> {
     }))
 }
 
+/// A text with the entry of a former one in the place of ours.
+pub(super) fn give_back(text: &str, former: &str) -> Result<String, String> {
+    let former = parse(former)?;
+    let theirs = former.get(SERVERS).and_then(Item::as_table_like).and_then(|servers| servers.get(NAME));
+    let Some(theirs) = theirs else { return take(text) };
+    let mut document = parse(&take(text)?)?;
+    let mut implicit = Table::new();
+    implicit.set_implicit(true);
+    let servers = document.entry(SERVERS).or_insert(Item::Table(implicit));
+    servers.as_table_like_mut().ok_or("mcp_servers is not a table")?.insert(NAME, theirs.clone());
+    Ok(document.to_string())
+}
+
 /// Takes the entry out. Comments above its table stay.
 pub(super) fn take(text: &str) -> Result<String, String> {
     let mut document = parse(text)?;

@@ -119,7 +119,7 @@ mod tests {
             ),
             "{line}"
         );
-        assert!(!line.contains(char::is_control) && line.chars().count() < 400 && line.ends_with('…'), "{line}");
+        assert!(!line.contains(char::is_control) && line.chars().count() < 500 && line.ends_with('…'), "{line}");
     }
 
     /// promise: Agents | No memory's text, name or key can look like another memory, or like the words of Nexus
