@@ -19,6 +19,7 @@ mod world;
 mod backup;
 mod bad_input;
 mod blobs;
+mod browser;
 mod cli;
 mod critical;
 mod demo;

@@ -5,14 +5,18 @@ import { changed as changedOpen, open, settling } from './memory.js';
 import { author, byId, count, importedBy, make, shortDid, tags, time, toast } from './show.js';
 
 const PAGE = 50;
-/** How many of the newest are looked through for conflicts. */
-const LOOKED_THROUGH = 1_000;
+/** The most conflicts that are shown above the list. */
+const CONFLICTS = 50;
+/** The most pages that are read for one that is full: conditions leave many memories out. */
+const PAGES = 20;
 /** More changes than this at once, and everything is read anew. */
 const MANY = 24;
 
 const query = byId('query');
 const space = byId('space');
 const list = byId('list');
+const [kind, project, tag, only] = ['kind', 'project', 'tag', 'in-conflict'].map(byId);
+const projects = new Set();
 
 let items = [];
 let next = null;
@@ -22,24 +26,53 @@ const conflicts = new Map();
 
 export function setNames(name) { nameOf = name; }
 
+/** The conditions, as parameters of an address. A question is for all but conflicts. */
+function conditions(asked) {
+  const values = { space: space.value, kind: kind.value, project: project.value.trim(), tag: tag.value.trim() };
+  if (asked && values.project) {
+    // the question for a project also finds what is personal, and these fields say what they say
+    values.tag = [values.tag, `project:${values.project}`].filter(Boolean);
+    delete values.project;
+  }
+  const given = Object.entries(values).flatMap(([name, value]) => [value].flat().filter(Boolean).map((one) => [name, one]));
+  if (only.checked && !asked) given.push(['conflicts', 'true']);
+  return given.map(([name, value]) => `&${name}=${encodeURIComponent(value)}`).join('');
+}
+
+const isNarrow = () => Boolean(kind.value || project.value.trim() || tag.value.trim() || only.checked);
+
+/** A page of the list. Where conditions leave most memories out, several pages are read. */
+async function page(after, signal) {
+  const found = { items: [], next: after };
+  for (let read = 0; read < PAGES; read += 1) {
+    const from = found.next ? `&after=${encodeURIComponent(found.next)}` : '';
+    const listing = await ask(`/v1/memories?limit=${PAGE - found.items.length}${from}${conditions(false)}`, { signal });
+    found.items.push(...listing.items);
+    found.next = listing.next;
+    if (!found.next || found.items.length >= PAGE) break;
+  }
+  return found;
+}
+
 /** Reads what is to be shown: what was asked for, or the newest. */
 export async function refresh() {
   asking?.abort();
   const mine = asking = new AbortController();
   const words = query.value.trim();
-  const where = space.value ? `&space=${encodeURIComponent(space.value)}` : '';
   list.setAttribute('aria-busy', 'true');
   try {
     if (words) {
-      const path = `/v1/memories?q=${encodeURIComponent(words)}&limit=${PAGE}${where}`;
-      const { document: hits, truncated } = await api('GET', path, undefined, { signal: mine.signal });
+      const path = `/v1/memories?q=${encodeURIComponent(words)}&limit=${PAGE}${conditions(true)}`;
+      const { document: all, truncated } = await api('GET', path, undefined, { signal: mine.signal });
+      const hits = only.checked ? all.filter(inConflict) : all;
       [items, next] = [hits, null];
       const nearest = hits.length && !hits.some(hit => hit.telling) ? 'Nothing speaks of that. The nearest: ' : '';
       byId('found').textContent = hits.length ? nearest + `${truncated ? 'The best ' : ''}${count(hits.length, 'memory', 'memories')}${truncated || hits.length < 2 ? '' : ', the best first'}` : 'Nothing speaks of that.';
     } else {
-      const listing = await ask(`/v1/memories?limit=${PAGE}${where}`, { signal: mine.signal });
+      const listing = await page(null, mine.signal);
       [items, next] = [listing.items, listing.next];
-      byId('found').textContent = items.length ? 'Newest first' : 'Nothing is remembered yet.';
+      const none = isNarrow() ? 'No memory has all of that.' : 'Nothing is remembered yet.';
+      byId('found').textContent = items.length ? 'Newest first' : none;
     }
   } catch (problem) {
     if (problem.name === 'AbortError') return;
@@ -52,16 +85,15 @@ export async function refresh() {
 }
 
 async function older() {
-  const where = space.value ? `&space=${encodeURIComponent(space.value)}` : '';
-  const listing = await ask(`/v1/memories?limit=${PAGE}&after=${encodeURIComponent(next)}${where}`);
+  const listing = await page(next);
   items.push(...listing.items);
   ({ next } = listing);
   show();
 }
 
-/** Looks for conflicts among the newest. */
+/** Looks for conflicts. */
 export async function findConflicts() {
-  const listing = await ask(`/v1/memories?limit=${LOOKED_THROUGH}`);
+  const listing = await ask(`/v1/memories?limit=${CONFLICTS}&conflicts=true`);
   conflicts.clear();
   listing.items.filter(inConflict).forEach((memory) => conflicts.set(memory.id, memory));
   showConflicts();
@@ -70,8 +102,18 @@ export async function findConflicts() {
 const inConflict = (memory) => Object.keys(memory.conflicts).length > 0;
 
 function show() {
+  showProjects();
   list.replaceChildren(...items.map(row));
   byId('more').hidden = next === null;
+}
+
+/** The projects that were seen, to choose from. */
+function showProjects() {
+  const before = projects.size;
+  for (const name of items.flatMap((memory) => memory.tags)) {
+    if (name.startsWith('project:') && projects.size < 200) projects.add(name.slice('project:'.length));
+  }
+  if (projects.size > before) byId('projects').replaceChildren(...[...projects].sort().map((name) => make('option', { value: name })));
 }
 
 function row(memory) {
@@ -82,7 +124,7 @@ function row(memory) {
   facts.push(...memory.tags.map((tag) => make('span', { class: 'tag' }, tag)));
   if (inConflict(memory)) facts.push(make('span', { class: 'tag odd' }, 'conflict'));
   if (memory.valid_to) facts.push(make('span', { class: 'tag' }, 'until ', new Date(memory.valid_to).toLocaleDateString()));
-  if (memory.weak) facts.push(make('span', { class: 'tag' }, 'a word or two'));
+  if (memory.weak) facts.push(make('span', { class: 'tag' }, 'has few of the words'));
   const relevance = memory.score === undefined ? null
     : make('meter', { min: 0, max: 1, value: Math.max(0.05, memory.score), title: 'how likely it answers the question' });
   return make('li', {},
@@ -123,11 +165,22 @@ function showConflicts() {
       settling(memory, nameOf, (settled) => put(settled)))));
 }
 
+/** Whether a memory has what the fields ask for. Groups of words and records of projects are listed by their kind alone. */
+function isAsked(memory) {
+  const same = (one, other) => one.toLowerCase() === other.toLowerCase();
+  const has = (wanted) => memory.tags.some((own) => same(own, wanted));
+  const own = project.value.trim();
+  return (!space.value || space.value === memory.space)
+    && (kind.value ? same(kind.value, memory.kind) : !['vocabulary', 'project-marks'].includes(memory.kind))
+    && (!own || has(`project:${own}`)) && (!tag.value.trim() || has(tag.value.trim()))
+    && (!only.checked || inConflict(memory));
+}
+
 /** Takes over a memory as it is now. */
 function put(memory) {
   const at = items.findIndex((item) => item.id === memory.id);
   if (at >= 0) items[at] = { ...items[at], ...memory };
-  else if (!query.value.trim() && (!space.value || space.value === memory.space)) items.unshift(memory);
+  else if (!query.value.trim() && isAsked(memory)) items.unshift(memory);
   if (inConflict(memory)) conflicts.set(memory.id, memory);
   else conflicts.delete(memory.id);
   changedOpen(memory.id, memory);
@@ -203,11 +256,13 @@ text.addEventListener('keydown', (event) => {
 });
 
 let typing = null;
-query.addEventListener('input', () => {
-  clearTimeout(typing);
-  typing = setTimeout(refresh, 120);
-});
-space.addEventListener('change', refresh);
+for (const field of [query, project, tag]) {
+  field.addEventListener('input', () => {
+    clearTimeout(typing);
+    typing = setTimeout(refresh, 120);
+  });
+}
+for (const field of [space, kind, only]) field.addEventListener('change', refresh);
 byId('more').addEventListener('click', () => older().catch((problem) => toast(problem.message, true)));
 document.addEventListener('keydown', (event) => {
   const writing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? '') || document.querySelector('dialog[open]');

@@ -99,9 +99,12 @@ export function arrange(list, rows) {
   }
 }
 
-/** The author of the text that is shown, with the program and source: `laptop (claude-code, model)`. */
+/** On whose word a text was written, in words. */
+const WORDS = { model: 'a model’s words', tool: 'a tool’s words', import: 'from a file' };
+
+/** The author of the text that is shown, with the program and source: `laptop (claude-code, a model’s words)`. */
 export function author({ author, author_name: name, agent, source, edited_by: editor }) {
-  const more = [agent, source, editor && 'edit'].filter(Boolean);
+  const more = [agent, WORDS[source], editor && 'edited'].filter(Boolean);
   return `${name ?? shortDid(author)}${more.length ? ` (${more.join(', ')})` : ''}`;
 }
 

@@ -1,0 +1,252 @@
+//! The page in a real browser. `.ci/browser` fetches one and runs this.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test of the real world, which ends where it cannot go on"
+)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+
+use crate::support::{Home, pair, until};
+
+/// The longest wait for anything on the page.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A browser with one page, spoken to over a pipe (Chrome DevTools Protocol).
+struct Browser {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    _profile: tempfile::TempDir,
+    session: String,
+    next: u64,
+    /// All that the page complained of.
+    errors: Vec<String>,
+}
+
+impl Browser {
+    fn start() -> Self {
+        let program = std::env::var("NEXUS_CHROMIUM").expect("NEXUS_CHROMIUM names the browser: run .ci/browser");
+        let profile = tempfile::tempdir().unwrap();
+        // the browser reads from file 3, and writes to file 4
+        let line = "exec \"$0\" \"$@\" 3<&0 4>&1 >/dev/null 2>&1";
+        let mut shell = Command::new("sh");
+        shell.args([
+            "-c",
+            line,
+            &program,
+            "--headless=new",
+            "--remote-debugging-pipe",
+            "--no-sandbox",
+            "--no-first-run",
+        ]);
+        shell.args(["--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]);
+        shell.arg(format!("--user-data-dir={}", profile.path().display()));
+        let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let (session, errors) = (String::new(), Vec::new());
+        let mut browser = Self { child, stdin, stdout, _profile: profile, session, next: 1, errors };
+        let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
+        let attached = browser.ask("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));
+        browser.session = attached["sessionId"].as_str().unwrap().to_owned();
+        for part in ["Page.enable", "Runtime.enable", "Log.enable"] {
+            browser.ask(part, json!({}));
+        }
+        browser
+    }
+
+    fn ask(&mut self, method: &str, params: Value) -> Value {
+        let id = self.next;
+        self.next += 1;
+        let mut message = json!({ "id": id, "method": method, "params": params });
+        if !self.session.is_empty() {
+            message["sessionId"] = self.session.as_str().into();
+        }
+        self.stdin.write_all(format!("{message}\0").as_bytes()).unwrap();
+        loop {
+            let heard = self.hear();
+            if heard["id"] == id {
+                assert!(heard["error"].is_null(), "{method}: {heard}");
+                return heard["result"].clone();
+            }
+        }
+    }
+
+    fn hear(&mut self) -> Value {
+        let mut bytes = Vec::new();
+        self.stdout.read_until(0, &mut bytes).unwrap();
+        assert_eq!(bytes.pop(), Some(0), "the browser ended");
+        let heard: Value = serde_json::from_slice(&bytes).unwrap();
+        let params = &heard["params"];
+        match heard["method"].as_str() {
+            Some("Runtime.exceptionThrown") => self.errors.push(params["exceptionDetails"].to_string()),
+            Some("Runtime.consoleAPICalled") if params["type"] == "error" => {
+                self.errors.push(params["args"].to_string())
+            }
+            Some("Log.entryAdded") if params["entry"]["level"] == "error" => {
+                self.errors.push(params["entry"].to_string());
+            }
+            _ => {}
+        }
+        heard
+    }
+
+    /// The value of an expression on the page.
+    fn value(&mut self, expression: &str) -> Value {
+        let asked =
+            json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true });
+        let answer = self.ask("Runtime.evaluate", asked);
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {answer}");
+        answer["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true.
+    #[track_caller]
+    fn until(&mut self, expression: &str) {
+        let end = Instant::now() + PATIENCE;
+        while self.value(&format!("Boolean({expression})")) != true {
+            if Instant::now() > end {
+                let text = self.value("document.body.innerText");
+                panic!("{expression}: not in time; {}\n{:?}", text.as_str().unwrap_or_default(), self.errors);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn open(&mut self, address: &str) {
+        self.ask("Page.navigate", json!({ "url": address }));
+    }
+
+    /// A view of so many pixels, light or dark.
+    fn view(&mut self, width: u32, scheme: &str) {
+        let size = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.ask("Emulation.setDeviceMetricsOverride", size);
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.ask("Emulation.setEmulatedMedia", media);
+    }
+
+    /// Keeps a picture, where somebody wants to look at it: `NEXUS_PICTURES` names a directory.
+    fn picture(&mut self, name: &str) {
+        let Ok(directory) = std::env::var("NEXUS_PICTURES") else { return };
+        let shot = self.ask("Page.captureScreenshot", json!({ "format": "png", "captureBeyondViewport": false }));
+        let bytes = BASE64.decode(shot["data"].as_str().unwrap().as_bytes()).unwrap();
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(format!("{directory}/{name}.png"), bytes).unwrap();
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn link(home: &Home) -> String {
+    home.json(&["web"])["link"].as_str().unwrap().to_owned()
+}
+
+/// The list of memories on the page has a text.
+fn shows(text: &str) -> String {
+    format!("[...document.querySelectorAll('#list .text')].some((it) => it.textContent.includes({}))", json!(text))
+}
+
+/// promise: Commands and API | The page in a real browser: each view opens, others' memories appear, a conflict is settled by a click, and nothing fails
+#[test]
+#[ignore = "needs a browser: .ci/browser fetches one"]
+fn the_page_works_in_a_real_browser() {
+    let ((laptop, _one), (cloud, _two)) = pair();
+    laptop.run(&["remember", "we use pnpm", "--kind", "preference", "--tag", "project:shop"]).ok();
+    laptop.run(&["remember", "Kafka it is", "--kind", "decision", "--tag", "project:atlas"]).ok();
+    laptop.run(&["vocabulary", "add", "deploy", "ship it"]).ok();
+    let mut browser = Browser::start();
+    browser.view(1280, "light");
+    browser.open(&link(&laptop));
+    browser.until(&shows("we use pnpm"));
+    assert_eq!(browser.value(&shows("ship it")), false, "a group of words is no memory to read");
+    browser.picture("memories-1280-light");
+
+    // a memory of another node appears
+    cloud.run(&["remember", "written at the cloud's node"]).ok();
+    browser.until(&shows("written at the cloud's node"));
+    // a question, and the conditions
+    browser.value("document.getElementById('query').value = 'kafka'; document.getElementById('query').dispatchEvent(new Event('input'))");
+    browser.until(&format!("{} && !{}", shows("Kafka it is"), shows("pnpm")));
+    let set = |field: &str, value: &str, event: &str| {
+        format!(
+            "(() => {{ const it = document.getElementById('{field}'); it.value = '{value}'; it.dispatchEvent(new Event('{event}')); }})()"
+        )
+    };
+    browser.value(&set("query", "", "input"));
+    browser.until(&shows("pnpm"));
+    browser.value(&set("project", "shop", "input"));
+    browser.until(&format!("{} && !{}", shows("pnpm"), shows("Kafka")));
+    browser.value(&set("project", "", "input"));
+    browser.value(&set("kind", "decision", "change"));
+    browser.until(&format!("{} && !{}", shows("Kafka"), shows("pnpm")));
+    browser.value(&set("kind", "", "change"));
+    browser.until(&shows("pnpm"));
+
+    // both change a memory while they are apart
+    let id = laptop.json(&["remember", "the port is 5432", "--id", "port"])["id"].as_str().unwrap().to_owned();
+    until("both have it", || (cloud.run(&["get", &id]).code == 0).then_some(()));
+    cloud.run(&["offline"]).ok();
+    laptop.run(&["edit", &id, "the port is 5433"]).ok();
+    cloud.run(&["edit", &id, "the port is 5434"]).ok();
+    cloud.run(&["online"]).ok();
+    browser.until("!document.getElementById('conflicts').hidden");
+    browser.value("document.getElementById('in-conflict').click()");
+    browser.until(&format!("{} && !{}", shows("the port is"), shows("pnpm")));
+    browser.picture("conflict-1280-light");
+    let choices = "[...document.querySelectorAll('#conflicts-list button:not(.link)')]";
+    browser.until(&format!("{choices}.some((it) => it.closest('li').textContent.includes('5434'))"));
+    browser.value(&format!(
+        "(() => {{ const all = {choices}; (all.find((it) => (it.closest('.conflict, div, p')?.textContent ?? '').includes('5434')) ?? all[0]).click(); }})()"
+    ));
+    browser.until("document.getElementById('conflicts').hidden");
+    until("it is settled", || laptop.json(&["get", &id])["conflicts"].as_object().unwrap().is_empty().then_some(()));
+    browser.value("document.getElementById('in-conflict').click()");
+
+    // each view, wide and narrow, light and dark
+    laptop.run(&["task", "submit", "review", "--input", "{\"text\": \"look\"}"]).ok();
+    let file = laptop.beside("report.txt");
+    std::fs::write(&file, "a report").unwrap();
+    laptop.run(&["blob", "add", file.to_str().unwrap()]).ok();
+    for (width, scheme) in [(1280, "dark"), (390, "light"), (390, "dark")] {
+        browser.view(width, scheme);
+        for (room, has) in [("memories", "pnpm"), ("tasks", "review"), ("files", "8 B")] {
+            browser.value(&format!("location.hash = '#{room}'"));
+            browser.until(&format!("!document.getElementById('room-{room}').hidden"));
+            let place = format!("document.getElementById('room-{room}').innerText.includes('{has}')");
+            browser.until(&place);
+            // nothing is wider than the view
+            assert_eq!(browser.value("document.documentElement.scrollWidth <= innerWidth"), true, "{room} at {width}");
+            browser.picture(&format!("{room}-{width}-{scheme}"));
+        }
+        browser.value("location.hash = '#memories'");
+        browser.until("!document.getElementById('room-memories').hidden");
+        if width == 390 {
+            let first = "document.getElementById('query').getBoundingClientRect().top";
+            let others = "[...document.querySelectorAll('.mesh, #warnings, .node-facts')].map((it) => it.getBoundingClientRect()).filter((it) => it.height > 0).map((it) => it.top)";
+            let search = browser.value(&format!("Math.min(...{others}) > {first}"));
+            assert_eq!(search, true, "a phone begins with search");
+        }
+        browser.value("document.querySelector('#list .memory').click()");
+        browser.until("document.getElementById('memory').open && document.querySelector('#history li')");
+        browser.picture(&format!("memory-{width}-{scheme}"));
+        browser.value("document.getElementById('memory-close').click()");
+        browser.until("!document.getElementById('memory').open");
+    }
+    browser.value("location.hash = '#tasks'");
+    browser.until("document.querySelector('#board .memory.task')");
+    browser.value("document.querySelector('#board .memory.task').click()");
+    browser.until("document.getElementById('task').open && document.querySelector('#task-events li')");
+    browser.picture("task-390-dark");
+    assert!(browser.errors.is_empty(), "{:#?}", browser.errors);
+}
