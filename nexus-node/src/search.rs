@@ -47,7 +47,7 @@ use nexus_identity::{Did, Timestamp};
 use disk::DiskIndex;
 
 pub(crate) use document::{Document, tags_of};
-pub(crate) use group::{GROUPS_MAX, Group, GroupFilter, GroupWord, VOCABULARY};
+pub(crate) use group::{GROUPS_MAX, Group, GroupFilter, GroupWord, PROPOSAL, VOCABULARY};
 pub(crate) use indexer::keep_up;
 pub(crate) use project::{PROJECT, ProjectRecord, key_of_mark, key_of_name};
 pub(crate) use question::{Phrase, Question, Spoken, best_passage};

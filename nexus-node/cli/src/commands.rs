@@ -31,6 +31,7 @@ mod maelstrom;
 mod man;
 mod mcp;
 mod members;
+mod mirror;
 mod model;
 mod offline;
 mod peers;
@@ -126,6 +127,7 @@ pub(crate) enum CliCommand {
     Vocabulary(vocabulary::Vocabulary),
     Web(web::Web),
     Import(import::Import),
+    Mirror(mirror::Mirror),
     Export(export::Export),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -202,6 +204,7 @@ impl CliCommand {
             Self::Vocabulary(command) => command.run(session),
             Self::Web(command) => command.run(session),
             Self::Import(command) => command.run(session),
+            Self::Mirror(command) => command.run(session),
             Self::Export(command) => command.run(session),
             Self::Space(command) => command.run(session),
             Self::Kv(command) => command.run(session),

@@ -23,6 +23,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "vocabulary",
             "import",
             "export",
+            "mirror",
             "space",
             "web",
         ],
@@ -137,6 +138,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("import memories.jsonl", "what `export` wrote, or lines of `{\"text\": \"…\"}`"),
             ("ssh other nexus-node export | nexus-node import - --secrets mask", "from another machine"),
+            ("import --from claude", "what Claude Code keeps of you and of your projects"),
+        ],
+    ),
+    (
+        "mirror",
+        &[
+            ("mirror AGENTS.md", "a section with what this project's memory holds"),
+            ("mirror CLAUDE.md --by desktop --watch", "also of another machine, as it changes"),
         ],
     ),
     (

@@ -79,10 +79,7 @@ async fn recall(node: Node, words: String, or: Vec<String>, mut parameters: Para
     query.since = parameters.one_as::<wire::Span>("since")?.map(|since| since.0);
     query.tokens = parameters.one_as("tokens")?;
     query.valid_at = parameters.one_as::<wire::ValidAt>("valid_at")?.map_or(ValidAt::Now, |at| at.0);
-    let project = (parameters.one("project")?, parameters.one("place")?, parameters.one("owner")?);
-    let marks = parameters.one("marks")?;
-    let project = ProjectChoice::of_parameters(project.0, project.1, project.2, marks.as_deref());
-    let project = project.map_err(|error| Problem::new("invalid", error.to_string()))?;
+    let project = choice(&mut parameters)?;
     parameters.end()?;
     if let Some(project) = project {
         query.project = Some(node.project_named(project).await?);
@@ -96,6 +93,22 @@ async fn recall(node: Node, words: String, or: Vec<String>, mut parameters: Para
         answer.headers_mut().insert(INDEXED, percent(indexed));
     }
     Ok(answer)
+}
+
+/// The project that parameters name, by itself or by a directory.
+fn choice(parameters: &mut Parameters) -> Result<Option<ProjectChoice>, Problem> {
+    let (project, place, owner) = (parameters.one("project")?, parameters.one("place")?, parameters.one("owner")?);
+    let marks = parameters.one("marks")?;
+    ProjectChoice::of_parameters(project, place, owner, marks.as_deref())
+        .map_err(|error| Problem::new("invalid", error.to_string()))
+}
+
+/// The project of a directory.
+pub(super) async fn project(node: Node, mut parameters: Parameters) -> Result<axum::Json<serde_json::Value>, Problem> {
+    let choice = choice(&mut parameters)?;
+    parameters.end()?;
+    let choice = choice.ok_or_else(|| Problem::new("invalid", "place: it is missing"))?;
+    Ok(axum::Json(serde_json::json!({ "name": node.project_named(choice).await? })))
 }
 
 async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {

@@ -155,6 +155,14 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .gives_type(200, "text/event-stream", &example::event())
                 .gives_nothing(101, "A WebSocket.")
         })
+        .on(Method::GET, "/v1/project", memories::project, |about| {
+            about
+                .summary("The project of a directory, by its name and by the marks of its repository")
+                .query("place", text(), "the name of the repository's root, or of the directory")
+                .query("owner", text(), "the owner in the repository's first remote")
+                .query("marks", text(), "the repository's marks, with commas between them")
+                .gives_value(200, &json!({ "name": "shop" }))
+        })
         .on(Method::GET, "/v1/vocabulary", vocabulary::list, |about| {
             about
                 .summary("The groups of words that mean the same in this mesh, by their first words")

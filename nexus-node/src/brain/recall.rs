@@ -12,7 +12,7 @@ use crate::memory::read::Reader;
 use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled, ValidAt};
 use crate::search::words::beginning;
 use crate::search::{
-    Filter, Match, Outline, Question, Said, Search, Spoken, VOCABULARY, best_passage, matched_form, text_hash,
+    Filter, Match, Outline, PROPOSAL, Question, Said, Search, Spoken, VOCABULARY, best_passage, matched_form, text_hash,
 };
 use crate::store::View;
 use crate::vectors::{Meaning, Near};
@@ -70,7 +70,8 @@ pub(super) fn recall(
         return Err(InputError::Limit { limit: query.limit, max: 1_000 }.into());
     }
     let mut phrasings = phrasings(query)?;
-    if query.kinds.iter().any(|kind| matched_form(kind) == VOCABULARY) {
+    let set_apart = [VOCABULARY, PROPOSAL];
+    if query.kinds.iter().any(|kind| set_apart.contains(&matched_form(kind).as_str())) {
         phrasings.iter_mut().for_each(Question::add_memories_of_groups);
     }
     let ignored: BTreeSet<Did> = ignores.iter().flat_map(|name| reader.members_called(name)).collect();

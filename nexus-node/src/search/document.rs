@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
-use super::group::Group;
+use super::group::{Group, PROPOSAL, as_memory};
 use super::passage;
 use super::project::ProjectRecord;
 use super::tokens::matched_form;
@@ -98,7 +98,11 @@ impl Document {
             passage.words.shrink_to_fit();
             passage
         });
-        Self::with(shown, passages.collect())
+        let mut passages: Vec<Passage> = passages.collect();
+        if matched_form(&memory.kind) == PROPOSAL {
+            passages.iter_mut().for_each(Passage::set_apart);
+        }
+        Self::with(shown, passages)
     }
 
     fn with(shown: &Shown, passages: Vec<Passage>) -> Self {
@@ -136,6 +140,12 @@ impl Passage {
         if self.words.len() + word.len() < most {
             self.add(word);
         }
+    }
+
+    /// Puts its words where a question finds them that asks for such memories alone.
+    fn set_apart(&mut self) {
+        let words = self.words.split_ascii_whitespace().map(as_memory);
+        self.words = words.collect::<Vec<_>>().join(" ");
     }
 
     fn add(&mut self, word: &str) {

@@ -24,6 +24,8 @@ use crate::ledger::rows::{Place, SpaceNo};
 
 /// The kind of a memory that is a group.
 pub(crate) const VOCABULARY: &str = "vocabulary";
+/// The kind of a memory that waits for somebody's word: no question finds it, unless it asks for this kind.
+pub(crate) const PROPOSAL: &str = "proposal";
 /// The most groups of one author.
 pub(crate) const GROUPS_MAX: usize = 500;
 

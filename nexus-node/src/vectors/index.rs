@@ -13,7 +13,7 @@ use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
 use crate::memory::{Memory, Span};
 use crate::search::words::beginning;
-use crate::search::{Filter, OfProject, PROJECT, PROJECT_TAG, VOCABULARY, matched_form, tags_of};
+use crate::search::{Filter, OfProject, PROJECT, PROJECT_TAG, PROPOSAL, VOCABULARY, matched_form, tags_of};
 
 /// The most memories with a vector.
 pub(crate) const VECTORS_MAX: usize = 1_000_000;
@@ -253,8 +253,8 @@ struct Conditions<'a> {
     tags: Vec<u64>,
     kinds: Vec<u64>,
     by: Option<u64>,
-    /// The kinds of groups of words and of projects' records, which are no answers by themselves.
-    groups: [u64; 2],
+    /// The kinds of groups of words, projects' records and proposals, which are no answers by themselves.
+    groups: [u64; 3],
     project: Option<Project>,
 }
 
@@ -270,7 +270,7 @@ impl<'a> Conditions<'a> {
         let tags = filter.tags.iter().map(|tag| hash(tag.as_bytes())).collect();
         let kinds = filter.kinds.iter().map(|kind| hash(kind.as_bytes())).collect();
         let by = filter.by.map(|by| hash(by.as_bytes()));
-        let groups = [VOCABULARY, PROJECT].map(|kind| hash(kind.as_bytes()));
+        let groups = [VOCABULARY, PROJECT, PROPOSAL].map(|kind| hash(kind.as_bytes()));
         let project = filter.project.as_ref().map(|OfProject { tag, mine }| Project {
             tag: hash(tag.as_bytes()),
             any: hash(PROJECT_TAG.as_bytes()),

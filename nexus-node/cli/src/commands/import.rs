@@ -1,10 +1,15 @@
+pub(in crate::commands) mod markdown;
+mod others;
+
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Cursor};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use nexus_node::api::{Problem, wire};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use self::others::Origin;
 use crate::output::count;
 use crate::session::CliSession;
 
@@ -14,12 +19,15 @@ const CHUNK_BYTES: usize = 512 << 10;
 /// The most refused lines that are reported one by one.
 const TOLD_MAX: u64 = 20;
 
-/// Write memories from JSON Lines, as `export` prints them
+/// Write memories from JSON Lines, as `export` prints them, or from what another program keeps
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The file; `-` reads stdin
-    #[arg(value_name = "FILE|-")]
-    file: String,
+    /// The file; `-` reads stdin. With --from the file or the directory, in place of the program's own
+    #[arg(value_name = "FILE|-", required_unless_present = "from")]
+    file: Option<String>,
+    /// The program whose memories are taken in; read twice, they are written once
+    #[arg(long, value_name = "PROGRAM", value_enum)]
+    from: Option<Origin>,
     /// Lines with what looks like a secret: refuse them, mask it, or allow it
     #[arg(long, value_name = "WAY", default_value = "refuse")]
     secrets: Ways,
@@ -63,16 +71,26 @@ impl Import {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let client = session.client()?.streaming();
         let path = format!("/v1/import?secrets={}", self.secrets.as_str());
-        let failed = |error: io::Error| Problem::new("invalid", format!("{}: {error}", self.file));
-        let (mut source, length): (Box<dyn BufRead>, _) = if self.file == "-" {
-            (Box::new(io::stdin().lock()), None)
-        } else {
-            let file = File::open(&self.file).map_err(|error| {
-                let code = if error.kind() == io::ErrorKind::NotFound { "not_found" } else { "invalid" };
-                Problem::new(code, format!("{}: {error}", self.file))
-            })?;
-            let length = file.metadata().map_err(failed)?.len();
-            (Box::new(BufReader::new(file)), Some(length))
+        let named = self.file.as_deref();
+        let name = named.unwrap_or_default();
+        let failed = |error: io::Error| Problem::new("invalid", format!("{name}: {error}"));
+        let (mut source, length): (Box<dyn BufRead>, _) = match (self.from, name) {
+            (Some(Origin::ServerMemory), _) => return graph(&Origin::graph(named.map(Path::new))?, session),
+            (Some(from), _) => {
+                let found = from.read(named.map(Path::new), &session.client()?)?;
+                session.printer.note(&format!("read {}", count(found.files as u64, "file", "files")));
+                let length = found.lines.len() as u64;
+                (Box::new(Cursor::new(found.lines)), Some(length))
+            }
+            (None, "-") => (Box::new(io::stdin().lock()), None),
+            (None, name) => {
+                let file = File::open(name).map_err(|error| {
+                    let code = if error.kind() == io::ErrorKind::NotFound { "not_found" } else { "invalid" };
+                    Problem::new(code, format!("{name}: {error}"))
+                })?;
+                let length = file.metadata().map_err(failed)?.len();
+                (Box::new(BufReader::new(file)), Some(length))
+            }
         };
         let progress = session.printer.progress("import", length);
         let mut counts = Counts::default();
@@ -101,6 +119,28 @@ impl Import {
         progress.finish_and_clear();
         counts.finish(session)
     }
+}
+
+/// Takes the file of the reference memory server into the graph.
+fn graph(path: &PathBuf, session: &CliSession) -> Result<(), Problem> {
+    let failed = |error: io::Error| {
+        let code = if error.kind() == io::ErrorKind::NotFound { "not_found" } else { "invalid" };
+        Problem::new(code, format!("{}: {error}", path.display()))
+    };
+    let lines = std::fs::read(path).map_err(failed)?;
+    let answers = session.client()?.streaming().post_lines("/v1/graph", lines)?;
+    let text = answers.collect::<Result<Vec<_>, _>>()?.concat();
+    let counts: Value = serde_json::from_str(&text)
+        .map_err(|error| Problem::new("failed", format!("an answer cannot be understood: {error}")))?;
+    session.printer.answer(&counts, || {
+        let of = |name: &str| counts[name].as_u64().unwrap_or_default();
+        format!(
+            "imported {}, {} and {}: `connect` an agent with `mcp --profile graph` to read them as before",
+            count(of("entities"), "entity", "entities"),
+            count(of("observations"), "observation", "observations"),
+            count(of("relations"), "relation", "relations")
+        )
+    })
 }
 
 impl Counts {

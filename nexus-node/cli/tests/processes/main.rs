@@ -36,6 +36,7 @@ mod mcp;
 mod mcp_connect;
 mod mcp_log;
 mod metrics;
+mod mirrored;
 mod model;
 mod old_directory;
 mod openapi;

@@ -1,6 +1,6 @@
 //! The brief for an agent's start: who it is here, and what matters, in few words.
 //!
-//! Each line says first why it is there. Conflicts come first, then work that is not finished, this person's preferences,
+//! Each line says first why it is there. Proposals and conflicts come first, then work that is not finished, this person's preferences,
 //! the decisions, and the news since this agent was here. No section takes the room of one before it, so a preference is
 //! never lost for a newer decision. Of a project's session other projects are no part, nor are memories of other members
 //! that are of no project.
@@ -20,6 +20,8 @@ use crate::mcp::tokens::{Room, beginning};
 use crate::memory::{MemoryId, WatchQuery};
 use crate::{Brain, ChangeKind, ListQuery, Memory, Node, NodeError};
 
+/// The kind of what somebody wrote by hand into a mirrored file: it waits for a word.
+const PROPOSAL: &str = "proposal";
 /// The kinds of work that is not finished.
 const UNFINISHED: [&str; 2] = ["task", "todo"];
 /// The newest memories that are looked at.
@@ -36,6 +38,9 @@ const CHANGES_MAX: usize = 1_000;
 const TEXT_SHARE: usize = 14;
 /// The most characters for three tokens: with the usual room a brief has at most 1,600.
 const CHARS_FOR_THREE: usize = 8;
+/// The line above proposals.
+const ON_PROPOSALS: &str =
+    "Written by hand into a mirrored file; ask your user: remember with the id and a kind keeps it, forget drops it.";
 /// The end of an empty brief.
 const NOTHING: &str = "Nothing is remembered here yet.";
 /// The way to more.
@@ -169,6 +174,7 @@ impl Left {
 
 /// All that a brief may tell.
 struct Content {
+    proposals: Section,
     conflicts: Section,
     /// Unfinished work, preferences, decisions.
     matters: [Section; 3],
@@ -187,7 +193,7 @@ impl Content {
             let is_of = |tag| is_of_project(memory, tag) || is_of_none(memory) && brain.is_mine(&memory.author);
             is_told && memory.holds_at(now) && tag.is_none_or(is_of)
         };
-        let Newest { unfinished, preferences, decisions, others } = Newest::read(brain, tag, fits)?;
+        let Newest { proposals, unfinished, preferences, decisions, others } = Newest::read(brain, tag, fits)?;
         let conflicts = brain.in_conflict_blocking(CONFLICTS_MAX, fits)?;
         let again = since.is_some();
         let lately = |others| ("lately", others, None);
@@ -202,6 +208,7 @@ impl Content {
             },
         };
         Ok(Self {
+            proposals: Section::of(brain, ("proposal", "proposals"), (1, 6), proposals)?,
             conflicts: Section::of(brain, ("conflict", "conflicts"), (1, 4), conflicts)?,
             matters: [
                 Section::of(brain, ("unfinished", "unfinished"), (1, 3), unfinished)?,
@@ -222,6 +229,11 @@ impl Content {
         let tokens = max_tokens / TEXT_SHARE;
         let line = |(memory, handle): &(Memory, Handle)| of_memory(memory, handle, tokens, now);
         let mut told = BTreeSet::new();
+        let proposals = self.proposals.lines(line, &mut told, &mut room);
+        if !proposals.is_empty() && room.take(ON_PROPOSALS) {
+            lines.push(ON_PROPOSALS.to_owned());
+        }
+        lines.extend(proposals);
         lines.extend(self.conflicts.lines(
             |(memory, handle)| of_conflict(memory, handle, tokens),
             &mut told,
@@ -238,7 +250,7 @@ impl Content {
 
     /// The last line, where these memories were told.
     fn end(&self, told: &BTreeSet<MemoryId>) -> String {
-        let sections = || [&self.conflicts].into_iter().chain(&self.matters).chain([&self.news]);
+        let sections = || [&self.proposals, &self.conflicts].into_iter().chain(&self.matters).chain([&self.news]);
         if sections().all(|section| section.count == 0) && !self.again {
             return NOTHING.to_owned();
         }
@@ -279,6 +291,7 @@ fn cut(text: &str, tokens: usize) -> String {
 /// The newest memories, by the reason for telling them. In a session of a project its own come before personal ones.
 #[derive(Default)]
 struct Newest {
+    proposals: Vec<Memory>,
     unfinished: Vec<Memory>,
     /// Of this person alone.
     preferences: Vec<Memory>,
@@ -297,6 +310,7 @@ impl Newest {
             looked_at += page.items.len();
             for memory in page.items.into_iter().filter(|memory| fits(memory)) {
                 let kept = match matched_form(&memory.kind).as_str() {
+                    PROPOSAL if brain.is_mine(&memory.author) => &mut newest.proposals,
                     kind if UNFINISHED.contains(&kind) => &mut newest.unfinished,
                     "preference" if brain.is_mine(&memory.author) => &mut newest.preferences,
                     "preference" | "decision" => &mut newest.decisions,
