@@ -464,14 +464,17 @@ impl Members {
         }
     }
 
-    /// The members whose membership would end with this one's, itself left out: now, or as soon as the entry with the
-    /// credentials that they showed at the gate comes.
+    /// The members whose membership would end with this one's, itself left out.
     pub fn falls_with(&self, member: &Did, branches: &dyn Branching) -> Vec<Did> {
         let with = verdict::judge(self, branches, Some(member)).against;
-        let will_fall = |did: &Did, known: &Member| !known.is_published() && self.is_above(member, did);
-        let falls =
-            |(did, known): &(&Did, &Member)| *did != member && (with.contains_key(did) || will_fall(did, known));
-        self.iter().filter(falls).map(|(did, _)| *did).collect()
+        self.iter().map(|(did, _)| *did).filter(|did| did != member && with.contains_key(did)).collect()
+    }
+
+    /// The members below this one whose credentials no entry holds: they showed them at the gate, and fall with this one as
+    /// soon as the entry comes.
+    pub fn shown_below(&self, member: &Did) -> Vec<Did> {
+        let shown = self.iter().filter(|(did, known)| !known.is_published() && self.is_above(member, did));
+        shown.map(|(did, _)| *did).collect()
     }
 
     /// Whether somebody is an issuer above a member, by the credentials that each agreed to.

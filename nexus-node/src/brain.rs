@@ -515,6 +515,12 @@ impl Brain {
         self.here().vectors.status()
     }
 
+    /// Whether there is an embedder, and it does not answer as it should: words alone are searched then.
+    #[cfg(feature = "http")]
+    pub(crate) fn embedder_fails(&self) -> bool {
+        self.embedder().state == crate::vectors::EmbedderState::Failing
+    }
+
     /// [`Brain::list`] where the caller may wait for the disk.
     ///
     /// # Errors

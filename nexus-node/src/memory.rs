@@ -318,9 +318,11 @@ pub struct ListQuery {
     pub no_aliases: bool,
     /// Only memories with all of these tags.
     pub tags: Vec<String>,
-    /// Only memories of one of these kinds; empty for all but those that are no one's words: groups of words that mean the
+    /// Only memories of one of these kinds; empty for all but those that are no text to read: groups of words that mean the
     /// same, and the records of projects.
     pub kinds: Vec<String>,
+    /// Those, too.
+    pub all: bool,
     /// Only memories of this project.
     pub project: Option<String>,
     /// Only memories in conflict.
@@ -337,6 +339,7 @@ impl Default for ListQuery {
             no_aliases: false,
             tags: Vec::new(),
             kinds: Vec::new(),
+            all: false,
             project: None,
             conflicts: false,
             after: None,

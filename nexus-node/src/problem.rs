@@ -272,6 +272,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Conflict(ConflictError::NotWaiting) => {
             Some("nothing changed; `nexus-node task show ID` tells its state")
         }
+        NodeError::Refused(AccessError::NotAdmin(_)) => {
+            Some("run it on an admin's machine: `nexus-node members` shows who is one")
+        }
         NodeError::Refused(AccessError::NoApprover(_)) => {
             Some("another admin's node can: `nexus-node task approve ID` there")
         }

@@ -671,7 +671,7 @@ fn view_of(node: &Node) -> Result<(View, BTreeSet<String>), NodeError> {
     let (mut view, mut former) = (BTreeMap::new(), BTreeSet::new());
     let mut after = None;
     loop {
-        let page = brain.list_blocking(&ListQuery::newest().limit(1_000).after(after))?;
+        let page = brain.list_blocking(&ListQuery::newest().limit(1_000).all().after(after))?;
         for memory in page.items {
             let digest = inspect::digest_of(&memory);
             view.insert(memory.id.to_string(), digest);

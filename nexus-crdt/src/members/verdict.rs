@@ -369,9 +369,9 @@ mod tests {
         let mut shown = members(&all[..2]);
         shown.admit(&chain(all[2])).unwrap();
         settle(&mut shown, &Unforked);
-        assert_eq!(shown.falls_with(&did(2), &Unforked), [did(3)]);
-        assert_eq!(shown.falls_with(&did(1), &Unforked).len(), 2);
-        assert!(shown.falls_with(&did(3), &Unforked).is_empty());
+        assert_eq!((shown.falls_with(&did(2), &Unforked), shown.shown_below(&did(2))), (vec![], vec![did(3)]));
+        assert_eq!((shown.shown_below(&did(1)), shown.shown_below(&did(3))), (vec![did(3)], vec![]));
+        assert!(members(&all).shown_below(&did(2)).is_empty());
         let mut kept = members(&all);
         kept.admit_by(&did(1), &chain(&[1, 3])).unwrap();
         let kept = decide(kept, &[revocation(1, 5, 2, 3)]);

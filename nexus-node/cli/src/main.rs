@@ -128,6 +128,14 @@ const MEANT: &[(&str, &[&str], &str)] = &[
     ("", &["dump", "backup"], "export"),
     ("", &["load"], "import"),
     ("", &["log", "versions"], "history"),
+    ("", &["version"], "--version"),
+    ("", &["logs"], "status"),
+    ("", &["rename"], "config set name"),
+    ("", &["conflicts"], "list --conflicts"),
+    ("", &["settle", "resolve", "merge"], "edit"),
+    ("", &["sync", "agents-md"], "mirror"),
+    ("", &["projects", "project"], "list --project"),
+    ("config", &["get", "ls", "list"], "config show"),
     ("", &["kick", "ban", "expel"], "revoke"),
     ("", &["ticket", "token"], "invite"),
     ("", &["users", "nodes", "devices"], "members"),
@@ -159,5 +167,8 @@ fn meant(error: &clap::Error) -> Option<String> {
     let before = if MEANT.iter().any(|(group, ..)| *group == before) { before } else { "" };
     let word = word.to_lowercase();
     let (.., command) = MEANT.iter().find(|(group, words, _)| *group == before && words.contains(&word.as_str()))?;
+    if command.starts_with('-') {
+        return Some(format!("`nexus-node {command}` does that here"));
+    }
     Some(format!("`nexus-node {command}` does that here; `nexus-node {command} --help` tells how"))
 }

@@ -36,6 +36,9 @@ fn percent(share: f64) -> HeaderValue {
     HeaderValue::from_str(&format!("{percent}%")).unwrap_or(HeaderValue::from_static("0%"))
 }
 
+/// The header that is `true` if there is an embedder, and it fails: words alone were searched.
+pub(super) const WORDS_ALONE: &str = "nexus-words-alone";
+
 /// The header that is `true` if `limit` or `tokens` cut the results.
 pub(super) const TRUNCATED: &str = "nexus-truncated";
 
@@ -92,6 +95,9 @@ async fn recall(node: Node, words: String, or: Vec<String>, mut parameters: Para
     if indexed < 1.0 {
         answer.headers_mut().insert(INDEXED, percent(indexed));
     }
+    if node.brain().embedder_fails() {
+        answer.headers_mut().insert(WORDS_ALONE, HeaderValue::from_static("true"));
+    }
     Ok(answer)
 }
 
@@ -120,6 +126,7 @@ async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Prob
         no_aliases,
         tags: parameters.many("tag"),
         kinds: parameters.many("kind"),
+        all: false,
         project: parameters.one("project")?,
         conflicts: parameters.one_as("conflicts")?.unwrap_or_default(),
         after: parameters.one("after")?,
@@ -206,7 +213,7 @@ pub(super) async fn export(
     let texts = brain.clone();
     let page = move |after: Option<String>| {
         let (brain, space, chains) = (brain.clone(), space.clone(), chains.clone());
-        let query = ListQuery { space, limit: EXPORT_PAGE, after, ..ListQuery::default() };
+        let query = ListQuery { space, after, ..ListQuery::newest().limit(EXPORT_PAGE).all() };
         async move { Ok::<_, Problem>(brain.reading(move |brain| export_page(brain, &query, chains.as_deref())).await?) }
     };
     let first = page(None).await?;

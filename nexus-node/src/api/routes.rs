@@ -11,7 +11,7 @@ use serde_json::json;
 use self::examples as example;
 use super::backup::BACKUP;
 use super::guest::Guest;
-use super::memories::{INDEXED, JSON_LINES, TRUNCATED};
+use super::memories::{INDEXED, JSON_LINES, TRUNCATED, WORDS_ALONE};
 use super::openapi::{Routes, flag, number, share, text, texts};
 use super::{
     Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page,
@@ -76,6 +76,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .query("tokens", number(0, u64::from(u32::MAX)), "`recall`: as many as fit, four characters to a token")
                 .query("after", text(), "`list`: go on where an earlier page ended, its `next`")
                 .gives(200, &vec![example::hit()])
+                .header(200, WORDS_ALONE, "`recall`: `true` if the embedder fails, and words alone were searched")
                 .header(
                     200,
                     TRUNCATED,

@@ -9,6 +9,7 @@ use crate::search::{PROJECT_TAG, matched_form};
 pub(super) struct Listed {
     tags: BTreeSet<String>,
     kinds: BTreeSet<String>,
+    all: bool,
     no_aliases: bool,
     conflicts: bool,
 }
@@ -19,6 +20,7 @@ impl Listed {
         Self {
             tags: query.tags.iter().chain(&project).map(|tag| matched_form(tag)).collect(),
             kinds: query.kinds.iter().map(|kind| matched_form(kind)).collect(),
+            all: query.all,
             no_aliases: query.no_aliases,
             conflicts: query.conflicts,
         }
@@ -26,7 +28,7 @@ impl Listed {
 
     pub(super) fn admits(&self, memory: &Memory) -> bool {
         let is_of_kind = match self.kinds.is_empty() {
-            true => !is_words(memory) && !is_project_record(memory),
+            true => self.all || !is_words(memory) && !is_project_record(memory),
             false => self.kinds.contains(&matched_form(&memory.kind)),
         };
         let has = |wanted: &String| memory.tags.iter().any(|tag| matched_form(tag) == *wanted);

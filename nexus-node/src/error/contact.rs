@@ -45,7 +45,9 @@ pub struct ListenError {
 }
 
 impl ListenError {
-    pub(crate) const fn new(address: Option<Multiaddr>, reason: String) -> Self {
+    pub(crate) fn new(address: Option<Multiaddr>, reason: String) -> Self {
+        // some sockets fail without a word
+        let reason = if reason.trim().is_empty() { "this machine has no such address".to_owned() } else { reason };
         Self { address, reason }
     }
 }

@@ -300,6 +300,9 @@ impl Core {
         if nothing_speaks {
             lines.push(if project.is_some() { NOTHING_IN_PROJECT } else { NOTHING_SPEAKS }.to_owned());
         }
+        if self.node.brain().embedder_fails() {
+            lines.push("Words alone were searched: the embedder fails.".to_owned());
+        }
         if indexed < 1.0 {
             lines.push(format!("{:.0} % searched: the index is being made.", indexed * 100.0));
         }

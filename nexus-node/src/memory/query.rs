@@ -45,6 +45,13 @@ impl ListQuery {
         self
     }
 
+    /// With groups of words that mean the same and the records of projects, which are no texts to read.
+    #[must_use]
+    pub fn all(mut self) -> Self {
+        self.all = true;
+        self
+    }
+
     /// Of this project.
     #[must_use]
     pub fn project(mut self, name: impl Into<String>) -> Self {

@@ -108,10 +108,21 @@ pub(super) fn open_store(dir: &DataDir, options: StoreOptions) -> Result<Store, 
     Ok(own_store::open(dir, options)?)
 }
 
+/// The name that the system goes by now. `/etc/hostname` has the one of its last start, and none in many containers.
+#[cfg(unix)]
+fn host_name() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_str().ok()?.to_owned();
+    Some(name).filter(|name| !name.is_empty() && name != "localhost" && name != "(none)")
+}
+
+#[cfg(not(unix))]
+fn host_name() -> Option<String> {
+    None
+}
+
 /// This machine's name, as far as it is a valid one.
 pub(crate) fn machine_name() -> Name {
-    let host = std::fs::read_to_string("/etc/hostname").ok();
-    let host = host.or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());
+    let host = host_name().or_else(|| std::env::var("HOSTNAME").or_else(|_| std::env::var("COMPUTERNAME")).ok());
     let host = host.and_then(|host| host.trim().split('.').next().and_then(|host| host.parse().ok()));
     #[expect(clippy::expect_used, reason = "a constant name")]
     host.unwrap_or_else(|| "node".parse().expect("a name"))

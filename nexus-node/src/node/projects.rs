@@ -29,7 +29,7 @@ struct Named {
 pub(super) struct Projects(Mutex<Option<Vec<Named>>>);
 
 impl Node {
-    /// The name of a session's project. Of a directory it is the one that this node gave to the first of its marks, else
+    /// The name of a session's project. A directory's is the one that this node gave to the first of its marks, else
     /// [`Brain::project_of`](crate::Brain::project_of).
     ///
     /// # Errors

@@ -160,9 +160,10 @@ impl Node {
         self.members().into_iter().filter(|member| below.contains(&member.did)).collect()
     }
 
-    /// The members who would lose their membership with this one.
+    /// The members who would lose their membership with this one, now or as soon as the entry with their credentials comes.
     pub(super) fn falling(&self, member: &Did) -> Vec<MemberInfo> {
-        let falling = self.0.identity.members().falls_with(member, &Unforked);
+        let members = self.0.identity.members();
+        let falling = [members.falls_with(member, &Unforked), members.shown_below(member)].concat();
         self.members().into_iter().filter(|member| falling.contains(&member.did)).collect()
     }
 

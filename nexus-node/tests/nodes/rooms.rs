@@ -24,6 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("load", &[]),
     ("identity", &[]),
     ("notices", &[]),
+    ("project", &[]),
     ("formats", &[]),
     ("ledger", &["store"]),
     ("own_store", &["store", "datadir", "ledger"]),
@@ -33,7 +34,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("replication", &["store", "ledger"]),
     ("error", &["secrets", "request", "store", "datadir", "world", "headroom", "formats", "ledger", "failure"]),
     ("memory", &["secrets", "store", "ledger", "error"]),
-    ("search", &["store", "world", "identity", "ledger", "error", "memory"]),
+    ("search", &["store", "world", "identity", "project", "ledger", "error", "memory"]),
     // follows the log as the index does, by its reading of what an entry touches, and admits by the same conditions
     ("vectors", &["store", "datadir", "world", "config", "ledger", "error", "memory", "search"]),
     (
@@ -70,6 +71,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
             "world",
             "identity",
+            "project",
             "config",
             "ledger",
             "engine",
@@ -110,6 +112,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "budget",
             "store",
             "datadir",
+            "project",
             "world",
             "load",
             "headroom",
@@ -139,6 +142,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "blobs",
             "histogram",
+            "project",
             "tls",
             "config",
             "trace",
@@ -155,7 +159,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "problem",
         ],
     ),
-    ("mcp", &["trace", "error", "memory", "brain", "tasks", "node", "problem", "api"]),
+    ("mcp", &["trace", "project", "error", "memory", "brain", "tasks", "node", "problem", "api"]),
     ("fuzzed", &["backup", "tls", "trace", "ledger", "memory", "search", "runtime"]),
 ];
 

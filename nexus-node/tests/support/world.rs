@@ -162,7 +162,7 @@ pub fn memories(node: &Node) -> Vec<Memory> {
     let mut all = Vec::new();
     let mut after = None;
     loop {
-        let page = node.brain().list_blocking(&ListQuery::newest().limit(1_000).after(after)).unwrap();
+        let page = node.brain().list_blocking(&ListQuery::newest().limit(1_000).all().after(after)).unwrap();
         all.extend(page.items);
         after = page.next;
         if after.is_none() {

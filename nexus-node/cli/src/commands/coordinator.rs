@@ -2,7 +2,7 @@ use clap::{Args, Subcommand};
 use nexus_node::api::{Problem, wire};
 
 use crate::client::escape;
-use crate::output::{Printer, Style, Table, count, sane};
+use crate::output::{Printer, Style, Table, count, did_in_table, sane};
 use crate::session::CliSession;
 
 /// The coordinators of keys and locks: the voters and their leader
@@ -91,7 +91,7 @@ fn text(seen: &wire::Coordinator, printer: &Printer) -> String {
             (seat.name.clone(), Some(Style::Bold)),
             (vote.to_owned(), None),
             (seat.state.clone(), Some(style)),
-            (seat.did.clone(), Some(Style::Dim)),
+            (did_in_table(&seat.did), Some(Style::Dim)),
         ]);
     }
     lines.push(table.show(printer));

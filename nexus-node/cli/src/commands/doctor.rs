@@ -77,6 +77,7 @@ impl Doctor {
         checks.push(sandbox::check());
         if let Ok(status) = &status {
             checks.push(versions(status));
+            checks.extend(status.embedder.as_ref().and_then(embedder));
             checks.extend(status.warnings.iter().map(|warning| {
                 let fix = warning.hint.clone().unwrap_or_else(|| "see `nexus-node status`".to_owned());
                 Check::warning("warning", warning.message.clone(), fix)
@@ -272,13 +273,30 @@ fn ports(running: bool) -> Vec<Check> {
     vec![look("port", 8002), look("port", 4002)]
 }
 
+/// An embedder that does not answer is noticed by nobody else: recall goes on by words.
+fn embedder(embedder: &wire::Embedder) -> Option<Check> {
+    let reason = embedder.reason.clone().unwrap_or_default();
+    let at = embedder.embedder.clone().unwrap_or_default();
+    match embedder.state.as_str() {
+        "failing" => Some(Check::warning(
+            "embedder",
+            format!("{at} does not answer as it should, so recall goes by words alone: {reason}"),
+            "start it, or `nexus-node config unset embedder`",
+        )),
+        "full" => Some(Check::warning("embedder", reason, "further memories are found by words alone")),
+        "off" => None,
+        _ => Some(Check::good("embedder", format!("{at} answers"))),
+    }
+}
+
 fn root_key(path: &Path) -> Check {
     match DataDir::open_any(path).map(|data_dir| data_dir.root()) {
         Ok(Ok(Some(_))) => {
-            let fix = "`nexus-node root export FILE`, take the file off this machine, then `nexus-node root remove`";
+            let fix = "`nexus-node root export FILE`, take the file off this machine, then `nexus-node root remove`; where this \
+                       machine is stolen, `nexus-node revoke NAME --root FILE` on another one ends its membership";
             Check::warning(
                 "root key",
-                "the mesh's root key is still on this machine: whoever gets it owns the mesh",
+                "the mesh's root key is still on this machine alone: whoever takes the machine owns the mesh",
                 fix,
             )
         }

@@ -1,5 +1,6 @@
 use clap::{Args, ValueEnum};
 use nexus_node::api::{Problem, wire};
+use nexus_node::internals::datadir::DataDir;
 
 use crate::output::{count, moment, sane};
 use crate::session::CliSession;
@@ -55,6 +56,13 @@ impl Invite {
             |replace| format!("takes the place of {}, whose membership ends then", sane(&replace)),
         );
         session.printer.note(&format!("{uses}, until {until} UTC; whoever holds it {does}"));
+        let root = session.data_dir().ok().filter(|_| !session.elsewhere()).map(|path| DataDir::open_any(&path));
+        if root.is_some_and(|dir| dir.is_ok_and(|dir| dir.root().is_ok_and(|root| root.is_some()))) {
+            session.printer.note(
+                "this machine has the mesh's root key: `nexus-node root export FILE` and keep FILE elsewhere; with it another \
+                 machine can shut this one out if it is stolen",
+            );
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 
-use crate::output::{Printer, Style, Table, moment};
+use crate::output::{Printer, Style, Table, did_in_table, moment};
 use crate::session::CliSession;
 
 /// List the members of the mesh
@@ -36,7 +36,7 @@ fn ended(former: &[wire::Member], members: &[wire::Member], printer: &Printer) -
         let by = name(&end.by).filter(|_| end.by != member.did).unwrap_or(by);
         table.row([
             (member.name.clone(), Some(Style::Bold)),
-            (member.did.clone(), None),
+            (did_in_table(&member.did), None),
             (moment(&end.at), None),
             (by, None),
         ]);
@@ -51,7 +51,7 @@ fn text(members: &[wire::Member], printer: &Printer) -> String {
         table.row([
             (member.name.clone(), Some(Style::Bold)),
             (member.roles.join(", "), None),
-            (member.did.clone(), None),
+            (did_in_table(&member.did), None),
             (by.map_or_else(|| "the root key".to_owned(), |by| by.name.clone()), None),
             (member.expires_at.as_deref().map_or_else(|| "never".to_owned(), moment), None),
         ]);

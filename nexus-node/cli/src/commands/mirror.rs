@@ -183,7 +183,7 @@ fn propose(text: &str, project: &str, file: &Path, client: &Client) -> Result<()
         "meta": { "file": name },
         "source": "import",
     });
-    // one that was accepted stays what it became
+    // an accepted proposal keeps its new kind
     let path = format!("/v1/memories/{}", memory["id"].as_str().unwrap_or_default());
     if client.get::<Value>(&path).is_ok() {
         return Ok(());

@@ -12,6 +12,8 @@ use crate::session::{CliSession, text};
 const TRUNCATED: &str = "nexus-truncated";
 /// The header with the part of all memories that was searched, while the index is made.
 const INDEXED: &str = "nexus-indexed";
+/// The header that says that the embedder fails.
+const WORDS_ALONE: &str = "nexus-words-alone";
 /// The longest question that is read, in bytes.
 const QUERY_BYTES_MAX: usize = 8 << 10;
 /// The most columns of a part of a long text.
@@ -80,11 +82,14 @@ impl Recall {
             parameters.extend(values.iter().map(|value| (name, Some(value.as_str()))));
         }
         let path = format!("/v1/memories{}", query(&parameters));
-        let (hits, [truncated, indexed]): (Vec<wire::Hit>, _) =
-            session.client()?.get_with(&path, [TRUNCATED, INDEXED])?;
+        let (hits, [truncated, indexed, words_alone]): (Vec<wire::Hit>, _) =
+            session.client()?.get_with(&path, [TRUNCATED, INDEXED, WORDS_ALONE])?;
         session.printer.answer(&hits, || show(&hits, &session.printer))?;
         if !indexed.is_empty() {
             session.printer.note(&format!("index: {indexed} of the memories were searched, the rest soon will be"));
+        }
+        if words_alone == "true" {
+            session.printer.note("words alone were searched: the embedder fails, `nexus-node doctor` says how");
         }
         if truncated == "true" {
             session.printer.note("there is more: a higher `--limit` or `--tokens` shows it");

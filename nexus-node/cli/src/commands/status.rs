@@ -73,9 +73,23 @@ fn text(status: &wire::Status, api: &str, directory: Option<&Path>, printer: &Pr
     if status.warnings.is_empty()
         && let Some(next) = &status.next
     {
-        lines.push(format!("{} {}", printer.paint(Style::Bold, "next:"), printer.own(&sane_lines(next))));
+        lines.push(format!(
+            "{} {}",
+            printer.paint(Style::Bold, "next:"),
+            printer.own(&sane_lines(&step(next, directory)))
+        ));
     }
     lines.join("\n")
+}
+
+/// The next step. The node does not know which programs were connected.
+fn step(next: &str, directory: Option<&Path>) -> String {
+    let is_default = |path: &Path| crate::session::default_data_dir().as_deref() == Some(path);
+    let connected = directory.is_some_and(|path| !super::connect::using(path, is_default(path)).is_empty());
+    if next.contains("connect all") && connected {
+        return "restart your agent: it begins with what is remembered here".to_owned();
+    }
+    next.to_owned()
 }
 
 /// The embedder in a line: its state, how far it is, its model, its address, and what is wrong.

@@ -21,7 +21,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, SOON};
+use crate::support::{Home, SOON, pair, until};
 use nexus_node::api::CODES;
 use nexus_node::config::KEYS;
 
@@ -148,6 +148,9 @@ impl World {
             let home = Home::on_disk();
             // the file that the examples of blobs name
             std::fs::write(home.beside("report.txt"), "it works\n").unwrap();
+            // and what another program keeps
+            std::fs::create_dir_all(home.beside(".claude")).unwrap();
+            std::fs::write(home.beside(".claude/CLAUDE.md"), "- pnpm, never npm\n").unwrap();
             home
         });
         let home = home.beside("");
@@ -277,10 +280,66 @@ fn the_commands_of_the_first_page_work() {
     }
 }
 
+/// promise: Demo and first pages | The brief on the first page is one that a session gets
+#[test]
+fn the_brief_of_the_first_page_is_a_real_one() {
+    let page = file("README.md");
+    let told = page.split("This is such a brief").nth(1).unwrap().split("```text\n").nth(1).unwrap();
+    let wanted: Vec<&str> = told.split("\n```").next().unwrap().lines().collect();
+    let ((laptop, _one), (cloud, _two)) = pair();
+    // ids and ages differ from run to run
+    let plain = |line: &str| -> String {
+        let (head, text) = line.split_once(": ").unwrap_or((line, ""));
+        let differs = |word: &&str| {
+            let is_id = word.len() >= 8 && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+            let is_age = word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['m', 'h', 'd']);
+            is_id && !["conflict", "unfinished", "preference"].contains(word) || is_age || *word == "now"
+        };
+        let head: Vec<&str> = head.split(' ').filter(|word| !differs(word)).collect();
+        format!("{}: {text}", head.join(" "))
+    };
+    let of_shop = ["--tag", "project:shop"];
+    let first =
+        laptop.json(&[&["remember", "the staging port is 5432", "--id", "staging-port"][..], &of_shop].concat());
+    let id = first["id"].as_str().unwrap();
+    until("both have it", || (cloud.run(&["get", id]).code == 0).then_some(()));
+    cloud.run(&["offline"]).ok();
+    for line in &wanted {
+        let (head, text) = line.split_once(": ").unwrap_or((line, ""));
+        let words: Vec<&str> = head.split(' ').collect();
+        let kind = match words[0] {
+            "unfinished" => "task",
+            "preference" => "preference",
+            "decided" => "decision",
+            "lately" => "note",
+            _ => continue,
+        };
+        let home = if words[2] == "cloud" { &cloud } else { &laptop };
+        home.run(&[&["remember", text, "--kind", kind][..], &of_shop].concat()).ok();
+    }
+    laptop.run(&["edit", id, "the staging port is 5433"]).ok();
+    cloud.run(&["edit", id, "the staging port is 5434"]).ok();
+    cloud.run(&["online"]).ok();
+    let texts: Vec<&str> = wanted.iter().filter_map(|line| line.split_once(": ")).map(|(_, text)| text).collect();
+    let brief = until("all of it is there", || {
+        let told = laptop.run_with(&["hook", "session-start", "--project", "shop"], b"{}").ok().stdout;
+        (told.contains("conflict ") && texts.iter().all(|text| told.contains(text))).then_some(told)
+    });
+    for line in wanted {
+        if line.starts_with("conflict ") {
+            for value in line.split('"').filter(|part| part.contains("5433") || part.contains("5434")) {
+                assert!(brief.contains(&format!("\"{value}\"")), "{value}: {brief}");
+            }
+            continue;
+        }
+        assert!(brief.lines().any(|told| plain(told) == plain(line)), "{}\n{brief}", plain(line));
+    }
+}
+
 #[test]
 fn the_first_page_builds_only_what_people_then_use() {
     let page = file("README.md");
-    let building = ["build", "run", "test", "bench"].map(|word| format!("cargo {word} "));
+    let building = ["build", "run", "bench"].map(|word| format!("cargo {word} "));
     let lines: Vec<&str> = page.lines().filter(|line| building.iter().any(|word| line.starts_with(word))).collect();
     assert!(!lines.is_empty(), "the lines were found");
     for line in lines {

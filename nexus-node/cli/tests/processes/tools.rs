@@ -110,3 +110,36 @@ fn completions_and_the_manual_name_every_command() {
     }
     assert_eq!(home.run(&["completions", "nosuch"]).code, 2);
 }
+
+/// promise: Commands and API | bash completes below the first word, and offers nothing that is hidden
+#[cfg(unix)]
+#[test]
+fn bash_completes_each_word() {
+    let home = Home::new();
+    let script = home.beside("completions.bash");
+    std::fs::write(&script, home.run(&["completions", "bash"]).ok().stdout).unwrap();
+    let offers = |words: &str| -> Vec<String> {
+        let line = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _nexus__node nexus-node \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"; \
+             printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            script.display()
+        );
+        let output = std::process::Command::new("bash").args(["--norc", "-c", &line]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+    };
+    for (words, offered) in [
+        ("nexus-node re", "recall"),
+        ("nexus-node task su", "submit"),
+        ("nexus-node kv c", "cas"),
+        ("nexus-node connect cl", "claude"),
+        ("nexus-node worker --sandbox ke", "kernel"),
+        ("nexus-node list --pro", "--project"),
+        ("nexus-node hook session-start --for ge", "gemini"),
+        ("nexus-node import --from basic", "basic-memory"),
+    ] {
+        assert!(offers(words).contains(&offered.to_owned()), "{words}: {:?}", offers(words));
+    }
+    assert!(!offers("nexus-node ''").iter().any(|word| word.contains("sandbox-exec")), "it is hidden");
+    assert!(!std::fs::read_to_string(&script).unwrap().contains("sandbox-exec"));
+}

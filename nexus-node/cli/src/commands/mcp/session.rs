@@ -112,7 +112,7 @@ impl Session {
     }
 }
 
-/// What a message of the client means for the session.
+/// The meaning of a client's message for the session.
 pub(super) enum Heard {
     Nothing,
     /// The question for roots.
