@@ -294,6 +294,32 @@ impl Search {
         Ok(here || self.ask_disk(|disk| disk.any(filter, &touched))?)
     }
 
+    /// The memories that a filter admits, at most `limit`, newest first, and how many there are in all. Those whose stamps are
+    /// after `latest` come last: their authors chose these.
+    pub(crate) fn newest(
+        &self,
+        filter: &Filter,
+        limit: usize,
+        latest: Timestamp,
+        reader: &Reader<'_>,
+        view: &dyn View,
+    ) -> Result<(Vec<Place>, usize), NodeError> {
+        let (mut found, touched) = {
+            let mut tail = self.tail();
+            tail.catch_up(view, reader, self.tail_max())?;
+            (tail.stamped(filter), tail.touched())
+        };
+        found.extend(self.ask_disk(|disk| disk.stamped(filter, &touched))?);
+        // each passage of a memory has its place
+        let age = |stamp: Timestamp| if stamp > latest { Timestamp::from_ms(0) } else { stamp };
+        let mut found: Vec<(Timestamp, Place)> = found.into_iter().map(|(stamp, place)| (age(stamp), place)).collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.dedup();
+        let all = found.len();
+        found.truncate(limit);
+        Ok((found.into_iter().map(|(_, place)| place).collect(), all))
+    }
+
     /// The memories that are groups of words with each of some keys, in the order in which they count.
     pub(crate) fn groups(
         &self,

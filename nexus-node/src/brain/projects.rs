@@ -171,6 +171,38 @@ impl Brain {
     }
 }
 
+#[cfg(feature = "mcp")]
+impl Brain {
+    /// The newest memories of some kinds that hold now, at most `limit`, and how many there are: of a project and personal
+    /// ones, or of all. Of no kind are those of any.
+    ///
+    /// # Errors
+    /// An error of the store, or of the index.
+    pub(crate) fn newest_blocking(
+        &self,
+        kinds: &[&str],
+        project: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<Memory>, usize), NodeError> {
+        let snapshot = self.snapshot()?;
+        let reader = self.reader(&snapshot)?;
+        let filter = Filter {
+            spaces: reader.space_numbers().collect(),
+            kinds: kinds.iter().map(|kind| matched_form(kind)).collect(),
+            valid_at: Some(reader.now()),
+            project: project.map(|name| of_project(name, &reader)),
+            ..Filter::default()
+        };
+        let (places, all) = self.here().search.newest(&filter, limit, reader.latest(), &reader, &snapshot)?;
+        let mut memories = Vec::with_capacity(places.len());
+        for place in places {
+            let memory = reader.memory_at(place)?;
+            memories.extend(memory.filter(|memory| memory.expires_at.is_none_or(|end| end > reader.now())));
+        }
+        Ok((memories, all))
+    }
+}
+
 /// The record at a place, if a member stands for it.
 fn known_at(place: Place, reader: &Reader<'_>) -> Result<Option<Known>, NodeError> {
     let Some(memory) = reader.memory_at(place)? else { return Ok(None) };

@@ -53,9 +53,15 @@ impl Node {
     pub async fn declare_project(&self, place: ProjectPlace, origin: Origin) -> Result<(), NodeError> {
         let name = self.project_named(ProjectChoice::At(place.clone())).await?;
         let (node, marks) = (self.clone(), place.marks.clone());
-        let noted = self.0.world.blocking(move || node.0.projects.note(&marks, &name, node.0.dir.as_ref())).await?;
+        let new = self.0.world.blocking(move || node.0.projects.has_new(&marks, node.0.dir.as_ref())).await?;
         // a directory that was declared before costs a write no more
-        if noted { self.brain().declare_project(place, origin).await } else { Ok(()) }
+        if !new {
+            return Ok(());
+        }
+        let (node, marks) = (self.clone(), place.marks.clone());
+        self.brain().declare_project(place, origin).await?;
+        self.0.world.blocking(move || node.0.projects.note(&marks, &name, node.0.dir.as_ref())).await?;
+        Ok(())
     }
 
     async fn own_name(&self, place: &ProjectPlace) -> Result<Option<String>, NodeError> {
@@ -70,6 +76,11 @@ impl Projects {
         let known = known.get_or_insert_with(|| dir.map(read).unwrap_or_default());
         let of = |mark: &Mark| known.iter().find(|named| named.mark == mark.to_string());
         marks.iter().find_map(of).map(|named| named.name.clone())
+    }
+
+    /// Whether any of some marks has no name here.
+    fn has_new(&self, marks: &[Mark], dir: Option<&DataDir>) -> bool {
+        marks.iter().any(|mark| self.name_of(&[*mark], dir).is_none())
     }
 
     /// Notes the name of some marks. Whether any is new.

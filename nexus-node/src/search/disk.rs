@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -474,6 +475,30 @@ impl DiskIndex {
 
     /// Whether there is a memory that a filter admits, but for those in `left_out`, which changed since.
     pub(super) fn any(&self, filter: &Filter, left_out: &Touched) -> Result<bool, SearchError> {
+        let mut any = false;
+        self.admitted(filter, left_out, |_, _| {
+            any = true;
+            ControlFlow::Break(())
+        })?;
+        Ok(any)
+    }
+
+    /// The memories that a filter admits, with their stamps, but for those in `left_out`, which changed since.
+    pub(super) fn stamped(&self, filter: &Filter, left_out: &Touched) -> Result<Vec<(Timestamp, Place)>, SearchError> {
+        let mut stamped = Vec::new();
+        self.admitted(filter, left_out, |stamp, place| {
+            stamped.push((stamp, place));
+            ControlFlow::Continue(())
+        })?;
+        Ok(stamped)
+    }
+
+    fn admitted(
+        &self,
+        filter: &Filter,
+        left_out: &Touched,
+        mut each: impl FnMut(Timestamp, Place) -> ControlFlow<()>,
+    ) -> Result<(), SearchError> {
         let (segments, conditions) = (self.segments(), self.conditions(filter));
         let query = match conditions.is_empty() {
             true => Box::new(AllQuery) as Box<dyn Query>,
@@ -485,14 +510,19 @@ impl DiskIndex {
             let mut found = weight.scorer(segment, 1.0).map_err(SearchError::new)?;
             let mut document = found.doc();
             while document != TERMINATED {
-                let admits = !segment.is_deleted(document) && columns.admits(document, filter);
-                if admits && columns.place(document).is_some_and(|place| !left_out.contains(&place)) {
-                    return Ok(true);
+                if !segment.is_deleted(document)
+                    && columns.admits(document, filter)
+                    && let Some(place) = columns.place(document).filter(|place| !left_out.contains(place))
+                {
+                    let stamp = Timestamp::from_ms(columns.stamp.first(document).unwrap_or_default());
+                    if each(stamp, place).is_break() {
+                        return Ok(());
+                    }
                 }
                 document = found.advance();
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     fn query(&self, words: &[Sought], filter: &Filter) -> BooleanQuery {

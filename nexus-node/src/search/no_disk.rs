@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::Path;
 
+use nexus_identity::Timestamp;
+
 use super::group::{Groups, Wanted};
 use super::tail::{Forms, Touched};
 use super::{Filter, Frequencies, Match, SearchError, Sought, Statistics};
-use crate::ledger::rows::Eno;
+use crate::ledger::rows::{Eno, Place};
 
 /// An index on disk that cannot be.
 pub(crate) struct DiskIndex(Infallible);
@@ -45,6 +47,10 @@ impl DiskIndex {
     }
 
     pub(super) fn close(&self, _: &str) -> Result<BTreeSet<String>, SearchError> {
+        match self.0 {}
+    }
+
+    pub(super) fn stamped(&self, _: &Filter, _: &Touched) -> Result<Vec<(Timestamp, Place)>, SearchError> {
         match self.0 {}
     }
 

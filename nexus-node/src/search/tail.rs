@@ -3,6 +3,7 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use nexus_crdt::{Core, Dot, Kind, PlacedWrite, Target, Verified, writes_of};
+use nexus_identity::Timestamp;
 use nexus_identity::plants::planted;
 
 use super::group::{self, Groups, Wanted};
@@ -401,6 +402,13 @@ impl Tail {
     /// Whether there is a memory here that a filter admits.
     pub(super) fn any(&self, filter: &Filter) -> bool {
         self.passages.values().any(|(document, _)| filter.admits(document))
+    }
+
+    /// The memories here that a filter admits, with their stamps.
+    pub(super) fn stamped(&self, filter: &Filter) -> Vec<(Timestamp, Place)> {
+        let firsts = self.passages.values().filter(|(_, at)| *at == 0).map(|(document, _)| document);
+        let admitted = firsts.filter(|document| filter.admits(document));
+        admitted.map(|document| (document.stamp, document.place)).collect()
     }
 
     /// Whether there is a group here.

@@ -71,6 +71,9 @@ impl Repository {
             return Vec::new();
         }
         let mut git = Command::new("git");
+        // a repository may come from anybody: nothing in its configuration is to be run, and nothing fetched
+        git.args(["-c", "protocol.allow=never", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null"]);
+        git.env("GIT_NO_LAZY_FETCH", "1").env("GIT_TERMINAL_PROMPT", "0").env("GIT_OPTIONAL_LOCKS", "0");
         git.args(["rev-list", "--max-parents=0", "HEAD"]).current_dir(&self.tree);
         // a hook of git's own names another repository in these
         for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"] {

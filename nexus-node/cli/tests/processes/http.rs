@@ -54,6 +54,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("DELETE", "/v1/memories/x", false),
     ("POST", "/v1/memories/x/unforget", false),
     ("GET", "/v1/memories/x/history", false),
+    ("GET", "/v1/project", false),
     ("GET", "/v1/vocabulary", false),
     ("POST", "/v1/vocabulary", false),
     ("DELETE", "/v1/vocabulary/x", false),

@@ -435,7 +435,7 @@ fn an_entry_of_another_program_is_asked_about_and_given_back() {
         assert_eq!(person.parted(&[program])["changed"], false);
         assert_eq!(person.json(&[program, "--replace"])["changed"], true);
         let with = person.read(file);
-        assert!(!with.contains("nexus-mcp") && !with.contains("example.com") && !with.contains("A"), "{with}");
+        assert!(!with.contains("nexus-mcp") && !with.contains("example.com") && !with.contains("env"), "{with}");
         assert_eq!(person.json(&[program])["changed"], false, "ours is no other's");
         person.parted(&[program]);
         assert_eq!(person.read(file), before, "{program}");

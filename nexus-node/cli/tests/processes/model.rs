@@ -14,7 +14,7 @@ fn a_model_is_added_used_and_removed() {
     embedder::write_model(&model, 8);
     let model = model.to_str().unwrap();
     assert_eq!(home.error(&["model", "add", model]).1["code"], "no_node");
-    let _node = home.up();
+    let node = home.up();
     assert_eq!(home.json(&["model", "list"]), json!([]));
     let added = home.json(&["model", "add", model]);
     assert_eq!((&added["name"], &added["dimension"], &added["used"]), (&json!("tiny"), &json!(8), &json!(false)));
@@ -50,4 +50,20 @@ fn a_model_is_added_used_and_removed() {
     let reason = home.json(&["status"])["embedder"]["reason"].clone();
     assert!(reason.as_str().unwrap().contains("there is no model gone"), "{reason}");
     assert!(!home.json(&["recall", "automobile"]).as_array().unwrap().is_empty());
+    // whoever asks, and whoever looks for faults, is told that words alone answered
+    let told = home.run(&["recall", "automobile"]).ok().stderr;
+    assert!(told.contains("words alone were searched"), "{told}");
+    let checks = home.json(&["doctor"]);
+    let check = checks.as_array().unwrap().iter().find(|check| check["check"] == "embedder").unwrap();
+    assert!(check["ok"] == false && check["detail"].as_str().unwrap().contains("there is no model gone"), "{check}");
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"recall","arguments":{"query":"automobile"}}}"#;
+    let answer = node.http("POST", "/mcp", call).json();
+    assert!(
+        answer["result"]["content"][0]["text"].as_str().unwrap().starts_with("Words alone were searched"),
+        "{answer}"
+    );
+    home.json(&["config", "set", "embedder", ""]);
+    until("it is off", || (home.json(&["status"])["embedder"]["state"] == "off").then_some(()));
+    assert!(!home.run(&["recall", "automobile"]).ok().stderr.contains("words alone"));
+    assert!(!home.json(&["doctor"]).to_string().contains("\"embedder\""));
 }

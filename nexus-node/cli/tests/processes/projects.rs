@@ -205,6 +205,41 @@ fn directories_home() -> PathBuf {
     PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/root".into()))
 }
 
+/// promise: Agents | A session in a repository of anybody runs nothing that its configuration names
+#[test]
+fn a_hostile_repository_runs_nothing() {
+    let home = Home::new();
+    let _node = home.up();
+    let ran = home.beside("ran");
+    let touch = format!("touch {}", ran.display());
+    for (name, remote) in [("with-a-remote", true), ("without-one", false)] {
+        let hostile = repository(&home.beside(name), &[]);
+        for (key, value) in [
+            ("core.repositoryformatversion", "1"),
+            ("core.fsmonitor", touch.as_str()),
+            ("core.sshCommand", touch.as_str()),
+            ("extensions.partialClone", "origin"),
+            ("remote.origin.promisor", "true"),
+            ("protocol.ext.allow", "always"),
+        ] {
+            git(&hostile, &["config", key, value]);
+        }
+        if remote {
+            git(&hostile, &["config", "remote.origin.url", &format!("ext::sh -c '{touch}' x/y")]);
+        } else {
+            git(&hostile, &["config", "remote.origin.url", "/nowhere"]);
+        }
+        // what it lacks it would fetch
+        let objects = fs::read_dir(hostile.join(".git/objects")).unwrap().flatten();
+        objects
+            .filter(|entry| entry.file_name().len() == 2)
+            .for_each(|entry| fs::remove_dir_all(entry.path()).unwrap());
+        assert!(project(&home, &hostile).is_some());
+        remember(&home, &hostile, &format!("in {name}"));
+        assert!(!ran.exists(), "{name}");
+    }
+}
+
 /// promise: Agents | The roots or variables of a client say where a session is
 #[test]
 fn roots_and_variables_say_where_a_session_is() {

@@ -18,18 +18,21 @@ use crate::mcp::answer::{Refusal, refused};
 use crate::mcp::graph::is_graph_kind;
 use crate::mcp::tokens::{Room, beginning};
 use crate::memory::{MemoryId, WatchQuery};
-use crate::{Brain, ChangeKind, ListQuery, Memory, Node, NodeError};
+use crate::{Brain, ChangeKind, Memory, Node, NodeError};
 
 /// The kind of what somebody wrote by hand into a mirrored file: it waits for a word.
 const PROPOSAL: &str = "proposal";
 /// The kinds of work that is not finished.
 const UNFINISHED: [&str; 2] = ["task", "todo"];
-/// The newest memories that are looked at.
-const LOOKED_AT_MAX: usize = 2_000;
-/// The most memories read at once.
-const PAGE: usize = 100;
-/// The most memories of a section that are looked at closely.
+const PREFERENCE: &str = "preference";
+const DECISION: &str = "decision";
+/// The most memories of a section that are read: of a short brief, and of a long one.
+const SECTION_READ: usize = 40;
 const SECTION_MAX: usize = 100;
+/// The tokens of a short brief.
+const SHORT_TOKENS: usize = 600;
+/// Of so many memories of any kind one may be of a kind that has no section.
+const OTHERS_SHARE: usize = 3;
 /// The most conflicts that are looked for.
 const CONFLICTS_MAX: usize = 20;
 /// The most changes that are followed. Over it the newest memories are shown.
@@ -57,13 +60,15 @@ pub(super) async fn brief(
     let here = node.brain().reading(|brain| Ok(brain.watch_blocking(&WatchQuery::from_now())?.cursor())).await;
     let here = here.map_err(refused)?;
     let since = node.visit(&[agent.name().unwrap_or_default(), project.unwrap_or_default()], here).await;
-    let tag = project.map(project_tag);
+    let project = project.map(str::to_owned);
+    let most = if max_tokens <= SHORT_TOKENS { SECTION_READ } else { SECTION_MAX };
     let since = since.map(|visit| {
         let ago = Some(line::age(visit.at(), now)).filter(|ago| ago != "now");
         Since { ago: ago.unwrap_or_else(|| "a moment".to_owned()), cursor: visit.cursor }
     });
-    let content =
-        node.brain().reading(move |brain| Content::read(brain, tag.as_deref(), since)).await.map_err(refused)?;
+    let brain = node.brain();
+    let content = brain.reading(move |brain| Content::read(brain, project.as_deref(), since, most));
+    let content = content.await.map_err(refused)?;
     Ok(content.render(lines, max_tokens, now))
 }
 
@@ -107,9 +112,8 @@ impl Section {
         brain: &Brain,
         (why, name): (&'static str, &'static str),
         share: (usize, usize),
-        mut memories: Vec<Memory>,
+        (mut memories, count): (Vec<Memory>, usize),
     ) -> Result<Self, NodeError> {
-        let count = memories.len();
         memories.truncate(SECTION_MAX);
         let ids: Vec<MemoryId> = memories.iter().map(|memory| memory.id).collect();
         let handles = brain.handles_blocking(&ids)?;
@@ -186,24 +190,28 @@ struct Content {
 }
 
 impl Content {
-    fn read(brain: &Brain, tag: Option<&str>, since: Option<Since>) -> Result<Self, NodeError> {
-        let now = brain.now();
+    fn read(brain: &Brain, project: Option<&str>, since: Option<Since>, most: usize) -> Result<Self, NodeError> {
+        let (now, tag) = (brain.now(), project.map(project_tag));
         let fits = |memory: &Memory| {
-            let is_told = !is_graph_kind(&memory.kind) && !is_words(memory) && !is_project_record(memory);
-            let is_of = |tag| is_of_project(memory, tag) || is_of_none(memory) && brain.is_mine(&memory.author);
-            is_told && memory.holds_at(now) && tag.is_none_or(is_of)
+            let is_of = |tag: &str| is_of_project(memory, tag) || is_of_none(memory) && brain.is_mine(&memory.author);
+            is_text(memory) && memory.holds_at(now) && tag.as_deref().is_none_or(is_of)
         };
-        let Newest { proposals, unfinished, preferences, decisions, others } = Newest::read(brain, tag, fits)?;
+        let Newest { proposals, unfinished, preferences, decisions } = Newest::read(brain, project, most)?;
         let conflicts = brain.in_conflict_blocking(CONFLICTS_MAX, fits)?;
+        let conflicts_count = conflicts.len();
+        let conflicts = (conflicts, conflicts_count);
         let again = since.is_some();
-        let lately = |others| ("lately", others, None);
         let (why, news, changed) = match since {
-            None => lately(others),
+            None => ("lately", Newest::others(brain, project, most)?, None),
             Some(since) => match Changes::since(brain, &since.cursor, fits)? {
-                Some(changes) => ("news", changes.memories.clone(), Some(changes.heading(&since.ago))),
+                Some(changes) => {
+                    let heading = changes.heading(&since.ago);
+                    let count = changes.new + changes.edited;
+                    ("news", (changes.memories, count), Some(heading))
+                }
                 None => {
                     let much = format!("Much has changed since you were here {} ago; the newest:", since.ago);
-                    ("news", others, Some(much))
+                    ("news", Newest::others(brain, project, most)?, Some(much))
                 }
             },
         };
@@ -288,46 +296,58 @@ fn cut(text: &str, tokens: usize) -> String {
     }
 }
 
-/// The newest memories, by the reason for telling them. In a session of a project its own come before personal ones.
+/// The newest memories, by the reason for telling them, each with how many there are. In a session of a project its own come
+/// before personal ones.
 #[derive(Default)]
 struct Newest {
-    proposals: Vec<Memory>,
-    unfinished: Vec<Memory>,
+    proposals: (Vec<Memory>, usize),
+    unfinished: (Vec<Memory>, usize),
     /// Of this person alone.
-    preferences: Vec<Memory>,
+    preferences: (Vec<Memory>, usize),
     /// With the preferences of others.
-    decisions: Vec<Memory>,
-    others: Vec<Memory>,
+    decisions: (Vec<Memory>, usize),
 }
 
 impl Newest {
-    fn read(brain: &Brain, tag: Option<&str>, fits: impl Fn(&Memory) -> bool) -> Result<Self, NodeError> {
-        let of_project = |memory: &Memory| tag.is_some_and(|tag| is_of_project(memory, tag));
-        let mut newest = Self::default();
-        let (mut after, mut looked_at) = (None, 0);
-        loop {
-            let page = brain.list_blocking(&ListQuery::newest().limit(PAGE).after(after))?;
-            looked_at += page.items.len();
-            for memory in page.items.into_iter().filter(|memory| fits(memory)) {
-                let kept = match matched_form(&memory.kind).as_str() {
-                    PROPOSAL if brain.is_mine(&memory.author) => &mut newest.proposals,
-                    kind if UNFINISHED.contains(&kind) => &mut newest.unfinished,
-                    "preference" if brain.is_mine(&memory.author) => &mut newest.preferences,
-                    "preference" | "decision" => &mut newest.decisions,
-                    _ => &mut newest.others,
-                };
-                kept.push(memory);
-            }
-            after = page.next;
-            if after.is_none() || looked_at >= LOOKED_AT_MAX {
-                break;
-            }
-        }
-        for section in [&mut newest.unfinished, &mut newest.preferences, &mut newest.decisions] {
-            section.sort_by_cached_key(|memory| !of_project(memory));
-        }
-        Ok(newest)
+    fn read(brain: &Brain, project: Option<&str>, most: usize) -> Result<Self, NodeError> {
+        let tag = project.map(project_tag);
+        let of_project = |memory: &Memory| tag.as_deref().is_some_and(|tag| is_of_project(memory, tag));
+        let of = |kinds: &[&str], wanted: &dyn Fn(&Memory) -> bool| -> Result<(Vec<Memory>, usize), NodeError> {
+            let (mut memories, all) = brain.newest_blocking(kinds, project, most)?;
+            let read = memories.len();
+            memories.retain(wanted);
+            memories.sort_by_cached_key(|memory| !of_project(memory));
+            let left_out = read - memories.len();
+            Ok((memories, all - left_out))
+        };
+        let is_own = |memory: &Memory| brain.is_mine(&memory.author);
+        Ok(Self {
+            proposals: of(&[PROPOSAL], &is_own)?,
+            unfinished: of(&UNFINISHED, &|_| true)?,
+            preferences: of(&[PREFERENCE], &is_own)?,
+            decisions: of(&[DECISION, PREFERENCE], &|memory| {
+                matched_form(&memory.kind) != PREFERENCE || !is_own(memory)
+            })?,
+        })
     }
+
+    /// Those of all other kinds.
+    fn others(brain: &Brain, project: Option<&str>, most: usize) -> Result<(Vec<Memory>, usize), NodeError> {
+        let (mut memories, all) = brain.newest_blocking(&[], project, most * OTHERS_SHARE)?;
+        let read = memories.len();
+        memories.retain(|memory| {
+            let kind = matched_form(&memory.kind);
+            let told = [PROPOSAL, PREFERENCE, DECISION].contains(&kind.as_str()) || UNFINISHED.contains(&kind.as_str());
+            !told && is_text(memory)
+        });
+        let left_out = read - memories.len();
+        Ok((memories, all - left_out))
+    }
+}
+
+/// Whether a memory is a text to read.
+fn is_text(memory: &Memory) -> bool {
+    !is_graph_kind(&memory.kind) && !is_words(memory) && !is_project_record(memory)
 }
 
 /// The changes after a place in the order of commits.
@@ -399,8 +419,9 @@ pub(super) mod tests {
     /// The brief of a project, with a visit three days ago at a place.
     pub(in crate::mcp::core) async fn told(brain: &Brain, project: &str, here: Option<String>) -> String {
         let since = here.map(|cursor| Since { cursor, ago: "3d".to_owned() });
-        let (tag, now) = (project_tag(project), brain.now());
-        let content = brain.reading(move |brain| Content::read(brain, Some(&tag), since)).await.unwrap();
+        let (project, now) = (project.to_owned(), brain.now());
+        let content =
+            brain.reading(move |brain| Content::read(brain, Some(&project), since, SECTION_READ)).await.unwrap();
         content.render(Vec::new(), 600, now)
     }
 

@@ -128,7 +128,7 @@ impl Origin {
             let files = names.iter().map(|name| directory.join(name)).filter(|path| path.is_file());
             files.map(|path| Source { path, of: Some(directory.to_owned()), whole: false }).collect()
         };
-        let personal = |path: PathBuf| path.is_file().then(|| Source { path, of: None, whole: false });
+        let personal = |path: PathBuf| path.is_file().then_some(Source { path, of: None, whole: false });
         match self {
             Self::Claude => {
                 sources

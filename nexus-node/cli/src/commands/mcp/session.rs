@@ -91,7 +91,17 @@ impl Session {
                 Roots::Told(path) => Some(path.clone()),
                 _ => None,
             },
-            _ => None,
+            _ => {
+                // a client that does not answer is waited for once
+                self.roots.send_if_modified(|roots| {
+                    let silent = *roots == Roots::Asked;
+                    if silent {
+                        *roots = Roots::Offered;
+                    }
+                    silent
+                });
+                None
+            }
         };
         let mut known = self.known.lock().await;
         if let Some((of, parameters)) = &*known
