@@ -296,6 +296,7 @@ impl Search {
 
     /// The memories that a filter admits, at most `limit`, newest first, and how many there are in all. Those whose stamps are
     /// after `latest` come last: their authors chose these.
+    #[cfg(feature = "mcp")]
     pub(crate) fn newest(
         &self,
         filter: &Filter,

@@ -484,6 +484,7 @@ impl DiskIndex {
     }
 
     /// The memories that a filter admits, with their stamps, but for those in `left_out`, which changed since.
+    #[cfg(feature = "mcp")]
     pub(super) fn stamped(&self, filter: &Filter, left_out: &Touched) -> Result<Vec<(Timestamp, Place)>, SearchError> {
         let mut stamped = Vec::new();
         self.admitted(filter, left_out, |stamp, place| {

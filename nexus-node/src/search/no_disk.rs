@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::Path;
 
-use nexus_identity::Timestamp;
-
 use super::group::{Groups, Wanted};
 use super::tail::{Forms, Touched};
 use super::{Filter, Frequencies, Match, SearchError, Sought, Statistics};
-use crate::ledger::rows::{Eno, Place};
+use crate::ledger::rows::Eno;
+#[cfg(feature = "mcp")]
+use crate::ledger::rows::Place;
 
 /// An index on disk that cannot be.
 pub(crate) struct DiskIndex(Infallible);
@@ -50,7 +50,12 @@ impl DiskIndex {
         match self.0 {}
     }
 
-    pub(super) fn stamped(&self, _: &Filter, _: &Touched) -> Result<Vec<(Timestamp, Place)>, SearchError> {
+    #[cfg(feature = "mcp")]
+    pub(super) fn stamped(
+        &self,
+        _: &Filter,
+        _: &Touched,
+    ) -> Result<Vec<(nexus_identity::Timestamp, Place)>, SearchError> {
         match self.0 {}
     }
 

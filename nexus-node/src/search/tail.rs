@@ -3,7 +3,6 @@ use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use nexus_crdt::{Core, Dot, Kind, PlacedWrite, Target, Verified, writes_of};
-use nexus_identity::Timestamp;
 use nexus_identity::plants::planted;
 
 use super::group::{self, Groups, Wanted};
@@ -405,7 +404,8 @@ impl Tail {
     }
 
     /// The memories here that a filter admits, with their stamps.
-    pub(super) fn stamped(&self, filter: &Filter) -> Vec<(Timestamp, Place)> {
+    #[cfg(feature = "mcp")]
+    pub(super) fn stamped(&self, filter: &Filter) -> Vec<(nexus_identity::Timestamp, Place)> {
         let firsts = self.passages.values().filter(|(_, at)| *at == 0).map(|(document, _)| document);
         let admitted = firsts.filter(|document| filter.admits(document));
         admitted.map(|document| (document.stamp, document.place)).collect()
