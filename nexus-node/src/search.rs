@@ -85,7 +85,7 @@ pub(crate) struct Filter {
     pub(crate) since: Option<Timestamp>,
     /// Holding at this time; `None` for any time.
     pub(crate) valid_at: Option<Timestamp>,
-    /// Of a project, or personal.
+    /// A project's, or personal.
     pub(crate) project: Option<OfProject>,
 }
 
@@ -294,7 +294,7 @@ impl Search {
         Ok(here || self.ask_disk(|disk| disk.any(filter, &touched))?)
     }
 
-    /// The memories that a filter admits, at most `limit`, newest first, and how many there are in all. Those whose stamps are
+    /// The memories that a filter admits, at most `limit`, newest first, and how many there are in all. Memories with stamps
     /// after `latest` come last: their authors chose these.
     #[cfg(feature = "mcp")]
     pub(crate) fn newest(

@@ -174,7 +174,7 @@ impl Brain {
 #[cfg(feature = "mcp")]
 impl Brain {
     /// The newest memories of some kinds that hold now, at most `limit`, and how many there are: of a project and personal
-    /// ones, or of all. Of no kind are those of any.
+    /// ones, or of all. Without a kind, all kinds count.
     ///
     /// # Errors
     /// An error of the store, or of the index.

@@ -229,7 +229,7 @@ fn a_hostile_repository_runs_nothing() {
         } else {
             git(&hostile, &["config", "remote.origin.url", "/nowhere"]);
         }
-        // what it lacks it would fetch
+        // git would fetch objects that are missing
         let objects = fs::read_dir(hostile.join(".git/objects")).unwrap().flatten();
         objects
             .filter(|entry| entry.file_name().len() == 2)

@@ -31,7 +31,7 @@ const SECTION_READ: usize = 40;
 const SECTION_MAX: usize = 100;
 /// The tokens of a short brief.
 const SHORT_TOKENS: usize = 600;
-/// Of so many memories of any kind one may be of a kind that has no section.
+/// One of so many memories may be of a kind that has no section.
 const OTHERS_SHARE: usize = 3;
 /// The most conflicts that are looked for.
 const CONFLICTS_MAX: usize = 20;
@@ -302,7 +302,7 @@ fn cut(text: &str, tokens: usize) -> String {
 struct Newest {
     proposals: (Vec<Memory>, usize),
     unfinished: (Vec<Memory>, usize),
-    /// Of this person alone.
+    /// This person's own.
     preferences: (Vec<Memory>, usize),
     /// With the preferences of others.
     decisions: (Vec<Memory>, usize),
@@ -331,7 +331,7 @@ impl Newest {
         })
     }
 
-    /// Those of all other kinds.
+    /// The memories of all other kinds.
     fn others(brain: &Brain, project: Option<&str>, most: usize) -> Result<(Vec<Memory>, usize), NodeError> {
         let (mut memories, all) = brain.newest_blocking(&[], project, most * OTHERS_SHARE)?;
         let read = memories.len();
