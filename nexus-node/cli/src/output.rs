@@ -321,10 +321,14 @@ pub(crate) fn width() -> usize {
     console::Term::stdout().size_checked().map_or(100, |(_, columns)| usize::from(columns))
 }
 
+/// Whether a terminal is too narrow for a table with everything.
+pub(crate) fn is_narrow() -> bool {
+    io::stdout().is_terminal() && width() < 110
+}
+
 /// A DID in a table: its end on a narrow terminal, where the whole would wrap each row.
 pub(crate) fn did_in_table(did: &str) -> String {
-    let is_narrow = io::stdout().is_terminal() && width() < 110;
-    if is_narrow { short_did(did) } else { did.to_owned() }
+    if is_narrow() { short_did(did) } else { did.to_owned() }
 }
 
 /// The form of a DID that fits a table.

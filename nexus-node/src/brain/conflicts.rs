@@ -7,16 +7,25 @@ use std::time::Duration;
 use super::Brain;
 use crate::error::NodeError;
 #[cfg(feature = "mcp")]
-use crate::memory::Memory;
+use crate::memory::{Memory, MemoryId};
 
 /// The shortest time between two counts.
 const EVERY: Duration = Duration::from_secs(60);
 /// The part of a core that counting may take, as a divisor.
 const SHARE: u32 = 200;
 
-/// The last count.
+/// The last count, and the memories that were found.
 #[derive(Debug, Default)]
-pub(super) struct Conflicts(Mutex<Option<Counted>>);
+pub(super) struct Conflicts {
+    counted: Mutex<Option<Counted>>,
+    /// With the state of the store in which they were all.
+    #[cfg(feature = "mcp")]
+    found: Mutex<Option<(u64, Vec<MemoryId>)>>,
+}
+
+/// The most memories in conflict that are kept by their ids.
+#[cfg(feature = "mcp")]
+const FOUND_MAX: usize = 1_000;
 
 #[derive(Clone, Debug)]
 struct Counted {
@@ -29,14 +38,14 @@ struct Counted {
 
 impl Conflicts {
     fn kept(&self, state: u64, now: Duration) -> Option<BTreeMap<String, u64>> {
-        let last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let counted = last.as_ref().filter(|last| last.state == state || now < last.again)?;
         Some(counted.by_space.clone())
     }
 
     fn keep(&self, state: u64, began: Duration, ended: Duration, by_space: BTreeMap<String, u64>) {
         let again = ended + EVERY.max(ended.saturating_sub(began) * SHARE);
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Counted { state, again, by_space });
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = Some(Counted { state, again, by_space });
     }
 }
 
@@ -67,7 +76,31 @@ impl Brain {
         limit: usize,
         wanted: impl Fn(&Memory) -> bool,
     ) -> Result<Vec<Memory>, NodeError> {
-        let mut found = self.reader(&self.snapshot()?)?.in_conflict(limit, wanted)?;
+        // before the snapshot: a change in between has it looked for again
+        let state = *self.here().engine.committed().borrow();
+        let snapshot = self.snapshot()?;
+        let reader = self.reader(&snapshot)?;
+        let last = self.0.conflicts.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let ids = match last {
+            // sessions begin more rarely than anything is written, and looking for all reads every field in the store
+            Some((of, ids)) if of == state => ids,
+            _ => {
+                let ids: Vec<MemoryId> =
+                    reader.in_conflict(FOUND_MAX, |_| true)?.into_iter().map(|memory| memory.id).collect();
+                *self.0.conflicts.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((state, ids.clone()));
+                ids
+            }
+        };
+        let mut found = Vec::new();
+        for id in ids {
+            let Ok(memory) = self.get_blocking(id) else { continue };
+            if !memory.conflicts.is_empty() && wanted(&memory) {
+                found.push(memory);
+            }
+            if found.len() == limit {
+                break;
+            }
+        }
         found.sort_by_key(|memory| std::cmp::Reverse(memory.updated_at));
         Ok(found)
     }

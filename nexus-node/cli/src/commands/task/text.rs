@@ -4,7 +4,7 @@ use nexus_crdt::{JsonText, TaskAttachment};
 use nexus_node::api::wire;
 
 use super::super::list::short_id;
-use crate::output::{Printer, Style, Table, in_a_line, moment, sane, sane_lines, short_did, size, width};
+use crate::output::{Printer, Style, Table, in_a_line, is_narrow, moment, sane, sane_lines, short_did, size, width};
 
 /// The columns before the last one of the table of tasks.
 const COLUMNS: usize = 88;
@@ -72,6 +72,9 @@ pub(super) fn table(tasks: &[wire::Task], printer: &Printer) -> String {
     if tasks.is_empty() {
         return "no such tasks; `nexus-node task submit CAPABILITY` submits one".to_owned();
     }
+    if is_narrow() {
+        return narrow_table(tasks, printer);
+    }
     let mut table = Table::new(["ID", "STATE", "CAPABILITY", "SUBMITTED", "BY", "WORKER", "WHY"]);
     let rest = width().saturating_sub(COLUMNS).max(20);
     for task in tasks {
@@ -83,6 +86,26 @@ pub(super) fn table(tasks: &[wire::Task], printer: &Printer) -> String {
             (moment(&task.submitted_at), None),
             (by, None),
             (task.assigned_to.as_ref().map_or_else(|| "-".to_owned(), worker), None),
+            (in_a_line(&why(task).unwrap_or_default(), rest), None),
+        ]);
+    }
+    table.show(printer)
+}
+
+/// The columns of a narrow table, but for the last.
+const NARROW_COLUMNS: usize = 56;
+
+/// The same for a terminal on which the other one would wrap each row. `task show` has the rest.
+fn narrow_table(tasks: &[wire::Task], printer: &Printer) -> String {
+    let mut table = Table::new(["ID", "STATE", "CAPABILITY", "BY", "WHY"]);
+    let rest = width().saturating_sub(NARROW_COLUMNS).max(16);
+    for task in tasks {
+        let by = task.submitter_name.clone().unwrap_or_else(|| short_did(&task.submitter));
+        table.row([
+            (short_id(&task.id), Some(Style::Bold)),
+            (state(task), style(&task.state)),
+            (in_a_line(&task.capability, 14), None),
+            (in_a_line(&by, 10), None),
             (in_a_line(&why(task).unwrap_or_default(), rest), None),
         ]);
     }
