@@ -23,10 +23,6 @@ pub(super) struct Conflicts {
     found: Mutex<Option<(u64, Vec<MemoryId>)>>,
 }
 
-/// The most memories in conflict that are kept by their ids.
-#[cfg(feature = "mcp")]
-const FOUND_MAX: usize = 1_000;
-
 #[derive(Clone, Debug)]
 struct Counted {
     /// The state of the store.
@@ -86,7 +82,7 @@ impl Brain {
             Some((of, ids)) if of == state => ids,
             _ => {
                 let ids: Vec<MemoryId> =
-                    reader.in_conflict(FOUND_MAX, |_| true)?.into_iter().map(|memory| memory.id).collect();
+                    reader.in_conflict(usize::MAX, |_| true)?.into_iter().map(|memory| memory.id).collect();
                 *self.0.conflicts.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((state, ids.clone()));
                 ids
             }

@@ -34,6 +34,7 @@ pub struct ProjectName {
 }
 
 /// A record, and whose word it is.
+#[derive(Clone)]
 struct Known {
     record: ProjectRecord,
     mine: bool,
@@ -116,16 +117,9 @@ impl Brain {
         view: &dyn View,
     ) -> Result<Option<Known>, NodeError> {
         let keys: Vec<String> = place.marks.iter().map(key_of_mark).collect();
-        let mut found = self.records(keys.iter().cloned().collect(), reader, view)?;
-        for mine in [true, false] {
-            for key in &keys {
-                let mut of_key = found.get_mut(key).into_iter().flatten();
-                if let Some(known) = of_key.find(|known| known.as_ref().is_some_and(|known| known.mine == mine)) {
-                    return Ok(known.take());
-                }
-            }
-        }
-        Ok(None)
+        let found = self.records(keys.iter().cloned().collect(), reader, view)?;
+        let all = || keys.iter().filter_map(|key| found.get(key)).flatten();
+        Ok(all().find(|known| known.mine).or_else(|| all().next()).cloned())
     }
 
     /// Whether a project with other marks has a directory's name. A name under which this node has memories already stays:
@@ -135,12 +129,9 @@ impl Brain {
             return Ok(false);
         }
         let of_name = self.records(BTreeSet::from([key_of_name(&place.name)]), reader, view)?;
-        let mut others = of_name.into_values().flatten().flatten().peekable();
-        if others.peek().is_none() {
-            return Ok(false);
-        }
-        if others.any(|known| known.mine) {
-            return Ok(true);
+        let of_name: Vec<Known> = of_name.into_values().flatten().collect();
+        if of_name.is_empty() || of_name.iter().any(|known| known.mine) {
+            return Ok(!of_name.is_empty());
         }
         let tags = BTreeSet::from([matched_form(&format!("{PROJECT_TAG}{}", place.name))]);
         let spaces: BTreeSet<_> = reader.space_numbers().collect();
@@ -159,13 +150,13 @@ impl Brain {
         keys: BTreeSet<String>,
         reader: &Reader<'_>,
         view: &dyn View,
-    ) -> Result<BTreeMap<String, Vec<Option<Known>>>, NodeError> {
+    ) -> Result<BTreeMap<String, Vec<Known>>, NodeError> {
         let spaces = BTreeSet::from([reader.space(None)?.1.no]);
         let filter = GroupFilter { spaces, of_each: READ_OF_EACH, most: READ_MAX, ..GroupFilter::default() };
         let found = self.here().search.groups(&keys, &filter, reader, view)?;
         let read = |places: Vec<Place>| {
-            let known = places.into_iter().map(|place| known_at(place, reader)).filter_map(Result::transpose);
-            known.map(|known| known.map(Some)).collect::<Result<Vec<_>, _>>()
+            let known = places.into_iter().map(|place| known_at(place, reader));
+            known.filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()
         };
         found.into_iter().map(|(key, places)| Ok((key, read(places)?))).collect()
     }
@@ -174,7 +165,7 @@ impl Brain {
 #[cfg(feature = "mcp")]
 impl Brain {
     /// The newest memories of some kinds that hold now, at most `limit`, and how many there are: of a project and personal
-    /// ones, or of all. Without a kind, all kinds count.
+    /// ones, or of all; of this person alone, or of anybody. Without a kind, all kinds count.
     ///
     /// # Errors
     /// An error of the store, or of the index.
@@ -182,10 +173,12 @@ impl Brain {
         &self,
         kinds: &[&str],
         project: Option<&str>,
+        own: bool,
         limit: usize,
     ) -> Result<(Vec<Memory>, usize), NodeError> {
         let snapshot = self.snapshot()?;
         let reader = self.reader(&snapshot)?;
+        let authors: Vec<Option<Did>> = if own { reader.mine().into_iter().map(Some).collect() } else { vec![None] };
         let filter = Filter {
             spaces: reader.space_numbers().collect(),
             kinds: kinds.iter().map(|kind| matched_form(kind)).collect(),
@@ -193,11 +186,16 @@ impl Brain {
             project: project.map(|name| of_project(name, &reader)),
             ..Filter::default()
         };
-        let (places, all) = self.here().search.newest(&filter, limit, reader.latest(), &reader, &snapshot)?;
-        let mut memories = Vec::with_capacity(places.len());
-        for place in places {
-            let memory = reader.memory_at(place)?;
-            memories.extend(memory.filter(|memory| memory.expires_at.is_none_or(|end| end > reader.now())));
+        let (mut memories, mut all) = (Vec::new(), 0);
+        // nobody else's memories take the room of one's own; a person has more than one key after a new one
+        for by in authors {
+            let filter = Filter { by, ..filter.clone() };
+            let (places, count) = self.here().search.newest(&filter, limit, reader.latest(), &reader, &snapshot)?;
+            all += count;
+            for place in places {
+                let memory = reader.memory_at(place)?;
+                memories.extend(memory.filter(|memory| memory.expires_at.is_none_or(|end| end > reader.now())));
+            }
         }
         Ok((memories, all))
     }

@@ -9,7 +9,8 @@ mod section;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use nexus_identity::Timestamp;
@@ -60,13 +61,22 @@ impl Mirror {
             return Ok(());
         }
         let following = session.client()?.streaming();
-        for line in following.lines("/v1/events", &[("accept", "text/event-stream")])? {
-            if line?.starts_with("data:") {
-                std::thread::sleep(TOGETHER);
-                self.once(&project, &client, session)?;
+        // one change that waits is as good as many: each time the section is made anew
+        let (sender, changes) = mpsc::sync_channel(1);
+        let ended = std::thread::spawn(move || {
+            for line in following.lines("/v1/events", &[("accept", "text/event-stream")])? {
+                if line?.starts_with("data:") {
+                    let _ = sender.try_send(());
+                }
             }
+            Ok(())
+        });
+        while changes.recv().is_ok() {
+            let until = Instant::now() + TOGETHER;
+            while changes.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok() {}
+            self.once(&project, &client, session)?;
         }
-        Ok(())
+        ended.join().unwrap_or(Ok(()))
     }
 
     fn project(&self, client: &Client) -> Result<String, Problem> {

@@ -201,6 +201,18 @@ fn a_section_of_a_file_is_kept_and_a_hand_in_it_is_a_proposal() {
     mirror(&laptop, &file, &[]);
     assert!(fs::read_to_string(&file).unwrap().contains("- never push on Friday evenings\n"));
     assert!(!brief(&laptop).contains("\nproposal "));
+    // it follows changes, until it is stopped
+    let arguments = ["mirror", file.to_str().unwrap(), "--project", "shop", "--watch"];
+    let mut following = laptop.command(&arguments).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(following.stdout.take().unwrap()), &mut said).unwrap();
+    until("a change is in the section", || {
+        // the stream of changes may begin after the first of these
+        keep(&laptop, "the queue is FIFO", "fact");
+        fs::read_to_string(&file).unwrap().contains("- the queue is FIFO\n").then_some(())
+    });
+    following.kill().unwrap();
+    following.wait().unwrap();
     // marks that are torn are refused, and the file stays
     let torn = fs::read_to_string(&file).unwrap().replace("<!-- nexus: end", "<!-- end");
     fs::write(&file, &torn).unwrap();

@@ -321,6 +321,16 @@ fn a_session_is_told_of_its_project_and_of_what_is_personal() {
     assert_eq!([of(&[]), of(&["--project", "SHOP"]), of(&["--project", "x"])], [5, 2, 0]);
     assert_eq!([of(&["--kind", "Preference"]), of(&["--tag", "project:atlas"]), of(&["--conflicts"])], [2, 1, 0]);
     assert_eq!(of(&["--kind", "project-marks"]), 2);
+    // preferences of another member in the project take no place of one's own, however many
+    let flood: String = (0..120)
+        .map(|n| {
+            format!("{}\n", json!({ "text": format!("flood {n}"), "kind": "preference", "tags": ["project:shop"] }))
+        })
+        .collect();
+    cloud.run_with(&["import", "-"], flood.as_bytes()).ok();
+    until("the flood is there", || (crate::support::texts(&laptop).len() == 125).then_some(()));
+    let told = brief(&laptop, &shop);
+    assert!(told.lines().any(|line| line.starts_with("preference ") && line.contains("Kiel")), "{told}");
 }
 
 /// promise: Agents | A member that claims the marks or the name of somebody's project takes nothing away from it

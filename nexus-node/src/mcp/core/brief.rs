@@ -312,28 +312,26 @@ impl Newest {
     fn read(brain: &Brain, project: Option<&str>, most: usize) -> Result<Self, NodeError> {
         let tag = project.map(project_tag);
         let of_project = |memory: &Memory| tag.as_deref().is_some_and(|tag| is_of_project(memory, tag));
-        let of = |kinds: &[&str], wanted: &dyn Fn(&Memory) -> bool| -> Result<(Vec<Memory>, usize), NodeError> {
-            let (mut memories, all) = brain.newest_blocking(kinds, project, most)?;
-            let read = memories.len();
-            memories.retain(wanted);
+        let of = |kinds: &[&str], own: bool| -> Result<(Vec<Memory>, usize), NodeError> {
+            let (mut memories, all) = brain.newest_blocking(kinds, project, own, most)?;
             memories.sort_by_cached_key(|memory| !of_project(memory));
-            let left_out = read - memories.len();
-            Ok((memories, all - left_out))
+            Ok((memories, all))
         };
-        let is_own = |memory: &Memory| brain.is_mine(&memory.author);
+        let (mut decisions, all) = of(&[DECISION, PREFERENCE], false)?;
+        let read = decisions.len();
+        decisions.retain(|memory| matched_form(&memory.kind) != PREFERENCE || !brain.is_mine(&memory.author));
+        let all = all - (read - decisions.len());
         Ok(Self {
-            proposals: of(&[PROPOSAL], &is_own)?,
-            unfinished: of(&UNFINISHED, &|_| true)?,
-            preferences: of(&[PREFERENCE], &is_own)?,
-            decisions: of(&[DECISION, PREFERENCE], &|memory| {
-                matched_form(&memory.kind) != PREFERENCE || !is_own(memory)
-            })?,
+            proposals: of(&[PROPOSAL], true)?,
+            unfinished: of(&UNFINISHED, false)?,
+            preferences: of(&[PREFERENCE], true)?,
+            decisions: (decisions, all),
         })
     }
 
     /// The memories of all other kinds.
     fn others(brain: &Brain, project: Option<&str>, most: usize) -> Result<(Vec<Memory>, usize), NodeError> {
-        let (mut memories, all) = brain.newest_blocking(&[], project, most * OTHERS_SHARE)?;
+        let (mut memories, all) = brain.newest_blocking(&[], project, false, most * OTHERS_SHARE)?;
         let read = memories.len();
         memories.retain(|memory| {
             let kind = matched_form(&memory.kind);
