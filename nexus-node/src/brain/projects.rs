@@ -164,8 +164,8 @@ impl Brain {
 
 #[cfg(feature = "mcp")]
 impl Brain {
-    /// The newest memories of some kinds that hold now, at most `limit`, and how many there are: of a project and personal
-    /// ones, or of all; of this person alone, or of anybody. Without a kind, all kinds count.
+    /// The newest memories of some kinds that hold now, at most `limit`, and how many there are. A project has personal ones,
+    /// too; `own` are this person's alone. Without a kind, all kinds count.
     ///
     /// # Errors
     /// An error of the store, or of the index.
