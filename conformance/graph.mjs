@@ -120,13 +120,15 @@ const open = async (project, strict) => {
   return { theirs, ours, welcome };
 };
 
-// The tools' descriptions.
+// The tools' descriptions. Ours have fewer keywords: some providers of models refuse a schema for one that they do not know.
+const LEFT_OUT = new Set(["$schema", "additionalProperties"]);
 {
   const { theirs, ours, welcome } = await open("descriptions", true);
   const described = async (server) => {
     const { result } = await server.ask("tools/list");
     return result.tools.map(({ name, title, description, inputSchema, outputSchema, annotations }) => {
-      const sorted = (schema) => JSON.parse(JSON.stringify(schema), (key, value) => (key === "required" ? value.sort() : value));
+      const sorted = (schema) =>
+      JSON.parse(JSON.stringify(schema), (key, value) => (LEFT_OUT.has(key) ? undefined : key === "required" ? value.sort() : value));
       return { name, title, description, annotations, in: sorted(inputSchema), out: sorted(outputSchema) };
     });
   };

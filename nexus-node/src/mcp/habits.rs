@@ -74,9 +74,9 @@ fn id_of(text: &str) -> Value {
 
 /// Takes the envelope of a message as it is meant: null is absent, a whole number is one, arguments may be a text.
 pub(super) fn settle(message: &mut Value) {
+    settle_id(message);
     let Value::Object(members) = message else { return };
-    if let Some(id) = members.get_mut("id") {
-        whole(id);
+    if members.contains_key("id") {
         let tells =
             members.get("method").and_then(Value::as_str).is_some_and(|name| name.starts_with("notifications/"));
         if tells && members["id"].is_null() {
@@ -95,6 +95,13 @@ pub(super) fn settle(message: &mut Value) {
             params.extend(arguments.filter(|given| !given.is_null()).map(|given| ("arguments".to_owned(), given)));
         }
         _ => {}
+    }
+}
+
+/// Takes the id of a message as it is meant: 3.0 is 3.
+pub(super) fn settle_id(message: &mut Value) {
+    if let Some(id) = message.get_mut("id") {
+        whole(id);
     }
 }
 

@@ -82,21 +82,32 @@ impl Door {
 async fn core(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
     let max = api.body_bytes_max();
-    Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, project.clone())).await)
+    Ok(serve(&mcp, max, request, Taken::AsMeant, move |agent| Core::new(node.clone(), agent, project.clone())).await)
 }
 
 async fn full(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
     let max = api.body_bytes_max();
-    Ok(serve(&mcp, max, request, move |agent| Core::new(node.clone(), agent, project.clone()).full()).await)
+    let server = move |agent| Core::new(node.clone(), agent, project.clone()).full();
+    Ok(serve(&mcp, max, request, Taken::AsMeant, server).await)
 }
 
 async fn graph(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, door) = (api.node()?, Door::of(&request)?);
     let (graph, max) = (mcp.graph(&node), api.body_bytes_max());
     let project = door.project.unwrap_or_default();
+    let taken = if door.strict { Taken::AsGiven } else { Taken::AsMeant };
     let server = move |agent| GraphServer::new(graph.clone(), agent, project.clone(), door.strict);
-    Ok(serve(&mcp, max, request, server).await)
+    Ok(serve(&mcp, max, request, taken, server).await)
+}
+
+/// How a client's messages are taken.
+#[derive(Clone, Copy)]
+enum Taken {
+    /// The habits of programs are settled first.
+    AsMeant,
+    /// A strict graph refuses what the server that it stands in for refuses.
+    AsGiven,
 }
 
 /// Answers a request with a server made for it.
@@ -104,6 +115,7 @@ async fn serve<S: ServerHandler + Clone>(
     mcp: &Mcp,
     max: usize,
     request: Request,
+    taken: Taken,
     server: impl Fn(Agent) -> S,
 ) -> Response {
     if request.method() != Method::POST {
@@ -120,10 +132,16 @@ async fn serve<S: ServerHandler + Clone>(
     };
     accept_anything(&mut parts.headers);
     let one = |mut message: Value, given: &str| {
-        habits::settle(&mut message);
+        match taken {
+            Taken::AsMeant => habits::settle(&mut message),
+            Taken::AsGiven => habits::settle_id(&mut message),
+        }
         let agent = Agent::of(&parts.headers, &message);
         let server = server(agent.clone());
-        let json = raw::task_json(given).and_then(|json| as_meant(&mut message, &server).map(|()| json));
+        let json = raw::task_json(given).and_then(|json| match taken {
+            Taken::AsMeant => as_meant(&mut message, &server).map(|()| json),
+            Taken::AsGiven => Ok(json),
+        });
         let mut request = Request::new(Body::from(message.to_string()));
         (*request.method_mut(), *request.uri_mut()) = (Method::POST, parts.uri.clone());
         *request.headers_mut() = parts.headers.clone();
@@ -173,6 +191,11 @@ async fn answer<S: ServerHandler + Clone>(
     if let Err(what) = shape(&message) {
         let id = message.get("id").filter(|id| is_id(id)).unwrap_or(&Value::Null);
         return invalid(StatusCode::BAD_REQUEST, ErrorCode::INVALID_REQUEST, what, id);
+    }
+    if message.pointer("/params/arguments").is_some_and(Value::is_null) {
+        // rmcp takes null as absent; a strict graph refuses it, and elsewhere none is left by now
+        let id = message.get("id").unwrap_or(&Value::Null);
+        return invalid(StatusCode::OK, ErrorCode::INVALID_PARAMS, "arguments are an object, not null", id);
     }
     match json {
         Ok(json) => drop(request.extensions_mut().insert(json)),

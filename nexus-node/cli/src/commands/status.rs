@@ -70,9 +70,8 @@ fn text(status: &wire::Status, api: &str, directory: Option<&Path>, printer: &Pr
             lines.push(format!("{} {}", printer.paint(Style::Bold, "hint:"), printer.own(&sane_lines(hint))));
         }
     }
-    if status.warnings.is_empty()
-        && let Some(next) = &status.next
-    {
+    let is_told = |next: &str| status.warnings.iter().any(|warning| warning.hint.as_deref() == Some(next));
+    if let Some(next) = status.next.as_deref().filter(|next| !is_told(next)) {
         lines.push(format!(
             "{} {}",
             printer.paint(Style::Bold, "next:"),

@@ -281,6 +281,33 @@ fn what_means_several_things_is_refused_as_before() {
     assert_eq!((told.status, told.body.as_str()), (202, ""));
 }
 
+/// promise: Agents | A strict graph refuses what the memory server refuses: null, and texts in the place of lists
+#[test]
+fn a_strict_graph_takes_no_habits() {
+    let home = Home::new();
+    let node = home.up();
+    for (path, refused) in [("/mcp/graph", false), ("/mcp/graph?strict=true", true)] {
+        for (tool, arguments) in [
+            ("open_nodes", r#"{"names":["a",null]}"#),
+            ("open_nodes", r#"{"names":"a"}"#),
+            ("open_nodes", r#"{"names":"[\"a\"]"}"#),
+            ("open_nodes", r#""{\"names\":[]}""#),
+            ("read_graph", "null"),
+            ("create_entities", r#"{"entities":[null]}"#),
+            ("create_relations", r#"{"relations":[{"from":"a","to":"b","relationType":"r"},null]}"#),
+            ("delete_observations", r#"{"deletions":[null]}"#),
+            ("add_observations", r#"{"observations":"[]"}"#),
+        ] {
+            let call = format!(
+                r#"{{"jsonrpc":"2.0","id":3.0,"method":"tools/call","params":{{"name":"{tool}","arguments":{arguments}}}}}"#
+            );
+            let answer = Http(&node, path).say(&call);
+            let is_refused = answer["error"].is_object() || answer["result"]["isError"] == true;
+            assert_eq!((is_refused, &answer["id"]), (refused, &json!(3)), "{path} {tool} {arguments}: {answer}");
+        }
+    }
+}
+
 /// The tools of a profile.
 fn list(node: &Node, path: &str) -> Vec<Value> {
     let answer = node.http("POST", path, r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#).json();
