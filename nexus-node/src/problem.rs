@@ -1,12 +1,14 @@
 //! Problems in words and numbers: one table of codes for the API, the MCP servers and the command line.
 
+use std::io::ErrorKind;
+
 use nexus_crdt::BadTaskEvent;
 
 use crate::backup::BackupError;
 use crate::datadir::DataDirError;
 use crate::error::{
     AccessError, COORDINATOR_HINT, ConflictError, ContactError, CriticalBound, DISK_FULL_HINT, FILE_GONE_HINT,
-    InputError, NodeError, Resource,
+    InputError, NetworkError, NodeError, Resource,
 };
 use crate::store::{StoreDamage, StoreError};
 
@@ -158,7 +160,7 @@ impl From<BackupError> for Problem {
             ),
             E::Config(error) => {
                 let problem = Self::new("invalid", error.to_string());
-                return problem.hint("nothing was changed; mend config.toml. docs/cli.md lists the settings");
+                return problem.hint("nothing was changed; mend config.toml; `nexus-node config show` lists the settings of a running node");
             }
             E::DataDir(error) => {
                 let (code, hint) = data_dir(error);
@@ -340,6 +342,10 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         NodeError::Invalid(InputError::Task(BadTaskEvent::Token)) => Some("give the token that came with the claim"),
         NodeError::Invalid(InputError::Task(BadTaskEvent::Attempt)) => Some("give a time as `300s` or `2h`"),
         NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
+        NodeError::Mesh(NetworkError::Listen(_)) => Some(
+            "nothing listens; give addresses of this machine with --listen, or set `listen` in config.toml: /ip4/0.0.0.0/tcp/0 \
+             is any of them, on a free port",
+        ),
         NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),
         _ => None,
     }
@@ -362,14 +368,15 @@ fn data_dir(error: &DataDirError) -> (&'static str, Option<&'static str>) {
         E::Damaged { .. } => ("data_dir", "nothing was changed; bring the file back from a backup"),
         E::TooNew { .. } => ("data_dir", "nothing was changed; use the version that wrote it, or a newer one"),
         E::Denied { .. } => ("data_dir", "run this as the account that owns it, or mend its permissions"),
+        E::ReadOnly { .. } => ("data_dir", READ_ONLY_HINT),
         _ => ("data_dir", "nothing was changed; is the disk full, or failing? `nexus-node doctor` looks"),
     };
     (code, Some(hint))
 }
 
-fn is_denied(error: &std::io::Error) -> bool {
-    matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
-}
+/// The mend of a directory that takes no writes.
+const READ_ONLY_HINT: &str = "nothing was changed; mount it for writing, or give another directory with --data-dir; a disk that failed is mounted so, \
+     too";
 
 fn store(error: &StoreError) -> (&'static str, Option<&'static str>) {
     let (code, hint) = match error {
@@ -390,9 +397,10 @@ fn store(error: &StoreError) -> (&'static str, Option<&'static str>) {
         ),
         StoreError::Full { .. } => ("disk_full", DISK_FULL_HINT),
         StoreError::Reopened { .. } => ("starting", "nothing is lost: try again"),
-        StoreError::Disk { source, .. } if is_denied(source) => {
+        StoreError::Disk { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             ("store", "run this as the account that owns the directory, or mend the permissions of this file")
         }
+        StoreError::Disk { source, .. } if source.kind() == ErrorKind::ReadOnlyFilesystem => ("store", READ_ONLY_HINT),
         StoreError::Poisoned { .. } => ("store", "start the node again; what it acknowledged is on disk"),
         _ => ("store", "is the disk full, or failing? `nexus-node doctor` looks"),
     };

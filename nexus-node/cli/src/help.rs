@@ -636,7 +636,10 @@ pub(crate) fn program() -> Command {
         .filter(|argument| argument.is_global_set())
         .map(|one| one.get_id().to_string())
         .collect();
-    let below: Vec<String> = program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    // each goes to the end when it is changed: the manual has them in the order of the groups
+    let rank = |name: &str| GROUPS.iter().flat_map(|(_, names)| *names).position(|listed| *listed == name);
+    let mut below: Vec<String> = program.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    below.sort_by_key(|name| rank(name).unwrap_or(usize::MAX));
     for name in below {
         program = program.mut_subcommand(&name, |command| told(command, &name, &global));
     }
@@ -724,6 +727,8 @@ mod tests {
         let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
         assert_eq!(listed.iter().copied().collect::<BTreeSet<_>>(), top);
         assert_eq!(listed.len(), top.len(), "a command is in two groups");
+        let of_manual = program.get_subcommands().map(Command::get_name).filter(|name| top.contains(name));
+        assert_eq!(of_manual.collect::<Vec<_>>(), listed, "the manual has another order");
         for path in &all {
             let found = EXAMPLES.iter().filter(|(command, _)| command == path).map(|(_, examples)| examples.len());
             assert!(found.sum::<usize>() >= 2, "{path} has no two examples");

@@ -90,24 +90,17 @@ fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let meant = meant(error);
-    match &meant {
-        // the nearest spelling says less than the meaning
-        Some(_) => {
-            let _ = writeln!(std::io::stderr(), "{}", error.render().to_string().lines().next().unwrap_or_default());
-        }
-        None => drop(error.print()),
-    }
-    let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
     let text = error.render().to_string();
-    let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    if let Some(hint) = &meant {
-        // If this cannot be printed, there is nobody to tell.
-        let _ = writeln!(std::io::stderr(), "hint: {hint}");
-    }
-    let hint = meant.unwrap_or_else(|| "`nexus-node --help` lists the commands".to_owned());
-    let problem = Problem::new("usage", message).hint(hint);
-    if json {
-        Printer::new(true, false).problem_document(&problem);
+    let first = text.lines().next().unwrap_or_default();
+    let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    let hint = meant.clone().unwrap_or_else(|| "`nexus-node --help` lists the commands".to_owned());
+    let problem = Problem::new("usage", first.trim_start_matches("error: ")).hint(hint);
+    // If this cannot be printed, there is nobody to tell.
+    match &meant {
+        _ if json => Printer::new(true, false).problem_document(&problem),
+        // the nearest spelling says less than the meaning
+        Some(hint) => drop(write!(std::io::stderr(), "{first}\nhint: {hint}\n")),
+        None => drop(error.print()),
     }
     ExitCode::from(problem.exit())
 }

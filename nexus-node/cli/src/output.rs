@@ -200,7 +200,7 @@ impl Printer {
         let bar = self.progress(what, total);
         if total.is_some() {
             Self::show_total(&bar);
-        } else if let Ok(style) = ProgressStyle::with_template("{msg}  {bytes}  {bytes_per_sec}") {
+        } else if let Ok(style) = ProgressStyle::with_template("{msg}  {decimal_bytes}  {decimal_bytes_per_sec}") {
             bar.set_style(style);
         }
         bar
@@ -208,7 +208,7 @@ impl Printer {
 
     /// Lets a bar of bytes show all of them, and the time that is left.
     pub(crate) fn show_total(bar: &ProgressBar) {
-        let template = "{msg} {wide_bar} {bytes} of {total_bytes}  {bytes_per_sec}  {eta}";
+        let template = "{msg} {wide_bar} {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -254,7 +254,8 @@ pub(crate) fn text(argument: String) -> Result<String, Problem> {
 pub(crate) fn config_problem(error: nexus_node::config::ConfigError) -> Problem {
     use nexus_node::config::ConfigError;
     let code = if matches!(error, ConfigError::File { .. }) { "data_dir" } else { "invalid" };
-    Problem::new(code, error.to_string()).hint("docs/cli.md lists the settings")
+    Problem::new(code, error.to_string())
+        .hint("`nexus-node up --help` has the flags; `nexus-node config show` lists all settings of a running node")
 }
 
 #[cfg(test)]

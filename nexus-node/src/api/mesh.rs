@@ -58,9 +58,14 @@ pub(super) async fn status(State(api): State<Api>, node: Node) -> Answer<wire::S
     let settings = api.0.settings.clone();
     let brain = node.brain();
     // a number that cannot be told now is left out
-    let counted = brain.reading(move |brain| Ok((brain.spaces_blocking()?, settings.disk()))).await.ok();
-    status.memories = counted.as_ref().map(|(spaces, _)| spaces.iter().map(|space| space.records).sum());
-    let disk = counted.and_then(|(_, disk)| disk);
+    let counted = brain.reading(move |brain| {
+        let in_conflict = brain.all_in_conflict_blocking()?.len() as u64;
+        Ok((brain.spaces_blocking()?, in_conflict, settings.disk()))
+    });
+    let counted = counted.await.ok();
+    status.memories = counted.as_ref().map(|(spaces, ..)| spaces.iter().map(|space| space.records).sum());
+    status.conflicts = counted.as_ref().map(|(_, in_conflict, _)| *in_conflict);
+    let disk = counted.and_then(|(.., disk)| disk);
     status.disk_bytes = disk.map(|disk| disk.used);
     let is_full = status.warnings.iter().any(|warning| warning.code == "disk_full");
     status.warnings.extend(disk.filter(|_| !is_full).and_then(|disk| disk.low()).map(low_disk));

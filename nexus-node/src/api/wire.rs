@@ -183,6 +183,9 @@ pub struct Status {
     /// The number of memories that this node may read.
     #[serde(default)]
     pub memories: Option<u64>,
+    /// The number of them with a conflict; null from a node of an older version.
+    #[serde(default)]
+    pub conflicts: Option<u64>,
     /// The size of the data directory's files, in bytes.
     #[serde(default)]
     pub disk_bytes: Option<u64>,

@@ -7,20 +7,32 @@ use std::time::Duration;
 use super::Brain;
 use crate::error::NodeError;
 #[cfg(feature = "mcp")]
-use crate::memory::{Memory, MemoryId};
+use crate::memory::Memory;
+use crate::memory::MemoryId;
 
 /// The shortest time between two counts.
 const EVERY: Duration = Duration::from_secs(60);
 /// The part of a core that counting may take, as a divisor.
 const SHARE: u32 = 200;
+/// Looking for all is exact while it takes no longer than this.
+const CHEAP: Duration = Duration::from_millis(20);
+/// The part of a core that looking for all may take where it takes longer, as a divisor.
+const SHARE_FOUND: u32 = 20;
 
 /// The last count, and the memories that were found.
 #[derive(Debug, Default)]
 pub(super) struct Conflicts {
     counted: Mutex<Option<Counted>>,
-    /// With the state of the store in which they were all.
-    #[cfg(feature = "mcp")]
-    found: Mutex<Option<(u64, Vec<MemoryId>)>>,
+    found: Mutex<Option<Found>>,
+}
+
+#[derive(Clone, Debug)]
+struct Found {
+    /// The state of the store.
+    state: u64,
+    /// When they are looked for again at the earliest, if the store has changed.
+    again: Duration,
+    ids: Vec<MemoryId>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +74,30 @@ impl Brain {
         Ok(counted)
     }
 
+    /// The memories with a conflict that have not ended, of the first 10,000 that may have one. Where looking for them takes
+    /// longer than 20 ms, they may be as old as twenty times that.
+    ///
+    /// # Errors
+    /// An error of the store.
+    pub(crate) fn all_in_conflict_blocking(&self) -> Result<Vec<MemoryId>, NodeError> {
+        // before the snapshot: a change in between has it looked for again
+        let state = *self.here().engine.committed().borrow();
+        let began = self.here().world.now();
+        let last = self.0.conflicts.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(found) = last.filter(|found| found.state == state || began < found.again) {
+            return Ok(found.ids);
+        }
+        let snapshot = self.snapshot()?;
+        let found = self.reader(&snapshot)?.in_conflict(usize::MAX, |_| true)?;
+        let ids: Vec<MemoryId> = found.into_iter().map(|memory| memory.id).collect();
+        let ended = self.here().world.now();
+        let took = ended.saturating_sub(began);
+        let again = if took > CHEAP { ended + took * SHARE_FOUND } else { ended };
+        let found = Found { state, again, ids: ids.clone() };
+        *self.0.conflicts.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        Ok(ids)
+    }
+
     /// Memories with a conflict that are wanted, at most `limit`, the latest changed first.
     ///
     /// # Errors
@@ -72,21 +108,7 @@ impl Brain {
         limit: usize,
         wanted: impl Fn(&Memory) -> bool,
     ) -> Result<Vec<Memory>, NodeError> {
-        // before the snapshot: a change in between has it looked for again
-        let state = *self.here().engine.committed().borrow();
-        let snapshot = self.snapshot()?;
-        let reader = self.reader(&snapshot)?;
-        let last = self.0.conflicts.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let ids = match last {
-            // sessions begin more rarely than anything is written, and looking for all reads every field in the store
-            Some((of, ids)) if of == state => ids,
-            _ => {
-                let ids: Vec<MemoryId> =
-                    reader.in_conflict(usize::MAX, |_| true)?.into_iter().map(|memory| memory.id).collect();
-                *self.0.conflicts.found.lock().unwrap_or_else(PoisonError::into_inner) = Some((state, ids.clone()));
-                ids
-            }
-        };
+        let ids = self.all_in_conflict_blocking()?;
         let mut found = Vec::new();
         for id in ids {
             let Ok(memory) = self.get_blocking(id) else { continue };

@@ -45,6 +45,9 @@ impl Coordinator {
             }
         };
         let me = self.identity.me();
+        // its last words count for a while, also after the line is cut
+        let is_away = |did: &Did| peers.iter().any(|peer| peer.did == *did && peer.state == PeerState::Down);
+        let leader = leader.filter(|did| !is_away(did));
         let state = |did: &Did| match peers.iter().find(|peer| peer.did == *did) {
             _ if leader == Some(*did) => SeatState::Leader,
             _ if *did == me => SeatState::Up,
@@ -56,6 +59,10 @@ impl Coordinator {
         let voters: BTreeSet<Did> = seats.voters.iter().flatten().map(|voter| voter.did).collect();
         let learners: BTreeSet<Did> =
             seats.all.iter().map(|voter| voter.did).filter(|did| !voters.contains(did)).collect();
+        let is_cut_off = leader == Some(me) && {
+            let up = voters.iter().filter(|did| **did == me || !is_away(did)).count();
+            up * 2 <= voters.len()
+        };
         let role = match () {
             () if leader == Some(me) => Some(CoordinatorRole::Leader),
             () if voters.contains(&me) => Some(CoordinatorRole::Voter),
@@ -101,7 +108,7 @@ impl Coordinator {
             commit,
             applied,
             // a former member that leads alone decides nothing
-            quorum: leader.is_some() && self.identity.is_member(&me),
+            quorum: leader.is_some() && !is_cut_off && self.identity.is_member(&me),
             voters: voters.into_iter().map(seat).collect(),
             learners: learners.into_iter().map(seat).collect(),
             role,

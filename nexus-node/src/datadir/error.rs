@@ -83,6 +83,12 @@ pub enum DataDirError {
         /// The file or directory.
         file: PathBuf,
     },
+    /// The file system takes no writes.
+    #[error("{}: its file system is mounted read-only", file.display())]
+    ReadOnly {
+        /// The file or directory.
+        file: PathBuf,
+    },
     /// The disk's fault.
     #[error("{}: {source}", file.display())]
     Disk {
@@ -139,7 +145,8 @@ impl DataDirError {
     pub(super) fn io(file: &Path, source: io::Error) -> Self {
         let file = file.to_owned();
         match source.kind() {
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::Denied { file },
+            io::ErrorKind::PermissionDenied => Self::Denied { file },
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { file },
             io::ErrorKind::NotADirectory => Self::NotADirectory { path: file },
             io::ErrorKind::InvalidData => Self::Damaged { file, what: FileDamage::NotText },
             _ => Self::Disk { file, source },
@@ -153,4 +160,17 @@ impl DataDirError {
 
 fn by(pid: Option<u32>) -> String {
     pid.map_or_else(String::new, |pid| format!(" by process {pid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_read_only_mount_is_no_matter_of_permissions() {
+        let of = |kind: io::ErrorKind| DataDirError::io(Path::new("/n/lock"), kind.into());
+        assert!(matches!(of(io::ErrorKind::PermissionDenied), DataDirError::Denied { .. }));
+        let error = of(io::ErrorKind::ReadOnlyFilesystem);
+        assert_eq!(error.to_string(), "/n/lock: its file system is mounted read-only");
+    }
 }

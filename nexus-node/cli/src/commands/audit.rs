@@ -2,7 +2,7 @@ use clap::{Args, Subcommand};
 use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, query};
-use crate::output::{Printer, Style, called, count, moment, sane, short_did};
+use crate::output::{Printer, Style, called, count, in_a_line, is_narrow, moment, sane, short_did, width};
 use crate::session::CliSession;
 
 /// The records of a page.
@@ -75,6 +75,12 @@ fn entries(gaps: &[wire::AuditGap]) -> String {
 
 fn line(entry: &wire::AuditEntry, members: &[wire::Member], printer: &Printer) -> String {
     let called = |did: &str| sane(&called(members, did));
+    let narrow = is_narrow();
+    let moment = |at: &str| {
+        let at = moment(at);
+        // the year and the seconds are in --json
+        if narrow { at.get(5..16).unwrap_or_default().to_owned() } else { at }
+    };
     let at = entry.at.as_deref().map_or_else(|| "-".to_owned(), moment);
     let by = called(&entry.by);
     let style = if entry.result == "refused" { Style::Odd } else { Style::Dim };
@@ -96,11 +102,18 @@ fn line(entry: &wire::AuditEntry, members: &[wire::Member], printer: &Printer) -
         _ => sane(&entry.name),
     };
     let action = printer.paint(Style::Bold, &format!("{:<13}", entry.action));
-    format!(
-        "{:>6}  {at:<19}  {by:<12}  {action}  {name}  {}",
-        entry.n,
-        printer.paint(style, &format!("({what}{whose})"))
-    )
+    let (at_width, told) = (if narrow { 11 } else { 19 }, format!("({what}{whose})"));
+    let (name, told) = if narrow { fitted(&name, &told, by.chars().count()) } else { (name, told) };
+    format!("{:>6}  {at:<at_width$}  {by:<12}  {action}  {name}  {}", entry.n, printer.paint(style, &told))
+}
+
+/// What is left of a name and of what became of it in a line of a narrow terminal.
+fn fitted(name: &str, told: &str, by: usize) -> (String, String) {
+    const COLUMNS: usize = 6 + 2 + 11 + 2 + 2 + 13 + 2 + 2;
+    let room = width().saturating_sub(COLUMNS + by.max(12)).max(20);
+    let told = in_a_line(told, room.saturating_sub(name.chars().count().min(8)));
+    let name = in_a_line(name, room.saturating_sub(told.chars().count()).max(8));
+    (name, told)
 }
 
 fn verify(client: &Client, printer: &Printer) -> Result<(), Problem> {

@@ -112,6 +112,9 @@ pub(super) fn mode(mode: &str, votes: Option<(usize, usize)>, printer: &Printer)
     let (style, what) = match mode {
         "full" => (Style::Good, ""),
         "core" => (Style::Odd, ": keys and locks go on"),
+        _ if votes.is_some_and(|(up, all)| up * 2 > all) => {
+            (Style::Bad, ", without a leader just now: keys and locks wait, memory goes on")
+        }
         _ => (Style::Bad, ", no quorum: keys and locks wait, memory goes on"),
     };
     format!("{}{voters}{what}", printer.paint(style, &mode.replace('_', " ")))
@@ -130,6 +133,8 @@ mod tests {
         assert_eq!(said("core", Some((2, 3))), "core, 2 of 3 voters are up: keys and locks go on");
         let none = "read only, 1 of 3 voters is up, no quorum: keys and locks wait, memory goes on";
         assert_eq!(said("read_only", Some((1, 3))), none);
+        let voting = "read only, 2 of 3 voters are up, without a leader just now: keys and locks wait, memory goes on";
+        assert_eq!(said("read_only", Some((2, 3))), voting);
         assert_eq!(said("full", None), "full");
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 use nexus_node::config::Settings;
-use nexus_node::internals::datadir::{Contents, DataDir};
+use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
 use nexus_node::internals::own_store;
 use serde::Serialize;
 
@@ -179,9 +179,11 @@ fn permissions(path: &Path) -> Check {
 
 fn disk(path: &Path) -> Check {
     match drive::space(path).map(|space| space.free) {
-        Some(free) if free < FREE_BYTES_MIN => {
-            Check::bad("disk", format!("only {} are free", size(free)), "make room; a node that cannot write stops")
-        }
+        Some(free) if free < FREE_BYTES_MIN => Check::bad(
+            "disk",
+            format!("only {} are free", size(free)),
+            "make room: below 68 MB a node writes nothing, and reads on",
+        ),
         Some(free) => Check::good("disk", format!("{} are free", size(free))),
         None => Check::good("disk", "this platform does not tell how much is free"),
     }
@@ -211,6 +213,7 @@ fn lock(path: &Path, running: bool) -> Check {
         return nothing();
     }
     match (data_dir.lock(), running) {
+        (Err(DataDirError::ReadOnly { .. }), _) => nothing(),
         (Ok(_), _) => Check::good("lock", "free: no node is running here"),
         (Err(_), true) => Check::good("lock", "held by the node that is running"),
         (Err(error), false) => Check::bad(

@@ -43,7 +43,9 @@ fn text(status: &wire::Status, api: &str, directory: Option<&Path>, printer: &Pr
         line("mode", format!("{}{}", super::coordinator::mode(mode, votes, printer), role.unwrap_or_default()));
     }
     if let Some(memories) = status.memories {
-        line("memories", memories.to_string());
+        let settle = |number| format!("; {number} in conflict: `nexus-node list --conflicts`");
+        let conflicts = status.conflicts.filter(|number| *number > 0).map(settle).unwrap_or_default();
+        line("memories", format!("{memories}{conflicts}"));
     }
     if let Some(embedder) = status.embedder.as_ref().filter(|embedder| embedder.state != "off") {
         line("vectors", vectors(embedder, status.memories, printer));

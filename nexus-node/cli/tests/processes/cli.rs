@@ -586,6 +586,8 @@ fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
     {
         let (code, error) = home.error(arguments);
         assert_eq!((code, &error["code"]), (2, &json!("usage")), "{arguments:?}: {error}");
+        let told = home.run(&[arguments, &["--json"]].concat());
+        assert_eq!((told.stdout.as_str(), told.stderr.lines().count()), ("", 1), "a program gets JSON alone: {told:?}");
     }
     let help = home.run(&["--help"]).ok().stdout;
     for variable in ["NEXUS_DATA_DIR", "NO_COLOR"] {

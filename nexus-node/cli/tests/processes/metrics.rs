@@ -160,6 +160,8 @@ fn memories_with_several_values_are_counted() {
     let conflicts = |id: &str| cloud.json(&["get", id])["conflicts"].as_object().map_or(0, serde_json::Map::len);
     until("both conflicts are there", || (conflicts(&id) == 1 && conflicts("colour") == 1).then_some(()));
     assert_eq!(read(&second)["nexus_conflicts{space=\"default\"}"], 2.0);
+    assert_eq!(cloud.json(&["status"])["conflicts"], 2);
+    assert!(cloud.run(&["status"]).ok().stdout.contains("2 in conflict: `nexus-node list --conflicts`"));
 }
 
 /// promise: Commands and API | Blobs are counted for Prometheus: those that are here, and the bytes that came and went

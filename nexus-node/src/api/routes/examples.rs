@@ -229,6 +229,7 @@ pub(super) fn status() -> wire::Status {
         behind: vec![wire::Behind { did: OTHER.into(), name: Some("cloud".into()), entries: 3 }],
         warnings: Vec::new(),
         memories: Some(61),
+        conflicts: Some(1),
         disk_bytes: Some(2_400_000),
         last_sync: Some(AT.into()),
         next: None,

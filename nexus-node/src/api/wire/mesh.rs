@@ -33,6 +33,7 @@ impl From<crate::Status> for Status {
             behind: behind.collect(),
             warnings: warnings.collect(),
             memories: None,
+            conflicts: None,
             disk_bytes: None,
             last_sync: status.last_sync.map(|at| at.to_string()),
             next: None,

@@ -33,7 +33,6 @@ impl Reader<'_> {
     ///
     /// # Errors
     /// An error of the store.
-    #[cfg(feature = "mcp")]
     pub(crate) fn in_conflict(&self, limit: usize, wanted: impl Fn(&Memory) -> bool) -> Result<Vec<Memory>, NodeError> {
         let mut found = Vec::new();
         self.each_in_conflict(&mut |memory| {

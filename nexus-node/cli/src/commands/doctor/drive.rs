@@ -11,15 +11,37 @@ const UNRELIABLE: [&str; 11] =
 pub(super) fn kind(path: &Path) -> Check {
     let fix = "move it to a disk of this machine, with --data-dir";
     let Some(path) = existing(path) else { return Check::good("drive", "cannot be told") };
+    let of_windows = |kind: &Option<String>| {
+        // WSL shows them as 9p or drvfs; elsewhere /mnt/c is a directory as any
+        kind.as_deref().is_none_or(|kind| ["9p", "drvfs"].contains(&kind)) && is_windows_drive(&path)
+    };
     match kind_of(&path) {
+        kind if is_read_only(&path) => Check::bad(
+            "drive",
+            format!("{} is mounted read-only: no node can run here", kind.as_deref().unwrap_or("the file system")),
+            "mount it for writing, or give another directory with --data-dir",
+        ),
+        kind if of_windows(&kind) => {
+            Check::warning("drive", "a drive of Windows seen from Linux: slow, and without locks", fix)
+        }
         Some(kind) if UNRELIABLE.contains(&kind.as_str()) => {
             Check::warning("drive", format!("{kind} does not keep what it promises about locks and fsync"), fix)
         }
-        _ if is_windows_drive(&path) => {
-            Check::warning("drive", "a drive of Windows seen from Linux: slow, and without locks", fix)
-        }
         Some(kind) => Check::good("drive", kind),
         None => Check::good("drive", "this platform does not tell"),
+    }
+}
+
+/// Whether the file system takes no writes.
+fn is_read_only(path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        rustix::fs::statvfs(path).is_ok_and(|disk| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        false
     }
 }
 
