@@ -107,7 +107,7 @@ fn line(entry: &wire::AuditEntry, members: &[wire::Member], printer: &Printer) -
     format!("{:>6}  {at:<at_width$}  {by:<12}  {action}  {name}  {}", entry.n, printer.paint(style, &told))
 }
 
-/// What is left of a name and of what became of it in a line of a narrow terminal.
+/// A name and its outcome, cut so that both fit a line of a narrow terminal.
 fn fitted(name: &str, told: &str, by: usize) -> (String, String) {
     const COLUMNS: usize = 6 + 2 + 11 + 2 + 2 + 13 + 2 + 2;
     let room = width().saturating_sub(COLUMNS + by.max(12)).max(20);
