@@ -38,6 +38,8 @@ const FILES: &[File] = &[
     File { path: "/task.js", kind: SCRIPT, bytes: include_bytes!("page/task.js") },
     File { path: "/tasks.js", kind: SCRIPT, bytes: include_bytes!("page/tasks.js") },
     File { path: "/files.js", kind: SCRIPT, bytes: include_bytes!("page/files.js") },
+    File { path: "/members.js", kind: SCRIPT, bytes: include_bytes!("page/members.js") },
+    File { path: "/keys.js", kind: SCRIPT, bytes: include_bytes!("page/keys.js") },
     File { path: "/icon.svg", kind: "image/svg+xml", bytes: include_bytes!("page/icon.svg") },
 ];
 

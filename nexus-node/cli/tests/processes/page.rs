@@ -50,6 +50,8 @@ fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
         "/task.js",
         "/tasks.js",
         "/files.js",
+        "/members.js",
+        "/keys.js",
         "/icon.svg",
     ];
     for path in paths {
@@ -128,6 +130,9 @@ fn a_link_signs_one_browser_in_once() {
         ("POST", "/v1/invite"),
         ("PATCH", "/v1/config"),
         ("PUT", "/v1/kv/a"),
+        ("GET", "/v1/kv"),
+        ("GET", "/v1/locks"),
+        ("GET", "/v1/audit"),
         ("POST", "/v1/tasks"),
         ("POST", "/v1/tasks/claim"),
         ("PUT", "/v1/blobs"),

@@ -10,6 +10,12 @@ export class Problem extends Error {
   }
 }
 
+/** The problem and its remedy, in one text. Commands in it are between backticks. */
+export function explain(problem) {
+  const what = problem instanceof Problem ? problem.message : 'The node does not answer.';
+  return problem.hint ? `${what.replace(/\.$/, '')}. Next: ${problem.hint}` : what;
+}
+
 const signedOut = new EventTarget();
 
 /** Calls back when the node does not know this browser. */

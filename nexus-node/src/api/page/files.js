@@ -1,7 +1,7 @@
 // Files: the blobs of this node, the nodes that have each, and those that are on their way to it.
 
-import { ask } from './api.js';
-import { arrange, byId, bytes, count, make, seen, toast } from './show.js';
+import { ask, explain } from './api.js';
+import { arrange, byId, bytes, coded, command, count, make, named, toast } from './show.js';
 
 /** So many blobs are asked for at a time, by hash. */
 const READ = 100;
@@ -13,6 +13,7 @@ const LIST_EVERY = 10;
 const NAMES_MAX = 4;
 
 let nameOf = (did) => did;
+let me = null;
 let looking = null;
 let turn = 0;
 let drawn = new Map();
@@ -21,22 +22,28 @@ let next = null;
 let running = '';
 
 export function setPeople(people) {
-  nameOf = people.nameOf;
+  ({ nameOf, me } = people);
 }
+
+/** So many of the names that lead to a blob are shown. */
+const TAGS_MAX = 8;
+
+/** A name for the copy that a shell takes as it is, and that stays in its directory. Else the beginning of the hash. */
+const fileName = ({ hash, tags = [] }) => tags.find((tag) => /^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$/.test(tag)) ?? hash.slice(0, 10);
 
 const shortHash = (hash) => make('code', { title: hash }, hash.slice(0, 10));
 
 function copies(providers) {
-  const names = providers.slice(0, NAMES_MAX).map((did, at) => (at ? seen(nameOf(did)) : 'here'));
-  if (providers.length > NAMES_MAX) names.push(`${providers.length - NAMES_MAX} more`);
+  const names = providers.slice(0, NAMES_MAX).map((did) => (did === me ? 'this node' : named(nameOf(did))));
+  if (providers.length > NAMES_MAX) names.push(`${count(providers.length - NAMES_MAX, 'other member', 'other members')}`);
   const tag = make('span', { class: `tag ${providers.length > 1 ? 'good' : 'dim'}` }, count(providers.length, 'copy', 'copies'));
   return make('span', { title: providers.join('\n') }, tag, ' ', names.join(', '));
 }
 
 function row(blob) {
   const { hash, size, files, pinned, tags = [], copies: wanted, kept_for: keptFor = [] } = blob;
-  const [name, ...others] = tags.map(seen);
-  const why = [pinned && 'pinned', tags.length > 0 && 'tagged', ...keptFor.map((did) => `kept for ${seen(nameOf(did))}`)].filter(Boolean);
+  const [name, ...others] = tags.slice(0, TAGS_MAX).map(named);
+  const why = [pinned && 'pinned', tags.length > 0 && 'tagged', ...keptFor.slice(0, NAMES_MAX).map((did) => `kept for ${named(nameOf(did))}`)].filter(Boolean);
   const enough = wanted && wanted.count >= wanted.wanted;
   return make('li', { class: 'card file' },
     make('div', { class: 'row' },
@@ -45,20 +52,24 @@ function row(blob) {
     make('div', { class: 'about' },
       name ? shortHash(hash) : null,
       ...others.map((other) => make('span', { class: 'tag' }, other)),
+      tags.length > TAGS_MAX ? make('span', {}, `and ${count(tags.length - TAGS_MAX, 'more name', 'more names')}`) : null,
       ...why.map((word) => make('span', { class: 'tag' }, word)),
-      why.length || wanted ? null : make('span', { class: 'tag dim' }, 'not kept'),
-      wanted ? make('span', { class: `tag ${enough ? 'good' : 'odd'}` }, `${wanted.count} of ${wanted.wanted} kept`) : null,
-      copies(blob.providers)));
+      why.length || wanted ? null : make('span', { class: 'tag dim', title: 'This node may remove it to make room.' }, 'not kept'),
+      wanted ? make('span', { class: `tag ${enough ? 'good' : 'odd'}` }, `${wanted.count} of ${wanted.wanted} wanted copies`) : null,
+      copies(blob.providers)),
+    make('details', {},
+      make('summary', {}, files === undefined ? 'Get this file' : 'Get these files'),
+      command(`nexus-node blob get ${hash} -o ${fileName(blob)}`, 'On this machine, or on any other member. The last word is the path to write.')));
 }
 
 function transfer({ hash, progress: { bytes: here, size, sources, lied = [] } }) {
   const bar = size ? make('progress', { max: size, value: here, 'aria-label': 'Progress' }) : null;
-  const from = sources.length ? `from ${sources.map((did) => seen(nameOf(did))).join(', ')}` : 'nobody has sent anything yet';
-  const said = size ? `${bytes(here)} of ${bytes(size)}` : 'looking for who has it';
+  const from = sources.length ? `from ${sources.slice(0, NAMES_MAX).map((did) => named(nameOf(did))).join(', ')}${sources.length > NAMES_MAX ? ` and ${count(sources.length - NAMES_MAX, 'other member', 'other members')}` : ''}` : 'no member has sent a part yet';
+  const said = size ? `${bytes(here)} of ${bytes(size)}` : 'looking for a member that has it';
   return make('li', { class: 'card file' },
     make('div', { class: 'row' }, make('b', { class: 'grow' }, shortHash(hash)), bar, make('span', {}, said)),
     make('div', { class: 'about' }, from,
-      lied.length ? make('span', { class: 'tag bad' }, `sent something else: ${lied.map((did) => seen(nameOf(did))).join(', ')}`) : null));
+      lied.length ? make('span', { class: 'tag bad' }, `sent wrong data: ${lied.slice(0, NAMES_MAX).map((did) => named(nameOf(did))).join(', ')}`) : null));
 }
 
 /** Shows blobs; those that have not changed keep their rows. */
@@ -67,7 +78,10 @@ function show(blobs, isMore) {
   drawn = new Map([...(isMore ? before : []), ...blobs.map((blob) => {
     const is = JSON.stringify(blob);
     const old = before.get(blob.hash);
-    return [blob.hash, old?.is === is ? old : { is, row: row(blob) }];
+    if (old?.is === is) return [blob.hash, old];
+    const made = row(blob);
+    made.querySelector('details').open = old?.row.querySelector('details').open ?? false;
+    return [blob.hash, { is, row: made }];
   })]);
   arrange(byId('files-list'), [...drawn.values()].map(({ row }) => row));
   byId('files-none').hidden = drawn.size > 0;
@@ -104,7 +118,7 @@ export function enter(here) {
     await look().catch((problem) => {
       failed = true;
       // a program that was built without blobs has no such route
-      byId('files-problem').textContent = problem.status === 404 ? 'This program was built without blobs.' : problem.message;
+      byId('files-problem').replaceChildren(...coded(problem.status === 404 ? 'This program was built without files.' : explain(problem)));
     });
     byId('files-problem').hidden = !failed;
     if (looking !== null) looking = setTimeout(again, TRANSFERS_MS);
@@ -112,4 +126,8 @@ export function enter(here) {
   looking = setTimeout(again, 0);
 }
 
-byId('files-more').addEventListener('click', () => read(next).catch((problem) => toast(problem.message, true)));
+byId('files-add').replaceChildren(
+  command('nexus-node blob add PATH', 'Add a file or a directory on this machine. PATH is where it is.'),
+  command('nexus-node blob add PATH --tag NAME', 'Add it under a name, which this page shows, and which other commands take.'));
+
+byId('files-more').addEventListener('click', () => read(next).catch((problem) => toast(explain(problem), true)));

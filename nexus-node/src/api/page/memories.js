@@ -1,8 +1,8 @@
 // The list: what there is, what was asked for, and what is in conflict.
 
-import { api, ask, memoryPath, send } from './api.js';
+import { api, ask, explain, memoryPath, send } from './api.js';
 import { changed as changedOpen, open, settling } from './memory.js';
-import { author, byId, count, importedBy, make, shortDid, tags, time, toast } from './show.js';
+import { author, byId, coded, count, importedBy, make, shortDid, tags, time, toast } from './show.js';
 
 const PAGE = 50;
 /** The most conflicts that are shown above the list. */
@@ -66,18 +66,18 @@ export async function refresh() {
       const { document: all, truncated } = await api('GET', path, undefined, { signal: mine.signal });
       const hits = only.checked ? all.filter(inConflict) : all;
       [items, next] = [hits, null];
-      const nearest = hits.length && !hits.some(hit => hit.telling) ? 'Nothing speaks of that. The nearest: ' : '';
-      byId('found').textContent = hits.length ? nearest + `${truncated ? 'The best ' : ''}${count(hits.length, 'memory', 'memories')}${truncated || hits.length < 2 ? '' : ', the best first'}` : 'Nothing speaks of that.';
+      const nearest = hits.length && !hits.some(hit => hit.telling) ? 'No memory clearly answers this. The closest: ' : '';
+      byId('found').textContent = hits.length ? nearest + `${truncated ? 'The best ' : ''}${count(hits.length, 'memory', 'memories')}${truncated || hits.length < 2 ? '' : ', the best first'}` : 'No memory answers this. Try other words.';
     } else {
       const listing = await page(null, mine.signal);
       [items, next] = [listing.items, listing.next];
-      const none = isNarrow() ? 'No memory has all of that.' : 'Nothing is remembered yet.';
+      const none = isNarrow() ? 'No memory meets all these conditions.' : 'Nothing is remembered yet.';
       byId('found').textContent = items.length ? 'Newest first' : none;
     }
   } catch (problem) {
     if (problem.name === 'AbortError') return;
     [items, next] = [[], null];
-    byId('found').textContent = problem.message;
+    byId('found').replaceChildren(...coded(explain(problem)));
   }
   list.removeAttribute('aria-busy');
   show();
@@ -124,7 +124,7 @@ function row(memory) {
   facts.push(...memory.tags.map((tag) => make('span', { class: 'tag' }, tag)));
   if (inConflict(memory)) facts.push(make('span', { class: 'tag odd' }, 'conflict'));
   if (memory.valid_to) facts.push(make('span', { class: 'tag' }, 'until ', new Date(memory.valid_to).toLocaleDateString()));
-  if (memory.weak) facts.push(make('span', { class: 'tag' }, 'has few of the words'));
+  if (memory.weak) facts.push(make('span', { class: 'tag' }, 'matches few of your words'));
   const relevance = memory.score === undefined ? null
     : make('meter', { min: 0, max: 1, value: Math.max(0.05, memory.score), title: 'how likely it answers the question' });
   return make('li', {},
@@ -139,19 +139,19 @@ function row(memory) {
 function contradictions(memory) {
   const others = (memory.contradicts ?? []).map((id) => items.find((item) => item.id === id)).filter(Boolean);
   return others.map((other) => make('div', { class: 'conflict' },
-    make('p', {}, 'Another one may say something else: ', make('b', {}, other.text.split('\n')[0].slice(0, 120))),
-    make('button', { type: 'button', click: (event) => end(event.target, other.id) }, 'That one no longer holds')));
+    make('p', {}, 'Another memory may contradict this one: ', make('b', {}, other.text.split('\n')[0].slice(0, 120))),
+    make('button', { type: 'button', click: (event) => end(event.target, other.id) }, 'The other one is no longer true')));
 }
 
 async function end(button, id) {
   button.disabled = true;
   try {
     await send('PATCH', memoryPath(id), { valid_to: 'now' });
-    toast('Settled: only the other one is found now.');
+    toast('Settled: searches no longer find the other memory.');
     await refresh();
   } catch (problem) {
     button.disabled = false;
-    toast(problem.message, true);
+    toast(explain(problem), true);
   }
 }
 
@@ -243,11 +243,11 @@ byId('write').addEventListener('submit', async (event) => {
   try {
     const memory = { text: text.value, tags: tags(byId('new-tags').value), space: byId('new-space').value || 'default' };
     const written = await send('POST', '/v1/memories', memory);
-    toast(written.duplicate_of ? 'Remembered. Another one says nearly the same.' : 'Remembered.');
+    toast(written.duplicate_of ? 'Remembered. Another memory says nearly the same.' : 'Remembered.');
     byId('write').reset();
     text.rows = 1;
   } catch (problem) {
-    toast(problem.message, true);
+    toast(explain(problem), true);
   }
 });
 text.addEventListener('input', () => { text.rows = Math.min(8, Math.max(1, text.value.split('\n').length)); });
@@ -263,7 +263,7 @@ for (const field of [query, project, tag]) {
   });
 }
 for (const field of [space, kind, only]) field.addEventListener('change', refresh);
-byId('more').addEventListener('click', () => older().catch((problem) => toast(problem.message, true)));
+byId('more').addEventListener('click', () => older().catch((problem) => toast(explain(problem), true)));
 document.addEventListener('keydown', (event) => {
   const writing = /^(INPUT|TEXTAREA|SELECT)$/.test(document.activeElement?.tagName ?? '') || document.querySelector('dialog[open]');
   if (event.key === '/' && !writing && query.offsetParent) {

@@ -1,14 +1,14 @@
 // One memory: read, edit, settle, forget, and its past.
 
-import { ask, memoryPath, send } from './api.js';
-import { author, byId, importedBy, make, plain, shortDid, tags, time, toast } from './show.js';
+import { ask, explain, memoryPath, send } from './api.js';
+import { author, byId, coded, importedBy, make, named, plain, shortDid, tags, time, toast } from './show.js';
 
 const dialog = byId('memory');
 const text = byId('edit-text');
 const tagsField = byId('edit-tags');
 const forget = byId('forget');
 
-/** What is shown, as the node last had it. */
+/** The memory that is shown, as the node last had it. */
 let shown = null;
 let nameOf = shortDid;
 
@@ -17,11 +17,11 @@ export function settling(memory, name, done) {
   // the rest of a text goes with its text
   return Object.entries(memory.conflicts).filter(([field]) => field !== 'attachment').map(([field, values]) =>
     make('div', { class: 'conflict' },
-      make('p', {}, `${values.length} values of `, make('b', {}, field), ' were written apart. Keep one:'),
+      make('p', {}, `Several machines wrote the field `, make('b', {}, field), ` without knowing of each other: ${values.length} values. Keep one:`),
       make('ul', {}, values.map(({ value, author: did, author_name: called, at }) =>
         make('li', {},
           make('div', { class: 'value' }, plain(value)),
-          make('div', { class: 'dim' }, called ?? name(did), ', ', time(at)),
+          make('div', { class: 'dim' }, named(called ?? name(did)), ', ', time(at)),
           make('button', { type: 'button', click: (event) => keep(event.target, memory.id, field, value, done) }, 'Keep this'))))));
 }
 
@@ -29,10 +29,10 @@ async function keep(button, id, field, value, done) {
   button.disabled = true;
   try {
     done(await send('PATCH', memoryPath(id), { [field]: value }));
-    toast(`Settled: ${field} is the same everywhere again.`);
+    toast(`Settled: all machines will show this ${field}.`);
   } catch (problem) {
     button.disabled = false;
-    toast(problem.message, true);
+    toast(explain(problem), true);
   }
 }
 
@@ -44,7 +44,7 @@ async function whole(memory) {
   try {
     return await ask(`${memoryPath(memory.id)}?whole=true`);
   } catch (problem) {
-    return { ...memory, cut: problem.message };
+    return { ...memory, cut: explain(problem) };
   }
 }
 
@@ -55,7 +55,7 @@ function show(memory) {
     text.value = memory.text;
     tagsField.value = memory.tags.join(', ');
   }
-  byId('edit-note').textContent = dirty && changed ? 'It was changed elsewhere meanwhile. Saving writes your text over it.' : '';
+  byId('edit-note').textContent = dirty && changed ? 'Another machine changed this memory while you were writing. If you save, your text replaces that change.' : '';
   shown = memory;
   text.readOnly = Boolean(memory.cut);
   byId('memory-title').textContent = memory.kind === 'note' ? 'Memory' : `Memory · ${memory.kind}`;
@@ -70,17 +70,17 @@ function show(memory) {
     ['Created', time(memory.created_at)],
     memory.updated_at !== memory.created_at && ['Edited', time(memory.updated_at)],
     memory.expires_at && ['Expires', new Date(memory.expires_at).toLocaleString()],
-    memory.valid_from && ['Holds from', new Date(memory.valid_from).toLocaleString()],
-    memory.valid_to && ['Holds until', new Date(memory.valid_to).toLocaleString()],
-    memory.cut && ['Text', `Only the first ${memory.text.length} of ${memory.attachment.bytes} bytes are here: ${memory.cut}`],
+    memory.valid_from && ['True from', new Date(memory.valid_from).toLocaleString()],
+    memory.valid_to && ['True until', new Date(memory.valid_to).toLocaleString()],
+    memory.cut && ['Text', coded(`Only the beginning is shown, ${memory.text.length} characters. The whole text has ${memory.attachment.bytes} bytes. ${memory.cut}`)],
     memory.supersedes && ['Replaces', make('code', {}, memory.supersedes)],
     ...Object.entries(memory.meta).map(([key, value]) => [key, plain(value)]),
     ['Id', make('code', {}, memory.id)],
-    memory.was && ['Before', make('code', {}, memory.was)],
-    memory.more && ['More', 'It has more values than are read. Save it again until this line is gone, or forget it.'],
+    memory.was && ['Former id', make('code', {}, memory.was)],
+    memory.more && ['More', 'This memory has more values than the page shows. Save it again until this line is gone, or forget it.'],
   ];
   byId('memory-facts').replaceChildren(
-    ...facts.filter(Boolean).flatMap(([label, value]) => [make('dt', {}, label), make('dd', {}, value)]));
+    ...facts.filter(Boolean).flatMap(([label, value]) => [make('dt', {}, label), make('dd', {}, ...[value].flat())]));
 }
 
 async function past() {
@@ -106,7 +106,7 @@ export async function open(id, name) {
     if (!dialog.open) dialog.showModal();
     await past();
   } catch (problem) {
-    toast(problem.message, true);
+    toast(explain(problem), true);
   }
 }
 
@@ -141,7 +141,7 @@ byId('edit').addEventListener('submit', async (event) => {
     await past();
     toast('Saved.');
   } catch (problem) {
-    byId('edit-note').textContent = problem.message;
+    byId('edit-note').replaceChildren(...coded(explain(problem)));
   }
 });
 
@@ -157,7 +157,7 @@ forget.addEventListener('click', async () => {
     await send('DELETE', memoryPath(id));
     toast('Forgotten.');
   } catch (problem) {
-    toast(problem.message, true);
+    toast(explain(problem), true);
   }
 });
 forget.addEventListener('blur', calm);

@@ -1,22 +1,20 @@
 // The page: signing in, its rooms, the mesh, and what else is not memories or tasks.
 
-import { api, ask, follow, onSignedOut, signIn } from './api.js';
+import { api, ask, explain, follow, onSignedOut, signIn } from './api.js';
 import { enter as enterFiles, setPeople as setFilePeople } from './files.js';
+import { MODES, setState as setKeyState } from './keys.js';
 import { drawMap, pulse, standing } from './map.js';
+import { enter as enterMembers, setMembers } from './members.js';
 import { changed, findConflicts, refresh, setNames, setSpaces } from './memories.js';
-import { byId, bytes, count, make, shortDid, span, toast } from './show.js';
+import { byId, bytes, coded, count, make, named, shortDid, span, toast } from './show.js';
 import { close as closeTask, setPeople } from './task.js';
 import { begin as beginTasks, end as endTasks, enter as enterTasks } from './tasks.js';
 
 /** How often the mesh is looked at: its state is no change to a memory. */
 const LOOK_MS = 3_000;
 
-/** What the mode of the coordinators means for who writes keys and takes locks. */
-const MODES = {
-  full: 'every voter is up',
-  core: 'a quorum is up, not every voter',
-  read_only: 'no quorum: nothing is written',
-};
+/** So many other members are listed beside the rooms. The room of the members has more. */
+const PEERS_MAX = 24;
 
 const map = byId('map');
 let names = new Map();
@@ -45,35 +43,45 @@ async function look() {
   showFacts(now, peers, spaces);
   const spaceNames = spaces.map(({ space }) => space).sort();
   const readers = new Map(spaces.map((space) => [space.space, space.readers]));
-  setFilePeople({ nameOf });
+  setFilePeople({ me: now.did, nameOf });
+  setMembers({ status: now, peers, spaces });
+  setKeyState(now, nameOf);
   setPeople({ me: now.did, nameOf, readersOf: (space) => readers.get(space) ?? [] });
   if (spaceNames.join() !== [...byId('new-space').options].map(({ value }) => value).join()) setSpaces(spaceNames);
 }
 
 function showPeers(peers) {
-  byId('peers').replaceChildren(...peers.map((peer) => {
+  byId('peers').replaceChildren(...peers.slice(0, PEERS_MAX).map((peer) => {
     const { mood, words } = standing(peer, status.offline);
     const rtt = peer.rtt_ms === null || peer.state !== 'up' ? '' : `${peer.rtt_ms < 10 ? peer.rtt_ms.toFixed(1) : Math.round(peer.rtt_ms)} ms`;
-    const lag = peer.behind > 0 && mood !== 'busy' ? `lacks ${count(peer.behind, 'entry', 'entries')}` : null;
+    const lag = peer.behind > 0 && mood !== 'busy' ? `${count(peer.behind, 'entry', 'entries')} behind` : null;
     return make('li', {},
       make('span', { class: `dot ${mood}` }),
-      make('b', {}, peer.name ?? shortDid(peer.did)),
+      make('b', {}, named(peer.name ?? shortDid(peer.did))),
       make('span', { class: 'dim grow' }, [words, lag].filter(Boolean).join('; ')),
       make('span', { class: 'dim' }, rtt));
   }));
+  if (peers.length > PEERS_MAX) {
+    byId('peers').append(make('li', {}, make('a', { href: '#members' }, `and ${count(peers.length - PEERS_MAX, 'other member', 'other members')}`)));
+  }
   if (peers.length === 0) {
     byId('peers').replaceChildren(make('li', { class: 'dim' },
-      make('span', {}, 'Nobody else yet. ', make('code', {}, 'nexus-node invite'), ' lets another machine in.')));
+      make('span', {}, 'No other member yet. ', make('code', {}, 'nexus-node invite'), ' lets another machine in.')));
   }
 }
 
-/** A text whose parts between backticks are commands. */
-const withCode = (text) => text.split('`').map((part, n) => (n % 2 ? make('code', {}, part) : part));
-
-function showWarnings({ warnings, membership, offline }) {
-  const notices = warnings.map(({ message, hint }) => make('p', { class: 'notice' }, make('b', {}, message), ' ', ...withCode(hint ?? '')));
-  if (membership !== 'member') notices.unshift(make('p', { class: 'notice bad' }, 'The membership of this node was taken away.'));
-  if (offline) notices.unshift(make('p', { class: 'notice' }, 'This node is offline: what is written here stays here until `nexus-node online`.'));
+/** The warnings, and the next step if no warning has said it. */
+function showWarnings({ warnings, membership, offline, next }) {
+  const notice = (kind, ...texts) => make('p', { class: `notice ${kind}` }, ...texts);
+  const notices = warnings.map(({ message, hint }) => notice('', make('b', {}, ...coded(message.replace(/[.:]?$/, '.'))), ' ', ...coded(hint ?? '')));
+  if (membership !== 'member') notices.unshift(notice('bad', 'The membership of this node was ended.'));
+  if (offline) notices.unshift(notice('', ...coded('This node is offline: what you write here stays on this machine until `nexus-node online`.')));
+  const isSaid = offline || warnings.some(({ hint }) => hint === next);
+  if (next && !isSaid) notices.push(notice('calm', make('b', {}, 'Next step: '), ...coded(next)));
+  const is = JSON.stringify(notices.map(({ className, textContent }) => [className, textContent]));
+  // somebody may be marking a command
+  if (byId('warnings').dataset.is === is) return;
+  byId('warnings').dataset.is = is;
   byId('warnings').replaceChildren(...notices);
 }
 
@@ -81,8 +89,8 @@ function showFacts(status, peers, spaces) {
   const total = (of) => spaces.reduce((sum, space) => sum + space[of], 0);
   const facts = [
     ['Memories', total('records').toLocaleString()],
-    ['Members', peers.length ? `${peers.length + 1}, ${status.peers} of them connected` : 'this node alone'],
-    MODES[status.mode] && ['Keys, locks', [MODES[status.mode], status.coordinator && `${nameOf(status.coordinator)} leads`].filter(Boolean).join('; ')],
+    ['Members', peers.length ? `this node and ${count(peers.length, 'other', 'others')}, ${status.peers} connected` : 'this node alone'],
+    MODES[status.mode] && ['Keys, locks', [MODES[status.mode], status.coordinator && `${status.coordinator === status.did ? 'this node' : named(nameOf(status.coordinator))} leads`].filter(Boolean).join('; ')],
     ['Up for', span(status.uptime_s)],
     ['Store', `${count(total('entries'), 'entry', 'entries')}, ${bytes(total('bytes'))}`],
     status.rss_bytes && ['RAM', bytes(status.rss_bytes)],
@@ -111,7 +119,7 @@ async function start() {
     await readAll();
   } catch (problem) {
     if (problem.status === 401) return;
-    toast(problem.message, true);
+    toast(explain(problem), true);
   }
   byId('main').hidden = false;
   byId('sign-out').hidden = false;
@@ -142,6 +150,7 @@ function out(why) {
   clearInterval(looking);
   endTasks();
   enterFiles(false);
+  enterMembers(false);
   closeTask();
   byId('main').hidden = true;
   byId('rooms').hidden = true;
@@ -149,7 +158,7 @@ function out(why) {
   byId('live').textContent = 'signed out';
   byId('live').className = 'pill';
   byId('sign-in-why').hidden = !why;
-  byId('sign-in-why').textContent = why ?? '';
+  byId('sign-in-why').replaceChildren(...coded(why ?? ''));
   byId('sign-in').hidden = false;
 }
 
@@ -160,10 +169,10 @@ byId('token-form').addEventListener('submit', async (event) => {
   try {
     await signIn(byId('token').value.trim());
     byId('token').value = '';
-    history.replaceState(null, '', ['#tasks', '#files'].includes(location.hash) ? `/${location.hash}` : '/');
+    history.replaceState(null, '', ROOMS.includes(location.hash.slice(1)) ? `/${location.hash}` : '/');
     await start();
   } catch (problem) {
-    out(problem.message);
+    out(explain(problem));
   }
 });
 
@@ -172,7 +181,7 @@ byId('sign-out').addEventListener('click', async () => {
   out(null);
 });
 
-const ROOMS = ['memories', 'tasks', 'files'];
+const ROOMS = ['memories', 'tasks', 'files', 'members', 'keys'];
 
 /** Shows the room that the address names. Another name, such as that of a link to skip to, changes nothing. */
 function enter() {
@@ -190,10 +199,21 @@ function enter() {
   }
   enterTasks(room === 'tasks');
   enterFiles(room === 'files');
+  enterMembers(room === 'members');
   scrollTo(0, 0);
 }
 
 addEventListener('hashchange', enter);
+
+/** A file that is dropped here would replace the page. The cookie adds no files, so the page says how to add one. */
+for (const name of ['dragover', 'drop']) {
+  addEventListener(name, (event) => {
+    if (![...event.dataTransfer?.types ?? []].includes('Files')) return;
+    event.preventDefault();
+    event.dataTransfer.dropEffect = 'none';
+    toast('This page cannot take files in. On this machine type `nexus-node blob add PATH`.');
+  });
+}
 
 const THEMES = { auto: 'Auto', light: 'Light', dark: 'Dark' };
 

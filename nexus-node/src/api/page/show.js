@@ -99,13 +99,19 @@ export function arrange(list, rows) {
   }
 }
 
-/** On whose word a text was written, in words. */
-const WORDS = { model: 'a model’s words', tool: 'a tool’s words', import: 'from a file' };
+/** How a text came about, by its source. The program is named if it is known. */
+const SOURCES = {
+  user: { known: (agent) => (agent === 'nexus-node' ? 'typed at the command line' : `typed in ${agent}`), unknown: null },
+  model: { known: (agent) => `an AI model wrote this in ${agent}`, unknown: 'an AI model wrote this' },
+  tool: { known: (agent) => `the program ${agent} wrote this`, unknown: 'a program wrote this' },
+  import: { known: (agent) => `imported from a file with ${agent}`, unknown: 'imported from a file' },
+};
 
-/** The author of the text that is shown, with the program and source: `laptop (claude-code, a model’s words)`. */
+/** The author of the text that is shown, and how it came about: `laptop; an AI model wrote this in claude-code`. */
 export function author({ author, author_name: name, agent, source, edited_by: editor }) {
-  const more = [agent, WORDS[source], editor && 'edited'].filter(Boolean);
-  return `${name ?? shortDid(author)}${more.length ? ` (${more.join(', ')})` : ''}`;
+  const { known, unknown } = SOURCES[source] ?? SOURCES.user;
+  const how = agent ? known(seen(cut(agent, NAME_MAX))) : unknown;
+  return [named(name ?? shortDid(author)), how, editor && 'edited since'].filter(Boolean).join('; ');
 }
 
 /** The author of an imported text, by a proof that the node has checked: `by laptop of mesh …q3vX9b2L`. */
@@ -127,6 +133,38 @@ export function span(seconds) {
 
 export const count = (number, one, many) => (number === 1 ? `1 ${one}` : `${number.toLocaleString()} ${many}`);
 
+/** The beginning of a text. No character is cut in two. */
+export const cut = (text, length) => (text.length > length ? `${[...text.slice(0, 2 * length)].slice(0, Math.max(1, length - 1)).join('')}…` : text);
+
+/** So many characters are shown of a name that others chose. */
+const NAME_MAX = 80;
+
+/** A name that others chose, as it is shown. */
+export const named = (name) => seen(cut(name, NAME_MAX));
+
+/** A command. A word of it is broken only if it is longer than the line: `-o` and `nexus-node` stay whole. */
+const code = (text) => make('code', {}, ...text.split(/( +)/).map((word) => (word.trim() ? make('span', { class: 'word' }, word) : word)));
+
+/** A text whose parts between backticks are commands. */
+export const coded = (text) => text.split('`').map((part, n) => (n % 2 ? code(part) : part));
+
+/** A command, and a button that copies it. `about` says what it does. */
+export function command(text, about) {
+  const shown = code(text);
+  const button = make('button', { type: 'button', class: 'quiet', 'aria-label': `Copy the command ${text}` }, 'Copy');
+  button.addEventListener('click', async () => {
+    try {
+      await navigator.clipboard.writeText(text);
+      toast('Copied.');
+    } catch {
+      // a page that came in the clear from another machine may not write there
+      getSelection().selectAllChildren(shown);
+      toast('Your browser does not let this page copy. The command is selected: copy it by hand.');
+    }
+  });
+  return make('div', { class: 'command' }, about ? make('p', {}, about) : null, make('div', { class: 'row' }, shown, button));
+}
+
 export const shortDid = (did) => `…${did.slice(-8)}`;
 
 /** A value of a field, as people write it. */
@@ -140,7 +178,7 @@ let hiding;
 /** Says something in passing. */
 export function toast(text, bad = false) {
   const toast = byId('toast');
-  toast.textContent = text;
+  toast.replaceChildren(...coded(text));
   toast.classList.toggle('bad', bad);
   toast.hidden = false;
   // above a dialog that is open

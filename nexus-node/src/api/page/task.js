@@ -1,7 +1,7 @@
 // One task: its plan, the decisions on it, and what happened to it.
 
-import { ask, send, taskPath } from './api.js';
-import { ahead, arrange, byId, bytes, count, long, make, seen, shortDid, time, toast } from './show.js';
+import { ask, explain, send, taskPath } from './api.js';
+import { ahead, arrange, byId, bytes, coded, count, long, make, named, seen, shortDid, time, toast } from './show.js';
 
 /** Each state: its word, its colour, and whether the task is over. */
 export const STATES = {
@@ -29,7 +29,7 @@ let told = () => {};
 /** The id of the task that is shown, and the task as the node last had it. */
 let shown = null;
 
-/** Who is who in this mesh: this node's DID, the names of members, the readers of a space. */
+/** The people of this mesh: this node's DID, the names of members, the readers of a space. */
 export function setPeople(now) { people = now; }
 
 /** Calls back with a task on which something was decided here. */
@@ -41,7 +41,7 @@ export const badge = (task) => make('span', { class: `tag ${stateOf(task).mood}`
 export function member(did, name, exact = false) {
   const called = name ?? people.nameOf(did);
   const tail = shortDid(did);
-  return make('span', { title: did }, seen(called), exact && called !== tail ? make('code', { class: 'dim' }, ` ${tail}`) : null);
+  return make('span', { title: did }, named(called), exact && called !== tail ? make('code', { class: 'dim' }, ` ${tail}`) : null);
 }
 
 export function worker({ node, name, agent }) {
@@ -69,20 +69,23 @@ const READERS_MAX = 4;
 /** Everybody who reads what is in a space. */
 function readers(space) {
   const all = people.readersOf(space);
-  const names = all.slice(0, READERS_MAX).map((did) => seen(people.nameOf(did)));
-  const more = all.length > READERS_MAX ? [`${count(all.length - READERS_MAX, 'other member', 'other members')}`] : [];
-  const named = [...names, ...more].join(', ') || 'all who read the space';
-  return make('span', { title: all.join('\n') }, `${named}: space ${seen(space)}`);
+  const others = all.filter((did) => did !== people.me).map((did) => named(people.nameOf(did)));
+  const names = all.length > others.length ? ['this node', ...others] : others;
+  // a number in the place of one name would not be shorter
+  const some = names.length > READERS_MAX + 1 ? names.slice(0, READERS_MAX) : names;
+  const more = names.length > some.length ? ` and ${count(names.length - some.length, 'other member', 'other members')}` : '';
+  const who = some.length ? `${some.join(', ')}${more}` : 'all members who may read the space';
+  return make('span', { title: all.join('\n') }, `${who} (space ${named(space)})`);
 }
 
 /** The facts that somebody who approves it has to know. */
 export function plan(task) {
   return [
-    ['From', make('span', {}, member(task.submitter, task.submitter_name, true), task.agent ? ` with ${seen(task.agent)}` : '')],
+    ['From', make('span', {}, member(task.submitter, task.submitter_name, true), task.agent ? `, from the program ${named(task.agent)}` : '')],
     ['To', task.to ? member(task.to, null, true) : `any worker that does ${task.capability}`],
     ['Read by', readers(task.space)],
     task.sandbox && ['Sandbox', `${seen(task.sandbox)} at least`],
-    task.heirs?.length && ['Handed out by', make('span', {}, member(task.settler, task.settler_name, true), `; ${count(task.heirs.length, 'heir', 'heirs')}`)],
+    task.heirs?.length && ['Managed by', make('span', {}, member(task.settler, task.settler_name, true), `; if it fails, ${count(task.heirs.length, 'other member takes', 'other members take')} over`)],
     ['Priority', task.priority],
     ['Deadline', task.deadline ? time(task.deadline, ahead) : 'none'],
     ['One attempt', `${task.timeout} at most; ${count(task.attempts, 'attempt', 'attempts')}`],
@@ -94,7 +97,7 @@ export const facts = (list) => list.filter(Boolean).flatMap(([label, value]) => 
 /** So many characters are shown of an input or an output that is in a blob. */
 const BEGIN = 300;
 
-/** What stands for an input or an output that is in a blob. */
+/** The stand-in for an input or an output that is in a blob. */
 export function inBlob(value) {
   const known = ['$blob', 'bytes', 'begin'];
   const is = value !== null && typeof value === 'object' && typeof value.$blob === 'string' && Object.keys(value).every((key) => known.includes(key));
@@ -104,7 +107,7 @@ export function inBlob(value) {
 /** An input or an output in a blob: the beginning, by its sender's word, and a button for all of it. */
 function elsewhere(name, { bytes: size, begin }, id) {
   const place = make('div', { class: 'titled' });
-  const label = size === undefined ? 'Get it from its blob' : `Get all ${bytes(size)} of it from its blob`;
+  const label = size === undefined ? 'Show all of it' : `Show all ${bytes(size)} of it`;
   const get = make('button', { type: 'button', class: 'quiet rest', 'aria-expanded': 'false', click: load }, label);
   async function load() {
     get.disabled = true;
@@ -113,10 +116,10 @@ function elsewhere(name, { bytes: size, begin }, id) {
       place.replaceWith(titled(name, task[name.toLowerCase()]));
     } catch (problem) {
       get.disabled = false;
-      toast([problem.message, problem.hint].filter(Boolean).join('; '), true);
+      toast(explain(problem), true);
     }
   }
-  const start = begin ? [make('p', { class: 'dim' }, 'It is in a blob, and begins, as its sender says:'), make('pre', { class: 'value' }, `${seen(begin.slice(0, BEGIN))}…`)] : [];
+  const start = begin ? [make('p', { class: 'dim' }, 'It is stored as a file. The sender says that it begins:'), make('pre', { class: 'value' }, `${seen(begin.slice(0, BEGIN))}…`)] : [];
   place.append(make('h4', {}, name), ...start, get);
   return place;
 }
@@ -163,7 +166,7 @@ async function decide(button, task, word, said, why) {
     if (word === 'retry' && shown?.id === task.id) await open(now.id);
     else changed(now);
   } catch (problem) {
-    toast([problem.message, problem.hint].filter(Boolean).join('; '), true);
+    toast(explain(problem), true);
     // somebody else was faster
     if (problem.status === 409) ask(taskPath(task.id)).then((now) => { told(now); changed(now); }).catch(() => {});
   } finally {
@@ -214,9 +217,9 @@ function show(task) {
   byId('task-state').replaceChildren(badge(task));
   const why = [
     task.why,
-    task.state === 'unknown' ? 'Its workers were not heard of in time, so it may have been done.' : null,
+    task.state === 'unknown' ? 'Its worker stopped answering, so the work may be done or not.' : null,
   ].filter(Boolean).join(' ');
-  byId('task-why').replaceChildren(seen(why), task.progress ? progress(task.progress) : '');
+  byId('task-why').replaceChildren(make('span', {}, ...coded(seen(why))), task.progress ? progress(task.progress) : '');
   byId('task-why').hidden = !why && !task.progress;
   // buttons that stay are not made anew: the keyboard may be on one
   if (before?.state !== task.state) byId('task-decide').replaceChildren(...decisions(task, byId('task-texts')));
@@ -224,7 +227,7 @@ function show(task) {
     ...plan(task),
     task.needs_approval && task.state !== 'awaiting_approval' && ['Approval', 'an admin had to approve it'],
     task.assigned_to && [stateOf(task).over ? 'Last worker' : 'Worker', worker(task.assigned_to)],
-    ['Claims', claims(task)],
+    ['Times started', claims(task)],
     ['Submitted', time(task.submitted_at)],
     task.ended_at && ['Ended', time(task.ended_at)],
     task.request && ['Request', make('code', {}, seen(task.request))],
@@ -265,9 +268,9 @@ function showEvents({ events }) {
     make('li', { class: event === 'late' ? 'late' : '' },
       make('div', {},
         make('b', {}, event),
-        event === 'late' ? ': a result came when its claim was over. It is kept, and ends nothing.' : '',
+        event === 'late' ? ': a result came after its worker’s time was over. It is kept, and does not end the task.' : '',
         who ? make('span', {}, ' by ', worker(who)) : null),
-      make('div', { class: 'dim' }, 'said by ', member(by, name), ', ', time(at)),
+      make('div', { class: 'dim' }, 'reported by ', member(by, name), ', ', time(at)),
       text ? long(text) : null)));
 }
 
@@ -280,7 +283,7 @@ export async function open(id) {
     if (!dialog.open) dialog.showModal();
     dialog.scrollTop = 0;
   } catch (problem) {
-    toast(problem.message, true);
+    toast(explain(problem), true);
   }
 }
 

@@ -1,8 +1,8 @@
 // The board of tasks: those that wait for an approval first, then those that wait, run, and have ended.
 
-import { ask, followTasks } from './api.js';
+import { ask, explain, followTasks } from './api.js';
 import { badge, changed as changedOpen, decisions, facts, inBlob, lookAgain, member, onDecided, open, plan, progress, shortId, stateOf, titled, worker } from './task.js';
-import { ahead, arrange, byId, count, make, retell, seen, time, toast } from './show.js';
+import { ahead, arrange, byId, coded, count, make, named, retell, seen, time, toast } from './show.js';
 
 /** So many tasks of a group are read. A mesh may have a hundred thousand of them. */
 const READ = 100;
@@ -54,7 +54,7 @@ const groups = GROUPS.map((group) => {
 const waiting = groups[0];
 
 function newest(a, b) { return b.submitted_at.localeCompare(a.submitted_at); }
-/** Whoever came first is first, so a task that comes does not move the others under somebody's finger. */
+/** The first to come is first, so a task that comes does not move the others under somebody's finger. */
 function oldest(a, b) { return newest(b, a); }
 function lastEnded(a, b) { return (b.ended_at ?? b.submitted_at).localeCompare(a.ended_at ?? a.submitted_at); }
 
@@ -91,7 +91,7 @@ function read(which) {
       byId('tasks-problem').hidden = true;
     } catch (problem) {
       if (problem.status === 401) return;
-      byId('tasks-problem').textContent = problem.status ? problem.message : 'The node does not answer. The page asks it again.';
+      byId('tasks-problem').replaceChildren(...coded(problem.status ? explain(problem) : 'The node does not answer. The page asks it again.'));
       byId('tasks-problem').hidden = false;
     }
     quietUntil = performance.now() + Math.min(QUIET_MAX_MS, QUIET_TIMES * (performance.now() - began));
@@ -120,13 +120,13 @@ async function readWorkers() {
     make('li', {},
       make('div', { class: 'row' },
         make('span', { class: `dot ${free ? 'good' : 'busy'}` }),
-        make('b', { class: 'grow' }, name ? seen(name) : 'without a name'),
+        make('b', { class: 'grow' }, name ? named(name) : 'without a name'),
         make('span', { class: 'dim' }, `${free} free, ${running} running`)),
       make('div', { class: 'about' }, capabilities.slice(0, 12).map((capability) => make('span', { class: 'tag' }, capability)),
         capabilities.length > 12 ? `and ${capabilities.length - 12} more` : null, make('span', {}, 'at ', member(node, called))))));
   if (agents.length > WORKERS_MAX) byId('workers').append(make('li', { class: 'dim' }, `and ${agents.length - WORKERS_MAX} more`));
   if (agents.length === 0) {
-    byId('workers').replaceChildren(make('li', { class: 'dim' }, 'None known here. ', make('code', {}, 'nexus-node worker --capability C -- COMMAND'), ' starts one.'));
+    byId('workers').replaceChildren(make('li', { class: 'dim' }, 'No worker is known here. ', make('code', {}, 'nexus-node worker --capability C -- COMMAND'), ' starts one.'));
   }
 }
 
@@ -246,7 +246,7 @@ const about = (task, ...more) => make('span', { class: 'about' },
 
 function waits(task) {
   return row(task, headed(task, time(task.submitted_at)), start(task.input),
-    task.why ? make('span', { class: 'why' }, seen(task.why)) : null,
+    task.why ? make('span', { class: 'why' }, make('span', {}, ...coded(seen(task.why)))) : null,
     about(task, task.deadline ? make('span', {}, 'deadline ', time(task.deadline, ahead)) : null));
 }
 
