@@ -8,3 +8,12 @@ if [ -z "${NEXUS_NODE:-}" ]; then
     cargo build --quiet --release -p nexus-node-cli --manifest-path "$root/Cargo.toml"
     NEXUS_NODE=$target/release/nexus-node
 fi
+
+# Builds the program that measures, unless NEXUS_BENCH names one, and prints its path.
+measuring() {
+    if [ -z "${NEXUS_BENCH:-}" ]; then
+        cargo build --quiet --release -p nexus-bench --manifest-path "$root/Cargo.toml"
+        NEXUS_BENCH=$target/release/nexus-bench
+    fi
+    realpath "$NEXUS_BENCH"
+}

@@ -9,6 +9,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=benches/program.sh
 source "$here/../program.sh"
+nexus_bench=$(measuring)
 NEXUS_NODE=$(realpath "$NEXUS_NODE")
 export NEXUS_NODE
 
@@ -17,7 +18,7 @@ step() {
     echo "== $*"
 }
 step "two nodes in one process, beside plain copies"
-"$NEXUS_NODE" bench blobs
+"$nexus_bench" blobs
 step "beside iroh-blobs"
 "$here/iroh.sh"
 step "a directory beside Syncthing"

@@ -7,6 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 nexus="$(realpath "${NEXUS_NODE:-target/release/nexus-node}")"
+bench="$(realpath "${NEXUS_BENCH:-target/release/nexus-bench}")"
 cargo build --quiet --release --manifest-path benches/peers/iroh/Cargo.toml
 iroh="$(realpath "${CARGO_TARGET_DIR:-benches/peers/iroh/target}/release/peers-iroh")"
 work="$(mktemp -d)"
@@ -18,7 +19,7 @@ for round in 1 2 3; do
     mkdir "$work/iroh"
     echo "iroh $round: $("$iroh" transfer "$work/iroh" "$work/file")"
     rm -r "$work/iroh"
-    "$nexus" bench blobs --json |
+    NEXUS_NODE=$nexus "$bench" blobs --json |
         python3 -c "import json, sys; print('ours $round:', {row['figure']: round(row['value']) for row in json.load(sys.stdin) if '1 GiB' in row['figure']})"
 done
 rm "$work/file"

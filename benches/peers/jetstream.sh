@@ -65,7 +65,7 @@ per_second() { python3 -c 'import json, sys; print(json.load(sys.stdin)["tasks_p
 for round in $(seq "$rounds"); do
     theirs=$(jetstream)
     door=$(over_http)
-    ours=$(cd "$work" && TMPDIR=$work "$nexus" --json bench tasks --seconds "$seconds")
+    ours=$(cd "$work" && TMPDIR=$work "$bench" --json tasks --seconds "$seconds")
     printf 'round %s\n  jetstream        %s\n  nexus over HTTP  %s\n  nexus in process %s\n' "$round" "$theirs" "$door" \
         "$(printf '%s' "$ours" | python3 -c '
 import json, sys

@@ -23,7 +23,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A client of one node.
 #[derive(Clone)]
-pub(crate) struct Client {
+pub struct Client {
     agent: ureq::Agent,
     base: String,
     token: String,
@@ -105,7 +105,11 @@ impl Client {
         self.pin.as_ref()
     }
 
-    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
+    /// The answer to a GET.
+    ///
+    /// # Errors
+    /// The node's refusal, or that none is there.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
         read(self.run(Method::GET, path, &[], Vec::new())?)
     }
 
@@ -125,7 +129,11 @@ impl Client {
         self.changed(self.run(Method::DELETE, path, &[], Vec::new())?)
     }
 
-    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
+    /// The answer to a POST of a document.
+    ///
+    /// # Errors
+    /// The node's refusal, or that none is there.
+    pub fn post<T: DeserializeOwned>(&self, path: &str, document: &impl Serialize) -> Result<T, Problem> {
         self.changed(self.run(Method::POST, path, &[], json(document)?)?)
     }
 
@@ -183,7 +191,10 @@ impl Client {
     }
 
     /// The lines of an answer to a POST, as they arrive.
-    pub(crate) fn post_lines(&self, path: &str, body: Vec<u8>) -> Result<Lines, Problem> {
+    ///
+    /// # Errors
+    /// The node's refusal, or that none is there.
+    pub fn post_lines(&self, path: &str, body: Vec<u8>) -> Result<Lines, Problem> {
         let response = self.run(Method::POST, path, &[], body)?;
         Ok(Lines(Box::new(BufReader::new(response.into_body().into_reader()))))
     }
@@ -351,7 +362,13 @@ fn foreign(status: StatusCode) -> Problem {
 }
 
 /// Lines of an answer, without their ends.
-pub(crate) struct Lines(Box<dyn BufRead>);
+pub struct Lines(Box<dyn BufRead>);
+
+impl std::fmt::Debug for Lines {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Lines")
+    }
+}
 
 impl Iterator for Lines {
     type Item = Result<String, Problem>;

@@ -3,13 +3,12 @@
 mod agents;
 mod audit;
 mod backup;
-mod bench;
 mod blob;
 mod completions;
 mod config;
 mod connect;
 mod coordinator;
-mod demo;
+pub(crate) mod demo;
 mod disconnect;
 mod doctor;
 mod edit;
@@ -27,9 +26,8 @@ mod key;
 mod kv;
 mod list;
 mod lock;
-mod maelstrom;
 mod man;
-mod mcp;
+pub(crate) mod mcp;
 mod members;
 mod mirror;
 mod model;
@@ -75,25 +73,25 @@ pub(crate) struct Cli {
 /// The global flags.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
-pub(crate) struct Global {
+pub struct Global {
     /// The directory of the node [default: `nexus` in the platform's data directory]
     #[arg(long, global = true, value_name = "DIR", env = "NEXUS_DATA_DIR", hide_env_values = true)]
-    pub(crate) data_dir: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
     /// The node's API [default: the address in the data directory's `api-url`]
     #[arg(long, global = true, value_name = "URL", env = "NEXUS_API", hide_env_values = true)]
-    pub(crate) api: Option<String>,
+    pub api: Option<String>,
     /// The node at an `https://` address of --api: the `did` that `status` prints there
     #[arg(long, global = true, value_name = "DID", env = "NEXUS_API_DID", hide_env_values = true)]
-    pub(crate) api_did: Option<String>,
+    pub api_did: Option<String>,
     /// Print one JSON document on stdout, for streams one a line, and nothing else there
     #[arg(long, global = true)]
-    pub(crate) json: bool,
+    pub json: bool,
     /// Print only the answer and errors
     #[arg(short, long, global = true)]
-    pub(crate) quiet: bool,
+    pub quiet: bool,
     /// Print more logs on stderr; twice for still more
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
-    pub(crate) verbose: u8,
+    pub verbose: u8,
 }
 
 /// The commands, in the order of `--help`.
@@ -161,8 +159,6 @@ pub(crate) enum CliCommand {
     #[command(subcommand)]
     Service(service::Service),
     Doctor(doctor::Doctor),
-    Bench(bench::Bench),
-    Maelstrom(maelstrom::Maelstrom),
     Completions(completions::Completions),
     Man(man::Man),
     #[cfg(target_os = "linux")]
@@ -225,8 +221,6 @@ impl CliCommand {
             Self::Hook(command) => command.run(session),
             Self::Service(command) => command.run(session),
             Self::Doctor(command) => command.run(session),
-            Self::Bench(command) => command.run(session),
-            Self::Maelstrom(command) => command.run(session),
             Self::Completions(command) => command.run(session),
             Self::Man(command) => command.run(session),
             #[cfg(target_os = "linux")]

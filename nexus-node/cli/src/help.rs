@@ -43,7 +43,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         "This machine",
         &["up", "stop", "service", "backup", "restore", "config", "model", "doctor", "completions", "man"],
     ),
-    ("The program itself", &["demo", "bench", "maelstrom"]),
+    ("The program itself", &["demo"]),
 ];
 
 /// An example of a command, and its effect.
@@ -605,20 +605,6 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("demo", "three nodes; keys cut, heal and kill them"),
             ("demo --nodes 5 --exit", "prints its steps and ends"),
-        ],
-    ),
-    (
-        "bench",
-        &[
-            ("bench sync --seconds 10", "one figure, for ten seconds"),
-            ("bench recall --records 20000 --json", "for a program"),
-        ],
-    ),
-    (
-        "maelstrom",
-        &[
-            ("maelstrom lin-kv", "a node that Maelstrom starts"),
-            ("maelstrom broadcast", "the same for another workload"),
         ],
     ),
 ];

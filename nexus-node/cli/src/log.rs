@@ -17,7 +17,7 @@ use crate::otlp::{self, Otlp};
 
 /// The handle to the log's filter.
 #[derive(Clone, Debug)]
-pub(crate) struct Log {
+pub struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
     /// Whether a flag or the environment set the filter; the configuration then does not change it.
     fixed: bool,

@@ -12,21 +12,26 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nexus_node::api::{Problem, wire};
 use serde::Serialize;
 
-pub(crate) use self::table::Table;
+pub use self::table::Table;
 
 /// The style of a text on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
+pub enum Style {
+    /// A name or a heading.
     Bold,
+    /// Less important than the rest.
     Dim,
+    /// As it should be.
     Good,
+    /// A fault.
     Bad,
+    /// Unusual, or to look at.
     Odd,
 }
 
 /// Prints all output of a command.
 #[derive(Clone, Debug)]
-pub(crate) struct Printer {
+pub struct Printer {
     json: bool,
     quiet: bool,
     colour: bool,
@@ -85,7 +90,7 @@ impl Printer {
     }
 
     /// Prints the answer: a document for programs, a text for people.
-    pub(crate) fn answer<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<(), Problem> {
+    pub fn answer<T: Serialize>(&self, document: &T, text: impl FnOnce() -> String) -> Result<(), Problem> {
         self.raw(&self.written(document, text)?)
     }
 
@@ -125,7 +130,7 @@ impl Printer {
     }
 
     /// Prints a warning; the command goes on.
-    pub(crate) fn warning(&self, message: &str, hint: Option<&str>) {
+    pub fn warning(&self, message: &str, hint: Option<&str>) {
         self.stderr(&format!("{} {}", self.paint_stderr(Style::Odd, "warning:"), sane_lines(message)));
         if let Some(hint) = hint {
             let hint = self.own(&sane_lines(hint));
@@ -134,7 +139,7 @@ impl Printer {
     }
 
     /// Prints the problem of a failed command.
-    pub(crate) fn problem(&self, problem: &Problem) {
+    pub fn problem(&self, problem: &Problem) {
         self.stderr(&format!("{} {}", self.paint_stderr(Style::Bad, "error:"), sane_lines(&problem.message)));
         if let Some(hint) = &problem.hint {
             let hint = self.own(&sane_lines(hint));
@@ -181,7 +186,7 @@ impl Printer {
     }
 
     /// A progress bar on a terminal; elsewhere a hidden one.
-    pub(crate) fn progress(&self, what: &'static str, total: Option<u64>) -> ProgressBar {
+    pub fn progress(&self, what: &'static str, total: Option<u64>) -> ProgressBar {
         if self.quiet || self.json || !io::stderr().is_terminal() {
             return ProgressBar::hidden();
         }

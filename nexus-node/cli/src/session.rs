@@ -22,8 +22,9 @@ use crate::pinned::Pin;
 
 /// One run of the program.
 #[derive(Clone, Debug)]
-pub(crate) struct CliSession {
-    pub(crate) printer: Printer,
+pub struct CliSession {
+    /// The way to stdout and stderr.
+    pub printer: Printer,
     data_dir: Option<PathBuf>,
     api: Option<String>,
     api_did: Option<String>,
@@ -32,7 +33,8 @@ pub(crate) struct CliSession {
 }
 
 impl CliSession {
-    pub(crate) fn new(global: Global) -> Self {
+    /// A run with these flags.
+    pub fn new(global: Global) -> Self {
         let Global { data_dir, api, api_did, json, quiet, verbose } = global;
         let program = data_dir.as_deref().and_then(with_data_dir);
         Self { printer: Printer::new(json, quiet).calls(program), data_dir, api, api_did, quiet, verbose }
@@ -133,7 +135,7 @@ impl CliSession {
     }
 
     /// Starts logging to stderr with this filter. `-q`, `-v` and `RUST_LOG` take precedence.
-    pub(crate) fn log(&self, filter: &str, format: LogFormat) -> Log {
+    pub fn log(&self, filter: &str, format: LogFormat) -> Log {
         self.log_and_trace(filter, format, None, None)
     }
 
@@ -159,12 +161,12 @@ impl CliSession {
     }
 
     /// The runtime of a command with a node, or a part of one.
-    pub(crate) fn runtime() -> Result<Runtime, Problem> {
+    pub fn runtime() -> Result<Runtime, Problem> {
         runtime_of(workers_of_a_node)
     }
 
     /// The runtime of a command with several nodes and their callers: a worker for each processor.
-    pub(crate) fn runtime_of_many() -> Result<Runtime, Problem> {
+    pub fn runtime_of_many() -> Result<Runtime, Problem> {
         runtime_of(|processors| processors)
     }
 }
@@ -251,7 +253,7 @@ pub(crate) fn text(argument: String) -> Result<String, Problem> {
 }
 
 /// The problem of an error of the configuration.
-pub(crate) fn config_problem(error: nexus_node::config::ConfigError) -> Problem {
+pub fn config_problem(error: nexus_node::config::ConfigError) -> Problem {
     use nexus_node::config::ConfigError;
     let code = if matches!(error, ConfigError::File { .. }) { "data_dir" } else { "invalid" };
     Problem::new(code, error.to_string())

@@ -3,7 +3,7 @@
 //! It keeps no state about the node. The node may start again between two requests, even on another
 //! port: each request asks the data directory for the node's address.
 
-pub(super) mod lines;
+pub mod lines;
 pub(super) mod node;
 mod relay;
 mod session;

@@ -2,21 +2,24 @@ use super::{Printer, Style};
 
 /// Rows in aligned columns.
 #[derive(Debug)]
-pub(crate) struct Table {
+pub struct Table {
     head: Vec<&'static str>,
     rows: Vec<Vec<(String, Option<Style>)>>,
 }
 
 impl Table {
-    pub(crate) fn new(head: impl IntoIterator<Item = &'static str>) -> Self {
+    /// A table with these headings.
+    pub fn new(head: impl IntoIterator<Item = &'static str>) -> Self {
         Self { head: head.into_iter().collect(), rows: Vec::new() }
     }
 
-    pub(crate) fn row<C: Into<String>>(&mut self, cells: impl IntoIterator<Item = (C, Option<Style>)>) {
+    /// Adds a row: a text and its style for each heading.
+    pub fn row<C: Into<String>>(&mut self, cells: impl IntoIterator<Item = (C, Option<Style>)>) {
         self.rows.push(cells.into_iter().map(|(cell, style)| (super::sane(&cell.into()), style)).collect());
     }
 
-    pub(crate) fn show(&self, printer: &Printer) -> String {
+    /// The text of the table, its columns as wide as their widest cells.
+    pub fn show(&self, printer: &Printer) -> String {
         let head = self.head.iter().map(|cell| ((*cell).to_owned(), Some(Style::Dim))).collect();
         let rows: Vec<&Vec<(String, Option<Style>)>> = std::iter::once(&head).chain(&self.rows).collect();
         let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|(cell, _)| cells(cell)).max();

@@ -10,7 +10,6 @@ mod support;
 
 mod blobs;
 mod coordinators;
-mod maelstrom;
 mod memories;
 mod previous;
 mod tasks;

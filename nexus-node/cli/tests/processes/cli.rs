@@ -353,6 +353,11 @@ fn words_of_other_programs_are_answered_with_the_command_that_does_that() {
         let told = home.error(given).1;
         assert!(told["hint"].as_str().unwrap().contains(&format!("`nexus-node {command}`")), "{told}");
     }
+    for (given, program) in
+        [(&["bench", "sync"][..], "nexus-bench"), (&["maelstrom", "lin-kv"], "nexus-bench maelstrom")]
+    {
+        assert!(meant(given).starts_with(&format!("hint: `{program}` does that, a program of its own")), "{given:?}");
+    }
     assert!(!meant(&["no-such-thing"]).starts_with("hint: "));
 }
 

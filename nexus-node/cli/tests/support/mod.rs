@@ -12,7 +12,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_nexus-node");
+/// The program of the package whose tests these are.
+pub const PROGRAM: &str = match (option_env!("CARGO_BIN_EXE_nexus-node"), option_env!("CARGO_BIN_EXE_nexus-bench")) {
+    (Some(program), _) | (None, Some(program)) => program,
+    (None, None) => panic!("these tests have a program"),
+};
 
 /// The longest wait for anything.
 pub const SOON: Duration = Duration::from_secs(30);

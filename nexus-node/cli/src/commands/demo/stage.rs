@@ -26,7 +26,7 @@ const LOCK: &str = "alive";
 
 /// The processes and their directory.
 #[derive(Debug)]
-pub(crate) struct Stage {
+pub struct Stage {
     directory: PathBuf,
     program: PathBuf,
     children: Mutex<Children>,
@@ -54,18 +54,29 @@ pub(crate) struct Ended {
 
 /// A node that is ready.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
-    pub(crate) name: String,
-    pub(crate) client: Client,
-    pub(crate) did: String,
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The client of its API.
+    pub client: Client,
+    /// Its DID.
+    pub did: String,
     /// The addresses at which it can be dialled.
-    pub(crate) listen: Vec<String>,
+    pub listen: Vec<String>,
 }
 
 impl Stage {
     pub(crate) fn new() -> Result<Self, Problem> {
+        let program = crate::program::path();
+        Self::of(program.map_err(|error| Problem::new("failed", format!("this program cannot be found: {error}")))?)
+    }
+
+    /// A stage for the nodes of this program.
+    ///
+    /// # Errors
+    /// Its directory cannot be made.
+    pub fn of(program: PathBuf) -> Result<Self, Problem> {
         let failed = |what: &str, error: &dyn std::fmt::Display| Problem::new("failed", format!("{what}: {error}"));
-        let program = crate::program::path().map_err(|error| failed("this program cannot be found", &error))?;
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| failed("no randomness", &error))?;
         let temp = std::env::temp_dir();
@@ -80,7 +91,7 @@ impl Stage {
     }
 
     /// Ends every process and removes the directory. Nothing starts afterwards.
-    pub(crate) fn clear(&self) {
+    pub fn clear(&self) {
         let mut children = self.lock();
         children.cleared = true;
         for child in children.running.values_mut() {
@@ -108,7 +119,7 @@ impl Stage {
     }
 
     /// Starts a node and waits until it is ready.
-    pub(crate) fn start(&self, name: &str, port: u16, more: &[String]) -> Result<Node, Problem> {
+    pub fn start(&self, name: &str, port: u16, more: &[String]) -> Result<Node, Problem> {
         let address = format!("127.0.0.1:{port}");
         let mut arguments = ["up", "--name", name, "--api-addr", &address, "--no-mdns", "--until-stdin-closes"]
             .map(str::to_owned)
@@ -133,7 +144,7 @@ impl Stage {
     }
 
     /// Runs a command on a node's directory to its end.
-    pub(crate) fn command(&self, name: &str, arguments: &[&str]) -> Result<Value, Problem> {
+    pub fn command(&self, name: &str, arguments: &[&str]) -> Result<Value, Problem> {
         let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let process = format!("a command of {name}");
         let line = first_line(self.begin(&process, name, &arguments)?, COMMAND);
@@ -169,7 +180,7 @@ impl Stage {
     }
 
     /// Kills a node with SIGKILL: it finishes nothing.
-    pub(crate) fn kill(&self, name: &str) -> Result<u32, Problem> {
+    pub fn kill(&self, name: &str) -> Result<u32, Problem> {
         let mut children = self.lock();
         let mut child =
             children.running.remove(name).ok_or_else(|| Problem::new("not_found", format!("{name} is not running")))?;
@@ -179,7 +190,7 @@ impl Stage {
     }
 
     /// The process id of a running node.
-    pub(crate) fn pid(&self, name: &str) -> Option<u32> {
+    pub fn pid(&self, name: &str) -> Option<u32> {
         self.lock().running.get(name).map(Child::id)
     }
 

@@ -11,13 +11,15 @@ const WAITING_MAX: usize = 16;
 
 /// A line of stdin.
 #[derive(Debug)]
-pub(in crate::commands) enum Line {
+pub enum Line {
+    /// Its bytes, without the line's end.
     Text(Vec<u8>),
+    /// It is longer than 16 MiB.
     TooLong,
 }
 
 /// The lines of stdin, from a thread of their own, so that nothing else waits for a read.
-pub(in crate::commands) fn input() -> mpsc::Receiver<Line> {
+pub fn input() -> mpsc::Receiver<Line> {
     let (sender, lines) = mpsc::channel(WAITING_MAX);
     std::thread::spawn(move || {
         let mut stdin = io::stdin().lock();
@@ -48,7 +50,7 @@ fn read(stdin: &mut impl BufRead) -> io::Result<Option<Line>> {
 }
 
 /// Writes messages to stdout, each as one line. It waits for a slow reader.
-pub(in crate::commands) fn output() -> (mpsc::Sender<Vec<u8>>, std::thread::JoinHandle<()>) {
+pub fn output() -> (mpsc::Sender<Vec<u8>>, std::thread::JoinHandle<()>) {
     let (sender, mut messages) = mpsc::channel::<Vec<u8>>(WAITING_MAX);
     let writer = std::thread::spawn(move || {
         let mut stdout = io::stdout().lock();

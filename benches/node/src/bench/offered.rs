@@ -18,7 +18,7 @@ use super::crowd::{Author, Crowd, create, head_of, loopback};
 use super::members::{address, unread};
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, memory, until_held};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// Logs that a member offers, half of them in its own name and half in the names of strangers.
 const LOGS: usize = 10_000;

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, held, join, memory, start, until};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// The nodes of the mesh, with the one whose membership ends.
 const NODES: usize = 10;

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, join, memory, start, until_held};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// The number of memories on the small side.
 const FEW: u64 = 1_000;

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use super::members::{Root, address, hello, unread, until};
 use super::rows::{Row, quantile};
 use super::stage::DEADLINE;
-use crate::commands::demo::stage::{Node, Stage};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
+use nexus_node_cli::ground::{Node, Stage};
 
 /// Starts and kills of one node. A kill is noticed after seconds.
 const ROUNDS: u64 = 3;
@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// Measures the time from a node's start until the others show it as up, and from its hard end until they show it as
 /// down. Besides, the time until two members meet by mDNS, where the network carries it.
 pub(super) fn run(printer: &Printer, runtime: &Runtime) -> Result<Vec<Row>, Problem> {
-    let stage = Stage::new()?;
+    let stage = Stage::of(crate::program::nexus_node()?)?;
     let rows = processes(&stage, printer);
     stage.clear();
     let mut rows = rows?;

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::client::failed;
 use super::stage::until;
 use super::words::Words;
-use crate::session::config_problem;
+use nexus_node_cli::ground::config_problem;
 
 /// The name of a model in a measured node's directory.
 const MODEL: &str = "bench";

@@ -12,7 +12,7 @@ use super::recall::Raw;
 use super::rows::{Goal, Row};
 use super::stage::{directory, start};
 use super::vectors::BenchEmbedder;
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// The set of a checkout.
 pub(super) const SET: &str = "benches/recall";

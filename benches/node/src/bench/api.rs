@@ -15,7 +15,7 @@ use super::processor::Work;
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, held, memory, start};
 use super::words::Words;
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// Connections at once.
 const CONNECTIONS: usize = 16;

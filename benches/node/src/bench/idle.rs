@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::processor;
 use super::rows::{Goal, Row};
-use crate::commands::demo::stage::{Node, Stage};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
+use nexus_node_cli::ground::{Node, Stage};
 
 /// The number of memories on each node.
 const RECORDS: usize = 10_000;
@@ -17,10 +17,10 @@ const WATCHED: Duration = Duration::from_secs(20);
 /// The longest time until three nodes hold the same.
 const SYNCED: Duration = Duration::from_secs(120);
 
-/// Measures one of three idle processes of this program with 10,000 memories: memory, processor time,
+/// Measures one of three idle processes of nexus-node with 10,000 memories: memory, processor time,
 /// and the time until it is ready again.
 pub(super) fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
-    let stage = Stage::new()?;
+    let stage = Stage::of(crate::program::nexus_node()?)?;
     let rows = measure(&stage, printer);
     stage.clear();
     rows
@@ -98,11 +98,11 @@ fn wait_until_synced(node: &Node) -> Result<(), Problem> {
     }
 }
 
-/// The size of this program's file, with its symbols.
+/// The size of the node's file, with its symbols.
 fn binary() -> Option<Row> {
-    let path = std::env::current_exe().ok()?;
+    let path = crate::program::nexus_node().ok()?;
     let bytes = Path::metadata(&path).ok()?.len();
     #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
     let mib = bytes as f64 / f64::from(1 << 20);
-    Some(Row::new("idle", "this program's file", mib, "MiB"))
+    Some(Row::new("idle", "file of nexus-node", mib, "MiB"))
 }

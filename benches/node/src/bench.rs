@@ -30,8 +30,8 @@ use clap::{Args, ValueEnum};
 use nexus_node::api::Problem;
 
 use self::rows::Row;
-use crate::output::{Printer, Style, Table};
-use crate::session::CliSession;
+use nexus_node_cli::ground::CliSession;
+use nexus_node_cli::ground::{Printer, Style, Table};
 
 /// Measure this machine against its own floors
 ///

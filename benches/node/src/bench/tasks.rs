@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::floor;
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, start};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// Callers that submit a task and wait for its end, and workers that do nothing.
 const CALLERS: u64 = 64;

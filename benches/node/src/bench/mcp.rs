@@ -7,7 +7,7 @@ use super::client::{Connection, failed, request, serve_node};
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, start};
 use super::words::Words;
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// The number of searched memories.
 const MEMORIES: u64 = 10_000;

@@ -13,7 +13,7 @@ use super::rows::{Goal, Row, quantile};
 use super::stage::{DEADLINE, directory, start};
 use super::vectors::{DIMENSION, random_model};
 use super::words::Words;
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// The number of memories written in one call.
 const CHUNK: u64 = 1_000;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::processor::Work;
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, start};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// Callers that submit tasks which nobody does.
 const CALLERS: u64 = 64;

@@ -15,7 +15,7 @@ use super::client::failed;
 use super::processor::resident_bytes;
 use super::rows::{Goal, Row};
 use super::stage::{directory, join, start, until};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 const MIB: u64 = 1 << 20;
 /// The size of the large file.

@@ -1,7 +1,7 @@
 //! Nodes under a harness like Maelstrom. It starts them, and carries every message between them: late,
 //! twice or not at all. It cuts them apart, and judges their clients' views.
 //!
-//! `NEXUS_ROUNDS=20 cargo test -p nexus-node-cli --test kills maelstrom::` cuts more often; `NEXUS_SEED` repeats a run's choices.
+//! `NEXUS_ROUNDS=20 cargo test --workspace --test programs maelstrom::` cuts more often; `NEXUS_SEED` repeats a run's choices.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, clippy::disallowed_methods, reason = "tests")]
 

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::floor;
 use super::rows::{Goal, Row};
 use super::stage::{directory, held, join, memory, start, until_held};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// The number of callers at once.
 const CALLERS: u64 = 64;

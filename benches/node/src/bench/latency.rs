@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::floor;
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, join, memory, start, until_held};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 const WRITES: u64 = 1_000;
 

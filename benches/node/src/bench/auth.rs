@@ -14,7 +14,7 @@ use super::floor;
 use super::members::{Bare, Root, address, hello, unread};
 use super::rows::{Row, quantile};
 use super::stage::{DEADLINE, directory, start};
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// Meetings of two members.
 const HELLOS: usize = 200;
@@ -93,7 +93,7 @@ struct Requests {
     cookie: Vec<f64>,
 }
 
-async fn requests(address: SocketAddr, bar: &indicatif::ProgressBar) -> Result<Requests, Problem> {
+async fn requests(address: SocketAddr, bar: &nexus_node_cli::ground::ProgressBar) -> Result<Requests, Problem> {
     let io = |error: std::io::Error| failed("auth", error);
     let cookie = sign_in(address).await.map_err(io)?;
     let with_token = request("GET", ROUTE, address, b"");

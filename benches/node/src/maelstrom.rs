@@ -33,8 +33,8 @@ use self::cluster::Cluster;
 use self::message::{Envelope, Failure};
 use self::network::TunnelNetwork;
 use self::workload::{Service, Workload};
-use super::mcp::lines::{self, Line};
-use crate::session::CliSession;
+use nexus_node_cli::ground::CliSession;
+use nexus_node_cli::ground::lines::{self, Line};
 
 /// Messages that wait to be written. When they are full, senders wait.
 const OUT_MAX: usize = 256;

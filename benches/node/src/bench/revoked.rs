@@ -12,7 +12,7 @@ use super::processor::Work;
 use super::rows::{Goal, Row, quantile};
 use super::stage::{directory, held, memory, until};
 use super::sync::load;
-use crate::output::Printer;
+use nexus_node_cli::ground::Printer;
 
 /// Memberships that have ended, and logs that are forked.
 const REVOKED: usize = 1_000;
