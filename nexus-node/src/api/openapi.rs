@@ -8,7 +8,7 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, on};
 use schemars::generate::SchemaSettings;
-use schemars::{JsonSchema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -27,6 +27,9 @@ pub(crate) struct About<'a> {
     operation: Map<String, Value>,
     schemas: &'a mut SchemaGenerator,
 }
+
+/// Describes a method.
+type Describes<'r> = Box<dyn for<'a> FnOnce(About<'a>) -> About<'a> + 'r>;
 
 impl Routes {
     pub(super) fn new() -> Self {
@@ -47,16 +50,21 @@ impl Routes {
     ) -> Self {
         let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
         self.router = self.router.route(path, on(filter, handler));
-        self.describe(method, path, about)
+        self.described(&method, path, Box::new(about))
     }
 
     /// Describes a method of a path that another router serves.
     pub(crate) fn describe(
-        mut self,
-        method: Method,
+        self,
+        method: &Method,
         path: &'static str,
         about: impl for<'a> FnOnce(About<'a>) -> About<'a>,
     ) -> Self {
+        self.described(method, path, Box::new(about))
+    }
+
+    /// One body for all routes: a hundred would be compiled else.
+    fn described(mut self, method: &Method, path: &str, about: Describes<'_>) -> Self {
         let mut operation = Map::new();
         let mut responses = Map::new();
         responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
@@ -228,7 +236,7 @@ impl About<'_> {
     fn content<T: JsonSchema + Serialize>(&mut self, example: &T) -> Value {
         let schema = self.schemas.subschema_for::<T>();
         // Our documents have string keys, so writing them as JSON cannot fail.
-        json!({ "schema": schema, "example": serde_json::to_value(example).unwrap_or_default() })
+        shown(schema, serde_json::to_value(example).unwrap_or_default())
     }
 
     fn answer(mut self, status: u16, content_type: &str, content: Value) -> Self {
@@ -245,6 +253,11 @@ impl About<'_> {
         }
         self
     }
+}
+
+/// A schema, and a document that fits it.
+fn shown(schema: Schema, example: Value) -> Value {
+    json!({ "schema": schema, "example": example })
 }
 
 /// A text.

@@ -25,7 +25,7 @@ pub(super) fn routes(guests: &[Guest]) -> Router<Api> {
     #[cfg(feature = "blobs")]
     let routes = blobs(routes);
     let routes = page_and_process(the_mesh(the_coordinators(routes)));
-    let routes = routes.describe(Method::GET, "/openapi.json", |about| {
+    let routes = routes.describe(&Method::GET, "/openapi.json", |about| {
         about.summary("This document").gives_value(200, &json!({ "openapi": "3.1.0" }))
     });
     let routes = guests.iter().fold(routes, |routes, guest| (guest.describe)(routes));

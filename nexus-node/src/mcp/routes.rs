@@ -21,16 +21,16 @@ pub(super) fn describe(routes: Routes) -> Routes {
     let full = "MCP, streamable HTTP: the same, and three tools for tasks";
     let graph = "MCP, streamable HTTP: a knowledge graph over the memory";
     routes
-        .describe(Method::POST, "/mcp", |it| about(it, core))
-        .describe(Method::POST, "/mcp/full", |it| about(it, full))
-        .describe(Method::POST, "/mcp/graph", |it| about(it, graph))
-        .describe(Method::GET, "/v1/graph", |about| {
+        .describe(&Method::POST, "/mcp", |it| about(it, core))
+        .describe(&Method::POST, "/mcp/full", |it| about(it, full))
+        .describe(&Method::POST, "/mcp/graph", |it| about(it, graph))
+        .describe(&Method::GET, "/v1/graph", |about| {
             about
                 .summary("The graph as lines of entities and relations")
                 .query("project", text(), "of one project")
                 .gives_type(200, JSON_LINES, &line)
         })
-        .describe(Method::POST, "/v1/graph", |about| {
+        .describe(&Method::POST, "/v1/graph", |about| {
             about
                 .summary("Entities and relations into the graph; what is there already is not doubled")
                 .query("project", text(), "of one project")
