@@ -15,9 +15,14 @@ use nexus_mesh::Spawner;
 use nexus_node::Blocking;
 use tokio::time::Sleep;
 
+use crate::dice::Dice;
 use crate::hooks::{self, Wall};
 use crate::plan::NodeNo;
 use crate::transport::SimNetwork;
+
+/// How often a task that is ready lets the others go first, and how many times in a row at most.
+const LETS_GO_FIRST: f64 = 0.25;
+const LETS_GO_MAX: u8 = 3;
 
 /// The most steps of a node's tasks without time passing. More are a loop without end.
 const STEPS_MAX: u64 = 500_000;
@@ -54,8 +59,10 @@ pub(crate) struct Life {
     state: Mutex<LifeState>,
 }
 
-#[derive(Default)]
 struct LifeState {
+    /// They order tasks that are ready at once. The runtime takes them in the order in which they were woken, and a real
+    /// node, with several threads, in any.
+    order: Dice,
     ended: bool,
     paused: bool,
     /// The additional time of each step of a task.
@@ -74,7 +81,20 @@ type Slot = Arc<Mutex<Option<BoxFuture<'static, ()>>>>;
 
 impl Life {
     pub(crate) fn new(node: NodeNo, chassis: Arc<Chassis>, network: SimNetwork) -> Arc<Self> {
-        Arc::new(Self { node, chassis, network, state: Mutex::default() })
+        let purpose = format!("order of tasks {node} {}", hooks::elapsed().as_micros());
+        let state = LifeState {
+            order: Dice::fork(network.seed(), &purpose),
+            ended: false,
+            paused: false,
+            slow: Duration::ZERO,
+            next: 0,
+            tasks: BTreeMap::new(),
+            parked: Vec::new(),
+            panics: Vec::new(),
+            most_tasks: 0,
+            steps: (Duration::ZERO, 0),
+        };
+        Arc::new(Self { node, chassis, network, state: Mutex::new(state) })
     }
 
     /// Drops every task at once. Must not be called from inside of a task.
@@ -139,7 +159,7 @@ impl Spawner for LifeSpawner {
             state.most_tasks = state.most_tasks.max(state.tasks.len());
             number
         };
-        let task = LifeTask { life: self.0.clone(), name, number, slot, lag: None, lagging: false };
+        let task = LifeTask { life: self.0.clone(), name, number, slot, lag: None, lagging: false, let_go: 0 };
         tokio::spawn(task);
     }
 }
@@ -151,6 +171,8 @@ struct LifeTask {
     slot: Slot,
     lag: Option<Pin<Box<Sleep>>>,
     lagging: bool,
+    /// How many times in a row it let the others go first.
+    let_go: u8,
 }
 
 /// The number of polls of any task, for an observer outside. It stops growing when a task never gives way.
@@ -190,6 +212,14 @@ impl Future for LifeTask {
                 state.parked.push(cx.waker().clone());
                 return Poll::Pending;
             }
+            if this.let_go < LETS_GO_MAX && state.order.chance(LETS_GO_FIRST) {
+                this.let_go += 1;
+                drop(state);
+                // it goes behind all that are ready
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            this.let_go = 0;
             state.slow
         };
         if !slow.is_zero() || this.lagging {

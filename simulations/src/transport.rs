@@ -44,6 +44,7 @@ const YAMUX_STREAMS_MAX: usize = 144;
 pub struct SimNetwork(Arc<Mutex<NetworkState>>);
 
 struct NetworkState {
+    seed: u64,
     seed_quality: Quality,
     /// The quality between two regions, and the region of each node.
     regions: BTreeMap<(String, String), Quality>,
@@ -116,6 +117,7 @@ impl SimNetwork {
     /// A network without nodes, whose links have this quality.
     pub fn new(seed: u64, quality: Quality, trace: Trace) -> Self {
         Self(Arc::new(Mutex::new(NetworkState {
+            seed,
             seed_quality: quality,
             regions: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -131,6 +133,11 @@ impl SimNetwork {
             carried: BTreeMap::new(),
             dials: BTreeMap::new(),
         })))
+    }
+
+    /// The seed of the world.
+    pub(crate) fn seed(&self) -> u64 {
+        self.state().seed
     }
 
     fn state(&self) -> MutexGuard<'_, NetworkState> {
