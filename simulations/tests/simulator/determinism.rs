@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// Pairs in the short form; `NEXUS_SIM_PAIRS` sets another number.
+/// Pairs in the short form; `NEXUS_SIM_PAIRS` sets another number, `NEXUS_SIM_FIRST_PAIR` where they begin.
 const PAIRS: u64 = 3;
 
 /// Runs one seed in a process of its own. Returns its last line.
@@ -34,7 +34,8 @@ fn outcome(run: &str, with: &[&str]) -> Value {
 fn the_same_seed_is_the_same_run() {
     let pairs = std::env::var("NEXUS_SIM_PAIRS").ok().and_then(|pairs| pairs.parse().ok()).unwrap_or(PAIRS);
     let scenarios = ["anything:4", "laptop-offline:3", "hostile-strangers:3", "lying-disk:3", "join-storm:3"];
-    for seed in 0..pairs {
+    let first = std::env::var("NEXUS_SIM_FIRST_PAIR").ok().and_then(|first| first.parse().ok()).unwrap_or(0);
+    for seed in first..first + pairs {
         let scenario = scenarios[usize::try_from(seed).unwrap() % scenarios.len()];
         let run = format!("{scenario}:wire:{}", 1_000 + seed);
         let (first, second) = std::thread::scope(|scope| {
