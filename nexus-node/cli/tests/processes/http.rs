@@ -117,6 +117,8 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/task.js", true),
     ("GET", "/tasks.js", true),
     ("GET", "/files.js", true),
+    ("GET", "/keys.js", true),
+    ("GET", "/members.js", true),
     ("GET", "/icon.svg", true),
     ("GET", "/web/x", true),
 ];
