@@ -2,7 +2,7 @@
 //! its code is made beside that of the library below it.
 //!
 //! Each command is a file in `commands/`. It asks the node on this machine through its HTTP API
-//! ([`client`]), and hands the answer to the [`output::Printer`], the only place that writes to stdout
+//! (`client`), and hands the answer to the `output::Printer`, the only place that writes to stdout
 //! and stderr. `docs/cli.md` is the contract.
 
 #![allow(clippy::disallowed_methods, reason = "around the node is the real world: nothing here is ever simulated")]
