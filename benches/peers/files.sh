@@ -9,16 +9,16 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=benches/program.sh
 source "$here/../program.sh"
-nexus_bench=$(measuring)
+NEXUS_BENCH=$(measuring)
 NEXUS_NODE=$(realpath "$NEXUS_NODE")
-export NEXUS_NODE
+export NEXUS_NODE NEXUS_BENCH
 
 step() {
     echo
     echo "== $*"
 }
 step "two nodes in one process, beside plain copies"
-"$nexus_bench" blobs
+"$NEXUS_BENCH" blobs
 step "beside iroh-blobs"
 "$here/iroh.sh"
 step "a directory beside Syncthing"

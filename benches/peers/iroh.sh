@@ -19,7 +19,7 @@ for round in 1 2 3; do
     mkdir "$work/iroh"
     echo "iroh $round: $("$iroh" transfer "$work/iroh" "$work/file")"
     rm -r "$work/iroh"
-    NEXUS_NODE=$nexus "$bench" blobs --json |
+    "$bench" blobs --json |
         python3 -c "import json, sys; print('ours $round:', {row['figure']: round(row['value']) for row in json.load(sys.stdin) if '1 GiB' in row['figure']})"
 done
 rm "$work/file"

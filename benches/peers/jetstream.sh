@@ -12,6 +12,8 @@ source "$(dirname "$0")/nodes.sh"
 rounds=5 seconds=5 clients=64
 flags "$@"
 server=${NATS_SERVER:-nats-server}
+bench=${NEXUS_BENCH:-$target/release/nexus-bench}
+[ -n "${NEXUS_BENCH:-}" ] || cargo build --quiet --release -p nexus-bench --manifest-path "$root/Cargo.toml"
 if ! command -v "$server" >/dev/null; then
     apt-get install --yes --quiet nats-server >&2
 fi

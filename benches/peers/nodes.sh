@@ -5,8 +5,6 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 nexus=${NEXUS_NODE:-$target/release/nexus-node}
-# shellcheck disable=SC2034 # for the script that sources this
-bench=${NEXUS_BENCH:-$target/release/nexus-bench}
 load=$target/peers/release/peers-load
 # On a real disk: /tmp may be memory, on which a sync costs nothing.
 work=$(mktemp -d "$target/peers-XXXXXX")
