@@ -36,11 +36,5 @@ fn main() -> ExitCode {
         Some(Other::Maelstrom(maelstrom)) => maelstrom.run(&session),
         None => bench.run(&session),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            session.printer.problem(&problem);
-            ExitCode::from(problem.exit())
-        }
-    }
+    session.ends(result)
 }

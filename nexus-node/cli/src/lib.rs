@@ -77,13 +77,7 @@ pub fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let session = CliSession::new(cli.global);
-    match cli.command.run(&session) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            session.printer.problem(&problem);
-            ExitCode::from(problem.exit())
-        }
-    }
+    session.ends(cli.command.run(&session))
 }
 
 /// The errors that show the help: it was asked for, or nothing was.

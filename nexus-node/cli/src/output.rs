@@ -139,7 +139,7 @@ impl Printer {
     }
 
     /// Prints the problem of a failed command.
-    pub fn problem(&self, problem: &Problem) {
+    pub(crate) fn problem(&self, problem: &Problem) {
         self.stderr(&format!("{} {}", self.paint_stderr(Style::Bad, "error:"), sane_lines(&problem.message)));
         if let Some(hint) = &problem.hint {
             let hint = self.own(&sane_lines(hint));

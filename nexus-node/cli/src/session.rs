@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use nexus_identity::Did;
@@ -38,6 +39,17 @@ impl CliSession {
         let Global { data_dir, api, api_did, json, quiet, verbose } = global;
         let program = data_dir.as_deref().and_then(with_data_dir);
         Self { printer: Printer::new(json, quiet).calls(program), data_dir, api, api_did, quiet, verbose }
+    }
+
+    /// Tells of the problem of a command, and ends with its exit code.
+    pub fn ends(&self, result: Result<(), Problem>) -> ExitCode {
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                self.printer.problem(&problem);
+                ExitCode::from(problem.exit())
+            }
+        }
     }
 
     /// The data directory, which need not exist.

@@ -13,8 +13,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::alone;
 use crate::linearizability::{self, Action, Operation, Verdict};
+use crate::support::alone;
 use crate::support::dice::{Dice, from_env};
 use crate::support::{Home, SOON, until};
 use serde_json::{Value, json};

@@ -10,11 +10,3 @@ mod support;
 
 mod maelstrom;
 mod quality;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Held by each test with several processes: elections depend on time, and such groups would slow each other down.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -21,7 +21,7 @@ const MIB: usize = 1 << 20;
 /// promise: Blobs | A transfer goes on where it was after `kill -9` of either side, and what was added stays whole
 #[test]
 fn a_transfer_goes_on_after_a_kill_of_either_side() {
-    let _alone = crate::alone();
+    let _alone = crate::support::alone();
     let kills = from_env("NEXUS_KILLS", 4);
     let seed = from_env("NEXUS_SEED", u64::from(std::process::id()));
     eprintln!("NEXUS_KILLS={kills} NEXUS_SEED={seed}");
@@ -157,7 +157,7 @@ const UNNOTED: u64 = 96 * MIB as u64;
 #[cfg(target_os = "linux")]
 #[test]
 fn a_getter_killed_at_each_step_goes_on_from_there() {
-    let _alone = crate::alone();
+    let _alone = crate::support::alone();
     let ((from, provider), (to, mut getter)) = tcp_pair();
     let transfer = Transfer::begin(&from, &to, 1);
     let part = &transfer.part;
@@ -230,7 +230,7 @@ fn keeps_its_marks(to: &Home, mut getter: Node, transfer: &Transfer) {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_provider_killed_at_each_step_goes_on_from_there() {
-    let _alone = crate::alone();
+    let _alone = crate::support::alone();
     let ((from, mut provider), (to, _getter)) = tcp_pair();
     let transfer = Transfer::begin(&from, &to, 2);
     let mut getting = transfer.get(&to);
@@ -257,7 +257,7 @@ fn a_provider_killed_at_each_step_goes_on_from_there() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_addition_killed_at_each_step_is_there_or_not() {
-    let _alone = crate::alone();
+    let _alone = crate::support::alone();
     let home = Home::new();
     let mut node = home.up();
     let blobs = home.path().join("blobs");

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::alone;
 use crate::linearizability::{self, Action, Operation, Verdict};
+use crate::support::alone;
 use crate::support::dice::{Dice, from_env};
 use crate::support::{Home, Node, until};
 use serde_json::{Value, json};

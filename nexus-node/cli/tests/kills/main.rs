@@ -13,11 +13,3 @@ mod coordinators;
 mod memories;
 mod previous;
 mod tasks;
-
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-/// Held by each test: elections depend on time, and several groups of processes would slow each other down.
-fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
-}

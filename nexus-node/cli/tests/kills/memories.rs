@@ -119,7 +119,7 @@ fn memories(node: &Node) -> BTreeMap<String, (String, String)> {
 /// promise: The whole | `kill -9` at random moments of any node under load loses nothing acknowledged
 #[test]
 fn whatever_was_acknowledged_survives_kill_9_at_random_moments_of_any_node() {
-    let _alone = crate::alone();
+    let _alone = crate::support::alone();
     let kills = from_env("NEXUS_KILLS", 20);
     let seed = from_env("NEXUS_SEED", u64::from(std::process::id()));
     eprintln!("NEXUS_KILLS={kills} NEXUS_SEED={seed}");

@@ -210,7 +210,7 @@ fn held(home: &Home) -> Vec<(PathBuf, Vec<u8>)> {
 /// promise: Bad input | An earlier version refuses a newer directory in words, and changes nothing in it (long form)
 #[test]
 fn a_mesh_of_an_earlier_version_is_upgraded_one_by_one_under_load() {
-    let _alone = crate::alone();
+    let _alone = crate::support::alone();
     let Some(previous) = std::env::var_os("NEXUS_PREVIOUS").map(PathBuf::from) else {
         eprintln!("skipped: NEXUS_PREVIOUS names no program of an earlier version; `.ci/previous` builds one");
         return;

@@ -90,7 +90,7 @@ fn states(node: &Node) -> BTreeMap<String, String> {
 /// promise: Tasks | `kill -9` at random moments of submitters, workers and coordinators: every task, also with heirs, has one end on all nodes, and what is done once begins once
 #[test]
 fn every_task_has_one_end_whatever_is_killed() {
-    let _alone = crate::alone();
+    let _alone = crate::support::alone();
     let kills = from_env("NEXUS_KILLS", 12);
     let seed = from_env("NEXUS_SEED", u64::from(std::process::id()));
     eprintln!("NEXUS_KILLS={kills} NEXUS_SEED={seed}");

@@ -712,6 +712,12 @@ fn voters_come_and_go_by_name_and_another_leads() {
     terminal.json(&["coordinator", "voters", "add", &voter]);
     until("four voters", || (names(&terminal.json(&["coordinator"])["voters"]).len() == 4).then_some(()));
 
+    // an offline node does not say that keys go on
+    terminal.json(&["offline"]);
+    assert_eq!(terminal.json(&["status"])["mode"], "read_only");
+    terminal.json(&["online"]);
+    until("they meet again", || (terminal.json(&["status"])["mode"] == "full").then_some(()));
+
     let leader = |home: &Home| home.json(&["coordinator"])["leader"].as_str().map(str::to_owned);
     let before = until("a leader", || leader(terminal));
     terminal.json(&["coordinator", "step-down"]);

@@ -8,6 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -20,6 +21,12 @@ pub const PROGRAM: &str = match (option_env!("CARGO_BIN_EXE_nexus-node"), option
 
 /// The longest wait for anything.
 pub const SOON: Duration = Duration::from_secs(30);
+
+/// Held by each test with several processes: elections depend on time, and such groups would slow each other down.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A data directory that is removed with the test.
 pub struct Home {

@@ -1,7 +1,7 @@
 // Files: the blobs of this node, the nodes that have each, and those that are on their way to it.
 
 import { ask, explain } from './api.js';
-import { arrange, byId, bytes, coded, command, count, make, named, toast } from './show.js';
+import { arrange, byId, bytes, coded, command, count, make, named, redrawn, toast } from './show.js';
 
 /** So many blobs are asked for at a time, by hash. */
 const READ = 100;
@@ -75,14 +75,7 @@ function transfer({ hash, progress: { bytes: here, size, sources, lied = [] } })
 /** Shows blobs; those that have not changed keep their rows. */
 function show(blobs, isMore) {
   const before = drawn;
-  drawn = new Map([...(isMore ? before : []), ...blobs.map((blob) => {
-    const is = JSON.stringify(blob);
-    const old = before.get(blob.hash);
-    if (old?.is === is) return [blob.hash, old];
-    const made = row(blob);
-    made.querySelector('details').open = old?.row.querySelector('details').open ?? false;
-    return [blob.hash, { is, row: made }];
-  })]);
+  drawn = new Map([...(isMore ? before : []), ...blobs.map((blob) => [blob.hash, redrawn(before.get(blob.hash), blob, row)])]);
   arrange(byId('files-list'), [...drawn.values()].map(({ row }) => row));
   byId('files-none').hidden = drawn.size > 0;
   byId('files-more').hidden = next === null;

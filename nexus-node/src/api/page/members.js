@@ -1,7 +1,7 @@
 // Members: who belongs to this mesh, as far as the page may know, and the commands that change it.
 
 import { standing } from './map.js';
-import { arrange, byId, command, count, make, named, shortDid, time } from './show.js';
+import { arrange, byId, command, count, make, named, redrawn, shortDid, time } from './show.js';
 
 /** So many members are shown. A mesh may have more. */
 const ROWS_MAX = 200;
@@ -52,14 +52,7 @@ function show() {
   if (!here || !known) return;
   const all = rows(known);
   const before = drawn;
-  drawn = new Map(all.slice(0, ROWS_MAX).map((member) => {
-    const is = JSON.stringify(member);
-    const old = before.get(member.did);
-    if (old?.is === is) return [member.did, old];
-    const made = row(member);
-    made.querySelector('details').open = old?.row.querySelector('details').open ?? false;
-    return [member.did, { is, row: made }];
-  }));
+  drawn = new Map(all.slice(0, ROWS_MAX).map((member) => [member.did, redrawn(before.get(member.did), member, row)]));
   arrange(byId('members-list'), [...drawn.values()].map(({ row }) => row));
   byId('members-count').textContent = count(all.length, 'member', 'members');
   byId('members-more').hidden = all.length <= ROWS_MAX;

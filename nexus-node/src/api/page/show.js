@@ -88,6 +88,15 @@ export function long(text) {
   return make('div', { class: 'long' }, value, button);
 }
 
+/** The row of an item: the one of before if nothing has changed, else a new one whose details stay open. */
+export function redrawn(old, item, row) {
+  const is = JSON.stringify(item);
+  if (old?.is === is) return old;
+  const made = row(item);
+  made.querySelector('details').open = old?.row.querySelector('details').open ?? false;
+  return { is, row: made };
+}
+
 /** Puts rows into a list. Those that are there already are not moved without need, so the keyboard stays where it is. */
 export function arrange(list, rows) {
   const wanted = new Set(rows);

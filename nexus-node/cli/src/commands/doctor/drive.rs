@@ -11,17 +11,13 @@ const UNRELIABLE: [&str; 11] =
 pub(super) fn kind(path: &Path) -> Check {
     let fix = "move it to a disk of this machine, with --data-dir";
     let Some(path) = existing(path) else { return Check::good("drive", "cannot be told") };
-    let of_windows = |kind: &Option<String>| {
-        // WSL shows them as 9p or drvfs; elsewhere /mnt/c is a directory as any
-        kind.as_deref().is_none_or(|kind| ["9p", "drvfs"].contains(&kind)) && is_windows_drive(&path)
-    };
     match kind_of(&path) {
         kind if is_read_only(&path) => Check::bad(
             "drive",
             format!("{} is mounted read-only: no node can run here", kind.as_deref().unwrap_or("the file system")),
             "mount it for writing, or give another directory with --data-dir",
         ),
-        kind if of_windows(&kind) => {
+        kind if may_be_of_windows(kind.as_deref()) && is_windows_drive(&path) => {
             Check::warning("drive", "a drive of Windows seen from Linux: slow, and without locks", fix)
         }
         Some(kind) if UNRELIABLE.contains(&kind.as_str()) => {
@@ -49,6 +45,11 @@ fn is_read_only(path: &Path) -> bool {
 pub(in crate::commands) fn kind_of(path: &Path) -> Option<String> {
     let mounts = std::fs::read_to_string("/proc/mounts").ok()?;
     file_system(&mounts, &existing(path)?)
+}
+
+/// WSL shows the drives of Windows as these; elsewhere /mnt/c is a directory as any.
+fn may_be_of_windows(kind: Option<&str>) -> bool {
+    kind.is_none_or(|kind| ["9p", "drvfs"].contains(&kind))
 }
 
 /// Whether a path is a Windows drive under WSL, `/mnt/c/…`.
@@ -112,6 +113,7 @@ mod tests {
     #[test]
     fn windows_drives_are_known_by_their_letter() {
         assert!(is_windows_drive(Path::new("/mnt/c/Users/me")));
+        assert!(may_be_of_windows(Some("9p")) && may_be_of_windows(None) && !may_be_of_windows(Some("tmpfs")));
         assert!(!is_windows_drive(Path::new("/mnt/data")) && !is_windows_drive(Path::new("/home/c")));
     }
 }
