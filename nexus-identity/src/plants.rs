@@ -6,6 +6,9 @@
 //!
 //! A bug is a name at its place: `planted("skips_gaps")`. The simulator has the list of all
 //! (`nexus_sim::plants`). This crate has the question because all others see it.
+//!
+//! Such a build also notes which rare places a run reaches, each by its name: `reached("fork_cut_twice")`
+//! (`nexus_sim::rare` has the list). Seeds that never come there show nothing about it.
 
 /// The chosen bug, and the mark that tells a build with plants from others.
 #[cfg(feature = "plants")]
@@ -42,4 +45,32 @@ pub fn choose(name: Option<&'static str>) -> bool {
 #[cfg(not(feature = "plants"))]
 pub const fn choose(_: Option<&'static str>) -> bool {
     false
+}
+
+/// The rare places that this process has reached.
+#[cfg(feature = "plants")]
+static REACHED: std::sync::Mutex<std::collections::BTreeSet<&str>> =
+    std::sync::Mutex::new(std::collections::BTreeSet::new());
+
+/// Notes that a rare place is reached.
+#[cfg(feature = "plants")]
+pub fn reached(name: &'static str) {
+    REACHED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name);
+}
+
+/// Notes nothing: this build does not.
+#[cfg(not(feature = "plants"))]
+#[inline(always)]
+pub const fn reached(_: &'static str) {}
+
+/// The rare places that this process has reached; `None` in a build that notes none.
+#[cfg(feature = "plants")]
+pub fn all_reached() -> Option<Vec<&'static str>> {
+    Some(REACHED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().copied().collect())
+}
+
+/// `None`: this build notes none.
+#[cfg(not(feature = "plants"))]
+pub const fn all_reached() -> Option<Vec<&'static str>> {
+    None
 }

@@ -180,9 +180,10 @@
 //! | `blobs` (default) | no blobs: neither kept nor handed to others |
 //! | `coordinators` (default) | no keys and locks: the node never votes, and [`Node::critical`] is refused |
 //! | `search` (default) | recall keeps its index in memory, and finds words as they are spelled |
-//! | `models` (default) | no file of static vectors can be the embedder |
 //! | `quic` (default) | TCP alone |
 //! | `mdns` (default) | members on the local network are found by their addresses alone |
+//! | `models` | no file of static vectors can be the embedder |
+//! | `schemas` | a worker with a JSON schema is refused |
 //! | `http` | no HTTP API, and no embedder at an address |
 //! | `mcp` | no MCP servers |
 //!

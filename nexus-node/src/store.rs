@@ -64,7 +64,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
-use nexus_identity::plants::planted;
+use nexus_identity::plants::{planted, reached};
 use redb::backends::InMemoryBackend;
 use redb::{ReadableDatabase, StorageBackend};
 
@@ -482,6 +482,9 @@ impl OpenStore {
             }
             last = no;
             batches.push(batch);
+        }
+        if !batches.is_empty() {
+            reached("start_brings_rows_of_the_log");
         }
         Ok((!batches.is_empty()).then_some((last, batches)))
     }

@@ -5,6 +5,7 @@ mod fuzz;
 mod held;
 mod log;
 mod plant;
+mod rare;
 mod run;
 mod shrink;
 
@@ -120,6 +121,15 @@ enum SimCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Shows which rare places the runs of records reached (`fuzz --into`, or the lines of `run --json`).
+    Rare {
+        /// The records.
+        #[arg(required = true)]
+        records: Vec<PathBuf>,
+        /// One line of JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Compares the last lines of two `run --json`, or two summaries of `fuzz --json`.
     Compare {
         /// The first file.
@@ -171,29 +181,36 @@ impl RunOptions {
     }
 }
 
-/// Runs the command. The exit code is its result.
-pub(crate) fn run(arguments: Arguments) -> ExitCode {
+/// Whether a program has a plant. `wakes`: whether it wakes bugs inside of nodes, if its build has some.
+fn has(plant: Plant, wakes: bool) -> bool {
+    matches!(plant, Plant::Around(_)) || wakes && plant.is_here()
+}
+
+/// Runs the command. The exit code is its result. `wakes`: whether it may wake bugs inside of nodes. In a build with plants
+/// `nexus-sim` has them, too, and lets them sleep.
+pub(crate) fn run(arguments: Arguments, wakes: bool) -> ExitCode {
     let done = match arguments.command {
         SimCommand::List => list(),
         SimCommand::Run { scenario, seed, options } => {
-            let plan = plan(&scenario, seed, &options).and_then(|plan| planted(plan, options.plant.as_deref()));
+            let plan = plan(&scenario, seed, &options).and_then(|plan| planted(plan, options.plant.as_deref(), wakes));
             plan.and_then(|plan| run::run(&plan, &options))
         }
         SimCommand::Fuzz { seeds, minutes, jobs, nodes, scenario, routing, into, commit, json } => {
             fuzz::fuzz(&fuzz::Fuzz { seeds, minutes, jobs: jobs.max(1), nodes, scenario, routing, into, commit, json })
         }
         SimCommand::Replay { run: name, options } => {
-            let plan = named(&name).and_then(|plan| planted(plan, options.plant.as_deref()));
+            let plan = named(&name).and_then(|plan| planted(plan, options.plant.as_deref(), wakes));
             plan.and_then(|plan| run::run(&options.onto(plan), &options))
         }
         SimCommand::Shrink { run: name, plant, out } => {
             let plan = if is_plan(&name) { read_plan(&name) } else { named(&name) };
-            plan.and_then(|plan| planted(plan, plant.as_deref())).and_then(|plan| shrink::shrink(plan, out))
+            plan.and_then(|plan| planted(plan, plant.as_deref(), wakes)).and_then(|plan| shrink::shrink(plan, out))
         }
         SimCommand::Diff { run: name, plant } => named(&name)
-            .and_then(|plan| planted(plan, plant.as_deref()))
+            .and_then(|plan| planted(plan, plant.as_deref(), wakes))
             .and_then(|_| diff::diff(&name, plant.as_deref())),
-        SimCommand::Plant { name, jobs, json } => plant::plant(&name, jobs, json),
+        SimCommand::Plant { name, jobs, json } => plant::plant(&name, jobs, json, wakes),
+        SimCommand::Rare { records, json } => rare::rare(&records, json),
         SimCommand::Compare { a, b } => diff::compare(&a, &b),
     };
     match done {
@@ -232,13 +249,13 @@ fn read_plan(file: &str) -> Result<Plan, String> {
     serde_json::from_str(&text).map_err(|error| format!("{file}: {error}"))
 }
 
-fn planted(plan: Plan, name: Option<&str>) -> Result<Plan, String> {
+fn planted(plan: Plan, name: Option<&str>, wakes: bool) -> Result<Plan, String> {
     let plant = match name {
         Some(name) => Some(Plant::named(name).ok_or_else(|| format!("there is no plant {name}"))?),
         None => plan.plant,
     };
     match plant {
-        Some(plant) if !plant.is_here() => Err(format!("{} is not in this build; {WITH_PLANTS}", plant.name())),
+        Some(plant) if !has(plant, wakes) => Err(format!("{} is not in this program; {WITH_PLANTS}", plant.name())),
         plant => Ok(Plan { plant, ..plan }),
     }
 }

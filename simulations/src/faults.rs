@@ -28,7 +28,7 @@ const CUT_LONGER_MAX: Duration = Duration::from_secs(20);
 /// The time without power after a disk has lied.
 const LYING_DISK_DOWN: Duration = Duration::from_secs(2);
 /// The longest start of a node.
-const START_MAX: Duration = Duration::from_secs(60);
+pub(crate) const START_MAX: Duration = Duration::from_secs(60);
 
 /// Remains of the faults, for the checks.
 #[derive(Debug, Default)]
@@ -105,6 +105,7 @@ impl Faults {
                 self.disk_fails(node, name, last).await;
             }
             FaultKind::SyncLies if sim.node(node).is_some() => self.disk_lies(node, name, last).await,
+            FaultKind::Rot => self.disk_rots(node, amount, last, *choice).await,
             FaultKind::DiskFull => {
                 self.disk_fills(node, *choice, last).await;
             }
@@ -336,7 +337,7 @@ impl Faults {
         self.start(node, now).await;
     }
 
-    async fn start(&self, node: NodeNo, down_since: Duration) {
+    pub(crate) async fn start(&self, node: NodeNo, down_since: Duration) {
         let started = tokio::time::timeout(START_MAX, self.sim.start(node)).await;
         let mut aftermath = self.aftermath.borrow_mut();
         aftermath.down.push((node, down_since, self.sim.now()));

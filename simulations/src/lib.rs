@@ -32,11 +32,12 @@
 //! | `machine` | one life of a node: all of its tasks |
 //! | [`tap`] | the decrypted bytes that reach strangers |
 //! | [`scenario`], [`plan`] | possible faults and operations; those of one run |
-//! | `faults`, `outsiders`, `put_back`, `stolen`, `admins`, `rogue`, `two_faces`, `meddler`, `glutton`, `forger`, `usurper`, `upgrade`, `raft_frames` | carrying them out |
+//! | `faults`, `outsiders`, `put_back`, `rot`, `stolen`, `admins`, `rogue`, `two_faces`, `meddler`, `glutton`, `forger`, `usurper`, `upgrade`, `raft_frames` | carrying them out |
 //! | [`ledger`], [`invariants`] | the promises given; the checks that they held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
 //! | `critical`, [`linearizability`] | operations on the coordinators; the check that one copy explains the answers |
 //! | [`plants`] | known faults that must be caught |
+//! | [`rare`] | rare places in the nodes that seeds have to reach |
 //! | [`outcome`], [`report`] | the result of a run; a page about it |
 
 // where whole nodes cannot be simulated, parts of this are unused
@@ -74,9 +75,12 @@ pub mod plants;
 mod put_back;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod raft_frames;
+pub mod rare;
 pub mod report;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod rogue;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod rot;
 pub mod scenario;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod stolen;

@@ -178,6 +178,8 @@ impl RunOutcome {
             "settled_s": self.settled.map(round),
             "allocated_max_bytes": self.allocated_max,
             "never_fired": self.never,
+            // of this process, which runs one world; none in a build that notes none
+            "reached": nexus_identity::plants::all_reached(),
             "error": self.error,
             "ok": self.is_ok(),
         })

@@ -71,6 +71,8 @@ pub enum FaultKind {
     SyncFails,
     /// The disk lies about its syncs until the power goes.
     SyncLies,
+    /// The disk changes `amount` bytes of the store by itself.
+    Rot,
     /// The disk is full.
     DiskFull,
     /// The wall clock is `amount` seconds ahead (or behind, by seed).
@@ -128,6 +130,7 @@ impl FaultKind {
         Self::SlowDisk,
         Self::SyncFails,
         Self::SyncLies,
+        Self::Rot,
         Self::DiskFull,
         Self::ClockSkew,
         Self::ClockJump,
@@ -169,6 +172,7 @@ impl FaultKind {
             Self::SlowDisk => "slow_disk",
             Self::SyncFails => "sync_fails",
             Self::SyncLies => "sync_lies",
+            Self::Rot => "rot",
             Self::DiskFull => "disk_full",
             Self::ClockSkew => "clock_skew",
             Self::ClockJump => "clock_jump",
@@ -205,6 +209,7 @@ impl FaultKind {
                 | Self::SlowDisk
                 | Self::SyncFails
                 | Self::SyncLies
+                | Self::Rot
                 | Self::DiskFull
                 | Self::ClockSkew
                 | Self::ClockJump
@@ -348,6 +353,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("rolling-upgrade", include_str!("../scenarios/rolling-upgrade.toml")),
     ("lying-disk", include_str!("../scenarios/lying-disk.toml")),
     ("forgetful-disk", include_str!("../scenarios/forgetful-disk.toml")),
+    ("rotting-disk", include_str!("../scenarios/rotting-disk.toml")),
     ("power-cuts", include_str!("../scenarios/power-cuts.toml")),
     ("hostile-strangers", include_str!("../scenarios/hostile-strangers.toml")),
     ("cloned-disk", include_str!("../scenarios/cloned-disk.toml")),

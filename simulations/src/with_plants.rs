@@ -12,5 +12,5 @@ use clap::Parser;
 static ALLOCATOR: nexus_sim::memory::Counting = nexus_sim::memory::Counting;
 
 fn main() -> ExitCode {
-    commands::run(commands::Arguments::parse())
+    commands::run(commands::Arguments::parse(), true)
 }

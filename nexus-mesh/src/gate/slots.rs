@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use nexus_identity::Did;
+use nexus_identity::plants::reached;
 
 use crate::process::Process;
 
@@ -99,8 +100,14 @@ impl<C: Copy + Eq> Slots<C> {
             None => None,
             Some(slot) if !slot.open => return Decision::Duplicate,
             Some(slot) => match slot.whose(process) {
-                Whose::Other => return Decision::Twin(slot.connection),
-                Whose::Own if peer_holds => return Decision::Duplicate,
+                Whose::Other => {
+                    reached("twin_of_a_member");
+                    return Decision::Twin(slot.connection);
+                }
+                Whose::Own if peer_holds => {
+                    reached("second_connection");
+                    return Decision::Duplicate;
+                }
                 Whose::Own | Whose::Former => Some(slot.connection),
             },
         };

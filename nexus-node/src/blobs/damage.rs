@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nexus_blobs::{BLOB_BYTES_MAX, BlobHash, PART_BYTES, Part, Shape, SliceError, read_part};
 use nexus_identity::Timestamp;
+use nexus_identity::plants::reached;
 
 use super::shelf::{Mark, RACKS};
 use super::{Blobs, Wanted};
@@ -178,6 +179,7 @@ impl Blobs {
             if damage.has(part) {
                 return Ok(damage.count(Shape::of(size)));
             }
+            reached("damaged_part_of_a_blob");
             tracing::error!(blob = %hash.short(), part = part.0, "the disk damaged a part of a blob");
             damage.add(part);
             self.here().shelf.mark(hash, Mark::Damaged, Some(&damage.text()))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nexus_crdt::Members;
-use nexus_identity::plants::planted;
+use nexus_identity::plants::{planted, reached};
 use nexus_identity::{Did, Role};
 use nexus_mesh::{PeerState, timers};
 use openraft::EmptyNode;
@@ -27,6 +27,7 @@ use super::voters::{Dismissal, SeenMember, Situation, VoterChange};
 use super::wire::{Body, Bytes, Envelope, Hello, Overview};
 use super::{ANSWER_WITHIN, Coordinator, Manage};
 use crate::error::{AccessError, AdminDuty, ConflictError, NodeError, OpaqueError, StopError};
+use crate::headroom::Room;
 use crate::world::random;
 
 /// The time between two looks at the members.
@@ -295,6 +296,7 @@ impl Coordinator {
     async fn end_former(&self, running: &Running) {
         let members = self.identity.members();
         if members.has_ended(&running.me.did) {
+            reached("former_member_leads");
             let voters = running.metrics().membership_config.membership().voter_ids().collect();
             if let Err(ManageError::Refused(why)) = self.step_down(running, &voters).await {
                 tracing::debug!(why, "the others choose the next leader without this node's help");
@@ -525,6 +527,7 @@ impl Coordinator {
         }
         // it may rest on another one by now
         if running.rests_on() == Some(vote) {
+            reached("rest_ends_in_doubt");
             running.end_rest();
         }
         None
@@ -617,6 +620,7 @@ impl Coordinator {
                 VoterChange::Raise(_) => Ok(()),
                 VoterChange::Learn(voter) => raft.add_learner(voter, EmptyNode {}, false).await.map(drop),
                 VoterChange::Dismiss(voter, _) => {
+                    reached("copy_dismissed");
                     let gone = openraft::ChangeMembers::RemoveNodes(BTreeSet::from([voter]));
                     raft.change_membership(gone, false).await.map(drop)
                 }
@@ -648,6 +652,12 @@ impl Coordinator {
             requests: Vec::new(),
         };
         let raised = running.submit(Signed::new(&proposal, &self.key), Instant::now() + CHANGE_MAX).await;
+        if raised.is_err() {
+            reached("raise_of_the_format_fails");
+            if self.headroom.room() < Room::All {
+                reached("raise_of_the_format_without_room");
+            }
+        }
         let outcomes = raised.map_err(ManageError::NotDone)?;
         match outcomes.as_slice() {
             [Outcome::Refused(refusal)] => Err(ManageError::Refused(refusal.to_string())),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use nexus_identity::Did;
-use nexus_identity::plants::planted;
+use nexus_identity::plants::{planted, reached};
 use nexus_mesh::{BatchBounds, Gather, Handover, Spawner};
 use openraft::error::{ClientWriteError, Fatal, RaftError};
 use openraft::metrics::RaftServerMetrics;
@@ -466,7 +466,10 @@ impl Running {
             Ok(Err(NotDone::Stopping)) if !handover.take_back() => Err(NotDone::Unknown(None)),
             Ok(done) => done,
             Err(_) if handover.take_back() || planted("calls_unknown_refused") => Err(NotDone::NoQuorum),
-            Err(_) => Err(NotDone::Unknown(self.leader())),
+            Err(_) => {
+                reached("write_unknown_after_its_time");
+                Err(NotDone::Unknown(self.leader()))
+            }
         }
     }
 
@@ -636,6 +639,7 @@ async fn append(leads: Leads, spawner: Arc<dyn Spawner>, submitted: mpsc::Receiv
             drop(place);
             match written {
                 None => {
+                    reached("write_lost_sight_of_by_a_deposed_leader");
                     for answer in answers {
                         let _ = answer.send(Err(NotDone::Unknown(None)));
                     }

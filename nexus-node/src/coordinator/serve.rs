@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
-use nexus_identity::plants::planted;
+use nexus_identity::plants::{planted, reached};
 use nexus_identity::{Did, Role};
 use nexus_mesh::Stream;
 use nexus_mesh::ask::{self, AskLimits};
@@ -281,6 +281,12 @@ async fn install(here: &Coordinator, running: &Running, peer: Did, part: Install
         format::split(&part.data, here.formats.max).map_err(|error| here.unread(peer, error))?;
     }
     match here.takes_part(running, peer, &part, &head) {
+        Part::Taken if part.done => {
+            reached("snapshot_taken");
+            if head.at.is_some_and(|at| here.identity.members().has_ended(&at.leader.did)) {
+                reached("snapshot_of_a_revoked_leader");
+            }
+        }
         Part::Taken => {}
         Part::Astray => return Ok(Body::Answer(Bytes::default())),
         Part::Refused => return Err(refused(Reason::Forbidden, "too few coordinators have signed this snapshot")),

@@ -6,7 +6,7 @@ use nexus_crdt::{
     Target, Verified, Was, Write, writes_of,
 };
 use nexus_identity::Did;
-use nexus_identity::plants::planted;
+use nexus_identity::plants::{planted, reached};
 
 use super::append::Pending;
 use super::io::{Again, CommandId, Outcome};
@@ -50,9 +50,15 @@ impl Engine {
         let row = EvidenceRow { cut: cut.min(before.cut), own };
         turn.draft.put(Table::Evidence, &rows::evidence_key(&id), &rows::encode(&row));
         self.state.astray.retain(|log, kept| *log != id || kept.cut() < row.cut);
-        let Some(Log { no, held: Some(held) }) = self.state.logs.get(&id).copied() else { return Ok(()) };
+        let Some(Log { no, held: Some(held) }) = self.state.logs.get(&id).copied() else {
+            reached("evidence_before_its_log");
+            return Ok(());
+        };
         if !held.counts(cut) {
             return Ok(());
+        }
+        if held.cut.is_some() {
+            reached("fork_cut_twice");
         }
         let lower = held.cut_at(cut);
         self.state.log_mut(id, &mut turn.draft).held = Some(lower);
@@ -81,6 +87,7 @@ impl Engine {
         }
         turn.events.push(Event::Astray { log, seq: evidence.cut() });
         if self.state.astray.len() < ASTRAY_MAX || self.state.astray.contains_key(&log) {
+            reached("fork_without_its_branch");
             self.state.astray.insert(log, evidence);
             turn.events.push(Event::Unsettled);
         }
@@ -275,6 +282,7 @@ impl Engine {
         // the writes of others to these memories name their former ids
         for (former, now) in &places {
             for (field, _, row) in live_in_bounds(&turn.draft, space, *former)? {
+                reached("edits_move_with_a_memory_written_again");
                 let target = Target::Edit { record: *now };
                 edits.push(Write { target, field, value: row.value, over: vec![] });
             }

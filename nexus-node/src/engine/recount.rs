@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nexus_crdt::{Kind, LogId, Reach, SpaceId};
-use nexus_identity::plants::planted;
+use nexus_identity::plants::{planted, reached};
 
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, LogNo, RecountRow, Standing};
@@ -78,6 +78,7 @@ impl Engine {
                 continue;
             }
             let Some(entry) = read_entry(&turn.draft, *eno)? else { continue };
+            reached("void_entry_counts_again");
             turn.draft.delete(Table::Standing, &rows::eno_key(*eno));
             let in_mesh_space = entry.header().space == SpaceId::mesh(&self.state.mesh);
             profiles |= in_mesh_space && entry.header().kind == Kind::PROFILE;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use nexus_crdt::{ReturnCause, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
-use nexus_identity::plants::planted;
+use nexus_identity::plants::{planted, reached};
 
 use super::Agent;
 use super::route::{About, Records, Score};
@@ -630,6 +630,7 @@ impl Core {
     pub(super) fn adopt(&mut self, task: TaskId, token: TaskToken, output: String) -> Result<(), NotHeld> {
         let waits = |open: &&Open| matches!(open.place, Place::Ready | Place::Paused { .. });
         self.open.get(&task).filter(waits).ok_or(NotHeld)?;
+        reached("result_of_the_settler_before");
         self.put(task, Place::Ending);
         let (token, fault) = (Some(token), Fault::default());
         self.actions.push_back(Action::Settle { task, token, end: TaskEnd::Succeeded, output, fault });
@@ -763,6 +764,7 @@ impl Core {
         let error = "its worker was not heard of in time".to_owned();
         self.actions.push_back(match last {
             true => {
+                reached("attempt_ends_unknown");
                 let times = if most > 1 { format!(", {most} times") } else { String::new() };
                 let fault = Fault::new("expired", format!("{error}{times}: it may or may not have run"));
                 Action::Settle { task, token: Some(token), end: TaskEnd::Unknown, output: String::new(), fault }

@@ -10,6 +10,7 @@ use nexus_crdt::{
     EntryFrame, JsonText, Settlement, SpaceId, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd,
     TaskEvent, TaskId, TaskRights, TaskToken, is_capability,
 };
+use nexus_identity::plants::reached;
 use nexus_identity::{Did, Role};
 use nexus_mesh::Stream;
 use nexus_mesh::ask::{self, AskLimits};
@@ -278,11 +279,13 @@ impl TaskBoard {
             };
             let again = self.reading(move |_, view, _| Ok(has_ended_so(view, task, (token, peer), &said)?)).await;
             if again.ok()? {
+                reached("result_told_twice");
                 return Some(true);
             }
             if came == Came::Succeeded {
                 // it is refused in any case
                 // only the worker to which the claim was given has a word here
+                reached("result_after_its_claim");
                 let _ = self.keep_late(task, token, output, peer).await;
             }
             return Some(false);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nexus_crdt::{LogId, ReturnCause, TASK_OWNERSHIP_MAX, TaskEvent, TaskId, TaskPhase, TaskReturn, TaskToken};
 use nexus_identity::Did;
-use nexus_identity::plants::planted;
+use nexus_identity::plants::{planted, reached};
 
 use super::board::{Held, TaskBoard};
 use super::core::Action;
@@ -395,6 +395,10 @@ impl TaskBoard {
                 .await?;
             if !events.is_empty() {
                 tracing::info!(tasks = events.len(), submitter = %submitter.short(), "takes over tasks of a node that is down");
+                reached("heir_takes_over");
+                if self.is_connected(submitter) {
+                    reached("heir_takes_over_while_its_submitter_is_back");
+                }
                 let engine = &self.here().engine;
                 let run = engine.run_once_there_is_room(&self.here().world, || Command::Tasks(events.clone()));
                 if !matches!(run.await?, Outcome::Tasks(_)) {
@@ -456,7 +460,10 @@ impl TaskBoard {
             self.held().settling.note(key, others);
             match critical.txn(Txn::new().check(key_of(&me, &submitter), is).then(put)).await {
                 Ok(done) if done.held => return true,
-                Ok(_) => return false,
+                Ok(_) => {
+                    reached("end_noted_too_late");
+                    return false;
+                }
                 Err(error) => {
                     tracing::debug!(%error, "the end of a task with heirs cannot be noted now");
                     let again = self.now() + AGAIN;

@@ -131,6 +131,8 @@ struct Totals {
     /// The number of seeds in which each fault had an effect.
     fired: BTreeMap<String, u64>,
     checks: BTreeMap<String, u64>,
+    /// The number of seeds that reached each rare place.
+    reached: BTreeMap<String, u64>,
     broken: Vec<String>,
 }
 
@@ -167,6 +169,9 @@ impl Totals {
         self.virtual_s += line["virtual_s"].as_f64().unwrap_or(0.0);
         for fault in line["faults_fired"].as_object().into_iter().flatten() {
             *self.fired.entry(fault.0.clone()).or_default() += 1;
+        }
+        for place in line["reached"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            *self.reached.entry(place.to_owned()).or_default() += 1;
         }
         for (check, said) in line["checks"].as_object().into_iter().flatten() {
             if said == "held" {
@@ -214,6 +219,7 @@ impl Totals {
                 "wall_s": wall.as_secs_f64(),
                 "faults_fired_in_seeds": self.fired,
                 "checks_held_in_seeds": self.checks,
+                "reached_in_seeds": self.reached,
                 "ok": self.broken.is_empty(),
             });
             return say(&summary.to_string());
@@ -237,6 +243,9 @@ impl Totals {
         }
         for (check, count) in &self.checks {
             say(&format!("  {check:<14} held in {count:>4}"));
+        }
+        for (place, count) in &self.reached {
+            say(&format!("  reached in {count:>4}: {place}"));
         }
     }
 }

@@ -53,6 +53,7 @@ impl HeldRuns {
             "acknowledged": outcome["acknowledged"],
             "virtual_s": outcome["virtual_s"],
             "trace_hash": outcome["trace_hash"],
+            "reached": outcome["reached"],
         });
         self.file.write_all(format!("{line}\n").as_bytes()).map_err(|error| format!("a seed is not kept: {error}"))
     }

@@ -6,20 +6,20 @@ use std::sync::{Mutex, PoisonError};
 use nexus_sim::plants::{ALL, KnownPlant, Plant};
 use serde_json::{Value, json};
 
-use super::{BROKEN, OK, WITH_PLANTS, say};
+use super::{BROKEN, OK, WITH_PLANTS, has, say};
 
 /// The most seeds tried until a plant is caught.
 const SEEDS_MAX: u64 = 200;
 
 /// Plants faults one at a time. An invariant must catch each, on a seed that is green without it.
-pub(super) fn plant(name: &str, jobs: usize, as_json: bool) -> Result<u8, String> {
+pub(super) fn plant(name: &str, jobs: usize, as_json: bool, wakes: bool) -> Result<u8, String> {
     let chosen: Vec<&KnownPlant> = ALL.iter().filter(|known| name == "all" || known.name == name).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = ALL.iter().map(|known| known.name).collect();
         return Err(format!("there is no plant {name}, but {}", names.join(", ")));
     }
-    if let Some(known) = chosen.iter().find(|known| !known.plant.is_here()) {
-        return Err(format!("{} is not in this build; {WITH_PLANTS}", known.name));
+    if let Some(known) = chosen.iter().find(|known| !has(known.plant, wakes)) {
+        return Err(format!("{} is not in this program; {WITH_PLANTS}", known.name));
     }
     let (greens, next) = (Mutex::new(BTreeMap::new()), AtomicUsize::new(0));
     let job = || {

@@ -53,7 +53,7 @@ fn what_is_planted_is_caught_and_nothing_is_without_it() {
 
 /// promise: Whole networks, by seed | No program that is built to be used contains a planted bug
 #[test]
-fn a_bug_inside_of_the_node_is_in_no_build_but_one_that_asks_for_it() {
+fn nexus_sim_wakes_no_bug_inside_of_a_node() {
     for arguments in [
         &["plant", "skips_gaps"][..],
         &["plant", "all"],

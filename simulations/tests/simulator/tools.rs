@@ -150,3 +150,29 @@ fn fuzz_goes_on_where_it_stopped_and_begins_anew_at_another_commit() {
     assert_eq!(fuzz("1..2", "b"), (1, 0));
     assert_eq!(std::fs::read_to_string(&into).unwrap(), kept);
 }
+
+/// promise: Whole networks, by seed | Rare places in the nodes that no run has reached are listed
+#[test]
+fn places_that_no_run_has_reached_are_listed() {
+    let place = Place::new("rare");
+    let (some, none, other) = (place.file("some.jsonl"), place.file("none.jsonl"), place.file("other.jsonl"));
+    let all: Vec<&str> = nexus_sim::rare::ALL.iter().map(|place| place.name).collect();
+    let record =
+        |places: &[&str]| format!("{}\n{{\"cut off", serde_json::json!({ "run": "a:3:wire:1", "reached": places }));
+    std::fs::write(&some, record(&all[..2])).unwrap();
+    std::fs::write(&other, record(&all[1..])).unwrap();
+    std::fs::write(&none, "{\"run\":\"a:3:wire:1\",\"reached\":null}\n").unwrap();
+    let (code, said) = sim(&["rare", &some, &none]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(
+        said.contains(&format!("NEVER          {}: ", all[2]))
+            && !said.contains(&format!("NEVER          {}: ", all[1])),
+        "{said}"
+    );
+    let (code, said) = sim(&["rare", "--json", &some, &other]);
+    let line: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &line["runs"], &line["reached_in_runs"][all[1]]), (Some(0), &2.into(), &2.into()), "{line}");
+    // a build without plants notes nothing, which is no proof that nothing was reached
+    assert_eq!(sim(&["rare", &none]).0, Some(2));
+    assert_eq!(sim(&["rare", &place.file("missing")]).0, Some(2));
+}

@@ -3,6 +3,7 @@
 
 use std::io;
 
+use nexus_identity::plants::reached;
 use openraft::storage::LogFlushed;
 use tokio::sync::{mpsc, oneshot};
 
@@ -116,6 +117,7 @@ impl Writer {
                 Ok(kept) => disk = kept,
                 Err(error) => {
                     if error.is_full() {
+                        reached("copy_ends_without_room");
                         headroom.ran_out(world.now());
                     }
                     failed(error);
