@@ -26,6 +26,7 @@
 //! | `state` | the state in memory, and reading it at the start |
 //! | `room` | quotas: the entries that are taken of one author |
 //! | `rebuild` | rebuilding the derived tables |
+//! | `resting` | the engine on a store that no node runs on |
 
 mod append;
 mod apply;
@@ -41,6 +42,7 @@ mod payload;
 mod rebuild;
 mod recount;
 mod requested;
+mod resting;
 mod revoke;
 mod room;
 mod salts;
@@ -63,6 +65,7 @@ pub use io::{
     TaskAnswer, Written,
 };
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
+pub use resting::RestingEngine;
 pub use salts::Seed;
 pub(crate) use succeed::rotation_allowed;
 pub(crate) use tasks::LATE;

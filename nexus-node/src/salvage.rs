@@ -19,11 +19,11 @@ use crate::backup::BackupError;
 use crate::config::Settings;
 use crate::coordinator::Coordinator;
 use crate::datadir::{self, DataDir, Lock, Membership};
-use crate::engine::{Effect, Engine, Input};
+use crate::engine::{Input, RestingEngine};
 use crate::ledger::rows::{self, meta};
 use crate::ledger::{self, Genesis, LedgerError, Quotas};
 use crate::own_store;
-use crate::store::{self, Batch, Overlay, Store, StoreError, StoreOptions, Table};
+use crate::store::{self, Store, StoreError, StoreOptions, Table};
 use crate::world::random;
 
 /// Entries that are taken at once.
@@ -273,25 +273,15 @@ fn take(
     progress: &dyn Fn(u64),
 ) -> Result<u64, BackupError> {
     let (me, clock) = (key.did(), SystemClock::new());
-    let mut engine = Engine::open(key.clone(), &store.snapshot()?)?.within(quotas);
-    let mut overlay = Overlay::new(store.clone())?;
+    let mut engine = RestingEngine::open(key.clone(), store)?.within(quotas);
     let mut entries = entries.peekable();
-    let (mut no, mut seen) = (0, 0);
+    let mut seen = 0;
     while entries.peek().is_some() {
         let some: io::Result<Vec<Verified>> = entries.by_ref().take(CHUNK_ENTRIES).collect();
         let some = some.map_err(BackupError::Stream)?;
         seen += some.len() as u64;
-        engine.handle(clock.wall(), random(), Input::Entries { from: me, entries: some }, &overlay)?;
-        let mut batches: Vec<Batch> = Vec::new();
-        while let Some(effect) = engine.poll_effect() {
-            if let Effect::Write(batch) = effect {
-                no += 1;
-                overlay.push(no, &batch);
-                batches.push(batch);
-            }
-        }
-        store.commit(&batches)?;
-        overlay.committed(no)?;
+        // a node that starts later publishes and emits by itself
+        engine.run(clock.wall(), random(), Input::Entries { from: me, entries: some })?;
         progress(seen);
     }
     Ok(ledger::last_eno(&store.snapshot()?)?)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nexus_crdt::{Draft, ENTRY_FORMAT_MAX, Head, Hlc, Incarnation, Kind, LogId, SpaceId, SyncFrame, Verified};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
-use nexus_node::internals::engine::{Command, Effect, Engine, Genesis, Input, NewRecord, found};
+use nexus_node::internals::engine::{Command, Effect, Engine, Genesis, Input, NewRecord, RestingEngine, found};
 use nexus_node::internals::replication::{Audience, SyncSession};
 use nexus_node::internals::store::{Overlay, Store, View};
 use prost::Message;
@@ -44,23 +44,14 @@ fn begin() -> Result<Store, Box<dyn std::error::Error>> {
     let genesis =
         Genesis { mesh, chain: chain(NODE), incarnation: Incarnation([NODE; 8]), store: [NODE; 8], fingerprint: None };
     store.commit(&[found(&genesis)])?;
-    let mut engine = Engine::open(key(NODE), &store.snapshot()?)?;
+    let mut engine = RestingEngine::open(key(NODE), &store)?;
     let core = |text: &str| nexus_crdt::Core { text: text.to_owned(), ..nexus_crdt::Core::default() };
     let record = |text| NewRecord::whole(SpaceId::default_of(&mesh), core(text));
     let admit =
         |n| Command::Admit { chain: chain(n), with: nexus_node::internals::store::Batch::new(), replaces: None };
     let commands = vec![(1, admit(NODE)), (2, admit(PEER)), (3, Command::Remember(vec![record("one"), record("two")]))];
-    let mut commits = 0;
     for command in commands {
-        let mut overlay = Overlay::new(store.clone())?;
-        engine.handle(Timestamp::from_ms(1_000), [7; 32], Input::Commands(vec![command]), &overlay)?;
-        while let Some(effect) = engine.poll_effect() {
-            if let Effect::Write(batch) = effect {
-                commits += 1;
-                overlay.push(commits, &batch);
-                store.commit(&[batch])?;
-            }
-        }
+        engine.run(Timestamp::from_ms(1_000), [7; 32], Input::Commands(vec![command]))?;
     }
     Ok(store)
 }

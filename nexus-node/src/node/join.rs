@@ -13,14 +13,14 @@ use nexus_mesh::{
 use super::found::{genesis, machine_name, open_store};
 use super::{Inner, Node, Stopped, peer_id};
 use crate::datadir::{Contents, DataDir, Membership};
-use crate::engine::{Command, Effect, Engine, Input, NewRecord, Outcome};
+use crate::engine::{Command, Effect, Input, NewRecord, Outcome, RestingEngine};
 use crate::error::{AccessError, ConflictError, ContactError, NodeError, StopError};
 use crate::ledger::{self, rows};
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory};
 use crate::own_store;
 use crate::runtime::bring_up_to_date;
-use crate::store::{self, Batch, Overlay, Store, StoreOptions, Table, View};
+use crate::store::{self, Batch, Store, StoreOptions, Table, View};
 use crate::world::{Tasks, random};
 
 /// The options for joining a mesh.
@@ -318,36 +318,21 @@ fn move_in(
 
 /// Writes into a store that no node runs on yet, by the engine that will.
 pub(super) struct Transfer<'a> {
-    engine: Engine,
-    overlay: Overlay,
-    store: Store,
-    commits: u64,
+    engine: RestingEngine,
     clock: &'a dyn Clock,
 }
 
 impl<'a> Transfer<'a> {
     pub(super) fn begin(key: Keypair, store: &Store, clock: &'a dyn Clock) -> Result<Self, NodeError> {
-        let engine = Engine::open(key, &store.snapshot()?)?;
-        Ok(Self { engine, overlay: Overlay::new(store.clone())?, store: store.clone(), commits: 0, clock })
+        Ok(Self { engine: RestingEngine::open(key, store)?, clock })
     }
 
     pub(super) fn run(&mut self, command: Command) -> Result<Option<Outcome>, NodeError> {
         let input = Input::Commands(vec![(0, command)]);
-        self.engine.handle(self.clock.wall(), random(), input, &self.overlay)?;
-        let mut answer = None;
-        while let Some(effect) = self.engine.poll_effect() {
-            match effect {
-                Effect::Write(batch) => {
-                    self.commits += 1;
-                    self.overlay.push(self.commits, &batch);
-                    self.store.commit(&[batch])?;
-                    self.overlay.committed(self.commits)?;
-                }
-                Effect::Reply(_, outcome) => answer = Some(outcome),
-                Effect::Publish { .. } | Effect::Emit(_) => {}
-            }
-        }
-        Ok(answer)
+        let effects = self.engine.run(self.clock.wall(), random(), input)?;
+        // a node that starts later publishes and emits by itself
+        let answer = |effect| if let Effect::Reply(_, outcome) = effect { Some(outcome) } else { None };
+        Ok(effects.into_iter().filter_map(answer).next_back())
     }
 
     /// Writes again what another brain remembers, oldest first, space by space.
@@ -386,7 +371,7 @@ impl<'a> Transfer<'a> {
 
     /// The space of that name in the new mesh; made if it is not `default`.
     fn space_for(&mut self, name: &str) -> Result<SpaceId, NodeError> {
-        let mesh = self.engine.members().mesh();
+        let mesh = self.engine.engine().members().mesh();
         let Ok(parsed) = name.parse::<Name>() else {
             return Ok(SpaceId::default_of(&mesh));
         };

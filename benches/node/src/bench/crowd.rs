@@ -9,7 +9,7 @@ use nexus_crdt::{
 };
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use nexus_node::api::Problem;
-use nexus_node::internals::engine::{Effect, Engine, Genesis, Input, found};
+use nexus_node::internals::engine::{Genesis, Input, RestingEngine, found};
 use nexus_node::internals::store::{Store, StoreOptions};
 use nexus_node::{Multiaddr, Node, NodeEnv, Tasks, tcp_quic_transport};
 
@@ -192,20 +192,11 @@ fn claims(mesh: &Did, issuer: Did, subject: Did, role: Role) -> Result<Claims, P
 /// Stores entries as if a peer had sent them.
 fn fill(key: &Keypair, store: &Store, entries: Vec<Verified>) -> Result<(), Problem> {
     let problem = |error: &dyn std::fmt::Display| failed("a store", error);
-    let founded = store.snapshot().map_err(|error| problem(&error))?;
-    let mut engine = Engine::open(key.clone(), &founded).map_err(|error| problem(&error))?;
+    let mut engine = RestingEngine::open(key.clone(), store).map_err(|error| problem(&error))?;
     let mut entries = entries.into_iter().peekable();
     while entries.peek().is_some() {
         let input = Input::Entries { from: key.did(), entries: entries.by_ref().take(TOGETHER).collect() };
-        let view = store.snapshot().map_err(|error| problem(&error))?;
-        engine.handle(WRITTEN, random()?, input, &view).map_err(|error| problem(&error))?;
-        let mut batches = Vec::new();
-        while let Some(effect) = engine.poll_effect() {
-            if let Effect::Write(batch) = effect {
-                batches.push(batch);
-            }
-        }
-        store.commit(&batches).map_err(|error| problem(&error))?;
+        engine.run(WRITTEN, random()?, input).map_err(|error| problem(&error))?;
     }
     Ok(())
 }
