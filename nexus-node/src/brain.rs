@@ -277,8 +277,9 @@ impl Brain {
     pub async fn remember_noting_duplicates(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
         let _wanting = self.here().engine.wanting();
         let (text, space) = (TextAttachment::beginning(&memory.text).to_owned(), memory.space.clone());
-        // beside the write, which waits for the disk
-        let look = self.reading(move |brain| brain.related_to(&text, space.as_deref()));
+        // beside the write, which waits for the disk; of the state before it, or the memory would be compared with itself
+        let before = self.snapshot();
+        let look = self.reading(move |brain| brain.related_to(&text, space.as_deref(), &before?));
         let (related, written) = tokio::join!(look, self.remember(memory));
         let mut written = written?;
         // the write counts, whatever became of the look
@@ -295,16 +296,15 @@ impl Brain {
     }
 
     /// The memories that say nearly the same as a new one would, and those that say something else of its subject.
-    fn related_to(&self, text: &str, space: Option<&str>) -> Result<Related, NodeError> {
+    fn related_to(&self, text: &str, space: Option<&str>, snapshot: &Snapshot) -> Result<Related, NodeError> {
         /// The memories that are compared with the new one.
         const COMPARED: usize = 8;
-        let snapshot = self.snapshot()?;
-        let reader = self.reader(&snapshot)?;
+        let reader = self.reader(snapshot)?;
         let space = reader.space(space)?.1.no;
         let (said, outline) = (Said::of(text), Outline::of(text));
         let words: Vec<String> = said.content().map(str::to_owned).collect();
         let (mut near, mut related) = (Vec::new(), Related::default());
-        for place in self.here().search.sharing(&words, space, COMPARED, &reader, &snapshot)? {
+        for place in self.here().search.sharing(&words, space, COMPARED, &reader, snapshot)? {
             let Some(memory) = reader.memory_at(place)? else { continue };
             if same_text(&memory.text, text) {
                 related.same.push(memory.id);

@@ -28,7 +28,7 @@ use nexus_node::internals::store::Store;
 use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv, PeerState, RaftEnv, WatchQuery};
 
 /// The longest wait for anything.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 
 pub fn key(n: u8) -> Keypair {
     Keypair::from_seed(&[n; 32])

@@ -20,7 +20,7 @@ pub const PROGRAM: &str = match (option_env!("CARGO_BIN_EXE_nexus-node"), option
 };
 
 /// The longest wait for anything.
-pub const SOON: Duration = Duration::from_secs(30);
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// Held by each test with several processes: elections depend on time, and such groups would slow each other down.
 pub fn alone() -> MutexGuard<'static, ()> {
