@@ -67,7 +67,7 @@ pub const ALL: &[KnownPlant] = &[
     // Entries are gossiped before they are on disk.
     inside("sends_before_commit", "store", "power-cuts", &["one_seq"]),
     // A commit does not wait for the disk.
-    inside("commits_without_sync", "store", "power-cuts", &["one_seq"]),
+    inside("commits_without_sync", "store", "power-cuts", &["one_seq"]).first_seed(2),
     // A start leaves out the rows that only the log has.
     inside("forgets_rows_of_log", "store", "power-cuts", &["durability", "one_seq"]),
     // Of a group of batches only the first is committed.
@@ -141,15 +141,15 @@ pub const ALL: &[KnownPlant] = &[
     // A leader counts sent entries as taken, and so commits without a quorum.
     inside("commits_without_quorum", "coordinators", "coordinators", &["linearizable", "agreement", "fencing"]),
     // A vote is not kept: after a restart a voter has promised nothing.
-    inside("forgets_votes", "coordinators", "amnesia", &["linearizable", "agreement", "fencing"]),
+    inside("forgets_votes", "coordinators", "amnesia", &["linearizable", "agreement", "fencing"]).first_seed(5),
     // Appended entries are acknowledged and never on disk.
     inside("appends_before_disk", "coordinators", "amnesia", &["linearizable", "agreement", "fencing"]),
     // A voter gives its vote to everybody who asks.
     inside("votes_for_everybody", "coordinators", "coordinators", &["linearizable", "agreement", "fencing"]),
     // A leader answers reads without proving that it still leads.
-    inside("reads_without_proof", "coordinators", "coordinators", &["linearizable"]),
+    inside("reads_without_proof", "coordinators", "coordinators", &["linearizable"]).first_seed(6),
     // Leases run by a wall clock, and jump with it.
-    inside("leases_by_wall_clock", "coordinators", "coordinators", &["fencing"]).first_seed(9),
+    inside("leases_by_wall_clock", "coordinators", "coordinators", &["fencing"]).first_seed(41),
     // A token is given out again after its lease.
     inside("reuses_tokens", "coordinators", "coordinators", &["fencing"]),
     // A copy takes a snapshot that nobody signed.
@@ -183,7 +183,7 @@ pub const ALL: &[KnownPlant] = &[
     // A task that is done once begins again after a worker of which nobody knows.
     inside("begins_again", "tasks", "handover", &["tasks"]),
     // An end of a task with heirs is written without a note for those who take it over later.
-    inside("ends_unnoted", "tasks", "handover", &["tasks"]).first_seed(10),
+    inside("ends_unnoted", "tasks", "handover", &["tasks"]).first_seed(2),
     // A member takes over tasks although another one settles them.
     inside("settles_beside_others", "tasks", "handover", &["tasks"]).first_seed(4),
     // Files of a directory that is kept are removed.
@@ -201,7 +201,7 @@ pub const ALL: &[KnownPlant] = &[
     // Each result of a task is kept for its settler, also if that never answers.
     inside("keeps_every_result", "tasks", "meddler", &["tasks"]),
     // Content that the disk changed is read as it is.
-    inside("reads_unverified", "blobs", "files", &["blobs"]),
+    inside("reads_unverified", "blobs", "files", &["blobs"]).first_seed(5),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),

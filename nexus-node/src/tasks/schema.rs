@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 #[cfg(feature = "schemas")]
 use jsonschema::{PatternOptions, Validator};
-use nexus_crdt::{JsonText, TASK_ERROR_BYTES_MAX, TaskId, TaskToken};
+#[cfg(feature = "schemas")]
+use nexus_crdt::TASK_ERROR_BYTES_MAX;
+use nexus_crdt::{JsonText, TaskId, TaskToken};
 use serde_json::Value;
 
 use super::TaskResult;
+#[cfg(feature = "schemas")]
 use super::board::cut;
 use crate::error::InputError;
 
