@@ -278,7 +278,7 @@ impl Brain {
         let _wanting = self.here().engine.wanting();
         let (text, space) = (TextAttachment::beginning(&memory.text).to_owned(), memory.space.clone());
         // beside the write, which waits for the disk; of the state before it, or the memory would be compared with itself
-        let before = self.snapshot();
+        let before = self.reading(Self::snapshot).await;
         let look = self.reading(move |brain| brain.related_to(&text, space.as_deref(), &before?));
         let (related, written) = tokio::join!(look, self.remember(memory));
         let mut written = written?;

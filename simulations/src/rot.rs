@@ -6,7 +6,7 @@ use crate::dice::Dice;
 use crate::faults::{Faults, START_MAX};
 use crate::plan::NodeNo;
 use crate::scenario::FaultKind;
-use crate::world::{Crash, Sim};
+use crate::world::{Crash, Sim, SimError};
 
 /// The time without the node before a start on changed bytes.
 const DOWN: Duration = Duration::from_secs(1);
@@ -25,10 +25,7 @@ impl Faults {
             sim.crash(node, Crash::Process);
             sim.sleep(DOWN).await;
         }
-        let changed = rot(sim, node, amount.max(1), &mut dice);
-        if changed == 0 {
-            return self.start(node, from).await;
-        }
+        rot(sim, node, amount.max(1), &mut dice);
         sim.network().fire(FaultKind::Rot.as_str());
         let goes_on = runs || self.starts_on_rot(node).await;
         let ended = if goes_on { sim.failed(node, last).await } else { None };
@@ -41,7 +38,7 @@ impl Faults {
         let sound = sim.store_of(node).and_then(|store| {
             let sound = store.verify();
             store.close();
-            sound.map_err(|error| crate::world::SimError::Store(node, error))
+            sound.map_err(|error| SimError::Store(node, error))
         });
         if let Err(error) = sound {
             sim.network().note(Some(node), format_args!("goes back to its backup: {error}"));
@@ -72,18 +69,15 @@ impl Faults {
     }
 }
 
-/// Changes bytes of both files of a store. Returns how many.
-fn rot(sim: &Sim, node: NodeNo, bytes: u64, dice: &mut Dice) -> u64 {
+/// Changes bytes of both files of a store, of which the first one is never empty.
+fn rot(sim: &Sim, node: NodeNo, bytes: u64, dice: &mut Dice) {
     let (store, log) = (sim.disk(node), sim.disk(node).log());
-    let mut changed = 0;
     for _ in 0..bytes {
         let file = if dice.chance(0.75) { &store } else { &log };
         let len = usize::try_from(file.bytes()).unwrap_or(usize::MAX);
         if len > 0 {
             let mask = u8::try_from(dice.between(1, 255)).unwrap_or(1);
             file.flip(dice.index(len), mask);
-            changed += 1;
         }
     }
-    changed
 }

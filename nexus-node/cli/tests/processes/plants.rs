@@ -9,6 +9,9 @@ const MARK: &str = "nexus_plants: there are known bugs here!";
 #[test]
 fn a_node_contains_plants_only_in_a_build_that_asks_for_them() {
     assert!(include_str!("../../../../nexus-identity/src/plants.rs").contains(MARK), "the mark has changed");
+    // both look for it, too
+    assert!(include_str!("../../../../dist/parts/program.py").contains(MARK), "dist/build looks for another mark");
+    assert!(include_str!("../../../../.ci/dist").contains(MARK), "the check of packages looks for another mark");
     let program = std::fs::read(env!("CARGO_BIN_EXE_nexus-node")).unwrap();
     let has = program.windows(MARK.len()).any(|bytes| bytes == MARK.as_bytes());
     // `.ci/run` tests a build with plants asleep, which shows that the mark is in all of those
