@@ -5,6 +5,7 @@ use crate::did::Did;
 use crate::error::ChainError;
 use crate::key::Keypair;
 use crate::name::Name;
+use crate::plants::planted;
 use crate::role::{Role, Roles};
 use crate::signed::{Domain, Signature};
 use crate::time::Timestamp;
@@ -15,15 +16,17 @@ pub const CHAIN_LINKS_MAX: usize = 8;
 /// The longest claims, in canonical bytes. A name and sixteen roles fit several times.
 const CLAIMS_BYTES_MAX: usize = 1024;
 
-const FORMAT: u16 = 1;
+/// The format of claims that do not say whose machine the subject is.
+const FORMAT_FIRST: u16 = 1;
+/// The format of claims that say it.
+const FORMAT_PERSON: u16 = 2;
 
 /// The content of a credential: `subject` is a member of `mesh` with these roles.
 ///
-/// Canonical bytes: the borsh encoding, fields in this order (see `docs/spec.md`).
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+/// Canonical bytes: the borsh encoding, fields in this order (see `docs/spec.md`). Format 1 has no person, and format 2
+/// always has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// 1; a later format is refused as too new.
-    format: u16,
     /// The mesh: the DID of its root key.
     pub mesh: Did,
     /// The signer: the root, or an admin.
@@ -38,6 +41,32 @@ pub struct Claims {
     pub issued_at: Timestamp,
     /// The end, if there is one. It decides about connections, never about entries.
     pub expires_at: Option<Timestamp>,
+    /// Whose machine the subject is: the id of a machine of the same person, as a rule of the first one; the root's id
+    /// for the founder. `None` if nobody has said.
+    pub person: Option<Did>,
+}
+
+impl BorshSerialize for Claims {
+    fn serialize<W: std::io::Write>(&self, writer: &mut W) -> std::io::Result<()> {
+        let Self { mesh, issuer, subject, name, roles, issued_at, expires_at, person } = self;
+        let format = if person.is_some() { FORMAT_PERSON } else { FORMAT_FIRST };
+        (format, mesh, issuer, subject).serialize(writer)?;
+        (name, roles, issued_at, expires_at).serialize(writer)?;
+        person.map_or(Ok(()), |person| person.serialize(writer))
+    }
+}
+
+impl BorshDeserialize for Claims {
+    fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
+        let (format, mesh, issuer, subject) = BorshDeserialize::deserialize_reader(reader)?;
+        let (name, roles, issued_at, expires_at) = BorshDeserialize::deserialize_reader(reader)?;
+        let person = match format {
+            FORMAT_FIRST => None,
+            FORMAT_PERSON => Some(Did::deserialize_reader(reader)?),
+            _ => return Err(std::io::ErrorKind::InvalidData.into()),
+        };
+        Ok(Self { mesh, issuer, subject, name, roles, issued_at, expires_at, person })
+    }
 }
 
 impl Claims {
@@ -50,7 +79,7 @@ impl Claims {
         issued_at: Timestamp,
     ) -> Self {
         let roles = roles.into_iter().collect();
-        Self { format: FORMAT, mesh, issuer: mesh, subject, name, roles, issued_at, expires_at: None }
+        Self { mesh, issuer: mesh, subject, name, roles, issued_at, expires_at: None, person: None }
     }
 
     /// The same claims with another issuer.
@@ -63,6 +92,22 @@ impl Claims {
     #[must_use]
     pub fn expiring(self, expires_at: Option<Timestamp>) -> Self {
         Self { expires_at, ..self }
+    }
+
+    /// The same claims with whose machine it is. An issuer may name its own person: by its own id, or as its own claims do.
+    /// It may name a new one by the subject's id. The root may name anybody.
+    #[must_use]
+    pub fn of_person(self, person: Option<Did>) -> Self {
+        Self { person, ..self }
+    }
+
+    /// Whether an issuer with these claims may say whose machine the subject of `below` is.
+    fn may_say(&self, below: &Self) -> bool {
+        let Some(person) = below.person else { return true };
+        person == below.subject
+            || person == self.subject
+            || self.person == Some(person)
+            || planted("names_third_persons")
     }
 
     /// Signs the claims; chains check that the key is the issuer's.
@@ -115,7 +160,7 @@ impl Credential {
         let Some(format) = self.claims.first_chunk().map(|bytes| u16::from_le_bytes(*bytes)) else {
             return Err(ChainError::Malformed);
         };
-        if format > FORMAT {
+        if format > FORMAT_PERSON {
             return Err(ChainError::TooNew { format });
         }
         if format == 0 || self.claims.len() > CLAIMS_BYTES_MAX {
@@ -140,6 +185,14 @@ impl Chain {
     #[expect(clippy::len_without_is_empty, reason = "a chain is never empty")]
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// The mesh that it names. Says nothing about the signatures.
+    ///
+    /// # Errors
+    /// As [`Credential::claims`] for the first link.
+    pub fn mesh(&self) -> Result<Did, ChainError> {
+        Ok(self.0.first().ok_or(ChainError::Malformed)?.claims()?.mesh)
     }
 
     /// The member that the chain is about. Says nothing about the signatures.
@@ -173,7 +226,7 @@ impl Chain {
     }
 
     /// Checks every link from the root of `mesh` down: the bytes, the mesh, the issuer and its right to
-    /// issue, the signature. Returns the last link's claims. Expiry is not checked here: see
+    /// issue and to say whose machine it is, the signature. Returns the last link's claims. Expiry is not checked here: see
     /// [`Chain::expires_at`].
     ///
     /// # Errors
@@ -206,8 +259,11 @@ impl Chain {
             if claims.issuer != expected_issuer {
                 return Err(ChainError::Broken { subject: claims.subject, issuer: claims.issuer });
             }
-            if above.is_some_and(|above| !above.roles.allow(Role::Admin)) {
+            if above.as_ref().is_some_and(|above| !above.roles.allow(Role::Admin)) {
                 return Err(ChainError::NotAdmin { issuer: claims.issuer });
+            }
+            if above.is_some_and(|above| !above.may_say(&claims)) {
+                return Err(ChainError::OtherPerson { issuer: claims.issuer, subject: claims.subject });
             }
             credential.verify(&claims)?;
             each(&claims);
@@ -312,10 +368,67 @@ mod tests {
     /// promise: Identities | A credential of a later format says so
     #[test]
     fn a_later_format_says_so() {
-        let mut later = claims(0, 1, Role::Admin);
-        later.format = 2;
-        let chain = Chain(vec![later.sign(&key(0))]);
-        assert_eq!(chain.verify(&key(0).did()), Err(ChainError::TooNew { format: 2 }));
+        let mut bytes = claims(0, 1, Role::Admin).to_bytes();
+        bytes[0] = 3;
+        let signature = key(0).sign(Domain::Credential, &digest(&bytes));
+        let chain = Chain(vec![Credential { claims: bytes, signature }]);
+        assert_eq!(chain.verify(&key(0).did()), Err(ChainError::TooNew { format: 3 }));
+    }
+
+    /// A chain from the root over members with these persons; `None` says nothing.
+    fn of_persons(persons: &[Option<u8>]) -> Result<Chain, ChainError> {
+        let person = |n: usize| persons[n].map(|n| key(n).did());
+        let founder = claims(0, 1, Role::Admin).of_person(person(0));
+        let mut chain = Chain::found(founder.sign(&key(0)))?;
+        for n in 1..persons.len() {
+            let issuer = u8::try_from(n).unwrap();
+            chain = chain.extend(claims(issuer, issuer + 1, Role::Admin).of_person(person(n)).sign(&key(issuer)))?;
+        }
+        Ok(chain)
+    }
+
+    /// promise: Persons | An issuer says that a machine is its own person's or a new one's, and never a third's; the root may name anybody
+    #[test]
+    fn an_issuer_names_its_own_person_or_a_new_one() {
+        // members 1, 2 and 3, each admitted by the one before; 0 is the root
+        for good in [
+            [Some(0), Some(0), Some(0)],
+            [Some(0), Some(2), Some(2)],
+            [Some(0), Some(2), Some(3)],
+            [Some(7), Some(7), None],
+            [None, Some(1), Some(1)],
+            [None, None, Some(2)],
+            [Some(0), None, Some(2)],
+        ] {
+            let chain = of_persons(&good).unwrap_or_else(|error| panic!("{good:?}: {error}"));
+            let said: Vec<_> = chain.verify_all(&key(0).did()).unwrap().into_iter().map(|one| one.person).collect();
+            assert_eq!(said, good.map(|n| n.map(|n| key(n).did())));
+            assert_eq!(Chain::from_bytes(&chain.to_bytes()).unwrap(), chain);
+        }
+        for third in [
+            [Some(0), Some(7), None],
+            [Some(0), Some(2), Some(0)],
+            [Some(0), Some(2), Some(1)],
+            [None, Some(0), None],
+            [None, None, Some(1)],
+            [Some(1), None, Some(1)],
+        ] {
+            assert!(matches!(of_persons(&third), Err(ChainError::OtherPerson { .. })), "{third:?}");
+        }
+    }
+
+    /// promise: Persons | Credentials of earlier versions say nothing about whose machine it is, and stay as they are
+    #[test]
+    fn claims_of_the_first_format_have_no_person() {
+        let (without, with) = (claims(0, 1, Role::Admin), claims(0, 1, Role::Admin).of_person(Some(key(0).did())));
+        assert_eq!((without.to_bytes()[0], with.to_bytes()[0]), (1, 2));
+        assert_eq!(Claims::from_bytes(&with.to_bytes()).unwrap(), with);
+        let mut other = with.to_bytes();
+        other[0] = 1;
+        assert_eq!(Claims::from_bytes(&other), Err(ChainError::Malformed), "a person in format 1");
+        let mut other = without.to_bytes();
+        other[0] = 2;
+        assert_eq!(Claims::from_bytes(&other), Err(ChainError::Malformed), "format 2 without one");
     }
 
     /// promise: Identities | A chain leads from the root to its member, and each way to break it is refused

@@ -76,6 +76,14 @@ pub enum ChainError {
         /// Its issuer.
         issuer: Did,
     },
+    /// A link says that the subject's machine is a third person's: neither its issuer's nor a new one's.
+    #[error("{issuer} may not say that {subject} is a machine of somebody else")]
+    OtherPerson {
+        /// The issuer.
+        issuer: Did,
+        /// The subject of the link.
+        subject: Did,
+    },
     /// A link is issued by someone without the admin role.
     #[error("{issuer} issued a credential without being an admin")]
     NotAdmin {

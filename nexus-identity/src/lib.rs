@@ -41,5 +41,5 @@ pub use key::Keypair;
 pub use name::{NAME_BYTES_MAX, Name, folded};
 pub use role::{Role, Roles};
 pub use signed::{Domain, Signature};
-pub use ticket::{TICKET_ADDRESSES_MAX, Ticket, TicketId};
+pub use ticket::{TICKET_ADDRESSES_MAX, Ticket, TicketId, TicketPerson};
 pub use time::Timestamp;

@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use crate::claimed;
 use crate::did::Did;
 use crate::error::TicketError;
+use crate::name::Name;
 use crate::role::Role;
 use crate::time::Timestamp;
 
@@ -16,7 +17,10 @@ use crate::time::Timestamp;
 pub const TICKET_ADDRESSES_MAX: usize = 8;
 
 const PREFIX: &str = "nexus1";
-const FORMAT: u16 = 1;
+/// The format of tickets that do not say whose machine joins.
+const FORMAT_FIRST: u16 = 1;
+/// The format of tickets that say it.
+const FORMAT_PERSON: u16 = 2;
 const CHECKSUM_BYTES: usize = 5;
 const BYTES_MAX: usize = 4096;
 /// The longest text that is read as a ticket, in bytes: with white space in it, and a command around it.
@@ -42,7 +46,7 @@ pub type TicketId = [u8; 16];
 ///
 /// Text form: `nexus1`, then base32 of the canonical bytes and a checksum. So a mistyped ticket is
 /// refused before anything is dialled. Anybody who holds the ticket can join: treat it as a password.
-#[derive(Clone, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// The mesh: the DID of its root key.
     pub mesh: Did,
@@ -50,7 +54,6 @@ pub struct Ticket {
     pub inviter: Did,
     /// Multiaddresses of the inviter without `/p2p/…`, best first, at most
     /// [`TICKET_ADDRESSES_MAX`].
-    #[borsh(deserialize_with = "addresses")]
     pub addresses: Vec<String>,
     /// The number of the role it gives ([`Role::number`]).
     role: u16,
@@ -62,6 +65,50 @@ pub struct Ticket {
     pub id: TicketId,
     /// The secret that the inviter asks for.
     pub secret: [u8; 16],
+    /// Whose machine joins, if the inviter has said.
+    pub person: Option<TicketPerson>,
+}
+
+/// Whose machine joins with a ticket. For the joiner to show: the inviter's own record decides.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum TicketPerson {
+    /// Another machine of the inviter's person, which has this id.
+    Inviters(Did),
+    /// The first machine of somebody else, whom the inviter calls so.
+    Other(Name),
+}
+
+impl Ticket {
+    fn encode(&self) -> io::Result<Vec<u8>> {
+        let Self { mesh, inviter, addresses, role, expires_at, uses, id, secret, person } = self;
+        let format = if person.is_some() { FORMAT_PERSON } else { FORMAT_FIRST };
+        let mut bytes = borsh::to_vec(&(format, mesh, inviter, addresses, role, expires_at, uses, id, secret))?;
+        if let Some(person) = person {
+            person.serialize(&mut bytes)?;
+        }
+        Ok(bytes)
+    }
+
+    fn decode(mut bytes: &[u8]) -> Result<Self, TicketError> {
+        let format = bytes.first_chunk().map(|bytes| u16::from_le_bytes(*bytes)).ok_or(TicketError::Mistyped)?;
+        if !(FORMAT_FIRST..=FORMAT_PERSON).contains(&format) {
+            return Err(TicketError::TooNew { format });
+        }
+        bytes = &bytes[2..];
+        let mut read = || -> io::Result<Self> {
+            let reader = &mut bytes;
+            let (mesh, inviter) = BorshDeserialize::deserialize_reader(reader)?;
+            let addresses = addresses(reader)?;
+            let (role, expires_at, uses, id, secret) = BorshDeserialize::deserialize_reader(reader)?;
+            let person = match format {
+                FORMAT_FIRST => None,
+                _ => Some(TicketPerson::deserialize_reader(reader)?),
+            };
+            Ok(Self { mesh, inviter, addresses, role, expires_at, uses, id, secret, person })
+        };
+        let ticket = read().map_err(|_| TicketError::Mistyped)?;
+        bytes.is_empty().then_some(ticket).ok_or(TicketError::Mistyped)
+    }
 }
 
 /// Reads no more addresses than a ticket may have, whatever the count is.
@@ -84,7 +131,13 @@ impl Ticket {
         getrandom::fill(&mut id).expect("the operating system gives randomness");
         getrandom::fill(&mut secret).expect("the operating system gives randomness");
         let addresses = addresses.into_iter().take(TICKET_ADDRESSES_MAX).collect();
-        Self { mesh, inviter, addresses, role: role.number(), expires_at, uses, id, secret }
+        Self { mesh, inviter, addresses, role: role.number(), expires_at, uses, id, secret, person: None }
+    }
+
+    /// The same ticket with whose machine joins.
+    #[must_use]
+    pub fn of_person(self, person: Option<TicketPerson>) -> Self {
+        Self { person, ..self }
     }
 
     /// The role it gives, if this version knows it.
@@ -102,8 +155,7 @@ impl Ticket {
 
 impl fmt::Display for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = FORMAT.to_le_bytes().to_vec();
-        self.serialize(&mut bytes).map_err(|_| fmt::Error)?;
+        let mut bytes = self.encode().map_err(|_| fmt::Error)?;
         let checksum = Self::checksum(&bytes);
         bytes.extend(checksum);
         write!(f, "{PREFIX}{}", BASE32.encode(&bytes))
@@ -140,13 +192,7 @@ impl FromStr for Ticket {
         if Self::checksum(bytes) != *checksum {
             return Err(TicketError::Mistyped);
         }
-        let (format, mut rest) = bytes.split_first_chunk::<2>().ok_or(TicketError::Mistyped)?;
-        let format = u16::from_le_bytes(*format);
-        if format != FORMAT {
-            return Err(TicketError::TooNew { format });
-        }
-        let ticket = Self::deserialize(&mut rest).map_err(|_| TicketError::Mistyped)?;
-        rest.is_empty().then_some(ticket).ok_or(TicketError::Mistyped)
+        Self::decode(bytes)
     }
 }
 
@@ -207,6 +253,11 @@ mod tests {
         assert_eq!(format!("  {}\n", text.to_uppercase()).parse::<Ticket>().unwrap(), ticket);
         assert_eq!(ticket.role(), Some(Role::Member));
         assert!(!format!("{ticket:?}").contains("secret"));
+        let name = "alice".parse().unwrap();
+        for person in [TicketPerson::Inviters(Keypair::generate().did()), TicketPerson::Other(name)] {
+            let ticket = ticket.clone().of_person(Some(person));
+            assert_eq!(ticket.to_string().parse::<Ticket>().unwrap(), ticket);
+        }
     }
 
     /// promise: Identities | A ticket survives being written down, in either case

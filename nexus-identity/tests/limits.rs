@@ -155,7 +155,10 @@ fn text(bytes: &[u8]) -> String {
 }
 
 fn bytes(ticket: &Ticket) -> Vec<u8> {
-    [&1_u16.to_le_bytes()[..], &borsh::to_vec(ticket).unwrap()].concat()
+    let text = ticket.to_string().to_ascii_uppercase();
+    let mut bytes = data_encoding::BASE32_NOPAD.decode(&text.as_bytes()["nexus1".len()..]).unwrap();
+    bytes.truncate(bytes.len() - 5);
+    bytes
 }
 
 #[test]
@@ -169,7 +172,9 @@ fn a_ticket_is_its_bytes_and_nothing_more() {
     assert_eq!(text(&[&good[..], &[0]].concat()).parse::<Ticket>(), Err(TicketError::Mistyped), "more bytes");
     assert_eq!(text(&good[..good.len() - 1]).parse::<Ticket>(), Err(TicketError::Mistyped), "fewer");
     assert_eq!(text(&[]).parse::<Ticket>(), Err(TicketError::Mistyped), "a checksum of nothing");
-    for format in [0, 2, 700_u16] {
+    let of_person = text(&[&[2, 0], &good[2..]].concat());
+    assert_eq!(of_person.parse::<Ticket>(), Err(TicketError::Mistyped), "format 2 without a person");
+    for format in [0, 3, 700_u16] {
         let other = text(&[&format.to_le_bytes()[..], &good[2..]].concat());
         assert_eq!(other.parse::<Ticket>(), Err(TicketError::TooNew { format }));
     }

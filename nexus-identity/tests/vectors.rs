@@ -11,7 +11,9 @@
 mod book;
 
 use book::{Book, Vector, hex, variant};
-use nexus_identity::{Chain, Claims, Credential, Did, Domain, Keypair, Name, Role, Signature, Ticket, Timestamp};
+use nexus_identity::{
+    Chain, Claims, Credential, Did, Domain, Keypair, Name, Role, Signature, Ticket, TicketPerson, Timestamp,
+};
 use serde_json::{Value, json};
 
 /// Bytes as the specification lays them out.
@@ -141,7 +143,7 @@ fn claims_bytes(vector: &Vector) -> Vec<u8> {
     }
     let roles = vector.list("roles");
     let front = Layout::default()
-        .u16(if vector.has("format") { vector.number("format") } else { 1 })
+        .u16(if vector.has("format") { vector.number("format") } else { 1 + u16::from(vector.has("person")) })
         .did(vector.parse("mesh"))
         .did(vector.parse("issuer"))
         .did(vector.parse("subject"))
@@ -149,10 +151,11 @@ fn claims_bytes(vector: &Vector) -> Vec<u8> {
         .u32(u32::try_from(roles.len()).unwrap());
     let roles = roles.iter().map(|role| u16::try_from(role.value().as_u64().unwrap()).unwrap());
     let back = roles.fold(front, Layout::u16).u64(vector.parse("issued_at"));
-    match vector.get("expires_at") {
-        Value::Null => back.raw(&[0]).0,
-        _ => back.raw(&[1]).u64(vector.parse("expires_at")).0,
-    }
+    let back = match vector.get("expires_at") {
+        Value::Null => back.raw(&[0]),
+        _ => back.raw(&[1]).u64(vector.parse("expires_at")),
+    };
+    if vector.has("person") { back.did(vector.parse("person")).0 } else { back.0 }
 }
 
 /// The credential of a vector, signed by its `signer_seed`.
@@ -182,11 +185,12 @@ fn credentials() {
         let known: Vec<Role> = read.roles.iter().collect();
         if known.len() == vector.list("roles").len() {
             let made = Claims::new(read.mesh, read.subject, read.name.clone(), known, read.issued_at);
-            let made = made.issued_by(read.issuer).expiring(read.expires_at).sign(&key(vector, "signer_seed"));
+            let made = made.issued_by(read.issuer).expiring(read.expires_at).of_person(read.person);
+            let made = made.sign(&key(vector, "signer_seed"));
             assert_eq!(borsh::to_vec(&made).unwrap(), bytes);
         }
         let claims = claims_bytes(vector);
-        json!({
+        let mut derived = json!({
             "mesh": read.mesh.to_string(),
             "issuer": read.issuer.to_string(),
             "subject": read.subject.to_string(),
@@ -197,7 +201,11 @@ fn credentials() {
             "digest": hex(blake3::derive_key("nexus credential v1", &claims)),
             "claims": hex(&claims),
             "signature": hex(&bytes[bytes.len() - 64..]),
-        })
+        });
+        if let Some(person) = read.person {
+            derived["person"] = json!(person.to_string());
+        }
+        derived
     });
     book.check("refused", |vector| {
         let credential: Credential =
@@ -241,23 +249,32 @@ fn chains() {
     });
 }
 
+/// Whether the ticket of a vector says whose machine joins.
+fn says_person(vector: &Vector) -> bool {
+    vector.has("inviters_person") || vector.has("somebody_called")
+}
+
 /// A ticket's text, by hand.
 fn ticket_text(vector: &Vector) -> String {
     let addresses = vector.list("addresses");
     let front = Layout::default()
-        .u16(if vector.has("format") { vector.number("format") } else { 1 })
+        .u16(if vector.has("format") { vector.number("format") } else { 1 + u16::from(says_person(vector)) })
         .did(vector.parse("mesh"))
         .did(vector.parse("inviter"))
         .u32(u32::try_from(addresses.len()).unwrap());
-    let bytes = addresses
+    let ticket = addresses
         .iter()
         .fold(front, |bytes, address| bytes.bytes(address.value().as_str().unwrap().as_bytes()))
         .u16(vector.number("role"))
         .u64(vector.parse("expires_at"))
         .u32(vector.number("uses"))
         .raw(&vector.array::<16>("id"))
-        .raw(&vector.array::<16>("secret"))
-        .0;
+        .raw(&vector.array::<16>("secret"));
+    let bytes = match vector {
+        _ if vector.has("inviters_person") => ticket.raw(&[0]).did(vector.parse("inviters_person")).0,
+        _ if vector.has("somebody_called") => ticket.raw(&[1]).bytes(vector.text("somebody_called").as_bytes()).0,
+        _ => ticket.0,
+    };
     let checksum = blake3::derive_key("nexus ticket checksum v1", &bytes);
     let whole = [&bytes[..], &checksum[..5]].concat();
     format!("nexus1{}", data_encoding::BASE32_NOPAD.encode(&whole).to_ascii_lowercase())
@@ -271,7 +288,7 @@ fn tickets() {
         let text = ticket_text(vector);
         let ticket: Ticket = text.parse().unwrap();
         assert_eq!(ticket.to_string(), text);
-        json!({
+        let mut derived = json!({
             "text": text,
             "mesh": ticket.mesh.to_string(),
             "inviter": ticket.inviter.to_string(),
@@ -281,7 +298,13 @@ fn tickets() {
             "uses": ticket.uses,
             "id": hex(ticket.id),
             "secret": hex(ticket.secret),
-        })
+        });
+        match ticket.person {
+            Some(TicketPerson::Inviters(person)) => derived["inviters_person"] = json!(person.to_string()),
+            Some(TicketPerson::Other(name)) => derived["somebody_called"] = json!(name.as_str()),
+            None => {}
+        }
+        derived
     });
     book.check("refused", |vector| {
         let text = if vector.has("mesh") { ticket_text(vector) } else { vector.text("text") };
