@@ -77,8 +77,8 @@ pub use space::{DERIVED_SPACES, SpaceDefinition, SpaceId, unnamed_spaces};
 pub use succession::{PlacedSuccession, SUCCESSION_PINS_MAX, Succession};
 pub use sync::{EntryFrame, FRAME_ENTRIES_MAX, FrontierPart, FullAuthor, LogHead, Range, SyncFrame, plan, sync_frame};
 pub use task::{
-    BadTaskEvent, CAPABILITY_BYTES_MAX, HeardEvent, PlacedTaskEvent, Priority, ReturnCause, Settlement, Submission,
-    TASK_AFTER_MAX, TASK_ATTACHMENT_BYTES_MAX, TASK_ATTEMPT_MAX, TASK_ATTEMPTS_MAX, TASK_ERROR_BYTES_MAX,
+    ApprovalRule, BadTaskEvent, CAPABILITY_BYTES_MAX, HeardEvent, PlacedTaskEvent, Priority, ReturnCause, Settlement,
+    Submission, TASK_AFTER_MAX, TASK_ATTACHMENT_BYTES_MAX, TASK_ATTEMPT_MAX, TASK_ATTEMPTS_MAX, TASK_ERROR_BYTES_MAX,
     TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TASK_OWNERSHIP_MAX, TaskAttachment, TaskClaim, TaskEnd,
     TaskEvent, TaskId, TaskOwners, TaskPhase, TaskReturn, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb,
     TaskWord, is_capability, task_event_alone, task_event_at, task_events_of, task_state,

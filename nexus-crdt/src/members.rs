@@ -1,4 +1,5 @@
 mod lines;
+mod persons;
 mod verdict;
 
 use std::cmp::Reverse;

@@ -11,8 +11,8 @@ mod state;
 
 pub use attachment::{TASK_ATTACHMENT_BYTES_MAX, TaskAttachment};
 pub use event::{
-    BadTaskEvent, CAPABILITY_BYTES_MAX, PlacedTaskEvent, Priority, ReturnCause, Settlement, Submission, TASK_AFTER_MAX,
-    TASK_ATTEMPT_MAX, TASK_ATTEMPTS_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX,
+    ApprovalRule, BadTaskEvent, CAPABILITY_BYTES_MAX, PlacedTaskEvent, Priority, ReturnCause, Settlement, Submission,
+    TASK_AFTER_MAX, TASK_ATTEMPT_MAX, TASK_ATTEMPTS_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX,
     TASK_NAME_BYTES_MAX, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskReturn, TaskToken, TaskVerb, TaskWord,
     is_capability, task_event_alone, task_event_at, task_events_of,
 };

@@ -47,6 +47,7 @@ mod tests;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use nexus_crdt::ApprovalRule;
 use nexus_identity::Name;
 
 pub use self::edit::{set, set_in, unset};
@@ -56,7 +57,7 @@ pub use self::hosts::ApiHosts;
 #[cfg(feature = "http")]
 pub(crate) use self::hosts::without_port;
 pub use self::members::MemberList;
-pub use self::setting::{Addresses, Bounded, Capabilities, Endpoint, Labels, LogFilter, LogFormat, TaskRouting};
+pub use self::setting::{Addresses, Approvals, Bounded, Endpoint, Labels, LogFilter, LogFormat, TaskRouting};
 pub use self::settings::{Row, Settings};
 
 use self::setting::Setting;
@@ -296,9 +297,12 @@ keys! {
     /// `least-loaded`, or `round-robin`.
     task_routing: TaskRouting = TaskRouting::Weighted, restart;
 
-    /// The capabilities whose tasks of this node an admin must approve, as with `--needs-approval`: names, or beginnings of
-    /// names with `*` at the end.
-    task_approval: Capabilities = Capabilities::default(), restart;
+    /// The capabilities whose tasks of this node a person must approve, as with `--needs-approval`: names, or beginnings of
+    /// names with `*` at the end. `NAME=other` asks for another person, as with `--approved-by other`.
+    task_approval: Approvals = Approvals::default(), restart;
+
+    /// The rule by which tasks of this node are approved that need it: `person`, or `other` for all of them.
+    task_approved_by: ApprovalRule = ApprovalRule::Person, restart;
 
     /// The most tasks of one other member and capability that workers of this node do at a time.
     task_bulkhead: Bounded<1, 1_000> = Bounded::of::<20>(), restart;

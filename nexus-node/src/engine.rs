@@ -39,6 +39,7 @@ mod intake;
 mod io;
 mod kept;
 mod payload;
+mod persons;
 mod rebuild;
 mod recount;
 mod requested;
@@ -60,14 +61,14 @@ use std::time::Duration;
 
 use nexus_identity::{Keypair, Timestamp};
 
-pub use io::{
-    Again, Closes, Command, CommandId, Edit, Effect, Event, Input, NewRecord, NoSuccession, Outcome, Rotation,
-    TaskAnswer, Written,
-};
+pub use io::{Again, Closes, Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome, TaskAnswer, Written};
+pub use persons::NotSaid;
+pub(crate) use persons::own_person;
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
 pub use resting::RestingEngine;
 pub use salts::Seed;
 pub(crate) use succeed::rotation_allowed;
+pub use succeed::{NoSuccession, Rotation};
 pub(crate) use tasks::LATE;
 
 pub use crate::ledger::{Genesis, LedgerError, Quotas, found, read_genesis};
@@ -158,7 +159,11 @@ impl Engine {
 
     /// The way in which this engine writes entries.
     pub(crate) const fn written_format(&self) -> WrittenFormat {
-        WrittenFormat { entry: self.state.entry_format, tasks_apart: self.state.tasks_apart }
+        WrittenFormat {
+            entry: self.state.entry_format,
+            tasks_apart: self.state.tasks_apart,
+            persons: self.state.persons,
+        }
     }
 
     /// The number of waiting entries.

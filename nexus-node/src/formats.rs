@@ -4,12 +4,15 @@ use nexus_crdt::{DERIVED_SPACES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, Kind};
 use nexus_mesh::Abilities;
 
 /// The highest format of critical state that this version reads and writes.
-pub const CRITICAL_FORMAT_MAX: u16 = 5;
+pub const CRITICAL_FORMAT_MAX: u16 = 6;
 /// The format of critical state that came with entries in leaves: whoever reads one reads the other.
 const RAISES_ENTRIES: u16 = 2;
 /// The format of critical state that came with tasks' events whose texts stand apart: a version that reads one reads the
 /// other.
 const RAISES_TASKS: u16 = 5;
+/// The format of critical state that came with credentials that say whose machine a member is: a version that reads one
+/// reads the other.
+const RAISES_PERSONS: u16 = 6;
 
 /// The way in which a node writes its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +21,8 @@ pub(crate) struct WrittenFormat {
     pub(crate) entry: u16,
     /// Whether texts of tasks' events stand apart from their facts.
     pub(crate) tasks_apart: bool,
+    /// Whether credentials say whose machine a member is.
+    pub(crate) persons: bool,
 }
 
 /// Something of a later version, in the log or in a snapshot. It stays as it is until the program is
@@ -72,7 +77,8 @@ impl Formats {
     pub(crate) const fn written_at(self, critical: u16) -> WrittenFormat {
         let entry = if critical < RAISES_ENTRIES { ENTRY_FORMAT_FIRST } else { self.entry };
         let tasks_apart = critical >= RAISES_TASKS && self.critical >= RAISES_TASKS;
-        WrittenFormat { entry, tasks_apart }
+        let persons = critical >= RAISES_PERSONS && self.critical >= RAISES_PERSONS;
+        WrittenFormat { entry, tasks_apart, persons }
     }
 
     /// The abilities that a node names in its hello. The mesh adds the rooms.
@@ -116,14 +122,16 @@ mod tests {
     #[test]
     fn entries_are_written_in_the_format_that_came_with_critical_state() {
         let written = |critical| {
-            let WrittenFormat { entry, tasks_apart } = Formats::LATEST.written_at(critical);
-            (entry, tasks_apart)
+            let WrittenFormat { entry, tasks_apart, persons } = Formats::LATEST.written_at(critical);
+            (entry, tasks_apart, persons)
         };
         let last = ENTRY_FORMAT_MAX;
-        assert_eq!([0, 1, 2, 4, 5].map(written), [(1, false), (1, false), (last, false), (last, false), (last, true)]);
+        let (first, apart) = ((1, false, false), (last, true, false));
+        let all = [first, first, (last, false, false), (last, false, false), apart, (last, true, true)];
+        assert_eq!([0, 1, 2, 4, 5, 6].map(written), all);
         assert_eq!(
             Formats::FIRST.written_at(CRITICAL_FORMAT_MAX),
-            WrittenFormat { entry: ENTRY_FORMAT_FIRST, tasks_apart: false }
+            WrittenFormat { entry: ENTRY_FORMAT_FIRST, tasks_apart: false, persons: false }
         );
     }
 

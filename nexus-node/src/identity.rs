@@ -51,9 +51,9 @@ impl Identity {
         self.members.borrow().shown_name(did)
     }
 
-    /// Whether a key is this person's: this node's own, or one that it had before.
+    /// Whether a member is this person's: this node, or another machine of its person.
     pub(crate) fn is_mine(&self, did: &Did) -> bool {
-        self.members.borrow().same_line(did, &self.me)
+        self.members.borrow().same_person(did, &self.me)
     }
 
     /// The highest role of a member; `None` for a former member or a stranger.

@@ -55,8 +55,8 @@ pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,
     entry_id_of, erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, forking_authors,
     has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes, own_evidence_against,
-    read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces, record_that_was, seen_at,
-    spaces_created_in, standing, standings, stays_whole, writes_tasks_apart,
+    read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces, record_that_was,
+    says_persons, seen_at, spaces_created_in, standing, standings, stays_whole, writes_tasks_apart,
 };
 
 use crate::store::StoreError;

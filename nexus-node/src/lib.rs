@@ -305,14 +305,15 @@ pub use memory::{
 };
 pub use node::{
     AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,
-    Peer, PeerPath, Queue, RevokedMember, RotatedKey, RotationAllowed, Status, Stopped, Warning,
+    Peer, PeerPath, PersonOf, PersonSaid, Queue, RevokedMember, RotatedKey, RotationAllowed, Status, Stopped, Warning,
+    Whose,
 };
 pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use tasks::{
-    Agent, AgentHealth, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal, Task, TaskBoard, TaskCandidate,
-    TaskDeadline, TaskError, TaskFence, TaskHistory, TaskId, TaskNews, TaskPage, TaskProgress, TaskQuery, TaskResult,
-    TaskSandbox, TaskStatus, TaskToken, TaskWatch,
+    Agent, AgentHealth, ApprovalGiven, ApprovalRule, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal,
+    Task, TaskBoard, TaskCandidate, TaskDeadline, TaskError, TaskFence, TaskHistory, TaskId, TaskNews, TaskPage,
+    TaskProgress, TaskQuery, TaskResult, TaskSandbox, TaskStatus, TaskToken, TaskWatch,
 };
 pub use vectors::{EmbedderState, EmbedderStatus};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};
@@ -322,7 +323,8 @@ pub use nexus_crdt::{
     BadJson, Frontier, Head, JsonText, LogId, NoAgentName, NoSource, RevocationDraft, RootRevocation, SpaceId,
 };
 pub use nexus_identity::{
-    BadSignature, ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError, Timestamp,
+    BadSignature, ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError,
+    TicketPerson, Timestamp,
 };
 pub use nexus_mesh::{
     BoxedTransport, Clock, ConfigError as MeshConfigError, DownCause, JoinError, JoinRefusal, JoinReply, JoinRequest,

@@ -28,6 +28,7 @@ mod expiry;
 mod forks;
 mod found;
 mod join;
+mod persons;
 mod ports;
 mod projects;
 #[cfg(feature = "coordinators")]
@@ -58,9 +59,10 @@ pub use builder::Builder;
 pub(crate) use found::machine_name;
 pub use found::{Initialized, init};
 pub use join::{JoinOptions, Joined, join};
+pub use persons::{PersonSaid, Whose};
 pub use revoke::{MembershipEnd, RevokedMember};
 pub use rotate::{RotatedKey, RotationAllowed};
-pub use status::{AwayCause, Behind, MemberInfo, Peer, PeerPath, Queue, Status, Warning};
+pub use status::{AwayCause, Behind, MemberInfo, Peer, PeerPath, PersonOf, Queue, Status, Warning};
 
 use crate::brain::Brain;
 use crate::config::Config;

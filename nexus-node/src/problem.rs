@@ -278,7 +278,16 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             Some("run it on an admin's machine: `nexus-node members` shows who is one")
         }
         NodeError::Refused(AccessError::NoApprover(_)) => {
-            Some("another admin's node can: `nexus-node task approve ID` there")
+            Some("`nexus-node task show ID` names the rule and who could; do it there, on the page or at a terminal")
+        }
+        NodeError::Refused(AccessError::NobodyApproves) => Some(
+            "nothing was submitted: leave `--approved-by other` out, or have an admin above this node let another one in",
+        ),
+        NodeError::Refused(AccessError::NotAdmitted { .. }) => {
+            Some("that member says it: `nexus-node members mine NAME` there; nothing changed")
+        }
+        NodeError::Refused(AccessError::PersonsTooNew) => {
+            Some("update all members; until then invite without saying whose machine it is, and say it later")
         }
         NodeError::Conflict(ConflictError::KeyTaken { .. }) => {
             Some("nothing was written; forget that one first, or edit it")

@@ -54,7 +54,7 @@ pub use self::once::TaskFence;
 pub use self::schema::SCHEMA_BYTES_MAX;
 pub use self::watch::{TaskNews, TaskWatch};
 pub(crate) use self::wire::register;
-pub use nexus_crdt::{JsonText, Priority, TaskId, TaskToken};
+pub use nexus_crdt::{ApprovalRule, JsonText, Priority, TaskId, TaskToken};
 
 use crate::load::Load;
 
@@ -128,8 +128,10 @@ pub struct NewTask {
     /// Whether it is done once at most: an attempt begins by the coordinators' word, and where nobody knows what became of
     /// one, the task ends as unknown.
     pub once: bool,
-    /// Whether an admin must approve it before somebody works on it.
+    /// Whether a person must approve it before somebody works on it.
     pub needs_approval: bool,
+    /// The rule by which it is approved; `None` for that of this node, which is `person` unless a setting says otherwise.
+    pub approved_by: Option<ApprovalRule>,
     /// Whether a critical task may take its worker; it waits again then.
     pub preemptible: bool,
     /// The tasks that must have succeeded before, by their ids or the beginnings of these: at most 16.
@@ -157,6 +159,7 @@ impl NewTask {
             request: None,
             once: false,
             needs_approval: false,
+            approved_by: None,
             preemptible: false,
             after: Vec::new(),
             heirs: Vec::new(),
@@ -207,10 +210,17 @@ impl NewTask {
         self
     }
 
-    /// An admin must approve it first.
+    /// A person must approve it first.
     #[must_use]
     pub const fn needs_approval(mut self) -> Self {
         self.needs_approval = true;
+        self
+    }
+
+    /// It must be approved first, by this rule.
+    #[must_use]
+    pub const fn approved_by(mut self, rule: ApprovalRule) -> Self {
+        (self.needs_approval, self.approved_by) = (true, Some(rule));
         self
     }
 
@@ -254,7 +264,7 @@ impl NewTask {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TaskStatus {
-    /// An admin has to approve it first.
+    /// A person has to approve it first.
     AwaitingApproval,
     /// It waits for a worker.
     Pending,
@@ -367,6 +377,20 @@ pub struct TaskHistory {
     pub text: Option<String>,
 }
 
+/// An approval or a rejection that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApprovalGiven {
+    /// Whether it was approved.
+    pub approved: bool,
+    /// The member on whose node a person said so.
+    pub by: Did,
+    /// That member's name.
+    pub name: Option<String>,
+    /// The id of that member's person.
+    pub person: Did,
+}
+
 /// A task.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -391,8 +415,14 @@ pub struct Task {
     pub request: Option<String>,
     /// Whether it is done once at most.
     pub once: bool,
-    /// Whether an admin must approve it.
+    /// Whether a person must approve it.
     pub needs_approval: bool,
+    /// The rule by which it is approved, if it must be.
+    pub rule: Option<ApprovalRule>,
+    /// Whether it waits for an approval that a person at this node may give.
+    pub is_approvable_here: bool,
+    /// The first approval or rejection that counts.
+    pub verdict: Option<ApprovalGiven>,
     /// Whether a critical task may take its worker.
     pub preemptible: bool,
     /// The tasks that must have succeeded before.

@@ -22,7 +22,7 @@ pub(super) struct Lines {
     /// The key that took the place of each former one.
     next: BTreeMap<Did, Did>,
     /// The former keys of each new one.
-    before: BTreeMap<Did, BTreeSet<Did>>,
+    pub(super) before: BTreeMap<Did, BTreeSet<Did>>,
     /// The writers of the successions of each former key, and of each new one: their credentials renew a membership,
     /// and admit nobody.
     renewers: BTreeMap<Did, BTreeSet<Did>>,
@@ -81,7 +81,7 @@ impl Lines {
         self.keys.entry(low).or_insert_with(|| BTreeSet::from([low])).append(&mut moved);
     }
 
-    fn id(&self, key: &Did) -> Did {
+    pub(super) fn id(&self, key: &Did) -> Did {
         self.of.get(key).copied().unwrap_or(*key)
     }
 }
@@ -239,7 +239,7 @@ impl Members {
         false
     }
 
-    fn level_of_line(&self, key: &Did) -> usize {
+    pub(super) fn level_of_line(&self, key: &Did) -> usize {
         self.keys_of(key).iter().map(|key| self.level(key)).min().unwrap_or(usize::MAX)
     }
 }

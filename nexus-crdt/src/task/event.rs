@@ -187,7 +187,7 @@ pub struct Submission {
     /// The task that it repeats.
     pub retry_of: Option<TaskId>,
     /// A JSON object with further members, or empty. `heirs` is a list of at most [`TASK_HEIRS_MAX`] DIDs
-    /// ([`heirs`](Self::heirs)), `sandbox` a text ([`sandbox`](Self::sandbox)),
+    /// ([`heirs`](Self::heirs)), `sandbox` a text ([`sandbox`](Self::sandbox)), `rule` a text ([`rule`](Self::rule)),
     /// `deadline_in_ms` a number ([`deadline_in`](Self::deadline_in)). Others are of later versions.
     #[borsh(deserialize_with = "claimed::text")]
     pub more: String,
@@ -202,6 +202,44 @@ struct More {
     sandbox: Option<String>,
     #[serde(default)]
     deadline_in_ms: Option<u64>,
+    #[serde(default)]
+    rule: Option<String>,
+}
+
+/// The rule by which a task is approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ApprovalRule {
+    /// `person`: a machine of the submitter's person, its own node among them, or an admin's node.
+    Person,
+    /// `other`: an admin's node that is neither of the submitter's line nor below it in any chain.
+    Other,
+    /// A rule of a later version. Nobody approves by it here.
+    Later,
+}
+
+impl ApprovalRule {
+    /// Its name, on the wire and for people.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Other => "other",
+            Self::Later => "later",
+        }
+    }
+}
+
+impl std::str::FromStr for ApprovalRule {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        [Self::Person, Self::Other].into_iter().find(|rule| rule.as_str() == text).ok_or(())
+    }
+}
+
+impl std::fmt::Display for ApprovalRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// The members of [`Settlement::more`] that this version knows.
@@ -279,6 +317,20 @@ impl Submission {
             Some(sandbox) => self.with("sandbox", sandbox.into()),
             None => self,
         }
+    }
+
+    /// The rule by which it is approved. Submissions of earlier versions name none: [`ApprovalRule::Other`] is theirs.
+    pub fn rule(&self) -> ApprovalRule {
+        match self.further().and_then(|more| more.rule) {
+            Some(rule) => rule.parse().unwrap_or(ApprovalRule::Later),
+            None => ApprovalRule::Other,
+        }
+    }
+
+    /// Names the rule by which it is approved.
+    #[must_use]
+    pub fn with_rule(self, rule: ApprovalRule) -> Self {
+        self.with("rule", rule.as_str().into())
     }
 
     /// The time from its submission to its deadline, if its submitter gave that and an id of the request.

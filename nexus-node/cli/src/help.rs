@@ -202,6 +202,8 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "invite",
         &[
             ("invite", "for one machine, within an hour"),
+            ("invite --mine", "for another machine of yours; your agents' work goes there without a word"),
+            ("invite --for alice", "for the first machine of somebody else"),
             ("invite --role reader --uses 5 --ttl 1d", "for five that only read"),
             ("invite --replace cloud", "for a new machine in the place of one that is gone"),
         ],
@@ -209,6 +211,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ("status", &[("status", "this node and its mesh at a glance"), ("status --json", "for a program")]),
     ("peers", &[("peers", "which members are up, and which lag"), ("peers --json", "for a program")]),
     ("members", &[("members", "who belongs, and by whose word"), ("members --revoked", "who does not any more")]),
+    (
+        "members mine",
+        &[
+            ("members mine desktop", "desktop is another machine of yours, and was invited from here"),
+            ("members mine desktop --not", "it is somebody else's"),
+        ],
+    ),
     (
         "revoke",
         &[

@@ -175,6 +175,33 @@ impl Printer {
     ///
     /// # Errors
     /// The answer is not yes; nothing was changed.
+    /// Asks for a line at the terminal.
+    ///
+    /// # Errors
+    /// The terminal cannot be read.
+    pub(crate) fn line(&self, question: &str) -> Result<String, Problem> {
+        let terminal = console::Term::stderr();
+        let failed = |error: io::Error| Problem::new("failed", format!("terminal: {error}"));
+        terminal.write_str(question).map_err(failed)?;
+        Ok(terminal.read_line().map_err(failed)?.trim().to_owned())
+    }
+
+    /// Asks a question at the terminal. An empty answer is the default.
+    ///
+    /// # Errors
+    /// The terminal cannot be read, or the answer is neither yes nor no three times.
+    pub(crate) fn ask(&self, question: &str, default: bool) -> Result<bool, Problem> {
+        for _ in 0..3 {
+            match self.line(question)?.to_lowercase().as_str() {
+                "" => return Ok(default),
+                "y" | "yes" => return Ok(true),
+                "n" | "no" => return Ok(false),
+                _ => {}
+            }
+        }
+        Err(Problem::new("failed", "the answer is neither yes nor no"))
+    }
+
     pub(crate) fn confirm(&self, question: &str) -> Result<(), Problem> {
         let terminal = console::Term::stderr();
         let failed = |error: io::Error| Problem::new("failed", format!("terminal: {error}"));

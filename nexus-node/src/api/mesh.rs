@@ -252,15 +252,57 @@ pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::
         members.into_iter().find(|known| known.did == member)?.roles.into_iter().max()
     };
     let role = role.or_else(|| replaces.and_then(role_of));
+    let whose = whose(&node, invite.mine, invite.for_whom.as_deref())?;
     let invite = crate::Invite {
         role: role.unwrap_or(Role::Member),
         uses: invite.uses.unwrap_or(1),
         ttl: invite.ttl.map_or(TICKET_TTL, |ttl| ttl.0),
         valid: invite.valid.map(|valid| valid.0),
         replaces,
+        whose,
     };
     let invitation = wire::Invitation::from(node.invite(invite).await?);
     Ok((StatusCode::CREATED, Answer(invitation)).into_response())
+}
+
+/// Whose machine joins: a name that is a member's stands for that member's person.
+fn whose(node: &Node, mine: bool, name: Option<&str>) -> Result<Option<crate::Whose>, Problem> {
+    let Some(name) = name else { return Ok(mine.then_some(crate::Whose::Mine)) };
+    if mine {
+        return Err(
+            Problem::new("invalid", "`mine` and `for` are two answers to one question").hint("give one of them")
+        );
+    }
+    let known = node.members_called(name);
+    let person = |did: &Did| node.members().into_iter().find(|member| member.did == *did).and_then(|one| one.person);
+    match known.as_slice() {
+        [] => {
+            let name = name.parse::<Name>().map_err(|error| Problem::new("invalid", error.to_string()))?;
+            Ok(Some(crate::Whose::Other(name)))
+        }
+        all if all.iter().any(|did| *did == node.did() || person(did).is_some_and(|person| person.is_mine)) => {
+            Ok(Some(crate::Whose::Mine))
+        }
+        _ => Err(Problem::new(
+            "refused",
+            format!("only a machine of {name}'s own person says that another one is theirs"),
+        )
+        .hint(format!(
+            "`nexus-node invite --mine` on {name}, if it is an admin; or invite without saying whose it is"
+        ))),
+    }
+}
+
+/// Says whose machine a member is.
+pub(super) async fn say_person(
+    node: Node,
+    Path(who): Path,
+    Json(said): Json<wire::SayPerson>,
+) -> Result<Answer<wire::PersonSaid>, Problem> {
+    let member = member(&node, &who)?;
+    let crate::PersonSaid { did, name, agreed, .. } = node.say_person(member, said.mine).await?;
+    let person = if said.mine { "mine" } else { "other" }.to_owned();
+    Ok(Answer(wire::PersonSaid { did: did.to_string(), name, person, agreed }))
 }
 
 /// Joins another mesh, where the node starts again. The answer comes after that, so that the next

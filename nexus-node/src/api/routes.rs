@@ -557,6 +557,14 @@ fn the_mesh(routes: Routes) -> Routes {
                 .takes(true, &example::allow_rotation())
                 .gives(200, &example::rotation_allowed())
         })
+        .on(Method::POST, "/v1/members/{member}/person", mesh::say_person, |about| {
+            about
+                .summary(
+                    "Say whether a member is another machine of this node's person, or the first one of somebody else",
+                )
+                .takes(true, &example::say_person())
+                .gives(200, &example::person_said())
+        })
         .on(Method::POST, "/v1/key/draft", mesh::draft_rotation, |about| {
             about
                 .summary(

@@ -38,9 +38,9 @@ pub use self::memory::{
 };
 pub use self::moment::{Deadline, DeadlineError, Moment, MomentOrNever, ValidAt};
 pub use self::tasks::{
-    Agent, AgentLoad, Assignee, AttemptError, ClaimTask, ClaimedTask, FinishTask, NewTask, Priority, PriorityError,
-    RenewTask, Sandbox, Task, TaskCandidate, TaskError, TaskEvent, TaskPage, TaskProgress, TaskRenewal, TaskWord,
-    TasksMissed,
+    Agent, AgentLoad, Approval, ApprovalRule, Assignee, AttemptError, ClaimTask, ClaimedTask, FinishTask, NewTask,
+    Priority, PriorityError, RenewTask, Sandbox, Task, TaskCandidate, TaskError, TaskEvent, TaskPage, TaskProgress,
+    TaskRenewal, TaskWord, TasksMissed,
 };
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 pub use self::vocabulary::{NewWords, Words};
@@ -305,8 +305,43 @@ pub struct Member {
     pub admitted_by: Option<String>,
     /// The time at which its credential expires.
     pub expires_at: Option<String>,
+    /// Whose machine it is; null if nobody has said.
+    #[serde(default)]
+    pub person: Option<Person>,
     /// The end of its membership; null for a member.
     pub revoked: Option<MembershipEnd>,
+}
+
+/// A person, by its machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Person {
+    /// Its id: the same for all of its machines.
+    pub id: String,
+    /// The name of its first machine that is a member.
+    pub first: String,
+    /// Whether the node that answers is one of its machines.
+    pub mine: bool,
+}
+
+/// Whose machine a member is.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SayPerson {
+    /// Whether it is another machine of this node's person; else it is the first one of somebody else.
+    pub mine: bool,
+}
+
+/// A member, and whose machine it was said to be.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct PersonSaid {
+    /// Its DID.
+    pub did: String,
+    /// Its name.
+    pub name: String,
+    /// `mine`, or `other` for somebody else's.
+    pub person: String,
+    /// Whether the member's own node agreed already; it does once it hears of it.
+    pub agreed: bool,
 }
 
 /// The end of a membership.
@@ -439,6 +474,12 @@ pub struct Invite {
     /// the member's then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replace: Option<String>,
+    /// Whether another machine of this node's person joins.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mine: bool,
+    /// The name of the person whose first machine joins. Neither this nor `mine`: it is not known whose machine joins.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub for_whom: Option<String>,
 }
 
 /// An invitation.
@@ -450,6 +491,9 @@ pub struct Invitation {
     pub join: String,
     /// The time at which the ticket expires.
     pub expires_at: String,
+    /// Whose machine joins: `mine`, or `other` for somebody else's; null if it is not known.
+    #[serde(default)]
+    pub person: Option<String>,
 }
 
 /// A mesh to join.

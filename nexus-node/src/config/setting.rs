@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
-use nexus_crdt::is_capability;
+use nexus_crdt::{ApprovalRule, is_capability};
 use nexus_identity::{NAME_BYTES_MAX, Name};
 use toml::Value;
 
@@ -214,32 +214,42 @@ impl Setting for Addresses {
     }
 }
 
-/// Names of capabilities, and beginnings of names with `*` at the end.
+/// Capabilities whose tasks need an approval: names, and beginnings of names with `*` at the end, each with the rule by which
+/// they are approved, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities(Vec<String>);
+pub struct Approvals(Vec<(String, Option<ApprovalRule>)>);
 
-impl Capabilities {
+impl Approvals {
     const MAX: usize = 64;
 
     fn of<'a>(items: impl Iterator<Item = &'a str>) -> Option<Self> {
-        let names: Vec<String> = items.take(Self::MAX + 1).map(str::to_owned).collect();
-        let is_name = |name: &String| {
+        let read = |item: &str| {
+            let (name, rule) = match item.split_once('=') {
+                Some((name, rule)) => (name, Some(rule.parse().ok()?)),
+                None => (item, None),
+            };
             let beginning = name.strip_suffix('*').unwrap_or(name);
-            is_capability(beginning) || beginning.is_empty() && name == "*"
+            let is_name = is_capability(beginning) || beginning.is_empty() && name == "*";
+            is_name.then(|| (name.to_owned(), rule))
         };
-        (names.len() <= Self::MAX && names.iter().all(is_name)).then_some(Self(names))
+        let all: Vec<_> = items.take(Self::MAX + 1).map(read).collect::<Option<_>>()?;
+        (all.len() <= Self::MAX).then_some(Self(all))
     }
 
-    /// Whether a capability is among them.
-    pub fn names(&self, capability: &str) -> bool {
-        self.0.iter().any(|name| match name.strip_suffix('*') {
+    /// The rule for a capability that needs an approval; `Some(None)` if it names none. The stricter one counts.
+    pub fn rule_of(&self, capability: &str) -> Option<Option<ApprovalRule>> {
+        let is_named = |name: &str| match name.strip_suffix('*') {
             Some(beginning) => capability.starts_with(beginning),
             None => name == capability,
-        })
+        };
+        let mut rules = self.0.iter().filter(|(name, _)| is_named(name)).map(|(_, rule)| *rule).peekable();
+        rules.peek()?;
+        let strictest = rules.max_by_key(|rule| (*rule == Some(ApprovalRule::Other), rule.is_some()));
+        strictest.map(|rule| rule.filter(|rule| *rule != ApprovalRule::Later))
     }
 }
 
-impl Setting for Capabilities {
+impl Setting for Approvals {
     fn from_texts(texts: &[&str]) -> Option<Self> {
         Self::of(items(texts))
     }
@@ -249,12 +259,22 @@ impl Setting for Capabilities {
     }
 
     fn to_toml(&self) -> Option<Value> {
-        Some(Value::Array(self.0.iter().cloned().map(Value::String).collect()))
+        let item = |(name, rule): &(String, Option<ApprovalRule>)| {
+            Value::String(rule.map_or_else(|| name.clone(), |rule| format!("{name}={rule}")))
+        };
+        Some(Value::Array(self.0.iter().map(item).collect()))
     }
 
     fn allowed() -> String {
-        format!("a list of at most {} capabilities such as deploy, or beginnings such as pay/*", Self::MAX)
+        format!(
+            "a list of at most {} capabilities such as deploy, beginnings such as pay/*, or deploy=other",
+            Self::MAX
+        )
     }
+}
+
+impl OneOf for ApprovalRule {
+    const WORDS: &'static [(&'static str, Self)] = &[("person", Self::Person), ("other", Self::Other)];
 }
 
 /// `key=value` pairs that a node says about itself.

@@ -118,12 +118,7 @@ impl Engine {
             run.answers.push(Answer::Other(None));
             run.answers[place] = self.run_command(place, command, &mut run, turn)?;
         }
-        for space in run.pending.keys().copied().collect::<Vec<_>>() {
-            self.seal(space, &mut run, turn)?;
-        }
-        for space in run.tasks.keys().copied().collect::<Vec<_>>() {
-            self.seal_tasks(space, &mut run, turn)?;
-        }
+        self.seal_all(&mut run, turn)?;
         for (id, answer) in run.ids.into_iter().zip(run.answers) {
             let outcome = match answer {
                 Answer::Remembered(written) => Outcome::Remembered(written.into_iter().flatten().collect()),
@@ -133,6 +128,17 @@ impl Engine {
             turn.after.push(Effect::Reply(id, outcome));
         }
         self.finish_turn(before, turn)
+    }
+
+    /// Makes entries of all pending writes.
+    fn seal_all(&mut self, run: &mut Commands, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        for space in run.pending.keys().copied().collect::<Vec<_>>() {
+            self.seal(space, run, turn)?;
+        }
+        for space in run.tasks.keys().copied().collect::<Vec<_>>() {
+            self.seal_tasks(space, run, turn)?;
+        }
+        Ok(())
     }
 
     fn run_command(
@@ -148,7 +154,11 @@ impl Engine {
                 keep(rows, turn);
                 return done(Outcome::Done(None));
             }
-            Command::Raise { format, tasks_apart } => return done(self.raise(*format, *tasks_apart, turn)),
+            Command::Raise { format, tasks_apart, persons } => {
+                // earlier writes of this turn keep their form
+                self.seal_all(run, turn)?;
+                return done(self.raise(*format, (*tasks_apart, *persons), turn));
+            }
             _ => {}
         }
         if !self.permits(&command) {
@@ -180,6 +190,8 @@ impl Engine {
             Command::EndExpired => done(self.end_expired(run.ids[place], turn)?),
             Command::Seat(seat) => done(self.seat(seat, run.ids[place], turn)?),
             Command::Succeed(succession) => done(self.succeed(&succession, run.ids[place], turn)?),
+            Command::SayPerson { member, mine } => done(self.say_person(&member, mine, run.ids[place], turn)?),
+            Command::AgreeToPerson => done(self.agree_to_person(run.ids[place], turn)?),
             Command::Rotate(rotation) => done(self.rotate(&rotation, run.ids[place], turn)?),
             // handled above: they need no right
             Command::Keep(_) | Command::Raise { .. } => done(Outcome::Done(None)),
@@ -212,6 +224,8 @@ impl Engine {
             Command::RevokeAsRoot(word) => word.holds(&self.state.mesh, &self.state.me),
             // it writes as far as it may
             Command::Settle { .. } | Command::EndExpired => true,
+            Command::SayPerson { .. } => self.state.members.allows(&self.state.me, Role::Admin),
+            Command::AgreeToPerson => true,
             // they say themselves why they do not
             Command::DraftRevocation { .. } | Command::Succeed(_) | Command::Rotate(_) => true,
             Command::Keep(_) | Command::Raise { .. } => true,
@@ -236,7 +250,7 @@ impl Engine {
     }
 
     /// Writes entries in a later format from now on.
-    fn raise(&mut self, format: u16, tasks_apart: bool, turn: &mut Turn<'_>) -> Outcome {
+    fn raise(&mut self, format: u16, (tasks_apart, persons): (bool, bool), turn: &mut Turn<'_>) -> Outcome {
         if format > ENTRY_FORMAT_MAX {
             return Outcome::TooNew { known: ENTRY_FORMAT_MAX };
         }
@@ -247,6 +261,10 @@ impl Engine {
         if tasks_apart && !self.state.tasks_apart {
             self.state.tasks_apart = true;
             turn.draft.put(Table::Meta, rows::meta::TASKS_APART, &[]);
+        }
+        if persons && !self.state.persons {
+            self.state.persons = true;
+            turn.draft.put(Table::Meta, rows::meta::PERSONS, &[]);
         }
         Outcome::Done(None)
     }
@@ -263,7 +281,12 @@ impl Engine {
         Ok(Outcome::Space(SpaceId::created_by(entry.id())))
     }
 
-    fn publish_chain(&mut self, chain: &Chain, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, LedgerError> {
+    pub(super) fn publish_chain(
+        &mut self,
+        chain: &Chain,
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<Outcome, LedgerError> {
         let space = SpaceId::mesh(&self.state.mesh);
         let entry = self.append(space, Kind::CREDENTIAL, OwnPayload::One(chain.to_bytes()), vec![of], turn)?;
         Ok(Outcome::Done(Some(entry.id())))

@@ -6,7 +6,8 @@ use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use super::succeed::{NoSuccession, Rotation};
+use super::persons::NotSaid;
+use super::succeed::{NoSuccession, Rotation};
 use crate::headroom::Room;
 use crate::store::Batch;
 
@@ -95,6 +96,15 @@ pub enum Command {
     Succeed(Box<Succession>),
     /// Begin this node's new key, in a store that another key wrote until now.
     Rotate(Box<Rotation>),
+    /// Sign the credentials of a member anew, with whose machine it is.
+    SayPerson {
+        /// The member, which this node admitted.
+        member: Did,
+        /// Whether it is a machine of this node's person; else it is the first one of somebody else.
+        mine: bool,
+    },
+    /// Agree to what was said about whose machine this is, and say anew what a former key of this node said of others.
+    AgreeToPerson,
     /// Write down the evidence of forks that others may not know. Begin a new log where our own one has forked, and
     /// write again what that costs.
     Settle {
@@ -113,6 +123,8 @@ pub enum Command {
         format: u16,
         /// Whether texts of tasks' events stand apart from now on (kind 17).
         tasks_apart: bool,
+        /// Whether credentials say whose machine a member is from now on (claims of format 2).
+        persons: bool,
     },
 }
 
@@ -239,6 +251,8 @@ pub enum Outcome {
     Succeeded(Box<Chain>),
     /// The new key is not admitted. Nothing changed.
     NotSucceeded(NoSuccession),
+    /// It was not said whose machine a member is.
+    NotSaid(NotSaid),
     /// Forks are settled.
     Settled {
         /// Whether all is written again that our own log lost.

@@ -76,6 +76,8 @@ pub(super) struct EngineState {
     pub entry_format: u16,
     /// Whether texts of tasks' events are written apart from their facts.
     pub tasks_apart: bool,
+    /// Whether credentials say whose machine a member is.
+    pub persons: bool,
     pub waiting: Waiting,
     /// The most that is taken of one author.
     pub quotas: Quotas,
@@ -115,6 +117,7 @@ impl EngineState {
             next_eno: ledger::last_eno(store)? + u64::from(!planted("reuses_last_number")),
             entry_format: ledger::entry_format(store)?.min(ENTRY_FORMAT_MAX),
             tasks_apart: ledger::writes_tasks_apart(store)?,
+            persons: ledger::says_persons(store)?,
             waiting: Waiting::default(),
             quotas: Quotas::default(),
             usage: ledger::read_usage(store)?.into_iter().collect(),

@@ -355,6 +355,49 @@ fn a_disk_that_lies_about_its_syncs_is_caught_by_the_test_of_power_losses() {
     assert!(caught > 4, "caught only {caught} of 8");
 }
 
+/// promise: Keys and locks | A raise of the formats between two writes of one turn loses neither
+#[test]
+fn writes_before_and_after_a_raise_in_one_turn_are_in_their_own_forms() {
+    let store = Store::memory().unwrap();
+    store.commit(&[found(&genesis())]).unwrap();
+    let mut engine = RestingEngine::open(key(0), &store).unwrap();
+    let submit = |n: u8| {
+        let submission = nexus_crdt::Submission::new("job", n.to_string());
+        let event = nexus_crdt::TaskEvent::Submitted(Box::new(submission));
+        Command::Tasks(vec![(SpaceId::tasks_of(&mesh()), event)])
+    };
+    let remember = |text: &str| {
+        let core = Core { text: text.to_owned(), kind: "note".to_owned(), ..Core::default() };
+        Command::Remember(vec![NewRecord::whole(SpaceId::default_of(&mesh()), core)])
+    };
+    let raise = |format, tasks_apart| Command::Raise { format, tasks_apart, persons: tasks_apart };
+    let admit = Command::Admit { chain: chain(0), with: Batch::new(), replaces: None };
+    let leaves = nexus_crdt::ENTRY_FORMAT_LEAVES;
+    let turns = [
+        vec![admit],
+        vec![submit(1), remember("1"), raise(leaves, false), submit(2), remember("2")],
+        vec![submit(3), remember("3"), raise(leaves, true), submit(4), remember("4")],
+    ];
+    let (mut tasks, mut memories) = (Vec::new(), 0);
+    for turn in turns {
+        let commands = turn.into_iter().enumerate().map(|(n, command)| (n as u64, command)).collect();
+        for effect in engine.run(Timestamp::from_ms(1_700_000_000_000), [7; 32], Input::Commands(commands)).unwrap() {
+            match effect {
+                Effect::Reply(_, Outcome::Tasks(answers)) => tasks.extend(answers),
+                Effect::Reply(_, Outcome::Remembered(written)) => memories += written.len(),
+                Effect::Emit(Event::Quarantined { why, .. }) => panic!("{why}"),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!((tasks.len(), memories), (4, 4));
+    let snapshot = store.snapshot().unwrap();
+    for answer in tasks {
+        let TaskAnswer::Written(task) = answer else { panic!("{answer:?}") };
+        assert!(crate::ledger::find_task(&snapshot, task).unwrap().is_some(), "{task} is lost");
+    }
+}
+
 /// promise: Bad input | A clock that jumps an hour under a running node
 #[test]
 fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order() {

@@ -123,9 +123,23 @@ pub enum AccessError {
     /// Only its submitter or an admin does this to a task.
     #[error("only its submitter and admins {0} a task")]
     NotYourTask(&'static str),
-    /// A task is approved by admins, but never by its submitter nor by a member that the submitter admitted.
+    /// A node that may not approve a task by its rule.
     #[error("this node may not approve the task: {0}")]
     NoApprover(&'static str),
+    /// An admin says whose machine a member is only if it admitted that member.
+    #[error("this node did not admit that member: {by} did")]
+    NotAdmitted {
+        /// The name of the member that did.
+        by: String,
+    },
+    /// Credentials that say whose machine a member is cannot be read by all members yet.
+    #[error("some member's program cannot read yet whose machine a member is")]
+    PersonsTooNew,
+    /// Nobody in the mesh could approve a task by its rule.
+    #[error(
+        "nobody in this mesh could approve it: the rule `other` takes an admin that does not stand below this node"
+    )]
+    NobodyApproves,
     /// A write reached the coordinators too late to count.
     #[error("came too late to count")]
     TooLate,
@@ -151,6 +165,8 @@ pub enum AdminDuty {
     Recover,
     /// Letting another new key of a member through within a day.
     AllowRotation,
+    /// Saying whose machine a member is.
+    SayPerson,
 }
 
 impl fmt::Display for AdminDuty {
@@ -159,6 +175,7 @@ impl fmt::Display for AdminDuty {
             Self::Invite => "invites, and this node is none",
             Self::ChooseVoters => "changes who coordinates",
             Self::Recover => "begins the coordinators anew",
+            Self::SayPerson => "says whose machine a member is, and this node is none",
             Self::AllowRotation => "lets a member change its key again within a day",
         })
     }

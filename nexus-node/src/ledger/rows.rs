@@ -73,6 +73,8 @@ pub(crate) mod meta {
     pub(crate) const ENTRY_FORMAT: &[u8] = b"entry format";
     /// Marks that this node writes texts of tasks' events apart from their facts.
     pub(crate) const TASKS_APART: &[u8] = b"tasks apart";
+    /// Credentials say whose machine a member is.
+    pub(crate) const PERSONS: &[u8] = b"persons";
     /// Marks that there were coordinators once: this node does not begin them a second time.
     pub(crate) const COORDINATED: &[u8] = b"coordinated";
     /// The fingerprint of the store's directory at the last start.

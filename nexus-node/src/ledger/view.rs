@@ -196,6 +196,11 @@ pub(crate) fn writes_tasks_apart(view: &dyn View) -> Result<bool, StoreError> {
     Ok(view.get(Table::Meta, rows::meta::TASKS_APART)?.is_some())
 }
 
+/// Whether credentials may say whose machine a member is: the mesh has raised its formats.
+pub(crate) fn says_persons(view: &dyn View) -> Result<bool, StoreError> {
+    Ok(view.get(Table::Meta, rows::meta::PERSONS)?.is_some())
+}
+
 /// The format in which this node writes entries.
 pub(crate) fn entry_format(view: &dyn View) -> Result<u16, StoreError> {
     let row = view.get(Table::Meta, rows::meta::ENTRY_FORMAT)?;

@@ -64,6 +64,8 @@ pub(crate) struct Visible {
     built_in: BTreeMap<&'static str, SpaceId>,
     /// The spaces that this node has written to or created, once somebody asked.
     used: OnceLock<BTreeSet<SpaceId>>,
+    /// The keys of this person's machines, once somebody asked.
+    mine: OnceLock<BTreeSet<Did>>,
     /// The authors of logs, as far as they were asked for. A log's author never changes.
     authors: Mutex<BTreeMap<rows::LogNo, Did>>,
     /// The names of members, as far as they were asked for.
@@ -79,11 +81,19 @@ impl Visible {
         let spaces: Vec<_> =
             spaces.filter(|(space, row)| !row.cut && members.may_show(&me, &row.rule(*space))).collect();
         let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
-        let (shared_names, used, authors, names) =
-            (OnceLock::new(), OnceLock::new(), Mutex::default(), Mutex::default());
+        let (shared_names, used, mine) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let (authors, names) = (Mutex::default(), Mutex::default());
         let mesh = members.mesh();
         let built_in = DERIVED_SPACES.iter().filter_map(|name| Some((*name, SpaceId::derived(&mesh, name)?))).collect();
-        Ok(Self { me, members, spaces, numbers, shared_names, built_in, used, authors, names, proofs: None })
+        Ok(Self { me, members, spaces, numbers, shared_names, built_in, used, mine, authors, names, proofs: None })
+    }
+
+    fn mine(&self) -> &BTreeSet<Did> {
+        self.mine.get_or_init(|| {
+            let person = self.members.person(&self.me);
+            let machines = self.members.machines_of(&person);
+            machines.chain([self.me]).flat_map(|machine| self.members.keys_of(&machine)).collect()
+        })
     }
 
     /// The same for memories that show who wrote them in another mesh.
@@ -320,14 +330,19 @@ impl<'a> Reader<'a> {
         called.clone().into_iter().chain(former.filter(move |did| !called.contains(did)))
     }
 
-    /// Whether a key is this person's: this node's own, or one that it had before.
-    pub(crate) fn is_mine(&self, did: &Did) -> bool {
-        self.known.members.same_line(did, &self.known.me)
+    /// This node.
+    pub(crate) fn me(&self) -> Did {
+        self.known.me
     }
 
-    /// The keys of this person.
+    /// Whether a key is this person's: that of this node or of another machine of its person, or one that they had before.
+    pub(crate) fn is_mine(&self, did: &Did) -> bool {
+        self.known.mine().contains(did)
+    }
+
+    /// The keys of this person's machines.
     pub(crate) fn mine(&self) -> BTreeSet<Did> {
-        self.known.members.keys_of(&self.known.me)
+        self.known.mine().clone()
     }
 
     /// Whether a key is a member's now, or was before the member had another one.

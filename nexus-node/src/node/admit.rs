@@ -7,14 +7,15 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use nexus_crdt::Succession;
 use nexus_identity::plants::planted;
-use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
+use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, TicketPerson, Timestamp};
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Knock, Mesh, PeerState, Rooms};
 use tokio::time::Instant;
 
+use super::persons::Whose;
 use super::{Inner, Node};
 use crate::budget::Budget;
-use crate::engine::{Command, NoSuccession, Outcome};
+use crate::engine::{Command, NoSuccession, Outcome, own_person};
 use crate::error::{AccessError, AdminDuty, InputError, NodeError};
 use crate::identity::Identity;
 use crate::ledger::{self, Genesis, rows};
@@ -30,7 +31,7 @@ use crate::world::World;
 /// let readers = Invite::default().role(Role::Reader).uses(10);
 /// # assert_eq!(readers.uses, 10);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Invite {
     /// The newcomers' role. Default: member.
@@ -43,11 +44,13 @@ pub struct Invite {
     pub valid: Option<Duration>,
     /// The member whose membership ends when the ticket is used: the newcomer takes its place. It must be down.
     pub replaces: Option<Did>,
+    /// Whose machine joins; `None` if that is not known. It can be said later, with [`Node::say_person`].
+    pub whose: Option<Whose>,
 }
 
 impl Default for Invite {
     fn default() -> Self {
-        Self { role: Role::Member, uses: 1, ttl: Duration::from_secs(3_600), valid: None, replaces: None }
+        Self { role: Role::Member, uses: 1, ttl: Duration::from_secs(3_600), valid: None, replaces: None, whose: None }
     }
 }
 
@@ -77,6 +80,13 @@ impl Invite {
     #[must_use]
     pub fn valid(mut self, valid: Duration) -> Self {
         self.valid = Some(valid);
+        self
+    }
+
+    /// For a machine of this person.
+    #[must_use]
+    pub fn whose(mut self, whose: Whose) -> Self {
+        self.whose = Some(whose);
         self
     }
 
@@ -111,26 +121,41 @@ struct TicketRow {
     /// The incarnation. A ticket of an earlier one is void: its uses are not known here.
     incarnation: [u8; 8],
     redeemed: Vec<(Did, Chain)>,
-    replaces: Replaces,
+    end: RowEnd,
 }
 
-/// The member that a newcomer replaces. Rows of earlier versions end before it.
+/// The end of a ticket's row. Of earlier versions it is empty, or the DID of the member that a newcomer replaces. A byte for
+/// whose machine joins comes before that, if it was said.
 #[derive(Clone, Copy, Debug, Default)]
-struct Replaces(Option<Did>);
+struct RowEnd {
+    /// The member that a newcomer replaces.
+    replaces: Option<Did>,
+    /// Whether another machine of this node's person joins, or the first one of somebody else.
+    mine: Option<bool>,
+}
 
-impl BorshSerialize for Replaces {
+impl BorshSerialize for RowEnd {
     fn serialize<W: std::io::Write>(&self, writer: &mut W) -> std::io::Result<()> {
-        self.0.map_or(Ok(()), |did| writer.write_all(did.as_bytes()))
+        if let Some(mine) = self.mine {
+            writer.write_all(&[u8::from(mine)])?;
+        }
+        self.replaces.map_or(Ok(()), |did| writer.write_all(did.as_bytes()))
     }
 }
 
-impl BorshDeserialize for Replaces {
+impl BorshDeserialize for RowEnd {
     fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
-        let mut did = [0; 32];
-        match reader.read(&mut did[..1])? {
-            0 => Ok(Self(None)),
-            _ => reader.read_exact(&mut did[1..]).map(|()| Self(Some(Did::from_bytes(did)))),
-        }
+        let mut rest = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::Read::take(reader, 34), &mut rest)?;
+        let (mine, did) = match rest.len() {
+            0 | 32 => (None, rest.as_slice()),
+            _ => (Some(rest[0] == 1), &rest[1..]),
+        };
+        let replaces = match did {
+            [] => None,
+            _ => Some(Did::from_bytes(did.try_into().map_err(|_| std::io::ErrorKind::InvalidData)?)),
+        };
+        Ok(Self { replaces, mine })
     }
 }
 
@@ -201,7 +226,14 @@ impl Node {
             None => None,
         };
         let held = store.clone();
-        let incarnation = world.blocking(move || genesis(&held)).await??.incarnation.0;
+        let read = move || -> Result<_, NodeError> { Ok((genesis(&held)?, ledger::says_persons(&held.snapshot()?)?)) };
+        let (genesis, is_raised) = world.blocking(read).await??;
+        let of_founder =
+            genesis.chain.verify_all(&genesis.mesh).is_ok_and(|all| all.iter().any(|one| one.person.is_some()));
+        if invite.whose.is_some() && !is_raised && !of_founder {
+            return Err(AccessError::PersonsTooNew.into());
+        }
+        let incarnation = genesis.incarnation.0;
         let now = world.wall();
         let end_of = |time| now.date_after(time);
         let expires_at = end_of(invite.ttl).ok_or(InputError::Date { what: "the end of the ticket" })?;
@@ -209,7 +241,12 @@ impl Node {
             return Err(InputError::Date { what: "the end of the credential" }.into());
         }
         let addresses = crate::runtime::whereabouts::dialable(&self.0.listening.borrow());
+        let person = invite.whose.clone().and_then(|whose| match whose {
+            Whose::Mine => own_person(&identity.me(), &genesis.chain).map(TicketPerson::Inviters),
+            Whose::Other(name) => Some(TicketPerson::Other(name)),
+        });
         let ticket = Ticket::new(identity.mesh(), identity.me(), addresses, invite.role, expires_at, invite.uses);
+        let ticket = ticket.of_person(person);
         let row = TicketRow {
             secret_hash: secret_hash(&ticket.secret),
             role: invite.role.number(),
@@ -218,7 +255,7 @@ impl Node {
             valid_ms: invite.valid.map(|valid| u64::try_from(valid.as_millis()).unwrap_or(u64::MAX)),
             incarnation,
             redeemed: Vec::new(),
-            replaces: Replaces(replaces),
+            end: RowEnd { replaces, mine: invite.whose.map(|whose| whose == Whose::Mine) },
         };
         let mut batch = Batch::new();
         batch.put(Table::Tickets, &ticket.id, &rows::encode(&row));
@@ -356,7 +393,7 @@ impl Admitter {
             Verdict::Refuse(refusal) => return Ok(Err(refusal)),
             Verdict::Admit(role) => role,
         };
-        let replaces = match row.replaces.0 {
+        let replaces = match row.end.replaces {
             Some(member) if self.identity.is_member(&member) => {
                 if !self.identity.members().may_revoke(&member).contains(&self.identity.me()) {
                     return Ok(Err((
@@ -387,7 +424,12 @@ impl Admitter {
             row.valid_ms.map(|valid| now.saturating_add(Duration::from_millis(valid)).min(Timestamp::LAST));
         let claims = Claims::new(self.identity.mesh(), newcomer, request.name.clone(), [role], now)
             .issued_by(self.identity.me())
-            .expiring(expires_at);
+            .expiring(expires_at)
+            .of_person(match row.end.mine {
+                Some(true) => own_person(&self.identity.me(), &genesis.chain),
+                Some(false) => Some(newcomer),
+                None => None,
+            });
         let Ok(chain) = genesis.chain.extend(claims.sign(&self.key)) else {
             return Ok(Err((JoinRefusal::NotAdmin, Cow::Borrowed("the inviter may not admit anybody"))));
         };

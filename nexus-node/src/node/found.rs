@@ -91,6 +91,7 @@ fn found(dir: &DataDir, store: &Store, name: Option<Name>) -> Result<Genesis, No
     };
     let (mesh, me) = (root.did(), dir.identity().did());
     let claims = Claims::new(mesh, me, name.unwrap_or_else(machine_name), [Role::Admin], SystemClock::new().wall());
+    let claims = claims.of_person(Some(mesh));
     let chain = Chain::found(claims.sign(&root)).map_err(ledger::LedgerError::Chain)?;
     let genesis = genesis(mesh, chain, dir.fingerprint());
     store.commit(&[ledger::found(&genesis)])?;

@@ -189,9 +189,10 @@ impl Node {
     /// The former members, by DID.
     pub fn former_members(&self) -> Vec<(MemberInfo, MembershipEnd)> {
         let members = self.0.identity.members();
+        let persons = members.persons();
         let info = |(did, former): (&Did, nexus_crdt::FormerMember<'_>)| {
             let end = MembershipEnd { at: at(former.revoked.at), by: former.revoked.by };
-            (super::status::member_info(&members, did, former.member), end)
+            (super::status::member_info(&members, &persons, did, former.member, &self.did()), end)
         };
         members.former().map(info).collect()
     }

@@ -139,7 +139,9 @@ impl Node {
         let me = members.get(&identity.me()).and_then(|me| Some((me.name()?.clone(), me)));
         let Some((name, me)) = me else { return Err(AccessError::Revoked.into()) };
         let claims = Claims::new(identity.mesh(), self.next_key().did(), name, me.roles(), world.wall());
-        Ok(claims.expiring(me.expires_at()))
+        // the root may name anybody: the member stays whose it was
+        let person = identity.members().said_by_root(&identity.me());
+        Ok(claims.expiring(me.expires_at()).of_person(person))
     }
 
     /// The key that is to take the place of this node's key: the same one until it has.

@@ -143,6 +143,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     world.spawn("sync streams", syncing.clone().serve(sync_streams));
     world.spawn("join door", admitter.serve(knocks));
     world.spawn("revocations", super::revoke::shut_out(identity.follow(), mesh.clone()));
+    world.spawn("persons", super::persons::agree(world.clone(), engine.clone(), identity.clone()));
     world.spawn("expired memberships", super::expiry::end_expired(world.clone(), engine.clone(), identity.clone()));
     let settling = super::forks::settle(world.clone(), engine.clone(), unsettled, notices.clone());
     world.spawn("forks", settling);
@@ -257,6 +258,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         labels: config.labels.clone(),
         routing: config.task_routing,
         approval: config.task_approval.clone(),
+        approved_by: Some(config.task_approved_by),
         bulkhead: usize::try_from(config.task_bulkhead.get()).unwrap_or(usize::MAX),
         takeover: Duration::from_millis(config.task_takeover_ms.get()),
         usage,

@@ -166,6 +166,20 @@ pub struct MemberInfo {
     pub admitted_by: Did,
     /// Time when its credential expires, if it does.
     pub expires_at: Option<Timestamp>,
+    /// Whose machine it is; `None` if nobody has said.
+    pub person: Option<PersonOf>,
+}
+
+/// A person, by its machines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PersonOf {
+    /// Its id: the same for all of its machines.
+    pub id: Did,
+    /// The name of its first machine that is a member.
+    pub first: String,
+    /// Whether this node is one of its machines.
+    pub is_mine: bool,
 }
 
 /// A bounded queue of the node.
@@ -502,8 +516,9 @@ impl Node {
 
     /// The members of the mesh, this node included.
     pub fn members(&self) -> Vec<MemberInfo> {
-        let members = self.0.identity.members();
-        members.iter().map(|(did, member)| member_info(&members, did, member)).collect()
+        let (members, me) = (self.0.identity.members(), self.did());
+        let persons = members.persons();
+        members.iter().map(|(did, member)| member_info(&members, &persons, did, member, &me)).collect()
     }
 
     /// The members that a DID or a name means: none, one, or several whose names differ at most in case or form. If nobody
@@ -514,14 +529,32 @@ impl Node {
 }
 
 /// A member as it is shown.
-pub(super) fn member_info(members: &Members, did: &Did, member: &nexus_crdt::Member) -> MemberInfo {
+pub(super) fn member_info(
+    members: &Members,
+    persons: &BTreeMap<Did, Vec<Did>>,
+    did: &Did,
+    member: &nexus_crdt::Member,
+    me: &Did,
+) -> MemberInfo {
     MemberInfo {
         did: *did,
         name: members.shown_name(did).unwrap_or_default(),
         roles: member.roles().into_iter().collect(),
         admitted_by: members.admitter(did).unwrap_or_else(|| members.mesh()),
         expires_at: member.expires_at(),
+        person: person_info(members, persons, did, me),
     }
+}
+
+/// A member's person, if it was said whose machine the member is, or another one is said to be of the same person.
+fn person_info(members: &Members, persons: &BTreeMap<Did, Vec<Did>>, did: &Did, me: &Did) -> Option<PersonOf> {
+    let id = members.person(did);
+    let machines = persons.get(&id).map(Vec::as_slice).unwrap_or_default();
+    if machines.len() < 2 && !members.has_person(did) {
+        return None;
+    }
+    let first = members.shown_name(machines.first().unwrap_or(did)).unwrap_or_default();
+    Some(PersonOf { id, first, is_mine: members.same_person(did, me) })
 }
 
 /// The warnings about the coordinators.

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nexus_crdt::{
-    BadTaskEvent, SpaceId, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX,
-    TASK_NAME_BYTES_MAX, TaskEvent, TaskId, TaskPhase, TaskRights, TaskToken, TaskVerb, TaskWord,
+    ApprovalRule, BadTaskEvent, SpaceId, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX,
+    TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEvent, TaskId, TaskPhase, TaskRights, TaskToken, TaskVerb, TaskWord,
 };
 use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::Mesh;
@@ -26,7 +26,7 @@ use super::{NewTask, Task, TaskDeadline, TaskPage, TaskProgress, TaskQuery, Task
 #[cfg(feature = "blobs")]
 use crate::blobs::Blobs;
 use crate::brain::Brain;
-use crate::config::{Capabilities, Labels, TaskRouting};
+use crate::config::{Approvals, Labels, TaskRouting};
 use crate::coordinator::Coordinator;
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
@@ -43,6 +43,8 @@ pub(super) const OPEN_MAX: usize = 100_000;
 const TOKENS: usize = 128;
 /// The longest wait of a worker for work, and of a worker's node for the end of a claim.
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The most members that are named where they could approve a task.
+const APPROVERS_NAMED: usize = 5;
 /// The longest text about a worker's progress, in bytes.
 pub(super) const PROGRESS_BYTES_MAX: usize = 512;
 
@@ -58,7 +60,9 @@ pub(crate) struct Handles {
     pub(crate) labels: Labels,
     pub(crate) routing: TaskRouting,
     /// The capabilities whose tasks an admin must approve.
-    pub(crate) approval: Capabilities,
+    pub(crate) approval: Approvals,
+    /// The rule by which this node's tasks are approved unless they name one.
+    pub(crate) approved_by: Option<ApprovalRule>,
     /// The most tasks of one other member and capability that workers here do at a time.
     pub(crate) bulkhead: usize,
     /// The silence of this node after which heirs may take its tasks over.
@@ -254,7 +258,11 @@ impl TaskBoard {
     /// [`ConflictError::OtherRequest`] if the task with that id asks for something else. [`NodeError::DiskFull`],
     /// [`NodeError::Stopping`].
     pub async fn submit(&self, mut task: NewTask) -> Result<Task, NodeError> {
-        task.needs_approval |= self.here().approval.names(&task.capability);
+        let wanted = self.here().approval.rule_of(&task.capability);
+        task.needs_approval |= wanted.is_some();
+        let stricter = [wanted.flatten(), self.here().approved_by].contains(&Some(ApprovalRule::Other));
+        // a submitter may ask for more than the settings do, never for less
+        task.approved_by = if stricter { Some(ApprovalRule::Other) } else { task.approved_by };
         let Shortened { json, blob } = self.shortened("the input", std::mem::take(&mut task.input)).await?;
         let now = self.here().world.wall();
         let (space, submission) =
@@ -266,6 +274,9 @@ impl TaskBoard {
     }
 
     async fn submit_this(&self, space: SpaceId, submission: Submission) -> Result<Task, NodeError> {
+        if submission.needs_approval && self.approvers(submission.rule()).next().is_none() {
+            return Err(AccessError::NobodyApproves.into());
+        }
         let (open, parked) = {
             let held = self.held();
             (held.core.len(), held.parked.len())
@@ -346,15 +357,45 @@ impl TaskBoard {
         self.say(id, TaskVerb::Cancel, why).await
     }
 
-    /// Lets a task be worked on that waits for an approval.
+    /// Lets a task be worked on that waits for an approval: the word of a person at this node. Whether one is there is for
+    /// the caller to know.
     ///
     /// # Errors
-    /// As [`cancel`](Self::cancel); [`NodeError::Refused`] also for the submitter's own node and those that it admitted.
+    /// As [`cancel`](Self::cancel); [`NodeError::Refused`] also for a node that may not by the task's rule.
     /// [`ConflictError::InputDiffers`] for an input in a blob that is not what its submitter says, and the errors of
     /// [`whole`](Self::whole): nobody approves what cannot be read.
     pub async fn approve(&self, id: &str) -> Result<Task, NodeError> {
         self.check_input(id).await?;
         self.say(id, TaskVerb::Approve, "").await
+    }
+
+    /// The members that may approve what this node submits by this rule, this node among them.
+    fn approvers(&self, rule: ApprovalRule) -> impl Iterator<Item = (Did, String)> {
+        let (members, me) = (self.here().identity.members(), self.me());
+        let may: Vec<_> = members
+            .iter()
+            .map(|(did, _)| *did)
+            .filter(|did| members.may_approve_by(rule, did, &me))
+            .map(|did| (did, members.shown_name(&did).unwrap_or_else(|| did.short())))
+            .collect();
+        may.into_iter()
+    }
+
+    /// The members that could approve a task of this node, in a sentence.
+    fn who_could_approve(&self, rule: ApprovalRule) -> String {
+        let me = self.me();
+        let others: Vec<String> = self.approvers(rule).filter(|(did, _)| *did != me).map(|(_, name)| name).collect();
+        let named = others.iter().take(APPROVERS_NAMED).map(|name| quoted_unless_plain(name)).collect::<Vec<_>>();
+        let more = others.len().saturating_sub(APPROVERS_NAMED);
+        let others = if more > 0 { format!("{} and {more} others", named.join(", ")) } else { named.join(", ") };
+        match (rule, others.is_empty()) {
+            (ApprovalRule::Person, true) => "a person has to approve it, here on the page or at a terminal".to_owned(),
+            (ApprovalRule::Person, false) => {
+                format!("a person has to approve it, on the page or at a terminal: here, or at {others}")
+            }
+            (_, true) => "nobody in the mesh may approve it by its rule `other`".to_owned(),
+            (_, false) => format!("another person has to approve it, on the page or at a terminal at {others}"),
+        }
     }
 
     /// Ends a task that waits for an approval.
@@ -374,7 +415,7 @@ impl TaskBoard {
         let (space, submission) = self
             .reading(move |_, view, reader| {
                 let found = read::resolve(view, reader, &id)?;
-                let rights = Rights { members: reader.members(), submitter: found.row.submitter };
+                let rights = Rights::of(reader.members(), &found);
                 if !rights.may_cancel(&me) {
                     return Err(AccessError::NotYourTask("retries").into());
                 }
@@ -395,7 +436,7 @@ impl TaskBoard {
         let (task, space, is_ours) = self
             .reading(move |_, view, reader| {
                 let found = read::resolve(view, reader, &id)?;
-                let rights = Rights { members: reader.members(), submitter: found.row.submitter };
+                let rights = Rights::of(reader.members(), &found);
                 if let TaskPhase::Over(end) = found.state.phase {
                     return Err(ConflictError::TaskOver { state: end.as_str() }.into());
                 }
@@ -405,11 +446,8 @@ impl TaskBoard {
                     }
                     TaskVerb::Cancel => {}
                     TaskVerb::Approve | TaskVerb::Reject => {
-                        if found.row.submitter == me {
-                            return Err(AccessError::NoApprover("it submitted it").into());
-                        }
                         if !rights.may_approve(&me) {
-                            return Err(AccessError::NoApprover("it is no admin, or its submitter admitted it").into());
+                            return Err(AccessError::NoApprover(rights.why_not(&me)).into());
                         }
                         if found.state.phase != TaskPhase::AwaitingApproval {
                             return Err(ConflictError::NotWaiting.into());
@@ -498,14 +536,20 @@ impl TaskBoard {
             return task;
         }
         task.why = match held.core.seen(task.id) {
-            Some(Seen::Approval) => Some("an admin that did not submit it has to approve it".to_owned()),
+            // an approval is on the disk before the scheduler hears so
+            Some(Seen::Approval) if task.status != TaskStatus::AwaitingApproval => None,
+            Some(Seen::Approval) => {
+                drop(held);
+                task.why = Some(self.who_could_approve(task.rule.unwrap_or(ApprovalRule::Other)));
+                return task;
+            }
             Some(Seen::After(before)) => Some(format!("it comes after {before}, which has not ended")),
             Some(Seen::Ready) if task.once && !held.core.has_quorum() => {
                 Some("it is done once, and waits until a quorum of the coordinators answers".to_owned())
             }
             Some(Seen::Ready) => Some(match (task.to, held.core.waits_for(&task.capability)) {
                 (Some(_), _) => "no worker of that member waits for it".to_owned(),
-                (None, false) => format!("no worker for {} waits", task.capability),
+                (None, false) => self.no_worker(&held, &task.capability),
                 (None, true) => "a worker gets it now".to_owned(),
             }),
             Some(Seen::Paused(until)) => {
@@ -522,6 +566,23 @@ impl TaskBoard {
             None => None,
         };
         task
+    }
+}
+
+impl TaskBoard {
+    /// Why no worker gets a task of this node with this capability.
+    fn no_worker(&self, held: &Held, capability: &str) -> String {
+        let named = |node: Did| {
+            let name = self.here().identity.shown_name_of(&node).unwrap_or_else(|| node.short());
+            quoted_unless_plain(&name)
+        };
+        match held.core.turns_away(capability) {
+            Some(node) => {
+                let (node, me) = (named(node), named(self.me()));
+                format!("{node}'s worker takes no tasks of {me}: `nexus-node worker --from {me}` there")
+            }
+            None => format!("no worker for {capability} waits"),
+        }
     }
 }
 
@@ -556,6 +617,7 @@ fn submission(
         request,
         once,
         needs_approval,
+        approved_by,
         preemptible,
         after,
         heirs,
@@ -618,6 +680,10 @@ fn submission(
     .with_heirs(&heirs.into_iter().collect::<Vec<_>>())
     .with_sandbox(sandbox.map(TaskSandbox::as_str))
     .with_deadline_in(deadline_in);
+    let submission = match needs_approval {
+        true => submission.with_rule(approved_by.unwrap_or(ApprovalRule::Person)),
+        false => submission,
+    };
     submission.check().map_err(InputError::Task)?;
     Ok((space, submission))
 }

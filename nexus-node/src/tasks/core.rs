@@ -104,7 +104,7 @@ pub(super) struct Call {
 /// The members whose tasks a worker takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct From {
-    /// Whether it takes those of every admin.
+    /// Whether it takes those of every admin, and of machines of its own node's person.
     pub(super) admins: bool,
     /// Whether it takes those of every member.
     pub(super) members: bool,
@@ -113,9 +113,9 @@ pub(super) struct From {
 }
 
 impl From {
-    /// Whether it takes tasks of a member, which may be an admin.
-    pub(super) fn admits(&self, member: &Did, is_admin: bool) -> bool {
-        self.members || self.admins && is_admin || self.others.contains(member)
+    /// Whether it takes tasks of a member, which may be an admin or a machine of its own node's person.
+    pub(super) fn admits(&self, member: &Did, is_trusted: bool) -> bool {
+        self.members || self.admins && is_trusted || self.others.contains(member)
     }
 }
 

@@ -135,7 +135,7 @@ impl TaskBoard {
     fn may_begin(&self, offered: &OfferedTask) -> bool {
         let identity = &self.here().identity;
         let (members, submitter) = (identity.members(), offered.submitter);
-        let rights = Rights { members: &members, submitter };
+        let rights = Rights { members: &members, submitter, rule: offered.submission.rule() };
         let is_member = identity.may_write(&submitter) || members.has_ended(&submitter);
         is_member && offered.is_approved(|member| rights.may_approve(member))
     }
@@ -173,7 +173,7 @@ impl TaskBoard {
         let settler_name = self.here().identity.name_of(&peer);
         let given = Task { settler: peer, settler_name, ..given };
         let attempt = claim.attempt;
-        let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
+        let is_trusted = self.is_trusted(&peer);
         let now = self.now();
         let mut held = self.held();
         held.offered.insert(peer);
@@ -186,7 +186,7 @@ impl TaskBoard {
             return None;
         }
         loop {
-            let (call, taken) = held.core.take_offer(&given.capability, &peer, is_admin)?;
+            let (call, taken) = held.core.take_offer(&given.capability, &peer, is_trusted)?;
             let agent = taken.holder.agent;
             let worker = Assignee { node: self.me(), name: None, agent: some(&agent) };
             let guest = Guest {
@@ -210,6 +210,13 @@ impl TaskBoard {
             }
             held.guests.remove(&(task, token));
         }
+    }
+
+    /// Whether workers take a member's tasks unless they are told otherwise: it is an admin, or a machine of this node's
+    /// person.
+    pub(super) fn is_trusted(&self, member: &Did) -> bool {
+        let (identity, me) = (&self.here().identity, self.me());
+        identity.role_of(member) == Some(Role::Admin) || identity.members().same_person(member, &me)
     }
 
     /// Leaves of the workers that wait for a peer's tasks as many as may have one, so that no member takes all.

@@ -3,14 +3,15 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nexus_crdt::{
-    DotPrefix, EntryId, HeardEvent, Hlc, JsonText, ReturnCause, SpaceId, Submission, TASK_OWNERSHIP_MAX, TaskEnd,
-    TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb, task_state,
+    ApprovalRule, DotPrefix, EntryId, HeardEvent, Hlc, JsonText, ReturnCause, SpaceId, Submission, TASK_OWNERSHIP_MAX,
+    TaskEnd, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb,
+    task_state,
 };
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role, Timestamp};
 
 use super::core::Fault;
-use super::{Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
+use super::{ApprovalGiven, Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, TaskAt, TaskRow};
 use crate::ledger::{
@@ -29,13 +30,33 @@ const LOOKED_AT_MAX: usize = 10_000;
 pub(super) struct Rights<'a> {
     pub(super) members: &'a nexus_crdt::Members,
     pub(super) submitter: Did,
+    /// The rule by which it is approved.
+    pub(super) rule: ApprovalRule,
+}
+
+impl<'a> Rights<'a> {
+    pub(super) fn of(members: &'a nexus_crdt::Members, found: &Found) -> Self {
+        Self { members, submitter: found.row.submitter, rule: found.submission.rule() }
+    }
+}
+
+impl Rights<'_> {
+    /// Why a member may not approve it, in words.
+    pub(super) fn why_not(&self, member: &Did) -> &'static str {
+        match self.rule {
+            ApprovalRule::Person => "it is neither an admin's nor a machine of the submitter's person",
+            ApprovalRule::Other if self.members.same_line(member, &self.submitter) => {
+                "it submitted it, and the task's rule asks for another one"
+            }
+            ApprovalRule::Other => "by the task's rule it takes an admin that does not stand below the submitter",
+            ApprovalRule::Later => "the task has a rule of a later version",
+        }
+    }
 }
 
 impl TaskRights for Rights<'_> {
-    /// Admins approve, but no key of the submitter, nor anybody below one of them in any chain: one would approve for the
-    /// other. An approver that has another key by now is asked by that one.
     fn may_approve(&self, member: &Did) -> bool {
-        self.members.may_approve(member, &self.submitter)
+        self.members.may_approve_by(self.rule, member, &self.submitter)
     }
 
     fn may_cancel(&self, member: &Did) -> bool {
@@ -84,7 +105,7 @@ fn find_placed(
     let Some(space) = reader.space_numbered(row.space) else { return Ok(None) };
     let Some((id, TaskEvent::Submitted(submission))) = last.event_at(view, at.eno, at.index)? else { return Ok(None) };
     let heard = said_of_task(view, id, &row)?;
-    let rights = Rights { members: reader.members(), submitter: row.submitter };
+    let rights = Rights { members: reader.members(), submitter: row.submitter, rule: submission.rule() };
     let owners = TaskOwners { submitter: &row.submitter, heirs: &row.heirs() };
     let state = task_state(owners, row.needs_approval, &heard, &rights);
     Ok(Some(Found { id, row, submission: *submission, heard, state, space }))
@@ -264,11 +285,20 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
             events.push(TaskHistory { at, event: word, by, by_name, worker, text });
         }
     }
+    let verdict = state.approval.and_then(|(approved, dot)| {
+        let by = heard.iter().find(|heard| heard.dot == dot)?.by;
+        Some(ApprovalGiven { approved, by, name: name(&by), person: reader.members().person(&by) })
+    });
+    let is_approvable_here = status == TaskStatus::AwaitingApproval
+        && Rights { members: reader.members(), submitter: row.submitter, rule: submission.rule() }
+            .may_approve(&reader.me());
     let whose = (row.submitter, name(&row.submitter));
     let settler = state.owner().map_or(row.submitter, |(_, owner)| owner);
     Ok(Task {
         settler,
         settler_name: name(&settler),
+        verdict,
+        is_approvable_here,
         status,
         assigned_to,
         claims: state.claims,
@@ -292,6 +322,7 @@ pub(super) fn submitted(
     space: String,
 ) -> Task {
     let (heirs, sandbox) = (submission.heirs(&submitter), submission.sandbox());
+    let rule = submission.needs_approval.then(|| submission.rule());
     Task {
         id,
         input: json(&submission.input),
@@ -303,6 +334,9 @@ pub(super) fn submitted(
         request: some(&submission.request),
         once: submission.once,
         needs_approval: submission.needs_approval,
+        rule,
+        is_approvable_here: false,
+        verdict: None,
         preemptible: submission.preemptible,
         after: submission.after,
         to: submission.to,

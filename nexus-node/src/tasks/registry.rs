@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nexus_crdt::{TASK_NAME_BYTES_MAX, is_capability};
-use nexus_identity::{Did, Role};
+use nexus_identity::Did;
 use prost::Message;
 
 use super::board::TaskBoard;
@@ -102,8 +102,8 @@ impl TaskBoard {
             }
             let mut asked = Vec::new();
             for peer in peers {
-                let is_admin = self.here().identity.role_of(&peer) == Some(Role::Admin);
-                let mut waiting = self.held().core.waiting_for(&peer, is_admin);
+                let is_trusted = self.is_trusted(&peer);
+                let mut waiting = self.held().core.waiting_for(&peer, is_trusted);
                 self.keep_bulkheads(&peer, &mut waiting);
                 while waiting.len() > CAPABILITIES_AT_A_NODE {
                     waiting.pop_last();

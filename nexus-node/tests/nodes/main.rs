@@ -28,6 +28,7 @@ mod hostile;
 mod long_texts;
 mod names;
 mod own_world;
+mod persons;
 mod recall;
 mod revocation;
 mod rooms;

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::critical::{Condition, KeyQuery, Put, Step, Txn};
 use nexus_node::{
-    AccessError, Agent, AgentHealth, ClaimQuery, ClaimedTask, ConflictError, DeleteOptions, InputError, Invite,
-    JoinOptions, JsonText, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskNews, TaskProgress,
-    TaskQuery, TaskResult, TaskStatus, TaskToken, node,
+    AccessError, Agent, AgentHealth, ApprovalRule, ClaimQuery, ClaimedTask, ConflictError, DeleteOptions, InputError,
+    Invite, JoinOptions, JsonText, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskNews,
+    TaskProgress, TaskQuery, TaskResult, TaskStatus, TaskToken, node,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -540,14 +540,14 @@ async fn others_see_a_task_and_only_admins_cancel_it() {
     }
 }
 
-/// promise: Tasks | A task that needs an approval is handed out after an admin approved it on another node; its submitter cannot, and a rejection ends it
+/// promise: Tasks | A task that needs another person's approval is handed out after an admin approved it on another node; its submitter cannot, and a rejection ends it
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_needs_an_approval_waits_for_another_admin() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     let founder = start(&one, "founder").await;
     let member = join(&founder, &two, "member", Invite::default()).await;
     let board = member.tasks();
-    let new = || NewTask::new("deploy", json!("prod")).needs_approval();
+    let new = || NewTask::new("deploy", json!("prod")).approved_by(ApprovalRule::Other);
     let waits = board.submit(new()).await.unwrap();
     assert_eq!(waits.status, TaskStatus::AwaitingApproval);
     let id = waits.id.to_string();

@@ -23,6 +23,12 @@ pub(crate) struct Invite {
     /// A member that is down: its membership ends when the ticket is used
     #[arg(long, value_name = "DID|NAME", conflicts_with = "uses")]
     replace: Option<String>,
+    /// Another machine of yours: its tasks and approvals count as yours [default: asked at a terminal, else not said]
+    #[arg(long)]
+    mine: bool,
+    /// The first machine of somebody else, by a name for people
+    #[arg(long = "for", value_name = "NAME", conflicts_with = "mine")]
+    for_whom: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -39,13 +45,22 @@ impl Invite {
             Role::Member => "member",
             Role::Reader => "reader",
         });
-        let Self { uses, ttl, valid, replace, .. } = self;
+        let Self { uses, ttl, valid, replace, mut mine, mut for_whom, .. } = self;
+        if !mine && for_whom.is_none() && session.printer.asks() {
+            mine = session.printer.ask("Is it another machine of yours? [Y/n] ", true)?;
+            if !mine {
+                let name = session.printer.line("Whose is it? A name for people; nothing leaves it open: ")?;
+                for_whom = Some(name).filter(|name| !name.is_empty());
+            }
+        }
         let invite = wire::Invite {
             role: role.map(str::to_owned),
             uses: Some(uses),
             ttl: Some(ttl),
             valid,
             replace: replace.clone(),
+            mine,
+            for_whom: for_whom.clone(),
         };
         let invitation: wire::Invitation = session.client()?.post("/v1/invite", &invite)?;
         session.printer.answer(&invitation, || invitation.join.clone())?;
@@ -56,6 +71,12 @@ impl Invite {
             |replace| format!("takes the place of {}, whose membership ends then", sane(&replace)),
         );
         session.printer.note(&format!("{uses}, until {until} UTC; whoever holds it {does}"));
+        session.printer.note(&match (invitation.person.as_deref(), &for_whom) {
+            (Some("mine"), _) => "it is another machine of yours".to_owned(),
+            (Some(_), Some(name)) => format!("it is the first machine of {}", sane(name)),
+            _ => "whose machine it is was not said: `--mine`, `--for NAME`, or later `nexus-node members mine NAME`"
+                .to_owned(),
+        });
         let root = session.data_dir().ok().filter(|_| !session.elsewhere()).map(|path| DataDir::open_any(&path));
         if root.is_some_and(|dir| dir.is_ok_and(|dir| dir.root().is_ok_and(|root| root.is_some()))) {
             session.printer.note(

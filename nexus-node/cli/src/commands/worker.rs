@@ -56,14 +56,14 @@ pub(crate) struct Worker {
     /// The time without contact to the node after which a task is given up
     #[arg(long, value_name = "TIME", default_value = "30s")]
     lease: wire::Span,
-    /// A member whose tasks it takes beside those of its own node: a DID, a name, or the role admin or member [default:
-    /// admin]
+    /// A further member whose tasks it takes, beside those of its own node, of your machines and of admins: a DID, a name, or
+    /// `member` for all
     #[arg(long, value_name = "DID|NAME|ROLE")]
     from: Vec<String>,
-    /// Above this use of the processors, in percent as a mean of 10 s, it takes no task; only Linux can tell [default: 100]
+    /// Above this use of the processors, in percent as a mean of 10 s, it takes no task; only Linux can tell [default: 80]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     cpu_max: Option<u8>,
-    /// The same of memory [default: 100]
+    /// The same of memory [default: 90]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     memory_max: Option<u8>,
     /// A JSON schema: a task with another input fails, without CMD
@@ -122,7 +122,7 @@ impl Worker {
             command,
         } = self;
         let (input_schema, output_schema) = (schema(input_schema)?, schema(output_schema)?);
-        let (tasks, cpu, memory) = preset.map_or((1, 100, 100), Preset::bounds);
+        let (tasks, cpu, memory) = preset.map_or((1, 80, 90), Preset::bounds);
         let concurrency = concurrency.unwrap_or(tasks);
         let link = Link::new(session, lease.0)?;
         let claim = wire::ClaimTask {

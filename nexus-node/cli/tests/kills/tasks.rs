@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::support::dice::{Dice, from_env};
-use crate::support::{Home, Node, pair};
+use crate::support::{HOWEVER_BUSY, Home, Node, pair};
 use serde_json::{Value, json};
 
 /// The address and token of a node's API; `None` while it is down.
@@ -67,7 +67,8 @@ fn work(home: &Home, effects: &std::path::Path) -> Child {
     let script = format!("[ -z \"$NEXUS_LOCK\" ] || echo \"$NEXUS_TASK_ID\" >>'{}'; echo true", effects.display());
     let options =
         ["--capability", "job", "--from", "member", "--from", "admin", "--concurrency", "3", "--sandbox", "none"];
-    let mut command = home.command(&[&["worker"], &options[..], &["--", "sh", "-c", &script]].concat());
+    let mut command =
+        home.command(&[&["worker"][..], HOWEVER_BUSY, &options[..], &["--", "sh", "-c", &script]].concat());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

@@ -9,7 +9,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use crate::support::{Home, Node, until};
+use crate::support::{HOWEVER_BUSY, Home, Node, until};
 use serde_json::{Value, json};
 
 /// The body of an answer, which must be a success.
@@ -744,7 +744,8 @@ fn what_is_left_of_a_lost_quorum_begins_anew_when_told_to() {
     assert_eq!(one.0.error(&["kv", "put", "k", "lost"]).0, 6);
     // a task that is done once waits for the quorum, and one that may be repeated does not
     let worker = |capability: &str| {
-        let mut command = one.0.command(&["worker", "--capability", capability, "--", "cat"]);
+        let mut command =
+            one.0.command(&[&["worker"][..], HOWEVER_BUSY, &["--capability", capability, "--", "cat"]].concat());
         command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
     let (mut pays, mut echoes) = (worker("pay"), worker("echo"));

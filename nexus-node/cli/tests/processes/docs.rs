@@ -21,7 +21,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, SOON, pair, until};
+use crate::support::{HOWEVER_BUSY, Home, SOON, pair, until};
 use nexus_node::api::CODES;
 use nexus_node::config::KEYS;
 
@@ -163,7 +163,10 @@ impl World {
             })
             .collect();
         assert_eq!(words[0], "nexus-node", "{}:{}", example.page, example.line);
-        let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        let mut arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        if arguments[0] == "worker" && arguments.contains(&"--") {
+            arguments.splice(1..1, HOWEVER_BUSY.iter().copied());
+        }
         let mut command = self.homes[&example.machine].command(&arguments);
         command
             .current_dir(&home)

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::support::{self, Home, Node, SOON, until};
+use crate::support::{self, HOWEVER_BUSY, Home, Node, SOON, until};
 use serde_json::{Value, json};
 
 /// The beginning of a line with the result of an attempt: `tried NAME yes|no`.
@@ -70,7 +70,7 @@ impl Machine {
     }
 
     fn command(&self, options: &[&str]) -> Command {
-        let all = [&["worker", "--json", "--capability", "x"], options].concat();
+        let all = [&["worker", "--json"][..], HOWEVER_BUSY, &["--capability", "x"], options].concat();
         let mut command = self.home.command(&all);
         command.env("HOME", self.home.beside("home"));
         command

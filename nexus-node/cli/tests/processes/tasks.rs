@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use crate::support::{Home, SOON, pair, until};
+use crate::support::{HOWEVER_BUSY, Home, SOON, pair, until};
 use nexus_node::api::wire::parse_timestamp;
 use serde_json::{Value, json};
 
@@ -32,7 +32,9 @@ impl Worker {
         static COUNT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let stderr = home.beside(&format!("worker-{count}"));
-        let mut command = home.command(&[&["worker", "--json", "--sandbox", "none"], options].concat());
+        let however_busy = if options.contains(&"--cpu-max") { &[] } else { HOWEVER_BUSY };
+        let mut command =
+            home.command(&[&["worker", "--json", "--sandbox", "none"][..], however_busy, options].concat());
         command.stdout(Stdio::piped()).stderr(std::fs::File::create(&stderr).unwrap());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
@@ -447,7 +449,7 @@ fn a_worker_that_is_told_to_stop_gives_its_tasks_back() {
     waiting(&home, 0);
 
     // nobody reads its lines any more: it ends in order
-    let mut pipe = home.command(&["worker", "--capability", "other", "--", "true"]);
+    let mut pipe = home.command(&[&["worker"][..], HOWEVER_BUSY, &["--capability", "other", "--", "true"]].concat());
     let mut pipe = Watching(pipe.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
     drop(pipe.0.stdout.take());
     home.json(&["task", "submit", "other", "--wait"]);

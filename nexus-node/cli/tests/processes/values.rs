@@ -9,7 +9,7 @@
 
 use std::process::{Child, Stdio};
 
-use crate::support::{Home, Node, until};
+use crate::support::{HOWEVER_BUSY, Home, Node, until};
 use serde_json::{Value, json};
 
 /// JSON that a value in memory would change, or write in another way.
@@ -42,8 +42,8 @@ struct Worker(Child);
 
 impl Worker {
     fn start(home: &Home, capability: &str, command: &[&str]) -> Self {
-        let options = ["worker", "--sandbox", "none", "--capability", capability, "--"];
-        let mut worker = home.command(&[&options, command].concat());
+        let options = ["--sandbox", "none", "--capability", capability, "--"];
+        let mut worker = home.command(&[&["worker"][..], HOWEVER_BUSY, &options, command].concat());
         Self(worker.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }

@@ -84,12 +84,19 @@ export function plan(task) {
     ['From', make('span', {}, member(task.submitter, task.submitter_name, true), task.agent ? `, from the program ${named(task.agent)}` : '')],
     ['To', task.to ? member(task.to, null, true) : `any worker that does ${task.capability}`],
     ['Read by', readers(task.space)],
+    task.approval?.rule === 'other' && ['Approved by', 'another person, whatever machine'],
     task.sandbox && ['Sandbox', `${seen(task.sandbox)} at least`],
     task.heirs?.length && ['Managed by', make('span', {}, member(task.settler, task.settler_name, true), `; if it fails, ${count(task.heirs.length, 'other member takes', 'other members take')} over`)],
     ['Priority', task.priority],
     ['Deadline', task.deadline ? time(task.deadline, ahead) : 'none'],
     ['One attempt', `${task.timeout} at most; ${count(task.attempts, 'attempt', 'attempts')}`],
   ];
+}
+
+/** The approval of a task, in words. */
+function approval(given) {
+  if (!given || given.approved === null) return 'a person had to approve it';
+  return make('span', {}, given.approved ? 'approved at ' : 'rejected at ', member(given.by, given.by_name, true));
 }
 
 export const facts = (list) => list.filter(Boolean).flatMap(([label, value]) => [make('dt', {}, label), make('dd', {}, value)]);
@@ -148,13 +155,22 @@ export function decisions(task, within, isSteady = () => true) {
   if (stateOf(task).over) return [retry];
   const cancel = button('Cancel it', 'bad', (at) => askWhy(at, task, CANCEL));
   if (task.state !== 'awaiting_approval') return [cancel];
-  if (task.submitter === people.me) {
-    return [make('p', { class: 'dim grow' }, 'This node submitted it, so the node of another admin has to approve it.'), cancel];
+  if (!task.approval?.here) {
+    return [make('p', { class: 'dim grow' }, notHere(task)), cancel];
   }
   return [
     button('Approve', 'main', (at) => isSteady() && isWhole(within) && decide(at, task, 'approve', 'Approved: a worker may do it now.')),
     button('Reject…', 'bad', (at) => isSteady() && askWhy(at, task, REJECT)),
   ];
+}
+
+/** Why a person at this node does not approve a task. */
+function notHere(task) {
+  switch (task.approval?.rule) {
+    case 'person': return 'It is approved at a machine of the person who submitted it, or at an admin\'s.';
+    case 'other': return 'Another person has to approve it: an admin that does not stand below its submitter.';
+    default: return 'It has a rule of a later version, which this node does not know.';
+  }
 }
 
 async function decide(button, task, word, said, why) {
@@ -225,7 +241,7 @@ function show(task) {
   if (before?.state !== task.state) byId('task-decide').replaceChildren(...decisions(task, byId('task-texts')));
   byId('task-facts').replaceChildren(...facts([
     ...plan(task),
-    task.needs_approval && task.state !== 'awaiting_approval' && ['Approval', 'an admin had to approve it'],
+    task.needs_approval && task.state !== 'awaiting_approval' && ['Approval', approval(task.approval)],
     task.assigned_to && [stateOf(task).over ? 'Last worker' : 'Worker', worker(task.assigned_to)],
     ['Times started', claims(task)],
     ['Submitted', time(task.submitted_at)],

@@ -275,6 +275,7 @@ pub(super) fn member() -> wire::Member {
         roles: vec!["member".into()],
         admitted_by: Some(DID.into()),
         expires_at: None,
+        person: Some(wire::Person { id: DID.into(), first: "laptop".into(), mine: true }),
         revoked: None,
     }
 }
@@ -309,6 +310,14 @@ pub(super) fn rotate_key() -> wire::RotateKey {
     wire::RotateKey { signed: Some("AAECAw==".into()) }
 }
 
+pub(super) fn say_person() -> wire::SayPerson {
+    wire::SayPerson { mine: true }
+}
+
+pub(super) fn person_said() -> wire::PersonSaid {
+    wire::PersonSaid { did: OTHER.into(), name: "cloud".into(), person: "mine".into(), agreed: false }
+}
+
 pub(super) fn allow_rotation() -> wire::AllowRotation {
     wire::AllowRotation { member: "cloud".into() }
 }
@@ -332,11 +341,18 @@ pub(super) fn invite() -> wire::Invite {
         ttl: Some(wire::Span(Duration::from_secs(3_600))),
         valid: None,
         replace: None,
+        mine: true,
+        for_whom: None,
     }
 }
 
 pub(super) fn invitation() -> wire::Invitation {
-    wire::Invitation { ticket: "nexus1…".into(), join: "nexus-node join nexus1…".into(), expires_at: LATER.into() }
+    wire::Invitation {
+        ticket: "nexus1…".into(),
+        join: "nexus-node join nexus1…".into(),
+        expires_at: LATER.into(),
+        person: Some("mine".into()),
+    }
 }
 
 pub(super) fn join() -> wire::Join {
@@ -546,6 +562,7 @@ pub(super) fn task() -> wire::Task {
         request: None,
         once: false,
         needs_approval: false,
+        approval: None,
         preemptible: false,
         after: Vec::new(),
         to: None,

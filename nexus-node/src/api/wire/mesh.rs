@@ -71,6 +71,11 @@ impl From<crate::MemberInfo> for Member {
             roles: member.roles.iter().map(ToString::to_string).collect(),
             admitted_by: Some(member.admitted_by.to_string()),
             expires_at: member.expires_at.map(|at| at.to_string()),
+            person: member.person.map(|person| super::Person {
+                id: person.id.to_string(),
+                first: person.first,
+                mine: person.is_mine,
+            }),
             revoked: None,
         }
     }
@@ -102,6 +107,10 @@ impl From<crate::Invitation> for Invitation {
             ticket: invitation.ticket.to_string(),
             join: invitation.join,
             expires_at: invitation.expires_at.to_string(),
+            person: invitation.ticket.person.as_ref().map(|person| match person {
+                nexus_identity::TicketPerson::Inviters(_) => "mine".to_owned(),
+                nexus_identity::TicketPerson::Other(_) => "other".to_owned(),
+            }),
         }
     }
 }

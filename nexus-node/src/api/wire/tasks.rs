@@ -144,9 +144,12 @@ pub struct NewTask {
     /// one, the task ends as `unknown`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub once: bool,
-    /// Whether an admin must approve it before somebody works on it.
+    /// Whether a person must approve it before somebody works on it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_approval: bool,
+    /// The rule by which it is approved: `person` (default) or `other`. It needs an approval then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<ApprovalRule>,
     /// Whether a critical task may take its worker; it waits again then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub preemptible: bool,
@@ -178,7 +181,8 @@ impl NewTask {
             attempts: self.attempts.unwrap_or(new.attempts),
             request: self.request,
             once: self.once,
-            needs_approval: self.needs_approval,
+            needs_approval: self.needs_approval || self.approved_by.is_some(),
+            approved_by: self.approved_by.map(Into::into),
             preemptible: self.preemptible,
             after: self.after,
             heirs: self.heirs,
@@ -295,8 +299,11 @@ pub struct Task {
     /// Whether it is done once at most.
     #[serde(default)]
     pub once: bool,
-    /// Whether an admin must approve it.
+    /// Whether a person must approve it.
     pub needs_approval: bool,
+    /// The rule by which it is approved, and the first word that counts; null if it needs none.
+    #[serde(default)]
+    pub approval: Option<Approval>,
     /// Whether a critical task may take its worker.
     #[serde(default)]
     pub preemptible: bool,
@@ -346,6 +353,57 @@ pub struct Task {
     pub candidates: Option<Vec<TaskCandidate>>,
 }
 
+/// The rule by which a task is approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ApprovalRule {
+    /// A person at a machine of the submitter's person, or at an admin's.
+    Person,
+    /// A person at an admin's machine that is neither the submitter's nor below it.
+    Other,
+}
+
+impl From<ApprovalRule> for tasks::ApprovalRule {
+    fn from(rule: ApprovalRule) -> Self {
+        match rule {
+            ApprovalRule::Person => Self::Person,
+            ApprovalRule::Other => Self::Other,
+        }
+    }
+}
+
+/// The approval of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Approval {
+    /// `person`, `other`, or `later` for a rule of a later version.
+    pub rule: String,
+    /// Whether it waits for a person, and one at the node that answers may approve it.
+    #[serde(default)]
+    pub here: bool,
+    /// Whether it was approved; null while it waits.
+    pub approved: Option<bool>,
+    /// The DID of the member on whose node a person said so.
+    pub by: Option<String>,
+    /// That member's name.
+    pub by_name: Option<String>,
+    /// The id of that member's person.
+    pub person: Option<String>,
+}
+
+impl Approval {
+    fn of(rule: tasks::ApprovalRule, here: bool, verdict: Option<tasks::ApprovalGiven>) -> Self {
+        let given = verdict.as_ref();
+        Self {
+            rule: rule.to_string(),
+            here,
+            approved: given.map(|given| given.approved),
+            by: given.map(|given| given.by.to_string()),
+            by_name: given.and_then(|given| given.name.clone()),
+            person: given.map(|given| given.person.to_string()),
+        }
+    }
+}
+
 /// A node that was looked at for a task, or is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskCandidate {
@@ -390,6 +448,7 @@ impl From<tasks::Task> for Task {
             request: task.request,
             once: task.once,
             needs_approval: task.needs_approval,
+            approval: task.rule.map(|rule| Approval::of(rule, task.is_approvable_here, task.verdict)),
             preemptible: task.preemptible,
             after: task.after.into_iter().map(|id| id.to_string()).collect(),
             to: task.to.map(|did| did.to_string()),
@@ -461,8 +520,8 @@ pub struct ClaimTask {
     /// The time without a word after which its claim is over, 1 s to 7 days; default `30s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Span>,
-    /// The members whose tasks it takes beside those of this node: DIDs, names, or the roles `admin` and `member`; default:
-    /// those of admins.
+    /// Further members whose tasks it takes, beside this node's, those of admins and of machines of this node's person: DIDs,
+    /// names, or the role `member` for all.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub from: Vec<String>,
     /// Above this use of the processors it gets no work, in percent, 0 to 100; default: no bound. Only Linux can tell.

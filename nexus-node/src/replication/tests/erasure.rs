@@ -70,20 +70,20 @@ fn entries_are_written_in_parts_once_the_format_was_raised_and_never_back() {
     peer.remember("before", None);
     assert_eq!(peer.last_format(), ENTRY_FORMAT_FIRST);
     assert!(matches!(
-        peer.command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false }),
+        peer.command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false, persons: false }),
         Outcome::Done(None)
     ));
     peer.remember("after", Some("key"));
     assert_eq!(peer.last_format(), ENTRY_FORMAT_LEAVES);
     assert!(matches!(
-        peer.command(Command::Raise { format: ENTRY_FORMAT_FIRST, tasks_apart: false }),
+        peer.command(Command::Raise { format: ENTRY_FORMAT_FIRST, tasks_apart: false, persons: false }),
         Outcome::Done(None)
     ));
     peer.restart();
     peer.remember("after", Some("key"));
     peer.remember("after, edited", Some("key"));
     assert_eq!(peer.last_format(), ENTRY_FORMAT_LEAVES);
-    let too_new = peer.command(Command::Raise { format: ENTRY_FORMAT_MAX + 1, tasks_apart: false });
+    let too_new = peer.command(Command::Raise { format: ENTRY_FORMAT_MAX + 1, tasks_apart: false, persons: false });
     assert!(matches!(too_new, Outcome::TooNew { known: ENTRY_FORMAT_MAX }), "{too_new:?}");
     let name = "plans".parse().unwrap();
     assert!(matches!(peer.command(Command::CreateSpace { name, salt: [1; 16] }), Outcome::Space(_)));
@@ -100,7 +100,7 @@ fn entries_are_written_in_parts_once_the_format_was_raised_and_never_back() {
 #[test]
 fn every_leaf_has_a_salt_of_its_own() {
     let mut peer = Peer::new(0);
-    peer.command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false });
+    peer.command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false, persons: false });
     let id = peer.remember_forty();
     let entry = peer.entry(id).unwrap();
     let leaves = entry.leaves().unwrap().unwrap();
@@ -118,7 +118,7 @@ fn every_leaf_has_a_salt_of_its_own() {
 fn one_of_40_memories_of_a_batch_is_erased_and_39_are_left() {
     let mut net = Net::new(3, 3);
     for peer in &mut net.peers {
-        peer.command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false });
+        peer.command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false, persons: false });
     }
     let id = net.peers[0].remember_forty();
     let record = |index| nexus_crdt::Dot { entry: id, index };
@@ -177,7 +177,7 @@ fn one_of_40_memories_of_a_batch_is_erased_and_39_are_left() {
 #[test]
 fn what_somebody_emptied_on_the_way_does_not_keep_the_whole_out() {
     let mut author = Peer::new(0);
-    author.command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false });
+    author.command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false, persons: false });
     let id = author.remember_forty();
     let whole = author.entry(id).unwrap();
     let emptied = whole.clone().without(17);
@@ -246,7 +246,7 @@ fn a_peer_that_reads_the_first_format_gets_each_log_up_to_the_first_later_entry_
         net.peers[0].remember(&format!("old {n}"), None);
     }
     net.connect_all();
-    net.peers[0].command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false });
+    net.peers[0].command(Command::Raise { format: ENTRY_FORMAT_LEAVES, tasks_apart: false, persons: false });
     let (mut frames, mut entries) = (0, 0);
     for step in 0..600 {
         if step % 100 == 0 {

@@ -10,9 +10,9 @@ use crate::tasks::{Agent, AgentHealth};
 
 impl Core {
     /// The workers that wait here for tasks of another member, by capability.
-    pub(in crate::tasks) fn waiting_for(&self, member: &Did, is_admin: bool) -> BTreeMap<String, u32> {
+    pub(in crate::tasks) fn waiting_for(&self, member: &Did, is_trusted: bool) -> BTreeMap<String, u32> {
         let mut waiting = BTreeMap::new();
-        let admits = |call: &&Call| call.from.admits(member, is_admin) && !self.is_over(call);
+        let admits = |call: &&Call| call.from.admits(member, is_trusted) && !self.is_over(call);
         for call in self.calls.values().filter(admits) {
             for capability in &call.capabilities {
                 *waiting.entry(capability.clone()).or_default() += 1;
@@ -26,10 +26,10 @@ impl Core {
         &mut self,
         capability: &str,
         member: &Did,
-        is_admin: bool,
+        is_trusted: bool,
     ) -> Option<(CallId, Call)> {
         let callers = self.callers.get(capability)?;
-        let admits = |call: &Call| call.from.admits(member, is_admin) && !self.is_over(call);
+        let admits = |call: &Call| call.from.admits(member, is_trusted) && !self.is_over(call);
         let call = *callers.iter().find(|call| admits(&self.calls[call]))?;
         let taken = self.calls.get(&call).cloned()?;
         self.hang_up(call);
@@ -55,6 +55,16 @@ impl Core {
         let before = self.said.get(&node).and_then(|before| before.about.round_trip);
         said.about.round_trip = said.about.round_trip.or(before);
         self.said.insert(node, said);
+    }
+
+    /// A node whose workers wait for a capability, and take no tasks of this node.
+    pub(in crate::tasks) fn turns_away(&self, capability: &str) -> Option<Did> {
+        let serves = |node: &Did| self.elsewhere.get(capability).is_some_and(|nodes| nodes.contains_key(node));
+        let waits = |agent: &Agent| {
+            agent.waiting > 0 && agent.health != AgentHealth::Overloaded && agent.capabilities.contains(capability)
+        };
+        let idle = |(node, said): &(&Did, &Said)| said.agents.iter().any(waits) && !serves(node);
+        self.said.iter().find(idle).map(|(node, _)| *node)
     }
 
     /// Whether a node has workers, and it is not known how long messages take to it.

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, ValueEnum};
 use nexus_node::JsonText;
 use nexus_node::api::{Problem, wire};
 
@@ -55,9 +55,12 @@ pub(crate) struct Submit {
     /// Do it once at most: an attempt begins by the coordinators' word, and one of which nobody knows is not repeated
     #[arg(long)]
     once: bool,
-    /// Wait for the approval of an admin that did not submit it
+    /// Wait for the approval of a person: here, at another machine of yours, or at an admin's
     #[arg(long)]
     needs_approval: bool,
+    /// Wait for an approval by this rule: person, or other for an admin that is not you
+    #[arg(long, value_name = "RULE", value_enum)]
+    approved_by: Option<Rule>,
     /// Let a critical task take its worker; it waits again then
     #[arg(long, conflicts_with = "once")]
     preemptible: bool,
@@ -75,6 +78,12 @@ pub(crate) struct Submit {
     wait: bool,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Rule {
+    Person,
+    Other,
+}
+
 impl Submit {
     pub(super) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let new = wire::NewTask {
@@ -89,6 +98,10 @@ impl Submit {
             request: self.request,
             once: self.once,
             needs_approval: self.needs_approval,
+            approved_by: self.approved_by.map(|rule| match rule {
+                Rule::Person => wire::ApprovalRule::Person,
+                Rule::Other => wire::ApprovalRule::Other,
+            }),
             preemptible: self.preemptible,
             after: self.after,
             heirs: self.heirs,

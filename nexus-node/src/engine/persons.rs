@@ -1,0 +1,109 @@
+//! Whose machine a member is: said by the admin that admitted it, agreed to by the member itself.
+
+use nexus_crdt::{Kind, SpaceId};
+use nexus_identity::{Chain, Claims, Did, Role};
+
+use super::io::{CommandId, Outcome};
+use super::{Engine, LedgerError, Turn};
+use crate::ledger::{enos_of_log, read_entry, read_genesis, read_logs, says_persons};
+
+/// The most members of whom a new key says at once whose machines they are.
+const SAID_AT_ONCE: usize = 1_000;
+
+/// The reason why this node does not say whose machine a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotSaid {
+    /// It did not admit the member, which agreed to be below somebody else.
+    NotAdmitted,
+    /// Some member's program cannot read such credentials yet.
+    TooNew,
+}
+
+impl Engine {
+    /// Whether credentials may say whose machine a member is: all members can read them.
+    ///
+    /// A mesh whose founder's credential says it has no members that cannot.
+    fn may_say_persons(&self, own: &Chain, turn: &Turn<'_>) -> Result<bool, LedgerError> {
+        let of_founder = own.verify_all(&self.state.mesh)?.iter().any(|link| link.person.is_some());
+        Ok(of_founder || says_persons(&turn.draft)?)
+    }
+
+    /// Signs the credentials of a member anew, with whose machine it is: this node's person's, or a new one's.
+    pub(super) fn say_person(
+        &mut self,
+        member: &Did,
+        mine: bool,
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<Outcome, LedgerError> {
+        let own = read_genesis(&turn.draft)?.ok_or(LedgerError::NoGenesis)?.chain;
+        if !self.may_say_persons(&own, turn)? {
+            return Ok(Outcome::NotSaid(NotSaid::TooNew));
+        }
+        let Some(before) = self.state.members.may_say_person(&self.state.me, member) else {
+            return Ok(Outcome::NotSaid(NotSaid::NotAdmitted));
+        };
+        match self.saying(&own, *member, mine, before, turn) {
+            Some(chain) => self.publish_chain(&chain, of, turn),
+            None => Ok(Outcome::NotSaid(NotSaid::NotAdmitted)),
+        }
+    }
+
+    /// Agrees to what the admin that admitted this node says about whose machine it is. Says again what a former key of
+    /// this node said of others, since it ended with that key. Each is one entry.
+    pub(super) fn agree_to_person(&mut self, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, LedgerError> {
+        let mut written = None;
+        if let Some(claims) = self.state.members.unagreed_person(&self.state.me)
+            && let Some(chain) = self.chain_of(&claims, turn)?
+        {
+            written = Some(self.publish_chain(&chain, of, turn)?);
+        }
+        if self.state.members.has_lines() && self.state.members.allows(&self.state.me, Role::Admin) {
+            let own = read_genesis(&turn.draft)?.ok_or(LedgerError::NoGenesis)?.chain;
+            let said = self.state.members.persons_said_by_former_keys(&self.state.me);
+            for (member, before) in said.into_iter().take(SAID_AT_ONCE) {
+                let mine = before.person != Some(before.subject);
+                if let Some(chain) = self.saying(&own, member, mine, before, turn) {
+                    written = Some(self.publish_chain(&chain, of, turn)?);
+                }
+            }
+        }
+        Ok(written.unwrap_or(Outcome::Done(None)))
+    }
+
+    fn saying(&self, own: &Chain, member: Did, mine: bool, before: Claims, turn: &Turn<'_>) -> Option<Chain> {
+        let person = if mine { own_person(&self.state.me, own) } else { Some(member) };
+        let claims =
+            Claims::new(self.state.mesh, member, before.name, before.roles.iter().collect::<Vec<_>>(), turn.now)
+                .issued_by(self.state.me)
+                .expiring(before.expires_at)
+                .of_person(person);
+        own.extend(claims.sign(&self.key)).ok()
+    }
+
+    /// The chain whose last credential has these claims, from the log of its issuer.
+    fn chain_of(&self, claims: &Claims, turn: &Turn<'_>) -> Result<Option<Chain>, LedgerError> {
+        let (view, mesh) = (&turn.draft, self.state.mesh);
+        for (no, log, _) in read_logs(view)? {
+            if log.space != SpaceId::mesh(&mesh) || log.author != claims.issuer {
+                continue;
+            }
+            for eno in enos_of_log(view, no, 0, u64::MAX)?.into_iter().rev() {
+                let Some(entry) = read_entry(view, eno)?.filter(|entry| entry.header().kind == Kind::CREDENTIAL) else {
+                    continue;
+                };
+                let chain = entry.content().ok().and_then(|payload| Chain::from_bytes(payload).ok());
+                if let Some(chain) = chain.filter(|chain| chain.verify(&mesh).as_ref() == Ok(claims)) {
+                    return Ok(Some(chain));
+                }
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The id by which a member with this chain names its own person in the credentials that it issues.
+pub(crate) fn own_person(me: &Did, chain: &Chain) -> Option<Did> {
+    let mesh = chain.mesh().ok()?;
+    Some(chain.verify(&mesh).ok()?.person.unwrap_or(*me))
+}
