@@ -55,6 +55,7 @@ pub const CODES: &[Code] = &[
     Code { name: "in_use", status: 409, exit: 7 },
     Code { name: "name_taken", status: 409, exit: 7 },
     Code { name: "full", status: 409, exit: 7 },
+    Code { name: "too_many", status: 429, exit: 7 },
     Code { name: "timed_out", status: 504, exit: 8 },
     Code { name: "damaged", status: 503, exit: 1 },
     Code { name: "unreachable", status: 504, exit: 8 },

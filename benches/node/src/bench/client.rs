@@ -47,7 +47,7 @@ pub(super) async fn serve_node(node: &Node) -> Result<(SocketAddr, Server), Prob
     let api = Api::hosting(
         vec![nexus_node::mcp::guest()],
         Door::new(address),
-        ApiTokens { all: TOKEN, metrics: None },
+        ApiTokens { all: TOKEN, metrics: None, issued: None },
         Arc::new(Fixed),
     );
     api.attach(node.clone());
