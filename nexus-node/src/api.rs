@@ -8,7 +8,7 @@
 //! | [`wire`] | the documents |
 //! | `door` | its address, the hosts that it answers to, and whether it speaks TLS |
 //! | `guard` | the check of `Host`, `Origin` and token before everything else |
-//! | `pass` | what a route needs, and what a caller's token lets it do |
+//! | `pass` | the needs of a route, and the rights of a caller |
 //! | [`issued`] | tokens that name agents |
 //! | `connections` | the bound on connections without a token |
 //! | `caller` | the program that calls, and the highest source of what it writes |
@@ -24,6 +24,7 @@
 //! | `tokens` | making and revoking tokens that name agents |
 //! | `blobs` | content of any size (feature `blobs`) |
 //! | `page` | the page at `/`, and signing a browser in |
+//! | `passphrase` | the passphrase for approving |
 //! | `trace`, `metrics` | observation from outside |
 //!
 //! An [`Api`] outlives its node. A node that joins another mesh starts again inside its process, and is
@@ -53,6 +54,7 @@ mod metrics;
 pub(crate) mod openapi;
 mod page;
 pub(crate) mod pass;
+mod passphrase;
 mod problem;
 mod proof;
 mod routes;
@@ -95,6 +97,7 @@ use self::connections::{ApiConnection, BoundedListener, GUESTS_MAX, READERS_MAX}
 use self::guard::{Guard, Shown};
 use self::issued::TokenBook;
 use self::pass::{Pass, RouteNeeds};
+use self::passphrase::Passphrase;
 use crate::Node;
 
 /// The longest time for answers in progress after the API is told to stop.
@@ -129,6 +132,7 @@ struct ApiState {
     /// True once a client has asked the process to stop.
     stop: watch::Sender<bool>,
     guard: Guard,
+    passphrase: Passphrase,
     /// The further door for the metrics, once it is served.
     metrics_door: OnceLock<Door>,
     settings: Arc<dyn Settings>,
@@ -153,12 +157,14 @@ impl Api {
     pub fn hosting(guests: Vec<Guest>, door: Door, tokens: ApiTokens<'_>, settings: Arc<dyn Settings>) -> Self {
         let (node, closing) = (watch::Sender::new(None), watch::Sender::new(false));
         let issued = tokens.issued.cloned().unwrap_or_else(TokenBook::in_memory);
+        let passphrase = Passphrase::open(issued.directory());
         let guard = Guard::new(door, tokens.all, tokens.metrics, issued);
         Self(Arc::new(ApiState {
             node,
             closing,
             stop: watch::Sender::new(false),
             guard,
+            passphrase,
             metrics_door: OnceLock::new(),
             settings,
             requests: metrics::Requests::default(),
@@ -339,8 +345,9 @@ impl From<Problem> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let mut response = self.problem.into_response();
-        let again = self.again.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds)));
-        response.headers_mut().extend(again);
+        if let Some(seconds) = self.again {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         response
     }
 }

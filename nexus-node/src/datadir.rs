@@ -13,6 +13,7 @@
 //! | `api-url` | one line: the last address of the API |
 //! | `api-did` | one line: the DID of the node at that address, if it speaks TLS |
 //! | `issued-tokens` | the hashes of the tokens that name agents, and what each may do |
+//! | `approve-passphrase` | the hash of the passphrase for approving, if its person set one |
 //! | `tokens` | a token of each connected program, in a file of its own |
 //! | `metrics-token` | one line: its holder may read the metrics, and nothing else |
 //! | `tls-cert.pem`, `tls-key.pem` | the certificate of the API off loopback, and its key |
@@ -75,6 +76,7 @@ const API_URL: &str = "api-url";
 const API_DID: &str = "api-did";
 const METRICS_TOKEN: &str = "metrics-token";
 const ISSUED_TOKENS: &str = "issued-tokens";
+const APPROVE_PASSPHRASE: &str = "approve-passphrase";
 /// The directory of the connected programs' tokens.
 const PROGRAM_TOKENS: &str = "tokens";
 const EMBEDDER_KEY: &str = "embedder-key";
@@ -531,6 +533,29 @@ impl DataDir {
         durable::replace(&path, text.as_bytes()).map_err(|error| DataDirError::io(&path, error))
     }
 
+    /// The hash of the passphrase for approving as it is kept, if there is one.
+    ///
+    /// # Errors
+    /// As [`api_url_in`](Self::api_url_in).
+    #[cfg(feature = "http")]
+    pub(crate) fn approve_passphrase_in(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+        read_text(&path.join(APPROVE_PASSPHRASE))
+    }
+
+    /// Keeps the hash of the passphrase for approving, or removes it.
+    ///
+    /// # Errors
+    /// An error while writing.
+    #[cfg(feature = "http")]
+    pub(crate) fn put_approve_passphrase(path: &Path, text: Option<&str>) -> Result<(), DataDirError> {
+        let path = path.join(APPROVE_PASSPHRASE);
+        let put = match text {
+            Some(text) => durable::replace(&path, text.as_bytes()),
+            None => durable::remove(&path).map(drop),
+        };
+        put.map_err(|error| DataDirError::io(&path, error))
+    }
+
     /// Takes the right to change a directory that no node runs in: to prepare what its node finds at its start. A directory
     /// that is not there is made.
     ///
@@ -798,7 +823,8 @@ impl DataDir {
         let more =
             [MEMBERSHIP, VISITS, PROJECTS, METRICS_TOKEN, API_DID, TLS_CERTIFICATE, TLS_KEY, AGENT_LOG, AGENT_LOG_OLD];
         let programs = fs::read_dir(self.path.join(PROGRAM_TOKENS)).into_iter().flatten().flatten();
-        let of_tokens = [ISSUED_TOKENS, PROGRAM_TOKENS].map(|name| self.path.join(name)).into_iter();
+        let of_tokens =
+            [ISSUED_TOKENS, PROGRAM_TOKENS, APPROVE_PASSPHRASE].map(|name| self.path.join(name)).into_iter();
         let of_tokens = of_tokens.chain(programs.map(|entry| entry.path()));
         let files = kept.iter().chain(&more).map(|name| self.path.join(name)).chain(of_tokens);
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()

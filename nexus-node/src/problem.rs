@@ -42,6 +42,7 @@ pub const CODES: &[Code] = &[
     Code { name: "foreign_node", status: 401, exit: 4 },
     Code { name: "bad_certificate", status: 401, exit: 4 },
     Code { name: "refused", status: 403, exit: 4 },
+    Code { name: "passphrase", status: 403, exit: 4 },
     Code { name: "foreign_origin", status: 403, exit: 4 },
     Code { name: "foreign_host", status: 421, exit: 4 },
     // Not there.

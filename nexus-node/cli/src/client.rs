@@ -185,12 +185,30 @@ impl Client {
         path: &str,
         document: &impl Serialize,
     ) -> Result<T, Problem> {
+        self.as_person(Method::POST, path, document)
+    }
+
+    /// The same with PUT.
+    pub(crate) fn put_as_person<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T, Problem> {
+        self.as_person(Method::PUT, path, document)
+    }
+
+    fn as_person<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T, Problem> {
         let signed_in = self.run(Method::POST, "/v1/session", &[], Vec::new())?;
         let cookie = signed_in.headers().get("set-cookie").and_then(|cookie| cookie.to_str().ok());
         let cookie = cookie.and_then(|cookie| cookie.split(';').next());
         let cookie = cookie.ok_or_else(|| Problem::new("failed", "the node gave no session"))?;
         let request = Request::builder()
-            .method(Method::POST)
+            .method(&method)
             .uri(format!("{}{path}", self.base))
             .header("cookie", cookie)
             // the page itself may use its cookie, and nothing else may
@@ -200,7 +218,7 @@ impl Client {
             .header("content-type", "application/json");
         let request = request.body(json(document)?);
         let request = request.map_err(|error| Problem::new("invalid", format!("{}{path}: {error}", self.base)))?;
-        self.changed(self.answered(&Method::POST, self.agent.run(request))?)
+        self.changed(self.answered(&method, self.agent.run(request))?)
     }
 
     /// The lines of an answer to a GET, as they arrive.

@@ -226,7 +226,7 @@ fn metrics_alone() -> Problem {
 }
 
 /// The lists that the page reads.
-const LISTED: [&str; 9] = [
+const LISTED: [&str; 10] = [
     "/v1/memories",
     "/v1/spaces",
     "/v1/status",
@@ -236,7 +236,11 @@ const LISTED: [&str; 9] = [
     "/v1/agents",
     "/v1/blobs",
     "/v1/transfers",
+    APPROVING,
 ];
+
+/// The path of the passphrase for approving.
+const APPROVING: &str = "/v1/approving";
 
 /// Whether the page's cookie is enough: for reading what the page shows, for changing memories, and for the decisions
 /// on a task. Submitting a task and working on one take the token. Other pages of this host may send the cookie, too, if
@@ -247,6 +251,8 @@ fn cookie_may(method: &Method, path: &str) -> bool {
     match *method {
         Method::GET | Method::HEAD => of_a_memory || task.is_some() || LISTED.contains(&path),
         Method::POST => path == "/v1/memories" || task.is_some_and(is_decision),
+        // with the former passphrase, if there is one
+        Method::PUT => path == APPROVING,
         Method::PATCH => of_a_memory,
         Method::DELETE => of_a_memory || path == "/v1/session",
         _ => false,

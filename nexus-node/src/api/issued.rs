@@ -5,7 +5,7 @@
 //!
 //! | room | content |
 //! |---|---|
-//! | `scope` | what a token may do, by kinds |
+//! | `scope` | the things that a token may do, by kinds |
 //! | `rate` | how often it may ask |
 //! | `token` | one token, and when it is over |
 //! | `book` | all of them: found by their hashes, made, and revoked |

@@ -1,8 +1,11 @@
-//! What the proof that let a request in lets it do: the one place where scopes are looked at.
+//! The rights that come with the proof of a request: the one place where scopes are looked at.
 //!
 //! Each route says what it needs where it is registered, and each tool of MCP beside its name. The `api-token` may do
 //! everything but approve. An issued token may do what its scopes say, in the spaces that it names, and nothing that is its
 //! owner's. The page's cookie is bounded before, by the guard.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,7 +22,7 @@ use super::issued::{IssuedToken, Scope};
 use super::problem::Problem;
 use crate::Brain;
 
-/// What a route needs.
+/// The proof and the scopes that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
     /// No proof.
@@ -36,7 +39,7 @@ pub(crate) enum Needs {
     Person,
 }
 
-/// What all routes need, by method and path.
+/// The needs of all routes, by method and path.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RouteNeeds(BTreeMap<(String, String), Needs>);
 
@@ -45,7 +48,7 @@ impl RouteNeeds {
         self.0.insert((method.as_str().to_owned(), path.to_owned()), needs);
     }
 
-    /// What a method of a path needs. A method that the path does not have is the owner's to be refused.
+    /// The needs of a method of a path. A method that the path does not have is the owner's to be refused.
     pub(super) fn of(&self, method: &Method, path: &str) -> Needs {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
         let needs = self.0.get(&(method.as_str().to_owned(), path.to_owned()));
@@ -94,7 +97,7 @@ fn unbounded() -> Problem {
         .hint("its person makes a token without --space: `nexus-node token create`")
 }
 
-/// What a caller may do.
+/// The rights of a caller.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pass(Option<Arc<IssuedToken>>);
 

@@ -21,7 +21,7 @@ use super::pass::Needs::{Nothing, Owner, Person, Proof, Scopes, Unbounded};
 use super::pass::RouteNeeds;
 use super::{
     Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page,
-    settings, spaces, tasks, tokens, vocabulary,
+    passphrase, settings, spaces, tasks, tokens, vocabulary,
 };
 
 /// All routes, with the guests', and their description at `/openapi.json`.
@@ -342,7 +342,7 @@ fn tasks_and_workers(routes: Routes) -> Routes {
         .on(Method::POST, "/v1/tasks/{id}/approve", Person, tasks::approve, |about| {
             about
                 .summary("Let a task be worked on that waits for an approval; a person's session, on an admin's node, never the submitter's")
-                .takes(false, &example::task_word())
+                .takes(false, &example::approve_task())
                 .gives(200, &example::pending_task())
         })
         .on(Method::POST, "/v1/tasks/{id}/reject", Owner, tasks::reject, |about| {
@@ -610,6 +610,16 @@ fn the_mesh(routes: Routes) -> Routes {
             about
                 .summary("Revoke the token of an agent, and end what it opened; with the `api-token` only")
                 .gives(200, &example::token_revoked())
+        })
+        .on(Method::GET, "/v1/approving", Owner, passphrase::show, |about| {
+            about.summary("The proof that approving takes here").gives(200, &example::approving())
+        })
+        .on(Method::PUT, "/v1/approving", Person, passphrase::change, |about| {
+            about
+                .summary("Set, change or remove the passphrase for approving; a person's session")
+                .note("Changing or removing it takes the former one. Of five wrong ones a minute no further one is heard.")
+                .takes(true, &example::change_approving())
+                .gives(200, &example::approving())
         })
         .on(Method::GET, "/v1/config", Owner, settings::show, |about| {
             about.summary("Each setting with its origin").gives(200, &vec![example::setting()])

@@ -18,10 +18,10 @@ use super::critical::{limit, names};
 use super::extract::{Json, OptionalJson, Parameters, Path, RequestId};
 use super::pass::Pass;
 use super::problem::Problem;
-use super::{Api, wire};
+use super::{Api, passphrase, wire};
 use crate::error::{InputError, Resource};
 use crate::tasks::{Task, TaskBoard, TaskId, TaskNews, TaskQuery, TaskStatus, TaskToken, TaskWatch};
-use crate::{Node, NodeError};
+use crate::{Brain, Node, NodeError};
 
 /// The space of a task that names none.
 const TASKS_SPACE: &str = "tasks";
@@ -137,10 +137,13 @@ pub(super) async fn cancel(
 }
 
 pub(super) async fn approve(
+    State(api): State<Api>,
     board: TaskBoard,
+    brain: Brain,
     Path(id): Path,
-    OptionalJson(_): OptionalJson<wire::TaskWord>,
+    OptionalJson(word): OptionalJson<wire::ApproveTask>,
 ) -> Result<Answer<wire::Task>, Problem> {
+    passphrase::check(&api, &brain, word.passphrase).await?;
     Ok(Answer(board.approve(&id).await?.into()))
 }
 

@@ -44,7 +44,7 @@ pub use self::tasks::{
     TasksMissed,
 };
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
-pub use self::tokens::{NewToken, Token, TokenMade, TokenRevoked};
+pub use self::tokens::{ApproveTask, Approving, ChangeApproving, NewToken, Token, TokenMade, TokenRevoked};
 pub use self::vocabulary::{NewWords, Words};
 
 /// A change, for a watcher.

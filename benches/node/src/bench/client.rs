@@ -63,6 +63,8 @@ pub(super) enum Proof<'a> {
     Token,
     /// The page's cookie, as `name=value`.
     Cookie(&'a str),
+    /// A token that names an agent.
+    Issued(&'a str),
 }
 
 impl Proof<'_> {
@@ -70,6 +72,7 @@ impl Proof<'_> {
         let proof = match self {
             Self::Token => format!("Authorization: Bearer {TOKEN}"),
             Self::Cookie(cookie) => format!("Cookie: {cookie}"),
+            Self::Issued(token) => format!("Authorization: Bearer {token}"),
         };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{proof}\r\nContent-Type: application/json\r\n\

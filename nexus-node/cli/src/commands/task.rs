@@ -130,7 +130,15 @@ fn approve(id: &str, session: &CliSession) -> Result<(), Problem> {
     let (printer, plan) = (&session.printer, text::whole(&task, &session.printer));
     printer.agree(&format!("{plan}\n\nApprove?"))?;
     // by its whole id: another one may begin alike by now
-    let task: wire::Task = client.post_as_person(&path(&task.id, Some("approve")), &wire::TaskWord::default())?;
+    let path = path(&task.id, Some("approve"));
+    let approved = match client.post_as_person(&path, &wire::ApproveTask::default()) {
+        Err(problem) if problem.code == "passphrase" => {
+            let passphrase = Some(printer.secret("passphrase:")?);
+            client.post_as_person(&path, &wire::ApproveTask { passphrase })
+        }
+        answered => answered,
+    };
+    let task: wire::Task = approved?;
     printer.answer(&task, || text::line(&task, printer))
 }
 

@@ -14,7 +14,7 @@ pub(crate) enum Token {
         /// The agent: what is signed as `agent` of all that it writes
         #[arg(long)]
         name: String,
-        /// What it may do, with commas between: memory:read, tasks:work, a kind alone as memory, or *
+        /// Its scopes, with commas between: memory:read, tasks:work, a kind alone as memory, or *
         #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
         scopes: Vec<String>,
         /// Only this space, by name or id; may be given several times

@@ -45,7 +45,7 @@ enum Content {
 /// A token that was made.
 #[derive(Clone, Debug)]
 pub struct Made {
-    /// What is kept of it.
+    /// The part of it that is kept.
     pub issued: Arc<IssuedToken>,
     /// The token itself, which nobody can ask for again.
     pub token: Zeroizing<String>,
@@ -142,6 +142,11 @@ impl TokenBook {
             Content::Read(tokens) => tokens.get(hash.as_bytes()).cloned().map_or(Found::Unknown, Found::Known),
             Content::Unread(_) => Found::Unread,
         }
+    }
+
+    /// The data directory that keeps them.
+    pub(in crate::api) fn directory(&self) -> Option<&Path> {
+        self.0.directory.as_deref()
     }
 
     /// Whether a token is one of them.

@@ -54,7 +54,7 @@ impl Rate {
     }
 }
 
-/// What one token has asked for so far.
+/// The requests of one token so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bucket {
     /// When the next request is due, if requests came evenly.

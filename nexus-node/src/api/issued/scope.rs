@@ -1,4 +1,4 @@
-//! What a token may do: reading or writing things of a kind.
+//! The scopes of a token: reading or writing things of a kind.
 
 use std::collections::BTreeSet;
 use std::fmt;

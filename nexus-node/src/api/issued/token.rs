@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 pub struct NewToken {
     /// The agent.
     pub name: AgentName,
-    /// What it may do.
+    /// Its scopes: the things that it may do.
     pub scopes: Scopes,
     /// The spaces that it may use, by name or id; empty for all.
     pub spaces: Vec<String>,
@@ -54,7 +54,7 @@ impl IssuedToken {
         &self.new.name
     }
 
-    /// What it may do.
+    /// Its scopes: the things that it may do.
     pub fn scopes(&self) -> &Scopes {
         &self.new.scopes
     }

@@ -390,6 +390,18 @@ pub(super) fn token_revoked() -> wire::TokenRevoked {
     wire::TokenRevoked { name: "claude".into(), revoked: true }
 }
 
+pub(super) fn approve_task() -> wire::ApproveTask {
+    wire::ApproveTask { passphrase: Some("correct horse battery".into()) }
+}
+
+pub(super) fn approving() -> wire::Approving {
+    wire::Approving { approve_with: "passphrase".into() }
+}
+
+pub(super) fn change_approving() -> wire::ChangeApproving {
+    wire::ChangeApproving { passphrase: Some("correct horse battery".into()), former: None }
+}
+
 pub(super) fn setting() -> wire::Setting {
     wire::Setting {
         key: "log".into(),

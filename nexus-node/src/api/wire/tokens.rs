@@ -11,7 +11,7 @@ use super::Span;
 pub struct NewToken {
     /// The agent that it names, which no other token of this node does.
     pub name: String,
-    /// What it may do: `memory:read`, `tasks:work`, a kind alone as `memory`, or `*`.
+    /// Its scopes: `memory:read`, `tasks:work`, a kind alone as `memory`, or `*`.
     pub scopes: Vec<String>,
     /// The only spaces that it may use, by name or id; all of them if not given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -29,7 +29,7 @@ pub struct NewToken {
 pub struct Token {
     /// The agent that it names.
     pub name: String,
-    /// What it may do.
+    /// Its scopes.
     pub scopes: Vec<String>,
     /// The only spaces that it may use; empty for all.
     pub spaces: Vec<String>,
@@ -49,6 +49,34 @@ pub struct TokenMade {
     pub made: Token,
     /// The token, which is told this once.
     pub token: String,
+}
+
+/// The word that approves a task.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveTask {
+    /// The passphrase, if approving takes one here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
+}
+
+/// The proof that approving takes.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct Approving {
+    /// `session` for a person's session, or `passphrase` for that and a passphrase.
+    pub approve_with: String,
+}
+
+/// A change of the passphrase for approving.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeApproving {
+    /// The passphrase from now on, of 8 characters at least; none if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<String>,
+    /// The one until now, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<String>,
 }
 
 /// A token that is good no more.

@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use crate::api::issued::Scope;
 
-/// What a tool needs.
+/// The scopes that a tool needs.
 pub(super) fn needs(tool: &str) -> &'static [Scope] {
     match tool {
         "session_start" | "recall" => &[Scope::MemoryRead],
         "remember" | "forget" => &[Scope::MemoryWrite],
         "task_create" => &[Scope::TasksSubmit],
         "task_claim" => &[Scope::TasksWork],
-        // what it says of a task needs more
+        // a word about a task needs more
         "task_update" => &[Scope::TasksRead],
         // a tool that is not named here takes all that there is
         _ => &Scope::ALL,

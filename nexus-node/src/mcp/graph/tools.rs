@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::api::issued::Scope;
 
-/// What a tool needs.
+/// The scopes that a tool needs.
 pub(super) fn needs(tool: &str) -> &'static [Scope] {
     match tool {
         "read_graph" | "search_nodes" | "open_nodes" => &[Scope::MemoryRead],
