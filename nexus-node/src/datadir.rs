@@ -127,6 +127,7 @@ type PemPair = (Zeroizing<String>, Zeroizing<String>);
 const TEXT_BYTES_MAX: u64 = 64 << 10;
 
 /// The largest file of issued tokens.
+#[cfg(feature = "http")]
 const ISSUED_BYTES_MAX: u64 = 1 << 20;
 
 /// The content of a directory.

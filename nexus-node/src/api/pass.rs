@@ -171,6 +171,7 @@ impl Pass {
     ///
     /// # Errors
     /// `refused`.
+    #[cfg(feature = "mcp")]
     pub(crate) fn check_unbounded(&self) -> Result<(), Problem> {
         if self.is_bounded() { Err(unbounded()) } else { Ok(()) }
     }

@@ -127,8 +127,12 @@ mod on_a_terminal {
     use std::sync::{Arc, Mutex};
 
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use rustix::termios::{LocalModes, tcgetattr};
 
     use super::*;
+
+    /// Questions whose answers are not shown.
+    const SECRETS: [&str; 3] = ["passphrase:", "once more:", "until now:"];
 
     /// Runs a command on a terminal, with an answer to each question, and returns its exit code, its stdout and what the
     /// terminal showed.
@@ -154,6 +158,13 @@ mod on_a_terminal {
         for (question, answer) in answers {
             let at = until(question, || text()[from..].find(question).map(|at| from + at));
             from = at + question.len();
+            if SECRETS.contains(question) {
+                // the terminal throws away what comes before it shows no more letters
+                until("letters are hidden", || {
+                    let modes = tcgetattr(&theirs).unwrap().local_modes;
+                    (!modes.contains(LocalModes::ECHO)).then_some(())
+                });
+            }
             ours.write_all(format!("{answer}\n").as_bytes()).unwrap();
         }
         let code = until("the command ends", || child.try_wait().unwrap()).code().unwrap();
@@ -185,5 +196,62 @@ mod on_a_terminal {
         let answered: Value = serde_json::from_str(&stdout).unwrap();
         assert_eq!(answered["id"], json!(task));
         until("the submitter hears of it", || (state(&cloud, &task) == "pending").then_some(()));
+    }
+
+    /// promise: Tasks | A passphrase is set on a terminal alone; then the page and the terminal ask for it, and nothing turns it off without it
+    #[test]
+    fn a_passphrase_is_asked_for_and_not_turned_off_without_itself() {
+        const GOOD: &str = "correct horse battery";
+        let ((laptop, node), (cloud, _other)): ((Home, Node), (Home, Node)) = pair();
+        let task = waiting(&laptop, &cloud);
+        let set =
+            |with: &str, answers: &[(&str, &str)]| asked(&laptop, &["config", "set", "approve_with", with], answers);
+        for with in ["passphrase", "session"] {
+            assert_eq!(laptop.error(&["config", "set", "approve_with", with]).0, 4, "without a terminal");
+        }
+        assert_eq!(set("passphrase", &[("passphrase:", "short"), ("once more:", "short")]).0, 2);
+        assert_eq!(set("passphrase", &[("passphrase:", GOOD), ("once more:", "another one")]).0, 2);
+        let (code, _, shown) = set("passphrase", &[("passphrase:", GOOD), ("once more:", GOOD)]);
+        assert_eq!(code, 0, "{shown}");
+        // a session alone approves nothing now
+        let approve = |passphrase: &str| {
+            let body = json!({ "passphrase": passphrase }).to_string();
+            laptop.as_person("POST", &format!("/v1/tasks/{task}/approve"), &body)
+        };
+        assert_eq!(laptop.approve(&task).problem(), "passphrase");
+        assert_eq!(approve("wrong one").problem(), "refused");
+        // and nothing turns it off
+        for token in [node.token(), token(&laptop, "agent", "*", &[])] {
+            let off = [("PATCH", "/v1/config", "{\"approve_with\":\"session\"}"), ("PUT", "/v1/approving", "{}")];
+            for (method, path, body) in off {
+                assert_eq!(node.with_token(&token, method, path, body).problem(), "refused", "{method} {path}");
+            }
+        }
+        assert_eq!(laptop.as_person("PUT", "/v1/approving", "{}").problem(), "passphrase");
+        let former = json!({ "former": "wrong one" }).to_string();
+        assert_eq!(laptop.as_person("PUT", "/v1/approving", &former).problem(), "refused");
+        let with = ["task", "approve", task.as_str()];
+        let (code, _, shown) = asked(&laptop, &with, &[("Approve? [y/N]", "y"), ("passphrase:", "wrong one")]);
+        assert_eq!(code, 4, "{shown}");
+        for _ in 0..2 {
+            assert_eq!(approve("wrong one").problem(), "refused");
+        }
+        let hasty = approve(GOOD);
+        assert_eq!((hasty.status, hasty.problem().as_str()), (429, "too_many"), "after five wrong ones");
+        assert!(hasty.header("retry-after").is_some(), "{hasty:?}");
+        // it outlives a restart, which forgets the wrong ones
+        node.terminate();
+        let _node = laptop.up();
+        assert_eq!(state(&laptop, &task), "awaiting_approval");
+        let (code, _, shown) = asked(&laptop, &with, &[("Approve? [y/N]", "y"), ("passphrase:", GOOD)]);
+        assert_eq!(code, 0, "{shown}");
+        let (code, _, shown) = set("session", &[("until now:", GOOD)]);
+        assert_eq!(code, 0, "{shown}");
+        assert_eq!(node_approves_with(&laptop), "session");
+    }
+
+    fn node_approves_with(home: &Home) -> String {
+        let answer = home.as_person("GET", "/v1/approving", "");
+        answer.json()["approve_with"].as_str().unwrap().to_owned()
     }
 }
