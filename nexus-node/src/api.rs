@@ -8,6 +8,8 @@
 //! | [`wire`] | the documents |
 //! | `door` | its address, the hosts that it answers to, and whether it speaks TLS |
 //! | `guard` | the check of `Host`, `Origin` and token before everything else |
+//! | `pass` | the needs of a route, and the rights of a caller |
+//! | [`issued`] | tokens that name agents |
 //! | `connections` | the bound on connections without a token |
 //! | `caller` | the program that calls, and the highest source of what it writes |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
@@ -19,8 +21,10 @@
 //! | `memories`, `vocabulary`, `import`, `events`, `spaces`, `mesh`, `settings` | the routes of these subjects |
 //! | `critical`, `coordinator`, `audit` | keys and locks · the coordinators · the record of requests |
 //! | `tasks` | tasks, and their workers |
+//! | `tokens` | making and revoking tokens that name agents |
 //! | `blobs` | content of any size (feature `blobs`) |
 //! | `page` | the page at `/`, and signing a browser in |
+//! | `passphrase` | the passphrase for approving |
 //! | `trace`, `metrics` | observation from outside |
 //!
 //! An [`Api`] outlives its node. A node that joins another mesh starts again inside its process, and is
@@ -42,18 +46,22 @@ pub mod fuzzed;
 mod guard;
 mod guest;
 mod import;
+pub mod issued;
 mod looks;
 mod memories;
 mod mesh;
 mod metrics;
 pub(crate) mod openapi;
 mod page;
+pub(crate) mod pass;
+mod passphrase;
 mod problem;
 mod proof;
 mod routes;
 mod settings;
 mod spaces;
 mod tasks;
+mod tokens;
 mod trace;
 mod vocabulary;
 pub mod wire;
@@ -65,12 +73,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::Instrument;
@@ -86,6 +95,9 @@ pub(crate) use self::trace::Trace;
 
 use self::connections::{ApiConnection, BoundedListener, GUESTS_MAX, READERS_MAX};
 use self::guard::{Guard, Shown};
+use self::issued::TokenBook;
+use self::pass::{Pass, RouteNeeds};
+use self::passphrase::Passphrase;
 use crate::Node;
 
 /// The longest time for answers in progress after the API is told to stop.
@@ -98,6 +110,8 @@ pub struct ApiTokens<'a> {
     pub all: &'a str,
     /// The token for the metrics alone, if there is one.
     pub metrics: Option<&'a str>,
+    /// The tokens that name agents, if it is to issue any.
+    pub issued: Option<&'a TokenBook>,
 }
 
 impl std::fmt::Debug for ApiTokens<'_> {
@@ -118,6 +132,7 @@ struct ApiState {
     /// True once a client has asked the process to stop.
     stop: watch::Sender<bool>,
     guard: Guard,
+    passphrase: Passphrase,
     /// The further door for the metrics, once it is served.
     metrics_door: OnceLock<Door>,
     settings: Arc<dyn Settings>,
@@ -135,18 +150,21 @@ impl std::fmt::Debug for Api {
 impl Api {
     /// An API at an address, for holders of the token. It answers `starting` until a node is attached.
     pub fn new(address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
-        Self::hosting(Vec::new(), Door::new(address), ApiTokens { all: token, metrics: None }, settings)
+        Self::hosting(Vec::new(), Door::new(address), ApiTokens { all: token, metrics: None, issued: None }, settings)
     }
 
     /// The same at any door, with other rooms on its socket.
     pub fn hosting(guests: Vec<Guest>, door: Door, tokens: ApiTokens<'_>, settings: Arc<dyn Settings>) -> Self {
         let (node, closing) = (watch::Sender::new(None), watch::Sender::new(false));
-        let guard = Guard::new(door, tokens.all, tokens.metrics);
+        let issued = tokens.issued.cloned().unwrap_or_else(TokenBook::in_memory);
+        let passphrase = Passphrase::open(issued.directory());
+        let guard = Guard::new(door, tokens.all, tokens.metrics, issued);
         Self(Arc::new(ApiState {
             node,
             closing,
             stop: watch::Sender::new(false),
             guard,
+            passphrase,
             metrics_door: OnceLock::new(),
             settings,
             requests: metrics::Requests::default(),
@@ -200,9 +218,10 @@ impl Api {
         self.guarded(routes::routes(&self.0.guests), self.0.guard.clone())
     }
 
-    /// These routes behind a guard.
-    fn guarded(&self, routes: Router<Self>, guard: Guard) -> Router {
-        routes.layer(axum::middleware::from_fn_with_state((self.clone(), guard), receive)).with_state(self.clone())
+    /// These routes behind a guard, each for callers that have what it needs.
+    fn guarded(&self, (routes, needs): (Router<Self>, RouteNeeds), guard: Guard) -> Router {
+        let state = (self.clone(), guard, Arc::new(needs));
+        routes.layer(axum::middleware::from_fn_with_state(state, receive)).with_state(self.clone())
     }
 
     /// The doors that other machines reach without TLS.
@@ -255,11 +274,16 @@ impl Api {
 }
 
 /// Handles every request first: lets it through or refuses it, opens its span, and counts it.
-async fn receive(State((api, guard)): State<(Api, Guard)>, mut request: Request, next: Next) -> Response {
+async fn receive(
+    State((api, guard, needs)): State<(Api, Guard, Arc<RouteNeeds>)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let begun = tokio::time::Instant::now();
     let _in_flight = api.0.requests.begin();
     let trace = trace::Trace::of(request.headers(), api.0.settings.traces());
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let matched = route.is_some();
     let (route, method) = (route.as_ref().map_or("none", |route| route.as_str()), request.method().clone());
     let span = tracing::info_span!(
         "request",
@@ -276,12 +300,21 @@ async fn receive(State((api, guard)): State<(Api, Guard)>, mut request: Request,
     if let Some(ConnectInfo(connection)) = request.extensions().get::<ConnectInfo<ApiConnection>>() {
         connection.asked(checked.as_ref().is_ok_and(|shown| *shown != Shown::Nothing));
     }
-    let mut response = match checked {
-        Ok(shown) => {
-            request.extensions_mut().insert(shown);
-            crate::trace::within(trace.for_entries(), next.run(request)).instrument(span.clone()).await
+    let permitted = checked.map_err(Refusal::from).and_then(|shown| {
+        in_time(&guard, &shown)?;
+        if matched {
+            needs.permit(&shown, &method, route)?;
         }
-        Err(problem) => problem.into_response(),
+        Ok(shown)
+    });
+    let mut response = match permitted {
+        Ok(shown) => {
+            let pass = Pass::shown(&shown);
+            request.extensions_mut().insert(shown);
+            let answer = crate::trace::within(trace.for_entries(), next.run(request)).instrument(span.clone());
+            while_good(pass, &method, answer).await
+        }
+        Err(refusal) => refusal.into_response(),
     };
     let (status, took) = (response.status(), begun.elapsed());
     span.record("status", status.as_u16());
@@ -294,6 +327,61 @@ async fn receive(State((api, guard)): State<(Api, Guard)>, mut request: Request,
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The refusal of a request before it is handled.
+struct Refusal {
+    problem: Problem,
+    /// The seconds after which to ask again.
+    again: Option<u64>,
+}
+
+impl From<Problem> for Refusal {
+    fn from(problem: Problem) -> Self {
+        Self { problem, again: None }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let mut response = self.problem.into_response();
+        if let Some(seconds) = self.again {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+/// Refuses a token that asks more often than it may.
+fn in_time(guard: &Guard, shown: &Shown) -> Result<(), Refusal> {
+    let Shown::Issued(token) = shown else { return Ok(()) };
+    let Err(wait) = token.ask(guard.monotonic()) else { return Ok(()) };
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let rate = token.rate().map(|rate| rate.to_string()).unwrap_or_default();
+    let problem = Problem::new("too_many", format!("the token {} may ask {rate}, and asks more often", token.name()));
+    Err(Refusal { problem: problem.hint(format!("ask again in {seconds} s")), again: Some(seconds) })
+}
+
+/// The answer to a caller whose token may end meanwhile: what it reads for long ends with it.
+async fn while_good(pass: Pass, method: &Method, answer: impl Future<Output = Response>) -> Response {
+    if pass.name().is_none() {
+        return answer.await;
+    }
+    let over = || Problem::new("unauthorized", "the token ended while it waited").into_response();
+    let response = if method.is_safe() {
+        tokio::select! {
+            response = answer => response,
+            () = pass.clone().over() => return over(),
+        }
+    } else {
+        // a change is not broken off
+        answer.await
+    };
+    if axum::body::HttpBody::size_hint(response.body()).exact().is_some() {
+        return response;
+    }
+    let (parts, body) = response.into_parts();
+    Response::from_parts(parts, Body::from_stream(body.into_data_stream().take_until(Box::pin(pass.over()))))
 }
 
 async fn no_route() -> Problem {

@@ -70,8 +70,10 @@ use crate::world::{World, random};
 use supersede::in_order;
 
 /// A handle to a node's memory, cheap to clone.
+///
+/// A handle may be to some of the spaces alone. All others are out of its sight, whoever names them, and by whichever way.
 #[derive(Clone)]
-pub struct Brain(Arc<Inner>);
+pub struct Brain(Arc<Inner>, Option<Arc<[String]>>);
 
 /// The handles that a brain uses.
 pub(crate) struct Handles {
@@ -193,14 +195,45 @@ struct Related {
 
 impl Brain {
     pub(crate) fn new(handles: Handles, config: &Config) -> Self {
-        Self(Arc::new(Inner {
+        let inner = Inner {
             handles,
             reads: Reads::default(),
             limits: BrainLimits::new(config),
             recalls: Histogram::default(),
             #[cfg(feature = "http")]
             conflicts: conflicts::Conflicts::default(),
-        }))
+        };
+        Self(Arc::new(inner), None)
+    }
+
+    /// The same memory, as far as it is in these spaces, by name or id.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub(crate) fn within(self, spaces: Arc<[String]>) -> Self {
+        Self(self.0, Some(spaces))
+    }
+
+    /// The same memory with all spaces that this node may read: for what is kept for all callers.
+    fn whole(&self) -> Self {
+        Self(self.0.clone(), None)
+    }
+
+    /// The part of what this node may see that this handle may.
+    fn in_sight(&self, known: Arc<Visible>) -> Arc<Visible> {
+        match &self.1 {
+            Some(spaces) => Arc::new(known.within(spaces)),
+            None => known,
+        }
+    }
+
+    /// To a handle of some spaces, no space tells whether it is missing or out of its reach.
+    fn beyond(&self, error: NodeError) -> NodeError {
+        match error {
+            NodeError::NotFound { what: Resource::Space, name } if self.1.is_some() => {
+                AccessError::OutOfReach { space: name }.into()
+            }
+            error => error,
+        }
     }
 
     /// Puts changed limits into effect.
@@ -237,16 +270,17 @@ impl Brain {
         // before the read: a change in between has it read again
         let changes = self.here().engine.spaces();
         if let Some(places) = self.0.reads.places(changes, &self.here().identity.members()) {
-            return Ok(places);
+            return Ok(self.in_sight(places));
         }
-        let places = self.reading(|brain| brain.read_known(&brain.snapshot()?)).await?;
+        let places = self.whole().reading(|brain| brain.read_known(&brain.snapshot()?)).await?;
         self.0.reads.hold_places(changes, places.clone());
-        Ok(places)
+        Ok(self.in_sight(places))
     }
 
     fn read_known(&self, snapshot: &Snapshot) -> Result<Arc<Visible>, NodeError> {
         let identity = &self.here().identity;
-        self.0.reads.known(snapshot, identity.me(), &identity.members())
+        let known = self.0.reads.known(snapshot, identity.me(), &identity.members())?;
+        Ok(self.in_sight(known))
     }
 
     /// The time by this node's clock.
@@ -351,7 +385,10 @@ impl Brain {
             let name = memory.space.clone().or_else(|| superseded.as_ref().map(|of| of.space.to_string()));
             let space = match places.space(name.as_deref()) {
                 Some((space, _)) => space,
-                None => self.reading(move |brain| brain.space_called(name.as_deref())).await?,
+                None => {
+                    let called = self.reading(move |brain| brain.space_called(name.as_deref())).await;
+                    called.map_err(|error| self.beyond(error))?
+                }
             };
             let missing = || NodeError::NotFound { what: Resource::Space, name: space.to_string() };
             let row = places.readable(space).ok_or_else(missing)?;

@@ -12,6 +12,9 @@
 //! | `api-token` | one line: its holder may use the API |
 //! | `api-url` | one line: the last address of the API |
 //! | `api-did` | one line: the DID of the node at that address, if it speaks TLS |
+//! | `issued-tokens` | the hashes of the tokens that name agents, and what each may do |
+//! | `approve-passphrase` | the hash of the passphrase for approving, if its person set one |
+//! | `tokens` | a token of each connected program, in a file of its own |
 //! | `metrics-token` | one line: its holder may read the metrics, and nothing else |
 //! | `tls-cert.pem`, `tls-key.pem` | the certificate of the API off loopback, and its key |
 //! | `ports` | the ports in use last time |
@@ -72,6 +75,10 @@ const API_TOKEN: &str = "api-token";
 const API_URL: &str = "api-url";
 const API_DID: &str = "api-did";
 const METRICS_TOKEN: &str = "metrics-token";
+const ISSUED_TOKENS: &str = "issued-tokens";
+const APPROVE_PASSPHRASE: &str = "approve-passphrase";
+/// The directory of the connected programs' tokens.
+const PROGRAM_TOKENS: &str = "tokens";
 const EMBEDDER_KEY: &str = "embedder-key";
 const TLS_CERTIFICATE: &str = "tls-cert.pem";
 const TLS_KEY: &str = "tls-key.pem";
@@ -92,8 +99,18 @@ const RESTORING: &str = "restoring";
 
 /// Names that a directory without a node may hold: settings made beforehand, files of the file system,
 /// and remains of an interrupted start.
-const HARMLESS: [&str; 8] =
-    [CONFIG, LOCK, PORTS, API_TOKEN, METRICS_TOKEN, "identity.key.new", "lost+found", ".DS_Store"];
+const HARMLESS: [&str; 10] = [
+    CONFIG,
+    LOCK,
+    PORTS,
+    API_TOKEN,
+    METRICS_TOKEN,
+    ISSUED_TOKENS,
+    PROGRAM_TOKENS,
+    "identity.key.new",
+    "lost+found",
+    ".DS_Store",
+];
 
 /// The files of a backup beside the stores. The first two make a directory this node's.
 pub(crate) const BACKED_UP: [&str; 4] = [IDENTITY, NEXT, ROOT, CONFIG];
@@ -108,6 +125,10 @@ type PemPair = (Zeroizing<String>, Zeroizing<String>);
 
 /// The largest file that is read. Ours are smaller.
 const TEXT_BYTES_MAX: u64 = 64 << 10;
+
+/// The largest file of issued tokens.
+#[cfg(feature = "http")]
+const ISSUED_BYTES_MAX: u64 = 1 << 20;
 
 /// The content of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -494,6 +515,97 @@ impl DataDir {
         Ok(token)
     }
 
+    /// The issued tokens as they are kept, if there is a file of them.
+    ///
+    /// # Errors
+    /// [`DataDirError::Damaged`] if it is no text or too long, [`DataDirError::Denied`] or [`DataDirError::Disk`].
+    #[cfg(feature = "http")]
+    pub(crate) fn issued_tokens_in(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+        read_text_up_to(&path.join(ISSUED_TOKENS), ISSUED_BYTES_MAX)
+    }
+
+    /// Keeps the issued tokens. The former file is whole until the new one is.
+    ///
+    /// # Errors
+    /// An error while writing.
+    #[cfg(feature = "http")]
+    pub(crate) fn write_issued_tokens(path: &Path, text: &str) -> Result<(), DataDirError> {
+        let path = path.join(ISSUED_TOKENS);
+        durable::replace(&path, text.as_bytes()).map_err(|error| DataDirError::io(&path, error))
+    }
+
+    /// The hash of the passphrase for approving as it is kept, if there is one.
+    ///
+    /// # Errors
+    /// As [`api_url_in`](Self::api_url_in).
+    #[cfg(feature = "http")]
+    pub(crate) fn approve_passphrase_in(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+        read_text(&path.join(APPROVE_PASSPHRASE))
+    }
+
+    /// Keeps the hash of the passphrase for approving, or removes it.
+    ///
+    /// # Errors
+    /// An error while writing.
+    #[cfg(feature = "http")]
+    pub(crate) fn put_approve_passphrase(path: &Path, text: Option<&str>) -> Result<(), DataDirError> {
+        let path = path.join(APPROVE_PASSPHRASE);
+        let put = match text {
+            Some(text) => durable::replace(&path, text.as_bytes()),
+            None => durable::remove(&path).map(drop),
+        };
+        put.map_err(|error| DataDirError::io(&path, error))
+    }
+
+    /// Takes the right to change a directory that no node runs in: to prepare what its node finds at its start. A directory
+    /// that is not there is made.
+    ///
+    /// # Errors
+    /// [`DataDirError::InUse`] if a node runs there, else as [`inspect`](Self::inspect).
+    pub fn prepare(path: &Path) -> Result<Lock, DataDirError> {
+        if Self::inspect(path)? == Contents::Empty {
+            make_directory(path).map_err(|error| DataDirError::io(path, error))?;
+        }
+        Lock::acquire(path, &path.join(LOCK))
+    }
+
+    /// The path of the token of a connected program.
+    pub fn program_token_path(path: &Path, program: &str) -> PathBuf {
+        path.join(PROGRAM_TOKENS).join(program)
+    }
+
+    /// Writes the token of a connected program, for its owner alone.
+    ///
+    /// # Errors
+    /// An error while writing.
+    pub fn write_program_token(path: &Path, program: &str, token: &str) -> Result<(), DataDirError> {
+        let (directory, file) = (path.join(PROGRAM_TOKENS), Self::program_token_path(path, program));
+        make_directory(&directory).map_err(|error| DataDirError::io(&directory, error))?;
+        let line = Zeroizing::new(format!("{token}\n"));
+        durable::replace(&file, line.as_bytes()).map_err(|error| DataDirError::io(&file, error))
+    }
+
+    /// Removes the token of a connected program. Whether there was one.
+    ///
+    /// # Errors
+    /// [`DataDirError::Denied`] or [`DataDirError::Disk`].
+    pub fn remove_program_token(path: &Path, program: &str) -> Result<bool, DataDirError> {
+        let file = Self::program_token_path(path, program);
+        durable::remove(&file).map_err(|error| DataDirError::io(&file, error))
+    }
+
+    /// The token in a file, which no other account may read; `None` if there is no such file, or nothing in it.
+    ///
+    /// # Errors
+    /// [`DataDirError::Damaged`] if it holds no token, or others may read it, [`DataDirError::Denied`] or
+    /// [`DataDirError::Disk`].
+    pub fn token_in_file(file: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+        if is_exposed(file) {
+            return Err(DataDirError::damaged(file, FileDamage::Exposed));
+        }
+        read_token(file)
+    }
+
     /// The paths of the API's certificate and of its key.
     pub fn tls_paths(path: &Path) -> (PathBuf, PathBuf) {
         (path.join(TLS_CERTIFICATE), path.join(TLS_KEY))
@@ -711,7 +823,11 @@ impl DataDir {
         let kept = [IDENTITY, NEXT, ROOT, STORE, STORE_LOG, RAFT, JOURNAL, CONFIG, API_TOKEN, API_URL, PORTS, LOCK];
         let more =
             [MEMBERSHIP, VISITS, PROJECTS, METRICS_TOKEN, API_DID, TLS_CERTIFICATE, TLS_KEY, AGENT_LOG, AGENT_LOG_OLD];
-        let files = kept.iter().chain(&more).map(|name| self.path.join(name));
+        let programs = fs::read_dir(self.path.join(PROGRAM_TOKENS)).into_iter().flatten().flatten();
+        let of_tokens =
+            [ISSUED_TOKENS, PROGRAM_TOKENS, APPROVE_PASSPHRASE].map(|name| self.path.join(name)).into_iter();
+        let of_tokens = of_tokens.chain(programs.map(|entry| entry.path()));
+        let files = kept.iter().chain(&more).map(|name| self.path.join(name)).chain(of_tokens);
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()
     }
 
@@ -762,15 +878,20 @@ fn read_line(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
 
 /// The text of a small file, or `None` if there is no such file.
 fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
+    read_text_up_to(path, TEXT_BYTES_MAX)
+}
+
+/// The same of a file with at most so many bytes.
+fn read_text_up_to(path: &Path, max: u64) -> Result<Option<Zeroizing<String>>, DataDirError> {
     let file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(DataDirError::io(path, error)),
     };
     let mut text = Zeroizing::new(String::new());
-    let read = file.take(TEXT_BYTES_MAX + 1).read_to_string(&mut text);
+    let read = file.take(max + 1).read_to_string(&mut text);
     read.map_err(|error| DataDirError::io(path, error))?;
-    if text.len() as u64 > TEXT_BYTES_MAX {
+    if text.len() as u64 > max {
         return Err(DataDirError::damaged(path, FileDamage::TooLong));
     }
     Ok(Some(text))

@@ -42,6 +42,7 @@ pub const CODES: &[Code] = &[
     Code { name: "foreign_node", status: 401, exit: 4 },
     Code { name: "bad_certificate", status: 401, exit: 4 },
     Code { name: "refused", status: 403, exit: 4 },
+    Code { name: "passphrase", status: 403, exit: 4 },
     Code { name: "foreign_origin", status: 403, exit: 4 },
     Code { name: "foreign_host", status: 421, exit: 4 },
     // Not there.
@@ -55,6 +56,7 @@ pub const CODES: &[Code] = &[
     Code { name: "in_use", status: 409, exit: 7 },
     Code { name: "name_taken", status: 409, exit: 7 },
     Code { name: "full", status: 409, exit: 7 },
+    Code { name: "too_many", status: 429, exit: 7 },
     Code { name: "timed_out", status: 504, exit: 8 },
     Code { name: "damaged", status: 503, exit: 1 },
     Code { name: "unreachable", status: 504, exit: 8 },

@@ -29,6 +29,8 @@ pub struct Client {
     token: String,
     pin: Option<Pin>,
     directory: Option<PathBuf>,
+    /// Whether the token is another one than the directory's own.
+    given: bool,
     /// The id of the request, for a change that is done once.
     request: Option<String>,
 }
@@ -49,17 +51,26 @@ impl Client {
             token: token.to_owned(),
             pin,
             directory: None,
+            given: false,
             request: None,
         }
     }
 
     /// A client of a directory's node.
     pub(crate) fn in_directory(directory: &Path) -> Result<Self, Problem> {
+        Self::in_directory_with(directory, None)
+    }
+
+    /// The same with another token than the directory's own.
+    pub(crate) fn in_directory_with(directory: &Path, given: Option<String>) -> Result<Self, Problem> {
         let url = DataDir::api_url_in(directory).map_err(data_dir_problem)?;
         let url = url.ok_or_else(|| no_node(&format!("no node has run in {}", directory.display())))?;
+        let pin = pin_of_directory(directory, &url)?;
+        if let Some(given) = given {
+            return Ok(Self { given: true, ..Self::new(&url, &given, pin).of_directory(directory) });
+        }
         let token = DataDir::api_token_in(directory).map_err(data_dir_problem)?;
         let token = token.ok_or_else(|| no_node(&format!("{} has no api-token", directory.display())))?;
-        let pin = pin_of_directory(directory, &url)?;
         Ok(Self::new(&url, &token, pin).of_directory(directory))
     }
 
@@ -168,6 +179,48 @@ impl Client {
         self.changed(self.run(Method::PATCH, path, &[], json(document)?)?)
     }
 
+    /// The answer to a POST in a person's own session: what no token may do. The person was asked before.
+    pub(crate) fn post_as_person<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T, Problem> {
+        self.as_person(Method::POST, path, document)
+    }
+
+    /// The same with PUT.
+    pub(crate) fn put_as_person<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T, Problem> {
+        self.as_person(Method::PUT, path, document)
+    }
+
+    fn as_person<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        document: &impl Serialize,
+    ) -> Result<T, Problem> {
+        let signed_in = self.run(Method::POST, "/v1/session", &[], Vec::new())?;
+        let cookie = signed_in.headers().get("set-cookie").and_then(|cookie| cookie.to_str().ok());
+        let cookie = cookie.and_then(|cookie| cookie.split(';').next());
+        let cookie = cookie.ok_or_else(|| Problem::new("failed", "the node gave no session"))?;
+        let request = Request::builder()
+            .method(&method)
+            .uri(format!("{}{path}", self.base))
+            .header("cookie", cookie)
+            // the page itself may use its cookie, and nothing else may
+            .header("origin", &self.base)
+            .header("user-agent", concat!("nexus-node/", env!("CARGO_PKG_VERSION")))
+            .header("accept", "application/json")
+            .header("content-type", "application/json");
+        let request = request.body(json(document)?);
+        let request = request.map_err(|error| Problem::new("invalid", format!("{}{path}: {error}", self.base)))?;
+        self.changed(self.answered(&method, self.agent.run(request))?)
+    }
+
     /// The lines of an answer to a GET, as they arrive.
     pub(crate) fn lines(&self, path: &str, headers: &[(&str, &str)]) -> Result<Lines, Problem> {
         let response = self.run(Method::GET, path, headers, Vec::new())?;
@@ -250,7 +303,7 @@ impl Client {
         let problem = refusal(response);
         match &self.directory {
             // The directory's own token was refused, so this is another node.
-            Some(directory) if problem.code == "unauthorized" => {
+            Some(directory) if problem.code == "unauthorized" && !self.given => {
                 Err(no_node(&format!("no node is running in {}; another one is at {}", directory.display(), self.base)))
             }
             _ => Err(problem),

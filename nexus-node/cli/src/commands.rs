@@ -46,6 +46,7 @@ mod status;
 mod stop;
 mod supersede;
 mod task;
+mod token;
 mod up;
 mod vocabulary;
 mod watch;
@@ -83,6 +84,9 @@ pub struct Global {
     /// The node at an `https://` address of --api: the `did` that `status` prints there
     #[arg(long, global = true, value_name = "DID", env = "NEXUS_API_DID", hide_env_values = true)]
     pub api_did: Option<String>,
+    /// A file with the token to use: one that `token create` made, in place of the data directory's `api-token`
+    #[arg(long, global = true, value_name = "FILE", env = "NEXUS_TOKEN_FILE", hide_env_values = true)]
+    pub token_file: Option<PathBuf>,
     /// Print one JSON document on stdout, for streams one a line, and nothing else there
     #[arg(long, global = true)]
     pub json: bool,
@@ -153,6 +157,8 @@ pub(crate) enum CliCommand {
     Root(root::Root),
     Connect(connect::Connect),
     Disconnect(disconnect::Disconnect),
+    #[command(subcommand)]
+    Token(token::Token),
     Mcp(mcp::Mcp),
     #[command(subcommand)]
     Hook(hook::Hook),
@@ -217,6 +223,7 @@ impl CliCommand {
             Self::Root(command) => command.run(session),
             Self::Connect(command) => command.run(session),
             Self::Disconnect(command) => command.run(session),
+            Self::Token(command) => command.run(session),
             Self::Mcp(command) => command.run(session),
             Self::Hook(command) => command.run(session),
             Self::Service(command) => command.run(session),

@@ -38,7 +38,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Keys and locks", &["kv", "lock", "fence", "coordinator", "audit"]),
     ("Files", &["blob"]),
     ("Tasks", &["task", "worker", "agents"]),
-    ("Agents", &["connect", "disconnect", "hook", "mcp"]),
+    ("Agents", &["connect", "disconnect", "token", "hook", "mcp"]),
     (
         "This machine",
         &["up", "stop", "service", "backup", "restore", "config", "model", "doctor", "completions", "man"],
@@ -525,6 +525,31 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("disconnect claude", "the entry and the hooks"),
             ("disconnect all --print", "shows what it would take out, and where"),
         ],
+    ),
+    (
+        "token",
+        &[
+            ("token create --name ci --scope memory:read", "for a program that reads"),
+            ("token list", "names and scopes"),
+        ],
+    ),
+    (
+        "token create",
+        &[
+            (
+                "token create --name ci --scope memory:read,tasks:submit --ttl 30d",
+                "reads, and hands work over, for a month",
+            ),
+            (
+                "token create --name reviewer --scope memory,tasks:work --space work --rate 60/m",
+                "in one space, not too often",
+            ),
+        ],
+    ),
+    ("token list", &[("token list", "names and scopes"), ("token list --json", "as documents")]),
+    (
+        "token revoke",
+        &[("token revoke ci", "ends what it opened, too"), ("token revoke reviewer --json", "as a document")],
     ),
     (
         "hook",

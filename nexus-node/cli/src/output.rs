@@ -203,9 +203,22 @@ impl Printer {
     }
 
     pub(crate) fn confirm(&self, question: &str) -> Result<(), Problem> {
+        self.agree(&format!("{question} Go on?"))
+    }
+
+    /// Whether a person sits at a terminal, also one who wants JSON.
+    pub(crate) fn has_person() -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Shows a text on the terminal, and asks a question.
+    ///
+    /// # Errors
+    /// The answer is not yes; nothing was changed.
+    pub(crate) fn agree(&self, question: &str) -> Result<(), Problem> {
         let terminal = console::Term::stderr();
         let failed = |error: io::Error| Problem::new("failed", format!("terminal: {error}"));
-        terminal.write_str(&format!("{question} Go on? [y/N] ")).map_err(failed)?;
+        terminal.write_str(&format!("{question} [y/N] ")).map_err(failed)?;
         match terminal.read_line().map_err(failed)?.trim() {
             "y" | "Y" | "yes" => Ok(()),
             _ => Err(Problem::new("refused", "nothing was changed")),

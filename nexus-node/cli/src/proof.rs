@@ -111,7 +111,7 @@ impl ProvenConnector {
 
     /// Asks for the proof. The connection is then ready for a request.
     fn prove(&self, connection: &mut impl Transport, dialled: SocketAddr) -> Result<(), Error> {
-        let challenge = Challenge::new();
+        let challenge = Challenge::new(&self.token);
         let end = Instant::now() + self.patience;
         let left = || NextTimeout {
             after: UreqDuration::Exact(end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))),
@@ -137,7 +137,7 @@ impl ProvenConnector {
             }
         };
         connection.buffers().input_consume(answer.bytes);
-        challenge.check(&self.token, dialled, answer.status, &answer.body).map_err(failed)
+        challenge.check(dialled, answer.status, &answer.body).map_err(failed)
     }
 }
 
@@ -186,6 +186,13 @@ pub(crate) fn unproven(base: &str, directory: Option<&Path>, reason: Unproven) -
             let message = format!("{base}{holder} did not prove that it holds the token; nothing was sent there");
             Problem::new("unproven", message)
                 .hint("is it a node of an earlier version? end that process, and start this version: `nexus-node up`")
+        }
+        (Unproven::Unknown, _) => {
+            let message = format!("{base}{holder} does not know this token; nothing was sent there");
+            Problem::new("unauthorized", message).hint(
+                "it was revoked, or is another node's: `nexus-node token list` shows the tokens of a node, and \
+                 `nexus-node connect` makes a program's anew",
+            )
         }
         (Unproven::Wrong, None) => {
             let message = format!("{base}{holder} does not hold this token; nothing was sent there");

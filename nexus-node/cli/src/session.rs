@@ -29,6 +29,7 @@ pub struct CliSession {
     data_dir: Option<PathBuf>,
     api: Option<String>,
     api_did: Option<String>,
+    token_file: Option<PathBuf>,
     quiet: bool,
     verbose: u8,
 }
@@ -36,9 +37,9 @@ pub struct CliSession {
 impl CliSession {
     /// A run with these flags.
     pub fn new(global: Global) -> Self {
-        let Global { data_dir, api, api_did, json, quiet, verbose } = global;
+        let Global { data_dir, api, api_did, token_file, json, quiet, verbose } = global;
         let program = data_dir.as_deref().and_then(with_data_dir);
-        Self { printer: Printer::new(json, quiet).calls(program), data_dir, api, api_did, quiet, verbose }
+        Self { printer: Printer::new(json, quiet).calls(program), data_dir, api, api_did, token_file, quiet, verbose }
     }
 
     /// Tells of the problem of a command, and ends with its exit code.
@@ -65,15 +66,26 @@ impl CliSession {
 
     /// The client of the node: the one of `--api`, or of the data directory.
     pub(crate) fn client(&self) -> Result<Client, Problem> {
-        let token = std::env::var("NEXUS_TOKEN").ok().filter(|token| !token.is_empty());
+        let given = self.given_token()?;
         if let Some(api) = &self.api {
-            return self.client_of(api, token);
+            let token = std::env::var("NEXUS_TOKEN").ok().filter(|token| !token.is_empty());
+            return self.client_of(api, given.or(token));
         }
         if self.api_did.is_some() {
             let problem = Problem::new("usage", "--api-did says which node is at --api, which is not given");
             return Err(problem.hint("give --api https://HOST:PORT, too, or leave --api-did and NEXUS_API_DID out"));
         }
-        Client::in_directory(&self.data_dir()?)
+        Client::in_directory_with(&self.data_dir()?, given)
+    }
+
+    /// The file of the token to use, in place of the data directory's own.
+    pub(crate) fn token_file(&self) -> Option<&Path> {
+        self.token_file.as_deref()
+    }
+
+    /// The token in the file that was given.
+    fn given_token(&self) -> Result<Option<String>, Problem> {
+        self.token_file.as_deref().map(token_in).transpose()
     }
 
     /// Whether `--api` names the node.
@@ -246,6 +258,19 @@ pub(crate) fn quoted(word: &str) -> String {
 /// The problem of an error of the data directory.
 pub(crate) fn data_dir_problem(error: nexus_node::internals::datadir::DataDirError) -> Problem {
     nexus_node::NodeError::from(error).into()
+}
+
+/// The token in a file.
+pub(crate) fn token_in(file: &Path) -> Result<String, Problem> {
+    let unusable = |message: String| {
+        Problem::new("unauthorized", message)
+            .hint("`nexus-node connect PROGRAM` makes the token of a program, `nexus-node token create` any other")
+    };
+    match DataDir::token_in_file(file) {
+        Ok(Some(token)) => Ok(token.to_string()),
+        Ok(None) => Err(unusable(format!("there is no token in {}", file.display()))),
+        Err(error) => Err(unusable(error.to_string())),
+    }
 }
 
 /// The problem of a missing node.

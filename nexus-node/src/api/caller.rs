@@ -1,8 +1,8 @@
 //! The caller of a request: its program, and the highest source that it may claim.
 //!
 //! The connection decides, not the body. A body may name a lower source, never a higher one. This is a
-//! label, not a proof: with the token any program may pass for the command line. A holder of the token
-//! is the owner.
+//! label, not a proof: with the `api-token` any program may pass for the command line. A holder of that token
+//! is the owner. A token that names an agent decides the name, and no header makes a person of it.
 
 use std::convert::Infallible;
 
@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, header};
 use nexus_crdt::{AgentName, Origin, Source};
 
 use super::guard::Shown;
+use super::pass::Pass;
 use super::problem::Problem;
 use crate::secrets::Secrets;
 
@@ -25,17 +26,38 @@ pub const COMMAND_LINE: &str = "command-line";
 pub(crate) struct Caller {
     agent: Option<AgentName>,
     most: Source,
+    /// Whether a token gives it its name, so that it can have no other.
+    named: bool,
 }
 
 impl Caller {
     /// A caller with this name and this highest source.
     pub(crate) const fn new(agent: Option<AgentName>, most: Source) -> Self {
-        Self { agent, most }
+        Self { agent, most, named: false }
     }
 
-    pub(super) fn of(shown: Option<Shown>, headers: &HeaderMap) -> Self {
+    /// The agent of a token, with this highest source.
+    pub(crate) const fn named(agent: AgentName, most: Source) -> Self {
+        Self { agent: Some(agent), most, named: true }
+    }
+
+    /// Whether a token gives it its name.
+    pub(crate) const fn is_named(&self) -> bool {
+        self.named
+    }
+
+    /// A caller whose writes are a file's, by a token's name or else by its own.
+    pub(crate) fn importing(pass: &Pass, headers: &HeaderMap) -> Self {
+        match pass.name() {
+            Some(name) => Self::named(name.clone(), Source::Import),
+            None => Self::new(user_agent(headers), Source::Import),
+        }
+    }
+
+    pub(super) fn of(shown: Option<&Shown>, headers: &HeaderMap) -> Self {
         let typed = headers.get(CLIENT).is_some_and(|client| client == COMMAND_LINE);
         match shown {
+            Some(Shown::Issued(token)) => Self::named(token.name().clone(), Source::Tool),
             // a browser's name tells nothing: its user types
             Some(Shown::Cookie) => Self::new(None, Source::User),
             _ => Self::new(user_agent(headers), if typed { Source::User } else { Source::Tool }),
@@ -61,7 +83,15 @@ impl Caller {
     /// `invalid` for a malformed name, `refused` for a source above the connection's.
     pub(crate) fn origin(&self, agent: Option<&str>, source: Option<Source>) -> Result<Origin, Problem> {
         let given = agent.map(str::parse).transpose();
-        let given = given.map_err(|error| Problem::new("invalid", format!("agent: {error}")))?;
+        let given: Option<AgentName> = given.map_err(|error| Problem::new("invalid", format!("agent: {error}")))?;
+        if self.named && given.is_some() && given != self.agent {
+            let name = self.agent.as_ref().map(AgentName::as_str).unwrap_or_default();
+            return Err(Problem::new(
+                "refused",
+                format!("the token is of the agent {name}, and writes in no other name"),
+            )
+            .hint("leave `agent` out"));
+        }
         let source = source.unwrap_or(self.most);
         if source > self.most {
             let message = format!("what comes this way is of `{}` at most, not of `{source}`", self.most);
@@ -75,7 +105,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(parts.extensions.get().copied(), &parts.headers))
+        Ok(Self::of(parts.extensions.get(), &parts.headers))
     }
 }
 
@@ -87,11 +117,12 @@ pub(crate) fn user_agent(headers: &HeaderMap) -> Option<AgentName> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::issued::{NewToken, Scopes, TokenBook};
     use super::*;
 
     fn caller(shown: Option<Shown>, headers: &[(&'static str, &'static str)]) -> Caller {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        Caller::of(shown, &headers)
+        Caller::of(shown.as_ref(), &headers)
     }
 
     #[test]
@@ -106,6 +137,25 @@ mod tests {
         let page = Origin::new(None, Source::User);
         assert_eq!(origin(caller(Some(Shown::Cookie), &[("user-agent", "Mozilla/5.0 (X11)")])), page);
         assert_eq!(origin(caller(None, &[])), Origin::new(None, Source::Tool));
+    }
+
+    /// promise: Agents | A token's name is what this node signs as the agent; no header and no body makes it another one, or a person
+    #[test]
+    fn a_token_gives_its_agent_a_name_that_nothing_changes() {
+        let scopes = Scopes::of(["*"]).unwrap();
+        let name: AgentName = "claude".parse().unwrap();
+        let new = NewToken { name, scopes, spaces: Vec::new(), expires_at: None, rate: None };
+        let made = TokenBook::in_memory().create(new, nexus_identity::Timestamp::default()).unwrap();
+        let shown = Some(Shown::Issued(made.issued));
+        let pretends = [("user-agent", "nexus-node/1.0"), (CLIENT, COMMAND_LINE)];
+        let caller = caller(shown, &pretends);
+        let own = Origin::new("claude".parse::<AgentName>().unwrap(), Source::Tool);
+        assert_eq!(caller.origin(None, None).unwrap(), own);
+        assert_eq!(caller.origin(Some("claude"), None).unwrap(), own);
+        for (agent, source) in [(Some("codex"), None), (None, Some(Source::User)), (None, Some(Source::Model))] {
+            assert_eq!(caller.origin(agent, source).unwrap_err().code, "refused", "{agent:?} {source:?}");
+        }
+        assert_eq!(caller.secrets(true).unwrap_err().code, "refused");
     }
 
     #[test]

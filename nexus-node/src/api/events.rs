@@ -17,10 +17,11 @@ use futures::{FutureExt, SinkExt};
 
 use super::extract::Parameters;
 use super::looks::Looks;
+use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::coordinator::Mode;
-use crate::{Node, Watch, WatchQuery};
+use crate::{Brain, Node, Watch, WatchQuery};
 
 /// The time between two signs of life of a silent stream. A client that vanished is noticed as soon.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -41,6 +42,8 @@ pub(super) const SUBPROTOCOL: &str = "bearer";
 pub(super) async fn events(
     State(api): State<Api>,
     node: Node,
+    brain: Brain,
+    pass: Pass,
     mut parameters: Parameters,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -52,7 +55,7 @@ pub(super) async fn events(
     parameters.many("from");
     parameters.end()?;
     let follows_mode = space.is_none();
-    let watch = node.brain().watch(WatchQuery { after: from, space }).await?;
+    let watch = brain.watch(WatchQuery { after: from, space }).await?;
     let feed = Feed::new(watch, node, follows_mode).await;
     if let Some(wait) = wait {
         return poll(&api, feed, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);
@@ -62,7 +65,7 @@ pub(super) async fn events(
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &api).await;
         let upgrade = upgrade.map_err(|rejection| Problem::new("malformed", rejection.body_text()))?;
         let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(MESSAGE_BYTES_MAX);
-        return Ok(upgrade.on_upgrade(move |socket| talk(api, feed, socket)));
+        return Ok(upgrade.on_upgrade(move |socket| talk(api, feed, pass, socket)));
     }
     let changes = stream::unfold((feed, api), |(mut feed, api)| async move {
         let change = next(&api, &mut feed).await?;
@@ -186,8 +189,9 @@ async fn fill(changes: &mut Vec<wire::Change>, feed: &mut Feed) -> Result<(), Pr
 }
 
 /// Sends each change as a text. Messages of the client are ignored, except for the close.
-async fn talk(api: Api, mut feed: Feed, socket: WebSocket) {
+async fn talk(api: Api, mut feed: Feed, pass: Pass, socket: WebSocket) {
     let (mut sink, mut source) = socket.split();
+    let mut over = Box::pin(pass.over());
     let mut alive = tokio::time::interval(KEEP_ALIVE);
     loop {
         let message = tokio::select! {
@@ -201,6 +205,11 @@ async fn talk(api: Api, mut feed: Feed, socket: WebSocket) {
                 Some(Ok(_)) => continue,
             },
             _ = alive.tick() => Message::Ping(Vec::new().into()),
+            () = &mut over => {
+                let goodbye = CloseFrame { code: close_code::POLICY, reason: "the token has ended".into() };
+                let _ = tokio::time::timeout(KEEP_ALIVE, sink.send(Message::Close(Some(goodbye)))).await;
+                return;
+            }
         };
         match tokio::time::timeout(SEND_TIMEOUT, sink.send(message)).await {
             Ok(Ok(())) => {}

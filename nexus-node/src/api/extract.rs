@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::Api;
 use super::guard::single;
+use super::pass::Pass;
 use super::problem::Problem;
 use crate::{Brain, Critical, Node, TaskBoard};
 
@@ -165,8 +166,8 @@ impl FromRequestParts<Api> for Node {
 impl FromRequestParts<Api> for Brain {
     type Rejection = Problem;
 
-    async fn from_request_parts(_: &mut Parts, api: &Api) -> Result<Self, Problem> {
-        api.node().map(|node| node.brain())
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Problem> {
+        api.node().map(|node| Pass::of(&parts.extensions).brain(node.brain()))
     }
 }
 

@@ -17,6 +17,7 @@ use super::door::Door;
 use super::extract::{Parameters, parse};
 use super::guard::Guard;
 use super::import;
+use super::issued::TokenBook;
 use super::trace::Trace;
 use super::wire;
 use crate::coordinator::Txn;
@@ -87,7 +88,7 @@ pub fn head(bytes: &[u8]) -> bool {
     let Ok(request) = request.body(axum::body::Body::empty()) else { return false };
     let agent: Option<AgentName> = user_agent(request.headers());
     let _ = Trace::of(request.headers(), false).for_entries();
-    Guard::new(Door::new(address), TOKEN, None).check(&request).is_ok() && agent.is_some()
+    Guard::new(Door::new(address), TOKEN, None, TokenBook::in_memory()).check(&request).is_ok() && agent.is_some()
 }
 
 /// The token of [`head`].

@@ -1,4 +1,4 @@
-//! The check before everything else: exact lists of hosts and origins, and the token or the page's cookie.
+//! The check before everything else: exact lists of hosts and origins, and a token or the page's cookie.
 //!
 //! A foreign web page can make a browser send requests to this address. It cannot read the token, but
 //! the routes without a token must not answer it either. And a page whose name was rebound to 127.0.0.1
@@ -9,6 +9,7 @@
 //! name an origin of ours. And a browser that names the site of a request's origin must name our page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, Method, header};
@@ -18,6 +19,7 @@ use nexus_mesh::{Clock, SystemClock};
 use super::connections::ApiConnection;
 use super::door::Door;
 use super::events::{SUBPROTOCOL, is_websocket};
+use super::issued::{Found, IssuedToken, TOKEN_PREFIX, TokenBook, UNREAD_HINT};
 use super::page::{self, BrowserSession};
 use super::problem::Problem;
 use super::proof::ProofKey;
@@ -26,7 +28,7 @@ use super::proof::ProofKey;
 const OPEN: &[&str] = &["/healthz", "/readyz"];
 
 /// The proof that let a request in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) enum Shown {
     /// No proof: the route is open.
     Nothing,
@@ -36,6 +38,17 @@ pub(super) enum Shown {
     Cookie,
     /// The token of the metrics, on their route.
     Metrics,
+    /// A token that names an agent.
+    Issued(Arc<IssuedToken>),
+}
+
+impl PartialEq for Shown {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Issued(one), Self::Issued(other)) => Arc::ptr_eq(one, other),
+            (one, other) => std::mem::discriminant(one) == std::mem::discriminant(other),
+        }
+    }
 }
 
 /// The path that the token of the metrics opens.
@@ -52,6 +65,8 @@ struct Lists {
     token: Option<blake3::Hash>,
     /// The hash of the token that reads the metrics and nothing else.
     metrics: Option<blake3::Hash>,
+    /// The tokens that name agents. A door for the metrics alone has none.
+    issued: TokenBook,
     proof: ProofKey,
     session: BrowserSession,
     clock: SystemClock,
@@ -61,21 +76,27 @@ impl Guard {
     /// The guard of an API at this door. Allowed hosts are `localhost`, `127.0.0.1` and `[::1]` with its port, the
     /// address itself, and those that the door was given. If it listens on all addresses, the local address of the
     /// connection is allowed, too. Names chosen by others are never allowed.
-    pub(super) fn new(door: Door, token: &str, metrics: Option<&str>) -> Self {
+    pub(super) fn new(door: Door, token: &str, metrics: Option<&str>, issued: TokenBook) -> Self {
         let hash = Some(blake3::hash(token.as_bytes()));
-        Self::with(door, token, hash, metrics.map(|token| blake3::hash(token.as_bytes())))
+        Self::with(door, token, hash, metrics.map(|token| blake3::hash(token.as_bytes())), issued)
     }
 
     /// The guard of the same API at a door for the metrics alone. The other token is no good there.
     pub(super) fn for_metrics(&self, door: Door) -> Self {
         // no route there has a proof or a session
-        Self::with(door, "", None, self.0.metrics)
+        Self::with(door, "", None, self.0.metrics, TokenBook::in_memory())
     }
 
-    fn with(door: Door, secret: &str, token: Option<blake3::Hash>, metrics: Option<blake3::Hash>) -> Self {
+    fn with(
+        door: Door,
+        secret: &str,
+        token: Option<blake3::Hash>,
+        metrics: Option<blake3::Hash>,
+        issued: TokenBook,
+    ) -> Self {
         let session = BrowserSession::new(door.address().port(), secret);
         let (proof, clock) = (ProofKey::new(secret), SystemClock::new());
-        Self(Arc::new(Lists { door, token, metrics, proof, session, clock }))
+        Self(Arc::new(Lists { door, token, metrics, issued, proof, session, clock }))
     }
 
     /// The door.
@@ -104,9 +125,19 @@ impl Guard {
         &self.0.proof
     }
 
+    /// The tokens that name agents.
+    pub(super) fn issued(&self) -> &TokenBook {
+        &self.0.issued
+    }
+
+    /// The time that counts requests.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.0.clock.monotonic()
+    }
+
     /// The proof that lets a request in, or the problem that keeps it out.
     pub(super) fn check(&self, request: &Request) -> Result<Shown, Problem> {
-        let Lists { door, token, metrics, session, .. } = &*self.0;
+        let Lists { door, token, metrics, issued, session, .. } = &*self.0;
         let headers = request.headers();
         let local = request.extensions().get::<ConnectInfo<ApiConnection>>().and_then(|info| info.0.local());
         let known = |host: &str| door.knows(host, local).is_some();
@@ -129,12 +160,20 @@ impl Guard {
             None => subprotocol(headers)?,
         };
         let path = request.uri().path();
-        if let Some(shown) = shown.map(|shown| blake3::hash(shown.as_bytes())) {
+        if let Some(text) = shown {
+            let shown = blake3::hash(text.as_bytes());
             if *token == Some(shown) {
                 return Ok(Shown::Token);
             }
             if *metrics == Some(shown) {
                 return if path == METRICS || OPEN.contains(&path) { Ok(Shown::Metrics) } else { Err(metrics_alone()) };
+            }
+            match issued.find(&shown) {
+                Found::Known(token) if token.has_expired(self.now()) => return Err(expired(&token)),
+                Found::Known(token) => return Ok(Shown::Issued(token)),
+                Found::Unread if text.starts_with(TOKEN_PREFIX) => return Err(unread()),
+                Found::Unknown if text.starts_with(TOKEN_PREFIX) => return Err(unknown()),
+                Found::Unread | Found::Unknown => {}
             }
         }
         if OPEN.contains(&path) || page::is_open(path) {
@@ -162,13 +201,32 @@ impl Guard {
     }
 }
 
+/// The refusal of a token whose time is over.
+fn expired(token: &IssuedToken) -> Problem {
+    let end = token.expires_at().map(|end| format!(" at {end}")).unwrap_or_default();
+    Problem::new("unauthorized", format!("the token {} expired{end}", token.name()))
+        .hint("its person makes another one: `nexus-node token revoke NAME`, then `nexus-node token create`")
+}
+
+/// The refusal of a token that is not in the book.
+fn unknown() -> Problem {
+    Problem::new("unauthorized", "this node does not know the token: it was revoked, or is another node's")
+        .hint("`nexus-node token list` shows the tokens of this node")
+}
+
+/// The refusal of every token while the book cannot be read.
+fn unread() -> Problem {
+    Problem::new("unauthorized", "the issued tokens of this node cannot be read, so all of them are refused")
+        .hint(UNREAD_HINT)
+}
+
 fn metrics_alone() -> Problem {
     Problem::new("refused", "this token reads `/metrics` and nothing else")
         .hint("all else takes the line in the data directory's `api-token`")
 }
 
 /// The lists that the page reads.
-const LISTED: [&str; 9] = [
+const LISTED: [&str; 10] = [
     "/v1/memories",
     "/v1/spaces",
     "/v1/status",
@@ -178,7 +236,11 @@ const LISTED: [&str; 9] = [
     "/v1/agents",
     "/v1/blobs",
     "/v1/transfers",
+    APPROVING,
 ];
+
+/// The path of the passphrase for approving.
+const APPROVING: &str = "/v1/approving";
 
 /// Whether the page's cookie is enough: for reading what the page shows, for changing memories, and for the decisions
 /// on a task. Submitting a task and working on one take the token. Other pages of this host may send the cookie, too, if
@@ -189,6 +251,8 @@ fn cookie_may(method: &Method, path: &str) -> bool {
     match *method {
         Method::GET | Method::HEAD => of_a_memory || task.is_some() || LISTED.contains(&path),
         Method::POST => path == "/v1/memories" || task.is_some_and(is_decision),
+        // with the former passphrase, if there is one
+        Method::PUT => path == APPROVING,
         Method::PATCH => of_a_memory,
         Method::DELETE => of_a_memory || path == "/v1/session",
         _ => false,
@@ -251,7 +315,7 @@ mod tests {
     }
 
     fn guard(address: &str, token: &str) -> Guard {
-        Guard::new(Door::new(address.parse().unwrap()), token, Some("figures"))
+        Guard::new(Door::new(address.parse().unwrap()), token, Some("figures"), TokenBook::in_memory())
     }
 
     fn code(guard: &Guard, path: &str, headers: &[(&str, &str)]) -> &'static str {

@@ -13,14 +13,15 @@ use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 use futures::future::maybe_done;
 use futures::{StreamExt, stream};
-use nexus_crdt::{Proven, Source, TEXT_ATTACHMENT_BYTES_MAX, TextAttachment, Was, check_proof};
+use nexus_crdt::{Proven, TEXT_ATTACHMENT_BYTES_MAX, TextAttachment, Was, check_proof};
 use nexus_identity::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::caller::{Caller, user_agent};
+use super::caller::Caller;
 use super::extract::{Parameters, parse};
 use super::memories::{JSON_LINES, put_line, streamed};
+use super::pass::Pass;
 use super::problem::{Problem, status};
 use super::wire::{self, Imported, Span};
 use crate::memory::read::Fate;
@@ -102,6 +103,10 @@ pub(super) enum Reading {
 
 pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timestamp) -> Result<Reading, Problem> {
     let line: Line = parse(bytes)?;
+    if line.proof.is_some() && caller.is_named() {
+        return Err(Problem::new("refused", "a token that names an agent writes no proofs of what others wrote")
+            .hint("leave `proof` out, or import with the `api-token`"));
+    }
     let proven = line.proof.as_deref().map(|proof| proven(proof, &line)).transpose()?;
     let moment = |text: &str| wire::parse_timestamp(text).map_err(|error| Problem::new("invalid", error.to_string()));
     let mut ttl = line.ttl.map(|ttl| ttl.0);
@@ -411,6 +416,7 @@ fn acknowledged((line, masked): Number, written: crate::Remembered) -> Imported 
 pub(super) async fn import(
     brain: Brain,
     caller: Caller,
+    pass: Pass,
     mut parameters: Parameters,
     headers: HeaderMap,
     body: Body,
@@ -422,7 +428,7 @@ pub(super) async fn import(
         Some(_) => return Err(Problem::new("invalid", "secrets is `refuse`, `mask` or `allow`")),
     };
     parameters.end()?;
-    let (caller, body) = (Caller::new(user_agent(&headers), Source::Import), body.into_data_stream());
+    let (caller, body) = (Caller::importing(&pass, &headers), body.into_data_stream());
     let (rest, searched, line) = (Vec::new(), 0, 0);
     let lines =
         Lines { brain: brain.clone(), caller, secrets, body, rest, searched, line, skipping: false, ended: false };

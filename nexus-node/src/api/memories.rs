@@ -52,11 +52,11 @@ pub(super) async fn remember(
 }
 
 /// Recalls if `q` is given, lists otherwise.
-pub(super) async fn find(node: Node, mut parameters: Parameters) -> Result<Response, Problem> {
+pub(super) async fn find(node: Node, brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {
     let mut phrasings = parameters.many("q").into_iter();
     match phrasings.next() {
-        Some(words) => recall(node, words, phrasings.collect(), parameters).await,
-        None => list(node.brain(), parameters).await,
+        Some(words) => recall(node, brain, words, phrasings.collect(), parameters).await,
+        None => list(brain, parameters).await,
     }
 }
 
@@ -68,7 +68,13 @@ fn limit(parameters: &mut Parameters, default: usize) -> Result<usize, Problem> 
     Err(Problem::new("invalid", format!("limit is 1 to 1000, not {limit}")))
 }
 
-async fn recall(node: Node, words: String, or: Vec<String>, mut parameters: Parameters) -> Result<Response, Problem> {
+async fn recall(
+    node: Node,
+    brain: Brain,
+    words: String,
+    or: Vec<String>,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
     let mut query = RecallQuery { or, ..RecallQuery::of(words) };
     query.min = parameters.one_as("min")?;
     if query.min.is_some_and(|min: f64| !(0.0..=1.0).contains(&min)) {
@@ -87,7 +93,7 @@ async fn recall(node: Node, words: String, or: Vec<String>, mut parameters: Para
     if let Some(project) = project {
         query.project = Some(node.project_named(project).await?);
     }
-    let recalled = node.brain().recall(query).await?;
+    let recalled = brain.recall(query).await?;
     let indexed = recalled.indexed;
     let hits: Vec<wire::Hit> = recalled.hits.into_iter().map(wire::Hit::from).collect();
     let truncated = if recalled.truncated { "true" } else { "false" };
@@ -95,7 +101,7 @@ async fn recall(node: Node, words: String, or: Vec<String>, mut parameters: Para
     if indexed < 1.0 {
         answer.headers_mut().insert(INDEXED, percent(indexed));
     }
-    if node.brain().embedder_fails() {
+    if brain.embedder_fails() {
         answer.headers_mut().insert(WORDS_ALONE, HeaderValue::from_static("true"));
     }
     Ok(answer)

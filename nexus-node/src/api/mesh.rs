@@ -15,10 +15,12 @@ use serde_json::json;
 use super::connections::ApiConnection;
 use super::extract::{Json, OptionalJson, Path, Query};
 use super::guard::Shown;
+use super::issued::{TokenError, UNREAD_HINT};
 use super::problem::Problem;
+use super::proof::ProofKey;
 use super::{Api, wire};
-use crate::Node;
 use crate::error::{NodeError, Resource};
+use crate::{Brain, Node};
 
 /// The default lifetime of a ticket.
 const TICKET_TTL: Duration = Duration::from_secs(3_600);
@@ -30,6 +32,8 @@ const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(serde::Deserialize)]
 pub(super) struct HealthQuery {
     nonce: Option<String>,
+    /// The name of an issued token whose secret is to be proven, in place of the `api-token`.
+    mark: Option<String>,
 }
 
 /// Answers: the process runs. With a nonce, proves that it holds the token.
@@ -40,7 +44,13 @@ pub(super) async fn health(
 ) -> Result<Answer<serde_json::Value>, Problem> {
     let Some(nonce) = query.nonce else { return Ok(Answer(json!({"ok": true}))) };
     let address = connection.local().ok_or_else(|| Problem::new("failed", "the connection has no address"))?;
-    Ok(Answer(json!({"ok": true, "proof": api.0.guard.proof().prove(&nonce, address)?})))
+    let key = match query.mark {
+        None => Some(api.0.guard.proof().clone()),
+        Some(mark) => api.0.guard.issued().marked(&mark).map(|token| ProofKey::new(&token.proof_secret())),
+    };
+    // a token that is not known here is proven by nobody
+    let proof = key.map(|key| key.prove(&nonce, address)).transpose()?;
+    Ok(Answer(json!({"ok": true, "proof": proof})))
 }
 
 /// Answers if the node runs and can keep what it is given, also without a quorum: memory needs none.
@@ -52,11 +62,10 @@ pub(super) async fn ready(node: Node) -> Result<Answer<serde_json::Value>, Probl
     Ok(Answer(json!({"ready": true, "mode": seen.map(|seen| seen.mode().as_str())})))
 }
 
-pub(super) async fn status(State(api): State<Api>, node: Node) -> Answer<wire::Status> {
+pub(super) async fn status(State(api): State<Api>, node: Node, brain: Brain) -> Answer<wire::Status> {
     let mut status = wire::Status::from(node.status().await);
     status.started_by = api.0.settings.started_by().map(str::to_owned);
     let settings = api.0.settings.clone();
-    let brain = node.brain();
     // a number that cannot be told now is left out
     let counted = brain.reading(move |brain| {
         let in_conflict = brain.all_in_conflict_blocking()?.len() as u64;
@@ -70,8 +79,13 @@ pub(super) async fn status(State(api): State<Api>, node: Node) -> Answer<wire::S
     let is_full = status.warnings.iter().any(|warning| warning.code == "disk_full");
     status.warnings.extend(disk.filter(|_| !is_full).and_then(|disk| disk.low()).map(low_disk));
     status.warnings.extend(api.exposed().map(cleartext));
+    status.warnings.extend(api.0.guard.issued().list().err().map(unread_tokens));
     status.next = next(&status, node.members().len());
     Answer(status)
+}
+
+fn unread_tokens(error: TokenError) -> wire::Warning {
+    wire::Warning { code: "tokens".to_owned(), message: error.to_string(), hint: Some(UNREAD_HINT.to_owned()) }
 }
 
 fn cleartext(door: &super::Door) -> wire::Warning {

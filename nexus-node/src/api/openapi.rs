@@ -12,12 +12,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::pass::{Needs, RouteNeeds};
 use super::problem::CODES;
 use super::{Api, wire};
 
 /// Routes with their descriptions.
 pub(crate) struct Routes {
     router: Router<Api>,
+    needs: RouteNeeds,
     paths: BTreeMap<String, Map<String, Value>>,
     schemas: SchemaGenerator,
 }
@@ -37,20 +39,26 @@ impl Routes {
             settings.definitions_path = "/components/schemas".into();
             settings.meta_schema = None;
         });
-        Self { router: Router::new(), paths: BTreeMap::new(), schemas: settings.into_generator() }
+        Self {
+            router: Router::new(),
+            needs: RouteNeeds::default(),
+            paths: BTreeMap::new(),
+            schemas: settings.into_generator(),
+        }
     }
 
-    /// Serves a method of a path, and describes it.
+    /// Serves a method of a path to callers that have what it needs, and describes it.
     pub(super) fn on<H: Handler<T, Api>, T: 'static>(
         mut self,
         method: Method,
         path: &'static str,
+        needs: Needs,
         handler: H,
         about: impl for<'a> FnOnce(About<'a>) -> About<'a>,
     ) -> Self {
         let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::GET);
         self.router = self.router.route(path, on(filter, handler));
-        self.described(&method, path, Box::new(about))
+        self.described(&method, path, needs, Box::new(about))
     }
 
     /// Describes a method of a path that another router serves.
@@ -58,13 +66,15 @@ impl Routes {
         self,
         method: &Method,
         path: &'static str,
+        needs: Needs,
         about: impl for<'a> FnOnce(About<'a>) -> About<'a>,
     ) -> Self {
-        self.described(method, path, Box::new(about))
+        self.described(method, path, needs, Box::new(about))
     }
 
     /// One body for all routes: a hundred would be compiled else.
-    fn described(mut self, method: &Method, path: &str, about: Describes<'_>) -> Self {
+    fn described(mut self, method: &Method, path: &str, needs: Needs, about: Describes<'_>) -> Self {
+        self.needs.add(method, path, needs);
         let mut operation = Map::new();
         let mut responses = Map::new();
         responses.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
@@ -78,14 +88,24 @@ impl Routes {
         if !parameters.is_empty() {
             operation.insert("parameters".to_owned(), parameters.into());
         }
-        let About { operation, .. } = about(About { operation, schemas: &mut self.schemas });
+        let About { mut operation, .. } = about(About { operation, schemas: &mut self.schemas });
+        let security = match needs {
+            Needs::Nothing => Some(json!([])),
+            Needs::Scopes(scopes) | Needs::Unbounded(scopes) => {
+                operation.insert("x-scopes".to_owned(), scopes.iter().map(|scope| scope.as_str()).collect());
+                None
+            }
+            Needs::Person => Some(json!([{ "cookie": [] }])),
+            Needs::Proof | Needs::Owner => None,
+        };
+        operation.extend(security.map(|security| ("security".to_owned(), security)));
         let methods = self.paths.entry(path).or_default();
         methods.insert(method.as_str().to_ascii_lowercase(), operation.into());
         self
     }
 
-    /// The routes, and the document about them.
-    pub(super) fn finish(mut self) -> (Router<Api>, Value) {
+    /// The routes, what they need, and the document about them.
+    pub(super) fn finish(mut self) -> (Router<Api>, RouteNeeds, Value) {
         let problem = self.schemas.subschema_for::<wire::Problem>();
         let mut schemas = self.schemas.take_definitions(true);
         let codes: Vec<Value> = CODES.iter().map(|code| code.name.into()).collect();
@@ -109,7 +129,7 @@ impl Routes {
                     "token": {
                         "type": "http",
                         "scheme": "bearer",
-                        "description": "The line in `api-token` of the data directory.",
+                        "description": "The line in `api-token` of the data directory, or a token that `nexus-node token create` made: that one needs the `x-scopes` of a method, and uses none without them.",
                     },
                     "cookie": {
                         "type": "apiKey",
@@ -127,7 +147,7 @@ impl Routes {
                 "schemas": schemas,
             },
         });
-        (self.router, document)
+        (self.router, self.needs, document)
     }
 }
 
@@ -154,11 +174,6 @@ impl About<'_> {
     /// Further facts.
     pub(super) fn note(self, text: &str) -> Self {
         self.set("description", text)
-    }
-
-    /// The method needs no token.
-    pub(super) fn open(self) -> Self {
-        self.set("security", Vec::<Value>::new())
     }
 
     /// The method takes a query parameter.

@@ -9,6 +9,8 @@ use super::wire;
 
 pub use crate::problem::{CODES, Code, Problem, code};
 
+/// The time after which a client should try again that was too hasty, if nothing else was said.
+const CALMER_AFTER: Duration = Duration::from_secs(60);
 /// The time after which a client should ask a starting node again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -42,6 +44,9 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(CALMER_AFTER.as_secs()));
         }
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));

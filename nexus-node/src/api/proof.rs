@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 
 use data_encoding::HEXLOWER;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
+use super::issued::proof_secret;
 use super::problem::Problem;
 use crate::world::random;
 
@@ -59,6 +61,10 @@ fn plain(address: SocketAddr) -> SocketAddr {
 #[derive(Debug)]
 pub struct Challenge {
     nonce: String,
+    /// The secret that is to be proven: the `api-token`, or one made from an issued token, whose hash alone a node has.
+    secret: Zeroizing<String>,
+    /// The name of the issued token.
+    mark: Option<String>,
 }
 
 /// The reason why an answer proves nothing. The client has sent no token and no content.
@@ -71,21 +77,28 @@ pub enum Unproven {
     /// The answer has no proof: the node is of a version without it, or something else answers.
     #[error("it answers without a proof")]
     Missing,
+    /// The token is an issued one, which the node does not know: it was revoked, or is another node's.
+    #[error("it does not know the token, which was revoked, or is another node's")]
+    Unknown,
     /// The proof is not the one of this token at this address.
     #[error("its proof is not the one of this token at this address")]
     Wrong,
 }
 
 impl Challenge {
-    /// A question with a random nonce.
-    #[expect(clippy::new_without_default, reason = "each one differs")]
-    pub fn new() -> Self {
-        Self { nonce: HEXLOWER.encode(&random::<16>()) }
+    /// A question with a random nonce, for the proof that a node knows this token.
+    pub fn new(token: &str) -> Self {
+        let (secret, mark) = match proof_secret(token) {
+            Some((secret, mark)) => (secret, Some(mark)),
+            None => (token.to_owned(), None),
+        };
+        Self { nonce: HEXLOWER.encode(&random::<16>()), secret: Zeroizing::new(secret), mark }
     }
 
     /// The path to ask for, with `GET` and without a token.
     pub fn path(&self) -> String {
-        format!("{ROUTE}?nonce={}", self.nonce)
+        let mark = self.mark.as_ref().map(|mark| format!("&mark={mark}")).unwrap_or_default();
+        format!("{ROUTE}?nonce={}{mark}", self.nonce)
     }
 
     /// The `Host` to ask with, for the address that was dialled.
@@ -102,13 +115,16 @@ impl Challenge {
     ///
     /// # Errors
     /// [`Unproven`]: the connection leads to another program, or to a node without this token.
-    pub fn check(&self, token: &str, dialled: SocketAddr, status: u16, body: &[u8]) -> Result<(), Unproven> {
+    pub fn check(&self, dialled: SocketAddr, status: u16, body: &[u8]) -> Result<(), Unproven> {
         let answer: Value = serde_json::from_slice(body).map_err(|_| Unproven::Foreign)?;
         if status != 200 || answer["ok"] != true {
             return Err(Unproven::Foreign);
         }
-        let proof = answer.get(PROOF).and_then(Value::as_str).ok_or(Unproven::Missing)?;
-        let expected = ProofKey::new(token).hash(&self.nonce, dialled);
+        let proof = match answer.get(PROOF) {
+            Some(Value::Null) if self.mark.is_some() => return Err(Unproven::Unknown),
+            proof => proof.and_then(Value::as_str).ok_or(Unproven::Missing)?,
+        };
+        let expected = ProofKey::new(&self.secret).hash(&self.nonce, dialled);
         // Comparing hashes takes equally long wherever they differ.
         if blake3::Hash::from_hex(proof).is_ok_and(|proof| proof == expected) { Ok(()) } else { Err(Unproven::Wrong) }
     }
@@ -122,12 +138,12 @@ mod tests {
 
     fn check(challenge: &Challenge, dialled: &str, proof: Value) -> Result<(), Unproven> {
         let body = json!({ "ok": true, "proof": proof }).to_string();
-        challenge.check("secret", dialled.parse().unwrap(), 200, body.as_bytes())
+        challenge.check(dialled.parse().unwrap(), 200, body.as_bytes())
     }
 
     #[test]
     fn a_proof_is_good_for_its_nonce_its_token_and_its_address_alone() {
-        let challenge = Challenge::new();
+        let challenge = Challenge::new("secret");
         let at = |token: &str, address: &str| {
             json!(ProofKey::new(token).prove(&challenge.nonce, address.parse().unwrap()).unwrap())
         };
@@ -136,13 +152,13 @@ mod tests {
         for (token, address) in [("other", "127.0.0.1:8002"), ("secret", "127.0.0.1:8003"), ("secret", "[::1]:8002")] {
             assert_eq!(check(&challenge, "127.0.0.1:8002", at(token, address)), Err(Unproven::Wrong), "{address}");
         }
-        let again = Challenge::new();
+        let again = Challenge::new("secret");
         assert_eq!(check(&again, "127.0.0.1:8002", at("secret", "127.0.0.1:8002")), Err(Unproven::Wrong));
         for junk in [json!(""), json!("00"), json!("é")] {
             assert_eq!(check(&challenge, "127.0.0.1:8002", junk), Err(Unproven::Wrong));
         }
         assert_eq!(check(&challenge, "127.0.0.1:8002", json!(null)), Err(Unproven::Missing));
-        let of = |status, body: &[u8]| challenge.check("secret", "127.0.0.1:8002".parse().unwrap(), status, body);
+        let of = |status, body: &[u8]| challenge.check("127.0.0.1:8002".parse().unwrap(), status, body);
         assert_eq!(of(200, b"{\"ok\":true}"), Err(Unproven::Missing));
         for (status, body) in [(200, &b"hello"[..]), (200, b"{}"), (404, b"{\"ok\":true}"), (200, b"\xff"), (200, b"1")]
         {

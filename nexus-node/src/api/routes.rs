@@ -11,47 +11,58 @@ use serde_json::json;
 use self::examples as example;
 use super::backup::BACKUP;
 use super::guest::Guest;
+use super::issued::Scope::{
+    BlobsRead, BlobsWrite, KvRead, KvWrite, LocksRead, LocksWrite, MemoryRead, MemoryWrite, MeshRead, TasksRead,
+    TasksSubmit, TasksWork,
+};
 use super::memories::{INDEXED, JSON_LINES, TRUNCATED, WORDS_ALONE};
 use super::openapi::{Routes, flag, number, share, text, texts};
+use super::pass::Needs::{Nothing, Owner, Person, Proof, Scopes, Unbounded};
+use super::pass::RouteNeeds;
 use super::{
     Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page,
-    settings, spaces, tasks, vocabulary,
+    passphrase, settings, spaces, tasks, tokens, vocabulary,
 };
 
 /// All routes, with the guests', and their description at `/openapi.json`.
-pub(super) fn routes(guests: &[Guest]) -> Router<Api> {
+pub(super) fn routes(guests: &[Guest]) -> (Router<Api>, RouteNeeds) {
     let routes = memories_and_spaces(Routes::new());
     let routes = tasks_and_workers(keys_and_locks(routes));
     #[cfg(feature = "blobs")]
     let routes = blobs(routes);
     let routes = page_and_process(the_mesh(the_coordinators(routes)));
-    let routes = routes.describe(&Method::GET, "/openapi.json", |about| {
+    let routes = routes.describe(&Method::GET, "/openapi.json", Proof, |about| {
         about.summary("This document").gives_value(200, &json!({ "openapi": "3.1.0" }))
     });
     let routes = guests.iter().fold(routes, |routes, guest| (guest.describe)(routes));
-    let (router, document) = routes.finish();
+    let (router, needs, document) = routes.finish();
     let document = axum::body::Bytes::from(document.to_string());
     let router = router.route(
         "/openapi.json",
         get(move || async move { ([(header::CONTENT_TYPE, "application/json")], document).into_response() }),
     );
     let router = guests.iter().fold(router, |router, guest| router.merge(guest.router.clone()));
-    router.fallback(no_route).method_not_allowed_fallback(no_method)
+    (router.fallback(no_route).method_not_allowed_fallback(no_method), needs)
 }
 
 /// The routes at a door for the metrics alone. They are described with all others.
-pub(super) fn of_metrics() -> Router<Api> {
-    Router::new()
+pub(super) fn of_metrics() -> (Router<Api>, RouteNeeds) {
+    let mut needs = RouteNeeds::default();
+    needs.add(&Method::GET, "/healthz", Nothing);
+    needs.add(&Method::GET, "/readyz", Nothing);
+    needs.add(&Method::GET, "/metrics", Owner);
+    let router = Router::new()
         .route("/healthz", get(|| async { axum::Json(json!({ "ok": true })) }))
         .route("/readyz", get(mesh::ready))
         .route("/metrics", get(metrics::metrics))
         .fallback(no_route)
-        .method_not_allowed_fallback(no_method)
+        .method_not_allowed_fallback(no_method);
+    (router, needs)
 }
 
 fn memories_and_spaces(routes: Routes) -> Routes {
     routes
-        .on(Method::GET, "/v1/memories", memories::find, |about| {
+        .on(Method::GET, "/v1/memories", Scopes(&[MemoryRead]), memories::find, |about| {
             about
                 .summary("With `q` recall, the best first; without it list, newest first")
                 .query("q", texts(), "a question or words; up to four phrasings of it, of at most 8 KiB each")
@@ -89,51 +100,51 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 )
                 .note("Without `q` the answer is `{items: [memory], next}`.")
         })
-        .on(Method::POST, "/v1/memories", memories::remember, |about| {
+        .on(Method::POST, "/v1/memories", Scopes(&[MemoryWrite]), memories::remember, |about| {
             about
                 .summary("Write a memory; it is on this node's disk when the answer comes")
                 .takes(true, &example::new_memory())
                 .gives(201, &example::remembered())
         })
-        .on(Method::GET, "/v1/memories/{id}", memories::get, |about| {
+        .on(Method::GET, "/v1/memories/{id}", Scopes(&[MemoryRead]), memories::get, |about| {
             about
                 .summary("One memory, by its id, the beginning of it, or a former id")
                 .query("whole", flag(), "`true`: with the whole text, if a blob has it, from whoever has that")
                 .gives(200, &example::memory())
         })
-        .on(Method::PATCH, "/v1/memories/{id}", memories::edit, |about| {
+        .on(Method::PATCH, "/v1/memories/{id}", Scopes(&[MemoryWrite]), memories::edit, |about| {
             about
                 .summary("Change a memory; writing a field settles a conflict about it")
                 .takes(true, &example::patch())
                 .gives(200, &example::memory())
         })
-        .on(Method::POST, "/v1/memories/{id}/unforget", memories::unforget, |about| {
+        .on(Method::POST, "/v1/memories/{id}/unforget", Scopes(&[MemoryWrite]), memories::unforget, |about| {
             about
                 .summary("Write a forgotten memory again, under a new id; its former one is in `was`")
                 .takes(false, &example::unforget())
                 .gives(200, &example::memory())
         })
-        .on(Method::DELETE, "/v1/memories/{id}", memories::forget, |about| {
+        .on(Method::DELETE, "/v1/memories/{id}", Scopes(&[MemoryWrite]), memories::forget, |about| {
             about.summary("Remove a memory everywhere").gives(200, &example::forgotten())
         })
-        .on(Method::GET, "/v1/memories/{id}/history", memories::history, |about| {
+        .on(Method::GET, "/v1/memories/{id}/history", Scopes(&[MemoryRead]), memories::history, |about| {
             about.summary("The history of a memory, oldest first").gives(200, &vec![example::revision()])
         })
-        .on(Method::GET, "/v1/export", memories::export, |about| {
+        .on(Method::GET, "/v1/export", Scopes(&[MemoryRead]), memories::export, |about| {
             about
                 .summary("All memories, one a line")
                 .query("space", text(), "of one space")
                 .query("full", json!({ "type": "boolean" }), "with the proof of who wrote each text")
                 .gives_type(200, JSON_LINES, &example::line(&example::exported()))
         })
-        .on(Method::GET, "/v1/backup", backup::backup, |about| {
+        .on(Method::GET, "/v1/backup", Owner, backup::backup, |about| {
             about
                 .summary("The rows of this node's stores as one stream, for `nexus-node restore`; it has no keys")
                 .note("A stream that breaks off has no end, and is refused as a backup.")
                 .query("blobs", json!({ "type": "boolean" }), "with the blobs that are kept here, or that entries name")
                 .gives_type(200, BACKUP, "nexus backup v1\n…")
         })
-        .on(Method::POST, "/v1/import", import::import, |about| {
+        .on(Method::POST, "/v1/import", Scopes(&[MemoryWrite]), import::import, |about| {
             about
                 .summary("Memories as JSON Lines in, one acknowledgement a line out, after its commit")
                 .note("Read the answer while you send. A line has at most 24.25 MiB, and a text 4 MiB; a bad one stops nothing.")
@@ -141,7 +152,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .takes_type(JSON_LINES, &example::line(&example::new_memory()))
                 .gives_type(200, JSON_LINES, &example::line(&example::imported()))
         })
-        .on(Method::GET, "/v1/events", events::events, |about| {
+        .on(Method::GET, "/v1/events", Scopes(&[MemoryRead]), events::events, |about| {
             about
                 .summary("Changes as they happen: server-sent events, a WebSocket, or a long poll")
                 .note(
@@ -156,7 +167,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .gives_type(200, "text/event-stream", &example::event())
                 .gives_nothing(101, "A WebSocket.")
         })
-        .on(Method::GET, "/v1/project", memories::project, |about| {
+        .on(Method::GET, "/v1/project", Scopes(&[MemoryRead]), memories::project, |about| {
             about
                 .summary("The project of a directory, by its name and by the marks of its repository")
                 .query("place", text(), "the name of the repository's root, or of the directory")
@@ -164,35 +175,35 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .query("marks", text(), "the repository's marks, with commas between them")
                 .gives_value(200, &json!({ "name": "shop" }))
         })
-        .on(Method::GET, "/v1/vocabulary", vocabulary::list, |about| {
+        .on(Method::GET, "/v1/vocabulary", Scopes(&[MemoryRead]), vocabulary::list, |about| {
             about
                 .summary("The groups of words that mean the same in this mesh, by their first words")
                 .query("space", text(), "of one space")
                 .gives(200, &vec![example::words()])
                 .header(200, TRUNCATED, "`true` if there are more groups than are listed")
         })
-        .on(Method::POST, "/v1/vocabulary", vocabulary::add, |about| {
+        .on(Method::POST, "/v1/vocabulary", Scopes(&[MemoryWrite]), vocabulary::add, |about| {
             about
                 .summary("Write a group of words that mean the same")
                 .takes(true, &example::new_words())
                 .gives(201, &example::words())
         })
-        .on(Method::DELETE, "/v1/vocabulary/{word}", vocabulary::remove, |about| {
+        .on(Method::DELETE, "/v1/vocabulary/{word}", Scopes(&[MemoryWrite]), vocabulary::remove, |about| {
             about
                 .summary("Forget this node's groups with a word")
                 .query("space", text(), "of one space")
                 .gives(200, &vec![example::words()])
         })
-        .on(Method::GET, "/v1/spaces", spaces::list, |about| {
+        .on(Method::GET, "/v1/spaces", Scopes(&[MemoryRead]), spaces::list, |about| {
             about.summary("The spaces that hold memories").gives(200, &vec![example::space()])
         })
-        .on(Method::POST, "/v1/spaces", spaces::create, |about| {
+        .on(Method::POST, "/v1/spaces", Unbounded(&[MemoryWrite]), spaces::create, |about| {
             about
                 .summary("Make a space that every member reads and writes")
                 .takes(true, &example::new_space())
                 .gives(201, &example::space())
         })
-        .on(Method::GET, "/v1/spaces/{space}/pages", spaces::pages, |about| {
+        .on(Method::GET, "/v1/spaces/{space}/pages", Scopes(&[MemoryRead]), spaces::pages, |about| {
             about
                 .summary("The pages of a space as Automerge documents, one a line, and `{pages:N}` at the end")
                 .gives_type(200, JSON_LINES, &example::line(&example::page()))
@@ -201,7 +212,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
 
 fn keys_and_locks(routes: Routes) -> Routes {
     routes
-        .on(Method::GET, "/v1/kv", critical::list, |about| {
+        .on(Method::GET, "/v1/kv", Scopes(&[KvRead]), critical::list, |about| {
             about
                 .summary("Keys in order, with what they hold")
                 .query("prefix", text(), "that begin so")
@@ -209,7 +220,7 @@ fn keys_and_locks(routes: Routes) -> Routes {
                 .query("limit", number(1, 1_000), "at most this many; 100 if not given")
                 .gives(200, &example::kv_page())
         })
-        .on(Method::POST, "/v1/kv", critical::txn, |about| {
+        .on(Method::POST, "/v1/kv", Scopes(&[KvWrite]), critical::txn, |about| {
             about
                 .summary("A transaction: several checks, and steps at one revision")
                 .note(
@@ -221,27 +232,27 @@ fn keys_and_locks(routes: Routes) -> Routes {
                 .takes(true, &example::kv_txn())
                 .gives(200, &example::kv_txn_done())
         })
-        .on(Method::GET, "/v1/kv/{*key}", critical::get, |about| {
+        .on(Method::GET, "/v1/kv/{*key}", Scopes(&[KvRead]), critical::get, |about| {
             about
                 .summary("A key, as of now; it may contain `/`")
                 .query("local", json!({ "type": "boolean" }), "from this node's copy, without asking a quorum")
                 .gives(200, &example::kv_item())
         })
-        .on(Method::PUT, "/v1/kv/{*key}", critical::put, |about| {
+        .on(Method::PUT, "/v1/kv/{*key}", Scopes(&[KvWrite]), critical::put, |about| {
             about
                 .summary("Give a key a value; with `expect` or `absent` only if that is how it is")
                 .once()
                 .takes(true, &example::kv_put())
                 .gives(200, &example::kv_written())
         })
-        .on(Method::DELETE, "/v1/kv/{*key}", critical::delete, |about| {
+        .on(Method::DELETE, "/v1/kv/{*key}", Scopes(&[KvWrite]), critical::delete, |about| {
             about
                 .summary("Take a key away")
                 .query("fence", json!({ "type": "integer", "minimum": 0 }), "a lock's token that must be good")
                 .once()
                 .gives(200, &example::kv_deleted())
         })
-        .on(Method::GET, "/v1/outcomes/{id}", critical::outcome, |about| {
+        .on(Method::GET, "/v1/outcomes/{id}", Scopes(&[KvRead]), critical::outcome, |about| {
             about
                 .summary("The end of a request that was unknown: `done`, `refused`, `unknown` or `forgotten`")
                 .note(
@@ -250,7 +261,7 @@ fn keys_and_locks(routes: Routes) -> Routes {
                 )
                 .gives(200, &example::request_outcome())
         })
-        .on(Method::GET, "/v1/watch", critical::watch, |about| {
+        .on(Method::GET, "/v1/watch", Scopes(&[KvRead, LocksRead]), critical::watch, |about| {
             about
                 .summary("Changes of keys and locks after a revision, oldest first: who did what")
                 .query("prefix", text(), "whose names begin so")
@@ -262,29 +273,29 @@ fn keys_and_locks(routes: Routes) -> Routes {
                 )
                 .gives(200, &example::kv_changes())
         })
-        .on(Method::GET, "/v1/locks", critical::locks, |about| {
+        .on(Method::GET, "/v1/locks", Scopes(&[LocksRead]), critical::locks, |about| {
             about.summary("The locks that are held").gives(200, &vec![example::lease()])
         })
-        .on(Method::GET, "/v1/locks/{name}", critical::lock, |about| {
+        .on(Method::GET, "/v1/locks/{name}", Scopes(&[LocksRead]), critical::lock, |about| {
             about.summary("A lock that is held, exact as of now").gives(200, &example::lease())
         })
-        .on(Method::POST, "/v1/locks/{name}/acquire", critical::acquire, |about| {
+        .on(Method::POST, "/v1/locks/{name}/acquire", Scopes(&[LocksWrite]), critical::acquire, |about| {
             about
                 .summary("Take a lock, or wait in line for it; whoever takes it renews it")
                 .once()
                 .takes(false, &example::acquire())
                 .gives(200, &example::lease())
         })
-        .on(Method::POST, "/v1/locks/{name}/renew", critical::renew, |about| {
+        .on(Method::POST, "/v1/locks/{name}/renew", Scopes(&[LocksWrite]), critical::renew, |about| {
             about
                 .summary("Let a lease run its whole time again")
                 .takes(true, &example::renew())
                 .gives(200, &example::lease())
         })
-        .on(Method::POST, "/v1/locks/{name}/release", critical::release, |about| {
+        .on(Method::POST, "/v1/locks/{name}/release", Scopes(&[LocksWrite]), critical::release, |about| {
             about.summary("Give a lock back").takes(true, &example::release()).gives(200, &example::released())
         })
-        .on(Method::POST, "/v1/locks/{name}/steal", critical::steal, |about| {
+        .on(Method::POST, "/v1/locks/{name}/steal", Scopes(&[LocksWrite]), critical::steal, |about| {
             about
                 .summary("Take a lock from whoever holds it; who did stays visible")
                 .once()
@@ -295,7 +306,7 @@ fn keys_and_locks(routes: Routes) -> Routes {
 
 fn tasks_and_workers(routes: Routes) -> Routes {
     routes
-        .on(Method::POST, "/v1/tasks", tasks::submit, |about| {
+        .on(Method::POST, "/v1/tasks", Scopes(&[TasksSubmit]), tasks::submit, |about| {
             about
                 .summary("Submit a task; it is on this node's disk when the answer comes, and outlives the caller")
                 .note(
@@ -306,7 +317,7 @@ fn tasks_and_workers(routes: Routes) -> Routes {
                 .takes(true, &example::new_task())
                 .gives(201, &example::pending_task())
         })
-        .on(Method::GET, "/v1/tasks", tasks::list, |about| {
+        .on(Method::GET, "/v1/tasks", Scopes(&[TasksRead]), tasks::list, |about| {
             about
                 .summary("A page of tasks, the newest first, without their events")
                 .query("state", texts(), "in one of these states")
@@ -314,7 +325,7 @@ fn tasks_and_workers(routes: Routes) -> Routes {
                 .query("after", text(), "go on where an earlier page ended, its `next`")
                 .gives(200, &example::task_page())
         })
-        .on(Method::GET, "/v1/tasks/{id}", tasks::get, |about| {
+        .on(Method::GET, "/v1/tasks/{id}", Scopes(&[TasksRead]), tasks::get, |about| {
             about
                 .summary("One task, by its id or the beginning of it")
                 .query("wait", text(), "wait this long for its end, as `30s`; 60 s at most, not at all if not given")
@@ -322,45 +333,45 @@ fn tasks_and_workers(routes: Routes) -> Routes {
                 .query("whole", flag(), "`true`: with the input and the output that are in blobs, from whoever has them")
                 .gives(200, &example::task())
         })
-        .on(Method::POST, "/v1/tasks/{id}/cancel", tasks::cancel, |about| {
+        .on(Method::POST, "/v1/tasks/{id}/cancel", Scopes(&[TasksSubmit]), tasks::cancel, |about| {
             about
                 .summary("Take a task back; a worker that has it is told")
                 .takes(false, &example::task_word())
                 .gives(200, &example::task())
         })
-        .on(Method::POST, "/v1/tasks/{id}/approve", tasks::approve, |about| {
+        .on(Method::POST, "/v1/tasks/{id}/approve", Person, tasks::approve, |about| {
             about
-                .summary("Let a task be worked on that waits for an approval; on an admin's node, never the submitter's")
-                .takes(false, &example::task_word())
+                .summary("Let a task be worked on that waits for an approval; a person's session, on an admin's node, never the submitter's")
+                .takes(false, &example::approve_task())
                 .gives(200, &example::pending_task())
         })
-        .on(Method::POST, "/v1/tasks/{id}/reject", tasks::reject, |about| {
+        .on(Method::POST, "/v1/tasks/{id}/reject", Owner, tasks::reject, |about| {
             about
                 .summary("End a task that waits for an approval")
                 .takes(false, &example::task_word())
                 .gives(200, &example::task())
         })
-        .on(Method::POST, "/v1/tasks/{id}/retry", tasks::retry, |about| {
+        .on(Method::POST, "/v1/tasks/{id}/retry", Scopes(&[TasksSubmit]), tasks::retry, |about| {
             about
                 .summary("Submit a task that has ended once more, as another one")
                 .takes(false, &example::task_word())
                 .gives(201, &example::pending_task())
         })
-        .on(Method::GET, "/v1/tasks/events", tasks::events, |about| {
+        .on(Method::GET, "/v1/tasks/events", Scopes(&[TasksRead]), tasks::events, |about| {
             about
                 .summary("Tasks as something happens to them: server-sent events, a task each, named by its state")
                 .note("Of one task the present state comes first, and the stream ends with the task.")
                 .query("task", text(), "of this task alone")
                 .gives_type(200, "text/event-stream", &example::task_event())
         })
-        .on(Method::POST, "/v1/tasks/claim", tasks::claim, |about| {
+        .on(Method::POST, "/v1/tasks/claim", Unbounded(&[TasksWork]), tasks::claim, |about| {
             about
                 .summary("Wait for a task that this worker can do; from then on it must be heard of within its lease")
                 .takes(true, &example::claim_task())
                 .gives(200, &example::claimed_task())
                 .gives_nothing(204, "None came in time.")
         })
-        .on(Method::POST, "/v1/tasks/{id}/renew", tasks::renew, |about| {
+        .on(Method::POST, "/v1/tasks/{id}/renew", Scopes(&[TasksWork]), tasks::renew, |about| {
             about
                 .summary("Say that the worker lives, and how far it is")
                 .note(
@@ -369,14 +380,14 @@ fn tasks_and_workers(routes: Routes) -> Routes {
                 .takes(true, &example::renew_task())
                 .gives(200, &example::task_renewal())
         })
-        .on(Method::POST, "/v1/tasks/{id}/finish", tasks::finish, |about| {
+        .on(Method::POST, "/v1/tasks/{id}/finish", Scopes(&[TasksWork]), tasks::finish, |about| {
             about
                 .summary("Say how an attempt ended: `output`, `error` or `release`; it is on the disk when the answer comes")
                 .note("A `conflict` says that the claim was over before. An output is kept then, marked as late.")
                 .takes(true, &example::finish_task())
                 .gives(200, &example::task())
         })
-        .on(Method::GET, "/v1/agents", tasks::agents, |about| {
+        .on(Method::GET, "/v1/agents", Scopes(&[TasksRead]), tasks::agents, |about| {
             about.summary("The workers that wait for work or do some").gives(200, &vec![example::agent()])
         })
 }
@@ -387,7 +398,7 @@ fn blobs(routes: Routes) -> Routes {
 
     let wait = "look for so long if nobody in reach has it, as `10m`; 10 s if not given";
     routes
-        .on(Method::PUT, "/v1/blobs", blobs::put, |about| {
+        .on(Method::PUT, "/v1/blobs", Unbounded(&[BlobsWrite]), blobs::put, |about| {
             about
                 .summary("Add content of any size; all of it is on this node's disk when the answer comes")
                 .query("tag", text(), "a name that leads to it from now on, instead of a pin")
@@ -397,7 +408,7 @@ fn blobs(routes: Routes) -> Routes {
                 .takes_type(blobs::CONTENT, "any bytes")
                 .gives(201, &example::blob())
         })
-        .on(Method::GET, "/v1/blobs", blobs::list, |about| {
+        .on(Method::GET, "/v1/blobs", Unbounded(&[BlobsRead]), blobs::list, |about| {
             about
                 .summary("A page of the blobs that are here, by hash, with the nodes that have them now")
                 .query("all", flag(), "`true`: with the files of directories")
@@ -405,10 +416,10 @@ fn blobs(routes: Routes) -> Routes {
                 .query("after", text(), "go on where an earlier page ended, its `next`")
                 .gives(200, &example::blob_page())
         })
-        .on(Method::GET, "/v1/transfers", blobs::transfers, |about| {
+        .on(Method::GET, "/v1/transfers", Unbounded(&[BlobsRead]), blobs::transfers, |about| {
             about.summary("The blobs that are being fetched to this node").gives(200, &[example::blob_transfer()])
         })
-        .on(Method::GET, "/v1/blobs/{blob}", blobs::get, |about| {
+        .on(Method::GET, "/v1/blobs/{blob}", Unbounded(&[BlobsRead]), blobs::get, |about| {
             about
                 .summary("The content of a blob, by its hash, the first digits of it, or a tag")
                 .note("A blob that is not here is fetched first. Takes `Range` and `If-None-Match`; the `ETag` is the hash.")
@@ -418,55 +429,55 @@ fn blobs(routes: Routes) -> Routes {
                 .gives_nothing(304, "The caller has it.")
                 .gives_nothing(416, "The blob has no such bytes.")
         })
-        .on(Method::POST, "/v1/blobs/{blob}/fetch", blobs::fetch, |about| {
+        .on(Method::POST, "/v1/blobs/{blob}/fetch", Unbounded(&[BlobsRead]), blobs::fetch, |about| {
             about
                 .summary("Fetch a blob to this node, with all files if it is a directory")
                 .note("JSON Lines: how far it is, five times a second, and last the blob or an error.")
                 .query("wait", text(), wait)
                 .gives_type(200, JSON_LINES, &example::line(&example::blob_fetch()))
         })
-        .on(Method::DELETE, "/v1/blobs/{blob}", blobs::remove, |about| {
+        .on(Method::DELETE, "/v1/blobs/{blob}", Unbounded(&[BlobsWrite]), blobs::remove, |about| {
             about
                 .summary("Remove a blob from this node, with its pin and tags; others keep theirs")
                 .gives(200, &example::blobs_removed())
         })
-        .on(Method::POST, "/v1/blobs/{blob}/pin", blobs::pin, |about| {
+        .on(Method::POST, "/v1/blobs/{blob}/pin", Unbounded(&[BlobsWrite]), blobs::pin, |about| {
             about.summary("Keep a blob that is here until it is unpinned").gives(200, &example::blob())
         })
-        .on(Method::POST, "/v1/blobs/{blob}/unpin", blobs::unpin, |about| {
+        .on(Method::POST, "/v1/blobs/{blob}/unpin", Unbounded(&[BlobsWrite]), blobs::unpin, |about| {
             about.summary("Take the pin of a blob away").gives(200, &example::blob())
         })
-        .on(Method::POST, "/v1/blobs/{blob}/tag", blobs::tag, |about| {
+        .on(Method::POST, "/v1/blobs/{blob}/tag", Unbounded(&[BlobsWrite]), blobs::tag, |about| {
             about
                 .summary("Let a name lead to a blob that is here, and keep it so")
                 .takes(true, &example::blob_tag())
                 .gives(200, &example::blob())
         })
-        .on(Method::POST, "/v1/blobs/{blob}/copies", blobs::copies, |about| {
+        .on(Method::POST, "/v1/blobs/{blob}/copies", Unbounded(&[BlobsWrite]), blobs::copies, |about| {
             about
                 .summary("Have other members keep copies of a blob that is here, so many in all")
                 .note("The answer comes before they have them: `copies.count` tells how many there are.")
                 .takes(true, &example::want_copies())
                 .gives(200, &example::blob())
         })
-        .on(Method::DELETE, "/v1/blobs/tags/{tag}", blobs::untag, |about| {
+        .on(Method::DELETE, "/v1/blobs/tags/{tag}", Unbounded(&[BlobsWrite]), blobs::untag, |about| {
             about.summary("Take a name away; the answer is the blob to which it led").gives(200, &example::blob())
         })
-        .on(Method::POST, "/v1/blobs/{blob}/verify", blobs::verify, |about| {
+        .on(Method::POST, "/v1/blobs/{blob}/verify", Unbounded(&[BlobsWrite]), blobs::verify, |about| {
             about
                 .summary("Look through a blob that is here, with its files if it is a directory")
                 .note("JSON Lines: how far it is, five times a second, and last the blobs or an error. Damaged parts are \
                        marked, and fetched anew from a member that has them.")
                 .gives_type(200, JSON_LINES, &example::line(&example::blobs_verify()))
         })
-        .on(Method::POST, "/v1/blobs/verify", blobs::verify_all, |about| {
+        .on(Method::POST, "/v1/blobs/verify", Unbounded(&[BlobsWrite]), blobs::verify_all, |about| {
             about
                 .summary("Look through the blobs that something keeps")
                 .query("all", flag(), "`true`: those that nothing keeps, too")
                 .note("JSON Lines, as for one blob.")
                 .gives_type(200, JSON_LINES, &example::line(&example::blobs_verify()))
         })
-        .on(Method::POST, "/v1/blobs/gc", blobs::gc, |about| {
+        .on(Method::POST, "/v1/blobs/gc", Unbounded(&[BlobsWrite]), blobs::gc, |about| {
             about
                 .summary("Remove the blobs that no pin, tag or directory keeps and nobody used for a while")
                 .takes(false, &example::blob_gc())
@@ -476,10 +487,10 @@ fn blobs(routes: Routes) -> Routes {
 
 fn the_coordinators(routes: Routes) -> Routes {
     routes
-        .on(Method::GET, "/v1/coordinator", coordinator::show, |about| {
+        .on(Method::GET, "/v1/coordinator", Scopes(&[MeshRead]), coordinator::show, |about| {
             about.summary("The coordinators, as this node sees them").gives(200, &example::coordinator())
         })
-        .on(Method::GET, "/v1/audit", audit::list, |about| {
+        .on(Method::GET, "/v1/audit", Owner, audit::list, |about| {
             about
                 .summary("The audit of keys, locks and coordinators, oldest first")
                 .query("after", json!({ "type": "integer", "minimum": 0 }), "go on after this entry, by number")
@@ -487,23 +498,23 @@ fn the_coordinators(routes: Routes) -> Routes {
                 .query("limit", number(1, 1_000), "at most this many; 100 if not given")
                 .gives(200, &example::audit())
         })
-        .on(Method::GET, "/v1/audit/verify", audit::verify, |about| {
+        .on(Method::GET, "/v1/audit/verify", Owner, audit::verify, |about| {
             about
                 .summary("Whether that log is as it was written, and as the other members have it")
                 .note("Looks at some thousands of entries at a time: go on with `after` while there is a `next`.")
                 .query("after", json!({ "type": "integer", "minimum": 0 }), "go on after this entry, by number")
                 .gives(200, &example::audit_check())
         })
-        .on(Method::POST, "/v1/coordinator/voters", coordinator::add_voter, |about| {
+        .on(Method::POST, "/v1/coordinator/voters", Owner, coordinator::add_voter, |about| {
             about.summary("Have a member vote").takes(true, &example::add_voter()).gives(200, &example::coordinator())
         })
-        .on(Method::DELETE, "/v1/coordinator/voters/{did}", coordinator::remove_voter, |about| {
+        .on(Method::DELETE, "/v1/coordinator/voters/{did}", Owner, coordinator::remove_voter, |about| {
             about.summary("Have a voter vote no more, by DID or name").gives(200, &example::coordinator())
         })
-        .on(Method::POST, "/v1/coordinator/step-down", coordinator::step_down, |about| {
+        .on(Method::POST, "/v1/coordinator/step-down", Owner, coordinator::step_down, |about| {
             about.summary("Have another voter lead").gives(200, &example::coordinator())
         })
-        .on(Method::POST, "/v1/coordinator/recover", coordinator::recover, |about| {
+        .on(Method::POST, "/v1/coordinator/recover", Owner, coordinator::recover, |about| {
             about
                 .summary("Begin anew from this node's copy, after the loss of the quorum for good")
                 .takes(true, &example::recover())
@@ -513,51 +524,51 @@ fn the_coordinators(routes: Routes) -> Routes {
 
 fn the_mesh(routes: Routes) -> Routes {
     routes
-        .on(Method::GET, "/v1/status", mesh::status, |about| {
+        .on(Method::GET, "/v1/status", Scopes(&[MeshRead]), mesh::status, |about| {
             about.summary("This node and its mesh at a glance").gives(200, &example::status())
         })
-        .on(Method::GET, "/v1/peers", mesh::peers, |about| {
+        .on(Method::GET, "/v1/peers", Scopes(&[MeshRead]), mesh::peers, |about| {
             about.summary("The other members").gives(200, &vec![example::peer()])
         })
-        .on(Method::GET, "/v1/members", mesh::members, |about| {
+        .on(Method::GET, "/v1/members", Scopes(&[MeshRead]), mesh::members, |about| {
             about
                 .summary("The members of the mesh")
                 .query("revoked", json!({ "type": "boolean" }), "`true`: the former members, each with the end of it")
                 .gives(200, &vec![example::member()])
         })
-        .on(Method::POST, "/v1/members/{member}/revoke", mesh::revoke, |about| {
+        .on(Method::POST, "/v1/members/{member}/revoke", Owner, mesh::revoke, |about| {
             about
                 .summary("End a membership, by DID or name; an ended one does not return")
                 .takes(false, &example::revoke())
                 .gives(200, &example::revoked_member())
         })
-        .on(Method::POST, "/v1/members/{member}/revocation", mesh::draft_revocation, |about| {
+        .on(Method::POST, "/v1/members/{member}/revocation", Owner, mesh::draft_revocation, |about| {
             about
                 .summary("Draft the end of a membership for the mesh's root key to sign; nothing changes")
                 .takes(false, &example::draft_revocation())
                 .gives(200, &example::revocation_draft())
         })
-        .on(Method::GET, "/v1/members/{member}/below", mesh::below, |about| {
+        .on(Method::GET, "/v1/members/{member}/below", Scopes(&[MeshRead]), mesh::below, |about| {
             about
                 .summary("The members whose membership would end with this one's, unless they are kept")
                 .gives(200, &vec![example::member()])
         })
-        .on(Method::POST, "/v1/leave", mesh::leave, |about| {
+        .on(Method::POST, "/v1/leave", Owner, mesh::leave, |about| {
             about.summary("End this node's own membership; it keeps what it has").gives(200, &example::left())
         })
-        .on(Method::POST, "/v1/key/rotate", mesh::rotate_key, |about| {
+        .on(Method::POST, "/v1/key/rotate", Owner, mesh::rotate_key, |about| {
             about
                 .summary("Give this node another key; the answer comes when the node has started again with it")
                 .takes(false, &example::rotate_key())
                 .gives(200, &example::rotated_key())
         })
-        .on(Method::POST, "/v1/key/allow", mesh::allow_rotation, |about| {
+        .on(Method::POST, "/v1/key/allow", Owner, mesh::allow_rotation, |about| {
             about
                 .summary("Let a member's next new key through within a day of its last one; an admin's node")
                 .takes(true, &example::allow_rotation())
                 .gives(200, &example::rotation_allowed())
         })
-        .on(Method::POST, "/v1/members/{member}/person", mesh::say_person, |about| {
+        .on(Method::POST, "/v1/members/{member}/person", Owner, mesh::say_person, |about| {
             about
                 .summary(
                     "Say whether a member is another machine of this node's person, or the first one of somebody else",
@@ -565,38 +576,63 @@ fn the_mesh(routes: Routes) -> Routes {
                 .takes(true, &example::say_person())
                 .gives(200, &example::person_said())
         })
-        .on(Method::POST, "/v1/key/draft", mesh::draft_rotation, |about| {
+        .on(Method::POST, "/v1/key/draft", Owner, mesh::draft_rotation, |about| {
             about
                 .summary(
                     "Draft the credentials of this node's next key for the mesh's root key to sign; nothing changes",
                 )
                 .gives(200, &example::rotation_draft())
         })
-        .on(Method::POST, "/v1/invite", mesh::invite, |about| {
+        .on(Method::POST, "/v1/invite", Owner, mesh::invite, |about| {
             about
                 .summary("A ticket to join this mesh with")
                 .takes(false, &example::invite())
                 .gives(201, &example::invitation())
         })
-        .on(Method::POST, "/v1/join", mesh::join, |about| {
+        .on(Method::POST, "/v1/join", Owner, mesh::join, |about| {
             about
                 .summary("Join another mesh; the answer comes when the node has started again in it")
                 .takes(true, &example::join())
                 .gives(200, &example::joined())
         })
-        .on(Method::POST, "/v1/offline", mesh::offline, |about| {
+        .on(Method::POST, "/v1/offline", Owner, mesh::offline, |about| {
             about.summary("Close all connections and refuse new ones").gives(200, &example::offline(true))
         })
-        .on(Method::POST, "/v1/online", mesh::online, |about| {
+        .on(Method::POST, "/v1/online", Owner, mesh::online, |about| {
             about.summary("Come back").gives(200, &example::offline(false))
         })
-        .on(Method::POST, "/v1/stop", mesh::stop, |about| {
+        .on(Method::POST, "/v1/stop", Owner, mesh::stop, |about| {
             about.summary("End the process; with the token only").gives(202, &example::stopping())
         })
-        .on(Method::GET, "/v1/config", settings::show, |about| {
+        .on(Method::POST, "/v1/tokens", Owner, tokens::create, |about| {
+            about
+                .summary("Make a token that names an agent, and says what it may do; with the `api-token` only")
+                .note("The answer tells the token this once.")
+                .takes(true, &example::new_token())
+                .gives(201, &example::token_made())
+        })
+        .on(Method::GET, "/v1/tokens", Owner, tokens::list, |about| {
+            about.summary("The tokens that name agents; with the `api-token` only").gives(200, &vec![example::token()])
+        })
+        .on(Method::DELETE, "/v1/tokens/{name}", Owner, tokens::revoke, |about| {
+            about
+                .summary("Revoke the token of an agent, and end what it opened; with the `api-token` only")
+                .gives(200, &example::token_revoked())
+        })
+        .on(Method::GET, "/v1/approving", Owner, passphrase::show, |about| {
+            about.summary("The proof that approving takes here").gives(200, &example::approving())
+        })
+        .on(Method::PUT, "/v1/approving", Person, passphrase::change, |about| {
+            about
+                .summary("Set, change or remove the passphrase for approving; a person's session")
+                .note("Changing or removing it takes the former one. Of five wrong ones a minute no further one is heard.")
+                .takes(true, &example::change_approving())
+                .gives(200, &example::approving())
+        })
+        .on(Method::GET, "/v1/config", Owner, settings::show, |about| {
             about.summary("Each setting with its origin").gives(200, &vec![example::setting()])
         })
-        .on(Method::PATCH, "/v1/config", settings::change, |about| {
+        .on(Method::PATCH, "/v1/config", Owner, settings::change, |about| {
             about
                 .summary("Change settings; the answer has those that were named")
                 .takes(true, &example::settings())
@@ -607,39 +643,38 @@ fn the_mesh(routes: Routes) -> Routes {
 fn page_and_process(routes: Routes) -> Routes {
     let mut routes = routes;
     for path in page::paths() {
-        routes = routes.on(Method::GET, path, page::file, |about| {
-            about.summary("A file of the page; it holds no data").open().gives_nothing(200, "The file.")
+        routes = routes.on(Method::GET, path, Nothing, page::file, |about| {
+            about.summary("A file of the page; it holds no data").gives_nothing(200, "The file.")
         });
     }
     routes
-        .on(Method::POST, "/v1/web", page::link, |about| {
+        .on(Method::POST, "/v1/web", Owner, page::link, |about| {
             about.summary("A link that signs a browser in, once; with the token only").gives(201, &example::web_link())
         })
-        .on(Method::GET, "/web/{code}", page::follow, |about| {
-            about.summary("The target of that link").open().gives_nothing(303, "To the page, with the cookie.")
+        .on(Method::GET, "/web/{code}", Nothing, page::follow, |about| {
+            about.summary("The target of that link").gives_nothing(303, "To the page, with the cookie.")
         })
-        .on(Method::POST, "/v1/session", page::sign_in, |about| {
+        .on(Method::POST, "/v1/session", Owner, page::sign_in, |about| {
             about.summary("Give this browser the cookie; with the token only").gives_nothing(204, "Signed in.").header(
                 204,
                 "set-cookie",
                 "good for 7 days, HttpOnly, SameSite=Strict",
             )
         })
-        .on(Method::DELETE, "/v1/session", page::sign_out, |about| {
+        .on(Method::DELETE, "/v1/session", Owner, page::sign_out, |about| {
             about.summary("Take the cookie from this browser").gives_nothing(204, "Signed out.")
         })
-        .on(Method::GET, "/healthz", mesh::health, |about| {
+        .on(Method::GET, "/healthz", Nothing, mesh::health, |about| {
             about
                 .summary("The process answers; with a nonce it proves that it holds the token")
                 .note("A client that is about to send the token asks for the proof first, on the same connection.")
                 .query("nonce", text(), "16 to 128 letters, digits, `-` or `_`, drawn at random")
-                .open()
                 .gives_value(200, &json!({ "ok": true, "proof": "b6a1…" }))
         })
-        .on(Method::GET, "/readyz", mesh::ready, |about| {
-            about.summary("The node answers").open().gives_value(200, &json!({ "ready": true, "mode": "full" }))
+        .on(Method::GET, "/readyz", Nothing, mesh::ready, |about| {
+            about.summary("The node answers").gives_value(200, &json!({ "ready": true, "mode": "full" }))
         })
-        .on(Method::GET, "/metrics", metrics::metrics, |about| {
+        .on(Method::GET, "/metrics", Owner, metrics::metrics, |about| {
             about.summary("The figures of this process, for Prometheus").gives_type(
                 200,
                 "text/plain",

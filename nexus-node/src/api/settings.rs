@@ -97,6 +97,10 @@ pub(super) async fn change(
     State(api): State<Api>,
     Json(changes): Json<BTreeMap<String, Value>>,
 ) -> Result<Answer<Vec<wire::Setting>>, Problem> {
+    if changes.contains_key("approve_with") {
+        return Err(Problem::new("refused", "a person sets the passphrase for approving, in a session of their own")
+            .hint("`nexus-node config set approve_with passphrase` on a terminal"));
+    }
     for (key, value) in &changes {
         api.0.settings.change(key, value)?;
     }

@@ -16,12 +16,15 @@ use nexus_identity::Did;
 use super::caller::Caller;
 use super::critical::{limit, names};
 use super::extract::{Json, OptionalJson, Parameters, Path, RequestId};
+use super::pass::Pass;
 use super::problem::Problem;
-use super::{Api, wire};
-use crate::error::InputError;
+use super::{Api, passphrase, wire};
+use crate::error::{InputError, Resource};
 use crate::tasks::{Task, TaskBoard, TaskId, TaskNews, TaskQuery, TaskStatus, TaskToken, TaskWatch};
-use crate::{Node, NodeError};
+use crate::{Brain, Node, NodeError};
 
+/// The space of a task that names none.
+const TASKS_SPACE: &str = "tasks";
 /// The longest wait for the end of a task.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The time between two signs of life of a silent stream.
@@ -30,9 +33,11 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(super) async fn submit(
     board: TaskBoard,
     caller: Caller,
+    pass: Pass,
     RequestId(header): RequestId,
     Json(mut new): Json<wire::NewTask>,
 ) -> Result<(StatusCode, Answer<wire::Task>), Problem> {
+    pass.check_space(new.space.as_deref().unwrap_or(TASKS_SPACE))?;
     if let Some(id) = header {
         if new.request.as_ref().is_some_and(|given| *given != id) {
             let problem = Problem::new("invalid", "`request` and the header Idempotency-Key are two ids");
@@ -44,11 +49,27 @@ pub(super) async fn submit(
     Ok((StatusCode::CREATED, Answer(task.into())))
 }
 
-pub(super) async fn list(board: TaskBoard, mut parameters: Parameters) -> Result<Answer<wire::TaskPage>, Problem> {
+pub(super) async fn list(
+    board: TaskBoard,
+    pass: Pass,
+    mut parameters: Parameters,
+) -> Result<Answer<wire::TaskPage>, Problem> {
     let states = parameters.many("state").iter().map(|text| state(text)).collect::<Result<_, _>>()?;
     let after = parameters.one("after")?;
     let limit = limit(parameters)?;
-    Ok(Answer(board.list(TaskQuery { states, limit, after }).await?.into()))
+    let mut page = board.list(TaskQuery { states, limit, after }).await?;
+    // a page may have less than it has room for
+    page.items.retain(|task| pass.sees(&task.space));
+    Ok(Answer(page.into()))
+}
+
+/// Whether a caller may use a task. To one of some spaces, a task of another space is not there.
+async fn in_sight(board: &TaskBoard, pass: &Pass, id: &str) -> Result<(), Problem> {
+    if !pass.is_bounded() || pass.sees(&board.get(id).await?.space) {
+        return Ok(());
+    }
+    let name = id.chars().take(64).collect();
+    Err(NodeError::NotFound { what: Resource::Task, name }.into())
 }
 
 fn state(text: &str) -> Result<TaskStatus, Problem> {
@@ -64,6 +85,7 @@ fn state(text: &str) -> Result<TaskStatus, Problem> {
 pub(super) async fn get(
     State(api): State<Api>,
     node: Node,
+    pass: Pass,
     Path(id): Path,
     mut parameters: Parameters,
 ) -> Result<Answer<wire::Task>, Problem> {
@@ -72,6 +94,7 @@ pub(super) async fn get(
     let is_whole = parameters.one_as::<bool>("whole")?.unwrap_or(false);
     parameters.end()?;
     let board = node.tasks();
+    in_sight(&board, &pass, &id).await?;
     let shown = async |mut task: crate::Task| {
         if is_whole {
             task.input = board.whole(task.input).await?;
@@ -105,17 +128,22 @@ pub(super) async fn get(
 
 pub(super) async fn cancel(
     board: TaskBoard,
+    pass: Pass,
     Path(id): Path,
     OptionalJson(word): OptionalJson<wire::TaskWord>,
 ) -> Result<Answer<wire::Task>, Problem> {
+    in_sight(&board, &pass, &id).await?;
     Ok(Answer(board.cancel(&id, word.why.as_deref().unwrap_or_default()).await?.into()))
 }
 
 pub(super) async fn approve(
+    State(api): State<Api>,
     board: TaskBoard,
+    brain: Brain,
     Path(id): Path,
-    OptionalJson(_): OptionalJson<wire::TaskWord>,
+    OptionalJson(word): OptionalJson<wire::ApproveTask>,
 ) -> Result<Answer<wire::Task>, Problem> {
+    passphrase::check(&api, &brain, word.passphrase).await?;
     Ok(Answer(board.approve(&id).await?.into()))
 }
 
@@ -129,9 +157,11 @@ pub(super) async fn reject(
 
 pub(super) async fn retry(
     board: TaskBoard,
+    pass: Pass,
     Path(id): Path,
     OptionalJson(_): OptionalJson<wire::TaskWord>,
 ) -> Result<(StatusCode, Answer<wire::Task>), Problem> {
+    in_sight(&board, &pass, &id).await?;
     Ok((StatusCode::CREATED, Answer(board.retry(&id).await?.into())))
 }
 
@@ -156,9 +186,11 @@ pub(super) async fn claim(
 pub(super) async fn renew(
     State(api): State<Api>,
     board: TaskBoard,
+    pass: Pass,
     Path(id): Path,
     Json(renew): Json<wire::RenewTask>,
 ) -> Result<Answer<wire::TaskRenewal>, Problem> {
+    in_sight(&board, &pass, &id).await?;
     let (token, progress) = (token(&renew.token)?, renew.progress());
     let Some(wire::Span(wait)) = renew.wait else {
         return Ok(Answer(board.renew(&id, token, progress).await?.into()));
@@ -176,9 +208,11 @@ pub(super) async fn renew(
 
 pub(super) async fn finish(
     board: TaskBoard,
+    pass: Pass,
     Path(id): Path,
     Json(finish): Json<wire::FinishTask>,
 ) -> Result<Answer<wire::Task>, Problem> {
+    in_sight(&board, &pass, &id).await?;
     let token = token(&finish.token)?;
     Ok(Answer(board.finish(&id, token, finish.result()?).await?.into()))
 }
@@ -201,16 +235,20 @@ pub(super) async fn agents(node: Node) -> Answer<Vec<wire::Agent>> {
 pub(super) async fn events(
     State(api): State<Api>,
     board: TaskBoard,
+    pass: Pass,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     let id = parameters.one("task")?;
     parameters.end()?;
+    if let Some(id) = &id {
+        in_sight(&board, &pass, id).await?;
+    }
     let watch = board.watch();
     let first = match id {
         Some(id) => Some(board.get(&id).await?),
         None => None,
     };
-    let feed = Feed { watch, only: first.as_ref().map(|task| task.id), first, over: false };
+    let feed = Feed { watch, pass, only: first.as_ref().map(|task| task.id), first, over: false };
     let tasks = stream::unfold((feed, api), |(mut feed, api)| async move {
         let news = tokio::select! {
             news = feed.next() => news?,
@@ -238,6 +276,7 @@ pub(super) async fn events(
 /// Tasks for one reader.
 struct Feed {
     watch: TaskWatch,
+    pass: Pass,
     /// The only task to tell of.
     only: Option<TaskId>,
     /// That task, as it was at the beginning.
@@ -256,7 +295,15 @@ impl Feed {
             Some(first) => first,
             None => match self.only {
                 Some(only) => self.watch.next_of(only).await.ok()?,
-                None => return self.watch.news().await.ok(),
+                None => loop {
+                    let news = self.watch.news().await.ok()?;
+                    if let TaskNews::Task(task) = &news
+                        && !self.pass.sees(&task.space)
+                    {
+                        continue;
+                    }
+                    return Some(news);
+                },
             },
         };
         self.over = self.only.is_some() && task.status.is_over();

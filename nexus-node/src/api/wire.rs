@@ -12,6 +12,7 @@ mod mesh;
 mod moment;
 mod tasks;
 mod time;
+mod tokens;
 mod vocabulary;
 
 use std::borrow::Cow;
@@ -43,6 +44,7 @@ pub use self::tasks::{
     TaskRenewal, TaskWord, TasksMissed,
 };
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
+pub use self::tokens::{ApproveTask, Approving, ChangeApproving, NewToken, Token, TokenMade, TokenRevoked};
 pub use self::vocabulary::{NewWords, Words};
 
 /// A change, for a watcher.

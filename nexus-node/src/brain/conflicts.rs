@@ -69,7 +69,7 @@ impl Brain {
         if let Some(kept) = self.0.conflicts.kept(state, began) {
             return Ok(kept);
         }
-        let counted = self.reading(|brain| brain.reader(&brain.snapshot()?)?.conflicts()).await?;
+        let counted = self.whole().reading(|brain| brain.reader(&brain.snapshot()?)?.conflicts()).await?;
         self.0.conflicts.keep(state, began, self.here().world.now(), counted.clone());
         Ok(counted)
     }
@@ -80,6 +80,15 @@ impl Brain {
     /// # Errors
     /// An error of the store.
     pub(crate) fn all_in_conflict_blocking(&self) -> Result<Vec<MemoryId>, NodeError> {
+        let ids = self.whole().found_in_conflict()?;
+        if self.1.is_none() {
+            return Ok(ids);
+        }
+        // of some spaces alone
+        Ok(ids.into_iter().filter(|id| self.get_blocking(*id).is_ok()).collect())
+    }
+
+    fn found_in_conflict(&self) -> Result<Vec<MemoryId>, NodeError> {
         // before the snapshot: a change in between has it looked for again
         let state = *self.here().engine.committed().borrow();
         let began = self.here().world.now();

@@ -31,7 +31,7 @@ impl Brain {
         let NewWords { words, space, origin, secrets } = new;
         let group = Group::of(words.iter().map(String::as_str))?;
         let key = group.key(&self.here().identity.me());
-        let own = self.reading(Self::own_groups).await?;
+        let own = self.whole().reading(Self::own_groups).await?;
         let count = own.iter().filter(|(_, other)| other.key(&self.here().identity.me()) != key).count();
         if count >= GROUPS_MAX {
             return Err(InputError::Groups { count, max: GROUPS_MAX }.into());

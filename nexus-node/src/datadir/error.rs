@@ -121,6 +121,9 @@ pub enum FileDamage {
     /// It holds no token of the API.
     #[error("it holds no token")]
     NoToken,
+    /// Other accounts may read it, which holds a secret.
+    #[error("other accounts may read it: `chmod 600` makes it its owner's alone")]
+    Exposed,
     /// It holds no address of the API.
     #[error("it holds no address")]
     NoAddress,

@@ -50,6 +50,12 @@ pub enum AccessError {
         /// Their names.
         members: Vec<String>,
     },
+    /// The caller may use some spaces, and this is none of them, or there is none.
+    #[error("the space {space} is beyond the spaces of this token")]
+    OutOfReach {
+        /// The name or id that was given.
+        space: String,
+    },
     /// This node is a reader, and writes no memories.
     #[error("this node may read but not write: it is a reader of its mesh")]
     Reader,

@@ -9,6 +9,7 @@ use nexus_crdt::{AgentName, Source};
 use serde_json::{Value, json};
 
 use crate::api::caller::{Caller, user_agent};
+use crate::api::pass::Pass;
 
 /// The place of the client's name in each request of 2026-07-28.
 const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
@@ -18,6 +19,14 @@ const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
 pub(super) struct Agent(Option<AgentName>);
 
 impl Agent {
+    /// The agent of a caller's token; without one the sender of a message, as it calls itself.
+    pub(super) fn of_caller(pass: &Pass, headers: &HeaderMap, message: &Value) -> Self {
+        match pass.name() {
+            Some(name) => Self(Some(name.clone())),
+            None => Self::of(headers, message),
+        }
+    }
+
     /// The sender of a message: by its metadata, by the session id from its handshake, or by its user agent.
     pub(super) fn of(headers: &HeaderMap, message: &Value) -> Self {
         let params = message.get("params");

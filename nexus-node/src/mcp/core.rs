@@ -36,11 +36,12 @@ use super::raw::TaskJson;
 use super::span::{part, traced};
 use super::tokens::{Room, beginning};
 use super::{DESCRIPTION_TTL_MS, MEMORIES_INFORM, VERSIONS};
+use crate::api::pass::Pass;
 use crate::brain::{Handle, PROJECT_TAG, matched_form};
 use crate::memory::{Hit, MemoryId};
 use crate::problem::Problem;
 use crate::project::ProjectChoice;
-use crate::{Memory, NewMemory, Node, Patch, RecallQuery, Recalled, ValidAt};
+use crate::{Brain, Memory, NewMemory, Node, Patch, RecallQuery, Recalled, ValidAt};
 
 /// The metadata key where nodes kept an agent's name before memories had an origin.
 pub(super) const AGENT: &str = "agent";
@@ -74,15 +75,18 @@ fn instructions() -> String {
 #[derive(Clone)]
 pub(super) struct Core {
     node: Node,
+    /// The memory, as far as the caller may use it.
+    brain: Brain,
     agent: Agent,
     project: Option<ProjectChoice>,
+    pass: Pass,
     /// Whether it has the tools for tasks.
     is_full: bool,
 }
 
 impl Core {
-    pub(super) fn new(node: Node, agent: Agent, project: Option<ProjectChoice>) -> Self {
-        Self { node, agent, project, is_full: false }
+    pub(super) fn new(node: Node, agent: Agent, project: Option<ProjectChoice>, pass: Pass) -> Self {
+        Self { brain: pass.brain(node.brain()), node, agent, project, pass, is_full: false }
     }
 
     /// The name of the session's project.
@@ -96,6 +100,10 @@ impl Core {
     /// Sees to it that other machines know the session's project. A failure is no reason to refuse a memory.
     async fn declare(&self) {
         let Some(ProjectChoice::At(place)) = &self.project else { return };
+        if self.pass.is_bounded() {
+            // the record would be in a space of all
+            return;
+        }
         let Ok(origin) = self.agent.caller().origin(None, None) else { return };
         if let Err(error) = self.node.declare_project(place.clone(), origin).await {
             tracing::debug!(%error, "the record of a project is not written");
@@ -107,8 +115,9 @@ impl Core {
         Self { is_full: true, ..self }
     }
 
-    fn tools(&self) -> &'static [Tool] {
-        if self.is_full { tools::full() } else { tools::all() }
+    fn tools(&self) -> impl Iterator<Item = &'static Tool> {
+        let tools = if self.is_full { tools::full() } else { tools::all() };
+        tools.iter().filter(|tool| self.pass.check(tools::needs(&tool.name)).is_ok())
     }
 
     /// The answer of a tool; `None` if there is none of that name.
@@ -118,7 +127,11 @@ impl Core {
         given: Option<rmcp::model::JsonObject>,
         json: TaskJson,
     ) -> Option<Result<String, Refusal>> {
-        self.get_tool(tool)?;
+        // a tool that its token does not let it use is refused with the scope
+        tools::full().iter().find(|known| known.name == tool && (self.is_full || tools::is_core(tool)))?;
+        if let Err(refusal) = self.pass.check(tools::needs(tool)) {
+            return Some(Err(refusal));
+        }
         Some(self.answer(tool, given, json).await)
     }
 
@@ -177,7 +190,7 @@ impl Core {
             Some(project) => Some(project),
             None => self.project().await?,
         };
-        brief::brief(&self.node, &self.agent, project.as_deref(), max_tokens).await
+        brief::brief(&self.node, &self.brain, &self.agent, project.as_deref(), max_tokens).await
     }
 
     async fn remember(&self, given: Remember) -> Result<String, Refusal> {
@@ -211,7 +224,7 @@ impl Core {
             NewMemory { text, space, kind, tags, meta, aliases, key, ttl, supersedes, origin, ..Default::default() };
         // the project's tag alone replaces no tags
         let memory = NewMemory { keeps: Some(memory.not_given(no_tags)), ..memory };
-        let remembered = self.node.brain().remember_noting_duplicates(memory).await.map_err(refused)?;
+        let remembered = self.brain.remember_noting_duplicates(memory).await.map_err(refused)?;
         let others = remembered.duplicate_of.into_iter().chain(remembered.contradicts.iter().copied());
         let ids: Vec<MemoryId> = [remembered.id].into_iter().chain(others).collect();
         let handles = self.handles(ids).await?;
@@ -224,7 +237,7 @@ impl Core {
         }
         for (id, short) in remembered.contradicts.into_iter().zip(names) {
             // it may be forgotten meanwhile
-            let Ok(memory) = self.node.brain().get(id).await else { continue };
+            let Ok(memory) = self.brain.get(id).await else { continue };
             let author = memory.author_name.as_deref().map_or_else(|| memory.author.short(), name_as_word);
             let (start, cut) = beginning(&memory.text, CONTRADICTED_TOKENS);
             let text = line::quoted(&format!("{start}{}", if cut { "…" } else { "" }));
@@ -246,12 +259,12 @@ impl Core {
         }
         if let Some(tags) = tags.as_mut().filter(|tags| !tags.iter().any(|tag| tag.starts_with(PROJECT_TAG))) {
             // it stays in its project, whose tag it got without being asked
-            let former = self.node.brain().get(id).await.map_err(refused)?.tags;
+            let former = self.brain.get(id).await.map_err(refused)?.tags;
             tags.extend(former.into_iter().filter(|tag| tag.starts_with(PROJECT_TAG)));
         }
         let origin = self.agent.caller().origin(None, source.map(Into::into))?;
         let patch = Patch { text, kind, tags, meta, aliases, origin, ..Patch::default() };
-        let memory = self.node.brain().edit(id, patch).await.map_err(refused)?;
+        let memory = self.brain.edit(id, patch).await.map_err(refused)?;
         let handles = self.handles(vec![memory.id]).await?;
         let short = handles.first().map_or(id, |handle| &handle.short);
         let open: Vec<String> = memory.conflicts.keys().map(|field| line::word(field)).collect();
@@ -287,7 +300,7 @@ impl Core {
             project: project.clone(),
             ..RecallQuery::of(query)
         };
-        let recalled = self.node.brain().recall(query).await?;
+        let recalled = self.brain.recall(query).await?;
         let nothing_speaks = recalled.is_empty();
         let Recalled { hits, truncated, indexed } = recalled;
         let (found, mut end) = (hits.len(), hits.len().max(from));
@@ -296,11 +309,11 @@ impl Core {
         let ids =
             chosen.iter().flat_map(|(_, hit)| [vec![hit.memory.id], few(&hit.same), few(&hit.contradicts)].concat());
         let mut handles = self.handles(ids.collect()).await?.into_iter();
-        let (now, mut room, mut lines) = (self.node.brain().now(), Room::of(max_tokens), Vec::new());
+        let (now, mut room, mut lines) = (self.brain.now(), Room::of(max_tokens), Vec::new());
         if nothing_speaks {
             lines.push(if project.is_some() { NOTHING_IN_PROJECT } else { NOTHING_SPEAKS }.to_owned());
         }
-        if self.node.brain().embedder_fails() {
+        if self.brain.embedder_fails() {
             lines.push("Words alone were searched: the embedder fails.".to_owned());
         }
         if indexed < 1.0 {
@@ -332,7 +345,7 @@ impl Core {
     /// One memory with all that it has.
     async fn whole(&self, id: String, max_tokens: usize) -> Result<String, Refusal> {
         let names = self.node.members().into_iter().map(|member| (member.did, member.name)).collect();
-        let brain = self.node.brain();
+        let brain = self.brain.clone();
         let read = brain.reading(move |brain| {
             let memory = brain.get_blocking(id.as_str())?;
             let history = brain.history_blocking(memory.id)?;
@@ -355,7 +368,7 @@ impl Core {
     }
 
     async fn handles(&self, ids: Vec<MemoryId>) -> Result<Vec<Handle>, Refusal> {
-        self.node.brain().reading(move |brain| brain.handles_blocking(&ids)).await.map_err(refused)
+        self.brain.reading(move |brain| brain.handles_blocking(&ids)).await.map_err(refused)
     }
 
     async fn forget(&self, Forget { id }: Forget) -> Result<String, Refusal> {
@@ -364,7 +377,7 @@ impl Core {
             let message = format!("an id has at least {FORGET_ID_CHARS_MIN} characters here");
             return Err(Problem::new("invalid", message).hint("give the id as recall shows it"));
         }
-        let brain = self.node.brain();
+        let brain = self.brain.clone();
         let memory = brain.get(id).await.map_err(refused)?;
         let handles = self.handles(vec![memory.id]).await?;
         brain.forget(memory.id).await.map_err(refused)?;
@@ -481,13 +494,14 @@ impl ServerHandler for Core {
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         answer::first_page(page)?;
-        Ok(ListToolsResult::with_all_items(self.tools().to_vec())
+        Ok(ListToolsResult::with_all_items(self.tools().cloned().collect())
             .with_ttl_ms(DESCRIPTION_TTL_MS)
             .with_cache_scope(CacheScope::Public))
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.tools().iter().find(|tool| tool.name == name).cloned()
+        let tools = if self.is_full { tools::full() } else { tools::all() };
+        tools.iter().find(|tool| tool.name == name).cloned()
     }
 
     async fn call_tool(

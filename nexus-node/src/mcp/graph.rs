@@ -42,7 +42,7 @@ use crate::problem::Problem;
 use crate::{Brain, ListQuery, NodeError, Watch, WatchQuery};
 
 /// The space of the graph's memories.
-const SPACE: &str = "default";
+pub(super) const SPACE: &str = "default";
 /// The memories read at once at the start.
 const PAGE: usize = 1_000;
 /// The most forgets that wait for the disk together.

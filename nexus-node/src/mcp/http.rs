@@ -24,10 +24,11 @@ use super::Mcp;
 use super::agent::Agent;
 use super::answer::refusal;
 use super::core::Core;
-use super::graph::{GraphServer, jsonl};
+use super::graph::{GraphServer, SPACE as GRAPH_SPACE, jsonl};
 use super::habits::{self, Unread, is_id};
 use super::raw::{self, TaskJson};
 use crate::api::Api;
+use crate::api::pass::Pass;
 use crate::problem::Problem;
 use crate::project::ProjectChoice;
 
@@ -81,14 +82,15 @@ impl Door {
 
 async fn core(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
-    let max = api.body_bytes_max();
-    Ok(serve(&mcp, max, request, Taken::AsMeant, move |agent| Core::new(node.clone(), agent, project.clone())).await)
+    let (max, pass) = (api.body_bytes_max(), Pass::of(request.extensions()));
+    let server = move |agent| Core::new(node.clone(), agent, project.clone(), pass.clone());
+    Ok(serve(&mcp, max, request, Taken::AsMeant, server).await)
 }
 
 async fn full(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
-    let max = api.body_bytes_max();
-    let server = move |agent| Core::new(node.clone(), agent, project.clone()).full();
+    let (max, pass) = (api.body_bytes_max(), Pass::of(request.extensions()));
+    let server = move |agent| Core::new(node.clone(), agent, project.clone(), pass.clone()).full();
     Ok(serve(&mcp, max, request, Taken::AsMeant, server).await)
 }
 
@@ -97,7 +99,9 @@ async fn graph(State(api): State<Api>, Extension(mcp): McpState, request: Reques
     let (graph, max) = (mcp.graph(&node), api.body_bytes_max());
     let project = door.project.unwrap_or_default();
     let taken = if door.strict { Taken::AsGiven } else { Taken::AsMeant };
-    let server = move |agent| GraphServer::new(graph.clone(), agent, project.clone(), door.strict);
+    let pass = Pass::of(request.extensions());
+    pass.check_space(GRAPH_SPACE)?;
+    let server = move |agent| GraphServer::new(graph.clone(), agent, pass.clone(), project.clone(), door.strict);
     Ok(serve(&mcp, max, request, taken, server).await)
 }
 
@@ -122,6 +126,7 @@ async fn serve<S: ServerHandler + Clone>(
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
     }
     let (mut parts, body) = request.into_parts();
+    let pass = Pass::of(&parts.extensions);
     let Ok(bytes) = to_bytes(body, max).await else {
         let message = format!("a body could not be read, or has more than {max} bytes");
         return invalid(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::INVALID_REQUEST, &message, &Value::Null);
@@ -136,7 +141,7 @@ async fn serve<S: ServerHandler + Clone>(
             Taken::AsMeant => habits::settle(&mut message),
             Taken::AsGiven => habits::settle_id(&mut message),
         }
-        let agent = Agent::of(&parts.headers, &message);
+        let agent = Agent::of_caller(&pass, &parts.headers, &message);
         let server = server(agent.clone());
         let json = raw::task_json(given).and_then(|json| match taken {
             Taken::AsMeant => as_meant(&mut message, &server).map(|()| json),

@@ -1,7 +1,9 @@
 use axum::http::Method;
 use serde_json::{Value, json};
 
+use crate::api::issued::Scope;
 use crate::api::openapi::{About, Routes, text};
+use crate::api::pass::Needs;
 
 /// The content type of lines of entities and relations.
 const JSON_LINES: &str = "application/jsonl";
@@ -21,16 +23,16 @@ pub(super) fn describe(routes: Routes) -> Routes {
     let full = "MCP, streamable HTTP: the same, and three tools for tasks";
     let graph = "MCP, streamable HTTP: a knowledge graph over the memory";
     routes
-        .describe(&Method::POST, "/mcp", |it| about(it, core))
-        .describe(&Method::POST, "/mcp/full", |it| about(it, full))
-        .describe(&Method::POST, "/mcp/graph", |it| about(it, graph))
-        .describe(&Method::GET, "/v1/graph", |about| {
+        .describe(&Method::POST, "/mcp", Needs::Proof, |it| about(it, core))
+        .describe(&Method::POST, "/mcp/full", Needs::Proof, |it| about(it, full))
+        .describe(&Method::POST, "/mcp/graph", Needs::Proof, |it| about(it, graph))
+        .describe(&Method::GET, "/v1/graph", Needs::Scopes(&[Scope::MemoryRead]), |about| {
             about
                 .summary("The graph as lines of entities and relations")
                 .query("project", text(), "of one project")
                 .gives_type(200, JSON_LINES, &line)
         })
-        .describe(&Method::POST, "/v1/graph", |about| {
+        .describe(&Method::POST, "/v1/graph", Needs::Scopes(&[Scope::MemoryWrite]), |about| {
             about
                 .summary("Entities and relations into the graph; what is there already is not doubled")
                 .query("project", text(), "of one project")

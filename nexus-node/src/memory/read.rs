@@ -102,6 +102,19 @@ impl Visible {
         Self { proofs: Some(proofs), ..self }
     }
 
+    /// The part of it that is in these spaces, by name or id. The mesh's own space is in none.
+    #[must_use]
+    pub(crate) fn within(&self, names: &[String]) -> Self {
+        let meant: BTreeSet<SpaceId> = names.iter().flat_map(|name| self.meant_by(name)).map(|(id, _)| *id).collect();
+        let spaces: Vec<_> = self.spaces.iter().filter(|(id, _)| meant.contains(id)).cloned().collect();
+        let numbers = spaces.iter().enumerate().map(|(place, (_, row))| (row.no, place)).collect();
+        // a space is called here as it is elsewhere
+        let shared_names = OnceLock::from(self.shared_names().clone());
+        let (used, mine, authors, names) = (OnceLock::new(), OnceLock::new(), Mutex::default(), Mutex::default());
+        let (members, built_in, proofs) = (self.members.clone(), self.built_in.clone(), self.proofs.clone());
+        Self { me: self.me, members, spaces, numbers, shared_names, built_in, used, mine, authors, names, proofs }
+    }
+
     /// A space that this node may read.
     pub(crate) fn readable(&self, space: SpaceId) -> Option<&SpaceRow> {
         let place = self.spaces.binary_search_by_key(&space, |(id, _)| *id).ok()?;
@@ -155,17 +168,20 @@ impl Visible {
         }
     }
 
-    /// The name to show for a space: its own, or its id where that name means another one, too.
-    pub(crate) fn shown_name(&self, id: &SpaceId, row: &SpaceRow) -> String {
-        let shared = self.shared_names.get_or_init(|| {
+    fn shared_names(&self) -> &BTreeSet<String> {
+        self.shared_names.get_or_init(|| {
             let mut names = BTreeSet::new();
             let others = self.spaces.iter().map(|(_, row)| row.name.as_str()).filter(|name| !names.insert(*name));
             others.map(str::to_owned).collect()
-        });
+        })
+    }
+
+    /// The name to show for a space: its own, or its id where that name means another one, too.
+    pub(crate) fn shown_name(&self, id: &SpaceId, row: &SpaceRow) -> String {
         let name = row.name.as_str();
         let known_by_name = match self.built_in.get(name) {
             Some(built_in) => built_in == id,
-            None => !shared.contains(name),
+            None => !self.shared_names().contains(name),
         };
         if known_by_name { name.to_owned() } else { id.to_string() }
     }

@@ -144,6 +144,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "histogram",
             "project",
             "tls",
+            "datadir",
             "config",
             "trace",
             "secrets",

@@ -94,20 +94,20 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
 
 /// The answers to a load.
 #[derive(Default)]
-struct Load {
+pub(super) struct Load {
     /// The milliseconds of each request.
-    samples: Vec<f64>,
+    pub(super) samples: Vec<f64>,
     seconds: f64,
 }
 
 impl Load {
-    fn add(&mut self, more: Self) {
+    pub(super) fn add(&mut self, more: Self) {
         self.samples.extend(more.samples);
         self.seconds += more.seconds;
     }
 
     /// Answers a second.
-    fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let answered = self.samples.len() as f64;
         answered / self.seconds
@@ -115,7 +115,7 @@ impl Load {
 }
 
 /// Requests one after another on each connection.
-async fn load(address: SocketAddr, request: impl Fn(u64) -> Vec<u8>) -> Result<Load, Problem> {
+pub(super) async fn load(address: SocketAddr, request: impl Fn(u64) -> Vec<u8>) -> Result<Load, Problem> {
     let mut clients = Vec::new();
     for client in 0..CONNECTIONS as u64 {
         let connection = Connection::open(address).await.map_err(|error| failed("api", error))?;

@@ -6,13 +6,16 @@ use axum::Router;
 use axum::routing::get;
 use nexus_identity::{Chain, Did};
 use nexus_node::api::Problem;
+use nexus_node::api::issued::TOKENS_MAX;
 use nexus_node::{Invite, JoinOptions, Node, node};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::api::{Load, load};
 use super::client::{Connection, Proof, Server, failed, listen, request, serve_node, sign_in};
 use super::floor;
 use super::members::{Bare, Root, address, hello, unread};
-use super::rows::{Row, quantile};
+use super::rows::{Goal, Row, quantile};
 use super::stage::{DEADLINE, directory, start};
 use nexus_node_cli::ground::Printer;
 
@@ -24,10 +27,13 @@ const JOINS: usize = 30;
 const REQUESTS: usize = 5_000;
 /// A route whose answer costs nothing: the settings of a node without a configuration.
 const ROUTE: &str = "/v1/config";
+/// The same of one that a token with a scope may read: nobody works here.
+const SCOPED: &str = "/v1/agents";
 /// The time for which checks on one core are counted.
 const COUNTED: Duration = Duration::from_millis(500);
 
-/// Measures the ways to prove oneself: the hello of two members, a ticket, the API's token and the page's cookie.
+/// Measures the ways to prove oneself: the hello of two members, a ticket, the API's token, the page's cookie and a token
+/// that names an agent.
 pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let bar = printer.progress("auth", Some((HELLOS + JOINS + REQUESTS) as u64));
     let root = Root::new();
@@ -55,6 +61,7 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
 
     let (address, ours) = serve_node(&inviter).await?;
     let Requests { mut bare, mut token, mut cookie } = requests(address, &bar).await?;
+    let (mut issued, mut owner) = issued(address).await?;
     ours.abort();
     bar.finish_and_clear();
     inviter.shutdown().await;
@@ -74,7 +81,33 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
         Row::new("auth", "a request with the token, p50", quantile(&mut token, 0.5), "µs").floor(ROUND_TRIP, bare_p50),
         Row::new("auth", "a request with the page's cookie, p50", quantile(&mut cookie, 0.5), "µs")
             .floor(ROUND_TRIP, bare_p50),
+        Row::new("auth", "requests with one of 256 issued tokens, 16 connections", issued.rate(), "/s")
+            .asked(Goal::AtLeast(1_000.0))
+            .floor("/s, with the api-token", owner.rate()),
+        Row::new("auth", "the same, p95", quantile(&mut issued.samples, 0.95), "ms")
+            .asked(Goal::LessThan(20.0))
+            .floor("ms, with the api-token", quantile(&mut owner.samples, 0.95)),
     ])
+}
+
+/// Requests with the last of all tokens that a node keeps, and with the `api-token`.
+async fn issued(address: SocketAddr) -> Result<(Load, Load), Problem> {
+    let mut connection = Connection::open(address).await.map_err(|error| failed("auth", error))?;
+    let mut token = String::new();
+    for n in 0..TOKENS_MAX {
+        let new = json!({ "name": format!("agent {n}"), "scopes": ["tasks:read"] }).to_string();
+        let asked = connection.ask(&request("POST", "/v1/tokens", address, new.as_bytes())).await;
+        let made: Value = serde_json::from_slice(&asked.map_err(|error| failed("auth", error))?)
+            .map_err(|error| failed("auth", error))?;
+        token = made["token"].as_str().unwrap_or_default().to_owned();
+    }
+    let (mut issued, mut owner) = (Load::default(), Load::default());
+    // in turn, so that a slow moment of the machine affects both
+    for _ in 0..2 {
+        owner.add(load(address, |_| request("GET", SCOPED, address, b"")).await?);
+        issued.add(load(address, |_| Proof::Issued(&token).request("GET", SCOPED, address, b"")).await?);
+    }
+    Ok((issued, owner))
 }
 
 /// The milliseconds of a newcomer from its ticket to a data directory with credentials.

@@ -47,7 +47,7 @@ pub(super) async fn serve_node(node: &Node) -> Result<(SocketAddr, Server), Prob
     let api = Api::hosting(
         vec![nexus_node::mcp::guest()],
         Door::new(address),
-        ApiTokens { all: TOKEN, metrics: None },
+        ApiTokens { all: TOKEN, metrics: None, issued: None },
         Arc::new(Fixed),
     );
     api.attach(node.clone());
@@ -63,6 +63,8 @@ pub(super) enum Proof<'a> {
     Token,
     /// The page's cookie, as `name=value`.
     Cookie(&'a str),
+    /// A token that names an agent.
+    Issued(&'a str),
 }
 
 impl Proof<'_> {
@@ -70,6 +72,7 @@ impl Proof<'_> {
         let proof = match self {
             Self::Token => format!("Authorization: Bearer {TOKEN}"),
             Self::Cookie(cookie) => format!("Cookie: {cookie}"),
+            Self::Issued(token) => format!("Authorization: Bearer {token}"),
         };
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {address}\r\n{proof}\r\nContent-Type: application/json\r\n\

@@ -6,6 +6,9 @@ use nexus_node::api::{Problem, wire};
 use crate::output::{Printer, Style, sane, wrapped};
 use crate::session::CliSession;
 
+/// The setting of the proof that approving takes.
+const APPROVE_WITH: &str = "approve_with";
+
 /// Settings of the node
 #[derive(Debug, Subcommand)]
 pub(crate) enum Config {
@@ -22,6 +25,11 @@ pub(crate) enum Config {
 
 impl Config {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+        if let Self::Set { key, value } = &self
+            && key == APPROVE_WITH
+        {
+            return approve_with(value, session);
+        }
         let client = session.client()?;
         match self {
             Self::Show => {
@@ -45,6 +53,42 @@ impl Config {
             }
         }
     }
+}
+
+/// Sets the proof that approving takes, in a person's own session. It is in no file that `config` writes.
+fn approve_with(value: &str, session: &CliSession) -> Result<(), Problem> {
+    if !["passphrase", "session"].contains(&value) {
+        return Err(Problem::new(
+            "invalid",
+            format!("{APPROVE_WITH} is `session` or `passphrase`, not {}", sane(value)),
+        ));
+    }
+    if !Printer::has_person() {
+        let problem = Problem::new("refused", "a person sets this, on a terminal that asks, and nothing was changed");
+        return Err(problem.hint(format!("run `nexus-node config set {APPROVE_WITH} {value}` on a terminal")));
+    }
+    let (client, printer) = (session.client()?, &session.printer);
+    let now: wire::Approving = client.get("/v1/approving")?;
+    let former = match now.approve_with.as_str() {
+        "passphrase" => Some(printer.secret("the passphrase until now:")?),
+        _ => None,
+    };
+    let passphrase = match value {
+        "passphrase" => {
+            let passphrase = printer.secret("passphrase:")?;
+            if passphrase != printer.secret("once more:")? {
+                return Err(Problem::new("invalid", "the passphrases differ").hint("nothing was changed"));
+            }
+            Some(passphrase)
+        }
+        _ => None,
+    };
+    let change = wire::ChangeApproving { passphrase, former };
+    let now: wire::Approving = client.put_as_person("/v1/approving", &change)?;
+    printer.answer(&now, || match now.approve_with.as_str() {
+        "passphrase" => "approving takes the passphrase from now on, on the page and on the terminal".to_owned(),
+        _ => "approving takes a session from now on, and no passphrase".to_owned(),
+    })
 }
 
 /// A setting with its meaning.

@@ -8,6 +8,7 @@ mod former;
 mod found;
 pub(super) mod hooks;
 mod jsonc;
+pub(super) mod program_token;
 pub(super) mod skill;
 pub(super) mod target;
 mod toml;
@@ -68,12 +69,18 @@ impl Connect {
         let call = Call::of(self.scope, session, &here)?;
         // Every file is read before the first one is written.
         let connections = targets.iter().map(|target| self.connection(target, &call));
-        let connections = connections.collect::<Result<Vec<_>, _>>()?;
+        let mut connections = connections.collect::<Result<Vec<_>, _>>()?;
         for taken in connections.iter().filter(|connection| connection.replaces).map(|connection| connection.target) {
             self.may_replace(taken, session)?;
         }
         for need in &call.needs {
             session.printer.note(need);
+        }
+        if !self.print {
+            for connection in connections.iter_mut().filter(|connection| connection.document.get("token").is_some()) {
+                let made = program_token::ensure(connection.target.program.name(), session)?;
+                connection.document["token"]["changed"] = made.into();
+            }
         }
         let done = connections.into_iter().map(|connection| connection.make(session));
         let done = done.collect::<Result<Vec<_>, _>>()?;
@@ -87,6 +94,7 @@ impl Connect {
 
     /// Works out what is to be written. `--print` reads no file, so it helps beside one that cannot be read.
     fn connection<'a>(&self, target: &'a Target, call: &Call) -> Result<Connection<'a>, Problem> {
+        let (call, token) = &call.by(target.program.name());
         let entry = entry::of(target, call);
         let mut document = json!({
             "client": target.program.name(),
@@ -98,6 +106,9 @@ impl Connect {
             "changed": false,
             "backup": null,
         });
+        if let Some(file) = token {
+            document["token"] = json!({ "name": target.program.name(), "path": file, "changed": false });
+        }
         let internal = |error| Problem::new("internal", error);
         let hooks = target.hooks.as_ref().filter(|_| self.hooks).map(|file| (file, hooks::of(file.form, call)));
         if let Some((file, _)) = &hooks {

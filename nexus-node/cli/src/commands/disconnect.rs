@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::connect::file::Plan;
 use super::connect::hooks::HookFile;
 use super::connect::target::{ProgramChoice, Scope, Target};
-use super::connect::{NAME, answer, entry, here, hooks, line, noted, skill};
+use super::connect::{NAME, answer, entry, here, hooks, line, noted, program_token, skill};
 use crate::session::CliSession;
 
 /// The hint for a file that cannot be read.
@@ -99,6 +99,9 @@ impl Disconnect {
         }
         if skill.changes() {
             changed |= noted(&mut document["skill"], skill.write()?);
+        }
+        if self.scope == Scope::User && program_token::revoke(target.program.name(), session)? {
+            document["token"] = json!({ "name": target.program.name(), "changed": true });
         }
         if changed {
             session.printer.note(&format!("restart {} to be rid of the tools", target.program.title()));

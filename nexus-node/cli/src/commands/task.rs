@@ -8,7 +8,7 @@ use nexus_node::TaskStatus;
 use nexus_node::api::{Problem, wire};
 
 use crate::client::{Client, escape};
-use crate::output::sane;
+use crate::output::{Printer, sane};
 use crate::session::CliSession;
 
 /// Work that is handed over to whoever can do it
@@ -54,7 +54,7 @@ pub(crate) enum Task {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         id: String,
     },
-    /// Let a task be worked on that waits for an approval
+    /// Look at a task that waits for an approval, and let it be worked on; asks on a terminal
     Approve {
         /// Its id, or the beginning of it
         #[arg(value_parser = NonEmptyStringValueParser::new())]
@@ -89,7 +89,7 @@ impl Task {
                 printer.answer(&task, || text::whole(&task, printer))
             }
             Self::Cancel { id, why } => said(&session.client()?, &id, "cancel", why, session),
-            Self::Approve { id } => said(&session.client()?, &id, "approve", None, session),
+            Self::Approve { id } => approve(&id, session),
             Self::Reject { id, why } => said(&session.client()?, &id, "reject", Some(why), session),
             Self::Retry { id } => {
                 let task: wire::Task = session.client()?.post(&path(&id, Some("retry")), &wire::TaskWord::default())?;
@@ -115,6 +115,31 @@ pub(super) fn is_over(task: &wire::Task) -> bool {
 fn said(client: &Client, id: &str, verb: &str, why: Option<String>, session: &CliSession) -> Result<(), Problem> {
     let task: wire::Task = client.post(&path(id, Some(verb)), &wire::TaskWord { why })?;
     session.printer.answer(&task, || text::line(&task, &session.printer))
+}
+
+/// Shows a person what would be done, asks, and approves it in that person's own session.
+fn approve(id: &str, session: &CliSession) -> Result<(), Problem> {
+    if !Printer::has_person() {
+        let problem = Problem::new("refused", "a person approves, on a terminal that asks, and nothing was changed");
+        return Err(problem.hint(
+            "run `nexus-node task approve ID` on a terminal; `nexus-node web` opens the page, which has a button",
+        ));
+    }
+    let client = session.client()?;
+    let task: wire::Task = client.get(&format!("{}?whole=true", path(id, None)))?;
+    let (printer, plan) = (&session.printer, text::whole(&task, &session.printer));
+    printer.agree(&format!("{plan}\n\nApprove?"))?;
+    // by its whole id: another one may begin alike by now
+    let path = path(&task.id, Some("approve"));
+    let approved = match client.post_as_person(&path, &wire::ApproveTask::default()) {
+        Err(problem) if problem.code == "passphrase" => {
+            let passphrase = Some(printer.secret("passphrase:")?);
+            client.post_as_person(&path, &wire::ApproveTask { passphrase })
+        }
+        answered => answered,
+    };
+    let task: wire::Task = approved?;
+    printer.answer(&task, || text::line(&task, printer))
 }
 
 fn list(states: &[String], limit: u16, after: Option<&str>, session: &CliSession) -> Result<(), Problem> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use nexus_identity::Name;
+use nexus_node::api::issued::TokenBook;
 use nexus_node::api::{Api, ApiTokens, Problem};
 use nexus_node::config::Settings;
 use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
@@ -191,7 +192,9 @@ async fn serve(
         Err(error) if error.is_full() => None,
         made => Some(made.map_err(data_dir_problem)?),
     };
-    let tokens = ApiTokens { all: &token, metrics: metrics_token.as_deref().map(String::as_str) };
+    let issued = TokenBook::open(data_dir.path());
+    let metrics = metrics_token.as_deref().map(String::as_str);
+    let tokens = ApiTokens { all: &token, metrics, issued: Some(&issued) };
     let api = Api::hosting(vec![nexus_node::mcp::guest()], doors.api.door.clone(), tokens, live.clone());
     let (stop, asked) = (asked_to_stop(until_stdin_closes)?, api.asked_to_stop());
     let stop = async {

@@ -1,7 +1,8 @@
 //! `docs/cli.md` is true: its examples run, its tables are complete. The commands of README.md run, too.
 //!
 //! In a `console` block, `laptop$ nexus-node …` runs on a machine of that name (a data directory of its
-//! own). The lines after it are its output, stdout before stderr. `…` stands for any text, alone in a
+//! own). The lines after it are its output, stdout before stderr. `<!-- on laptop's page a person approves $TASK -->` is a click.
+//! `…` stands for any text, alone in a
 //! line for any lines, and at the end of a command's word for a word printed before. White space counts
 //! as one space. `ID=$(…)` and `$ID` are as in a shell. ` &` leaves a node running. A command whose
 //! output starts with `error:` must fail, every other must succeed.
@@ -28,6 +29,9 @@ use nexus_node::config::KEYS;
 /// Commands that change nothing. Their answer may need a moment to become the expected one.
 const READING: [&str; 9] = ["status", "peers", "members", "recall", "get", "list", "history", "space", "coordinator"];
 
+/// A click of a person on the page of a machine.
+const CLICK: &str = "'s page a person approves ";
+
 /// The beginnings of lines that build or install.
 const BUILDING: [&str; 3] = ["cargo ", "dist/", "sh target/dist/"];
 
@@ -48,17 +52,21 @@ struct Example {
     expected: Vec<String>,
 }
 
-fn examples(page: &str) -> Vec<Example> {
+fn examples(name: &'static str) -> Vec<Example> {
     let mut examples: Vec<Example> = Vec::new();
     let mut inside = false;
-    for (index, line) in page.lines().enumerate() {
-        if line.starts_with("```") {
+    for (index, line) in file(name).lines().enumerate() {
+        let click = line.strip_prefix("<!-- on ").and_then(|line| line.strip_suffix(" -->")?.split_once(CLICK));
+        if let Some((machine, task)) = click {
+            let (machine, command) = (machine.to_owned(), format!("{CLICK}{task}"));
+            examples.push(Example { page: name, line: index + 1, machine, command, expected: Vec::new() });
+        } else if line.starts_with("```") {
             inside = line == "```console";
         } else if inside {
             match line.split_once("$ ") {
                 Some((machine, command)) if machine.chars().all(|c| c.is_ascii_lowercase()) && !machine.is_empty() => {
                     let (machine, command) = (machine.to_owned(), command.to_owned());
-                    let (page, line) = ("docs/cli.md", index + 1);
+                    let (page, line) = (name, index + 1);
                     examples.push(Example { page, line, machine, command, expected: Vec::new() });
                 }
                 _ => examples.last_mut().unwrap().expected.push(line.to_owned()),
@@ -124,7 +132,8 @@ impl World {
             self.printed.extend(printed.lines().flat_map(str::split_whitespace).map(str::to_owned));
             let fails = example.expected.first().is_some_and(|line| line.starts_with("error:"));
             let assigned = example.command.contains("=$(");
-            if (code != 0) == fails && (assigned || matches(&example.expected, &printed)) {
+            let clicked = example.command.starts_with(CLICK);
+            if (code != 0) == fails && (assigned || clicked || matches(&example.expected, &printed)) {
                 return;
             }
             let Example { page, line, machine, command, expected } = example;
@@ -139,6 +148,11 @@ impl World {
     }
 
     fn run(&mut self, example: &Example) -> (i32, String) {
+        if let Some(task) = example.command.strip_prefix(CLICK) {
+            let task = self.words(task).concat();
+            let answer = self.homes[&example.machine].approve(&task);
+            return (if answer.status == 200 { 0 } else { 1 }, answer.body);
+        }
         let (variable, command) = match example.command.split_once("=$(") {
             Some((name, rest)) => (Some(name.to_owned()), rest.strip_suffix(')').unwrap()),
             None => (None, example.command.as_str()),
@@ -265,8 +279,19 @@ fn fits(expected: &str, printed: &str) -> bool {
 #[test]
 fn the_examples_do_what_they_say() {
     let mut world = World::default();
-    let examples = examples(&page());
+    let examples = examples("docs/cli.md");
     assert!(examples.len() > 20, "the examples were found");
+    for example in &examples {
+        world.check(example);
+    }
+}
+
+/// promise: Persons | One person with three machines: an agent's task waits, no command without a terminal approves it, its person does on the page, and work goes to another machine without a flag
+#[test]
+fn the_walk_of_one_person_with_three_machines_works() {
+    let mut world = World::default();
+    let examples = examples("docs/persons.md");
+    assert!(examples.len() > 15, "the commands were found");
     for example in &examples {
         world.check(example);
     }

@@ -47,6 +47,8 @@ fn no_route_takes_a_body_that_is_not_what_it_should_be() {
     let id = home.json(&["remember", "x"])["id"].as_str().unwrap().to_owned();
     let document = node.http("GET", "/openapi.json", "").json();
     let token = format!("Bearer {}", node.token());
+    let cookie = node.http("POST", "/v1/session", "").header("set-cookie").unwrap();
+    let origin = format!("http://{}", node.address());
     let mut routes = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
         for (method, about) in methods.as_object().unwrap() {
@@ -57,8 +59,12 @@ fn no_route_takes_a_body_that_is_not_what_it_should_be() {
             routes += 1;
             let (method, path) = (method.to_ascii_uppercase(), path.replace("{id}", &id));
             let send = |kind: &str, body: &[u8]| {
-                let headers =
-                    [("Host", node.address()), ("Authorization", token.clone()), ("Content-Type", kind.to_owned())];
+                let mut headers = vec![("Host", node.address()), ("Content-Type", kind.to_owned())];
+                // some things take a person's session
+                match about.get("security") {
+                    Some(_) => headers.extend([("Cookie", cookie.clone()), ("Origin", origin.clone())]),
+                    None => headers.push(("Authorization", token.clone())),
+                }
                 let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
                 node.raw(&method, &path, &headers, body).problem()
             };

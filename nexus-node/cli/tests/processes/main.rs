@@ -16,11 +16,13 @@ mod unit_file;
 #[path = "../../../tests/support/world.rs"]
 mod world;
 
+mod approvals;
 mod backup;
 mod bad_input;
 mod blobs;
 mod browser;
 mod cli;
+mod connect_tokens;
 mod critical;
 mod demo;
 mod disk;
@@ -56,6 +58,8 @@ mod slips;
 mod tasks;
 mod thread;
 mod tls;
+mod token_spaces;
+mod tokens;
 mod tools;
 mod values;
 mod vocabulary;

@@ -107,7 +107,9 @@ fn each_program_gets_its_entry_where_it_looks_for_it() {
         assert_eq!((&done["changed"], &done["backup"]), (&json!(true), &Value::Null), "{done}");
         assert_eq!(done["entry"], printed["entry"]);
         assert_eq!(entry(&person.read(user), servers), done["entry"], "{program}");
-        assert_eq!(done["entry"]["args"], json!(["mcp", "--data-dir", data_dir]));
+        let token = person.home.path().join("tokens").join(program).display().to_string();
+        assert_eq!(done["entry"]["args"], json!(["mcp", "--data-dir", data_dir, "--token-file", token]));
+        assert_eq!(done["token"], json!({ "name": program, "path": token, "changed": true }));
         assert!(Path::new(done["entry"]["command"].as_str().unwrap()).is_absolute(), "{done}");
         assert_eq!(person.json(&[program])["changed"], false, "twice is once");
         let done = person.json(&[program, "--scope", "project"]);

@@ -218,6 +218,9 @@ fn the_page_decides_on_tasks_with_its_cookie() {
     assert_eq!(again.status, 201, "{}", again.body);
     let again: Value = serde_json::from_str(&again.body).unwrap();
     assert_eq!((again["retry_of"].as_str(), again["state"].as_str()), (Some(&*deploy), Some("awaiting_approval")));
-    // the node that submitted it does not approve it, whatever the page says
-    assert_eq!(ask("POST", &path(again["id"].as_str().unwrap(), "approve"), "{}").problem(), "refused");
+    // by now this node has submitted it: its own person approves it, and the page knows that
+    assert_eq!((&again["approval"]["rule"], &again["approval"]["here"]), (&json!("person"), &json!(true)));
+    assert_eq!(ask("POST", &path(again["id"].as_str().unwrap(), "approve"), "{}").status, 200);
+    let submitted = ask("POST", "/v1/tasks", "{\"capability\":\"deploy\"}");
+    assert_eq!(submitted.problem(), "refused", "the page submits nothing");
 }

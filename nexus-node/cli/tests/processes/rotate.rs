@@ -111,13 +111,14 @@ fn whom_a_former_key_admitted_is_still_its_own() {
     };
     until_all_know(&did(&dora));
     let approvers = |key: &str| {
-        let task = dora.json(&["task", "submit", "deploy", "--needs-approval"])["id"].as_str().unwrap().to_owned();
+        let task =
+            dora.json(&["task", "submit", "deploy", "--approved-by", "other"])["id"].as_str().unwrap().to_owned();
         let approve = |home: &Home| {
             until("the task is here", || (home.run(&["task", "show", &task]).code == 0).then_some(()));
-            home.run(&["task", "approve", &task]).code
+            home.approve(&task).status
         };
-        assert_eq!([&dora, &eve, &fay].map(approve), [4, 4, 4], "{key}");
-        assert_eq!(approve(&alice), 0, "{key}");
+        assert_eq!([&dora, &eve, &fay].map(approve), [403, 403, 403], "{key}");
+        assert_eq!(approve(&alice), 200, "{key}");
     };
     approvers("with the first key");
     let former = did(&dora);

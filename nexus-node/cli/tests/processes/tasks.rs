@@ -316,8 +316,8 @@ fn whoever_waits_for_a_task_exits_by_its_end() {
     let ((laptop, _a), (cloud, _b)) = pair();
     let late = beside(&laptop, &["task", "submit", "nobody", "--deadline", "1s", "--wait", "--json"]);
     let cancelled = beside(&laptop, &["task", "submit", "cancel", "--wait", "--json"]);
-    let rejected = beside(&cloud, &["task", "submit", "reject", "--needs-approval", "--wait", "--json"]);
-    let approved = beside(&cloud, &["task", "submit", "approve", "--needs-approval", "--wait", "--json"]);
+    let rejected = beside(&cloud, &["task", "submit", "reject", "--approved-by", "other", "--wait", "--json"]);
+    let approved = beside(&cloud, &["task", "submit", "approve", "--approved-by", "other", "--wait", "--json"]);
     let found = |home: &Home, capability: &str| {
         until("the task is here", || {
             let page = home.json(&["task", "list"]);
@@ -335,12 +335,11 @@ fn whoever_waits_for_a_task_exits_by_its_end() {
     // its submitter, and whom it admitted, approve nothing
     let (id, seen) = found(&cloud, "reject");
     assert_eq!(seen, "awaiting_approval");
-    let (code, error) = cloud.error(&["task", "approve", &id]);
-    assert_eq!((code, &error["code"]), (4, &json!("refused")), "{error}");
+    assert_eq!(cloud.approve(&id).problem(), "refused");
     let (id, _) = found(&laptop, "reject");
     laptop.json(&["task", "reject", &id, "--why", "too expensive"]);
     let (id, _) = found(&laptop, "approve");
-    laptop.json(&["task", "approve", &id]);
+    assert_eq!(laptop.approve(&id).status, 200);
     let worker = Worker::start(&cloud, &["--capability", "approve", "--", "echo", "done"]);
 
     for (waited, code, state, word) in [
@@ -688,7 +687,7 @@ fn bad_input_is_refused_in_words_and_changes_nothing() {
         let (exit, error) = home.error(&[&["task", "submit"], arguments].concat());
         assert_eq!((exit, error["code"].as_str()), (5, Some("not_found")), "{error}");
     }
-    for verb in ["show", "cancel", "retry", "approve", "watch"] {
+    for verb in ["show", "cancel", "retry", "watch"] {
         let (exit, error) = home.error(&["task", verb, "aaaaaaaaaaaaaaaaaaaaaaaa"]);
         assert_eq!((exit, error["code"].as_str()), (5, Some("not_found")), "{verb}: {error}");
         assert!(error["hint"].as_str().unwrap().contains("task list"), "{error}");

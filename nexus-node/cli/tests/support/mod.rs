@@ -156,6 +156,22 @@ impl Home {
         self.run(&all).json()
     }
 
+    /// A request in a person's own session, as the page makes it: with the cookie that the `api-token` gives.
+    pub fn as_person(&self, method: &str, path: &str, body: &str) -> Answer {
+        let read = |name: &str| std::fs::read_to_string(self.path().join(name)).unwrap().trim().to_owned();
+        let (url, bearer) = (read("api-url"), format!("Bearer {}", read("api-token")));
+        let address = url.trim_start_matches("http://");
+        let signed_in = raw_at(address, "POST", "/v1/session", &[("Host", address), ("Authorization", &bearer)], b"");
+        let cookie = signed_in.header("set-cookie").unwrap_or_else(|| panic!("no session: {signed_in:?}"));
+        let cookie = cookie.split(';').next().unwrap().to_owned();
+        raw_at(address, method, path, &[("Host", address), ("Cookie", &cookie), ("Origin", &url)], body.as_bytes())
+    }
+
+    /// Approves a task as a person does on the page.
+    pub fn approve(&self, task: &str) -> Answer {
+        self.as_person("POST", &format!("/v1/tasks/{task}/approve"), "{}")
+    }
+
     /// The error of a command, which must fail.
     #[track_caller]
     pub fn error(&self, arguments: &[&str]) -> (i32, Value) {
@@ -278,21 +294,32 @@ impl Node {
 
     /// A request with exactly these headers, and those that frame the body.
     pub fn raw(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
-        let mut stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_read_timeout(Some(SOON)).unwrap();
-        stream.write_all(head.as_bytes()).unwrap();
-        // The server need not read a refused body to its end.
-        let _ = stream.write_all(body);
-        let mut bytes = Vec::new();
-        let _ = stream.read_to_end(&mut bytes);
-        let _ = stream.shutdown(Shutdown::Both);
-        Answer::parse(&bytes)
+        raw_at(&self.address(), method, path, headers, body)
     }
+
+    /// A request with this token.
+    pub fn with_token(&self, token: &str, method: &str, path: &str, body: &str) -> Answer {
+        let (address, bearer) = (self.address(), format!("Bearer {token}"));
+        self.raw(method, path, &[("Host", &address), ("Authorization", &bearer)], body.as_bytes())
+    }
+}
+
+/// A request to an address with exactly these headers, and those that frame the body.
+fn raw_at(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(head.as_bytes()).unwrap();
+    // The server need not read a refused body to its end.
+    let _ = stream.write_all(body);
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    let _ = stream.shutdown(Shutdown::Both);
+    Answer::parse(&bytes)
 }
 
 impl Drop for Node {
@@ -324,6 +351,13 @@ impl Answer {
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        let mut values = headers.filter(|(header, _)| header.eq_ignore_ascii_case(name));
+        values.next().map(|(_, value)| value.to_owned())
     }
 
     pub fn lines(&self) -> Vec<Value> {

@@ -173,15 +173,16 @@ function notHere(task) {
   }
 }
 
-async function decide(button, task, word, said, why) {
+async function decide(button, task, word, said, why, passphrase) {
   button.disabled = true;
   try {
-    const now = await send('POST', `${taskPath(task.id)}/${word}`, why ? { why } : {});
+    const now = await send('POST', `${taskPath(task.id)}/${word}`, passphrase === undefined ? (why ? { why } : {}) : { passphrase });
     toast(said);
     told(now);
     if (word === 'retry' && shown?.id === task.id) await open(now.id);
     else changed(now);
   } catch (problem) {
+    if (problem.code === 'passphrase') return askPassphrase(button, task, word, said);
     toast(explain(problem), true);
     // somebody else was faster
     if (problem.status === 409) ask(taskPath(task.id)).then((now) => { told(now); changed(now); }).catch(() => {});
@@ -189,6 +190,29 @@ async function decide(button, task, word, said, why) {
     button.disabled = false;
   }
 }
+
+const passDialog = byId('pass');
+const passText = byId('pass-text');
+let toApprove = null;
+
+/** Asks for the passphrase of this node's person. It is kept nowhere. */
+function askPassphrase(...decision) {
+  toApprove = decision;
+  passText.value = '';
+  passDialog.showModal();
+  passText.focus();
+}
+
+byId('pass-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  const passphrase = passText.value;
+  passText.value = '';
+  passDialog.close();
+  const [button, task, word, said] = toApprove;
+  decide(button, task, word, said, undefined, passphrase);
+});
+byId('pass-back').addEventListener('click', () => passDialog.close());
+passDialog.addEventListener('close', () => { passText.value = ''; });
 
 const REJECT = { word: 'reject', title: 'Reject this task', label: 'Reason, for all who read the task', go: 'Reject', said: 'Rejected.', required: true };
 const CANCEL = { word: 'cancel', title: 'Cancel this task', label: 'Reason, if there is one', go: 'Cancel the task', said: 'Cancelled.', required: false };

@@ -377,6 +377,47 @@ pub(super) fn stopping() -> wire::Stopping {
     wire::Stopping { stopping: true, pid: 4_711 }
 }
 
+pub(super) fn new_token() -> wire::NewToken {
+    wire::NewToken {
+        name: "claude".into(),
+        scopes: vec!["memory".into(), "tasks:submit".into()],
+        spaces: vec!["work".into()],
+        ttl: Some(wire::Span(Duration::from_secs(30 * 86_400))),
+        rate: Some("10/s".into()),
+    }
+}
+
+pub(super) fn token() -> wire::Token {
+    wire::Token {
+        name: "claude".into(),
+        scopes: vec!["memory:read".into(), "memory:write".into(), "tasks:submit".into()],
+        spaces: vec!["work".into()],
+        created_at: AT.into(),
+        expires_at: Some("2026-12-20T08:31:12.123Z".into()),
+        rate: Some("10/s".into()),
+    }
+}
+
+pub(super) fn token_made() -> wire::TokenMade {
+    wire::TokenMade { made: token(), token: "nxt_p2xca…".into() }
+}
+
+pub(super) fn token_revoked() -> wire::TokenRevoked {
+    wire::TokenRevoked { name: "claude".into(), revoked: true }
+}
+
+pub(super) fn approve_task() -> wire::ApproveTask {
+    wire::ApproveTask { passphrase: Some("correct horse battery".into()) }
+}
+
+pub(super) fn approving() -> wire::Approving {
+    wire::Approving { approve_with: "passphrase".into() }
+}
+
+pub(super) fn change_approving() -> wire::ChangeApproving {
+    wire::ChangeApproving { passphrase: Some("correct horse battery".into()), former: None }
+}
+
 pub(super) fn setting() -> wire::Setting {
     wire::Setting {
         key: "log".into(),

@@ -51,13 +51,14 @@ pub(super) const MORE: &str = "For more: session_start with a larger max_tokens,
 
 pub(super) async fn brief(
     node: &Node,
+    brain: &Brain,
     agent: &Agent,
     project: Option<&str>,
     max_tokens: usize,
 ) -> Result<String, Refusal> {
     let lines = vec![who(node, agent, project).await, MEMORIES_INFORM.to_owned()];
-    let now = node.brain().now();
-    let here = node.brain().reading(|brain| Ok(brain.watch_blocking(&WatchQuery::from_now())?.cursor())).await;
+    let now = brain.now();
+    let here = brain.reading(|brain| Ok(brain.watch_blocking(&WatchQuery::from_now())?.cursor())).await;
     let here = here.map_err(refused)?;
     let since = node.visit(&[agent.name().unwrap_or_default(), project.unwrap_or_default()], here).await;
     let project = project.map(str::to_owned);
@@ -66,7 +67,6 @@ pub(super) async fn brief(
         let ago = Some(line::age(visit.at(), now)).filter(|ago| ago != "now");
         Since { ago: ago.unwrap_or_else(|| "a moment".to_owned()), cursor: visit.cursor }
     });
-    let brain = node.brain();
     let content = brain.reading(move |brain| Content::read(brain, project.as_deref(), since, most));
     let content = content.await.map_err(refused)?;
     Ok(content.render(lines, max_tokens, now))

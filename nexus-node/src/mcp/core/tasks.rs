@@ -11,10 +11,13 @@ use nexus_crdt::TASK_ATTEMPT_MAX;
 use super::Core;
 use super::arguments::{TaskClaim, TaskCreate, TaskUpdate};
 use super::line;
+use crate::api::issued::Scope;
 use crate::mcp::answer::{Refusal, refused};
 use crate::problem::Problem;
 use crate::tasks::{self, ClaimQuery, NewTask, Task, TaskProgress, TaskResult, TaskToken};
 
+/// The space of a task that names none.
+const TASKS_SPACE: &str = "tasks";
 /// The longest wait in one call, in seconds: clients give up after a minute.
 const WAIT_MAX: u64 = 50;
 /// The wait of a claim unless one is given, in seconds.
@@ -31,6 +34,7 @@ impl Core {
     /// Submits a task, and waits for its end if asked to.
     pub(super) async fn task_create(&self, given: TaskCreate) -> Result<String, Refusal> {
         let wait = wait(given.wait, 0)?;
+        self.pass.check_space(given.space.as_deref().unwrap_or(TASKS_SPACE))?;
         let agent = self.agent.caller().origin(None, None)?.agent.map(|agent| agent.to_string());
         let new = NewTask::new(given.capability, given.input);
         let task = NewTask {
@@ -59,6 +63,7 @@ impl Core {
     /// Takes a task to do.
     pub(super) async fn task_claim(&self, given: TaskClaim) -> Result<String, Refusal> {
         let wait = wait(given.wait, WAIT_DEFAULT)?;
+        self.pass.check_unbounded()?;
         let mut capabilities = given.capabilities.into_iter();
         let first =
             capabilities.next().ok_or_else(|| Problem::new("invalid", "capabilities: at least one is needed"))?;
@@ -99,7 +104,12 @@ impl Core {
             let problem = Problem::new("invalid", "output, error, release, progress and cancel exclude each other");
             return Err(problem.hint("give one of them"));
         }
+        if self.pass.is_bounded() {
+            let task = board.get(&given.id).await.map_err(refused)?;
+            self.pass.check_space(&task.space)?;
+        }
         if let Some(why) = &given.cancel {
+            self.pass.check(&[Scope::TasksSubmit])?;
             return Ok(shown(&board.cancel(&given.id, why).await.map_err(refused)?));
         }
         if says == 0 {
@@ -108,6 +118,7 @@ impl Core {
             }
             return Ok(shown(&board.get(&given.id).await.map_err(refused)?));
         }
+        self.pass.check(&[Scope::TasksWork])?;
         let missing = || Problem::new("invalid", "token: it is missing").hint("give the one that task_claim told");
         let token = given.token.as_deref().ok_or_else(missing)?;
         let token: TaskToken = token.parse().map_err(|_| Problem::new("invalid", "token: it is none"))?;

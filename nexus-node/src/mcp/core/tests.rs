@@ -29,6 +29,7 @@ impl Home {
             self.node.clone(),
             Agent::of(&HeaderMap::new(), &hello),
             project.map(|name| ProjectChoice::Named(name.to_owned())),
+            Pass::default(),
         )
     }
 

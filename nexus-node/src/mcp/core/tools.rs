@@ -5,6 +5,27 @@ use std::sync::LazyLock;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
+use crate::api::issued::Scope;
+
+/// The scopes that a tool needs.
+pub(super) fn needs(tool: &str) -> &'static [Scope] {
+    match tool {
+        "session_start" | "recall" => &[Scope::MemoryRead],
+        "remember" | "forget" => &[Scope::MemoryWrite],
+        "task_create" => &[Scope::TasksSubmit],
+        "task_claim" => &[Scope::TasksWork],
+        // a word about a task needs more
+        "task_update" => &[Scope::TasksRead],
+        // a tool that is not named here takes all that there is
+        _ => &Scope::ALL,
+    }
+}
+
+/// Whether a tool is of the core profile.
+pub(super) fn is_core(tool: &str) -> bool {
+    all().iter().any(|known| known.name == tool)
+}
+
 /// All tools.
 pub(super) fn all() -> &'static [Tool] {
     static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {

@@ -6,14 +6,15 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use nexus_crdt::{Origin, Source};
+use nexus_crdt::Origin;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::Graph;
 use super::item::{Entity, Relation};
+use super::{Graph, SPACE};
 use crate::api::Api;
-use crate::api::caller::{Caller, user_agent};
+use crate::api::caller::Caller;
+use crate::api::pass::Pass;
 use crate::mcp::http::{Door, McpState};
 use crate::problem::Problem;
 
@@ -35,6 +36,7 @@ pub(in crate::mcp) async fn export(
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
+    Pass::of(request.extensions()).check_space(SPACE)?;
     let graph = mcp.graph(&api.node()?);
     let mut lines = Vec::new();
     let current = graph.current().await?;
@@ -63,9 +65,11 @@ pub(in crate::mcp) async fn import(
     request: Request,
 ) -> Result<Response, Problem> {
     let project = Door::of(&request)?.project.unwrap_or_default();
+    let pass = Pass::of(request.extensions());
+    pass.check_space(SPACE)?;
     let graph = mcp.graph(&api.node()?);
     let line_max = api.body_bytes_max();
-    let origin = Caller::new(user_agent(request.headers()), Source::Import).origin(None, None)?;
+    let origin = Caller::importing(&pass, request.headers()).origin(None, None)?;
     let mut body = request.into_body().into_data_stream();
     let (mut rest, mut lines, mut number, mut taken) = (Vec::new(), Vec::new(), 0, ImportCounts::default());
     loop {

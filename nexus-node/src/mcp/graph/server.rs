@@ -23,6 +23,8 @@ use super::item::{Entity, Relation};
 use super::projection::ProjectGraph;
 use super::{Graph, SPACE, search, shape, tools};
 use crate::WatchQuery;
+use crate::api::issued::Scope;
+use crate::api::pass::Pass;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{self, Budget, Refusal};
 use crate::mcp::span::traced;
@@ -41,6 +43,7 @@ const CHANGES_TOGETHER: Duration = Duration::from_millis(50);
 pub(in crate::mcp) struct GraphServer {
     graph: Arc<Graph>,
     agent: Agent,
+    pass: Pass,
     project: String,
     /// Whether answers are whole and in the order of creation.
     strict: bool,
@@ -61,8 +64,8 @@ struct Added {
 }
 
 impl GraphServer {
-    pub(in crate::mcp) fn new(graph: Arc<Graph>, agent: Agent, project: String, strict: bool) -> Self {
-        Self { graph, agent, project, strict }
+    pub(in crate::mcp) fn new(graph: Arc<Graph>, agent: Agent, pass: Pass, project: String, strict: bool) -> Self {
+        Self { graph, agent, pass, project, strict }
     }
 
     async fn call(&self, tool: &str, mut given: Map<String, Value>) -> Result<CallToolResult, Refusal> {
@@ -70,6 +73,7 @@ impl GraphServer {
             let tool: String = tool.chars().take(64).collect();
             return Err(Problem::new("not_found", format!("MCP error -32602: Tool {tool} not found")));
         };
+        self.pass.check(tools::needs(tool))?;
         shape::check(tool, members, &given)?;
         let argument = members.first().and_then(|(name, _)| given.remove(*name)).unwrap_or_default();
         let (project, origin) = (self.project.as_str(), self.agent.caller().origin(None, None)?);
@@ -317,7 +321,8 @@ impl ServerHandler for GraphServer {
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         answer::first_page(page)?;
-        Ok(ListToolsResult::with_all_items(tools::all().to_vec())
+        let may = |tool: &&Tool| self.pass.check(tools::needs(&tool.name)).is_ok();
+        Ok(ListToolsResult::with_all_items(tools::all().iter().filter(may).cloned().collect())
             .with_ttl_ms(DESCRIPTION_TTL_MS)
             .with_cache_scope(CacheScope::Public))
     }
@@ -369,7 +374,7 @@ impl ServerHandler for GraphServer {
         request: ReadResourceRequestParams,
         _: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        if request.uri != RESOURCE {
+        if request.uri != RESOURCE || !self.pass.allows(Scope::MemoryRead) {
             return Err(answer::no_resource(&request.uri));
         }
         let (result, part) = self.whole().await.map_err(|refusal| ErrorData::internal_error(refusal.message, None))?;
@@ -385,13 +390,14 @@ impl ServerHandler for GraphServer {
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
         let mut accepted = SubscriptionFilter::new();
         let asked = requested.resource_subscriptions.iter().flatten().any(|uri| uri == RESOURCE);
+        let asked = asked && self.pass.allows(Scope::MemoryRead);
         accepted.resource_subscriptions = asked.then(|| vec![RESOURCE.to_owned()]);
         Some(accepted)
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         tokio::select! {
-            told = self.tell(&context) => told.map_err(|refusal| ErrorData::internal_error(refusal.message, None)),
+            told = self.tell(&context), if self.pass.allows(Scope::MemoryRead) => told.map_err(|refusal| ErrorData::internal_error(refusal.message, None)),
             () = context.cancelled() => Ok(()),
         }
     }

@@ -5,6 +5,23 @@ use std::sync::{Arc, LazyLock};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
+use crate::api::issued::Scope;
+
+/// The scopes that a tool needs.
+pub(super) fn needs(tool: &str) -> &'static [Scope] {
+    match tool {
+        "read_graph" | "search_nodes" | "open_nodes" => &[Scope::MemoryRead],
+        "create_entities"
+        | "create_relations"
+        | "add_observations"
+        | "delete_entities"
+        | "delete_observations"
+        | "delete_relations" => &[Scope::MemoryWrite],
+        // a tool that is not named here takes all that there is
+        _ => &Scope::ALL,
+    }
+}
+
 /// All tools.
 pub(super) fn all() -> &'static [Tool] {
     static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| {

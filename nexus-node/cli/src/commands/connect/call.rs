@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use nexus_node::api::Problem;
+use nexus_node::internals::datadir::DataDir;
 
+use super::program_token;
 use super::target::Scope;
 use crate::session::{CliSession, default_data_dir, quoted};
 
@@ -13,11 +15,14 @@ const PROGRAM: &str = "nexus-node";
 const PROJECT_BYTES_MAX: usize = 128;
 
 /// A way to call this program, for the node of this session.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) program: String,
     data_dir: Option<String>,
     project: Option<String>,
+    /// The data directory in which each program's token is, if they have some.
+    tokens: Option<PathBuf>,
+    token_file: Option<String>,
     /// Conditions that each machine has to meet for itself.
     pub(super) needs: Vec<String>,
 }
@@ -34,6 +39,7 @@ impl Call {
             .hint("leave --api and NEXUS_API out"));
         }
         let directory = session.data_dir()?;
+        let absolute = std::path::absolute(&directory).unwrap_or_else(|_| directory.clone());
         let directory = (default_data_dir().as_ref() != Some(&directory))
             .then(|| std::path::absolute(&directory).unwrap_or(directory));
         match scope {
@@ -42,21 +48,32 @@ impl Call {
                 let program = program
                     .map_err(|error| Problem::new("failed", format!("this program cannot be found: {error}")))?;
                 let data_dir = directory.map(|directory| directory.display().to_string());
-                Ok(Self { program: program.display().to_string(), data_dir, project: None, needs: Vec::new() })
+                let (program, tokens) = (program.display().to_string(), program_token::is_issued(session)?);
+                let tokens = tokens.then_some(absolute);
+                Ok(Self { program, data_dir, project: None, tokens, token_file: None, needs: Vec::new() })
             }
             Scope::Project => {
                 let project = project(here)?;
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 let needs = needs(std::env::split_paths(&path), directory.as_deref());
-                Ok(Self { program: PROGRAM.to_owned(), data_dir: None, project, needs })
+                Ok(Self { program: PROGRAM.to_owned(), data_dir: None, project, tokens: None, token_file: None, needs })
             }
         }
+    }
+
+    /// The same with the token of a program, and the file of that. A file of a project is read on other machines, where
+    /// the token is none.
+    pub(super) fn by(&self, program: &str) -> (Self, Option<PathBuf>) {
+        let file = self.tokens.as_ref().map(|directory| DataDir::program_token_path(directory, program));
+        let token_file = file.as_ref().map(|file| file.display().to_string());
+        (Self { token_file, ..self.clone() }, file)
     }
 
     /// The arguments of a command.
     pub(super) fn arguments(&self, command: &[&str]) -> Vec<String> {
         let mut arguments: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
-        for (flag, value) in [("--data-dir", &self.data_dir), ("--project", &self.project)] {
+        let given = [("--data-dir", &self.data_dir), ("--token-file", &self.token_file), ("--project", &self.project)];
+        for (flag, value) in given {
             arguments.extend(value.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
         }
         arguments
@@ -108,6 +125,8 @@ mod tests {
             program: "/opt/my tools/nexus-node".to_owned(),
             data_dir: Some("/it's".to_owned()),
             project: Some("a b".to_owned()),
+            tokens: None,
+            token_file: None,
             needs: Vec::new(),
         };
         assert_eq!(

@@ -663,11 +663,11 @@ fn approve(world: &mut World) -> StepResult {
         ide.submit(&json!({ "capability": "deploy", "input": { "to": "production" }, "needs_approval": true }))?;
     let seen = terminal.await_task(&task.id, |task| task.state == "awaiting_approval")?;
     claim(seen.input == json!({ "to": "production" }) && seen.claims == 0, || "it is another task".to_owned())?;
-    let own = ide.client.post::<wire::Task>(&format!("/v1/tasks/{}/approve", task.id), &json!({}));
+    let own = ide.client.post_as_person::<wire::Task>(&format!("/v1/tasks/{}/approve", task.id), &json!({}));
     claim(own.is_err_and(|problem| problem.code == "refused"), || "ide approved its own task".to_owned())?;
     world.linger();
     let (terminal, ide) = (world.node(TERMINAL)?, world.node(IDE)?);
-    let _: wire::Task = terminal.client.post(&format!("/v1/tasks/{}/approve", task.id), &json!({}))?;
+    let _: wire::Task = terminal.client.post_as_person(&format!("/v1/tasks/{}/approve", task.id), &json!({}))?;
     let done = ide.ended(&task.id)?;
     let by = done.events.iter().find(|event| event.event == "approved").and_then(|event| event.by_name.clone());
     claim(done.state == "succeeded" && by.as_deref() == Some(TERMINAL), || {

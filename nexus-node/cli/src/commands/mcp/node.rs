@@ -14,7 +14,7 @@ use super::wire::{self, Answer, Failure, Request, Way};
 use crate::client::pin_of_directory;
 use crate::log::LogFile;
 use crate::pinned::Pin;
-use crate::session::{CliSession, config_problem, data_dir_problem, no_node};
+use crate::session::{CliSession, config_problem, data_dir_problem, no_node, token_in};
 
 /// The longest start of a node.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ enum NodeSource {
     /// `--api` names the node, which this program must not start.
     Given { base: String, token: String, pin: Option<Pin> },
     /// The data directory names the node, anew for each request.
-    Directory { path: PathBuf, may_start: bool },
+    Directory { path: PathBuf, may_start: bool, token_file: Option<PathBuf> },
 }
 
 impl Home {
@@ -45,7 +45,8 @@ impl Home {
                 pin: client.pin().cloned(),
             }
         } else {
-            NodeSource::Directory { path: session.data_dir()?, may_start }
+            let token_file = session.token_file().map(Path::to_owned);
+            NodeSource::Directory { path: session.data_dir()?, may_start, token_file }
         };
         Ok(Self { source, starting: Mutex::default() })
     }
@@ -60,14 +61,17 @@ impl Home {
     pub(super) async fn once(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let (base, token, pin, directory) = match &self.source {
             NodeSource::Given { base, token, pin } => (base.clone(), token.clone(), pin.clone(), None),
-            NodeSource::Directory { path, .. } => {
+            NodeSource::Directory { path, token_file, .. } => {
                 let read = |error| Failure::Unsent(data_dir_problem(error));
                 let base = DataDir::api_url_in(path).map_err(read)?;
-                let token = DataDir::api_token_in(path).map_err(read)?;
+                let token = match token_file {
+                    Some(file) => Some(token_in(file).map_err(Failure::Unsent)?),
+                    None => DataDir::api_token_in(path).map_err(read)?.map(|token| token.to_string()),
+                };
                 let missing = || Failure::Unsent(no_node(&format!("no node has run in {}", path.display())));
                 let (base, token) = (base.ok_or_else(missing)?, token.ok_or_else(missing)?);
                 let pin = pin_of_directory(path, &base).map_err(Failure::Unsent)?;
-                (base, token.to_string(), pin, Some(path.as_path()))
+                (base, token, pin, Some(path.as_path()))
             }
         };
         wire::send(&Way { base: &base, token: &token, pin: pin.as_ref(), directory }, request).await
@@ -78,6 +82,10 @@ impl Home {
         let end = Instant::now() + START_TIMEOUT;
         loop {
             match self.once(request).await {
+                // a node that does not know the token runs
+                Err(Failure::Unsent(problem)) if problem.code == "unauthorized" => {
+                    return Err(Failure::Unsent(problem));
+                }
                 Err(Failure::Unsent(problem)) => {
                     let NodeSource::Directory { may_start: true, .. } = &self.source else {
                         return Err(Failure::Unsent(problem));
@@ -96,11 +104,13 @@ impl Home {
     /// Starts a node unless one runs by now, and waits until it answers.
     pub(in crate::commands) async fn start(&self, end: Instant) -> Result<(), Problem> {
         let _starting = self.starting.lock().await;
-        let NodeSource::Directory { path, may_start: true } = &self.source else {
+        let NodeSource::Directory { path, may_start: true, .. } = &self.source else {
             return Ok(());
         };
-        if self.check().await.is_ok() {
-            return Ok(());
+        match self.check().await {
+            Ok(()) => return Ok(()),
+            Err(problem) if problem.code == "unauthorized" => return Err(problem),
+            Err(_) => {}
         }
         let mut node = spawn(path)?;
         loop {
@@ -153,7 +163,7 @@ fn spawn(directory: &Path) -> Result<std::process::Child, Problem> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log);
-    command.env_remove("NEXUS_API").env_remove("NEXUS_API_DID");
+    command.env_remove("NEXUS_API").env_remove("NEXUS_API_DID").env_remove("NEXUS_TOKEN_FILE");
     detach(&mut command);
     command.spawn().map_err(|error| failed("the node could not be started", error))
 }

@@ -146,7 +146,7 @@ async fn prove(
     token: &str,
     dialled: SocketAddr,
 ) -> Result<Result<(), Unproven>, hyper::Error> {
-    let challenge = Challenge::new();
+    let challenge = Challenge::new(token);
     let question = hyper::Request::get(challenge.path()).header(header::HOST, Challenge::host(dialled));
     // A path of plain characters and an address make a request.
     let Ok(question) = question.body(Full::default()) else { return Ok(Err(Unproven::Foreign)) };
@@ -156,7 +156,7 @@ async fn prove(
         return Ok(Err(Unproven::Foreign));
     };
     sender.ready().await?;
-    Ok(challenge.check(token, dialled, status, &body.to_bytes()))
+    Ok(challenge.check(dialled, status, &body.to_bytes()))
 }
 
 impl Answer {

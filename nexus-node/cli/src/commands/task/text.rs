@@ -57,8 +57,11 @@ pub(super) fn line(task: &wire::Task, printer: &Printer) -> String {
     format!("{}  {}  {}{why}", short_id(&task.id), sane(&task.capability), painted(task, printer))
 }
 
-/// A task that was just submitted: its whole id, and its state.
+/// A task that was just submitted: its whole id, and its state; with `--quiet` the id alone, for scripts.
 pub(super) fn submitted(task: &wire::Task, printer: &Printer) -> String {
+    if printer.quiet() {
+        return task.id.clone();
+    }
     let why = why(task).map(|why| format!(": {}", sane(why.trim()))).unwrap_or_default();
     format!("{}  {}{why}", task.id, painted(task, printer))
 }
