@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::caller::Caller;
 use super::extract::{Json, OptionalJson, Parameters, Path, Query};
+use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::brain::Chains;
@@ -52,10 +53,15 @@ pub(super) async fn remember(
 }
 
 /// Recalls if `q` is given, lists otherwise.
-pub(super) async fn find(node: Node, brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {
+pub(super) async fn find(
+    node: Node,
+    brain: Brain,
+    pass: Pass,
+    mut parameters: Parameters,
+) -> Result<Response, Problem> {
     let mut phrasings = parameters.many("q").into_iter();
     match phrasings.next() {
-        Some(words) => recall(node, brain, words, phrasings.collect(), parameters).await,
+        Some(words) => recall((node, pass), brain, words, phrasings.collect(), parameters).await,
         None => list(brain, parameters).await,
     }
 }
@@ -69,7 +75,7 @@ fn limit(parameters: &mut Parameters, default: usize) -> Result<usize, Problem> 
 }
 
 async fn recall(
-    node: Node,
+    (node, pass): (Node, Pass),
     brain: Brain,
     words: String,
     or: Vec<String>,
@@ -91,7 +97,7 @@ async fn recall(
     let project = choice(&mut parameters)?;
     parameters.end()?;
     if let Some(project) = project {
-        query.project = Some(node.project_named(project).await?);
+        query.project = Some(pass.project(&node, project).await?);
     }
     let recalled = brain.recall(query).await?;
     let indexed = recalled.indexed;
@@ -116,11 +122,15 @@ fn choice(parameters: &mut Parameters) -> Result<Option<ProjectChoice>, Problem>
 }
 
 /// The project of a directory.
-pub(super) async fn project(node: Node, mut parameters: Parameters) -> Result<axum::Json<serde_json::Value>, Problem> {
+pub(super) async fn project(
+    node: Node,
+    pass: Pass,
+    mut parameters: Parameters,
+) -> Result<axum::Json<serde_json::Value>, Problem> {
     let choice = choice(&mut parameters)?;
     parameters.end()?;
     let choice = choice.ok_or_else(|| Problem::new("invalid", "place: it is missing"))?;
-    Ok(axum::Json(serde_json::json!({ "name": node.project_named(choice).await? })))
+    Ok(axum::Json(serde_json::json!({ "name": pass.project(&node, choice).await? })))
 }
 
 async fn list(brain: Brain, mut parameters: Parameters) -> Result<Response, Problem> {

@@ -20,7 +20,9 @@ use nexus_identity::folded;
 use super::guard::Shown;
 use super::issued::{IssuedToken, Scope};
 use super::problem::Problem;
-use crate::Brain;
+use crate::error::AccessError;
+use crate::project::ProjectChoice;
+use crate::{Brain, Node, NodeError};
 
 /// The proof and the scopes that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,6 +145,17 @@ impl Pass {
         }
     }
 
+    /// The name of a project. To a caller of some spaces no record of another space names one.
+    ///
+    /// # Errors
+    /// As [`Node::project_named`].
+    pub(crate) async fn project(&self, node: &Node, choice: ProjectChoice) -> Result<String, NodeError> {
+        match choice {
+            ProjectChoice::At(place) if self.is_bounded() => Ok(self.brain(node.brain()).project_of(place).await?.name),
+            choice => node.project_named(choice).await,
+        }
+    }
+
     /// Whether it may use some spaces alone.
     pub(crate) fn is_bounded(&self) -> bool {
         self.0.as_ref().is_some_and(|token| token.spaces().is_some())
@@ -164,7 +177,7 @@ impl Pass {
             return Ok(());
         }
         let space: String = space.chars().take(64).collect();
-        Err(crate::NodeError::from(crate::error::AccessError::OutOfReach { space }).into())
+        Err(NodeError::from(AccessError::OutOfReach { space }).into())
     }
 
     /// Refuses what has no space, to a caller that may use some spaces alone.

@@ -92,7 +92,7 @@ impl Core {
     /// The name of the session's project.
     async fn project(&self) -> Result<Option<String>, Refusal> {
         match self.project.clone() {
-            Some(choice) => Ok(Some(self.node.project_named(choice).await.map_err(refused)?)),
+            Some(choice) => Ok(Some(self.pass.project(&self.node, choice).await.map_err(refused)?)),
             None => Ok(None),
         }
     }

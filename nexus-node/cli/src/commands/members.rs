@@ -18,7 +18,7 @@ pub(crate) struct Members {
 
 #[derive(Debug, Subcommand)]
 enum Say {
-    /// Say that a member is another machine of yours, at the node that admitted it; its own node agrees by itself
+    /// Say that a member is another machine of yours, at the node that admitted it
     Mine {
         /// The member
         #[arg(value_name = "DID|NAME")]

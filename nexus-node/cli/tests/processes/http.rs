@@ -19,6 +19,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/members/x/revoke", false),
     ("POST", "/v1/members/x/revocation", false),
     ("GET", "/v1/members/x/below", false),
+    ("POST", "/v1/members/x/person", false),
     ("POST", "/v1/key/allow", false),
     ("POST", "/v1/key/draft", false),
     ("POST", "/v1/key/rotate", false),
