@@ -204,7 +204,8 @@ fn a_model_with_such_a_token_meets_its_spaces_alone() {
         let told = told.replace(&format!("\"{HIDDEN}\""), "");
         assert!(!told.contains(HIDDEN) && !told.contains("7000"), "{tool} {arguments}: {told}");
     }
-    assert!(mcp.tool("session_start", &json!({})).contains("tabs are preferred"));
+    let told = mcp.tool("session_start", &json!({}));
+    assert!(told.contains("tabs are preferred"), "{told}");
     let hook = all.home.run(&["hook", "session-start", "--no-project", "--token-file", &file]).ok();
     assert!(hook.stdout.contains("tabs are preferred") && !hook.stdout.contains(HIDDEN), "{hook:?}");
     assert_eq!(all.home.json(&["list", "--space", "private"])["items"].as_array().unwrap().len(), 3);

@@ -656,11 +656,11 @@ fn hand(world: &mut World) -> StepResult {
     ))
 }
 
-/// Has a task approved by another one than its submitter.
+/// Has a task approved by another person than its submitter.
 fn approve(world: &mut World) -> StepResult {
     let (terminal, ide) = (world.node(TERMINAL)?, world.node(IDE)?);
     let task =
-        ide.submit(&json!({ "capability": "deploy", "input": { "to": "production" }, "needs_approval": true }))?;
+        ide.submit(&json!({ "capability": "deploy", "input": { "to": "production" }, "approved_by": "other" }))?;
     let seen = terminal.await_task(&task.id, |task| task.state == "awaiting_approval")?;
     claim(seen.input == json!({ "to": "production" }) && seen.claims == 0, || "it is another task".to_owned())?;
     let own = ide.client.post_as_person::<wire::Task>(&format!("/v1/tasks/{}/approve", task.id), &json!({}));
