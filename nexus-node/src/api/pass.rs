@@ -24,6 +24,9 @@ use crate::error::AccessError;
 use crate::project::ProjectChoice;
 use crate::{Brain, Node, NodeError};
 
+/// The space of the records of projects.
+const RECORDS: &str = "default";
+
 /// The proof and the scopes that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
@@ -151,7 +154,8 @@ impl Pass {
     /// As [`Node::project_named`].
     pub(crate) async fn project(&self, node: &Node, choice: ProjectChoice) -> Result<String, NodeError> {
         match choice {
-            ProjectChoice::At(place) if self.is_bounded() => Ok(self.brain(node.brain()).project_of(place).await?.name),
+            // records are in the space of all
+            ProjectChoice::At(place) if !self.sees(RECORDS) => Ok(place.name),
             choice => node.project_named(choice).await,
         }
     }
