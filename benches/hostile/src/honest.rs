@@ -30,7 +30,7 @@ pub(crate) struct Pair {
 pub(crate) struct Work {
     /// Until the last write was held by both.
     pub(crate) seconds: f64,
-    /// Of both processors, in seconds.
+    /// The time of both processors, in seconds.
     pub(crate) processor: f64,
     /// Until one write was acknowledged: of 100, 99 were faster.
     pub(crate) slow_ms: f64,

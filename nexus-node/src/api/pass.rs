@@ -24,6 +24,9 @@ use crate::error::AccessError;
 use crate::project::ProjectChoice;
 use crate::{Brain, Node, NodeError};
 
+/// The space of the records of projects.
+const RECORDS: &str = "default";
+
 /// The proof and the scopes that a route needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
@@ -111,7 +114,7 @@ impl Pass {
         }
     }
 
-    /// Of a request that the guard has let in.
+    /// For a request that the guard has let in.
     pub(crate) fn of(extensions: &Extensions) -> Self {
         extensions.get::<Shown>().map(Self::shown).unwrap_or_default()
     }
@@ -151,7 +154,8 @@ impl Pass {
     /// As [`Node::project_named`].
     pub(crate) async fn project(&self, node: &Node, choice: ProjectChoice) -> Result<String, NodeError> {
         match choice {
-            ProjectChoice::At(place) if self.is_bounded() => Ok(self.brain(node.brain()).project_of(place).await?.name),
+            // records are in the space of all
+            ProjectChoice::At(place) if !self.sees(RECORDS) => Ok(place.name),
             choice => node.project_named(choice).await,
         }
     }

@@ -286,7 +286,7 @@ fn the_examples_do_what_they_say() {
     }
 }
 
-/// promise: Persons | One person with three machines: an agent's task waits, no command without a terminal approves it, its person does on the page, and work goes to another machine without a flag
+/// promise: Persons | One person, three machines: an agent's task waits, no command without a terminal approves it, its person does on the page; work goes elsewhere without a flag
 #[test]
 fn the_walk_of_one_person_with_three_machines_works() {
     let mut world = World::default();

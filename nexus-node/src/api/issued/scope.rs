@@ -105,7 +105,7 @@ pub enum BadScope {
     /// There is no such scope.
     #[error("there is no scope {:?}; the scopes are {}, a kind alone as `memory`, and `*`", .0, known())]
     Unknown(String),
-    /// None was given.
+    /// No scope was given.
     #[error("a token has a scope at least; the scopes are {}, a kind alone as `memory`, and `*`", known())]
     Missing,
 }
