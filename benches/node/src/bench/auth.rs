@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use nexus_identity::{Chain, Did};
+use nexus_identity::{Chain, Did, Name};
 use nexus_node::api::Problem;
 use nexus_node::api::issued::TOKENS_MAX;
 use nexus_node::{Invite, JoinOptions, Node, node};
@@ -113,8 +113,11 @@ async fn issued(address: SocketAddr) -> Result<(Load, Load), Problem> {
 /// The milliseconds of a newcomer from its ticket to a data directory with credentials.
 async fn join(inviter: &Node, dir: &Path) -> Result<f64, Problem> {
     let ticket = inviter.invite(Invite::default()).await?.ticket;
+    // two members with the host's name would be one too many
+    let name = dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name: Name = name.parse().map_err(|error| failed("auth", error))?;
     let begin = Instant::now();
-    node::join(dir, &ticket, JoinOptions::default().timeout(DEADLINE)).await?;
+    node::join(dir, &ticket, JoinOptions::default().name(name).timeout(DEADLINE)).await?;
     Ok(begin.elapsed().as_secs_f64() * 1e3)
 }
 
