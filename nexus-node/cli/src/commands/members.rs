@@ -74,8 +74,7 @@ fn ended(former: &[wire::Member], members: &[wire::Member], printer: &Printer) -
 fn whose(member: &wire::Member) -> String {
     match &member.person {
         Some(person) if person.mine => "yours".to_owned(),
-        Some(person) if person.first == member.name => "its own".to_owned(),
-        Some(person) => format!("as {}", person.first),
+        Some(person) => format!("{}'s", person.first),
         None => "not said".to_owned(),
     }
 }

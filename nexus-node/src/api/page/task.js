@@ -84,7 +84,7 @@ export function plan(task) {
     ['From', make('span', {}, member(task.submitter, task.submitter_name, true), task.agent ? `, from the program ${named(task.agent)}` : '')],
     ['To', task.to ? member(task.to, null, true) : `any worker that does ${task.capability}`],
     ['Read by', readers(task.space)],
-    task.approval?.rule === 'other' && ['Approved by', 'another person, whatever machine'],
+    task.approval?.rule === 'other' && ['Approved by', 'an admin who is somebody else than its submitter'],
     task.sandbox && ['Sandbox', `${seen(task.sandbox)} at least`],
     task.heirs?.length && ['Managed by', make('span', {}, member(task.settler, task.settler_name, true), `; if it fails, ${count(task.heirs.length, 'other member takes', 'other members take')} over`)],
     ['Priority', task.priority],

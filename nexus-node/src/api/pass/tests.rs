@@ -88,6 +88,7 @@ GET /v1/status mesh:read page
 GET /v1/peers mesh:read page
 GET /v1/members mesh:read -
 GET /v1/members/{member}/below mesh:read -
+POST /v1/members/{member}/person owner -
 POST /v1/members/{member}/revoke owner -
 POST /v1/members/{member}/revocation owner -
 POST /v1/leave owner -
