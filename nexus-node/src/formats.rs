@@ -12,7 +12,7 @@ const RAISES_ENTRIES: u16 = 2;
 const RAISES_TASKS: u16 = 5;
 /// The format of critical state that came with credentials that say whose machine a member is: a version that reads one
 /// reads the other.
-const RAISES_PERSONS: u16 = 6;
+pub(crate) const RAISES_PERSONS: u16 = 6;
 
 /// The way in which a node writes its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

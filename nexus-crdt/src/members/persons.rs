@@ -111,11 +111,20 @@ impl Members {
             let by_former = |held: &&HeldCredential| held.own && former.contains(&held.claims.issuer);
             known.credentials.values().rfind(by_former).map(|held| held.claims.clone())
         };
-        let standing = self.iter().map(|(member, _)| *member).filter(|member| self.said_person(member).is_none());
+        let unsaid = |member: &Did| self.said_person(member).is_none() && !self.has_said(issuer, member);
+        let standing = self.iter().map(|(member, _)| *member).filter(unsaid);
         standing
             .filter_map(|member| Some((member, said(&member)?)))
             .filter(|(_, claims)| claims.person.is_some())
             .collect()
+    }
+
+    /// Whether an issuer's log says by this key whose machine a member is, agreed to or not.
+    fn has_said(&self, issuer: &Did, member: &Did) -> bool {
+        let said = |held: &HeldCredential| {
+            held.claims.issuer == *issuer && held.by_issuer && held.counts && held.claims.person.is_some()
+        };
+        self.members.get(member).is_some_and(|known| known.credentials.values().any(said))
     }
 
     /// The issuer by whose word a member is in the mesh, if the member agreed to it: it may say whose machine the member is.
@@ -351,6 +360,11 @@ mod tests {
         let again = chain(&[FOUNDER, (new, Role::Admin, None), (BOBS, Role::Member, Some(new))], 22);
         members.admit_by(&did(new), &again).unwrap();
         assert!(members.unagreed_person(&did(BOBS)).is_some(), "it agreed to be below a key of that line");
+        assert_eq!(
+            members.persons_said_by_former_keys(&did(new)),
+            [],
+            "it is said once, however long the machine is away"
+        );
         members.admit_by(&did(BOBS), &again).unwrap();
         settle(&mut members);
         assert_eq!(machines(&members, new), [BOBS, new]);

@@ -59,7 +59,9 @@ impl Node {
                 let by = members.admitter(&did).filter(|by| *by != me).and_then(|by| members.shown_name(&by));
                 Err(AccessError::NotAdmitted { by: by.unwrap_or_else(|| "the root key".to_owned()) }.into())
             }
-            _ => Ok(PersonSaid { did, name, agreed: false }),
+            Outcome::Done(_) => Ok(PersonSaid { did, name, agreed: false }),
+            // the membership has changed meanwhile
+            _ => Err(AccessError::NotAdmin(AdminDuty::SayPerson).into()),
         }
     }
 }

@@ -88,6 +88,13 @@ impl Sessions {
         syncs.iter().filter(|(_, sync)| serves(sync)).map(|(peer, _)| *peer).collect()
     }
 
+    /// The highest format of critical state that a peer with an open connection reads.
+    pub(crate) fn critical_format_of(&self, peer: &Did) -> Option<u16> {
+        let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let abilities = syncs.get(peer).and_then(|sync| sync.abilities.as_ref());
+        abilities.map(|abilities| abilities.critical_format_max)
+    }
+
     /// The connection to a peer is closed. Its frontier stays for a while, in a bound.
     pub(super) fn closed(&self, peer: Did) {
         self.close(peer);

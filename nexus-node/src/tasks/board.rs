@@ -306,7 +306,7 @@ impl TaskBoard {
             if found.row.moves() && !board.held().core.has(id) {
                 board.ask_to_settle();
             }
-            Ok(board.shown(read::task(view, reader, found, true)?))
+            Ok(board.shown_alone(read::task(view, reader, found, true)?))
         })
         .await
     }
@@ -328,7 +328,7 @@ impl TaskBoard {
         let id = id.to_owned();
         self.reading(move |board, view, reader| {
             let found = read::resolve(view, reader, &id)?;
-            Ok(board.shown(read::task(view, reader, found, true)?))
+            Ok(board.shown_alone(read::task(view, reader, found, true)?))
         })
         .await
     }
@@ -498,6 +498,16 @@ impl TaskBoard {
         TaskWatch::new(self.here().engine.tasks(), self.clone())
     }
 
+    /// The same of one task alone, with those who could approve it by name.
+    fn shown_alone(&self, task: Task) -> Task {
+        let task = self.shown(task);
+        if task.status != TaskStatus::AwaitingApproval || task.submitter != self.me() || task.settler != self.me() {
+            return task;
+        }
+        let why = Some(self.who_could_approve(task.rule.unwrap_or(ApprovalRule::Other)));
+        Task { why, ..task }
+    }
+
     /// Adds to a task what only its submitter's node knows.
     pub(super) fn shown(&self, mut task: Task) -> Task {
         if task.why.is_some() {
@@ -539,8 +549,8 @@ impl TaskBoard {
             // an approval is on the disk before the scheduler hears so
             Some(Seen::Approval) if task.status != TaskStatus::AwaitingApproval => None,
             Some(Seen::Approval) => {
-                drop(held);
-                task.why = Some(self.who_could_approve(task.rule.unwrap_or(ApprovalRule::Other)));
+                // the approvers are looked for among all members: for one task, not for each of a list
+                task.why = Some("a person has to approve it".to_owned());
                 return task;
             }
             Some(Seen::After(before)) => Some(format!("it comes after {before}, which has not ended")),

@@ -60,6 +60,8 @@ pub(super) struct Spec {
     pub(super) once: bool,
     /// Whether somebody must approve it before.
     pub(super) awaits_approval: bool,
+    /// Whether its approval is by a rule that earlier versions do not know.
+    pub(super) by_person: bool,
     /// The tasks that must have succeeded before, of which that is not known.
     pub(super) after: BTreeSet<TaskId>,
     /// Whether it may take the worker of a preemptible task.
@@ -227,6 +229,8 @@ pub(super) enum NotChosen {
     Overloaded,
     /// The task is for another member.
     NotMeant,
+    /// Its version does not know the rule by which the task is approved.
+    TooOld,
     /// Another one has a better score.
     Worse,
 }
@@ -279,6 +283,8 @@ pub(super) struct Core {
     elsewhere: BTreeMap<String, BTreeMap<Did, u32>>,
     /// The words of other nodes about themselves.
     said: BTreeMap<Did, Said>,
+    /// The nodes with workers whose version does not judge approvals by persons.
+    earlier: BTreeSet<Did>,
     /// The load of this node's machine.
     load: Load,
     /// This node.
@@ -359,6 +365,7 @@ impl Core {
             next_call: 0,
             elsewhere: BTreeMap::new(),
             said: BTreeMap::new(),
+            earlier: BTreeSet::new(),
             records: Records::default(),
             rests: BTreeSet::new(),
             awaited: BTreeMap::new(),

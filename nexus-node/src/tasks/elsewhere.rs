@@ -25,6 +25,7 @@ use super::wire::{Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, S
 use super::{Assignee, Renewal, Task, TaskProgress, TaskResult, TaskStatus};
 use crate::engine::TaskAnswer;
 use crate::error::{AccessError, ConflictError, NodeError};
+use crate::formats::RAISES_PERSONS;
 
 /// The longest wait for a peer's answer.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -108,7 +109,11 @@ impl TaskBoard {
         }
         let waiting = waiting.into_iter().map(|Waiting { capability, workers }| (capability, workers.min(1_000)));
         let waiting: BTreeMap<String, u32> = waiting.collect();
-        let done = self.held().core.serving(peer, waiting, self.now());
+        let is_earlier = self.here().sessions.critical_format_of(&peer).is_none_or(|reads| reads < RAISES_PERSONS);
+        let mut held = self.held();
+        held.core.note_version(peer, is_earlier);
+        let done = held.core.serving(peer, waiting, self.now());
+        drop(held);
         self.wake();
         done
     }

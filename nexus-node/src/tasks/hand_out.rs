@@ -10,6 +10,7 @@ use nexus_identity::Did;
 use nexus_identity::plants::planted;
 use tokio::sync::{broadcast, oneshot};
 
+use super::ApprovalRule;
 use super::Priority;
 use super::board::{Assigned, Held, OPEN_MAX, TaskBoard};
 use super::core::{Action, Before, Claimant, Fault, Holder, Spec};
@@ -48,6 +49,7 @@ impl TaskBoard {
             attempts: submission.attempts.into(),
             once: submission.once,
             awaits_approval: row.needs_approval && !state.approval.is_some_and(|(approved, _)| approved),
+            by_person: row.needs_approval && submission.rule() == ApprovalRule::Person,
             after: submission.after.iter().copied().collect(),
             critical: submission.priority == Priority::Critical,
             // of a task that is done once nobody would know what became of it

@@ -271,6 +271,7 @@ fn in_words(Choice { node, score, not }: Choice) -> TaskCandidate {
         NotChosen::Rests(left) => format!("it failed too often, and rests for {:.0} s", left.as_secs_f64().ceil()),
         NotChosen::Tried => "it failed too often, and one task tries it again".to_owned(),
         NotChosen::Overloaded => "its machine is busier than its workers allow".to_owned(),
+        NotChosen::TooOld => "its program is too old for the rule by which the task is approved".to_owned(),
         NotChosen::NotMeant => "the task is for another member".to_owned(),
         NotChosen::Worse => "another one has a better score".to_owned(),
     });

@@ -33,6 +33,7 @@ fn spec(capability: &str, rank: u64) -> Spec {
         attempts: 3,
         once: false,
         awaits_approval: false,
+        by_person: false,
         after: BTreeSet::new(),
         critical: false,
         preemptible: false,
@@ -60,6 +61,22 @@ fn claimed(core: &mut Core, now: Duration) -> (TaskId, CallId, TaskToken) {
         }
         other => panic!("a claim was expected, not {other:?}"),
     }
+}
+
+/// promise: Persons | A task that a person approved is not handed to a node whose program would not count that
+#[test]
+fn an_earlier_version_gets_no_task_that_it_would_turn_down() {
+    let other = Did::from_bytes([7; 32]);
+    let mut core = core();
+    core.note_version(other, true);
+    core.serving(other, BTreeMap::from([("build".to_owned(), 2)]), secs(0));
+    core.open(task(1), Spec { by_person: true, ..spec("build", 1) }, Before::default(), secs(0));
+    assert_eq!(core.next_action(), None);
+    core.open(task(2), spec("build", 2), Before::default(), secs(0));
+    assert!(matches!(core.next_action(), Some(Action::Claim { task: claimed, .. }) if claimed == task(2)));
+    core.note_version(other, false);
+    core.serving(other, BTreeMap::from([("build".to_owned(), 1)]), secs(1));
+    assert!(matches!(core.next_action(), Some(Action::Claim { task: claimed, .. }) if claimed == task(1)));
 }
 
 #[test]

@@ -88,6 +88,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "budget",
             "blobs",
             "config",
+            "formats",
             "load",
             "store",
             "world",

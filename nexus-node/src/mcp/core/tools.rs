@@ -127,7 +127,7 @@ pub(super) fn full() -> &'static [Tool] {
                 "timeout": text("Of one attempt [300s]"),
                 "request": text("An id of your own: the same again is the same task"),
                 "once": flag("Never try it again where nobody knows whether it was done"),
-                "needs_approval": flag("An admin must approve it"),
+                "needs_approval": flag("A person must approve it"),
                 "wait": wait("Seconds to wait for its end [0]"),
             }),
             &["capability"],

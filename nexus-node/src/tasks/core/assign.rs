@@ -120,7 +120,9 @@ impl Core {
             }
         });
         let elsewhere = self.elsewhere.get(capability).into_iter().flatten();
-        let is_meant = |node: &Did| open.spec.to.is_none_or(|to| to == *node) && self.may_begin(open);
+        let is_meant = |node: &Did| {
+            open.spec.to.is_none_or(|to| to == *node) && self.may_begin(open) && !self.is_too_old(open, node)
+        };
         let is_well = |node: &Did| self.records.breaker(capability, node, "", now) == Breaker::Closed;
         let elsewhere = elsewhere.filter(|(node, _)| is_meant(node) && is_well(node));
         let elsewhere = elsewhere.map(|(node, waiting)| Candidate {
@@ -131,6 +133,10 @@ impl Core {
             failed_here: failed_here(*node),
         });
         here.into_iter().chain(elsewhere).collect()
+    }
+
+    fn is_too_old(&self, open: &Open, node: &Did) -> bool {
+        open.spec.by_person && self.earlier.contains(node)
     }
 
     fn about_me(&self) -> About {
@@ -161,6 +167,7 @@ impl Core {
             }
             let not = match self.records.breaker(capability, &node, agent, now) {
                 _ if open.spec.to.is_some_and(|to| to != node) => NotChosen::NotMeant,
+                _ if self.is_too_old(open, &node) => NotChosen::TooOld,
                 Breaker::Resting(until) => NotChosen::Rests(until.saturating_sub(now)),
                 Breaker::Tried => NotChosen::Tried,
                 Breaker::Closed if is_over => NotChosen::Overloaded,

@@ -50,6 +50,15 @@ impl Core {
         true
     }
 
+    /// Notes whether a node is of a version that does not judge approvals by persons.
+    pub(in crate::tasks) fn note_version(&mut self, node: Did, is_earlier: bool) {
+        if is_earlier {
+            self.earlier.insert(node);
+        } else {
+            self.earlier.remove(&node);
+        }
+    }
+
     /// Another node says of itself what its workers are, and how it is.
     pub(in crate::tasks) fn hear_of(&mut self, node: Did, mut said: Said) {
         let before = self.said.get(&node).and_then(|before| before.about.round_trip);
@@ -84,6 +93,7 @@ impl Core {
     pub(in crate::tasks) fn is_gone(&mut self, node: &Did) {
         self.serves_no_more(node);
         self.said.remove(node);
+        self.earlier.remove(node);
     }
 
     /// A node has turned down a task that was claimed for it, or given it back.
@@ -110,7 +120,8 @@ impl Core {
 
     /// The nodes that said that workers wait there.
     pub(in crate::tasks) fn nodes_elsewhere(&self) -> BTreeSet<Did> {
-        self.elsewhere.values().flat_map(|nodes| nodes.keys()).chain(self.said.keys()).copied().collect()
+        let waiting = self.elsewhere.values().flat_map(|nodes| nodes.keys());
+        waiting.chain(self.said.keys()).chain(&self.earlier).copied().collect()
     }
 
     /// The workers of this node that wait for work or do some of its own tasks, by name.
