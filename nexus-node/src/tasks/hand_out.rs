@@ -235,6 +235,7 @@ impl TaskBoard {
                     }
                     Some((_, why)) => held.core.end(task, TaskEnd::Rejected, "rejected", why, board.now()),
                     None if found.state.approval.is_some() => held.core.approve(task, board.now()),
+                    None if found.row.needs_approval => held.core.unapprove(task),
                     None => {}
                 }
             }
