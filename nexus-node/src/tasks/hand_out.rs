@@ -47,7 +47,9 @@ impl TaskBoard {
             deadline,
             attempts: submission.attempts.into(),
             once: submission.once,
-            awaits_approval: row.needs_approval && !state.approval.is_some_and(|(approved, _)| approved),
+            awaits_approval: row.needs_approval
+                && !state.approval.is_some_and(|(approved, _)| approved)
+                && !planted("needs_no_approval"),
             after: submission.after.iter().copied().collect(),
             critical: submission.priority == Priority::Critical,
             // of a task that is done once nobody would know what became of it
@@ -235,7 +237,12 @@ impl TaskBoard {
                     }
                     Some((_, why)) => held.core.end(task, TaskEnd::Rejected, "rejected", why, board.now()),
                     None if found.state.approval.is_some() => held.core.approve(task, board.now()),
-                    None if found.row.needs_approval => held.core.unapprove(task),
+                    None if found.row.needs_approval
+                        && !planted("needs_no_approval")
+                        && !planted("keeps_lost_approvals") =>
+                    {
+                        held.core.unapprove(task);
+                    }
                     None => {}
                 }
             }
