@@ -53,7 +53,7 @@ impl Faults {
         end: Duration,
     ) -> Option<Quarrel> {
         let sim = &self.sim;
-        self.let_in(late, second, Role::Member, end).await?;
+        self.let_in(late, second, Invite::default().role(Role::Member), end).await?;
         let (did_of_first, did_of_second, did_of_late) = (sim.did(first), sim.did(second), sim.did(late));
         let knows = |no: NodeNo, did: Did| sim.node(no).is_some_and(|node| members(&node).contains(&did));
         self.until(end, || knows(first, did_of_late)).await?;
@@ -78,17 +78,28 @@ impl Faults {
 
     /// A machine that joins through the door of another.
     pub(crate) async fn admitted(&self, name: &str, inviter: NodeNo, role: Role, end: Duration) -> Option<NodeNo> {
+        self.admitted_with(name, inviter, Invite::default().role(role), end).await
+    }
+
+    /// The same by an invitation for somebody in particular.
+    pub(crate) async fn admitted_with(
+        &self,
+        name: &str,
+        inviter: NodeNo,
+        invite: Invite,
+        end: Duration,
+    ) -> Option<NodeNo> {
         let newcomer = self.sim.machine(name).ok()?;
-        self.let_in(newcomer, inviter, role, end).await?;
+        self.let_in(newcomer, inviter, invite, end).await?;
         Some(newcomer)
     }
 
-    async fn let_in(&self, newcomer: NodeNo, inviter: NodeNo, role: Role, end: Duration) -> Option<()> {
+    async fn let_in(&self, newcomer: NodeNo, inviter: NodeNo, invite: Invite, end: Duration) -> Option<()> {
         let sim = &self.sim;
         let mut ticket = None;
         while sim.now() < end {
             if ticket.is_none() {
-                ticket = sim.on(inviter, async |node| node.invite(Invite::default().role(role)).await).await.ok();
+                ticket = sim.on(inviter, async |node| node.invite(invite.clone()).await).await.ok();
             }
             if let Some(invited) = &ticket
                 && sim.knock_and_move_in(newcomer, &invited.ticket).await.is_ok()

@@ -146,6 +146,8 @@ impl Faults {
             FaultKind::RogueSeat => self.voter_turns(no, last, *choice).await,
             FaultKind::Glutton => self.writes_without_end(no, last, *choice).await,
             FaultKind::RollingUpgrade => self.upgrades(nodes, last, *choice).await,
+            FaultKind::Approvers => self.approver_changes(no, last, *choice).await,
+            FaultKind::RogueApprover => self.approves_what_it_may_not(no, last, *choice).await,
             FaultKind::PutBack => self.machine_is_put_back(no, last).await,
             _ => {}
         }

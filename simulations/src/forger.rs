@@ -48,7 +48,12 @@ impl<'a> Writer<'a> {
 
     /// The same with credentials that another one signed.
     pub(crate) fn credentials(&self, chain: &Chain) -> Verified {
-        self.entry(SpaceId::mesh(&self.mesh), None, Kind::CREDENTIAL, chain.to_bytes())
+        self.credentials_after(None, chain)
+    }
+
+    /// Credentials of anybody, at some place of its log.
+    pub(crate) fn credentials_after(&self, after: Option<&Verified>, chain: &Chain) -> Verified {
+        self.entry(SpaceId::mesh(&self.mesh), after, Kind::CREDENTIAL, chain.to_bytes())
     }
 
     /// The end of a log at one of its entries.

@@ -3,6 +3,7 @@
 //! An invariant sees a [`Moment`] every few seconds of virtual time, and judges at the end. An
 //! invariant without anything to check is undecided, which counts as broken.
 
+mod approvals;
 mod blobs;
 mod bounds;
 mod convergence;
@@ -24,10 +25,11 @@ use std::time::Duration;
 
 use nexus_crdt::Frontier;
 use nexus_identity::Did;
-use nexus_node::TaskStatus;
 use nexus_node::blobs::BlobHash;
+use nexus_node::{TaskId, TaskStatus};
 use serde::Serialize;
 
+use crate::approvals::ShownApproval;
 use crate::ledger::Ledger;
 use crate::plan::NodeNo;
 use crate::scenario::FaultKind;
@@ -74,6 +76,10 @@ pub struct NodeContent {
     pub members: BTreeSet<Did>,
     /// Its tasks by id, each with its end if it has one.
     pub tasks: BTreeMap<String, Option<(TaskStatus, String)>>,
+    /// Its tasks that need an approval.
+    pub approvals: BTreeMap<TaskId, ShownApproval>,
+    /// The person whose machine each member is, as it sees them.
+    pub persons: BTreeMap<Did, Did>,
     /// The blobs that it has, with the time of the look; `None` where nobody asked.
     pub blobs: Option<(Duration, BTreeSet<BlobHash>)>,
     /// The ids that some questions find, at the last moment alone; `None` where nobody asked.
@@ -198,6 +204,8 @@ pub struct With {
     pub coordinators: bool,
     /// Tasks.
     pub tasks: bool,
+    /// Tasks that need approvals.
+    pub approvals: bool,
     /// Blobs.
     pub blobs: bool,
 }
@@ -229,6 +237,9 @@ pub fn all(has: &dyn Fn(FaultKind) -> bool, with: With) -> Vec<Box<dyn Invariant
     }
     if with.tasks {
         all.push(Box::<tasks::Tasks>::default());
+    }
+    if with.approvals {
+        all.push(Box::<approvals::ByTheRule>::default());
     }
     if with.coordinators {
         all.push(Box::<critical::Linearizable>::default());

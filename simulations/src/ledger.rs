@@ -7,6 +7,7 @@ use std::time::Duration;
 use nexus_identity::Did;
 use nexus_node::blobs::BlobHash;
 
+use crate::approvals::Approvals;
 use crate::linearizability::Operation;
 use crate::plan::NodeNo;
 
@@ -115,6 +116,8 @@ pub struct Ledger {
     pub tasks: BTreeMap<String, TaskPromise>,
     /// The promises about blobs.
     pub files: Files,
+    /// The tasks that need approvals, and the members that may give them.
+    pub approvals: Approvals,
     /// The beginnings of each task that is done once: the token, and whether its worker said that it is not done.
     pub begun: BTreeMap<String, Vec<(u64, bool)>>,
     /// Memories that somebody wanted forgotten, with any result.

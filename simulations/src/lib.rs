@@ -32,10 +32,11 @@
 //! | `machine` | one life of a node: all of its tasks |
 //! | [`tap`] | the decrypted bytes that reach strangers |
 //! | [`scenario`], [`plan`] | possible faults and operations; those of one run |
-//! | `faults`, `outsiders`, `put_back`, `rot`, `stolen`, `admins`, `rogue`, `two_faces`, `meddler`, `glutton`, `forger`, `usurper`, `upgrade`, `raft_frames` | carrying them out |
+//! | `faults`, `outsiders`, `put_back`, `rot`, `stolen`, `admins`, `rogue`, `approvers`, `rogue_approver`, `two_faces`, `meddler`, `glutton`, `forger`, `usurper`, `upgrade`, `raft_frames` | carrying them out |
 //! | [`ledger`], [`invariants`] | the promises given; the checks that they held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
 //! | `critical`, [`linearizability`] | operations on the coordinators; the check that one copy explains the answers |
+//! | `approvals`, `people` | tasks that need approvals; members, persons and rights as the simulator knows them |
 //! | [`plants`] | known faults that must be caught |
 //! | [`rare`] | rare places in the nodes that seeds have to reach |
 //! | [`outcome`], [`report`] | the result of a run; a page about it |
@@ -45,6 +46,9 @@
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod admins;
+mod approvals;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod approvers;
 mod blobs;
 mod critical;
 pub mod dice;
@@ -69,6 +73,7 @@ pub mod model;
 pub mod outcome;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod outsiders;
+mod people;
 pub mod plan;
 pub mod plants;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -79,6 +84,8 @@ pub mod rare;
 pub mod report;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod rogue;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod rogue_approver;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod rot;
 pub mod scenario;

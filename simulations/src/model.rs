@@ -526,6 +526,8 @@ impl<'a> Model<'a> {
             | OpKind::Manage
             | OpKind::Submit
             | OpKind::Work
+            | OpKind::Ask
+            | OpKind::Approve
             | OpKind::Blob => {
                 return Ok(());
             }
@@ -714,6 +716,8 @@ impl<'a> Model<'a> {
                 former: BTreeSet::new(),
                 members: BTreeSet::new(),
                 tasks: BTreeMap::new(),
+                approvals: BTreeMap::new(),
+                persons: BTreeMap::new(),
                 blobs: None,
                 hits: None,
                 warnings: Vec::new(),

@@ -61,6 +61,10 @@ pub enum OpKind {
     Work,
     /// Adds, fetches, removes or damages a blob, by `n`.
     Blob,
+    /// Submits a task of kind `n` that needs an approval.
+    Ask,
+    /// Approves or rejects a task, or tries to, by `n`.
+    Approve,
 }
 
 /// One operation.
@@ -104,6 +108,9 @@ pub struct Plan {
     /// Whether there are coordinators.
     #[serde(default)]
     pub coordinators: bool,
+    /// Whether credentials say whose machine a member is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub persons: bool,
     /// The faults, in order.
     pub faults: Vec<Fault>,
     /// The operations, in order.
@@ -139,10 +146,12 @@ impl Plan {
             between: scenario.between.clone(),
             faults,
             coordinators: scenario.coordinators,
+            persons: scenario.persons,
             ops: {
                 let mut all = ops(scenario, nodes, &mut purpose("operations"));
                 all.extend(critical_ops(scenario, nodes, &mut purpose("critical operations")));
                 all.extend(task_ops(scenario, nodes, &mut purpose("tasks")));
+                all.extend(approval_ops(scenario, nodes, &mut purpose("approvals")));
                 all.extend(blob_ops(scenario, nodes, &mut purpose("blobs")));
                 all.sort_by_key(|op| op.at_ms);
                 all
@@ -155,7 +164,12 @@ impl Plan {
 
     /// Whether tasks are handed over in it.
     pub fn has_tasks(&self) -> bool {
-        self.ops.iter().any(|op| op.kind == OpKind::Submit)
+        self.ops.iter().any(|op| matches!(op.kind, OpKind::Submit | OpKind::Ask))
+    }
+
+    /// Whether tasks need approvals in it.
+    pub fn has_approvals(&self) -> bool {
+        self.ops.iter().any(|op| op.kind == OpKind::Ask)
     }
 
     /// Whether files are added in it.
@@ -323,6 +337,15 @@ fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
 fn task_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     paced(scenario.workload.tasks_per_second, scenario.safety_s, dice, |at_ms, dice| {
         let kind = if dice.chance(0.5) { OpKind::Submit } else { OpKind::Work };
+        let (n, bytes) = (dice.below(48), dice.below(1 << 20));
+        Op { at_ms, node: dice.index(nodes), kind, n, bytes }
+    })
+}
+
+/// Tasks that need an approval, words about them, and workers' turns.
+fn approval_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
+    paced(scenario.workload.approvals_per_second, scenario.safety_s, dice, |at_ms, dice| {
+        let kind = [OpKind::Ask, OpKind::Approve, OpKind::Approve, OpKind::Work][dice.index(4)];
         let (n, bytes) = (dice.below(48), dice.below(1 << 20));
         Op { at_ms, node: dice.index(nodes), kind, n, bytes }
     })

@@ -202,6 +202,20 @@ pub const ALL: &[KnownPlant] = &[
     inside("keeps_every_result", "tasks", "meddler", &["tasks"]),
     // Content that the disk changed is read as it is.
     inside("reads_unverified", "blobs", "files", &["blobs"]).first_seed(5),
+    // An issuer may say that a machine is anybody's.
+    inside("names_third_persons", "approvals", "approvals", &["approvals"]),
+    // Whose machine a member is counts before the member agreed.
+    inside("persons_need_no_agreement", "approvals", "approvals", &["approvals"]),
+    // A task by the rule `other` is approved as by the rule `person`.
+    inside("approves_by_person", "approvals", "approvals", &["approvals"]),
+    // The words of an approver end with its key.
+    inside("approvals_end_with_keys", "approvals", "approvals", &["approvals"]).first_seed(4),
+    // The words of an admin count after its membership has ended.
+    inside("former_approvers_count", "approvals", "approvals", &["approvals"]).first_seed(5),
+    // A task is handed out although the membership of its approver has ended.
+    inside("keeps_lost_approvals", "approvals", "approvals", &["approvals"]).first_seed(5),
+    // A task that needs an approval is handed out without one.
+    inside("needs_no_approval", "approvals", "approvals", &["approvals"]),
     around(Around::SyncLies, "sync_lies", "lying-disk", &["durability", "sound"]),
     around(Around::OldDisk, "old_disk", "anything", &["one_seq", "durability", "forgotten"]),
     around(Around::LostRow, "lost_row", "rolling-restart", &["convergence", "durability", "forgotten"]),
@@ -284,11 +298,13 @@ mod tests {
             Scenario::named(known.scenario).unwrap_or_else(|error| panic!("{}: {error}", known.name));
             assert_eq!(Plant::named(known.name), Some(known.plant));
         }
-        for area in ["store", "sync", "membership", "pages", "mesh", "coordinators", "tasks", "blobs"] {
+        for area in ["store", "sync", "membership", "pages", "mesh", "coordinators", "tasks", "blobs", "approvals"] {
             assert!(areas[area] >= 3, "{area}");
         }
         assert!(ALL.len() >= 20);
-        for invariant in invariants::all(&|_| true, With { coordinators: true, tasks: true, blobs: true }) {
+        for invariant in
+            invariants::all(&|_| true, With { coordinators: true, tasks: true, approvals: true, blobs: true })
+        {
             assert!(caught.contains(&invariant.name()), "{} catches nothing", invariant.name());
         }
     }
@@ -297,7 +313,7 @@ mod tests {
     fn each_bug_of_the_list_is_planted_and_no_other() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut planted = BTreeSet::new();
-        for source in ["nexus-crdt/src", "nexus-mesh/src", "nexus-node/src"] {
+        for source in ["nexus-identity/src", "nexus-crdt/src", "nexus-mesh/src", "nexus-node/src"] {
             crate::rare::tests::names_below(&root.join(source), "planted(\"", &mut planted);
         }
         let inside = ALL.iter().filter(|known| matches!(known.plant, Plant::Inside(_)));

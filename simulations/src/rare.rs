@@ -32,6 +32,8 @@ pub const ALL: &[RarePlace] = &[
         "heir_takes_over_while_its_submitter_is_back",
         "an heir takes over tasks while their submitter is connected again",
     ),
+    rare("person_said_again_by_a_new_key", "a node with a new key says again whose machine a member is"),
+    rare("person_said_later", "a member agrees to a later word about whose machine it is"),
     rare("raise_of_the_format_fails", "a leader proposes a later format, and it does not come about"),
     rare("raise_of_the_format_without_room", "the same, while the leader's disk is full"),
     rare("rest_ends_in_doubt", "a follower that relies on its leader's silence asks, and the leader leads no more"),
@@ -44,6 +46,7 @@ pub const ALL: &[RarePlace] = &[
     rare("start_brings_rows_of_the_log", "a start finds rows that only the store's log has"),
     rare("twin_of_a_member", "a second process connects with the key of a member"),
     rare("void_entry_counts_again", "an entry that a revocation made void counts again"),
+    rare("word_of_a_former_approver", "a task has the word of an approver whose membership has ended since"),
     rare("write_lost_sight_of_by_a_deposed_leader", "a leader is deposed and cannot tell what became of a write"),
     rare("write_unknown_after_its_time", "a write was appended, and nobody says in time whether it is decided"),
 ];

@@ -104,6 +104,10 @@ pub enum FaultKind {
     RollingUpgrade,
     /// A member's machine is put back to an earlier state without a sign, and writes on.
     PutBack,
+    /// A member that approves tasks is revoked, gets another key, or is named as somebody's machine.
+    Approvers,
+    /// Members with programs of their own approve what they may not, and claim others' machines.
+    RogueApprover,
 }
 
 impl FaultKind {
@@ -146,6 +150,8 @@ impl FaultKind {
         Self::Glutton,
         Self::RollingUpgrade,
         Self::PutBack,
+        Self::Approvers,
+        Self::RogueApprover,
     ];
 
     /// The word in TOML and in `faults_fired`.
@@ -188,6 +194,8 @@ impl FaultKind {
             Self::Glutton => "glutton",
             Self::RollingUpgrade => "rolling_upgrade",
             Self::PutBack => "put_back",
+            Self::Approvers => "approvers",
+            Self::RogueApprover => "rogue_approver",
         }
     }
 
@@ -244,6 +252,8 @@ pub struct Scenario {
     pub between: Vec<Between>,
     /// Whether the nodes have coordinators and critical state. Their heartbeats take time to simulate.
     pub coordinators: bool,
+    /// Whether credentials say whose machine a member is. The members join through doors then.
+    pub persons: bool,
     /// The operations of people and agents.
     pub workload: Workload,
     /// The faults.
@@ -264,6 +274,7 @@ impl Default for Scenario {
             regions: Vec::new(),
             between: Vec::new(),
             coordinators: false,
+            persons: false,
             workload: Workload::default(),
             fault: Vec::new(),
         }
@@ -300,6 +311,8 @@ pub struct Workload {
     pub critical_per_second: f64,
     /// Tasks submitted and workers' turns a second, on all nodes together.
     pub tasks_per_second: f64,
+    /// Tasks that need an approval, words about them and workers' turns a second, on all nodes together.
+    pub approvals_per_second: f64,
     /// Operations on blobs a second, on all nodes together.
     pub blobs_per_second: f64,
 }
@@ -315,6 +328,7 @@ impl Default for Workload {
             text_bytes_max: 400,
             critical_per_second: 0.0,
             tasks_per_second: 0.0,
+            approvals_per_second: 0.0,
             blobs_per_second: 0.0,
         }
     }
@@ -363,6 +377,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("two-faces", include_str!("../scenarios/two-faces.toml")),
     ("meddler", include_str!("../scenarios/meddler.toml")),
     ("join-storm", include_str!("../scenarios/join-storm.toml")),
+    ("approvals", include_str!("../scenarios/approvals.toml")),
     ("quiet", include_str!("../scenarios/quiet.toml")),
     ("handover", include_str!("../scenarios/handover.toml")),
     ("files", include_str!("../scenarios/files.toml")),

@@ -11,6 +11,7 @@ use nexus_node::{
 };
 use serde_json::json;
 
+use crate::approvals::{waiting_at, was_handed_out};
 use crate::hooks;
 use crate::ledger::{Ledger, TaskPromise};
 use crate::plan::{NodeNo, Op, OpKind};
@@ -32,7 +33,7 @@ const TASKS_MAX: usize = 1_000;
 /// The end of each task that a node shows, by id; `None` while it has none.
 pub(crate) type Shown = BTreeMap<String, Option<(TaskStatus, String)>>;
 
-fn capability(n: u64) -> String {
+pub(crate) fn capability(n: u64) -> String {
     format!("work{}", n % KINDS)
 }
 
@@ -91,8 +92,10 @@ async fn claim(sim: &Sim, no: NodeNo, n: u64, wait: Duration, cpu_max: u8) -> Re
 async fn work(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Result<(), SimError> {
     // every other one leaves a busy machine alone
     let cpu_max = if op.n.is_multiple_of(2) { 80 } else { 100 };
+    let waited = waiting_at(sim, ledger, op.node).await;
     let Some(claimed) = claim(sim, op.node, op.n, WAIT, cpu_max).await? else { return Ok(()) };
-    begins(ledger, &claimed);
+    was_handed_out(sim, ledger, op.node, &waited, &claimed.task);
+    begins(sim, ledger, &claimed);
     let id = claimed.task.id.to_string();
     let long = Duration::from_millis(op.bytes % WORK_MAX_MS);
     for _ in 0..2 {
@@ -113,8 +116,11 @@ async fn work(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Res
     finish(sim, ledger, op.node, &claimed, result).await
 }
 
-/// Notes that a worker begins a task that is done once.
-fn begins(ledger: &RefCell<Ledger>, claimed: &ClaimedTask) {
+/// Notes that a worker begins a task that is done once, or that needs an approval.
+fn begins(sim: &Sim, ledger: &RefCell<Ledger>, claimed: &ClaimedTask) {
+    if claimed.task.needs_approval {
+        ledger.borrow_mut().approvals.handed_out.entry(claimed.task.id).or_insert_with(|| sim.now());
+    }
     if let Some(fence) = &claimed.fence {
         let mut ledger = ledger.borrow_mut();
         ledger.begun.entry(claimed.task.id.to_string()).or_default().push((fence.token, false));
@@ -182,7 +188,7 @@ pub(crate) async fn work_off(sim: &Sim, ledger: &RefCell<Ledger>, within: Durati
         }
         join_all(sim.up().into_iter().flat_map(|no| (0..KINDS).map(move |n| (no, n))).map(|(no, n)| async move {
             if let Ok(Some(claimed)) = claim(sim, no, n, Duration::from_secs(2), 100).await {
-                begins(ledger, &claimed);
+                begins(sim, ledger, &claimed);
                 let output = TaskResult::Succeeded(JsonText::text(format!("after the heal, by n{no}")));
                 let _ = tokio::time::timeout(OP_MAX, finish(sim, ledger, no, &claimed, output)).await;
             }

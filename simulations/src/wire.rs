@@ -13,6 +13,7 @@ use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
 use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PeerState, PutOptions, RecallQuery, ValidAt};
 
+use crate::approvals;
 use crate::blobs;
 use crate::critical;
 use crate::faults::{Aftermath, Faults};
@@ -85,7 +86,12 @@ impl Run {
             aftermath: Rc::default(),
             invariants: RefCell::new(invariants::all(
                 &|kind| plan.has(kind),
-                With { coordinators: plan.coordinators, tasks: plan.has_tasks(), blobs: plan.has_blobs() },
+                With {
+                    coordinators: plan.coordinators,
+                    tasks: plan.has_tasks(),
+                    approvals: plan.has_approvals(),
+                    blobs: plan.has_blobs(),
+                },
             )),
             samples: RefCell::default(),
             looked_ms: RefCell::default(),
@@ -117,6 +123,9 @@ impl Run {
         if self.plan.coordinators {
             self.sim.with_coordinators();
         }
+        if self.plan.persons {
+            self.sim.with_persons();
+        }
         match self.plan.routing.as_deref() {
             Some("least-loaded") => self.sim.with_routing(TaskRouting::LeastLoaded),
             Some("round-robin") => self.sim.with_routing(TaskRouting::RoundRobin),
@@ -134,7 +143,16 @@ impl Run {
             }
             let name = format!("node{no}");
             match no {
-                0 => drop(self.sim.found(&name).await?),
+                0 => {
+                    self.sim.found(&name).await?;
+                    self.ledger.borrow_mut().approvals.people.founded(self.sim.did(0));
+                }
+                no if self.plan.persons => {
+                    let (by, role, said) = approvals::invited(self.plan.seed, no);
+                    self.sim.join_with(&name, by, approvals::invite(role, said)).await?;
+                    let (did, by) = (self.sim.did(no), self.sim.did(by));
+                    self.ledger.borrow_mut().approvals.people.admitted(did, &by, role, said);
+                }
                 no if no <= *through_the_door => drop(self.sim.join(&name, 0).await?),
                 _ => drop(self.sim.add(&name).await?),
             }
@@ -265,6 +283,9 @@ impl Run {
             () = healing => {}
             () = sampling => {}
         }
+        if self.plan.has_approvals() {
+            approvals::conclude(&self.sim, &self.ledger, recovery.bound).await;
+        }
         if self.plan.has_tasks() {
             tasks::work_off(&self.sim, &self.ledger, recovery.bound).await;
         }
@@ -374,6 +395,9 @@ impl Run {
         }
         if matches!(kind, OpKind::Submit | OpKind::Work) {
             return tasks::operate(&self.sim, &self.ledger, number, op).await;
+        }
+        if matches!(kind, OpKind::Ask | OpKind::Approve) {
+            return approvals::operate(&self.sim, &self.ledger, number, op).await;
         }
         if kind == OpKind::Blob {
             return blobs::operate(&self.sim, &self.ledger, number, op).await;
@@ -491,8 +515,22 @@ impl Run {
         let keyed = ledger.written.iter().filter(|(id, written)| written.key.is_some() && !view.contains_key(*id));
         let answers = keyed.map(|(id, _)| id).filter(|id| node.brain().get_blocking(*id).is_ok()).cloned().collect();
         let (life, members) = (self.sim.starts(no), node.members().into_iter().map(|member| member.did).collect());
-        let (blobs, hits, tasks, warnings) = (None, None, BTreeMap::new(), Vec::new());
-        Some(NodeContent { node: no, life, frontier, view, answers, former, members, tasks, blobs, hits, warnings })
+        let persons = approvals::persons(&node);
+        Some(NodeContent {
+            node: no,
+            life,
+            frontier,
+            view,
+            answers,
+            former,
+            members,
+            tasks: BTreeMap::new(),
+            approvals: BTreeMap::new(),
+            persons,
+            blobs: None,
+            hits: None,
+            warnings: Vec::new(),
+        })
     }
 
     async fn look(&self, last: bool) {
@@ -508,6 +546,10 @@ impl Run {
         for no in self.sim.up().into_iter().filter(|_| self.plan.has_tasks()) {
             shown.insert(no, tasks::shown(&self.sim, no).await.unwrap_or_default());
         }
+        let mut approved = BTreeMap::new();
+        for no in self.sim.up().into_iter().filter(|_| self.plan.has_approvals()) {
+            approved.insert(no, approvals::shown(&self.sim, no).await.unwrap_or_default());
+        }
         let mut files = BTreeMap::new();
         for no in self.sim.up().into_iter().filter(|_| self.plan.has_blobs()) {
             if let Ok(shown) = blobs::shown(&self.sim, no).await {
@@ -518,6 +560,7 @@ impl Run {
         let mut seen: Vec<NodeContent> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
         for seen in &mut seen {
             seen.tasks = shown.remove(&seen.node).unwrap_or_default();
+            seen.approvals = approved.remove(&seen.node).unwrap_or_default();
             seen.blobs = files.remove(&seen.node);
             seen.warnings = warned.remove(&seen.node).unwrap_or_default();
             if last {

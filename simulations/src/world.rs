@@ -42,6 +42,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(120);
 /// The time between two checks of a condition.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
+pub(crate) use arrival::Paper;
+
 /// The number of first machines that a later one knows from the beginning.
 pub(crate) const KNOWN: usize = 3;
 
@@ -215,6 +217,8 @@ struct Inner {
     plant: Mutex<Option<Around>>,
     /// Whether nodes have coordinators.
     coordinators: AtomicBool,
+    /// Whether credentials say whose machine a member is.
+    persons: AtomicBool,
     /// The way in which nodes are chosen for tasks.
     routing: Mutex<TaskRouting>,
     /// The formats that the nodes of new machines read.
@@ -269,6 +273,7 @@ impl Sim {
             heals: Mutex::default(),
             plant: Mutex::default(),
             coordinators: AtomicBool::new(false),
+            persons: AtomicBool::new(false),
             routing: Mutex::default(),
             formats: Mutex::default(),
             old: Mutex::default(),
@@ -283,6 +288,11 @@ impl Sim {
     /// Gives coordinators and critical state to nodes that start from now on.
     pub fn with_coordinators(&self) {
         self.0.coordinators.store(true, Ordering::Relaxed);
+    }
+
+    /// The mesh that is founded from now on has credentials that say whose machine a member is.
+    pub fn with_persons(&self) {
+        self.0.persons.store(true, Ordering::Relaxed);
     }
 
     /// Nodes that start from now on choose nodes for tasks in this way.

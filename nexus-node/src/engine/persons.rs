@@ -1,6 +1,7 @@
 //! Whose machine a member is: said by the admin that admitted it, agreed to by the member itself.
 
 use nexus_crdt::{Kind, SpaceId};
+use nexus_identity::plants::reached;
 use nexus_identity::{Chain, Claims, Did, Role};
 
 use super::io::{CommandId, Outcome};
@@ -56,6 +57,7 @@ impl Engine {
         if let Some(claims) = self.state.members.unagreed_person(&self.state.me)
             && let Some(chain) = self.chain_of(&claims, turn)?
         {
+            reached("person_said_later");
             written = Some(self.publish_chain(&chain, of, turn)?);
         }
         if self.state.members.has_lines() && self.state.members.allows(&self.state.me, Role::Admin) {
@@ -64,6 +66,7 @@ impl Engine {
             for (member, before) in said.into_iter().take(SAID_AT_ONCE) {
                 let mine = before.person != Some(before.subject);
                 if let Some(chain) = self.saying(&own, member, mine, before, turn) {
+                    reached("person_said_again_by_a_new_key");
                     written = Some(self.publish_chain(&chain, of, turn)?);
                 }
             }

@@ -437,12 +437,25 @@ impl Core {
 
     /// Somebody has approved a task.
     pub(super) fn approve(&mut self, task: TaskId, now: Duration) {
-        let Some(open) = self.open.get(&task).filter(|open| matches!(open.place, Place::Approval)) else { return };
+        let Some(open) = self.open.get_mut(&task) else { return };
+        open.spec.awaits_approval = false;
+        if !matches!(open.place, Place::Approval) {
+            return;
+        }
         if open.spec.after.is_empty() {
             self.put(task, Place::Ready);
             self.assign(task, now);
         } else {
             self.put(task, Place::After);
+        }
+    }
+
+    /// Nobody who may has approved a task: its approver is no member any more. An attempt that began goes on.
+    pub(super) fn unapprove(&mut self, task: TaskId) {
+        let Some(open) = self.open.get_mut(&task) else { return };
+        open.spec.awaits_approval = true;
+        if matches!(open.place, Place::After | Place::Ready | Place::Paused { .. }) {
+            self.put(task, Place::Approval);
         }
     }
 
@@ -805,6 +818,10 @@ impl Core {
     /// Moves a task, and arms its timer.
     fn put(&mut self, task: TaskId, place: Place) {
         let Some(open) = self.open.get_mut(&task) else { return };
+        let place = match place {
+            Place::After | Place::Ready | Place::Paused { .. } if open.spec.awaits_approval => Place::Approval,
+            place => place,
+        };
         let key = (open.spec.rank, task);
         if matches!(open.place, Place::Ready)
             && let Some(ready) = self.ready.get_mut(&open.spec.capability)

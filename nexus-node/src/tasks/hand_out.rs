@@ -48,7 +48,9 @@ impl TaskBoard {
             deadline,
             attempts: submission.attempts.into(),
             once: submission.once,
-            awaits_approval: row.needs_approval && !state.approval.is_some_and(|(approved, _)| approved),
+            awaits_approval: row.needs_approval
+                && !state.approval.is_some_and(|(approved, _)| approved)
+                && !planted("needs_no_approval"),
             by_person: row.needs_approval && submission.rule() == ApprovalRule::Person,
             after: submission.after.iter().copied().collect(),
             critical: submission.priority == Priority::Critical,
@@ -237,6 +239,12 @@ impl TaskBoard {
                     }
                     Some((_, why)) => held.core.end(task, TaskEnd::Rejected, "rejected", why, board.now()),
                     None if found.state.approval.is_some() => held.core.approve(task, board.now()),
+                    None if found.row.needs_approval
+                        && !planted("needs_no_approval")
+                        && !planted("keeps_lost_approvals") =>
+                    {
+                        held.core.unapprove(task);
+                    }
                     None => {}
                 }
             }

@@ -7,7 +7,7 @@ use nexus_crdt::{
     TaskEnd, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb,
     task_state,
 };
-use nexus_identity::plants::planted;
+use nexus_identity::plants::{planted, reached};
 use nexus_identity::{Did, Role, Timestamp};
 
 use super::core::Fault;
@@ -56,7 +56,11 @@ impl Rights<'_> {
 
 impl TaskRights for Rights<'_> {
     fn may_approve(&self, member: &Did) -> bool {
-        self.members.may_approve_by(self.rule, member, &self.submitter)
+        let may = self.members.may_approve_by(self.rule, member, &self.submitter);
+        if !may && self.members.has_ended(member) {
+            reached("word_of_a_former_approver");
+        }
+        may
     }
 
     fn may_cancel(&self, member: &Did) -> bool {

@@ -353,6 +353,29 @@ fn a_critical_task_preempts_one() {
 }
 
 /// promise: Tasks | A task that comes after others waits until all have succeeded, and fails if one did not
+/// promise: Tasks | A task whose approver is no member any more waits for an approval again; an attempt that began goes on
+#[test]
+fn a_task_that_lost_its_approval_waits_for_one_again() {
+    let mut core = core();
+    let unapproved = || Spec { awaits_approval: true, ..spec("build", 1) };
+    core.open(task(1), unapproved(), Before::default(), secs(0));
+    core.approve(task(1), secs(1));
+    core.unapprove(task(1));
+    core.call(call(&["build"]), secs(1));
+    assert_eq!((core.next_action(), core.seen(task(1))), (None, Some(Seen::Approval)));
+    core.approve(task(1), secs(2));
+    let (id, _, token) = claimed(&mut core, secs(2));
+    assert_eq!(id, task(1));
+    // the attempt fails, and there is no other one without an approval
+    core.unapprove(task(1));
+    core.fail(task(1), token, fault(), secs(3)).unwrap();
+    let Some(Action::Return { .. }) = core.next_action() else { panic!() };
+    core.returned(task(1), ReturnCause::Failed, secs(3));
+    core.call(call(&["build"]), secs(60));
+    core.due(secs(60));
+    assert_eq!((core.next_action(), core.seen(task(1))), (None, Some(Seen::Approval)));
+}
+
 #[test]
 fn a_task_comes_after_others() {
     let mut core = core();

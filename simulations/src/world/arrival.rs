@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 use nexus_crdt::{Incarnation, Pin};
-use nexus_identity::{Chain, Claims, Role, Ticket, Timestamp};
+use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, Rooms};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::internals::engine::{Engine, Genesis, found};
@@ -17,6 +17,20 @@ use crate::machine::{DiskWork, Life, LifeSpawner, lock};
 use crate::plan::NodeNo;
 use crate::transport::address_of;
 
+/// The time of a credential after all that honest members issue.
+const LATE: Timestamp = Timestamp::from_ms(4_000_000_000_000);
+
+/// A credential that somebody writes without a node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paper {
+    /// The member.
+    pub(crate) subject: NodeNo,
+    pub(crate) role: Role,
+    pub(crate) person: Option<Did>,
+    /// Whether it is later than all others.
+    pub(crate) is_late: bool,
+}
+
 impl Sim {
     /// Founds the mesh: the first node, an admin.
     ///
@@ -26,7 +40,9 @@ impl Sim {
         let no = self.machine(name)?;
         let (key, name) = self.with(no, |machine| (machine.key.clone(), machine.name.clone()));
         let claims = Claims::new(self.mesh(), key.did(), name, [Role::Admin], Timestamp::from_ms(1));
-        let chain = Chain::found(claims.sign(&self.0.root)).map_err(|error| SimError::Failed(error.to_string()))?;
+        let person = self.0.persons.load(Ordering::Relaxed).then(|| self.mesh());
+        let chain = Chain::found(claims.of_person(person).sign(&self.0.root))
+            .map_err(|error| SimError::Failed(error.to_string()))?;
         self.equip(no, chain)?;
         self.start(no).await?;
         Ok(no)
@@ -60,12 +76,39 @@ impl Sim {
         chain.extend(claims).map_err(|error| SimError::Failed(error.to_string()))
     }
 
+    /// The credentials of a machine that is a member.
+    pub(crate) fn chain_of(&self, no: NodeNo) -> Option<Chain> {
+        self.with(no, |machine| machine.chain.clone())
+    }
+
+    /// The id by which a member with this chain names its person.
+    pub(crate) fn person_of(&self, chain: &Chain) -> Option<Did> {
+        let claims = chain.verify(&self.mesh()).ok()?;
+        Some(claims.person.unwrap_or(claims.subject))
+    }
+
+    /// Credentials that the member of a chain issues with its key, without its node. `None` if they do not hold.
+    pub(crate) fn extend(&self, chain: &Chain, key: &Keypair, paper: Paper) -> Option<Chain> {
+        let (subject, name) = self.with(paper.subject, |machine| (machine.key.did(), machine.name.clone()));
+        let at = if paper.is_late { LATE } else { Timestamp::from_ms(1) };
+        let claims = Claims::new(self.mesh(), subject, name, [paper.role], at).issued_by(key.did());
+        chain.extend(claims.of_person(paper.person).sign(key)).ok()
+    }
+
     /// Adds a member through another one's join door, with a ticket.
     ///
     /// # Errors
     /// [`SimError`].
     pub async fn join(&self, name: &str, inviter: NodeNo) -> Result<NodeNo, SimError> {
-        let invited = self.on(inviter, async |node| node.invite(Invite::default()).await).await?;
+        self.join_with(name, inviter, Invite::default()).await
+    }
+
+    /// The same by an invitation for somebody in particular.
+    ///
+    /// # Errors
+    /// [`SimError`].
+    pub async fn join_with(&self, name: &str, inviter: NodeNo, invite: Invite) -> Result<NodeNo, SimError> {
+        let invited = self.on(inviter, async |node| node.invite(invite).await).await?;
         let no = self.machine(name)?;
         let chain = self.knock(no, &invited.ticket).await?;
         self.equip(no, chain)?;
