@@ -6,12 +6,14 @@
 use std::time::Duration;
 
 use nexus_crdt::{
-    Content, EntryFrame, Incarnation, Kind, LogId, SpaceId, Submission, TaskClaim, TaskEvent, TaskId, TaskToken,
-    TaskVerb, TaskWord, Verified,
+    Content, EntryFrame, Incarnation, Kind, LogId, Settlement, SpaceId, Submission, TaskClaim, TaskEnd, TaskEvent,
+    TaskId, TaskToken, TaskVerb, TaskWord, Verified,
 };
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, Stream, read_frame};
-use nexus_node::{ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskResult, TaskStatus};
+use nexus_node::{
+    AccessError, ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskProgress, TaskResult, TaskStatus,
+};
 use prost::Message;
 use serde_json::json;
 
@@ -32,6 +34,27 @@ struct Offer {
     space: Vec<u8>,
     #[prost(message, repeated, tag = "7")]
     entries: Vec<EntryFrame>,
+}
+
+/// A claim with a word about how far its worker is, in the room's form.
+#[derive(Clone, PartialEq, Message)]
+struct Progress {
+    #[prost(bytes = "vec", tag = "1")]
+    task: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    token: Vec<u8>,
+    /// The part that is done, in percent and 1; 0 for none.
+    #[prost(uint32, tag = "3")]
+    percent: u32,
+    #[prost(string, tag = "4")]
+    text: String,
+}
+
+/// Claims whose workers live, in the room's form.
+#[derive(Clone, PartialEq, Message)]
+struct Alive {
+    #[prost(message, repeated, tag = "1")]
+    claims: Vec<Progress>,
 }
 
 /// Asks, and returns whether the answer has a field of this number: 6 if a task was taken.
@@ -96,6 +119,113 @@ async fn a_result_with_the_true_token_of_anothers_claim_is_nobodys() {
         assert_eq!((over.status, over.output.clone()), (TaskStatus::Succeeded, Some(json!("honest").into())));
         assert!(!words(&over).contains(&"late"), "{:?}", over.events);
     }
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// promise: Tasks | A member that says how far the worker of another's claim is, with the token of that claim, has its words shown nowhere
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_of_anothers_claim_is_shown_nowhere() {
+    let stage = Stage::new().await;
+    let there = Rogue::meet(WORLD, ROGUE, Link::Memory, &stage.friend).await;
+    for worker in [&stage.node, &stage.friend] {
+        let board = stage.node.tasks();
+        let id = board.submit(NewTask::new("add", json!(1))).await.unwrap().id;
+        let takes = ClaimQuery::of("add").wait(Duration::from_secs(30));
+        let claimed = worker.tasks().claim(takes).await.unwrap().unwrap();
+        stage.heard(id).await;
+        let lies = async || {
+            let token = claimed.token.as_bytes().to_vec();
+            for (mesh, node) in [(&stage.rogue.mesh, &stage.node), (&there.mesh, &stage.friend)] {
+                let mut stream = mesh.open(node.did(), &TASKS).await.unwrap();
+                for (percent, text) in [(43, "stolen"), (0, "stolen"), (101, ""), (u32::MAX, "stolen")] {
+                    let (task, text) = (id.to_bytes().to_vec(), text.to_owned());
+                    let alive = Alive { claims: vec![Progress { task, token: token.clone(), percent, text }] };
+                    ask(&mut stream, 4, &alive.encode_to_vec()).await;
+                    let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
+                    // the claims that do not stand, and this one among them
+                    assert_eq!(answer.get(2), Some(&(7 << 3 | 2)), "{answer:?}");
+                    assert!(answer.windows(token.len()).any(|of| of == token), "{answer:?}");
+                }
+            }
+        };
+        let shown = async |node: &Node| node.tasks().get(&id.to_string()).await.unwrap().progress;
+        lies().await;
+        assert_eq!((shown(&stage.node).await, shown(&stage.friend).await), (None, None));
+        let honest = TaskProgress::new(Some(7), "honest");
+        worker.tasks().renew(&id.to_string(), claimed.token, Some(honest.clone())).await.unwrap();
+        eventually("the worker's own word is shown", async || shown(&stage.node).await == Some(honest.clone())).await;
+        lies().await;
+        assert_eq!(shown(&stage.node).await, Some(honest));
+        let done = TaskResult::Succeeded(json!("honest").into());
+        worker.tasks().finish(&id.to_string(), claimed.token, done).await.unwrap();
+    }
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// promise: Tasks | A member that submits a task as another's, tried once more, changes nothing of that one, nor of those that wait for it
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_retry_of_anothers_task_changes_nothing() {
+    let mut stage = Stage::new().await;
+    let board = stage.node.tasks();
+    let id = board.submit(NewTask::new("pay", json!(1)).request("one")).await.unwrap().id;
+    let waits = board.submit(NewTask::new("pay", json!(2)).after(id.to_string())).await.unwrap().id;
+    let claimed = board.claim(ClaimQuery::of("pay")).await.unwrap().unwrap();
+    assert_eq!(claimed.task.id, id);
+    let both = async || {
+        let mut both = Vec::new();
+        for id in [id, waits] {
+            both.push(board.get(&id.to_string()).await.unwrap());
+        }
+        both
+    };
+    let forged = |n: u8| {
+        let retry =
+            Submission { retry_of: Some(id), request: "one".to_owned(), ..Submission::new("pay", "\"stolen\"") };
+        let retry = TaskEvent::Submitted(Box::new(retry)).encode();
+        let log = LogId { space: SpaceId::tasks_of(&WORLD.mesh()), ..WORLD.log(ROGUE) };
+        let log = LogId { incarnation: Incarnation([n; 8]), ..log };
+        let first = WORLD.entry(log, None, Kind::TASKS, Content::Parts(vec![([7; 16], retry)]), ROGUE);
+        let again = TaskId { entry: first.id(), index: 0 };
+        // done, by its own word, which it may say of its own task alone
+        let done = |task| {
+            let [output, code, error, more] = ["\"stolen\"", "", "", ""].map(str::to_owned);
+            let (token, outcome) = (None, TaskEnd::Succeeded);
+            let end = Settlement { task, ownership: 0, token, outcome, output, code, error, more };
+            ([8; 16], TaskEvent::Settled(Box::new(end)).encode())
+        };
+        let ends = WORLD.entry(log, Some(&first), Kind::TASKS, Content::Parts(vec![done(again)]), ROGUE);
+        (again, [first, ends])
+    };
+    let is_forged = async |again: TaskId| {
+        for node in [&stage.node, &stage.friend] {
+            eventually("the forged one is there, and over", async || {
+                let shown = node.tasks().get(&again.to_string()).await;
+                shown.is_ok_and(|task| task.status == TaskStatus::Succeeded && task.retry_of == Some(id))
+            })
+            .await;
+        }
+    };
+    let before = both().await;
+    let (again, entries) = forged(1);
+    stage.line.entries(entries.iter().map(|entry| &**entry)).await.unwrap();
+    is_forged(again).await;
+    assert_eq!(both().await, before);
+    assert_eq!(before[1].status, TaskStatus::Pending, "it waits for the true one");
+    let failed = TaskResult::Failed { code: String::new(), message: "no money".to_owned() };
+    board.finish(&id.to_string(), claimed.token, failed).await.unwrap();
+    let paid = id.to_string();
+    let cancel = board.cancel(&paid, "no more");
+    // it is answered at once, and not when the wait for it is over
+    tokio::time::timeout(Duration::from_secs(20), cancel).await.expect("an answer").unwrap();
+    let over = board.get(&id.to_string()).await.unwrap();
+    assert_eq!((over.status, over.output.clone()), (TaskStatus::Cancelled, None));
+    // one that has ended, by a member that is no admin: by its node, and by its own program
+    let refused = stage.friend.tasks().retry(&id.to_string()).await;
+    assert!(matches!(refused, Err(NodeError::Refused(AccessError::NotYourTask(_)))), "{refused:?}");
+    let (again, entries) = forged(2);
+    stage.line.entries(entries.iter().map(|entry| &**entry)).await.unwrap();
+    is_forged(again).await;
+    assert_eq!(board.get(&id.to_string()).await.unwrap(), over);
     are_well(&stage.node, &stage.friend, "after").await;
 }
 
