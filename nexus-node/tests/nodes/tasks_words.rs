@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use nexus_crdt::{
-    Content, EntryFrame, Incarnation, Kind, LogId, Settlement, SpaceId, Submission, TaskClaim, TaskEnd, TaskEvent,
-    TaskId, TaskToken, TaskVerb, TaskWord, Verified,
+    Content, EntryFrame, Incarnation, Kind, LogId, Settlement, SpaceId, Submission, Succession, TaskClaim, TaskEnd,
+    TaskEvent, TaskId, TaskToken, TaskVerb, TaskWord, Verified,
 };
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, Stream, read_frame};
@@ -18,8 +18,9 @@ use prost::Message;
 use serde_json::json;
 
 use crate::rogue::Rogue;
+use crate::succession::{admit, ask as ask_for_key, stranger};
 use crate::tasks_hostile::{Claim, Inner, ROGUE, Stage, TASKS, WORLD, ask, said_by};
-use crate::world::{Link, are_well, eventually, key};
+use crate::world::{Link, address_of, are_well, eventually, key};
 
 /// An offer of a task, in the room's form.
 #[derive(Clone, PartialEq, Message)]
@@ -262,15 +263,28 @@ fn claim_of(task: TaskId, token: u8, worker: Did) -> TaskEvent {
 impl Bait {
     fn new(submission: Submission, author: u8, token: u8, worker: Did) -> Self {
         let submitted = TaskEvent::Submitted(Box::new(submission)).encode();
-        let first = said_by(author, [vec![submitted]]).remove(0);
+        Self::of(said_by(author, [vec![submitted]]).remove(0), ROGUE, token, worker)
+    }
+
+    /// The submission in an entry, claimed by a member that may be another.
+    fn of(first: Verified, by: u8, token: u8, worker: Did) -> Self {
         let task = TaskId { entry: first.id(), index: 0 };
-        let log = first.header().log();
         let claim = Content::Parts(vec![([7; 16], claim_of(task, token, worker).encode())]);
-        let log = LogId { author: key(ROGUE).did(), ..log };
-        let log = LogId { incarnation: WORLD.log(ROGUE).incarnation, ..log };
-        let after = (author == ROGUE).then_some(&first);
-        let claim = WORLD.entry(log, after, Kind::TASKS, claim, ROGUE);
+        let log = LogId { space: first.header().space, ..WORLD.log(by) };
+        let after = (first.header().author == key(by).did()).then_some(&first);
+        let claim = WORLD.entry(log, after, Kind::TASKS, claim, by);
         Self { entries: vec![first, claim], task, token: TaskToken::from_bytes([token; 16]) }
+    }
+
+    /// So many of a member's own, one after the other in its log.
+    fn many(count: u8, by: u8, worker: Did) -> Vec<Self> {
+        let submitted = || TaskEvent::Submitted(Box::new(Submission::new("bait", "1"))).encode();
+        let entries = said_by(by, (0..count).map(|_| vec![submitted()]));
+        entries.into_iter().zip(0..).map(|(first, token)| Self::of(first, by, token, worker)).collect()
+    }
+
+    fn submitter(&self) -> Did {
+        self.entries[0].header().author
     }
 
     fn offer(&self) -> Offer {
@@ -350,7 +364,7 @@ async fn a_task_runs_only_with_the_entries_that_show_whose_it_is() {
 
 /// Offers a task until a worker has it, and returns what became of its result.
 async fn worked(stream: &mut Stream, there: &Node, bait: &Bait) -> Result<nexus_node::Task, NodeError> {
-    let takes = ClaimQuery::of("bait").from(key(ROGUE).did().to_string()).wait(Duration::from_secs(30));
+    let takes = ClaimQuery::of("bait").from(bait.submitter().to_string()).wait(Duration::from_secs(30));
     let board = there.tasks();
     let worker = tokio::spawn(async move { board.claim(takes).await });
     while !has_answer(stream, 3, &bait.offer().encode_to_vec(), 6).await {
@@ -383,6 +397,66 @@ async fn one_result_of_a_task_is_kept_until_its_settler_answers() {
     let by_friend = shown.events.iter().filter(|event| event.by == me).count();
     assert!(by_friend <= 1, "{:?}", shown.events);
     are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// promise: Tasks | A member that offers many tasks makes a worker's node keep 4 MiB of their results a day, also under a new key
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_key_has_no_other_room_for_results_that_are_kept() {
+    /// The number of the rogue's next key, and of a member whose results go on to be kept.
+    const NEXT: u8 = 10;
+    const OTHER: u8 = 11;
+    const DAY_BYTES_MAX: usize = 4 << 20;
+    let node = WORLD.start(0, Link::Memory).await;
+    for n in [ROGUE, OTHER] {
+        admit(&node, n).await;
+    }
+    let friend = WORLD.start_beside(1, Link::Memory, &node).await;
+    let me = friend.did();
+    let knows = async |n: u8| {
+        eventually("the member is known", async || friend.members().iter().any(|member| member.did == key(n).did()))
+            .await;
+    };
+    let offers = async |rogue: Rogue, baits: &[Bait]| {
+        rogue.line(me).await.entries(baits.iter().map(|bait| &*bait.entries[0])).await.unwrap();
+        let last = baits.last().unwrap().task.to_string();
+        eventually("its tasks are there", async || friend.tasks().get(&last).await.is_ok()).await;
+        let mut stream = rogue.mesh.open(me, &TASKS).await.unwrap();
+        let (mut kept, mut refused) = (0, None);
+        for bait in baits {
+            match worked(&mut stream, &friend, bait).await {
+                Ok(task) => {
+                    assert!(task.why.unwrap().starts_with("its result is kept here"));
+                    kept += 1;
+                }
+                Err(NodeError::Refused(AccessError::KeptEnough { member })) => {
+                    refused = Some(member);
+                    break;
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        rogue.mesh.shutdown().await;
+        (kept, refused)
+    };
+    knows(ROGUE).await;
+    let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &friend).await;
+    // each has an output of 30,000 characters, and a little beside it
+    let (kept, refused) = offers(rogue, &Bait::many(150, ROGUE, me)).await;
+    assert!((DAY_BYTES_MAX / 31_000..=DAY_BYTES_MAX / 30_000).contains(&kept), "{kept}");
+    assert_eq!(refused, Some(key(ROGUE).did()));
+
+    let succession = Succession::new(&WORLD.mesh(), &key(ROGUE), &key(NEXT), []).encode();
+    let chain = ask_for_key(&stranger(NEXT), &node, succession).await.unwrap();
+    knows(NEXT).await;
+    let again = Rogue::start(WORLD.mesh(), chain, &key(NEXT), Link::Memory, address_of(&friend)).await;
+    assert_eq!(offers(again, &Bait::many(1, NEXT, me)).await, (0, Some(key(NEXT).did())));
+
+    knows(OTHER).await;
+    let other = Rogue::meet(WORLD, OTHER, Link::Memory, &friend).await;
+    assert_eq!(offers(other, &Bait::many(1, OTHER, me)).await, (1, None));
+    for node in [node, friend] {
+        node.shutdown().await;
+    }
 }
 
 /// promise: Tasks | A member that offers a task with the id of another's keeps the true one from no worker
