@@ -169,6 +169,15 @@ fn all_words_come_first_however_long_the_text_is() {
     let told = home.run(&["recall", "database restore minutes"]).ok().stdout;
     assert!(told.contains("47 minutes") && told.contains("a part; whole: nexus-node get"), "{told}");
     assert!(told.chars().count() < 3_000, "{told}");
+    // and so does an agent, by a hook
+    let asked = json!({ "prompt": "how long did the database restore take?" }).to_string();
+    let told = home.run_with(&["hook", "prompt", "--no-project"], asked.as_bytes()).ok().stdout;
+    let short: String = id.as_str().unwrap().chars().take(8).collect();
+    let line = told.lines().find(|line| line.starts_with(&format!("- [{short}")));
+    let (_, shown) = line.unwrap_or_else(|| panic!("{told}")).split_once("] ").unwrap();
+    assert!(shown.chars().count() <= 400 && shown.contains("47 minutes"), "{shown}");
+    assert_eq!(shown, passage.split_whitespace().collect::<Vec<_>>().join(" "), "the part that recall shows");
+    assert!(told.contains("recall") || told.contains("nexus-node get"), "the way to the rest: {told}");
 }
 
 /// promise: Recall | A word of the mesh's vocabulary is the other, and so is a usual short form
