@@ -266,6 +266,18 @@ fn a_contradiction_is_told_when_it_is_written() {
     assert_eq!((&changed["replaced"], changed.get("contradicts")), (&json!(true), None));
 }
 
+/// promise: Recall | A new memory that seems to contradict an older one is told so when it is written, and both are shown
+#[test]
+fn a_former_value_in_brackets_and_another_host_hide_no_contradiction() {
+    let (home, _node) = filled(&["lunch is at noon"]);
+    let former = home.json(&["remember", "the staging postgres is on port 5432 on db-stg-1"])["id"].clone();
+    let text = "the staging postgres moved to port 5433 (pgbouncer took 5432) on db-stg-2";
+    let later = home.json(&["remember", text]);
+    assert_eq!((&later["contradicts"], &later["duplicate_of"]), (&json!([former]), &Value::Null), "{later}");
+    let hits = recall(&home, "staging postgres port");
+    assert_eq!(hits.iter().filter(|hit| hit["id"] == former || hit["id"] == later["id"]).count(), 2, "{hits:?}");
+}
+
 /// promise: Commands and API | A key or the name of a space that differs from another one only in case or form is refused, and found in any case
 #[test]
 fn a_key_or_a_space_is_not_made_twice_in_another_case() {
