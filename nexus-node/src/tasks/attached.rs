@@ -142,7 +142,7 @@ mod with_blobs {
     /// The bounds of what is fetched from workers' nodes unasked.
     pub(in super::super) struct Outputs {
         places: Arc<Semaphore>,
-        /// What is left for each member, by the lowest key of its line.
+        /// The budget of each member, by the lowest key of its line.
         left: Mutex<BTreeMap<Did, Budget>>,
     }
 

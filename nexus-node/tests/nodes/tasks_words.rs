@@ -220,7 +220,7 @@ async fn a_forged_retry_of_anothers_task_changes_nothing() {
     tokio::time::timeout(Duration::from_secs(20), cancel).await.expect("an answer").unwrap();
     let over = board.get(&id.to_string()).await.unwrap();
     assert_eq!((over.status, over.output.clone()), (TaskStatus::Cancelled, None));
-    // one that has ended, by a member that is no admin: by its node, and by its own program
+    // the task has ended: a member that is no admin tries it once more, by its node and by its own program
     let refused = stage.friend.tasks().retry(&id.to_string()).await;
     assert!(matches!(refused, Err(NodeError::Refused(AccessError::NotYourTask(_)))), "{refused:?}");
     let (again, entries) = forged(2);

@@ -181,8 +181,8 @@ impl Mirror {
     }
 }
 
-/// Whether a DID or a name means a member, by the rules of the node: names are compared without case and form, and one with
-/// the end of a DID is of that member alone.
+/// Whether a DID or a name means a member, by the rules of the node: names are compared without case and form. A name with
+/// the end of a DID means that member alone.
 fn is_called(member: &wire::Member, wanted: &str) -> bool {
     if member.did == wanted || member.name == wanted {
         return true;
