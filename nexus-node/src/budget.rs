@@ -19,6 +19,12 @@ impl Budget {
         Self { most, every, left: most, since: now }
     }
 
+    /// So many are left, as of the last time that some were taken.
+    #[cfg(feature = "blobs")]
+    pub(crate) const fn left(&self) -> u32 {
+        self.left
+    }
+
     /// Takes one. `false` if there is none.
     pub(crate) fn take(&mut self, now: Instant) -> bool {
         self.take_all(1, now)

@@ -742,6 +742,11 @@ mod tests {
             ("the contract ends in March", "the contract ends in October"),
             ("backups run daily", "backups run weekly"),
             ("die Besprechung ist am Montag", "die Besprechung ist am Mittwoch"),
+            (
+                "the staging postgres is on port 5432 on db-stg-1",
+                "the staging postgres moved to port 5433 (pgbouncer took 5432) on db-stg-2",
+            ),
+            ("staging postgres: port 5432 on db-stg-1", "moved to port 5433 (pgbouncer took 5432) on db-stg-2"),
         ] {
             assert!(contradicts(former, later), "{former} | {later}");
             assert!(Outline::of(former).may_contradict(&Outline::of(later)), "{former} | {later}");

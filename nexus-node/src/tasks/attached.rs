@@ -120,7 +120,7 @@ pub(super) use without_blobs::{Attached, Outputs};
 
 #[cfg(feature = "blobs")]
 mod with_blobs {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::sync::{Arc, Mutex, PoisonError};
 
     use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -135,13 +135,14 @@ mod with_blobs {
     const AT_ONCE: usize = 64;
     /// Outputs are counted in steps of so many bytes.
     const STEP: u64 = 1 << 20;
-    /// The outputs of one node's workers that are fetched unasked: 1 GiB, and as much more each day.
+    /// The outputs of one member's workers that are fetched unasked: 1 GiB, and as much more each day.
     const STEPS: u32 = 1_024;
     const STEP_EVERY: Duration = Duration::from_secs(24 * 60 * 60 / STEPS as u64);
 
     /// The bounds of what is fetched from workers' nodes unasked.
     pub(in super::super) struct Outputs {
         places: Arc<Semaphore>,
+        /// The budget of each member, by the lowest key of its line.
         left: Mutex<BTreeMap<Did, Budget>>,
     }
 
@@ -152,13 +153,17 @@ mod with_blobs {
     }
 
     impl Outputs {
-        /// A place for an output of so many bytes; `None` if there is none, or if this node's day is used up.
-        pub(super) fn take(&self, worker: Did, bytes: u64, now: Instant) -> Option<OwnedSemaphorePermit> {
+        /// A place for an output of so many bytes; `None` if there is none, or if the day of this line of keys is used up.
+        pub(super) fn take(&self, line: &BTreeSet<Did>, bytes: u64, now: Instant) -> Option<OwnedSemaphorePermit> {
             let place = self.places.clone().try_acquire_owned().ok()?;
             let steps = u32::try_from(bytes.div_ceil(STEP).max(1)).unwrap_or(u32::MAX);
             let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-            let budget = left.entry(worker).or_insert_with(|| Budget::full(STEPS, STEP_EVERY, now));
-            budget.take_all(steps, now).then_some(place)
+            // a new key may be the lowest one, and takes over what the former ones left
+            let of_line = line.iter().filter_map(|key| left.remove(key)).min_by_key(Budget::left);
+            let mut of_line = of_line.unwrap_or_else(|| Budget::full(STEPS, STEP_EVERY, now));
+            let has_room = of_line.take_all(steps, now);
+            left.insert(*line.first()?, of_line);
+            has_room.then_some(place)
         }
     }
 
@@ -188,7 +193,8 @@ mod with_blobs {
             // it has no more bytes than it is counted with
             let most = attachment.bytes().unwrap_or(u64::MAX).min(TASK_ATTACHMENT_BYTES_MAX as u64);
             // the others are fetched when somebody reads them
-            let Some(place) = self.0.outputs.take(worker, most, Instant::now()) else { return };
+            let line = self.here().identity.members().line(&worker);
+            let Some(place) = self.0.outputs.take(&line, most, Instant::now()) else { return };
             self.here().world.spawn("task output", async move {
                 let _place = place;
                 if let Err(error) = blobs.content(hash, most, OUTPUT_WAIT).await {
@@ -227,22 +233,44 @@ mod without_blobs {
 
 #[cfg(all(test, feature = "blobs"))]
 mod tests {
-    use nexus_identity::Keypair;
+    use std::collections::BTreeSet;
+
     use tokio::time::Instant;
 
     use super::*;
 
+    /// The outputs that are taken of a member with these keys, of so many bytes each.
+    fn taken(outputs: &Outputs, keys: &[u8], bytes: u64, at: Instant) -> usize {
+        let line: BTreeSet<Did> = keys.iter().map(|n| Did::from_bytes([*n; 32])).collect();
+        (0..10_000).take_while(|_| outputs.take(&line, bytes, at).is_some()).count()
+    }
+
     /// promise: Tasks | Of one member's workers 1 GiB of outputs a day is fetched unasked, whatever others send; further ones are fetched when they are read
     #[test]
     fn a_members_outputs_are_bounded_by_its_day() {
-        let [rogue, honest] = [1, 2].map(|n| Keypair::from_seed(&[n; 32]).did());
+        let (rogue, honest) = ([1].as_slice(), [2].as_slice());
         let (outputs, start) = (Outputs::default(), Instant::now());
         let most = TASK_ATTACHMENT_BYTES_MAX as u64;
-        let taken = |node, bytes, at| (0..10_000).take_while(|_| outputs.take(node, bytes, at).is_some()).count();
+        let taken = |keys, bytes, at| taken(&outputs, keys, bytes, at);
         assert_eq!(taken(rogue, most, start), 256);
         assert_eq!(taken(honest, 0, start), 1_024);
         let hour = start + Duration::from_secs(3_600);
         assert_eq!(taken(rogue, most, hour), 10);
         assert_eq!(taken(rogue, most, start + Duration::from_secs(5 * 86_400)), 256);
+    }
+
+    /// promise: Tasks | A new key gives a member no other day of outputs that are fetched unasked
+    #[test]
+    fn a_new_key_has_no_day_of_its_own() {
+        let (outputs, start) = (Outputs::default(), Instant::now());
+        let most = TASK_ATTACHMENT_BYTES_MAX as u64;
+        assert_eq!(taken(&outputs, &[5], most, start), 256);
+        // the third key is the lowest one, and the name of the line
+        for line in [[5, 7].as_slice(), &[3, 5, 7]] {
+            assert_eq!(taken(&outputs, line, 1, start), 0, "{line:?}");
+        }
+        assert_eq!(taken(&outputs, &[4], most, start), 256, "another member's day is its own");
+        let hour = start + Duration::from_secs(3_600);
+        assert_eq!(taken(&outputs, &[3, 5, 7], most, hour), 10);
     }
 }

@@ -458,15 +458,11 @@ impl TaskBoard {
             })
             .await?;
         self.write_one(vec![(space, TaskEvent::Word(TaskWord { task, verb, why }))]).await?;
-        let ended = {
-            let mut held = self.held();
-            held.said.insert(task);
-            (is_ours && verb != TaskVerb::Approve).then(|| held.until_end(task))
-        };
+        self.held().said.insert(task);
         self.wake();
-        if let Some(ended) = ended {
-            // its own node ends it at once
-            let _ = tokio::time::timeout(WAIT_MAX, ended).await;
+        if is_ours && verb != TaskVerb::Approve {
+            // its own node ends it at once, and may have done so already
+            let _ = self.wait(&task.to_string(), WAIT_MAX).await?;
         }
         self.get(&task.to_string()).await
     }

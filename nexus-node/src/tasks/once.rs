@@ -7,7 +7,7 @@
 //!
 //! A worker's node keeps so many bytes for each other member, and begins no more of its tasks until some run out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_crdt::{TaskId, TaskToken};
@@ -104,19 +104,30 @@ impl Kept {
         self.0.contains_key(settler)
     }
 
-    /// Takes room for the key of a task, unless there is none. Keys that ran out make room.
+    /// Takes room for the key of a task, unless there is none. All keys of a settler's line have one room. Keys that ran
+    /// out make room.
     ///
     /// Room is given back only for a key that was deleted: whoever makes beginnings fail gains nothing.
-    fn take(&mut self, settler: Did, task: TaskId, now: Duration) -> bool {
-        let (tasks, task) = (self.0.entry(settler).or_default(), task.to_string());
-        if tasks.len() >= KEPT_MAX {
-            tasks.retain(|_, until| *until > now);
+    fn take(&mut self, (settler, line): (Did, &BTreeSet<Did>), task: TaskId, now: Duration) -> bool {
+        if self.of_line(line) >= KEPT_MAX {
+            for key in line {
+                if let Some(tasks) = self.0.get_mut(key) {
+                    tasks.retain(|_, until| *until > now);
+                }
+            }
         }
-        let has_room = tasks.len() < KEPT_MAX || tasks.contains_key(&task);
+        let task = task.to_string();
+        let is_kept = self.0.get(&settler).is_some_and(|tasks| tasks.contains_key(&task));
+        let has_room = is_kept || self.of_line(line) < KEPT_MAX;
         if has_room {
-            tasks.insert(task, now.saturating_add(REMEMBERED));
+            self.0.entry(settler).or_default().insert(task, now.saturating_add(REMEMBERED));
         }
         has_room
+    }
+
+    /// The number of keys that are kept for the tasks of a member and its former keys.
+    fn of_line(&self, line: &BTreeSet<Did>) -> usize {
+        line.iter().filter_map(|key| self.0.get(key)).map(BTreeMap::len).sum()
     }
 
     fn give_back(&mut self, settler: &Did, task: TaskId) {
@@ -303,8 +314,12 @@ impl TaskBoard {
         if settler == me {
             return Ok(true);
         }
-        if !self.held().kept.knows(&settler) {
-            let (prefix, now) = (keys_of(&me, &settler), self.now());
+        let line = self.here().identity.members().line(&settler);
+        for settler in line.iter().filter(|key| **key != me) {
+            if self.held().kept.knows(settler) {
+                continue;
+            }
+            let (prefix, now) = (keys_of(&me, settler), self.now());
             let (mut next, mut tasks) = (None, BTreeMap::new());
             while tasks.len() < KEPT_MAX {
                 let page = critical.list(KeyQuery::prefix(&prefix).after(next)).await?;
@@ -318,10 +333,10 @@ impl TaskBoard {
                     break;
                 }
             }
-            self.held().kept.0.entry(settler).or_insert(tasks);
+            self.held().kept.0.entry(*settler).or_insert(tasks);
         }
         let now = self.now();
-        Ok(self.held().kept.take(settler, task, now))
+        Ok(self.held().kept.take((settler, &line), task, now))
     }
 
     /// A worker says what came of an attempt: before that counts, the coordinators note it.
@@ -399,14 +414,32 @@ mod tests {
         let mut kept = Kept::default();
         let (max, second) = (u16::try_from(KEPT_MAX).unwrap(), Duration::from_secs(1));
         let task = |index| TaskId { entry: nexus_crdt::EntryId::of(b"x"), index };
-        assert!((0..max).all(|n| kept.take(member(1), task(n), second)));
-        assert!(!kept.take(member(1), task(max), second));
-        assert!(kept.take(member(1), task(7), second), "its key is there");
-        assert!(kept.take(member(2), task(max), second), "the tasks of others go on");
+        let mut take = |n, of, at| kept.take((member(n), &BTreeSet::from([member(n)])), task(of), at);
+        assert!((0..max).all(|n| take(1, n, second)));
+        assert!(!take(1, max, second));
+        assert!(take(1, 7, second), "its key is there");
+        assert!(take(2, max, second), "the tasks of others go on");
         kept.give_back(&member(1), task(7));
-        assert!(kept.take(member(1), task(max), second), "a worker said that it failed");
-        assert!(!kept.take(member(1), task(7), second));
-        assert!(kept.take(member(1), task(7), second + REMEMBERED), "keys ran out");
+        let mut take = |n, of, at| kept.take((member(n), &BTreeSet::from([member(n)])), task(of), at);
+        assert!(take(1, max, second), "a worker said that it failed");
+        assert!(!take(1, 7, second));
+        assert!(take(1, 7, second + REMEMBERED), "keys ran out");
+    }
+
+    /// promise: Tasks | A new key gives a member no other part of a worker's share for tasks that are done once
+    #[test]
+    fn a_new_key_has_no_part_of_its_own() {
+        let mut kept = Kept::default();
+        let (max, second) = (u16::try_from(KEPT_MAX).unwrap(), Duration::from_secs(1));
+        let task = |index| TaskId { entry: nexus_crdt::EntryId::of(b"x"), index };
+        let (former, line) = (BTreeSet::from([member(1)]), BTreeSet::from([member(1), member(2)]));
+        assert!((0..max - 1).all(|n| kept.take((member(1), &former), task(n), second)));
+        assert!(kept.take((member(2), &line), task(max), second), "one is left");
+        assert!(!kept.take((member(2), &line), task(max + 1), second));
+        assert!(kept.take((member(2), &line), task(max), second), "its key is there");
+        kept.give_back(&member(1), task(7));
+        assert!(kept.take((member(2), &line), task(max + 1), second), "room of a former key is the line's");
+        assert!(kept.take((member(2), &line), task(max + 2), second + REMEMBERED), "keys ran out");
     }
 
     #[test]

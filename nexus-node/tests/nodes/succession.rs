@@ -18,7 +18,7 @@ use nexus_node::{Invite, NewMemory, Node, NodeError};
 const OURS: World = World(220);
 
 /// A stranger with the key of this number.
-fn stranger(n: u8) -> Mesh {
+pub(crate) fn stranger(n: u8) -> Mesh {
     let config = MeshConfig::new(key(n));
     let spawner = Arc::new(TokioSpawner::current());
     let (mesh, mut events) = Mesh::start(Link::Memory.transport(&key(n)), config, Rooms::new(), spawner).unwrap();
@@ -36,7 +36,7 @@ fn bare_address_of(node: &Node) -> Multiaddr {
 }
 
 /// Asks at the door of a node for a new key.
-async fn ask(newcomer: &Mesh, node: &Node, succession: Vec<u8>) -> Result<Chain, JoinRefusal> {
+pub(crate) async fn ask(newcomer: &Mesh, node: &Node, succession: Vec<u8>) -> Result<Chain, JoinRefusal> {
     ask_for_words(newcomer, node, succession).await.map_err(|(code, _)| code)
 }
 
@@ -51,7 +51,7 @@ async fn ask_for_words(newcomer: &Mesh, node: &Node, succession: Vec<u8>) -> Res
 }
 
 /// Admits a member by a ticket, so that the founder's log says since when its key is one.
-async fn admit(founder: &Node, n: u8) {
+pub(crate) async fn admit(founder: &Node, n: u8) {
     let ticket = founder.invite(Invite::default()).await.unwrap().ticket;
     let request = JoinRequest {
         ticket_id: ticket.id,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use nexus_node::config::{Bounded, Config};
 use nexus_node::critical::{Condition, KeyQuery, Put, Step, Txn};
+use nexus_node::internals::formats::Formats;
 use nexus_node::{
     AccessError, Agent, AgentHealth, ApprovalRule, ClaimQuery, ClaimedTask, ConflictError, DeleteOptions, InputError,
     Invite, JoinOptions, JsonText, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskNews,
@@ -1126,4 +1127,76 @@ async fn an_input_that_nobody_has_fails_its_task() {
         board.finish(&id, claimed.token, done(json!(7))).await.unwrap();
     }
     node.shutdown().await;
+}
+
+/// A node that reads formats up to these, in a directory of its own.
+async fn start_as(dir: &TempDir, name: &str, formats: Formats) -> Node {
+    let mut config = Config::default();
+    config.formats = formats;
+    let builder = Node::builder(dir.path().join("data")).config(config).name(name.parse().unwrap()).mdns(false);
+    builder.listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]).start().await.unwrap()
+}
+
+async fn format_of(node: &Node) -> u16 {
+    node.critical().unwrap().coordinators().await.map_or(0, |seen| seen.format)
+}
+
+/// Submits a task at one node, has it done at the other, and checks that both show its end.
+async fn is_done_across(from: &Node, at: &Node, capability: &str) {
+    let id = from.tasks().submit(NewTask::new(capability, json!(1))).await.unwrap().id.to_string();
+    let takes = ClaimQuery::of(capability).from(from.did().to_string()).wait(Duration::from_secs(60));
+    let claimed = at.tasks().claim(takes).await.unwrap().expect("a task in time");
+    assert_eq!(claimed.task.id.to_string(), id);
+    at.tasks().finish(&id, claimed.token, TaskResult::Succeeded(json!(2).into())).await.unwrap();
+    for node in [from, at] {
+        assert_eq!(until(node, &id, TaskStatus::Succeeded).await.output, Some(json!(2).into()), "{capability}");
+    }
+}
+
+/// promise: Tasks | A task is submitted and done before, during and after a raise of the formats, between nodes of earlier formats and of these
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_are_done_before_during_and_after_a_raise_of_the_formats() {
+    const EARLIER: Formats = Formats { critical: 4, ..Formats::LATEST };
+    let dirs = [TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let one = start_as(&dirs[0], "one", EARLIER).await;
+    let ticket = one.invite(Invite::default()).await.unwrap().ticket;
+    let options = JoinOptions::default().name("two".parse().unwrap());
+    node::join(&dirs[1].path().join("data"), &ticket, options).await.unwrap();
+    let two = start_as(&dirs[1], "two", EARLIER).await;
+    for (from, at) in [(&one, &two), (&two, &one)] {
+        is_done_across(from, at, "before").await;
+    }
+    // one of the two is of this version
+    two.shutdown().await;
+    let two = start_as(&dirs[1], "two", Formats::LATEST).await;
+    for (from, at) in [(&one, &two), (&two, &one)] {
+        is_done_across(from, at, "between").await;
+    }
+    assert_eq!(format_of(&one).await, 4);
+    // it is done by the other version once that runs again
+    let waits = two.tasks().submit(NewTask::new("waits", json!(1))).await.unwrap().id.to_string();
+    one.shutdown().await;
+    let one = start_as(&dirs[0], "one", Formats::LATEST).await;
+    let raised = async {
+        let mut rounds = 0;
+        while format_of(&one).await < Formats::LATEST.critical || format_of(&two).await < Formats::LATEST.critical {
+            for (from, at) in [(&one, &two), (&two, &one)] {
+                is_done_across(from, at, "during").await;
+            }
+            rounds += 1;
+        }
+        rounds
+    };
+    let rounds = tokio::time::timeout(Duration::from_secs(120), raised).await.expect("the formats are raised");
+    assert!(rounds > 0, "no task was done while the formats were raised");
+    for (from, at) in [(&one, &two), (&two, &one)] {
+        is_done_across(from, at, "after").await;
+    }
+    let takes = ClaimQuery::of("waits").from(two.did().to_string()).wait(Duration::from_secs(60));
+    let claimed = one.tasks().claim(takes).await.unwrap().expect("a task in time");
+    one.tasks().finish(&waits, claimed.token, TaskResult::Succeeded(json!(2).into())).await.unwrap();
+    until(&two, &waits, TaskStatus::Succeeded).await;
+    for node in [one, two] {
+        node.shutdown().await;
+    }
 }

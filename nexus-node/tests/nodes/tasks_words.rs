@@ -6,18 +6,21 @@
 use std::time::Duration;
 
 use nexus_crdt::{
-    Content, EntryFrame, Incarnation, Kind, LogId, SpaceId, Submission, TaskClaim, TaskEvent, TaskId, TaskToken,
-    TaskVerb, TaskWord, Verified,
+    Content, EntryFrame, Incarnation, Kind, LogId, Settlement, SpaceId, Submission, Succession, TaskClaim, TaskEnd,
+    TaskEvent, TaskId, TaskToken, TaskVerb, TaskWord, Verified,
 };
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, Stream, read_frame};
-use nexus_node::{ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskResult, TaskStatus};
+use nexus_node::{
+    AccessError, ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskProgress, TaskResult, TaskStatus,
+};
 use prost::Message;
 use serde_json::json;
 
 use crate::rogue::Rogue;
+use crate::succession::{admit, ask as ask_for_key, stranger};
 use crate::tasks_hostile::{Claim, Inner, ROGUE, Stage, TASKS, WORLD, ask, said_by};
-use crate::world::{Link, are_well, eventually, key};
+use crate::world::{Link, address_of, are_well, eventually, key};
 
 /// An offer of a task, in the room's form.
 #[derive(Clone, PartialEq, Message)]
@@ -32,6 +35,27 @@ struct Offer {
     space: Vec<u8>,
     #[prost(message, repeated, tag = "7")]
     entries: Vec<EntryFrame>,
+}
+
+/// A claim with a word about how far its worker is, in the room's form.
+#[derive(Clone, PartialEq, Message)]
+struct Progress {
+    #[prost(bytes = "vec", tag = "1")]
+    task: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    token: Vec<u8>,
+    /// The part that is done, in percent and 1; 0 for none.
+    #[prost(uint32, tag = "3")]
+    percent: u32,
+    #[prost(string, tag = "4")]
+    text: String,
+}
+
+/// Claims whose workers live, in the room's form.
+#[derive(Clone, PartialEq, Message)]
+struct Alive {
+    #[prost(message, repeated, tag = "1")]
+    claims: Vec<Progress>,
 }
 
 /// Asks, and returns whether the answer has a field of this number: 6 if a task was taken.
@@ -99,6 +123,113 @@ async fn a_result_with_the_true_token_of_anothers_claim_is_nobodys() {
     are_well(&stage.node, &stage.friend, "after").await;
 }
 
+/// promise: Tasks | A member that says how far the worker of another's claim is, with the token of that claim, has its words shown nowhere
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_of_anothers_claim_is_shown_nowhere() {
+    let stage = Stage::new().await;
+    let there = Rogue::meet(WORLD, ROGUE, Link::Memory, &stage.friend).await;
+    for worker in [&stage.node, &stage.friend] {
+        let board = stage.node.tasks();
+        let id = board.submit(NewTask::new("add", json!(1))).await.unwrap().id;
+        let takes = ClaimQuery::of("add").wait(Duration::from_secs(30));
+        let claimed = worker.tasks().claim(takes).await.unwrap().unwrap();
+        stage.heard(id).await;
+        let lies = async || {
+            let token = claimed.token.as_bytes().to_vec();
+            for (mesh, node) in [(&stage.rogue.mesh, &stage.node), (&there.mesh, &stage.friend)] {
+                let mut stream = mesh.open(node.did(), &TASKS).await.unwrap();
+                for (percent, text) in [(43, "stolen"), (0, "stolen"), (101, ""), (u32::MAX, "stolen")] {
+                    let (task, text) = (id.to_bytes().to_vec(), text.to_owned());
+                    let alive = Alive { claims: vec![Progress { task, token: token.clone(), percent, text }] };
+                    ask(&mut stream, 4, &alive.encode_to_vec()).await;
+                    let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
+                    // the claims that do not stand, and this one among them
+                    assert_eq!(answer.get(2), Some(&(7 << 3 | 2)), "{answer:?}");
+                    assert!(answer.windows(token.len()).any(|of| of == token), "{answer:?}");
+                }
+            }
+        };
+        let shown = async |node: &Node| node.tasks().get(&id.to_string()).await.unwrap().progress;
+        lies().await;
+        assert_eq!((shown(&stage.node).await, shown(&stage.friend).await), (None, None));
+        let honest = TaskProgress::new(Some(7), "honest");
+        worker.tasks().renew(&id.to_string(), claimed.token, Some(honest.clone())).await.unwrap();
+        eventually("the worker's own word is shown", async || shown(&stage.node).await == Some(honest.clone())).await;
+        lies().await;
+        assert_eq!(shown(&stage.node).await, Some(honest));
+        let done = TaskResult::Succeeded(json!("honest").into());
+        worker.tasks().finish(&id.to_string(), claimed.token, done).await.unwrap();
+    }
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// promise: Tasks | A member that submits a task as another's, tried once more, changes nothing of that one, nor of those that wait for it
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forged_retry_of_anothers_task_changes_nothing() {
+    let mut stage = Stage::new().await;
+    let board = stage.node.tasks();
+    let id = board.submit(NewTask::new("pay", json!(1)).request("one")).await.unwrap().id;
+    let waits = board.submit(NewTask::new("pay", json!(2)).after(id.to_string())).await.unwrap().id;
+    let claimed = board.claim(ClaimQuery::of("pay")).await.unwrap().unwrap();
+    assert_eq!(claimed.task.id, id);
+    let both = async || {
+        let mut both = Vec::new();
+        for id in [id, waits] {
+            both.push(board.get(&id.to_string()).await.unwrap());
+        }
+        both
+    };
+    let forged = |n: u8| {
+        let retry =
+            Submission { retry_of: Some(id), request: "one".to_owned(), ..Submission::new("pay", "\"stolen\"") };
+        let retry = TaskEvent::Submitted(Box::new(retry)).encode();
+        let log = LogId { space: SpaceId::tasks_of(&WORLD.mesh()), ..WORLD.log(ROGUE) };
+        let log = LogId { incarnation: Incarnation([n; 8]), ..log };
+        let first = WORLD.entry(log, None, Kind::TASKS, Content::Parts(vec![([7; 16], retry)]), ROGUE);
+        let again = TaskId { entry: first.id(), index: 0 };
+        // done, by its own word, which it may say of its own task alone
+        let done = |task| {
+            let [output, code, error, more] = ["\"stolen\"", "", "", ""].map(str::to_owned);
+            let (token, outcome) = (None, TaskEnd::Succeeded);
+            let end = Settlement { task, ownership: 0, token, outcome, output, code, error, more };
+            ([8; 16], TaskEvent::Settled(Box::new(end)).encode())
+        };
+        let ends = WORLD.entry(log, Some(&first), Kind::TASKS, Content::Parts(vec![done(again)]), ROGUE);
+        (again, [first, ends])
+    };
+    let is_forged = async |again: TaskId| {
+        for node in [&stage.node, &stage.friend] {
+            eventually("the forged one is there, and over", async || {
+                let shown = node.tasks().get(&again.to_string()).await;
+                shown.is_ok_and(|task| task.status == TaskStatus::Succeeded && task.retry_of == Some(id))
+            })
+            .await;
+        }
+    };
+    let before = both().await;
+    let (again, entries) = forged(1);
+    stage.line.entries(entries.iter().map(|entry| &**entry)).await.unwrap();
+    is_forged(again).await;
+    assert_eq!(both().await, before);
+    assert_eq!(before[1].status, TaskStatus::Pending, "it waits for the true one");
+    let failed = TaskResult::Failed { code: String::new(), message: "no money".to_owned() };
+    board.finish(&id.to_string(), claimed.token, failed).await.unwrap();
+    let paid = id.to_string();
+    let cancel = board.cancel(&paid, "no more");
+    // it is answered at once, and not when the wait for it is over
+    tokio::time::timeout(Duration::from_secs(20), cancel).await.expect("an answer").unwrap();
+    let over = board.get(&id.to_string()).await.unwrap();
+    assert_eq!((over.status, over.output.clone()), (TaskStatus::Cancelled, None));
+    // the task has ended: a member that is no admin tries it once more, by its node and by its own program
+    let refused = stage.friend.tasks().retry(&id.to_string()).await;
+    assert!(matches!(refused, Err(NodeError::Refused(AccessError::NotYourTask(_)))), "{refused:?}");
+    let (again, entries) = forged(2);
+    stage.line.entries(entries.iter().map(|entry| &**entry)).await.unwrap();
+    is_forged(again).await;
+    assert_eq!(board.get(&id.to_string()).await.unwrap(), over);
+    are_well(&stage.node, &stage.friend, "after").await;
+}
+
 /// promise: Tasks | A late result names the worker whose word it is
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_result_of_another_node_names_its_worker() {
@@ -132,15 +263,28 @@ fn claim_of(task: TaskId, token: u8, worker: Did) -> TaskEvent {
 impl Bait {
     fn new(submission: Submission, author: u8, token: u8, worker: Did) -> Self {
         let submitted = TaskEvent::Submitted(Box::new(submission)).encode();
-        let first = said_by(author, [vec![submitted]]).remove(0);
+        Self::of(said_by(author, [vec![submitted]]).remove(0), ROGUE, token, worker)
+    }
+
+    /// The submission in an entry, claimed by a member that may be another.
+    fn of(first: Verified, by: u8, token: u8, worker: Did) -> Self {
         let task = TaskId { entry: first.id(), index: 0 };
-        let log = first.header().log();
         let claim = Content::Parts(vec![([7; 16], claim_of(task, token, worker).encode())]);
-        let log = LogId { author: key(ROGUE).did(), ..log };
-        let log = LogId { incarnation: WORLD.log(ROGUE).incarnation, ..log };
-        let after = (author == ROGUE).then_some(&first);
-        let claim = WORLD.entry(log, after, Kind::TASKS, claim, ROGUE);
+        let log = LogId { space: first.header().space, ..WORLD.log(by) };
+        let after = (first.header().author == key(by).did()).then_some(&first);
+        let claim = WORLD.entry(log, after, Kind::TASKS, claim, by);
         Self { entries: vec![first, claim], task, token: TaskToken::from_bytes([token; 16]) }
+    }
+
+    /// So many of a member's own, one after the other in its log.
+    fn many(count: u8, by: u8, worker: Did) -> Vec<Self> {
+        let submitted = || TaskEvent::Submitted(Box::new(Submission::new("bait", "1"))).encode();
+        let entries = said_by(by, (0..count).map(|_| vec![submitted()]));
+        entries.into_iter().zip(0..).map(|(first, token)| Self::of(first, by, token, worker)).collect()
+    }
+
+    fn submitter(&self) -> Did {
+        self.entries[0].header().author
     }
 
     fn offer(&self) -> Offer {
@@ -220,7 +364,7 @@ async fn a_task_runs_only_with_the_entries_that_show_whose_it_is() {
 
 /// Offers a task until a worker has it, and returns what became of its result.
 async fn worked(stream: &mut Stream, there: &Node, bait: &Bait) -> Result<nexus_node::Task, NodeError> {
-    let takes = ClaimQuery::of("bait").from(key(ROGUE).did().to_string()).wait(Duration::from_secs(30));
+    let takes = ClaimQuery::of("bait").from(bait.submitter().to_string()).wait(Duration::from_secs(30));
     let board = there.tasks();
     let worker = tokio::spawn(async move { board.claim(takes).await });
     while !has_answer(stream, 3, &bait.offer().encode_to_vec(), 6).await {
@@ -253,6 +397,66 @@ async fn one_result_of_a_task_is_kept_until_its_settler_answers() {
     let by_friend = shown.events.iter().filter(|event| event.by == me).count();
     assert!(by_friend <= 1, "{:?}", shown.events);
     are_well(&stage.node, &stage.friend, "after").await;
+}
+
+/// promise: Tasks | A member that offers many tasks makes a worker's node keep 4 MiB of their results a day, also under a new key
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_key_has_no_other_room_for_results_that_are_kept() {
+    /// The number of the rogue's next key, and of a member whose results go on to be kept.
+    const NEXT: u8 = 10;
+    const OTHER: u8 = 11;
+    const DAY_BYTES_MAX: usize = 4 << 20;
+    let node = WORLD.start(0, Link::Memory).await;
+    for n in [ROGUE, OTHER] {
+        admit(&node, n).await;
+    }
+    let friend = WORLD.start_beside(1, Link::Memory, &node).await;
+    let me = friend.did();
+    let knows = async |n: u8| {
+        eventually("the member is known", async || friend.members().iter().any(|member| member.did == key(n).did()))
+            .await;
+    };
+    let offers = async |rogue: Rogue, baits: &[Bait]| {
+        rogue.line(me).await.entries(baits.iter().map(|bait| &*bait.entries[0])).await.unwrap();
+        let last = baits.last().unwrap().task.to_string();
+        eventually("its tasks are there", async || friend.tasks().get(&last).await.is_ok()).await;
+        let mut stream = rogue.mesh.open(me, &TASKS).await.unwrap();
+        let (mut kept, mut refused) = (0, None);
+        for bait in baits {
+            match worked(&mut stream, &friend, bait).await {
+                Ok(task) => {
+                    assert!(task.why.unwrap().starts_with("its result is kept here"));
+                    kept += 1;
+                }
+                Err(NodeError::Refused(AccessError::KeptEnough { member })) => {
+                    refused = Some(member);
+                    break;
+                }
+                Err(other) => panic!("{other:?}"),
+            }
+        }
+        rogue.mesh.shutdown().await;
+        (kept, refused)
+    };
+    knows(ROGUE).await;
+    let rogue = Rogue::meet(WORLD, ROGUE, Link::Memory, &friend).await;
+    // each has an output of 30,000 characters, and a little beside it
+    let (kept, refused) = offers(rogue, &Bait::many(150, ROGUE, me)).await;
+    assert!((DAY_BYTES_MAX / 31_000..=DAY_BYTES_MAX / 30_000).contains(&kept), "{kept}");
+    assert_eq!(refused, Some(key(ROGUE).did()));
+
+    let succession = Succession::new(&WORLD.mesh(), &key(ROGUE), &key(NEXT), []).encode();
+    let chain = ask_for_key(&stranger(NEXT), &node, succession).await.unwrap();
+    knows(NEXT).await;
+    let again = Rogue::start(WORLD.mesh(), chain, &key(NEXT), Link::Memory, address_of(&friend)).await;
+    assert_eq!(offers(again, &Bait::many(1, NEXT, me)).await, (0, Some(key(NEXT).did())));
+
+    knows(OTHER).await;
+    let other = Rogue::meet(WORLD, OTHER, Link::Memory, &friend).await;
+    assert_eq!(offers(other, &Bait::many(1, OTHER, me)).await, (1, None));
+    for node in [node, friend] {
+        node.shutdown().await;
+    }
 }
 
 /// promise: Tasks | A member that offers a task with the id of another's keeps the true one from no worker

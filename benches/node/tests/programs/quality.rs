@@ -27,6 +27,8 @@ fn the_benchmark_s_questions_are_answered() {
         ("listed contradictions where one replaces the other", 0.8),
         ("tuned, none, own words alone: told", 0.74),
         ("tuned, none, three phrasings: told", 0.79),
+        // this half was not looked at while the ranking was tuned
+        ("reported, none, own words alone: told", 0.79),
         ("pairs that a person calls `same`", 13.0),
     ] {
         assert!(figure(of) >= floor, "{of}: {}", figure(of));

@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use nexus_identity::Timestamp;
+use nexus_identity::{Did, Timestamp, folded};
 use nexus_node::api::{Problem, wire};
 use nexus_node::project::ProjectChoice;
 use serde_json::{Value, json};
@@ -148,14 +148,14 @@ impl Mirror {
         let members: Vec<wire::Member> = client.get("/v1/members")?;
         let mut authors = vec![status.did];
         for wanted in &self.by {
-            let is = |member: &&wire::Member| member.did == *wanted || member.name == *wanted;
-            let mut named = members.iter().filter(is);
-            match (named.next(), named.next()) {
-                (Some(member), None) => authors.push(member.did.clone()),
-                (None, _) => return Err(Problem::new("not_found", format!("no member is called {wanted}"))),
-                (Some(_), Some(_)) => {
-                    let problem = Problem::new("ambiguous", format!("several members are called {wanted}"));
-                    return Err(problem.hint("give the DID: `nexus-node members` has it"));
+            let called: Vec<&str> =
+                members.iter().filter(|member| is_called(member, wanted)).map(|member| member.did.as_str()).collect();
+            match called.as_slice() {
+                [did] => authors.push((*did).to_owned()),
+                [] => return Err(Problem::new("not_found", format!("no member is called {wanted}"))),
+                several => {
+                    let message = format!("{wanted} fits several members: {}", several.join(", "));
+                    return Err(Problem::new("ambiguous", message).hint("give one of the DIDs"));
                 }
             }
         }
@@ -179,6 +179,18 @@ impl Mirror {
         }
         Ok(parts)
     }
+}
+
+/// Whether a DID or a name means a member, by the rules of the node: names are compared without case and form. A name with
+/// the end of a DID means that member alone.
+fn is_called(member: &wire::Member, wanted: &str) -> bool {
+    if member.did == wanted || member.name == wanted {
+        return true;
+    }
+    // equal names are shown with the ends of their DIDs
+    let end = member.did.parse::<Did>().map(|did| format!(" ({})", did.short())).unwrap_or_default();
+    let name = member.name.strip_suffix(&end).unwrap_or(&member.name);
+    folded(name) == folded(wanted)
 }
 
 /// Proposes a line that somebody wrote. Proposed twice, it is one proposal.

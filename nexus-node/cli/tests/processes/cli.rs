@@ -284,6 +284,43 @@ fn a_space_name_that_fits_several_exits_2_and_lists_them() {
     assert_eq!(newcomer.json(&["list", "--space", "ops"])["items"].as_array().unwrap().len(), 2);
 }
 
+/// promise: Bad input | A name that fits several members exits 2 and lists their ids, and the name with the end of an id is one
+#[test]
+fn a_name_that_fits_several_members_exits_2_and_lists_their_ids() {
+    let (laptop, cloud) = (Home::new(), Home::new());
+    let _first = laptop.up_with(&["--name", "laptop"]);
+    cloud.json(&["join", laptop.json(&["invite"])["ticket"].as_str().unwrap(), "--name", "cloud"]);
+    // it says another name of itself, which is equal but for case and form
+    let _second = cloud.up_with(&["--name", "ＬＡＰＴＯＰ"]);
+    let members = until("both are told apart", || {
+        let members = laptop.json(&["members"]).as_array().unwrap().clone();
+        let apart = members.iter().filter(|member| member["name"].as_str().unwrap().ends_with(')')).count();
+        (apart == 2).then_some(members)
+    });
+    let of = |field: &str| members.iter().map(|member| member[field].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    let file = laptop.beside("AGENTS.md");
+    let file = file.to_str().unwrap();
+    for name in ["laptop", "LAPTOP", "ＬＡＰＴＯＰ"] {
+        for arguments in [
+            ["revoke", name, "--yes"].as_slice(),
+            &["key", "rotate", "--for", name, "--yes"],
+            &["invite", "--replace", name],
+            &["task", "submit", "x", "--input", "1", "--to", name],
+            &["mirror", file, "--project", "shop", "--by", name],
+        ] {
+            let (code, error) = laptop.error(arguments);
+            assert_eq!((code, &error["code"]), (2, &json!("ambiguous")), "{arguments:?}: {error}");
+            let message = error["message"].as_str().unwrap();
+            assert!(of("did").iter().all(|did| message.contains(did)), "{arguments:?}: {message}");
+        }
+    }
+    assert_eq!(laptop.json(&["members"]).as_array().unwrap().len(), 2, "nothing changed");
+    for one in of("name").iter().chain(&of("did")) {
+        laptop.json(&["mirror", file, "--project", "shop", "--by", one]);
+    }
+    assert_eq!(laptop.error(&["mirror", file, "--project", "shop", "--by", "nobody"]).1["code"], "not_found");
+}
+
 /// promise: Commands and API | Exported memories are imported whole and only once
 #[test]
 fn what_is_exported_is_imported_whole_and_only_once() {

@@ -169,6 +169,15 @@ fn all_words_come_first_however_long_the_text_is() {
     let told = home.run(&["recall", "database restore minutes"]).ok().stdout;
     assert!(told.contains("47 minutes") && told.contains("a part; whole: nexus-node get"), "{told}");
     assert!(told.chars().count() < 3_000, "{told}");
+    // and so does an agent, by a hook
+    let asked = json!({ "prompt": "how long did the database restore take?" }).to_string();
+    let told = home.run_with(&["hook", "prompt", "--no-project"], asked.as_bytes()).ok().stdout;
+    let short: String = id.as_str().unwrap().chars().take(8).collect();
+    let line = told.lines().find(|line| line.starts_with(&format!("- [{short}")));
+    let (_, shown) = line.unwrap_or_else(|| panic!("{told}")).split_once("] ").unwrap();
+    assert!(shown.chars().count() <= 400 && shown.contains("47 minutes"), "{shown}");
+    assert_eq!(shown, passage.split_whitespace().collect::<Vec<_>>().join(" "), "the part that recall shows");
+    assert!(told.contains("recall") || told.contains("nexus-node get"), "the way to the rest: {told}");
 }
 
 /// promise: Recall | A word of the mesh's vocabulary is the other, and so is a usual short form
@@ -255,6 +264,18 @@ fn a_contradiction_is_told_when_it_is_written() {
     home.json(&["remember", "the demo is on Monday", "--id", "demo-day"]);
     let changed = home.json(&["remember", "the demo is on Friday", "--id", "demo-day"]);
     assert_eq!((&changed["replaced"], changed.get("contradicts")), (&json!(true), None));
+}
+
+/// promise: Recall | A new memory that seems to contradict an older one is told so when it is written, and both are shown
+#[test]
+fn a_former_value_in_brackets_and_another_host_hide_no_contradiction() {
+    let (home, _node) = filled(&["lunch is at noon"]);
+    let former = home.json(&["remember", "the staging postgres is on port 5432 on db-stg-1"])["id"].clone();
+    let text = "the staging postgres moved to port 5433 (pgbouncer took 5432) on db-stg-2";
+    let later = home.json(&["remember", text]);
+    assert_eq!((&later["contradicts"], &later["duplicate_of"]), (&json!([former]), &Value::Null), "{later}");
+    let hits = recall(&home, "staging postgres port");
+    assert_eq!(hits.iter().filter(|hit| hit["id"] == former || hit["id"] == later["id"]).count(), 2, "{hits:?}");
 }
 
 /// promise: Commands and API | A key or the name of a space that differs from another one only in case or form is refused, and found in any case

@@ -296,6 +296,11 @@ async fn a_preference_is_never_lost_for_a_newer_decision() {
     shop.keep(json!({ "text": "rounding of cents is open", "kind": "todo" })).await;
     shop.keep(json!({ "text": "no mocks in tests", "kind": "preference" })).await;
     home.agent("claude-code", Some("atlas")).keep(json!({ "text": "Kafka it is", "kind": "decision" })).await;
+    let capital = home.agent("claude-code", Some("bakery"));
+    capital.keep(json!({ "text": "dough rests for a night", "kind": "Decision" })).await;
+    let brief = capital.told("session_start", json!({})).await;
+    let decided = brief.lines().find(|line| line.starts_with("decided "));
+    assert!(decided.is_some_and(|line| line.contains("dough rests")), "{brief}");
     for n in 0..60 {
         let text = format!("the endpoint number {n} answers in JSON as the others do");
         shop.keep(json!({ "text": text, "kind": "decision" })).await;
@@ -389,6 +394,27 @@ async fn a_long_text_is_told_whole_by_its_id() {
     let told = agent.told("recall", json!({ "id": id, "max_tokens": 20_000 })).await;
     let lacks = format!("of {} bytes of the text are here: no blob", text.len());
     assert!(told.contains(&lacks) && !told.contains("It ends here."), "{told}");
+}
+
+/// promise: Recall | An agent is shown the part of a long memory that answers, of at most 400 characters, and the way to the rest
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_long_memory_is_told_with_the_way_to_the_rest() {
+    let home = Home::new().await;
+    let agent = home.agent("ide", None);
+    let filler = "The on-call engineer looked at the graphs and nobody found a reason for it at first. ".repeat(44);
+    let text = format!("Incident of 3 May\n\n{filler}\n\nA database restore took 47 minutes.\n\n{filler}");
+    let id = agent.keep(json!({ "text": text })).await;
+    let question = "how long did the database restore take";
+    let hits = home.node.brain().recall(question).await.unwrap().hits;
+    let passage = hits[0].passage.as_deref().unwrap();
+    assert!(passage.contains("47 minutes") && passage.chars().count() <= 400, "{passage}");
+    let told = agent.told("recall", json!({ "query": question })).await;
+    let (about, shown) = told.split_once(": ").unwrap();
+    assert!(about.starts_with(&id) && about.contains("a part, whole by its id"), "{told}");
+    let lines = shown.lines().map(|line| line.strip_prefix("  ").unwrap_or(line));
+    assert_eq!(lines.collect::<Vec<_>>(), passage.lines().collect::<Vec<_>>(), "{told}");
+    let whole = agent.told("recall", json!({ "id": id, "max_tokens": 8_000 })).await;
+    assert!(whole.contains("Incident of 3 May") && whole.matches("on-call engineer").count() >= 88, "{whole}");
 }
 
 /// promise: Agents | Answers are bounded, say that they are cut, and go on where they ended
