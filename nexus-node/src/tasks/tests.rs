@@ -368,7 +368,7 @@ fn a_task_that_lost_its_approval_waits_for_one_again() {
     assert_eq!(id, task(1));
     // the attempt fails, and there is no other one without an approval
     core.unapprove(task(1));
-    core.fail(task(1), token, fault(), secs(3)).unwrap();
+    core.fail(task(1), token, Fault::default(), secs(3)).unwrap();
     let Some(Action::Return { .. }) = core.next_action() else { panic!() };
     core.returned(task(1), ReturnCause::Failed, secs(3));
     core.call(call(&["build"]), secs(60));
