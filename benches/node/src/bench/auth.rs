@@ -25,8 +25,8 @@ const HELLOS: usize = 200;
 const JOINS: usize = 30;
 /// Requests of each kind.
 const REQUESTS: usize = 5_000;
-/// A route whose answer costs nothing, and which each proof opens: nobody works here.
-const ROUTE: &str = "/v1/agents";
+/// A route whose answer costs nothing, and which each proof opens: nothing is fetched here.
+const ROUTE: &str = "/v1/transfers";
 /// The time for which checks on one core are counted.
 const COUNTED: Duration = Duration::from_millis(500);
 
@@ -93,7 +93,7 @@ async fn issued(address: SocketAddr) -> Result<(Load, Load), Problem> {
     let mut connection = Connection::open(address).await.map_err(|error| failed("auth", error))?;
     let mut token = String::new();
     for n in 0..TOKENS_MAX {
-        let new = json!({ "name": format!("agent {n}"), "scopes": ["tasks:read"] }).to_string();
+        let new = json!({ "name": format!("agent {n}"), "scopes": ["blobs:read"] }).to_string();
         let asked = connection.ask(&request("POST", "/v1/tokens", address, new.as_bytes())).await;
         let made: Value = serde_json::from_slice(&asked.map_err(|error| failed("auth", error))?)
             .map_err(|error| failed("auth", error))?;
