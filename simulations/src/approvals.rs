@@ -257,7 +257,7 @@ pub(crate) fn persons(node: &Node) -> BTreeMap<Did, Did> {
 }
 
 /// Brings approvals to an end on whole nodes. Waits until all agree on persons, and has each node submit two tasks. Every
-/// node says which of them it may approve. At last each task is approved, rejected or cancelled.
+/// node says which of them it may approve.
 pub(crate) async fn conclude(sim: &Sim, ledger: &RefCell<Ledger>, within: Duration) {
     let end = sim.now() + within;
     // all hold the same by now
@@ -284,7 +284,6 @@ pub(crate) async fn conclude(sim: &Sim, ledger: &RefCell<Ledger>, within: Durati
         }
     }
     let _ = sim.settled(within).await;
-    let mut waiting = BTreeMap::new();
     for no in sim.up() {
         let Ok(tasks) = listed(sim, no).await else { continue };
         for task in tasks.into_iter().filter(|task| task.status == TaskStatus::AwaitingApproval) {
@@ -297,8 +296,19 @@ pub(crate) async fn conclude(sim: &Sim, ledger: &RefCell<Ledger>, within: Durati
                 let (is, by) = (if may { "may not" } else { "may" }, task.submitter.short());
                 faults.push(format!("n{no} says that it {is} approve {} of {by} by the rule {rule}", task.id));
             }
-            waiting.insert(task.id, (task.submitter, rule));
         }
+    }
+}
+
+/// Has each task approved or rejected that waits for it, or cancelled if nobody may.
+///
+/// One may come to that late: its approver is no member any more, and its worker was not heard of again.
+pub(crate) async fn decide(sim: &Sim, ledger: &RefCell<Ledger>) {
+    let mut waiting = BTreeMap::new();
+    for no in sim.up() {
+        let tasks = listed(sim, no).await.unwrap_or_default().into_iter();
+        let tasks = tasks.filter(|task| task.status == TaskStatus::AwaitingApproval);
+        waiting.extend(tasks.map(|task| (task.id, (task.submitter, task.rule.unwrap_or(ApprovalRule::Later)))));
     }
     for (n, (task, (submitter, rule))) in waiting.into_iter().enumerate() {
         let up = sim.up();
@@ -312,5 +322,4 @@ pub(crate) async fn conclude(sim: &Sim, ledger: &RefCell<Ledger>, within: Durati
             let _ = tokio::time::timeout(OP_MAX, cancelled).await;
         }
     }
-    let _ = sim.settled(within).await;
 }

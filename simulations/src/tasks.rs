@@ -11,7 +11,7 @@ use nexus_node::{
 };
 use serde_json::json;
 
-use crate::approvals::{waiting_at, was_handed_out};
+use crate::approvals::{decide, waiting_at, was_handed_out};
 use crate::hooks;
 use crate::ledger::{Ledger, TaskPromise};
 use crate::plan::{NodeNo, Op, OpKind};
@@ -177,6 +177,9 @@ pub(crate) async fn shown(sim: &Sim, no: NodeNo) -> Result<Shown, SimError> {
 pub(crate) async fn work_off(sim: &Sim, ledger: &RefCell<Ledger>, within: Duration) {
     let begin = sim.now();
     while sim.now() - begin < within {
+        if !ledger.borrow().approvals.asked.is_empty() {
+            decide(sim, ledger).await;
+        }
         let mut open = false;
         for no in sim.up() {
             let promised = ledger.borrow().tasks.len();

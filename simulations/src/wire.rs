@@ -289,6 +289,10 @@ impl Run {
         if self.plan.has_tasks() {
             tasks::work_off(&self.sim, &self.ledger, recovery.bound).await;
         }
+        if self.plan.has_approvals() {
+            // a task's end may be there before the word that approved it
+            let _ = self.sim.settled(recovery.bound).await;
+        }
         if self.plan.has_blobs() {
             blobs::get_all(&self.sim, &self.ledger).await;
         }
