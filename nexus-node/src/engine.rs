@@ -63,7 +63,7 @@ use nexus_identity::{Keypair, Timestamp};
 
 pub use io::{Again, Closes, Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome, TaskAnswer, Written};
 pub use persons::NotSaid;
-pub(crate) use persons::own_person;
+pub(crate) use persons::{may_say_persons, own_person, person_to_say};
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};
 pub use resting::RestingEngine;
 pub use salts::Seed;

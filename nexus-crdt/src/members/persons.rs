@@ -102,9 +102,12 @@ impl Members {
             .map(|held| held.claims.clone())
     }
 
-    /// The members that agreed to a word of a former key of this one about whose machine they are. It has ended with that
+    /// The members that agreed to a word of a former key of this admin about whose machine they are. It has ended with that
     /// key; the present key may say it anew.
     pub fn persons_said_by_former_keys(&self, issuer: &Did) -> Vec<(Did, Claims)> {
+        if !self.has_lines() || !self.allows(issuer, Role::Admin) {
+            return Vec::new();
+        }
         let former: BTreeSet<Did> = self.keys_of(issuer).into_iter().filter(|key| key != issuer).collect();
         let said = |member: &Did| {
             let known = self.members.get(member)?;

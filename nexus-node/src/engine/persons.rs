@@ -2,11 +2,12 @@
 
 use nexus_crdt::{Kind, SpaceId};
 use nexus_identity::plants::reached;
-use nexus_identity::{Chain, Claims, Did, Role};
+use nexus_identity::{Chain, Claims, Did};
 
 use super::io::{CommandId, Outcome};
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::{enos_of_log, read_entry, read_genesis, read_logs, says_persons};
+use crate::store::View;
 
 /// The most members of whom a new key says at once whose machines they are.
 const SAID_AT_ONCE: usize = 1_000;
@@ -20,15 +21,26 @@ pub enum NotSaid {
     TooNew,
 }
 
-impl Engine {
-    /// Whether credentials may say whose machine a member is: all members can read them.
-    ///
-    /// A mesh whose founder's credential says it has no members that cannot.
-    fn may_say_persons(&self, own: &Chain, turn: &Turn<'_>) -> Result<bool, LedgerError> {
-        let of_founder = own.verify_all(&self.state.mesh)?.iter().any(|link| link.person.is_some());
-        Ok(of_founder || says_persons(&turn.draft)?)
-    }
+/// Whether credentials of a member with this chain may say whose machine another one is: all members can read them.
+///
+/// A mesh whose founder's credential says it has no members that cannot.
+pub(crate) fn may_say_persons(view: &dyn View, own: &Chain) -> Result<bool, LedgerError> {
+    let of_founder = own.verify_all(&own.mesh()?)?.iter().any(|link| link.person.is_some());
+    Ok(of_founder || says_persons(view)?)
+}
 
+/// The id by which a member with this chain names its own person in the credentials that it issues.
+pub(crate) fn own_person(me: &Did, own: &Chain) -> Option<Did> {
+    let claims = own.verify(&own.mesh().ok()?).ok()?;
+    Some(claims.person.unwrap_or(*me))
+}
+
+/// The person that a member with this chain names in the credentials of a subject: its own, or a new one.
+pub(crate) fn person_to_say(mine: bool, subject: Did, me: &Did, own: &Chain) -> Option<Did> {
+    if mine { own_person(me, own) } else { Some(subject) }
+}
+
+impl Engine {
     /// Signs the credentials of a member anew, with whose machine it is: this node's person's, or a new one's.
     pub(super) fn say_person(
         &mut self,
@@ -38,7 +50,7 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<Outcome, LedgerError> {
         let own = read_genesis(&turn.draft)?.ok_or(LedgerError::NoGenesis)?.chain;
-        if !self.may_say_persons(&own, turn)? {
+        if !may_say_persons(&turn.draft, &own)? {
             return Ok(Outcome::NotSaid(NotSaid::TooNew));
         }
         let Some(before) = self.state.members.may_say_person(&self.state.me, member) else {
@@ -60,9 +72,9 @@ impl Engine {
             reached("person_said_later");
             written = Some(self.publish_chain(&chain, of, turn)?);
         }
-        if self.state.members.has_lines() && self.state.members.allows(&self.state.me, Role::Admin) {
+        let said = self.state.members.persons_said_by_former_keys(&self.state.me);
+        if !said.is_empty() {
             let own = read_genesis(&turn.draft)?.ok_or(LedgerError::NoGenesis)?.chain;
-            let said = self.state.members.persons_said_by_former_keys(&self.state.me);
             for (member, before) in said.into_iter().take(SAID_AT_ONCE) {
                 let mine = before.person != Some(before.subject);
                 if let Some(chain) = self.saying(&own, member, mine, before, turn) {
@@ -75,7 +87,7 @@ impl Engine {
     }
 
     fn saying(&self, own: &Chain, member: Did, mine: bool, before: Claims, turn: &Turn<'_>) -> Option<Chain> {
-        let person = if mine { own_person(&self.state.me, own) } else { Some(member) };
+        let person = person_to_say(mine, member, &self.state.me, own);
         let claims =
             Claims::new(self.state.mesh, member, before.name, before.roles.iter().collect::<Vec<_>>(), turn.now)
                 .issued_by(self.state.me)
@@ -103,10 +115,4 @@ impl Engine {
         }
         Ok(None)
     }
-}
-
-/// The id by which a member with this chain names its own person in the credentials that it issues.
-pub(crate) fn own_person(me: &Did, chain: &Chain) -> Option<Did> {
-    let mesh = chain.mesh().ok()?;
-    Some(chain.verify(&mesh).ok()?.person.unwrap_or(*me))
 }

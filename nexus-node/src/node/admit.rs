@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::persons::Whose;
 use super::{Inner, Node};
 use crate::budget::Budget;
-use crate::engine::{Command, NoSuccession, Outcome, own_person};
+use crate::engine::{Command, NoSuccession, Outcome, may_say_persons, own_person, person_to_say};
 use crate::error::{AccessError, AdminDuty, InputError, NodeError};
 use crate::identity::Identity;
 use crate::ledger::{self, Genesis, rows};
@@ -226,11 +226,13 @@ impl Node {
             None => None,
         };
         let held = store.clone();
-        let read = move || -> Result<_, NodeError> { Ok((genesis(&held)?, ledger::says_persons(&held.snapshot()?)?)) };
-        let (genesis, is_raised) = world.blocking(read).await??;
-        let of_founder =
-            genesis.chain.verify_all(&genesis.mesh).is_ok_and(|all| all.iter().any(|one| one.person.is_some()));
-        if invite.whose.is_some() && !is_raised && !of_founder {
+        let read = move || -> Result<_, NodeError> {
+            let genesis = genesis(&held)?;
+            let may_say = may_say_persons(&held.snapshot()?, &genesis.chain)?;
+            Ok((genesis, may_say))
+        };
+        let (genesis, may_say) = world.blocking(read).await??;
+        if invite.whose.is_some() && !may_say {
             return Err(AccessError::PersonsTooNew.into());
         }
         let incarnation = genesis.incarnation.0;
@@ -425,11 +427,9 @@ impl Admitter {
         let claims = Claims::new(self.identity.mesh(), newcomer, request.name.clone(), [role], now)
             .issued_by(self.identity.me())
             .expiring(expires_at)
-            .of_person(match row.end.mine {
-                Some(true) => own_person(&self.identity.me(), &genesis.chain),
-                Some(false) => Some(newcomer),
-                None => None,
-            });
+            .of_person(
+                row.end.mine.and_then(|mine| person_to_say(mine, newcomer, &self.identity.me(), &genesis.chain)),
+            );
         let Ok(chain) = genesis.chain.extend(claims.sign(&self.key)) else {
             return Ok(Err((JoinRefusal::NotAdmin, Cow::Borrowed("the inviter may not admit anybody"))));
         };
@@ -481,4 +481,30 @@ impl Admitter {
 
 fn try_again() -> JoinReply {
     JoinReply::Refused { code: JoinRefusal::Unavailable, message: "try again in a moment".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promise: Persons | Rows of tickets of earlier versions are read as they were, and nothing else passes for one
+    #[test]
+    fn the_end_of_a_row_is_read_as_it_was_written() {
+        let did = Keypair::from_seed(&[1; 32]).did();
+        for mine in [None, Some(true), Some(false)] {
+            for replaces in [None, Some(did)] {
+                let bytes = borsh::to_vec(&RowEnd { replaces, mine }).unwrap();
+                let read: RowEnd = borsh::from_slice(&bytes).unwrap();
+                assert_eq!((read.replaces, read.mine), (replaces, mine));
+            }
+        }
+        // as earlier versions wrote them
+        for (bytes, replaces) in [(&[][..], None), (did.as_bytes(), Some(did))] {
+            let read: RowEnd = borsh::from_slice(bytes).unwrap();
+            assert_eq!((read.replaces, read.mine), (replaces, None));
+        }
+        for length in (2..32).chain(34..40) {
+            assert!(borsh::from_slice::<RowEnd>(&vec![1; length]).is_err(), "{length}");
+        }
+    }
 }

@@ -82,16 +82,16 @@ pub(super) async fn agree(world: World, engine: EngineHandle, identity: Identity
     let mut members = identity.follow();
     loop {
         let now = members.borrow_and_update().clone();
-        let says_again =
-            || now.has_lines() && now.allows(&me, Role::Admin) && !now.persons_said_by_former_keys(&me).is_empty();
-        if now.unagreed_person(&me).is_some() || says_again() {
+        if now.unagreed_person(&me).is_some() || !now.persons_said_by_former_keys(&me).is_empty() {
             if engine.run_once_there_is_room(&world, || Command::AgreeToPerson).await.is_err() {
                 return;
             }
             let due = world.now() + AGREE_EVERY;
-            let ended = async { while members.changed().await.is_ok() {} };
+            // a change meanwhile, of that word among them, is seen after it
+            let mut meanwhile = members.clone();
+            let ended = async { while meanwhile.changed().await.is_ok() {} };
             tokio::select! {
-                () = world.sleep_until(due) => continue,
+                () = world.sleep_until(due) => {}
                 () = ended => return,
             }
         }

@@ -415,7 +415,7 @@ impl TaskBoard {
         let (space, submission) = self
             .reading(move |_, view, reader| {
                 let found = read::resolve(view, reader, &id)?;
-                let rights = Rights::of(reader.members(), &found);
+                let rights = Rights::on(&found.submission, found.row.submitter, reader.members());
                 if !rights.may_cancel(&me) {
                     return Err(AccessError::NotYourTask("retries").into());
                 }
@@ -436,7 +436,7 @@ impl TaskBoard {
         let (task, space, is_ours) = self
             .reading(move |_, view, reader| {
                 let found = read::resolve(view, reader, &id)?;
-                let rights = Rights::of(reader.members(), &found);
+                let rights = Rights::on(&found.submission, found.row.submitter, reader.members());
                 if let TaskPhase::Over(end) = found.state.phase {
                     return Err(ConflictError::TaskOver { state: end.as_str() }.into());
                 }

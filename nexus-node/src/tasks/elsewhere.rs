@@ -140,7 +140,7 @@ impl TaskBoard {
     fn may_begin(&self, offered: &OfferedTask) -> bool {
         let identity = &self.here().identity;
         let (members, submitter) = (identity.members(), offered.submitter);
-        let rights = Rights { members: &members, submitter, rule: offered.submission.rule() };
+        let rights = Rights::on(&offered.submission, submitter, &members);
         let is_member = identity.may_write(&submitter) || members.has_ended(&submitter);
         is_member && offered.is_approved(|member| rights.may_approve(member))
     }

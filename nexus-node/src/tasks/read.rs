@@ -35,8 +35,8 @@ pub(super) struct Rights<'a> {
 }
 
 impl<'a> Rights<'a> {
-    pub(super) fn of(members: &'a nexus_crdt::Members, found: &Found) -> Self {
-        Self { members, submitter: found.row.submitter, rule: found.submission.rule() }
+    pub(super) fn on(submission: &Submission, submitter: Did, members: &'a nexus_crdt::Members) -> Self {
+        Self { members, submitter, rule: submission.rule() }
     }
 }
 
@@ -109,7 +109,7 @@ fn find_placed(
     let Some(space) = reader.space_numbered(row.space) else { return Ok(None) };
     let Some((id, TaskEvent::Submitted(submission))) = last.event_at(view, at.eno, at.index)? else { return Ok(None) };
     let heard = said_of_task(view, id, &row)?;
-    let rights = Rights { members: reader.members(), submitter: row.submitter, rule: submission.rule() };
+    let rights = Rights::on(&submission, row.submitter, reader.members());
     let owners = TaskOwners { submitter: &row.submitter, heirs: &row.heirs() };
     let state = task_state(owners, row.needs_approval, &heard, &rights);
     Ok(Some(Found { id, row, submission: *submission, heard, state, space }))
@@ -294,8 +294,7 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
         Some(ApprovalGiven { approved, by, name: name(&by), person: reader.members().person(&by) })
     });
     let is_approvable_here = status == TaskStatus::AwaitingApproval
-        && Rights { members: reader.members(), submitter: row.submitter, rule: submission.rule() }
-            .may_approve(&reader.me());
+        && Rights::on(&submission, row.submitter, reader.members()).may_approve(&reader.me());
     let whose = (row.submitter, name(&row.submitter));
     let settler = state.owner().map_or(row.submitter, |(_, owner)| owner);
     Ok(Task {

@@ -4,25 +4,14 @@
 
 use std::time::Duration;
 
+use crate::tasks::{join, start};
 use crate::world::{Link, World, eventually};
 use nexus_node::{
-    AccessError, ApprovalRule, ClaimQuery, Invite, JoinOptions, MemberInfo, NewTask, Node, NodeError, Role, Task,
-    TaskResult, TaskStatus, Whose, node,
+    AccessError, ApprovalRule, ClaimQuery, Invite, MemberInfo, NewTask, Node, NodeError, Role, Task, TaskResult,
+    TaskStatus, Whose,
 };
 use serde_json::json;
 use tempfile::TempDir;
-
-async fn start(dir: &TempDir, name: &str) -> Node {
-    let builder = Node::builder(dir.path().join("data")).name(name.parse().unwrap()).mdns(false);
-    builder.listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]).start().await.unwrap()
-}
-
-async fn join(inviter: &Node, dir: &TempDir, name: &str, invite: Invite) -> Node {
-    let ticket = inviter.invite(invite).await.unwrap().ticket;
-    let options = JoinOptions::default().name(name.parse().unwrap());
-    node::join(&dir.path().join("data"), &ticket, options).await.unwrap();
-    start(dir, name).await
-}
 
 fn mine() -> Invite {
     Invite::default().whose(Whose::Mine)

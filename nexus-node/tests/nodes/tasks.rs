@@ -16,13 +16,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A node on loopback in a directory of its own.
-async fn start(dir: &TempDir, name: &str) -> Node {
+pub(crate) async fn start(dir: &TempDir, name: &str) -> Node {
     let builder = Node::builder(dir.path().join("data")).name(name.parse().unwrap()).mdns(false);
     builder.listen(["/ip4/127.0.0.1/tcp/0".parse().unwrap()]).start().await.unwrap()
 }
 
 /// A second member of a node's mesh.
-async fn join(inviter: &Node, dir: &TempDir, name: &str, invite: Invite) -> Node {
+pub(crate) async fn join(inviter: &Node, dir: &TempDir, name: &str, invite: Invite) -> Node {
     let ticket = inviter.invite(invite).await.unwrap().ticket;
     let options = JoinOptions::default().name(name.parse().unwrap());
     node::join(&dir.path().join("data"), &ticket, options).await.unwrap();

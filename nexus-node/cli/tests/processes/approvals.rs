@@ -121,15 +121,13 @@ fn a_person_approves_in_a_session_of_their_own() {
 /// Approving on a terminal.
 #[cfg(target_os = "linux")]
 mod on_a_terminal {
-    use std::fs::File;
     use std::io::{Read, Write};
     use std::process::Stdio;
-    use std::sync::{Arc, Mutex};
 
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{LocalModes, tcgetattr};
 
     use super::*;
+    use crate::terminal;
 
     /// Questions whose answers are not shown.
     const SECRETS: [&str; 3] = ["passphrase:", "once more:", "until now:"];
@@ -137,22 +135,11 @@ mod on_a_terminal {
     /// Runs a command on a terminal, with an answer to each question, and returns its exit code, its stdout and what the
     /// terminal showed.
     fn asked(home: &Home, arguments: &[&str], answers: &[(&str, &str)]) -> (i32, String, String) {
-        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-        grantpt(&ours).unwrap();
-        unlockpt(&ours).unwrap();
-        let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
-        let (mut ours, theirs) = (File::from(ours), File::options().read(true).write(true).open(name).unwrap());
+        let (mut ours, theirs) = terminal::open();
         let mut command = home.command(arguments);
         let end = || theirs.try_clone().unwrap();
         let mut child = command.stdin(end()).stderr(end()).stdout(Stdio::piped()).spawn().unwrap();
-        let shown = Arc::new(Mutex::new(Vec::new()));
-        let (kept, mut reader) = (shown.clone(), ours.try_clone().unwrap());
-        std::thread::spawn(move || {
-            let mut bytes = [0; 4096];
-            while let Ok(count @ 1..) = reader.read(&mut bytes) {
-                kept.lock().unwrap().extend_from_slice(&bytes[..count]);
-            }
-        });
+        let shown = terminal::shown_on(&ours);
         let text = || String::from_utf8_lossy(&shown.lock().unwrap()).into_owned();
         let mut from = 0;
         for (question, answer) in answers {

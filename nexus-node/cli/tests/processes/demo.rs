@@ -110,15 +110,15 @@ fn a_demo_leaves_the_directory_of_a_living_one_alone() {
 #[cfg(target_os = "linux")]
 mod on_a_terminal {
     use std::fs::File;
-    use std::io::{Read, Write};
+    use std::io::Write;
     use std::process::{Child, Command};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
     use crate::support::{Home, until};
+    use crate::terminal;
 
     struct Terminal {
         ours: File,
@@ -131,13 +131,8 @@ mod on_a_terminal {
 
     impl Terminal {
         fn start(columns: u16, rows: u16, colour: bool) -> Self {
-            let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-            grantpt(&ours).unwrap();
-            unlockpt(&ours).unwrap();
-            let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
-            let ours = File::from(ours);
+            let (ours, theirs) = terminal::open();
             tcsetwinsize(&ours, size(columns, rows)).unwrap();
-            let theirs = File::options().read(true).write(true).open(name).unwrap();
             let home = Home::new();
             std::fs::create_dir(home.beside("tmp")).unwrap();
             let mut command = home.command(&["demo"]);
@@ -147,14 +142,7 @@ mod on_a_terminal {
             let end = || theirs.try_clone().unwrap();
             let command = command.stdin(end()).stdout(end()).stderr(end());
             let demo = command.env("TERM", "xterm-256color").env("TMPDIR", home.beside("tmp")).spawn().unwrap();
-            let shown = Arc::new(Mutex::new(Vec::new()));
-            let (kept, mut reader) = (shown.clone(), ours.try_clone().unwrap());
-            std::thread::spawn(move || {
-                let mut bytes = [0; 4096];
-                while let Ok(count @ 1..) = reader.read(&mut bytes) {
-                    kept.lock().unwrap().extend_from_slice(&bytes[..count]);
-                }
-            });
+            let shown = terminal::shown_on(&ours);
             Self { ours, theirs, shown, demo, columns, home }
         }
 

@@ -56,6 +56,8 @@ mod sandbox;
 mod service;
 mod slips;
 mod tasks;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod thread;
 mod tls;
 mod token_spaces;
