@@ -35,9 +35,9 @@ const CONCURRENCY_MAX: i64 = 100;
 
 /// Serve tasks with a command: the input on its stdin, the output from its stdout
 ///
-/// The command runs in a sandbox, since its input comes from others. It reads the system's directories, writes its own one,
-/// and has no network, unless you allow more. A program that needs your keys or the network, such as an agent, needs
-/// --allow-read, --allow-write, --allow-net and --env, or --sandbox none.
+/// The command runs in a sandbox, since its input comes from others. It reads the system's directories, its interpreter and its
+/// script, writes its own directory, and has no network, unless you allow more. The first line says what is open. --profile
+/// opens what tools need, such as --profile agent with --yes for an agent; --sandbox none opens all.
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
     /// An ability of the command; may be given several times
@@ -136,7 +136,7 @@ impl Worker {
             input_schema,
             output_schema,
         };
-        let workplace = workplace.prepare(job::absolute(command)?, session)?;
+        let workplace = workplace.prepare(&job::absolute(command)?, session)?;
         let runtime = CliSession::runtime()?;
         let ended = runtime.block_on(serve(link, claim, workplace, usize::from(concurrency), session.printer.clone()));
         // a question that is still open ends with this process
