@@ -11,6 +11,22 @@ use crate::client::{Client, escape};
 use crate::output::{Printer, sane};
 use crate::session::CliSession;
 
+/// A rule by which tasks are approved.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Rule {
+    Person,
+    Other,
+}
+
+impl From<Rule> for wire::ApprovalRule {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::Person => Self::Person,
+            Rule::Other => Self::Other,
+        }
+    }
+}
+
 /// Work that is handed over to whoever can do it
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
