@@ -143,7 +143,9 @@ fn approve(id: &str, session: &CliSession) -> Result<(), Problem> {
     }
     let client = session.client()?;
     let task: wire::Task = client.get(&format!("{}?whole=true", path(id, None)))?;
-    let (printer, plan) = (&session.printer, text::whole(&task, &session.printer));
+    let printer = &session.printer;
+    let changes = text::changes(&task.input, printer).map(|changes| format!("\n\n{changes}")).unwrap_or_default();
+    let plan = format!("{}{changes}", text::whole(&task, printer));
     printer.agree(&format!("{plan}\n\nApprove?"))?;
     // by its whole id: another one may begin alike by now
     let path = path(&task.id, Some("approve"));
