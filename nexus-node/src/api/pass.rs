@@ -207,8 +207,8 @@ impl Pass {
         }
     }
 
-    /// Waits for something that a caller is to get, as long as its token is good. What comes at the very end of the token
-    /// is not for its holder any more.
+    /// Waits for something that a caller is to get, as long as its token is good. Its holder gets nothing that
+    /// comes at the very end of it.
     ///
     /// # Errors
     /// `unauthorized`, once the token is over.

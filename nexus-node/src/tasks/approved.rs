@@ -36,7 +36,7 @@ impl Approved {
         }
     }
 
-    /// What a worker that insists on it wants of a task, in a sentence about that worker.
+    /// The wish of a worker that insists on it, in a sentence about that worker.
     pub(super) const fn in_words(self) -> &'static str {
         match self {
             Self::Not => "takes it",

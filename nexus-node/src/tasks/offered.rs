@@ -79,7 +79,7 @@ impl OfferedTask {
         Ok(parts.whole(settler, worker))
     }
 
-    /// How far it is approved, by the rights that members have on it. One that asks for no approval is approved by nobody.
+    /// How far it is approved, by the rights that members have on it. Nobody approves one that asks for no approval.
     pub(super) fn approved(&self, rights: &Rights<'_>) -> Approved {
         if self.submission.needs_approval { rights.approved(&self.approved_by) } else { Approved::Not }
     }

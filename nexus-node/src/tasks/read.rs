@@ -42,7 +42,7 @@ impl<'a> Rights<'a> {
 }
 
 impl Rights<'_> {
-    /// How far the words of these members approve the task. One that asks for no approval is approved by nobody.
+    /// How far the words of these members approve the task. Nobody approves one that asks for no approval.
     pub(super) fn approved<'b>(&self, by: impl IntoIterator<Item = &'b Did>) -> Approved {
         let counts = by.into_iter().filter(|member| self.may_approve(member));
         counts.map(|member| Approved::by(self.members, member, &self.submitter)).max().unwrap_or_default()

@@ -180,7 +180,7 @@ async fn a_worker_insists_on_an_approval() {
     let by_herself = submit(&alice, deploy()).await;
     alice.tasks().approve(&by_herself).await.unwrap();
     why(&by_herself, "`--approved-by other`").await;
-    let here = alice.tasks().candidates(by_herself.parse().unwrap());
+    let here = alice.tasks().candidates(alice.tasks().get(&by_herself).await.unwrap().id);
     assert!(here[0].why_not.as_ref().unwrap().contains("another person"), "{here:?}");
     let by_other = submit(&alice, deploy().approved_by(ApprovalRule::Other)).await;
     until(&laptop, &by_other, TaskStatus::AwaitingApproval).await;

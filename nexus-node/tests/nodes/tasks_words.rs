@@ -12,7 +12,8 @@ use nexus_crdt::{
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, Stream, read_frame};
 use nexus_node::{
-    AccessError, ApprovalRule, ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskProgress, TaskResult, TaskStatus,
+    AccessError, ApprovalRule, ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskProgress, TaskResult,
+    TaskStatus,
 };
 use prost::Message;
 use serde_json::json;
@@ -355,7 +356,7 @@ async fn a_task_runs_only_with_the_entries_that_show_whose_it_is() {
         assert!(!has_answer(&mut stream, 3, &offer.encode_to_vec(), 6).await, "{what}");
         assert!(!worker.is_finished(), "{what}");
     }
-    // what a worker that insists on an approval does not take, its node refuses
+    // for a worker that insists on an approval its node refuses everything else
     let insists = ClaimQuery::of("other").from(key(ROGUE).did().to_string()).approved_by(ApprovalRule::Other);
     let insisting = tokio::spawn({
         let there = there.clone();

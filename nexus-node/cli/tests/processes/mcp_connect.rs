@@ -234,7 +234,10 @@ fn a_project_s_file_names_nothing_of_this_machine() {
         "{done}"
     );
     let settings = person.read("my project/.claude/settings.json");
-    assert!(settings.contains("\"nexus-node hook prompt --project 'my project'\"") && !here(&settings), "{settings}");
+    assert!(
+        settings.contains("\"nexus-node hook prompt --for claude --project 'my project'\"") && !here(&settings),
+        "{settings}"
+    );
     // of what is met, nothing is said
     let program = Path::new(support::PROGRAM).parent().unwrap();
     let mut command = person.home.command(&["connect", "claude", "--scope", "project", "--json"]);

@@ -141,11 +141,7 @@ pub(super) fn full() -> &'static [Tool] {
             json!({
                 "capabilities": texts("Your abilities"),
                 "from": texts("Whose tasks: members, or the roles admin, member [this node and admins]"),
-                "approved_by": {
-                    "type": "string",
-                    "enum": ["person", "other"],
-                    "description": "Only tasks that a person approved; other: another person than the submitter",
-                },
+                "approved_by": { "type": "string", "enum": ["person", "other"] },
                 "wait": wait("Seconds for one [20]"),
             }),
             &["capabilities"],
