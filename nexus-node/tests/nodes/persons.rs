@@ -180,8 +180,14 @@ async fn a_worker_insists_on_an_approval() {
     let by_herself = submit(&alice, deploy()).await;
     alice.tasks().approve(&by_herself).await.unwrap();
     why(&by_herself, "`--approved-by other`").await;
-    let here = alice.tasks().candidates(alice.tasks().get(&by_herself).await.unwrap().id);
-    assert!(here[0].why_not.as_ref().unwrap().contains("another person"), "{here:?}");
+    let id = alice.tasks().get(&by_herself).await.unwrap().id;
+    eventually("the node is told of, with the reason", || async {
+        let looked_at = alice.tasks().candidates(id);
+        looked_at
+            .iter()
+            .any(|one| one.why_not.as_ref().is_some_and(|why| why.contains("an approval by another person")))
+    })
+    .await;
     let by_other = submit(&alice, deploy().approved_by(ApprovalRule::Other)).await;
     until(&laptop, &by_other, TaskStatus::AwaitingApproval).await;
     laptop.tasks().approve(&by_other).await.unwrap();

@@ -113,7 +113,7 @@ fn each_program_gets_its_entry_where_it_looks_for_it() {
         assert!(Path::new(done["entry"]["command"].as_str().unwrap()).is_absolute(), "{done}");
         assert_eq!(person.json(&[program])["changed"], false, "twice is once");
         let done = person.json(&[program, "--scope", "project"]);
-        let arguments = json!(["mcp", "--project", "my project"]);
+        let arguments = json!(["mcp", "--for", program, "--project", "my project"]);
         assert_eq!(entry(&person.read(&format!("my project/{project}")), servers)["args"], arguments, "{done}");
     }
     person.json(&["codex"]);

@@ -210,7 +210,9 @@ async function decide(button, task, word, said, why, passphrase) {
     if (word === 'retry' && shown?.id === task.id) await open(now.id);
     else changed(now);
   } catch (problem) {
-    if (problem.code === 'passphrase') return askPassphrase(button, task, word, said);
+    if (problem.code === 'passphrase') return askPassphrase(null, button, task, word, said);
+    // the dialog stays in front of everything else, a toast among it
+    if (passphrase !== undefined && problem.code === 'refused') return askPassphrase(explain(problem), button, task, word, said);
     toast(explain(problem), true);
     // somebody else was faster
     if (problem.status === 409) ask(taskPath(task.id)).then((now) => { told(now); changed(now); }).catch(() => {});
@@ -223,10 +225,11 @@ const passDialog = byId('pass');
 const passText = byId('pass-text');
 let toApprove = null;
 
-/** Asks for the passphrase of this node's person. It is kept nowhere. */
-function askPassphrase(...decision) {
-  toApprove = decision;
-  const [, task] = decision;
+/** Asks for the passphrase of this node's person, once more with the reason why. It is kept nowhere. */
+function askPassphrase(why, button, task, word, said) {
+  toApprove = [button, task, word, said];
+  byId('pass-why').textContent = why ?? '';
+  byId('pass-why').hidden = why === null;
   byId('pass-about').replaceChildren(`${task.capability}, from `, member(task.submitter, task.submitter_name), ', ', shortId(task.id));
   passText.value = '';
   passDialog.showModal();
