@@ -12,8 +12,9 @@ use crate::client::Client;
 use crate::output::sane;
 use crate::session::{self, CliSession};
 
-/// The time of one question for the end.
+/// The time of one question for the end, and of the first one: then the person hears why nothing happens.
 const WAIT: &str = "30s";
+const FIRST_WAIT: &str = "10s";
 /// The longest time until an answer to it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The wait before a node that does not answer is asked again.
@@ -151,13 +152,22 @@ fn read(given: String) -> Result<JsonText, Problem> {
 
 /// The task once it has ended. The node may be away meanwhile.
 fn ended(client: Client, task: wire::Task, session: &CliSession) -> Result<wire::Task, Problem> {
-    let asked = format!("{}?wait={WAIT}", path(&task.id, None));
+    let question = |wait: &str| format!("{}?wait={wait}", path(&task.id, None));
+    let (first, later) = (question(FIRST_WAIT), question(WAIT));
+    let (mut asked, mut told) = (&first, None);
     let (mut client, mut task, mut away) = (client.patient(PATIENCE), task, None);
     while !is_over(&task) {
-        match client.get(&asked) {
+        match client.get::<wire::Task>(asked) {
             Ok(now) => {
                 away = None;
                 task = now;
+                asked = &later;
+                if !is_over(&task) && task.why != told {
+                    if let Some(why) = &task.why {
+                        session.printer.note(&format!("it waits: {}", sane(why)));
+                    }
+                    told.clone_from(&task.why);
+                }
             }
             Err(problem) if ["no_node", "starting", "stopping", "timed_out"].contains(&problem.code) => {
                 let since = *away.get_or_insert_with(|| {
