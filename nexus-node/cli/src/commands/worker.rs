@@ -26,6 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use self::attempt::{Attempt, release};
 use self::link::{Link, RETRY, is_final};
 use self::workplace::{Workplace, WorkplaceOptions};
+use super::task::Rule;
 use crate::output::Printer;
 use crate::session::CliSession;
 use crate::signals;
@@ -66,6 +67,9 @@ pub(crate) struct Worker {
     /// The same of memory [default: 90]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     memory_max: Option<u8>,
+    /// Take only tasks that a person approved: person, by the task's own rule, or other, by an admin that is not its submitter
+    #[arg(long, value_name = "RULE", value_enum)]
+    approved_by: Option<Rule>,
     /// A JSON schema: a task with another input fails, without CMD
     #[arg(long, value_name = "FILE")]
     input_schema: Option<PathBuf>,
@@ -116,6 +120,7 @@ impl Worker {
             from,
             cpu_max,
             memory_max,
+            approved_by,
             input_schema,
             output_schema,
             workplace,
@@ -133,6 +138,7 @@ impl Worker {
             from,
             cpu_max: Some(cpu_max.unwrap_or(cpu)),
             memory_max: Some(memory_max.unwrap_or(memory)),
+            approved_by: approved_by.map(Into::into),
             input_schema,
             output_schema,
         };

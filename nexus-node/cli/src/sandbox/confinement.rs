@@ -88,7 +88,7 @@ fn confine(policy: &Policy) -> Result<(), String> {
     calls.apply()
 }
 
-/// Closes the files that whoever started the worker left open in it. Those that this program opened close by themselves.
+/// Closes the files that the worker inherited. This program's own files close by themselves.
 fn close_inherited() -> Result<(), String> {
     const CLOSED_AT_EXEC: u64 = 0o2_000_000;
     let no = |error: std::io::Error| format!("the open files: {error}");

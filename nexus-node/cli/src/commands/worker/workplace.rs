@@ -31,7 +31,7 @@ pub(super) struct WorkplaceOptions {
     /// Let it use the network; without this it has none
     #[arg(long, help_heading = "Sandbox")]
     allow_net: bool,
-    /// Open what the tools of a kind need; may be given several times. What it opened is said at the start
+    /// Open what the tools of a kind need; may be given several times. The worker's first line says all of it
     #[arg(long = "profile", value_enum, value_name = "TOOLS", help_heading = "Sandbox")]
     profiles: Vec<Profile>,
     /// Let the command read and write an agent's credentials, as --profile agent wants
@@ -140,7 +140,7 @@ impl WorkplaceOptions {
         Ok(Workplace { command, policy, private, dir, files: opened.files, variables, no_tmp, output_max })
     }
 
-    /// What the command needs, with what its profiles open.
+    /// The needs of the command, with those that its profiles open.
     fn needs(
         &self,
         command: &[OsString],
@@ -222,7 +222,7 @@ impl WorkplaceOptions {
     }
 }
 
-/// The variables of a command in a sandbox. What it starts by a bare name leads to the same programs as it does itself.
+/// The variables of a command in a sandbox. A bare name leads to the same program inside as it does for the worker.
 fn variables(env: &[String], opened: &Opened, path: &[PathBuf]) -> Vec<(OsString, OsString)> {
     let mut variables = cleaned(&[env, &opened.keep].concat());
     variables.extend(opened.set.iter().map(|(name, value)| (OsString::from(name), value.clone())));
