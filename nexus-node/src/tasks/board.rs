@@ -548,6 +548,10 @@ impl TaskBoard {
             task.why = Some("the coordinators note its end, or it is being written".to_owned());
             return task;
         }
+        let insists = || {
+            let (node, on) = held.core.insists(task.id)?;
+            Some(format!("{}'s worker {}", self.named(node), on.in_words()))
+        };
         task.why = match held.core.seen(task.id) {
             // an approval is on the disk before the scheduler hears so
             Some(Seen::Approval) if task.status != TaskStatus::AwaitingApproval => None,
@@ -560,7 +564,7 @@ impl TaskBoard {
             Some(Seen::Ready) if task.once && !held.core.has_quorum() => {
                 Some("it is done once, and waits until a quorum of the coordinators answers".to_owned())
             }
-            Some(Seen::Ready) => Some(self.no_worker(&held, &task)),
+            Some(Seen::Ready) => Some(insists().unwrap_or_else(|| self.no_worker(&held, &task))),
             Some(Seen::Paused(until)) => {
                 let pause = until.saturating_sub(self.now()).as_secs_f64();
                 Some(format!("it is tried again in {pause:.1} s, after {} failures", task.failures + task.expiries))
@@ -579,22 +583,24 @@ impl TaskBoard {
 }
 
 impl TaskBoard {
+    /// The name of a member in a sentence.
+    fn named(&self, node: Did) -> String {
+        let name = self.here().identity.shown_name_of(&node).unwrap_or_else(|| node.short());
+        quoted_unless_plain(&name)
+    }
+
     /// Why no worker gets a task of this node that waits: the nodes that could, and what keeps each from it.
     fn no_worker(&self, held: &Held, task: &Task) -> String {
-        let named = |node: Did| {
-            let name = self.here().identity.shown_name_of(&node).unwrap_or_else(|| node.short());
-            quoted_unless_plain(&name)
-        };
         let (now, wall) = (self.now(), self.here().world.wall());
         let mut reasons = Vec::new();
         for Choice { node, not, .. } in held.core.explain(task.id, now) {
-            let name = named(node);
+            let name = self.named(node);
             reasons.push(match not {
                 None => return "a worker gets it now".to_owned(),
                 // it is no choice of those who wait
                 Some(NotChosen::NotMeant | NotChosen::Worse) => continue,
                 Some(NotChosen::TurnsAway) => {
-                    let me = named(self.me());
+                    let me = self.named(self.me());
                     format!("{name}'s worker takes no tasks of {me}: `nexus-node worker --from {me}` there")
                 }
                 Some(NotChosen::NoneWaits) => format!("{name}'s worker has work"),
@@ -603,6 +609,7 @@ impl TaskBoard {
                 Some(NotChosen::Overloaded) => {
                     format!("{name}'s machine is busier than its worker allows: `nexus-node worker --cpu-max` there")
                 }
+                Some(NotChosen::Insists(on)) => format!("{name}'s worker {}", on.in_words()),
                 Some(NotChosen::TooOld) => format!("{name}'s program is too old for the rule of its approval"),
             });
         }

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, ValueEnum};
 use nexus_node::JsonText;
 use nexus_node::api::{Problem, wire};
 
 use super::news::{self, News};
-use super::{is_over, path, text};
+use super::{Rule, is_over, path, text};
 use crate::client::Client;
 use crate::output::sane;
 use crate::session::{self, CliSession};
@@ -79,12 +79,6 @@ pub(crate) struct Submit {
     wait: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Rule {
-    Person,
-    Other,
-}
-
 impl Submit {
     pub(super) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let new = wire::NewTask {
@@ -99,10 +93,7 @@ impl Submit {
             request: self.request,
             once: self.once,
             needs_approval: self.needs_approval,
-            approved_by: self.approved_by.map(|rule| match rule {
-                Rule::Person => wire::ApprovalRule::Person,
-                Rule::Other => wire::ApprovalRule::Other,
-            }),
+            approved_by: self.approved_by.map(Into::into),
             preemptible: self.preemptible,
             after: self.after,
             heirs: self.heirs,
