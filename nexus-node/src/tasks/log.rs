@@ -284,7 +284,7 @@ mod tests {
         for n in 0..1_500_u32 {
             let mut claim = [0; 16];
             claim[..4].copy_from_slice(&n.to_be_bytes());
-            let size = if n % 2 == 0 { LOG_BYTES_MAX } else { 1 };
+            let size = if n % 2 == 0 { LOG_BYTES_MAX } else { 2 };
             let claim = (task(2), TaskToken::from_bytes(claim));
             logs.hear(claim, (n, did(1)), (0, &long[..size]), secs(2 + u64::from(n)));
             assert!(logs.bytes <= LOGS_BYTES_MAX && logs.of.len() <= LOGS_MAX);
@@ -313,6 +313,7 @@ mod tests {
             }
         }
         assert!(text.ends_with(&read) && read.len() > LOG_BYTES_MAX - 4);
-        assert_eq!((log.part(from, true).text.as_str(), log.part(u64::MAX, false).open), ("", true));
+        assert_eq!((log.part(from, true).text.as_str(), log.part(from, true).open), ("", true));
+        assert_eq!((log.part(u64::MAX, false).text.as_str(), log.part(u64::MAX, false).open), ("", false));
     }
 }
