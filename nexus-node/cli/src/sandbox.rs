@@ -7,6 +7,7 @@
 //! | `confinement` | files, ports and signals, by Landlock; capabilities and limits |
 //! | `calls` | the system calls that are refused, by seccomp |
 //! | `bubble` | namespaces, by bubblewrap |
+//! | `report` | the words of a process about the command that it starts |
 //! | `warden` | the process beside a command, which lets nothing outlive it |
 //!
 //! A worker starts this program once more as `sandbox-exec`, the *warden*. It starts itself once more, for the level
@@ -22,6 +23,8 @@ mod confinement;
 mod policy;
 mod reach;
 #[cfg(target_os = "linux")]
+mod report;
+#[cfg(target_os = "linux")]
 mod warden;
 
 pub(crate) use self::policy::{Bytes, Limits, Policy, cleaned, forbidden, found};
@@ -32,7 +35,9 @@ pub(crate) use self::confinement::become_command;
 #[cfg(target_os = "linux")]
 pub(crate) use self::reach::{abi, bwrap, try_level};
 #[cfg(target_os = "linux")]
-pub(crate) use self::warden::{Report, guard};
+pub(crate) use self::report::{Heard, Said};
+#[cfg(target_os = "linux")]
+pub(crate) use self::warden::{Warden, guard};
 
 use serde::{Deserialize, Serialize};
 

@@ -80,7 +80,8 @@ mod linux {
     use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 
     use super::super::confinement::NEEDED;
-    use super::super::{Level, Limits, Policy, Report, found};
+    use super::super::{Heard, Level, Limits, Policy, found};
+    use crate::task_directory::TaskDirectory;
 
     /// The ABI of this kernel's Landlock, if it is on. It is found by trying, up to the one that is needed.
     pub(crate) fn abi() -> Option<i32> {
@@ -127,22 +128,20 @@ mod linux {
         let policy = Policy { level, program, ..policy.clone() };
         let error = |error: std::io::Error| format!("trying it: {error}");
         let policy = serde_json::to_string(&policy).map_err(|error| format!("the policy: {error}"))?;
-        let directory = tempfile::Builder::new().prefix("nexus-try-").tempdir().map_err(error)?;
-        let report = Report(directory.path().join("report"));
+        let directory = TaskDirectory::new().map_err(error)?;
+        let report = directory.path().join("report");
+        let heard = Heard::at(&report).map_err(error)?;
         let mut command = Command::new(crate::program::itself().map_err(error)?);
-        command.args(["sandbox-exec", "--policy", &policy, "--report"]).arg(&report.0).args(["--", "true"]);
-        command.current_dir("/usr").stdin(Stdio::null());
+        command.args(["sandbox-exec", "--parent", &std::process::id().to_string(), "--policy", &policy, "--report"]);
+        command.arg(&report).args(["--", "true"]).current_dir("/usr").stdin(Stdio::null());
         let output = command.output().map_err(error)?;
-        let news = report.read();
-        if let Some(why) = news.failed {
-            return Err(why);
-        }
+        let news = heard.news();
         if output.status.success() && news.began {
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it ended without a word");
-        Err(said.trim().to_owned())
+        let said = said.lines().rev().find(|line| !line.trim().is_empty());
+        Err(said.map(|said| said.trim().to_owned()).or(news.failed).unwrap_or("it ended without a word".to_owned()))
     }
 
     const _: () = assert!(NEEDED as i32 == ABI::V6 as i32, "the texts say Linux 6.12");

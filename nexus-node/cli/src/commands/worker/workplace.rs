@@ -2,16 +2,20 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use nexus_node::api::{Problem, wire};
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::job;
+pub(super) use super::wardens::Wardens;
 use crate::output::{Printer, sane};
+#[cfg(target_os = "linux")]
+use crate::sandbox::Heard;
 use crate::sandbox::{Bytes, Level, Limits, Policy, Reached, Wish, cleaned, forbidden, found, reach};
 use crate::session::{CliSession, state_dir};
+use crate::task_directory::TaskDirectory;
 
 /// The options of a worker about the place of its command.
 #[derive(Debug, Args)]
@@ -58,6 +62,8 @@ pub(super) struct Workplace {
     env: Vec<String>,
     /// The most bytes of a stdout or stderr.
     pub(super) output_max: Option<u64>,
+    pub(super) wardens: Arc<Wardens>,
+    pub(super) printer: Printer,
 }
 
 /// A command that is ready to be started, and its directories.
@@ -65,8 +71,11 @@ pub(super) struct Prepared {
     pub(super) command: Command,
     /// Whether a warden watches over it.
     pub(super) is_guarded: bool,
+    /// The words of the warden.
+    #[cfg(target_os = "linux")]
+    pub(super) heard: Option<Heard>,
     /// Goes with the command.
-    pub(super) directory: TempDir,
+    pub(super) directory: TaskDirectory,
 }
 
 impl WorkplaceOptions {
@@ -97,7 +106,9 @@ impl WorkplaceOptions {
             return Err(problem.hint("leave them out"));
         }
         let policy = Policy { level, limits, ..policy };
-        Ok(Workplace { command, policy, dir, env, output_max: output_max.map(|Bytes(bytes)| bytes) })
+        let output_max = output_max.map(|Bytes(bytes)| bytes);
+        let (wardens, printer) = (Arc::default(), session.printer.clone());
+        Ok(Workplace { command, policy, dir, env, output_max, wardens, printer })
     }
 
     fn policy(self, command: &[OsString], dir: Option<&Path>) -> Result<Policy, Problem> {
@@ -184,10 +195,11 @@ impl Workplace {
     /// There is no room for its directory.
     pub(super) fn prepare(&self, claimed: &wire::ClaimedTask) -> Result<Prepared, Problem> {
         let no = |error: std::io::Error| job::unfit("a directory for the command", &error);
-        let base = tempfile::Builder::new().prefix("nexus-task-").tempdir().map_err(no)?;
-        let own = base.path().canonicalize().map_err(no)?.join("task");
-        private(&own).map_err(no)?;
-        let (mut command, is_guarded) = self.command_in(&own, base.path())?;
+        let directory = TaskDirectory::new().map_err(no)?;
+        let own = directory.task();
+        let (mut command, is_guarded) = self.command_in(&own, directory.path())?;
+        #[cfg(target_os = "linux")]
+        let heard = is_guarded.then(|| Heard::at(&report(directory.path()))).transpose().map_err(no)?;
         command
             .current_dir(self.dir.as_ref().unwrap_or(&own))
             .env("TMPDIR", &own)
@@ -199,7 +211,13 @@ impl Workplace {
             .envs(claimed.lock.as_ref().map(|lock| ("NEXUS_LOCK", lock.clone())))
             .envs(claimed.fence.map(|fence| ("NEXUS_LOCK_TOKEN", fence.to_string())))
             .env("NEXUS_TASK_SANDBOX", self.level().as_str());
-        Ok(Prepared { command, is_guarded, directory: base })
+        Ok(Prepared {
+            command,
+            is_guarded,
+            #[cfg(target_os = "linux")]
+            heard,
+            directory,
+        })
     }
 
     /// The command, or the warden that starts it. On Linux each command has one, so that none outlives its worker.
@@ -222,7 +240,8 @@ impl Workplace {
         let own_program =
             crate::program::itself().map_err(|error| Problem::new("failed", format!("this program: {error}")))?;
         let mut command = Command::new(own_program);
-        command.args(["sandbox-exec", "--policy", &policy, "--report"]).arg(report(base));
+        let parent = std::process::id().to_string();
+        command.args(["sandbox-exec", "--parent", &parent, "--policy", &policy, "--report"]).arg(report(base));
         command.arg("--").args(&self.command);
         if self.level() > Level::None {
             command.env_clear().envs(cleaned(&self.env)).env("HOME", own);
@@ -231,18 +250,7 @@ impl Workplace {
     }
 }
 
-/// The file in which a warden says how its command began and ended.
-pub(super) fn report(base: &Path) -> PathBuf {
+/// The name of the pipe over which a warden says how its command began and ended.
+fn report(base: &Path) -> PathBuf {
     base.join("report")
-}
-
-#[cfg(unix)]
-fn private(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).create(directory)
-}
-
-#[cfg(not(unix))]
-fn private(directory: &Path) -> std::io::Result<()> {
-    std::fs::create_dir(directory)
 }
