@@ -15,7 +15,7 @@ pub(super) fn shrink(plan: Plan, out: Option<PathBuf>) -> Result<u8, String> {
         return Ok(OK);
     }
     say(&format!("{}: {} faults, {} operations; broken: {wrong:?}", plan.run(), plan.faults.len(), plan.ops.len()));
-    // what is asked of a smaller plan is whether one of these breaks, so it ends when one does
+    // a smaller plan is asked whether one of these breaks, so its run ends when one does
     let ends_with: Vec<String> = wrong.iter().cloned().collect();
     let still = |plan: &Plan| {
         let plan = Plan { ends_with: ends_with.clone(), ..plan.clone() };

@@ -101,7 +101,7 @@ fn a_run_ends_with_a_named_check_and_is_the_whole_run_until_then() {
         assert!(said.as_str().unwrap().starts_with("undecided"), "{check}: {said}");
     }
     assert!(ended["virtual_s"].as_f64() < whole["virtual_s"].as_f64(), "{ended}");
-    // one that does not break ends nothing, and changes nothing
+    // a check that does not break ends nothing, and changes nothing
     let (_, other) = run(&["--ends-with", "durability"]);
     assert_eq!(other["trace_hash"], whole["trace_hash"]);
     assert_eq!(other["checks"], whole["checks"]);
