@@ -367,14 +367,13 @@ async fn while_good(pass: Pass, method: &Method, answer: impl Future<Output = Re
     if pass.name().is_none() {
         return answer.await;
     }
-    let over = || Problem::new("unauthorized", "the token ended while it waited").into_response();
     let response = if method.is_safe() {
-        tokio::select! {
-            response = answer => response,
-            () = pass.clone().over() => return over(),
+        match pass.while_good(answer).await {
+            Ok(response) => response,
+            Err(problem) => return problem.into_response(),
         }
     } else {
-        // a change is not broken off
+        // a change is not broken off; those that wait look for the end of the token themselves
         answer.await
     };
     if axum::body::HttpBody::size_hint(response.body()).exact().is_some() {

@@ -62,6 +62,7 @@ use std::time::Duration;
 use nexus_identity::{Keypair, Timestamp};
 
 pub use io::{Again, Closes, Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome, TaskAnswer, Written};
+pub(crate) use persons::AGREED_MAX;
 pub use persons::NotSaid;
 pub(crate) use persons::{may_say_persons, own_person, person_to_say};
 pub(crate) use rebuild::{clear_derived, derived_stands, is_derived};

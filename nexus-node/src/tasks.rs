@@ -22,6 +22,7 @@
 //! | `route` | the choice of a node for a task: pure |
 //! | `wire` | the messages between nodes |
 
+mod approved;
 mod attached;
 mod board;
 mod core;
@@ -621,6 +622,9 @@ pub struct ClaimQuery {
     pub cpu_max: u8,
     /// The same of memory.
     pub memory_max: u8,
+    /// The rule on which it insists: it takes only tasks that somebody approved who may by that rule. By
+    /// [`ApprovalRule::Person`] that is the task's own rule.
+    pub approved_by: Option<ApprovalRule>,
     /// The JSON schema of the inputs that it takes, at most [`SCHEMA_BYTES_MAX`] bytes, without references to other
     /// documents. A task with another input fails (`input_mismatch`).
     pub input_schema: Option<Value>,
@@ -645,6 +649,7 @@ impl ClaimQuery {
             from,
             cpu_max: 100,
             memory_max: 100,
+            approved_by: None,
             input_schema,
             output_schema,
             whole_input: true,
@@ -669,6 +674,13 @@ impl ClaimQuery {
     #[must_use]
     pub fn from(mut self, member: impl Into<String>) -> Self {
         self.from.push(member.into());
+        self
+    }
+
+    /// It takes only tasks that somebody approved who may by this rule; by [`ApprovalRule::Person`], by the task's own.
+    #[must_use]
+    pub const fn approved_by(mut self, rule: ApprovalRule) -> Self {
+        self.approved_by = Some(rule);
         self
     }
 

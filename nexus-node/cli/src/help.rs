@@ -511,6 +511,10 @@ const EXAMPLES: &[(&str, &[Example])] = &[
                 "worker --capability test --dir . --memory 2G --cpu-time 5m -- make test",
                 "in this working tree, with limits",
             ),
+            (
+                "worker --capability deploy --approved-by other -- ./deploy.sh",
+                "takes only what another person than its submitter approved",
+            ),
         ],
     ),
     ("agents", &[("agents", "who waits for work, and who does some"), ("agents --json", "for a program")]),

@@ -78,6 +78,11 @@ impl CliSession {
         Client::in_directory_with(&self.data_dir()?, given)
     }
 
+    /// The same with the token in a file.
+    pub(crate) fn with_token_file(&self, file: PathBuf) -> Self {
+        Self { token_file: Some(file), ..self.clone() }
+    }
+
     /// The file of the token to use, in place of the data directory's own.
     pub(crate) fn token_file(&self) -> Option<&Path> {
         self.token_file.as_deref()

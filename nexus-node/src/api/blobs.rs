@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::extract::{Json, OptionalJson, Parameters, Path};
 use super::guard::single;
 use super::memories::JSON_LINES;
+use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::Node;
@@ -37,6 +38,7 @@ const UNUSED_FOR: Duration = Duration::from_secs(3_600);
 pub(super) async fn put(
     State(api): State<Api>,
     node: Node,
+    pass: Pass,
     mut parameters: Parameters,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -64,7 +66,7 @@ pub(super) async fn put(
     let mut pieces = body.into_data_stream();
     loop {
         let piece = tokio::select! {
-            piece = pieces.next() => piece,
+            piece = pass.while_good(pieces.next()) => piece?,
             () = api.closing() => return Err(Problem::stopping()),
         };
         match piece {

@@ -10,6 +10,7 @@ use nexus_identity::Did;
 
 use super::caller::Caller;
 use super::extract::{Json, OptionalJson, Parameters, Path};
+use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery, NotARequestId, RequestId, RequestOutcome};
@@ -196,13 +197,14 @@ pub(super) async fn acquire(
     State(api): State<Api>,
     node: Node,
     critical: Critical,
+    pass: Pass,
     Path(name): Path,
     OptionalJson(acquire): OptionalJson<wire::Acquire>,
 ) -> Result<Answer<wire::Lease>, Problem> {
     let ttl = acquire.ttl.map_or(LockOptions::default().ttl, |ttl| ttl.0);
     let options = LockOptions { ttl, wait: acquire.wait.map_or(Duration::ZERO, |wait| wait.0) };
-    // if the caller goes away, this is dropped, and so is its place in line
-    let granted = critical.acquire(&name, options).await;
+    // if the caller goes away, or its token ends, this is dropped, and so is its place in line
+    let granted = pass.while_good(critical.acquire(&name, options)).await?;
     match api.0.proposals.count(granted) {
         Ok(grant) => Ok(Answer(ours(&node, name, grant.token, grant.lasts))),
         Err(NodeError::Conflict(ConflictError::Held { .. } | ConflictError::StillHeld { .. })) => {

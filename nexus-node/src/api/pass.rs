@@ -102,6 +102,12 @@ fn unbounded() -> Problem {
         .hint("its person makes a token without --space: `nexus-node token create`")
 }
 
+/// The refusal of what a token waited for that is over.
+pub(super) fn ended() -> Problem {
+    Problem::new("unauthorized", "the token ended while it waited")
+        .hint("its person makes another one: `nexus-node token create`")
+}
+
 /// The rights of a caller.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pass(Option<Arc<IssuedToken>>);
@@ -198,6 +204,20 @@ impl Pass {
         match self.0 {
             Some(token) => token.over().await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Waits for something that a caller is to get, as long as its token is good. Its holder gets nothing that
+    /// comes at the very end of it.
+    ///
+    /// # Errors
+    /// `unauthorized`, once the token is over.
+    pub(crate) async fn while_good<T>(&self, what: impl Future<Output = T>) -> Result<T, Problem> {
+        let Some(token) = self.0.clone() else { return Ok(what.await) };
+        tokio::select! {
+            biased;
+            () = token.over() => Err(ended()),
+            what = what => Ok(what),
         }
     }
 }

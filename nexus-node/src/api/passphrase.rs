@@ -165,7 +165,9 @@ impl Passphrase {
             Problem::new("too_many", "the passphrase was wrong too often").hint(format!("try again in {seconds} s"))
         })?;
         if given.len() > BYTES_MAX || !hashed.is(given) {
-            return Err(Problem::new("refused", "the passphrase is wrong").hint("five wrong ones a minute are heard"));
+            return Err(
+                Problem::new("refused", "the passphrase is wrong").hint("try again, five times a minute at most")
+            );
         }
         self.lock().tries.was_right();
         Ok(())

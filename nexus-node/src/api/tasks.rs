@@ -170,11 +170,12 @@ pub(super) async fn claim(
     State(api): State<Api>,
     board: TaskBoard,
     caller: Caller,
+    pass: Pass,
     Json(claim): Json<wire::ClaimTask>,
 ) -> Result<Response, Problem> {
-    // if the caller goes away, this is dropped, and it waits no longer
+    // if the caller goes away, or its token ends, this is dropped, and it waits no longer
     let claimed = tokio::select! {
-        claimed = board.claim(claim.of(&caller)?) => claimed?,
+        claimed = pass.while_good(board.claim(claim.of(&caller)?)) => claimed??,
         () = api.closing() => return Err(Problem::stopping()),
     };
     Ok(match claimed {
@@ -196,7 +197,7 @@ pub(super) async fn renew(
         return Ok(Answer(board.renew(&id, token, progress).await?.into()));
     };
     let held = tokio::select! {
-        held = board.hold(&id, token, progress, wait) => Some(held?),
+        held = pass.while_good(board.hold(&id, token, progress, wait)) => Some(held??),
         () = api.closing() => None,
     };
     match held {

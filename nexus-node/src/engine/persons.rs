@@ -1,5 +1,7 @@
 //! Whose machine a member is: said by the admin that admitted it, agreed to by the member itself.
 
+use std::time::Duration;
+
 use nexus_crdt::{Kind, SpaceId};
 use nexus_identity::plants::reached;
 use nexus_identity::{Chain, Claims, Did};
@@ -12,6 +14,11 @@ use crate::store::View;
 /// The most members of whom a new key says at once whose machines they are.
 const SAID_AT_ONCE: usize = 1_000;
 
+/// The most words about whose machine this is that this node agrees to in a day. Each of them is an entry that every member
+/// keeps, and an admin may change its mind without end.
+pub(crate) const AGREED_MAX: usize = 16;
+const DAY: Duration = Duration::from_secs(86_400);
+
 /// The reason why this node does not say whose machine a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotSaid {
@@ -19,6 +26,8 @@ pub enum NotSaid {
     NotAdmitted,
     /// Some member's program cannot read such credentials yet.
     TooNew,
+    /// This node agreed to so many today that it agrees to no other one.
+    TooOften,
 }
 
 /// Whether credentials of a member with this chain may say whose machine another one is: all members can read them.
@@ -66,7 +75,9 @@ impl Engine {
     /// this node said of others, since it ended with that key. Each is one entry.
     pub(super) fn agree_to_person(&mut self, of: CommandId, turn: &mut Turn<'_>) -> Result<Outcome, LedgerError> {
         let mut written = None;
-        if let Some(claims) = self.state.members.unagreed_person(&self.state.me)
+        let unagreed = self.state.members.unagreed_person(&self.state.me);
+        let too_often = unagreed.is_some() && self.agreed_lately(turn)? >= AGREED_MAX;
+        if let Some(claims) = unagreed.filter(|_| !too_often)
             && let Some(chain) = self.chain_of(&claims, turn)?
         {
             reached("person_said_later");
@@ -83,7 +94,29 @@ impl Engine {
                 }
             }
         }
-        Ok(written.unwrap_or(Outcome::Done(None)))
+        Ok(if too_often { Outcome::NotSaid(NotSaid::TooOften) } else { written.unwrap_or(Outcome::Done(None)) })
+    }
+
+    /// The number of credentials of its own that this node wrote down in the last day, counted up to the bound.
+    fn agreed_lately(&self, turn: &Turn<'_>) -> Result<usize, LedgerError> {
+        let (view, mesh, me) = (&turn.draft, self.state.mesh, self.state.me);
+        let mut agreed = 0;
+        for (no, log, _) in read_logs(view)? {
+            if log.space != SpaceId::mesh(&mesh) || log.author != me {
+                continue;
+            }
+            for eno in enos_of_log(view, no, 0, u64::MAX)?.into_iter().rev() {
+                let Some(entry) = read_entry(view, eno)? else { continue };
+                // times only grow in a log
+                if agreed >= AGREED_MAX || turn.now.since(entry.header().hlc.time()) >= DAY {
+                    break;
+                }
+                let is_credential = entry.header().kind == Kind::CREDENTIAL;
+                let chain = || Chain::from_bytes(entry.content().ok()?).ok()?.verify(&mesh).ok();
+                agreed += usize::from(is_credential && chain().is_some_and(|claims| claims.subject == me));
+            }
+        }
+        Ok(agreed)
     }
 
     fn saying(&self, own: &Chain, member: Did, mine: bool, before: Claims, turn: &Turn<'_>) -> Option<Chain> {

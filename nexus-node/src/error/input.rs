@@ -64,6 +64,9 @@ pub enum InputError {
     /// A bound of load is no percentage.
     #[error("a bound of load is 0 to 100 percent")]
     Percent,
+    /// A rule of approval is none that this version has.
+    #[error("a rule of approval is `person` or `other`")]
+    ApprovalRule,
     /// A worker names no capability, or too many.
     #[error("a worker names 1 to {max} capabilities")]
     Capabilities {

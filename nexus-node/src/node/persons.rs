@@ -6,7 +6,7 @@ use nexus_crdt::Members;
 use nexus_identity::{Did, Name, Role};
 
 use super::{Inner, Node};
-use crate::engine::{Command, NotSaid, Outcome};
+use crate::engine::{AGREED_MAX, Command, NotSaid, Outcome};
 use crate::error::{AccessError, AdminDuty, NodeError};
 use crate::identity::Identity;
 use crate::runtime::EngineHandle;
@@ -75,24 +75,37 @@ fn is_said(members: &Members, did: &Did, me: &Did, mine: bool) -> bool {
 /// The shortest time between two words about whose machine this is that this node agrees to. Each costs an entry.
 const AGREE_EVERY: Duration = Duration::from_secs(30);
 
+/// The pause before the next try, once it agreed as often as it does in a day.
+const AGREE_AGAIN: Duration = Duration::from_secs(3_600);
+
 /// Agrees to what the admin that admitted this node says about whose machine it is, and says again what a former key of
 /// this node said of others. Ends with the node.
 pub(super) async fn agree(world: World, engine: EngineHandle, identity: Identity) {
     let me = identity.me();
     let mut members = identity.follow();
+    let mut told = false;
     loop {
         let now = members.borrow_and_update().clone();
         if now.unagreed_person(&me).is_some() || !now.persons_said_by_former_keys(&me).is_empty() {
-            if engine.run_once_there_is_room(&world, || Command::AgreeToPerson).await.is_err() {
-                return;
+            let Ok(outcome) = engine.run_once_there_is_room(&world, || Command::AgreeToPerson).await else { return };
+            let too_often = matches!(outcome, Outcome::NotSaid(NotSaid::TooOften));
+            if too_often && !told {
+                tracing::warn!(
+                    a_day = AGREED_MAX,
+                    "an admin says again and again whose machine this is: the last word agreed to stands for now"
+                );
             }
-            let due = world.now() + AGREE_EVERY;
+            told = too_often;
+            let due = world.now() + if too_often { AGREE_AGAIN } else { AGREE_EVERY };
             // a change meanwhile, of that word among them, is seen after it
             let mut meanwhile = members.clone();
             let ended = async { while meanwhile.changed().await.is_ok() {} };
             tokio::select! {
                 () = world.sleep_until(due) => {}
                 () = ended => return,
+            }
+            if too_often {
+                continue;
             }
         }
         if members.changed().await.is_err() {

@@ -4,6 +4,7 @@ mod access;
 mod erasure;
 mod expiry;
 mod forks;
+mod persons;
 mod quotas;
 mod relays;
 

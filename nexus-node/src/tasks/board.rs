@@ -541,6 +541,10 @@ impl TaskBoard {
             task.why = Some("the coordinators note its end, or it is being written".to_owned());
             return task;
         }
+        let insists = || {
+            let (node, on) = held.core.insists(task.id)?;
+            Some(format!("{}'s worker {}", self.named(node), on.in_words()))
+        };
         task.why = match held.core.seen(task.id) {
             // an approval is on the disk before the scheduler hears so
             Some(Seen::Approval) if task.status != TaskStatus::AwaitingApproval => None,
@@ -553,10 +557,12 @@ impl TaskBoard {
             Some(Seen::Ready) if task.once && !held.core.has_quorum() => {
                 Some("it is done once, and waits until a quorum of the coordinators answers".to_owned())
             }
-            Some(Seen::Ready) => Some(match (task.to, held.core.waits_for(&task.capability)) {
-                (Some(_), _) => "no worker of that member waits for it".to_owned(),
-                (None, false) => self.no_worker(&held, &task.capability),
-                (None, true) => "a worker gets it now".to_owned(),
+            Some(Seen::Ready) => insists().or_else(|| {
+                Some(match (task.to, held.core.waits_for(&task.capability)) {
+                    (Some(_), _) => "no worker of that member waits for it".to_owned(),
+                    (None, false) => self.no_worker(&held, &task.capability),
+                    (None, true) => "a worker gets it now".to_owned(),
+                })
             }),
             Some(Seen::Paused(until)) => {
                 let pause = until.saturating_sub(self.now()).as_secs_f64();
@@ -576,15 +582,17 @@ impl TaskBoard {
 }
 
 impl TaskBoard {
+    /// The name of a member in a sentence.
+    fn named(&self, node: Did) -> String {
+        let name = self.here().identity.shown_name_of(&node).unwrap_or_else(|| node.short());
+        quoted_unless_plain(&name)
+    }
+
     /// Why no worker gets a task of this node with this capability.
     fn no_worker(&self, held: &Held, capability: &str) -> String {
-        let named = |node: Did| {
-            let name = self.here().identity.shown_name_of(&node).unwrap_or_else(|| node.short());
-            quoted_unless_plain(&name)
-        };
         match held.core.turns_away(capability) {
             Some(node) => {
-                let (node, me) = (named(node), named(self.me()));
+                let (node, me) = (self.named(node), self.named(self.me()));
                 format!("{node}'s worker takes no tasks of {me}: `nexus-node worker --from {me}` there")
             }
             None => format!("no worker for {capability} waits"),

@@ -15,6 +15,7 @@ use nexus_identity::Did;
 use nexus_identity::plants::{planted, reached};
 
 use super::Agent;
+use super::approved::{Approved, Waits};
 use super::route::{About, Records, Score};
 use crate::config::TaskRouting;
 use crate::load::Load;
@@ -62,6 +63,8 @@ pub(super) struct Spec {
     pub(super) awaits_approval: bool,
     /// Whether its approval is by a rule that earlier versions do not know.
     pub(super) by_person: bool,
+    /// How far it is approved, for workers that insist.
+    pub(super) approved: Approved,
     /// The tasks that must have succeeded before, of which that is not known.
     pub(super) after: BTreeSet<TaskId>,
     /// Whether it may take the worker of a preemptible task.
@@ -101,6 +104,8 @@ pub(super) struct Call {
     /// Above this use of processors, or of memory, in percent, it gets nothing.
     pub(super) cpu_max: u8,
     pub(super) memory_max: u8,
+    /// The approval on which it insists.
+    pub(super) insists_on: Approved,
 }
 
 /// The members whose tasks a worker takes.
@@ -173,6 +178,8 @@ struct Running {
     lease_until: Duration,
     /// The end of the attempt.
     attempt_until: Duration,
+    /// The approval on which its worker insists.
+    insists_on: Approved,
 }
 
 /// Where a task is.
@@ -231,6 +238,8 @@ pub(super) enum NotChosen {
     NotMeant,
     /// Its version does not know the rule by which the task is approved.
     TooOld,
+    /// Its workers insist on this approval, which the task does not have.
+    Insists(Approved),
     /// Another one has a better score.
     Worse,
 }
@@ -280,7 +289,7 @@ pub(super) struct Core {
     callers: BTreeMap<String, BTreeSet<CallId>>,
     next_call: CallId,
     /// The workers that wait at other nodes for tasks of this one, by capability: by the nodes' own words.
-    elsewhere: BTreeMap<String, BTreeMap<Did, u32>>,
+    elsewhere: BTreeMap<String, BTreeMap<Did, Waits>>,
     /// The words of other nodes about themselves.
     said: BTreeMap<Did, Said>,
     /// The nodes with workers whose version does not judge approvals by persons.
@@ -418,7 +427,9 @@ impl Core {
         let place = match claim {
             Some((token, holder)) => {
                 let (lease, attempt_until) = (FIRST_LEASE, now.saturating_add(spec.attempt));
-                Place::Running(Running { token, holder, lease, lease_until: now + lease, attempt_until })
+                // the approval on which its worker insists is not in the log
+                let insists_on = Approved::Not;
+                Place::Running(Running { token, holder, lease, lease_until: now + lease, attempt_until, insists_on })
             }
             None if spec.awaits_approval => Place::Approval,
             None if !spec.after.is_empty() => Place::After,
@@ -435,10 +446,16 @@ impl Core {
         self.assign(task, now);
     }
 
-    /// Somebody has approved a task.
-    pub(super) fn approve(&mut self, task: TaskId, now: Duration) {
+    /// Somebody has approved a task, so far. Workers that insist on more do not get it.
+    pub(super) fn approve(&mut self, task: TaskId, approved: Approved, now: Duration) {
         let Some(open) = self.open.get_mut(&task) else { return };
         open.spec.awaits_approval = false;
+        let is_more = open.spec.approved < approved;
+        open.spec.approved = approved;
+        if is_more && matches!(open.place, Place::Ready) {
+            self.assign(task, now);
+            return;
+        }
         if !matches!(open.place, Place::Approval) {
             return;
         }
@@ -453,7 +470,7 @@ impl Core {
     /// Nobody who may has approved a task: its approver is no member any more. An attempt that began goes on.
     pub(super) fn unapprove(&mut self, task: TaskId) {
         let Some(open) = self.open.get_mut(&task) else { return };
-        open.spec.awaits_approval = true;
+        (open.spec.awaits_approval, open.spec.approved) = (true, Approved::Not);
         if matches!(open.place, Place::After | Place::Ready | Place::Paused { .. }) {
             self.put(task, Place::Approval);
         }
@@ -613,7 +630,8 @@ impl Core {
     /// A task that is done once is not handed to the worker that it was claimed for: another one has begun it, or the
     /// coordinators could not be asked. The worker still waits.
     pub(super) fn withhold(&mut self, task: TaskId, token: TaskToken, has_begun: bool, now: Duration) {
-        let Ok(node) = self.running(task, token).map(|running| running.holder.node) else { return };
+        let Ok(running) = self.running(task, token) else { return };
+        let (node, insists_on) = (running.holder.node, running.insists_on);
         let Some(capability) = self.open.get(&task).map(|open| open.spec.capability.clone()) else { return };
         self.not_tried(task, now);
         self.put(task, Place::Ending);
@@ -625,7 +643,8 @@ impl Core {
             Action::Return { task, token, cause: ReturnCause::Released, fault: Fault::default() }
         });
         if node != self.me && !self.has_turned_down_too_many(&node, now) {
-            *self.elsewhere.entry(capability.clone()).or_default().entry(node).or_default() += 1;
+            let waits = self.elsewhere.entry(capability.clone()).or_default().entry(node).or_default();
+            waits.add(insists_on, 1);
             self.assign_ready(&capability, now);
         }
     }

@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::join_all;
 use nexus_crdt::{
     EntryFrame, JsonText, Settlement, SpaceId, TASK_ERROR_BYTES_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd,
-    TaskEvent, TaskId, TaskRights, TaskToken, is_capability,
+    TaskEvent, TaskId, TaskToken,
 };
 use nexus_identity::plants::reached;
 use nexus_identity::{Did, Role};
@@ -17,11 +17,12 @@ use nexus_mesh::ask::{self, AskLimits};
 use nexus_mesh::quota::Receiver;
 use tokio::sync::{broadcast, oneshot};
 
+use super::approved::{Approved, Waits};
 use super::board::{Assigned, Held, TaskBoard, cut};
 use super::core::{Fault, LEASE_ELSEWHERE};
 use super::offered::{self, OfferedTask};
 use super::read::{Rights, find, has_ended_so, some, submitted};
-use super::wire::{Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, Serving, Taken, Waiting};
+use super::wire::{Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, Serving, Taken};
 use super::{Assignee, Renewal, Task, TaskProgress, TaskResult, TaskStatus};
 use crate::engine::TaskAnswer;
 use crate::error::{AccessError, ConflictError, NodeError};
@@ -103,12 +104,8 @@ impl TaskBoard {
         answer.into()
     }
 
-    fn hear_serving(&self, peer: Did, Serving { waiting }: Serving) -> bool {
-        if waiting.len() > CAPABILITIES_MAX || waiting.iter().any(|waiting| !is_capability(&waiting.capability)) {
-            return false;
-        }
-        let waiting = waiting.into_iter().map(|Waiting { capability, workers }| (capability, workers.min(1_000)));
-        let waiting: BTreeMap<String, u32> = waiting.collect();
+    fn hear_serving(&self, peer: Did, serving: Serving) -> bool {
+        let Some(waiting) = serving.read() else { return false };
         let is_earlier = self.here().sessions.critical_format_of(&peer).is_none_or(|reads| reads < RAISES_PERSONS);
         let mut held = self.held();
         held.core.note_version(peer, is_earlier);
@@ -129,20 +126,21 @@ impl TaskBoard {
             // of an earlier version: this node waits a moment for the entries
             true => self.offered_in_ledger(peer, task, token).await,
         };
-        let offered = offered.filter(|offered| self.may_begin(offered));
+        let offered = offered.and_then(|offered| Some((self.may_begin(&offered)?, offered)));
         if offered.is_none() {
             tracing::debug!(%task, peer = %peer.short(), "a task is offered without the entries that show whose it is");
         }
         self.take_offer(peer, (task, token), offered?)
     }
 
-    /// Whether a task's submitter may write, and somebody who may approve it did, if it needs that.
-    fn may_begin(&self, offered: &OfferedTask) -> bool {
+    /// How far a task is approved, if its submitter may write, and somebody who may approve it did, if it needs that.
+    fn may_begin(&self, offered: &OfferedTask) -> Option<Approved> {
         let identity = &self.here().identity;
         let (members, submitter) = (identity.members(), offered.submitter);
         let rights = Rights::on(&offered.submission, submitter, &members);
         let is_member = identity.may_write(&submitter) || members.has_ended(&submitter);
-        is_member && offered.is_approved(|member| rights.may_approve(member))
+        let approved = offered.approved(&rights);
+        (is_member && (approved > Approved::Not || !offered.submission.needs_approval)).then_some(approved)
     }
 
     /// An offered task as this node's ledger has it, which may take a moment.
@@ -170,8 +168,13 @@ impl TaskBoard {
         }
     }
 
-    /// Gives a peer's task to a worker that waits here. Returns the worker's name.
-    fn take_offer(&self, peer: Did, (task, token): (TaskId, TaskToken), offered: OfferedTask) -> Option<String> {
+    /// Gives a peer's task to a worker that waits here, and insists on no more than its approval. Returns the worker's name.
+    fn take_offer(
+        &self,
+        peer: Did,
+        (task, token): (TaskId, TaskToken),
+        (approved, offered): (Approved, OfferedTask),
+    ) -> Option<String> {
         let OfferedTask { submission, submitter, submitted_at, space, claim, .. } = offered;
         let whose = (submitter, self.here().identity.name_of(&submitter));
         let given = submitted(task, submission, whose, submitted_at.time(), "tasks".to_owned());
@@ -191,7 +194,7 @@ impl TaskBoard {
             return None;
         }
         loop {
-            let (call, taken) = held.core.take_offer(&given.capability, &peer, is_trusted)?;
+            let (call, taken) = held.core.take_offer(&given.capability, (&peer, is_trusted), approved)?;
             let agent = taken.holder.agent;
             let worker = Assignee { node: self.me(), name: None, agent: some(&agent) };
             let guest = Guest {
@@ -225,12 +228,12 @@ impl TaskBoard {
     }
 
     /// Leaves of the workers that wait for a peer's tasks as many as may have one, so that no member takes all.
-    pub(super) fn keep_bulkheads(&self, peer: &Did, waiting: &mut BTreeMap<String, u32>) {
+    pub(super) fn keep_bulkheads(&self, peer: &Did, waiting: &mut BTreeMap<String, Waits>) {
         let held = self.held();
-        waiting.retain(|capability, workers| {
+        waiting.retain(|capability, waits| {
             let left = self.here().bulkhead.saturating_sub(held.running_for(peer, capability));
-            *workers = u32::try_from(left).unwrap_or(u32::MAX).min(*workers);
-            *workers > 0
+            waits.truncate(u32::try_from(left).unwrap_or(u32::MAX));
+            !waits.is_empty()
         });
     }
 

@@ -52,6 +52,7 @@ impl TaskBoard {
                 && !state.approval.is_some_and(|(approved, _)| approved)
                 && !planted("needs_no_approval"),
             by_person: row.needs_approval && submission.rule() == ApprovalRule::Person,
+            approved: found.approved(&self.here().identity.members()),
             after: submission.after.iter().copied().collect(),
             critical: submission.priority == Priority::Critical,
             // of a task that is done once nobody would know what became of it
@@ -238,7 +239,9 @@ impl TaskBoard {
                         held.core.end(task, TaskEnd::Cancelled, "cancelled", why, board.now())
                     }
                     Some((_, why)) => held.core.end(task, TaskEnd::Rejected, "rejected", why, board.now()),
-                    None if found.state.approval.is_some() => held.core.approve(task, board.now()),
+                    None if found.state.approval.is_some() => {
+                        held.core.approve(task, found.approved(reader.members()), board.now());
+                    }
                     None if found.row.needs_approval
                         && !planted("needs_no_approval")
                         && !planted("keeps_lost_approvals") =>

@@ -7,7 +7,8 @@ use nexus_crdt::{
 };
 use nexus_identity::Did;
 
-use super::read::Found;
+use super::approved::Approved;
+use super::read::{Found, Rights};
 use crate::error::NodeError;
 use crate::ledger::{find_entry, find_task, read_entry};
 use crate::store::View;
@@ -78,9 +79,9 @@ impl OfferedTask {
         Ok(parts.whole(settler, worker))
     }
 
-    /// Whether it may begin, as far as approvals go.
-    pub(super) fn is_approved(&self, may_approve: impl Fn(&Did) -> bool) -> bool {
-        !self.submission.needs_approval || self.approved_by.iter().any(may_approve)
+    /// How far it is approved, by the rights that members have on it. Nobody approves one that asks for no approval.
+    pub(super) fn approved(&self, rights: &Rights<'_>) -> Approved {
+        if self.submission.needs_approval { rights.approved(&self.approved_by) } else { Approved::Not }
     }
 }
 

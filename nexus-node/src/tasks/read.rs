@@ -10,6 +10,7 @@ use nexus_crdt::{
 use nexus_identity::plants::{planted, reached};
 use nexus_identity::{Did, Role, Timestamp};
 
+use super::approved::Approved;
 use super::core::Fault;
 use super::{ApprovalGiven, Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
 use crate::error::{InputError, NodeError, Resource};
@@ -41,6 +42,12 @@ impl<'a> Rights<'a> {
 }
 
 impl Rights<'_> {
+    /// How far the words of these members approve the task. Nobody approves one that asks for no approval.
+    pub(super) fn approved<'b>(&self, by: impl IntoIterator<Item = &'b Did>) -> Approved {
+        let counts = by.into_iter().filter(|member| self.may_approve(member));
+        counts.map(|member| Approved::by(self.members, member, &self.submitter)).max().unwrap_or_default()
+    }
+
     /// Why a member may not approve it, in words.
     pub(super) fn why_not(&self, member: &Did) -> &'static str {
         match self.rule {
@@ -81,6 +88,15 @@ pub(super) struct Found {
     pub(super) state: TaskState,
     /// Its space, with the name to show for it.
     pub(super) space: (SpaceId, String),
+}
+
+impl Found {
+    /// How far it is approved: by the word that counts, which its offer shows.
+    pub(super) fn approved(&self, members: &nexus_crdt::Members) -> Approved {
+        let Some((true, dot)) = self.state.approval.filter(|_| self.row.needs_approval) else { return Approved::Not };
+        let by = self.heard.iter().find(|heard| heard.dot == dot).map(|heard| heard.by);
+        Rights::on(&self.submission, self.row.submitter, members).approved(&by)
+    }
 }
 
 /// A task that this node may read; `None` if there is none, or its content was erased.

@@ -9,12 +9,13 @@ use nexus_crdt::{TASK_NAME_BYTES_MAX, is_capability};
 use nexus_identity::Did;
 use prost::Message;
 
+use super::approved::Waits;
 use super::board::TaskBoard;
 use super::core::{Choice, NotChosen, Said};
 use super::elsewhere::{ANSWER_MAX, CAPABILITIES_MAX as CAPABILITIES_AT_A_NODE};
 use super::route::{About, Score};
 use super::schema;
-use super::wire::{self, Answer, Body, Serving, Waiting, Worker, Workers};
+use super::wire::{self, Answer, Body, Serving, Worker, Workers};
 use super::{Agent, AgentHealth, CAPABILITIES_MAX, TaskCandidate, TaskId};
 use crate::config::Labels;
 use crate::load::{self, Load, Meter};
@@ -129,12 +130,10 @@ impl TaskBoard {
             answer.is_ok_and(|answer| answer.body == Some(Body::Answer(Answer { done: true })))
         };
         let mut all = true;
-        if let Some(waiting) = &news.waiting {
-            let each =
-                |(capability, workers): (&String, &u32)| Waiting { capability: capability.clone(), workers: *workers };
-            if !is_heard(Body::Serving(Serving { waiting: waiting.iter().map(each).collect() })).await {
-                (news.waiting, all) = (None, false);
-            }
+        if let Some(waiting) = &news.waiting
+            && !is_heard(Body::Serving(Serving::of(waiting))).await
+        {
+            (news.waiting, all) = (None, false);
         }
         if let Some(word) = &news.word
             && !is_heard(Body::Workers(Workers::clone(word))).await
@@ -272,6 +271,7 @@ fn in_words(Choice { node, score, not }: Choice) -> TaskCandidate {
         NotChosen::Tried => "it failed too often, and one task tries it again".to_owned(),
         NotChosen::Overloaded => "its machine is busier than its workers allow".to_owned(),
         NotChosen::TooOld => "its program is too old for the rule by which the task is approved".to_owned(),
+        NotChosen::Insists(on) => format!("its worker {}", on.in_words()),
         NotChosen::NotMeant => "the task is for another member".to_owned(),
         NotChosen::Worse => "another one has a better score".to_owned(),
     });
@@ -309,7 +309,7 @@ fn shown_labels(Labels(labels): &Labels) -> BTreeMap<String, String> {
 #[derive(Debug)]
 struct Told {
     /// `None` after an offer of the peer: it counts one less since, whether a worker took it or not.
-    waiting: Option<BTreeMap<String, u32>>,
+    waiting: Option<BTreeMap<String, Waits>>,
     word: Arc<Workers>,
     /// The next word about workers is said at this time at the earliest.
     next: Duration,
@@ -318,7 +318,7 @@ struct Told {
 /// Something that a peer is to be told.
 #[derive(Clone, Debug, PartialEq)]
 struct News {
-    waiting: Option<BTreeMap<String, u32>>,
+    waiting: Option<BTreeMap<String, Waits>>,
     word: Option<Arc<Workers>>,
     /// The time at which there is more.
     later: Duration,
@@ -334,7 +334,7 @@ impl Default for Told {
 impl Told {
     /// The news for the peer. Changes of the workers that wait are said at once. A word about all workers is said after a
     /// pause, also after one that was not heard.
-    fn news(&mut self, waiting: BTreeMap<String, u32>, word: &Arc<Workers>, now: Duration) -> News {
+    fn news(&mut self, waiting: BTreeMap<String, Waits>, word: &Arc<Workers>, now: Duration) -> News {
         let (is_other, may_say) = (self.word != *word, self.next <= now);
         if is_other && may_say {
             let bytes = word.encoded_len().saturating_mul(1_000) / TELL_BYTES_PER_S;
@@ -363,8 +363,8 @@ mod tests {
         Arc::new(Workers { workers: (0..workers).map(worker).collect(), ..Workers::default() })
     }
 
-    fn waiting(workers: u32) -> BTreeMap<String, u32> {
-        BTreeMap::from([("build".to_owned(), workers)])
+    fn waiting(workers: u32) -> BTreeMap<String, Waits> {
+        BTreeMap::from([("build".to_owned(), Waits::of(workers))])
     }
 
     /// promise: Tasks | Workers that wait are told of at once; words about all workers are said once a second and 8 KiB a second at most

@@ -8,6 +8,7 @@ use nexus_identity::Did;
 use proptest::prelude::*;
 
 use super::Agent;
+use super::approved::{Approved, Waits};
 use super::core::{
     Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, NotChosen, Said, Seen, Spec, TURNS_MAX,
 };
@@ -34,6 +35,7 @@ fn spec(capability: &str, rank: u64) -> Spec {
         once: false,
         awaits_approval: false,
         by_person: false,
+        approved: Approved::Not,
         after: BTreeSet::new(),
         critical: false,
         preemptible: false,
@@ -43,7 +45,8 @@ fn spec(capability: &str, rank: u64) -> Spec {
 fn call(capabilities: &[&str]) -> Call {
     let holder = Holder { node: Did::from_bytes([1; 32]), agent: "worker".to_owned() };
     let capabilities = capabilities.iter().map(|name| (*name).to_owned()).collect();
-    Call { holder, capabilities, from: From::default(), lease: secs(30), cpu_max: 100, memory_max: 100 }
+    let (from, lease, insists_on) = (From::default(), secs(30), Approved::Not);
+    Call { holder, capabilities, from, lease, cpu_max: 100, memory_max: 100, insists_on }
 }
 
 fn core() -> Core {
@@ -69,14 +72,65 @@ fn an_earlier_version_gets_no_task_that_it_would_turn_down() {
     let other = Did::from_bytes([7; 32]);
     let mut core = core();
     core.note_version(other, true);
-    core.serving(other, BTreeMap::from([("build".to_owned(), 2)]), secs(0));
+    core.serving(other, BTreeMap::from([("build".to_owned(), Waits::of(2))]), secs(0));
     core.open(task(1), Spec { by_person: true, ..spec("build", 1) }, Before::default(), secs(0));
     assert_eq!(core.next_action(), None);
     core.open(task(2), spec("build", 2), Before::default(), secs(0));
     assert!(matches!(core.next_action(), Some(Action::Claim { task: claimed, .. }) if claimed == task(2)));
     core.note_version(other, false);
-    core.serving(other, BTreeMap::from([("build".to_owned(), 1)]), secs(1));
+    core.serving(other, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(1));
     assert!(matches!(core.next_action(), Some(Action::Claim { task: claimed, .. }) if claimed == task(1)));
+}
+
+/// promise: Persons | A worker that insists on an approval gets no task without it, and the task says whose worker wants what
+#[test]
+fn a_worker_that_insists_gets_what_was_approved() {
+    let mut core = core();
+    let (me, other) = (Did::from_bytes([1; 32]), Did::from_bytes([7; 32]));
+    let approved = |n: u16, approved| (task(n), Spec { approved, ..spec("build", n.into()) });
+    let open = |core: &mut Core, n, so_far| {
+        let (id, spec) = approved(n, so_far);
+        core.open(id, spec, Before::default(), secs(0));
+        id
+    };
+    // here
+    let call = |insists_on| Call { insists_on, from: From { members: true, ..From::default() }, ..call(&["build"]) };
+    core.call(call(Approved::ByOther), secs(0));
+    let plain = open(&mut core, 1, Approved::Not);
+    let by_rule = open(&mut core, 2, Approved::ByRule);
+    assert_eq!(core.next_action(), None);
+    assert_eq!(core.insists(plain), Some((me, Approved::ByOther)));
+    let why: Vec<_> = core.explain(by_rule, secs(0)).into_iter().map(|row| (row.node, row.not)).collect();
+    assert_eq!(why, [(me, Some(NotChosen::Insists(Approved::ByOther)))]);
+    core.open(task(3), Spec { awaits_approval: true, ..spec("build", 9) }, Before::default(), secs(0));
+    core.approve(task(3), Approved::ByOther, secs(0));
+    assert_eq!(claimed(&mut core, secs(0)).0, task(3));
+    // the word of somebody who may approve more counts later as well
+    core.call(call(Approved::ByOther), secs(0));
+    core.approve(by_rule, Approved::ByOther, secs(0));
+    assert_eq!(claimed(&mut core, secs(0)).0, by_rule);
+    // tasks of others
+    core.call(call(Approved::ByRule), secs(0));
+    assert_eq!(core.waiting_for(&other, false)["build"], Waits::insisting(Approved::ByRule, 1));
+    assert!(core.take_offer("build", (&other, false), Approved::Not).is_none());
+    assert!(core.take_offer("build", (&other, false), Approved::ByRule).is_some());
+    // elsewhere: of those that fit, the one that insists on most
+    let mut two = Waits::of(1);
+    two.add(Approved::ByRule, 1);
+    open(&mut core, 4, Approved::ByRule);
+    core.serving(other, BTreeMap::from([("build".to_owned(), two)]), secs(0));
+    let mut got = Vec::new();
+    while let Some(Action::Claim { task, to: Claimant::Node(node), .. }) = core.next_action() {
+        assert_eq!(node, other);
+        core.claimed(task, secs(0));
+        got.push(task);
+    }
+    assert_eq!(got, [plain, task(4)]);
+    core.serving(other, BTreeMap::from([("build".to_owned(), Waits::insisting(Approved::ByRule, 1))]), secs(0));
+    let plain = open(&mut core, 5, Approved::Not);
+    assert_eq!((core.next_action(), core.insists(plain)), (None, Some((other, Approved::ByRule))));
+    core.serving(other, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
+    assert_eq!(core.insists(plain), None);
 }
 
 #[test]
@@ -198,7 +252,7 @@ fn an_attempt_ends_at_its_timeout_and_a_task_at_its_deadline() {
 fn workers_elsewhere_get_what_no_worker_here_waits_for() {
     let mut core = core();
     let (near, far) = (Did::from_bytes([2; 32]), Did::from_bytes([3; 32]));
-    let waiting = |workers| BTreeMap::from([("build".to_owned(), workers)]);
+    let waiting = |workers| BTreeMap::from([("build".to_owned(), Waits::of(workers))]);
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     core.serving(near, waiting(1), secs(0));
     let to = |core: &mut Core| match core.next_action() {
@@ -224,7 +278,7 @@ fn workers_elsewhere_get_what_no_worker_here_waits_for() {
 #[test]
 fn a_node_that_turns_down_too_many_tasks_gets_one_each_five_seconds() {
     let (mut core, node, friend) = (core(), Did::from_bytes([7; 32]), Did::from_bytes([8; 32]));
-    let waiting = || BTreeMap::from([("build".to_owned(), 1)]);
+    let waiting = || BTreeMap::from([("build".to_owned(), Waits::of(1))]);
     for _ in 0..TURNS_MAX {
         assert!(core.serving(node, waiting(), secs(9)));
         core.turned_down(node, secs(9));
@@ -359,11 +413,11 @@ fn a_task_that_lost_its_approval_waits_for_one_again() {
     let mut core = core();
     let unapproved = || Spec { awaits_approval: true, ..spec("build", 1) };
     core.open(task(1), unapproved(), Before::default(), secs(0));
-    core.approve(task(1), secs(1));
+    core.approve(task(1), Approved::ByRule, secs(1));
     core.unapprove(task(1));
     core.call(call(&["build"]), secs(1));
     assert_eq!((core.next_action(), core.seen(task(1))), (None, Some(Seen::Approval)));
-    core.approve(task(1), secs(2));
+    core.approve(task(1), Approved::ByRule, secs(2));
     let (id, _, token) = claimed(&mut core, secs(2));
     assert_eq!(id, task(1));
     // the attempt fails, and there is no other one without an approval
@@ -392,7 +446,7 @@ fn a_task_comes_after_others() {
     // with an approval, too
     core.call(call(&["build"]), secs(1));
     core.open(task(4), Spec { awaits_approval: true, ..after(&[1]) }, Before::default(), secs(1));
-    core.approve(task(4), secs(1));
+    core.approve(task(4), Approved::ByRule, secs(1));
     assert_eq!((core.next_action(), core.seen(task(4))), (None, Some(Seen::After(task(1)))));
     for end in [TaskEnd::Failed, TaskEnd::Cancelled, TaskEnd::Unknown] {
         core.open(task(5), after(&[1]), Before::default(), secs(1));
@@ -425,7 +479,9 @@ fn a_busy_machine_gets_no_work() {
     let first = core.call(modest(), secs(0));
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     assert_eq!(core.next_action(), None);
-    assert!(core.waiting_for(&node, true).is_empty() && core.take_offer("build", &node, true).is_none());
+    assert!(
+        core.waiting_for(&node, true).is_empty() && core.take_offer("build", (&node, true), Approved::Not).is_none()
+    );
     core.set_load(load(80, 91), secs(1));
     assert_eq!(core.next_action(), None);
     // a worker that allows more gets it
@@ -437,7 +493,7 @@ fn a_busy_machine_gets_no_work() {
     assert_eq!(claimed(&mut core, secs(2)).1, first);
     core.call(modest(), secs(2));
     assert_eq!(core.waiting_for(&node, true).len(), 1);
-    assert!(core.take_offer("build", &node, true).is_some());
+    assert!(core.take_offer("build", (&node, true), Approved::Not).is_some());
 }
 
 /// promise: Tasks | A task that waits, and one that was handed out, say of each node that was looked at why it gets it or not
@@ -461,14 +517,14 @@ fn each_choice_is_explained() {
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     let none = Some(NotChosen::NoneWaits);
     assert_eq!(reasons(&core, task(1)), [(idle, none), (busy, none), (full, none)].into());
-    core.serving(busy, BTreeMap::from([("build".to_owned(), 1)]), secs(0));
+    core.serving(busy, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
     let Some(Action::Claim { to: Claimant::Node(to), task: given, .. }) = core.next_action() else { panic!() };
     assert_eq!((to, given), (busy, task(1)), "the only one that waits");
     core.claimed(task(1), secs(0));
     assert_eq!(reasons(&core, task(1)), [(busy, None)].into());
     // both wait: the idle one gets it
-    core.serving(busy, BTreeMap::from([("build".to_owned(), 1)]), secs(0));
-    core.serving(idle, BTreeMap::from([("build".to_owned(), 1)]), secs(0));
+    core.serving(busy, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
+    core.serving(idle, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
     core.open(task(2), spec("build", 1), Before::default(), secs(0));
     let Some(Action::Claim { to: Claimant::Node(to), .. }) = core.next_action() else { panic!() };
     assert_eq!(to, idle);
@@ -490,7 +546,7 @@ fn choices_are_kept_within_a_bound() {
     let (mut core, node) = (core(), Did::from_bytes([2; 32]));
     for n in 0..3_000 {
         core.give_tokens(std::iter::once(TaskToken::from_bytes([7; 16])));
-        core.serving(node, BTreeMap::from([("build".to_owned(), 1)]), secs(0));
+        core.serving(node, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
         core.open(task(n), spec("build", 1), Before::default(), secs(0));
         assert!(matches!(core.next_action(), Some(Action::Claim { .. })));
         core.ended(task(n));
@@ -505,9 +561,12 @@ fn a_worker_takes_tasks_of_those_that_it_admits() {
     let (admin, member) = (Did::from_bytes([2; 32]), Did::from_bytes([3; 32]));
     core.call(Call { from: From { admins: true, ..From::default() }, ..call(&["build"]) }, secs(0));
     assert_eq!(core.waiting_for(&admin, true).len(), 1);
-    assert!(core.waiting_for(&member, false).is_empty() && core.take_offer("build", &member, false).is_none());
-    assert!(core.take_offer("build", &admin, true).is_some());
-    assert!(core.take_offer("build", &admin, true).is_none(), "once");
+    assert!(
+        core.waiting_for(&member, false).is_empty()
+            && core.take_offer("build", (&member, false), Approved::Not).is_none()
+    );
+    assert!(core.take_offer("build", (&admin, true), Approved::Not).is_some());
+    assert!(core.take_offer("build", (&admin, true), Approved::Not).is_none(), "once");
 }
 
 #[test]
@@ -516,7 +575,7 @@ fn what_waits_for_an_approval_is_handed_out_after_it() {
     core.call(call(&["build"]), secs(0));
     core.open(task(1), Spec { awaits_approval: true, ..spec("build", 1) }, Before::default(), secs(0));
     assert_eq!(core.next_action(), None);
-    core.approve(task(1), secs(1));
+    core.approve(task(1), Approved::ByRule, secs(1));
     assert_eq!(claimed(&mut core, secs(1)).0, task(1));
 }
 
@@ -540,7 +599,7 @@ fn a_task_that_is_done_once_waits_for_a_quorum_and_is_tried_once() {
     let mut core = core();
     core.open(task(1), once(), Before::default(), secs(0));
     core.call(call(&["build"]), secs(0));
-    core.serving(Did::from_bytes([2; 32]), [("build".to_owned(), 1)].into(), secs(0));
+    core.serving(Did::from_bytes([2; 32]), [("build".to_owned(), Waits::of(1))].into(), secs(0));
     assert_eq!(core.next_action(), None);
     assert!(core.waits_for_quorum());
     // others pass it

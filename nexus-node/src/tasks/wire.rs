@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use nexus_crdt::{Dot, EntryFrame, TaskId, TaskToken};
+use nexus_crdt::{Dot, EntryFrame, TaskId, TaskToken, is_capability};
 use nexus_mesh::ask::{AskLimits, Asker, Numbered};
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{Mesh, Rooms, Stream, StreamProtocol};
 use prost::Message;
 
+use super::approved::{Approved, Waits};
+use super::elsewhere::CAPABILITIES_MAX;
 use crate::world::World;
 
 /// The room of tasks.
@@ -79,8 +81,53 @@ pub(super) enum Body {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Serving {
+    /// Workers that insist on no approval.
     #[prost(message, repeated, tag = "1")]
-    pub(super) waiting: Vec<Waiting>,
+    waiting: Vec<Waiting>,
+    /// Workers that take only tasks that were approved by their rule. Earlier versions do not read this, and offer them
+    /// nothing.
+    #[prost(message, repeated, tag = "2")]
+    by_rule: Vec<Waiting>,
+    /// Workers that take only tasks that were approved by the rule `other`; the same holds.
+    #[prost(message, repeated, tag = "3")]
+    by_other: Vec<Waiting>,
+}
+
+impl Serving {
+    /// The most workers of a capability that are counted.
+    const WORKERS_MAX: u32 = 1_000;
+
+    pub(super) fn of(waiting: &BTreeMap<String, Waits>) -> Self {
+        let that_insist_on = |on: Approved| {
+            let each = waiting.iter().map(|(capability, waits)| (capability, waits.that_insist_on(on)));
+            let some = each.filter(|(_, workers)| *workers > 0);
+            some.map(|(capability, workers)| Waiting { capability: capability.clone(), workers }).collect()
+        };
+        Self {
+            waiting: that_insist_on(Approved::Not),
+            by_rule: that_insist_on(Approved::ByRule),
+            by_other: that_insist_on(Approved::ByOther),
+        }
+    }
+
+    /// The workers by capability; `None` if it breaks a rule.
+    pub(super) fn read(self) -> Option<BTreeMap<String, Waits>> {
+        let mut all: BTreeMap<String, Waits> = BTreeMap::new();
+        let lists =
+            [(Approved::Not, self.waiting), (Approved::ByRule, self.by_rule), (Approved::ByOther, self.by_other)];
+        for (on, list) in lists {
+            // of a capability that is named twice the last one counts
+            let list: BTreeMap<String, u32> =
+                list.into_iter().map(|Waiting { capability, workers }| (capability, workers)).collect();
+            for (capability, workers) in list {
+                if !is_capability(&capability) {
+                    return None;
+                }
+                all.entry(capability).or_default().add(on, workers.min(Self::WORKERS_MAX));
+            }
+        }
+        (all.len() <= CAPABILITIES_MAX).then_some(all)
+    }
 }
 
 /// The sender's words about its workers and itself.
@@ -121,12 +168,12 @@ pub(super) struct Worker {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub(super) struct Waiting {
+struct Waiting {
     #[prost(string, tag = "1")]
-    pub(super) capability: String,
+    capability: String,
     /// The number of workers.
     #[prost(uint32, tag = "2")]
-    pub(super) workers: u32,
+    workers: u32,
 }
 
 /// A claim: the task's dot, 34 bytes, and its token, 16 bytes.
@@ -226,4 +273,33 @@ pub(super) struct Answer {
     /// Whether it was done.
     #[prost(bool, tag = "1")]
     pub(super) done: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The message as earlier versions read it.
+    #[derive(Clone, PartialEq, Message)]
+    struct Before {
+        #[prost(message, repeated, tag = "1")]
+        waiting: Vec<Waiting>,
+    }
+
+    #[test]
+    fn earlier_versions_hear_of_workers_that_insist_on_nothing() {
+        let mut waits = Waits::of(2);
+        waits.add(Approved::ByOther, 3);
+        let waiting =
+            BTreeMap::from([("build".to_owned(), waits), ("deploy".to_owned(), Waits::insisting(Approved::ByRule, 1))]);
+        let told = Serving::of(&waiting);
+        assert_eq!(told.clone().read(), Some(waiting));
+        let before = Before::decode(told.encode_to_vec().as_slice()).unwrap();
+        assert_eq!(before.waiting, [Waiting { capability: "build".to_owned(), workers: 2 }]);
+        let none = Serving { by_other: vec![Waiting { capability: String::new(), workers: 1 }], ..told.clone() };
+        assert_eq!(none.read(), None);
+        let of = |n: usize| Waiting { capability: format!("c{n}"), workers: 1 };
+        let many = Serving { by_rule: (0..=CAPABILITIES_MAX).map(of).collect(), ..Serving::default() };
+        assert_eq!(many.read(), None);
+    }
 }

@@ -9,6 +9,7 @@ use nexus_crdt::{
 use nexus_identity::Did;
 use tokio::sync::oneshot;
 
+use super::approved::Approved;
 use super::attached::Shortened;
 use super::board::{Assigned, Held, TaskBoard, WAIT_MAX, cut};
 use super::core::{Call, CallId, Fault, From, Holder, NotHeld};
@@ -57,6 +58,7 @@ impl TaskBoard {
         if query.cpu_max > 100 || query.memory_max > 100 {
             return Err(InputError::Percent.into());
         }
+        let insists_on = Approved::wanted(query.approved_by).ok_or(InputError::ApprovalRule)?;
         let (input, output) = (query.input_schema.as_ref(), query.output_schema.as_ref());
         let before = self.held().schemas.same(&agent, input, output);
         let schemas = match before {
@@ -65,7 +67,8 @@ impl TaskBoard {
         };
         let holder = Holder { node: self.me(), agent: agent.clone() };
         let (cpu_max, memory_max) = (query.cpu_max, query.memory_max);
-        let call = Call { holder, capabilities: query.capabilities, from, lease: query.lease, cpu_max, memory_max };
+        let capabilities = query.capabilities;
+        let call = Call { holder, capabilities, from, lease: query.lease, cpu_max, memory_max, insists_on };
         let (assign, assigned) = oneshot::channel();
         let id = {
             let mut held = self.held();

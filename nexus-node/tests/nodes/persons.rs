@@ -154,6 +154,57 @@ async fn workers_take_tasks_of_machines_of_the_same_person() {
     }
 }
 
+/// promise: Persons | A worker that insists on another person's approval gets none but tasks that have it, from other nodes as well
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_insists_on_an_approval() {
+    let dirs: [TempDir; 3] = std::array::from_fn(|_| TempDir::new().unwrap());
+    let laptop = start(&dirs[0], "laptop").await;
+    let desktop = join(&laptop, &dirs[1], "desktop", mine()).await;
+    let alice = join(&laptop, &dirs[2], "alice", for_somebody("Alice")).await;
+    until_mine(&desktop, &alice, false).await;
+    let insists = |rule| {
+        let board = desktop.tasks();
+        let query = ClaimQuery::of("deploy").from("alice").approved_by(rule).wait(Duration::from_secs(60));
+        tokio::spawn(async move { board.claim(query).await.unwrap().expect("a task in time") })
+    };
+    let why = async |id: &str, words: &str| {
+        eventually("the worker that insists is named", || async {
+            alice.tasks().get(id).await.unwrap().why.unwrap_or_default().contains(words)
+        })
+        .await;
+    };
+    let worker = insists(ApprovalRule::Other);
+    let plain = submit(&alice, NewTask::new("deploy", json!("prod"))).await;
+    why(&plain, "desktop's worker wants an approval by another person").await;
+    // her own word is an approval by the task's rule, and not by the worker's
+    let by_herself = submit(&alice, deploy()).await;
+    alice.tasks().approve(&by_herself).await.unwrap();
+    why(&by_herself, "`--approved-by other`").await;
+    let id = alice.tasks().get(&by_herself).await.unwrap().id;
+    eventually("the node is told of, with the reason", || async {
+        let looked_at = alice.tasks().candidates(id);
+        looked_at
+            .iter()
+            .any(|one| one.why_not.as_ref().is_some_and(|why| why.contains("an approval by another person")))
+    })
+    .await;
+    let by_other = submit(&alice, deploy().approved_by(ApprovalRule::Other)).await;
+    until(&laptop, &by_other, TaskStatus::AwaitingApproval).await;
+    laptop.tasks().approve(&by_other).await.unwrap();
+    let claimed = worker.await.unwrap();
+    assert_eq!(claimed.task.id.to_string(), by_other);
+    // a worker that wants any approval takes the other one, and neither takes the third
+    let claimed = insists(ApprovalRule::Person).await.unwrap();
+    assert_eq!(claimed.task.id.to_string(), by_herself);
+    let worker = insists(ApprovalRule::Person);
+    why(&plain, "desktop's worker wants an approval by a person: submit it with `--needs-approval`").await;
+    assert_eq!(alice.tasks().get(&plain).await.unwrap().claims, 0);
+    worker.abort();
+    for node in [laptop, desktop, alice] {
+        node.shutdown().await;
+    }
+}
+
 /// promise: Persons | Whose a machine is can be said later, by the admin that admitted it, and the machine's own node agrees by itself
 #[tokio::test(flavor = "multi_thread")]
 async fn whose_a_machine_is_can_be_said_later() {

@@ -12,7 +12,8 @@ use nexus_crdt::{
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, Stream, read_frame};
 use nexus_node::{
-    AccessError, ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskProgress, TaskResult, TaskStatus,
+    AccessError, ApprovalRule, ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskProgress, TaskResult,
+    TaskStatus,
 };
 use prost::Message;
 use serde_json::json;
@@ -355,6 +356,24 @@ async fn a_task_runs_only_with_the_entries_that_show_whose_it_is() {
         assert!(!has_answer(&mut stream, 3, &offer.encode_to_vec(), 6).await, "{what}");
         assert!(!worker.is_finished(), "{what}");
     }
+    // for a worker that insists on an approval its node refuses everything else
+    let insists = ClaimQuery::of("other").from(key(ROGUE).did().to_string()).approved_by(ApprovalRule::Other);
+    let insisting = tokio::spawn({
+        let there = there.clone();
+        async move { there.claim(insists.wait(Duration::from_secs(60))).await }
+    });
+    eventually("it waits", || async { there.agents().iter().any(|agent| agent.capabilities.contains("other")) }).await;
+    let other = || Submission { needs_approval: true, ..Submission::new("other", "1") };
+    let plain = Bait::new(Submission::new("other", "1"), ROGUE, 4, me);
+    let said = Bait::new(Submission::new("other", "1"), ROGUE, 5, me).approved_by(0);
+    let rule = Bait::new(other().with_rule(ApprovalRule::Person), ROGUE, 6, me).approved_by(ROGUE);
+    for (what, bait) in [("no approval", plain), ("one that it did not ask for", said), ("its own approval", rule)] {
+        assert!(!has_answer(&mut stream, 3, &bait.offer().encode_to_vec(), 6).await, "{what}");
+        assert!(!insisting.is_finished(), "{what}");
+    }
+    let by_other = Bait::new(other().with_rule(ApprovalRule::Person), ROGUE, 7, me).approved_by(0);
+    assert!(has_answer(&mut stream, 3, &by_other.offer().encode_to_vec(), 6).await);
+    assert_eq!(insisting.await.unwrap().unwrap().expect("the task").task.id, by_other.task);
     let approved = Bait::new(Submission { needs_approval: true, ..bait() }, ROGUE, 3, me).approved_by(0);
     assert!(has_answer(&mut stream, 3, &approved.offer().encode_to_vec(), 6).await);
     let claimed = worker.await.unwrap().unwrap().expect("the task");

@@ -13,7 +13,7 @@ mod relevance;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use nexus_node::api::{Problem, wire};
 use nexus_node::internals::datadir::{Contents, DataDir};
 use nexus_node::project::ProjectChoice;
@@ -61,8 +61,8 @@ pub(crate) struct HookPart {
     #[arg(long, conflicts_with = "project")]
     no_project: bool,
     /// The program that calls: each takes the answer in another form
-    #[arg(long = "for", value_name = "PROGRAM", value_enum, default_value_t = Caller::Claude)]
-    caller: Caller,
+    #[arg(long = "for", value_name = "PROGRAM", value_enum)]
+    caller: Option<Caller>,
 }
 
 impl Hook {
@@ -77,9 +77,9 @@ impl Hook {
             }
         };
         let end = Instant::now() + HOOK_TIMEOUT;
-        let caller = part.caller;
+        let caller = part.caller.unwrap_or(Caller::Claude);
         let (sender, answer) = mpsc::sync_channel(1);
-        let of = session.clone();
+        let of = part.session(session);
         // The end of the process ends the thread, wherever it waits.
         std::thread::spawn(move || {
             // Nobody is left to tell after the time is over.
@@ -95,6 +95,19 @@ impl Hook {
 }
 
 impl HookPart {
+    /// The session with the token of the program that is named as the caller, where this machine has one and no other was
+    /// given. A hook makes none: the program's server does.
+    fn session(&self, session: &CliSession) -> CliSession {
+        let named = self.caller.and_then(|caller| Some(caller.to_possible_value()?.get_name().to_owned()));
+        let file = named
+            .filter(|_| !session.elsewhere() && session.token_file().is_none())
+            .and_then(|name| Some(DataDir::program_token_path(&session.data_dir().ok()?, &name)));
+        match file.filter(|file| file.exists()) {
+            Some(file) => session.with_token_file(file),
+            None => session.clone(),
+        }
+    }
+
     /// The text for the agent, if there is one.
     fn text(&self, event: Event, session: &CliSession, end: Instant) -> Option<String> {
         let input = input::read(INPUT_TIMEOUT);

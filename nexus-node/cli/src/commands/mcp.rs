@@ -17,6 +17,7 @@ use nexus_node::internals::datadir::DataDir;
 use self::node::Home;
 use self::relay::Relay;
 use self::session::Session;
+use super::connect::target::Program;
 use crate::session::{CliSession, data_dir_problem};
 
 /// Serve MCP on stdin and stdout, backed by the node
@@ -31,6 +32,9 @@ pub(crate) struct Mcp {
     /// Serve all projects alike, whatever the client's directory is
     #[arg(long, conflicts_with = "project")]
     no_project: bool,
+    /// The program that calls: use its token of this machine, and make one if there is none
+    #[arg(long = "for", value_name = "PROGRAM", value_enum)]
+    program: Option<Program>,
     /// Do not start a node if none is running
     #[arg(long)]
     no_start: bool,
@@ -55,8 +59,8 @@ impl Mcp {
             DataDir::check_owner(&session.data_dir()?).map_err(data_dir_problem)?;
         }
         let is_graph = self.profile == Profile::Graph;
+        let home = Home::new(session, !self.no_start)?.with_token_of(self.program.map(Program::name), session);
         let (route, session_of) = (self.route(), Session::new(self.project, !self.no_project && !is_graph));
-        let home = Home::new(session, !self.no_start)?;
         let runtime = CliSession::runtime()?;
         let result = runtime.block_on(async {
             if self.no_start {

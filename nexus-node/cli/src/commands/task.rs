@@ -11,6 +11,22 @@ use crate::client::{Client, escape};
 use crate::output::{Printer, sane};
 use crate::session::CliSession;
 
+/// A rule by which tasks are approved.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Rule {
+    Person,
+    Other,
+}
+
+impl From<Rule> for wire::ApprovalRule {
+    fn from(rule: Rule) -> Self {
+        match rule {
+            Rule::Person => Self::Person,
+            Rule::Other => Self::Other,
+        }
+    }
+}
+
 /// Work that is handed over to whoever can do it
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
@@ -127,7 +143,9 @@ fn approve(id: &str, session: &CliSession) -> Result<(), Problem> {
     }
     let client = session.client()?;
     let task: wire::Task = client.get(&format!("{}?whole=true", path(id, None)))?;
-    let (printer, plan) = (&session.printer, text::whole(&task, &session.printer));
+    let printer = &session.printer;
+    let changes = text::changes(&task.input, printer).map(|changes| format!("\n\n{changes}")).unwrap_or_default();
+    let plan = format!("{}{changes}", text::whole(&task, printer));
     printer.agree(&format!("{plan}\n\nApprove?"))?;
     // by its whole id: another one may begin alike by now
     let path = path(&task.id, Some("approve"));

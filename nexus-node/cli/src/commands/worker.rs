@@ -26,6 +26,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use self::attempt::{Attempt, release};
 use self::link::{Link, RETRY, is_final};
 use self::workplace::{Workplace, WorkplaceOptions};
+use super::task::Rule;
 use crate::output::Printer;
 use crate::session::CliSession;
 use crate::signals;
@@ -35,9 +36,9 @@ const CONCURRENCY_MAX: i64 = 100;
 
 /// Serve tasks with a command: the input on its stdin, the output from its stdout
 ///
-/// The command runs in a sandbox, since its input comes from others. It reads the system's directories, writes its own one,
-/// and has no network, unless you allow more. A program that needs your keys or the network, such as an agent, needs
-/// --allow-read, --allow-write, --allow-net and --env, or --sandbox none.
+/// The command runs in a sandbox, since its input comes from others. It reads the system's directories, its interpreter and its
+/// script, writes its own directory, and has no network, unless you allow more. The first line says what is open. --profile
+/// opens what tools need, such as --profile agent with --yes for an agent; --sandbox none opens all.
 #[derive(Debug, Args)]
 pub(crate) struct Worker {
     /// An ability of the command; may be given several times
@@ -66,6 +67,9 @@ pub(crate) struct Worker {
     /// The same of memory [default: 90]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     memory_max: Option<u8>,
+    /// Take only tasks that a person approved: person, by the task's own rule, or other, by an admin that is not its submitter
+    #[arg(long, value_name = "RULE", value_enum)]
+    approved_by: Option<Rule>,
     /// A JSON schema: a task with another input fails, without CMD
     #[arg(long, value_name = "FILE")]
     input_schema: Option<PathBuf>,
@@ -116,6 +120,7 @@ impl Worker {
             from,
             cpu_max,
             memory_max,
+            approved_by,
             input_schema,
             output_schema,
             workplace,
@@ -133,10 +138,11 @@ impl Worker {
             from,
             cpu_max: Some(cpu_max.unwrap_or(cpu)),
             memory_max: Some(memory_max.unwrap_or(memory)),
+            approved_by: approved_by.map(Into::into),
             input_schema,
             output_schema,
         };
-        let workplace = workplace.prepare(job::absolute(command)?, session)?;
+        let workplace = workplace.prepare(&job::absolute(command)?, session)?;
         let runtime = CliSession::runtime()?;
         let ended = runtime.block_on(serve(link, claim, workplace, usize::from(concurrency), session.printer.clone()));
         // a question that is still open ends with this process

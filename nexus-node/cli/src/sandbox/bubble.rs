@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::Policy;
+use super::mounts::TMP;
 use super::policy::SYSTEM;
 
 /// The arguments of `bwrap` before the program that it starts.
@@ -22,13 +23,15 @@ pub(super) fn arguments(policy: &Policy, program: &Path, report: &Path, here: &P
         "/proc",
         "--dev",
         "/dev",
-        "--tmpfs",
-        "/tmp",
     ]
     .map(OsString::from)
     .to_vec();
     if !policy.net {
         arguments.push("--unshare-net".into());
+    }
+    match &policy.tmp {
+        Some(tmp) => arguments.extend(["--bind".into(), tmp.into(), TMP.into()]),
+        None => arguments.extend(["--tmpfs".into(), TMP.into()]),
     }
     let mut bind = |how: &str, from: &Path, to: &Path| {
         arguments.extend([OsString::from(how), from.into(), to.into()]);
@@ -51,6 +54,9 @@ pub(super) fn arguments(policy: &Policy, program: &Path, report: &Path, here: &P
     }
     for path in policy.write.iter().map(PathBuf::as_path).chain([report]) {
         bind("--bind", path, path);
+    }
+    for path in &policy.kept {
+        bind("--ro-bind", path, path);
     }
     arguments.extend(["--chdir".into(), here.into(), "--".into()]);
     arguments

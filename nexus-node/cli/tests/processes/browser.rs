@@ -262,6 +262,62 @@ fn the_page_works_in_a_real_browser() {
     assert!(browser.errors.is_empty(), "{:#?}", browser.errors);
 }
 
+/// promise: Tasks | On the page a person sees the lines of a change to files, and with a passphrase is asked for it before a task is approved
+#[test]
+fn an_approver_sees_changes_and_is_asked_for_the_passphrase() {
+    if std::env::var_os("NEXUS_CHROMIUM").is_none() {
+        eprintln!("no browser is named: `.ci/browser` fetches one, and runs this");
+        return;
+    }
+    let home = Home::new();
+    let _node = home.up();
+    let set = home.as_person("PUT", "/v1/approving", &json!({ "passphrase": "a good passphrase" }).to_string());
+    assert_eq!(set.status, 200, "{set:?}");
+    let diff = "--- a/deploy.sh\n+++ b/deploy.sh\n@@ -1,3 +1,3 @@\n #!/bin/sh\n-make deploy\u{202e}\n+make deploy TARGET=prod\n";
+    let input = json!({ "repository": "shop", "diff": diff }).to_string();
+    let submitted = home.json(&["task", "submit", "deploy", "--input", &input, "--needs-approval"]);
+    let id = submitted["id"].as_str().unwrap();
+    let mut browser = Browser::start();
+    browser.view(1280, "light");
+    browser.open(&link(&home));
+    browser.until("document.querySelector('.rooms a')");
+    browser.value("location.hash = '#tasks'");
+    browser.until("document.querySelector('.ask .change .add')");
+    let marked = "[...document.querySelectorAll('.ask .change span')].map((it) => it.className).join(' ')";
+    assert_eq!(browser.value(marked), "file file hunk  del add");
+    assert_eq!(browser.value("document.querySelector('.ask .change .del').textContent"), "-make deploy⟨U+202E⟩\n");
+    browser.picture("approval-changes-1280-light");
+    let approve = "[...document.querySelectorAll('.ask .decide button')].find((it) => it.textContent === 'Approve')";
+    // a list that has just moved takes no click
+    browser.until(&format!("({approve}.click(), document.getElementById('pass').open)"));
+    let about = "document.getElementById('pass-about').innerText.includes('deploy, from')";
+    browser.until(&format!("document.activeElement.id === 'pass-text' && {about}"));
+    assert_eq!(browser.value("document.getElementById('pass-why').hidden"), true);
+    browser.picture("passphrase-1280-light");
+    let give = |passphrase: &str| {
+        let text = format!("document.getElementById('pass-text').value = '{passphrase}'");
+        format!("(() => {{ {text}; document.querySelector('#pass-form [type=submit]').click(); }})()")
+    };
+    browser.value(&give("another passphrase"));
+    let wrong = "document.getElementById('pass-why').innerText.includes('the passphrase is wrong')";
+    browser.until(&format!("document.getElementById('pass').open && {wrong}"));
+    assert_eq!(browser.value("document.getElementById('pass-text').value"), "", "it is kept nowhere");
+    assert_eq!(home.json(&["task", "show", id])["state"], "awaiting_approval");
+    for (width, scheme) in [(1280, "light"), (390, "dark")] {
+        browser.view(width, scheme);
+        let wide = browser.value("document.documentElement.scrollWidth").as_u64().unwrap();
+        assert!(wide <= u64::from(width), "the passphrase at {width} is {wide} wide");
+        browser.picture(&format!("passphrase-wrong-{width}-{scheme}"));
+    }
+    browser.value(&give("a good passphrase"));
+    until("it is approved", || (home.json(&["task", "show", id])["approval"]["approved"] == true).then_some(()));
+    browser.until("!document.querySelector('.ask')");
+    assert_eq!(browser.value("document.getElementById('pass-text').value"), "", "it is kept nowhere");
+    // the browser itself notes each refusal
+    let own = browser.errors.iter().filter(|error| !error.contains("\"network\""));
+    assert_eq!(own.count(), 0, "{:#?}", browser.errors);
+}
+
 /// Draws maps with so many other members, and returns what is wrong with the labels of each.
 const LABELS: &str = r"(async () => {
     const { drawMap } = await import('/map.js');

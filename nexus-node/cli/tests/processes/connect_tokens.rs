@@ -99,15 +99,69 @@ fn each_program_has_a_token_and_its_agents_have_its_name() {
     assert_eq!(settings.matches(&format!("--token-file {file}")).count(), 2, "{settings}");
     let hook = person.run(&["hook", "session-start", "--no-project", "--token-file", &file]).ok();
     assert!(hook.stdout.contains("You are claude on node"), "{hook:?}");
-    // a project's file names nothing of this machine
+    // a project's file names the program, and nothing of this machine
     let shared = person.json(&["connect", "claude", "--scope", "project"]);
-    assert!(!shared["entry"].to_string().contains("token") && shared.get("token").is_none(), "{shared}");
+    assert_eq!(shared["token"]["changed"], false, "it has one already");
+    let entry = shared["entry"].to_string();
+    assert!(entry.contains(r#""--for","claude""#) && !entry.contains("token"), "{entry}");
+    assert!(!entry.contains(person.home.path().to_str().unwrap()), "{entry}");
+    person.json(&["disconnect", "claude", "--scope", "project"]);
+    assert!(person.file("claude").exists(), "other projects use it");
     // taken off, the token is worthless
     let parted = person.json(&["disconnect", "claude"]);
     assert_eq!(parted["token"], json!({ "name": "claude", "changed": true }));
     assert_eq!((person.file("claude").exists(), person.names()), (false, vec!["gemini".to_owned()]));
     assert_eq!(node.with_token(&token, "GET", "/v1/status", "").problem(), "unauthorized");
     assert!(person.json(&["disconnect", "claude"]).get("token").is_none());
+}
+
+/// promise: Agents | `connect --scope project` leads each machine to a token of the program's own, made there, and git takes none
+#[test]
+fn a_project_leads_each_machine_to_a_token_of_its_own() {
+    let (person, other) = (Person::new(), Person::new());
+    let node = person.home.up();
+    let done = person.json(&["connect", "claude", "--hooks", "--scope", "project"]);
+    assert_eq!((&done["token"]["changed"], person.names()), (&json!(true), vec!["claude".to_owned()]));
+    let mode = fs::metadata(person.file("claude")).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+    // all that git would take
+    let token = person.token("claude");
+    let mut texts = Vec::new();
+    let mut left = vec![person.directory.clone()];
+    while let Some(directory) = left.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                left.push(entry.path());
+            } else {
+                texts.push(fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+    }
+    let all = texts.concat();
+    assert!(!all.contains(&token) && !all.contains("nxt_"), "{all}");
+    assert!(!all.contains(person.home.path().to_str().unwrap()), "{all}");
+    assert_eq!(all.matches("--for claude").count(), 2, "the hooks name the program: {all}");
+    // its agents write in the program's name, here and where the project's files came by git
+    for (person, made) in [(&person, false), (&other, true)] {
+        assert_eq!(person.file("claude").exists(), !made);
+        let told = person.server(&done).tool("remember", &json!({ "text": "of the project" }));
+        let id = told.split(' ').nth(1).unwrap_or_else(|| panic!("{told}")).trim_end_matches(',').to_owned();
+        assert_eq!(person.home.json(&["get", &id])["agent"], "claude");
+        assert!(person.file("claude").exists());
+    }
+    assert_ne!(other.token("claude"), token);
+    let hook = person.run(&["hook", "session-start", "--no-project", "--for", "claude"]).ok();
+    assert!(hook.stdout.contains("You are claude on node"), "{hook:?}");
+    // without the program's name a hook is the owner's, as before
+    let hook = person.run(&["hook", "session-start", "--no-project"]).ok();
+    assert!(!hook.stdout.contains("You are claude on node"), "{hook:?}");
+    // a revoked token is not made anew behind its owner's back
+    person.home.json(&["token", "revoke", "claude"]);
+    assert_eq!(node.with_token(&token, "GET", "/v1/status", "").problem(), "unauthorized");
+    let told = person.server(&done).tool("remember", &json!({ "text": "once more" }));
+    assert!(told.contains("revoked"), "{told}");
+    assert!(person.names().is_empty());
+    other.home.json(&["stop"]);
 }
 
 /// promise: Agents | `connect` makes the token also while no node runs, and before there is one; the next start knows it

@@ -27,7 +27,8 @@ use nexus_node::api::CODES;
 use nexus_node::config::KEYS;
 
 /// Commands that change nothing. Their answer may need a moment to become the expected one.
-const READING: [&str; 9] = ["status", "peers", "members", "recall", "get", "list", "history", "space", "coordinator"];
+const READING: [&str; 10] =
+    ["status", "peers", "members", "recall", "get", "list", "show", "history", "space", "coordinator"];
 
 /// A click of a person on the page of a machine.
 const CLICK: &str = "'s page a person approves ";

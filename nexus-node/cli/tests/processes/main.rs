@@ -65,3 +65,5 @@ mod tokens;
 mod tools;
 mod values;
 mod vocabulary;
+#[cfg(target_os = "linux")]
+mod workplaces;

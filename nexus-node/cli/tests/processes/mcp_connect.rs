@@ -113,7 +113,7 @@ fn each_program_gets_its_entry_where_it_looks_for_it() {
         assert!(Path::new(done["entry"]["command"].as_str().unwrap()).is_absolute(), "{done}");
         assert_eq!(person.json(&[program])["changed"], false, "twice is once");
         let done = person.json(&[program, "--scope", "project"]);
-        let arguments = json!(["mcp", "--project", "my project"]);
+        let arguments = json!(["mcp", "--for", program, "--project", "my project"]);
         assert_eq!(entry(&person.read(&format!("my project/{project}")), servers)["args"], arguments, "{done}");
     }
     person.json(&["codex"]);
@@ -234,7 +234,10 @@ fn a_project_s_file_names_nothing_of_this_machine() {
         "{done}"
     );
     let settings = person.read("my project/.claude/settings.json");
-    assert!(settings.contains("\"nexus-node hook prompt --project 'my project'\"") && !here(&settings), "{settings}");
+    assert!(
+        settings.contains("\"nexus-node hook prompt --for claude --project 'my project'\"") && !here(&settings),
+        "{settings}"
+    );
     // of what is met, nothing is said
     let program = Path::new(support::PROGRAM).parent().unwrap();
     let mut command = person.home.command(&["connect", "claude", "--scope", "project", "--json"]);

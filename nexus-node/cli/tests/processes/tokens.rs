@@ -337,6 +337,76 @@ fn what_a_token_opened_ends_with_it() {
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
 }
 
+/// promise: Commands and API | The end of a token ends a claim, a hold and a place in a lock's line that wait for it: it gets no task and no lock
+#[test]
+fn what_waits_for_a_token_ends_with_it() {
+    let home = Home::new();
+    let node = home.up();
+    let worker = token(&home, "worker", "tasks,locks", &[]);
+    let brief = token(&home, "brief", "tasks", &["--ttl", "4s"]);
+    let owner = node.token();
+    let done = |answer: Answer| {
+        assert!((200..300).contains(&answer.status), "{answer:?}");
+        answer.json()
+    };
+    let submit = |capability: &str| {
+        let new = json!({ "capability": capability, "input": 1 }).to_string();
+        done(node.with_token(&owner, "POST", "/v1/tasks", &new))["id"].as_str().unwrap().to_owned()
+    };
+    let claim = |capability: &str, wait: &str| {
+        json!({ "capabilities": [capability], "lease": "60s", "wait": wait }).to_string()
+    };
+    let held = submit("held");
+    let claimed = done(node.with_token(&worker, "POST", "/v1/tasks/claim", &claim("held", "10s")));
+    let hold = json!({ "token": claimed["token"], "text": "on it", "wait": "60s" }).to_string();
+    let lock = until("the coordinators answer", || {
+        let answer = node.with_token(&owner, "POST", "/v1/locks/printer/acquire", "{}");
+        (answer.status == 200).then(|| answer.json())
+    });
+    let in_line = json!({ "wait": "60s" }).to_string();
+    let asks = [
+        (&worker, "/v1/tasks/claim".to_owned(), claim("waited", "60s")),
+        (&brief, "/v1/tasks/claim".to_owned(), claim("waited", "60s")),
+        (&worker, format!("/v1/tasks/{held}/renew"), hold),
+        (&worker, "/v1/locks/printer/acquire".to_owned(), in_line),
+    ];
+    std::thread::scope(|scope| {
+        let answers = asks.each_ref().map(|(token, path, body)| {
+            let node = &node;
+            scope.spawn(move || node.with_token(token, "POST", path, body))
+        });
+        let tool = scope.spawn(|| {
+            let params = json!({ "name": "task_claim", "arguments": { "capabilities": ["waited"], "wait": 50 } });
+            over_mcp(&node, &worker, "/mcp/full", "tools/call", &params)
+        });
+        until("all of them wait", || {
+            let agents = done(node.with_token(&owner, "GET", "/v1/agents", ""));
+            let agents = agents.as_array().unwrap().iter();
+            let waiting: u64 = agents.map(|agent| agent["waiting"].as_u64().unwrap()).sum();
+            let progress = done(node.with_token(&owner, "GET", &format!("/v1/tasks/{held}"), ""))["progress"].clone();
+            let line = done(node.with_token(&owner, "GET", "/v1/locks/printer", ""))["waiting"].clone();
+            (waiting == 3 && progress["text"] == "on it" && line == 1).then_some(())
+        });
+        home.json(&["token", "revoke", "worker"]);
+        for (answer, (_, path, _)) in answers.into_iter().zip(&asks) {
+            let answer = answer.join().unwrap();
+            assert_eq!((answer.status, answer.problem().as_str()), (401, "unauthorized"), "{path}: {answer:?}");
+            assert!(answer.body.contains("ended while it waited"), "{path}: {answer:?}");
+        }
+        let told = tool.join().unwrap().to_string();
+        assert!(told.contains("ended while it waited"), "{told}");
+    });
+    // nothing came to it, and what it had goes to another worker
+    let waited = submit("waited");
+    let claimed = done(node.with_token(&owner, "POST", "/v1/tasks/claim", &claim("waited", "30s")));
+    assert_eq!((&claimed["task"]["id"], &claimed["attempt"]), (&json!(waited), &json!(1)));
+    let claimed = done(node.with_token(&owner, "POST", "/v1/tasks/claim", &claim("held", "30s")));
+    assert_eq!((&claimed["task"]["id"], &claimed["attempt"]), (&json!(held), &json!(2)));
+    let release = json!({ "token": lock["token"] }).to_string();
+    done(node.with_token(&owner, "POST", "/v1/locks/printer/release", &release));
+    assert_eq!(node.with_token(&owner, "GET", "/v1/locks/printer", "").status, 404);
+}
+
 /// promise: Bad input | A token that tries to get more than it has is refused by every way
 #[test]
 fn a_token_does_not_widen_itself() {

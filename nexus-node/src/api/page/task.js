@@ -131,12 +131,40 @@ function elsewhere(name, { bytes: size, begin }, id) {
   return place;
 }
 
+/** So many lines of a change to files are marked. */
+const CHANGE_LINES = 200;
+
+/** The change to files that an input names, if it is one: a text in the form of `diff -u`. */
+function changeIn(value) {
+  const text = value?.diff ?? value?.patch;
+  return typeof text === 'string' && /^(@@ |--- |diff )/m.test(text) ? text : null;
+}
+
+/** The mark of a line in such a text. */
+function markOf(line) {
+  if (/^(\+\+\+|---|diff |index )/.test(line)) return 'file';
+  return { '+': 'add', '-': 'del', '@': 'hunk' }[line[0]] ?? null;
+}
+
+/** The lines of a change, each with its mark. The input beside them has all of it. */
+function changes(text) {
+  const lines = seen(text).replace(/\n$/, '').split('\n');
+  const rows = lines.slice(0, CHANGE_LINES).map((line) => make('span', { class: markOf(line) }, `${line}\n`));
+  const more = lines.length > CHANGE_LINES ? `${count(lines.length - CHANGE_LINES, 'more line is', 'more lines are')} in the input below.` : null;
+  return make('div', { class: 'titled' },
+    make('h4', {}, 'Changes ', make('small', { class: 'dim' }, 'as the input says')),
+    make('pre', { class: 'value change', tabindex: '0' }, ...rows),
+    more ? make('p', { class: 'dim' }, more) : null);
+}
+
 /** A text with its name above it. A text and its JSON are told apart, so neither passes for the other. */
 export function titled(name, value, id) {
   if (id && inBlob(value)) return elsewhere(name, value, id);
   const kind = typeof value === 'string' ? 'text' : 'JSON';
   if (value === null) return make('div', { class: 'titled' }, make('h4', {}, name), make('p', { class: 'dim' }, 'none'));
-  return make('div', { class: 'titled' }, make('h4', {}, `${name} `, make('small', { class: 'dim' }, kind)), long(written(value)));
+  const whole = make('div', { class: 'titled' }, make('h4', {}, `${name} `, make('small', { class: 'dim' }, kind)), long(written(value)));
+  const change = name === 'Input' ? changeIn(value) : null;
+  return change === null ? whole : make('div', { class: 'texts' }, changes(change), whole);
 }
 
 /** Whether the whole input is on the screen. If not, it is then: nobody approves what is behind a button. */
@@ -182,7 +210,9 @@ async function decide(button, task, word, said, why, passphrase) {
     if (word === 'retry' && shown?.id === task.id) await open(now.id);
     else changed(now);
   } catch (problem) {
-    if (problem.code === 'passphrase') return askPassphrase(button, task, word, said);
+    if (problem.code === 'passphrase') return askPassphrase(null, button, task, word, said);
+    // the dialog stays in front of everything else, a toast among it
+    if (passphrase !== undefined && problem.code === 'refused') return askPassphrase(explain(problem), button, task, word, said);
     toast(explain(problem), true);
     // somebody else was faster
     if (problem.status === 409) ask(taskPath(task.id)).then((now) => { told(now); changed(now); }).catch(() => {});
@@ -195,9 +225,12 @@ const passDialog = byId('pass');
 const passText = byId('pass-text');
 let toApprove = null;
 
-/** Asks for the passphrase of this node's person. It is kept nowhere. */
-function askPassphrase(...decision) {
-  toApprove = decision;
+/** Asks for the passphrase of this node's person, once more with the reason why. It is kept nowhere. */
+function askPassphrase(why, button, task, word, said) {
+  toApprove = [button, task, word, said];
+  byId('pass-why').textContent = why ?? '';
+  byId('pass-why').hidden = why === null;
+  byId('pass-about').replaceChildren(`${task.capability}, from `, member(task.submitter, task.submitter_name), ', ', shortId(task.id));
   passText.value = '';
   passDialog.showModal();
   passText.focus();

@@ -666,6 +666,7 @@ pub(super) fn claim_task() -> wire::ClaimTask {
         from: Vec::new(),
         cpu_max: Some(80),
         memory_max: Some(90),
+        approved_by: None,
         input_schema: Some(json!({ "type": "object", "required": ["path"] })),
         output_schema: None,
     }

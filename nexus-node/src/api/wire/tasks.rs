@@ -530,6 +530,9 @@ pub struct ClaimTask {
     /// The same of memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u8>,
+    /// It takes only tasks that were approved: `person`, by the task's own rule; `other`, by the rule `other`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<ApprovalRule>,
     /// The JSON schema of the inputs that it takes, at most 16 KiB, without references to other documents. A task with another
     /// input fails (`input_mismatch`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -558,6 +561,7 @@ impl ClaimTask {
             from,
             cpu_max,
             memory_max,
+            approved_by: self.approved_by.map(Into::into),
             input_schema,
             output_schema,
             ..query

@@ -189,6 +189,7 @@ pub(super) struct TaskClaim {
     pub(super) capabilities: Vec<String>,
     #[serde(default)]
     pub(super) from: Vec<String>,
+    pub(super) approved_by: Option<wire::ApprovalRule>,
     pub(super) wait: Option<u64>,
 }
 

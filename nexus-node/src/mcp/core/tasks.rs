@@ -52,7 +52,7 @@ impl Core {
         let task = board.submit(task).await.map_err(refused)?;
         let id = task.id.to_string();
         if !wait.is_zero()
-            && let Some(over) = board.wait(&id, wait).await.map_err(refused)?
+            && let Some(over) = self.pass.while_good(board.wait(&id, wait)).await?.map_err(refused)?
         {
             return Ok(shown(&over));
         }
@@ -72,10 +72,11 @@ impl Core {
         // a model would read all of it
         query = query.without_blobs();
         query = given.from.into_iter().fold(query, ClaimQuery::from);
+        query.approved_by = given.approved_by.map(Into::into);
         if let Some(agent) = agent {
             query = query.agent(agent.to_string());
         }
-        let Some(claimed) = self.node.tasks().claim(query).await.map_err(refused)? else {
+        let Some(claimed) = self.pass.while_good(self.node.tasks().claim(query)).await?.map_err(refused)? else {
             return Ok("No task now. Ask again.".to_owned());
         };
         let tasks::ClaimedTask { task, token, attempt, fence, .. } = claimed;
@@ -114,7 +115,7 @@ impl Core {
         }
         if says == 0 {
             if !wait.is_zero() {
-                board.wait(&given.id, wait).await.map_err(refused)?;
+                self.pass.while_good(board.wait(&given.id, wait)).await?.map_err(refused)?;
             }
             return Ok(shown(&board.get(&given.id).await.map_err(refused)?));
         }

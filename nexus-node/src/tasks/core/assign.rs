@@ -1,6 +1,5 @@
 //! Tasks that wait meet workers that wait, and the records of workers.
 
-use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::{
     LOOKED_AT_MAX, NotChosen, Open, PREEMPT_EVERY, Place, Running,
 };
 use crate::tasks::Agent;
+use crate::tasks::approved::{Approved, Waits};
 use crate::tasks::route::{About, Breaker, Candidate, Score, ranked};
 
 impl Core {
@@ -75,7 +75,9 @@ impl Core {
         let later = running.take_while(|(rank, _)| *rank > open.spec.rank).take(LOOKED_AT_MAX);
         let victim = later.into_iter().find_map(|(_, victim)| match self.open.get(victim)? {
             Open { spec, place: Place::Running(running), .. }
-                if spec.preemptible && open.spec.to.is_none_or(|to| to == running.holder.node) =>
+                if spec.preemptible
+                    && open.spec.to.is_none_or(|to| to == running.holder.node)
+                    && running.insists_on <= open.spec.approved =>
             {
                 Some((*victim, running.token))
             }
@@ -110,7 +112,8 @@ impl Core {
         let failed_here = |node: Did| open.failed_at.as_ref().is_some_and(|holder| holder.node == node);
         let here = here.map(|call| {
             let holder = &self.calls[&call].holder;
-            let waiting = self.callers.get(capability).map_or(1, BTreeSet::len);
+            let fits = |call: &&CallId| self.calls[*call].insists_on <= open.spec.approved;
+            let waiting = self.callers.get(capability).map_or(1, |callers| callers.iter().filter(fits).count());
             Candidate {
                 node: holder.node,
                 waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
@@ -124,10 +127,11 @@ impl Core {
             open.spec.to.is_none_or(|to| to == *node) && self.may_begin(open) && !self.is_too_old(open, node)
         };
         let is_well = |node: &Did| self.records.breaker(capability, node, "", now) == Breaker::Closed;
-        let elsewhere = elsewhere.filter(|(node, _)| is_meant(node) && is_well(node));
-        let elsewhere = elsewhere.map(|(node, waiting)| Candidate {
+        let waiting = |waits: &Waits| waits.for_approved(open.spec.approved);
+        let elsewhere = elsewhere.filter(|(node, waits)| waiting(waits) > 0 && is_meant(node) && is_well(node));
+        let elsewhere = elsewhere.map(|(node, waits)| Candidate {
             node: *node,
-            waiting: *waiting,
+            waiting: waiting(waits),
             about: self.said.get(node).map_or_else(About::default, |said| said.about),
             seen: self.records.seen(capability, node, ""),
             failed_here: failed_here(*node),
@@ -165,36 +169,48 @@ impl Core {
             if rows.iter().any(|row| row.node == node) {
                 continue;
             }
+            let insists_on = self.insists_on_more(open, &node);
             let not = match self.records.breaker(capability, &node, agent, now) {
                 _ if open.spec.to.is_some_and(|to| to != node) => NotChosen::NotMeant,
                 _ if self.is_too_old(open, &node) => NotChosen::TooOld,
                 Breaker::Resting(until) => NotChosen::Rests(until.saturating_sub(now)),
                 Breaker::Tried => NotChosen::Tried,
                 Breaker::Closed if is_over => NotChosen::Overloaded,
-                Breaker::Closed => NotChosen::NoneWaits,
+                Breaker::Closed => insists_on.map_or(NotChosen::NoneWaits, NotChosen::Insists),
             };
             rows.push(Choice { node, score: None, not: Some(not) });
         }
         rows
     }
 
+    /// The least approval on which the workers of a node insist that wait for a task, if that is more than it has.
+    fn insists_on_more(&self, open: &Open, node: &Did) -> Option<Approved> {
+        let elsewhere = || self.elsewhere.get(&open.spec.capability)?.get(node)?.least();
+        let least = if *node == self.me { self.insists_here(open) } else { elsewhere() };
+        least.filter(|least| *least > open.spec.approved)
+    }
+
     fn claim_elsewhere(&mut self, task: TaskId, capability: &str, node: Did, now: Duration) {
         let Some(token) = self.tokens.pop() else { return };
+        let approved = self.open.get(&task).map_or(Approved::Not, |open| open.spec.approved);
+        let mut insists_on = Approved::Not;
         if let Some(nodes) = self.elsewhere.get_mut(capability) {
-            if let Some(workers) = nodes.get_mut(&node) {
-                *workers -= 1;
+            if let Some(waits) = nodes.get_mut(&node) {
+                insists_on = waits.take(approved);
             }
-            nodes.retain(|_, workers| *workers > 0);
+            nodes.retain(|_, waits| !waits.is_empty());
             if nodes.is_empty() {
                 self.elsewhere.remove(capability);
             }
         }
         self.record_given(capability, node, String::new(), now);
-        self.put_claim(task, Claimant::Node(node), token, Holder { node, agent: String::new() }, LEASE_ELSEWHERE, now);
+        let holder = Holder { node, agent: String::new() };
+        self.put_claim(task, Claimant::Node(node), token, (holder, LEASE_ELSEWHERE, insists_on), now);
     }
 
     pub(super) fn claim(&mut self, task: TaskId, call: CallId, now: Duration) {
-        let (Some(token), Some(Call { holder, lease, .. })) = (self.tokens.pop(), self.calls.get(&call).cloned())
+        let (Some(token), Some(Call { holder, lease, insists_on, .. })) =
+            (self.tokens.pop(), self.calls.get(&call).cloned())
         else {
             return;
         };
@@ -203,7 +219,7 @@ impl Core {
             let capability = open.spec.capability.clone();
             self.record_given(&capability, holder.node, holder.agent.clone(), now);
         }
-        self.put_claim(task, Claimant::Call(call), token, holder, lease, now);
+        self.put_claim(task, Claimant::Call(call), token, (holder, lease, insists_on), now);
     }
 
     fn put_claim(
@@ -211,13 +227,13 @@ impl Core {
         task: TaskId,
         to: Claimant,
         token: TaskToken,
-        holder: Holder,
-        lease: Duration,
+        (holder, lease, insists_on): (Holder, Duration, Approved),
         now: Duration,
     ) {
         let Some(open) = self.open.get(&task) else { return };
         let (attempt, attempt_until) = (open.claims + 1, now.saturating_add(open.spec.attempt));
-        let running = Running { token, holder: holder.clone(), lease, lease_until: now + lease, attempt_until };
+        let lease_until = now + lease;
+        let running = Running { token, holder: holder.clone(), lease, lease_until, attempt_until, insists_on };
         self.preempting.remove(&task);
         self.put(task, Place::Claiming(running));
         self.actions.push_back(Action::Claim { task, to, token, attempt, holder });
@@ -284,7 +300,9 @@ impl Core {
     }
 
     fn fits_open(&self, open: &Open, call: &Call) -> bool {
-        open.spec.to.is_none_or(|to| to == call.holder.node) && self.may_begin(open)
+        open.spec.to.is_none_or(|to| to == call.holder.node)
+            && call.insists_on <= open.spec.approved
+            && self.may_begin(open)
     }
 
     pub(super) fn may_begin(&self, open: &Open) -> bool {

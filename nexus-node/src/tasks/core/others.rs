@@ -3,33 +3,36 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use nexus_crdt::TaskId;
 use nexus_identity::Did;
 
 use super::{Call, CallId, Core, Open, Place, Said, TURN_EVERY, TURNS_MAX};
+use crate::tasks::approved::{Approved, Waits};
 use crate::tasks::{Agent, AgentHealth};
 
 impl Core {
     /// The workers that wait here for tasks of another member, by capability.
-    pub(in crate::tasks) fn waiting_for(&self, member: &Did, is_trusted: bool) -> BTreeMap<String, u32> {
-        let mut waiting = BTreeMap::new();
+    pub(in crate::tasks) fn waiting_for(&self, member: &Did, is_trusted: bool) -> BTreeMap<String, Waits> {
+        let mut waiting: BTreeMap<String, Waits> = BTreeMap::new();
         let admits = |call: &&Call| call.from.admits(member, is_trusted) && !self.is_over(call);
         for call in self.calls.values().filter(admits) {
             for capability in &call.capabilities {
-                *waiting.entry(capability.clone()).or_default() += 1;
+                waiting.entry(capability.clone()).or_default().add(call.insists_on, 1);
             }
         }
         waiting
     }
 
-    /// Gives a task of another member to the worker that has waited longest for one.
+    /// Gives a task of another member, approved so far, to the worker that has waited longest for one.
     pub(in crate::tasks) fn take_offer(
         &mut self,
         capability: &str,
-        member: &Did,
-        is_trusted: bool,
+        (member, is_trusted): (&Did, bool),
+        approved: Approved,
     ) -> Option<(CallId, Call)> {
         let callers = self.callers.get(capability)?;
-        let admits = |call: &Call| call.from.admits(member, is_trusted) && !self.is_over(call);
+        let admits =
+            |call: &Call| call.from.admits(member, is_trusted) && call.insists_on <= approved && !self.is_over(call);
         let call = *callers.iter().find(|call| admits(&self.calls[call]))?;
         let taken = self.calls.get(&call).cloned()?;
         self.hang_up(call);
@@ -38,13 +41,13 @@ impl Core {
 
     /// Another node says how many of its workers wait for tasks of this one. `false` if it gets none for now, since it
     /// turned down too many.
-    pub(in crate::tasks) fn serving(&mut self, node: Did, waiting: BTreeMap<String, u32>, now: Duration) -> bool {
+    pub(in crate::tasks) fn serving(&mut self, node: Did, waiting: BTreeMap<String, Waits>, now: Duration) -> bool {
         self.serves_no_more(&node);
         if self.has_turned_down_too_many(&node, now) {
             return false;
         }
-        for (capability, workers) in waiting.into_iter().filter(|(_, workers)| *workers > 0) {
-            self.elsewhere.entry(capability.clone()).or_default().insert(node, workers);
+        for (capability, waits) in waiting.into_iter().filter(|(_, waits)| !waits.is_empty()) {
+            self.elsewhere.entry(capability.clone()).or_default().insert(node, waits);
             self.assign_ready(&capability, now);
         }
         true
@@ -74,6 +77,34 @@ impl Core {
         };
         let idle = |(node, said): &(&Did, &Said)| said.agents.iter().any(waits) && !serves(node);
         self.said.iter().find(idle).map(|(node, _)| *node)
+    }
+
+    /// A node whose workers wait for a task that nobody gets, and insist on an approval that it does not have: this node
+    /// before others.
+    pub(in crate::tasks) fn insists(&self, task: TaskId) -> Option<(Did, Approved)> {
+        let open = self.open.get(&task)?;
+        let capability = &open.spec.capability;
+        let is_meant = |node: &Did| open.spec.to.is_none_or(|to| to == *node);
+        let here = self.insists_here(open).map(|on| (self.me, on));
+        let elsewhere = self.elsewhere.get(capability).into_iter().flatten();
+        let elsewhere = elsewhere.map(|(node, waits)| (*node, waits.least()));
+        let all: Vec<(Did, Option<Approved>)> = here
+            .map(|(me, on)| (me, Some(on)))
+            .into_iter()
+            .chain(elsewhere)
+            .filter(|(node, _)| is_meant(node))
+            .collect();
+        // while one takes it, it only has to come to it
+        if all.iter().any(|(_, on)| on.is_some_and(|on| on <= open.spec.approved)) {
+            return None;
+        }
+        all.into_iter().find_map(|(node, on)| Some((node, on?)))
+    }
+
+    /// The least approval on which the workers of this node insist that wait for a task.
+    pub(super) fn insists_here(&self, open: &Open) -> Option<Approved> {
+        let callers = self.callers.get(&open.spec.capability)?;
+        callers.iter().map(|call| self.calls[call].insists_on).min()
     }
 
     /// Whether a node has workers, and it is not known how long messages take to it.

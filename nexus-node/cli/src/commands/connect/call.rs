@@ -23,6 +23,8 @@ pub(super) struct Call {
     /// The data directory in which each program's token is, if they have some.
     tokens: Option<PathBuf>,
     token_file: Option<String>,
+    /// Whether other machines read the file, where each has a token of its own.
+    pub(super) is_shared: bool,
     /// Conditions that each machine has to meet for itself.
     pub(super) needs: Vec<String>,
 }
@@ -42,30 +44,32 @@ impl Call {
         let absolute = std::path::absolute(&directory).unwrap_or_else(|_| directory.clone());
         let directory = (default_data_dir().as_ref() != Some(&directory))
             .then(|| std::path::absolute(&directory).unwrap_or(directory));
+        let tokens = program_token::is_issued(session)?.then_some(absolute);
         match scope {
             Scope::User => {
                 let program = crate::program::path();
                 let program = program
                     .map_err(|error| Problem::new("failed", format!("this program cannot be found: {error}")))?;
                 let data_dir = directory.map(|directory| directory.display().to_string());
-                let (program, tokens) = (program.display().to_string(), program_token::is_issued(session)?);
-                let tokens = tokens.then_some(absolute);
-                Ok(Self { program, data_dir, project: None, tokens, token_file: None, needs: Vec::new() })
+                let program = program.display().to_string();
+                let (token_file, is_shared, needs) = (None, false, Vec::new());
+                Ok(Self { program, data_dir, project: None, tokens, token_file, is_shared, needs })
             }
             Scope::Project => {
                 let project = project(here)?;
                 let path = std::env::var_os("PATH").unwrap_or_default();
                 let needs = needs(std::env::split_paths(&path), directory.as_deref());
-                Ok(Self { program: PROGRAM.to_owned(), data_dir: None, project, tokens: None, token_file: None, needs })
+                let (program, token_file, is_shared) = (PROGRAM.to_owned(), None, true);
+                Ok(Self { program, data_dir: None, project, tokens, token_file, is_shared, needs })
             }
         }
     }
 
-    /// The same with the token of a program, and the file of that. A file of a project is read on other machines, where
-    /// the token is none.
+    /// The same with the token of a program, and the file of that. A file of a project is read on other machines: it names
+    /// the program, and each machine finds its own token by that.
     pub(super) fn by(&self, program: &str) -> (Self, Option<PathBuf>) {
         let file = self.tokens.as_ref().map(|directory| DataDir::program_token_path(directory, program));
-        let token_file = file.as_ref().map(|file| file.display().to_string());
+        let token_file = file.as_ref().filter(|_| !self.is_shared).map(|file| file.display().to_string());
         (Self { token_file, ..self.clone() }, file)
     }
 
@@ -127,6 +131,7 @@ mod tests {
             project: Some("a b".to_owned()),
             tokens: None,
             token_file: None,
+            is_shared: false,
             needs: Vec::new(),
         };
         assert_eq!(

@@ -13,7 +13,11 @@ use super::toml;
 
 /// The entry that starts the server.
 pub(super) fn of(target: &Target, call: &Call) -> Value {
-    let mut entry = json!({ "command": call.program, "args": call.arguments(&["mcp"]) });
+    let mut command = vec!["mcp"];
+    if call.is_shared {
+        command.extend(["--for", target.program.name()]);
+    }
+    let mut entry = json!({ "command": call.program, "args": call.arguments(&command) });
     if target.names_type {
         entry["type"] = "stdio".into();
     }

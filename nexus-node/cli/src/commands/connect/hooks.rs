@@ -101,7 +101,9 @@ pub(in crate::commands) type Commands = Vec<(&'static str, String)>;
 /// The commands of our hooks.
 pub(super) fn of(form: Form, call: &Call) -> Commands {
     let caller = form.0.to_possible_value();
-    let caller = caller.as_ref().filter(|_| form.0 != Caller::Claude).map(|value| value.get_name());
+    // a file that other machines read names no file of a token: there the program's name leads to it
+    let is_named = call.is_shared || form.0 != Caller::Claude;
+    let caller = caller.as_ref().filter(|_| is_named).map(|value| value.get_name());
     let words = |part| ["hook", part].into_iter().chain(caller.into_iter().flat_map(|name| ["--for", name]));
     let commands = PARTS.map(|part| call.line(&words(part).collect::<Vec<_>>()));
     form.events().into_iter().zip(commands).collect()

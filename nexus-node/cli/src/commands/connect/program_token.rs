@@ -4,12 +4,12 @@
 //! of one account it is a label: each can read the files of the others.
 
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nexus_identity::{Timestamp, folded};
 use nexus_node::api::issued::{NewToken, Scopes, TokenBook};
 use nexus_node::api::{Problem, wire};
-use nexus_node::internals::datadir::{Contents, DataDir};
+use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
 use serde_json::Value;
 
 use crate::client::{Client, escape};
@@ -17,6 +17,10 @@ use crate::session::{CliSession, data_dir_problem};
 
 /// All that an agent does: it reads and writes, and changes nothing that is its owner's.
 const SCOPES: [&str; 8] = ["memory", "tasks:read", "tasks:submit", "tasks:work", "kv", "locks", "blobs", "mesh:read"];
+
+/// The looks for a token that another start of the program makes, and the time between two.
+const LOOKS: u32 = 10;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Whether the node of a directory issues tokens. One of an earlier version that still runs does not.
 pub(in crate::commands) fn is_issued(session: &CliSession) -> Result<bool, Problem> {
@@ -74,6 +78,40 @@ pub(in crate::commands) fn ensure(program: &str, session: &CliSession) -> Result
         let _ = book.revoke(program);
     }
     written.map(|()| true).map_err(data_dir_problem)
+}
+
+/// The token of a program on this machine, made if there is none; `None` beside a node of an earlier version, which issues
+/// none.
+///
+/// # Errors
+/// `unauthorized` where its file cannot be used, or somebody else's token has the name.
+pub(in crate::commands) fn held_or_made(program: &str, session: &CliSession) -> Result<Option<String>, Problem> {
+    let file = DataDir::program_token_path(&session.data_dir()?, program);
+    let held = || {
+        let problem = |error: DataDirError| {
+            Problem::new("unauthorized", error.to_string())
+                .hint(format!("`nexus-node disconnect {program}` and `connect {program}` make another one"))
+        };
+        DataDir::token_in_file(&file).map(|token| token.map(|token| token.to_string())).map_err(problem)
+    };
+    if let Some(held) = held()? {
+        return Ok(Some(held));
+    }
+    match ensure(program, session) {
+        Ok(_) => held(),
+        Err(problem) if problem.code == "no_route" => Ok(None),
+        Err(problem) if problem.code == "conflict" => {
+            // another start of the program may be writing it
+            for _ in 0..LOOKS {
+                std::thread::sleep(LOOK_EVERY);
+                if let Some(held) = held()? {
+                    return Ok(Some(held));
+                }
+            }
+            Err(Problem { code: "unauthorized", ..problem })
+        }
+        Err(problem) => Err(problem),
+    }
 }
 
 /// Revokes the token of a program, and removes its file. Whether there was one.

@@ -38,7 +38,7 @@ impl ProgramChoice {
 }
 
 /// A program that runs agents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::commands) enum Program {
     Claude,
     Codex,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_node::api::Problem;
@@ -10,6 +11,7 @@ use nexus_node::internals::datadir::{Contents, DataDir};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use super::super::connect::program_token;
 use super::wire::{self, Answer, Failure, Request, Way};
 use crate::client::pin_of_directory;
 use crate::log::LogFile;
@@ -32,7 +34,39 @@ enum NodeSource {
     /// `--api` names the node, which this program must not start.
     Given { base: String, token: String, pin: Option<Pin> },
     /// The data directory names the node, anew for each request.
-    Directory { path: PathBuf, may_start: bool, token_file: Option<PathBuf> },
+    Directory { path: PathBuf, may_start: bool, shows: Shows },
+}
+
+/// The token that is shown to the node of a directory.
+enum Shows {
+    /// Its owner's.
+    Owners,
+    /// That in a file.
+    File(PathBuf),
+    /// That of a program on this machine, which is made at the first need.
+    Programs { name: &'static str, session: CliSession, making: Arc<Mutex<()>> },
+}
+
+impl Shows {
+    async fn token(&self, directory: &Path) -> Result<Option<String>, Problem> {
+        let owners = || {
+            let token = DataDir::api_token_in(directory).map_err(data_dir_problem)?;
+            Ok(token.map(|token| token.to_string()))
+        };
+        match self {
+            Self::Owners => owners(),
+            Self::File(file) => token_in(file).map(Some),
+            Self::Programs { name, session, making } => {
+                let _making = making.lock().await;
+                let (name, session) = (*name, session.clone());
+                let token = tokio::task::spawn_blocking(move || program_token::held_or_made(name, &session)).await;
+                match token.unwrap_or_else(|error| Err(Problem::new("internal", error.to_string())))? {
+                    Some(token) => Ok(Some(token)),
+                    None => owners(),
+                }
+            }
+        }
+    }
 }
 
 impl Home {
@@ -45,10 +79,18 @@ impl Home {
                 pin: client.pin().cloned(),
             }
         } else {
-            let token_file = session.token_file().map(Path::to_owned);
-            NodeSource::Directory { path: session.data_dir()?, may_start, token_file }
+            let shows = session.token_file().map_or(Shows::Owners, |file| Shows::File(file.to_owned()));
+            NodeSource::Directory { path: session.data_dir()?, may_start, shows }
         };
         Ok(Self { source, starting: Mutex::default() })
+    }
+
+    /// With the token of a program on this machine, where no other token was given.
+    pub(super) fn with_token_of(mut self, program: Option<&'static str>, session: &CliSession) -> Self {
+        if let (Some(name), NodeSource::Directory { shows: shows @ Shows::Owners, .. }) = (program, &mut self.source) {
+            *shows = Shows::Programs { name, session: session.clone(), making: Arc::default() };
+        }
+        self
     }
 
     /// Whether a node answers now.
@@ -61,15 +103,11 @@ impl Home {
     pub(super) async fn once(&self, request: &Request<'_>) -> Result<Answer, Failure> {
         let (base, token, pin, directory) = match &self.source {
             NodeSource::Given { base, token, pin } => (base.clone(), token.clone(), pin.clone(), None),
-            NodeSource::Directory { path, token_file, .. } => {
-                let read = |error| Failure::Unsent(data_dir_problem(error));
-                let base = DataDir::api_url_in(path).map_err(read)?;
-                let token = match token_file {
-                    Some(file) => Some(token_in(file).map_err(Failure::Unsent)?),
-                    None => DataDir::api_token_in(path).map_err(read)?.map(|token| token.to_string()),
-                };
+            NodeSource::Directory { path, shows, .. } => {
                 let missing = || Failure::Unsent(no_node(&format!("no node has run in {}", path.display())));
-                let (base, token) = (base.ok_or_else(missing)?, token.ok_or_else(missing)?);
+                let base = DataDir::api_url_in(path).map_err(|error| Failure::Unsent(data_dir_problem(error)))?;
+                let base = base.ok_or_else(missing)?;
+                let token = shows.token(path).await.map_err(Failure::Unsent)?.ok_or_else(missing)?;
                 let pin = pin_of_directory(path, &base).map_err(Failure::Unsent)?;
                 (base, token, pin, Some(path.as_path()))
             }

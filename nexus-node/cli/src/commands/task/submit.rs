@@ -2,18 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, ValueEnum};
 use nexus_node::JsonText;
 use nexus_node::api::{Problem, wire};
 
-use super::{is_over, path, text};
+use super::{Rule, is_over, path, text};
 use crate::client::Client;
 use crate::output::sane;
 use crate::session::{self, CliSession};
 
-/// The time of one question for the end.
+/// The time of one question for the end, and of the first one: then the person hears why nothing happens.
 const WAIT: &str = "30s";
+const FIRST_WAIT: &str = "10s";
 /// The longest time until an answer to it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The wait before a node that does not answer is asked again.
@@ -78,12 +79,6 @@ pub(crate) struct Submit {
     wait: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Rule {
-    Person,
-    Other,
-}
-
 impl Submit {
     pub(super) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let new = wire::NewTask {
@@ -98,10 +93,7 @@ impl Submit {
             request: self.request,
             once: self.once,
             needs_approval: self.needs_approval,
-            approved_by: self.approved_by.map(|rule| match rule {
-                Rule::Person => wire::ApprovalRule::Person,
-                Rule::Other => wire::ApprovalRule::Other,
-            }),
+            approved_by: self.approved_by.map(Into::into),
             preemptible: self.preemptible,
             after: self.after,
             heirs: self.heirs,
@@ -160,13 +152,22 @@ fn read(given: String) -> Result<JsonText, Problem> {
 
 /// The task once it has ended. The node may be away meanwhile.
 fn ended(client: Client, task: wire::Task, session: &CliSession) -> Result<wire::Task, Problem> {
-    let asked = format!("{}?wait={WAIT}", path(&task.id, None));
+    let question = |wait: &str| format!("{}?wait={wait}", path(&task.id, None));
+    let (first, later) = (question(FIRST_WAIT), question(WAIT));
+    let (mut asked, mut told) = (&first, None);
     let (mut client, mut task, mut away) = (client.patient(PATIENCE), task, None);
     while !is_over(&task) {
-        match client.get(&asked) {
+        match client.get::<wire::Task>(asked) {
             Ok(now) => {
                 away = None;
                 task = now;
+                asked = &later;
+                if !is_over(&task) && task.why != told {
+                    if let Some(why) = &task.why {
+                        session.printer.note(&format!("it waits: {}", sane(why)));
+                    }
+                    told.clone_from(&task.why);
+                }
             }
             Err(problem) if ["no_node", "starting", "stopping", "timed_out"].contains(&problem.code) => {
                 let since = *away.get_or_insert_with(|| {

@@ -195,6 +195,37 @@ pub(super) fn whole(task: &wire::Task, printer: &Printer) -> String {
     }
 }
 
+/// The lines of a change to files that are shown of an input.
+const CHANGE_LINES_MAX: usize = 200;
+
+/// The change to files that an input names, if it is one: a text in the form of `diff -u`, line by line.
+pub(super) fn changes(input: &JsonText, printer: &Printer) -> Option<String> {
+    let input = input.value();
+    let text = input.get("diff").or_else(|| input.get("patch"))?.as_str()?;
+    let begins = |marks: &[&str], line: &str| marks.iter().any(|mark| line.starts_with(mark));
+    if !text.lines().any(|line| begins(&["@@ ", "--- ", "diff "], line)) {
+        return None;
+    }
+    let marked = |line: &str| {
+        let style = match line.chars().next() {
+            _ if begins(&["+++", "---", "diff ", "index "], line) => Some(Style::Bold),
+            Some('+') => Some(Style::Good),
+            Some('-') => Some(Style::Bad),
+            Some('@') => Some(Style::Dim),
+            _ => None,
+        };
+        // a tab moves nothing; any other control character is shown as its number
+        let line = sane(&line.replace('\t', "    "));
+        style.map_or(line.clone(), |style| printer.paint(style, &line))
+    };
+    let all = text.split('\n').count() - usize::from(text.ends_with('\n'));
+    let mut lines: Vec<String> = text.split('\n').take(all.min(CHANGE_LINES_MAX)).map(marked).collect();
+    if all > CHANGE_LINES_MAX {
+        lines.push(format!("… {} more lines are in the input", all - CHANGE_LINES_MAX));
+    }
+    Some(format!("changes, as the input says:\n{}", lines.join("\n")))
+}
+
 /// The nodes that were looked at for a task, with the points of each.
 fn looked_at(candidates: &[wire::TaskCandidate], printer: &Printer) -> String {
     if candidates.is_empty() {
@@ -215,4 +246,31 @@ fn looked_at(candidates: &[wire::TaskCandidate], printer: &Printer) -> String {
         ]);
     }
     table.show(printer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn changes_in(input: &Value) -> Option<String> {
+        changes(&input.clone().into(), &Printer::new(false, false))
+    }
+
+    /// promise: Tasks | A person that approves on a terminal sees the lines of a change to files, a bounded number, with nothing hidden
+    #[test]
+    fn a_change_to_files_is_shown_line_by_line() {
+        let diff = "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\u{1b}[2K\u{202e}\n+\tnew\n";
+        let shown = changes_in(&json!({ "repository": "x", "diff": diff })).unwrap();
+        assert_eq!(shown.lines().count(), 6, "{shown}");
+        assert!(shown.contains("+    new") && !shown.contains(['\u{1b}', '\u{202e}']), "{shown:?}");
+        assert!(changes_in(&json!({ "patch": diff })).is_some());
+        for other in [json!({ "diff": "a text\n- of dashes" }), json!({ "diff": 5 }), json!(diff), json!(null)] {
+            assert_eq!(changes_in(&other), None, "{other}");
+        }
+        let long = format!("@@ -1 +1 @@\n{}", "+x\n".repeat(CHANGE_LINES_MAX + 9));
+        let shown = changes_in(&json!({ "diff": long })).unwrap();
+        assert_eq!(shown.lines().count(), CHANGE_LINES_MAX + 2);
+        assert!(shown.ends_with("… 10 more lines are in the input"), "{}", &shown[shown.len() - 60..]);
+    }
 }
