@@ -8,7 +8,7 @@ use super::mounts::TMP;
 use super::policy::SYSTEM;
 
 /// The arguments of `bwrap` before the program that it starts.
-pub(super) fn arguments(policy: &Policy, program: &Path, report: &Path, here: &Path) -> Vec<OsString> {
+pub(super) fn arguments(policy: &Policy, program: &Path, words: &Path, here: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = [
         "--die-with-parent",
         "--new-session",
@@ -52,7 +52,7 @@ pub(super) fn arguments(policy: &Policy, program: &Path, report: &Path, here: &P
     for path in policy.read.iter().map(PathBuf::as_path).chain([policy.program.as_path(), program]) {
         bind("--ro-bind", path, path);
     }
-    for path in policy.write.iter().map(PathBuf::as_path).chain([report]) {
+    for path in policy.write.iter().map(PathBuf::as_path).chain([words]) {
         bind("--bind", path, path);
     }
     for path in &policy.kept {

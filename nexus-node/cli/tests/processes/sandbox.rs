@@ -23,15 +23,15 @@ use crate::support::{self, HOWEVER_BUSY, Home, Node, SOON, until};
 use serde_json::{Value, json};
 
 /// The beginning of a line with the result of an attempt: `tried NAME yes|no`.
-const TRIED: &str = "tried ";
+pub(crate) const TRIED: &str = "tried ";
 /// A function for shells that makes an attempt and tells how it went.
-const TRY: &str = r#"try() { name=$1; shift; if ("$@") >/dev/null 2>&1; then echo "tried $name yes"; else echo "tried $name no"; fi; }
+pub(crate) const TRY: &str = r#"try() { name=$1; shift; if ("$@") >/dev/null 2>&1; then echo "tried $name yes"; else echo "tried $name no"; fi; }
 "#;
 
 /// A machine with a node, secrets, a working tree and a directory that is nobody's business.
 pub(crate) struct Machine {
     pub(crate) home: Home,
-    node: Node,
+    pub(crate) node: Node,
 }
 
 impl Machine {
@@ -95,7 +95,7 @@ impl Machine {
     }
 
     /// The output of a task whose worker has these options.
-    fn output(&self, options: &[&str]) -> Value {
+    pub(crate) fn output(&self, options: &[&str]) -> Value {
         let worker = self.worker(options);
         let task = self.task();
         assert_eq!(task["state"], "succeeded", "{options:?}: {task} {}", worker.said());
@@ -103,7 +103,7 @@ impl Machine {
     }
 
     /// The attempts of a script, in a sandbox and without one. Its arguments are those after `--`.
-    fn attempts(&self, options: &[&str], script: &str, arguments: &[&str]) -> BTreeMap<String, bool> {
+    pub(crate) fn attempts(&self, options: &[&str], script: &str, arguments: &[&str]) -> BTreeMap<String, bool> {
         let script = format!("{TRY}{script}");
         let command = [&["--", "sh", "-c", &script, "sh"], arguments].concat();
         tried(&self.output(&[options, &command].concat()))
@@ -112,7 +112,7 @@ impl Machine {
 
 /// A worker, which ends with the test.
 pub(crate) struct Worker {
-    child: Child,
+    pub(crate) child: Child,
     lines: Receiver<String>,
     log: PathBuf,
 }
@@ -137,7 +137,7 @@ impl Worker {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         until("the worker ends", || self.child.try_wait().unwrap())
     }
 }
@@ -153,7 +153,7 @@ impl Drop for Worker {
 }
 
 /// The attempts in an output.
-fn tried(output: &Value) -> BTreeMap<String, bool> {
+pub(crate) fn tried(output: &Value) -> BTreeMap<String, bool> {
     let lines = output.as_str().unwrap_or_else(|| panic!("{output}")).lines();
     let attempt = |line: &str| {
         let (name, result) = line.split_once(TRIED)?.1.rsplit_once(' ').unwrap();
@@ -163,7 +163,7 @@ fn tried(output: &Value) -> BTreeMap<String, bool> {
 }
 
 #[track_caller]
-fn all(attempts: &BTreeMap<String, bool>, expected: bool, but: &[&str], whose: &str) {
+pub(crate) fn all(attempts: &BTreeMap<String, bool>, expected: bool, but: &[&str], whose: &str) {
     let others: Vec<&String> = attempts
         .iter()
         .filter(|(name, result)| **result != expected && !but.contains(&name.as_str()))
@@ -173,7 +173,7 @@ fn all(attempts: &BTreeMap<String, bool>, expected: bool, but: &[&str], whose: &
 }
 
 /// The numbers of the processes with this word in their command line.
-fn with_word(word: &str) -> Vec<u32> {
+pub(crate) fn with_word(word: &str) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let says = |pid: &u32| {
