@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use nexus_sim::invariants::{self, With};
 use nexus_sim::plan::{Plan, parse_run};
 use nexus_sim::plants::Plant;
 use nexus_sim::scenario::{BUILT_IN, Fidelity, Scenario};
@@ -166,6 +167,9 @@ pub(crate) struct RunOptions {
     /// Has each node check each signature, also one that another node of the process has checked.
     #[arg(long)]
     check_all: bool,
+    /// Ends at the first violation of one of these checks, at which a run else goes on to its end.
+    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', value_parser = check)]
+    ends_with: Vec<String>,
     /// Shows on stderr what the nodes log, with virtual time: FILTER is as in `nexus-node --log`.
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -177,8 +181,18 @@ pub(crate) struct RunOptions {
 impl RunOptions {
     /// A plan with what these options say of its nodes.
     fn onto(&self, plan: Plan) -> Plan {
-        Plan { routing: self.routing.clone(), checks_all: self.check_all, ..plan }
+        Plan { routing: self.routing.clone(), checks_all: self.check_all, ends_with: self.ends_with.clone(), ..plan }
     }
+}
+
+/// The name of a check.
+fn check(name: &str) -> Result<String, String> {
+    let all = invariants::all(&|_| true, With { coordinators: true, tasks: true, approvals: true, blobs: true });
+    let names: Vec<&str> = all.iter().map(|check| check.name()).collect();
+    if names.contains(&name) {
+        return Ok(name.to_owned());
+    }
+    Err(format!("there is no check {name}, but {}", names.join(", ")))
 }
 
 /// Whether a program has a plant. `wakes`: whether it wakes bugs inside of nodes, if its build has some.

@@ -101,6 +101,8 @@ pub struct Moment<'a> {
     pub outsiders: Outsiders,
     /// Quantities with a bound.
     pub load: Load,
+    /// Panics and spinning tasks until then.
+    pub panics: &'a [String],
     /// Whether everything has healed, and had time to settle.
     pub last: bool,
 }
@@ -166,13 +168,15 @@ pub trait Invariant {
     fn promise(&self) -> &'static str;
     /// Checks the nodes at one moment.
     fn look(&mut self, moment: &Moment<'_>);
+    /// Its checks until now.
+    fn record(&self) -> &Record;
     /// Gives the verdict.
     fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict;
 }
 
 /// Counts checks and remembers the first violation.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
+pub struct Record {
     looked: u64,
     broken: Option<(u64, String)>,
 }
@@ -188,9 +192,18 @@ impl Record {
         }
     }
 
+    pub(crate) fn is_broken(&self) -> bool {
+        self.broken.is_some()
+    }
+
+    /// The first violation until now.
+    pub(crate) fn broken(&self) -> Option<Verdict> {
+        self.broken.clone().map(|(at_ms, what)| Verdict::Broken { at_ms, what })
+    }
+
     pub(crate) fn verdict(&self, nothing: &str) -> Verdict {
-        match &self.broken {
-            Some((at_ms, what)) => Verdict::Broken { at_ms: *at_ms, what: what.clone() },
+        match self.broken() {
+            Some(broken) => broken,
             None if self.looked == 0 => Verdict::Undecided { why: nothing.to_owned() },
             None => Verdict::Held { looked: self.looked },
         }

@@ -733,6 +733,7 @@ impl<'a> Model<'a> {
             ledger: &self.ledger,
             outsiders: Outsiders::default(),
             load: Load::default(),
+            panics: &[],
             last,
         };
         for check in checks {

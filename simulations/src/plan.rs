@@ -124,6 +124,10 @@ pub struct Plan {
     /// Whether each node checks each signature, also one that another node of this process has checked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub checks_all: bool,
+    /// Checks with whose first violation a run of whole nodes ends, if it is seen before the end; the others are then
+    /// undecided.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends_with: Vec<String>,
 }
 
 impl Plan {
@@ -159,6 +163,7 @@ impl Plan {
             plant: None,
             routing: None,
             checks_all: false,
+            ends_with: Vec::new(),
         }
     }
 

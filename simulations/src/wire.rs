@@ -1,24 +1,26 @@
 //! Runs a plan on whole nodes: first safety under faults, then the heal and liveness.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
 use nexus_node::config::TaskRouting;
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
 use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PeerState, PutOptions, RecallQuery, ValidAt};
+use tokio::sync::Notify;
 
 use crate::approvals;
 use crate::blobs;
 use crate::critical;
 use crate::faults::{Aftermath, Faults};
 use crate::hooks;
-use crate::invariants::{self, Invariant, Load, Moment, NodeContent, Outsiders, Recovery, With};
+use crate::invariants::{self, Invariant, Load, Moment, NodeContent, Outsiders, Recovery, Verdict, With};
 use crate::ledger::{Edited, Ledger, Written};
 use crate::outcome::{RunOutcome, Sample, TaskTimes};
 use crate::plan::{NodeNo, Op, OpKind, Plan};
@@ -75,6 +77,9 @@ struct Run {
     looked_ms: RefCell<Vec<u64>>,
     canary: String,
     error: RefCell<Option<String>>,
+    /// Whether the run has ended with the violation of a check that its plan names.
+    is_over: Cell<bool>,
+    over: Notify,
 }
 
 impl Run {
@@ -97,6 +102,8 @@ impl Run {
             looked_ms: RefCell::default(),
             canary,
             error: RefCell::default(),
+            is_over: Cell::default(),
+            over: Notify::new(),
             plan,
         }
     }
@@ -109,12 +116,19 @@ impl Run {
                 safety_from = self.sim.now();
                 self.sim.plant(self.plan.plant);
                 self.safety().await;
-                self.liveness(&mut recovery).await;
+                if !self.is_over.get() {
+                    self.liveness(&mut recovery).await;
+                }
             }
             Err(error) => *self.error.borrow_mut() = Some(format!("the nodes never met: {error}")),
         }
         recovery.panics = self.sim.panics();
         self.outcome(&recovery, safety_from)
+    }
+
+    /// Whether the run ends with the first violation of this check.
+    fn ends_with(&self, check: &str) -> bool {
+        self.plan.ends_with.iter().any(|name| name == check)
     }
 
     /// Starts the founder and its members, and waits until all are connected.
@@ -231,7 +245,9 @@ impl Run {
         };
         let going_wrong =
             tokio::time::timeout(Duration::from_millis(self.plan.safety_ms) + FAULTS_END_MAX, going_wrong);
-        let (ended, ..) = futures::join!(going_wrong, working, looking, sampling);
+        let all = pin!(async { futures::join!(going_wrong, working, looking, sampling) });
+        // in this order, and not in one of tokio's choice: runs that go on are the same as without it
+        let Either::Left(((ended, ..), _)) = select(all, pin!(self.over.notified())).await else { return };
         if ended.is_err() {
             *self.error.borrow_mut() =
                 Some(format!("a fault did not end within {FAULTS_END_MAX:?} of the safety phase"));
@@ -270,7 +286,8 @@ impl Run {
             let begin = self.sim.now();
             loop {
                 recovery.unseen = self.unseen().await;
-                if recovery.unseen.is_empty() || self.sim.now() - begin > recovery.bound {
+                let is_lost = recovery.settled.is_none() && self.ends_with("liveness");
+                if recovery.unseen.is_empty() || is_lost || self.sim.now() - begin > recovery.bound {
                     break;
                 }
                 self.sim.sleep(Duration::from_secs(1)).await;
@@ -586,9 +603,15 @@ impl Run {
             on_disk,
         };
         let ledger = self.ledger.borrow();
-        let moment = Moment { at: self.sim.now(), seen: &seen, ledger: &ledger, outsiders, load, last };
+        let panics = self.sim.panics();
+        let moment =
+            Moment { at: self.sim.now(), seen: &seen, ledger: &ledger, outsiders, load, panics: &panics, last };
         for invariant in self.invariants.borrow_mut().iter_mut() {
             invariant.look(&moment);
+            if !last && invariant.record().is_broken() && self.ends_with(invariant.name()) {
+                self.is_over.set(true);
+                self.over.notify_one();
+            }
         }
         self.looked_ms.borrow_mut().push(ms(self.sim.now()));
         for seen in &seen {
@@ -648,8 +671,14 @@ impl Run {
         let now = self.sim.now();
         let (trace_hash, trace_lines) = self.sim.network().trace_hash();
         let mut invariants = self.invariants.borrow_mut();
+        let is_over = self.is_over.get();
         let judge = |invariant: &mut Box<dyn Invariant>| {
-            (invariant.name(), invariant.promise(), invariant.judge(recovery, now))
+            let verdict = match invariant.record().broken() {
+                Some(broken) if is_over => broken,
+                None if is_over => Verdict::Undecided { why: "another check broke, and ended the run".to_owned() },
+                _ => invariant.judge(recovery, now),
+            };
+            (invariant.name(), invariant.promise(), verdict)
         };
         let checks = invariants.iter_mut().map(judge).collect();
         let fired = self.sim.network().fired();
@@ -659,7 +688,7 @@ impl Run {
             kinds
                 .iter()
                 .map(|kind| kind.as_str())
-                .filter(|kind| !fired.contains_key(*kind))
+                .filter(|kind| !is_over && !fired.contains_key(*kind))
                 .map(str::to_owned)
                 .collect()
         };

@@ -3,10 +3,16 @@
 //! | room | content |
 //! |---|---|
 //! | `policy` | the permissions of a command, and its limits |
+//! | `needs` | the files that a command needs: its interpreter, its installation, its script |
+//! | `profiles` | the needs of the tools of a kind besides |
+//! | `private` | the places that no rule opens by itself |
+//! | `git` | repositories in the directories that a command may write |
 //! | `reach` | the level that this machine reaches, found by trying |
 //! | `confinement` | files, ports and signals, by Landlock; capabilities and limits |
 //! | `calls` | the system calls that are refused, by seccomp |
+//! | `mounts` | a `/tmp` of its own, and what git obeys kept from it |
 //! | `bubble` | namespaces, by bubblewrap |
+//! | `report` | the words of a process about the command that it starts |
 //! | `warden` | the process beside a command, which lets nothing outlive it |
 //!
 //! A worker starts this program once more as `sandbox-exec`, the *warden*. It starts itself once more, for the level
@@ -19,20 +25,34 @@ mod bubble;
 mod calls;
 #[cfg(target_os = "linux")]
 mod confinement;
+mod git;
+#[cfg(target_os = "linux")]
+mod mounts;
+mod needs;
 mod policy;
+mod private;
+mod profiles;
 mod reach;
+#[cfg(target_os = "linux")]
+mod report;
 #[cfg(target_os = "linux")]
 mod warden;
 
+pub(crate) use self::git::Repository;
+pub(crate) use self::needs::{Around, Needs};
 pub(crate) use self::policy::{Bytes, Limits, Policy, cleaned, forbidden, found};
+pub(crate) use self::private::Private;
+pub(crate) use self::profiles::{Opened, Profile};
 pub(crate) use self::reach::{Reached, reach};
 
 #[cfg(target_os = "linux")]
 pub(crate) use self::confinement::become_command;
 #[cfg(target_os = "linux")]
-pub(crate) use self::reach::{abi, bwrap, try_level};
+pub(crate) use self::reach::{abi, bwrap, try_level, try_own_tmp, works};
 #[cfg(target_os = "linux")]
-pub(crate) use self::warden::{Report, guard};
+pub(crate) use self::report::{Heard, Said};
+#[cfg(target_os = "linux")]
+pub(crate) use self::warden::{Warden, guard};
 
 use serde::{Deserialize, Serialize};
 

@@ -102,7 +102,9 @@ pub(crate) async fn sync<S>(here: &Syncing, peer: Did, stream: S, tally: &Tally)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (generation, poke) = here.sessions.begin(peer);
+    // it ends wherever this future does
+    let live = here.sessions.begin(peer);
+    let (generation, poke) = (live.generation, live.poke.clone());
     if let Some(until) = here.vain.wait(&peer, Instant::now()) {
         tokio::time::sleep_until(until).await;
         if !here.sessions.is_current(peer, generation) {
@@ -141,7 +143,6 @@ where
         let Err(last) = taking.await;
         error = if last.is_misbehaviour() { last } else { error };
     }
-    here.sessions.end(peer, generation);
     error
 }
 

@@ -46,6 +46,21 @@ pub(super) struct Poke {
     behind: AtomicBool,
 }
 
+/// A live session. It ends when this is dropped, also with a future that is dropped half-way: heirs take a peer for
+/// connected while its session is live.
+pub(super) struct Live<'a> {
+    sessions: &'a Sessions,
+    peer: Did,
+    pub(super) generation: u64,
+    pub(super) poke: Arc<Poke>,
+}
+
+impl Drop for Live<'_> {
+    fn drop(&mut self) {
+        self.sessions.end(self.peer, self.generation);
+    }
+}
+
 impl Poke {
     pub(super) fn wake(&self) {
         self.wake.notify_one();
@@ -132,14 +147,14 @@ impl Sessions {
         formats.min().unwrap_or(u16::MAX)
     }
 
-    /// Begins a session. An older one with the same peer ends.
-    pub(super) fn begin(&self, peer: Did) -> (u64, Arc<Poke>) {
+    /// Begins a session, which is live until the answer is dropped. An older one with the same peer ends.
+    pub(super) fn begin(&self, peer: Did) -> Live<'_> {
         self.with(peer, |sync| {
             sync.generation += 1;
             sync.live = true;
             sync.poke.wake();
             sync.poke = Arc::default();
-            (sync.generation, sync.poke.clone())
+            Live { sessions: self, peer, generation: sync.generation, poke: sync.poke.clone() }
         })
     }
 
@@ -147,7 +162,7 @@ impl Sessions {
         self.with(peer, |sync| sync.generation == generation)
     }
 
-    pub(super) fn end(&self, peer: Did, generation: u64) {
+    fn end(&self, peer: Did, generation: u64) {
         self.with(peer, |sync| sync.live &= sync.generation != generation);
     }
 
@@ -220,6 +235,29 @@ mod tests {
 
     fn did(n: u8) -> Did {
         Did::from_bytes([n; 32])
+    }
+
+    /// promise: Real mesh | A session whose task is dropped half-way counts as ended, and the end of an older one ends no later one
+    #[test]
+    fn a_session_is_live_until_it_is_dropped() {
+        let sessions = Sessions::default();
+        let is_live = || sessions.of(did(1)).unwrap().1;
+        let begun = sessions.begin(did(1));
+        let session = async {
+            let _begun = begun;
+            std::future::pending::<()>().await;
+        };
+        let mut session = Box::pin(session);
+        let _ = futures::FutureExt::now_or_never(session.as_mut());
+        assert!(is_live());
+        drop(session);
+        assert_eq!((is_live(), sessions.live()), (false, 0));
+        let older = sessions.begin(did(1));
+        let later = sessions.begin(did(1));
+        drop(older);
+        assert!(is_live(), "the later one goes on");
+        drop(later);
+        assert!(!is_live());
     }
 
     #[test]

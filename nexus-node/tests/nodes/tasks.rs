@@ -921,6 +921,59 @@ async fn an_heir_takes_over_while_the_submitter_is_down() {
     }
 }
 
+/// promise: Tasks | Heirs that connected to the submitter themselves take over while it is down, without a restart; it is back, the task is handed out and ends once
+#[tokio::test(flavor = "multi_thread")]
+async fn heirs_that_dialled_their_submitter_take_over_without_a_restart() {
+    // whether the end of a connection or of its sync is seen first is by chance: of so many heirs each has to notice
+    const HEIRS: usize = 6;
+    let dirs: Vec<TempDir> = (0..=HEIRS).map(|_| TempDir::new().unwrap()).collect();
+    let laptop = soon(&dirs[0], "laptop", None).await;
+    let mut heirs = Vec::new();
+    for (n, dir) in dirs.iter().enumerate().skip(1) {
+        heirs.push(soon(dir, &format!("heir-{n}"), Some(&laptop)).await);
+    }
+    while laptop.critical().unwrap().coordinators().await.unwrap().voters.len() < 3 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let mut tasks = Vec::new();
+    for heir in &heirs {
+        let name = heir.name().to_string();
+        let task = laptop.tasks().submit(NewTask::new(name.clone(), json!(1)).heir(&name)).await.unwrap();
+        tasks.push((name, task.id.to_string()));
+    }
+    for (heir, (_, id)) in heirs.iter().zip(&tasks) {
+        until(heir, id, TaskStatus::Pending).await;
+    }
+    laptop.shutdown().await;
+    drop(laptop);
+    for (heir, (_, id)) in heirs.iter().zip(&tasks) {
+        let (board, me) = (heir.tasks(), heir.did());
+        let mut watch = board.watch();
+        let moved = async {
+            while board.get(id).await.unwrap().settler != me {
+                watch.next().await.unwrap();
+            }
+        };
+        let moved = tokio::time::timeout(Duration::from_secs(60), moved).await;
+        moved.unwrap_or_else(|_| panic!("{} did not take over", heir.name()));
+    }
+    let laptop = soon(&dirs[0], "laptop", None).await;
+    for (heir, (name, id)) in heirs.iter().zip(&tasks) {
+        let query = ClaimQuery::of(name.as_str()).from("member").wait(Duration::from_secs(30));
+        let claimed = laptop.tasks().claim(query).await.unwrap().expect("it is handed out");
+        assert_eq!((claimed.task.id.to_string(), claimed.attempt), (id.clone(), 1));
+        laptop.tasks().finish(id, claimed.token, done(json!("by an heir"))).await.unwrap();
+        for node in [&laptop, heir] {
+            let over = until(node, id, TaskStatus::Succeeded).await;
+            let ends = over.events.iter().filter(|event| event.event == "succeeded").count();
+            assert_eq!((over.settler, over.claims, ends), (heir.did(), 1, 1), "{:?}", over.events);
+        }
+    }
+    for node in heirs.into_iter().chain([laptop]) {
+        node.shutdown().await;
+    }
+}
+
 /// promise: Tasks | An heir that was cut off between the note of an end and the end itself takes the note back once it is up, and the task goes on
 #[tokio::test(flavor = "multi_thread")]
 async fn a_note_of_an_end_that_was_never_written_is_taken_back() {

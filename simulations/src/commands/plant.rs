@@ -3,7 +3,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use nexus_sim::plants::{ALL, KnownPlant, Plant};
+use nexus_sim::plants::{ALL, KnownPlant};
 use serde_json::{Value, json};
 
 use super::{BROKEN, OK, WITH_PLANTS, has, say};
@@ -49,7 +49,7 @@ fn try_one(known: &KnownPlant, greens: &Greens, as_json: bool) -> Result<bool, S
     let others = (1..=SEEDS_MAX).filter(|seed| *seed != known.first_seed);
     for seed in std::iter::once(known.first_seed).chain(others) {
         tried += 1;
-        let broken = broken(known.scenario, seed, Some(known.plant))?;
+        let broken = broken(known.scenario, seed, Some(known))?;
         if let Some(check) = known.by.iter().find(|check| broken.iter().any(|broken| broken == **check)) {
             caught = Some((*check, seed));
             break;
@@ -89,13 +89,13 @@ fn green(run: (&'static str, u64), greens: &Greens) -> Result<bool, String> {
     Ok(green)
 }
 
-/// The checks that break.
-fn broken(scenario: &str, seed: u64, plant: Option<Plant>) -> Result<Vec<String>, String> {
+/// The checks that break. With a plant the run ends at the first that may catch it.
+fn broken(scenario: &str, seed: u64, plant: Option<&KnownPlant>) -> Result<Vec<String>, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.args(["run", scenario, "--seed", &seed.to_string(), "--json"]);
-    if let Some(plant) = plant {
-        command.args(["--plant", plant.name()]);
+    if let Some(known) = plant {
+        command.args(["--plant", known.name, "--ends-with", &known.by.join(",")]);
     }
     let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&output.stdout);

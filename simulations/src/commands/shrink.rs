@@ -15,7 +15,12 @@ pub(super) fn shrink(plan: Plan, out: Option<PathBuf>) -> Result<u8, String> {
         return Ok(OK);
     }
     say(&format!("{}: {} faults, {} operations; broken: {wrong:?}", plan.run(), plan.faults.len(), plan.ops.len()));
-    let still = |plan: &Plan| Ok::<bool, String>(broken(plan)?.iter().any(|check| wrong.contains(check)));
+    // a smaller plan is asked whether one of these breaks, so its run ends when one does
+    let ends_with: Vec<String> = wrong.iter().cloned().collect();
+    let still = |plan: &Plan| {
+        let plan = Plan { ends_with: ends_with.clone(), ..plan.clone() };
+        Ok::<bool, String>(broken(&plan)?.iter().any(|check| wrong.contains(check)))
+    };
     let mut best = plan;
     let faults = smaller(best.faults.clone(), |faults| still(&Plan { faults: faults.to_vec(), ..best.clone() }))?;
     best.faults = faults;

@@ -63,6 +63,10 @@ impl Invariant for ByTheRule {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("no task needed an approval")
     }

@@ -36,6 +36,10 @@ impl Invariant for Blobs {
         self.told = files.faults.len();
     }
 
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.record.verdict("no blob was added")
     }

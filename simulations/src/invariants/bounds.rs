@@ -57,6 +57,10 @@ impl Invariant for Bounds {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("nothing was measured")
     }

@@ -40,6 +40,10 @@ impl Invariant for Convergence {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("no two nodes ever held the same entries")
     }

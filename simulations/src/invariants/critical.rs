@@ -43,6 +43,10 @@ impl Invariant for Linearizable {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("no critical operation had an answer")
     }
@@ -62,9 +66,7 @@ impl Invariant for Fencing {
     }
 
     fn look(&mut self, moment: &Moment<'_>) {
-        if !moment.last {
-            return;
-        }
+        // all of it is past, so what is wrong now stays wrong
         for (name, grants) in &moment.ledger.critical.grants {
             self.0.looked(grants.len() as u64);
             for (number, earlier) in grants.iter().enumerate() {
@@ -103,6 +105,10 @@ impl Invariant for Fencing {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("no lock was granted")
     }
@@ -132,6 +138,10 @@ impl Invariant for Replayed {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("no request was in the audit")
     }
@@ -156,6 +166,10 @@ impl Invariant for Agreement {
         if let Some(fork) = history.forks.first() {
             self.0.broke(moment.at, || fork.clone());
         }
+    }
+
+    fn record(&self) -> &Record {
+        &self.0
     }
 
     fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict {

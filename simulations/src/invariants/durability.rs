@@ -42,6 +42,10 @@ impl Invariant for Durability {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict {
         self.0.looked(recovery.edits_looked_for);
         if let Some(first) = recovery.lost_edits.first() {

@@ -53,6 +53,10 @@ impl Invariant for Forgotten {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.record.verdict("nothing was forgotten")
     }

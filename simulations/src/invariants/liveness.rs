@@ -22,6 +22,10 @@ impl Invariant for Liveness {
 
     fn look(&mut self, _: &Moment<'_>) {}
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict {
         self.0.looked(1);
         if recovery.settled.is_none() {

@@ -44,6 +44,10 @@ impl Invariant for Membership {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("no node was seen after the heal")
     }

@@ -45,6 +45,10 @@ impl Invariant for OneSeq {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.record.verdict("no log was seen")
     }

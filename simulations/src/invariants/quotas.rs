@@ -35,6 +35,10 @@ impl Invariant for Quotas {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("no member came near its quota")
     }

@@ -40,6 +40,10 @@ impl Invariant for Revocations {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         match self.stolen {
             true => self.record.verdict("no thief wrote anything"),

@@ -18,11 +18,19 @@ impl Invariant for Sound {
         "no panic, no spinning, no store that does not open"
     }
 
-    fn look(&mut self, _: &Moment<'_>) {
+    fn look(&mut self, moment: &Moment<'_>) {
         self.0.looked(1);
+        if let Some(first) = moment.panics.first() {
+            self.0.broke(moment.at, || first.clone());
+        }
+    }
+
+    fn record(&self) -> &Record {
+        &self.0
     }
 
     fn judge(&mut self, recovery: &Recovery, now: Duration) -> Verdict {
+        // the last look is before the last step
         if let Some(first) = recovery.panics.first() {
             self.0.broke(now, || first.clone());
         }

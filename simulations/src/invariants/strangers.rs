@@ -29,6 +29,10 @@ impl Invariant for Strangers {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.0
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.0.verdict("no byte reached a stranger")
     }

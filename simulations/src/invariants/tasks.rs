@@ -98,6 +98,10 @@ impl Invariant for Tasks {
         }
     }
 
+    fn record(&self) -> &Record {
+        &self.record
+    }
+
     fn judge(&mut self, _: &Recovery, _: Duration) -> Verdict {
         self.record.verdict("no task was submitted")
     }

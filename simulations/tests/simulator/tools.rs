@@ -83,6 +83,32 @@ fn a_run_that_breaks_shrinks_to_the_one_fault_that_breaks_it() {
 }
 
 #[test]
+fn a_run_ends_with_a_named_check_and_is_the_whole_run_until_then() {
+    let place = Place::new("ends");
+    let run = |ends_with: &[&str]| {
+        let run = place.run();
+        let (code, said) = sim(&[&["replay", &run, "--plant", "tasks_pile_up", "--json"], ends_with].concat());
+        (code, serde_json::from_str::<Value>(&said).unwrap_or_default())
+    };
+    let (code, whole) = run(&[]);
+    assert_eq!(code, Some(1));
+    let (code, ended) = run(&["--ends-with", "durability,bounds"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(ended["checks"]["bounds"], whole["checks"]["bounds"]);
+    assert!(ended["checks"]["bounds"].as_str().unwrap().starts_with("broken"), "{ended}");
+    // of the others it says nothing
+    for (check, said) in ended["checks"].as_object().unwrap().iter().filter(|(check, _)| *check != "bounds") {
+        assert!(said.as_str().unwrap().starts_with("undecided"), "{check}: {said}");
+    }
+    assert!(ended["virtual_s"].as_f64() < whole["virtual_s"].as_f64(), "{ended}");
+    // a check that does not break ends nothing, and changes nothing
+    let (_, other) = run(&["--ends-with", "durability"]);
+    assert_eq!(other["trace_hash"], whole["trace_hash"]);
+    assert_eq!(other["checks"], whole["checks"]);
+    assert_eq!(run(&["--ends-with", "durable"]).0, Some(2));
+}
+
+#[test]
 fn what_holds_is_not_shrunk() {
     let place = Place::new("holds");
     let small = place.file("small.json");

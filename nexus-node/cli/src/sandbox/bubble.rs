@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::Policy;
+use super::mounts::TMP;
 use super::policy::SYSTEM;
 
 /// The arguments of `bwrap` before the program that it starts.
-pub(super) fn arguments(policy: &Policy, program: &Path, report: &Path, here: &Path) -> Vec<OsString> {
+pub(super) fn arguments(policy: &Policy, program: &Path, words: &Path, here: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = [
         "--die-with-parent",
         "--new-session",
@@ -22,13 +23,15 @@ pub(super) fn arguments(policy: &Policy, program: &Path, report: &Path, here: &P
         "/proc",
         "--dev",
         "/dev",
-        "--tmpfs",
-        "/tmp",
     ]
     .map(OsString::from)
     .to_vec();
     if !policy.net {
         arguments.push("--unshare-net".into());
+    }
+    match &policy.tmp {
+        Some(tmp) => arguments.extend(["--bind".into(), tmp.into(), TMP.into()]),
+        None => arguments.extend(["--tmpfs".into(), TMP.into()]),
     }
     let mut bind = |how: &str, from: &Path, to: &Path| {
         arguments.extend([OsString::from(how), from.into(), to.into()]);
@@ -49,8 +52,11 @@ pub(super) fn arguments(policy: &Policy, program: &Path, report: &Path, here: &P
     for path in policy.read.iter().map(PathBuf::as_path).chain([policy.program.as_path(), program]) {
         bind("--ro-bind", path, path);
     }
-    for path in policy.write.iter().map(PathBuf::as_path).chain([report]) {
+    for path in policy.write.iter().map(PathBuf::as_path).chain([words]) {
         bind("--bind", path, path);
+    }
+    for path in &policy.kept {
+        bind("--ro-bind", path, path);
     }
     arguments.extend(["--chdir".into(), here.into(), "--".into()]);
     arguments

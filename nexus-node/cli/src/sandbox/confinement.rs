@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal,
 use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_no_new_privs};
 
 use super::calls::Calls;
+use super::mounts::{self, SHM, TMP};
 use super::policy::SYSTEM;
 use super::{Level, Limits, Policy};
 
@@ -64,6 +65,13 @@ fn confine(policy: &Policy) -> Result<(), String> {
         return if policy.limits.is_none() { Ok(()) } else { limit(policy.limits) };
     }
     close_inherited()?;
+    if policy.level == Level::Kernel
+        && let Some(tmp) = &policy.tmp
+    {
+        mounts::make(policy, tmp)?;
+        // namespaces may have changed whose child this is
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(no("the signal of a parent's death"))?;
+    }
     let calls = Calls::new(policy.net)?;
     set_no_new_privs(true).map_err(no("no new privileges"))?;
     let rules = landlocked(policy).map_err(|error| format!("Landlock: {error}"))?;
@@ -80,7 +88,7 @@ fn confine(policy: &Policy) -> Result<(), String> {
     calls.apply()
 }
 
-/// Closes the files that whoever started the worker left open in it. Those that this program opened close by themselves.
+/// Closes the files that the worker inherited. This program's own files close by themselves.
 fn close_inherited() -> Result<(), String> {
     const CLOSED_AT_EXEC: u64 = 0o2_000_000;
     let no = |error: std::io::Error| format!("the open files: {error}");
@@ -153,6 +161,11 @@ fn landlocked(policy: &Policy) -> Result<RulesetCreated, RulesetError> {
     }
     if is_within {
         rules = allow(rules, Path::new(DEVICES_WITHIN), write | AccessFs::IoctlDev)?;
+    }
+    if policy.tmp.is_some() {
+        for own in [TMP, SHM] {
+            rules = allow(rules, Path::new(own), write)?;
+        }
     }
     rules = allow(rules, &policy.program, run)?;
     for path in &policy.read {

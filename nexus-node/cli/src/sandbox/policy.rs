@@ -7,6 +7,7 @@ use nexus_node::api::Problem;
 use serde::{Deserialize, Serialize};
 
 use super::Level;
+use super::private::real;
 
 /// The system's directories, which a command may read and run programs of.
 pub(super) const SYSTEM: [&str; 9] =
@@ -22,9 +23,9 @@ const OPEN_FILES: u64 = 4096;
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Policy {
     pub(crate) level: Level,
-    /// Directories that it may read.
+    /// Directories and files that it may read.
     pub(crate) read: Vec<PathBuf>,
-    /// Directories that it may write.
+    /// Directories and files that it may write.
     pub(crate) write: Vec<PathBuf>,
     /// Its program, a file.
     pub(crate) program: PathBuf,
@@ -32,6 +33,10 @@ pub(crate) struct Policy {
     pub(crate) bwrap: Option<PathBuf>,
     /// Whether it may use the network.
     pub(crate) net: bool,
+    /// The directory that it sees as `/tmp`, if this machine can give it one.
+    pub(crate) tmp: Option<PathBuf>,
+    /// Files and directories that it never writes, wherever it may write.
+    pub(crate) kept: Vec<PathBuf>,
     pub(crate) limits: Limits,
 }
 
@@ -151,18 +156,6 @@ pub(crate) fn forbidden(policy: &Policy, secret: &[PathBuf]) -> Result<(), Probl
     Ok(())
 }
 
-/// A path without links, as far as it exists.
-fn real(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    path.ancestors()
-        .find_map(|above| {
-            let rest = path.strip_prefix(above).ok()?;
-            let above = above.canonicalize().ok()?;
-            Some(if rest.as_os_str().is_empty() { above } else { above.join(rest) })
-        })
-        .unwrap_or(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,6 +182,8 @@ mod tests {
             program: PathBuf::from("/bin/true"),
             bwrap: None,
             net: false,
+            tmp: None,
+            kept: Vec::new(),
             limits: Limits::default(),
         };
         let code = |policy: &Policy, secret: &Path| forbidden(policy, &[secret.to_owned()]).err().map(|one| one.code);

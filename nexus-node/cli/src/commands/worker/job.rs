@@ -9,20 +9,19 @@ use std::time::Duration;
 use futures::FutureExt;
 use nexus_crdt::{JsonText, TASK_ATTACHMENT_BYTES_MAX, TASK_ERROR_BYTES_MAX};
 use nexus_node::api::{Problem, wire};
-use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use super::workplace::{Prepared, Wardens, Workplace};
+use crate::output::Printer;
 #[cfg(target_os = "linux")]
-use super::workplace::report;
-use super::workplace::{Prepared, Workplace};
-#[cfg(target_os = "linux")]
-use crate::sandbox::Report;
+use crate::sandbox::Heard;
 use crate::signals::{Forwarded, send};
 #[cfg(unix)]
 use crate::signals::{group_lives, send_to};
+use crate::task_directory::TaskDirectory;
 
 /// The time of a command to end by itself once it is told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -46,6 +45,12 @@ pub(super) struct Job {
     child: Child,
     /// Whether the child is a warden, which passes signals on.
     is_guarded: bool,
+    /// The words of the warden.
+    #[cfg(target_os = "linux")]
+    heard: Option<Heard>,
+    wardens: Arc<Wardens>,
+    /// The child's number among them.
+    number: Option<u32>,
     /// The number of its process group.
     #[cfg(unix)]
     group: Option<u32>,
@@ -57,8 +62,8 @@ pub(super) struct Job {
     output_max: Option<u64>,
     over: Arc<Notify>,
     /// Goes with the job.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "there is no warden to report in it"))]
-    directory: TempDir,
+    directory: TaskDirectory,
+    printer: Printer,
 }
 
 /// The end of a command.
@@ -114,11 +119,12 @@ impl Job {
     /// # Errors
     /// The command cannot begin, which is no fault of the task.
     pub(super) fn begin(workplace: &Workplace, claimed: &wire::ClaimedTask) -> Result<Self, Problem> {
-        let Prepared { mut command, is_guarded, directory } = workplace.prepare(claimed)?;
+        let prepared = workplace.prepare(claimed)?;
+        let Prepared { mut command, is_guarded, directory, .. } = prepared;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         #[cfg(unix)]
         command.process_group(0);
-        let child = command.spawn();
+        let child = workplace.wardens.start(|| command.spawn());
         let program = || command.as_std().get_program().to_string_lossy().into_owned();
         let mut child = child.map_err(|error| unfit(&program(), &error))?;
         let (output_max, over) = (workplace.output_max, Arc::<Notify>::default());
@@ -133,8 +139,12 @@ impl Job {
         Ok(Self {
             #[cfg(unix)]
             group: child.id(),
+            number: child.id(),
             child,
             is_guarded,
+            #[cfg(target_os = "linux")]
+            heard: prepared.heard,
+            wardens: workplace.wardens.clone(),
             pipes,
             stdout,
             stderr,
@@ -142,6 +152,7 @@ impl Job {
             output_max,
             over,
             directory,
+            printer: workplace.printer.clone(),
         })
     }
 
@@ -163,6 +174,7 @@ impl Job {
             }
         };
         self.kill_group();
+        self.wardens.ended(self.number.take()).await;
         let rest = futures::future::join_all(self.pipes.drain(..2));
         // a process outside of the group may keep them open
         let _ = tokio::time::timeout(PIPES, rest).await;
@@ -171,7 +183,7 @@ impl Job {
             Err(error) => return failed("failed".to_owned(), error.to_string()),
             Ok(status) => status,
         };
-        let signal = self.told(status)?;
+        let signal = self.told()?;
         // it may have written its last just now
         if self.over.notified().now_or_never().is_some() {
             return Ok(self.too_much());
@@ -186,27 +198,21 @@ impl Job {
         Ok(if more { too_large() } else { output(bytes) })
     }
 
-    /// The signal that ended a command with a warden.
+    /// The signal that ended a command with a warden. Only the warden's word gives a task back untried: whatever else is
+    /// amiss may be the command's doing, and is a failure.
     #[cfg(target_os = "linux")]
-    fn told(&self, status: ExitStatus) -> Result<Option<i32>, Problem> {
-        if !self.is_guarded {
-            return Ok(None);
-        }
-        let news = Report(report(self.directory.path())).read();
-        let hint = "no task was tried: mend it, and start the worker again";
-        match news.failed {
-            Some(why) => Err(Problem::new("failed", why).hint(hint)),
-            None if news.began || status.success() => Ok(news.signal),
-            None => {
-                let said = locked(&self.stderr).end();
-                Err(Problem::new("failed", format!("the sandbox could not be made: {said}")).hint(hint))
-            }
-        }
+    fn told(&self) -> Result<Option<i32>, Problem> {
+        let Some(heard) = &self.heard else { return Ok(None) };
+        let news = heard.news();
+        let Some(why) = news.failed else { return Ok(news.signal) };
+        let said = locked(&self.stderr).end();
+        let why = if said.is_empty() { why } else { format!("{why}: {said}") };
+        Err(Problem::new("failed", why).hint("no task was tried: mend it, and start the worker again"))
     }
 
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux")]
-    fn told(&self, _: ExitStatus) -> Result<Option<i32>, Problem> {
+    fn told(&self) -> Result<Option<i32>, Problem> {
         Ok(None)
     }
 
@@ -241,6 +247,7 @@ impl Job {
         send(child, Forwarded::Kill, true);
         let _ = child.wait().await;
         self.kill_group();
+        self.wardens.ended(self.number.take()).await;
     }
 
     /// Whether somebody is in the command's process group.
@@ -267,6 +274,11 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         self.pipes.iter().for_each(JoinHandle::abort);
+        // a command may have left very many files
+        if let Err(error) = tokio::task::block_in_place(|| self.directory.remove()) {
+            let message = format!("a part of {} is still there: {error}", self.directory.path().display());
+            self.printer.warning(&message, Some("remove it: the command of a task left it behind"));
+        }
     }
 }
 

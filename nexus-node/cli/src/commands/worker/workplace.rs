@@ -2,16 +2,23 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use nexus_node::api::{Problem, wire};
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::job;
+pub(super) use super::wardens::Wardens;
 use crate::output::{Printer, sane};
-use crate::sandbox::{Bytes, Level, Limits, Policy, Reached, Wish, cleaned, forbidden, found, reach};
+#[cfg(target_os = "linux")]
+use crate::sandbox::Heard;
+use crate::sandbox::{
+    Around, Bytes, Level, Limits, Needs, Opened, Policy, Private, Profile, Reached, Repository, Wish, cleaned,
+    forbidden, reach,
+};
 use crate::session::{CliSession, state_dir};
+use crate::task_directory::TaskDirectory;
 
 /// The options of a worker about the place of its command.
 #[derive(Debug, Args)]
@@ -28,6 +35,12 @@ pub(super) struct WorkplaceOptions {
     /// Let it use the network; without this it has none
     #[arg(long, help_heading = "Sandbox")]
     allow_net: bool,
+    /// Open what the tools of a kind need; may be given several times. The worker's first line says all of it
+    #[arg(long = "profile", value_enum, value_name = "TOOLS", help_heading = "Sandbox")]
+    profiles: Vec<Profile>,
+    /// Let the command read and write an agent's credentials, as --profile agent wants
+    #[arg(long, help_heading = "Sandbox")]
+    yes: bool,
     /// A variable that it keeps, besides PATH, LANG, LC_*, TERM and TZ; may be given several times
     #[arg(long, value_name = "NAME", help_heading = "Sandbox")]
     env: Vec<String>,
@@ -54,10 +67,19 @@ pub(super) struct Workplace {
     /// The command, with its program.
     pub(super) command: Vec<OsString>,
     policy: Policy,
+    private: Private,
+    /// The directory that it runs in, unless it is an empty one.
     dir: Option<PathBuf>,
-    env: Vec<String>,
+    /// Files of the home directory that it finds below its own.
+    files: Vec<PathBuf>,
+    /// Its variables in a sandbox, but for those of its task.
+    variables: Vec<(OsString, OsString)>,
+    /// The reason why it has no `/tmp` of its own, if it has none.
+    no_tmp: Option<String>,
     /// The most bytes of a stdout or stderr.
     pub(super) output_max: Option<u64>,
+    pub(super) wardens: Arc<Wardens>,
+    pub(super) printer: Printer,
 }
 
 /// A command that is ready to be started, and its directories.
@@ -65,26 +87,33 @@ pub(super) struct Prepared {
     pub(super) command: Command,
     /// Whether a warden watches over it.
     pub(super) is_guarded: bool,
+    /// The words of the warden.
+    #[cfg(target_os = "linux")]
+    pub(super) heard: Option<Heard>,
     /// Goes with the command.
-    pub(super) directory: TempDir,
+    pub(super) directory: TaskDirectory,
 }
 
 impl WorkplaceOptions {
     /// The place, with a sandbox that was tried.
     ///
     /// # Errors
-    /// This machine does not reach the level, a directory is not there or leads to secrets, or there is no such program.
-    pub(super) fn prepare(self, command: Vec<OsString>, session: &CliSession) -> Result<Workplace, Problem> {
-        let Self { sandbox, env, dir, output_max, .. } = &self;
-        let (wish, env, dir, output_max) = (*sandbox, env.clone(), dir.clone(), *output_max);
-        let dir = dir.map(|dir| there(&dir)).transpose()?;
-        let policy = self.policy(&command, dir.as_deref())?;
+    /// This machine does not reach the level, a directory is not there or leads to secrets, there is no such program, or the
+    /// command's interpreter does not work there.
+    pub(super) fn prepare(self, command: &[OsString], session: &CliSession) -> Result<Workplace, Problem> {
+        let (wish, output_max, env) = (self.sandbox, self.output_max, self.env.clone());
+        let dir = self.dir.as_deref().map(there).transpose()?;
+        // an account without a home has none
+        let secret: Vec<PathBuf> = session.data_dir().ok().into_iter().chain(state_dir()).collect();
+        let base = directories::BaseDirs::new();
+        let private = Private::new(base.as_ref().map(directories::BaseDirs::home_dir), &secret);
+        let (needs, opened) = self.needs(command, dir.as_deref(), &private, session)?;
+        let Needs { program, command, read, path, trial } = needs;
+        let policy = self.policy(program, read, dir.as_deref(), &opened)?;
         if wish != Wish::None && cfg!(target_os = "linux") {
-            // an account without a home has none
-            let secret: Vec<PathBuf> = session.data_dir().ok().into_iter().chain(state_dir()).collect();
             forbidden(&policy, &secret)?;
         }
-        let Reached { level, short } = reach(wish, &policy)?;
+        let Reached { level, short, no_tmp } = reach(wish, &policy)?;
         if level == Level::None && wish == Wish::Auto {
             let why = short.unwrap_or_default();
             let hint = "--sandbox kernel makes this an error, --sandbox none says that you know";
@@ -96,17 +125,91 @@ impl WorkplaceOptions {
             let problem = Problem::new("failed", "--memory, --cpu-time and --open-files are there on Linux alone");
             return Err(problem.hint("leave them out"));
         }
-        let policy = Policy { level, limits, ..policy };
-        Ok(Workplace { command, policy, dir, env, output_max: output_max.map(|Bytes(bytes)| bytes) })
+        if level == Level::Kernel
+            && let (Some(kept), Some(why)) = (policy.kept.first(), &no_tmp)
+        {
+            let message = format!(
+                "the command could change {}, which your own git would obey: there are no namespaces here: {why}",
+                kept.display()
+            );
+            let hint =
+                "let it run in a copy of the files without .git, allow namespaces of users, or use --sandbox none";
+            return Err(Problem::new("refused", message).hint(hint));
+        }
+        // a place for it is made with each task
+        let tmp = (level > Level::None && no_tmp.is_none()).then(PathBuf::new);
+        let policy = Policy { level, limits, tmp, ..policy };
+        let variables = variables(&env, &opened, &path);
+        if level > Level::None
+            && let Some(trial) = &trial
+        {
+            works(&policy, trial, &variables)?;
+        }
+        let output_max = output_max.map(|Bytes(bytes)| bytes);
+        let (wardens, printer, files) = (Arc::default(), session.printer.clone(), opened.files);
+        Ok(Workplace { command, policy, private, dir, files, variables, no_tmp, output_max, wardens, printer })
     }
 
-    fn policy(self, command: &[OsString], dir: Option<&Path>) -> Result<Policy, Problem> {
+    /// The needs of the command, with those that its profiles open.
+    fn needs(
+        &self,
+        command: &[OsString],
+        dir: Option<&Path>,
+        private: &Private,
+        session: &CliSession,
+    ) -> Result<(Needs, Opened), Problem> {
+        let from = std::env::current_dir()
+            .map_err(|error| Problem::new("failed", format!("the present directory: {error}")))?;
+        let around = Around { from: &from, dir, private };
+        let mut opened = Opened::default();
+        let mut needs = match Needs::of(command, &around) {
+            Ok(needs) => needs,
+            // without a sandbox the system looks for it as ever
+            Err(_) if self.sandbox == Wish::None => {
+                let program = command.first().map(PathBuf::from).unwrap_or_default();
+                Needs { program, command: command.to_vec(), ..Needs::default() }
+            }
+            Err(problem) => return Err(problem),
+        };
+        for profile in &self.profiles {
+            profile.open(&mut needs, &mut opened, &around)?;
+        }
+        if self.profiles.contains(&Profile::Agent) && !self.yes && self.sandbox != Wish::None {
+            let files: Vec<String> = opened.files.iter().map(|file| private.shown(file)).collect();
+            let files = if files.is_empty() { "variables with keys".to_owned() } else { files.join(", ") };
+            let message = format!(
+                "the command may read and change {files}, and use the network: whatever takes it over may, too"
+            );
+            if !session.printer.asks() {
+                return Err(Problem::new("refused", message).hint("--yes says that you know"));
+            }
+            session.printer.confirm(&message)?;
+        }
+        for repository in dir.and_then(Repository::of).iter().flat_map(Repository::read) {
+            // a person who named the working tree named its repository
+            if !needs.read.contains(&repository) {
+                needs.read.push(repository);
+            }
+        }
+        Ok((needs, opened))
+    }
+
+    fn policy(
+        self,
+        program: PathBuf,
+        mut read: Vec<PathBuf>,
+        dir: Option<&Path>,
+        opened: &Opened,
+    ) -> Result<Policy, Problem> {
         let usage = |message: &str, hint: &str| Err(Problem::new("usage", message).hint(hint));
-        let Self { sandbox, allow_read, allow_write, allow_net, env, memory, cpu_time, open_files, .. } = self;
-        let is_given = allow_net || !(allow_read.is_empty() && allow_write.is_empty() && env.is_empty());
+        let Self { sandbox, allow_read, allow_write, allow_net, env, memory, cpu_time, open_files, profiles, .. } =
+            self;
+        let is_given =
+            allow_net || !(allow_read.is_empty() && allow_write.is_empty() && env.is_empty() && profiles.is_empty());
         if sandbox == Wish::None && is_given {
             let message = "without a sandbox the command has every file, the network and all variables anyway";
-            return usage(message, "leave out --sandbox none, or --allow-read, --allow-write, --allow-net and --env");
+            let hint = "leave out --sandbox none, or --allow-read, --allow-write, --allow-net, --env and --profile";
+            return usage(message, hint);
         }
         let cpu = cpu_time.map(|wire::Span(time)| time.as_secs() + u64::from(time.subsec_nanos() > 0));
         if let Some(name) = env.iter().find(|name| name.starts_with("LD_") || name.contains('=')) {
@@ -117,29 +220,43 @@ impl WorkplaceOptions {
             return usage("--cpu-time is at least a second", "write it as 30s or 5m");
         }
         let all = |paths: Vec<PathBuf>| paths.iter().map(|path| there(path)).collect::<Result<Vec<_>, _>>();
+        read.extend(all(allow_read)?);
         let mut write = all(allow_write)?;
         write.extend(dir.map(Path::to_owned));
-        let name = command.first().cloned().unwrap_or_default();
-        // without a sandbox the system looks for it as ever
-        let program = match found(&name) {
-            Some(program) => program,
-            None if sandbox == Wish::None => PathBuf::from(&name),
-            None => {
-                let problem = Problem::new("failed", format!("there is no program {}", name.to_string_lossy()));
-                return Err(problem.hint("name it by a whole path, or a name on the PATH"));
-            }
-        };
+        let kept = write.iter().filter_map(|directory| Repository::of(directory));
+        let kept = kept.flat_map(|repository| repository.kept()).collect();
+        write.extend(opened.write.iter().chain(&opened.files).cloned());
         let limits = Limits { memory: memory.map(|Bytes(bytes)| bytes), cpu, open_files };
-        Ok(Policy {
-            level: Level::None,
-            read: all(allow_read)?,
-            write,
-            program,
-            bwrap: bwrap(),
-            net: allow_net,
-            limits,
-        })
+        let (net, bwrap) = (allow_net || opened.net, bwrap());
+        Ok(Policy { level: Level::None, read, write, program, bwrap, net, tmp: None, kept, limits })
     }
+}
+
+/// The variables of a command in a sandbox. A bare name leads to the same program inside as it does for the worker.
+fn variables(env: &[String], opened: &Opened, path: &[PathBuf]) -> Vec<(OsString, OsString)> {
+    let mut variables = cleaned(&[env, &opened.keep].concat());
+    variables.extend(opened.set.iter().map(|(name, value)| (OsString::from(name), value.clone())));
+    if let Some((_, value)) = variables.iter_mut().find(|(name, _)| name == "PATH")
+        && let Ok(joined) = std::env::join_paths(path.iter().cloned().chain(std::env::split_paths(value)))
+    {
+        *value = joined;
+    }
+    variables
+}
+
+#[cfg(target_os = "linux")]
+fn works(policy: &Policy, trial: &[OsString], variables: &[(OsString, OsString)]) -> Result<(), Problem> {
+    crate::sandbox::works(policy, trial, variables).map_err(|said| {
+        let program = trial.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+        Problem::new("failed", format!("{program} does not work in the sandbox: {said}"))
+            .hint("open what it needs with --allow-read DIR or --profile, or use --sandbox none: no task was taken")
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
+fn works(_: &Policy, _: &[OsString], _: &[(OsString, OsString)]) -> Result<(), Problem> {
+    Ok(())
 }
 
 #[cfg(target_os = "linux")]
@@ -167,15 +284,30 @@ impl Workplace {
         self.policy.level
     }
 
-    /// Tells people where the command runs.
+    /// Tells people where the command runs, and what it may do there.
     pub(super) fn note(&self, capabilities: &str, printer: &Printer) {
+        let shown = |path: &PathBuf| sane(&self.private.shown(path));
         let Policy { level, net, .. } = self.policy;
-        let sandbox = match (level, net) {
-            (Level::None, _) => "no sandbox".to_owned(),
-            (level, true) => format!("sandbox {}, with the network", level.as_str()),
-            (level, false) => format!("sandbox {}, no network", level.as_str()),
-        };
-        printer.note(&format!("serving {}; {sandbox}; Ctrl-C stops it", sane(capabilities)));
+        let dir = self.dir.as_ref().map_or_else(|| "an empty directory".to_owned(), shown);
+        let mut parts = vec![format!("serving {}", sane(capabilities)), format!("runs in {dir}")];
+        if level == Level::None {
+            parts.push("no sandbox".to_owned());
+        } else {
+            parts.push(format!("sandbox {}", level.as_str()));
+            parts.extend(Some(self.reads()).filter(|reads| !reads.is_empty()).map(|reads| format!("reads {reads}")));
+            let written = self.policy.write.iter().filter(|path| Some(*path) != self.dir.as_ref());
+            let written: Vec<String> = written.map(shown).collect();
+            parts.extend(Some(written.join(", ")).filter(|all| !all.is_empty()).map(|all| format!("writes {all}")));
+            parts.push(if net { "with the network" } else { "no network" }.to_owned());
+            parts.extend(self.no_tmp.as_ref().map(|_| "no /tmp".to_owned()));
+        }
+        printer.note(&format!("{}; Ctrl-C stops it", parts.join("; ")));
+    }
+
+    /// The directories and files that the command may read besides the system's, for people. Nothing without a sandbox.
+    pub(super) fn reads(&self) -> String {
+        let read = self.policy.read.iter().map(|path| sane(&self.private.shown(path)));
+        read.collect::<Vec<_>>().join(", ")
     }
 
     /// A command for a task, ready to be started.
@@ -184,10 +316,12 @@ impl Workplace {
     /// There is no room for its directory.
     pub(super) fn prepare(&self, claimed: &wire::ClaimedTask) -> Result<Prepared, Problem> {
         let no = |error: std::io::Error| job::unfit("a directory for the command", &error);
-        let base = tempfile::Builder::new().prefix("nexus-task-").tempdir().map_err(no)?;
-        let own = base.path().canonicalize().map_err(no)?.join("task");
-        private(&own).map_err(no)?;
-        let (mut command, is_guarded) = self.command_in(&own, base.path())?;
+        let directory = TaskDirectory::new().map_err(no)?;
+        let own = directory.task();
+        self.link(&own).map_err(no)?;
+        let (mut command, is_guarded) = self.command_in(&directory)?;
+        #[cfg(target_os = "linux")]
+        let heard = is_guarded.then(|| Heard::at(&report(directory.path()))).transpose().map_err(no)?;
         command
             .current_dir(self.dir.as_ref().unwrap_or(&own))
             .env("TMPDIR", &own)
@@ -199,15 +333,36 @@ impl Workplace {
             .envs(claimed.lock.as_ref().map(|lock| ("NEXUS_LOCK", lock.clone())))
             .envs(claimed.fence.map(|fence| ("NEXUS_LOCK_TOKEN", fence.to_string())))
             .env("NEXUS_TASK_SANDBOX", self.level().as_str());
-        Ok(Prepared { command, is_guarded, directory: base })
+        Ok(Prepared {
+            command,
+            is_guarded,
+            #[cfg(target_os = "linux")]
+            heard,
+            directory,
+        })
+    }
+
+    /// Leads from its own home directory to files of the person's.
+    fn link(&self, own: &Path) -> std::io::Result<()> {
+        for file in &self.files {
+            let Some(below) = self.private.home.as_ref().and_then(|home| file.strip_prefix(home).ok()) else {
+                continue;
+            };
+            let link = own.join(below);
+            link.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+            linked(file, &link)?;
+        }
+        Ok(())
     }
 
     /// The command, or the warden that starts it. On Linux each command has one, so that none outlives its worker.
-    fn command_in(&self, own: &Path, base: &Path) -> Result<(Command, bool), Problem> {
+    fn command_in(&self, directory: &TaskDirectory) -> Result<(Command, bool), Problem> {
+        let own = directory.task();
         let usage = || Problem::new("usage", "there is no command");
         let (program, arguments) = self.command.split_first().ok_or_else(usage)?;
         let mut policy = self.policy.clone();
-        policy.write.push(own.to_owned());
+        policy.write.push(own.clone());
+        policy.tmp = policy.tmp.map(|_| directory.tmp());
         let is_free = self.level() == Level::None && self.policy.limits.is_none();
         let policy = match serde_json::to_string(&policy) {
             Ok(policy) if !is_free || cfg!(target_os = "linux") => policy,
@@ -222,27 +377,33 @@ impl Workplace {
         let own_program =
             crate::program::itself().map_err(|error| Problem::new("failed", format!("this program: {error}")))?;
         let mut command = Command::new(own_program);
-        command.args(["sandbox-exec", "--policy", &policy, "--report"]).arg(report(base));
+        let parent = std::process::id().to_string();
+        command
+            .args(["sandbox-exec", "--parent", &parent, "--policy", &policy, "--report"])
+            .arg(report(directory.path()));
         command.arg("--").args(&self.command);
         if self.level() > Level::None {
-            command.env_clear().envs(cleaned(&self.env)).env("HOME", own);
+            command.env_clear().envs(self.variables.iter().cloned());
+            // a person's is theirs to name
+            if !self.variables.iter().any(|(name, _)| name == "HOME") {
+                command.env("HOME", own);
+            }
         }
         Ok((command, true))
     }
 }
 
-/// The file in which a warden says how its command began and ended.
-pub(super) fn report(base: &Path) -> PathBuf {
+/// The name of the pipe over which a warden says how its command began and ended.
+fn report(base: &Path) -> PathBuf {
     base.join("report")
 }
 
 #[cfg(unix)]
-fn private(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).create(directory)
+fn linked(file: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(file, link)
 }
 
 #[cfg(not(unix))]
-fn private(directory: &Path) -> std::io::Result<()> {
-    std::fs::create_dir(directory)
+fn linked(file: &Path, link: &Path) -> std::io::Result<()> {
+    std::fs::hard_link(file, link)
 }
