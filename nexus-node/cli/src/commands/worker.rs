@@ -222,6 +222,7 @@ async fn serve(
                 attempts.spawn(async move {
                     let (attempted, unfit) = attempt.run().await;
                     let told = printer.report(&attempted, || attempted.line(&printer)).err();
+                    attempted.warn(&printer);
                     if let Some(problem) = unfit.or(told) {
                         // the loop may have ended already
                         let _ = ailing.send(problem);

@@ -729,6 +729,39 @@ fn files_that_the_worker_inherited_are_closed() {
     assert_eq!(run("none")["output"], "secret", "so it was inherited");
 }
 
+/// promise: Sandbox | A failure in a sandbox that speaks of files or the network ends with the options that allow more; one without a sandbox does not
+#[test]
+fn a_failure_in_a_sandbox_says_so() {
+    let machine = Machine::new();
+    let precious = machine.path("outside/precious");
+    let fails = |options: &[&str], script: &str| {
+        let worker = machine.worker(&[options, &["--", "sh", "-c", script]].concat());
+        let task = machine.task();
+        assert_eq!(task["state"], "failed", "{task} {}", worker.said());
+        task["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let long = format!("yes | head -c 5000 >&2; cat {precious}x");
+    for level in machine.levels() {
+        let work = machine.path("work");
+        let said = fails(&["--sandbox", level, "--allow-read", &work], &format!("cat {precious}"));
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines.len() > 1 && lines[0].contains("outside/precious"), "{said}");
+        let last = lines.last().unwrap();
+        assert!(last.starts_with("the sandbox lets it read ") && last.contains(&work), "{said}");
+        assert!(last.contains("--allow-read DIR") && last.contains("--dir DIR"), "{said}");
+        let said = fails(&["--sandbox", level], &long);
+        assert!(said.len() <= 2_048 && said.lines().last().unwrap().starts_with("the sandbox lets it read "), "{said}");
+        let said = fails(&["--sandbox", level], "echo 'Could not resolve host: example' >&2; exit 6");
+        assert!(said.ends_with("--allow-net` allows it"), "{said}");
+        let said = fails(&["--sandbox", level, "--allow-net"], "echo 'Could not resolve host: example' >&2; exit 6");
+        assert!(!said.contains("the sandbox"), "{said}");
+        let said = fails(&["--sandbox", level], "echo 'two and two are five' >&2; exit 1");
+        assert_eq!(said, "two and two are five");
+    }
+    let said = fails(&["--sandbox", "none"], &long);
+    assert!(!said.contains("the sandbox") && said.contains("No such file"), "{said}");
+}
+
 /// promise: Sandbox | A worker says at its start which sandbox it has, and without one that it has none
 #[test]
 fn a_worker_says_which_sandbox_it_has() {

@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::workplace::{Prepared, Wardens, Workplace};
+use super::workplace::{Permits, Prepared, Wardens, Workplace};
 use crate::output::Printer;
 #[cfg(target_os = "linux")]
 use crate::sandbox::Heard;
@@ -35,6 +35,9 @@ const SWEEP: Duration = Duration::from_secs(2);
 const STDOUT_BYTES_MAX: usize = 2 * TASK_ATTACHMENT_BYTES_MAX;
 /// The most bytes that are read at once.
 const CHUNK: usize = 8 << 10;
+/// The most bytes of stderr that wait to be handed on, and of one part.
+const LOG_BYTES_MAX: usize = 64 << 10;
+const LOG_PART_BYTES_MAX: usize = 16 << 10;
 /// The longest line that is looked at for progress, in bytes.
 const LINE_BYTES_MAX: usize = 1 << 10;
 /// The beginning of a line about progress.
@@ -58,6 +61,10 @@ pub(super) struct Job {
     stdout: Arc<Mutex<Output>>,
     stderr: Arc<Mutex<Said>>,
     progress: watch::Receiver<wire::TaskProgress>,
+    /// Told whenever there is more on stderr.
+    said: watch::Receiver<()>,
+    /// The permissions of the sandbox; `None` without one.
+    permits: Option<Permits>,
     /// The most bytes of stdout or stderr, and the news that there were more.
     output_max: Option<u64>,
     over: Arc<Notify>,
@@ -82,11 +89,49 @@ struct Output {
     more: bool,
 }
 
-/// The end of a stderr so far, without lines about progress.
+/// A stderr so far, without lines about progress.
 #[derive(Default)]
 struct Said {
+    /// Its end.
     kept: Vec<u8>,
+    /// Whether there was more before it.
+    is_cut: bool,
     line: Vec<u8>,
+    /// The part that was not handed on yet, as text, and the bytes before it.
+    log: String,
+    log_from: u64,
+}
+
+/// The stderr of a command, to be handed on while it runs.
+pub(super) struct Log {
+    said: Arc<Mutex<Said>>,
+    more: watch::Receiver<()>,
+}
+
+impl Log {
+    /// Waits until there is more. `false` once there will be none.
+    pub(super) async fn grows(&mut self) -> bool {
+        self.more.changed().await.is_ok()
+    }
+
+    /// The next part, and the bytes before it; `None` if all was handed on.
+    pub(super) fn part(&self) -> Option<(u64, String)> {
+        let said = locked(&self.said);
+        let mut end = said.log.len().min(LOG_PART_BYTES_MAX);
+        while !said.log.is_char_boundary(end) {
+            end -= 1;
+        }
+        (end > 0).then(|| (said.log_from, said.log[..end].to_owned()))
+    }
+
+    /// A part was taken.
+    pub(super) fn taken(&self, from: u64, text: &str) {
+        let mut said = locked(&self.said);
+        let end = from.saturating_add(text.len() as u64);
+        // some of it may have made room meanwhile
+        let taken = usize::try_from(end.saturating_sub(said.log_from)).unwrap_or(usize::MAX).min(said.log.len());
+        said.drop_log(taken);
+    }
 }
 
 fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -130,10 +175,11 @@ impl Job {
         let (output_max, over) = (workplace.output_max, Arc::<Notify>::default());
         let bound = || Bound { left: output_max, over: over.clone() };
         let (progress, told) = watch::channel(wire::TaskProgress { percent: None, text: String::new() });
+        let (more, said) = watch::channel(());
         let (stdout, stderr) = (Arc::<Mutex<Output>>::default(), Arc::<Mutex<Said>>::default());
         let mut pipes = vec![
             tokio::spawn(read(child.stdout.take(), stdout.clone(), bound())),
-            tokio::spawn(heard(child.stderr.take(), stderr.clone(), bound(), progress)),
+            tokio::spawn(heard(child.stderr.take(), stderr.clone(), bound(), progress, more)),
         ];
         pipes.extend(child.stdin.take().map(|stdin| tokio::spawn(fed(stdin, claimed.task.input.clone()))));
         Ok(Self {
@@ -149,6 +195,8 @@ impl Job {
             stdout,
             stderr,
             progress: told,
+            said,
+            permits: workplace.permits(),
             output_max,
             over,
             directory,
@@ -159,6 +207,11 @@ impl Job {
     /// How far the command says that it is.
     pub(super) fn progress(&self) -> watch::Receiver<wire::TaskProgress> {
         self.progress.clone()
+    }
+
+    /// The text that it writes to its stderr.
+    pub(super) fn log(&self) -> Log {
+        Log { said: self.stderr.clone(), more: self.said.clone() }
     }
 
     /// Waits until the command has ended. Processes that it leaves behind are killed.
@@ -189,10 +242,10 @@ impl Job {
             return Ok(self.too_much());
         }
         if let Some(signal) = signal {
-            return failed(format!("signal_{signal}"), locked(&self.stderr).end());
+            return failed(format!("signal_{signal}"), self.fault());
         }
         if !status.success() {
-            return failed(code_of(status), locked(&self.stderr).end());
+            return failed(code_of(status), self.fault());
         }
         let Output { bytes, more } = std::mem::take(&mut *locked(&self.stdout));
         Ok(if more { too_large() } else { output(bytes) })
@@ -214,6 +267,19 @@ impl Job {
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux")]
     fn told(&self) -> Result<Option<i32>, Problem> {
         Ok(None)
+    }
+
+    /// The end of what it said, as an error, with a word about the sandbox if that may be the cause.
+    fn fault(&self) -> String {
+        let said = locked(&self.stderr).end();
+        let hint = self.permits.as_ref().and_then(|permits| permits.hint(&said));
+        let Some(hint) = hint else { return said };
+        let room = TASK_ERROR_BYTES_MAX.saturating_sub(hint.len() + 1);
+        let mut begin = said.len().saturating_sub(room);
+        while !said.is_char_boundary(begin) {
+            begin += 1;
+        }
+        format!("{}\n{hint}", &said[begin..]).trim_start().to_owned()
     }
 
     fn too_much(&self) -> JobEnd {
@@ -360,6 +426,7 @@ async fn heard(
     said: Arc<Mutex<Said>>,
     mut bound: Bound,
     progress: watch::Sender<wire::TaskProgress>,
+    more: watch::Sender<()>,
 ) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = [0; CHUNK];
@@ -372,7 +439,11 @@ async fn heard(
                 said.take(|told| drop(progress.send_replace(told)));
             }
         }
+        more.send_replace(());
     }
+    // a last line without an end
+    locked(&said).take(|told| drop(progress.send_replace(told)));
+    more.send_replace(());
 }
 
 impl Said {
@@ -381,10 +452,24 @@ impl Said {
         let line = std::mem::take(&mut self.line);
         match told(String::from_utf8_lossy(&line).trim_end()) {
             Some(told) => tell(told),
-            None => self.kept.extend_from_slice(&line),
+            None => {
+                self.kept.extend_from_slice(&line);
+                self.log.push_str(&String::from_utf8_lossy(&line));
+            }
         }
         let over = self.kept.len().saturating_sub(TASK_ERROR_BYTES_MAX);
+        self.is_cut |= over > 0;
         self.kept.drain(..over);
+        self.drop_log(self.log.len().saturating_sub(LOG_BYTES_MAX));
+    }
+
+    /// Drops at least so many bytes from the beginning of the log.
+    fn drop_log(&mut self, mut bytes: usize) {
+        while !self.log.is_char_boundary(bytes) {
+            bytes += 1;
+        }
+        self.log.drain(..bytes);
+        self.log_from += bytes as u64;
     }
 
     /// The end of what was said, as an error.
@@ -394,7 +479,10 @@ impl Said {
         // bytes that are no text take more room as text
         let over = text.len().saturating_sub(TASK_ERROR_BYTES_MAX);
         let begin = (over..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
-        text[begin..].trim_end().to_owned()
+        let text = wire::TaskError::meaning(&text[begin..]);
+        // the rest of a line that was cut says little, unless it is all there is
+        let whole = text.split_once('\n').filter(|_| self.is_cut || begin > 0).map_or(text, |(_, whole)| whole);
+        whole.to_owned()
     }
 }
 
@@ -472,6 +560,50 @@ mod tests {
         assert_eq!(progress("nexus:progress 400 percent"), Some((None, "400 percent".to_owned())));
         assert_eq!(progress("nexus:progressing"), None);
         assert_eq!(progress("an error"), None);
+    }
+
+    /// The words of a command that wrote this to its stderr.
+    fn said(bytes: &[u8]) -> Said {
+        let mut said = Said::default();
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            said.line.extend_from_slice(line);
+            said.take(drop);
+        }
+        said
+    }
+
+    #[test]
+    fn an_error_is_whole_lines_and_ends_with_one_that_says_something() {
+        assert_eq!(said(b"KeyError: 'x'\n\n  <no Python frame>\n").end(), "KeyError: 'x'");
+        let long: Vec<u8> = (0..1_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+        let end = said(&long).end();
+        assert!(end.len() <= TASK_ERROR_BYTES_MAX && end.ends_with("line 999"), "{end}");
+        assert!(end.lines().all(|line| line.starts_with("line ")), "{end}");
+        assert_eq!(said(&[b'x'; 5_000]).end().len(), TASK_ERROR_BYTES_MAX, "one long line is all there is");
+        assert_eq!(said(b"").end(), "");
+        assert_eq!(said(b"nexus:progress 5\n").end(), "");
+    }
+
+    #[test]
+    fn a_log_is_handed_on_in_parts_and_drops_its_beginning_where_nobody_takes_it() {
+        let text: Vec<u8> = (0..4_000).flat_map(|n| format!("\u{fc} {n}\n").into_bytes()).collect();
+        let (_more, more) = watch::channel(());
+        let log = Log { said: Arc::new(Mutex::new(said(&text))), more };
+        let mut read = String::new();
+        while let Some((from, part)) = log.part() {
+            assert!(part.len() <= LOG_PART_BYTES_MAX && from == read.len() as u64);
+            log.taken(from, &part);
+            // an answer that was lost: the same part again
+            log.taken(from, &part);
+            read.push_str(&part);
+        }
+        assert_eq!(read.as_bytes(), text);
+        let log = Log { said: Arc::new(Mutex::new(said(&text.repeat(3)))), ..log };
+        let (from, part) = log.part().unwrap();
+        assert!(from > 0 && part.contains('\n'));
+        assert!(locked(&log.said).log.len() <= LOG_BYTES_MAX);
+        log.taken(0, "");
+        assert_eq!(log.part().unwrap().0, from);
     }
 
     #[test]

@@ -20,6 +20,9 @@ use crate::sandbox::{
 use crate::session::{CliSession, state_dir};
 use crate::task_directory::TaskDirectory;
 
+/// The most directories that an error names.
+const DIRECTORIES_NAMED: usize = 8;
+
 /// The options of a worker about the place of its command.
 #[derive(Debug, Args)]
 pub(super) struct WorkplaceOptions {
@@ -279,7 +282,74 @@ fn there(path: &Path) -> Result<PathBuf, Problem> {
     if real.is_dir() { Ok(real) } else { Err(no("it is no directory".to_owned())) }
 }
 
+/// The permissions of a sandbox, in the words of an error.
+#[derive(Clone, Debug)]
+pub(super) struct Permits {
+    /// The directories that the command may read.
+    read: String,
+    net: bool,
+}
+
+/// The words of errors about files that a command may not use, or does not see.
+const OF_FILES: [&str; 14] = [
+    "permission denied",
+    "operation not permitted",
+    "read-only file system",
+    "no such file",
+    ": not found",
+    "cannot find module",
+    "no module named",
+    "not a git repository",
+    "can't open",
+    "cannot open",
+    "eacces",
+    "eperm",
+    "enoent",
+    "not logged in",
+];
+/// The words of errors about a network that is not there.
+const OF_NETWORK: [&str; 8] = [
+    "could not resolve",
+    "couldn't connect",
+    "network is unreachable",
+    "temporary failure in name resolution",
+    "name or service not known",
+    "enotfound",
+    "eai_again",
+    "failed to connect",
+];
+
+impl Permits {
+    /// The line that an error ends with if the sandbox may have caused it.
+    pub(super) fn hint(&self, said: &str) -> Option<String> {
+        let said = said.to_lowercase();
+        let speaks_of = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        let lets = wire::TaskError::SANDBOX;
+        if !self.net && speaks_of(&OF_NETWORK) {
+            return Some(format!("{lets} use no network: `nexus-node worker --allow-net` allows it"));
+        }
+        speaks_of(&OF_FILES).then(|| {
+            format!(
+                "{lets} read {}: `nexus-node worker --allow-read DIR`, `--dir DIR` and `--profile` allow more",
+                self.read
+            )
+        })
+    }
+}
+
 impl Workplace {
+    /// The permissions of the sandbox; `None` without one.
+    pub(super) fn permits(&self) -> Option<Permits> {
+        if self.level() == Level::None {
+            return None;
+        }
+        let given = self.policy.read.iter().chain(&self.policy.write).take(DIRECTORIES_NAMED);
+        let given: Vec<String> = given.map(|directory| self.private.shown(directory)).collect();
+        let own = "the system's directories and its own one";
+        let read = if given.is_empty() { own.to_owned() } else { format!("{own}, {}", given.join(", ")) };
+        Some(Permits { read, net: self.policy.net })
+    }
+
     pub(super) fn level(&self) -> Level {
         self.policy.level
     }
