@@ -736,7 +736,7 @@ fn a_failure_in_a_sandbox_says_so() {
     let precious = machine.path("outside/precious");
     let count = std::cell::Cell::new(0);
     let fails = |options: &[&str], script: &str| {
-        // one that fails so often would rest
+        // a worker that fails so often would rest
         count.set(count.get() + 1);
         let name = format!("worker-{}", count.get());
         let worker = machine.worker(&[options, &["--name", &name, "--", "sh", "-c", script]].concat());
