@@ -311,9 +311,10 @@ pub use node::{
 pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
 pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
 pub use tasks::{
-    Agent, AgentHealth, ApprovalGiven, ApprovalRule, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority, Renewal,
-    Task, TaskBoard, TaskCandidate, TaskDeadline, TaskError, TaskFence, TaskHistory, TaskId, TaskNews, TaskPage,
-    TaskProgress, TaskQuery, TaskResult, TaskSandbox, TaskStatus, TaskToken, TaskWatch,
+    Agent, AgentHealth, AgentRest, ApprovalGiven, ApprovalRule, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority,
+    Renewal, Task, TaskBoard, TaskCandidate, TaskDeadline, TaskError, TaskFence, TaskHistory, TaskId, TaskLog,
+    TaskLogQuery, TaskNews, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskSandbox, TaskStatus, TaskToken,
+    TaskWatch,
 };
 pub use vectors::{EmbedderState, EmbedderStatus};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};

@@ -236,6 +236,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
         }
         NodeError::Refused(AccessError::NotByRoot) => Some("nothing was changed; `nexus-node revoke --root FILE`"),
         NodeError::Refused(AccessError::OwnMembership) => Some("`nexus-node leave` ends it"),
+        NodeError::Unreachable(ContactError::NoLog { .. }) => Some(
+            "ask again once it is connected and of this version; `nexus-node task show ID` has the end of its stderr",
+        ),
         NodeError::Unreachable(ContactError::NoAdmin) => Some(
             "nothing was changed; start a node of an admin, or use the mesh's root key: `nexus-node key rotate --root FILE`",
         ),

@@ -12,6 +12,7 @@
 //! | `watch` | tasks as something happens to them |
 //! | `worker` | the workers of this node |
 //! | `attached` | inputs and outputs in blobs |
+//! | `log` | the stderr of commands that workers run |
 //! | `elsewhere` | workers at other nodes, and tasks of others here |
 //! | `once` | tasks that are done once, by the coordinators' word |
 //! | `settling` | tasks with heirs, which another node settles while their submitter's is down |
@@ -28,6 +29,7 @@ mod board;
 mod core;
 mod elsewhere;
 mod hand_out;
+mod log;
 mod offered;
 mod once;
 mod parked;
@@ -466,6 +468,8 @@ pub struct Task {
     pub output: Option<JsonText>,
     /// The reason why it was not done.
     pub error: Option<TaskError>,
+    /// The rest that its worker has after a failure; only in the answer to that worker.
+    pub worker_rest: Option<AgentRest>,
     /// The time of its end.
     pub ended_at: Option<Timestamp>,
     /// Its history, in order; empty in lists.
@@ -505,6 +509,52 @@ impl TaskQuery {
     }
 }
 
+/// A question for what the command of a task wrote to its stderr.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TaskLogQuery {
+    /// The attempt of which so many bytes are known; of another one all that is kept is asked for.
+    pub attempt: u32,
+    /// The `next` of an earlier part.
+    pub from: u64,
+    /// The longest wait for more; at most 60 s.
+    pub wait: Duration,
+}
+
+impl TaskLogQuery {
+    /// All that is kept, from its beginning.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Goes on after an earlier part, and waits for more.
+    #[must_use]
+    pub const fn after(mut self, log: &TaskLog, wait: Duration) -> Self {
+        (self.attempt, self.from, self.wait) = (log.attempt, log.next, wait);
+        self
+    }
+}
+
+/// A part of what the command of a task's last attempt wrote to its stderr.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TaskLog {
+    /// The task.
+    pub id: TaskId,
+    /// The worker of the attempt.
+    pub worker: Option<Assignee>,
+    /// The number of the attempt, from 1; 0 if nothing is kept.
+    pub attempt: u32,
+    /// The bytes before this part. More than were asked for have been dropped, or are of another attempt.
+    pub from: u64,
+    /// The text: whole characters, bytes that are none replaced. It is a command's: it may have control characters.
+    pub text: String,
+    /// The bytes up to the end of this part.
+    pub next: u64,
+    /// Whether more may follow.
+    pub open: bool,
+}
+
 /// A page of tasks.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -533,6 +583,8 @@ pub struct Agent {
     pub load: Load,
     /// Whether they get work.
     pub health: AgentHealth,
+    /// Their rest, if they failed too often. This node gives them no tasks of its own meanwhile.
+    pub rest: Option<AgentRest>,
     /// The share of their work that this node was content with, newer work counting more: from 1 down to 0, and 1 without
     /// any. Workers of another node have one together.
     pub reputation: f64,
@@ -543,6 +595,22 @@ pub struct Agent {
     pub input_schema: Option<String>,
     /// The same of their outputs.
     pub output_schema: Option<String>,
+}
+
+/// The rest of workers that failed too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AgentRest {
+    /// Its end, to a second.
+    pub until: Timestamp,
+    /// The failures of the minute before it.
+    pub failures: usize,
+}
+
+impl fmt::Display for AgentRest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rests until {}, after {} failures", self.until, self.failures)
+    }
 }
 
 /// Whether workers get work.
@@ -595,6 +663,7 @@ impl Agent {
             running: 0,
             load,
             health,
+            rest: None,
             reputation: 1.0,
             labels,
             input_schema,

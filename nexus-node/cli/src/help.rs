@@ -465,6 +465,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "task log",
+        &[
+            ("task log q5orcbux2qb5", "the end of what its command wrote to stderr"),
+            ("task log q5orcbux2qb5 --follow", "and what it writes from now on, until the task has ended"),
+        ],
+    ),
+    (
         "task cancel",
         &[
             ("task cancel q5orcbux2qb5", "a worker that has it is stopped"),

@@ -26,6 +26,7 @@ mod proof;
 mod sandbox;
 mod session;
 mod signals;
+mod task_directory;
 
 /// The ground of the other programs of this repository, which measure a node or put it under another's harness. No promise
 /// holds for it.

@@ -12,6 +12,7 @@
 //! | `calls` | the system calls that are refused, by seccomp |
 //! | `mounts` | a `/tmp` of its own, and what git obeys kept from it |
 //! | `bubble` | namespaces, by bubblewrap |
+//! | `report` | the words of a process about the command that it starts |
 //! | `warden` | the process beside a command, which lets nothing outlive it |
 //!
 //! A worker starts this program once more as `sandbox-exec`, the *warden*. It starts itself once more, for the level
@@ -33,6 +34,8 @@ mod private;
 mod profiles;
 mod reach;
 #[cfg(target_os = "linux")]
+mod report;
+#[cfg(target_os = "linux")]
 mod warden;
 
 pub(crate) use self::git::Repository;
@@ -47,7 +50,9 @@ pub(crate) use self::confinement::become_command;
 #[cfg(target_os = "linux")]
 pub(crate) use self::reach::{abi, bwrap, try_level, try_own_tmp, works};
 #[cfg(target_os = "linux")]
-pub(crate) use self::warden::{Report, guard};
+pub(crate) use self::report::{Heard, Said};
+#[cfg(target_os = "linux")]
+pub(crate) use self::warden::{Warden, guard};
 
 use serde::{Deserialize, Serialize};
 

@@ -333,6 +333,15 @@ fn tasks_and_workers(routes: Routes) -> Routes {
                 .query("whole", flag(), "`true`: with the input and the output that are in blobs, from whoever has them")
                 .gives(200, &example::task())
         })
+        .on(Method::GET, "/v1/tasks/{id}/log", Scopes(&[TasksRead]), tasks::log, |about| {
+            about
+                .summary("A part of what the command of its last attempt wrote to stderr, from the worker's node")
+                .note("The last 64 KiB are kept, for an hour after the last word.")
+                .query("attempt", number(0, u32::MAX.into()), "the attempt of an earlier part; of another one it begins anew")
+                .query("from", number(0, u64::MAX), "the `next` of an earlier part")
+                .query("wait", text(), "wait this long for more, as `10s`; 60 s at most, not at all if not given")
+                .gives(200, &example::task_log())
+        })
         .on(Method::POST, "/v1/tasks/{id}/cancel", Scopes(&[TasksSubmit]), tasks::cancel, |about| {
             about
                 .summary("Take a task back; a worker that has it is told")

@@ -20,7 +20,7 @@ use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, passphrase, wire};
 use crate::error::{InputError, Resource};
-use crate::tasks::{Task, TaskBoard, TaskId, TaskNews, TaskQuery, TaskStatus, TaskToken, TaskWatch};
+use crate::tasks::{Task, TaskBoard, TaskId, TaskLogQuery, TaskNews, TaskQuery, TaskStatus, TaskToken, TaskWatch};
 use crate::{Brain, Node, NodeError};
 
 /// The space of a task that names none.
@@ -126,6 +126,26 @@ pub(super) async fn get(
     Ok(Answer(wire::Task { candidates, ..shown(task).await? }))
 }
 
+/// The stderr of a task's last attempt.
+pub(super) async fn log(
+    State(api): State<Api>,
+    board: TaskBoard,
+    pass: Pass,
+    Path(id): Path,
+    mut parameters: Parameters,
+) -> Result<Answer<wire::TaskLog>, Problem> {
+    let attempt = parameters.one_as::<u32>("attempt")?.unwrap_or_default();
+    let from = parameters.one_as::<u64>("from")?.unwrap_or_default();
+    let wait = parameters.one_as::<wire::Span>("wait")?.map_or(Duration::ZERO, |wire::Span(wait)| wait);
+    parameters.end()?;
+    in_sight(&board, &pass, &id).await?;
+    let query = TaskLogQuery { attempt, from, wait };
+    tokio::select! {
+        log = board.log(&id, query) => Ok(Answer(log?.into())),
+        () = api.closing() => Err(Problem::stopping()),
+    }
+}
+
 pub(super) async fn cancel(
     board: TaskBoard,
     pass: Pass,
@@ -193,6 +213,9 @@ pub(super) async fn renew(
 ) -> Result<Answer<wire::TaskRenewal>, Problem> {
     in_sight(&board, &pass, &id).await?;
     let (token, progress) = (token(&renew.token)?, renew.progress());
+    if let Some(log) = &renew.log {
+        board.note_log(&id, token, renew.log_from.unwrap_or_default(), log).await?;
+    }
     let Some(wire::Span(wait)) = renew.wait else {
         return Ok(Answer(board.renew(&id, token, progress).await?.into()));
     };

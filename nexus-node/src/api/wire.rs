@@ -39,9 +39,9 @@ pub use self::memory::{
 };
 pub use self::moment::{Deadline, DeadlineError, Moment, MomentOrNever, ValidAt};
 pub use self::tasks::{
-    Agent, AgentLoad, Approval, ApprovalRule, Assignee, AttemptError, ClaimTask, ClaimedTask, FinishTask, NewTask,
-    Priority, PriorityError, RenewTask, Sandbox, Task, TaskCandidate, TaskError, TaskEvent, TaskPage, TaskProgress,
-    TaskRenewal, TaskWord, TasksMissed,
+    Agent, AgentLoad, AgentRest, Approval, ApprovalRule, Assignee, AttemptError, ClaimTask, ClaimedTask, FinishTask,
+    NewTask, Priority, PriorityError, RenewTask, Sandbox, Task, TaskCandidate, TaskError, TaskEvent, TaskLog, TaskPage,
+    TaskProgress, TaskRenewal, TaskWord, TasksMissed,
 };
 pub use self::time::{DurationError, TimestampError, parse_duration, parse_timestamp, show_duration};
 pub use self::tokens::{ApproveTask, Approving, ChangeApproving, NewToken, Token, TokenMade, TokenRevoked};

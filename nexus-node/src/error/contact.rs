@@ -10,6 +10,12 @@ pub enum ContactError {
     /// No admin's node answers that could admit a new key.
     #[error("no admin's node is up that could admit the new key")]
     NoAdmin,
+    /// The node of a task's worker does not answer, or its version keeps no logs.
+    #[error("the log of the task is at {name}, which gives no answer")]
+    NoLog {
+        /// Its name.
+        name: String,
+    },
     /// The inviter cannot decide now.
     #[error("{message}")]
     Busy {

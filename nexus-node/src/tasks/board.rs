@@ -13,8 +13,9 @@ use nexus_mesh::ask::Asker;
 use tokio::sync::{Notify, oneshot, watch};
 
 use super::attached::{Outputs, Shortened};
-use super::core::{Action, CallId, Claimant, Core, Seen};
+use super::core::{Action, CallId, Choice, Claimant, Core, NotChosen, Seen};
 use super::elsewhere::Guest;
+use super::log::Logs;
 use super::once::Kept;
 use super::parked::{PARKED_MAX, Parked};
 use super::read::{self, Rights};
@@ -45,6 +46,9 @@ const TOKENS: usize = 128;
 pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The most members that are named where they could approve a task.
 const APPROVERS_NAMED: usize = 5;
+/// The most nodes that are named with their reasons for not taking a task, and the most capabilities that are named.
+const REASONS_MAX: usize = 3;
+const CAPABILITIES_NAMED: usize = 8;
 /// The longest text about a worker's progress, in bytes.
 pub(super) const PROGRESS_BYTES_MAX: usize = 512;
 
@@ -116,6 +120,8 @@ pub(super) struct Held {
     /// Open tasks of this node that are not taken up yet.
     pub(super) parked: Parked,
     pub(super) schemas: SchemaBook,
+    /// The stderr of commands that workers here run.
+    pub(super) logs: Logs,
     /// The part of this node in tasks with heirs.
     pub(super) settling: Settling,
     /// The peers that offered a task since they were told which workers wait.
@@ -145,6 +151,7 @@ impl Held {
             kept,
             parked: Parked::default(),
             schemas: SchemaBook::default(),
+            logs: Logs::default(),
             settling: Settling::default(),
             offered: BTreeSet::new(),
         }
@@ -557,13 +564,7 @@ impl TaskBoard {
             Some(Seen::Ready) if task.once && !held.core.has_quorum() => {
                 Some("it is done once, and waits until a quorum of the coordinators answers".to_owned())
             }
-            Some(Seen::Ready) => insists().or_else(|| {
-                Some(match (task.to, held.core.waits_for(&task.capability)) {
-                    (Some(_), _) => "no worker of that member waits for it".to_owned(),
-                    (None, false) => self.no_worker(&held, &task.capability),
-                    (None, true) => "a worker gets it now".to_owned(),
-                })
-            }),
+            Some(Seen::Ready) => Some(insists().unwrap_or_else(|| self.no_worker(&held, &task))),
             Some(Seen::Paused(until)) => {
                 let pause = until.saturating_sub(self.now()).as_secs_f64();
                 Some(format!("it is tried again in {pause:.1} s, after {} failures", task.failures + task.expiries))
@@ -588,14 +589,44 @@ impl TaskBoard {
         quoted_unless_plain(&name)
     }
 
-    /// Why no worker gets a task of this node with this capability.
-    fn no_worker(&self, held: &Held, capability: &str) -> String {
-        match held.core.turns_away(capability) {
-            Some(node) => {
-                let (node, me) = (self.named(node), self.named(self.me()));
-                format!("{node}'s worker takes no tasks of {me}: `nexus-node worker --from {me}` there")
-            }
-            None => format!("no worker for {capability} waits"),
+    /// Why no worker gets a task of this node that waits: the nodes that could, and what keeps each from it.
+    fn no_worker(&self, held: &Held, task: &Task) -> String {
+        let (now, wall) = (self.now(), self.here().world.wall());
+        let mut reasons = Vec::new();
+        for Choice { node, not, .. } in held.core.explain(task.id, now) {
+            let name = self.named(node);
+            reasons.push(match not {
+                None => return "a worker gets it now".to_owned(),
+                // it is no choice of those who wait
+                Some(NotChosen::NotMeant | NotChosen::Worse) => continue,
+                Some(NotChosen::TurnsAway) => {
+                    let me = self.named(self.me());
+                    format!("{name}'s worker takes no tasks of {me}: `nexus-node worker --from {me}` there")
+                }
+                Some(NotChosen::NoneWaits) => format!("{name}'s worker has work"),
+                Some(NotChosen::Rests(rest)) => format!("{name}'s worker {}", rest.at(now, wall)),
+                Some(NotChosen::Tried) => format!("{name}'s worker failed too often, and one task tries it again"),
+                Some(NotChosen::Overloaded) => {
+                    format!("{name}'s machine is busier than its worker allows: `nexus-node worker --cpu-max` there")
+                }
+                Some(NotChosen::Insists(on)) => format!("{name}'s worker {}", on.in_words()),
+                Some(NotChosen::TooOld) => format!("{name}'s program is too old for the rule of its approval"),
+            });
+        }
+        if !reasons.is_empty() {
+            let more = reasons.len().saturating_sub(REASONS_MAX);
+            reasons.truncate(REASONS_MAX);
+            let more = if more > 0 { format!("; and {more} more nodes") } else { String::new() };
+            return format!("{}{more}", reasons.join("; "));
+        }
+        if task.to.is_some() {
+            return "no worker of that member waits for it".to_owned();
+        }
+        let served = held.core.capabilities(CAPABILITIES_NAMED);
+        let none = format!("no worker for {} waits", task.capability);
+        match served.is_empty() {
+            true => none,
+            false => format!("{none}; the workers that are here serve {}", served.join(", ")),
         }
     }
 }

@@ -16,12 +16,17 @@ use nexus_identity::plants::{planted, reached};
 
 use super::Agent;
 use super::approved::{Approved, Waits};
-use super::route::{About, Records, Score};
+use super::route::{About, Records, Rest, Score};
 use crate::config::TaskRouting;
 use crate::load::Load;
 
 /// The pauses before the second attempt and later ones; the last one is for all that follow.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
+/// An attempt that fails so soon has hardly begun.
+const MOMENT: Duration = Duration::from_secs(5);
+/// The pauses after the second attempt in a row that failed at once with the same error, and after later ones: another try is
+/// likely to end alike.
+const PAUSES_ALIKE: [Duration; 3] = [Duration::from_secs(5), Duration::from_secs(30), Duration::from_secs(60)];
 /// The pause of a task that is done once, after the coordinators could not be asked.
 const PAUSE_ONCE: Duration = Duration::from_secs(10);
 /// The attempts whose workers were not heard of in time before nobody knows whether the task was done.
@@ -133,9 +138,29 @@ pub(super) struct Fault {
     pub(super) error: String,
 }
 
+/// The beginning of the name of an attempt's directory, in the errors of commands.
+const ATTEMPT_DIRECTORY: &str = "nexus-task-";
+
 impl Fault {
     fn new(code: &str, error: String) -> Self {
         Self { code: code.to_owned(), error }
+    }
+
+    /// A number that faults have in common which differ in numbers and in the directory of the attempt alone.
+    fn likeness(&self) -> u64 {
+        // FNV-1a: the same in each run
+        let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let mut hash = 0xcbf2_9ce4_8422_2325;
+        for part in [&self.code, &self.error] {
+            for (n, rest) in part.split(ATTEMPT_DIRECTORY).enumerate() {
+                // the letters after it are drawn for each attempt
+                let drawn = rest.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(rest.len());
+                let rest = if n == 0 { rest } else { &rest[drawn..] };
+                hash = rest.bytes().filter(|byte| !byte.is_ascii_digit()).fold(hash, mix);
+            }
+            hash = mix(hash, 0);
+        }
+        hash
     }
 }
 
@@ -210,6 +235,8 @@ struct Open {
     expiries: u32,
     /// The worker of the last attempt, if that failed.
     failed_at: Option<Holder>,
+    /// The last error, if its attempt failed at once, and how many attempts in a row did so alike.
+    alike: Option<(u64, u32)>,
     /// The armed timer.
     timer: Option<Duration>,
 }
@@ -226,10 +253,12 @@ pub(super) struct Choice {
 /// A reason for which a node does not get a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotChosen {
-    /// Its workers have work, or take no tasks of this member.
+    /// Its workers have work.
     NoneWaits,
-    /// It failed too often, and rests for so long.
-    Rests(Duration),
+    /// Its workers wait for work, and take no tasks of this member.
+    TurnsAway,
+    /// It failed too often, and rests.
+    Rests(Rest),
     /// One task tries it again.
     Tried,
     /// It uses more of its processors or memory than its workers allow.
@@ -440,7 +469,7 @@ impl Core {
         }
         self.open.insert(
             task,
-            Open { spec, place: Place::Ending, claims, failures, expiries, failed_at: None, timer: None },
+            Open { spec, place: Place::Ending, claims, failures, expiries, failed_at: None, alike: None, timer: None },
         );
         self.put(task, place);
         self.assign(task, now);
@@ -611,6 +640,11 @@ impl Core {
         self.running(task, token).ok().map(|running| running.holder.node)
     }
 
+    /// The number of the attempt that a worker makes by this claim, from 1.
+    pub(super) fn attempt_of(&self, task: TaskId, token: TaskToken) -> Option<u32> {
+        self.running(task, token).ok().and_then(|_| self.open.get(&task)).map(|open| open.claims)
+    }
+
     /// A node has given a task to a worker of this name.
     pub(super) fn taken(&mut self, task: TaskId, token: TaskToken, agent: String) {
         if let Some(Open { place: Place::Running(running), .. }) = self.open.get_mut(&task)
@@ -704,9 +738,16 @@ impl Core {
             return;
         }
         let tries = usize::try_from(open.failures + open.expiries).unwrap_or(usize::MAX);
+        let alike = open.alike.map_or(0, |(_, count)| usize::try_from(count).unwrap_or(usize::MAX));
         let pause = match cause {
             // the coordinators could not be asked
             ReturnCause::Released if open.spec.once => PAUSE_ONCE,
+            ReturnCause::Failed if alike > 1 => {
+                let pause = PAUSES_ALIKE[(alike - 2).min(PAUSES_ALIKE.len() - 1)];
+                // an attempt before the deadline is left
+                let left = open.spec.deadline.map_or(Duration::MAX, |deadline| deadline.saturating_sub(now));
+                pause.min(left / 2)
+            }
             ReturnCause::Failed | ReturnCause::Expired => PAUSES[tries.clamp(1, PAUSES.len()) - 1],
             ReturnCause::Released | ReturnCause::Preempted => Duration::ZERO,
         };
@@ -785,7 +826,16 @@ impl Core {
 
     fn failed(&mut self, task: TaskId, token: TaskToken, fault: Fault, now: Duration) {
         self.record_failure(task, now);
-        let Some(open) = self.open.get(&task) else { return };
+        let Some(open) = self.open.get_mut(&task) else { return };
+        if let Place::Running(running) = &open.place {
+            let begun = running.attempt_until.saturating_sub(open.spec.attempt);
+            let before = open.alike.take();
+            if now.saturating_sub(begun) < MOMENT {
+                let fault = fault.likeness();
+                let count = before.filter(|(before, _)| *before == fault).map_or(0, |(_, count)| count);
+                open.alike = Some((fault, count.saturating_add(1)));
+            }
+        }
         let last = open.failures + 1 >= open.spec.attempts;
         self.put(task, Place::Ending);
         self.actions.push_back(match last {

@@ -22,8 +22,9 @@ use super::board::{Assigned, Held, TaskBoard, cut};
 use super::core::{Fault, LEASE_ELSEWHERE};
 use super::offered::{self, OfferedTask};
 use super::read::{Rights, find, has_ended_so, some, submitted};
+use super::route::{REST, Rest};
 use super::wire::{Answer, Attempt, Body, Came, Claim, Claims, Envelope, Offer, Serving, Taken};
-use super::{Assignee, Renewal, Task, TaskProgress, TaskResult, TaskStatus};
+use super::{AgentRest, Assignee, Renewal, Task, TaskProgress, TaskResult, TaskStatus};
 use crate::engine::TaskAnswer;
 use crate::error::{AccessError, ConflictError, NodeError};
 use crate::formats::RAISES_PERSONS;
@@ -32,6 +33,8 @@ use crate::formats::RAISES_PERSONS;
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// Claims are renewed three times in a lease.
 const BEAT: Duration = Duration::from_secs(5);
+/// News of workers here go to their settlers this often at most.
+const NEWS_EVERY: Duration = Duration::from_secs(1);
 /// The longest wait for the entries of a task that a node of an earlier version offers.
 const SYNC_MAX: Duration = Duration::from_secs(2);
 /// The most capabilities of a peer's workers, and the most claims in a message.
@@ -51,6 +54,8 @@ pub(super) struct Guest {
     /// The end of the claim, counted from when the last renewal that its settler accepted was sent.
     accepted_until: Duration,
     progress: Option<TaskProgress>,
+    /// Whether its settler has not heard of that.
+    is_news: bool,
     /// Those who wait for the end of this claim. They hear it when the guest is dropped.
     waiting: Vec<oneshot::Sender<bool>>,
 }
@@ -63,6 +68,10 @@ impl Guest {
 
     pub(super) fn capability(&self) -> &str {
         &self.task.capability
+    }
+
+    pub(super) const fn attempt(&self) -> u32 {
+        self.task.claims
     }
 
     /// The member whose node hands it out.
@@ -83,23 +92,26 @@ impl TaskBoard {
     }
 
     async fn answer(&self, peer: Did, envelope: Envelope) -> Envelope {
+        if let Some(Body::LogQuestion(question)) = envelope.body {
+            return Body::Log(self.hear_log_question(peer, question).await.unwrap_or_default()).into();
+        }
         // a reader does no work for others, and gives none
         let is_writer = self.here().identity.may_write(&peer);
         self.until_taken_up().await;
         let answer = match envelope.body.filter(|_| is_writer) {
-            Some(Body::Serving(serving)) => Body::Answer(Answer { done: self.hear_serving(peer, serving) }),
-            Some(Body::Workers(workers)) => Body::Answer(Answer { done: self.hear_workers(peer, workers).await }),
+            Some(Body::Serving(serving)) => Body::Answer(self.hear_serving(peer, serving).into()),
+            Some(Body::Workers(workers)) => Body::Answer(self.hear_workers(peer, workers).await.into()),
             Some(Body::Offer(offer)) => match self.hear_offer(peer, offer).await {
                 Some(agent) => Body::Taken(Taken { agent }),
-                None => Body::Answer(Answer { done: false }),
+                None => Body::Answer(Answer::default()),
             },
             Some(Body::Alive(claims)) => Body::Over(self.hear_alive(peer, claims)),
             Some(Body::Result(attempt)) => match self.hear_result(peer, attempt).await {
-                Some(done) => Body::Answer(Answer { done }),
+                Some(answer) => Body::Answer(answer),
                 // this node stops: whether it counts is not known
                 None => return Envelope::default(),
             },
-            _ => Body::Answer(Answer { done: false }),
+            _ => Body::Answer(Answer::default()),
         };
         answer.into()
     }
@@ -207,6 +219,7 @@ impl TaskBoard {
                 worker_until: now.saturating_add(taken.lease),
                 accepted_until: now + LEASE_ELSEWHERE,
                 progress: None,
+                is_news: false,
                 waiting: Vec::new(),
             };
             let caller = held.callers.remove(&call);
@@ -258,13 +271,13 @@ impl TaskBoard {
 
     /// Takes what came of an attempt of a peer's worker. Returns whether it counts; it is on the disk then. `None` if this
     /// node stops before that.
-    async fn hear_result(&self, peer: Did, attempt: Attempt) -> Option<bool> {
+    async fn hear_result(&self, peer: Did, attempt: Attempt) -> Option<Answer> {
         let came = attempt.came();
         let Attempt { claim, output, code, error, .. } = attempt;
-        let Some((task, token)) = claim.and_then(|claim| claim.read()) else { return Some(false) };
+        let Some((task, token)) = claim.and_then(|claim| claim.read()) else { return Some(false.into()) };
         let is_json = output.len() <= TASK_JSON_BYTES_MAX && JsonText::check(&output).is_ok();
         if came == Came::Succeeded && !is_json {
-            return Some(false);
+            return Some(false.into());
         }
         let fault = Fault { code: cut(&code, TASK_NAME_BYTES_MAX), error: cut(&error, TASK_ERROR_BYTES_MAX) };
         let written = {
@@ -281,12 +294,13 @@ impl TaskBoard {
                         Came::Released => held.core.release(task, token, now),
                         Came::Lost | Came::Unspecified => held.core.lose(task, token, now),
                     };
-                    taken.map(|()| held.until_end(task)).ok()
+                    let rest = held.core.rest_after(task, now).filter(|_| came == Came::Failed);
+                    taken.map(|()| (held.until_end(task), rest.map(|rest| (rest.until.saturating_sub(now), rest)))).ok()
                 }
                 false => None,
             }
         };
-        let Some(written) = written else {
+        let Some((written, rest)) = written else {
             let said = match came {
                 Came::Succeeded => TaskResult::Succeeded(JsonText::default()),
                 Came::Failed => TaskResult::Failed { code: String::new(), message: String::new() },
@@ -295,7 +309,7 @@ impl TaskBoard {
             let again = self.reading(move |_, view, _| Ok(has_ended_so(view, task, (token, peer), &said)?)).await;
             if again.ok()? {
                 reached("result_told_twice");
-                return Some(true);
+                return Some(true.into());
             }
             if came == Came::Succeeded {
                 // it is refused in any case
@@ -303,14 +317,18 @@ impl TaskBoard {
                 reached("result_after_its_claim");
                 let _ = self.keep_late(task, token, output, peer).await;
             }
-            return Some(false);
+            return Some(false.into());
         };
         self.wake();
         let counts = written.await.ok()?;
         if counts && came == Came::Succeeded {
             self.keep_output(peer, &output);
         }
-        Some(counts)
+        let (rests_ms, failures) = rest.map_or((0, 0), |(left, rest)| {
+            let ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            (ms, u32::try_from(rest.failures).unwrap_or(u32::MAX))
+        });
+        Some(Answer { done: counts, rests_ms, failures })
     }
 
     /// Offers a task that is claimed for another node, on the disk.
@@ -357,7 +375,7 @@ impl TaskBoard {
 
     /// Says for the workers here that they live, and lets go of those that do not, until the node ends.
     pub(crate) async fn keep_guests(self) {
-        let mut beat = Duration::ZERO;
+        let (mut beat, mut last) = (Duration::ZERO, None::<Duration>);
         // it closes with the engine
         let mut members = self.here().identity.follow();
         loop {
@@ -369,6 +387,9 @@ impl TaskBoard {
                     held.guests.iter().filter(|(_, guest)| dead(guest)).map(|(claim, _)| *claim).collect();
                 let lost: Vec<Guest> = dead.into_iter().filter_map(|(task, token)| held.let_go(task, token)).collect();
                 let ends = held.guests.values().map(|guest| guest.worker_until.min(guest.accepted_until)).min();
+                if held.guests.values().any(|guest| guest.is_news) {
+                    beat = beat.min(last.map_or(now, |last| last + NEWS_EVERY));
+                }
                 (lost, ends.map_or(Duration::MAX, |end| end.min(beat)))
             };
             for guest in lost {
@@ -381,7 +402,7 @@ impl TaskBoard {
                 () = self.here().world.sleep_until(next) => {}
             }
             if self.now() >= beat {
-                beat = self.now() + BEAT;
+                (beat, last) = (self.now() + BEAT, Some(self.now()));
                 self.renew_guests().await;
             }
         }
@@ -389,7 +410,8 @@ impl TaskBoard {
 
     async fn renew_guests(&self) {
         let mut of: BTreeMap<Did, Vec<Claim>> = BTreeMap::new();
-        for ((task, token), guest) in &self.held().guests {
+        for ((task, token), guest) in &mut self.held().guests {
+            guest.is_news = false;
             let mut claim = Claim::new(*task, *token);
             if let Some(TaskProgress { percent, text }) = &guest.progress {
                 claim.percent = percent.map_or(0, |percent| u32::from(percent) + 1);
@@ -432,7 +454,11 @@ impl TaskBoard {
         guest.worker_until = now.saturating_add(guest.lease);
         if let Some(TaskProgress { percent, text }) = progress {
             let text = cut(text, super::board::PROGRESS_BYTES_MAX);
-            guest.progress = Some(TaskProgress { percent: percent.map(|percent| percent.min(100)), text });
+            let told = TaskProgress { percent: percent.map(|percent| percent.min(100)), text };
+            if guest.progress.as_ref() != Some(&told) {
+                (guest.progress, guest.is_news) = (Some(told), true);
+                self.0.guests.notify_one();
+            }
         }
         Some(Ok(Renewal { lease: guest.lease, left: guest.attempt_until.saturating_sub(now) }))
     }
@@ -469,7 +495,8 @@ impl TaskBoard {
         let mut shown = guest.task.clone();
         let heard = self.tell_result(&guest, came, output.clone(), fault.clone()).await;
         match heard {
-            Some(true) => {
+            Some(answer @ Answer { done: true, .. }) => {
+                shown.worker_rest = self.rest_in(&answer);
                 match result {
                     TaskResult::Succeeded(output) => {
                         (shown.status, shown.output) = (TaskStatus::Succeeded, Some(output.clone()));
@@ -480,7 +507,7 @@ impl TaskBoard {
                 }
                 Some(Ok(shown))
             }
-            Some(false) => Some(Err(ConflictError::ClaimOver.into())),
+            Some(_) => Some(Err(ConflictError::ClaimOver.into())),
             None if came == Came::Released => Some(Ok(shown)),
             None => Some(self.keep_for_settler(&guest, output, fault).await.map(|()| {
                 let name = shown.submitter_name.clone().unwrap_or_else(|| shown.submitter.to_string());
@@ -490,14 +517,26 @@ impl TaskBoard {
         }
     }
 
+    /// The rest that a settler gives the workers here, in its own words.
+    fn rest_in(&self, answer: &Answer) -> Option<AgentRest> {
+        if answer.rests_ms == 0 {
+            return None;
+        }
+        // nobody rests for longer
+        let left = Duration::from_millis(answer.rests_ms).min(REST);
+        let failures = usize::try_from(answer.failures).unwrap_or(usize::MAX);
+        let now = self.now();
+        Some(Rest { until: now.saturating_add(left), failures }.at(now, self.here().world.wall()))
+    }
+
     /// Tells a settler what came of an attempt. Returns whether it counts; `None` if nobody knows that.
-    async fn tell_result(&self, guest: &Guest, came: Came, output: String, fault: Fault) -> Option<bool> {
+    async fn tell_result(&self, guest: &Guest, came: Came, output: String, fault: Fault) -> Option<Answer> {
         let Fault { code, error } = fault;
         let claim = Some(Claim::new(guest.task.id, guest.token));
         let attempt = Attempt { claim, came: came.into(), output, code, error };
         let answer = self.0.asker.ask(guest.settler, Body::Result(attempt).into(), ANSWER_MAX).await.ok()?;
         match answer.body {
-            Some(Body::Answer(Answer { done })) => Some(done),
+            Some(Body::Answer(answer)) => Some(answer),
             _ => None,
         }
     }

@@ -376,6 +376,7 @@ pub(super) fn submitted(
         failures: 0,
         expiries: 0,
         progress: None,
+        worker_rest: None,
         output: None,
         error: None,
         ended_at: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nexus_crdt::{TASK_NAME_BYTES_MAX, is_capability};
-use nexus_identity::Did;
+use nexus_identity::{Did, Timestamp};
 use prost::Message;
 
 use super::approved::Waits;
@@ -43,15 +43,15 @@ const REGION: &str = "region";
 impl TaskBoard {
     /// The workers that wait for work, or do some: of this node and of those that are connected.
     pub fn agents(&self) -> Vec<Agent> {
-        let now = self.now();
+        let (now, wall) = (self.now(), self.here().world.wall());
         let mut agents = self.agents_here();
-        agents.extend(self.held().core.agents_elsewhere(now));
+        agents.extend(self.held().core.agents_elsewhere(now, wall));
         agents
     }
 
     fn agents_here(&self) -> Vec<Agent> {
-        let (now, mut held) = (self.now(), self.held());
-        let mut agents = held.core.agents_here(now);
+        let (now, wall, mut held) = (self.now(), self.here().world.wall(), self.held());
+        let mut agents = held.core.agents_here(now, wall);
         for guest in held.guests.values() {
             let agent = held.core.agent_in(&mut agents, guest.agent());
             agent.capabilities.insert(guest.capability().to_owned());
@@ -127,7 +127,7 @@ impl TaskBoard {
     async fn tell(&self, peer: Did, mut news: News) -> (Did, News, bool) {
         let is_heard = async |body: Body| {
             let answer = self.0.asker.ask(peer, body.into(), ANSWER_MAX).await;
-            answer.is_ok_and(|answer| answer.body == Some(Body::Answer(Answer { done: true })))
+            answer.is_ok_and(|answer| matches!(answer.body, Some(Body::Answer(Answer { done: true, .. }))))
         };
         let mut all = true;
         if let Some(waiting) = &news.waiting
@@ -245,8 +245,8 @@ impl TaskBoard {
     /// The nodes with workers for a task of this node, best first: as they were when it was handed out, and for a task that
     /// waits, as they are now. Nothing is known of tasks of others.
     pub fn candidates(&self, task: TaskId) -> Vec<TaskCandidate> {
-        let now = self.now();
-        self.held().core.explain(task, now).into_iter().map(in_words).collect()
+        let (now, wall) = (self.now(), self.here().world.wall());
+        self.held().core.explain(task, now).into_iter().map(|choice| in_words(choice, now, wall)).collect()
     }
 }
 
@@ -264,10 +264,11 @@ fn said(agent: Agent) -> Worker {
     }
 }
 
-fn in_words(Choice { node, score, not }: Choice) -> TaskCandidate {
+fn in_words(Choice { node, score, not }: Choice, now: Duration, wall: Timestamp) -> TaskCandidate {
     let why_not = not.map(|not| match not {
-        NotChosen::NoneWaits => "its workers have work, or take no tasks of this member".to_owned(),
-        NotChosen::Rests(left) => format!("it failed too often, and rests for {:.0} s", left.as_secs_f64().ceil()),
+        NotChosen::NoneWaits => "its workers have work".to_owned(),
+        NotChosen::TurnsAway => "its workers take no tasks of this member".to_owned(),
+        NotChosen::Rests(rest) => format!("it {}", rest.at(now, wall)),
         NotChosen::Tried => "it failed too often, and one task tries it again".to_owned(),
         NotChosen::Overloaded => "its machine is busier than its workers allow".to_owned(),
         NotChosen::TooOld => "its program is too old for the rule by which the task is approved".to_owned(),

@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use nexus_identity::Did;
+use nexus_identity::{Did, Timestamp};
 
+use super::AgentRest;
 use crate::config::TaskRouting;
 use crate::load::Load;
 
@@ -15,7 +16,7 @@ const OUTCOMES_MAX: usize = 64;
 /// Fewer outcomes say nothing.
 const OUTCOMES_MIN: usize = 8;
 /// The time for which a worker rests that failed too often. One task tries it again then.
-const REST: Duration = Duration::from_secs(30);
+pub(super) const REST: Duration = Duration::from_secs(30);
 /// The records that are kept; those of workers without an outcome for a minute make room.
 const RECORDS_MAX: usize = 4_096;
 /// The part of the distance to one by which a success mends a reputation, and the part that a failure leaves of it.
@@ -144,6 +145,23 @@ impl Default for Seen {
     }
 }
 
+/// The rest of a worker that failed too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rest {
+    pub(super) until: Duration,
+    /// The failures of the last minute.
+    pub(super) failures: usize,
+}
+
+impl Rest {
+    /// It on the wall clock, in whole seconds: that of one rest is the same whenever it is asked for, or nearly.
+    pub(super) fn at(self, now: Duration, wall: Timestamp) -> AgentRest {
+        let left = u64::try_from(self.until.saturating_sub(now).as_millis()).unwrap_or(u64::MAX);
+        let until = Timestamp::from_ms(wall.as_ms().saturating_add(left).saturating_add(500) / 1_000 * 1_000);
+        AgentRest { until, failures: self.failures }
+    }
+}
+
 /// Whether a worker gets work, by its last outcomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Breaker {
@@ -181,6 +199,12 @@ impl Record {
             Some(_) if self.tried_until.is_some_and(|until| until > now) => Breaker::Tried,
             Some(_) => Breaker::Closed,
         }
+    }
+
+    /// The rest that it has now.
+    fn rest(&self, now: Duration) -> Option<Rest> {
+        let failures = self.outcomes.iter().filter(|(_, succeeded)| !succeeded).count();
+        self.rests_until.filter(|until| *until > now).map(|until| Rest { until, failures })
     }
 
     fn succeeded(&mut self, took: Duration, now: Duration) {
@@ -242,11 +266,18 @@ impl Records {
         self.find(capability, node, agent).map_or(Breaker::Closed, |record| record.breaker(now))
     }
 
-    /// The worst reputation of a worker among its capabilities, and whether it rests for one of them.
-    pub(super) fn of_worker(&self, node: &Did, agent: &str, now: Duration) -> (f64, bool) {
+    /// The rest of a worker from tasks of a capability.
+    pub(super) fn rest(&self, capability: &str, node: &Did, agent: &str, now: Duration) -> Option<Rest> {
+        self.find(capability, node, agent)?.rest(now)
+    }
+
+    /// The worst reputation of a worker among its capabilities, whether it failed too often for one of them, and the longest
+    /// rest that it has.
+    pub(super) fn of_worker(&self, node: &Did, agent: &str, now: Duration) -> (f64, bool, Option<Rest>) {
         let records = self.of.get(node).and_then(|agents| agents.get(agent)).into_iter().flat_map(BTreeMap::values);
-        records.fold((1.0, false), |(reputation, rests), record| {
-            (record.seen.reputation.min(reputation), rests || record.breaker(now) != Breaker::Closed)
+        records.fold((1.0, false, None), |(reputation, fails, rest), record| {
+            let longest = rest.into_iter().chain(record.rest(now)).max_by_key(|rest: &Rest| rest.until);
+            (record.seen.reputation.min(reputation), fails || record.breaker(now) != Breaker::Closed, longest)
         })
     }
 
@@ -397,6 +428,8 @@ mod tests {
         assert_eq!(breaker(&records, 33), Breaker::Resting(secs(34)));
         assert_eq!(records.breaker("test", &node(1), "w", secs(33)), Breaker::Closed, "it is good at other things");
         assert!(records.of_worker(&node(1), "w", secs(33)).1);
+        assert_eq!(records.rest("build", &node(1), "w", secs(33)), Some(Rest { until: secs(34), failures: 5 }));
+        assert_eq!(records.rest("build", &node(1), "w", secs(34)), None);
         assert_eq!(breaker(&records, 34), Breaker::Closed);
         records.given("build", node(1), "w", secs(34));
         assert_eq!(breaker(&records, 34), Breaker::Tried, "one task at a time");

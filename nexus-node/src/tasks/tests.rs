@@ -168,10 +168,10 @@ fn a_failure_is_tried_again_after_a_pause_and_ends_after_the_last_attempt() {
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     let fault = || Fault { code: "exit".to_owned(), error: "exit code 1".to_owned() };
     let mut now = secs(0);
-    for pause in [0, 1] {
+    for (pause, error) in [(0, "this"), (1, "that")] {
         core.call(call(&["build"]), now);
         let (_, _, token) = claimed(&mut core, now);
-        core.fail(task(1), token, fault(), secs(0)).unwrap();
+        core.fail(task(1), token, Fault { error: error.to_owned(), ..fault() }, secs(0)).unwrap();
         let Some(Action::Return { cause: ReturnCause::Failed, .. }) = core.next_action() else { panic!() };
         core.returned(task(1), ReturnCause::Failed, now);
         if pause > 0 {
@@ -187,6 +187,47 @@ fn a_failure_is_tried_again_after_a_pause_and_ends_after_the_last_attempt() {
     let Some(Action::Settle { end: TaskEnd::Failed, fault: said, .. }) = core.next_action() else { panic!() };
     assert_eq!(said, fault());
     assert!(core.fail(task(1), token, fault(), secs(0)).is_err(), "once");
+}
+
+/// The pauses after attempts that took so long each and failed with these errors.
+fn pauses(deadline: Option<u64>, attempts: &[(u64, &str)]) -> Vec<u64> {
+    let mut core = core();
+    let spec = Spec { attempts: 100, deadline: deadline.map(secs), ..spec("build", 1) };
+    core.open(task(1), spec, Before::default(), secs(0));
+    let mut now = secs(0);
+    let each = attempts.iter().map(|(took, error)| {
+        // another worker each time: none rests
+        core.call(call(&["build"]), now);
+        let (_, _, token) = claimed(&mut core, now);
+        now += secs(*took);
+        core.fail(task(1), token, Fault { code: "exit_1".to_owned(), error: (*error).to_owned() }, now).unwrap();
+        core.next_action().unwrap();
+        core.returned(task(1), ReturnCause::Failed, now);
+        let pause = match core.seen(task(1)) {
+            Some(Seen::Paused(until)) => until - now,
+            _ => secs(0),
+        };
+        now += pause;
+        core.due(now);
+        pause.as_secs()
+    });
+    each.collect()
+}
+
+/// promise: Tasks | An attempt that fails at once with the error of the one before is repeated after 5 s, then 30 s, then a minute each, before its deadline
+#[test]
+fn attempts_that_fail_at_once_and_alike_wait_longer_each_time() {
+    assert_eq!(pauses(None, &[(0, "no"); 7]), [0, 5, 30, 60, 60, 60, 60]);
+    assert_eq!(
+        pauses(None, &[(0, "no"), (0, "no"), (0, "other"), (0, "other")]),
+        [0, 5, 2, 5],
+        "another error is news"
+    );
+    assert_eq!(pauses(None, &[(10, "no"); 4]), [0, 1, 2, 2], "they tried");
+    assert_eq!(pauses(None, &[(0, "no"), (10, "no"), (0, "no")]), [0, 1, 2]);
+    let numbers = [(0, "/tmp/nexus-task-aBc12/task/x: line 7"), (0, "/tmp/nexus-task-Zz9xy/task/x: line 8")];
+    assert_eq!(pauses(None, &numbers), [0, 5], "numbers and its own directory make no difference");
+    assert_eq!(pauses(Some(100), &[(0, "no"); 4]), [0, 5, 30, 32], "half of the time that is left");
 }
 
 /// promise: Tasks | A worker that is not heard of loses its claim, which counts as no failure; after three such claims the task is unknown
@@ -324,8 +365,8 @@ fn what_failed_is_tried_by_another_worker() {
     assert_eq!(by, other);
     // without another one it gets what it failed at
     failed(&mut core, task(1), token, secs(1));
-    core.due(secs(2));
-    assert_eq!(claimed(&mut core, secs(2)).1, again);
+    core.due(secs(6));
+    assert_eq!(claimed(&mut core, secs(6)).1, again);
 }
 
 /// promise: Tasks | A worker that rests gets the work that waits as soon as its rest is over: one task, and more once that is done
@@ -538,7 +579,7 @@ fn each_choice_is_explained() {
     // a node that is gone is not looked at
     core.is_gone(&idle);
     assert_eq!(reasons(&core, task(3)).len(), 2);
-    assert!(core.agents_elsewhere(secs(0)).count() == 2);
+    assert!(core.agents_elsewhere(secs(0), nexus_identity::Timestamp::from_ms(0)).count() == 2);
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(super) struct Envelope {
     /// The number of the request.
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub(super) body: Option<Body>,
 }
 
@@ -77,6 +77,42 @@ pub(super) enum Body {
     /// All workers of the sender. The answer is `Answer`.
     #[prost(message, tag = "9")]
     Workers(Workers),
+    /// A question for the stderr of a command that does a task. The answer is `Log`.
+    #[prost(message, tag = "10")]
+    LogQuestion(LogQuestion),
+    #[prost(message, tag = "11")]
+    Log(Log),
+}
+
+/// A question for the stderr of a task's last attempt.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LogQuestion {
+    /// The task's dot, 34 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub(super) task: Vec<u8>,
+    /// The attempt of which so many bytes are known; of another one all is asked for.
+    #[prost(uint32, tag = "2")]
+    pub(super) attempt: u32,
+    #[prost(uint64, tag = "3")]
+    pub(super) from: u64,
+}
+
+/// A part of a log, at most 32 KiB.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Log {
+    /// Whether there is one that the receiver may read.
+    #[prost(bool, tag = "1")]
+    pub(super) found: bool,
+    #[prost(uint32, tag = "2")]
+    pub(super) attempt: u32,
+    /// The bytes before this part.
+    #[prost(uint64, tag = "3")]
+    pub(super) from: u64,
+    #[prost(string, tag = "4")]
+    pub(super) text: String,
+    /// Whether more may follow.
+    #[prost(bool, tag = "5")]
+    pub(super) open: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -273,6 +309,18 @@ pub(super) struct Answer {
     /// Whether it was done.
     #[prost(bool, tag = "1")]
     pub(super) done: bool,
+    /// After a failure: the time for which the sender gives the receiver's workers no such tasks, and the failures before
+    /// it; 0 for none. Earlier versions leave them out.
+    #[prost(uint64, tag = "2")]
+    pub(super) rests_ms: u64,
+    #[prost(uint32, tag = "3")]
+    pub(super) failures: u32,
+}
+
+impl From<bool> for Answer {
+    fn from(done: bool) -> Self {
+        Self { done, ..Self::default() }
+    }
 }
 
 #[cfg(test)]

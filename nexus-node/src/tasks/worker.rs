@@ -158,6 +158,19 @@ impl TaskBoard {
         self.heard(task, token, progress)
     }
 
+    /// Hands over what the command of a claim wrote to its stderr: the part after so many bytes. The last 64 KiB are kept.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn note_log(&self, id: &str, token: TaskToken, from: u64, text: &str) -> Result<Renewal, NodeError> {
+        let task = self.task_id(id).await?;
+        self.until_taken_up().await;
+        let renewal = self.heard(task, token, None)?;
+        let (me, now) = (self.me(), self.now());
+        self.held().hear_log(task, token, me, (from, text), now);
+        Ok(renewal)
+    }
+
     /// As [`renew`](Self::renew), and waits: it returns when the claim is over, or after a while. If the caller hangs up,
     /// the worker must be heard of again within a second.
     ///
@@ -245,9 +258,11 @@ impl TaskBoard {
                 }
                 TaskResult::Released => held.core.release(task, token, now),
             };
-            taken.map(|()| held.until_end(task))
+            let rest = held.core.rest_after(task, now).filter(|_| matches!(result, TaskResult::Failed { .. }));
+            let rest = rest.map(|rest| rest.at(now, self.here().world.wall()));
+            taken.map(|()| (held.until_end(task), rest))
         };
-        let Ok(written) = written else {
+        let Ok((written, rest)) = written else {
             let said = result.clone();
             if self
                 .reading(move |board, view, _| Ok(read::has_ended_so(view, task, (token, board.me()), &said)?))
@@ -263,7 +278,7 @@ impl TaskBoard {
         };
         self.wake();
         match written.await {
-            Ok(true) => self.get(&task.to_string()).await,
+            Ok(true) => Ok(Task { worker_rest: rest, ..self.get(&task.to_string()).await? }),
             // the ledger knew better
             Ok(false) => Err(ConflictError::ClaimOver.into()),
             // another node may settle it by now, or this one stops

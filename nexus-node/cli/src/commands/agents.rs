@@ -1,7 +1,7 @@
 use clap::Args;
 use nexus_node::api::{Problem, wire};
 
-use crate::output::{Printer, Style, Table, short_did};
+use crate::output::{Printer, Style, Table, moment, short_did};
 use crate::session::CliSession;
 
 /// Show the workers that wait for work or do some, on all nodes
@@ -13,6 +13,14 @@ impl Agents {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
         let agents: Vec<wire::Agent> = session.client()?.get("/v1/agents")?;
         session.printer.answer(&agents, || table(&agents, &session.printer))
+    }
+}
+
+/// Whether workers get work, and from when on again.
+fn health(agent: &wire::Agent) -> String {
+    match &agent.rest {
+        Some(rest) => format!("{}, rests until {}", agent.health, moment(&rest.until)),
+        None => agent.health.clone(),
     }
 }
 
@@ -39,7 +47,7 @@ fn table(agents: &[wire::Agent], printer: &Printer) -> String {
             (agent.name.clone().unwrap_or_else(|| "-".to_owned()), Some(Style::Bold)),
             (agent.node_name.clone().unwrap_or_else(|| short_did(&agent.node)), None),
             (agent.roles.join(", "), None),
-            (agent.health.clone(), Some(if agent.health == "ok" { Style::Good } else { Style::Odd })),
+            (health(agent), Some(if agent.health == "ok" { Style::Good } else { Style::Odd })),
             (agent.waiting.to_string(), None),
             (agent.running.to_string(), (agent.running > 0).then_some(Style::Good)),
             (percent(agent.load.cpu), None),

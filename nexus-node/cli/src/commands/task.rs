@@ -1,3 +1,5 @@
+mod log;
+mod news;
 mod submit;
 mod text;
 mod watch;
@@ -55,6 +57,15 @@ pub(crate) enum Task {
         #[arg(long)]
         whole: bool,
     },
+    /// Show the stderr of a task's command, while it runs and after
+    Log {
+        /// Its id, or the beginning of it
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        id: String,
+        /// Go on with what comes, until the task has ended
+        #[arg(short, long)]
+        follow: bool,
+    },
     /// Take a task back; a worker that has it is stopped
     Cancel {
         /// Its id, or the beginning of it
@@ -104,6 +115,7 @@ impl Task {
                     session.client()?.get(&format!("{}?why={why}&whole={whole}", path(&id, None)))?;
                 printer.answer(&task, || text::whole(&task, printer))
             }
+            Self::Log { id, follow } => log::log(&id, follow, session),
             Self::Cancel { id, why } => said(&session.client()?, &id, "cancel", why, session),
             Self::Approve { id } => approve(&id, session),
             Self::Reject { id, why } => said(&session.client()?, &id, "reject", Some(why), session),

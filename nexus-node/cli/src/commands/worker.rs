@@ -5,11 +5,13 @@
 //! | `link` | the way to the node, which may start again meanwhile |
 //! | `attempt` | a task from its claim to its end |
 //! | `job` | the command of an attempt: its process group, its pipes |
+//! | `wardens` | the processes that it started, and what they leave behind |
 //! | `workplace` | the place where a command runs: its directory, its sandbox, its limits, its variables |
 
 mod attempt;
 mod job;
 mod link;
+mod wardens;
 mod workplace;
 
 use std::ffi::OsString;
@@ -25,11 +27,13 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use self::attempt::{Attempt, release};
 use self::link::{Link, RETRY, is_final};
+use self::wardens::Wardens;
 use self::workplace::{Workplace, WorkplaceOptions};
 use super::task::Rule;
 use crate::output::Printer;
 use crate::session::CliSession;
 use crate::signals;
+use crate::task_directory;
 
 /// The most tasks at a time.
 const CONCURRENCY_MAX: i64 = 100;
@@ -142,12 +146,26 @@ impl Worker {
             input_schema,
             output_schema,
         };
+        left_behind(&session.printer);
         let workplace = workplace.prepare(&job::absolute(command)?, session)?;
+        Wardens::adopt();
         let runtime = CliSession::runtime()?;
         let ended = runtime.block_on(serve(link, claim, workplace, usize::from(concurrency), session.printer.clone()));
         // a question that is still open ends with this process
         runtime.shutdown_background();
         ended
+    }
+}
+
+/// Removes what a killed worker left behind, and says it.
+fn left_behind(printer: &Printer) {
+    let task_directory::Leftovers { removed, failed } = task_directory::sweep();
+    if removed > 0 {
+        printer.note(&format!("removed {removed} directories of tasks whose worker was killed"));
+    }
+    for (path, error) in failed {
+        let message = format!("{} is still there: {error}", path.display());
+        printer.warning(&message, Some("remove it: the command of a task left it behind"));
     }
 }
 
@@ -204,6 +222,7 @@ async fn serve(
                 attempts.spawn(async move {
                     let (attempted, unfit) = attempt.run().await;
                     let told = printer.report(&attempted, || attempted.line(&printer)).err();
+                    attempted.warn(&printer);
                     if let Some(problem) = unfit.or(told) {
                         // the loop may have ended already
                         let _ = ailing.send(problem);

@@ -8,7 +8,7 @@ use super::mounts::TMP;
 use super::policy::SYSTEM;
 
 /// The arguments of `bwrap` before the program that it starts.
-pub(super) fn arguments(policy: &Policy, program: &Path, report: &Path, here: &Path) -> Vec<OsString> {
+pub(super) fn arguments(policy: &Policy, program: &Path, words: &Path, here: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = [
         "--die-with-parent",
         "--new-session",
@@ -49,10 +49,19 @@ pub(super) fn arguments(policy: &Policy, program: &Path, report: &Path, here: &P
     for path in names.iter().map(PathBuf::as_path).chain([Path::new("/sys/devices/system/cpu")]) {
         bind("--ro-bind-try", path, path);
     }
+    let mut shown: Vec<&Path> = Vec::new();
     for path in policy.read.iter().map(PathBuf::as_path).chain([policy.program.as_path(), program]) {
-        bind("--ro-bind", path, path);
+        // within a directory that is there already nothing can be made
+        if !shown.iter().chain(&SYSTEM.map(Path::new)).any(|above| path.starts_with(above)) {
+            match std::fs::read_link(path) {
+                // a program may look for its files beside what its name leads to
+                Ok(to) => bind("--symlink", &to, path),
+                Err(_) => bind("--ro-bind", path, path),
+            }
+            shown.push(path);
+        }
     }
-    for path in policy.write.iter().map(PathBuf::as_path).chain([report]) {
+    for path in policy.write.iter().map(PathBuf::as_path).chain([words]) {
         bind("--bind", path, path);
     }
     for path in &policy.kept {

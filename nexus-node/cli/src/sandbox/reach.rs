@@ -88,7 +88,8 @@ mod linux {
     use landlock::{ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, Ruleset, RulesetAttr, Scope};
 
     use super::super::confinement::NEEDED;
-    use super::super::{Level, Limits, Policy, Report, found};
+    use super::super::{Heard, Level, Limits, Policy, found};
+    use crate::task_directory::TaskDirectory;
 
     /// The ABI of this kernel's Landlock, if it is on. It is found by trying, up to the one that is needed.
     pub(crate) fn abi() -> Option<i32> {
@@ -187,15 +188,16 @@ mod linux {
         timeout: Option<Duration>,
     ) -> Result<Ran, String> {
         let error = |error: std::io::Error| format!("trying it: {error}");
-        let directory = tempfile::Builder::new().prefix("nexus-try-").tempdir().map_err(error)?;
-        let base = directory.path().canonicalize().map_err(error)?;
-        let tmp = has_tmp.then(|| base.join("tmp"));
-        tmp.as_ref().map_or(Ok(()), std::fs::create_dir).map_err(error)?;
+        let directory = TaskDirectory::new().map_err(error)?;
+        let tmp = has_tmp.then(|| directory.tmp());
         let policy = Policy { tmp, ..policy };
         let policy = serde_json::to_string(&policy).map_err(|error| format!("the policy: {error}"))?;
-        let report = Report(base.join("report"));
+        let report = directory.path().join("report");
+        let heard = Heard::at(&report).map_err(error)?;
+        let parent = std::process::id().to_string();
         let mut command = Command::new(crate::program::itself().map_err(error)?);
-        command.args(["sandbox-exec", "--policy", &policy, "--report"]).arg(&report.0).arg("--").args(words);
+        command.args(["sandbox-exec", "--parent", &parent, "--policy", &policy, "--report"]);
+        command.arg(&report).arg("--").args(words);
         command.current_dir(here).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         if let Some(variables) = variables {
             command.env_clear().envs(variables.iter().cloned());
@@ -222,16 +224,13 @@ mod linux {
         }
         let ended = child.wait().map_err(error)?;
         let Some(said) = said else { return Ok(Ran::Late) };
-        let news = report.read();
-        if let Some(why) = news.failed {
-            return Ok(Ran::Badly(why));
-        }
+        let news = heard.news();
         if ended.success() && news.began {
             return Ok(Ran::Well);
         }
         let said = String::from_utf8_lossy(&said);
-        let said = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it ended without a word");
-        Ok(Ran::Badly(said.trim().to_owned()))
+        let said = said.lines().rev().find(|line| !line.trim().is_empty()).map(|said| said.trim().to_owned());
+        Ok(Ran::Badly(said.or(news.failed).unwrap_or_else(|| "it ended without a word".to_owned())))
     }
 
     const _: () = assert!(NEEDED as i32 == ABI::V6 as i32, "the texts say Linux 6.12");

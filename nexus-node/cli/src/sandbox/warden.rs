@@ -7,91 +7,60 @@
 //! |---|---|
 //! | `SIGTERM` | goes on to the command's group |
 //! | `SIGINT`, also at the worker's death | the command is killed |
+//!
+//! The warden of a worker that died removes the directory of its task: nobody else would.
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use rustix::io::Errno;
-use rustix::process::{Signal, getpid, set_child_subreaper, set_parent_process_death_signal};
+use rustix::process::{
+    DumpableBehavior, Signal, getpid, getppid, set_child_subreaper, set_dumpable_behavior,
+    set_parent_process_death_signal,
+};
 
+use super::report::{Heard, Said};
 use super::{Level, Policy, bubble};
 use crate::descendants::{ended, sweep};
 use crate::signals::{Forwarded, Signals, send_to};
+use crate::task_directory;
 
-/// The word of a command that began.
-const BEGAN: &str = "began";
-/// The word before the reason of a command that did not.
-const FAILED: &str = "failed ";
-/// The word before the number of the signal that ended a command.
-const SIGNAL: &str = "signal ";
-
-/// The words of a warden and of what it starts, in a file beside the command's directory.
-#[derive(Clone, Debug)]
-pub(crate) struct Report(pub(crate) PathBuf);
-
-/// The news in a report.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct News {
-    /// The command began, as far as anybody could tell.
-    pub(crate) began: bool,
-    /// The reason why it did not.
-    pub(crate) failed: Option<String>,
-    /// The signal that ended it.
-    pub(crate) signal: Option<i32>,
-}
-
-impl Report {
-    /// The report, open for words from inside of a sandbox that could not open it.
-    pub(crate) fn open(&self) -> std::io::Result<OpenReport> {
-        std::fs::File::options().append(true).create(true).open(&self.0).map(OpenReport)
-    }
-
-    pub(crate) fn read(&self) -> News {
-        let text = std::fs::read_to_string(&self.0).unwrap_or_default();
-        let word = |word: &str| text.lines().find_map(|line| line.strip_prefix(word)).map(str::to_owned);
-        News {
-            began: text.lines().any(|line| line == BEGAN),
-            failed: word(FAILED),
-            signal: word(SIGNAL).and_then(|number| number.parse().ok()),
-        }
-    }
-}
-
-/// A report that is open.
+/// A warden that begins.
 #[derive(Debug)]
-pub(crate) struct OpenReport(std::fs::File);
-
-impl OpenReport {
-    pub(crate) fn began(&mut self) {
-        self.say(BEGAN);
-    }
-
-    pub(crate) fn failed(&mut self, why: &str) {
-        self.say(&format!("{FAILED}{}", why.replace('\n', " ")));
-    }
-
-    fn say(&mut self, line: &str) {
-        // without it the command counts as one that did not begin
-        let _ = writeln!(self.0, "{line}");
-    }
+pub(crate) struct Warden<'a> {
+    pub(crate) policy: &'a Policy,
+    /// The number of the process that started it.
+    pub(crate) parent: u32,
+    /// The directory in which its report was.
+    pub(crate) base: &'a Path,
+    pub(crate) command: &'a [OsString],
 }
 
 /// Starts a command in its sandbox, and waits until nothing of it is left. Returns its exit code.
 ///
 /// # Errors
-/// It could not be started.
-pub(crate) fn guard(policy: &Policy, report: &Report, command: &[OsString]) -> Result<i32, String> {
+/// It did not begin.
+pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String> {
+    let Warden { parent, base, .. } = *warden;
     let no = |error: Errno| format!("the warden: {error}");
     set_parent_process_death_signal(Some(Signal::INT)).map_err(no)?;
+    // a command of the same account is not to find its files, its memory and its words
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(no)?;
     set_child_subreaper(Some(getpid())).map_err(no)?;
+    let _held = task_directory::hold(base);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the warden: {error}"))?;
     // signals count from now on, also those before the command is there
     let mut signals = runtime.block_on(async { Signals::new() });
-    let mut command = within(policy, report, command)?;
+    if !is_there(parent) {
+        let _ = task_directory::remove(base);
+        return Err("its worker ended".to_owned());
+    }
+    let words = base.join("begun");
+    let heard = Heard::at(&words).map_err(|error| format!("the warden: {error}"))?;
+    let mut command = within(warden, &words)?;
     let child = command.process_group(0).spawn().map_err(|error| {
         let program = command.get_program().to_string_lossy().into_owned();
         format!("{program}: {error}")
@@ -113,21 +82,35 @@ pub(crate) fn guard(policy: &Policy, report: &Report, command: &[OsString]) -> R
     });
     let ended = ended(main);
     sweep();
-    let ended = ended.map_err(no)?;
-    if let Some(signal) = ended.terminating_signal() {
-        if let Ok(mut report) = report.open() {
-            report.say(&format!("{SIGNAL}{signal}"));
-        }
-        return Ok(1);
+    if !is_there(parent) {
+        let _ = task_directory::remove(base);
     }
-    Ok(ended.exit_status().unwrap_or(1))
+    let (ended, news) = (ended.map_err(no)?, heard.news());
+    if let Some(why) = news.failed {
+        return Err(why);
+    }
+    let (signal, code) = (ended.terminating_signal(), ended.exit_status());
+    if !news.began && code != Some(0) {
+        return Err("the sandbox could not be made".to_owned());
+    }
+    said.began().map_err(|error| format!("the warden: {error}"))?;
+    if let Some(signal) = signal {
+        said.ended_by(signal);
+    }
+    Ok(code.unwrap_or(1))
+}
+
+/// Whether this process still is a child of the one that started it.
+fn is_there(parent: u32) -> bool {
+    getppid().is_some_and(|now| i32::try_from(parent).is_ok_and(|parent| parent == now.as_raw_nonzero().get()))
 }
 
 /// This program once more, which becomes the command.
-fn within(policy: &Policy, report: &Report, command: &[OsString]) -> Result<Command, String> {
+fn within(warden: &Warden<'_>, words: &Path) -> Result<Command, String> {
+    let Warden { policy, command, .. } = *warden;
     let text = serde_json::to_string(policy).map_err(|error| format!("the policy: {error}"))?;
     let arguments = |to: &mut Command| {
-        to.args(["sandbox-exec", "--within", "--policy", &text, "--report"]).arg(&report.0).arg("--").args(command);
+        to.args(["sandbox-exec", "--within", "--policy", &text, "--report"]).arg(words).arg("--").args(command);
     };
     let no_program = |error: std::io::Error| format!("this program: {error}");
     if policy.level < Level::Full {
@@ -139,7 +122,7 @@ fn within(policy: &Policy, report: &Report, command: &[OsString]) -> Result<Comm
     let own = std::env::current_exe().map_err(no_program)?;
     let mut next = Command::new(bwrap);
     let here = std::env::current_dir().map_err(|error| format!("the present directory: {error}"))?;
-    next.args(bubble::arguments(policy, &own, &report.0, &here));
+    next.args(bubble::arguments(policy, &own, words, &here));
     next.arg(&own);
     arguments(&mut next);
     Ok(next)

@@ -106,7 +106,8 @@ impl Mesh {
             let over =
                 patient("the task has ended", || Some(task_of(node, &id)).filter(|task| task["state"] == "succeeded"));
             let ends = over["events"].as_array().unwrap().iter().filter(|event| event["event"] == "succeeded").count();
-            assert_eq!((ends, &over["claims"]), (1, &json!(1)), "{over}");
+            // a busy heir may lose its right again: the attempt is repeated then
+            assert_eq!(ends, 1, "{over}");
         }
         worker.kill().unwrap();
         worker.wait().unwrap();

@@ -62,6 +62,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/tasks", false),
     ("GET", "/v1/tasks", false),
     ("GET", "/v1/tasks/x", false),
+    ("GET", "/v1/tasks/x/log", false),
     ("POST", "/v1/tasks/x/cancel", false),
     ("POST", "/v1/tasks/x/approve", false),
     ("POST", "/v1/tasks/x/reject", false),

@@ -27,6 +27,8 @@ mod critical;
 mod demo;
 mod disk;
 mod docs;
+#[cfg(target_os = "linux")]
+mod escapes;
 mod events;
 mod flood;
 mod found;

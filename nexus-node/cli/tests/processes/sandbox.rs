@@ -23,15 +23,15 @@ use crate::support::{self, HOWEVER_BUSY, Home, Node, SOON, until};
 use serde_json::{Value, json};
 
 /// The beginning of a line with the result of an attempt: `tried NAME yes|no`.
-const TRIED: &str = "tried ";
+pub(crate) const TRIED: &str = "tried ";
 /// A function for shells that makes an attempt and tells how it went.
-const TRY: &str = r#"try() { name=$1; shift; if ("$@") >/dev/null 2>&1; then echo "tried $name yes"; else echo "tried $name no"; fi; }
+pub(crate) const TRY: &str = r#"try() { name=$1; shift; if ("$@") >/dev/null 2>&1; then echo "tried $name yes"; else echo "tried $name no"; fi; }
 "#;
 
 /// A machine with a node, secrets, a working tree and a directory that is nobody's business.
 pub(crate) struct Machine {
     pub(crate) home: Home,
-    node: Node,
+    pub(crate) node: Node,
 }
 
 impl Machine {
@@ -95,7 +95,7 @@ impl Machine {
     }
 
     /// The output of a task whose worker has these options.
-    fn output(&self, options: &[&str]) -> Value {
+    pub(crate) fn output(&self, options: &[&str]) -> Value {
         let worker = self.worker(options);
         let task = self.task();
         assert_eq!(task["state"], "succeeded", "{options:?}: {task} {}", worker.said());
@@ -103,7 +103,7 @@ impl Machine {
     }
 
     /// The attempts of a script, in a sandbox and without one. Its arguments are those after `--`.
-    fn attempts(&self, options: &[&str], script: &str, arguments: &[&str]) -> BTreeMap<String, bool> {
+    pub(crate) fn attempts(&self, options: &[&str], script: &str, arguments: &[&str]) -> BTreeMap<String, bool> {
         let script = format!("{TRY}{script}");
         let command = [&["--", "sh", "-c", &script, "sh"], arguments].concat();
         tried(&self.output(&[options, &command].concat()))
@@ -112,7 +112,7 @@ impl Machine {
 
 /// A worker, which ends with the test.
 pub(crate) struct Worker {
-    child: Child,
+    pub(crate) child: Child,
     lines: Receiver<String>,
     log: PathBuf,
 }
@@ -137,7 +137,7 @@ impl Worker {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         until("the worker ends", || self.child.try_wait().unwrap())
     }
 }
@@ -153,7 +153,7 @@ impl Drop for Worker {
 }
 
 /// The attempts in an output.
-fn tried(output: &Value) -> BTreeMap<String, bool> {
+pub(crate) fn tried(output: &Value) -> BTreeMap<String, bool> {
     let lines = output.as_str().unwrap_or_else(|| panic!("{output}")).lines();
     let attempt = |line: &str| {
         let (name, result) = line.split_once(TRIED)?.1.rsplit_once(' ').unwrap();
@@ -163,7 +163,7 @@ fn tried(output: &Value) -> BTreeMap<String, bool> {
 }
 
 #[track_caller]
-fn all(attempts: &BTreeMap<String, bool>, expected: bool, but: &[&str], whose: &str) {
+pub(crate) fn all(attempts: &BTreeMap<String, bool>, expected: bool, but: &[&str], whose: &str) {
     let others: Vec<&String> = attempts
         .iter()
         .filter(|(name, result)| **result != expected && !but.contains(&name.as_str()))
@@ -173,7 +173,7 @@ fn all(attempts: &BTreeMap<String, bool>, expected: bool, but: &[&str], whose: &
 }
 
 /// The numbers of the processes with this word in their command line.
-fn with_word(word: &str) -> Vec<u32> {
+pub(crate) fn with_word(word: &str) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let says = |pid: &u32| {
@@ -727,6 +727,39 @@ fn files_that_the_worker_inherited_are_closed() {
         assert_eq!((&task["state"], &task["output"]), (&json!("failed"), &Value::Null), "{level}: {task}");
     }
     assert_eq!(run("none")["output"], "secret", "so it was inherited");
+}
+
+/// promise: Sandbox | A failure in a sandbox that speaks of files or the network ends with the options that allow more; one without a sandbox does not
+#[test]
+fn a_failure_in_a_sandbox_says_so() {
+    let machine = Machine::new();
+    let precious = machine.path("outside/precious");
+    let fails = |options: &[&str], script: &str| {
+        let worker = machine.worker(&[options, &["--", "sh", "-c", script]].concat());
+        let task = machine.task();
+        assert_eq!(task["state"], "failed", "{task} {}", worker.said());
+        task["error"]["message"].as_str().unwrap().to_owned()
+    };
+    let long = format!("yes | head -c 5000 >&2; cat {precious}x");
+    for level in machine.levels() {
+        let work = machine.path("work");
+        let said = fails(&["--sandbox", level, "--allow-read", &work], &format!("cat {precious}"));
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines.len() > 1 && lines[0].contains("outside/precious"), "{said}");
+        let last = lines.last().unwrap();
+        assert!(last.starts_with("the sandbox lets it read ") && last.contains(&work), "{said}");
+        assert!(last.contains("--allow-read DIR") && last.contains("--dir DIR"), "{said}");
+        let said = fails(&["--sandbox", level], &long);
+        assert!(said.len() <= 2_048 && said.lines().last().unwrap().starts_with("the sandbox lets it read "), "{said}");
+        let said = fails(&["--sandbox", level], "echo 'Could not resolve host: example' >&2; exit 6");
+        assert!(said.ends_with("--allow-net` allows it"), "{said}");
+        let said = fails(&["--sandbox", level, "--allow-net"], "echo 'Could not resolve host: example' >&2; exit 6");
+        assert!(!said.contains("the sandbox"), "{said}");
+        let said = fails(&["--sandbox", level], "echo 'two and two are five' >&2; exit 1");
+        assert_eq!(said, "two and two are five");
+    }
+    let said = fails(&["--sandbox", "none"], &long);
+    assert!(!said.contains("the sandbox") && said.contains("No such file"), "{said}");
 }
 
 /// promise: Sandbox | A worker says at its start which sandbox it has, and without one that it has none

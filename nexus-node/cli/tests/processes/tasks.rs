@@ -310,6 +310,102 @@ fn a_command_that_fails_is_tried_again_and_its_words_are_kept() {
     assert_eq!(ended(&home, again["id"].as_str().unwrap())["error"]["code"], "output_too_large");
 }
 
+/// promise: Tasks | `task submit --wait` says at once why no worker has the task, then who has it and how far it is, and after a failure the last lines of stderr, each once
+#[test]
+fn whoever_waits_is_told_what_becomes_of_the_task() {
+    let home = Home::new();
+    let _node = home.up_with(&["--name", "laptop"]);
+    let (news, go) = (home.beside("news"), home.beside("go"));
+    let arguments = ["task", "submit", "fail", "--attempts", "1", "--wait"];
+    let stderr = std::fs::File::create(&news).unwrap();
+    let child = home.command(&arguments).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+    let told = |what: &str| {
+        until(what, || std::fs::read_to_string(&news).ok().filter(|said| said.contains(what)));
+    };
+    told("pending: no worker for fail waits\n");
+    let script = r#"echo "nexus:progress 40 half" >&2; until [ -e "$1" ]; do sleep 0.05; done
+        for n in $(seq 30); do echo "line $n" >&2; done
+        printf 'bad \033[2J\nValueError: no\n  <no Python frame>\n' >&2; exit 3"#;
+    let options = ["--capability", "fail", "--name", "parrot", "--", "sh", "-c", script, "sh", go.to_str().unwrap()];
+    let worker = Worker::start(&home, &options);
+    told("running: parrot at laptop\n");
+    told("parrot at laptop: 40 % half\n");
+    std::fs::write(&go, "").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = std::fs::read_to_string(&news).unwrap();
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()), "{said}");
+    let end = "line 30\nbad \\u{1b}[2J\nValueError: no\nerror: the task ";
+    assert!(said.contains(end) && said.contains("has failed: exit_3\n"), "{said}");
+    for once in ["line 13\n", "ValueError: no", "no worker for fail", "40 % half"] {
+        assert_eq!(said.matches(once).count(), 1, "{once}: {said}");
+    }
+    assert!(!said.contains("line 12\n") && !said.contains("Python frame") && !said.contains("\\u{a}"), "{said}");
+    let line = worker.next();
+    assert!(line["error"]["message"].as_str().unwrap().ends_with("\nValueError: no"), "{line}");
+    let listed = home.run(&["task", "list"]).ok().stdout;
+    assert!(listed.contains("exit_3: ValueError: no"), "{listed}");
+}
+
+/// promise: Tasks | `task log` shows the stderr of a running task, also on another machine, and of one that has ended; with `--follow` it goes on to the end
+#[test]
+fn the_stderr_of_a_task_is_read_while_it_runs_on_any_machine() {
+    let ((laptop, at_laptop), (cloud, _b)) = pair();
+    let go = laptop.beside("go");
+    let script = r#"echo "first ü" >&2; until [ -e "$1" ]; do sleep 0.05; done; printf 'last\033[2J' >&2; exit 3"#;
+    let id = submit(&laptop, &["work", "--attempts", "1"]);
+    assert_eq!(laptop.json(&["task", "list"])["items"][0]["state"], "pending");
+    let none = laptop.run(&["task", "log", &id]).ok();
+    assert!(none.stdout.is_empty() && none.stderr.contains("no log of it is kept"), "{none:?}");
+    let _worker =
+        Worker::start(&cloud, &["--capability", "work", "--", "sh", "-c", script, "sh", go.to_str().unwrap()]);
+    for home in [&cloud, &laptop] {
+        until("it has written something", || {
+            let ran = home.run(&["task", "log", &id]);
+            (ran.code == 0 && ran.stdout == "first ü\n").then_some(())
+        });
+    }
+    let follow = beside(&laptop, &["task", "log", &id, "--follow"]);
+    std::fs::write(&go, "").unwrap();
+    let output = follow.join().unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output.stdout).as_str()),
+        (Some(0), "first ü\nlast\\u{1b}[2J"),
+        "{output:?}"
+    );
+    ended(&laptop, &id);
+    let log = at_laptop.http("GET", &format!("/v1/tasks/{id}/log"), "").json();
+    assert_eq!((&log["text"], &log["open"]), (&json!("first ü\nlast\u{1b}[2J"), &json!(false)), "{log}");
+    assert_eq!((&log["attempt"], &log["worker"]["name"]), (&json!(1), &json!("cloud")), "{log}");
+    let next = log["next"].as_u64().unwrap();
+    let rest = at_laptop.http("GET", &format!("/v1/tasks/{id}/log?attempt=1&from={next}"), "").json();
+    assert_eq!((&rest["text"], &rest["from"], &rest["next"]), (&json!(""), &json!(next), &json!(next)), "{rest}");
+}
+
+/// promise: Tasks | A worker that rests says so on its stderr, in `agents`, and in the `why` of the tasks that wait for it
+#[test]
+fn a_worker_that_rests_says_so() {
+    let home = Home::new();
+    let _node = home.up_with(&["--name", "laptop"]);
+    let worker = Worker::start(&home, &["--capability", "fail", "--", "sh", "-c", "echo no >&2; exit 3"]);
+    for _ in 0..8 {
+        let ran = home.run(&["task", "submit", "fail", "--attempts", "1", "--wait"]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        worker.next();
+    }
+    until("the worker says so", || worker.said().contains("this worker rests from fail until ").then_some(()));
+    let agents = home.json(&["agents"]);
+    let agent = &agents.as_array().unwrap()[0];
+    assert_eq!((&agent["health"], &agent["rest"]["failures"]), (&json!("failing"), &json!(8)), "{agents}");
+    let until_then = agent["rest"]["until"].as_str().unwrap();
+    assert!(home.run(&["agents"]).ok().stdout.contains("rests until"));
+    let id = submit(&home, &["fail"]);
+    let task = home.json(&["task", "show", &id, "--why"]);
+    let why = task["why"].as_str().unwrap();
+    assert!(why.starts_with("laptop's worker rests until ") && why.ends_with("after 8 failures"), "{why}");
+    assert!(task["candidates"][0]["why_not"].as_str().unwrap().starts_with("it rests until "), "{task}");
+    parse_timestamp(until_then).unwrap();
+}
+
 /// promise: Tasks | `task submit --wait` exits by the end: 0 done, 1 failed or cancelled, 4 rejected, 8 at its deadline
 #[test]
 fn whoever_waits_for_a_task_exits_by_its_end() {

@@ -194,14 +194,15 @@ fn git_works_in_a_worktree_and_its_settings_are_kept() {
     assert_eq!(git(&["-C", &tree, "log", "-1", "--format=%s"]).trim(), "by-a-worker");
     // ways to have the person's git run something
     let tries = format!(
-        r#"try() {{ if sh -c "$1" 2>/dev/null; then echo "$1" >> opened; fi; }}; : > opened
+        r#"moved='moved() {{ perl -e "exit !rename(shift, shift)" "$1" "$2"; }};' # a copy would remove what may be written
+        try() {{ if sh -c "$moved $1" 2>/dev/null; then echo "$1" >> opened; fi; }}; : > opened
         for dir in .git {main}/.git; do
             for file in config hooks/post-checkout info/attributes config.worktree commondir; do try "echo x >> $dir/$file"; done
-            try "mv $dir moved"; try "rm -r $dir/hooks"; try "rm $dir/config"; try "ln -sf /tmp $dir/hooks"; try "mv $dir/config $dir/other"
+            try "moved $dir moved"; try "rm -r $dir/hooks"; try "rm $dir/config"; try "ln -sf /tmp $dir/hooks"; try "moved $dir/config $dir/other"
         done
         own=$(sed 's/gitdir: //' .git 2>/dev/null); [ -d "$own" ] || own=none
         for file in commondir gitdir config.worktree config hooks/x; do [ $own = none ] || try "echo x > $own/$file"; done
-        try "echo gitdir: /tmp > .git"; try "rm -f .git"; try "mv .git .gone"
+        try "echo gitdir: /tmp > .git"; try "rm -f .git"; try "moved .git .gone"
         mkdir -p made; try "mount --bind made .git"
         cat opened"#
     );

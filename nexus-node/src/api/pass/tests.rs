@@ -54,6 +54,7 @@ POST /v1/locks/{name}/steal locks:write -
 POST /v1/tasks tasks:submit -
 GET /v1/tasks tasks:read page
 GET /v1/tasks/{id} tasks:read page
+GET /v1/tasks/{id}/log tasks:read page
 POST /v1/tasks/{id}/cancel tasks:submit page
 POST /v1/tasks/{id}/approve person page
 POST /v1/tasks/{id}/reject owner page

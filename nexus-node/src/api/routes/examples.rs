@@ -621,6 +621,7 @@ pub(super) fn task() -> wire::Task {
         failures: 0,
         expiries: 0,
         progress: None,
+        worker_rest: None,
         ended_at: Some(LATER.into()),
         events: vec![event(AT, "submitted", None), event(AT, "claimed", Some(worker)), event(LATER, "succeeded", None)],
         candidates: None,
@@ -643,6 +644,12 @@ pub(super) fn pending_task() -> wire::Task {
 
 pub(super) fn task_page() -> wire::TaskPage {
     wire::TaskPage { items: vec![wire::Task { events: Vec::new(), ..task() }], next: None }
+}
+
+pub(super) fn task_log() -> wire::TaskLog {
+    let text = "reading the pictures\n".to_owned();
+    let next = text.len() as u64;
+    wire::TaskLog { id: task().id, worker: task().assigned_to, attempt: 1, from: 0, text, next, open: true }
 }
 
 pub(super) fn task_word() -> wire::TaskWord {
@@ -679,7 +686,14 @@ pub(super) fn claimed_task() -> wire::ClaimedTask {
 
 pub(super) fn renew_task() -> wire::RenewTask {
     let wait = Some(wire::Span(Duration::from_secs(10)));
-    wire::RenewTask { token: TASK_TOKEN.into(), percent: Some(40), text: Some("two of five".into()), wait }
+    wire::RenewTask {
+        token: TASK_TOKEN.into(),
+        percent: Some(40),
+        text: Some("two of five".into()),
+        wait,
+        log: None,
+        log_from: None,
+    }
 }
 
 pub(super) fn task_renewal() -> wire::TaskRenewal {
@@ -701,6 +715,7 @@ pub(super) fn agent() -> wire::Agent {
         running: 0,
         load: wire::AgentLoad { cpu: Some(12), memory: Some(41) },
         health: "ok".into(),
+        rest: None,
         reputation: 1.0,
         labels: [("region".into(), "home".into())].into(),
         input_schema: Some(json!({ "type": "object", "required": ["path"] })),

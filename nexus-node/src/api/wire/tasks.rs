@@ -207,6 +207,72 @@ pub struct TaskError {
     pub message: String,
 }
 
+/// Words of lines that say what went wrong.
+const TELLING: [&str; 18] = [
+    "error",
+    "exception",
+    "denied",
+    "fatal",
+    "failed",
+    "failure",
+    "panicked",
+    "cannot",
+    "can't",
+    "could not",
+    "couldn't",
+    "unable",
+    "not found",
+    "no such",
+    "no module",
+    "not permitted",
+    "refused",
+    "timed out",
+];
+
+/// Whether a line of a command's stderr says nothing by itself: a place in the code, a mark, or a line around them.
+fn is_beside(line: &str) -> bool {
+    let line = line.trim();
+    let is_mark = line.chars().all(|letter| "^~-=*| ".contains(letter));
+    let begins =
+        ["<no Python frame>", "Current thread 0x", "Node.js v", "File \"", "at ", "note: run with `RUST_BACKTRACE"];
+    is_mark || begins.iter().any(|begin| line.starts_with(begin)) || line.starts_with(TaskError::SANDBOX)
+}
+
+impl TaskError {
+    /// The beginning of the line that a worker adds to an error that its sandbox may have caused.
+    pub const SANDBOX: &str = "the sandbox lets it";
+
+    /// The line of the message that says most, for a place that has room for one.
+    pub fn line(&self) -> &str {
+        Self::line_of(&self.message)
+    }
+
+    /// The line of a command's words that says most: the last one that speaks of a fault, or else the last one that is no
+    /// place in the code.
+    pub fn line_of(text: &str) -> &str {
+        let lines = || text.lines().rev().filter(|line| !is_beside(line));
+        let is_outer = |line: &&str| !line.starts_with([' ', '\t']);
+        let tells = |line: &&str| {
+            let line = line.to_lowercase();
+            TELLING.iter().any(|word| line.contains(word))
+        };
+        let told = lines().filter(is_outer).find(tells).or_else(|| lines().find(is_outer)).or_else(|| lines().next());
+        told.or_else(|| text.lines().rev().find(|line| !line.trim().is_empty())).unwrap_or_default().trim()
+    }
+
+    /// A command's words without the lines at their end that say nothing.
+    pub fn meaning(text: &str) -> &str {
+        let mut text = text.trim_end();
+        loop {
+            let last = text.rfind('\n').map_or(0, |at| at + 1);
+            if last == 0 || !is_beside(&text[last..]) {
+                return text;
+            }
+            text = text[..last].trim_end();
+        }
+    }
+}
+
 /// How far a worker says that it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskProgress {
@@ -344,6 +410,9 @@ pub struct Task {
     pub expiries: u32,
     /// How far its worker is; only the settler's node knows.
     pub progress: Option<TaskProgress>,
+    /// The rest that its worker has after a failure; only in the answer to that worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker_rest: Option<AgentRest>,
     /// The time of its end.
     pub ended_at: Option<String>,
     /// The events in order; empty in lists.
@@ -466,6 +535,7 @@ impl From<tasks::Task> for Task {
             failures: task.failures,
             expiries: task.expiries,
             progress: task.progress.map(progress),
+            worker_rest: task.worker_rest.map(AgentRest::from),
             ended_at: task.ended_at.map(|at| at.to_string()),
             events: task.events.into_iter().map(TaskEvent::from).collect(),
             candidates: None,
@@ -612,6 +682,12 @@ pub struct RenewTask {
     /// hangs up while it waits must be heard of again within a second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait: Option<Span>,
+    /// A part of what the command wrote to its stderr. The last 64 KiB of an attempt are kept, for `GET /v1/tasks/{id}/log`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// The bytes before that part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_from: Option<u64>,
 }
 
 impl RenewTask {
@@ -619,6 +695,32 @@ impl RenewTask {
     pub(crate) fn progress(&self) -> Option<crate::TaskProgress> {
         let tells = self.percent.is_some() || self.text.is_some();
         tells.then(|| crate::TaskProgress::new(self.percent, self.text.clone().unwrap_or_default()))
+    }
+}
+
+/// A part of what the command of a task's last attempt wrote to its stderr.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskLog {
+    /// The task's id.
+    pub id: String,
+    /// The worker of the attempt; null before the first one.
+    pub worker: Option<Assignee>,
+    /// The number of the attempt, from 1; 0 if nothing is kept.
+    pub attempt: u32,
+    /// The bytes before this part. More than were asked for have been dropped, or are of another attempt.
+    pub from: u64,
+    /// The text, as the command wrote it: it may have control characters.
+    pub text: String,
+    /// The bytes up to the end of this part: the next question's `from`.
+    pub next: u64,
+    /// Whether more may follow.
+    pub open: bool,
+}
+
+impl From<tasks::TaskLog> for TaskLog {
+    fn from(log: tasks::TaskLog) -> Self {
+        let tasks::TaskLog { id, worker, attempt, from, text, next, open } = log;
+        Self { id: id.to_string(), worker: worker.map(Assignee::from), attempt, from, text, next, open }
     }
 }
 
@@ -703,6 +805,9 @@ pub struct Agent {
     pub load: AgentLoad,
     /// `ok`; `overloaded`, if their machine is busier than they allow; `failing`, if they failed too often and rest.
     pub health: String,
+    /// Their rest, if they failed too often: this node gives them no tasks of its own meanwhile. Absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<AgentRest>,
     /// The share of their work that this node was content with, newer work counting more: from 1 down to 0. Workers of
     /// another node have one together.
     pub reputation: f64,
@@ -716,6 +821,21 @@ pub struct Agent {
     pub output_schema: Option<Value>,
 }
 
+/// The rest of workers that failed too often.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AgentRest {
+    /// The moment of its end.
+    pub until: String,
+    /// The failures of the minute before it.
+    pub failures: usize,
+}
+
+impl From<tasks::AgentRest> for AgentRest {
+    fn from(rest: tasks::AgentRest) -> Self {
+        Self { until: rest.until.to_string(), failures: rest.failures }
+    }
+}
+
 /// How busy a machine is, in percent; null where it cannot be told.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct AgentLoad {
@@ -727,7 +847,9 @@ pub struct AgentLoad {
 
 impl Agent {
     pub(in crate::api) fn new(agent: tasks::Agent, member: Option<&crate::MemberInfo>) -> Self {
-        let tasks::Agent { name, node, capabilities, waiting, running, load, health, reputation, labels, .. } = agent;
+        let tasks::Agent { name, node, capabilities, waiting, running, load, health, rest, reputation, labels, .. } =
+            agent;
+        let rest = rest.map(AgentRest::from);
         // it was checked when it was heard
         let schema = |text: Option<String>| text.and_then(|text| serde_json::from_str(&text).ok());
         let (input_schema, output_schema) = (schema(agent.input_schema), schema(agent.output_schema));
@@ -746,6 +868,7 @@ impl Agent {
             running,
             load,
             health,
+            rest,
             reputation,
             labels,
             input_schema,
@@ -756,4 +879,35 @@ impl Agent {
 
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promise: Tasks | The line that is shown of an error is the one that says what went wrong, not a place in the code after it
+    #[test]
+    fn the_line_that_says_most_is_found() {
+        let python = "Python path configuration:\n  PYTHONHOME = (not set)\nModuleNotFoundError: No module named 'encodings'\n\n\
+            Current thread 0x00007f2b (most recent call first):\n  <no Python frame>\n";
+        let node = "node:internal/modules/cjs/loader:1148\n  throw err;\n  ^\n\nError: Cannot find module '/tmp/n.js'\n    \
+            at Module._load (node:internal:1)\n  code: 'MODULE_NOT_FOUND'\n}\n\nNode.js v20.11.1\n";
+        for (text, line) in [
+            (python, "ModuleNotFoundError: No module named 'encodings'"),
+            (node, "Error: Cannot find module '/tmp/n.js'"),
+            ("Traceback:\n  File \"a.py\", line 1\nKeyError: 'x'\n", "KeyError: 'x'"),
+            ("it broke\n", "it broke"),
+            ("sh: 1: nope: not found\nbye\n", "sh: 1: nope: not found"),
+            ("  File \"a.py\"\n", "File \"a.py\""),
+            ("cat: x: Permission denied\nthe sandbox lets it read /usr\n", "cat: x: Permission denied"),
+            ("one\n^^^\n", "one"),
+            ("", ""),
+            ("\n \n", ""),
+        ] {
+            assert_eq!(TaskError::line_of(text), line, "{text}");
+        }
+        assert!(TaskError::meaning(python).ends_with("'encodings'"));
+        assert!(TaskError::meaning(node).ends_with('}'));
+        assert_eq!(TaskError::meaning("  <no Python frame>\n"), "  <no Python frame>", "something stays");
+    }
 }

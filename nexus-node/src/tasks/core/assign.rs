@@ -1,5 +1,6 @@
 //! Tasks that wait meet workers that wait, and the records of workers.
 
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::time::Duration;
 
@@ -10,9 +11,9 @@ use super::{
     Action, CHOICE_NODES_MAX, CHOICES_MAX, Call, CallId, Choice, Claimant, Core, Fault, Holder, LEASE_ELSEWHERE,
     LOOKED_AT_MAX, NotChosen, Open, PREEMPT_EVERY, Place, Running,
 };
-use crate::tasks::Agent;
 use crate::tasks::approved::{Approved, Waits};
-use crate::tasks::route::{About, Breaker, Candidate, Score, ranked};
+use crate::tasks::route::{About, Breaker, Candidate, Rest, Score, ranked};
+use crate::tasks::{Agent, AgentHealth};
 
 impl Core {
     /// Gives tasks that wait to workers that wait, as long as there are both.
@@ -158,29 +159,57 @@ impl Core {
         let ranked = ranked(self.routing, &self.candidates(open, self.pick(open, now), now));
         let mut rows: Vec<Choice> =
             ranked.into_iter().map(|(node, score)| Choice { node, score: Some(score), not: None }).collect();
-        let able = |agents: &[Agent]| agents.iter().any(|agent| agent.capabilities.contains(capability));
-        let others = self.said.iter().filter(|(_, said)| able(&said.agents)).map(|(node, _)| (*node, "", false));
+        let able = |agent: &&Agent| agent.capabilities.contains(capability);
+        let others = self.said.iter().filter_map(|(node, said)| {
+            let mut able = said.agents.iter().filter(able).peekable();
+            able.peek()?;
+            let (mut is_over, mut waits) = (true, false);
+            for agent in able {
+                is_over &= agent.health == AgentHealth::Overloaded;
+                waits |= agent.waiting > 0 && agent.health != AgentHealth::Overloaded;
+            }
+            // it says of each that waits for tasks of this node
+            let serves = self.elsewhere.get(capability).is_some_and(|nodes| nodes.contains_key(node));
+            Some((*node, "", is_over, waits && !serves))
+        });
         // all calls of this node have the same machine
         let here = self.callers.get(capability).map(|callers| {
             let calls = || callers.iter().map(|call| &self.calls[call]);
-            (self.me, calls().next().map_or("", |call| &call.holder.agent), calls().all(|call| self.is_over(call)))
+            let is_over = calls().all(|call| self.is_over(call));
+            (self.me, calls().next().map_or("", |call| &call.holder.agent), is_over, false)
         });
-        for (node, agent, is_over) in here.into_iter().chain(others).take(CHOICE_NODES_MAX) {
+        for (node, agent, is_over, turns_away) in here.into_iter().chain(others).take(CHOICE_NODES_MAX) {
             if rows.iter().any(|row| row.node == node) {
                 continue;
             }
             let insists_on = self.insists_on_more(open, &node);
-            let not = match self.records.breaker(capability, &node, agent, now) {
+            let rest = self.records.rest(capability, &node, agent, now);
+            let not = match (self.records.breaker(capability, &node, agent, now), rest) {
                 _ if open.spec.to.is_some_and(|to| to != node) => NotChosen::NotMeant,
                 _ if self.is_too_old(open, &node) => NotChosen::TooOld,
-                Breaker::Resting(until) => NotChosen::Rests(until.saturating_sub(now)),
-                Breaker::Tried => NotChosen::Tried,
-                Breaker::Closed if is_over => NotChosen::Overloaded,
-                Breaker::Closed => insists_on.map_or(NotChosen::NoneWaits, NotChosen::Insists),
+                (_, Some(rest)) => NotChosen::Rests(rest),
+                (Breaker::Tried, None) => NotChosen::Tried,
+                _ if is_over => NotChosen::Overloaded,
+                _ if turns_away => NotChosen::TurnsAway,
+                _ => insists_on.map_or(NotChosen::NoneWaits, NotChosen::Insists),
             };
             rows.push(Choice { node, score: None, not: Some(not) });
         }
         rows
+    }
+
+    /// The capabilities that workers have, here and elsewhere: the first of them.
+    pub(in crate::tasks) fn capabilities(&self, most: usize) -> Vec<String> {
+        let elsewhere = self.said.values().flat_map(|said| &said.agents).flat_map(|agent| &agent.capabilities);
+        let all: BTreeSet<&String> = self.callers.keys().chain(elsewhere).collect();
+        all.into_iter().take(most).cloned().collect()
+    }
+
+    /// The rest of the worker whose attempt at a task has just failed.
+    pub(in crate::tasks) fn rest_after(&self, task: TaskId, now: Duration) -> Option<Rest> {
+        let open = self.open.get(&task)?;
+        let Holder { node, agent } = open.failed_at.clone()?;
+        self.records.rest(&open.spec.capability, &node, &self.record_name(node, agent), now)
     }
 
     /// The least approval on which the workers of a node insist that wait for a task, if that is more than it has.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use nexus_crdt::TaskId;
-use nexus_identity::Did;
+use nexus_identity::{Did, Timestamp};
 
 use super::{Call, CallId, Core, Open, Place, Said, TURN_EVERY, TURNS_MAX};
 use crate::tasks::approved::{Approved, Waits};
@@ -67,16 +67,6 @@ impl Core {
         let before = self.said.get(&node).and_then(|before| before.about.round_trip);
         said.about.round_trip = said.about.round_trip.or(before);
         self.said.insert(node, said);
-    }
-
-    /// A node whose workers wait for a capability, and take no tasks of this node.
-    pub(in crate::tasks) fn turns_away(&self, capability: &str) -> Option<Did> {
-        let serves = |node: &Did| self.elsewhere.get(capability).is_some_and(|nodes| nodes.contains_key(node));
-        let waits = |agent: &Agent| {
-            agent.waiting > 0 && agent.health != AgentHealth::Overloaded && agent.capabilities.contains(capability)
-        };
-        let idle = |(node, said): &(&Did, &Said)| said.agents.iter().any(waits) && !serves(node);
-        self.said.iter().find(idle).map(|(node, _)| *node)
     }
 
     /// A node whose workers wait for a task that nobody gets, and insist on an approval that it does not have: this node
@@ -156,7 +146,7 @@ impl Core {
     }
 
     /// The workers of this node that wait for work or do some of its own tasks, by name.
-    pub(in crate::tasks) fn agents_here(&self, now: Duration) -> BTreeMap<String, Agent> {
+    pub(in crate::tasks) fn agents_here(&self, now: Duration, wall: Timestamp) -> BTreeMap<String, Agent> {
         let mut agents: BTreeMap<String, Agent> = BTreeMap::new();
         for call in self.calls.values() {
             let agent = self.agent_in(&mut agents, &call.holder.agent);
@@ -175,11 +165,12 @@ impl Core {
             }
         }
         for (name, agent) in &mut agents {
-            let (reputation, rests) = self.records.of_worker(&self.me, name, now);
+            let (reputation, fails, rest) = self.records.of_worker(&self.me, name, now);
             agent.reputation = reputation;
-            if rests {
+            if fails {
                 agent.health = AgentHealth::Failing;
             }
+            agent.rest = rest.map(|rest| rest.at(now, wall));
         }
         agents
     }
@@ -190,14 +181,15 @@ impl Core {
     }
 
     /// The workers of other nodes, by their nodes' words, with what this node has seen of them.
-    pub(in crate::tasks) fn agents_elsewhere(&self, now: Duration) -> impl Iterator<Item = Agent> {
+    pub(in crate::tasks) fn agents_elsewhere(&self, now: Duration, wall: Timestamp) -> impl Iterator<Item = Agent> {
         self.said.iter().flat_map(move |(node, said)| {
-            let (reputation, rests) = self.records.of_worker(node, "", now);
+            let (reputation, fails, rest) = self.records.of_worker(node, "", now);
             said.agents.iter().cloned().map(move |mut agent| {
                 (agent.load, agent.labels, agent.reputation) = (said.about.load, said.labels.clone(), reputation);
-                if rests {
+                if fails {
                     agent.health = AgentHealth::Failing;
                 }
+                agent.rest = rest.map(|rest| rest.at(now, wall));
                 agent
             })
         })

@@ -7,14 +7,14 @@ use clap::builder::NonEmptyStringValueParser;
 use nexus_node::JsonText;
 use nexus_node::api::{Problem, wire};
 
+use super::news::{self, News};
 use super::{Rule, is_over, path, text};
 use crate::client::Client;
 use crate::output::sane;
 use crate::session::{self, CliSession};
 
-/// The time of one question for the end, and of the first one: then the person hears why nothing happens.
-const WAIT: &str = "30s";
-const FIRST_WAIT: &str = "10s";
+/// The time of one question for the end. In between its state is told.
+const WAIT: &str = "1s";
 /// The longest time until an answer to it.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The wait before a node that does not answer is asked again.
@@ -117,11 +117,18 @@ impl Submit {
                 }
             }
         }
-        session.printer.answer(&task, || match &task.output {
-            Some(output) => text::output(output),
-            None => text::line(&task, &session.printer),
-        })?;
-        end(&task)
+        match (&task.output, session.printer.json()) {
+            (None, false) => {
+                // the error says the rest
+                if let Some(lines) = news::last_lines(&task) {
+                    session.printer.note(&format!("the end of its stderr:\n{lines}"));
+                }
+            }
+            (output, _) => {
+                session.printer.answer(&task, || output.as_ref().map(text::output).unwrap_or_default())?;
+            }
+        }
+        end(&task, session)
     }
 }
 
@@ -152,22 +159,16 @@ fn read(given: String) -> Result<JsonText, Problem> {
 
 /// The task once it has ended. The node may be away meanwhile.
 fn ended(client: Client, task: wire::Task, session: &CliSession) -> Result<wire::Task, Problem> {
-    let question = |wait: &str| format!("{}?wait={wait}", path(&task.id, None));
-    let (first, later) = (question(FIRST_WAIT), question(WAIT));
-    let (mut asked, mut told) = (&first, None);
+    let asked = format!("{}?wait={WAIT}", path(&task.id, None));
     let (mut client, mut task, mut away) = (client.patient(PATIENCE), task, None);
+    let mut news = News::default();
     while !is_over(&task) {
-        match client.get::<wire::Task>(asked) {
+        match client.get(&asked) {
             Ok(now) => {
                 away = None;
                 task = now;
-                asked = &later;
-                if !is_over(&task) && task.why != told {
-                    if let Some(why) = &task.why {
-                        session.printer.note(&format!("it waits: {}", sane(why)));
-                    }
-                    told.clone_from(&task.why);
-                }
+                // a task that is done in a moment needs no word
+                news.tell(&task, &session.printer);
             }
             Err(problem) if ["no_node", "starting", "stopping", "timed_out"].contains(&problem.code) => {
                 let since = *away.get_or_insert_with(|| {
@@ -191,7 +192,7 @@ fn ended(client: Client, task: wire::Task, session: &CliSession) -> Result<wire:
 }
 
 /// The exit code of a task's end.
-fn end(task: &wire::Task) -> Result<(), Problem> {
+fn end(task: &wire::Task, session: &CliSession) -> Result<(), Problem> {
     let (code, word) = match (task.state.as_str(), task.error.as_ref().map(|error| error.code.as_str())) {
         ("succeeded", _) => return Ok(()),
         (_, Some("deadline")) => ("timed_out", "was not done before its deadline"),
@@ -200,7 +201,12 @@ fn end(task: &wire::Task) -> Result<(), Problem> {
         ("cancelled", _) => ("failed", "was cancelled"),
         _ => ("failed", "has failed"),
     };
-    let why = task.error.as_ref().map(|error| format!(": {}: {}", error.code, error.message)).unwrap_or_default();
+    // lines that were printed are not said again
+    let is_said = !session.printer.json() && !session.printer.quiet() && news::last_lines(task).is_some();
+    let line = |error: &wire::TaskError| if is_said { String::new() } else { error.line().to_owned() };
+    let why = task.error.as_ref().map(|error| format!(": {}: {}", error.code, line(error))).unwrap_or_default();
     let problem = Problem::new(code, format!("the task {} {word}{}", task.id, why.trim_end_matches([':', ' '])));
-    Err(problem.hint(format!("`nexus-node task show {}` tells what happened to it", task.id)))
+    let id = &task.id;
+    Err(problem
+        .hint(format!("`nexus-node task show {id}` tells what happened to it, `nexus-node task log {id}` its stderr")))
 }

@@ -32,28 +32,44 @@ fn painted(task: &wire::Task, printer: &Printer) -> String {
 }
 
 /// A worker: its name, and its node's.
-fn worker(worker: &wire::Assignee) -> String {
+pub(super) fn worker(worker: &wire::Assignee) -> String {
     let node = worker.name.clone().unwrap_or_else(|| short_did(&worker.node));
     worker.agent.as_ref().map_or_else(|| node.clone(), |agent| format!("{agent} at {node}"))
 }
 
-/// The reason of the state: an error, how far it is, or a sentence.
-fn why(task: &wire::Task) -> Option<String> {
-    let error = task.error.as_ref().map(|error| match (error.code.is_empty(), error.message.is_empty()) {
-        (_, true) => error.code.clone(),
-        (true, false) => error.message.clone(),
-        (false, false) => format!("{}: {}", error.code, error.message),
-    });
-    let progress = task.progress.as_ref().map(|progress| match progress.percent {
+/// How far a worker says that it is.
+pub(super) fn progress(progress: &wire::TaskProgress) -> String {
+    match progress.percent {
         Some(percent) => format!("{percent} % {}", progress.text).trim_end().to_owned(),
         None => progress.text.clone(),
+    }
+}
+
+/// The reason of the state: an error, how far it is, or a sentence.
+fn why(task: &wire::Task) -> Option<String> {
+    let error = task.error.as_ref().and_then(|error| match (error.code.is_empty(), error.message.is_empty()) {
+        // the state says it
+        (_, true) => Some(error.code.clone()).filter(|code| *code != task.state),
+        (true, false) => Some(error.message.clone()),
+        (false, false) => Some(format!("{}: {}", error.code, error.message)),
     });
-    error.or(progress).or_else(|| task.why.clone())
+    error.or_else(|| task.progress.as_ref().map(progress)).or_else(|| task.why.clone())
+}
+
+/// The same in a line: of an error the line that says most.
+fn why_in_a_line(task: &wire::Task) -> Option<String> {
+    match &task.error {
+        Some(error) if error.message.contains('\n') => {
+            let code = if error.code.is_empty() { String::new() } else { format!("{}: ", error.code) };
+            Some(format!("{code}{}", error.line()))
+        }
+        _ => why(task),
+    }
 }
 
 /// A task in one line.
 pub(super) fn line(task: &wire::Task, printer: &Printer) -> String {
-    let why = why(task).map(|why| format!(": {}", sane(why.trim()))).unwrap_or_default();
+    let why = why_in_a_line(task).map(|why| format!(": {}", sane(why.trim()))).unwrap_or_default();
     format!("{}  {}  {}{why}", short_id(&task.id), sane(&task.capability), painted(task, printer))
 }
 
@@ -89,7 +105,7 @@ pub(super) fn table(tasks: &[wire::Task], printer: &Printer) -> String {
             (moment(&task.submitted_at), None),
             (by, None),
             (task.assigned_to.as_ref().map_or_else(|| "-".to_owned(), worker), None),
-            (in_a_line(&why(task).unwrap_or_default(), rest), None),
+            (in_a_line(&why_in_a_line(task).unwrap_or_default(), rest), None),
         ]);
     }
     table.show(printer)
@@ -109,7 +125,7 @@ fn narrow_table(tasks: &[wire::Task], printer: &Printer) -> String {
             (state(task), style(&task.state)),
             (in_a_line(&task.capability, 14), None),
             (in_a_line(&by, 10), None),
-            (in_a_line(&why(task).unwrap_or_default(), rest), None),
+            (in_a_line(&why_in_a_line(task).unwrap_or_default(), rest), None),
         ]);
     }
     table.show(printer)
@@ -185,7 +201,7 @@ pub(super) fn whole(task: &wire::Task, printer: &Printer) -> String {
             (event.event.replace('_', " "), style(&event.event)),
             (event.by_name.clone().unwrap_or_else(|| short_did(&event.by)), None),
             (event.worker.as_ref().map_or_else(|| "-".to_owned(), worker), None),
-            (in_a_line(event.text.as_deref().unwrap_or_default(), rest), None),
+            (in_a_line(wire::TaskError::line_of(event.text.as_deref().unwrap_or_default()), rest), None),
         ]);
     }
     let whole = format!("{}\n\n{}", lines.join("\n"), table.show(printer));

@@ -11,7 +11,7 @@ use nexus_node::api::{Problem, wire};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::job::{Job, JobEnd};
+use super::job::{Job, JobEnd, Log};
 use super::link::{Link, RETRY, is_final};
 use super::workplace::Workplace;
 use crate::output::{Printer, Style, sane};
@@ -20,6 +20,9 @@ use crate::output::{Printer, Style, sane};
 const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The shortest time between two words about progress.
 const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+/// The same of parts of what the command writes to its stderr, and the time for the last one.
+const LOG_EVERY: Duration = Duration::from_millis(500);
+const LAST_LOG: Duration = Duration::from_secs(2);
 
 /// A task that this worker has.
 pub(super) struct Attempt {
@@ -42,6 +45,9 @@ pub(super) struct Attempted {
     sandbox: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<wire::TaskError>,
+    /// The rest of this worker after it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rest: Option<wire::AgentRest>,
     took_ms: u64,
 }
 
@@ -67,10 +73,14 @@ impl Attempt {
 
     /// Runs the command, and tells the node what came of it. With the problem of a command that cannot begin.
     pub(super) async fn run(mut self) -> (Attempted, Option<Problem>) {
-        let (began, mut unfit) = (Instant::now(), None);
+        let (began, mut unfit, mut rest) = (Instant::now(), None, None);
         let (result, error) = match self.work().await {
-            Worked::Ended(end) => self.deliver(end).await,
-            Worked::Lost(why) => ("lost", Some(error("conflict", why))),
+            Worked::Ended(end) => {
+                let (result, error, rests) = self.deliver(end).await;
+                rest = rests;
+                (result, error)
+            }
+            Worked::Lost(why) => ("lost", Some(error("conflict", self.lost(why).await))),
             Worked::Stopped => {
                 release(&self.link, &self.claimed).await;
                 ("released", None)
@@ -85,7 +95,18 @@ impl Attempt {
         let wire::ClaimedTask { task, attempt, .. } = self.claimed;
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let sandbox = self.workplace.level().as_str();
-        (Attempted { id: task.id, capability: task.capability, attempt, result, sandbox, error, took_ms }, unfit)
+        (Attempted { id: task.id, capability: task.capability, attempt, result, sandbox, error, rest, took_ms }, unfit)
+    }
+
+    /// The reason why a claim is over: the end of its task, if that is known.
+    async fn lost(&self, why: String) -> String {
+        let asked = tokio::time::timeout(LAST_WORDS, self.link.task(&self.claimed.task.id)).await;
+        let Ok(Ok(task)) = asked else { return why };
+        let ended = task.events.last().filter(|_| task.ended_at.is_some() && task.state != "succeeded");
+        match ended.map(|end| end.by_name.as_deref().unwrap_or(&end.by)) {
+            Some(by) => format!("the task has ended, by the word of {by}: {}", task.state),
+            None => why,
+        }
     }
 
     /// Runs the command until it ends, the claim is over, or the worker is told to stop.
@@ -101,19 +122,46 @@ impl Attempt {
             Ok(job) => job,
             Err(problem) => return Worked::Unfit(problem),
         };
-        let keeper = self.keeper(job.progress());
+        let keeper = self.keeper(job.progress(), Some(job.log()));
+        let log = job.log();
         let worked = tokio::select! {
-            end = job.ended() => return end.map_or_else(Worked::Unfit, Worked::Ended),
-            why = keeper => Worked::Lost(why),
+            end = job.ended() => Ok(end),
+            why = keeper => Err(Worked::Lost(why)),
             // an error means that the worker is gone, which counts as a stop
-            _ = self.stopped.wait_for(|stopped| *stopped) => Worked::Stopped,
+            _ = self.stopped.wait_for(|stopped| *stopped) => Err(Worked::Stopped),
         };
-        job.end().await;
-        worked
+        match worked {
+            Ok(end) => {
+                self.hand_over(&log).await;
+                end.map_or_else(Worked::Unfit, Worked::Ended)
+            }
+            Err(worked) => {
+                job.end().await;
+                worked
+            }
+        }
     }
 
-    /// Renews the claim, and hands progress on. Resolves when the claim is over, with the reason.
-    fn keeper(&self, mut progress: watch::Receiver<wire::TaskProgress>) -> impl Future<Output = String> + use<> {
+    /// Hands over the last of what the command wrote to its stderr. Nobody waits for it for long.
+    async fn hand_over(&self, log: &Log) {
+        let (id, token) = (&self.claimed.task.id, &self.claimed.token);
+        let handing = async {
+            while let Some((from, text)) = log.part() {
+                if self.link.note_log(id, token, from, text.clone()).await.is_err() {
+                    return;
+                }
+                log.taken(from, &text);
+            }
+        };
+        let _ = tokio::time::timeout(LAST_LOG, handing).await;
+    }
+
+    /// Renews the claim, and hands progress and stderr on. Resolves when the claim is over, with the reason.
+    fn keeper(
+        &self,
+        mut progress: watch::Receiver<wire::TaskProgress>,
+        log: Option<Log>,
+    ) -> impl Future<Output = String> + use<> {
         let (link, id, token) = (self.link.clone(), self.claimed.task.id.clone(), self.claimed.token.clone());
         let lease = Duration::from_millis(self.claimed.lease_ms);
         let accepted = watch::Sender::new(tokio::time::Instant::now());
@@ -164,16 +212,33 @@ impl Attempt {
                 // the command has closed its stderr
                 std::future::pending().await
             };
+            // whether the claim stands is for the others to find out
+            let logging = async {
+                if let Some(mut log) = log {
+                    while log.grows().await {
+                        while let Some((from, text)) = log.part() {
+                            match link.note_log(&id, &token, from, text.clone()).await {
+                                Ok(_) => log.taken(from, &text),
+                                Err(problem) if is_final(&problem) => return std::future::pending().await,
+                                Err(_) => tokio::time::sleep(RETRY).await,
+                            }
+                        }
+                        tokio::time::sleep(LOG_EVERY).await;
+                    }
+                }
+                std::future::pending().await
+            };
             tokio::select! {
                 why = watchdog => why,
                 why = holding => why,
                 why = telling => why,
+                why = logging => why,
             }
         }
     }
 
     /// Tells the node the end of the command until it is accepted or refused.
-    async fn deliver(&mut self, end: JobEnd) -> (&'static str, Option<wire::TaskError>) {
+    async fn deliver(&mut self, end: JobEnd) -> (&'static str, Option<wire::TaskError>, Option<wire::AgentRest>) {
         let (output, failed) = match end {
             JobEnd::Succeeded(output) => (Some(output), None),
             JobEnd::Failed(error) => (None, Some(error)),
@@ -183,10 +248,11 @@ impl Attempt {
         let finish = wire::FinishTask { token: token.clone(), output, error: why, release: false };
         // the lease goes on meanwhile
         let (_told, progress) = watch::channel(wire::TaskProgress { percent: None, text: String::new() });
-        let keeper = tokio::spawn(self.keeper(progress));
+        let keeper = tokio::spawn(self.keeper(progress, None));
         let told = self.insist(&finish).await;
         keeper.abort();
-        match (told, failed) {
+        let rest = told.as_ref().ok().and_then(|task| task.worker_rest.clone());
+        let (result, error) = match (told, failed) {
             (Ok(_), None) => ("succeeded", None),
             (Ok(_), Some(error)) => ("failed", Some(error)),
             (Err(problem), _) if ["conflict", "not_found"].contains(&problem.code) => {
@@ -201,7 +267,8 @@ impl Attempt {
                 ("failed", Some(refused))
             }
             (Err(problem), _) => ("lost", Some(error(problem.code, problem.message))),
-        }
+        };
+        (result, error, rest)
     }
 
     /// Tells the node the end of the attempt until it is accepted or refused; once the worker is to stop, a while longer.
@@ -274,6 +341,19 @@ fn error(code: &str, message: String) -> wire::TaskError {
 }
 
 impl Attempted {
+    /// Tells people once the worker gets no work for a while.
+    pub(super) fn warn(&self, printer: &Printer) {
+        // others' words about other nodes are for their terminals
+        if let Some(wire::AgentRest { until, failures }) = &self.rest {
+            let capability = sane(&self.capability);
+            let message = format!("this worker rests from {capability} until {until}, after {failures} failures");
+            printer.warning(
+                &message,
+                Some("its node gives it one task then, to try it again; mend its command meanwhile"),
+            );
+        }
+    }
+
     /// It in a line for people.
     pub(super) fn line(&self, printer: &Printer) -> String {
         let style = match self.result {
@@ -282,10 +362,7 @@ impl Attempted {
             _ => Style::Odd,
         };
         let took = Duration::from_millis(self.took_ms).as_secs_f64();
-        let error = self.error.as_ref().map(|error| {
-            let last = error.message.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-            format!("  {}: {}", sane(&error.code), sane(last))
-        });
+        let error = self.error.as_ref().map(|error| format!("  {}: {}", sane(&error.code), sane(error.line())));
         let result = printer.paint(style, &format!("{:<9}", self.result));
         let (capability, error) = (sane(&self.capability), error.unwrap_or_default());
         format!("{result}  {}  {capability}  {took:.1} s  sandbox {}{error}", self.id, self.sandbox)

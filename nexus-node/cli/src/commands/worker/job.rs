@@ -9,20 +9,19 @@ use std::time::Duration;
 use futures::FutureExt;
 use nexus_crdt::{JsonText, TASK_ATTACHMENT_BYTES_MAX, TASK_ERROR_BYTES_MAX};
 use nexus_node::api::{Problem, wire};
-use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use super::workplace::{Permits, Prepared, Wardens, Workplace};
+use crate::output::Printer;
 #[cfg(target_os = "linux")]
-use super::workplace::report;
-use super::workplace::{Prepared, Workplace};
-#[cfg(target_os = "linux")]
-use crate::sandbox::Report;
+use crate::sandbox::Heard;
 use crate::signals::{Forwarded, send};
 #[cfg(unix)]
 use crate::signals::{group_lives, send_to};
+use crate::task_directory::TaskDirectory;
 
 /// The time of a command to end by itself once it is told to.
 const GRACE: Duration = Duration::from_secs(5);
@@ -36,6 +35,9 @@ const SWEEP: Duration = Duration::from_secs(2);
 const STDOUT_BYTES_MAX: usize = 2 * TASK_ATTACHMENT_BYTES_MAX;
 /// The most bytes that are read at once.
 const CHUNK: usize = 8 << 10;
+/// The most bytes of stderr that wait to be handed on, and of one part.
+const LOG_BYTES_MAX: usize = 64 << 10;
+const LOG_PART_BYTES_MAX: usize = 16 << 10;
 /// The longest line that is looked at for progress, in bytes.
 const LINE_BYTES_MAX: usize = 1 << 10;
 /// The beginning of a line about progress.
@@ -46,6 +48,12 @@ pub(super) struct Job {
     child: Child,
     /// Whether the child is a warden, which passes signals on.
     is_guarded: bool,
+    /// The words of the warden.
+    #[cfg(target_os = "linux")]
+    heard: Option<Heard>,
+    wardens: Arc<Wardens>,
+    /// The child's number among them.
+    number: Option<u32>,
     /// The number of its process group.
     #[cfg(unix)]
     group: Option<u32>,
@@ -53,12 +61,16 @@ pub(super) struct Job {
     stdout: Arc<Mutex<Output>>,
     stderr: Arc<Mutex<Said>>,
     progress: watch::Receiver<wire::TaskProgress>,
+    /// Told whenever there is more on stderr.
+    said: watch::Receiver<()>,
+    /// The permissions of the sandbox; `None` without one.
+    permits: Option<Permits>,
     /// The most bytes of stdout or stderr, and the news that there were more.
     output_max: Option<u64>,
     over: Arc<Notify>,
     /// Goes with the job.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "there is no warden to report in it"))]
-    directory: TempDir,
+    directory: TaskDirectory,
+    printer: Printer,
 }
 
 /// The end of a command.
@@ -77,11 +89,49 @@ struct Output {
     more: bool,
 }
 
-/// The end of a stderr so far, without lines about progress.
+/// A stderr so far, without lines about progress.
 #[derive(Default)]
 struct Said {
+    /// Its end.
     kept: Vec<u8>,
+    /// Whether there was more before it.
+    is_cut: bool,
     line: Vec<u8>,
+    /// The part that was not handed on yet, as text, and the bytes before it.
+    log: String,
+    log_from: u64,
+}
+
+/// The stderr of a command, to be handed on while it runs.
+pub(super) struct Log {
+    said: Arc<Mutex<Said>>,
+    more: watch::Receiver<()>,
+}
+
+impl Log {
+    /// Waits until there is more. `false` once there will be none.
+    pub(super) async fn grows(&mut self) -> bool {
+        self.more.changed().await.is_ok()
+    }
+
+    /// The next part, and the bytes before it; `None` if all was handed on.
+    pub(super) fn part(&self) -> Option<(u64, String)> {
+        let said = locked(&self.said);
+        let mut end = said.log.len().min(LOG_PART_BYTES_MAX);
+        while !said.log.is_char_boundary(end) {
+            end -= 1;
+        }
+        (end > 0).then(|| (said.log_from, said.log[..end].to_owned()))
+    }
+
+    /// A part was taken.
+    pub(super) fn taken(&self, from: u64, text: &str) {
+        let mut said = locked(&self.said);
+        let end = from.saturating_add(text.len() as u64);
+        // some of it may have made room meanwhile
+        let taken = usize::try_from(end.saturating_sub(said.log_from)).unwrap_or(usize::MAX).min(said.log.len());
+        said.drop_log(taken);
+    }
 }
 
 fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -114,40 +164,54 @@ impl Job {
     /// # Errors
     /// The command cannot begin, which is no fault of the task.
     pub(super) fn begin(workplace: &Workplace, claimed: &wire::ClaimedTask) -> Result<Self, Problem> {
-        let Prepared { mut command, is_guarded, directory } = workplace.prepare(claimed)?;
+        let prepared = workplace.prepare(claimed)?;
+        let Prepared { mut command, is_guarded, directory, .. } = prepared;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         #[cfg(unix)]
         command.process_group(0);
-        let child = command.spawn();
+        let child = workplace.wardens.start(|| command.spawn());
         let program = || command.as_std().get_program().to_string_lossy().into_owned();
         let mut child = child.map_err(|error| unfit(&program(), &error))?;
         let (output_max, over) = (workplace.output_max, Arc::<Notify>::default());
         let bound = || Bound { left: output_max, over: over.clone() };
         let (progress, told) = watch::channel(wire::TaskProgress { percent: None, text: String::new() });
+        let (more, said) = watch::channel(());
         let (stdout, stderr) = (Arc::<Mutex<Output>>::default(), Arc::<Mutex<Said>>::default());
         let mut pipes = vec![
             tokio::spawn(read(child.stdout.take(), stdout.clone(), bound())),
-            tokio::spawn(heard(child.stderr.take(), stderr.clone(), bound(), progress)),
+            tokio::spawn(heard(child.stderr.take(), stderr.clone(), bound(), progress, more)),
         ];
         pipes.extend(child.stdin.take().map(|stdin| tokio::spawn(fed(stdin, claimed.task.input.clone()))));
         Ok(Self {
             #[cfg(unix)]
             group: child.id(),
+            number: child.id(),
             child,
             is_guarded,
+            #[cfg(target_os = "linux")]
+            heard: prepared.heard,
+            wardens: workplace.wardens.clone(),
             pipes,
             stdout,
             stderr,
             progress: told,
+            said,
+            permits: workplace.permits(),
             output_max,
             over,
             directory,
+            printer: workplace.printer.clone(),
         })
     }
 
     /// How far the command says that it is.
     pub(super) fn progress(&self) -> watch::Receiver<wire::TaskProgress> {
         self.progress.clone()
+    }
+
+    /// The text that it writes to its stderr.
+    pub(super) fn log(&self) -> Log {
+        Log { said: self.stderr.clone(), more: self.said.clone() }
     }
 
     /// Waits until the command has ended. Processes that it leaves behind are killed.
@@ -163,6 +227,7 @@ impl Job {
             }
         };
         self.kill_group();
+        self.wardens.ended(self.number.take()).await;
         let rest = futures::future::join_all(self.pipes.drain(..2));
         // a process outside of the group may keep them open
         let _ = tokio::time::timeout(PIPES, rest).await;
@@ -171,43 +236,50 @@ impl Job {
             Err(error) => return failed("failed".to_owned(), error.to_string()),
             Ok(status) => status,
         };
-        let signal = self.told(status)?;
+        let signal = self.told()?;
         // it may have written its last just now
         if self.over.notified().now_or_never().is_some() {
             return Ok(self.too_much());
         }
         if let Some(signal) = signal {
-            return failed(format!("signal_{signal}"), locked(&self.stderr).end());
+            return failed(format!("signal_{signal}"), self.fault());
         }
         if !status.success() {
-            return failed(code_of(status), locked(&self.stderr).end());
+            return failed(code_of(status), self.fault());
         }
         let Output { bytes, more } = std::mem::take(&mut *locked(&self.stdout));
         Ok(if more { too_large() } else { output(bytes) })
     }
 
-    /// The signal that ended a command with a warden.
+    /// The signal that ended a command with a warden. Only the warden's word gives a task back untried: whatever else is
+    /// amiss may be the command's doing, and is a failure.
     #[cfg(target_os = "linux")]
-    fn told(&self, status: ExitStatus) -> Result<Option<i32>, Problem> {
-        if !self.is_guarded {
-            return Ok(None);
-        }
-        let news = Report(report(self.directory.path())).read();
-        let hint = "no task was tried: mend it, and start the worker again";
-        match news.failed {
-            Some(why) => Err(Problem::new("failed", why).hint(hint)),
-            None if news.began || status.success() => Ok(news.signal),
-            None => {
-                let said = locked(&self.stderr).end();
-                Err(Problem::new("failed", format!("the sandbox could not be made: {said}")).hint(hint))
-            }
-        }
+    fn told(&self) -> Result<Option<i32>, Problem> {
+        let Some(heard) = &self.heard else { return Ok(None) };
+        let news = heard.news();
+        let Some(why) = news.failed else { return Ok(news.signal) };
+        let said = locked(&self.stderr).end();
+        let why = if said.is_empty() { why } else { format!("{why}: {said}") };
+        Err(Problem::new("failed", why).hint("no task was tried: mend it, and start the worker again"))
     }
 
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux")]
-    fn told(&self, _: ExitStatus) -> Result<Option<i32>, Problem> {
+    fn told(&self) -> Result<Option<i32>, Problem> {
         Ok(None)
+    }
+
+    /// The end of what it said, as an error, with a word about the sandbox if that may be the cause.
+    fn fault(&self) -> String {
+        let said = locked(&self.stderr).end();
+        let hint = self.permits.as_ref().and_then(|permits| permits.hint(&said));
+        let Some(hint) = hint else { return said };
+        let room = TASK_ERROR_BYTES_MAX.saturating_sub(hint.len() + 1);
+        let mut begin = said.len().saturating_sub(room);
+        while !said.is_char_boundary(begin) {
+            begin += 1;
+        }
+        format!("{}\n{hint}", &said[begin..]).trim_start().to_owned()
     }
 
     fn too_much(&self) -> JobEnd {
@@ -241,6 +313,7 @@ impl Job {
         send(child, Forwarded::Kill, true);
         let _ = child.wait().await;
         self.kill_group();
+        self.wardens.ended(self.number.take()).await;
     }
 
     /// Whether somebody is in the command's process group.
@@ -267,6 +340,11 @@ impl Job {
 impl Drop for Job {
     fn drop(&mut self) {
         self.pipes.iter().for_each(JoinHandle::abort);
+        // a command may have left very many files
+        if let Err(error) = tokio::task::block_in_place(|| self.directory.remove()) {
+            let message = format!("a part of {} is still there: {error}", self.directory.path().display());
+            self.printer.warning(&message, Some("remove it: the command of a task left it behind"));
+        }
     }
 }
 
@@ -348,6 +426,7 @@ async fn heard(
     said: Arc<Mutex<Said>>,
     mut bound: Bound,
     progress: watch::Sender<wire::TaskProgress>,
+    more: watch::Sender<()>,
 ) {
     let Some(mut pipe) = pipe else { return };
     let mut chunk = [0; CHUNK];
@@ -360,7 +439,11 @@ async fn heard(
                 said.take(|told| drop(progress.send_replace(told)));
             }
         }
+        more.send_replace(());
     }
+    // a last line without an end
+    locked(&said).take(|told| drop(progress.send_replace(told)));
+    more.send_replace(());
 }
 
 impl Said {
@@ -369,10 +452,24 @@ impl Said {
         let line = std::mem::take(&mut self.line);
         match told(String::from_utf8_lossy(&line).trim_end()) {
             Some(told) => tell(told),
-            None => self.kept.extend_from_slice(&line),
+            None => {
+                self.kept.extend_from_slice(&line);
+                self.log.push_str(&String::from_utf8_lossy(&line));
+            }
         }
         let over = self.kept.len().saturating_sub(TASK_ERROR_BYTES_MAX);
+        self.is_cut |= over > 0;
         self.kept.drain(..over);
+        self.drop_log(self.log.len().saturating_sub(LOG_BYTES_MAX));
+    }
+
+    /// Drops at least so many bytes from the beginning of the log.
+    fn drop_log(&mut self, mut bytes: usize) {
+        while !self.log.is_char_boundary(bytes) {
+            bytes += 1;
+        }
+        self.log.drain(..bytes);
+        self.log_from += bytes as u64;
     }
 
     /// The end of what was said, as an error.
@@ -382,7 +479,10 @@ impl Said {
         // bytes that are no text take more room as text
         let over = text.len().saturating_sub(TASK_ERROR_BYTES_MAX);
         let begin = (over..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
-        text[begin..].trim_end().to_owned()
+        let text = wire::TaskError::meaning(&text[begin..]);
+        // the rest of a line that was cut says little, unless it is all there is
+        let whole = text.split_once('\n').filter(|_| self.is_cut || begin > 0).map_or(text, |(_, whole)| whole);
+        whole.to_owned()
     }
 }
 
@@ -460,6 +560,50 @@ mod tests {
         assert_eq!(progress("nexus:progress 400 percent"), Some((None, "400 percent".to_owned())));
         assert_eq!(progress("nexus:progressing"), None);
         assert_eq!(progress("an error"), None);
+    }
+
+    /// The words of a command that wrote this to its stderr.
+    fn said(bytes: &[u8]) -> Said {
+        let mut said = Said::default();
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            said.line.extend_from_slice(line);
+            said.take(drop);
+        }
+        said
+    }
+
+    #[test]
+    fn an_error_is_whole_lines_and_ends_with_one_that_says_something() {
+        assert_eq!(said(b"KeyError: 'x'\n\n  <no Python frame>\n").end(), "KeyError: 'x'");
+        let long: Vec<u8> = (0..1_000).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
+        let end = said(&long).end();
+        assert!(end.len() <= TASK_ERROR_BYTES_MAX && end.ends_with("line 999"), "{end}");
+        assert!(end.lines().all(|line| line.starts_with("line ")), "{end}");
+        assert_eq!(said(&[b'x'; 5_000]).end().len(), TASK_ERROR_BYTES_MAX, "one long line is all there is");
+        assert_eq!(said(b"").end(), "");
+        assert_eq!(said(b"nexus:progress 5\n").end(), "");
+    }
+
+    #[test]
+    fn a_log_is_handed_on_in_parts_and_drops_its_beginning_where_nobody_takes_it() {
+        let text: Vec<u8> = (0..4_000).flat_map(|n| format!("\u{fc} {n}\n").into_bytes()).collect();
+        let (_more, more) = watch::channel(());
+        let log = Log { said: Arc::new(Mutex::new(said(&text))), more };
+        let mut read = String::new();
+        while let Some((from, part)) = log.part() {
+            assert!(part.len() <= LOG_PART_BYTES_MAX && from == read.len() as u64);
+            log.taken(from, &part);
+            // an answer that was lost: the same part again
+            log.taken(from, &part);
+            read.push_str(&part);
+        }
+        assert_eq!(read.as_bytes(), text);
+        let log = Log { said: Arc::new(Mutex::new(said(&text.repeat(3)))), ..log };
+        let (from, part) = log.part().unwrap();
+        assert!(from > 0 && part.contains('\n'));
+        assert!(locked(&log.said).log.len() <= LOG_BYTES_MAX);
+        log.taken(0, "");
+        assert_eq!(log.part().unwrap().0, from);
     }
 
     #[test]

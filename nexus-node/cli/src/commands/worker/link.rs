@@ -95,11 +95,24 @@ impl Link {
         let token = token.to_owned();
         let renew = match progress {
             Some(wire::TaskProgress { percent, text }) => {
-                wire::RenewTask { token, percent, text: Some(text), wait: None }
+                wire::RenewTask { token, percent, text: Some(text), ..wire::RenewTask::default() }
             }
             None => wire::RenewTask { token, ..wire::RenewTask::default() },
         };
         self.asked(id, "renew", renew, |clients| clients.hold).await
+    }
+
+    /// Hands over a part of what the command wrote to its stderr: the one after so many bytes.
+    pub(super) async fn note_log(
+        &self,
+        id: &str,
+        token: &str,
+        from: u64,
+        text: String,
+    ) -> Result<wire::TaskRenewal, Problem> {
+        let (token, log, log_from) = (token.to_owned(), Some(text), Some(from));
+        let renew = wire::RenewTask { token, log, log_from, ..wire::RenewTask::default() };
+        self.asked(id, "renew", renew, |clients| clients.rest).await
     }
 
     /// Says what came of an attempt.

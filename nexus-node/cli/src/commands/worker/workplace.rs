@@ -2,19 +2,26 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use nexus_node::api::{Problem, wire};
-use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::job;
+pub(super) use super::wardens::Wardens;
 use crate::output::{Printer, sane};
+#[cfg(target_os = "linux")]
+use crate::sandbox::Heard;
 use crate::sandbox::{
     Around, Bytes, Level, Limits, Needs, Opened, Policy, Private, Profile, Reached, Repository, Wish, cleaned,
     forbidden, reach,
 };
 use crate::session::{CliSession, state_dir};
+use crate::task_directory::TaskDirectory;
+
+/// The most directories that an error names.
+const DIRECTORIES_NAMED: usize = 8;
 
 /// The options of a worker about the place of its command.
 #[derive(Debug, Args)]
@@ -74,6 +81,8 @@ pub(super) struct Workplace {
     no_tmp: Option<String>,
     /// The most bytes of a stdout or stderr.
     pub(super) output_max: Option<u64>,
+    pub(super) wardens: Arc<Wardens>,
+    pub(super) printer: Printer,
 }
 
 /// A command that is ready to be started, and its directories.
@@ -81,8 +90,11 @@ pub(super) struct Prepared {
     pub(super) command: Command,
     /// Whether a warden watches over it.
     pub(super) is_guarded: bool,
+    /// The words of the warden.
+    #[cfg(target_os = "linux")]
+    pub(super) heard: Option<Heard>,
     /// Goes with the command.
-    pub(super) directory: TempDir,
+    pub(super) directory: TaskDirectory,
 }
 
 impl WorkplaceOptions {
@@ -137,7 +149,8 @@ impl WorkplaceOptions {
             works(&policy, trial, &variables)?;
         }
         let output_max = output_max.map(|Bytes(bytes)| bytes);
-        Ok(Workplace { command, policy, private, dir, files: opened.files, variables, no_tmp, output_max })
+        let (wardens, printer, files) = (Arc::default(), session.printer.clone(), opened.files);
+        Ok(Workplace { command, policy, private, dir, files, variables, no_tmp, output_max, wardens, printer })
     }
 
     /// The needs of the command, with those that its profiles open.
@@ -269,7 +282,74 @@ fn there(path: &Path) -> Result<PathBuf, Problem> {
     if real.is_dir() { Ok(real) } else { Err(no("it is no directory".to_owned())) }
 }
 
+/// The permissions of a sandbox, in the words of an error.
+#[derive(Clone, Debug)]
+pub(super) struct Permits {
+    /// The directories that the command may read.
+    read: String,
+    net: bool,
+}
+
+/// The words of errors about files that a command may not use, or does not see.
+const OF_FILES: [&str; 14] = [
+    "permission denied",
+    "operation not permitted",
+    "read-only file system",
+    "no such file",
+    ": not found",
+    "cannot find module",
+    "no module named",
+    "not a git repository",
+    "can't open",
+    "cannot open",
+    "eacces",
+    "eperm",
+    "enoent",
+    "not logged in",
+];
+/// The words of errors about a network that is not there.
+const OF_NETWORK: [&str; 8] = [
+    "could not resolve",
+    "couldn't connect",
+    "network is unreachable",
+    "temporary failure in name resolution",
+    "name or service not known",
+    "enotfound",
+    "eai_again",
+    "failed to connect",
+];
+
+impl Permits {
+    /// The line that an error ends with if the sandbox may have caused it.
+    pub(super) fn hint(&self, said: &str) -> Option<String> {
+        let said = said.to_lowercase();
+        let speaks_of = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        let lets = wire::TaskError::SANDBOX;
+        if !self.net && speaks_of(&OF_NETWORK) {
+            return Some(format!("{lets} use no network: `nexus-node worker --allow-net` allows it"));
+        }
+        speaks_of(&OF_FILES).then(|| {
+            format!(
+                "{lets} read {}: `nexus-node worker --allow-read DIR`, `--dir DIR` and `--profile` allow more",
+                self.read
+            )
+        })
+    }
+}
+
 impl Workplace {
+    /// The permissions of the sandbox; `None` without one.
+    pub(super) fn permits(&self) -> Option<Permits> {
+        if self.level() == Level::None {
+            return None;
+        }
+        let given = self.policy.read.iter().chain(&self.policy.write).take(DIRECTORIES_NAMED);
+        let given: Vec<String> = given.map(|directory| self.private.shown(directory)).collect();
+        let own = "the system's directories and its own one";
+        let read = if given.is_empty() { own.to_owned() } else { format!("{own}, {}", given.join(", ")) };
+        Some(Permits { read, net: self.policy.net })
+    }
+
     pub(super) fn level(&self) -> Level {
         self.policy.level
     }
@@ -306,13 +386,12 @@ impl Workplace {
     /// There is no room for its directory.
     pub(super) fn prepare(&self, claimed: &wire::ClaimedTask) -> Result<Prepared, Problem> {
         let no = |error: std::io::Error| job::unfit("a directory for the command", &error);
-        let base = tempfile::Builder::new().prefix("nexus-task-").tempdir().map_err(no)?;
-        let own = base.path().canonicalize().map_err(no)?.join("task");
-        private(&own).map_err(no)?;
-        let tmp = own.with_file_name("tmp");
-        private(&tmp).map_err(no)?;
+        let directory = TaskDirectory::new().map_err(no)?;
+        let own = directory.task();
         self.link(&own).map_err(no)?;
-        let (mut command, is_guarded) = self.command_in(&own, base.path())?;
+        let (mut command, is_guarded) = self.command_in(&directory)?;
+        #[cfg(target_os = "linux")]
+        let heard = is_guarded.then(|| Heard::at(&report(directory.path()))).transpose().map_err(no)?;
         command
             .current_dir(self.dir.as_ref().unwrap_or(&own))
             .env("TMPDIR", &own)
@@ -324,7 +403,13 @@ impl Workplace {
             .envs(claimed.lock.as_ref().map(|lock| ("NEXUS_LOCK", lock.clone())))
             .envs(claimed.fence.map(|fence| ("NEXUS_LOCK_TOKEN", fence.to_string())))
             .env("NEXUS_TASK_SANDBOX", self.level().as_str());
-        Ok(Prepared { command, is_guarded, directory: base })
+        Ok(Prepared {
+            command,
+            is_guarded,
+            #[cfg(target_os = "linux")]
+            heard,
+            directory,
+        })
     }
 
     /// Leads from its own home directory to files of the person's.
@@ -341,12 +426,13 @@ impl Workplace {
     }
 
     /// The command, or the warden that starts it. On Linux each command has one, so that none outlives its worker.
-    fn command_in(&self, own: &Path, base: &Path) -> Result<(Command, bool), Problem> {
+    fn command_in(&self, directory: &TaskDirectory) -> Result<(Command, bool), Problem> {
+        let own = directory.task();
         let usage = || Problem::new("usage", "there is no command");
         let (program, arguments) = self.command.split_first().ok_or_else(usage)?;
         let mut policy = self.policy.clone();
-        policy.write.push(own.to_owned());
-        policy.tmp = policy.tmp.map(|_| own.with_file_name("tmp"));
+        policy.write.push(own.clone());
+        policy.tmp = policy.tmp.map(|_| directory.tmp());
         let is_free = self.level() == Level::None && self.policy.limits.is_none();
         let policy = match serde_json::to_string(&policy) {
             Ok(policy) if !is_free || cfg!(target_os = "linux") => policy,
@@ -361,7 +447,10 @@ impl Workplace {
         let own_program =
             crate::program::itself().map_err(|error| Problem::new("failed", format!("this program: {error}")))?;
         let mut command = Command::new(own_program);
-        command.args(["sandbox-exec", "--policy", &policy, "--report"]).arg(report(base));
+        let parent = std::process::id().to_string();
+        command
+            .args(["sandbox-exec", "--parent", &parent, "--policy", &policy, "--report"])
+            .arg(report(directory.path()));
         command.arg("--").args(&self.command);
         if self.level() > Level::None {
             command.env_clear().envs(self.variables.iter().cloned());
@@ -374,8 +463,8 @@ impl Workplace {
     }
 }
 
-/// The file in which a warden says how its command began and ended.
-pub(super) fn report(base: &Path) -> PathBuf {
+/// The name of the pipe over which a warden says how its command began and ended.
+fn report(base: &Path) -> PathBuf {
     base.join("report")
 }
 
@@ -387,15 +476,4 @@ fn linked(file: &Path, link: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn linked(file: &Path, link: &Path) -> std::io::Result<()> {
     std::fs::hard_link(file, link)
-}
-
-#[cfg(unix)]
-fn private(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().mode(0o700).create(directory)
-}
-
-#[cfg(not(unix))]
-fn private(directory: &Path) -> std::io::Result<()> {
-    std::fs::create_dir(directory)
 }
