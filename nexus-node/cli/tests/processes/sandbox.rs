@@ -771,7 +771,7 @@ fn a_failure_in_a_sandbox_says_so() {
 fn a_worker_says_which_sandbox_it_has() {
     let machine = Machine::new();
     let said = |options: &[&str]| {
-        let all = [&["worker", "--capability", "x"], options, &["--", "true"]].concat();
+        let all = [&["worker", "--allow-root", "--capability", "x"], options, &["--", "true"]].concat();
         let worker = Worker::of(machine.home.command(&all), machine.home.beside("worker-log"));
         let serving = || Some(worker.said()).filter(|said| said.contains("Ctrl-C stops it"));
         until("the worker serves", serving)
