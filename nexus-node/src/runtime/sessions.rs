@@ -237,7 +237,7 @@ mod tests {
         Did::from_bytes([n; 32])
     }
 
-    /// promise: Real mesh | A session whose task is dropped half-way counts as ended, and the end of an older one ends no later one
+    /// promise: Tasks | A session whose task is dropped half-way counts as ended, and the end of an older one ends no later one
     #[test]
     fn a_session_is_live_until_it_is_dropped() {
         let sessions = Sessions::default();

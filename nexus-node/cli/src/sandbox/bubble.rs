@@ -49,8 +49,17 @@ pub(super) fn arguments(policy: &Policy, program: &Path, words: &Path, here: &Pa
     for path in names.iter().map(PathBuf::as_path).chain([Path::new("/sys/devices/system/cpu")]) {
         bind("--ro-bind-try", path, path);
     }
+    let mut shown: Vec<&Path> = Vec::new();
     for path in policy.read.iter().map(PathBuf::as_path).chain([policy.program.as_path(), program]) {
-        bind("--ro-bind", path, path);
+        // within a directory that is there already nothing can be made
+        if !shown.iter().chain(&SYSTEM.map(Path::new)).any(|above| path.starts_with(above)) {
+            match std::fs::read_link(path) {
+                // a program may look for its files beside what its name leads to
+                Ok(to) => bind("--symlink", &to, path),
+                Err(_) => bind("--ro-bind", path, path),
+            }
+            shown.push(path);
+        }
     }
     for path in policy.write.iter().map(PathBuf::as_path).chain([words]) {
         bind("--bind", path, path);

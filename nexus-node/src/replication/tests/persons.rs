@@ -66,17 +66,17 @@ fn an_admin_that_flips_its_word_costs_a_member_a_bounded_number_of_entries() {
     let (before, mut agreed) = (written(&two) - 1, 0);
     for n in 0..3 * AGREED_MAX {
         two.wait(Duration::from_secs(30));
-        match two.say(n % 2 == 0) {
+        match two.say(n.is_multiple_of(2)) {
             Outcome::Done(Some(_)) => {
                 agreed += 1;
-                assert_eq!(two.is_mine(), n % 2 == 0);
+                assert_eq!(two.is_mine(), n.is_multiple_of(2));
             }
             Outcome::NotSaid(NotSaid::TooOften) => {}
             other => panic!("{other:?}"),
         }
     }
     assert_eq!((agreed, written(&two) - before), (AGREED_MAX - 1, AGREED_MAX));
-    let last = (AGREED_MAX - 2) % 2 == 0;
+    let last = AGREED_MAX.is_multiple_of(2);
     assert_eq!(two.is_mine(), last, "the last word that both said stands");
     // a day later it listens again, to the word that stands then
     two.wait(DAY);

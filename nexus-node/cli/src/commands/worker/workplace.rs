@@ -226,8 +226,16 @@ impl WorkplaceOptions {
         read.extend(all(allow_read)?);
         let mut write = all(allow_write)?;
         write.extend(dir.map(Path::to_owned));
-        let kept = write.iter().filter_map(|directory| Repository::of(directory));
-        let kept = kept.flat_map(|repository| repository.kept()).collect();
+        if let Some(directory) = write.iter().find(|directory| Repository::is_loose(directory)) {
+            let message = format!("{}/.git is a link, which the command could replace", directory.display());
+            let hint = "let it run in a worktree: `git worktree add DIR`";
+            return Err(Problem::new("refused", message).hint(hint));
+        }
+        let kept = |directory: &PathBuf| match Repository::of(directory) {
+            Some(repository) => repository.kept(),
+            None => Repository::entry_in(directory).into_iter().collect(),
+        };
+        let kept = write.iter().flat_map(kept).collect();
         write.extend(opened.write.iter().chain(&opened.files).cloned());
         let limits = Limits { memory: memory.map(|Bytes(bytes)| bytes), cpu, open_files };
         let (net, bwrap) = (allow_net || opened.net, bwrap());
