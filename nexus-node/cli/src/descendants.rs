@@ -21,10 +21,23 @@ pub(crate) fn ended(main: u32) -> Result<WaitStatus, Errno> {
     }
 }
 
+/// How a sweep finds the processes below this one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// By looking for them, which a process that forks without pause may slip away from for a while.
+    Looked,
+    /// The kernel lets this process signal no others, so that one signal to all finds each of them in one moment.
+    Domain,
+}
+
 /// Kills whatever a command left behind, until nothing is left.
-pub(crate) fn sweep() {
+pub(crate) fn sweep(reach: Reach) {
     loop {
-        signal_all(Signal::KILL);
+        match reach {
+            Reach::Looked => signal_all(Signal::KILL),
+            // an error says that there was none
+            Reach::Domain => drop(nix::sys::signal::kill(nix::unistd::Pid::from_raw(-1), nix::sys::signal::SIGKILL)),
+        }
         // all that have ended, before the next look: a look takes as long as there are processes
         loop {
             match wait(WaitOptions::NOHANG) {

@@ -10,7 +10,10 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
-use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
+use rustix::io::Errno;
+use rustix::process::{
+    Resource, Rlimit, Signal, getppid, set_parent_process_death_signal, setrlimit, test_kill_process,
+};
 use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_no_new_privs};
 
 use super::calls::Calls;
@@ -85,6 +88,18 @@ pub(crate) fn become_command(policy: &Policy, command: &[OsString]) -> String {
             format!("{}: {error}", policy.program.display())
         }
     }
+}
+
+/// Puts this process into a domain of Landlock in which it may signal nothing but what it starts from then on. Returns whether
+/// that holds.
+pub(super) fn own_domain() -> bool {
+    let restricted = || {
+        set_no_new_privs(true).ok()?;
+        let rules = Ruleset::default().set_compatibility(CompatLevel::HardRequirement).scope(Scope::Signal).ok()?;
+        rules.create().ok()?.restrict_self().ok().filter(|status| status.ruleset == RulesetStatus::FullyEnforced)
+    };
+    // believed once it shows: whoever started this process is outside
+    restricted().is_some() && getppid().is_some_and(|above| test_kill_process(above) == Err(Errno::PERM))
 }
 
 fn confine(policy: &Policy) -> Result<(), String> {

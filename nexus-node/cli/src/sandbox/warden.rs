@@ -23,8 +23,8 @@ use rustix::process::{
 };
 
 use super::report::{Heard, Said};
-use super::{Level, Policy, bounds, bubble};
-use crate::descendants::{ended, sweep};
+use super::{Level, Policy, bounds, bubble, confinement};
+use crate::descendants::{Reach, ended, sweep};
 use crate::signals::{Forwarded, Signals, send_to};
 use crate::task_directory;
 
@@ -71,6 +71,9 @@ pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String>
         words = said.hand_on().map_err(|error| format!("the warden: {error}"))?;
         handed = Some(said);
     }
+    // bubblewrap may need privileges that this process gives up, and has a namespace of processes
+    let is_own = policy.level == Level::Kernel && confinement::own_domain();
+    let reach = if is_own { Reach::Domain } else { Reach::Looked };
     let before = bounds::processes();
     let mut command = within(warden, &words)?;
     let child = command.process_group(0).spawn().map_err(|error| {
@@ -105,7 +108,7 @@ pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String>
         });
     }
     let ended = ended(main);
-    sweep();
+    sweep(reach);
     if !is_there(parent) {
         let _ = task_directory::remove(base);
     }

@@ -218,14 +218,14 @@ impl Guarded {
     /// Asks all of the command to end, and kills it after a while.
     #[cfg(target_os = "linux")]
     fn end(&self, grace: Duration) {
-        use crate::descendants::{any_left, signal_all, sweep};
+        use crate::descendants::{Reach, any_left, signal_all, sweep};
         signal_all(Signal::TERM);
         signal_all(Signal::CONT);
         let end = Instant::now() + grace;
         while any_left() && Instant::now() < end {
             std::thread::sleep(LOOK);
         }
-        sweep();
+        sweep(Reach::Looked);
         let _ = self.terminal;
     }
 

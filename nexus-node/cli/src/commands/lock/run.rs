@@ -328,7 +328,7 @@ impl Running {
 
     fn sweep() {
         #[cfg(target_os = "linux")]
-        crate::descendants::sweep();
+        crate::descendants::sweep(crate::descendants::Reach::Looked);
     }
 }
 
