@@ -47,7 +47,7 @@ pub(crate) fn sweep_strays(started: &BTreeSet<u32>) -> bool {
         let _ = kill_process(pid, Signal::KILL);
     }
     for pid in strays.iter().copied().filter_map(Pid::from_raw) {
-        // what is still there is seen at the next look
+        // the next look sees those that are still there
         let _ = waitpid(Some(pid), WaitOptions::NOHANG);
     }
     !strays.is_empty()
@@ -104,7 +104,7 @@ fn below(parents: &BTreeMap<i32, Vec<i32>>, above: &[i32]) -> Vec<Pid> {
     found
 }
 
-/// What the system says of a process.
+/// The system's word about a process.
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
     state: u8,

@@ -601,10 +601,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     (
         "service install",
-        &[
-            ("service install", "for this account"),
-            ("service install --print --for macos", "shows the file for another system"),
-        ],
+        &[("service install", "for this account"), ("service install --print", "shows the file, and changes nothing")],
     ),
     ("service status", &[("service status", "as the system sees it"), ("service status --json", "for a program")]),
     ("service remove", &[("service remove", "the data stays"), ("service remove --system", "that of the machine")]),

@@ -152,7 +152,7 @@ const MEANT: &[(&str, &[&str], &str)] = &[
     ("", &["settings", "set"], "config"),
     ("", &["ui", "open", "dashboard"], "web"),
     ("", &["bench", "benchmark", "maelstrom"], BENCH),
-    ("", &["autostart", "systemd", "launchd", "boot"], "service install"),
+    ("", &["autostart", "systemd", "boot"], "service install"),
     ("kv", &["set", "write", "add"], "kv put"),
     ("kv", &["ls", "keys", "all"], "kv list"),
     ("kv", &["rm", "del", "remove"], "kv delete"),

@@ -10,6 +10,7 @@
 //! | `reach` | the level that this machine reaches, found by trying |
 //! | `confinement` | files, ports and signals, by Landlock; capabilities and limits |
 //! | `calls` | the system calls that are refused, by seccomp |
+//! | `bounds` | the processes of a command, and the bytes in its directory |
 //! | `mounts` | a `/tmp` of its own, and what git obeys kept from it |
 //! | `bubble` | namespaces, by bubblewrap |
 //! | `report` | the words of a process about the command that it starts |
@@ -19,6 +20,8 @@
 //! `full` inside bubblewrap. That process confines itself and becomes the command, so that no code of another program runs
 //! in between, and no `unsafe` is needed between a fork and an exec.
 
+#[cfg(target_os = "linux")]
+mod bounds;
 #[cfg(target_os = "linux")]
 mod bubble;
 #[cfg(target_os = "linux")]

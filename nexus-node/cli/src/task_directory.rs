@@ -2,7 +2,7 @@
 //!
 //! | name in it | content |
 //! |---|---|
-//! | `task` | what the command writes |
+//! | `task` | the command's files |
 //! | `tmp` | the command's own `/tmp` |
 //! | `lock` | held by the worker and by the warden, as long as one of them lives |
 //!
@@ -20,7 +20,7 @@ const PREFIX: &str = "nexus-task-";
 const LOCK: &str = "lock";
 /// The beginning of the names of directories on their way out.
 const MOVED: &str = "gone-";
-/// The time after which an empty directory without a lock is nobody's. One that begins has a lock within moments.
+/// The time after which an empty directory without a lock is nobody's. A new one has a lock within moments.
 const BEGINS: Duration = Duration::from_secs(600);
 
 /// A directory of a task.
@@ -32,12 +32,12 @@ pub(crate) struct TaskDirectory {
     lock: File,
 }
 
-/// What a former worker left behind.
+/// The directories that former workers left behind.
 #[derive(Debug, Default)]
 pub(crate) struct Leftovers {
     /// The number of directories that were removed.
     pub(crate) removed: usize,
-    /// Those that could not be.
+    /// The others, with the reason.
     pub(crate) failed: Vec<(PathBuf, Error)>,
 }
 
@@ -166,7 +166,7 @@ pub(crate) fn remove(base: &Path) -> Result<()> {
                 first.note(fs::remove_file(entry.path()));
                 continue;
             }
-            // one that may not be written does not move
+            // it moves only if it may be written
             first.note(give_back(&entry.path()));
             number += 1;
             let to = base.join(format!("{MOVED}{number}"));
@@ -265,6 +265,7 @@ fn private(directory: &Path) -> Result<()> {
 }
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 

@@ -312,6 +312,7 @@ fn root_key(path: &Path) -> Check {
 
 /// A node that agents use is missed after a reboot. Any other may be started by hand.
 fn service(path: &Path) -> Option<Check> {
+    #[cfg(target_os = "linux")]
     if let Some(file) = super::service::of(path) {
         return Some(Check::good("service", format!("{} starts the node with this machine", file.display())));
     }
@@ -321,11 +322,20 @@ fn service(path: &Path) -> Option<Check> {
     if programs.is_empty() {
         return None;
     }
-    let detail = format!(
-        "agents use this node ({}), and nothing starts it after a reboot until one of them needs it",
-        programs.join(", ")
+    let programs = programs.join(", ");
+    #[cfg(target_os = "linux")]
+    let check = Check::warning(
+        "service",
+        format!("agents use this node ({programs}), and nothing starts it after a reboot until one of them needs it"),
+        "`nexus-node service install`",
     );
-    Some(Check::warning("service", detail, "`nexus-node service install`"))
+    // no warning: nothing here can tell whether that system's own means start it
+    #[cfg(not(target_os = "linux"))]
+    let check = Check::good(
+        "service",
+        format!("agents use this node ({programs}); to have it after a reboot, {}", super::service::BY_HAND),
+    );
+    Some(check)
 }
 
 fn versions(status: &wire::Status) -> Check {

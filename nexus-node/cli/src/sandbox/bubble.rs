@@ -8,7 +8,7 @@ use super::mounts::TMP;
 use super::policy::SYSTEM;
 
 /// The arguments of `bwrap` before the program that it starts.
-pub(super) fn arguments(policy: &Policy, program: &Path, words: &Path, here: &Path) -> Vec<OsString> {
+pub(super) fn arguments(policy: &Policy, program: &Path, here: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = [
         "--die-with-parent",
         "--new-session",
@@ -61,7 +61,7 @@ pub(super) fn arguments(policy: &Policy, program: &Path, words: &Path, here: &Pa
             shown.push(path);
         }
     }
-    for path in policy.write.iter().map(PathBuf::as_path).chain([words]) {
+    for path in &policy.write {
         bind("--bind", path, path);
     }
     for path in &policy.kept {

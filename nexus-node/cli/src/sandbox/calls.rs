@@ -1,7 +1,8 @@
 //! The system calls that a command is refused, by seccomp.
 //!
 //! Files and TCP ports are Landlock's. Here are the ways around it, into the kernel, and into other processes. A call that
-//! programs do without is answered like an old kernel's (`ENOSYS`), any other is refused (`EPERM`).
+//! programs do without is answered like an old kernel's (`ENOSYS`). One about attributes of files is answered
+//! like a file system's without any (`ENOTSUP`). Any other is refused (`EPERM`).
 
 use std::collections::BTreeMap;
 
@@ -16,8 +17,37 @@ use seccompiler::{
 const LAST_KNOWN: u32 = 462;
 
 /// Calls that programs do without. The flags of `clone3` lie in memory, where a filter cannot look.
-const ABSENT: [c_long; 4] =
-    [libc::SYS_clone3, libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register];
+const ABSENT: &[c_long] = &[
+    libc::SYS_clone3,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    MEMFD_SECRET,
+    // the mounts of the machine, which the files about them do not tell either
+    STATMOUNT,
+    LISTMOUNT,
+];
+
+/// More such calls where the machine's files have their names: each watches a file by its path, which Landlock does not judge.
+const ABSENT_AMONG_OTHERS: &[c_long] = &[
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_inotify_init,
+    libc::SYS_inotify_init1,
+    libc::SYS_inotify_add_watch,
+];
+
+/// Calls that change attributes of files there, by their paths or by a file that is open for reading.
+const ATTRIBUTES: &[c_long] = &[
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_fremovexattr,
+];
+
+/// Requests that do the same: flags, project, version, verity and encryption.
+const ATTRIBUTE_REQUESTS: [u64; 6] = [0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4008_7602, 0x4080_6685, 0x800c_6613];
 
 /// Calls that are refused, whatever their arguments.
 const REFUSED: &[c_long] = &[
@@ -27,6 +57,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_process_vm_writev,
     libc::SYS_process_madvise,
     libc::SYS_pidfd_getfd,
+    PROCESS_MRELEASE,
     libc::SYS_kcmp,
     libc::SYS_move_pages,
     libc::SYS_migrate_pages,
@@ -44,6 +75,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_chroot,
     libc::SYS_unshare,
     libc::SYS_setns,
+    libc::SYS_name_to_handle_at,
     libc::SYS_open_by_handle_at,
     // keys of the account
     libc::SYS_keyctl,
@@ -54,12 +86,21 @@ const REFUSED: &[c_long] = &[
     libc::SYS_perf_event_open,
     libc::SYS_userfaultfd,
     libc::SYS_fanotify_init,
-    // memory and queues that processes outside of the sandbox share by number or name
+    libc::SYS_lookup_dcookie,
+    // memory, queues and semaphores that processes outside of the sandbox share by number or name. The numbers are small,
+    // so a command knows them without a call that makes one
     libc::SYS_shmget,
     libc::SYS_shmat,
     libc::SYS_shmctl,
+    libc::SYS_shmdt,
     libc::SYS_semget,
+    libc::SYS_semop,
+    libc::SYS_semtimedop,
+    libc::SYS_semctl,
     libc::SYS_msgget,
+    libc::SYS_msgsnd,
+    libc::SYS_msgrcv,
+    libc::SYS_msgctl,
     libc::SYS_mq_open,
     libc::SYS_mq_unlink,
     // the machine
@@ -73,6 +114,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_reboot,
     libc::SYS_acct,
     libc::SYS_quotactl,
+    QUOTACTL_FD,
     libc::SYS_syslog,
     libc::SYS_vhangup,
     libc::SYS_settimeofday,
@@ -98,11 +140,24 @@ const NAMESPACES: [libc::c_int; 7] = [
 
 /// The bits of a socket's type without its flags.
 const TYPE_MASK: u64 = 0xf;
-/// A type of sockets below IP, from before there was `AF_PACKET`.
-const SOCK_PACKET: u64 = 10;
+/// The types of sockets with addresses: of TCP, and of UDP.
+const SOCKETS: [u64; 2] = [1, 2];
+/// Their protocols: the type's own, TCP, UDP.
+const PROTOCOLS: [u64; 3] = [0, 6, 17];
+/// The types of a pair of sockets that have no other end than each other: streams, and packets in order.
+const PAIRS: [u64; 2] = [1, 5];
+/// The only family of sockets with pairs that programs use.
+const AF_UNIX: u64 = 1;
 
 /// `kexec_file_load`, which not every C library names.
 const KEXEC_FILE_LOAD: c_long = if cfg!(target_arch = "x86_64") { 320 } else { 294 };
+
+/// Calls that not every C library names. They have one number everywhere.
+const QUOTACTL_FD: c_long = 443;
+const MEMFD_SECRET: c_long = 447;
+const PROCESS_MRELEASE: c_long = 448;
+const STATMOUNT: c_long = 457;
+const LISTMOUNT: c_long = 458;
 
 /// Requests that put words into a terminal, in one type for every C library.
 const TIOCSTI: u64 = 0x5412;
@@ -114,9 +169,22 @@ type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 pub(super) struct Calls(Vec<BpfProgram>);
 
 impl Calls {
-    pub(super) fn new(net: bool) -> Result<Self, String> {
-        let absent: Rules = ABSENT.iter().map(|call| (*call, Vec::new())).collect();
-        let programs = [program(absent, libc::ENOSYS), refused(net).and_then(|rules| program(rules, libc::EPERM))];
+    /// The filters with the network or without it, among the files of the machine or in namespaces of its own.
+    pub(super) fn new(net: bool, among_others: bool) -> Result<Self, String> {
+        let all = |calls: &[c_long]| -> Rules { calls.iter().map(|call| (*call, Vec::new())).collect() };
+        let mut absent = all(ABSENT);
+        let mut programs = Vec::new();
+        if among_others {
+            absent.extend(all(ABSENT_AMONG_OTHERS));
+            let mut attributes = all(ATTRIBUTES);
+            for request in ATTRIBUTE_REQUESTS {
+                refuse(&mut attributes, libc::SYS_ioctl, &[(1, SeccompCmpOp::Eq, request)])
+                    .map_err(|e| e.to_string())?;
+            }
+            programs.push(program(attributes, libc::ENOTSUP));
+        }
+        programs.push(program(absent, libc::ENOSYS));
+        programs.push(refused(net).and_then(|rules| program(rules, libc::EPERM)));
         let mut programs: Vec<BpfProgram> =
             programs.into_iter().collect::<Result<_, _>>().map_err(|e| e.to_string())?;
         programs.push(later_calls());
@@ -146,17 +214,20 @@ fn later_calls() -> BpfProgram {
     vec![step(load, 0, 0), step(greater, 1, LAST_KNOWN), step(give, 0, absent), step(give, 0, allow)]
 }
 
+/// Refuses a call where all of these hold.
+fn refuse(rules: &mut Rules, call: c_long, conditions: &[(u8, SeccompCmpOp, u64)]) -> Result<(), seccompiler::Error> {
+    let condition = |(argument, op, value): &(u8, SeccompCmpOp, u64)| {
+        SeccompCondition::new(*argument, SeccompCmpArgLen::Dword, op.clone(), *value)
+    };
+    let conditions = conditions.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
+    rules.entry(call).or_default().push(SeccompRule::new(conditions)?);
+    Ok(())
+}
+
 fn refused(net: bool) -> Result<Rules, seccompiler::Error> {
     use SeccompCmpOp::{Eq, MaskedEq, Ne};
     let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    let mut refuse = |call: c_long, conditions: &[(u8, SeccompCmpOp, u64)]| {
-        let condition = |(argument, op, value): &(u8, SeccompCmpOp, u64)| {
-            SeccompCondition::new(*argument, SeccompCmpArgLen::Dword, op.clone(), *value)
-        };
-        let conditions = conditions.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
-        rules.entry(call).or_default().push(SeccompRule::new(conditions)?);
-        Ok::<(), seccompiler::Error>(())
-    };
+    let mut refuse = |call: c_long, conditions: &[_]| refuse(&mut rules, call, conditions);
     for flag in NAMESPACES {
         let flag = u64::from(flag.unsigned_abs());
         refuse(libc::SYS_clone, &[(0, MaskedEq(flag), flag)])?;
@@ -181,13 +252,24 @@ fn refused(net: bool) -> Result<Rules, seccompiler::Error> {
     refuse(libc::SYS_setpriority, &[(0, Ne, 0)])?;
     // 1 is a process, unlike for `setpriority`
     refuse(libc::SYS_ioprio_set, &[(0, Ne, 1)])?;
-    // a pair of datagram sockets may each be connected to another socket afterwards
-    refuse(libc::SYS_socketpair, &[(1, MaskedEq(TYPE_MASK), 2)])?;
+    // of what they hold, another process would wait for it
+    refuse(libc::SYS_fcntl, &[(1, Eq, u64::from(libc::F_SETLEASE.unsigned_abs()))])?;
+    refuse(libc::SYS_get_robust_list, &[(0, Ne, 0)])?;
+    // a pair of datagram sockets may each be connected to another socket afterwards, and the kernel makes some of other
+    // types, too. It loads the code of a family to say that it has no pairs
+    refuse(libc::SYS_socketpair, &[(0, Ne, AF_UNIX)])?;
+    refuse(libc::SYS_socketpair, &[(2, Ne, 0)])?;
+    let types = |allowed: [u64; 2]| (0..=TYPE_MASK).filter(move |kind| !allowed.contains(kind));
+    for kind in types(PAIRS) {
+        refuse(libc::SYS_socketpair, &[(1, MaskedEq(TYPE_MASK), kind)])?;
+    }
     if net {
         // Unix sockets lead to other programs: of containers, of a desktop, of keys
         refuse(libc::SYS_socket, &[(0, Ne, 2), (0, Ne, 10)])?;
-        refuse(libc::SYS_socket, &[(1, MaskedEq(TYPE_MASK), 3)])?;
-        refuse(libc::SYS_socket, &[(1, MaskedEq(TYPE_MASK), SOCK_PACKET)])?;
+        for kind in types(SOCKETS) {
+            refuse(libc::SYS_socket, &[(1, MaskedEq(TYPE_MASK), kind)])?;
+        }
+        refuse(libc::SYS_socket, &PROTOCOLS.map(|protocol| (2, Ne, protocol)))?;
     } else {
         rules.insert(libc::SYS_socket, Vec::new());
     }
@@ -199,6 +281,7 @@ mod tests {
     use super::*;
 
     const EPERM: Verdict = Verdict::Error(libc::EPERM.unsigned_abs());
+    const ENOTSUP: Verdict = Verdict::Error(libc::ENOTSUP.unsigned_abs());
     const ENOSYS: Verdict = Verdict::Error(libc::ENOSYS.unsigned_abs());
     const ARCH: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_00b7 };
 
@@ -234,9 +317,12 @@ mod tests {
 
     /// The verdict of all filters: the strictest counts.
     fn verdict(net: bool, arch: u32, call: c_long, arguments: &[u64]) -> Verdict {
+        judged_by(&Calls::new(net, true).unwrap(), arch, call, arguments)
+    }
+
+    fn judged_by(Calls(programs): &Calls, arch: u32, call: c_long, arguments: &[u64]) -> Verdict {
         let mut all = [0; 6];
         all[..arguments.len()].copy_from_slice(arguments);
-        let Calls(programs) = Calls::new(net).unwrap();
         let call = u32::try_from(call).unwrap();
         let verdicts = programs.iter().map(|program| match judged(program, arch, call, all) {
             0x7fff_0000 => Verdict::Allowed,
@@ -263,8 +349,11 @@ mod tests {
         for call in REFUSED {
             assert_eq!((of(*call, &[]), of(*call, &[u64::MAX; 6])), (EPERM, EPERM), "{call}");
         }
-        for call in ABSENT {
-            assert_eq!(of(call, &[]), ENOSYS, "{call}");
+        for call in ABSENT.iter().chain(ABSENT_AMONG_OTHERS) {
+            assert_eq!(of(*call, &[]), ENOSYS, "{call}");
+        }
+        for call in ATTRIBUTES {
+            assert_eq!(of(*call, &[]), ENOTSUP, "{call}");
         }
         for call in [libc::SYS_read, libc::SYS_openat, libc::SYS_execve, libc::SYS_futex, libc::SYS_exit_group] {
             assert_eq!(of(call, &[]), Verdict::Allowed, "{call}");
@@ -299,22 +388,74 @@ mod tests {
         assert_eq!((of(libc::SYS_ioprio_set, &[1, 0]), of(libc::SYS_ioprio_set, &[1, 7])), (Verdict::Allowed, EPERM));
     }
 
+    /// promise: Sandbox | A command watches no file by its path, and changes no attribute of one, unless it sees no other files than its own
+    #[test]
+    fn watches_and_attributes_are_there_in_namespaces_alone() {
+        let within = Calls::new(false, false).unwrap();
+        for call in ABSENT_AMONG_OTHERS.iter().chain(ATTRIBUTES) {
+            assert_eq!(judged_by(&within, ARCH, *call, &[]), Verdict::Allowed, "{call}");
+        }
+        for request in ATTRIBUTE_REQUESTS {
+            assert_eq!(of(libc::SYS_ioctl, &[3, request]), ENOTSUP, "{request:#x}");
+            assert_eq!(judged_by(&within, ARCH, libc::SYS_ioctl, &[3, request]), Verdict::Allowed, "{request:#x}");
+        }
+        for request in [TIOCSTI, TIOCLINUX] {
+            assert_eq!(judged_by(&within, ARCH, libc::SYS_ioctl, &[3, request]), EPERM, "{request:#x}");
+        }
+    }
+
+    /// promise: Sandbox | No number that all processes share leads to another one: no queue, no semaphore, no shared memory
+    #[test]
+    fn what_all_processes_number_together_is_refused() {
+        let systems = [
+            libc::SYS_shmget,
+            libc::SYS_shmat,
+            libc::SYS_shmctl,
+            libc::SYS_shmdt,
+            libc::SYS_semget,
+            libc::SYS_semop,
+            libc::SYS_semtimedop,
+            libc::SYS_semctl,
+            libc::SYS_msgget,
+            libc::SYS_msgsnd,
+            libc::SYS_msgrcv,
+            libc::SYS_msgctl,
+        ];
+        for call in systems {
+            for number in 0..4 {
+                assert_eq!(of(call, &[number]), EPERM, "{call}");
+            }
+        }
+        assert_eq!(
+            (of(libc::SYS_get_robust_list, &[0]), of(libc::SYS_get_robust_list, &[7])),
+            (Verdict::Allowed, EPERM)
+        );
+        let lease = u64::from(libc::F_SETLEASE.unsigned_abs());
+        assert_eq!((of(libc::SYS_fcntl, &[3, lease, 1]), of(libc::SYS_fcntl, &[3, 1])), (EPERM, Verdict::Allowed));
+    }
+
     /// promise: Sandbox | Without `--allow-net` there is no socket at all, with it only those of TCP and UDP
     #[test]
     fn sockets_are_those_of_the_network_alone_if_any() {
-        let (stream, datagram, raw) = (1, 2, 3);
-        let socket = |net, family, kind: u64| verdict(net, ARCH, libc::SYS_socket, &[family, kind]);
-        let close_on_exec = 0x8_0000;
-        for family in 0..46 {
-            assert_eq!(socket(false, family, stream), EPERM, "{family}");
-            let expected = if [2, 10].contains(&family) { Verdict::Allowed } else { EPERM };
-            assert_eq!(socket(true, family, stream | close_on_exec), expected, "{family}");
-            assert_eq!(socket(true, family, datagram), expected, "{family}");
-            assert_eq!(socket(true, family, raw | close_on_exec), EPERM, "{family}");
-            assert_eq!(socket(true, family, SOCK_PACKET), EPERM, "{family}");
+        let socket = |net, arguments: &[u64]| verdict(net, ARCH, libc::SYS_socket, arguments);
+        let pair = |arguments: &[u64]| of(libc::SYS_socketpair, arguments);
+        let allowed = |holds: bool| if holds { Verdict::Allowed } else { EPERM };
+        // close at the beginning of another program, do not wait
+        let flags = [0, 0x8_0000, 0x800, 0x8_0800];
+        for family in 0..64 {
+            for kind in 0..16 {
+                for (protocol, flags) in
+                    [0, 1, 6, 17, 58, 115, 132, 136, 255, 256, 262].into_iter().zip(flags.iter().cycle())
+                {
+                    let arguments = [family, kind | flags, protocol];
+                    assert_eq!(socket(false, &arguments), EPERM, "{arguments:?}");
+                    let expected =
+                        [2, 10].contains(&family) && [1, 2].contains(&kind) && [0, 6, 17].contains(&protocol);
+                    assert_eq!(socket(true, &arguments), allowed(expected), "{arguments:?}");
+                    let expected = family == 1 && [1, 5].contains(&kind) && protocol == 0;
+                    assert_eq!(pair(&arguments), allowed(expected), "{arguments:?}");
+                }
+            }
         }
-        let pair = |kind: u64| of(libc::SYS_socketpair, &[1, kind]);
-        assert_eq!((pair(stream | close_on_exec), pair(5)), (Verdict::Allowed, Verdict::Allowed));
-        assert_eq!(pair(datagram | close_on_exec), EPERM, "it may be connected to another afterwards");
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use landlock::{
@@ -16,6 +16,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set
 use super::calls::Calls;
 use super::mounts::{self, SHM, TMP};
 use super::policy::SYSTEM;
+use super::warden::ALLOCATOR;
 use super::{Level, Limits, Policy};
 
 /// The rules of Landlock that each level but `none` promises. Signals are among them from this one on: Linux 6.12.
@@ -23,9 +24,8 @@ pub(super) const NEEDED: ABI = ABI::V6;
 
 /// Devices that hold nothing.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
-/// The files by which a runtime learns about the machine and about itself. Other processes are not among it.
-const ABOUT: [&str; 9] = [
-    "/proc/self",
+/// The files by which a runtime learns about the machine. Other processes are not among it.
+const ABOUT: [&str; 8] = [
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/stat",
@@ -35,6 +35,39 @@ const ABOUT: [&str; 9] = [
     "/proc/sys",
     "/sys/devices/system/cpu",
 ];
+/// The files by which it learns about itself. The machine's mounts, connections and sockets are not among it.
+const ABOUT_ITSELF: [&str; 22] = [
+    "auxv",
+    "cgroup",
+    "cmdline",
+    "comm",
+    "cpuset",
+    "environ",
+    "fdinfo",
+    "gid_map",
+    "io",
+    "limits",
+    "loginuid",
+    "maps",
+    "oom_score",
+    "oom_score_adj",
+    "sched",
+    "schedstat",
+    "smaps",
+    "smaps_rollup",
+    "stat",
+    "statm",
+    "status",
+    "uid_map",
+];
+/// The same of its first thread.
+const ABOUT_A_THREAD: [&str; 3] = ["comm", "stat", "status"];
+/// The directories whose names it may list there. A rule for more would lead into those of its threads, which hold the rest.
+const LISTED_OF_ITSELF: [&str; 2] = ["fd", "task"];
+/// The settings of the system that may lie elsewhere: of names, and of this place's time.
+const LINKED: [&str; 2] = ["/etc/resolv.conf", "/etc/localtime"];
+/// The most files that are looked at for whether everybody may read them. The rest is not there for a command.
+const SETTINGS_MAX: usize = 50_000;
 /// The same in namespaces of its own, where they hold nothing else.
 const ABOUT_WITHIN: [&str; 2] = ["/proc", "/sys/devices/system/cpu"];
 /// Devices in namespaces of its own: none of the machine's, and terminals that it makes.
@@ -48,7 +81,7 @@ pub(crate) fn become_command(policy: &Policy, command: &[OsString]) -> String {
         Err(error) => error,
         Ok(()) => {
             let name = command.first().cloned().unwrap_or_default();
-            let error = Command::new(&policy.program).arg0(name).args(arguments).exec();
+            let error = Command::new(&policy.program).arg0(name).args(arguments).env_remove(ALLOCATOR).exec();
             format!("{}: {error}", policy.program.display())
         }
     }
@@ -72,7 +105,7 @@ fn confine(policy: &Policy) -> Result<(), String> {
         // namespaces may have changed whose child this is
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(no("the signal of a parent's death"))?;
     }
-    let calls = Calls::new(policy.net)?;
+    let calls = Calls::new(policy.net, policy.level < Level::Full)?;
     set_no_new_privs(true).map_err(no("no new privileges"))?;
     let rules = landlocked(policy).map_err(|error| format!("Landlock: {error}"))?;
     let status = rules.restrict_self().map_err(|error| format!("Landlock: {error}"))?;
@@ -119,6 +152,7 @@ fn limit(limits: Limits) -> Result<(), String> {
     // an image of its memory is a file that nobody asked for
     set(Resource::Core, 0, 0)?;
     limits.open_files.map_or(Ok(()), |files| set(Resource::Nofile, files, files))?;
+    limits.file_size.map_or(Ok(()), |bytes| set(Resource::Fsize, bytes, bytes))?;
     // a signal that it may catch comes first
     limits.cpu.map_or(Ok(()), |seconds| set(Resource::Cpu, seconds, seconds.saturating_add(1)))?;
     limits.memory.map_or(Ok(()), |bytes| set(Resource::As, bytes, bytes))
@@ -150,14 +184,27 @@ fn landlocked(policy: &Policy) -> Result<RulesetCreated, RulesetError> {
     for path in SYSTEM {
         rules = allow(rules, Path::new(path), run)?;
     }
-    for path in settings() {
-        rules = allow(rules, &path, read)?;
+    for path in settings(Path::new("/etc")).iter().map(PathBuf::as_path).chain(LINKED.iter().map(Path::new)) {
+        rules = allow(rules, path, read)?;
     }
     for path in DEVICES {
         rules = allow(rules, Path::new(path), AccessFs::ReadFile | AccessFs::WriteFile)?;
     }
     for path in if is_within { &ABOUT_WITHIN[..] } else { &ABOUT } {
         rules = allow(rules, Path::new(path), read)?;
+    }
+    if !is_within {
+        let itself = Path::new("/proc/self");
+        for name in ABOUT_ITSELF {
+            rules = allow(rules, &itself.join(name), read)?;
+        }
+        let first_thread = itself.join("task").join(std::process::id().to_string());
+        for name in ABOUT_A_THREAD {
+            rules = allow(rules, &first_thread.join(name), read)?;
+        }
+        for name in LISTED_OF_ITSELF {
+            rules = allow(rules, &itself.join(name), AccessFs::ReadDir.into())?;
+        }
     }
     if is_within {
         rules = allow(rules, Path::new(DEVICES_WITHIN), write | AccessFs::IoctlDev)?;
@@ -184,13 +231,91 @@ fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Resu
     rules.add_rule(PathBeneath::new(opened, access))
 }
 
-/// The settings of the system that every account may read. The others are those of accounts and keys.
-fn settings() -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir("/etc").into_iter().flatten().flatten();
-    let for_all = |path: &Path| {
-        let is_link = path.is_symlink();
-        // a link to a directory may lead anywhere
-        std::fs::metadata(path).is_ok_and(|to| to.permissions().mode() & 0o004 != 0 && (to.is_file() || !is_link))
-    };
-    entries.map(|entry| entry.path()).filter(|path| for_all(path)).collect()
+/// The settings of the system that every account may read, as files and as directories that hold nothing else. The others
+/// are those of accounts and keys, also where the account of the system may read them.
+fn settings(root: &Path) -> Vec<PathBuf> {
+    let (mut found, mut left) = (Vec::new(), SETTINGS_MAX);
+    readable_below(root, &mut left, &mut found);
+    found
+}
+
+/// Adds what every account may read below a directory. Returns whether that is all of it.
+fn readable_below(directory: &Path, left: &mut usize, found: &mut Vec<PathBuf>) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else { return false };
+    let mut is_all = true;
+    for entry in entries {
+        *left = left.saturating_sub(1);
+        let (Ok(entry), 1..) = (entry, *left) else { return false };
+        let path = entry.path();
+        // of a link, and not of what it leads to: that is judged where it lies
+        let Ok(about) = entry.metadata() else { return false };
+        let (kind, mode) = (about.file_type(), about.permissions().mode());
+        let is_readable = if kind.is_symlink() {
+            continue;
+        } else if kind.is_dir() && mode & 0o005 == 0o005 {
+            let before = found.len();
+            let is_whole = readable_below(&path, left, found);
+            if is_whole {
+                found.truncate(before);
+                found.push(path);
+            }
+            is_whole
+        } else if kind.is_file() && mode & 0o004 != 0 {
+            found.push(path);
+            true
+        } else {
+            false
+        };
+        is_all &= is_readable;
+    }
+    is_all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promise: Sandbox | A command reads the settings that every account may read, and no others, also if root runs it
+    #[test]
+    fn settings_are_what_every_account_may_read() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        for name in ["all/deep", "some/keys", "some/all", "closed/open", "listed", "passed"] {
+            std::fs::create_dir_all(path(name)).unwrap();
+        }
+        let files = [
+            "one",
+            "all/deep/file",
+            "some/keys/key",
+            "some/all/file",
+            "some/file",
+            "closed/open/file",
+            "listed/file",
+            "passed/file",
+        ];
+        files.iter().for_each(|name| std::fs::write(path(name), "").unwrap());
+        std::fs::write(path("shadow"), "").unwrap();
+        std::os::unix::fs::symlink(path("shadow"), path("all/link")).unwrap();
+        std::os::unix::fs::symlink("/root", path("link")).unwrap();
+        let mode = |name: &str, mode| std::fs::set_permissions(path(name), PermissionsExt::from_mode(mode)).unwrap();
+        for name in files.iter().chain(&["all", "all/deep", "some", "some/all", "closed/open"]) {
+            let is_directory = path(name).is_dir();
+            mode(name, if is_directory { 0o755 } else { 0o644 });
+        }
+        for (name, bits) in [
+            ("shadow", 0o640),
+            ("some/keys/key", 0o640),
+            ("some/keys", 0o755),
+            ("closed", 0o750),
+            ("listed", 0o754),
+            ("passed", 0o751),
+        ] {
+            mode(name, bits);
+        }
+        let mut found = settings(root.path());
+        found.sort();
+        assert_eq!(found, ["all", "one", "some/all", "some/file"].map(path));
+        let (mut most, mut few) = (3, Vec::new());
+        assert!(!readable_below(root.path(), &mut most, &mut few) && few.len() < 3, "{few:?}");
+    }
 }

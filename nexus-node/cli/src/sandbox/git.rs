@@ -19,7 +19,7 @@ const SUBMODULES_MAX: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Repository {
     /// `.git` in the directory: a directory, or a file in a worktree or a submodule.
-    pub(crate) entry: PathBuf,
+    entry: PathBuf,
     /// The directory of git's own files about this working tree.
     own: PathBuf,
     /// The directory of the whole repository. The same without worktrees.
@@ -28,20 +28,43 @@ pub(crate) struct Repository {
 
 impl Repository {
     /// The repository whose working tree begins at a directory.
+    ///
+    /// A command of before may have written `.git`. So it leads out of the directory only where the other end knows of this
+    /// working tree: else it would open whatever it names.
     pub(crate) fn of(directory: &Path) -> Option<Self> {
+        let directory = real(directory);
         let entry = directory.join(".git");
-        let own = if entry.is_dir() {
-            real(&entry)
-        } else {
-            let pointer = text(&entry)?;
-            real(&directory.join(pointer.strip_prefix("gitdir:")?.trim()))
-        };
+        let kind = entry.symlink_metadata().ok()?;
+        if kind.is_dir() {
+            return Some(Self { own: entry.clone(), common: entry.clone(), entry });
+        }
+        let pointer = text(&entry).filter(|_| kind.is_file())?;
+        let own = real(&directory.join(pointer.strip_prefix("gitdir:")?.trim()));
+        let within = |own: PathBuf| Some(Self { entry: entry.clone(), common: own.clone(), own });
         if !own.is_dir() {
             return None;
         }
-        let common = text(&own.join("commondir")).map(|common| real(&own.join(common.trim())));
-        let common = common.filter(|common| common.is_dir()).unwrap_or_else(|| own.clone());
-        Some(Self { entry, own, common })
+        if let Some(common) = own.parent().filter(|above| above.ends_with("worktrees")).and_then(Path::parent) {
+            let is_known = text(&own.join("gitdir")).is_some_and(|back| real(&own.join(back.trim())) == entry);
+            let is_its = text(&own.join("commondir")).is_some_and(|above| real(&own.join(above.trim())) == common);
+            let common = common.to_owned();
+            return (is_known && is_its).then_some(Self { entry, own, common });
+        }
+        // a submodule: what lies above the directory no command of here has written
+        let above = directory.ancestors().skip(1);
+        let is_modules = above.into_iter().any(|above| own.starts_with(above.join(".git/modules")));
+        if is_modules || own.starts_with(&directory) { within(own) } else { None }
+    }
+
+    /// Whether a directory has a `.git` that cannot be kept from being replaced.
+    pub(crate) fn is_loose(directory: &Path) -> bool {
+        directory.join(".git").is_symlink()
+    }
+
+    /// `.git` in a directory, wherever it leads.
+    pub(crate) fn entry_in(directory: &Path) -> Option<PathBuf> {
+        let entry = directory.join(".git");
+        entry.symlink_metadata().is_ok().then_some(entry)
     }
 
     /// The directories that git reads.
@@ -118,6 +141,7 @@ fn text(file: &Path) -> Option<String> {
 mod tests {
     use super::*;
 
+    /// promise: Sandbox | `.git` opens nothing that does not know of this working tree, whoever wrote it
     #[test]
     fn a_worktree_leads_to_its_repository() {
         let base = tempfile::tempdir().unwrap();
@@ -130,20 +154,38 @@ mod tests {
         write(&main.join(".git/config"), "[core]\n");
         write(&tree.join(".git"), &format!("gitdir: {}\n", own.display()));
         write(&own.join("commondir"), "../..\n");
+        write(&own.join("gitdir"), &format!("{}\n", tree.join(".git").display()));
         let (of_main, of_tree) = (Repository::of(&main).unwrap(), Repository::of(&tree).unwrap());
         assert_eq!((of_main.read(), of_main.written()), (vec![main.join(".git")], vec![]), "nothing of it is written");
         assert_eq!(of_main.kept(), [main.join(".git")]);
         assert_eq!(of_tree.read(), [main.join(".git")]);
         assert_eq!(of_tree.written(), [main.join(".git/objects"), main.join(".git/refs"), own.clone()]);
-        assert_eq!(of_tree.kept(), [tree.join(".git"), own.join("commondir")]);
+        assert_eq!(of_tree.kept(), [tree.join(".git"), own.join("commondir"), own.join("gitdir")]);
         write(&main.join(".git/config"), "[extensions]\n\tworktreeConfig = true\n");
         assert_eq!(of_tree.written(), Vec::<PathBuf>::new(), "settings that are not there yet could be made");
-        // pointers that lead nowhere
-        for text in ["", "gitdir:", "gitdir: /no/such", "x"] {
-            write(&tree.join(".git"), text);
+        // pointers that lead nowhere, or where nobody knows of this working tree
+        let other = base.join("other");
+        std::fs::create_dir_all(&other).unwrap();
+        for text in [
+            "",
+            "gitdir:",
+            "gitdir: /no/such",
+            "x",
+            "gitdir: /etc",
+            &format!("gitdir: {}", main.join(".git").display()),
+        ] {
+            write(&other.join(".git"), text);
             // an empty one is the directory itself
-            assert!(Repository::of(&tree).is_none_or(|found| found.own == tree), "{text:?}");
+            assert!(Repository::of(&other).is_none_or(|found| found.own == other), "{text:?}");
         }
+        write(&other.join(".git"), &format!("gitdir: {}\n", own.display()));
+        assert_eq!(Repository::of(&other), None, "it is another's");
+        let made = other.join("made/worktrees/x");
+        std::fs::create_dir_all(&made).unwrap();
+        write(&made.join("gitdir"), &other.join(".git").display().to_string());
+        write(&made.join("commondir"), &main.join(".git").display().to_string());
+        write(&other.join(".git"), &format!("gitdir: {}\n", made.display()));
+        assert_eq!(Repository::of(&other), None, "it claims to be of another repository");
         assert_eq!(Repository::of(&base), None);
     }
 }

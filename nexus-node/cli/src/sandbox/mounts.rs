@@ -5,6 +5,7 @@
 //! by a namespace of users. Where there are none, `/tmp` stays out of reach.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -39,12 +40,48 @@ pub(super) fn make(policy: &Policy, tmp: &Path) -> Result<(), String> {
             read_only(path)?;
         }
     }
+    keep_the_rest(policy);
     if Path::new(SHM).is_dir() {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("tmpfs"), SHM, Some("tmpfs"), flags, Some(SHM_OPTIONS))
             .map_err(|error| format!("{SHM}: {error}"))?;
     }
     std::env::set_current_dir(&here).map_err(|error| format!("{}: {error}", here.display()))
+}
+
+/// Makes all that the command may not write read-only, as far as it can be. Rules of Landlock are about contents and names:
+/// modes, owners, times and attributes could be changed otherwise. A mount that stays as it was is no error, since the rules hold.
+fn keep_the_rest(policy: &Policy) {
+    let written: Vec<&PathBuf> = policy.write.iter().filter(|path| !path.starts_with(TMP)).collect();
+    // a mount of its own for each, which stays as it is
+    let kept: Vec<PathBuf> = written.into_iter().filter(|path| bind(path, path).is_ok()).cloned().collect();
+    let is_written = |path: &Path| path == Path::new(TMP) || kept.iter().any(|kept| path.starts_with(kept));
+    let mounts = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let points = mounts.split(|byte| *byte == b'\n').filter_map(point);
+    for path in points.filter(|path| !is_written(path) && !path.starts_with(TMP)) {
+        // one below another one of the same place is out of reach already
+        let _ = read_only(&path);
+    }
+}
+
+/// The place of a mount in its line. Bytes that would end a word are written as three digits there.
+fn point(line: &[u8]) -> Option<PathBuf> {
+    let word = line.split(|byte| *byte == b' ').nth(4)?;
+    let (mut bytes, mut rest) = (Vec::new(), word);
+    while let Some((first, after)) = rest.split_first() {
+        let digits = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
 }
 
 /// A namespace of mounts, with one of users where this account may not make it otherwise.
@@ -120,4 +157,21 @@ fn read_only(path: &Path) -> Result<(), String> {
     ];
     let kept = kept.into_iter().filter(|(one, _)| now.contains(*one)).map(|(_, flag)| flag).collect::<MsFlags>();
     change(path, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_mount_may_have_any_name() {
+        let line =
+            |place: &str| format!("36 35 98:0 /root {place} rw,noatime master:1 - ext3 /dev/root rw").into_bytes();
+        for (place, path) in
+            [("/", "/"), ("/a\\040b", "/a b"), ("/a\\134b\\012", "/a\\b\n"), ("/a\\9", "/a\\9"), ("/\\04", "/\\04")]
+        {
+            assert_eq!(point(&line(place)), Some(PathBuf::from(path)), "{place}");
+        }
+        assert_eq!(point(b""), None);
+    }
 }

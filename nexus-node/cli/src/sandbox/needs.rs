@@ -127,7 +127,7 @@ impl Needs {
             let hint = "name the program that it leads to by a whole path";
             return no(format!("{} leads to ever other programs", name.to_string_lossy()), hint);
         }
-        if let Some(target) = behind_shim(&file, around.dir.unwrap_or(around.from)) {
+        if let Some(target) = behind_shim(&file, around.from) {
             return self.resolve(target.as_os_str(), around, steps + 1);
         }
         for link in links(&file) {
@@ -295,7 +295,8 @@ fn home_of(configured: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(home.1.trim()))
 }
 
-/// The program that a shim would start.
+/// The program that a shim would start. Its manager is asked where the worker was started: it runs outside of the sandbox, and
+/// obeys files of the directory that it runs in, which a command of before may have written in `--dir`.
 fn behind_shim(file: &Path, here: &Path) -> Option<PathBuf> {
     let name = file.file_name()?.to_str()?;
     let (target, directory) = (real(file), file.parent()?);

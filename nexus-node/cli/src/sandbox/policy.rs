@@ -18,6 +18,12 @@ const KEPT: [&str; 4] = ["PATH", "LANG", "TERM", "TZ"];
 const KEPT_PREFIX: &str = "LC_";
 /// The most open files of a command in a sandbox, unless it is told otherwise.
 const OPEN_FILES: u64 = 4096;
+/// The largest file of a command in a sandbox, in bytes.
+const FILE_SIZE: u64 = 16 << 30;
+/// The most bytes in its own directory.
+const DISK: u64 = 32 << 30;
+/// The most processes of it at a time.
+const PROCESSES: u64 = 1_000;
 
 /// The permissions of a command.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,7 +46,7 @@ pub(crate) struct Policy {
     pub(crate) limits: Limits,
 }
 
-/// The limits of each process of a command.
+/// The limits of a command. The first four are of each of its processes.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Limits {
     /// Bytes of its address space.
@@ -48,18 +54,27 @@ pub(crate) struct Limits {
     /// Seconds of a processor.
     pub(crate) cpu: Option<u64>,
     pub(crate) open_files: Option<u64>,
+    /// Bytes of a file that it writes.
+    pub(crate) file_size: Option<u64>,
+    /// Bytes in its own directory.
+    pub(crate) disk: Option<u64>,
+    /// The number of its processes at a time.
+    pub(crate) processes: Option<u64>,
 }
 
 impl Limits {
     /// Whether there are none.
     pub(crate) fn is_none(&self) -> bool {
-        self.memory.is_none() && self.cpu.is_none() && self.open_files.is_none()
+        let Self { memory, cpu, open_files, file_size, disk, processes } = self;
+        [memory, cpu, open_files, file_size, disk, processes].into_iter().all(Option::is_none)
     }
 
     /// These limits with those that a level has by itself.
     pub(crate) fn at(self, level: Level) -> Self {
-        let open_files = self.open_files.or((level > Level::None).then_some(OPEN_FILES));
-        Self { open_files, ..self }
+        let or = |given: Option<u64>, most: u64| given.or((level > Level::None).then_some(most));
+        let (open_files, file_size) = (or(self.open_files, OPEN_FILES), or(self.file_size, FILE_SIZE));
+        let (disk, processes) = (or(self.disk, DISK), or(self.processes, PROCESSES));
+        Self { open_files, file_size, disk, processes, ..self }
     }
 }
 

@@ -5,8 +5,9 @@
 
 use std::fs::{File, OpenOptions, remove_file};
 use std::io::{Read, Result, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, mkfifoat};
 
@@ -82,10 +83,16 @@ impl Said {
     /// Opens the pipe, and takes its name away: the command is not to find it.
     pub(crate) fn at(path: &Path) -> Result<Self> {
         // without anybody who hears it this fails, and does not wait
-        let said = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path)?;
-        // inside of a namespace it is a mount, which stays
+        let said = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+        // the name of an open file stays
         let _ = remove_file(path);
         Ok(Self(said))
+    }
+
+    /// Hands this end on to the next program that this process starts, which opens it by the name that comes back.
+    pub(super) fn hand_on(&self) -> Result<PathBuf> {
+        rustix::io::fcntl_setfd(&self.0, rustix::io::FdFlags::empty())?;
+        Ok(PathBuf::from(format!("/proc/self/fd/{}", self.0.as_raw_fd())))
     }
 
     /// # Errors
@@ -133,7 +140,7 @@ mod tests {
         assert!(!path.exists(), "its name is gone");
         assert!(Said::at(&path).is_err());
         std::fs::write(&path, "failed by somebody else\n").unwrap();
-        std::fs::set_permissions(path.parent().unwrap(), std::fs::Permissions::from_mode(0)).unwrap();
+        std::fs::set_permissions(path.parent().unwrap(), std::fs::Permissions::from_mode(0o000)).unwrap();
         said.began().unwrap();
         said.failed(&format!("for\n{}", "ü".repeat(WORD_BYTES_MAX)));
         said.beyond("disk_full", "more than that");

@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
 use rustix::process::{
@@ -22,10 +23,13 @@ use rustix::process::{
 };
 
 use super::report::{Heard, Said};
-use super::{Level, Policy, bubble};
+use super::{Level, Policy, bounds, bubble};
 use crate::descendants::{ended, sweep};
 use crate::signals::{Forwarded, Signals, send_to};
 use crate::task_directory;
+
+/// The variable with the settings of this program's allocator, which has a thread otherwise.
+pub(super) const ALLOCATOR: &str = "_RJEM_MALLOC_CONF";
 
 /// A warden that begins.
 #[derive(Debug)]
@@ -43,7 +47,7 @@ pub(crate) struct Warden<'a> {
 /// # Errors
 /// It did not begin.
 pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String> {
-    let Warden { parent, base, .. } = *warden;
+    let Warden { policy, parent, base, .. } = *warden;
     let no = |error: Errno| format!("the warden: {error}");
     set_parent_process_death_signal(Some(Signal::INT)).map_err(no)?;
     // a command of the same account is not to find its files, its memory and its words
@@ -58,13 +62,22 @@ pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String>
         let _ = task_directory::remove(base);
         return Err("its worker ended".to_owned());
     }
-    let words = base.join("begun");
+    let mut words = base.join("begun");
     let heard = Heard::at(&words).map_err(|error| format!("the warden: {error}"))?;
+    let mut handed = None;
+    if policy.level == Level::Full {
+        // in its namespace a name would be one for the command, too
+        let said = Said::at(&words).map_err(|error| format!("the warden: {error}"))?;
+        words = said.hand_on().map_err(|error| format!("the warden: {error}"))?;
+        handed = Some(said);
+    }
+    let before = bounds::processes();
     let mut command = within(warden, &words)?;
     let child = command.process_group(0).spawn().map_err(|error| {
         let program = command.get_program().to_string_lossy().into_owned();
         format!("{program}: {error}")
     })?;
+    drop(handed);
     let main = child.id();
     std::thread::spawn(move || {
         runtime.block_on(async {
@@ -80,6 +93,17 @@ pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String>
             }
         });
     });
+    let beyond = Arc::new(Mutex::new(None));
+    let limits = policy.limits;
+    if limits.disk.is_some() || limits.processes.is_some() {
+        let (beyond, directory) = (beyond.clone(), base.to_owned());
+        std::thread::spawn(move || {
+            let what = bounds::watch(limits, &directory, before);
+            beyond.lock().unwrap_or_else(PoisonError::into_inner).replace(what);
+            // the rest follows as after any end
+            send_to(main, Forwarded::Kill, true);
+        });
+    }
     let ended = ended(main);
     sweep();
     if !is_there(parent) {
@@ -94,6 +118,10 @@ pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String>
         return Err("the sandbox could not be made".to_owned());
     }
     said.began().map_err(|error| format!("the warden: {error}"))?;
+    if let Some((code, text)) = beyond.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        said.beyond(code, &text);
+        return Ok(1);
+    }
     if let Some(signal) = signal {
         said.ended_by(signal);
     }
@@ -115,6 +143,8 @@ fn within(warden: &Warden<'_>, words: &Path) -> Result<Command, String> {
     let no_program = |error: std::io::Error| format!("this program: {error}");
     if policy.level < Level::Full {
         let mut next = Command::new(crate::program::itself().map_err(no_program)?);
+        // a process with threads makes no namespace of users
+        next.env(ALLOCATOR, "background_thread:false");
         arguments(&mut next);
         return Ok(next);
     }
@@ -122,7 +152,7 @@ fn within(warden: &Warden<'_>, words: &Path) -> Result<Command, String> {
     let own = std::env::current_exe().map_err(no_program)?;
     let mut next = Command::new(bwrap);
     let here = std::env::current_dir().map_err(|error| format!("the present directory: {error}"))?;
-    next.args(bubble::arguments(policy, &own, words, &here));
+    next.args(bubble::arguments(policy, &own, &here));
     next.arg(&own);
     arguments(&mut next);
     Ok(next)

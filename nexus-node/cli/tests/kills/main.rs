@@ -13,4 +13,6 @@ mod coordinators;
 mod heirs;
 mod memories;
 mod previous;
+#[cfg(target_os = "linux")]
+mod sandbox;
 mod tasks;

@@ -734,8 +734,12 @@ fn files_that_the_worker_inherited_are_closed() {
 fn a_failure_in_a_sandbox_says_so() {
     let machine = Machine::new();
     let precious = machine.path("outside/precious");
+    let count = std::cell::Cell::new(0);
     let fails = |options: &[&str], script: &str| {
-        let worker = machine.worker(&[options, &["--", "sh", "-c", script]].concat());
+        // a worker that fails so often would rest
+        count.set(count.get() + 1);
+        let name = format!("worker-{}", count.get());
+        let worker = machine.worker(&[options, &["--name", &name, "--", "sh", "-c", script]].concat());
         let task = machine.task();
         assert_eq!(task["state"], "failed", "{task} {}", worker.said());
         task["error"]["message"].as_str().unwrap().to_owned()
@@ -767,7 +771,7 @@ fn a_failure_in_a_sandbox_says_so() {
 fn a_worker_says_which_sandbox_it_has() {
     let machine = Machine::new();
     let said = |options: &[&str]| {
-        let all = [&["worker", "--capability", "x"], options, &["--", "true"]].concat();
+        let all = [&["worker", "--allow-root", "--capability", "x"], options, &["--", "true"]].concat();
         let worker = Worker::of(machine.home.command(&all), machine.home.beside("worker-log"));
         let serving = || Some(worker.said()).filter(|said| said.contains("Ctrl-C stops it"));
         until("the worker serves", serving)

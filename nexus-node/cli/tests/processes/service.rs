@@ -90,13 +90,15 @@ fn a_service_is_written_once_replaced_if_it_differs_and_removed_without_the_data
     let done = person.json(&["service", "install"]);
     let expected = json!([true, false, false, null]);
     assert_eq!(json!([done["changed"], done["replaced"], done["started"], done["linger"]]), expected, "{done}");
-    assert_eq!(done["path"], json!(person.unit()));
+    let named = json!(["nexus-node.service", person.unit(), "user", "linux"]);
+    assert_eq!(json!([done["unit"], done["path"], done["scope"], done["system"]]), named, "{done}");
     assert_eq!(done["next"][1], "systemctl --user enable --now nexus-node.service");
     let text = fs::read_to_string(person.unit()).unwrap();
     assert_eq!(printed["text"], json!(text));
     assert_eq!(fs::metadata(person.unit()).unwrap().permissions().mode() & 0o777, 0o644);
     let status = person.json(&["service", "status", "--user"]);
     assert_eq!(json!([status["state"], status["installed"], status["starts_it"]]), json!(["unknown", true, true]));
+    assert_eq!(json!([status["unit"], status["path"], status["scope"], status["system"]]), named, "{status}");
 
     let again = person.json(&["service", "install"]);
     assert_eq!((&again["changed"], &again["replaced"]), (&json!(false), &json!(false)), "twice is once");
@@ -111,6 +113,8 @@ fn a_service_is_written_once_replaced_if_it_differs_and_removed_without_the_data
 
     let removed = person.json(&["service", "remove"]);
     assert_eq!((&removed["removed"], &removed["stopped"]), (&json!(true), &json!(false)));
+    assert_eq!(json!([removed["unit"], removed["path"], removed["scope"], removed["system"]]), named, "{removed}");
+    assert_eq!(removed["next"], json!([]));
     assert!(!person.unit().exists() && person.data_dir.join("config.toml").exists());
     assert_eq!(
         person.json(&["service", "remove"])["removed"],
@@ -183,8 +187,6 @@ fn a_service_that_could_not_run_is_refused_and_nothing_is_written() {
     // flags that contradict each other, and a node elsewhere
     for wrong in [
         &["service", "install", "--user", "--system"][..],
-        &["service", "install", "--for", "macos"],
-        &["service", "install", "--print", "--for", "macos", "--system"],
         &["service", "install", "--api", "http://127.0.0.1:1"],
         &["service"],
     ] {
@@ -210,21 +212,6 @@ fn a_service_that_could_not_run_is_refused_and_nothing_is_written() {
         assert_eq!(person.error(&["service", "install"]).1["code"], "data_dir");
     }
     assert!(!person.home.beside("config").exists(), "nothing was written");
-}
-
-#[test]
-fn the_files_for_other_platforms_are_shown_and_marked_as_never_tried() {
-    let person = Person::new();
-    for (platform, sign) in [("macos", "<key>ProgramArguments</key>"), ("windows", "<LogonTrigger>")] {
-        let ran = person.run(&["service", "install", "--print", "--for", platform]).ok();
-        assert!(ran.stdout.contains(sign) && ran.stdout.contains("&quot;node"), "{}", ran.stdout);
-        assert!(!ran.stdout.contains("\"node"), "{}", ran.stdout);
-        assert!(ran.stderr.contains("never tried"), "{}", ran.stderr);
-        let document = person.json(&["service", "install", "--print", "--for", platform]);
-        assert_eq!((&document["system"], &document["changed"]), (&json!(platform), &json!(false)));
-        assert!(!document["next"].as_array().unwrap().is_empty());
-    }
-    assert!(!person.home.beside("config").exists() && !person.home.beside("Library").exists());
 }
 
 /// promise: Commands and API | `systemd-analyze verify` finds no fault in a service's unit

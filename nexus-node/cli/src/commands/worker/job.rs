@@ -236,13 +236,13 @@ impl Job {
             Err(error) => return failed("failed".to_owned(), error.to_string()),
             Ok(status) => status,
         };
-        let signal = self.told()?;
+        let told = self.told()?;
         // it may have written its last just now
         if self.over.notified().now_or_never().is_some() {
             return Ok(self.too_much());
         }
-        if let Some(signal) = signal {
-            return failed(format!("signal_{signal}"), self.fault());
+        if let Some((code, message)) = told {
+            return failed(code, message.unwrap_or_else(|| self.fault()));
         }
         if !status.success() {
             return failed(code_of(status), self.fault());
@@ -251,13 +251,15 @@ impl Job {
         Ok(if more { too_large() } else { output(bytes) })
     }
 
-    /// The signal that ended a command with a warden. Only the warden's word gives a task back untried: whatever else is
+    /// The code of what ended a command with a warden, if it did not end by itself, and a text. Only the warden's word gives a task back untried: whatever else is
     /// amiss may be the command's doing, and is a failure.
     #[cfg(target_os = "linux")]
-    fn told(&self) -> Result<Option<i32>, Problem> {
+    fn told(&self) -> Result<Option<(String, Option<String>)>, Problem> {
         let Some(heard) = &self.heard else { return Ok(None) };
         let news = heard.news();
-        let Some(why) = news.failed else { return Ok(news.signal) };
+        let signal = news.signal.map(|signal| (format!("signal_{signal}"), None));
+        let beyond = news.beyond.map(|(code, text)| (code, Some(text)));
+        let Some(why) = news.failed else { return Ok(beyond.or(signal)) };
         let said = locked(&self.stderr).end();
         let why = if said.is_empty() { why } else { format!("{why}: {said}") };
         Err(Problem::new("failed", why).hint("no task was tried: mend it, and start the worker again"))
@@ -265,7 +267,7 @@ impl Job {
 
     #[cfg(not(target_os = "linux"))]
     #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as on Linux")]
-    fn told(&self) -> Result<Option<i32>, Problem> {
+    fn told(&self) -> Result<Option<(String, Option<String>)>, Problem> {
         Ok(None)
     }
 

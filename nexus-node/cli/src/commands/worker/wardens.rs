@@ -12,9 +12,9 @@ use tokio::process::Child;
 /// The time between two looks at what was left behind.
 #[cfg(target_os = "linux")]
 const LOOK: Duration = Duration::from_millis(20);
-/// The most looks. A program that took another account's rights cannot be killed.
+/// The longest time for that. A program that took another account's rights cannot be killed.
 #[cfg(target_os = "linux")]
-const LOOKS: usize = 100;
+const LOOKS: Duration = Duration::from_secs(60);
 
 /// The numbers of the processes that were started and have not ended.
 #[derive(Debug, Default)]
@@ -44,12 +44,13 @@ impl Wardens {
         let Some(number) = number else { return };
         self.locked().remove(&number);
         #[cfg(target_os = "linux")]
-        for _ in 0..LOOKS {
-            let found = crate::descendants::sweep_strays(&self.locked());
-            if !found {
-                return;
-            }
-            tokio::time::sleep(LOOK).await;
+        {
+            let looks = async {
+                while crate::descendants::sweep_strays(&self.locked()) {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            let _ = tokio::time::timeout(LOOKS, looks).await;
         }
     }
 

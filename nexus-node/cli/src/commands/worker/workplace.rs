@@ -38,6 +38,9 @@ pub(super) struct WorkplaceOptions {
     /// Let it use the network; without this it has none
     #[arg(long, help_heading = "Sandbox")]
     allow_net: bool,
+    /// Serve tasks as root, too, whose command could change modes and times of the system's files
+    #[arg(long, help_heading = "Sandbox")]
+    allow_root: bool,
     /// Open what the tools of a kind need; may be given several times. The worker's first line says all of it
     #[arg(long = "profile", value_enum, value_name = "TOOLS", help_heading = "Sandbox")]
     profiles: Vec<Profile>,
@@ -59,6 +62,15 @@ pub(super) struct WorkplaceOptions {
     /// The most open files of each of its processes [default: 4096 in a sandbox]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(16..), help_heading = "Limits")]
     open_files: Option<u64>,
+    /// The largest file that it may write [default: 16G in a sandbox]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    file_size: Option<Bytes>,
+    /// The most bytes in its own directory, on Linux; more ends it [default: 32G in a sandbox]
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    disk: Option<Bytes>,
+    /// The most processes of it at a time, on Linux; more end it [default: 1000 in a sandbox]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Limits")]
+    processes: Option<u64>,
     /// The most that it may write to stdout, or to stderr; more ends it
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     output_max: Option<Bytes>,
@@ -104,6 +116,7 @@ impl WorkplaceOptions {
     /// This machine does not reach the level, a directory is not there or leads to secrets, there is no such program, or the
     /// command's interpreter does not work there.
     pub(super) fn prepare(self, command: &[OsString], session: &CliSession) -> Result<Workplace, Problem> {
+        no_root(self.sandbox, self.allow_root)?;
         let (wish, output_max, env) = (self.sandbox, self.output_max, self.env.clone());
         let dir = self.dir.as_deref().map(there).transpose()?;
         // an account without a home has none
@@ -125,7 +138,9 @@ impl WorkplaceOptions {
         }
         let limits = policy.limits.at(level);
         if !limits.is_none() && !cfg!(target_os = "linux") {
-            let problem = Problem::new("failed", "--memory, --cpu-time and --open-files are there on Linux alone");
+            let message =
+                "--memory, --cpu-time, --open-files, --file-size, --disk and --processes are there on Linux alone";
+            let problem = Problem::new("failed", message);
             return Err(problem.hint("leave them out"));
         }
         if level == Level::Kernel
@@ -205,6 +220,8 @@ impl WorkplaceOptions {
         opened: &Opened,
     ) -> Result<Policy, Problem> {
         let usage = |message: &str, hint: &str| Err(Problem::new("usage", message).hint(hint));
+        let (file_size, disk) = (self.file_size.map(|Bytes(bytes)| bytes), self.disk.map(|Bytes(bytes)| bytes));
+        let processes = self.processes;
         let Self { sandbox, allow_read, allow_write, allow_net, env, memory, cpu_time, open_files, profiles, .. } =
             self;
         let is_given =
@@ -226,10 +243,19 @@ impl WorkplaceOptions {
         read.extend(all(allow_read)?);
         let mut write = all(allow_write)?;
         write.extend(dir.map(Path::to_owned));
-        let kept = write.iter().filter_map(|directory| Repository::of(directory));
-        let kept = kept.flat_map(|repository| repository.kept()).collect();
+        if let Some(directory) = write.iter().find(|directory| Repository::is_loose(directory)) {
+            let message = format!("{}/.git is a link, which the command could replace", directory.display());
+            let hint = "let it run in a worktree: `git worktree add DIR`";
+            return Err(Problem::new("refused", message).hint(hint));
+        }
+        let kept = |directory: &PathBuf| match Repository::of(directory) {
+            Some(repository) => repository.kept(),
+            None => Repository::entry_in(directory).into_iter().collect(),
+        };
+        let kept = write.iter().flat_map(kept).collect();
         write.extend(opened.write.iter().chain(&opened.files).cloned());
-        let limits = Limits { memory: memory.map(|Bytes(bytes)| bytes), cpu, open_files };
+        let memory = memory.map(|Bytes(bytes)| bytes);
+        let limits = Limits { memory, cpu, open_files, file_size, disk, processes };
         let (net, bwrap) = (allow_net || opened.net, bwrap());
         Ok(Policy { level: Level::None, read, write, program, bwrap, net, tmp: None, kept, limits })
     }
@@ -270,6 +296,25 @@ fn bwrap() -> Option<PathBuf> {
 #[cfg(not(target_os = "linux"))]
 fn bwrap() -> Option<PathBuf> {
     None
+}
+
+/// Checks that the command is not run by the account of the system. That account owns the system's files, so its command
+/// could change their modes, which no sandbox but one with namespaces keeps it from.
+#[cfg(unix)]
+fn no_root(sandbox: Wish, allow_root: bool) -> Result<(), Problem> {
+    if sandbox == Wish::None || allow_root || !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let problem = Problem::new("usage", "the command would be run by root, who owns the files of the whole system");
+    Err(problem.hint(
+        "start the worker by an account of its own; where root is all there is, as in a container, say --allow-root",
+    ))
+}
+
+#[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
+fn no_root(_: Wish, _: bool) -> Result<(), Problem> {
+    Ok(())
 }
 
 /// A directory that is there, by its real path.

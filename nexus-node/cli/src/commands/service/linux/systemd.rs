@@ -3,10 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use super::plan::{FILES_MAX, Scope, Words, mark};
+use super::plan::{Scope, Words, mark};
 
 pub(super) const UNIT: &str = "nexus-node.service";
 
+/// The most open files of a service: one for each connection of the largest `connections_max`.
+const FILES_MAX: u32 = 65_536;
 /// The directories that `ProtectHome=yes` hides.
 const HOMES: [&str; 3] = ["/home", "/root", "/run/user"];
 /// The directory of a system service below `/var/lib`.
@@ -105,7 +107,7 @@ impl Unit {
 }
 
 fn command(words: &Words<'_>) -> String {
-    let arguments = words.arguments().into_iter().map(argument);
+    let arguments = ["--data-dir", words.data_dir, "up", "--started-by", "service"].map(argument);
     // systemd replaces no variables in the program's own path
     std::iter::once(quoted(words.program)).chain(arguments).collect::<Vec<_>>().join(" ")
 }

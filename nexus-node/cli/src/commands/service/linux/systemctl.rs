@@ -154,7 +154,6 @@ fn read(pipe: Option<impl Read>) -> String {
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
     use std::fs;
 

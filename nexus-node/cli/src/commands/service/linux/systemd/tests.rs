@@ -2,13 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-#[path = "../../../../tests/support/unit_file.rs"]
+#[path = "../../../../../tests/support/unit_file.rs"]
 mod unit_file;
 
 use unit_file::UnitFile;
 
 fn words<'a>(program: &'a str, data_dir: &'a str) -> Words<'a> {
-    Words { program, data_dir, account: None, state_home: None, log: None }
+    Words { program, data_dir, account: None, state_home: None }
 }
 
 #[test]

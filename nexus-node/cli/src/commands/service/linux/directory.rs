@@ -3,12 +3,9 @@
 use std::path::{Component, Path, PathBuf};
 
 use nexus_node::api::Problem;
-#[cfg(unix)]
-use nexus_node::internals::datadir::Contents;
-use nexus_node::internals::datadir::{DataDir, DataDirError};
+use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
 
-#[cfg(unix)]
-use super::account::Owner;
+use super::account::{self, Owner};
 use super::plan::Scope;
 use crate::commands::doctor::drive;
 use crate::holder;
@@ -67,7 +64,6 @@ pub(super) fn check(path: &Path, scope: Scope, session: &CliSession) -> Result<(
 }
 
 /// The account that a service of the machine runs as: the owner of its directory, and never root.
-#[cfg(unix)]
 pub(super) fn account(path: &Path) -> Result<String, Problem> {
     let contents = DataDir::contents(path).map_err(data_dir_problem)?;
     let Some(owner) = Owner::of(path).filter(|_| contents == Contents::Node) else {
@@ -84,16 +80,8 @@ pub(super) fn account(path: &Path) -> Result<String, Problem> {
     Ok(owner.name())
 }
 
-#[cfg(not(unix))]
-pub(super) fn account(path: &Path) -> Result<String, Problem> {
-    let message = format!("the owner of {} cannot be told here", path.display());
-    Err(Problem::new("invalid", message).hint("nothing was changed; leave --system out"))
-}
-
 /// Refuses a directory of another account, and one that the service's account could not write.
-#[cfg(unix)]
 fn rights(path: &Path, scope: Scope) -> Result<(), Problem> {
-    use super::account;
     let denied = || data_dir_problem(DataDirError::Denied { file: path.to_owned() });
     if scope == Scope::System {
         return if account::owner_may_write(path) { Ok(()) } else { Err(denied()) };
@@ -105,11 +93,6 @@ fn rights(path: &Path, scope: Scope) -> Result<(), Problem> {
     }
     let existing = path.ancestors().find(|part| part.exists()).unwrap_or(path);
     if account::may_write(existing) { Ok(()) } else { Err(denied()) }
-}
-
-#[cfg(not(unix))]
-fn rights(_: &Path, _: Scope) -> Result<(), Problem> {
-    Ok(())
 }
 
 /// Refuses a directory that a node has, unless it is the node of process `ours`.
@@ -135,7 +118,7 @@ pub(super) fn free(path: &Path, ours: Option<u32>, session: &CliSession) -> Resu
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use directories::BaseDirs;
 use nexus_node::api::Problem;
 
-use super::plan::{Platform, Scope, is_for, is_ours};
+use super::plan::{Scope, is_for, is_ours};
+use super::systemd::UNIT;
 
 /// The largest file that is read. Ours are far smaller.
 const BYTES_MAX: u64 = 64 << 10;
@@ -16,7 +18,6 @@ const BYTES_MAX: u64 = 64 << 10;
 #[derive(Clone, Debug)]
 pub(super) struct Place {
     pub(super) path: PathBuf,
-    platform: Platform,
 }
 
 /// The content of the place.
@@ -29,24 +30,16 @@ pub(super) enum Found {
 }
 
 impl Place {
-    pub(super) fn of(platform: Platform, scope: Scope) -> Result<Self, Problem> {
-        let base = BaseDirs::new().ok_or_else(|| Problem::new("failed", "this account has no home directory"));
-        let path = match (platform, scope) {
-            (Platform::Linux, Scope::System) => PathBuf::from("/etc/systemd/system").join(platform.unit()),
-            (Platform::Linux, Scope::User) => {
-                let base = base?;
-                // asked for another platform, `config_dir` is that one's
-                let config = if cfg!(target_os = "linux") {
-                    base.config_dir().to_owned()
-                } else {
-                    base.home_dir().join(".config")
-                };
-                config.join("systemd/user").join(platform.unit())
+    pub(super) fn of(scope: Scope) -> Result<Self, Problem> {
+        let directory = match scope {
+            Scope::System => PathBuf::from("/etc/systemd/system"),
+            Scope::User => {
+                let base =
+                    BaseDirs::new().ok_or_else(|| Problem::new("failed", "this account has no home directory"))?;
+                base.config_dir().join("systemd/user")
             }
-            (Platform::Macos, _) => base?.home_dir().join("Library/LaunchAgents").join("nexus-node.plist"),
-            (Platform::Windows, _) => base?.data_local_dir().join("nexus-node-task.xml"),
         };
-        Ok(Self { path, platform })
+        Ok(Self { path: directory.join(UNIT) })
     }
 
     /// The file there, unchanged.
@@ -72,7 +65,7 @@ impl Place {
 
     /// Whether a service of ours there starts the node of a directory.
     pub(super) fn starts(&self, data_dir: &Path) -> bool {
-        matches!(self.found(), Ok(Found::Ours(text)) if is_for(&text, self.platform, data_dir))
+        matches!(self.found(), Ok(Found::Ours(text)) if is_for(&text, data_dir))
     }
 
     /// Replaces the file: as a whole or not at all.
@@ -82,12 +75,8 @@ impl Place {
         fs::create_dir_all(directory).map_err(failed)?;
         let mut beside = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
         beside.write_all(text.as_bytes()).map_err(failed)?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // it holds no secret, and the service manager of the machine warns of other modes
-            beside.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
-        }
+        // it holds no secret, and the service manager of the machine warns of other modes
+        beside.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(failed)?;
         beside.as_file().sync_all().map_err(failed)?;
         beside.persist(&self.path).map_err(|error| failed(error.error))?;
         Ok(())
@@ -99,7 +88,7 @@ impl Place {
         let (Some(directory), Some(name)) = (self.path.parent(), self.path.file_name()) else { return Ok(()) };
         for target in ["default.target.wants", "multi-user.target.wants"] {
             let link = directory.join(target).join(name);
-            if self.platform == Platform::Linux && link.is_symlink() {
+            if link.is_symlink() {
                 // without the file it starts nothing; systemd warns of it, and goes on
                 let _ = fs::remove_file(link);
             }
@@ -115,12 +104,12 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::service::plan::mark;
+    use crate::commands::service::linux::plan::mark;
 
     #[test]
     fn a_file_of_somebody_else_is_told_from_ours_and_from_none() {
         let directory = tempfile::tempdir().unwrap();
-        let place = Place { path: directory.path().join("a/b/nexus-node.service"), platform: Platform::Linux };
+        let place = Place { path: directory.path().join("a/b/nexus-node.service") };
         assert_eq!(place.found(), Ok(Found::Nothing));
         let text = format!("# {}\n", mark());
         place.write(&text).unwrap();
@@ -136,11 +125,10 @@ mod tests {
         assert_eq!(fs::read_dir(place.path.parent().unwrap()).unwrap().count(), 0, "nothing is left beside it");
     }
 
-    #[cfg(unix)]
     #[test]
     fn a_masked_unit_is_not_ours_and_the_link_that_starts_ours_goes_with_it() {
         let directory = tempfile::tempdir().unwrap();
-        let place = Place { path: directory.path().join("nexus-node.service"), platform: Platform::Linux };
+        let place = Place { path: directory.path().join("nexus-node.service") };
         std::os::unix::fs::symlink("/dev/null", &place.path).unwrap();
         assert_eq!(place.found(), Ok(Found::Foreign));
         fs::remove_file(&place.path).unwrap();
