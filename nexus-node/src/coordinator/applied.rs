@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use nexus_identity::Did;
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine, Snapshot};
 use openraft::{EntryPayload, OptionalSend, StorageIOError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::audit::{self, KeepError, Waiting};
 use super::certificate::{Certificate, Checkpoint};
@@ -45,6 +45,8 @@ struct AppliedMachine {
     made: watch::Sender<u64>,
     /// The place of the latest one that is to be written.
     due: watch::Sender<u64>,
+    /// Told when another copy does not take a snapshot of this one.
+    refused: Notify,
     /// The entries between two snapshots.
     every: u64,
 }
@@ -94,6 +96,7 @@ impl Applied {
             checkpoints: Mutex::new(checkpoints),
             made: watch::Sender::new(0),
             due: watch::Sender::new(0),
+            refused: Notify::new(),
             every: every.max(1),
         }));
         applied.raise();
@@ -143,6 +146,16 @@ impl Applied {
     /// The place of the latest snapshot that is to be written, as a watch.
     pub(super) fn due(&self) -> watch::Receiver<u64> {
         self.0.due.subscribe()
+    }
+
+    /// Another copy did not take a snapshot of this one: it may want more signatures than this node thought.
+    pub(super) fn was_refused(&self) {
+        self.0.refused.notify_one();
+    }
+
+    /// Resolves once another copy does not take a snapshot, or has not since this was asked last.
+    pub(super) async fn refused(&self) {
+        self.0.refused.notified().await;
     }
 
     fn checkpoints(&self) -> MutexGuard<'_, VecDeque<Checkpoint>> {

@@ -390,9 +390,15 @@ pub(super) async fn run(here: Arc<Coordinator>) {
                         None => std::future::pending().await,
                     }
                 };
+                // a copy that was cut off may know of more voters than the snapshot names
+                let refused = async {
+                    tokio::time::sleep(ASK_EVERY).await;
+                    running.applied.refused().await;
+                };
                 tokio::select! {
                     changed = made.changed() => if changed.is_err() { return },
                     () = again => {}
+                    () = refused => {}
                 }
             }
         };

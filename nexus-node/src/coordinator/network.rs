@@ -228,12 +228,18 @@ impl Client {
     }
 
     async fn ask<E: std::error::Error>(&self, body: Body, within: Duration) -> Result<Body, Failed<E>> {
+        let is_snapshot = matches!(body, Body::Install(_));
         let envelope =
             Envelope { id: 0, group: encode(&self.group), to: encode(&self.target), format: 0, body: Some(body) };
         let answer = self.links.ask(self.target.did, envelope, within).await;
         let answer = answer.map_err(|error| Unreachable::new(&error))?;
         match answer.body {
-            Some(Body::Refused(refused)) => Err(Unreachable::new(&AnyError::error(refused.message)).into()),
+            Some(Body::Refused(refused)) => {
+                if is_snapshot {
+                    self.applied.was_refused();
+                }
+                Err(Unreachable::new(&AnyError::error(refused.message)).into())
+            }
             Some(body) => Ok(body),
             None => Err(nonsense()),
         }

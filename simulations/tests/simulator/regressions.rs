@@ -23,6 +23,8 @@ const RUNS: &[&str] = &[
     "coordinators:5:wire:64",
     // a question that was being written while an earlier one was answered blocked all later ones
     "handover:5:wire:173",
+    // a copy that was cut off wanted more signatures of a snapshot than its leader had asked for
+    "coordinators:5:wire:10",
 ];
 
 fn sim(arguments: &[&str]) -> (Option<i32>, Value) {
