@@ -52,7 +52,7 @@ pub(super) struct Plan {
 pub(super) enum PlanError {
     /// A path is not text.
     NotText(PathBuf),
-    /// A word has a character that ends lines, or that nobody sees.
+    /// A word has a character that ends lines, that nobody sees, or that systemd does not read.
     Control(String),
     /// A path depends on the current directory.
     Relative(PathBuf),
@@ -62,7 +62,7 @@ impl std::fmt::Display for PlanError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::NotText(path) => write!(f, "{} is not text in UTF-8", path.display()),
-            Self::Control(word) => write!(f, "{word:?} has a control character"),
+            Self::Control(word) => write!(f, "{word:?} has a control character, or a number that is no character"),
             Self::Relative(path) => write!(f, "{} is not an absolute path", path.display()),
         }
     }
@@ -81,7 +81,7 @@ impl Plan {
     }
 }
 
-/// The words of a plan. None has a control character.
+/// The words of a plan. Systemd reads each as it is.
 pub(super) struct Words<'a> {
     pub(super) program: &'a str,
     pub(super) data_dir: &'a str,
@@ -113,7 +113,15 @@ fn path(path: &Path) -> Result<&str, PlanError> {
 }
 
 fn word(text: &str) -> Result<&str, PlanError> {
-    if text.contains(char::is_control) { Err(PlanError::Control(text.to_owned())) } else { Ok(text) }
+    if text.contains(|c: char| c.is_control() || is_no_character(c)) {
+        return Err(PlanError::Control(text.to_owned()));
+    }
+    Ok(text)
+}
+
+/// Whether Unicode has this number for no character. Systemd calls a line with one no UTF-8, and ignores it.
+fn is_no_character(c: char) -> bool {
+    matches!(c, '\u{fdd0}'..='\u{fdef}') || matches!(u32::from(c) & 0xffff, 0xfffe | 0xffff)
 }
 
 #[cfg(test)]
@@ -131,9 +139,15 @@ mod tests {
     }
 
     #[test]
-    fn a_word_that_would_end_its_line_is_refused() {
+    fn a_word_that_would_end_its_line_or_lose_it_is_refused() {
         for control in ["/a\nExecStart=/bin/sh", "/a\u{7f}", "/a\0", "/a\u{85}", "/\u{1b}[2J"] {
             assert_eq!(plan(control).text(), Err(PlanError::Control(control.into())));
+        }
+        for unread in ["/\u{fdd0}", "/\u{fdef}", "/\u{fffe}", "/\u{ffff}", "/\u{1fffe}", "/\u{10ffff}"] {
+            assert_eq!(plan(unread).text(), Err(PlanError::Control(unread.into())));
+        }
+        for read in ["/\u{fdcf}", "/\u{fdf0}", "/\u{fffd}", "/\u{e000}", "/\u{10fffd}"] {
+            assert!(plan(read).text().is_ok(), "{read:?}");
         }
         assert_eq!(plan("a").text(), Err(PlanError::Relative("a".into())));
     }
