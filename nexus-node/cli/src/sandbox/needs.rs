@@ -295,8 +295,8 @@ fn home_of(configured: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(home.1.trim()))
 }
 
-/// The program that a shim would start. Its manager is asked where the worker was started: it runs outside of the sandbox, and
-/// obeys files of the directory that it runs in, which a command of before may have written in `--dir`.
+/// The program that a shim would start. Its manager is asked where the worker was started. It runs outside of the
+/// sandbox, and obeys files of the directory that it runs in. A command of before may have written such files in `--dir`.
 fn behind_shim(file: &Path, here: &Path) -> Option<PathBuf> {
     let name = file.file_name()?.to_str()?;
     let (target, directory) = (real(file), file.parent()?);
