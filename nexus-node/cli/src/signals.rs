@@ -134,27 +134,6 @@ pub(crate) fn send(child: &mut Child, _: Forwarded, _: bool) {
     let _ = child.start_kill();
 }
 
-/// The signals to stop, as they come.
-#[cfg(unix)]
-pub(crate) struct Signals(Option<(tokio::signal::unix::Signal, tokio::signal::unix::Signal)>);
-
-#[cfg(unix)]
-impl Signals {
-    /// Signals from now on. Where there are none to be had, none comes.
-    pub(crate) fn new() -> Self {
-        use tokio::signal::unix::{SignalKind, signal};
-        Self(signal(SignalKind::terminate()).ok().zip(signal(SignalKind::interrupt()).ok()))
-    }
-
-    pub(crate) async fn next(&mut self) -> Forwarded {
-        let Some((terminate, interrupt)) = &mut self.0 else { return std::future::pending().await };
-        tokio::select! {
-            _ = terminate.recv() => Forwarded::Terminate,
-            _ = interrupt.recv() => Forwarded::Interrupt,
-        }
-    }
-}
-
 /// Ctrl-C, as often as it comes.
 #[cfg(not(unix))]
 pub(crate) struct Signals;

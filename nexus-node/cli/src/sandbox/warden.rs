@@ -6,7 +6,8 @@
 //! | signal | effect |
 //! |---|---|
 //! | `SIGTERM` | goes on to the command's group |
-//! | `SIGINT`, also at the worker's death | the command is killed |
+//! | `SIGINT` | the command is killed |
+//! | `SIGHUP`, at the worker's death | the same, and its directory goes |
 //!
 //! The warden of a worker that died removes the directory of its task: nobody else would.
 
@@ -14,6 +15,7 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::io::Errno;
@@ -25,7 +27,7 @@ use rustix::process::{
 use super::report::{Heard, Said};
 use super::{Level, Policy, bounds, bubble, confinement};
 use crate::descendants::{Reach, ended, sweep};
-use crate::signals::{Forwarded, Signals, send_to};
+use crate::signals::{Forwarded, HandedOn, send_to};
 use crate::task_directory;
 
 /// The variable with the settings of this program's allocator, which has a thread otherwise.
@@ -49,7 +51,7 @@ pub(crate) struct Warden<'a> {
 pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String> {
     let Warden { policy, parent, base, .. } = *warden;
     let no = |error: Errno| format!("the warden: {error}");
-    set_parent_process_death_signal(Some(Signal::INT)).map_err(no)?;
+    set_parent_process_death_signal(Some(Signal::HUP)).map_err(no)?;
     // a command of the same account is not to find its files, its memory and its words
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(no)?;
     set_child_subreaper(Some(getpid())).map_err(no)?;
@@ -57,7 +59,7 @@ pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String>
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the warden: {error}"))?;
     // signals count from now on, also those before the command is there
-    let mut signals = runtime.block_on(async { Signals::new() });
+    let mut signals = runtime.block_on(async { HandedOn::new(&[Signal::TERM, Signal::INT, Signal::HUP]) });
     if !is_there(parent) {
         let _ = task_directory::remove(base);
         return Err("its worker ended".to_owned());
@@ -82,12 +84,16 @@ pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String>
     })?;
     drop(handed);
     let main = child.id();
+    // the signal comes as soon as one of the worker's threads has ended: the worker is still there then
+    let orphaned = Arc::new(AtomicBool::new(false));
+    let told = orphaned.clone();
     std::thread::spawn(move || {
         runtime.block_on(async {
             loop {
                 match signals.next().await {
-                    Forwarded::Terminate => send_to(main, Forwarded::Terminate, true),
-                    Forwarded::Interrupt | Forwarded::Kill => {
+                    Signal::TERM => send_to(main, Forwarded::Terminate, true),
+                    signal => {
+                        told.fetch_or(signal == Signal::HUP, Ordering::SeqCst);
                         send_to(main, Forwarded::Kill, true);
                         // before it made its group
                         send_to(main, Forwarded::Kill, false);
@@ -109,7 +115,7 @@ pub(crate) fn guard(warden: &Warden<'_>, said: &mut Said) -> Result<i32, String>
     }
     let ended = ended(main);
     sweep(reach);
-    if !is_there(parent) {
+    if orphaned.load(Ordering::SeqCst) || !is_there(parent) {
         let _ = task_directory::remove(base);
     }
     let (ended, news) = (ended.map_err(no)?, heard.news());

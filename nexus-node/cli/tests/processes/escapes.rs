@@ -715,17 +715,38 @@ fn another_worker_of_the_account_is_not_touched() {
     }
 }
 
-/// promise: Sandbox | Root serves tasks in a sandbox only with `--allow-root`
+/// promise: Sandbox | Without namespaces root serves tasks only with `--allow-root`, and nobody's command may write a repository
 #[test]
-fn root_serves_no_tasks_unasked() {
-    if !rustix::process::geteuid().is_root() {
+fn without_namespaces_a_worker_refuses_what_they_would_keep() {
+    let machine = Machine::new();
+    // a namespace of users in which there are none of mounts, and this account is root
+    let without = |options: &[&str]| {
+        let plain = machine.command(options);
+        let mut command = Command::new("unshare");
+        let none = "echo 0 >/proc/sys/user/max_mnt_namespaces && exec \"$0\" \"$@\"";
+        command.args(["-Ur", "sh", "-c", none]).arg(crate::support::PROGRAM);
+        command.args(plain.get_args().filter(|word| *word != "--allow-root"));
+        for (name, value) in plain.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        command
+    };
+    let can = Command::new("unshare").args(["-Ur", "sh", "-c", "echo 0 >/proc/sys/user/max_mnt_namespaces"]).status();
+    if machine.levels().is_empty() || !can.is_ok_and(|status| status.success()) {
+        eprintln!("left out: there are no namespaces of users here to take others from");
         return;
     }
-    let machine = Machine::new();
-    for level in ["auto", "kernel", "full"] {
-        let ran = machine.home.run(&["worker", "--json", "--capability", "x", "--sandbox", level, "--", "true"]);
-        let error = ran.error();
-        assert_eq!((ran.code, &error["code"]), (2, &json!("usage")), "{level}: {error}");
-        assert!(error["hint"].as_str().unwrap().contains("--allow-root"), "{error}");
-    }
+    let refused = |options: &[&str]| {
+        let output = without(options).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), said)
+    };
+    let (code, said) = refused(&["--sandbox", "kernel", "--", "true"]);
+    assert!(code == Some(4) && said.contains("run by root") && said.contains("--allow-root"), "{code:?} {said}");
+    std::fs::create_dir(machine.home.beside("work/.git")).unwrap();
+    let work = machine.path("work");
+    let (code, said) = refused(&["--sandbox", "kernel", "--dir", &work, "--", "true"]);
+    assert!(code == Some(4) && said.contains(".git") && said.contains("namespaces"), "{code:?} {said}");
 }

@@ -38,7 +38,7 @@ pub(super) struct WorkplaceOptions {
     /// Let it use the network; without this it has none
     #[arg(long, help_heading = "Sandbox")]
     allow_net: bool,
-    /// Serve tasks as root, too, whose command could change modes and times of the system's files
+    /// Serve tasks as root also without namespaces, where the command could change modes and times of the system's files
     #[arg(long, help_heading = "Sandbox")]
     allow_root: bool,
     /// Open what the tools of a kind need; may be given several times. The worker's first line says all of it
@@ -116,8 +116,7 @@ impl WorkplaceOptions {
     /// This machine does not reach the level, a directory is not there or leads to secrets, there is no such program, or the
     /// command's interpreter does not work there.
     pub(super) fn prepare(self, command: &[OsString], session: &CliSession) -> Result<Workplace, Problem> {
-        no_root(self.sandbox, self.allow_root)?;
-        let (wish, output_max, env) = (self.sandbox, self.output_max, self.env.clone());
+        let (wish, output_max, env, allow_root) = (self.sandbox, self.output_max, self.env.clone(), self.allow_root);
         let dir = self.dir.as_deref().map(there).transpose()?;
         // an account without a home has none
         let secret: Vec<PathBuf> = session.data_dir().ok().into_iter().chain(state_dir()).collect();
@@ -152,6 +151,15 @@ impl WorkplaceOptions {
             );
             let hint =
                 "let it run in a copy of the files without .git, allow namespaces of users, or use --sandbox none";
+            return Err(Problem::new("refused", message).hint(hint));
+        }
+        if level == Level::Kernel
+            && let Some(why) = no_tmp.as_ref().filter(|_| is_root() && !allow_root)
+        {
+            let message = format!(
+                "the command would be run by root, and could change modes of the system's files: there are no namespaces here: {why}"
+            );
+            let hint = "start the worker by an account of its own; where root is all there is, say --allow-root";
             return Err(Problem::new("refused", message).hint(hint));
         }
         // a place for it is made with each task
@@ -298,23 +306,16 @@ fn bwrap() -> Option<PathBuf> {
     None
 }
 
-/// Checks that the command is not run by the account of the system. That account owns the system's files, so its command
-/// could change their modes, which no sandbox but one with namespaces keeps it from.
+/// Whether this is the account of the system. It owns the system's files, so a command of its could change their modes, which
+/// namespaces alone keep it from.
 #[cfg(unix)]
-fn no_root(sandbox: Wish, allow_root: bool) -> Result<(), Problem> {
-    if sandbox == Wish::None || allow_root || !rustix::process::geteuid().is_root() {
-        return Ok(());
-    }
-    let problem = Problem::new("usage", "the command would be run by root, who owns the files of the whole system");
-    Err(problem.hint(
-        "start the worker by an account of its own; where root is all there is, as in a container, say --allow-root",
-    ))
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 #[cfg(not(unix))]
-#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
-fn no_root(_: Wish, _: bool) -> Result<(), Problem> {
-    Ok(())
+fn is_root() -> bool {
+    false
 }
 
 /// A directory that is there, by its real path.
