@@ -60,30 +60,26 @@ impl Log {
             self.text.clear();
             self.from = from;
         }
-        let mut at = usize::try_from(self.end().saturating_sub(from)).unwrap_or(usize::MAX).min(text.len());
-        while !text.is_char_boundary(at) {
-            at += 1;
-        }
+        let at = character_from(text, usize::try_from(self.end().saturating_sub(from)).unwrap_or(usize::MAX));
         self.text.push_str(&text[at..]);
-        let mut over = self.text.len().saturating_sub(LOG_BYTES_MAX);
-        while !self.text.is_char_boundary(over) {
-            over += 1;
-        }
+        let over = character_from(&self.text, self.text.len().saturating_sub(LOG_BYTES_MAX));
         self.text.drain(..over);
         self.from = self.from.saturating_add(over as u64);
     }
 
     /// The part after so many bytes, or from the beginning of what is kept.
     fn part(&self, from: u64, open: bool) -> LogPart {
-        let mut at = usize::try_from(from.saturating_sub(self.from)).unwrap_or(usize::MAX).min(self.text.len());
-        while !self.text.is_char_boundary(at) {
-            at += 1;
-        }
+        let at = character_from(&self.text, usize::try_from(from.saturating_sub(self.from)).unwrap_or(usize::MAX));
         let text = super::board::cut(&self.text[at..], PART_BYTES_MAX);
         let from = self.from.saturating_add(at as u64);
         let is_open = open || from.saturating_add(text.len() as u64) < self.end();
         LogPart { found: true, attempt: self.attempt, from, text, open: is_open }
     }
+}
+
+/// The place of the first character from a place on, or the end of the text.
+fn character_from(text: &str, at: usize) -> usize {
+    (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
 }
 
 /// The logs of the attempts that workers here make, or made.

@@ -117,7 +117,7 @@ fn confine(policy: &Policy) -> Result<(), String> {
         && let Some(tmp) = &policy.tmp
     {
         mounts::make(policy, tmp)?;
-        // namespaces may have changed whose child this is
+        // a change of rights may take the signal away
         set_parent_process_death_signal(Some(Signal::KILL)).map_err(no("the signal of a parent's death"))?;
     }
     let calls = Calls::new(policy.net, policy.level < Level::Full)?;
@@ -208,7 +208,9 @@ fn landlocked(policy: &Policy) -> Result<RulesetCreated, RulesetError> {
     for path in if is_within { &ABOUT_WITHIN[..] } else { &ABOUT } {
         rules = allow(rules, Path::new(path), read)?;
     }
-    if !is_within {
+    if is_within {
+        rules = allow(rules, Path::new(DEVICES_WITHIN), write | AccessFs::IoctlDev)?;
+    } else {
         let itself = Path::new("/proc/self");
         for name in ABOUT_ITSELF {
             rules = allow(rules, &itself.join(name), read)?;
@@ -220,9 +222,6 @@ fn landlocked(policy: &Policy) -> Result<RulesetCreated, RulesetError> {
         for name in LISTED_OF_ITSELF {
             rules = allow(rules, &itself.join(name), AccessFs::ReadDir.into())?;
         }
-    }
-    if is_within {
-        rules = allow(rules, Path::new(DEVICES_WITHIN), write | AccessFs::IoctlDev)?;
     }
     if policy.tmp.is_some() {
         for own in [TMP, SHM] {

@@ -165,11 +165,9 @@ impl Needs {
         });
         let prefix = prefix.and_then(Path::parent);
         if let Some(prefix) = prefix {
-            for configured in [prefix.join("pyvenv.cfg")] {
-                if let Some(home) = home_of(&configured) {
-                    // the installation that it was made from
-                    self.installation_of(&home.join("python"), private);
-                }
+            if let Some(home) = home_of(&prefix.join("pyvenv.cfg")) {
+                // the installation that it was made from
+                self.installation_of(&home.join("python"), private);
             }
             if INSTALLED.iter().any(|name| prefix.join(name).exists()) && private.may_open(prefix) {
                 return self.add(prefix, private);

@@ -277,10 +277,7 @@ impl Job {
         let hint = self.permits.as_ref().and_then(|permits| permits.hint(&said));
         let Some(hint) = hint else { return said };
         let room = TASK_ERROR_BYTES_MAX.saturating_sub(hint.len() + 1);
-        let mut begin = said.len().saturating_sub(room);
-        while !said.is_char_boundary(begin) {
-            begin += 1;
-        }
+        let begin = character_from(&said, said.len().saturating_sub(room));
         format!("{}\n{hint}", &said[begin..]).trim_start().to_owned()
     }
 
@@ -448,6 +445,11 @@ async fn heard(
     more.send_replace(());
 }
 
+/// The place of the first character from a place on, or the end of the text.
+fn character_from(text: &str, at: usize) -> usize {
+    (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
+}
+
 impl Said {
     /// Ends a line.
     fn take(&mut self, tell: impl FnOnce(wire::TaskProgress)) {
@@ -466,10 +468,8 @@ impl Said {
     }
 
     /// Drops at least so many bytes from the beginning of the log.
-    fn drop_log(&mut self, mut bytes: usize) {
-        while !self.log.is_char_boundary(bytes) {
-            bytes += 1;
-        }
+    fn drop_log(&mut self, bytes: usize) {
+        let bytes = character_from(&self.log, bytes);
         self.log.drain(..bytes);
         self.log_from += bytes as u64;
     }
@@ -480,7 +480,7 @@ impl Said {
         let text = String::from_utf8_lossy(&self.kept);
         // bytes that are no text take more room as text
         let over = text.len().saturating_sub(TASK_ERROR_BYTES_MAX);
-        let begin = (over..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        let begin = character_from(&text, over);
         let text = wire::TaskError::meaning(&text[begin..]);
         // the rest of a line that was cut says little, unless it is all there is
         let whole = text.split_once('\n').filter(|_| self.is_cut || begin > 0).map_or(text, |(_, whole)| whole);

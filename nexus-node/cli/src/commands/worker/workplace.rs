@@ -403,6 +403,10 @@ impl Workplace {
     /// Tells people where the command runs, and what it may do there.
     pub(super) fn note(&self, capabilities: &str, printer: &Printer) {
         let shown = |path: &PathBuf| sane(&self.private.shown(path));
+        let listed = |verb: &str, paths: &mut dyn Iterator<Item = &PathBuf>| {
+            let paths: Vec<String> = paths.map(shown).collect();
+            (!paths.is_empty()).then(|| format!("{verb} {}", paths.join(", ")))
+        };
         let Policy { level, net, .. } = self.policy;
         let dir = self.dir.as_ref().map_or_else(|| "an empty directory".to_owned(), shown);
         let mut parts = vec![format!("serving {}", sane(capabilities)), format!("runs in {dir}")];
@@ -410,20 +414,15 @@ impl Workplace {
             parts.push("no sandbox".to_owned());
         } else {
             parts.push(format!("sandbox {}", level.as_str()));
-            parts.extend(Some(self.reads()).filter(|reads| !reads.is_empty()).map(|reads| format!("reads {reads}")));
-            let written = self.policy.write.iter().filter(|path| Some(*path) != self.dir.as_ref());
-            let written: Vec<String> = written.map(shown).collect();
-            parts.extend(Some(written.join(", ")).filter(|all| !all.is_empty()).map(|all| format!("writes {all}")));
+            parts.extend(listed("reads", &mut self.policy.read.iter()));
+            parts.extend(listed(
+                "writes",
+                &mut self.policy.write.iter().filter(|path| Some(*path) != self.dir.as_ref()),
+            ));
             parts.push(if net { "with the network" } else { "no network" }.to_owned());
             parts.extend(self.no_tmp.as_ref().map(|_| "no /tmp".to_owned()));
         }
         printer.note(&format!("{}; Ctrl-C stops it", parts.join("; ")));
-    }
-
-    /// The directories and files that the command may read besides the system's, for people. Nothing without a sandbox.
-    pub(super) fn reads(&self) -> String {
-        let read = self.policy.read.iter().map(|path| sane(&self.private.shown(path)));
-        read.collect::<Vec<_>>().join(", ")
     }
 
     /// A command for a task, ready to be started.
