@@ -306,6 +306,7 @@ impl TaskBoard {
         };
         let now = self.now();
         let mut held = self.held();
+        let mut goes_back = false;
         for (action, answer) in actions.into_iter().zip(&answers) {
             let (task, written) = (action.task(), matches!(answer, TaskAnswer::Written(_)));
             if !written {
@@ -328,14 +329,26 @@ impl TaskBoard {
                         self.hand(&mut held, to, task, token, attempt);
                     }
                 }
+                // its submitter hands it out from here on
+                Action::Return { .. } if held.settling.is_asked_for(task) => {
+                    goes_back = true;
+                    held.forget(task, true);
+                }
                 Action::Return { cause, .. } => {
                     held.progress.remove(&task);
                     held.core.returned(task, cause, now);
                     self.0.once.notify_one();
                     held.fire(task, true);
                 }
-                Action::Settle { .. } => held.forget(task, true),
+                Action::Settle { .. } => {
+                    goes_back |= held.settling.is_asked_for(task);
+                    held.forget(task, true);
+                }
             }
+        }
+        drop(held);
+        if goes_back {
+            self.ask_to_settle();
         }
         Ok(answers)
     }

@@ -6,6 +6,10 @@
 //! it has the coordinators note that: whoever takes over later leaves those alone, whether it has heard of their ends or
 //! not. So a task has one end, whoever returns.
 //!
+//! A submitter that is back asks for its tasks, by a key that runs out soon after it is gone. Its heirs begin nothing of them
+//! then, nor take more over, and delete their keys once the attempts that run have ended: what they cannot do, another one
+//! can.
+//!
 //! Without a quorum of the coordinators such a task waits. A submitter that names an heir trusts it with its tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +20,10 @@ use nexus_identity::Did;
 use nexus_identity::plants::{planted, reached};
 
 use super::board::{Held, TaskBoard};
-use super::core::Action;
+use super::core::{Action, Seen};
 use super::hand_out::BATCH_MAX;
 use super::read::{self, Found};
-use crate::coordinator::{Condition, OWN_PREFIX, Put, Txn};
+use crate::coordinator::{Condition, OWN_PREFIX, Put, Step, Txn};
 use crate::critical::{Critical, DeleteOptions, Item, KeyQuery};
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
@@ -50,8 +54,8 @@ const OWN_TASKS_MAX: usize = 10_000;
 /// The most tasks of a submitter whose ends others have noted. Beyond it nobody takes its tasks over, until those ends have
 /// reached all that may settle them and the notes are gone.
 const NOTED_MAX: usize = 100_000;
-/// The most settlers of a task. The last one keeps it.
-const OWNERS_MAX: usize = 16;
+/// The most settlers of a task before its submitter takes it for good: heirs take over no task that had so many.
+const OWNERS_MAX: usize = 15;
 
 /// The right to settle the tasks of a submitter.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ struct Right {
     others: BTreeSet<Did>,
     /// The tasks that have ended by the word of another settler, which may not be here yet.
     ended: BTreeSet<TaskId>,
+    /// Whether the submitter asks for its tasks: nothing of them begins here any more.
+    is_asked_for: bool,
 }
 
 /// A note that tasks have ended, until all that may settle them have their ends.
@@ -106,6 +112,18 @@ impl Settling {
             None => Some(0),
             Some((submitter, ownership)) => self.right(submitter, now).map(|_| *ownership),
         }
+    }
+
+    /// Whether the submitter of a task asks for it: after the attempt that runs it is for the submitter to hand out.
+    pub(super) fn is_asked_for(&self, task: TaskId) -> bool {
+        let right = self.tasks.get(&task).and_then(|(submitter, _)| self.rights.get(submitter));
+        right.is_some_and(|right| right.is_asked_for)
+    }
+
+    /// The tasks of a submitter that this node hands out.
+    fn tasks_of(&self, submitter: &Did) -> Vec<TaskId> {
+        let of = |(_, (whose, _)): &(&TaskId, &(Did, u32))| whose == submitter;
+        self.tasks.iter().filter(of).map(|(task, _)| *task).collect()
     }
 
     /// Whether a task has heirs.
@@ -151,6 +169,11 @@ fn key_of(settler: &Did, submitter: &Did) -> String {
     format!("{OWN_PREFIX}{settler}/settles/{submitter}")
 }
 
+/// The key by which a submitter asks its heirs for its tasks.
+fn asks_of(submitter: &Did) -> String {
+    format!("{OWN_PREFIX}{submitter}/asks/{submitter}")
+}
+
 /// The beginning of the keys in which a settler notes that tasks of a submitter have ended.
 fn notes_of(settler: &Did, submitter: &Did) -> String {
     format!("{}{submitter}/", notes_by(settler))
@@ -171,14 +194,15 @@ impl TaskBoard {
         }
         let Some((ownership, owner)) = state.owner() else { return false };
         let right = held.settling.right(&row.submitter, self.now());
-        let is_ours = owner == me && right.is_some_and(|right| right.allows(&me, *id, row));
+        let stays = |right: &Right| !right.is_asked_for || held.core.has(*id);
+        let is_ours = owner == me && right.is_some_and(|right| right.allows(&me, *id, row) && stays(right));
         if is_ours && !matches!(state.phase, TaskPhase::Over(_)) {
             held.settling.tasks.insert(*id, (row.submitter, ownership));
         }
         is_ours
     }
 
-    /// A task of this node with heirs is new: the right to settle it is asked for.
+    /// The rights of this node are looked at now: a task with heirs is new, or an attempt at one has ended.
     pub(super) fn ask_to_settle(&self) {
         self.held().settling.is_urgent = true;
         self.0.moving.notify_one();
@@ -239,14 +263,7 @@ impl TaskBoard {
                 self.settle_for(&critical, submitter, moving).await?;
             }
             for submitter in left {
-                // whatever was noted stays until all have it
-                {
-                    let mut held = self.held();
-                    held.settling.rights.remove(&submitter);
-                    held.lose_those_of(&submitter);
-                }
-                // without a quorum it runs out
-                let _ = critical.delete(&key_of(&self.me(), &submitter), DeleteOptions::default()).await;
+                self.leave(&critical, submitter).await;
             }
             self.drop_notes(&critical).await;
         }
@@ -314,13 +331,34 @@ impl TaskBoard {
         if is_due && let Ok(Some(right)) = self.ask_for(critical, submitter, &moving).await {
             self.held().settling.rights.insert(submitter, right);
         }
-        self.take_over(submitter, moving).await
+        let given_back = self.held().give_back_those_of(&submitter);
+        match given_back {
+            None => self.take_over(submitter, moving).await,
+            Some(GivenBack::Some) => Ok(()),
+            Some(GivenBack::All) => {
+                tracing::info!(submitter = %submitter.short(), "its tasks go back to a node that is up again");
+                reached("heir_gives_back");
+                self.leave(critical, submitter).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives up the right to the tasks of a submitter. Notes of ends stay until all have these.
+    async fn leave(&self, critical: &Critical, submitter: Did) {
+        {
+            let mut held = self.held();
+            held.settling.rights.remove(&submitter);
+            held.lose_those_of(&submitter);
+        }
+        // without a quorum it runs out
+        let _ = critical.delete(&key_of(&self.me(), &submitter), DeleteOptions::default()).await;
     }
 
     /// Has the coordinators keep this node's key for the tasks of a submitter. `None` if another one has such a key.
     async fn ask_for(&self, critical: &Critical, submitter: Did, moving: &Moving) -> Result<Option<Right>, NodeError> {
         let (me, asked, others) = (self.me(), self.now(), &moving.others);
-        let key = key_of(&me, &submitter);
+        let (key, asks) = (key_of(&me, &submitter), asks_of(&submitter));
         let found = critical.get(&key).await?.and_then(|item| item.text().and_then(|text| text.parse::<u32>().ok()));
         let (ownership, is) = match found {
             Some(ownership) => (ownership, Condition::Value(ownership.to_string().into_bytes())),
@@ -332,13 +370,23 @@ impl TaskBoard {
         };
         let mut put = Put::new(&key, ownership.to_string());
         put.ttl_ms = u64::try_from(self.here().takeover.as_millis()).ok();
-        let mut txn = Txn::new().check(&key, is).then(put);
+        let is_new = is == Condition::Absent;
+        let mut txn = Txn::new().check(&key, is).then(put.clone());
+        if submitter == me {
+            txn = txn.then(Step::Delete(asks.clone())).otherwise(Put { key: asks, ..put });
+        } else {
+            // one that gave them back leaves them to the submitter
+            txn = if is_new { txn.check(&asks, Condition::Absent) } else { txn };
+            txn = txn.then(Step::Get(asks));
+        }
         for other in others.iter().filter(|_| !planted("settles_beside_others")) {
             txn = txn.check(key_of(other, &submitter), Condition::Absent);
         }
-        if !critical.txn(txn).await?.held {
+        let done = critical.txn(txn).await?;
+        if !done.held {
             return Ok(None);
         }
+        let is_asked_for = submitter != me && matches!(done.items.last(), Some(Some(_)));
         let before = {
             let held = self.held();
             // a key that never lapsed kept its ownership, and nobody noted ends beside it
@@ -358,7 +406,7 @@ impl TaskBoard {
             return Ok(None);
         }
         let until = asked + (self.here().takeover - self.here().takeover / MARGIN);
-        Ok(Some(Right { ownership, until, asked, others: others.clone(), ended }))
+        Ok(Some(Right { ownership, until, asked, others: others.clone(), ended, is_asked_for }))
     }
 
     /// Takes over the tasks of a submitter that others have settled until now, and takes up those that are this node's.
@@ -382,7 +430,9 @@ impl TaskBoard {
                         };
                         match found.state.owner() {
                             Some((_, owner)) if owner == me => own.push(task),
-                            Some((owned, _)) if owned < ownership && found.state.owners.len() < OWNERS_MAX => {
+                            Some((owned, _))
+                                if owned < ownership && (submitter == me || found.state.owners.len() < OWNERS_MAX) =>
+                            {
                                 events.push((found.space.0, moved(&found, ownership)));
                                 own.push(task);
                             }
@@ -546,15 +596,35 @@ impl TaskBoard {
 impl Held {
     /// Lets go of the tasks of a submitter that this node may settle no more.
     fn lose_those_of(&mut self, submitter: &Did) {
-        let of = |(_, (whose, _)): &(&TaskId, &(Did, u32))| whose == submitter;
-        let tasks: Vec<TaskId> = self.settling.tasks.iter().filter(of).map(|(task, _)| *task).collect();
         // whoever writes about a task now sees to the rest
-        for task in tasks {
+        for task in self.settling.tasks_of(submitter) {
             if !self.core.is_busy(task) {
                 self.lose(task);
             }
         }
     }
+
+    /// Lets go of the tasks of a submitter that asks for them, but for those that somebody works on or writes about. `None`
+    /// if it does not ask.
+    fn give_back_those_of(&mut self, submitter: &Did) -> Option<GivenBack> {
+        self.settling.rights.get(submitter).filter(|right| right.is_asked_for)?;
+        let mut given_back = GivenBack::All;
+        for task in self.settling.tasks_of(submitter) {
+            match self.core.seen(task) {
+                Some(Seen::Running | Seen::Writing) => given_back = GivenBack::Some,
+                _ => self.lose(task),
+            }
+        }
+        Some(given_back)
+    }
+}
+
+/// What of a submitter's tasks goes back to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum GivenBack {
+    All,
+    /// Somebody works on others, or writes about them.
+    Some,
 }
 
 impl Right {

@@ -37,6 +37,7 @@ mod stalled_disk;
 mod stranger;
 mod succession;
 mod tasks;
+mod tasks_heirs;
 mod tasks_hostile;
 mod tasks_words;
 mod toy_protocol;

@@ -34,7 +34,7 @@ async fn claim(node: &Node, capability: &str) -> ClaimedTask {
 }
 
 /// Waits until a node sees a task in a state.
-async fn until(node: &Node, id: &str, status: TaskStatus) -> Task {
+pub(crate) async fn until(node: &Node, id: &str, status: TaskStatus) -> Task {
     let board = node.tasks();
     let mut watch = board.watch();
     let seen = async {
@@ -891,7 +891,7 @@ async fn any_member_reads_the_log_of_a_task() {
 }
 
 /// A member whose tasks are taken over soon after it is gone.
-async fn soon(dir: &TempDir, name: &str, inviter: Option<&Node>) -> Node {
+pub(crate) async fn soon(dir: &TempDir, name: &str, inviter: Option<&Node>) -> Node {
     if let Some(inviter) = inviter {
         let ticket = inviter.invite(Invite::default()).await.unwrap().ticket;
         let options = JoinOptions::default().name(name.parse().unwrap());
