@@ -64,6 +64,7 @@ mod tasks;
 mod tokens;
 mod trace;
 mod vocabulary;
+pub(crate) mod why;
 pub mod wire;
 
 use std::future::Future;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nexus_node::{
-    ClaimQuery, ClaimedTask, JsonText, NewTask, NodeError, Priority, Task, TaskQuery, TaskResult, TaskStatus, Usage,
-    UsageOf,
+    ClaimQuery, ClaimedTask, JsonText, NewTask, NodeError, Priority, Task, TaskQuery, TaskResult, TaskStatus,
+    TaskWaits, Usage, UsageOf,
 };
 use serde_json::json;
 
@@ -182,16 +182,13 @@ pub(crate) fn usage_of(no: NodeNo) -> UsageOf {
     })
 }
 
-/// The state of a task that another node has ended, which says so to the coordinators, while its word is not here.
-const NOTED: &str = "it has ended by the word of another node, which is not here yet";
-
 /// The tasks that a node shows. Where a machine is gone, so may be its word about an end.
 pub(crate) async fn shown(sim: &Sim, no: NodeNo) -> Result<Shown, SimError> {
     let page = sim.on(no, async |node| node.tasks().list(TaskQuery::newest(TASKS_MAX)).await).await?;
     let end = |status: TaskStatus, output: Option<JsonText>| {
         status.is_over().then(|| (status, output.map(|output| output.to_string()).unwrap_or_default()))
     };
-    let is_here = |task: &Task| task.why.as_deref() != Some(NOTED);
+    let is_here = |task: &Task| task.why != Some(TaskWaits::EndElsewhere);
     Ok(page
         .items
         .into_iter()

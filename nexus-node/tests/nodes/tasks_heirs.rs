@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nexus_node::critical::KeyQuery;
 use nexus_node::{
-    ApprovalRule, ClaimQuery, ClaimedTask, JsonText, NewTask, Node, Task, TaskId, TaskResult, TaskStatus,
+    ApprovalRule, ClaimQuery, ClaimedTask, JsonText, NewTask, Node, Task, TaskId, TaskResult, TaskStatus, TaskWaits,
 };
 use serde_json::json;
 use tempfile::TempDir;
@@ -52,7 +52,7 @@ impl Mesh {
         let mut watch = board.watch();
         let settled = async {
             loop {
-                let task = board.get(&task.to_string()).await.unwrap();
+                let task = board.get(task).await.unwrap();
                 if task.settler == node.did() {
                     return task;
                 }
@@ -105,12 +105,12 @@ async fn work(node: &Node, capability: &str) -> ClaimedTask {
 
 async fn finish(node: &Node, claimed: &ClaimedTask, output: &str) {
     let output = TaskResult::Succeeded(JsonText::text(output));
-    node.tasks().finish(&claimed.task.id.to_string(), claimed.token, output).await.unwrap();
+    node.tasks().finish(claimed.task.id, claimed.token, output).await.unwrap();
 }
 
 async fn fail(node: &Node, claimed: &ClaimedTask, message: String) {
     let failed = TaskResult::Failed { code: "bad".to_owned(), message };
-    node.tasks().finish(&claimed.task.id.to_string(), claimed.token, failed).await.unwrap();
+    node.tasks().finish(claimed.task.id, claimed.token, failed).await.unwrap();
 }
 
 fn job() -> NewTask {
@@ -213,7 +213,7 @@ async fn an_attempt_at_an_heir_ends_there_and_the_rest_goes_back() {
     tokio::time::timeout(Duration::from_secs(60), asked).await.expect("the submitter asks for its tasks");
     let board = mesh.heir.tasks();
     let given_back = async {
-        while board.get(&tasks[1].to_string()).await.unwrap().why.as_deref() == Some("no worker for job waits") {
+        while matches!(board.get(tasks[1]).await.unwrap().why, Some(TaskWaits::NoWorker { .. })) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

@@ -19,10 +19,9 @@ use nexus_crdt::{LogId, ReturnCause, TASK_OWNERSHIP_MAX, TaskEvent, TaskId, Task
 use nexus_identity::Did;
 use nexus_identity::plants::{planted, reached};
 
-use super::board::{Held, TaskBoard};
-use super::core::{Action, Seen};
-use super::hand_out::BATCH_MAX;
-use super::read::{self, Found};
+use super::heirs::{GivenBack, Note, OTHERS_MAX, Right, Settling};
+use super::held::Held;
+use super::{BATCH_MAX, Settler};
 use crate::coordinator::{Condition, OWN_PREFIX, Put, Step, Txn};
 use crate::critical::{Critical, DeleteOptions, Item, KeyQuery};
 use crate::engine::{Command, Outcome, TaskAnswer};
@@ -30,6 +29,8 @@ use crate::error::NodeError;
 use crate::ledger::rows::TaskRow;
 use crate::ledger::{self, entry_place};
 use crate::store::{StoreError, View};
+use crate::tasks::read::{self, Found};
+use crate::tasks::scheduler::core::Action;
 
 /// The part of the time of a key that a settler leaves unused, counted from when it last asked: clocks differ in speed.
 const MARGIN: u32 = 8;
@@ -42,8 +43,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const NOTED: Duration = Duration::from_secs(7 * 86_400);
 /// The pause before an end is noted again for want of a quorum.
 const AGAIN: Duration = Duration::from_secs(2);
-/// The most members whose keys are looked at for the tasks of one submitter. Tasks that name others wait.
-pub(super) const OTHERS_MAX: usize = 16;
 /// The most submitters that are gone and whose tasks a node settles, and the most that are looked at to find them.
 const SUBMITTERS_MAX: usize = 1_024;
 const LOOKED_AT_MAX: usize = 4_096;
@@ -56,105 +55,6 @@ const OWN_TASKS_MAX: usize = 10_000;
 const NOTED_MAX: usize = 100_000;
 /// The most settlers of a task before its submitter takes it for good: heirs take over no task that had so many.
 const OWNERS_MAX: usize = 15;
-
-/// The right to settle the tasks of a submitter.
-#[derive(Debug)]
-struct Right {
-    /// The ownership in whose name tasks are taken over.
-    ownership: u32,
-    /// The end of the right on this node's clock, unless the key is written anew.
-    until: Duration,
-    /// The time at which the key was last written.
-    asked: Duration,
-    /// The members that have no such key meanwhile.
-    others: BTreeSet<Did>,
-    /// The tasks that have ended by the word of another settler, which may not be here yet.
-    ended: BTreeSet<TaskId>,
-    /// Whether the submitter asks for its tasks: nothing of them begins here any more.
-    is_asked_for: bool,
-}
-
-/// A note that tasks have ended, until all that may settle them have their ends.
-#[derive(Debug)]
-struct Note {
-    key: String,
-    others: BTreeSet<Did>,
-    /// The places of the ends in this node's log, once they are written.
-    at: Option<Vec<(LogId, u64)>>,
-}
-
-/// The part of this node in tasks with heirs.
-#[derive(Debug, Default)]
-pub(super) struct Settling {
-    rights: BTreeMap<Did, Right>,
-    /// The open tasks with heirs that this node hands out, with their submitters and ownerships.
-    tasks: BTreeMap<TaskId, (Did, u32)>,
-    /// The submitters without a session, each with the time since when.
-    unheard: BTreeMap<Did, Duration>,
-    notes: Vec<Note>,
-    /// Whether the notes that this node made before its start were read.
-    has_recalled: bool,
-    /// The open tasks that wait because those before them name as many settlers as are looked at.
-    crowded_out: BTreeSet<TaskId>,
-    /// Whether to look at once, and whether tasks of others may be new.
-    is_urgent: bool,
-    has_news: bool,
-}
-
-impl Settling {
-    fn right(&self, submitter: &Did, now: Duration) -> Option<&Right> {
-        self.rights.get(submitter).filter(|right| right.until > now)
-    }
-
-    /// The ownership in whose name this node settles a task: 0 for one without heirs. `None` if it may not now.
-    pub(super) fn ownership(&self, task: TaskId, now: Duration) -> Option<u32> {
-        match self.tasks.get(&task) {
-            None => Some(0),
-            Some((submitter, ownership)) => self.right(submitter, now).map(|_| *ownership),
-        }
-    }
-
-    /// Whether the submitter of a task asks for it: after the attempt that runs it is for the submitter to hand out.
-    pub(super) fn is_asked_for(&self, task: TaskId) -> bool {
-        let right = self.tasks.get(&task).and_then(|(submitter, _)| self.rights.get(submitter));
-        right.is_some_and(|right| right.is_asked_for)
-    }
-
-    /// The tasks of a submitter that this node hands out.
-    fn tasks_of(&self, submitter: &Did) -> Vec<TaskId> {
-        let of = |(_, (whose, _)): &(&TaskId, &(Did, u32))| whose == submitter;
-        self.tasks.iter().filter(of).map(|(task, _)| *task).collect()
-    }
-
-    /// Whether a task has heirs.
-    pub(super) fn moves(&self, task: TaskId) -> bool {
-        self.tasks.contains_key(&task)
-    }
-
-    pub(super) fn forget(&mut self, task: TaskId) {
-        self.tasks.remove(&task);
-    }
-
-    fn note(&mut self, key: &str, others: BTreeSet<Did>) {
-        self.notes.retain(|note| note.key != key);
-        self.notes.push(Note { key: key.to_owned(), others, at: None });
-    }
-
-    /// Tasks of others may be new.
-    pub(super) const fn note_news(&mut self) -> bool {
-        !std::mem::replace(&mut self.has_news, true)
-    }
-
-    /// Whether a task waits because the open tasks before it name [`OTHERS_MAX`] settlers.
-    pub(super) fn is_crowded_out(&self, task: TaskId) -> bool {
-        self.crowded_out.contains(&task)
-    }
-
-    /// Whether another member has ended a task by a word that may not be here yet.
-    pub(super) fn is_noted(&self, submitter: &Did, task: TaskId) -> bool {
-        self.rights.get(submitter).is_some_and(|right| right.ended.contains(&task))
-    }
-}
 
 /// The open tasks of a submitter that this node may settle.
 #[derive(Debug, Default)]
@@ -184,7 +84,7 @@ fn notes_by(settler: &Did) -> String {
     format!("{OWN_PREFIX}{settler}/ended/")
 }
 
-impl TaskBoard {
+impl Settler {
     /// Takes up a task with heirs for this node, if it settles it. Returns whether it does.
     pub(super) fn settles(&self, held: &mut Held, found: &Found) -> bool {
         let Found { id, row, state, .. } = found;
@@ -203,13 +103,13 @@ impl TaskBoard {
     }
 
     /// The rights of this node are looked at now: a task with heirs is new, or an attempt at one has ended.
-    pub(super) fn ask_to_settle(&self) {
+    pub(in crate::tasks) fn ask_to_settle(&self) {
         self.held().settling.is_urgent = true;
         self.0.moving.notify_one();
     }
 
     /// Keeps the rights of this node to tasks with heirs, until the node ends.
-    pub(crate) async fn keep_settling(self) {
+    pub(in crate::tasks) async fn keep_settling(self) {
         // it closes with the engine
         let mut members = self.here().identity.follow();
         let mut looked: Option<Duration> = None;
@@ -243,7 +143,7 @@ impl TaskBoard {
 
     /// Looks at the open tasks with heirs that this node may settle. Returns whether there are any, or rights to them.
     async fn look_at_moving(&self) -> Result<bool, NodeError> {
-        let (moving, has_submitters) = self.reading(|board, view, _| Ok(board.moving(view)?)).await?;
+        let (moving, has_submitters) = self.reading(|settler, view, _| Ok(settler.moving(view)?)).await?;
         let left: Vec<Did> = {
             let mut held = self.held();
             let now = self.now();
@@ -463,29 +363,29 @@ impl TaskBoard {
 
     /// Notes that tasks with heirs have ended, then writes it. It goes on until a quorum answers, or the right is over.
     pub(super) fn end_moving(&self, actions: Vec<Action>) {
-        let board = self.clone();
+        let settler = self.clone();
         self.here().world.spawn("ends of tasks", async move {
             let (mut of, mut lost) = (BTreeMap::<Did, Vec<(Action, u32)>>::new(), Vec::new());
             for action in actions {
-                match board.held().settling.tasks.get(&action.task()) {
+                match settler.held().settling.tasks.get(&action.task()) {
                     Some((submitter, ownership)) => of.entry(*submitter).or_default().push((action, *ownership)),
                     None => lost.push(action.task()),
                 }
             }
             for (submitter, actions) in of {
                 let tasks: Vec<TaskId> = actions.iter().map(|(action, _)| action.task()).collect();
-                let Some(note) = tasks.first().map(|first| format!("{}{first}", notes_of(&board.me(), &submitter)))
+                let Some(note) = tasks.first().map(|first| format!("{}{first}", notes_of(&settler.me(), &submitter)))
                 else {
                     continue;
                 };
-                let is_noted = board.note_ends(submitter, &note, &tasks).await;
-                let written = if is_noted { board.write_now(actions).await.ok() } else { None };
+                let is_noted = settler.note_ends(submitter, &note, &tasks).await;
+                let written = if is_noted { settler.write_now(actions).await.ok() } else { None };
                 if written.is_none() {
                     lost.extend(tasks);
                 }
-                board.place_note(&note, written.unwrap_or_default()).await;
+                settler.place_note(&note, written.unwrap_or_default()).await;
             }
-            let mut held = board.held();
+            let mut held = settler.held();
             lost.into_iter().for_each(|task| held.lose(task));
         });
     }
@@ -590,47 +490,6 @@ impl TaskBoard {
             }
             self.held().settling.notes.retain(|note| note.key != key);
         }
-    }
-}
-
-impl Held {
-    /// Lets go of the tasks of a submitter that this node may settle no more.
-    fn lose_those_of(&mut self, submitter: &Did) {
-        // whoever writes about a task now sees to the rest
-        for task in self.settling.tasks_of(submitter) {
-            if !self.core.is_busy(task) {
-                self.lose(task);
-            }
-        }
-    }
-
-    /// Lets go of the tasks of a submitter that asks for them, but for those that somebody works on or writes about. `None`
-    /// if it does not ask.
-    fn give_back_those_of(&mut self, submitter: &Did) -> Option<GivenBack> {
-        self.settling.rights.get(submitter).filter(|right| right.is_asked_for)?;
-        let mut given_back = GivenBack::All;
-        for task in self.settling.tasks_of(submitter) {
-            match self.core.seen(task) {
-                Some(Seen::Running | Seen::Writing) => given_back = GivenBack::Some,
-                _ => self.lose(task),
-            }
-        }
-        Some(given_back)
-    }
-}
-
-/// What of a submitter's tasks goes back to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum GivenBack {
-    All,
-    /// Somebody works on others, or writes about them.
-    Some,
-}
-
-impl Right {
-    /// Whether a task is not noted as ended, and all others that may settle it have no key meanwhile.
-    fn allows(&self, me: &Did, task: TaskId, row: &TaskRow) -> bool {
-        !self.ended.contains(&task) && row.owners().all(|owner| owner == *me || self.others.contains(&owner))
     }
 }
 
