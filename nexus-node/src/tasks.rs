@@ -14,7 +14,7 @@
 //! | `once` | the keys of tasks that are done once |
 //! | `read`, `offered` | tasks in a committed state, and the proof of an offer |
 //! | `wire` | the messages between nodes |
-//! | `here` | what every service uses |
+//! | `here` | the handles of every service |
 //! | `attached` | inputs and outputs in blobs |
 //! | `settler` | it alone has the scheduler, and writes what that decides |
 //! | `guests` | tasks of other nodes that workers here have |
@@ -23,7 +23,7 @@
 //! | `log` | the stderr of commands that workers run |
 //! | `workers` | the workers of this node |
 //! | `registry` | the workers of all nodes, by their nodes' words |
-//! | `peers` | who answers other nodes |
+//! | `peers` | the answers to other nodes |
 //! | `board` | the handle for callers, over all of these |
 
 mod agent;

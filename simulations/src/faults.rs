@@ -285,8 +285,8 @@ impl Faults {
         }
     }
 
-    /// Ends a node that is never started again, after it has submitted some tasks with heirs. What it acknowledged alone may
-    /// be gone with it.
+    /// Ends a node that is never started again, after it has submitted some tasks with heirs. Its last acknowledgements
+    /// may be gone with it.
     async fn is_gone_for_good(&self, node: NodeNo, choice: u64, last: Duration) {
         let sim = &self.sim;
         submit_with_heirs(sim, &self.ledger, node, TASKS_OF_GONE).await;

@@ -332,7 +332,7 @@ impl TaskBoard {
     }
 }
 
-/// What workers ask and say.
+/// The questions and words of workers.
 impl TaskBoard {
     /// Waits for a task that a worker of this node can do; `None` if there is none in time.
     ///

@@ -1,4 +1,4 @@
-//! What every service of this room uses: this node, its time, its ledger, and the way to other nodes.
+//! The handles of every service of this room: this node, its time, its ledger, and the way to other nodes.
 
 use std::ops::Deref;
 use std::sync::Arc;

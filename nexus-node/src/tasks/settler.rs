@@ -5,12 +5,12 @@
 //! | file | content |
 //! |---|---|
 //! | `heirs` | the part of this node in tasks with heirs |
-//! | `held` | what it holds |
+//! | `held` | the state behind its lock |
 //! | `hand_out` | the loop that writes what the scheduler decides |
 //! | `moving` | tasks with heirs, which another node settles while their submitter's is down |
 //! | `rights` | the right to a task that is done once |
 //! | `offers` | offers to other nodes, and the words of these |
-//! | `shown` | what it knows of a task, for those who look |
+//! | `shown` | its knowledge of a task, for those who look |
 
 mod hand_out;
 mod heirs;
@@ -83,7 +83,7 @@ pub(super) struct TakenWorker {
     pub(super) caller: Option<oneshot::Sender<Assigned>>,
 }
 
-/// What came of an attempt that ended, once that is written.
+/// An attempt that ended, until that is written.
 pub(super) struct Ending {
     pub(super) written: oneshot::Receiver<bool>,
     /// The rest that its worker has from now on.

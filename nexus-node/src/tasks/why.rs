@@ -61,7 +61,7 @@ pub enum Waits {
     },
     /// A worker gets it now.
     GetsWorker,
-    /// What keeps it from the nodes that could do it.
+    /// Each node that could do it has a reason.
     Nodes {
         /// The name of this node.
         me: String,

@@ -80,7 +80,7 @@ impl Invariant for Tasks {
             return;
         }
         for (id, promise) in &moment.ledger.tasks {
-            // what a machine that is gone said to nobody is gone with it
+            // a word that a machine said to nobody is gone with it
             let is_gone = moment.ledger.gone.contains(&promise.node);
             let is_in_doubt = moment.ledger.is_in_doubt(promise.node, promise.at);
             if is_in_doubt && !is_gone || !moment.ledger.must_end(id) {

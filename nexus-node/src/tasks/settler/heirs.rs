@@ -44,7 +44,7 @@ pub(super) struct Note {
     pub(super) at: Option<Vec<(LogId, u64)>>,
 }
 
-/// What of a submitter's tasks goes back to it.
+/// The part of a submitter's tasks that goes back to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GivenBack {
     All,

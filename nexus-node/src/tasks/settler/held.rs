@@ -1,4 +1,4 @@
-//! What the settler holds: the scheduler, and those who wait for its decisions.
+//! The state behind the settler's lock: the scheduler, and those who wait for its decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
 

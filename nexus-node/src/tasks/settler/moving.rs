@@ -275,7 +275,7 @@ impl Settler {
         if submitter == me {
             txn = txn.then(Step::Delete(asks.clone())).otherwise(Put { key: asks, ..put });
         } else {
-            // one that gave them back leaves them to the submitter
+            // an heir that gave them back leaves them to the submitter
             txn = if is_new { txn.check(&asks, Condition::Absent) } else { txn };
             txn = txn.then(Step::Get(asks));
         }

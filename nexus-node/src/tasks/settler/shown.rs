@@ -1,4 +1,4 @@
-//! What the settler knows of a task, for those who look at it.
+//! The settler's knowledge of a task, for those who look at it.
 
 use super::Settler;
 use super::heirs::OTHERS_MAX;
