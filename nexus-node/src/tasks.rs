@@ -8,7 +8,7 @@
 //!
 //! | file | content |
 //! |---|---|
-//! | `why`, `agent`, `task`, `claim` | what callers see |
+//! | `why`, `agent`, `task`, `claim` | tasks and workers as callers see them |
 //! | `schema` | JSON schemas of inputs and outputs |
 //! | `scheduler` | the worker of each task, and the end of its attempts: pure |
 //! | `once` | the keys of tasks that are done once |

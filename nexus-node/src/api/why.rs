@@ -68,7 +68,7 @@ pub(crate) fn why_not(not: TaskWhyNot) -> String {
     }
 }
 
-/// What keeps a task of this node from another one, with that node's name.
+/// The reason for which another node does not get a task of this one, with that node's name.
 fn of_node(name: &str, not: TaskWhyNot, me: &str) -> String {
     let (name, me) = (quoted_unless_plain(name), quoted_unless_plain(me));
     match not {
