@@ -1,8 +1,8 @@
 //! The engine: the only place that makes state from entries. It is pure: no I/O, no clock, no own randomness.
 //!
 //! **The drive contract**: pass one input to [`Engine::handle`], then drain [`Engine::poll_effect`] to
-//! `None`. The effects of an input belong together. Its one [`Effect::Write`] comes first and must be
-//! on disk before any other effect is carried out. `now` may go back; stamps do not. After an error the
+//! `None`. [`run_to_store`] does both, for all that drive an engine. The effects of an input belong together. Its one
+//! [`Effect::Write`] comes first and must be on disk before any other effect is carried out. `now` may go back; stamps do not. After an error the
 //! engine must not be used: open the store again.
 //!
 //! | module | content |
@@ -26,6 +26,7 @@
 //! | `state` | the state in memory, and reading it at the start |
 //! | `room` | quotas: the entries that are taken of one author |
 //! | `rebuild` | rebuilding the derived tables |
+//! | `keeper` | the one loop over the effects: keep the batch, then hand out the rest |
 //! | `resting` | the engine on a store that no node runs on |
 
 mod append;
@@ -37,6 +38,7 @@ mod expire;
 mod forks;
 mod intake;
 mod io;
+mod keeper;
 mod kept;
 mod payload;
 mod persons;
@@ -62,6 +64,7 @@ use std::time::Duration;
 use nexus_identity::{Keypair, Timestamp};
 
 pub use io::{Again, Closes, Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome, TaskAnswer, Written};
+pub use keeper::{Keeper, Published, Released, run_to_store};
 pub(crate) use persons::AGREED_MAX;
 pub use persons::NotSaid;
 pub(crate) use persons::{may_say_persons, own_person, person_to_say};

@@ -23,7 +23,7 @@ use proptest::prelude::*;
 use super::session::ACK_WITHIN;
 use super::{Audience, SyncSession};
 use crate::engine::{
-    Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, Quotas, found,
+    Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, Published, Quotas, found,
 };
 use crate::ledger;
 use crate::ledger::rows::{self, EntryRow, Standing};
@@ -150,7 +150,7 @@ impl Peer {
                     self.overlay.committed(self.commits).unwrap();
                 }
                 Effect::Reply(_, outcome) => self.outcomes.push(outcome),
-                Effect::Publish { entry, to_all, .. } => {
+                Effect::Publish(Published { entry, to_all, .. }) => {
                     self.own = self.engine.last_eno();
                     if to_all {
                         self.published.push(EntryFrame::new(&entry));
