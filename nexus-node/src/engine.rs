@@ -12,6 +12,7 @@
 //! | `append` | making entries of our own logs from commands |
 //! | `edit` | the writes for an edit of a record |
 //! | `apply` | the changes of the tables by an entry |
+//! | `kinds` | a file for each kind of entries: its fold, and taking it out again |
 //! | `cut` | entries that stop counting after a fork of their log |
 //! | `forks` | the evidence of forks, and our own writes that they would cost |
 //! | `recount` | entries that stop counting, or count again, by a verdict on their author |
@@ -40,6 +41,7 @@ mod intake;
 mod io;
 mod keeper;
 mod kept;
+mod kinds;
 mod payload;
 mod persons;
 mod rebuild;
