@@ -47,6 +47,7 @@ use tokio::time::Instant;
 use self::committer::{Committer, Progress, Writer};
 use self::drive::{Drive, Queues};
 use self::driven::Driven;
+use self::gossip::Announced;
 use self::traces::{Arrival, Traces};
 use crate::engine::Engine;
 use crate::failure::Failure;
@@ -98,7 +99,7 @@ pub(crate) struct Runtime {
     pub(crate) shares: Arc<Shares>,
     pub(crate) clocks: Arc<Clocks>,
     /// Our own new entries, to publish.
-    pub(crate) gossip: mpsc::Receiver<Vec<u8>>,
+    pub(crate) gossip: mpsc::Receiver<Announced>,
     /// Changes when a fork is to be settled. Closes with the committer.
     pub(crate) unsettled: watch::Receiver<()>,
 }

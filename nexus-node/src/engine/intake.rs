@@ -262,7 +262,7 @@ impl Engine {
         let entry = Verified::write(draft, &self.key);
         self.store(&entry, turn)?;
         let to_all = self.state.rule_of(space).is_some_and(|space| self.state.members.all_read(&space));
-        turn.after.push(Effect::Publish(Published { entry: Box::new((*entry).clone()), to_all, of }));
+        turn.after.push(Effect::Publish(Published { entry: entry.id(), to_all, of }));
         Ok(entry)
     }
 }

@@ -1,6 +1,6 @@
 //! The one loop over an engine's effects: keep the batch, then hand out the rest.
 
-use nexus_crdt::Entry;
+use nexus_crdt::EntryId;
 use nexus_identity::Timestamp;
 
 use super::{CommandId, Effect, Engine, Event, Input, LedgerError, Outcome, Seed};
@@ -49,8 +49,8 @@ pub struct Released {
 /// An entry of our own that others are to get.
 #[derive(Debug)]
 pub struct Published {
-    /// The entry.
-    pub entry: Box<Entry>,
+    /// The entry, which is in the batch.
+    pub entry: EntryId,
     /// Whether every member may read its space. If not, it goes by sync alone.
     pub to_all: bool,
     /// The commands with writes in it, each once. Their answers come after this.

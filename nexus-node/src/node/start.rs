@@ -25,7 +25,7 @@ use crate::headroom::{Files, Headroom};
 use crate::identity::Identity;
 use crate::ledger::{self, LedgerError};
 use crate::notices::{LineBudget, Notices};
-use crate::runtime::gossip::{Gossip, publish};
+use crate::runtime::gossip::{Gossip, Publisher};
 use crate::runtime::sync::Syncing;
 use crate::runtime::{self, Runtime, Sockets, known_peers, watch_mesh};
 use crate::search::{Kept, Search, Source, keep_up};
@@ -109,7 +109,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         engine: engine.clone(),
         notices: notices.clone(),
         sessions: sessions.clone(),
-        traces,
+        traces: traces.clone(),
         quotas,
         frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
         vain: Arc::default(),
@@ -138,7 +138,15 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         lines: LineBudget::default(),
         new_keys: Mutex::new(Budget::full(admit::KEYS_AT_ONCE, admit::KEY_EVERY, tokio::time::Instant::now())),
     };
-    world.spawn("gossip out", publish(identity.clone(), mesh.clone(), sessions.clone(), gossip));
+    let publisher = Publisher {
+        identity: identity.clone(),
+        mesh: mesh.clone(),
+        store: store.clone(),
+        world: world.clone(),
+        sessions: sessions.clone(),
+        traces: traces.clone(),
+    };
+    world.spawn("gossip out", publisher.publish(gossip));
     world.spawn("gossip in", hearing.hear(gossiped));
     world.spawn("sync streams", syncing.clone().serve(sync_streams));
     world.spawn("join door", admitter.serve(knocks));

@@ -153,6 +153,8 @@ impl Peer {
                 Effect::Publish(Published { entry, to_all, .. }) => {
                     self.own = self.engine.last_eno();
                     if to_all {
+                        let eno = ledger::find_entry(&self.store.snapshot().unwrap(), entry).unwrap().unwrap();
+                        let entry = ledger::read_entry(&self.store.snapshot().unwrap(), eno).unwrap().unwrap();
                         self.published.push(EntryFrame::new(&entry));
                     }
                 }

@@ -2,16 +2,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::{EntryFrame, Incarnation, SpaceId};
+use nexus_crdt::{EntryFrame, EntryId, Incarnation, SpaceId};
 use nexus_identity::Timestamp;
+use nexus_identity::plants::planted;
 use tokio::sync::oneshot;
 
 use super::committer::Commit;
+use super::gossip::Announced;
 use super::shares::Turn;
 use super::traces::{Arrival, Arrivals, Traces};
 use crate::engine::{CommandId, Engine, Event, Input, Keeper, Outcome, Published, Released, run_to_store};
 use crate::headroom::{Headroom, Room, Unwritten};
-use crate::ledger::LedgerError;
+use crate::ledger::{self, LedgerError};
 use crate::store::{Batch, Overlay, Store, StoreError, View};
 use crate::trace::TraceParent;
 
@@ -187,14 +189,12 @@ impl Driven {
         let Released { answers, published, events } = run_to_store(&mut self.engine, &mut pushes, with, input)?;
         commit.is_own = !published.is_empty();
         for Published { entry, to_all, of } in published {
-            let mut frame = EntryFrame::new(&entry);
             // of several traces that share an entry, the first one gets it
             if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {
-                self.traces.note(entry.id(), parent);
-                frame.traceparent = parent.to_string().into_bytes();
+                self.traces.note(entry, parent);
             }
             if to_all {
-                commit.publish.push(frame);
+                commit.publish.push(self.announce(entry)?);
             }
         }
         for (id, outcome) in answers {
@@ -205,6 +205,17 @@ impl Driven {
             commit.members = Some(self.engine.members().clone());
         }
         Ok(commit)
+    }
+
+    /// How an entry of our own comes to the publisher.
+    fn announce(&self, entry: EntryId) -> Result<Announced, LedgerError> {
+        if planted("sends_before_commit")
+            && let Some(eno) = ledger::find_entry(&self.overlay, entry)?
+            && let Some(entry) = ledger::read_entry(&self.overlay, eno)?
+        {
+            return Ok(Announced::Unstored(EntryFrame::new(&entry)));
+        }
+        Ok(Announced::Stored(entry))
     }
 
     /// Notes the traced entries that this input stored, directly or by filling a gap, after entry
