@@ -110,6 +110,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         notices: notices.clone(),
         sessions: sessions.clone(),
         traces: traces.clone(),
+        holdings: Arc::default(),
         quotas,
         frames_per_second: u32::try_from(config.frames_per_second_max.get()).unwrap_or(u32::MAX),
         vain: Arc::default(),
