@@ -277,10 +277,11 @@ fn frames(
     traces: &Traces,
     readable: &Readable,
 ) -> Result<Vec<Vec<u8>>, StoreError> {
-    let (snapshot, mut frames) = (store.snapshot()?, Vec::with_capacity(announced.len()));
+    let mut frames = Vec::with_capacity(announced.len());
     for one in announced {
         let (mut frame, space) = match one {
             Announced::Stored(id) => {
+                let snapshot = store.snapshot()?;
                 let Some(eno) = ledger::find_entry(&snapshot, id)? else { continue };
                 let entry = ledger::read_entry(&snapshot, eno)?.filter(|entry| entry.lacks().is_empty());
                 let Some(entry) = entry else { continue };
