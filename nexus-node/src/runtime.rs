@@ -48,7 +48,7 @@ use self::committer::{Committer, Progress, Writer};
 use self::drive::{Drive, Queues};
 use self::driven::Driven;
 use self::gossip::Announced;
-use self::traces::{Arrival, Traces};
+use self::traces::Arrival;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::headroom::Headroom;
@@ -62,6 +62,7 @@ pub(crate) use self::peers::{Sockets, known_peers, watch_mesh};
 pub(crate) use self::rebuild::bring_up_to_date;
 pub(crate) use self::sessions::Sessions;
 pub(crate) use self::shares::Shares;
+pub(crate) use self::traces::Traces;
 pub(crate) use self::vain::VainWork;
 
 /// Commands of local callers that may wait for the engine.
