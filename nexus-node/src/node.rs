@@ -8,7 +8,7 @@
 //! | `start` | a node over any world ([`NodeEnv`]): the list of its rooms |
 //! | `base` | the parts that rooms take when they start |
 //! | `rooms` | a file for each room: its registration, its tasks and its handle |
-//! | `state` | what the store holds when a node starts |
+//! | `state` | reading the store when a node starts |
 //! | `listening` | the sockets of a node that starts |
 //! | `found` | the first node of a new mesh |
 //! | `join` | becoming a member of another's mesh |

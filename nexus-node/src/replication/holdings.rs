@@ -1,4 +1,4 @@
-//! What this node holds, as its sessions see it: read once for each committed state, and shared by all sessions.
+//! The logs that this node holds, as its sessions see them: read once for each committed state, and shared by all sessions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeBounds;
@@ -15,7 +15,7 @@ use crate::store::{StoreError, View};
 /// The most different audiences of a state whose logs are kept. All members that read the same spaces and formats are one.
 const AUDIENCES_MAX: usize = 8;
 
-/// What this node holds in its latest committed state. One for all sessions of a node: each reads every log otherwise,
+/// The logs that this node holds in its latest committed state. One for all sessions of a node: each reads every log otherwise,
 /// whenever it compares digests.
 #[derive(Debug, Default)]
 pub struct Holdings(Mutex<Latest>);

@@ -49,7 +49,7 @@ pub(crate) struct Syncing {
     pub(crate) notices: Notices,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) traces: Arc<Traces>,
-    /// What the store holds, read once for all sessions.
+    /// The logs of the store, read once for all sessions.
     pub(crate) holdings: Arc<Holdings>,
     /// Bound of the entries taken of one author. The engine has the same.
     pub(crate) quotas: Quotas,

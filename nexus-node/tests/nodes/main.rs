@@ -38,6 +38,7 @@ mod stranger;
 mod succession;
 mod tasks;
 mod tasks_hostile;
+mod tasks_logs;
 mod tasks_words;
 mod toy_protocol;
 mod two_nodes;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nexus_identity::Did;
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{Rooms, Stream};
 
@@ -37,6 +38,16 @@ impl Port {
             }
             Ok(attached)
         });
+        let (rows, members) = (base.store.clone(), base.identity.clone());
+        let may_have = Box::new(move |peer: &Did, hashes: &[BlobHash]| {
+            let (view, members, mut may_have) = (rows.snapshot()?, members.members(), BTreeSet::new());
+            for hash in hashes {
+                if ledger::may_have(&view, &members, peer, hash.as_bytes())? {
+                    may_have.insert(*hash);
+                }
+            }
+            Ok(may_have)
+        });
         let blobs = Blobs::new(Handles {
             identity: base.identity.clone(),
             world: world.clone(),
@@ -45,6 +56,7 @@ impl Port {
             shelf,
             headroom: base.engine.headroom().clone(),
             attached,
+            may_have,
             kept_for_each: base.config.blob_copies_bytes.get(),
         });
         world.spawn("blobs", blobs.clone().serve(self.0));
