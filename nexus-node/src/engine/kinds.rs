@@ -34,7 +34,7 @@ const KINDS: &[&dyn EntryKind] = &[
     &succession::NewKey,
 ];
 
-/// What came of folding an entry. The inner error is the author's fault: quarantine.
+/// The outcome of folding an entry. The inner error is the author's fault: quarantine.
 pub(super) type Folded = Result<Result<Standing, FormError>, LedgerError>;
 
 /// The spaces in which entries of a kind mean something. Elsewhere they are of no known kind.
@@ -74,7 +74,7 @@ pub(super) struct Placed<'a> {
     pub(super) counts: bool,
 }
 
-/// What entries that stop counting leave to their caller, which sees to all of them at once.
+/// The rest of the work when entries stop counting: their caller does it for all of them at once.
 #[derive(Default)]
 pub(super) struct TakenOut {
     /// Their writes.

@@ -35,7 +35,7 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// What a room that follows the log reads.
+    /// The log, for a room that follows it.
     pub(super) fn source(&self) -> Source {
         Source {
             store: self.store.clone(),

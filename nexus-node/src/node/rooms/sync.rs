@@ -16,7 +16,7 @@ impl Port {
         Self(sync::register(rooms))
     }
 
-    /// Serves streams, and follows the mesh. What becomes of its sockets goes to `sockets`.
+    /// Serves streams, and follows the mesh. `sockets` hears which of the mesh's sockets are bound and which have failed.
     pub(in crate::node) fn start(self, base: &Base, events: MeshEvents, sockets: Sockets) {
         let syncing = Arc::new(Syncing {
             identity: base.identity.clone(),
