@@ -530,6 +530,7 @@ impl<'a> Model<'a> {
             | OpKind::Lock
             | OpKind::Manage
             | OpKind::Submit
+            | OpKind::Bequeath
             | OpKind::Work
             | OpKind::Ask
             | OpKind::Approve

@@ -183,7 +183,7 @@ pub const ALL: &[KnownPlant] = &[
     // A task that is done once begins again after a worker of which nobody knows.
     inside("begins_again", "tasks", "handover", &["tasks"]),
     // An end of a task with heirs is written without a note for those who take it over later.
-    inside("ends_unnoted", "tasks", "handover", &["tasks"]).first_seed(2),
+    inside("ends_unnoted", "tasks", "cut-settlers", &["tasks"]),
     // A member takes over tasks although another one settles them.
     inside("settles_beside_others", "tasks", "handover", &["tasks"]).first_seed(5),
     // Files of a directory that is kept are removed.
