@@ -245,7 +245,7 @@ impl Publisher {
     /// Publishes our own new entries while some members have no sync session here. Entries come from the store, so none
     /// leaves before it is on the disk.
     pub(crate) async fn publish(self, mut own: mpsc::Receiver<Announced>) {
-        let mut some = Vec::with_capacity(PUBLISHED_MAX);
+        let mut some = Vec::new();
         while own.recv_many(&mut some, PUBLISHED_MAX).await > 0 {
             // gossip is a hint: sync brings the entries to everybody with a session, and mostly all members have one
             let others = self.identity.members().len().saturating_sub(1);
@@ -255,7 +255,7 @@ impl Publisher {
             }
             let readable = Readable::by_all(&self.sessions, &self.identity.mesh());
             let (store, traces) = (self.store.clone(), self.traces.clone());
-            let announced: Vec<Announced> = some.drain(..).collect();
+            let announced = std::mem::take(&mut some);
             let read = move || frames(announced, &store, &traces, &readable);
             let frames = match self.world.reading(read).await {
                 Ok(Ok(frames)) => frames,
