@@ -309,7 +309,7 @@ mod tests {
     use crate::replication::tests::Peer;
     use crate::trace::TraceParent;
 
-    /// promise: Cores | Gossip has an own entry as the disk has it: not before it is there, and not once a part of it is erased
+    /// promise: Nodes | Gossip has an own entry as the disk has it: not before it is there, and not once a part of it is erased
     #[test]
     fn own_entries_are_gossiped_from_the_disk_alone() {
         let mut peer = Peer::new(1);

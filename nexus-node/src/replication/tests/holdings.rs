@@ -45,7 +45,7 @@ fn frontier_of(
     (part.heads.iter().map(|head| head.parse().unwrap()).collect(), view.reads.get())
 }
 
-/// promise: How fast | The sessions of a node read its logs once for each committed state, and each sees its own state
+/// promise: Nodes | The sessions of a node read its logs once for each committed state, and each sees its own state
 #[test]
 fn sessions_of_one_state_read_the_logs_once() {
     let mut peer = Peer::new(1);
