@@ -101,7 +101,7 @@ pub const ALL: &[KnownPlant] = &[
     // Papers are good for anybody who shows them.
     inside("takes_borrowed_papers", "membership", "hostile-strangers", &["strangers"]),
     // A revocation changes nothing of what its member wrote.
-    inside("counts_after_the_end", "membership", "stolen-laptop", &["revoked", "convergence"]).first_seed(7),
+    inside("counts_after_the_end", "membership", "stolen-laptop", &["revoked", "convergence"]).first_seed(3),
     // Members whose membership ended are let in.
     inside("keeps_former_members", "mesh", "stolen-laptop", &["revoked"]),
     // A revocation makes void all that its member wrote.
