@@ -16,11 +16,14 @@ use crate::blobs::{self, Blobs, Shelf};
 use crate::brain::{self, Brain};
 use crate::budget::Budget;
 use crate::config::Config;
+use crate::critical::Critical;
 use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Engine};
 use crate::env::NodeEnv;
 use crate::error::{ListenError, NetworkError, NodeError};
+use crate::events::{self, Events};
 use crate::failure::Failure;
+use crate::follow::Source;
 use crate::headroom::{Files, Headroom};
 use crate::identity::Identity;
 use crate::ledger::{self, LedgerError};
@@ -28,7 +31,7 @@ use crate::notices::{LineBudget, Notices};
 use crate::runtime::gossip::{Gossip, publish};
 use crate::runtime::sync::Syncing;
 use crate::runtime::{self, Runtime, Sockets, known_peers, watch_mesh};
-use crate::search::{Kept, Search, Source, keep_up};
+use crate::search::{Kept, Search, keep_up};
 use crate::store::{Batch, Overlay, Store, Table, View};
 use crate::tasks::{self, TaskBoard};
 use crate::vectors::{self, Vectors};
@@ -224,7 +227,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         engine: engine.clone(),
         store: store.clone(),
         store_name,
-        former_names,
+        former_names: former_names.clone(),
         search,
         vectors,
         sessions: sessions.clone(),
@@ -265,6 +268,17 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         #[cfg(feature = "blobs")]
         blobs: blobs.clone(),
     });
+    let events = Events::new(events::Handles {
+        store_name,
+        former_names,
+        board: board.clone(),
+        critical: coordinator.clone().map(Critical::new),
+        sessions: sessions.clone(),
+        committed: engine.committed(),
+        #[cfg(feature = "blobs")]
+        blobs: blobs.clone(),
+    });
+    world.spawn("events of peers", events.clone().keep_peers());
     world.spawn("tasks that wait for a quorum", board.clone().watch_quorum());
     world.spawn("tasks", board.clone().run());
     world.spawn("task peers", board.clone().serve(offered));
@@ -291,6 +305,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         notices,
         brain,
         board,
+        events,
         #[cfg(feature = "blobs")]
         blobs,
         coordinator,
