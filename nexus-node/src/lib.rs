@@ -254,6 +254,8 @@ mod follow;
 mod formats;
 #[cfg(all(feature = "testing", feature = "coordinators", feature = "mcp"))]
 mod fuzzed;
+#[cfg(feature = "mcp")]
+mod graph;
 mod headroom;
 #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "for `/metrics`"))]
 mod histogram;

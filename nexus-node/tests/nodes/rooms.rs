@@ -89,6 +89,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "runtime",
         ],
     ),
+    ("graph", &["store", "ledger", "error", "memory", "follow", "brain"]),
     (
         "tasks",
         &[
@@ -172,7 +173,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "problem",
         ],
     ),
-    ("mcp", &["trace", "project", "error", "memory", "brain", "tasks", "node", "problem", "api"]),
+    ("mcp", &["trace", "project", "error", "memory", "brain", "graph", "tasks", "node", "problem", "api"]),
     ("fuzzed", &["backup", "tls", "trace", "words", "ledger", "memory", "follow", "search", "runtime"]),
 ];
 
