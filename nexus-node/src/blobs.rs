@@ -165,12 +165,17 @@ pub(crate) struct Handles {
     pub(crate) headroom: Headroom,
     /// Tells to which blobs entries refer.
     pub(crate) attached: Attached,
+    /// Tells whether a member may have a blob.
+    pub(crate) may_have: MayHave,
     /// The bytes of blobs that are kept for each other member.
     pub(crate) kept_for_each: u64,
 }
 
 /// Those of some blobs to which an entry refers: `gc` leaves them.
 pub(crate) type Attached = Box<dyn Fn(&[BlobHash]) -> Result<BTreeSet<BlobHash>, StoreError> + Send + Sync>;
+
+/// Those of some blobs that a member may have, by the spaces whose entries refer to them.
+pub(crate) type MayHave = Box<dyn Fn(&Did, &[BlobHash]) -> Result<BTreeSet<BlobHash>, StoreError> + Send + Sync>;
 
 struct Inner {
     here: Handles,

@@ -16,6 +16,7 @@
 //! | `lines` | tasks in the order of their time: open ones, and those of one end |
 //! | `migrate` | bringing rows of an earlier format to the current one |
 
+mod attached;
 mod chain;
 mod genesis;
 mod lines;
@@ -27,6 +28,7 @@ pub(crate) mod rows;
 mod tasks;
 mod view;
 
+pub(crate) use attached::{is_attached, may_have};
 pub(crate) use chain::{
     ChainEnd, SUPERSEDES, VALID_TO, Walked, ends_of_chain, first_with_key, followers, former_records, holds_until,
     is_chained, is_ended_by_another, key_to, keys_like, record_called, records_with_key, seen_in, shown_together,
@@ -46,8 +48,8 @@ pub(crate) use migrate::next_migration;
 pub use quota::Quotas;
 pub(crate) use quota::{Incarnations, LineUsage, Quota, is_writer, logs_by_place, read_usage, readers_write, usage_of};
 pub(crate) use tasks::{
-    LastEntries, LastId, end_of, entry_place, find_task, is_attached, is_spoken_of, moving_submitters, moving_tasks,
-    said_by_member, said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,
+    LastEntries, LastId, end_of, entry_place, find_task, is_spoken_of, moving_submitters, moving_tasks, said_by_member,
+    said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,
 };
 #[cfg(feature = "http")]
 pub(crate) use view::records_that_were;

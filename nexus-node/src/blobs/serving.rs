@@ -25,14 +25,16 @@ impl Blobs {
     }
 
     async fn answer(&self, peer: Did, envelope: Envelope) -> Envelope {
-        // every member may read each blob of the mesh, a former one none
+        // a former member may read none
         let is_member = self.here().identity.is_member(&peer);
         let answer = match envelope.body.filter(|_| is_member) {
-            Some(Body::Want(want)) if want.hashes.len() <= wire::WANTED_MAX => match self.sizes_of(want.hashes).await {
-                Ok(has) => Body::Has(has),
-                Err(_) => Body::Lacks(Lacks::default()),
-            },
-            Some(Body::Part(asked)) => match self.slice_of(&asked.hash, Part(asked.part)).await {
+            Some(Body::Want(want)) if want.hashes.len() <= wire::WANTED_MAX => {
+                match self.sizes_of(peer, want.hashes).await {
+                    Ok(has) => Body::Has(has),
+                    Err(_) => Body::Lacks(Lacks::default()),
+                }
+            }
+            Some(Body::Part(asked)) => match self.slice_of(peer, &asked.hash, Part(asked.part)).await {
                 Ok(Some(bytes)) => Body::Slice(bytes),
                 Ok(None) => Body::Lacks(Lacks::default()),
                 Err(Unsent::Damaged) => Body::Lacks(Lacks { damaged: true }),
@@ -48,13 +50,18 @@ impl Blobs {
         answer.into()
     }
 
-    /// For each hash 0, or the size of the blob that is here and one; apart for whole ones and for damaged ones.
-    async fn sizes_of(&self, hashes: Vec<Vec<u8>>) -> Result<wire::Has, NodeError> {
+    /// For each hash 0, or the size of the blob that is here and one; apart for whole ones and for damaged ones. A blob that
+    /// the member may not have is as one that is not here.
+    async fn sizes_of(&self, peer: Did, hashes: Vec<Vec<u8>>) -> Result<wire::Has, NodeError> {
         let Ok(_permit) = self.0.serving.acquire().await else { return Err(stopped()) };
         self.blocking(move |blobs| {
             let mut has = wire::Has::default();
-            for hash in hashes {
-                let hash = hash.try_into().map(BlobHash::from_bytes).ok();
+            let named = |hash: &Vec<u8>| hash.as_slice().try_into().map(BlobHash::from_bytes).ok();
+            let named: Vec<Option<BlobHash>> = hashes.iter().map(named).collect();
+            let all: Vec<BlobHash> = named.iter().flatten().copied().collect();
+            let may_have = (blobs.here().may_have)(&peer, &all)?;
+            for hash in named {
+                let hash = hash.filter(|hash| may_have.contains(hash));
                 let info = hash.map(|hash| blobs.here().shelf.info(hash)).transpose()?.flatten();
                 let is_damaged = info.map(|info| blobs.damage_of(info.hash)).transpose()?.flatten().is_some();
                 let size = info.map_or(0, |info| info.size.saturating_add(1));
@@ -71,11 +78,14 @@ impl Blobs {
 
     /// A part of a blob that is here, with its proof. A part that the disk has changed is noted, and not handed out. Once it
     /// is noted, a question for it costs no reading.
-    async fn slice_of(&self, hash: &[u8], part: Part) -> Result<Option<Vec<u8>>, Unsent> {
+    async fn slice_of(&self, peer: Did, hash: &[u8], part: Part) -> Result<Option<Vec<u8>>, Unsent> {
         let Ok(hash) = hash.try_into().map(BlobHash::from_bytes) else { return Ok(None) };
         let Ok(_permit) = self.0.serving.acquire().await else { return Ok(None) };
         let read = move |blobs: &Self| {
             let shelf = &blobs.here().shelf;
+            if (blobs.here().may_have)(&peer, &[hash])?.is_empty() {
+                return Ok(Ok(None));
+            }
             let Some((content, size)) = shelf.content_of(hash, blobs.here().world.wall())? else { return Ok(Ok(None)) };
             let shape = Shape::of(size);
             if !shape.has(part) {

@@ -156,11 +156,6 @@ pub(crate) fn task_requested(view: &dyn View, submitter: &Did, request: &str) ->
     Ok(found)
 }
 
-/// Whether a task has its input or output in a blob.
-pub(crate) fn is_attached(view: &dyn View, blob: &[u8; 32]) -> Result<bool, StoreError> {
-    has_any(view, Table::BlobRefs, blob)
-}
-
 /// The event of a dot, if it is here.
 pub(crate) fn task_event(view: &dyn View, dot: Dot) -> Result<Option<TaskEvent>, StoreError> {
     LastEntries::default().event(view, dot)

@@ -219,7 +219,19 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
             }
             Ok(attached)
         });
-        Blobs::new(blobs::Handles { identity, world, mesh, sessions, shelf, headroom, attached, kept_for_each })
+        let (rows, members) = (store.clone(), identity.clone());
+        let may_have = Box::new(move |peer: &nexus_identity::Did, hashes: &[blobs::BlobHash]| {
+            let (view, members, mut may_have) = (rows.snapshot()?, members.members(), BTreeSet::new());
+            for hash in hashes {
+                if ledger::may_have(&view, &members, peer, hash.as_bytes())? {
+                    may_have.insert(*hash);
+                }
+            }
+            Ok(may_have)
+        });
+        let places =
+            blobs::Handles { identity, world, mesh, sessions, shelf, headroom, attached, may_have, kept_for_each };
+        Blobs::new(places)
     };
     let handles = brain::Handles {
         identity: identity.clone(),

@@ -15,7 +15,8 @@ use nexus_identity::{Did, Role};
 use nexus_node::api::Api;
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
-use nexus_node::{NewMemory, Node};
+use nexus_node::blobs::BlobHash;
+use nexus_node::{NewMemory, Node, NodeError};
 use prost::Message;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -214,4 +215,32 @@ async fn a_hidden_space_is_in_no_frame_gossip_or_answer_for_a_member_that_may_no
         brain.remember(again.clone()).await.unwrap().durability.replicated == 1
     })
     .await;
+}
+
+/// promise: Files | A file that only memories of a space name goes to no member that may not read that space; one that was added openly does
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_hidden_space_goes_to_those_that_read_the_space() {
+    let founder = OURS.start(0, Link::Memory).await;
+    let hidden = define_hidden(&founder).await;
+    let reader = start_as(2, Role::Reader, &founder).await;
+    let member = start_as(1, Role::Member, &founder).await;
+    let text = format!("{HIDDEN} {}", "at length ".repeat(20_000));
+    founder.brain().remember(written(&text, Some(hidden))).await.unwrap();
+    founder.brain().remember(written(OPEN, None)).await.unwrap();
+    for node in [&member, &reader] {
+        has_text(node, OPEN).await;
+    }
+    let kept = BlobHash::of(text.as_bytes());
+    assert!(founder.blobs().info(kept).await.unwrap().is_some(), "a blob has the text");
+    let open = founder.blobs().add(std::io::Cursor::new(b"for all".to_vec())).await.unwrap().hash;
+    for node in [&member, &reader] {
+        node.blobs().fetch(open, SOON).await.unwrap();
+    }
+    member.blobs().fetch(kept, SOON).await.unwrap();
+    // it asks both nodes that have it
+    let refused = reader.blobs().fetch(kept, Duration::from_secs(2)).await;
+    assert!(matches!(refused, Err(NodeError::NotFound { .. })), "{refused:?}");
+    // once the same text is said in the open, it is no secret
+    founder.brain().remember(written(&text, None)).await.unwrap();
+    eventually("the reader has it", || async { reader.blobs().fetch(kept, SOON).await.is_ok() }).await;
 }

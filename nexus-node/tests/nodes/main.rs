@@ -39,6 +39,7 @@ mod stranger;
 mod succession;
 mod tasks;
 mod tasks_hostile;
+mod tasks_logs;
 mod tasks_words;
 mod toy_protocol;
 mod two_nodes;

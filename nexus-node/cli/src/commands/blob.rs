@@ -26,6 +26,8 @@ const GC_WITHIN: Duration = Duration::from_secs(3_600);
 #[derive(Debug, Subcommand)]
 pub(crate) enum Blob {
     /// Add a file, a directory or standard input, and print its hash
+    ///
+    /// Every member of the mesh that knows the hash can get it.
     Add {
         /// The file or directory; `-` for standard input
         path: PathBuf,

@@ -37,6 +37,8 @@ pub(crate) enum Kv {
         file: Option<PathBuf>,
     },
     /// Write a key
+    ///
+    /// Every member of the mesh can read all keys, and their values are on every member's disk.
     Put {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,

@@ -22,6 +22,8 @@ const GRACE: Duration = Duration::from_secs(30);
 #[derive(Debug, Subcommand)]
 pub(crate) enum Lock {
     /// Take a lock
+    ///
+    /// Every member of the mesh can see its name and its holder.
     Acquire {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         name: String,
