@@ -294,17 +294,21 @@ impl NodeEvents {
         Box::pin(stream::try_unfold(self, next))
     }
 
-    /// An event that waits to be handed out, or that is another source's turn.
+    /// An event that waits to be handed out, or one of another source that is due.
     async fn at_once(&mut self) -> Result<Option<NodeEvent>, NodeError> {
-        if self.run >= LOG_RUN_MAX {
-            self.run = 0;
-            let Self { keys, passing, mode, .. } = self;
-            self.ready.extend(of_others(keys, passing, mode).now_or_never());
-        }
         if let Some(news) = self.ready.pop_front() {
             return Ok(Some(self.told(news)));
         }
-        let Some(change) = self.task.clone() else { return Ok(None) };
+        let Some(change) = self.task.clone() else {
+            if self.run < LOG_RUN_MAX {
+                return Ok(None);
+            }
+            self.run = 0;
+            // nothing waits here: a cursor never counts an event that was not handed out
+            let Self { keys, passing, mode, .. } = self;
+            let news = of_others(keys, passing, mode).now_or_never();
+            return Ok(news.map(|news| self.told(news)));
+        };
         let found = self.events.0.here.board.get(&change.subject.to_string()).await;
         self.task = None;
         self.log_at = self.place_of(&change);

@@ -7,6 +7,7 @@ use super::{EventKind, Events};
 #[cfg(feature = "blobs")]
 use crate::blobs::BlobNews;
 use crate::follow::RecentPlace;
+use crate::recent::Noted;
 
 /// A connection to a member opened or closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +38,8 @@ pub(super) struct PassingFeed {
     peers: Option<watch::Receiver<u64>>,
     #[cfg(feature = "blobs")]
     blobs: Option<watch::Receiver<u64>>,
-    ready: VecDeque<Passed>,
+    /// Each with the place behind it: a reader that stops before it is told of it again.
+    ready: VecDeque<(RecentPlace, Passed)>,
 }
 
 impl PassingFeed {
@@ -54,12 +56,15 @@ impl PassingFeed {
         let blobs = wanted.contains(&EventKind::Blobs).then(|| events.0.here.blobs.recent().count());
         // notes of an earlier run are gone with it
         let is_of_now = after.is_none_or(|after| after.run == now.run);
-        let at = after.filter(|_| is_of_now).unwrap_or(now);
-        let ready = if is_of_now { VecDeque::new() } else { VecDeque::from([Passed::Missed(wanted)]) };
+        let at = after.unwrap_or(now);
+        let (read, ready) = match is_of_now {
+            true => (at, VecDeque::new()),
+            false => (now, VecDeque::from([(now, Passed::Missed(wanted))])),
+        };
         Some(Self {
             events,
             at,
-            read: at,
+            read,
             peers,
             #[cfg(feature = "blobs")]
             blobs,
@@ -75,13 +80,8 @@ impl PassingFeed {
     /// The next of them. Cancel-safe.
     pub(super) async fn next(&mut self) -> Passed {
         loop {
-            if let Some(passed) = self.ready.pop_front() {
-                match &passed {
-                    Passed::Peer(_) => self.at.peers += 1,
-                    #[cfg(feature = "blobs")]
-                    Passed::Blob(_) => self.at.blobs += 1,
-                    Passed::Missed(_) => {}
-                }
+            if let Some((place, passed)) = self.ready.pop_front() {
+                self.at = place;
                 return passed;
             }
             self.at = self.read;
@@ -93,27 +93,33 @@ impl PassingFeed {
 
     /// Reads what was noted. Whether that was anything.
     fn read_on(&mut self) -> bool {
+        let mut at = self.read;
         if let Some(count) = &mut self.peers {
             count.mark_unchanged();
-            let noted = self.events.0.peers.after(self.read.peers);
-            if noted.missed {
-                self.ready.push_back(Passed::Missed(BTreeSet::from([EventKind::Peers])));
-                self.at.peers = noted.count - noted.notes.len() as u64;
+            let Noted { notes, missed, count } = self.events.0.peers.after(at.peers);
+            at.peers = count - notes.len() as u64;
+            if missed {
+                self.ready.push_back((at, Passed::Missed(BTreeSet::from([EventKind::Peers]))));
             }
-            self.read.peers = noted.count;
-            self.ready.extend(noted.notes.into_iter().map(Passed::Peer));
+            for note in notes {
+                at.peers += 1;
+                self.ready.push_back((at, Passed::Peer(note)));
+            }
         }
         #[cfg(feature = "blobs")]
         if let Some(count) = &mut self.blobs {
             count.mark_unchanged();
-            let noted = self.events.0.here.blobs.recent().after(self.read.blobs);
-            if noted.missed {
-                self.ready.push_back(Passed::Missed(BTreeSet::from([EventKind::Blobs])));
-                self.at.blobs = noted.count - noted.notes.len() as u64;
+            let Noted { notes, missed, count } = self.events.0.here.blobs.recent().after(at.blobs);
+            at.blobs = count - notes.len() as u64;
+            if missed {
+                self.ready.push_back((at, Passed::Missed(BTreeSet::from([EventKind::Blobs]))));
             }
-            self.read.blobs = noted.count;
-            self.ready.extend(noted.notes.into_iter().map(Passed::Blob));
+            for note in notes {
+                at.blobs += 1;
+                self.ready.push_back((at, Passed::Blob(note)));
+            }
         }
+        self.read = at;
         !self.ready.is_empty()
     }
 
