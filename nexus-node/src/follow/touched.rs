@@ -37,13 +37,11 @@ pub(crate) fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Tou
         let (eno, mut touched) = (step.eno, Touched::default());
         for other in step.turned()? {
             let Some(entry) = ledger::read_entry(view, other)? else { continue };
-            touched.turned.extend(written_by(&entry));
-            touched.turned.extend(sharing.with_keys_of(&entry)?);
+            sharing.add(&entry, &mut touched.turned)?;
         }
         if step.counts {
             let entry = step.entry()?;
-            touched.written.extend(written_by(&entry));
-            touched.written.extend(sharing.with_keys_of(&entry)?);
+            sharing.add(&entry, &mut touched.written)?;
             touched.erased.extend(erased_by(&entry));
         }
         found.push((eno, touched));
@@ -62,36 +60,54 @@ struct Sharing<'a> {
 }
 
 impl Sharing<'_> {
-    /// The records that have the keys of an entry's records: it may be shown in the place of one of them, or one of them in
-    /// its place.
-    fn with_keys_of(&mut self, entry: &Verified) -> Result<BTreeSet<Dot>, StoreError> {
-        let mut dots = BTreeSet::new();
-        let keys = keys_of(entry);
-        let Some(space) = (if keys.is_empty() { None } else { ledger::find_space(self.view, entry.header().space)? })
-        else {
-            return Ok(dots);
-        };
-        for (_, key) in keys {
-            if !self.looked.contains(&(space.no, key.clone())) {
-                dots.extend(first_with_key(self.view, space.no, &key)?);
-                dots.extend(records_with_key(self.view, space.no, &key, SHARING_MAX)?);
-                self.looked.insert((space.no, key));
+    /// Adds the records that an entry writes to, and those with the keys of the ones that it creates: it may be shown in the
+    /// place of one of them, or one of them in its place.
+    fn add(&mut self, entry: &Verified, dots: &mut BTreeSet<Dot>) -> Result<(), StoreError> {
+        let mut space = None;
+        for Written { record, key, .. } in written_by(entry) {
+            dots.insert(record);
+            let Some(key) = key else { continue };
+            if space.is_none() {
+                space = ledger::find_space(self.view, entry.header().space)?;
+            }
+            let Some(space) = &space else { continue };
+            let of_key = (space.no, key);
+            if !self.looked.contains(&of_key) {
+                dots.extend(first_with_key(self.view, space.no, &of_key.1)?);
+                dots.extend(records_with_key(self.view, space.no, &of_key.1, SHARING_MAX)?);
+                self.looked.insert(of_key);
             }
         }
-        Ok(dots)
+        Ok(())
     }
 }
 
-/// The records that an entry writes to.
-fn written_by(entry: &Verified) -> Vec<Dot> {
+/// A write of an entry.
+struct Written {
+    /// Its number in the entry.
+    index: u16,
+    record: Dot,
+    /// The caller's key of a record that it creates.
+    key: Option<String>,
+}
+
+/// The writes of an entry.
+fn written_by(entry: &Verified) -> Vec<Written> {
     if entry.header().kind != Kind::WRITES {
         return Vec::new();
     }
-    let record = |PlacedWrite { index, write, .. }| match write.target {
-        Target::Create { .. } => Dot { entry: entry.id(), index },
-        Target::Edit { record } => record,
+    let written = |PlacedWrite { index, write, .. }| match write.target {
+        Target::Create { .. } => Written { index, record: Dot { entry: entry.id(), index }, key: key_in(&write.value) },
+        Target::Edit { record } => Written { index, record, key: None },
     };
-    writes_of(entry).unwrap_or_default().into_iter().map(record).collect()
+    writes_of(entry).unwrap_or_default().into_iter().map(written).collect()
+}
+
+/// The caller's key in a core. Most have none, and parsing costs more than searching for the word, or for an escape that
+/// may stand for a letter of it.
+fn key_in(core: &str) -> Option<String> {
+    let may_have = core.contains("\"key\"") || core.contains("\\u");
+    may_have.then(|| Core::parse(core)?.key).flatten()
 }
 
 /// The records of the leaves that an entry erases. No kind of entry that counts erases any.
@@ -99,26 +115,13 @@ const fn erased_by(_: &Verified) -> BTreeSet<Dot> {
     BTreeSet::new()
 }
 
-/// The callers' keys of the records that an entry creates, each with the number of the write.
-fn keys_of(entry: &Verified) -> Vec<(u16, String)> {
-    if entry.header().kind != Kind::WRITES {
-        return Vec::new();
-    }
-    let key = |PlacedWrite { index, write, .. }| {
-        // most have none, and parsing costs more than searching for the word
-        let may_have = matches!(write.target, Target::Create { .. }) && write.value.contains("\"key\"");
-        may_have.then(|| Some((index, Core::parse(&write.value)?.key?))).flatten()
-    };
-    writes_of(entry).unwrap_or_default().into_iter().filter_map(key).collect()
-}
-
 /// The records that stand for those with the callers' keys of an entry's records, which are shown in their place, each with
 /// the number of the write.
 pub(crate) fn shown_instead(view: &dyn View, entry: &Verified) -> Result<Vec<(u16, Dot)>, StoreError> {
-    let keys = keys_of(entry);
-    let Some(space) = (if keys.is_empty() { None } else { ledger::find_space(view, entry.header().space)? }) else {
-        return Ok(Vec::new());
-    };
+    let keys = written_by(entry).into_iter().filter_map(|Written { index, key, .. }| Some((index, key?)));
+    let keys: Vec<(u16, String)> = keys.collect();
+    let space = if keys.is_empty() { None } else { ledger::find_space(view, entry.header().space)? };
+    let Some(space) = space else { return Ok(Vec::new()) };
     let mut shown = Vec::new();
     for (index, key) in keys {
         shown.extend(first_with_key(view, space.no, &key)?.map(|dot| (index, dot)));

@@ -39,7 +39,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     // the one way to follow the log: whoever keeps something derived from entries stands on it
     ("follow", &["store", "world", "identity", "ledger", "error", "memory"]),
     // conditions on memories, for every index
-    ("filter", &["words", "ledger", "memory"]),
+    ("filter", &["words", "ledger"]),
     ("search", &["words", "store", "project", "ledger", "error", "memory", "follow", "filter"]),
     ("vectors", &["words", "store", "datadir", "world", "config", "ledger", "error", "memory", "follow", "filter"]),
     (
