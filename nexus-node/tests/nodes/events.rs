@@ -192,7 +192,7 @@ async fn a_slow_reader_is_told_what_it_missed_and_goes_on() {
     node.shutdown().await;
 }
 
-/// promise: Commands and API | A cursor of another node, a garbled one and a number of an older kind are refused; one that is ahead of the node is told that it missed events
+/// promise: Commands and API | A cursor of another node, a garbled one and a number of an older kind are refused by name
 #[tokio::test(flavor = "multi_thread")]
 async fn cursors_are_taken_or_refused_and_never_misread() {
     let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
