@@ -770,7 +770,7 @@ impl Watch {
     #[cfg(feature = "http")]
     pub(crate) async fn at_hand(&mut self) -> Result<Option<Change>, NodeError> {
         while self.ready.is_empty() {
-            // one that was under way does not see what was committed since
+            // a read that was under way does not see what was committed since
             let is_new = self.reading.is_none();
             if !self.read_on().await? && is_new {
                 return Ok(None);

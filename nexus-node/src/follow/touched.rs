@@ -60,8 +60,8 @@ struct Sharing<'a> {
 }
 
 impl Sharing<'_> {
-    /// Adds the records that an entry writes to, and those with the keys of the ones that it creates: it may be shown in the
-    /// place of one of them, or one of them in its place.
+    /// Adds the records that an entry writes to, and those with the keys of the ones that it creates. Of the records with one
+    /// key one is shown in the place of all.
     fn add(&mut self, entry: &Verified, dots: &mut BTreeSet<Dot>) -> Result<(), StoreError> {
         let mut space = None;
         for Written { record, key, .. } in written_by(entry) {
