@@ -47,7 +47,6 @@ mod guard;
 mod guest;
 mod import;
 pub mod issued;
-mod looks;
 mod memories;
 mod mesh;
 mod metrics;

@@ -271,6 +271,7 @@ impl NodeError {
             Self::NotFound { .. } => "not_found",
             Self::Ambiguous { .. } => "ambiguous",
             Self::Invalid(InputError::Secret { .. }) => "secret_found",
+            Self::Invalid(InputError::OldCursor(_)) => "cursor_old",
             Self::Invalid(_) => "invalid",
             Self::TooLarge { .. } => "too_large",
             Self::Refused(

@@ -30,6 +30,7 @@ pub const CODES: &[Code] = &[
     Code { name: "malformed", status: 400, exit: 2 },
     Code { name: "invalid", status: 422, exit: 2 },
     Code { name: "secret_found", status: 422, exit: 2 },
+    Code { name: "cursor_old", status: 422, exit: 2 },
     Code { name: "wrong_type", status: 415, exit: 2 },
     Code { name: "too_large", status: 413, exit: 2 },
     Code { name: "ambiguous", status: 409, exit: 2 },
@@ -335,6 +336,9 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             Some("`nexus-node vocabulary remove WORD` makes room; `nexus-node vocabulary list` shows them")
         }
         NodeError::Invalid(InputError::Secret { .. }) => Some(SECRET_HINT),
+        NodeError::Invalid(InputError::OldCursor(_)) => {
+            Some("begin without a cursor and read all once; `/v1/watch` takes a revision as before")
+        }
         NodeError::Invalid(InputError::Task(BadTaskEvent::Capability) | InputError::Capabilities { .. }) => {
             Some("a capability is a name as `resize` or `code/review:rust`, the same at the task and at its worker")
         }

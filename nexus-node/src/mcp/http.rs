@@ -24,11 +24,12 @@ use super::Mcp;
 use super::agent::Agent;
 use super::answer::refusal;
 use super::core::Core;
-use super::graph::{GraphServer, SPACE as GRAPH_SPACE, jsonl};
+use super::graph::{GraphServer, jsonl};
 use super::habits::{self, Unread, is_id};
 use super::raw::{self, TaskJson};
 use crate::api::Api;
 use crate::api::pass::Pass;
+use crate::graph::SPACE as GRAPH_SPACE;
 use crate::problem::Problem;
 use crate::project::ProjectChoice;
 
