@@ -1,0 +1,554 @@
+//! No circle of files: no file of a crate names something of another that names, over others, something of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::modules::{Arrows, Crate, made, workspace};
+
+/// The environment variable that has all arrows of a circle shown, not the shortest way around.
+const WHOLE: &str = "NEXUS_CIRCLES";
+
+/// Circles that are there: a crate, the files below its `src`, and why they are in a circle.
+const CIRCLES: &[(&str, &[&str], &str)] = &[
+    (
+        "nexus-identity",
+        &["credential.rs", "did.rs", "error.rs", "key.rs", "memo.rs", "name.rs", "role.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-crdt",
+        &["entry.rs", "frontier.rs", "log.rs", "payload.rs", "space.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-crdt",
+        &["members.rs", "members/lines.rs", "members/verdict.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &[
+            "api.rs",
+            "api/audit.rs",
+            "api/backup.rs",
+            "api/caller.rs",
+            "api/coordinator.rs",
+            "api/critical.rs",
+            "api/events.rs",
+            "api/extract.rs",
+            "api/guard.rs",
+            "api/guest.rs",
+            "api/import.rs",
+            "api/memories.rs",
+            "api/mesh.rs",
+            "api/metrics.rs",
+            "api/openapi.rs",
+            "api/page.rs",
+            "api/pass.rs",
+            "api/passphrase.rs",
+            "api/routes.rs",
+            "api/routes/examples.rs",
+            "api/settings.rs",
+            "api/spaces.rs",
+            "api/tasks.rs",
+            "api/tokens.rs",
+            "api/vocabulary.rs",
+            "api/wire/memory.rs",
+            "api/wire/tasks.rs",
+            "api/wire/vocabulary.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    ("nexus-node", &["api/issued/book.rs", "api/issued/kept.rs"], "found when the rule came, and not yet opened"),
+    ("nexus-node", &["backup.rs", "backup/frame.rs"], "found when the rule came, and not yet opened"),
+    ("nexus-node", &["backup/blobs.rs", "backup/unpack.rs"], "found when the rule came, and not yet opened"),
+    (
+        "nexus-node",
+        &[
+            "blobs.rs",
+            "blobs/collecting.rs",
+            "blobs/copies.rs",
+            "blobs/damage.rs",
+            "blobs/directory.rs",
+            "blobs/evicting.rs",
+            "blobs/fetching.rs",
+            "blobs/figures.rs",
+            "blobs/keeping.rs",
+            "blobs/sharing.rs",
+            "blobs/shelf.rs",
+            "blobs/shelf/disk.rs",
+            "blobs/shelf/memory.rs",
+            "blobs/shelf/partial.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &[
+            "brain.rs",
+            "brain/conflicts.rs",
+            "brain/listed.rs",
+            "brain/projects.rs",
+            "brain/recall.rs",
+            "brain/supersede.rs",
+            "brain/vocabulary.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &["config.rs", "config/edit.rs", "config/nearest.rs", "config/settings.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &[
+            "coordinator/applied.rs",
+            "coordinator/audit.rs",
+            "coordinator/audit/check.rs",
+            "coordinator/audit/page.rs",
+            "coordinator/audit/rows.rs",
+            "coordinator/certificate.rs",
+            "coordinator/copied.rs",
+            "coordinator/govern.rs",
+            "coordinator/group.rs",
+            "coordinator/hearsay.rs",
+            "coordinator/log.rs",
+            "coordinator/log/rows.rs",
+            "coordinator/log/writer.rs",
+            "coordinator/network.rs",
+            "coordinator/part.rs",
+            "coordinator/propose.rs",
+            "coordinator/seats.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &["coordinator/command.rs", "coordinator/limits.rs", "coordinator/requests.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &[
+            "coordinator/state.rs",
+            "coordinator/state/audit.rs",
+            "coordinator/state/kv.rs",
+            "coordinator/state/locks.rs",
+            "coordinator/state/requests.rs",
+            "coordinator/state/sessions.rs",
+            "coordinator/state/zero.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    ("nexus-node", &["critical.rs", "critical/guard.rs"], "found when the rule came, and not yet opened"),
+    (
+        "nexus-node",
+        &["datadir.rs", "datadir/fingerprint.rs", "datadir/membership.rs", "datadir/owner.rs", "datadir/witness.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &[
+            "engine.rs",
+            "engine/append.rs",
+            "engine/io.rs",
+            "engine/kept.rs",
+            "engine/persons.rs",
+            "engine/requested.rs",
+            "engine/succeed.rs",
+            "engine/tasks.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    ("nexus-node", &["error.rs", "error/access.rs", "error/input.rs"], "found when the rule came, and not yet opened"),
+    (
+        "nexus-node",
+        &[
+            "mcp.rs",
+            "mcp/answer.rs",
+            "mcp/core.rs",
+            "mcp/core/arguments.rs",
+            "mcp/core/brief.rs",
+            "mcp/core/cursor.rs",
+            "mcp/graph.rs",
+            "mcp/graph/jsonl.rs",
+            "mcp/graph/server.rs",
+            "mcp/graph/shape.rs",
+            "mcp/http.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &["memory/read.rs", "memory/read/proof.rs", "memory/read/resolved.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &[
+            "node.rs",
+            "node/admit.rs",
+            "node/builder.rs",
+            "node/found.rs",
+            "node/join.rs",
+            "node/persons.rs",
+            "node/projects.rs",
+            "node/revoke.rs",
+            "node/rotate.rs",
+            "node/start.rs",
+            "node/status.rs",
+            "node/visits.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    ("nexus-node", &["runtime.rs", "runtime/drive.rs"], "found when the rule came, and not yet opened"),
+    ("nexus-node", &["runtime/session.rs", "runtime/sync.rs"], "found when the rule came, and not yet opened"),
+    (
+        "nexus-node",
+        &[
+            "search.rs",
+            "search/best.rs",
+            "search/disk.rs",
+            "search/document.rs",
+            "search/group.rs",
+            "search/project.rs",
+            "search/question.rs",
+            "search/tail.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    ("nexus-node", &["search/tokens.rs", "search/words.rs"], "found when the rule came, and not yet opened"),
+    (
+        "nexus-node",
+        &[
+            "secrets.rs",
+            "secrets/abroad.rs",
+            "secrets/address.rs",
+            "secrets/anchors.rs",
+            "secrets/block.rs",
+            "secrets/command.rs",
+            "secrets/header.rs",
+            "secrets/name.rs",
+            "secrets/token.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &[
+            "store.rs",
+            "store/carve.rs",
+            "store/hold.rs",
+            "store/open.rs",
+            "store/snapshot.rs",
+            "store/wal.rs",
+            "store/wal/find.rs",
+            "store/wal/record.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node",
+        &[
+            "tasks.rs",
+            "tasks/attached.rs",
+            "tasks/board.rs",
+            "tasks/core.rs",
+            "tasks/elsewhere.rs",
+            "tasks/hand_out.rs",
+            "tasks/log.rs",
+            "tasks/offered.rs",
+            "tasks/once.rs",
+            "tasks/read.rs",
+            "tasks/route.rs",
+            "tasks/schema.rs",
+            "tasks/settling.rs",
+            "tasks/watch.rs",
+            "tasks/wire.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    ("nexus-node", &["vectors/model.rs", "vectors/models.rs"], "found when the rule came, and not yet opened"),
+    ("nexus-node", &["world.rs", "world/blocking.rs"], "found when the rule came, and not yet opened"),
+    (
+        "nexus-node/cli",
+        &[
+            "client.rs",
+            "commands.rs",
+            "commands/agents.rs",
+            "commands/audit.rs",
+            "commands/backup.rs",
+            "commands/blob.rs",
+            "commands/blob/add.rs",
+            "commands/blob/get.rs",
+            "commands/blob/verify.rs",
+            "commands/completions.rs",
+            "commands/config.rs",
+            "commands/connect.rs",
+            "commands/connect/call.rs",
+            "commands/connect/entry.rs",
+            "commands/connect/found.rs",
+            "commands/connect/hooks.rs",
+            "commands/connect/program_token.rs",
+            "commands/connect/target.rs",
+            "commands/connect/toml.rs",
+            "commands/coordinator.rs",
+            "commands/demo.rs",
+            "commands/demo/draw.rs",
+            "commands/demo/draw/map.rs",
+            "commands/demo/face.rs",
+            "commands/demo/keys.rs",
+            "commands/demo/onlooker.rs",
+            "commands/demo/ports.rs",
+            "commands/demo/stage.rs",
+            "commands/demo/steps.rs",
+            "commands/demo/steps/files.rs",
+            "commands/demo/view.rs",
+            "commands/disconnect.rs",
+            "commands/doctor.rs",
+            "commands/doctor/drive.rs",
+            "commands/doctor/sandbox.rs",
+            "commands/edit.rs",
+            "commands/export.rs",
+            "commands/fence.rs",
+            "commands/forget.rs",
+            "commands/get.rs",
+            "commands/history.rs",
+            "commands/hook.rs",
+            "commands/hook/input.rs",
+            "commands/import.rs",
+            "commands/import/others.rs",
+            "commands/init.rs",
+            "commands/invite.rs",
+            "commands/join.rs",
+            "commands/key.rs",
+            "commands/kv.rs",
+            "commands/list.rs",
+            "commands/lock.rs",
+            "commands/lock/guard.rs",
+            "commands/lock/run.rs",
+            "commands/man.rs",
+            "commands/mcp.rs",
+            "commands/mcp/node.rs",
+            "commands/mcp/relay.rs",
+            "commands/mcp/session.rs",
+            "commands/mcp/subscription.rs",
+            "commands/mcp/wire.rs",
+            "commands/members.rs",
+            "commands/mirror.rs",
+            "commands/model.rs",
+            "commands/offline.rs",
+            "commands/peers.rs",
+            "commands/recall.rs",
+            "commands/remember.rs",
+            "commands/restore.rs",
+            "commands/revoke.rs",
+            "commands/root.rs",
+            "commands/service.rs",
+            "commands/service/linux.rs",
+            "commands/service/linux/directory.rs",
+            "commands/space.rs",
+            "commands/status.rs",
+            "commands/stop.rs",
+            "commands/supersede.rs",
+            "commands/task.rs",
+            "commands/task/log.rs",
+            "commands/task/news.rs",
+            "commands/task/submit.rs",
+            "commands/task/text.rs",
+            "commands/task/watch.rs",
+            "commands/token.rs",
+            "commands/up.rs",
+            "commands/up/banner.rs",
+            "commands/up/door.rs",
+            "commands/up/settings.rs",
+            "commands/vocabulary.rs",
+            "commands/watch.rs",
+            "commands/web.rs",
+            "commands/worker.rs",
+            "commands/worker/attempt.rs",
+            "commands/worker/job.rs",
+            "commands/worker/link.rs",
+            "commands/worker/workplace.rs",
+            "help.rs",
+            "holder.rs",
+            "log.rs",
+            "names.rs",
+            "otlp.rs",
+            "pinned.rs",
+            "project.rs",
+            "proof.rs",
+            "session.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node/cli",
+        &["commands/service/linux/plan.rs", "commands/service/linux/systemd.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "nexus-node/cli",
+        &["sandbox/confinement.rs", "sandbox/warden.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    ("simulations", &["approvals.rs", "ledger.rs", "tasks.rs"], "found when the rule came, and not yet opened"),
+    (
+        "simulations",
+        &[
+            "commands.rs",
+            "commands/diff.rs",
+            "commands/fuzz.rs",
+            "commands/plant.rs",
+            "commands/rare.rs",
+            "commands/run.rs",
+            "commands/shrink.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "simulations",
+        &[
+            "invariants.rs",
+            "invariants/approvals.rs",
+            "invariants/blobs.rs",
+            "invariants/bounds.rs",
+            "invariants/convergence.rs",
+            "invariants/critical.rs",
+            "invariants/durability.rs",
+            "invariants/forgotten.rs",
+            "invariants/liveness.rs",
+            "invariants/membership.rs",
+            "invariants/one_seq.rs",
+            "invariants/quotas.rs",
+            "invariants/revoked.rs",
+            "invariants/sound.rs",
+            "invariants/strangers.rs",
+            "invariants/tasks.rs",
+        ],
+        "found when the rule came, and not yet opened",
+    ),
+    (
+        "benches/hostile",
+        &["attack.rs", "honest.rs", "main.rs", "measure.rs", "rogue.rs"],
+        "found when the rule came, and not yet opened",
+    ),
+    ("benches/node", &["bench/api.rs", "bench/auth.rs"], "found when the rule came, and not yet opened"),
+];
+
+type Circle = BTreeSet<String>;
+
+/// By file, all files that it names.
+type Named<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
+
+fn named(arrows: &Arrows) -> Named<'_> {
+    let mut named = Named::new();
+    for (from, to) in arrows.keys() {
+        named.entry(from).or_default().insert(to);
+    }
+    named
+}
+
+/// The circles of a crate: files of which each reaches each other one.
+fn circles(arrows: &Arrows) -> Vec<Circle> {
+    let named = named(arrows);
+    let reached: BTreeMap<&str, BTreeSet<&str>> = named.keys().map(|file| (*file, reached(&named, file))).collect();
+    let mut circles: Vec<Circle> = Vec::new();
+    for (file, reaches) in &reached {
+        let back = |other: &&&str| reached.get(**other).is_some_and(|reaches| reaches.contains(file));
+        let circle: Circle = reaches.iter().filter(back).map(|file| (*file).to_owned()).collect();
+        if circle.len() > 1 && !circles.contains(&circle) {
+            circles.push(circle);
+        }
+    }
+    circles
+}
+
+/// All files to which arrows lead from a file.
+fn reached<'a>(named: &Named<'a>, from: &'a str) -> BTreeSet<&'a str> {
+    let (mut reached, mut open) = (BTreeSet::new(), vec![from]);
+    while let Some(file) = open.pop() {
+        open.extend(named.get(file).into_iter().flatten().filter(|to| reached.insert(**to)));
+    }
+    reached
+}
+
+/// A way from a file back to itself over as few files as possible.
+fn shortest<'a>(named: &Named<'a>, from: &'a str) -> Vec<&'a str> {
+    let mut open = VecDeque::from([vec![from]]);
+    let mut seen = BTreeSet::new();
+    while let Some(way) = open.pop_front() {
+        for to in named.get(way[way.len() - 1]).into_iter().flatten() {
+            let longer: Vec<&str> = way.iter().copied().chain([*to]).collect();
+            if *to == from {
+                return longer;
+            }
+            if seen.insert(*to) {
+                open.push_back(longer);
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// What to do about a circle: the shortest way around, and what each file of it names.
+fn told(name: &str, circle: &Circle, arrows: &Arrows) -> String {
+    let named = named(arrows);
+    let ways = circle.iter().map(|file| shortest(&named, file));
+    let way = ways.filter(|way| !way.is_empty()).min_by_key(Vec::len).unwrap();
+    let is_shown = |from: &str, to: &str| match std::env::var(WHOLE) {
+        Ok(_) => circle.contains(from) && circle.contains(to),
+        Err(_) => way.windows(2).any(|step| step == [from, to]),
+    };
+    let mut text = format!("{name} has a circle of {} files: {circle:?}\n", circle.len());
+    for ((from, to), names) in arrows.iter().filter(|((from, to), _)| is_shown(from, to)) {
+        text += &format!("  {from} names {} of {to}\n", Vec::from_iter(names.clone()).join(", "));
+    }
+    text + &format!(
+        "  Move what the lower file needs into a file of its own below both, or hand it over as an argument. {WHOLE}=1\n  \
+         shows all arrows.\n"
+    )
+}
+
+/// What differs between the circles of some crates and a list.
+fn differences(crates: &[Crate], list: &[(&str, &[&str], &str)]) -> String {
+    let listed: Vec<(&str, Circle)> =
+        list.iter().map(|(name, files, _)| (*name, files.iter().map(|file| format!("src/{file}")).collect())).collect();
+    let (mut found, mut text) = (Vec::new(), String::new());
+    for one in crates {
+        let arrows = one.arrows();
+        for circle in circles(&arrows) {
+            if !listed.contains(&(&one.name, circle.clone())) {
+                text += &told(&one.name, &circle, &arrows);
+            }
+            found.push((one.name.as_str(), circle));
+        }
+    }
+    for circle in listed.iter().filter(|circle| !found.contains(circle)) {
+        text += &format!(
+            "the list of circles.rs has a circle that is not there: {circle:?}\n  Make it what is left of it, or leave it out.\n"
+        );
+    }
+    text
+}
+
+#[test]
+fn no_file_names_what_names_it() {
+    let text = differences(workspace(), CIRCLES);
+    assert!(text.is_empty(), "\n{text}");
+}
+
+#[test]
+fn a_circle_that_is_not_on_the_list_is_found_and_one_that_is_gone_too() {
+    let files = [
+        ("lib.rs", "mod a; mod b; mod c; pub use a::A;"),
+        ("a.rs", "use crate::b::B; pub struct A;"),
+        ("b.rs", "use crate::c::C; pub struct B;"),
+        ("c.rs", "use crate::A; pub struct C;"),
+    ];
+    let crates = [made(&files)];
+    assert!(differences(&crates, &[]).contains("c.rs names crate::A of a.rs"));
+    let open = [made(&files[..3].iter().copied().chain([("c.rs", "pub struct C;")]).collect::<Vec<_>>())];
+    assert_eq!(differences(&open, &[]), "");
+    assert!(differences(&open, &[("made", &["a.rs"], "")]).contains("is not there"));
+}
