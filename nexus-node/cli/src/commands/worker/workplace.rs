@@ -8,7 +8,6 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 use tokio::process::Command;
 
-use super::job;
 pub(super) use super::wardens::Wardens;
 use crate::output::{Printer, sane};
 #[cfg(target_os = "linux")]
@@ -430,7 +429,7 @@ impl Workplace {
     /// # Errors
     /// There is no room for its directory.
     pub(super) fn prepare(&self, claimed: &wire::ClaimedTask) -> Result<Prepared, Problem> {
-        let no = |error: std::io::Error| job::unfit("a directory for the command", &error);
+        let no = |error: std::io::Error| unfit("a directory for the command", &error);
         let directory = TaskDirectory::new().map_err(no)?;
         let own = directory.task();
         self.link(&own).map_err(no)?;
@@ -521,4 +520,10 @@ fn linked(file: &Path, link: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn linked(file: &Path, link: &Path) -> std::io::Result<()> {
     std::fs::hard_link(file, link)
+}
+
+/// The problem of a command that cannot begin.
+pub(super) fn unfit(what: &str, error: &std::io::Error) -> Problem {
+    let problem = Problem::new("failed", format!("{what}: {error}"));
+    problem.hint("no task was tried: mend it, and start the worker again")
 }
