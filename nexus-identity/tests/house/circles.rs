@@ -8,7 +8,210 @@ use super::modules::{Arrows, Crate, made, workspace};
 const WHOLE: &str = "NEXUS_CIRCLES";
 
 /// Circles that are there: a crate, the files below its `src`, and why they are in a circle.
-const CIRCLES: &[(&str, &[&str], &str)] = &[];
+const CIRCLES: &[(&str, &[&str], &str)] = &[
+    (
+        "nexus-crdt",
+        &["members.rs", "members/lines.rs", "members/verdict.rs"],
+        "verdicts and lines are worked out from the members, which keep them",
+    ),
+    (
+        "nexus-node",
+        &["api/guest.rs", "api/openapi.rs", "api/state.rs"],
+        "a guest has routes whose handlers get the API, and the API keeps its guests",
+    ),
+    (
+        "nexus-node",
+        &[
+            "blobs.rs",
+            "blobs/collecting.rs",
+            "blobs/copies.rs",
+            "blobs/damage.rs",
+            "blobs/directory.rs",
+            "blobs/evicting.rs",
+            "blobs/fetching.rs",
+            "blobs/figures.rs",
+            "blobs/keeping.rs",
+            "blobs/sharing.rs",
+            "blobs/shelf.rs",
+            "blobs/shelf/disk.rs",
+            "blobs/shelf/memory.rs",
+            "blobs/shelf/partial.rs",
+        ],
+        "the handle and its parts name each other: the shelf is to stand below, the handle above",
+    ),
+    (
+        "nexus-node",
+        &[
+            "brain.rs",
+            "brain/conflicts.rs",
+            "brain/listed.rs",
+            "brain/projects.rs",
+            "brain/recall.rs",
+            "brain/supersede.rs",
+            "brain/vocabulary.rs",
+        ],
+        "each part adds questions to the handle, whose types are in its file",
+    ),
+    (
+        "nexus-node",
+        &["config.rs", "config/edit.rs", "config/nearest.rs", "config/settings.rs"],
+        "one table of keys, from which settings are read, edited and guessed",
+    ),
+    (
+        "nexus-node",
+        &[
+            "coordinator/applied.rs",
+            "coordinator/audit.rs",
+            "coordinator/audit/check.rs",
+            "coordinator/audit/page.rs",
+            "coordinator/audit/rows.rs",
+            "coordinator/certificate.rs",
+            "coordinator/copied.rs",
+            "coordinator/govern.rs",
+            "coordinator/group.rs",
+            "coordinator/hearsay.rs",
+            "coordinator/log.rs",
+            "coordinator/log/rows.rs",
+            "coordinator/log/writer.rs",
+            "coordinator/network.rs",
+            "coordinator/part.rs",
+            "coordinator/propose.rs",
+            "coordinator/seats.rs",
+        ],
+        "the tasks of a coordinator get all of it: they are to get what they use",
+    ),
+    (
+        "nexus-node",
+        &["coordinator/command.rs", "coordinator/limits.rs", "coordinator/requests.rs"],
+        "a command is checked against limits that are told per command",
+    ),
+    (
+        "nexus-node",
+        &["coordinator/state.rs", "coordinator/state/zero.rs"],
+        "format 0 of the machine reads and writes its fields",
+    ),
+    (
+        "nexus-node",
+        &["critical.rs", "critical/guard.rs"],
+        "a guard renews and releases its lock over the handle that made it",
+    ),
+    (
+        "nexus-node",
+        &[
+            "engine.rs",
+            "engine/append.rs",
+            "engine/io.rs",
+            "engine/kept.rs",
+            "engine/persons.rs",
+            "engine/requested.rs",
+            "engine/succeed.rs",
+            "engine/tasks.rs",
+        ],
+        "each part adds inputs to the engine, whose answers are in one file",
+    ),
+    (
+        "nexus-node",
+        &[
+            "mcp.rs",
+            "mcp/answer.rs",
+            "mcp/core.rs",
+            "mcp/core/arguments.rs",
+            "mcp/core/brief.rs",
+            "mcp/core/cursor.rs",
+            "mcp/graph.rs",
+            "mcp/graph/jsonl.rs",
+            "mcp/graph/server.rs",
+            "mcp/graph/shape.rs",
+            "mcp/http.rs",
+        ],
+        "constants of the servers are in the file that puts them together",
+    ),
+    (
+        "nexus-node",
+        &["memory/read.rs", "memory/read/proof.rs", "memory/read/resolved.rs"],
+        "a record is resolved by further reads of the reader that found it",
+    ),
+    (
+        "nexus-node",
+        &[
+            "node.rs",
+            "node/admit.rs",
+            "node/builder.rs",
+            "node/found.rs",
+            "node/join.rs",
+            "node/persons.rs",
+            "node/projects.rs",
+            "node/revoke.rs",
+            "node/rotate.rs",
+            "node/start.rs",
+            "node/status.rs",
+            "node/visits.rs",
+        ],
+        "each part adds acts to the handle, and the start makes it",
+    ),
+    (
+        "nexus-node",
+        &["runtime.rs", "runtime/drive.rs"],
+        "the drive draws an incarnation by a function of the room's file",
+    ),
+    ("nexus-node", &["runtime/session.rs", "runtime/sync.rs"], "the end of a session is told with a type of its file"),
+    (
+        "nexus-node",
+        &[
+            "search.rs",
+            "search/best.rs",
+            "search/disk.rs",
+            "search/document.rs",
+            "search/group.rs",
+            "search/project.rs",
+            "search/question.rs",
+            "search/tail.rs",
+        ],
+        "an index and what is asked of it share types of the room's file",
+    ),
+    (
+        "nexus-node",
+        &["search/tokens.rs", "search/words.rs"],
+        "words are cut from tokens, and a token ends by the beginning of a word",
+    ),
+    (
+        "nexus-node",
+        &["secrets/abroad.rs", "secrets/anchors.rs", "secrets/name.rs"],
+        "a value behind a telling name is looked at by the rules of all anchors",
+    ),
+    ("nexus-node", &["store.rs", "store/snapshot.rs"], "a snapshot keeps its store open"),
+    (
+        "nexus-node",
+        &[
+            "tasks.rs",
+            "tasks/attached.rs",
+            "tasks/board.rs",
+            "tasks/core.rs",
+            "tasks/elsewhere.rs",
+            "tasks/hand_out.rs",
+            "tasks/log.rs",
+            "tasks/offered.rs",
+            "tasks/once.rs",
+            "tasks/read.rs",
+            "tasks/route.rs",
+            "tasks/schema.rs",
+            "tasks/settling.rs",
+            "tasks/watch.rs",
+            "tasks/wire.rs",
+        ],
+        "the board and its parts name each other: they are to be services below a facade",
+    ),
+    (
+        "nexus-node",
+        &["vectors/model.rs", "vectors/models.rs"],
+        "a list of models reads one to check it, by bounds of the list's file",
+    ),
+    (
+        "simulations",
+        &["approvals.rs", "ledger.rs", "tasks.rs"],
+        "the ledger counts approvals, which are looked up in it",
+    ),
+];
 
 type Circle = BTreeSet<String>;
 
@@ -65,7 +268,7 @@ fn shortest<'a>(named: &Named<'a>, from: &'a str) -> Vec<&'a str> {
     Vec::new()
 }
 
-/// What to do about a circle: the shortest way around, and what each file of it names.
+/// A circle and the way out of it: the shortest way around, and what each file of it names.
 fn told(name: &str, circle: &Circle, arrows: &Arrows) -> String {
     let named = named(arrows);
     let ways = circle.iter().map(|file| shortest(&named, file));
@@ -84,7 +287,7 @@ fn told(name: &str, circle: &Circle, arrows: &Arrows) -> String {
     )
 }
 
-/// What differs between the circles of some crates and a list.
+/// The differences between the circles of some crates and a list.
 fn differences(crates: &[Crate], list: &[(&str, &[&str], &str)]) -> String {
     let listed: Vec<(&str, Circle)> =
         list.iter().map(|(name, files, _)| (*name, files.iter().map(|file| format!("src/{file}")).collect())).collect();

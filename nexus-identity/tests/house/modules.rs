@@ -151,7 +151,7 @@ impl Crate {
         }
     }
 
-    /// Which file names what another one defines. What a module lends on (`pub use`) is no arrow, and whoever takes it
+    /// The arrows from files to those that define what they name. A name that is lent on (`pub use`) is no arrow: whoever takes it
     /// there takes it from the file that defines it.
     pub(crate) fn arrows(&self) -> Arrows {
         let mut arrows = Arrows::new();
@@ -215,7 +215,7 @@ impl Crate {
         Some(place)
     }
 
-    /// What a name is in a module. A module and a function may have one name.
+    /// The meaning of a name in a module. A module and a function may have one name.
     fn step(&self, module: usize, name: &str, to_module: bool, imports: usize) -> Option<Place> {
         let here = &self.modules[module];
         let below = here.below.get(name).map(|below| Place::Module(*below));

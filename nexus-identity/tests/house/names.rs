@@ -2,7 +2,7 @@
 
 use super::modules::{Crate, made, workspace};
 
-/// What every file can name without an import. A type of this name hides it, and a reader takes one for the other.
+/// The names that every file has without an import. A type of this name hides it, and a reader takes one for the other.
 const PRELUDE: &[&str] = &[
     "AsMut",
     "AsRef",
@@ -60,8 +60,8 @@ const ONCE: &[&str] = &["Core"];
 /// The files of types that share such a name with another: name, files, why.
 const SHARED: &[(&str, &[&str], &str)] = &[(
     "Core",
-    &["nexus-crdt/src/fields.rs", "nexus-node/src/mcp/core.rs", "nexus-node/src/tasks/core.rs"],
-    "not yet renamed",
+    &["nexus-crdt/src/fields.rs", "nexus-node/src/tasks/core.rs"],
+    "the scheduler's is to be renamed when it is cut",
 )];
 
 /// All types of a name, by their files.

@@ -112,7 +112,7 @@ pub(crate) struct Item<'t, 'a> {
     pub(crate) name: &'a str,
     /// All from the keyword on.
     pub(crate) tokens: &'t [Token<'a>],
-    /// What is within its braces.
+    /// The part within its braces.
     pub(crate) body: &'t [Token<'a>],
 }
 
