@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::SinkExt;
@@ -22,6 +22,7 @@ use super::guard::Shown;
 use super::issued::Scope;
 use super::pass::Pass;
 use super::problem::Problem;
+use super::websocket::{SUBPROTOCOL, is_websocket};
 use super::{Api, wire};
 use crate::events::{EventKind, EventsQuery, NoEventKind, NodeEvent, NodeEvents};
 use crate::{Brain, Node};
@@ -38,9 +39,6 @@ const MESSAGE_BYTES_MAX: usize = 4 << 10;
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The most changes of one poll.
 const CHANGES_PER_POLL: usize = 1_000;
-
-/// The subprotocol under which a WebSocket carries its token: `bearer, TOKEN`.
-pub(super) const SUBPROTOCOL: &str = "bearer";
 
 /// Events after a cursor, or from now on. A browser's `Last-Event-ID` wins over the cursor in the
 /// address, which is older.
@@ -163,11 +161,6 @@ fn last_event(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         Some(Ok(id)) => Ok(Some(id.to_owned()).filter(|id| !id.is_empty())),
         Some(Err(_)) => Err(Problem::new("malformed", "the Last-Event-ID header cannot be read")),
     }
-}
-
-/// Whether a request asks for a WebSocket.
-pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The events for one reader.

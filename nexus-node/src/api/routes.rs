@@ -19,9 +19,10 @@ use super::memories::{INDEXED, JSON_LINES, TRUNCATED, WORDS_ALONE};
 use super::openapi::{Routes, flag, number, share, text, texts};
 use super::pass::Needs::{AnyOf, Nothing, Owner, Person, Proof, Scopes, Unbounded};
 use super::pass::RouteNeeds;
+use super::problem::{no_method, no_route};
 use super::{
-    Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page,
-    passphrase, settings, spaces, tasks, tokens, vocabulary,
+    Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, page, passphrase, settings,
+    spaces, tasks, tokens, vocabulary,
 };
 
 /// All routes, with the guests', and their description at `/openapi.json`.

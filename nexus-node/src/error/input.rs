@@ -1,7 +1,8 @@
 use nexus_crdt::BadTaskEvent;
 use nexus_identity::TicketError;
 
-use super::{OpaqueError, Quoted};
+use super::OpaqueError;
+use super::shown::Quoted;
 use crate::secrets::{SecretKind, SecretPlace};
 
 /// The fault in a caller's input. Nothing changed.

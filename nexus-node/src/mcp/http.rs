@@ -23,7 +23,7 @@ use tracing::Instrument;
 use super::Mcp;
 use super::agent::Agent;
 use super::answer::refusal;
-use super::core::Core;
+use super::core::CoreServer;
 use super::graph::{GraphServer, jsonl};
 use super::habits::{self, Unread, is_id};
 use super::raw::{self, TaskJson};
@@ -84,14 +84,14 @@ impl Door {
 async fn core(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
     let (max, pass) = (api.body_bytes_max(), Pass::of(request.extensions()));
-    let server = move |agent| Core::new(node.clone(), agent, project.clone(), pass.clone());
+    let server = move |agent| CoreServer::new(node.clone(), agent, project.clone(), pass.clone());
     Ok(serve(&mcp, max, request, Taken::AsMeant, server).await)
 }
 
 async fn full(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
     let (max, pass) = (api.body_bytes_max(), Pass::of(request.extensions()));
-    let server = move |agent| Core::new(node.clone(), agent, project.clone(), pass.clone()).full();
+    let server = move |agent| CoreServer::new(node.clone(), agent, project.clone(), pass.clone()).full();
     Ok(serve(&mcp, max, request, Taken::AsMeant, server).await)
 }
 
