@@ -5,7 +5,11 @@
 //! | `backup` | a copy of the directory while the node runs |
 //! | `builder` | a node in the real world: data directory, sockets, ports |
 //! | `age` | noticing that the data directory is a copy or an earlier state |
-//! | `start` | a node over any world ([`NodeEnv`]) |
+//! | `start` | a node over any world ([`NodeEnv`]): the list of its rooms |
+//! | `base` | the parts that rooms take when they start |
+//! | `rooms` | a file for each room: its registration, its tasks and its handle |
+//! | `state` | reading the store when a node starts |
+//! | `listening` | the sockets of a node that starts |
 //! | `found` | the first node of a new mesh |
 //! | `join` | becoming a member of another's mesh |
 //! | `admit` | the other side of that: tickets and their use |
@@ -21,6 +25,7 @@
 mod admit;
 mod age;
 mod backup;
+mod base;
 mod builder;
 #[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
 mod coordinate;
@@ -28,14 +33,17 @@ mod expiry;
 mod forks;
 mod found;
 mod join;
+mod listening;
 mod persons;
 mod ports;
 mod projects;
 #[cfg(feature = "coordinators")]
 mod raise;
 mod revoke;
+mod rooms;
 mod rotate;
 mod start;
+mod state;
 mod status;
 #[cfg(feature = "mcp")]
 mod visits;
@@ -72,6 +80,7 @@ use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Outcome};
 use crate::env::NodeEnv;
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
+use crate::events::{EventKind, Events, EventsQuery, NodeEvents};
 use crate::failure::Fault;
 use crate::formats::Formats;
 use crate::identity::Identity;
@@ -127,6 +136,7 @@ struct Inner {
     notices: Notices,
     brain: Brain,
     board: TaskBoard,
+    events: Events,
     coordinator: Option<Arc<Coordinator>>,
     #[cfg(feature = "blobs")]
     blobs: crate::blobs::Blobs,
@@ -205,6 +215,40 @@ impl Node {
     /// The tasks of the mesh: submitting work, following it, and doing it.
     pub fn tasks(&self) -> TaskBoard {
         self.0.board.clone()
+    }
+
+    /// All that happens on this node and in its mesh, as one stream with one cursor.
+    ///
+    /// ```no_run
+    /// # async fn example(node: nexus_node::Node) -> Result<(), nexus_node::NodeError> {
+    /// use nexus_node::{EventKind, EventsQuery};
+    ///
+    /// let mut events = node.events(EventsQuery::from_now().kinds([EventKind::Tasks, EventKind::Peers])).await?;
+    /// while let Some(event) = events.next().await? {
+    ///     println!("{:?}; to go on after it: {}", event.news, event.cursor);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`NodeError::Invalid`] for a cursor of another node or of another kind, and for kinds without a space beside one. So
+    /// are keys and locks if the node was made without a coordinator. [`NodeError::NotFound`] for the space.
+    pub async fn events(&self, query: EventsQuery) -> Result<NodeEvents, NodeError> {
+        self.events_for(self.brain(), query).await
+    }
+
+    /// The same, of the log what this handle of the memory may read.
+    pub(crate) async fn events_for(&self, brain: Brain, query: EventsQuery) -> Result<NodeEvents, NodeError> {
+        if query.kinds.contains(&EventKind::Critical) && query.kinds.len() < EventKind::ALL.len() {
+            self.critical()?;
+        }
+        self.0.events.open(brain, query).await
+    }
+
+    /// The revision of critical state in a cursor of events, if it has one.
+    #[cfg(feature = "http")]
+    pub(crate) fn revision_in(&self, cursor: &str) -> Result<Option<u64>, NodeError> {
+        self.0.events.revision_in(cursor)
     }
 
     /// The blobs of this node, and those of the mesh that it can fetch.

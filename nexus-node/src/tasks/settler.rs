@@ -35,7 +35,7 @@ use super::attached::Attachments;
 use super::claim::{Renewal, TaskResult};
 use super::here::Here;
 use super::scheduler::approved::{Approved, WaitingWorkers};
-use super::scheduler::core::{Call, CallId, Choice, Core, Fault, NotHeld, Said};
+use super::scheduler::core::{Call, CallId, Choice, Fault, NotHeld, Said, Scheduler};
 use super::scheduler::parked::PARKED_MAX;
 use super::task::{TaskProgress, cut};
 use super::why::AgentRest;
@@ -93,7 +93,7 @@ pub(super) struct Ending {
 impl Settler {
     pub(super) fn new(here: Here, attachments: Attachments) -> Self {
         let [wake, calls, once, moving] = std::array::from_fn(|_| Notify::new());
-        let held = Mutex::new(Held::new(Core::of(here.me(), here.routing)));
+        let held = Mutex::new(Held::new(Scheduler::of(here.me(), here.routing)));
         let taken_up = watch::Sender::new(false);
         Self(Arc::new(Inner { here, attachments, held, wake, calls, once, moving, taken_up }))
     }

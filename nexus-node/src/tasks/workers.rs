@@ -17,7 +17,7 @@ use super::here::Here;
 use super::once::Kept;
 use super::read;
 use super::scheduler::approved::Approved;
-use super::scheduler::core::{Call, CallId, From, Holder, NotHeld};
+use super::scheduler::core::{Call, CallId, Holder, NotHeld, TakesFrom};
 use super::schema::{SchemaBook, Schemas};
 use super::settler::{Assigned, Ending, Settler};
 use super::shows::{Shows, WAIT_MAX};
@@ -125,7 +125,7 @@ impl Workers {
             return Err(InputError::Task(BadTaskEvent::TooLarge { part, size, max }).into());
         }
         let from = match query.from.is_empty() {
-            true => From { admins: true, ..From::default() },
+            true => TakesFrom { admins: true, ..TakesFrom::default() },
             // those of admins and of its person's machines come without a word
             false => self.here().reading(move |_, reader| from_of(&query.from, reader)).await?,
         };
@@ -399,8 +399,8 @@ impl Drop for Line {
 }
 
 /// The members whose tasks a worker takes: of roles, names and DIDs.
-fn from_of(names: &[String], reader: &Reader<'_>) -> Result<From, NodeError> {
-    let mut from = From { admins: true, ..From::default() };
+fn from_of(names: &[String], reader: &Reader<'_>) -> Result<TakesFrom, NodeError> {
+    let mut from = TakesFrom { admins: true, ..TakesFrom::default() };
     for name in names {
         match name.as_str() {
             "admin" => from.admins = true,

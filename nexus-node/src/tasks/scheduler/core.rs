@@ -104,7 +104,7 @@ pub(in crate::tasks) struct Call {
     pub(in crate::tasks) holder: Holder,
     pub(in crate::tasks) capabilities: BTreeSet<String>,
     /// The members whose tasks it takes, beside those of its own node.
-    pub(in crate::tasks) from: From,
+    pub(in crate::tasks) from: TakesFrom,
     /// The time without a word after which its claim is over.
     pub(in crate::tasks) lease: Duration,
     /// Above this use of processors, or of memory, in percent, it gets nothing.
@@ -116,7 +116,7 @@ pub(in crate::tasks) struct Call {
 
 /// The members whose tasks a worker takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::tasks) struct From {
+pub(in crate::tasks) struct TakesFrom {
     /// Whether it takes those of every admin, and of machines of its own node's person.
     pub(in crate::tasks) admins: bool,
     /// Whether it takes those of every member.
@@ -125,7 +125,7 @@ pub(in crate::tasks) struct From {
     pub(in crate::tasks) others: BTreeSet<Did>,
 }
 
-impl From {
+impl TakesFrom {
     /// Whether it takes tasks of a member, which may be an admin or a machine of its own node's person.
     pub(in crate::tasks) fn admits(&self, member: &Did, is_trusted: bool) -> bool {
         self.members || self.admins && is_trusted || self.others.contains(member)
@@ -307,7 +307,7 @@ pub(in crate::tasks) enum Seen {
 
 /// The scheduler.
 #[derive(Debug)]
-pub(in crate::tasks) struct Core {
+pub(in crate::tasks) struct Scheduler {
     open: BTreeMap<TaskId, Open>,
     /// The tasks that wait for a worker, by capability.
     ready: BTreeMap<String, BTreeSet<(u64, TaskId)>>,
@@ -350,7 +350,7 @@ pub(in crate::tasks) struct Core {
     tokens: Vec<TaskToken>,
 }
 
-impl Core {
+impl Scheduler {
     /// The number of tasks that have not ended.
     pub(in crate::tasks) fn len(&self) -> usize {
         self.open.len()

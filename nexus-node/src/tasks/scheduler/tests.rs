@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::approved::{Approved, WaitingWorkers};
 use super::core::{
-    Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, NotChosen, Said, Seen, Spec, TURNS_MAX,
+    Action, Before, Call, CallId, Claimant, Fault, Holder, NotChosen, Said, Scheduler, Seen, Spec, TURNS_MAX, TakesFrom,
 };
 use super::route::About;
 use crate::config::TaskRouting;
@@ -45,18 +45,18 @@ fn spec(capability: &str, rank: u64) -> Spec {
 fn call(capabilities: &[&str]) -> Call {
     let holder = Holder { node: Did::from_bytes([1; 32]), agent: "worker".to_owned() };
     let capabilities = capabilities.iter().map(|name| (*name).to_owned()).collect();
-    let (from, lease, insists_on) = (From::default(), secs(30), Approved::Not);
+    let (from, lease, insists_on) = (TakesFrom::default(), secs(30), Approved::Not);
     Call { holder, capabilities, from, lease, cpu_max: 100, memory_max: 100, insists_on }
 }
 
-fn core() -> Core {
-    let mut core = Core::of(Did::from_bytes([1; 32]), TaskRouting::Weighted);
+fn core() -> Scheduler {
+    let mut core = Scheduler::of(Did::from_bytes([1; 32]), TaskRouting::Weighted);
     core.give_tokens((0..200_u8).map(|n| TaskToken::from_bytes([n; 16])));
     core
 }
 
 /// Carries out one claim, as the shell does.
-fn claimed(core: &mut Core, now: Duration) -> (TaskId, CallId, TaskToken) {
+fn claimed(core: &mut Scheduler, now: Duration) -> (TaskId, CallId, TaskToken) {
     match core.next_action() {
         Some(Action::Claim { task, to: Claimant::Call(call), token, .. }) => {
             core.claimed(task, now);
@@ -88,13 +88,14 @@ fn a_worker_that_insists_gets_what_was_approved() {
     let mut core = core();
     let (me, other) = (Did::from_bytes([1; 32]), Did::from_bytes([7; 32]));
     let approved = |n: u16, approved| (task(n), Spec { approved, ..spec("build", n.into()) });
-    let open = |core: &mut Core, n, so_far| {
+    let open = |core: &mut Scheduler, n, so_far| {
         let (id, spec) = approved(n, so_far);
         core.open(id, spec, Before::default(), secs(0));
         id
     };
     // here
-    let call = |insists_on| Call { insists_on, from: From { members: true, ..From::default() }, ..call(&["build"]) };
+    let call =
+        |insists_on| Call { insists_on, from: TakesFrom { members: true, ..TakesFrom::default() }, ..call(&["build"]) };
     core.call(call(Approved::ByOther), secs(0));
     let plain = open(&mut core, 1, Approved::Not);
     let by_rule = open(&mut core, 2, Approved::ByRule);
@@ -300,7 +301,7 @@ fn workers_elsewhere_get_what_no_worker_here_waits_for() {
     let waiting = |workers| BTreeMap::from([("build".to_owned(), WaitingWorkers::of(workers))]);
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     core.serving(near, waiting(1), secs(0));
-    let to = |core: &mut Core| match core.next_action() {
+    let to = |core: &mut Scheduler| match core.next_action() {
         Some(Action::Claim { task, to, .. }) => (task, to),
         other => panic!("{other:?}"),
     };
@@ -345,7 +346,7 @@ fn named(agent: &str, capabilities: &[&str]) -> Call {
 }
 
 /// Fails the task that was claimed last, as its worker says.
-fn failed(core: &mut Core, task: TaskId, token: TaskToken, now: Duration) {
+fn failed(core: &mut Scheduler, task: TaskId, token: TaskToken, now: Duration) {
     core.fail(task, token, Fault::default(), now).unwrap();
     match core.next_action() {
         Some(Action::Return { .. }) => core.returned(task, ReturnCause::Failed, now),
@@ -421,7 +422,7 @@ fn a_critical_task_preempts_one() {
     }
     let critical = |rank| Spec { critical: true, ..spec("build", rank) };
     core.open(task(10), critical(10), Before::default(), secs(1));
-    let taken = |core: &mut Core| match core.next_action() {
+    let taken = |core: &mut Scheduler| match core.next_action() {
         Some(Action::Return { task, token, cause: ReturnCause::Preempted, .. }) => (task, token),
         other => panic!("{other:?}"),
     };
@@ -518,8 +519,12 @@ fn a_task_comes_after_others() {
 fn a_busy_machine_gets_no_work() {
     let (mut core, node) = (core(), Did::from_bytes([2; 32]));
     let load = |cpu, memory| Load { cpu: Some(cpu), memory: Some(memory) };
-    let modest =
-        || Call { from: From { admins: true, ..From::default() }, cpu_max: 80, memory_max: 90, ..call(&["build"]) };
+    let modest = || Call {
+        from: TakesFrom { admins: true, ..TakesFrom::default() },
+        cpu_max: 80,
+        memory_max: 90,
+        ..call(&["build"])
+    };
     core.set_load(load(81, 0), secs(0));
     let first = core.call(modest(), secs(0));
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
@@ -556,7 +561,7 @@ fn each_choice_is_explained() {
         core.hear_of(node, said(node, cpu));
     }
     core.hear_of(able, Said::default());
-    let reasons = |core: &Core, task| -> BTreeMap<Did, Option<NotChosen>> {
+    let reasons = |core: &Scheduler, task| -> BTreeMap<Did, Option<NotChosen>> {
         core.explain(task, secs(0)).into_iter().map(|choice| (choice.node, choice.not)).collect()
     };
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
@@ -604,7 +609,7 @@ fn choices_are_kept_within_a_bound() {
 fn a_worker_takes_tasks_of_those_that_it_admits() {
     let mut core = core();
     let (admin, member) = (Did::from_bytes([2; 32]), Did::from_bytes([3; 32]));
-    core.call(Call { from: From { admins: true, ..From::default() }, ..call(&["build"]) }, secs(0));
+    core.call(Call { from: TakesFrom { admins: true, ..TakesFrom::default() }, ..call(&["build"]) }, secs(0));
     assert_eq!(core.waiting_for(&admin, true).len(), 1);
     assert!(
         core.waiting_for(&member, false).is_empty()
@@ -718,7 +723,7 @@ proptest! {
         let (mut ended, mut claims) = (BTreeSet::new(), BTreeMap::new());
         let mut calls = BTreeSet::new();
         // the shell, with a task's claim until it is returned or over
-        let mut write = |core: &mut Core, claims: &mut BTreeMap<TaskId, TaskToken>, calls: &mut BTreeSet<CallId>, now| {
+        let mut write = |core: &mut Scheduler, claims: &mut BTreeMap<TaskId, TaskToken>, calls: &mut BTreeSet<CallId>, now| {
             let Some(action) = core.next_action() else { return Ok(false) };
             match action {
                 Action::Claim { to: Claimant::Node(_), .. } => prop_assert!(false, "nobody serves elsewhere"),

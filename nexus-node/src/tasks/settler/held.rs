@@ -7,7 +7,7 @@ use nexus_identity::Did;
 use tokio::sync::oneshot;
 
 use super::heirs::{GivenBack, Settling};
-use crate::tasks::scheduler::core::{Action, CallId, Claimant, Core, Seen};
+use crate::tasks::scheduler::core::{Action, CallId, Claimant, Scheduler, Seen};
 use crate::tasks::scheduler::parked::Parked;
 use crate::tasks::task::{TaskProgress, cut};
 
@@ -22,7 +22,7 @@ pub(in crate::tasks) struct Assigned {
 }
 
 pub(super) struct Held {
-    pub(super) core: Core,
+    pub(super) core: Scheduler,
     pub(super) callers: BTreeMap<CallId, oneshot::Sender<Assigned>>,
     /// Those who wait for the end of a claim or of a task, and hear whether it was written.
     endings: BTreeMap<TaskId, Vec<oneshot::Sender<bool>>>,
@@ -37,7 +37,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(core: Core) -> Self {
+    pub(super) fn new(core: Scheduler) -> Self {
         Self {
             core,
             callers: BTreeMap::new(),

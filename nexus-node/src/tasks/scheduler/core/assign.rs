@@ -8,15 +8,15 @@ use nexus_crdt::{ReturnCause, TaskId, TaskToken};
 use nexus_identity::Did;
 
 use super::{
-    Action, CHOICE_NODES_MAX, CHOICES_MAX, Call, CallId, Choice, Claimant, Core, Fault, Holder, LEASE_ELSEWHERE,
-    LOOKED_AT_MAX, NotChosen, Open, PREEMPT_EVERY, Place, Running,
+    Action, CHOICE_NODES_MAX, CHOICES_MAX, Call, CallId, Choice, Claimant, Fault, Holder, LEASE_ELSEWHERE,
+    LOOKED_AT_MAX, NotChosen, Open, PREEMPT_EVERY, Place, Running, Scheduler,
 };
 use crate::tasks::agent::{Agent, AgentHealth};
 use crate::tasks::scheduler::approved::{Approved, WaitingWorkers};
 use crate::tasks::scheduler::records::{Breaker, Rest};
 use crate::tasks::scheduler::route::{About, Candidate, Score, ranked};
 
-impl Core {
+impl Scheduler {
     /// Gives tasks that wait to workers that wait, as long as there are both.
     pub(super) fn assign_ready(&mut self, capability: &str, now: Duration) {
         let mut after: Option<(u64, TaskId)> = None;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use nexus_crdt::TaskId;
 use nexus_identity::{Did, Timestamp};
 
-use super::{Call, CallId, Core, Open, Place, Said, TURN_EVERY, TURNS_MAX};
+use super::{Call, CallId, Open, Place, Said, Scheduler, TURN_EVERY, TURNS_MAX};
 use crate::tasks::agent::{Agent, AgentHealth};
 use crate::tasks::scheduler::approved::{Approved, WaitingWorkers};
 
-impl Core {
+impl Scheduler {
     /// The workers that wait here for tasks of another member, by capability.
     pub(in crate::tasks) fn waiting_for(&self, member: &Did, is_trusted: bool) -> BTreeMap<String, WaitingWorkers> {
         let mut waiting: BTreeMap<String, WaitingWorkers> = BTreeMap::new();
