@@ -10,8 +10,9 @@ use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, Automerge, ObjType, ReadDoc, ScalarValue, hydrate};
 use proptest::prelude::*;
 
-use crate::change::{Change, ChangeHash, OPS_MAX, chunk, expand};
+use crate::change::{Change, OPS_MAX, chunk, expand};
 use crate::error::Fault;
+use crate::hash::ChangeHash;
 use crate::id::{DocumentId, genesis};
 use crate::judge::Judge;
 use crate::standing::{Held, standing};
