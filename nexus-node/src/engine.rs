@@ -1,8 +1,8 @@
 //! The engine: the only place that makes state from entries. It is pure: no I/O, no clock, no own randomness.
 //!
 //! **The drive contract**: pass one input to [`Engine::handle`], then drain [`Engine::poll_effect`] to
-//! `None`. The effects of an input belong together. Its one [`Effect::Write`] comes first and must be
-//! on disk before any other effect is carried out. `now` may go back; stamps do not. After an error the
+//! `None`. [`run_to_store`] does both, for all that drive an engine. The effects of an input belong together. Its one
+//! [`Effect::Write`] comes first and must be on disk before any other effect is carried out. `now` may go back; stamps do not. After an error the
 //! engine must not be used: open the store again.
 //!
 //! | module | content |
@@ -12,6 +12,7 @@
 //! | `append` | making entries of our own logs from commands |
 //! | `edit` | the writes for an edit of a record |
 //! | `apply` | the changes of the tables by an entry |
+//! | `kinds` | a file for each kind of entries: its fold, and taking it out again |
 //! | `cut` | entries that stop counting after a fork of their log |
 //! | `forks` | the evidence of forks, and our own writes that they would cost |
 //! | `recount` | entries that stop counting, or count again, by a verdict on their author |
@@ -26,6 +27,7 @@
 //! | `state` | the state in memory, and reading it at the start |
 //! | `room` | quotas: the entries that are taken of one author |
 //! | `rebuild` | rebuilding the derived tables |
+//! | `keeper` | the one loop over the effects: keep the batch, then hand out the rest |
 //! | `resting` | the engine on a store that no node runs on |
 
 mod append;
@@ -37,7 +39,9 @@ mod expire;
 mod forks;
 mod intake;
 mod io;
+mod keeper;
 mod kept;
+mod kinds;
 mod payload;
 mod persons;
 mod rebuild;
@@ -62,6 +66,7 @@ use std::time::Duration;
 use nexus_identity::{Keypair, Timestamp};
 
 pub use io::{Again, Closes, Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome, TaskAnswer, Written};
+pub use keeper::{Keeper, Published, Released, run_to_store};
 pub(crate) use persons::AGREED_MAX;
 pub use persons::NotSaid;
 pub(crate) use persons::{may_say_persons, own_person, person_to_say};

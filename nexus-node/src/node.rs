@@ -5,7 +5,11 @@
 //! | `backup` | a copy of the directory while the node runs |
 //! | `builder` | a node in the real world: data directory, sockets, ports |
 //! | `age` | noticing that the data directory is a copy or an earlier state |
-//! | `start` | a node over any world ([`NodeEnv`]) |
+//! | `start` | a node over any world ([`NodeEnv`]): the list of its rooms |
+//! | `base` | the parts that rooms take when they start |
+//! | `rooms` | a file for each room: its registration, its tasks and its handle |
+//! | `state` | reading the store when a node starts |
+//! | `listening` | the sockets of a node that starts |
 //! | `found` | the first node of a new mesh |
 //! | `join` | becoming a member of another's mesh |
 //! | `admit` | the other side of that: tickets and their use |
@@ -21,6 +25,7 @@
 mod admit;
 mod age;
 mod backup;
+mod base;
 mod builder;
 #[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
 mod coordinate;
@@ -28,14 +33,17 @@ mod expiry;
 mod forks;
 mod found;
 mod join;
+mod listening;
 mod persons;
 mod ports;
 mod projects;
 #[cfg(feature = "coordinators")]
 mod raise;
 mod revoke;
+mod rooms;
 mod rotate;
 mod start;
+mod state;
 mod status;
 #[cfg(feature = "mcp")]
 mod visits;

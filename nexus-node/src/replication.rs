@@ -7,6 +7,7 @@
 mod attempts;
 mod audience;
 mod branched;
+mod holdings;
 mod in_flight;
 mod refusals;
 mod sending;
@@ -15,4 +16,5 @@ mod session;
 pub(crate) mod tests;
 
 pub use audience::Audience;
+pub use holdings::Holdings;
 pub use session::{Progress, Received, Rest, SessionError, SyncSession};

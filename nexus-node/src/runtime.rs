@@ -47,7 +47,8 @@ use tokio::time::Instant;
 use self::committer::{Committer, Progress, Writer};
 use self::drive::{Drive, Queues};
 use self::driven::Driven;
-use self::traces::{Arrival, Traces};
+use self::gossip::Announced;
+use self::traces::Arrival;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::headroom::Headroom;
@@ -61,6 +62,7 @@ pub(crate) use self::peers::{Sockets, known_peers, watch_mesh};
 pub(crate) use self::rebuild::bring_up_to_date;
 pub(crate) use self::sessions::Sessions;
 pub(crate) use self::shares::Shares;
+pub(crate) use self::traces::Traces;
 pub(crate) use self::vain::VainWork;
 
 /// Commands of local callers that may wait for the engine.
@@ -98,7 +100,7 @@ pub(crate) struct Runtime {
     pub(crate) shares: Arc<Shares>,
     pub(crate) clocks: Arc<Clocks>,
     /// Our own new entries, to publish.
-    pub(crate) gossip: mpsc::Receiver<Vec<u8>>,
+    pub(crate) gossip: mpsc::Receiver<Announced>,
     /// Changes when a fork is to be settled. Closes with the committer.
     pub(crate) unsettled: watch::Receiver<()>,
 }

@@ -19,7 +19,7 @@ use crate::backup::BackupError;
 use crate::config::Settings;
 use crate::coordinator::Coordinator;
 use crate::datadir::{self, DataDir, Lock, Membership};
-use crate::engine::{Input, RestingEngine};
+use crate::engine::{Event, Input, Released, RestingEngine};
 use crate::ledger::rows::{self, meta};
 use crate::ledger::{self, Genesis, LedgerError, Quotas};
 use crate::own_store;
@@ -264,6 +264,25 @@ fn aside(path: &Path) -> io::Result<String> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// Notes what came of entries that a damaged store still had.
+fn note(event: Event) {
+    match event {
+        // the node reads all of it from the store when it starts
+        Event::Stored { .. } | Event::Members | Event::Task { .. } | Event::Spaces => {}
+        // the node settles forks when it starts
+        Event::Fork { .. } | Event::Unsettled => {}
+        // an entry before it is in no page that can be read: sync brings it
+        Event::Behind { .. } => {}
+        // an engine begins another log only when a peer shows more of its own one
+        Event::Renewed(_) => {}
+        // they were so in the store before, and other members hold them alike
+        Event::Astray { log, seq } => tracing::info!(author = %log.author, seq, "an entry follows on another branch"),
+        Event::Quarantined { entry, author, why } => {
+            tracing::info!(entry = %entry.short(), %author, why, "an entry breaks a rule of form and does not count");
+        }
+    }
+}
+
 /// Passes entries through an engine into a store, as if a peer had sent them. Returns how many the store has then.
 fn take(
     key: &Keypair,
@@ -280,8 +299,11 @@ fn take(
         let some: io::Result<Vec<Verified>> = entries.by_ref().take(CHUNK_ENTRIES).collect();
         let some = some.map_err(BackupError::Stream)?;
         seen += some.len() as u64;
-        // a node that starts later publishes and emits by itself
-        engine.run(clock.wall(), random(), Input::Entries { from: me, entries: some })?;
+        let input = Input::Entries { from: me, entries: some };
+        let Released { answers, published, events } = engine.run(clock.wall(), random(), input)?;
+        // no caller waits for entries, and this engine writes none of its own
+        debug_assert!(answers.is_empty() && published.is_empty(), "entries of others have no answers");
+        events.into_iter().for_each(note);
         progress(seen);
     }
     Ok(ledger::last_eno(&store.snapshot()?)?)

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use nexus_crdt::{Core, Dot, Entry, EntryId, Frontier, Incarnation, SpaceId, SyncFrame, Verified};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use nexus_node::internals::engine::{
-    Command, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome as Answer, found,
+    Command, Edit, Engine, Event, Genesis, Input, Keeper, NewRecord, Outcome as Answer, Released, found, run_to_store,
 };
 use nexus_node::internals::inspect;
 use nexus_node::internals::replication::{Audience, SyncSession};
@@ -56,6 +56,17 @@ impl Tables {
                 TableChange::Clear { table } => self.0.entry(table).or_default().clear(),
             }
         }
+    }
+}
+
+impl Keeper for Tables {
+    fn read<T>(&self, read: impl FnOnce(&dyn View) -> T) -> Result<T, StoreError> {
+        Ok(read(self))
+    }
+
+    fn keep(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.apply(&batch);
+        Ok(())
     }
 }
 
@@ -455,22 +466,16 @@ impl<'a> Model<'a> {
 
     /// Gives a node's engine one input; its sessions then see the stored entries.
     fn input(&mut self, no: NodeNo, input: Input) -> Result<(Vec<Answer>, Vec<Event>), String> {
-        let (mut answers, mut events) = (Vec::new(), Vec::new());
         let now = Timestamp::from_ms(1_893_456_000_000 + ms(self.now));
         let peer = &mut self.peers[no];
-        let Some(engine) = &mut peer.engine else { return Ok((answers, events)) };
+        let Some(engine) = &mut peer.engine else { return Ok((Vec::new(), Vec::new())) };
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&self.events.to_le_bytes());
-        engine.handle(now, seed, input, &peer.tables).map_err(text_of)?;
-        while let Some(effect) = engine.poll_effect() {
-            self.events += 1;
-            match effect {
-                Effect::Write(batch) => peer.tables.apply(&batch),
-                Effect::Reply(_, answer) => answers.push(answer),
-                Effect::Publish { .. } => {}
-                Effect::Emit(event) => events.push(event),
-            }
-        }
+        let released = run_to_store(engine, &mut peer.tables, (now, seed), input).map_err(text_of)?;
+        // there is no gossip in this fidelity: sessions bring entries
+        let Released { answers, published, events } = released;
+        self.events += (1 + answers.len() + published.len() + events.len()) as u64;
+        let answers = answers.into_iter().map(|(_, answer)| answer).collect();
         if events.iter().any(|event| matches!(event, Event::Stored { .. })) {
             for link in self.peers[no].links.clone() {
                 let side = usize::from(self.links[link].ends[1] == no);
@@ -525,6 +530,7 @@ impl<'a> Model<'a> {
             | OpKind::Lock
             | OpKind::Manage
             | OpKind::Submit
+            | OpKind::Bequeath
             | OpKind::Work
             | OpKind::Ask
             | OpKind::Approve

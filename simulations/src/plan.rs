@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::dice::Dice;
 use crate::link::Quality;
 use crate::plants::Plant;
-use crate::scenario::{Between, FaultKind, Fidelity, Scenario};
+use crate::scenario::{Between, FaultKind, Fidelity, Scenario, Workload};
 
 /// A node in a world: 0, 1, 2, …
 pub type NodeNo = usize;
@@ -57,6 +57,8 @@ pub enum OpKind {
     Manage,
     /// Submits a task of kind `n`.
     Submit,
+    /// Submits a task of kind `n` that two other nodes hand out while this one is down.
+    Bequeath,
     /// Takes a task and works on it, in a way by `n`.
     Work,
     /// Adds, fetches, removes or damages a blob, by `n`.
@@ -169,7 +171,7 @@ impl Plan {
 
     /// Whether tasks are handed over in it.
     pub fn has_tasks(&self) -> bool {
-        self.ops.iter().any(|op| matches!(op.kind, OpKind::Submit | OpKind::Ask))
+        self.ops.iter().any(|op| matches!(op.kind, OpKind::Submit | OpKind::Bequeath | OpKind::Ask))
     }
 
     /// Whether tasks need approvals in it.
@@ -338,10 +340,16 @@ fn critical_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     ops
 }
 
-/// Submissions and workers' turns, as many of each.
+/// Submissions and workers' turns.
 fn task_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     paced(scenario.workload.tasks_per_second, scenario.safety_s, dice, |at_ms, dice| {
-        let kind = if dice.chance(0.5) { OpKind::Submit } else { OpKind::Work };
+        let Workload { workers, heirs, .. } = scenario.workload;
+        let kind = match dice.chance(1.0 - workers) {
+            // other plans stay as they were
+            true if heirs > 0.0 && dice.chance(heirs) => OpKind::Bequeath,
+            true => OpKind::Submit,
+            false => OpKind::Work,
+        };
         let (n, bytes) = (dice.below(48), dice.below(1 << 20));
         Op { at_ms, node: dice.index(nodes), kind, n, bytes }
     })

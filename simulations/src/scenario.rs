@@ -311,6 +311,10 @@ pub struct Workload {
     pub critical_per_second: f64,
     /// Tasks submitted and workers' turns a second, on all nodes together.
     pub tasks_per_second: f64,
+    /// The share of workers' turns among those; the others submit.
+    pub workers: f64,
+    /// The share of tasks with heirs among the tasks that are submitted, beside those that have some anyway.
+    pub heirs: f64,
     /// Tasks that need an approval, words about them and workers' turns a second, on all nodes together.
     pub approvals_per_second: f64,
     /// Operations on blobs a second, on all nodes together.
@@ -328,6 +332,8 @@ impl Default for Workload {
             text_bytes_max: 400,
             critical_per_second: 0.0,
             tasks_per_second: 0.0,
+            workers: 0.5,
+            heirs: 0.0,
             approvals_per_second: 0.0,
             blobs_per_second: 0.0,
         }
@@ -380,6 +386,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("approvals", include_str!("../scenarios/approvals.toml")),
     ("quiet", include_str!("../scenarios/quiet.toml")),
     ("handover", include_str!("../scenarios/handover.toml")),
+    ("cut-settlers", include_str!("../scenarios/cut-settlers.toml")),
     ("files", include_str!("../scenarios/files.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("usurper", include_str!("../scenarios/usurper.toml")),

@@ -41,7 +41,7 @@ pub(crate) fn capability(n: u64) -> String {
 pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) {
     let done = async {
         match op.kind {
-            OpKind::Submit => submit(sim, ledger, number, op).await,
+            OpKind::Submit | OpKind::Bequeath => submit(sim, ledger, number, op).await,
             _ => work(sim, ledger, number, op).await,
         }
     };
@@ -53,7 +53,9 @@ pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, 
 
 async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> Result<(), SimError> {
     let mut new = NewTask::new(capability(op.n), json!(number)).attempts(5);
-    if number.is_multiple_of(4) {
+    if op.kind == OpKind::Bequeath {
+        new = with_heirs(new, sim, op);
+    } else if number.is_multiple_of(4) {
         // whoever asks again asks for the same
         new = NewTask::new(capability(op.n), json!(op.n)).attempts(5).request(format!("request {}", op.n));
     } else if number.is_multiple_of(3) {
@@ -61,10 +63,7 @@ async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> R
     } else if number.is_multiple_of(5) {
         new = new.preemptible();
     } else if !number.is_multiple_of(2) {
-        // two other nodes hand it out while this one is down
-        for next in 1..=2 {
-            new = new.heir(sim.did((op.node + next) % sim.len()).to_string());
-        }
+        new = with_heirs(new, sim, op);
     }
     if number % 7 == 1 && !number.is_multiple_of(4) {
         new = new.priority(Priority::Critical);
@@ -80,6 +79,11 @@ async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> R
     let promise = TaskPromise { node: op.node, at: sim.now(), results: Vec::new() };
     ledger.tasks.entry(task.id.to_string()).or_insert(promise);
     Ok(())
+}
+
+/// Two other nodes hand it out while this one is down.
+fn with_heirs(new: NewTask, sim: &Sim, op: Op) -> NewTask {
+    (1..=2).fold(new, |new, next| new.heir(sim.did((op.node + next) % sim.len()).to_string()))
 }
 
 async fn claim(sim: &Sim, no: NodeNo, n: u64, wait: Duration, cpu_max: u8) -> Result<Option<ClaimedTask>, SimError> {

@@ -414,7 +414,7 @@ impl Run {
             // nobody works at a machine that is off
             return;
         }
-        if matches!(kind, OpKind::Submit | OpKind::Work) {
+        if matches!(kind, OpKind::Submit | OpKind::Bequeath | OpKind::Work) {
             return tasks::operate(&self.sim, &self.ledger, number, op).await;
         }
         if matches!(kind, OpKind::Ask | OpKind::Approve) {

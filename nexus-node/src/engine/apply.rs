@@ -1,15 +1,9 @@
-use std::sync::Arc;
+use nexus_crdt::{Branches, DRIFT_MAX, Hlc, Verified};
 
-use nexus_crdt::{
-    Branches, DRIFT_MAX, Evidence, FormError, Hlc, Kind, PlacedSuccession, PlacedWrite, Profile, Seat, SpaceDefinition,
-    SpaceId, Succession, Verified, task_events_of, writes_of,
-};
-use nexus_identity::{Chain, Did};
-
-use super::writes::FoldWrites;
+use super::kinds::{Folded, Placed, kind_of};
 use super::{Engine, Event, LedgerError, Turn};
-use crate::ledger::rows::{self, CutRow, Eno, EntryRow, SpaceNo, SpaceRow, Standing, meta};
-use crate::ledger::{evidence_of, placed_revocation};
+use crate::ledger::evidence_of;
+use crate::ledger::rows::{self, CutRow, Eno, EntryRow, Standing, meta};
 use crate::store::Table;
 
 impl Engine {
@@ -106,146 +100,13 @@ impl Engine {
         Ok(held)
     }
 
-    /// Folds an entry's payload, if the entry counts. The inner error is the author's fault: quarantine.
-    fn fold(
-        &mut self,
-        eno: Eno,
-        entry: &Verified,
-        counts: bool,
-        turn: &mut Turn<'_>,
-    ) -> Result<Result<Standing, FormError>, LedgerError> {
-        let header = entry.header();
-        let in_mesh_space = header.space == SpaceId::mesh(&self.state.mesh);
-        match header.kind {
-            // a chain proves itself at any place
-            Kind::CREDENTIAL if in_mesh_space => {
-                let admitted = entry.content().and_then(|content| {
-                    let chain = Chain::from_bytes(content);
-                    let admitted = chain.and_then(|chain| self.state.admit(&chain, Some(&header.author)));
-                    admitted.map_err(|error| FormError::Content(error.to_string()))
-                });
-                Ok(admitted.map(|changed| {
-                    if changed {
-                        turn.events.push(Event::Members);
-                    }
-                    Standing::Applied
-                }))
-            }
-            // whether it counts is part of the verdict
-            Kind::REVOCATION if in_mesh_space => Ok(placed_revocation(&self.state.mesh, entry).map(|placed| {
-                self.state.undecided |= Arc::make_mut(&mut self.state.members).revoke(placed);
-                Standing::Applied
-            })),
-            // both keys have signed it
-            Kind::SUCCESSION if in_mesh_space => {
-                let succession = entry.content().and_then(Succession::decode);
-                let taken = succession.and_then(|succession| {
-                    let (author, order) = (header.author, (header.seq, entry.id()));
-                    let placed = PlacedSuccession { author, order, hlc: header.hlc, succession };
-                    let taken = Arc::make_mut(&mut self.state.members).succeed(placed);
-                    taken.map_err(|error| FormError::Content(error.to_string()))
-                });
-                Ok(taken.map(|changed| {
-                    self.state.undecided |= changed;
-                    Standing::Applied
-                }))
-            }
-            // the log's author has signed it
-            Kind::EVIDENCE if in_mesh_space => {
-                let evidence = entry.content().and_then(Evidence::decode).and_then(|evidence| {
-                    let verified = evidence.verify(&self.state.mesh);
-                    verified.map(|()| evidence).map_err(|error| FormError::Content(error.to_string()))
-                });
-                if let Ok(evidence) = &evidence {
-                    self.hear_evidence(eno, &header.author, evidence, turn)?;
-                }
-                Ok(evidence.map(|_| Standing::Applied))
-            }
-            // it proves itself at any place, as long as its author is an admin
-            Kind::SEAT if in_mesh_space => Ok(entry.content().and_then(Seat::decode).map(|seat| {
-                if Arc::make_mut(&mut self.state.members).seat(&header.author, header.hlc, entry.id(), seat) {
-                    turn.events.push(Event::Members);
-                }
-                Standing::Applied
-            })),
-            // the space is known nevertheless: nodes that do not see the fork send entries for it
-            Kind::SPACE if in_mesh_space => {
-                let definition = entry.content().and_then(SpaceDefinition::decode);
-                if let Ok(definition) = &definition {
-                    let id = SpaceId::created_by(entry.id());
-                    self.define_space(eno, id, header.author, definition, !counts, turn);
-                }
-                Ok(if counts { definition.map(|_| Standing::Applied) } else { Ok(Standing::Cut) })
-            }
+    /// Folds an entry's payload as its kind says.
+    fn fold(&mut self, eno: Eno, entry: &Verified, counts: bool, turn: &mut Turn<'_>) -> Folded {
+        match kind_of(&self.state.mesh, entry) {
+            Some(kind) if counts || kind.counting().folds_all() => kind.fold(self, Placed { eno, entry, counts }, turn),
             _ if !counts => Ok(Ok(Standing::Cut)),
-            Kind::WRITES if !in_mesh_space => match writes_of(entry) {
-                Err(FormError::Absent) => Ok(Ok(Standing::Erased)),
-                Ok(writes) if writes.is_empty() => Ok(Ok(Standing::Erased)),
-                Ok(writes) => {
-                    self.fold_writes(eno, entry, &writes, turn)?;
-                    Ok(Ok(Standing::Applied))
-                }
-                Err(why) => Ok(Err(why)),
-            },
-            kind if kind.is_tasks() && !in_mesh_space => match task_events_of(entry) {
-                Err(FormError::Absent) => Ok(Ok(Standing::Erased)),
-                Ok(events) => {
-                    if let Some(space) = self.state.spaces.get(&header.space).map(|space| space.no) {
-                        self.fold_task_events((eno, space), entry, &events, turn)?;
-                    }
-                    Ok(Ok(Standing::Applied))
-                }
-                Err(why) => Ok(Err(why)),
-            },
-            Kind::PROFILE if in_mesh_space => {
-                let profile = entry.content().and_then(Profile::decode);
-                Ok(profile.map(|profile| {
-                    let key = rows::profile_key(&header.author, header.hlc, entry.id());
-                    turn.draft.put(Table::Profiles, &key, &rows::eno_key(eno));
-                    let members = Arc::make_mut(&mut self.state.members);
-                    if members.describe(&header.author, header.hlc, entry.id(), profile) {
-                        turn.events.push(Event::Members);
-                    }
-                    Standing::Applied
-                }))
-            }
             _ => Ok(Ok(Standing::Unknown)),
         }
-    }
-
-    fn define_space(
-        &mut self,
-        eno: Eno,
-        id: SpaceId,
-        author: Did,
-        definition: &SpaceDefinition,
-        cut: bool,
-        turn: &mut Turn<'_>,
-    ) {
-        let no = SpaceNo::try_from(eno + 1).unwrap_or(SpaceNo::MAX);
-        let (name, access) = (definition.name.clone(), definition.access);
-        let row = SpaceRow { no, name, access, author, records: 0, entries: 0, bytes: 0, cut };
-        turn.draft.put(Table::Spaces, id.as_bytes(), &rows::encode(&row));
-        self.state.spaces.insert(id, row);
-        turn.events.push(Event::Spaces);
-    }
-
-    fn fold_writes(
-        &mut self,
-        eno: Eno,
-        entry: &Verified,
-        writes: &[PlacedWrite],
-        turn: &mut Turn<'_>,
-    ) -> Result<(), LedgerError> {
-        let header = entry.header();
-        let log = self.state.log_mut(header.log(), &mut turn.draft).no;
-        let Some(space) = self.state.spaces.get_mut(&header.space) else {
-            return Ok(());
-        };
-        let mut fold = FoldWrites::new(space.no, &mut turn.draft);
-        fold.entry(eno, log, entry, writes)?;
-        space.records = space.records.saturating_add_signed(fold.records());
-        self.note_late_forgets(writes, turn)
     }
 
     /// Notes the latest stamp, so that stamps grow across restarts.

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
-use nexus_crdt::{Kind, LogId, Profile, SpaceId, writes_of};
+use nexus_crdt::{LogId, Profile};
 use nexus_identity::Did;
 
-use super::writes::{FoldWrites, Undone};
+use super::kinds::{Counting, EntryKind, Placed, TakenOut, kind_of};
+use super::writes::FoldWrites;
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, CutRow, Eno, Standing};
 use crate::ledger::{enos_cut_by, holds, latest_profile, read_entry, standing};
@@ -38,57 +39,31 @@ impl Engine {
 
     /// Takes entries of a log out of all that they changed. Returns whether profiles are among them.
     pub(super) fn uncount(&mut self, log: &LogId, enos: &[Eno], turn: &mut Turn<'_>) -> Result<bool, LedgerError> {
-        let in_mesh_space = log.space == SpaceId::mesh(&self.state.mesh);
-        let mut undone = Undone::default();
-        let mut described = false;
-        for other in enos.iter().copied() {
-            let before = standing(&turn.draft, other)?;
+        let mut out = TakenOut::default();
+        for eno in enos.iter().copied() {
+            let before = standing(&turn.draft, eno)?;
             if before == Standing::Cut {
                 continue;
             }
-            let Some(entry) = read_entry(&turn.draft, other)? else { continue };
-            match entry.header().kind {
-                // these prove themselves and still count
-                Kind::CREDENTIAL | Kind::SEAT | Kind::SUCCESSION | Kind::EVIDENCE if in_mesh_space => continue,
-                // whether it counts is part of the verdict
-                Kind::REVOCATION if in_mesh_space => continue,
-                Kind::PROFILE if in_mesh_space => {
-                    let header = entry.header();
-                    turn.draft.delete(Table::Profiles, &rows::profile_key(&header.author, header.hlc, entry.id()));
-                    described = true;
+            let Some(entry) = read_entry(&turn.draft, eno)? else { continue };
+            match kind_of(&self.state.mesh, &entry).map(EntryKind::counting) {
+                Some(Counting::Always) => continue,
+                Some(Counting::ByVerdict(kind)) => {
+                    kind.take_out(self, Placed { eno, entry: &entry, counts: false }, before, &mut out, turn)?;
                 }
-                Kind::SPACE if in_mesh_space => self.show_space(SpaceId::created_by(entry.id()), false, turn),
-                Kind::WRITES if !in_mesh_space => {
-                    // a quarantined entry was never folded
-                    if let Ok(writes) = writes_of(&entry) {
-                        undone.add(other, entry.id(), writes);
-                    }
-                }
-                kind if kind.is_tasks() && !in_mesh_space && before == Standing::Applied => {
-                    self.unfold_task_events(&entry, turn)?;
-                }
-                _ => {}
+                None => {}
             }
             if before == Standing::Quarantined {
-                turn.draft.delete(Table::Quarantine, &rows::eno_key(other));
+                turn.draft.delete(Table::Quarantine, &rows::eno_key(eno));
             }
-            turn.draft.put(Table::Standing, &rows::eno_key(other), &rows::encode(&Standing::Cut));
+            turn.draft.put(Table::Standing, &rows::eno_key(eno), &rows::encode(&Standing::Cut));
         }
         if let Some(space) = self.state.spaces.get_mut(&log.space) {
             let mut fold = FoldWrites::new(space.no, &mut turn.draft);
-            fold.undo(&undone)?;
+            fold.undo(&out.undone)?;
             space.records = space.records.saturating_add_signed(fold.records());
         }
-        Ok(described)
-    }
-
-    /// Shows a space whose definition counts again, or hides it.
-    pub(super) fn show_space(&mut self, id: SpaceId, counts: bool, turn: &mut Turn<'_>) {
-        if let Some(space) = self.state.spaces.get_mut(&id) {
-            space.cut = !counts;
-            turn.draft.put(Table::Spaces, id.as_bytes(), &rows::encode(space));
-            turn.events.push(Event::Spaces);
-        }
+        Ok(out.described)
     }
 
     /// Shows an author by its latest profile that counts.

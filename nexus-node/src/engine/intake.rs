@@ -8,7 +8,7 @@ use super::payload::OwnPayload;
 use super::recount::note_recount;
 use super::state::{Log, OpenPage};
 use super::waiting::{Need, Waiter};
-use super::{CommandId, Effect, Engine, Event, LedgerError, Turn};
+use super::{CommandId, Effect, Engine, Event, LedgerError, Published, Turn};
 use crate::ledger::rows::{self, EntryRow};
 use crate::ledger::{find_entry, holds, lacks_only_what_is_erased};
 use crate::store::{Table, View};
@@ -262,7 +262,7 @@ impl Engine {
         let entry = Verified::write(draft, &self.key);
         self.store(&entry, turn)?;
         let to_all = self.state.rule_of(space).is_some_and(|space| self.state.members.all_read(&space));
-        turn.after.push(Effect::Publish { entry: Box::new((*entry).clone()), to_all, of });
+        turn.after.push(Effect::Publish(Published { entry: entry.id(), to_all, of }));
         Ok(entry)
     }
 }

@@ -1,11 +1,12 @@
 use nexus_crdt::{
-    Dot, Entry, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, Seat, SpaceId, Succession,
-    TaskEvent, TaskId, Verified,
+    Dot, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, Seat, SpaceId, Succession, TaskEvent,
+    TaskId, Verified,
 };
 use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::keeper::Published;
 use super::persons::NotSaid;
 use super::succeed::{NoSuccession, Rotation};
 use crate::headroom::Room;
@@ -303,14 +304,7 @@ pub enum Effect {
     /// Answer a command.
     Reply(CommandId, Outcome),
     /// Send an entry of our own to others.
-    Publish {
-        /// The entry.
-        entry: Box<Entry>,
-        /// Whether every member may read its space. If not, it goes by sync alone.
-        to_all: bool,
-        /// The commands with writes in it, each once. Their answers come after this.
-        of: Vec<CommandId>,
-    },
+    Publish(Published),
     /// Emit an event.
     Emit(Event),
 }

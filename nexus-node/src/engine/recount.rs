@@ -1,9 +1,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use nexus_crdt::{Kind, LogId, Reach, SpaceId};
+use nexus_crdt::{LogId, Reach};
 use nexus_identity::plants::{planted, reached};
 
+use super::kinds::{Counting, EntryKind, Placed, kind_of};
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, LogNo, RecountRow, Standing};
 use crate::ledger::{branch, enos_of_log, read_entry, standing};
@@ -80,10 +81,10 @@ impl Engine {
             let Some(entry) = read_entry(&turn.draft, *eno)? else { continue };
             reached("void_entry_counts_again");
             turn.draft.delete(Table::Standing, &rows::eno_key(*eno));
-            let in_mesh_space = entry.header().space == SpaceId::mesh(&self.state.mesh);
-            profiles |= in_mesh_space && entry.header().kind == Kind::PROFILE;
-            match entry.header().kind {
-                Kind::SPACE if in_mesh_space => self.show_space(SpaceId::created_by(entry.id()), true, turn),
+            match kind_of(&self.state.mesh, &entry).map(EntryKind::counting) {
+                Some(Counting::ByVerdict(kind)) => {
+                    profiles |= kind.put_back(self, Placed { eno: *eno, entry: &entry, counts: true }, turn)?;
+                }
                 _ => self.fold_as_it_counts(*eno, &entry, true, turn)?,
             }
         }

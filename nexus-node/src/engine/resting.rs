@@ -2,7 +2,7 @@
 
 use nexus_identity::{Keypair, Timestamp};
 
-use super::{Effect, Engine, Input, LedgerError, Quotas, Seed};
+use super::{Engine, Input, LedgerError, Quotas, Released, Seed, run_to_store};
 use crate::store::Store;
 
 /// An engine with the store that it writes to, for a store that no node runs on. It alone may write there meanwhile.
@@ -37,15 +37,7 @@ impl RestingEngine {
     ///
     /// # Errors
     /// An error of the store. It must not be used any more then.
-    pub fn run(&mut self, now: Timestamp, seed: Seed, input: Input) -> Result<Vec<Effect>, LedgerError> {
-        self.engine.handle(now, seed, input, &self.store.snapshot()?)?;
-        let mut others = Vec::new();
-        while let Some(effect) = self.engine.poll_effect() {
-            match effect {
-                Effect::Write(batch) => self.store.commit(&[batch])?,
-                other => others.push(other),
-            }
-        }
-        Ok(others)
+    pub fn run(&mut self, now: Timestamp, seed: Seed, input: Input) -> Result<Released, LedgerError> {
+        run_to_store(&mut self.engine, &mut self.store, (now, seed), input)
     }
 }

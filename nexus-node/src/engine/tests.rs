@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use nexus_crdt::{
-    Core, Draft, EntryId, Fold, Head, Hlc, Incarnation, Kind, LogId, Settlement, SpaceId, Submission, TaskClaim,
-    TaskEnd, TaskEvent, TaskToken, Verified, Writes, writes_of,
+    Core, Draft, EntryId, Fold, Head, Header, Hlc, Incarnation, Kind, LogId, Settlement, SpaceId, Submission,
+    TaskClaim, TaskEnd, TaskEvent, TaskToken, Verified, Writes, writes_of,
 };
 use nexus_identity::{Keypair, Timestamp};
 
@@ -90,7 +90,13 @@ struct InFlight {
     no: u64,
     promise: Option<Promise>,
     outcome: Option<Outcome>,
-    published: Vec<nexus_crdt::Entry>,
+    published: Vec<(LogId, u64, EntryId)>,
+}
+
+/// The header of an entry that is in the batch of its input.
+fn header_of(view: &dyn View, entry: EntryId) -> Header {
+    let eno = ledger::find_entry(view, entry).unwrap().unwrap();
+    ledger::read_entry(view, eno).unwrap().unwrap().header().clone()
 }
 
 struct Life<'a> {
@@ -132,7 +138,10 @@ impl Life<'_> {
                     flying.batch = Some(batch);
                 }
                 Effect::Reply(_, outcome) => flying.outcome = Some(outcome),
-                Effect::Publish { entry, .. } => flying.published.push(*entry),
+                Effect::Publish(Published { entry, .. }) => {
+                    let header = header_of(&self.overlay, entry);
+                    flying.published.push((header.log(), header.seq, entry));
+                }
                 Effect::Emit(event) => {
                     assert!(!matches!(event, Event::Fork { .. } | Event::Quarantined { .. }), "{event:?}");
                 }
@@ -215,10 +224,10 @@ impl Life<'_> {
         let Some(last) = self.flying.last() else { return Ok(()) };
         self.overlay.committed(last.no)?;
         for flying in std::mem::take(&mut self.flying) {
-            for entry in flying.published {
-                let place = (entry.header().log(), entry.header().seq);
-                let other = self.outside.sent.insert(place, entry.id());
-                assert!(other.is_none_or(|other| other == entry.id()), "{place:?} was signed twice");
+            for (log, seq, entry) in flying.published {
+                let place = (log, seq);
+                let other = self.outside.sent.insert(place, entry);
+                assert!(other.is_none_or(|other| other == entry), "{place:?} was signed twice");
             }
             match (flying.promise, flying.outcome) {
                 (Some(Promise::Remembered(text)), Some(Outcome::Remembered(written))) => {
@@ -381,11 +390,14 @@ fn writes_before_and_after_a_raise_in_one_turn_are_in_their_own_forms() {
     let (mut tasks, mut memories) = (Vec::new(), 0);
     for turn in turns {
         let commands = turn.into_iter().enumerate().map(|(n, command)| (n as u64, command)).collect();
-        for effect in engine.run(Timestamp::from_ms(1_700_000_000_000), [7; 32], Input::Commands(commands)).unwrap() {
-            match effect {
-                Effect::Reply(_, Outcome::Tasks(answers)) => tasks.extend(answers),
-                Effect::Reply(_, Outcome::Remembered(written)) => memories += written.len(),
-                Effect::Emit(Event::Quarantined { why, .. }) => panic!("{why}"),
+        let ran = engine.run(Timestamp::from_ms(1_700_000_000_000), [7; 32], Input::Commands(commands)).unwrap();
+        for event in ran.events {
+            assert!(!matches!(event, Event::Quarantined { .. }), "{event:?}");
+        }
+        for (_, answer) in ran.answers {
+            match answer {
+                Outcome::Tasks(answers) => tasks.extend(answers),
+                Outcome::Remembered(written) => memories += written.len(),
                 _ => {}
             }
         }
@@ -420,7 +432,7 @@ fn a_wall_clock_that_jumps_by_an_hour_breaks_neither_acknowledgements_nor_order(
                     overlay.committed(n as u64).unwrap();
                 }
                 Effect::Reply(_, outcome) => answers.push(outcome),
-                Effect::Publish { entry, .. } => stamps.push(entry.header().hlc),
+                Effect::Publish(Published { entry, .. }) => stamps.push(header_of(&overlay, entry).hlc),
                 Effect::Emit(_) => {}
             }
         }

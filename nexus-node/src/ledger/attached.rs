@@ -114,7 +114,7 @@ mod tests {
         [MEMBER, READER].map(|peer| may_have(&view, &members, &key(peer).did(), &BLOB).unwrap())
     }
 
-    /// promise: Files | A member has a blob of others if it reads a space in which somebody else refers to it, or if nobody else does
+    /// promise: Blobs | A member has a blob of others if it reads a space in which somebody else refers to it, or if nobody else does
     #[test]
     fn a_blob_is_for_those_that_read_a_space_in_which_another_refers_to_it() {
         let (hidden, open) = (true, false);

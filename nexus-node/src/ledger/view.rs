@@ -19,15 +19,18 @@ use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
 
 /// The logs of this store with their heads, by number.
 pub(crate) fn read_logs(view: &dyn View) -> Result<Vec<(LogNo, LogId, Option<Head>)>, StoreError> {
+    let with_head = |(no, log)| Ok((no, log, read_branches(view, no)?.map(|held| held.head)));
+    read_numbers(view)?.into_iter().map(with_head).collect()
+}
+
+/// All logs with their numbers.
+fn read_numbers(view: &dyn View) -> Result<Vec<(LogNo, LogId)>, StoreError> {
     let mut logs = Vec::new();
     view.try_scan(Table::Logs, ALL_KEYS, Order::Forward, &mut |key, value| {
         let no = key.try_into().map(LogNo::from_be_bytes).map_err(|_| unreadable(Table::Logs))?;
-        logs.push((no, decode(Table::Logs, value)?, None));
+        logs.push((no, decode(Table::Logs, value)?));
         Ok(ControlFlow::Continue(()))
     })?;
-    for (no, _, head) in &mut logs {
-        *head = read_branches(view, *no)?.map(|held| held.head);
-    }
     Ok(logs)
 }
 
@@ -211,7 +214,7 @@ pub(crate) fn entry_format(view: &dyn View) -> Result<u16, StoreError> {
 /// All logs of which something is held, by number.
 pub(crate) fn read_held(view: &dyn View) -> Result<Vec<(LogNo, LogId, Branches)>, StoreError> {
     let mut held = Vec::new();
-    for (no, log, _) in read_logs(view)? {
+    for (no, log) in read_numbers(view)? {
         held.extend(read_branches(view, no)?.map(|branches| (no, log, branches)));
     }
     Ok(held)

@@ -303,25 +303,35 @@ pub(crate) fn register(rooms: &mut Rooms) -> Receiver<Knock> {
 
 /// Answers strangers at the join door.
 pub(crate) struct Admitter {
-    pub(crate) identity: Identity,
-    pub(crate) store: Store,
-    pub(crate) engine: EngineHandle,
-    pub(crate) world: World,
-    pub(crate) key: Keypair,
-    pub(crate) mesh: Mesh,
-    pub(crate) lines: LineBudget,
-    pub(crate) new_keys: Mutex<Budget>,
+    identity: Identity,
+    store: Store,
+    engine: EngineHandle,
+    world: World,
+    key: Keypair,
+    mesh: Mesh,
+    lines: LineBudget,
+    new_keys: Mutex<Budget>,
 }
 
 /// The new keys of members at once, and the time until there is room for one more. Each costs every node an entry and
 /// a dead key for good.
-pub(crate) const KEYS_AT_ONCE: u32 = 32;
-pub(crate) const KEY_EVERY: Duration = Duration::from_secs(30);
+const KEYS_AT_ONCE: u32 = 32;
+const KEY_EVERY: Duration = Duration::from_secs(30);
 
 /// A decision about one newcomer, until it is on disk.
 type Deciding<'a> = BoxFuture<'a, JoinReply>;
 
 impl Admitter {
+    pub(crate) fn new(
+        (identity, store, engine): (Identity, Store, EngineHandle),
+        world: World,
+        key: Keypair,
+        mesh: Mesh,
+    ) -> Self {
+        let new_keys = Mutex::new(Budget::full(KEYS_AT_ONCE, KEY_EVERY, Instant::now()));
+        Self { identity, store, engine, world, key, mesh, lines: LineBudget::default(), new_keys }
+    }
+
     /// Answers one stranger after the other, since a ticket's uses are counted. While the disk or the
     /// engine is blocked, all are told to try again. A newcomer in progress then gets the same
     /// credentials later.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nexus_mesh::{MeshError, Process, ProcessNumber};
 use tokio::sync::watch;
 
+use super::base::Base;
 use crate::coordinator::Coordinator;
 use crate::datadir::{CopySign, DataDir, Membership, Witness};
 use crate::error::NodeError;
@@ -100,6 +101,18 @@ impl Aging {
             "the node goes on in a new log, and as another voter; if the original still runs, end one of the two; if \
              this was the only voter, bring keys and locks back with `nexus-node coordinator recover --i-understand`",
         );
+    }
+
+    /// Keeps the directory's numbers, and lets it grow older from here on.
+    pub(super) async fn start(
+        self: Arc<Self>,
+        base: &Base,
+        coordinator: Option<Arc<Coordinator>>,
+    ) -> Result<(), NodeError> {
+        self.settle(&base.world, &base.store).await?;
+        let growing = self.follow(base.world.clone(), base.store.clone(), base.engine.committed(), coordinator);
+        base.world.spawn("aging", growing);
+        Ok(())
     }
 
     /// Keeps the directory's numbers as they are now. From here on the sign is gone, unless the disk is full: the next

@@ -3,42 +3,22 @@
 use std::sync::Arc;
 
 use futures::FutureExt;
-use nexus_identity::Keypair;
 use nexus_mesh::quota::Receiver;
-use nexus_mesh::{Mesh, Rooms, Stream};
+use nexus_mesh::{Rooms, Stream};
 use tokio::sync::mpsc;
 
+use super::base::Base;
 use super::raise;
-use crate::config::Config;
 use crate::coordinator::{self, Coordinator, Handles, Origin, SEATS_MAX, SeatWish};
 use crate::engine::{Command, Outcome};
 use crate::env::RaftEnv;
 use crate::error::NodeError;
-use crate::failure::Failure;
-use crate::formats::WrittenFormat;
-use crate::identity::Identity;
 use crate::ledger::rows::meta;
 use crate::runtime::EngineHandle;
 use crate::store::{Batch, Table};
-use crate::world::World;
 
 /// A part that has its room, and is not started yet.
 pub(super) struct Coordinating(Option<(RaftEnv, Receiver<Stream>)>);
-
-/// The handles and facts from which this node's part begins.
-pub(super) struct CoordinatorParts<'a> {
-    pub(super) identity: Identity,
-    pub(super) mesh: Mesh,
-    pub(super) world: World,
-    pub(super) failure: Failure,
-    pub(super) engine: EngineHandle,
-    /// The format in which this node writes entries at its start.
-    pub(super) written: WrittenFormat,
-    /// Whether this node founds the coordinators.
-    pub(super) founder: bool,
-    pub(super) key: Keypair,
-    pub(super) config: &'a Config,
-}
 
 impl Coordinating {
     /// Registers the room, if this node has the stores of a coordinator.
@@ -46,16 +26,21 @@ impl Coordinating {
         Self(raft.map(|raft| (raft, coordinator::register(rooms))))
     }
 
-    /// Starts this node's part, if it takes one.
-    pub(super) async fn start(self, parts: CoordinatorParts<'_>) -> Result<Option<Arc<Coordinator>>, NodeError> {
+    /// Starts this node's part, if it takes one. The founder of the coordinators begins their log.
+    pub(super) async fn start(self, base: &Base, founder: bool) -> Result<Option<Arc<Coordinator>>, NodeError> {
         let Some((RaftEnv { store: raft, journal, redraw, machine }, streams)) = self.0 else { return Ok(None) };
-        let CoordinatorParts { identity, mesh, world, failure, engine, written, founder, key, config } = parts;
+        let Base { identity, mesh, world, failure, engine, written, key, config, .. } = base;
         let origin = Origin { store: raft, journal, founder, redraw, machine };
-        let raising = (world.clone(), mesh.clone());
         let (seats, wishes) = mpsc::channel(SEATS_MAX);
-        let headroom = engine.headroom().clone();
-        let handles = Handles { identity, mesh, world, failure, headroom, seats };
-        let coordinator = Coordinator::start(handles, key, config, origin).await?;
+        let handles = Handles {
+            identity: identity.clone(),
+            mesh: mesh.clone(),
+            world: world.clone(),
+            failure: failure.clone(),
+            headroom: engine.headroom().clone(),
+            seats,
+        };
+        let coordinator = Coordinator::start(handles, key.clone(), config, origin).await?;
         coordinator.spawn("seats", sign(engine.clone(), wishes).boxed());
         if founder {
             let mut batch = Batch::new();
@@ -63,7 +48,8 @@ impl Coordinating {
             engine.run(Command::Keep(batch)).await?;
         }
         coordinator.spawn("raft peers", coordinator.clone().serve(streams).boxed());
-        let raised = raise::follow(raising.0, raising.1, engine, config.formats(), written, coordinator.raised());
+        let (world, mesh, engine) = (world.clone(), mesh.clone(), engine.clone());
+        let raised = raise::follow(world, mesh, engine, config.formats(), *written, coordinator.raised());
         coordinator.spawn("raise formats", raised.boxed());
         Ok(Some(coordinator))
     }

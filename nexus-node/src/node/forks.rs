@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::base::Base;
 use crate::engine::{Again, Command, Outcome};
 use crate::notices::{FORK, Notices};
 use crate::runtime::{EngineHandle, fresh_incarnation};
@@ -10,8 +11,14 @@ use crate::world::{World, random};
 /// The longest wait before this node settles a fork: another member's evidence may come first, and one is enough.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// Starts the task that settles forks.
+pub(super) fn start(base: &Base, unsettled: watch::Receiver<()>) {
+    let settling = settle(base.world.clone(), base.engine.clone(), unsettled, base.notices.clone());
+    base.world.spawn("forks", settling);
+}
+
 /// Settles forks: at the start, and when one is seen. Ends with the engine.
-pub(super) async fn settle(world: World, engine: EngineHandle, mut unsettled: watch::Receiver<()>, notices: Notices) {
+async fn settle(world: World, engine: EngineHandle, mut unsettled: watch::Receiver<()>, notices: Notices) {
     loop {
         let part = u32::from(u16::from_le_bytes(random()));
         world.sleep_until(world.now() + WAIT_MAX * part / u32::from(u16::MAX)).await;

@@ -13,7 +13,7 @@ use nexus_mesh::{
 use super::found::{genesis, machine_name, open_store};
 use super::{Inner, Node, Stopped, peer_id};
 use crate::datadir::{Contents, DataDir, Membership};
-use crate::engine::{Command, Effect, Input, NewRecord, Outcome, RestingEngine};
+use crate::engine::{Command, Event, Input, NewRecord, Outcome, Released, RestingEngine};
 use crate::error::{AccessError, ConflictError, ContactError, NodeError, StopError};
 use crate::ledger::{self, rows};
 use crate::memory::read::Reader;
@@ -329,10 +329,23 @@ impl<'a> Transfer<'a> {
 
     pub(super) fn run(&mut self, command: Command) -> Result<Option<Outcome>, NodeError> {
         let input = Input::Commands(vec![(0, command)]);
-        let effects = self.engine.run(self.clock.wall(), random(), input)?;
-        // a node that starts later publishes and emits by itself
-        let answer = |effect| if let Effect::Reply(_, outcome) = effect { Some(outcome) } else { None };
-        Ok(effects.into_iter().filter_map(answer).next_back())
+        let Released { mut answers, published, events } = self.engine.run(self.clock.wall(), random(), input)?;
+        // its peers get these entries by sync, once the node runs
+        drop(published);
+        for event in events {
+            match event {
+                // the node reads all of it from the store when it starts
+                Event::Stored { .. } | Event::Members | Event::Task { .. } | Event::Spaces => {}
+                // the node settles forks when it starts
+                Event::Fork { .. } | Event::Unsettled => {}
+                // the store of a node that joins has entries of its own alone: they follow on each other, keep the rules of
+                // form, and are in no other store
+                Event::Astray { .. } | Event::Quarantined { .. } | Event::Behind { .. } | Event::Renewed(_) => {
+                    tracing::warn!(?event, "an own entry was not taken as written");
+                }
+            }
+        }
+        Ok(answers.pop().map(|(_, outcome)| outcome))
     }
 
     /// Writes again what another brain remembers, oldest first, space by space.

@@ -1,9 +1,10 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nexus_crdt::{Branches, ENTRY_FORMAT_FIRST, Head, LogId, Members, SpaceId, SpaceRule, unnamed_spaces};
 use nexus_identity::Did;
 
+use crate::ledger::rows::SpaceRow;
 use crate::ledger::{self, Quotas};
 use crate::store::{StoreError, View};
 
@@ -76,6 +77,10 @@ impl Audience {
         &self.members
     }
 
+    pub(super) fn shared_members(&self) -> Arc<Members> {
+        self.members.clone()
+    }
+
     pub(super) const fn reads(&self) -> u16 {
         self.reads
     }
@@ -122,9 +127,13 @@ impl Audience {
 
     /// The spaces of a state that both ends may read.
     pub(super) fn shared_spaces(&self, view: &dyn View) -> Result<BTreeSet<SpaceId>, StoreError> {
-        let spaces = ledger::read_spaces(view)?;
+        Ok(self.shared_of(&ledger::read_spaces(view)?))
+    }
+
+    /// Those of some spaces that both ends may read.
+    pub(super) fn shared_of(&self, spaces: &BTreeMap<SpaceId, SpaceRow>) -> BTreeSet<SpaceId> {
         let shared = spaces.iter().filter(|(space, row)| self.shares(&row.rule(**space)));
-        Ok(shared.map(|(space, _)| *space).collect())
+        shared.map(|(space, _)| *space).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use nexus_identity::plants::planted;
 use super::Audience;
 use super::attempts::{Attempts, Patience};
 use super::branched::Branched;
+use super::holdings::{Holdings, KnownLogs, Ours, SessionLog};
 use super::in_flight::InFlight;
 use super::refusals::Refusals;
 use super::sending::{Parcel, Peek, Sending, Whose, log_entries, peek_entries};
@@ -90,22 +91,6 @@ pub struct Received {
     pub own_log_ahead: Option<LogId>,
 }
 
-/// A log as a session sees it.
-#[derive(Clone, Copy, Debug)]
-struct SessionLog {
-    id: LogId,
-    /// Whether both ends may read its space.
-    shared: bool,
-}
-
-/// The logs of this node, as a session needs them.
-struct Ours {
-    /// The logs of spaces that both ends may read.
-    shared: Frontier,
-    /// This node's own logs, of all spaces.
-    own: Frontier,
-}
-
 /// When a session is worth a call, if no frame comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rest {
@@ -126,9 +111,8 @@ pub struct Rest {
 #[derive(Debug)]
 pub struct SyncSession {
     audience: Audience,
-    logs: BTreeMap<LogNo, SessionLog>,
-    /// The numbers of the logs of shared spaces.
-    numbers: BTreeMap<LogId, LogNo>,
+    holdings: Arc<Holdings>,
+    known: KnownLogs,
     /// Logs of which nothing was held when their first entries came. They count as held until the next frontier.
     coming: BTreeSet<LogId>,
     /// The entries that are not taken here, as the peer was told.
@@ -189,16 +173,28 @@ pub struct SyncSession {
 }
 
 impl SyncSession {
-    /// Begins: the first frames will be our frontier. `reads` is the latest entry format that the peer
-    /// reads: for it each log ends before its first entry of a later one.
+    /// Begins: the first frames will be our frontier.
     ///
     /// # Errors
     /// The store's.
     pub fn open(audience: Audience, now: Duration, view: &dyn View) -> Result<Self, StoreError> {
+        Self::open_beside(audience, Arc::default(), now, view)
+    }
+
+    /// Begins beside other sessions of this node, which have the same `holdings`: what one reads of a state serves all.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn open_beside(
+        audience: Audience,
+        holdings: Arc<Holdings>,
+        now: Duration,
+        view: &dyn View,
+    ) -> Result<Self, StoreError> {
         let mut session = Self {
             audience,
-            logs: BTreeMap::new(),
-            numbers: BTreeMap::new(),
+            holdings,
+            known: KnownLogs::default(),
             coming: BTreeSet::new(),
             refusals: Refusals::default(),
             tells_refusals: false,
@@ -301,8 +297,8 @@ impl SyncSession {
             return Ok(());
         }
         self.begin(now, view)?;
-        let ours = self.ours(view)?.shared;
-        self.plan_sending(&ours, view)
+        let ours = self.ours(view)?;
+        self.plan_sending(&ours.shared, view)
     }
 
     /// Sends our frontier, now or once more; to a stranger later, if at all.
@@ -310,14 +306,14 @@ impl SyncSession {
         if !self.audience.is_known() {
             return Ok(());
         }
-        let frontier = self.ours(view)?.shared;
+        let ours = self.ours(view)?;
         let refusals = self.read_refusals(view)?;
         self.tells_refusals |= refusals != self.refusals;
         self.refusals = refusals;
-        let mut opening = VecDeque::with_capacity(frontier.len().min(PEER_HEADS_MAX));
-        for (log, head) in frontier.iter().take(PEER_HEADS_MAX) {
-            let said = match self.numbers.get(log) {
-                Some(no) => self.branches.said(log, *no, *head, view)?,
+        let mut opening = VecDeque::with_capacity(ours.shared.len().min(PEER_HEADS_MAX));
+        for (log, head) in ours.shared.iter().take(PEER_HEADS_MAX) {
+            let said = match self.known.number(log) {
+                Some(no) => self.branches.said(log, no, *head, view)?,
                 None => Some(*head),
             };
             opening.extend(said.map(|head| (*log, head)));
@@ -332,42 +328,26 @@ impl SyncSession {
     }
 
     fn read_refusals(&self, view: &dyn View) -> Result<Refusals, StoreError> {
-        Refusals::read(view, self.audience.quotas(), self.audience.members(), self.audience.me(), self.numbers.keys())
+        Refusals::read(view, self.audience.quotas(), self.audience.members(), self.audience.me(), self.known.shared())
     }
 
     /// The digest of the logs in which both ends can be equal.
     fn digest(&mut self, view: &dyn View) -> Result<[u8; 32], StoreError> {
-        let shared = self.ours(view)?.shared;
+        let ours = self.ours(view)?;
         if self.refusals.is_empty() && self.refused.is_empty() {
-            return Ok(shared.digest());
+            return Ok(ours.digest());
         }
         let mesh_space = self.audience.mesh_space();
         let hidden = |log: &LogId| self.refusals.hides(log, mesh_space) || self.refused.hides(log, mesh_space);
-        let common = shared.iter().filter(|(log, _)| !hidden(log)).map(|(log, head)| (*log, *head));
+        let common = ours.shared.iter().filter(|(log, _)| !hidden(log)).map(|(log, head)| (*log, *head));
         Ok(common.collect::<Frontier>().digest())
     }
 
-    fn ours(&mut self, view: &dyn View) -> Result<Ours, StoreError> {
-        let shared = self.audience.shared_spaces(view)?;
-        let mut ours = Ours { shared: Frontier::default(), own: Frontier::default() };
-        self.logs.clear();
-        self.numbers.clear();
+    /// The logs of this node in the state of `view`. From here on the session knows these.
+    fn ours(&mut self, view: &dyn View) -> Result<Arc<Ours>, StoreError> {
+        let ours = self.holdings.of(&self.audience, view)?;
+        self.known = KnownLogs::of(ours.clone());
         self.coming.clear();
-        for (no, id, held) in ledger::read_held(view)? {
-            let log = SessionLog { id, shared: shared.contains(&id.space) };
-            self.logs.insert(no, log);
-            if log.shared {
-                self.numbers.insert(id, no);
-            }
-            if log.shared
-                && let Some(head) = self.audience.last(view, &id, &held)?
-            {
-                ours.shared.advance(id, head);
-            }
-            if id.author == self.audience.me() {
-                ours.own.advance(id, held.head);
-            }
-        }
         Ok(ours)
     }
 
@@ -556,7 +536,7 @@ impl SyncSession {
         self.branches.came(&header.log());
         // nothing is spent on what would not be taken
         let (log, mesh_space) = (header.log(), self.audience.mesh_space());
-        let held = self.numbers.contains_key(&log);
+        let held = self.known.number(&log).is_some();
         let taken = self.refusals.takes(&log, held, mesh_space) && (held || self.has_room_for(&log));
         if !taken || ledger::find_entry(view, entry.id())?.is_some() {
             return Ok(None);
@@ -575,7 +555,7 @@ impl SyncSession {
         }
         let logs_of = |author: &Did| {
             let of_key = LogId { author: *author, ..*log };
-            let held = self.numbers.range(of_key.incarnations()).count();
+            let held = self.known.count(of_key.incarnations());
             (held + self.coming.range(of_key.incarnations()).count()) as u64
         };
         self.audience.quotas().incarnations_reached(Incarnations::of(members, &log.author, logs_of)).is_none()
@@ -591,8 +571,8 @@ impl SyncSession {
             return Ok(None);
         }
         if self.branches.is_answered() && now >= self.last_frontier + FURTHER_EVERY {
-            let ours = self.ours(view)?.shared;
-            self.ask_again |= self.branches.look_further(&ours, view)?;
+            let ours = self.ours(view)?;
+            self.ask_again |= self.branches.look_further(&ours.shared, view)?;
         }
         if self.ask_again && self.opening.is_none() && now >= self.last_frontier + FRONTIER_EVERY {
             self.ask_again = false;
@@ -707,7 +687,7 @@ impl SyncSession {
         }
         let logs_of = |author: &Did| {
             let of_key = LogId { author: *author, ..*log };
-            self.numbers.range(of_key.incarnations()).count() as u64
+            self.known.count(of_key.incarnations()) as u64
         };
         let logs = Incarnations::of(self.audience.members(), &log.author, logs_of);
         self.refusals.lack(log, logs, (view, self.audience.quotas(), self.audience.members()))
@@ -720,7 +700,7 @@ impl SyncSession {
                 return Ok(());
             }
             let log = sending.range.log;
-            let known = self.numbers.get(&log).copied();
+            let known = self.known.number(&log);
             let Some(theirs) = &mut self.theirs else { return Ok(()) };
             sending.skip_to(theirs.head(&log).map_or(0, |head| head.seq.saturating_add(1)));
             let Some(no) = known.filter(|_| sending.range.from <= sending.range.to) else {
@@ -834,16 +814,15 @@ impl SyncSession {
     }
 
     fn log(&mut self, no: LogNo, view: &dyn View) -> Result<SessionLog, StoreError> {
-        if let Some(log) = self.logs.get(&no) {
-            return Ok(*log);
+        if let Some(log) = self.known.log(no) {
+            return Ok(log);
         }
         let row = view.get(Table::Logs, &rows::log_key(no))?.ok_or_else(|| rows::unreadable(Table::Logs))?;
         let id: LogId = rows::decode(Table::Logs, &row)?;
         let rule = ledger::find_space(view, id.space)?.map(|row| row.rule(id.space));
         let log = SessionLog { id, shared: rule.is_some_and(|rule| self.audience.shares(&rule)) };
-        self.logs.insert(no, log);
+        self.known.add(no, log);
         if log.shared {
-            self.numbers.insert(id, no);
             self.coming.remove(&id);
         }
         Ok(log)

@@ -4,6 +4,7 @@ mod access;
 mod erasure;
 mod expiry;
 mod forks;
+mod holdings;
 mod persons;
 mod quotas;
 mod relays;
@@ -21,9 +22,9 @@ use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
 
 use super::session::ACK_WITHIN;
-use super::{Audience, SyncSession};
+use super::{Audience, Holdings, SyncSession};
 use crate::engine::{
-    Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, Quotas, found,
+    Command, CommandId, Edit, Effect, Engine, Event, Genesis, Input, NewRecord, Outcome, Published, Quotas, found,
 };
 use crate::ledger;
 use crate::ledger::rows::{self, EntryRow, Standing};
@@ -87,6 +88,7 @@ pub(crate) struct Peer {
     /// The last entry when it last wrote one.
     own: u64,
     quotas: Quotas,
+    holdings: Arc<Holdings>,
     /// The time that has passed besides that of the commits.
     later: Duration,
 }
@@ -122,6 +124,7 @@ impl Peer {
             published: vec![],
             own,
             quotas: Quotas::default(),
+            holdings: Arc::default(),
             later: Duration::ZERO,
         }
     }
@@ -150,9 +153,11 @@ impl Peer {
                     self.overlay.committed(self.commits).unwrap();
                 }
                 Effect::Reply(_, outcome) => self.outcomes.push(outcome),
-                Effect::Publish { entry, to_all, .. } => {
+                Effect::Publish(Published { entry, to_all, .. }) => {
                     self.own = self.engine.last_eno();
                     if to_all {
+                        let eno = ledger::find_entry(&self.store.snapshot().unwrap(), entry).unwrap().unwrap();
+                        let entry = ledger::read_entry(&self.store.snapshot().unwrap(), eno).unwrap().unwrap();
                         self.published.push(EntryFrame::new(&entry));
                     }
                 }
@@ -289,7 +294,8 @@ impl Net {
             let (me, peer) = (self.peers[n].key.did(), self.peers[other].key.did());
             let audience = Audience::new(me, peer, self.peers[n].engine.members().clone()).reading(self.reads);
             let audience = audience.within(self.peers[n].quotas);
-            SyncSession::open(audience, self.now, &self.peers[n].store.snapshot().unwrap()).unwrap()
+            let (holdings, snapshot) = (self.peers[n].holdings.clone(), self.peers[n].store.snapshot().unwrap());
+            SyncSession::open_beside(audience, holdings, self.now, &snapshot).unwrap()
         };
         let sessions = [open(a, b), open(b, a)];
         self.links.push(Link { ends: [a, b], sessions, flying: Default::default() });

@@ -2,12 +2,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nexus_crdt::{EntryFrame, Members, TaskId};
+use nexus_crdt::{Members, TaskId};
 use nexus_identity::plants::planted;
-use prost::Message;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use super::Sessions;
+use super::gossip::Announced;
 use crate::engine::{Event, Outcome};
 use crate::failure::{Failure, Fault};
 use crate::headroom::{Files, Headroom, Unwritten};
@@ -27,7 +27,7 @@ pub(crate) struct Commit {
     /// Whether this node wrote entries of it.
     pub(crate) is_own: bool,
     pub(crate) answers: Vec<(oneshot::Sender<Result<Outcome, Unwritten>>, Outcome)>,
-    pub(crate) publish: Vec<EntryFrame>,
+    pub(crate) publish: Vec<Announced>,
     pub(crate) events: Vec<Event>,
     pub(crate) members: Option<Arc<Members>>,
     /// Spans of traced entries from peers. A span ends when its entry is on disk.
@@ -90,7 +90,7 @@ pub(crate) struct Progress {
 #[derive(Clone)]
 pub(crate) struct Writer {
     pub(crate) store: Store,
-    pub(crate) gossip: mpsc::Sender<Vec<u8>>,
+    pub(crate) gossip: mpsc::Sender<Announced>,
     pub(crate) headroom: Headroom,
 }
 
@@ -136,8 +136,9 @@ impl Writer {
     }
 
     fn publish(&self, commit: &mut Commit) {
-        for frame in commit.publish.drain(..) {
-            let _ = self.gossip.try_send(frame.encode_to_vec());
+        for announced in commit.publish.drain(..) {
+            // gossip is a hint
+            let _ = self.gossip.try_send(announced);
         }
     }
 }

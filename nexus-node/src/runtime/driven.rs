@@ -2,17 +2,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::{EntryFrame, Incarnation, SpaceId};
+use nexus_crdt::{EntryFrame, EntryId, Incarnation, SpaceId};
 use nexus_identity::Timestamp;
+use nexus_identity::plants::planted;
 use tokio::sync::oneshot;
 
 use super::committer::Commit;
+use super::gossip::Announced;
 use super::shares::Turn;
 use super::traces::{Arrival, Arrivals, Traces};
-use crate::engine::{CommandId, Effect, Engine, Event, Input, Outcome};
+use crate::engine::{CommandId, Engine, Event, Input, Keeper, Outcome, Published, Released, run_to_store};
 use crate::headroom::{Headroom, Room, Unwritten};
-use crate::ledger::LedgerError;
-use crate::store::{Overlay, Store, StoreError};
+use crate::ledger::{self, LedgerError};
+use crate::store::{Batch, Overlay, Store, StoreError, View};
 use crate::trace::TraceParent;
 
 /// The engine and what it is driven with. Each step reads the store, so it is done on the blocking seam.
@@ -70,6 +72,26 @@ impl Step {
             of_traces: Vec::new(),
             turn: None,
         }
+    }
+}
+
+/// The keeper of a running node: the batch goes to the committer, and meanwhile the engine reads it from the overlay.
+struct Pushes<'a> {
+    overlay: &'a mut Overlay,
+    /// The number of the commit.
+    no: u64,
+    batch: &'a mut Option<Batch>,
+}
+
+impl Keeper for Pushes<'_> {
+    fn read<T>(&self, read: impl FnOnce(&dyn View) -> T) -> Result<T, StoreError> {
+        Ok(read(&*self.overlay))
+    }
+
+    fn keep(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.overlay.push(self.no, &batch);
+        *self.batch = Some(batch);
+        Ok(())
     }
 }
 
@@ -155,43 +177,45 @@ impl Driven {
     fn handle(
         &mut self,
         no: u64,
-        (now, seed): (Timestamp, [u8; 32]),
+        with: (Timestamp, [u8; 32]),
         input: Input,
         callers: &mut Callers,
     ) -> Result<Commit, LedgerError> {
         if let Input::OwnLogAhead { incarnation, .. } = &input {
             self.ahead = Some(*incarnation);
         }
-        self.engine.handle(now, seed, input, &self.overlay)?;
         let mut commit = Commit::empty(no, self.epoch);
-        while let Some(effect) = self.engine.poll_effect() {
-            match effect {
-                Effect::Write(batch) => {
-                    self.overlay.push(no, &batch);
-                    commit.batch = Some(batch);
-                }
-                Effect::Reply(id, outcome) => {
-                    commit.answers.extend(callers.remove(&id).map(|caller| (caller.answer, outcome)));
-                }
-                Effect::Publish { entry, to_all, of } => {
-                    commit.is_own = true;
-                    let mut frame = EntryFrame::new(&entry);
-                    // of several traces that share an entry, the first one gets it
-                    if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {
-                        self.traces.note(entry.id(), parent);
-                        frame.traceparent = parent.to_string().into_bytes();
-                    }
-                    if to_all {
-                        commit.publish.push(frame);
-                    }
-                }
-                Effect::Emit(event) => commit.events.push(event),
+        let mut pushes = Pushes { overlay: &mut self.overlay, no, batch: &mut commit.batch };
+        let Released { answers, published, events } = run_to_store(&mut self.engine, &mut pushes, with, input)?;
+        commit.is_own = !published.is_empty();
+        for Published { entry, to_all, of } in published {
+            // of several traces that share an entry, the first one gets it
+            if let Some(parent) = of.iter().find_map(|id| callers.get(id)?.parent) {
+                self.traces.note(entry, parent);
+            }
+            if to_all {
+                commit.publish.push(self.announce(entry)?);
             }
         }
+        for (id, outcome) in answers {
+            commit.answers.extend(callers.remove(&id).map(|caller| (caller.answer, outcome)));
+        }
+        commit.events = events;
         if commit.events.contains(&Event::Members) {
             commit.members = Some(self.engine.members().clone());
         }
         Ok(commit)
+    }
+
+    /// How an entry of our own comes to the publisher.
+    fn announce(&self, entry: EntryId) -> Result<Announced, LedgerError> {
+        if planted("sends_before_commit")
+            && let Some(eno) = ledger::find_entry(&self.overlay, entry)?
+            && let Some(entry) = ledger::read_entry(&self.overlay, eno)?
+        {
+            return Ok(Announced::Unstored(EntryFrame::new(&entry)));
+        }
+        Ok(Announced::Stored(entry))
     }
 
     /// Notes the traced entries that this input stored, directly or by filling a gap, after entry

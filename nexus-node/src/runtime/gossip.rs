@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::{EntryError, EntryFrame, SpaceId, Verified};
+use nexus_crdt::{EntryError, EntryFrame, EntryId, SpaceId, Verified};
 use nexus_identity::Did;
 use nexus_mesh::quota::{Bounds, Receiver};
 use nexus_mesh::{Mesh, Message, Rooms, Verdict};
@@ -15,12 +15,12 @@ use tokio::time::Instant;
 use super::handle::{EngineHandle, Intake};
 use super::sessions::Sessions;
 use super::shares::{Party, Shares};
-use super::traces::{Arrival, EntrySource, NamedTraces};
+use super::traces::{Arrival, EntrySource, NamedTraces, Traces};
 use super::vain::VainWork;
 use crate::headroom::Room;
 use crate::identity::Identity;
 use crate::ledger;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::world::World;
 
 const ENTRIES: &str = "entries";
@@ -31,6 +31,8 @@ const WAITING_MAX: Bounds = Bounds::items(1_024).bytes(4 << 20);
 const PER_MESSAGE: Duration = Duration::from_micros(100);
 /// Bound of the messages judged at a time.
 const JUDGED_MAX: usize = 64;
+/// Bound of our own entries that are read at a time, to publish them.
+const PUBLISHED_MAX: usize = 16;
 /// Bound of a gossiped entry, in bytes.
 const GOSSIPED_BYTES_MAX: usize = 32 * 1024;
 
@@ -221,22 +223,111 @@ fn format_of(frame: &EntryFrame) -> Option<u16> {
     frame.header.first_chunk().map(|format| u16::from_le_bytes(*format))
 }
 
-/// Publishes our own new entries while some members have no sync session here.
-pub(crate) async fn publish(
-    identity: Identity,
-    mesh: Mesh,
-    sessions: Arc<Sessions>,
-    mut entries: mpsc::Receiver<Vec<u8>>,
-) {
-    while let Some(entry) = entries.recv().await {
-        let others = identity.members().len().saturating_sub(1);
-        let readable = EntryFrame::decode(entry.as_slice()).is_ok_and(|frame| {
-            let (format, readable) = (format_of(&frame), Readable::by_all(&sessions, &identity.mesh()));
-            frame.parse().is_ok_and(|entry| readable.has(format, &entry.header().space))
-        });
-        if readable && entry.len() <= GOSSIPED_BYTES_MAX && sessions.live() < others {
-            // gossip is a hint: sync brings the entry to everybody else
-            let _ = mesh.publish(ENTRIES, entry).await;
+/// An entry of our own for those who have no session here.
+pub(crate) enum Announced {
+    /// It is on the disk.
+    Stored(EntryId),
+    /// It is not, which only a planted bug does.
+    Unstored(EntryFrame),
+}
+
+/// The parts of a node that publish its own entries.
+pub(crate) struct Publisher {
+    pub(crate) identity: Identity,
+    pub(crate) mesh: Mesh,
+    pub(crate) store: Store,
+    pub(crate) world: World,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) traces: Arc<Traces>,
+}
+
+impl Publisher {
+    /// Publishes our own new entries while some members have no sync session here. Entries come from the store, so none
+    /// leaves before it is on the disk.
+    pub(crate) async fn publish(self, mut own: mpsc::Receiver<Announced>) {
+        let mut some = Vec::new();
+        while own.recv_many(&mut some, PUBLISHED_MAX).await > 0 {
+            // gossip is a hint: sync brings the entries to everybody with a session, and mostly all members have one
+            let others = self.identity.members().len().saturating_sub(1);
+            if self.sessions.live() >= others {
+                some.clear();
+                continue;
+            }
+            let readable = Readable::by_all(&self.sessions, &self.identity.mesh());
+            let (store, traces) = (self.store.clone(), self.traces.clone());
+            let announced = std::mem::take(&mut some);
+            let read = move || frames(announced, &store, &traces, &readable);
+            let frames = match self.world.reading(read).await {
+                Ok(Ok(frames)) => frames,
+                // whoever writes to it sees that the store has failed
+                Ok(Err(_)) => continue,
+                Err(_) => return,
+            };
+            for frame in frames {
+                let _ = self.mesh.publish(ENTRIES, frame).await;
+            }
         }
+    }
+}
+
+/// The gossip of some entries: of those that all can read, and that no erasure has touched since they were written.
+fn frames(
+    announced: Vec<Announced>,
+    store: &Store,
+    traces: &Traces,
+    readable: &Readable,
+) -> Result<Vec<Vec<u8>>, StoreError> {
+    let mut frames = Vec::with_capacity(announced.len());
+    for one in announced {
+        let (mut frame, space) = match one {
+            Announced::Stored(id) => {
+                let snapshot = store.snapshot()?;
+                let Some(eno) = ledger::find_entry(&snapshot, id)? else { continue };
+                let entry = ledger::read_entry(&snapshot, eno)?.filter(|entry| entry.lacks().is_empty());
+                let Some(entry) = entry else { continue };
+                (EntryFrame::new(&entry), entry.header().space)
+            }
+            Announced::Unstored(frame) => {
+                let Ok(entry) = frame.clone().parse() else { continue };
+                (frame, entry.header().space)
+            }
+        };
+        traces.add_to_entry(&mut frame);
+        if readable.has(format_of(&frame), &space) && frame.encoded_len() <= GOSSIPED_BYTES_MAX {
+            frames.push(frame.encode_to_vec());
+        }
+    }
+    Ok(frames)
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_crdt::ALL_LEAVES;
+
+    use super::*;
+    use crate::engine::Input;
+    use crate::replication::tests::Peer;
+    use crate::trace::TraceParent;
+
+    /// promise: Nodes | Gossip has an own entry as the disk has it: not before it is there, and not once a part of it is erased
+    #[test]
+    fn own_entries_are_gossiped_from_the_disk_alone() {
+        let mut peer = Peer::new(1);
+        peer.remember("something", None);
+        let frame = peer.published.last().unwrap().clone();
+        let id = EntryId::of(&frame.header);
+        let readable = Readable { format_max: u16::MAX, unnamed: BTreeSet::new() };
+        let traces = Traces::default();
+        let gossip = |store: &Store| frames(vec![Announced::Stored(id)], store, &traces, &readable).unwrap();
+        assert_eq!(gossip(&Store::memory().unwrap()), Vec::<Vec<u8>>::new(), "it is not on this disk");
+        assert_eq!(gossip(&peer.store), [frame.encode_to_vec()]);
+        let parent = TraceParent { trace: 7, span: 8, sampled: true };
+        traces.note(id, parent);
+        let traced = EntryFrame::decode(gossip(&peer.store)[0].as_slice()).unwrap();
+        assert_eq!(traced.traceparent, parent.to_string().into_bytes());
+        let old = Readable { format_max: 0, unnamed: BTreeSet::new() };
+        assert!(frames(vec![Announced::Stored(id)], &peer.store, &traces, &old).unwrap().is_empty());
+        peer.input(Input::Erase(vec![(id, ALL_LEAVES)]));
+        assert_eq!(gossip(&peer.store), Vec::<Vec<u8>>::new(), "sync tells of what is erased");
     }
 }

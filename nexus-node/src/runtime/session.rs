@@ -117,10 +117,10 @@ where
     let rests = abilities.rest >= RARE_DIGESTS;
     let shortener = (abilities.sync >= SHORT_ENTRIES).then(Shortener::default);
     let silent_max = if rests { SILENT_AT_REST_MAX } else { SILENT_MAX };
-    let (store, now) = (here.store.clone(), here.world.now());
+    let (store, holdings, now) = (here.store.clone(), here.holdings.clone(), here.world.now());
     let open = move || {
         let begun = Instant::now();
-        let session = SyncSession::open(audience, now, &store.snapshot()?)?.resting(rests);
+        let session = SyncSession::open_beside(audience, holdings, now, &store.snapshot()?)?.resting(rests);
         Ok::<_, SessionError>((session, begun.elapsed()))
     };
     let (session, opened) = match here.world.reading(open).await {

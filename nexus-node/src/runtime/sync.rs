@@ -19,6 +19,7 @@ use super::vain::{BROKEN_RULE, VainWork};
 use crate::identity::Identity;
 use crate::ledger::Quotas;
 use crate::notices::Notices;
+use crate::replication::Holdings;
 use crate::store::Store;
 use crate::world::World;
 
@@ -48,6 +49,8 @@ pub(crate) struct Syncing {
     pub(crate) notices: Notices,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) traces: Arc<Traces>,
+    /// The logs of the store, read once for all sessions.
+    pub(crate) holdings: Arc<Holdings>,
     /// Bound of the entries taken of one author. The engine has the same.
     pub(crate) quotas: Quotas,
     /// Bound of the frames read from one peer per second.

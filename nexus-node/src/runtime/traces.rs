@@ -57,12 +57,18 @@ impl Traces {
         if !self.any.load(Relaxed) {
             return;
         }
-        for entry in &mut frame.entries {
-            let id = EntryId::of(&entry.header);
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(parent) = known.parents.get(&id) {
-                entry.traceparent = parent.to_string().into_bytes();
-            }
+        frame.entries.iter_mut().for_each(|entry| self.add_to_entry(entry));
+    }
+
+    /// Writes the trace of an entry beside it, if it is known.
+    pub(crate) fn add_to_entry(&self, entry: &mut EntryFrame) {
+        if !self.any.load(Relaxed) {
+            return;
+        }
+        let id = EntryId::of(&entry.header);
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parent) = known.parents.get(&id) {
+            entry.traceparent = parent.to_string().into_bytes();
         }
     }
 }

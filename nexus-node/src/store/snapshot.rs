@@ -108,6 +108,10 @@ impl Snapshot {
 }
 
 impl View for Snapshot {
+    fn state(&self) -> Option<u64> {
+        Some(self.opened.number)
+    }
+
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.answer(|this| {
             let Some(rows) = this.table(table)? else { return Ok(None) };

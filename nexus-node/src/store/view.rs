@@ -63,6 +63,12 @@ pub trait View {
         part.map(Some).ok_or_else(|| StoreError::damaged(Path::new("memory"), Some(table), StoreDamage::Part))
     }
 
+    /// The number of the committed state that this shows, if it shows one: equal numbers of a store show the same, and later
+    /// states have higher ones.
+    fn state(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether a key has a value.
     fn contains(&self, table: Table, key: &[u8]) -> Result<bool, StoreError> {
         self.get(table, key).map(|value| value.is_some())

@@ -217,7 +217,7 @@ async fn a_hidden_space_is_in_no_frame_gossip_or_answer_for_a_member_that_may_no
     .await;
 }
 
-/// promise: Files | A file that only memories of a space name goes to no member that may not read that space; one that was added openly does
+/// promise: Blobs | A file that only memories of a space name goes to no member that may not read that space; one that was added openly does
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_a_hidden_space_goes_to_those_that_read_the_space() {
     let founder = OURS.start(0, Link::Memory).await;

@@ -14,7 +14,7 @@ use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
 
 use super::genesis;
-use crate::engine::{Effect, Engine, Event, Input, clear_derived, derived_stands};
+use crate::engine::{Engine, Event, Input, Keeper, clear_derived, derived_stands, run_to_store};
 use crate::ledger::rows::{self, Standing};
 use crate::ledger::{self, found};
 use crate::replication::tests::{Dice, ROOT, chain, mesh};
@@ -69,6 +69,17 @@ impl Tables {
     }
 }
 
+impl Keeper for Tables {
+    fn read<T>(&self, read: impl FnOnce(&dyn View) -> T) -> Result<T, StoreError> {
+        Ok(read(self))
+    }
+
+    fn keep(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.apply(&batch);
+        Ok(())
+    }
+}
+
 impl View for Tables {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.1.set(self.1.get() + usize::from(table == Table::Entries));
@@ -117,16 +128,7 @@ impl Node {
     }
 
     fn take(&mut self, input: Input) -> Vec<Event> {
-        self.engine.handle(Timestamp::from_ms(1), [7; 32], input, &self.tables).unwrap();
-        let mut events = Vec::new();
-        while let Some(effect) = self.engine.poll_effect() {
-            match effect {
-                Effect::Write(batch) => self.tables.apply(&batch),
-                Effect::Emit(event) => events.push(event),
-                Effect::Reply(..) | Effect::Publish { .. } => {}
-            }
-        }
-        events
+        run_to_store(&mut self.engine, &mut self.tables, (Timestamp::from_ms(1), [7; 32]), input).unwrap().events
     }
 
     fn entries(&mut self, entries: Vec<Verified>) -> Vec<Event> {
