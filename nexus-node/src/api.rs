@@ -67,6 +67,7 @@ mod tokens;
 mod trace;
 mod vocabulary;
 mod websocket;
+pub(crate) mod why;
 pub mod wire;
 
 use std::future::Future;

@@ -321,8 +321,8 @@ pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table
 pub use tasks::{
     Agent, AgentHealth, AgentRest, ApprovalGiven, ApprovalRule, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority,
     Renewal, Task, TaskBoard, TaskCandidate, TaskDeadline, TaskError, TaskFence, TaskHistory, TaskId, TaskLog,
-    TaskLogQuery, TaskNews, TaskPage, TaskProgress, TaskQuery, TaskResult, TaskSandbox, TaskStatus, TaskToken,
-    TaskWatch,
+    TaskLogQuery, TaskNews, TaskPage, TaskProgress, TaskQuery, TaskRef, TaskResult, TaskSandbox, TaskStatus, TaskToken,
+    TaskWaits, TaskWatch, TaskWhyNot,
 };
 pub use vectors::{EmbedderState, EmbedderStatus};
 pub use world::{Blocking, BlockingPool, Inline, Tasks};

@@ -161,7 +161,7 @@ async fn ask(
     };
     let mut ledger = ledger.borrow_mut();
     ledger.acknowledged += 1;
-    let promise = TaskPromise { node: no, at: sim.now(), results: Vec::new() };
+    let promise = TaskPromise { node: no, at: sim.now(), has_heirs: false, after: None, results: Vec::new() };
     ledger.tasks.entry(task.id.to_string()).or_insert(promise);
     ledger.approvals.asked.push((task.id, Asked { submitter: sim.did(no), rule }));
     Ok(())

@@ -15,6 +15,7 @@ use crate::outsiders;
 use crate::plan::{Fault, NodeNo};
 use crate::scenario::FaultKind;
 use crate::tap::TapLog;
+use crate::tasks::submit_with_heirs;
 use crate::world::{Crash, KNOWN, Sim, SimError};
 
 /// The time between two looks of somebody who waits.
@@ -27,6 +28,9 @@ const REFUSED_MAX: u32 = 4;
 const CUT_LONGER_MAX: Duration = Duration::from_secs(20);
 /// The time without power after a disk has lied.
 const LYING_DISK_DOWN: Duration = Duration::from_secs(2);
+/// The tasks that a machine submits right before it is gone, and the time in which others hear of them.
+const TASKS_OF_GONE: u64 = 9;
+const ON_THEIR_WAY: Duration = Duration::from_secs(2);
 /// The longest start of a node.
 pub(crate) const START_MAX: Duration = Duration::from_secs(60);
 
@@ -148,6 +152,7 @@ impl Faults {
             FaultKind::RollingUpgrade => self.upgrades(nodes, last, *choice).await,
             FaultKind::Approvers => self.approver_changes(no, last, *choice).await,
             FaultKind::RogueApprover => self.approves_what_it_may_not(no, last, *choice).await,
+            FaultKind::Gone if sim.node(node).is_some() => self.is_gone_for_good(node, *choice, last).await,
             FaultKind::PutBack => self.machine_is_put_back(no, last).await,
             _ => {}
         }
@@ -278,6 +283,23 @@ impl Faults {
         for (from, to) in around(node, self.sim.len()) {
             self.sim.network().set_quality(from, to, None);
         }
+    }
+
+    /// Ends a node that is never started again, after it has submitted some tasks with heirs. Its last acknowledgements
+    /// may be gone with it.
+    async fn is_gone_for_good(&self, node: NodeNo, choice: u64, last: Duration) {
+        let sim = &self.sim;
+        submit_with_heirs(sim, &self.ledger, node, TASKS_OF_GONE).await;
+        sim.sleep(ON_THEIR_WAY).await;
+        sim.crash(node, if choice.is_multiple_of(2) { Crash::Process } else { Crash::Power });
+        sim.cast_out(node);
+        {
+            let mut ledger = self.ledger.borrow_mut();
+            ledger.gone.insert(node);
+            ledger.in_doubt.push((node, Duration::ZERO, Duration::MAX));
+        }
+        sim.network().fire(FaultKind::Gone.as_str());
+        sim.sleep(last).await;
     }
 
     pub(crate) async fn down_and_up(&self, node: NodeNo, crash: Crash, name: &str, last: Duration) {

@@ -45,6 +45,10 @@ pub struct TaskPromise {
     pub node: NodeNo,
     /// The time.
     pub at: Duration,
+    /// Whether others hand it out while that node is down.
+    pub has_heirs: bool,
+    /// The task that must have ended before it.
+    pub after: Option<String>,
     /// The outputs that workers were told are its end: node, time, JSON.
     pub results: Vec<(NodeNo, Duration, String)>,
 }
@@ -147,6 +151,8 @@ pub struct Ledger {
     pub kept_for_others: BTreeMap<(NodeNo, String), usize>,
     /// The members that write more than their quota, each with all of its keys.
     pub gluttons: BTreeMap<usize, BTreeSet<Did>>,
+    /// Machines that are never up again.
+    pub gone: BTreeSet<NodeNo>,
     /// Acknowledgements that no node can keep, since the disk lied: node, from, to.
     pub in_doubt: Vec<(NodeNo, Duration, Duration)>,
 }
@@ -199,6 +205,13 @@ impl Ledger {
     /// Whether a forgotten memory may still be visible.
     pub fn may_return(&self, id: &str) -> bool {
         self.forgotten.get(id).is_some_and(|(at, by)| self.is_in_doubt(*by, *at))
+    }
+
+    /// Whether a task has to end: not one that only a machine could end which is gone, nor one that comes after such a task.
+    pub fn must_end(&self, task: &str) -> bool {
+        let Some(promise) = self.tasks.get(task) else { return true };
+        let comes = promise.after.as_ref().is_none_or(|before| before != task && self.must_end(before));
+        comes && (promise.has_heirs || !self.gone.contains(&promise.node))
     }
 
     /// Whether an acknowledgement of a node at some time may be lost through its disk's fault.

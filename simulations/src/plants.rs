@@ -186,6 +186,8 @@ pub const ALL: &[KnownPlant] = &[
     inside("ends_unnoted", "tasks", "cut-settlers", &["tasks"]),
     // A member takes over tasks although another one settles them.
     inside("settles_beside_others", "tasks", "handover", &["tasks"]).first_seed(5),
+    // A session whose task was dropped counts as live, and so does its peer.
+    inside("dropped_sessions_stay_live", "tasks", "heirs", &["tasks"]),
     // Files of a directory that is kept are removed.
     inside("gc_takes_files_of_directories", "blobs", "files", &["blobs"]),
     // Files of a directory are removed while the others are fetched.

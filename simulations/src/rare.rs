@@ -27,6 +27,7 @@ pub const ALL: &[RarePlace] = &[
     rare("fork_cut_twice", "evidence cuts a log that is cut already, at an earlier entry"),
     rare("fork_without_its_branch", "an entry shows a fork, and the branch before it is not here"),
     rare("former_member_leads", "a leader finds that its membership has ended"),
+    rare("heir_gives_back", "an heir gives the right to the tasks of a node back that is up again"),
     rare("heir_takes_over", "an heir takes over tasks of a node that is down"),
     rare(
         "heir_takes_over_while_its_submitter_is_back",

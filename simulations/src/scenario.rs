@@ -108,6 +108,8 @@ pub enum FaultKind {
     Approvers,
     /// Members with programs of their own approve what they may not, and claim others' machines.
     RogueApprover,
+    /// A machine fails and is never up again. Its member stays one.
+    Gone,
 }
 
 impl FaultKind {
@@ -152,6 +154,7 @@ impl FaultKind {
         Self::PutBack,
         Self::Approvers,
         Self::RogueApprover,
+        Self::Gone,
     ];
 
     /// The word in TOML and in `faults_fired`.
@@ -196,6 +199,7 @@ impl FaultKind {
             Self::PutBack => "put_back",
             Self::Approvers => "approvers",
             Self::RogueApprover => "rogue_approver",
+            Self::Gone => "gone",
         }
     }
 
@@ -222,6 +226,7 @@ impl FaultKind {
                 | Self::ClockSkew
                 | Self::ClockJump
                 | Self::ClockFreeze
+                | Self::Gone
         )
     }
 }
@@ -387,6 +392,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("quiet", include_str!("../scenarios/quiet.toml")),
     ("handover", include_str!("../scenarios/handover.toml")),
     ("cut-settlers", include_str!("../scenarios/cut-settlers.toml")),
+    ("heirs", include_str!("../scenarios/heirs.toml")),
     ("files", include_str!("../scenarios/files.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("usurper", include_str!("../scenarios/usurper.toml")),

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nexus_node::{
-    ClaimQuery, ClaimedTask, JsonText, NewTask, NodeError, Priority, TaskQuery, TaskResult, TaskStatus, Usage, UsageOf,
+    ClaimQuery, ClaimedTask, JsonText, NewTask, NodeError, Priority, Task, TaskQuery, TaskResult, TaskStatus,
+    TaskWaits, Usage, UsageOf,
 };
 use serde_json::json;
 
@@ -73,10 +74,24 @@ async fn submit(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) -> R
         let before = ledger.borrow().tasks.keys().nth(usize::try_from(op.bytes).unwrap_or_default() % 16).cloned();
         new = before.into_iter().fold(new, NewTask::after);
     }
-    let task = sim.on(op.node, async |node| node.tasks().submit(new).await).await?;
+    submit_this(sim, ledger, op.node, new).await
+}
+
+/// Submits tasks of a node that others hand out while it is down.
+pub(crate) async fn submit_with_heirs(sim: &Sim, ledger: &RefCell<Ledger>, no: NodeNo, tasks: u64) {
+    for n in 0..tasks {
+        let others = (1..=2).map(|next| sim.did((no + next) % sim.len()).to_string());
+        let new = others.fold(NewTask::new(capability(n), json!(n)).attempts(5), NewTask::heir);
+        let _ = tokio::time::timeout(OP_MAX, submit_this(sim, ledger, no, new)).await;
+    }
+}
+
+async fn submit_this(sim: &Sim, ledger: &RefCell<Ledger>, no: NodeNo, new: NewTask) -> Result<(), SimError> {
+    let (has_heirs, after) = (!new.heirs.is_empty(), new.after.first().cloned());
+    let task = sim.on(no, async |node| node.tasks().submit(new).await).await?;
     let mut ledger = ledger.borrow_mut();
     ledger.acknowledged += 1;
-    let promise = TaskPromise { node: op.node, at: sim.now(), results: Vec::new() };
+    let promise = TaskPromise { node: no, at: sim.now(), has_heirs, after, results: Vec::new() };
     ledger.tasks.entry(task.id.to_string()).or_insert(promise);
     Ok(())
 }
@@ -149,7 +164,10 @@ async fn finish(
     let mut ledger = ledger.borrow_mut();
     ledger.acknowledged += 1;
     if let (TaskStatus::Succeeded, Some(output)) = (over.status, over.output) {
-        let promise = ledger.tasks.entry(id).or_insert(TaskPromise { node: no, at: sim.now(), results: Vec::new() });
+        let (at, has_heirs) = (sim.now(), !over.heirs.is_empty());
+        let after = over.after.first().map(ToString::to_string);
+        let unknown = TaskPromise { node: no, at, has_heirs, after, results: Vec::new() };
+        let promise = ledger.tasks.entry(id).or_insert(unknown);
         promise.results.push((no, sim.now(), output.to_string()));
     }
     Ok(())
@@ -168,13 +186,19 @@ pub(crate) fn usage_of(no: NodeNo) -> UsageOf {
     })
 }
 
-/// The tasks that a node shows.
+/// The tasks that a node shows. Where a machine is gone, so may be its word about an end.
 pub(crate) async fn shown(sim: &Sim, no: NodeNo) -> Result<Shown, SimError> {
     let page = sim.on(no, async |node| node.tasks().list(TaskQuery::newest(TASKS_MAX)).await).await?;
     let end = |status: TaskStatus, output: Option<JsonText>| {
         status.is_over().then(|| (status, output.map(|output| output.to_string()).unwrap_or_default()))
     };
-    Ok(page.items.into_iter().map(|task| (task.id.to_string(), end(task.status, task.output))).collect())
+    let is_here = |task: &Task| task.why != Some(TaskWaits::EndElsewhere);
+    Ok(page
+        .items
+        .into_iter()
+        .filter(is_here)
+        .map(|task| (task.id.to_string(), end(task.status, task.output)))
+        .collect())
 }
 
 /// Works at all nodes until every node shows an end of every task, or time is over.
@@ -186,9 +210,11 @@ pub(crate) async fn work_off(sim: &Sim, ledger: &RefCell<Ledger>, within: Durati
         }
         let mut open = false;
         for no in sim.up() {
-            let promised = ledger.borrow().tasks.len();
+            let lasts = |promise: &&TaskPromise| !ledger.borrow().is_in_doubt(promise.node, promise.at);
+            let promised = ledger.borrow().tasks.values().filter(lasts).count();
             let shown = shown(sim, no).await;
-            open |= shown.is_ok_and(|shown| shown.len() < promised || shown.values().any(Option::is_none));
+            let is_open = |(id, end): (&String, &Option<_>)| end.is_none() && ledger.borrow().must_end(id);
+            open |= shown.is_ok_and(|shown| shown.len() < promised || shown.iter().any(is_open));
         }
         if !open {
             return;

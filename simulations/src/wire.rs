@@ -258,6 +258,7 @@ impl Run {
         self.sim.heal();
         for no in 0..self.plan.nodes {
             if self.sim.node(no).is_none()
+                && !self.ledger.borrow().gone.contains(&no)
                 && let Err(error) = self.sim.start(no).await
             {
                 recovery.dead.push(format!("n{no} does not start after the heal: {error}"));

@@ -4,15 +4,14 @@
 //! A worker's node gets the blob before the worker gets the task. A submitter's node gets an output as soon as it is told
 //! of it: the worker's machine may be gone later.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::{
-    BadTaskEvent, JsonText, TASK_ATTACHMENT_BYTES_MAX, TASK_JSON_BYTES_MAX, TaskAttachment, TaskId, TaskToken,
-};
+use nexus_crdt::{BadTaskEvent, JsonText, TASK_ATTACHMENT_BYTES_MAX, TASK_JSON_BYTES_MAX, TaskAttachment};
 use nexus_identity::Did;
 
-use super::board::TaskBoard;
-use crate::error::{ConflictError, InputError, NodeError};
+use super::here::Here;
+use crate::error::{InputError, NodeError};
 
 /// The time for which a blob is looked for that nobody in reach has, while a worker or a caller waits.
 const WAIT: Duration = Duration::from_secs(10);
@@ -20,7 +19,7 @@ const WAIT: Duration = Duration::from_secs(10);
 const OUTPUT_WAIT: Duration = Duration::from_secs(600);
 
 /// The blob for which a JSON stands. Most stand for themselves.
-fn attachment(json: &JsonText) -> Option<TaskAttachment> {
+pub(super) fn attachment(json: &JsonText) -> Option<TaskAttachment> {
     TaskAttachment::of(json.as_str())
 }
 
@@ -37,7 +36,18 @@ fn too_large(part: &'static str, size: usize, max: usize) -> NodeError {
     InputError::Task(BadTaskEvent::TooLarge { part, size, max }).into()
 }
 
-impl TaskBoard {
+/// The inputs and outputs in blobs, cheap to clone.
+#[derive(Clone)]
+pub(super) struct Attachments {
+    here: Here,
+    outputs: Arc<Outputs>,
+}
+
+impl Attachments {
+    pub(super) fn new(here: Here) -> Self {
+        Self { here, outputs: Arc::default() }
+    }
+
     /// An input or an output as an event has it: its JSON, or one that stands for the blob with it.
     ///
     /// # Errors
@@ -58,8 +68,8 @@ impl TaskBoard {
     /// Keeps what an output of another node's task needs, until that node has it.
     pub(super) fn use_for_a_while(&self, output: Shortened) {
         if output.blob.is_some() {
-            let world = self.here().world.clone();
-            self.here().world.spawn("task output in use", async move {
+            let world = self.here.world.clone();
+            self.here.world.spawn("task output in use", async move {
                 world.sleep_until(world.now() + OUTPUT_WAIT).await;
                 drop(output);
             });
@@ -71,52 +81,22 @@ impl TaskBoard {
     /// # Errors
     /// [`NodeError::NotFound`] if nobody in reach has the blob. [`NodeError::Invalid`] if it is too large or no JSON. Those of
     /// `Blobs::fetch`.
-    pub async fn whole(&self, json: JsonText) -> Result<JsonText, NodeError> {
+    pub(super) async fn whole(&self, json: JsonText) -> Result<JsonText, NodeError> {
         match attachment(&json) {
             Some(attachment) => self.fetch_attachment(attachment).await,
             None => Ok(json),
         }
     }
-
-    /// Checks that an input in a blob can be read here, and that it is what its submitter says of it: whoever approves the
-    /// task may have seen no more.
-    pub(super) async fn check_input(&self, id: &str) -> Result<(), NodeError> {
-        let input = self.get(id).await?.input;
-        let Some(said) = attachment(&input) else { return Ok(()) };
-        let whole = self.whole(input.clone()).await?.to_string();
-        let stand_in = JsonText::parse(TaskAttachment::stand_in(said.blob(), &whole)).unwrap_or_default().value();
-        let said = input.value();
-        let agrees = |member: &str| said.get(member).is_none_or(|said| stand_in.get(member) == Some(said));
-        if agrees("bytes") && agrees("begin") { Ok(()) } else { Err(ConflictError::InputDiffers.into()) }
-    }
-
-    /// The whole input of a claimed task. The worker is said to live meanwhile.
-    pub(super) async fn whole_input(
-        &self,
-        task: TaskId,
-        token: TaskToken,
-        lease: Duration,
-        input: JsonText,
-    ) -> Result<JsonText, NodeError> {
-        if attachment(&input).is_none() {
-            return Ok(input);
-        }
-        let world = &self.here().world;
-        let mut whole = std::pin::pin!(self.whole(input));
-        loop {
-            let beat = world.now().saturating_add(lease / 3);
-            tokio::select! {
-                whole = &mut whole => return whole,
-                () = world.sleep_until(beat) => drop(self.heard(task, token, None)?),
-            }
-        }
-    }
 }
 
 #[cfg(feature = "blobs")]
-pub(super) use with_blobs::{Attached, Outputs};
+pub(super) use with_blobs::Attached;
+#[cfg(feature = "blobs")]
+use with_blobs::Outputs;
 #[cfg(not(feature = "blobs"))]
-pub(super) use without_blobs::{Attached, Outputs};
+pub(super) use without_blobs::Attached;
+#[cfg(not(feature = "blobs"))]
+use without_blobs::Outputs;
 
 #[cfg(feature = "blobs")]
 mod with_blobs {
@@ -167,16 +147,16 @@ mod with_blobs {
         }
     }
 
-    impl TaskBoard {
+    impl Attachments {
         pub(super) async fn attach(&self, _: &'static str, json: String) -> Result<Shortened, NodeError> {
-            let (hash, in_use) = self.here().blobs.attach(json.as_bytes()).await?;
+            let (hash, in_use) = self.here.blobs.attach(json.as_bytes()).await?;
             Ok(Shortened { json: TaskAttachment::stand_in(hash.as_bytes(), &json), blob: Some(in_use) })
         }
 
         pub(super) async fn fetch_attachment(&self, attachment: TaskAttachment) -> Result<JsonText, NodeError> {
             let hash = BlobHash::from_bytes(*attachment.blob());
             let most = TASK_ATTACHMENT_BYTES_MAX as u64;
-            let json = self.here().blobs.content(hash, most, WAIT).await?;
+            let json = self.here.blobs.content(hash, most, WAIT).await?;
             let json = json.ok_or_else(|| {
                 let size = attachment.bytes().map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
                 too_large("the blob", size, TASK_ATTACHMENT_BYTES_MAX)
@@ -188,14 +168,14 @@ mod with_blobs {
         /// Gets the output of a task from its worker's node, in the background.
         pub(in super::super) fn keep_output(&self, worker: Did, output: &str) {
             let Some(attachment) = TaskAttachment::of(output) else { return };
-            let blobs = self.here().blobs.clone();
+            let blobs = self.here.blobs.clone();
             let hash = BlobHash::from_bytes(*attachment.blob());
             // it has no more bytes than it is counted with
             let most = attachment.bytes().unwrap_or(u64::MAX).min(TASK_ATTACHMENT_BYTES_MAX as u64);
             // the others are fetched when somebody reads them
-            let line = self.here().identity.members().line(&worker);
-            let Some(place) = self.0.outputs.take(&line, most, Instant::now()) else { return };
-            self.here().world.spawn("task output", async move {
+            let line = self.here.identity.members().line(&worker);
+            let Some(place) = self.outputs.take(&line, most, Instant::now()) else { return };
+            self.here.world.spawn("task output", async move {
                 let _place = place;
                 if let Err(error) = blobs.content(hash, most, OUTPUT_WAIT).await {
                     tracing::warn!(%hash, %error, "the output of a task is not here");
@@ -217,7 +197,7 @@ mod without_blobs {
 
     #[expect(clippy::unused_async, reason = "as with blobs")]
     #[expect(clippy::unused_self, reason = "as with blobs")]
-    impl TaskBoard {
+    impl Attachments {
         pub(super) async fn attach(&self, part: &'static str, json: String) -> Result<Shortened, NodeError> {
             Err(too_large(part, json.len(), TASK_JSON_BYTES_MAX))
         }

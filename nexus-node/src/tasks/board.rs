@@ -1,258 +1,100 @@
-use std::collections::{BTreeMap, BTreeSet};
+//! The handle to the tasks of a mesh: a facade over the services of this room.
+
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nexus_crdt::{
-    ApprovalRule, BadTaskEvent, SpaceId, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX,
-    TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEvent, TaskId, TaskPhase, TaskRights, TaskToken, TaskVerb, TaskWord,
+    ApprovalRule, BadTaskEvent, JsonText, SpaceId, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX,
+    TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskAttachment, TaskEvent, TaskId, TaskPhase, TaskRights, TaskToken,
+    TaskVerb, TaskWord,
 };
 use nexus_identity::{Did, Role, Timestamp};
-use nexus_mesh::Mesh;
-use nexus_mesh::ask::Asker;
-use tokio::sync::{Notify, oneshot, watch};
+use nexus_mesh::Stream;
+use nexus_mesh::quota::Receiver;
 
-use super::attached::{Outputs, Shortened};
-use super::core::{Action, CallId, Choice, Claimant, Core, NotChosen, Seen};
-use super::elsewhere::Guest;
-use super::log::Logs;
-use super::once::Kept;
-use super::parked::{PARKED_MAX, Parked};
+use super::agent::{Agent, TaskCandidate};
+use super::attached::{self, Attachments, Shortened};
+use super::claim::{ClaimQuery, ClaimedTask, Renewal, TaskResult};
+use super::guests::Guests;
+use super::here::{Handles, Here};
+use super::log::TaskLogs;
+use super::peers::Peers;
 use super::read::{self, Rights};
-use super::schema::SchemaBook;
-use super::settling::{OTHERS_MAX, Settling};
+use super::registry::Registry;
+use super::settler::Settler;
+use super::shows::{Shows, WAIT_MAX};
+use super::task::{
+    NewTask, Task, TaskDeadline, TaskLog, TaskLogQuery, TaskPage, TaskProgress, TaskQuery, TaskRef, TaskSandbox, cut,
+};
 use super::watch::TaskWatch;
-use super::wire::{self, Envelope};
-use super::{NewTask, Task, TaskDeadline, TaskPage, TaskProgress, TaskQuery, TaskSandbox, TaskStatus};
-#[cfg(feature = "blobs")]
-use crate::blobs::Blobs;
-use crate::brain::Brain;
-use crate::config::{Approvals, Labels, TaskRouting};
-use crate::coordinator::Coordinator;
-use crate::engine::{Command, Outcome, TaskAnswer};
+use super::workers::Workers;
+use crate::engine::TaskAnswer;
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
-use crate::identity::Identity;
-use crate::load::UsageOf;
 use crate::memory::read::Reader;
-use crate::runtime::{EngineHandle, Sessions};
 use crate::store::View;
-use crate::world::{World, random};
-
-/// The most tasks of this node that have not ended.
-pub(super) const OPEN_MAX: usize = 100_000;
-/// So many tokens are drawn at a time, since the core draws no random numbers.
-const TOKENS: usize = 128;
-/// The longest wait of a worker for work, and of a worker's node for the end of a claim.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
-/// The most members that are named where they could approve a task.
-const APPROVERS_NAMED: usize = 5;
-/// The most nodes that are named with their reasons for not taking a task, and the most capabilities that are named.
-const REASONS_MAX: usize = 3;
-const CAPABILITIES_NAMED: usize = 8;
-/// The longest text about a worker's progress, in bytes.
-pub(super) const PROGRESS_BYTES_MAX: usize = 512;
-
-/// The handles that a board uses.
-pub(crate) struct Handles {
-    pub(crate) identity: Identity,
-    pub(crate) world: World,
-    pub(crate) engine: EngineHandle,
-    pub(crate) brain: Brain,
-    pub(crate) mesh: Mesh,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) coordinator: Option<Arc<Coordinator>>,
-    pub(crate) labels: Labels,
-    pub(crate) routing: TaskRouting,
-    /// The capabilities whose tasks an admin must approve.
-    pub(crate) approval: Approvals,
-    /// The rule by which this node's tasks are approved unless they name one.
-    pub(crate) approved_by: Option<ApprovalRule>,
-    /// The most tasks of one other member and capability that workers here do at a time.
-    pub(crate) bulkhead: usize,
-    /// The silence of this node after which heirs may take its tasks over.
-    pub(crate) takeover: Duration,
-    /// Reads the counters of this machine.
-    pub(crate) usage: Option<UsageOf>,
-    #[cfg(feature = "blobs")]
-    pub(crate) blobs: Blobs,
-}
 
 /// A handle to the tasks of a mesh, cheap to clone: submitting, following and ending them, and work for workers.
 #[derive(Clone)]
-pub struct TaskBoard(pub(super) Arc<Inner>);
-
-pub(super) struct Inner {
-    handles: Handles,
-    held: Mutex<Held>,
-    /// There may be something to write.
-    pub(super) wake: Notify,
-    /// Other workers wait than before.
-    pub(super) calls: Notify,
-    /// A task of another node is here, or its worker's connection has ended.
-    pub(super) guests: Notify,
-    /// A worker is here.
-    pub(super) workers: Notify,
-    /// A task waits for a quorum of the coordinators.
-    pub(super) once: Notify,
-    /// There may be tasks with heirs.
-    pub(super) moving: Notify,
-    pub(super) asker: Asker<Envelope>,
-    pub(super) outputs: Outputs,
-    /// Whether the open tasks of this node are taken up: before that nobody knows which claims stand.
-    pub(super) taken_up: watch::Sender<bool>,
-}
-
-pub(super) struct Held {
-    pub(super) core: Core,
-    pub(super) callers: BTreeMap<CallId, oneshot::Sender<Assigned>>,
-    /// Those who wait for the end of a claim or of a task, and hear whether it was written.
-    endings: BTreeMap<TaskId, Vec<oneshot::Sender<bool>>>,
-    pub(super) progress: BTreeMap<TaskId, TaskProgress>,
-    /// Tasks of which others have said something, to be looked at.
-    pub(super) said: BTreeSet<TaskId>,
-    pub(super) spaces: BTreeMap<TaskId, SpaceId>,
-    /// Tasks of other nodes that workers here have, by their claims. Several settlers of one task may claim it.
-    pub(super) guests: BTreeMap<(TaskId, TaskToken), Guest>,
-    /// The locks of tasks that are done once, each with its claim: those that workers here have.
-    pub(super) fences: BTreeMap<(TaskId, TaskToken), u64>,
-    /// The coordinators' keys that this node keeps for the tasks of others.
-    pub(super) kept: Kept,
-    /// Open tasks of this node that are not taken up yet.
-    pub(super) parked: Parked,
-    pub(super) schemas: SchemaBook,
-    /// The stderr of commands that workers here run.
-    pub(super) logs: Logs,
-    /// The part of this node in tasks with heirs.
-    pub(super) settling: Settling,
-    /// The peers that offered a task since they were told which workers wait.
-    pub(super) offered: BTreeSet<Did>,
-}
-
-/// A claim, for the worker that gets it.
-pub(super) struct Assigned {
-    pub(super) task: TaskId,
-    pub(super) token: TaskToken,
-    pub(super) attempt: u32,
-}
-
-impl Held {
-    fn new(core: Core) -> Self {
-        let (callers, endings, progress, spaces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        let (said, guests, fences, kept) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new(), Kept::default());
-        Self {
-            core,
-            callers,
-            endings,
-            progress,
-            said,
-            spaces,
-            guests,
-            fences,
-            kept,
-            parked: Parked::default(),
-            schemas: SchemaBook::default(),
-            logs: Logs::default(),
-            settling: Settling::default(),
-            offered: BTreeSet::new(),
-        }
-    }
-
-    pub(super) fn fire(&mut self, task: TaskId, written: bool) {
-        for waiter in self.endings.remove(&task).into_iter().flatten() {
-            // a waiter that is gone needs no word
-            let _ = waiter.send(written);
-        }
-    }
-
-    pub(super) fn note_progress(&mut self, task: TaskId, TaskProgress { percent, text }: TaskProgress) {
-        let (percent, text) = (percent.map(|percent| percent.min(100)), cut(&text, PROGRESS_BYTES_MAX));
-        self.progress.insert(task, TaskProgress { percent, text });
-    }
-
-    pub(super) fn until_end(&mut self, task: TaskId) -> oneshot::Receiver<bool> {
-        let (ended, end) = oneshot::channel();
-        let waiters = self.endings.entry(task).or_default();
-        waiters.retain(|waiter| !waiter.is_closed());
-        waiters.push(ended);
-        end
-    }
-
-    pub(super) fn forget(&mut self, task: TaskId, written: bool) {
-        self.core.ended(task);
-        self.progress.remove(&task);
-        self.spaces.remove(&task);
-        self.settling.forget(task);
-        self.fire(task, written);
-    }
-
-    /// A claim that is not written: the worker of this node that it was for gets nothing, and may ask again.
-    pub(super) fn claim_is_off(&mut self, action: &Action) {
-        if let Action::Claim { to: Claimant::Call(call), .. } = action {
-            self.callers.remove(call);
-        }
-    }
-
-    /// Lets go of a task that another node may settle by now: whoever waits for a word of it learns that nobody here knows.
-    pub(super) fn lose(&mut self, task: TaskId) {
-        self.endings.remove(&task);
-        self.forget(task, false);
-    }
+pub struct TaskBoard {
+    here: Here,
+    attachments: Attachments,
+    settler: Settler,
+    guests: Guests,
+    shows: Shows,
+    workers: Workers,
+    registry: Registry,
+    logs: TaskLogs,
 }
 
 impl TaskBoard {
     pub(crate) fn new(handles: Handles) -> Self {
-        let asker = wire::asker(handles.mesh.clone(), &handles.world);
-        let [wake, calls, guests, workers, once, moving] = std::array::from_fn(|_| Notify::new());
-        let taken_up = watch::Sender::new(false);
-        let core = Core::of(handles.identity.me(), handles.routing);
-        let held = Mutex::new(Held::new(core));
-        let outputs = Outputs::default();
-        Self(Arc::new(Inner { handles, held, wake, calls, guests, workers, once, moving, asker, outputs, taken_up }))
+        let here = Here::new(handles);
+        let attachments = Attachments::new(here.clone());
+        let settler = Settler::new(here.clone(), attachments.clone());
+        let guests = Guests::new(here.clone(), settler.clone());
+        let shows = Shows::new(here.clone(), settler.clone());
+        let both = (settler.clone(), guests.clone());
+        let workers = Workers::new(here.clone(), both, attachments.clone(), shows.clone());
+        let registry = Registry::new(here.clone(), settler.clone(), guests.clone(), workers.clone());
+        let logs = TaskLogs::new(here.clone(), settler.clone(), guests.clone(), shows.clone());
+        Self { here, attachments, settler, guests, shows, workers, registry, logs }
     }
 
-    pub(super) fn wake(&self) {
-        self.0.wake.notify_one();
+    /// Hands out tasks until the node ends.
+    pub(crate) async fn run(self) {
+        self.settler.run().await;
     }
 
-    pub(super) fn here(&self) -> &Handles {
-        &self.0.handles
+    /// Looks for a quorum while a task waits for one, until the node ends.
+    pub(crate) async fn watch_quorum(self) {
+        self.settler.watch_quorum().await;
     }
 
-    pub(super) fn me(&self) -> Did {
-        self.here().identity.me()
+    /// Keeps the rights of this node to tasks with heirs, until the node ends.
+    pub(crate) async fn keep_settling(self) {
+        self.settler.keep_settling().await;
     }
 
-    pub(super) fn now(&self) -> Duration {
-        self.here().world.now()
+    /// Answers the peers that open streams.
+    pub(crate) async fn serve(self, streams: Receiver<Stream>) {
+        let Self { here, settler, guests, registry, logs, .. } = self;
+        Peers { here, settler, guests, registry, logs }.serve(streams).await;
     }
 
-    pub(super) fn held(&self) -> MutexGuard<'_, Held> {
-        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.core.tokens() < TOKENS {
-            let drawn: [u8; 16 * TOKENS] = random();
-            let (tokens, _) = drawn.as_chunks::<16>();
-            held.core.give_tokens(tokens.iter().map(|bytes| TaskToken::from_bytes(*bytes)));
-        }
-        held
+    /// Tells the peers which workers wait here for their tasks, and of all workers, until the node ends.
+    pub(crate) async fn tell_others(self) {
+        self.registry.tell_others().await;
     }
 
-    /// Waits until this node knows which claims stand, right after its start.
-    pub(super) async fn until_taken_up(&self) {
-        // the sender lives as long as this handle
-        let _ = self.0.taken_up.subscribe().wait_for(|taken_up| *taken_up).await;
+    /// Reads the load of this machine while workers are here, until the node ends.
+    pub(crate) async fn keep_load(self) {
+        self.registry.keep_load().await;
     }
 
-    /// Reads a committed state, off the tasks that answer.
-    pub(super) async fn reading<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Self, &dyn View, &Reader<'_>) -> Result<T, NodeError> + Send + 'static,
-    ) -> Result<T, NodeError> {
-        let board = self.clone();
-        let read = move |brain: &Brain| {
-            let snapshot = brain.snapshot()?;
-            read(&board, &snapshot, &brain.reader(&snapshot)?)
-        };
-        self.here().brain.reading(read).await
+    /// Says for the workers here that they live, and lets go of those that do not, until the node ends.
+    pub(crate) async fn keep_guests(self) {
+        self.guests.keep().await;
     }
 
     /// Submits a task. It is on this node's disk when this returns, and outlives the caller.
@@ -265,15 +107,15 @@ impl TaskBoard {
     /// [`ConflictError::OtherRequest`] if the task with that id asks for something else. [`NodeError::DiskFull`],
     /// [`NodeError::Stopping`].
     pub async fn submit(&self, mut task: NewTask) -> Result<Task, NodeError> {
-        let wanted = self.here().approval.rule_of(&task.capability);
+        let wanted = self.here.approval.rule_of(&task.capability);
         task.needs_approval |= wanted.is_some();
-        let stricter = [wanted.flatten(), self.here().approved_by].contains(&Some(ApprovalRule::Other));
+        let stricter = [wanted.flatten(), self.here.approved_by].contains(&Some(ApprovalRule::Other));
         // a submitter may ask for more than the settings do, never for less
         task.approved_by = if stricter { Some(ApprovalRule::Other) } else { task.approved_by };
-        let Shortened { json, blob } = self.shortened("the input", std::mem::take(&mut task.input)).await?;
-        let now = self.here().world.wall();
+        let Shortened { json, blob } = self.attachments.shortened("the input", std::mem::take(&mut task.input)).await?;
+        let now = self.here.world.wall();
         let (space, submission) =
-            self.reading(move |_, view, reader| submission(task, json, now, view, reader)).await?;
+            self.here.reading(move |view, reader| submission(task, json, now, view, reader)).await?;
         let submitted = self.submit_this(space, submission).await;
         // the event refers to it by now
         drop(blob);
@@ -281,20 +123,12 @@ impl TaskBoard {
     }
 
     async fn submit_this(&self, space: SpaceId, submission: Submission) -> Result<Task, NodeError> {
-        if submission.needs_approval && self.approvers(submission.rule()).next().is_none() {
+        if submission.needs_approval && self.here.approvers(submission.rule()).is_empty() {
             return Err(AccessError::NobodyApproves.into());
         }
-        let (open, parked) = {
-            let held = self.held();
-            (held.core.len(), held.parked.len())
-        };
-        for (count, max) in [(open, OPEN_MAX), (parked, PARKED_MAX)] {
-            if count >= max {
-                return Err(AccessError::TooManyTasks { max }.into());
-            }
-        }
+        self.settler.has_room()?;
         let events = vec![(space, TaskEvent::Submitted(Box::new(submission)))];
-        let id = match self.write_one(events).await? {
+        let id = match self.here.write_one(events).await? {
             TaskAnswer::Written(dot) | TaskAnswer::Joined(dot) => dot,
             TaskAnswer::OtherRequest => return Err(ConflictError::OtherRequest.into()),
             TaskAnswer::TooLarge => {
@@ -307,37 +141,24 @@ impl TaskBoard {
             }
             TaskAnswer::Stale | TaskAnswer::NoTask | TaskAnswer::KeptEnough => return Err(StopError::NoAnswer.into()),
         };
-        self.reading(move |board, view, reader| {
+        let (settler, shows) = (self.settler.clone(), self.shows.clone());
+        let read = self.here.reading(move |view, reader| {
             let found = read::find(view, reader, id)?.ok_or(StopError::NoAnswer)?;
-            board.take_up_or_park(&found);
-            if found.row.moves() && !board.held().core.has(id) {
-                board.ask_to_settle();
+            settler.take_up_or_park(&found);
+            if found.row.moves() && !settler.has(id) {
+                settler.ask_to_settle();
             }
-            Ok(board.shown_alone(read::task(view, reader, found, true)?))
-        })
-        .await
-    }
-
-    /// Writes an event of this node, for a caller.
-    pub(super) async fn write_one(&self, events: Vec<(SpaceId, TaskEvent)>) -> Result<TaskAnswer, NodeError> {
-        match self.here().engine.run(Command::Tasks(events)).await? {
-            Outcome::Tasks(answers) => answers.into_iter().next().ok_or_else(|| StopError::NoAnswer.into()),
-            Outcome::NotPermitted { member } => Err(not_permitted(member).into()),
-            _ => Err(StopError::NoAnswer.into()),
-        }
+            Ok(shows.alone(read::task(view, reader, found, true)?))
+        });
+        read.await
     }
 
     /// A task, by its id or at least four characters from its beginning.
     ///
     /// # Errors
     /// [`NodeError::NotFound`], [`NodeError::Ambiguous`].
-    pub async fn get(&self, id: &str) -> Result<Task, NodeError> {
-        let id = id.to_owned();
-        self.reading(move |board, view, reader| {
-            let found = read::resolve(view, reader, &id)?;
-            Ok(board.shown_alone(read::task(view, reader, found, true)?))
-        })
-        .await
+    pub async fn get(&self, id: impl Into<TaskRef>) -> Result<Task, NodeError> {
+        self.shows.of(id.into()).await
     }
 
     /// A page of tasks, the newest first.
@@ -345,14 +166,7 @@ impl TaskBoard {
     /// # Errors
     /// [`NodeError::Invalid`] for a limit or a place that is none.
     pub async fn list(&self, query: TaskQuery) -> Result<TaskPage, NodeError> {
-        self.reading(move |board, view, reader| {
-            let mut page = read::list(view, reader, &query)?;
-            let items = std::mem::take(&mut page.items).into_iter().map(|task| board.shown(task));
-            let wanted = |task: &Task| query.states.is_empty() || query.states.contains(&task.status);
-            page.items = items.filter(wanted).collect();
-            Ok(page)
-        })
-        .await
+        self.shows.list(query).await
     }
 
     /// Takes a task back. A worker that has it is told at its next word.
@@ -360,8 +174,8 @@ impl TaskBoard {
     /// # Errors
     /// [`NodeError::NotFound`], [`NodeError::Refused`] for whoever is neither its submitter nor an admin,
     /// [`NodeError::Conflict`] if it has ended.
-    pub async fn cancel(&self, id: &str, why: &str) -> Result<Task, NodeError> {
-        self.say(id, TaskVerb::Cancel, why).await
+    pub async fn cancel(&self, id: impl Into<TaskRef>, why: &str) -> Result<Task, NodeError> {
+        self.say(id.into(), TaskVerb::Cancel, why).await
     }
 
     /// Lets a task be worked on that waits for an approval: the word of a person at this node. Whether one is there is for
@@ -371,56 +185,29 @@ impl TaskBoard {
     /// As [`cancel`](Self::cancel); [`NodeError::Refused`] also for a node that may not by the task's rule.
     /// [`ConflictError::InputDiffers`] for an input in a blob that is not what its submitter says, and the errors of
     /// [`whole`](Self::whole): nobody approves what cannot be read.
-    pub async fn approve(&self, id: &str) -> Result<Task, NodeError> {
-        self.check_input(id).await?;
-        self.say(id, TaskVerb::Approve, "").await
-    }
-
-    /// The members that may approve what this node submits by this rule, this node among them.
-    fn approvers(&self, rule: ApprovalRule) -> impl Iterator<Item = (Did, String)> {
-        let (members, me) = (self.here().identity.members(), self.me());
-        let may: Vec<_> = members
-            .iter()
-            .map(|(did, _)| *did)
-            .filter(|did| members.may_approve_by(rule, did, &me))
-            .map(|did| (did, members.shown_name(&did).unwrap_or_else(|| did.short())))
-            .collect();
-        may.into_iter()
-    }
-
-    /// The members that could approve a task of this node, in a sentence.
-    fn who_could_approve(&self, rule: ApprovalRule) -> String {
-        let me = self.me();
-        let others: Vec<String> = self.approvers(rule).filter(|(did, _)| *did != me).map(|(_, name)| name).collect();
-        let named = others.iter().take(APPROVERS_NAMED).map(|name| quoted_unless_plain(name)).collect::<Vec<_>>();
-        let more = others.len().saturating_sub(APPROVERS_NAMED);
-        let others = if more > 0 { format!("{} and {more} others", named.join(", ")) } else { named.join(", ") };
-        match (rule, others.is_empty()) {
-            (ApprovalRule::Person, true) => "a person has to approve it, here on the page or at a terminal".to_owned(),
-            (ApprovalRule::Person, false) => {
-                format!("a person has to approve it, on the page or at a terminal: here, or at {others}")
-            }
-            (_, true) => "nobody in the mesh may approve it by its rule `other`".to_owned(),
-            (_, false) => format!("another person has to approve it, on the page or at a terminal at {others}"),
-        }
+    pub async fn approve(&self, id: impl Into<TaskRef>) -> Result<Task, NodeError> {
+        let task = self.shows.resolve(id.into()).await?;
+        self.check_input(task).await?;
+        self.say(task.into(), TaskVerb::Approve, "").await
     }
 
     /// Ends a task that waits for an approval.
     ///
     /// # Errors
     /// As [`approve`](Self::approve).
-    pub async fn reject(&self, id: &str, why: &str) -> Result<Task, NodeError> {
-        self.say(id, TaskVerb::Reject, why).await
+    pub async fn reject(&self, id: impl Into<TaskRef>, why: &str) -> Result<Task, NodeError> {
+        self.say(id.into(), TaskVerb::Reject, why).await
     }
 
     /// Submits a task that has ended once more, as another one.
     ///
     /// # Errors
     /// As [`cancel`](Self::cancel); [`NodeError::Conflict`] if it has not ended.
-    pub async fn retry(&self, id: &str) -> Result<Task, NodeError> {
-        let (id, me) = (id.to_owned(), self.me());
+    pub async fn retry(&self, id: impl Into<TaskRef>) -> Result<Task, NodeError> {
+        let (id, me) = (id.into(), self.here.me());
         let (space, submission) = self
-            .reading(move |_, view, reader| {
+            .here
+            .reading(move |view, reader| {
                 let found = read::resolve(view, reader, &id)?;
                 let rights = Rights::on(&found.submission, found.row.submitter, reader.members());
                 if !rights.may_cancel(&me) {
@@ -438,10 +225,23 @@ impl TaskBoard {
         self.submit_this(space, submission).await
     }
 
-    async fn say(&self, id: &str, verb: TaskVerb, why: &str) -> Result<Task, NodeError> {
-        let (id, why, me) = (id.to_owned(), cut(why, TASK_ERROR_BYTES_MAX), self.me());
+    /// Checks that an input in a blob can be read here, and that it is what its submitter says of it: whoever approves the
+    /// task may have seen no more.
+    async fn check_input(&self, id: TaskId) -> Result<(), NodeError> {
+        let input = self.shows.get(id).await?.input;
+        let Some(said) = attached::attachment(&input) else { return Ok(()) };
+        let whole = self.attachments.whole(input.clone()).await?.to_string();
+        let stand_in = JsonText::parse(TaskAttachment::stand_in(said.blob(), &whole)).unwrap_or_default().value();
+        let said = input.value();
+        let agrees = |member: &str| said.get(member).is_none_or(|said| stand_in.get(member) == Some(said));
+        if agrees("bytes") && agrees("begin") { Ok(()) } else { Err(ConflictError::InputDiffers.into()) }
+    }
+
+    async fn say(&self, id: TaskRef, verb: TaskVerb, why: &str) -> Result<Task, NodeError> {
+        let (why, me) = (cut(why, TASK_ERROR_BYTES_MAX), self.here.me());
         let (task, space, is_ours) = self
-            .reading(move |_, view, reader| {
+            .here
+            .reading(move |view, reader| {
                 let found = read::resolve(view, reader, &id)?;
                 let rights = Rights::on(&found.submission, found.row.submitter, reader.members());
                 if let TaskPhase::Over(end) = found.state.phase {
@@ -464,183 +264,154 @@ impl TaskBoard {
                 Ok((found.id, found.space.0, found.state.owner().is_some_and(|(_, owner)| owner == me)))
             })
             .await?;
-        self.write_one(vec![(space, TaskEvent::Word(TaskWord { task, verb, why }))]).await?;
-        self.held().said.insert(task);
-        self.wake();
+        self.here.write_one(vec![(space, TaskEvent::Word(TaskWord { task, verb, why }))]).await?;
+        self.settler.look_at_soon(task);
         if is_ours && verb != TaskVerb::Approve {
             // its own node ends it at once, and may have done so already
-            let _ = self.wait(&task.to_string(), WAIT_MAX).await?;
+            if let Some(over) = self.wait(task, WAIT_MAX).await? {
+                return Ok(over);
+            }
         }
-        self.get(&task.to_string()).await
+        self.shows.get(task).await
     }
 
     /// Waits until a task has ended; `None` if it has not in that time.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn wait(&self, id: &str, timeout: Duration) -> Result<Option<Task>, NodeError> {
+    pub async fn wait(&self, id: impl Into<TaskRef>, timeout: Duration) -> Result<Option<Task>, NodeError> {
         let mut watch = self.watch();
-        let task = self.get(id).await?;
+        let task = self.shows.of(id.into()).await?;
         if task.status.is_over() {
             return Ok(Some(task));
         }
-        let (id, until) = (task.id, self.now().saturating_add(timeout));
+        let (id, until) = (task.id, self.here.now().saturating_add(timeout));
         loop {
             tokio::select! {
                 said = watch.until_said(id) => said?,
-                () = self.here().world.sleep_until(until) => return Ok(None),
+                () = self.here.world.sleep_until(until) => return Ok(None),
             }
-            if self.reading(move |_, view, reader| Ok(read::is_over(view, reader, id)?)).await? == Some(true) {
-                return self.get(&id.to_string()).await.map(Some);
+            if self.here.reading(move |view, reader| Ok(read::is_over(view, reader, id)?)).await? == Some(true) {
+                return self.shows.get(id).await.map(Some);
             }
         }
     }
 
     /// Follows what happens to tasks from now on.
     pub fn watch(&self) -> TaskWatch {
-        TaskWatch::new(self.here().engine.tasks(), self.clone())
+        TaskWatch::new(self.here.engine.tasks(), self.shows.clone())
     }
 
-    /// The same of one task alone, with those who could approve it by name.
-    fn shown_alone(&self, task: Task) -> Task {
-        let task = self.shown(task);
-        if task.status != TaskStatus::AwaitingApproval || task.submitter != self.me() || task.settler != self.me() {
-            return task;
-        }
-        let why = Some(self.who_could_approve(task.rule.unwrap_or(ApprovalRule::Other)));
-        Task { why, ..task }
+    /// The whole of an input or an output: itself, or the JSON in the blob for which it stands.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] if nobody in reach has the blob. [`NodeError::Invalid`] if it is too large or no JSON. Those of
+    /// `Blobs::fetch`.
+    pub async fn whole(&self, json: JsonText) -> Result<JsonText, NodeError> {
+        self.attachments.whole(json).await
     }
 
-    /// Adds to a task what only its submitter's node knows.
-    pub(super) fn shown(&self, mut task: Task) -> Task {
-        if task.why.is_some() {
-            return task;
-        }
-        let held = self.held();
-        if !task.heirs.is_empty() && !task.status.is_over() && held.settling.is_noted(&task.submitter, task.id) {
-            task.why = Some("it has ended by the word of another node, which is not here yet".to_owned());
-            return task;
-        }
-        if task.settler != self.me() {
-            if task.status == TaskStatus::Pending {
-                // a member chose its name, and the reason is read by models
-                let name = task
-                    .settler_name
-                    .as_ref()
-                    .map_or_else(|| task.settler.to_string(), |name| quoted_unless_plain(name));
-                task.why = Some(format!("{name} hands it out"));
-            }
-            return task;
-        }
-        if !task.status.is_over() && held.settling.is_crowded_out(task.id) {
-            let why = format!(
-                "the open tasks before it name {OTHERS_MAX} other members that may settle them; it waits for their ends"
-            );
-            task.why = Some(why);
-            return task;
-        }
-        if !task.heirs.is_empty() && !task.status.is_over() && !held.core.has(task.id) {
-            let why = "it has heirs, and waits until the coordinators let this node hand it out";
-            task.why = Some(why.to_owned());
-            return task;
-        }
-        if !task.heirs.is_empty() && !task.status.is_over() && held.core.is_busy(task.id) {
-            task.why = Some("the coordinators note its end, or it is being written".to_owned());
-            return task;
-        }
-        let insists = || {
-            let (node, on) = held.core.insists(task.id)?;
-            Some(format!("{}'s worker {}", self.named(node), on.in_words()))
-        };
-        task.why = match held.core.seen(task.id) {
-            // an approval is on the disk before the scheduler hears so
-            Some(Seen::Approval) if task.status != TaskStatus::AwaitingApproval => None,
-            Some(Seen::Approval) => {
-                // the approvers are looked for among all members: for one task, not for each of a list
-                task.why = Some("a person has to approve it".to_owned());
-                return task;
-            }
-            Some(Seen::After(before)) => Some(format!("it comes after {before}, which has not ended")),
-            Some(Seen::Ready) if task.once && !held.core.has_quorum() => {
-                Some("it is done once, and waits until a quorum of the coordinators answers".to_owned())
-            }
-            Some(Seen::Ready) => Some(insists().unwrap_or_else(|| self.no_worker(&held, &task))),
-            Some(Seen::Paused(until)) => {
-                let pause = until.saturating_sub(self.now()).as_secs_f64();
-                Some(format!("it is tried again in {pause:.1} s, after {} failures", task.failures + task.expiries))
-            }
-            // the claim is on the disk before the scheduler hears so, and watchers look then
-            Some(Seen::Writing) if task.status != TaskStatus::Assigned => None,
-            Some(Seen::Running | Seen::Writing) => {
-                task.status = TaskStatus::Running;
-                task.progress = held.progress.get(&task.id).cloned();
-                None
-            }
-            None => None,
-        };
-        task
+    /// The stderr of the command of a task's last attempt: the last 64 KiB, from the worker's node. It is kept for
+    /// an hour after its last word. With a time to wait, it returns once there is more, or the attempt is over.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get). [`NodeError::Unreachable`] if the worker's node does not answer.
+    pub async fn log(&self, id: impl Into<TaskRef>, query: TaskLogQuery) -> Result<TaskLog, NodeError> {
+        self.logs.read(id.into(), query).await
+    }
+
+    /// The workers that wait for work, or do some: of this node and of those that are connected.
+    pub fn agents(&self) -> Vec<Agent> {
+        self.registry.agents()
+    }
+
+    /// The nodes with workers for a task of this node, best first: as they were when it was handed out, and for a task that
+    /// waits, as they are now. Nothing is known of tasks of others.
+    pub fn candidates(&self, task: TaskId) -> Vec<TaskCandidate> {
+        self.registry.candidates(task)
     }
 }
 
+/// The questions and words of workers.
 impl TaskBoard {
-    /// The name of a member in a sentence.
-    fn named(&self, node: Did) -> String {
-        let name = self.here().identity.shown_name_of(&node).unwrap_or_else(|| node.short());
-        quoted_unless_plain(&name)
+    /// Waits for a task that a worker of this node can do; `None` if there is none in time.
+    ///
+    /// The worker must be heard of within its lease, again and again ([`renew`](Self::renew)), until it says what came of
+    /// it ([`finish`](Self::finish)).
+    ///
+    /// # Errors
+    /// [`NodeError::Invalid`] for capabilities or a lease out of range, [`NodeError::Refused`] with too many workers.
+    pub async fn claim(&self, query: ClaimQuery) -> Result<Option<ClaimedTask>, NodeError> {
+        self.workers.claim(query).await
     }
 
-    /// Why no worker gets a task of this node that waits: the nodes that could, and what keeps each from it.
-    fn no_worker(&self, held: &Held, task: &Task) -> String {
-        let (now, wall) = (self.now(), self.here().world.wall());
-        let mut reasons = Vec::new();
-        for Choice { node, not, .. } in held.core.explain(task.id, now) {
-            let name = self.named(node);
-            reasons.push(match not {
-                None => return "a worker gets it now".to_owned(),
-                // it is no choice of those who wait
-                Some(NotChosen::NotMeant | NotChosen::Worse) => continue,
-                Some(NotChosen::TurnsAway) => {
-                    let me = self.named(self.me());
-                    format!("{name}'s worker takes no tasks of {me}: `nexus-node worker --from {me}` there")
-                }
-                Some(NotChosen::NoneWaits) => format!("{name}'s worker has work"),
-                Some(NotChosen::Rests(rest)) => format!("{name}'s worker {}", rest.at(now, wall)),
-                Some(NotChosen::Tried) => format!("{name}'s worker failed too often, and one task tries it again"),
-                Some(NotChosen::Overloaded) => {
-                    format!("{name}'s machine is busier than its worker allows: `nexus-node worker --cpu-max` there")
-                }
-                Some(NotChosen::Insists(on)) => format!("{name}'s worker {}", on.in_words()),
-                Some(NotChosen::TooOld) => format!("{name}'s program is too old for the rule of its approval"),
-            });
-        }
-        if !reasons.is_empty() {
-            let more = reasons.len().saturating_sub(REASONS_MAX);
-            reasons.truncate(REASONS_MAX);
-            let more = if more > 0 { format!("; and {more} more nodes") } else { String::new() };
-            return format!("{}{more}", reasons.join("; "));
-        }
-        if task.to.is_some() {
-            return "no worker of that member waits for it".to_owned();
-        }
-        let served = held.core.capabilities(CAPABILITIES_NAMED);
-        let none = format!("no worker for {} waits", task.capability);
-        match served.is_empty() {
-            true => none,
-            false => format!("{none}; the workers that are here serve {}", served.join(", ")),
-        }
+    /// A worker's word that it lives, and how far it is. Returns what is left of its claim.
+    ///
+    /// # Errors
+    /// [`NodeError::Conflict`] if the claim no longer stands: stop the work.
+    pub async fn renew(
+        &self,
+        id: impl Into<TaskRef>,
+        token: TaskToken,
+        progress: Option<TaskProgress>,
+    ) -> Result<Renewal, NodeError> {
+        let task = self.workers.task_called(id.into()).await?;
+        self.workers.renew(task, token, progress).await
+    }
+
+    /// Hands over what the command of a claim wrote to its stderr: the part after so many bytes. The last 64 KiB are kept.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew).
+    pub async fn note_log(
+        &self,
+        id: impl Into<TaskRef>,
+        token: TaskToken,
+        from: u64,
+        text: &str,
+    ) -> Result<Renewal, NodeError> {
+        let task = self.workers.task_called(id.into()).await?;
+        let renewal = self.workers.renew(task, token, None).await?;
+        self.logs.hear(task, token, (from, text));
+        Ok(renewal)
+    }
+
+    /// As [`renew`](Self::renew), and waits: it returns when the claim is over, or after a while. If the caller hangs up,
+    /// the worker must be heard of again within a second.
+    ///
+    /// # Errors
+    /// As [`renew`](Self::renew), as soon as the claim no longer stands.
+    pub async fn hold(
+        &self,
+        id: impl Into<TaskRef>,
+        token: TaskToken,
+        progress: Option<TaskProgress>,
+        wait: Duration,
+    ) -> Result<Renewal, NodeError> {
+        let task = self.workers.task_called(id.into()).await?;
+        self.workers.hold(task, token, progress, wait).await
+    }
+
+    /// A worker's word of what came of its attempt. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`NodeError::Conflict`] if the claim no longer stands: a result is kept then, marked as late.
+    /// [`NodeError::Invalid`] for an output that is too large.
+    pub async fn finish(
+        &self,
+        id: impl Into<TaskRef>,
+        token: TaskToken,
+        result: TaskResult,
+    ) -> Result<Task, NodeError> {
+        let task = self.workers.task_called(id.into()).await?;
+        self.workers.finish(task, token, result).await
     }
 }
 
 impl fmt::Debug for TaskBoard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TaskBoard({})", self.me().short())
+        write!(f, "TaskBoard({})", self.here.me().short())
     }
-}
-
-/// A member's name in a sentence: in quotes, unless it is one plain word.
-fn quoted_unless_plain(name: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    if name.chars().all(plain) { name.to_owned() } else { serde_json::Value::from(name).to_string() }
 }
 
 fn submission(
@@ -731,17 +502,4 @@ fn submission(
     };
     submission.check().map_err(InputError::Task)?;
     Ok((space, submission))
-}
-
-/// A text of at most so many bytes, in whole characters.
-pub(super) fn cut(text: &str, bytes_max: usize) -> String {
-    let mut end = text.len().min(bytes_max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
-}
-
-const fn not_permitted(member: bool) -> AccessError {
-    if member { AccessError::Reader } else { AccessError::Revoked }
 }

@@ -5,15 +5,19 @@
 //! the task.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use nexus_crdt::{SpaceId, TaskId, TaskToken};
 use nexus_identity::Did;
 
-use super::board::{Held, TaskBoard};
-use super::elsewhere::ANSWER_MAX;
+use super::guests::Guests;
+use super::here::Here;
+use super::read;
+use super::settler::Settler;
+use super::shows::Shows;
+use super::task::{Task, TaskLog, TaskLogQuery, TaskRef, cut};
 use super::wire::{Body, Log as LogPart, LogQuestion};
-use super::{Task, TaskLog, TaskLogQuery, read};
 use crate::error::{ContactError, NodeError};
 use crate::ledger;
 
@@ -70,7 +74,7 @@ impl Log {
     /// The part after so many bytes, or from the beginning of what is kept.
     fn part(&self, from: u64, open: bool) -> LogPart {
         let at = character_from(&self.text, usize::try_from(from.saturating_sub(self.from)).unwrap_or(usize::MAX));
-        let text = super::board::cut(&self.text[at..], PART_BYTES_MAX);
+        let text = cut(&self.text[at..], PART_BYTES_MAX);
         let from = self.from.saturating_add(at as u64);
         let is_open = open || from.saturating_add(text.len() as u64) < self.end();
         LogPart { found: true, attempt: self.attempt, from, text, open: is_open }
@@ -126,53 +130,64 @@ impl Logs {
     }
 }
 
-impl Held {
+/// A handle to the logs of attempts, cheap to clone.
+#[derive(Clone)]
+pub(super) struct TaskLogs(Arc<Inner>);
+
+struct Inner {
+    here: Here,
+    settler: Settler,
+    guests: Guests,
+    shows: Shows,
+    logs: Mutex<Logs>,
+}
+
+impl TaskLogs {
+    pub(super) fn new(here: Here, settler: Settler, guests: Guests, shows: Shows) -> Self {
+        Self(Arc::new(Inner { here, settler, guests, shows, logs: Mutex::default() }))
+    }
+
+    fn logs(&self) -> MutexGuard<'_, Logs> {
+        self.0.logs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes what the command of an attempt here wrote to its stderr.
-    pub(super) fn hear_log(
-        &mut self,
-        task: TaskId,
-        token: TaskToken,
-        me: Did,
-        (from, text): (u64, &str),
-        now: Duration,
-    ) {
-        let about = match self.guests.get(&(task, token)) {
-            Some(guest) => (guest.attempt(), guest.settler()),
-            None => (self.core.attempt_of(task, token).unwrap_or_default(), me),
-        };
-        self.logs.hear((task, token), about, (from, text), now);
+    pub(super) fn hear(&self, task: TaskId, token: TaskToken, said: (u64, &str)) {
+        let here = &self.0.here;
+        let of_own = || (self.0.settler.attempt_of(task, token).unwrap_or_default(), here.me());
+        let about = self.0.guests.attempt_of(task, token).unwrap_or_else(of_own);
+        self.logs().hear((task, token), about, said, here.now());
     }
 
     /// The part of a log that somebody asks for; `None` if there is none here.
-    fn log_part(&self, task: TaskId, question: &LogQuestion) -> Option<LogPart> {
-        let (token, log) = self.logs.last(task)?;
-        let is_open = self.core.is_running(task, token) || self.guests.contains_key(&(task, token));
+    fn part(&self, task: TaskId, question: &LogQuestion) -> Option<LogPart> {
+        let logs = self.logs();
+        let (token, log) = logs.last(task)?;
+        let is_open = self.0.settler.is_running(task, token) || self.0.guests.has(task, token);
         let from = if question.attempt == log.attempt { question.from } else { 0 };
         Some(log.part(from, is_open))
     }
-}
 
-impl TaskBoard {
     /// The stderr of the command of a task's last attempt: the last 64 KiB, from the worker's node. It is kept for
     /// an hour after its last word. With a time to wait, it returns once there is more, or the attempt is over.
     ///
     /// # Errors
     /// As [`get`](Self::get). [`NodeError::Unreachable`] if the worker's node does not answer.
-    pub async fn log(&self, id: &str, query: TaskLogQuery) -> Result<TaskLog, NodeError> {
-        let mut query = query;
-        let until = self.now().saturating_add(query.wait.min(WAIT_MAX));
+    pub(super) async fn read(&self, name: TaskRef, query: TaskLogQuery) -> Result<TaskLog, NodeError> {
+        let (mut query, here) = (query, &self.0.here);
+        let until = here.now().saturating_add(query.wait.min(WAIT_MAX));
         loop {
-            let task = self.get(id).await?;
-            let is_here = task.assigned_to.as_ref().is_none_or(|worker| worker.node == self.me());
+            let task = self.0.shows.of(name.clone()).await?;
+            let is_here = task.assigned_to.as_ref().is_none_or(|worker| worker.node == here.me());
             let log = self.log_now(&task, &query).await?;
-            let now = self.now();
+            let now = here.now();
             // an attempt that is over may have another one after it
             if !log.text.is_empty() || task.status.is_over() || now >= until {
                 return Ok(TaskLog { open: log.open || !task.status.is_over(), ..log });
             }
             (query.attempt, query.from) = (log.attempt, log.next);
             let pause = if is_here { LOOK_EVERY } else { LOOK_ELSEWHERE_EVERY };
-            self.here().world.sleep_until(until.min(now.saturating_add(pause))).await;
+            here.world.sleep_until(until.min(now.saturating_add(pause))).await;
         }
     }
 
@@ -190,40 +205,40 @@ impl TaskBoard {
         };
         let nothing = LogPart { attempt: query.attempt, from: query.from, ..LogPart::default() };
         let Some(node) = task.assigned_to.as_ref().map(|worker| worker.node) else { return Ok(shown(nothing)) };
-        if node == self.me() {
-            return Ok(shown(self.held().log_part(task.id, &question).unwrap_or(nothing)));
+        if node == self.0.here.me() {
+            return Ok(shown(self.part(task.id, &question).unwrap_or(nothing)));
         }
-        let answer = self.0.asker.ask(node, Body::LogQuestion(question).into(), ANSWER_MAX).await;
-        match answer.map(|answer| answer.body) {
+        match self.0.here.ask(node, Body::LogQuestion(question)).await {
             Ok(Some(Body::Log(part))) if part.found => {
-                let text = super::board::cut(&part.text, PART_BYTES_MAX);
+                let text = cut(&part.text, PART_BYTES_MAX);
                 Ok(shown(LogPart { text, ..part }))
             }
             // it has none, or not any more
             Ok(Some(Body::Log(_))) => Ok(shown(nothing)),
             Ok(_) | Err(_) => {
-                let name = self.here().identity.shown_name_of(&node).unwrap_or_else(|| node.short());
+                let name = self.0.here.shown_name(node);
                 Err(ContactError::NoLog { name }.into())
             }
         }
     }
 
     /// Answers another node's question for a log, if its member may read the task.
-    pub(super) async fn hear_log_question(&self, peer: Did, question: LogQuestion) -> Option<LogPart> {
+    pub(super) async fn hear_question(&self, peer: Did, question: LogQuestion) -> Option<LogPart> {
         let task = TaskId::from_bytes(&question.task)?;
-        let settler = self.held().logs.last(task).map(|(_, log)| log.settler)?;
-        let space = self.reading(move |board, view, reader| {
+        let settler = self.logs().last(task).map(|(_, log)| log.settler)?;
+        let logs = self.clone();
+        let space = self.0.here.reading(move |view, reader| {
             let Some(found) = read::find(view, reader, task)? else { return Ok(false) };
-            board.may_read(view, &peer, found.space.0)
+            logs.may_read(view, &peer, found.space.0)
         });
         // its settler knows all of the task, also before its entries are here
         let may = settler == peer || space.await.ok()?;
-        may.then(|| self.held().log_part(task, &question)).flatten()
+        may.then(|| self.part(task, &question)).flatten()
     }
 
     fn may_read(&self, view: &dyn crate::store::View, peer: &Did, space: SpaceId) -> Result<bool, NodeError> {
         let rule = ledger::find_space(view, space)?.map(|row| row.rule(space));
-        Ok(rule.is_some_and(|rule| self.here().identity.members().may_read(peer, &rule)))
+        Ok(rule.is_some_and(|rule| self.0.here.identity.members().may_read(peer, &rule)))
     }
 }
 

@@ -7,8 +7,8 @@ use nexus_crdt::{
 };
 use nexus_identity::Did;
 
-use super::approved::Approved;
 use super::read::{Found, Rights};
+use super::scheduler::approved::Approved;
 use crate::error::NodeError;
 use crate::ledger::{find_entry, find_task, read_entry};
 use crate::store::View;

@@ -10,9 +10,11 @@ use nexus_crdt::{
 use nexus_identity::plants::{planted, reached};
 use nexus_identity::{Did, Role, Timestamp};
 
-use super::approved::Approved;
-use super::core::Fault;
-use super::{ApprovalGiven, Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskResult, TaskStatus};
+use super::claim::TaskResult;
+use super::scheduler::approved::Approved;
+use super::scheduler::core::Fault;
+use super::task::{ApprovalGiven, Assignee, Task, TaskError, TaskHistory, TaskPage, TaskQuery, TaskRef, TaskStatus};
+use super::why::Waits;
 use crate::error::{InputError, NodeError, Resource};
 use crate::ledger::rows::{self, TaskAt, TaskRow};
 use crate::ledger::{
@@ -151,10 +153,18 @@ pub(super) fn resolve_id(view: &dyn View, reader: &Reader<'_>, text: &str) -> Re
     if found.is_empty() { Err(missing()) } else { Resource::Task.the_one(text, found) }
 }
 
-/// The task that an id or its beginning names.
-pub(super) fn resolve(view: &dyn View, reader: &Reader<'_>, text: &str) -> Result<Found, NodeError> {
-    let id = resolve_id(view, reader, text)?;
-    let missing = || NodeError::NotFound { what: Resource::Task, name: text.chars().take(64).collect() };
+/// The id of the task that a name stands for.
+pub(super) fn resolve_ref(view: &dyn View, reader: &Reader<'_>, name: &TaskRef) -> Result<TaskId, NodeError> {
+    match name {
+        TaskRef::Id(id) => Ok(*id),
+        TaskRef::Text(text) => resolve_id(view, reader, text),
+    }
+}
+
+/// The task that a name stands for.
+pub(super) fn resolve(view: &dyn View, reader: &Reader<'_>, name: &TaskRef) -> Result<Found, NodeError> {
+    let id = resolve_ref(view, reader, name)?;
+    let missing = || NodeError::NotFound { what: Resource::Task, name: name.to_string().chars().take(64).collect() };
     find(view, reader, id)?.ok_or_else(missing)
 }
 
@@ -251,8 +261,7 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
     }
     let is_gone = |did: &Did| reader.members().has_ended(did);
     let is_orphan = !status.is_over() && is_gone(&row.submitter) && row.heirs().iter().all(is_gone);
-    let why =
-        is_orphan.then(|| "all that may hand it out were removed from the mesh: an admin can cancel it".to_owned());
+    let why = is_orphan.then_some(Waits::Orphan);
     // the last claim's worker, with its name
     let last = heard.iter().filter(|heard| matches!(heard.said, TaskSaid::Claimed { .. }) && state.is_of_owner(heard));
     let mut assigned_to = None;

@@ -5,18 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use nexus_crdt::{TASK_NAME_BYTES_MAX, is_capability};
-use nexus_identity::{Did, Timestamp};
+use nexus_crdt::{TASK_NAME_BYTES_MAX, TaskId, is_capability};
+use nexus_identity::Did;
 use prost::Message;
 
-use super::approved::Waits;
-use super::board::TaskBoard;
-use super::core::{Choice, NotChosen, Said};
-use super::elsewhere::{ANSWER_MAX, CAPABILITIES_MAX as CAPABILITIES_AT_A_NODE};
-use super::route::{About, Score};
+use super::agent::{Agent, AgentHealth, TaskCandidate};
+use super::claim::CAPABILITIES_MAX;
+use super::guests::Guests;
+use super::here::Here;
+use super::scheduler::approved::WaitingWorkers;
+use super::scheduler::core::{Choice, Said};
+use super::scheduler::route::{About, Score};
 use super::schema;
-use super::wire::{self, Answer, Body, Serving, Worker, Workers};
-use super::{Agent, AgentHealth, CAPABILITIES_MAX, TaskCandidate, TaskId};
+use super::settler::Settler;
+use super::wire::{self, Answer, Body, CAPABILITIES_MAX as CAPABILITIES_AT_A_NODE, Serving, Worker, Workers};
+use super::workers::Workers as WorkersHere;
 use crate::config::Labels;
 use crate::load::{self, Load, Meter};
 
@@ -40,34 +43,59 @@ const LABELS_BYTES_MAX: usize = 1_024;
 /// The label that says where a node is.
 const REGION: &str = "region";
 
-impl TaskBoard {
+/// A handle to the registry, cheap to clone.
+#[derive(Clone)]
+pub(super) struct Registry(Arc<Inner>);
+
+struct Inner {
+    here: Here,
+    settler: Settler,
+    guests: Guests,
+    workers: WorkersHere,
+}
+
+impl Registry {
+    pub(super) fn new(here: Here, settler: Settler, guests: Guests, workers: WorkersHere) -> Self {
+        Self(Arc::new(Inner { here, settler, guests, workers }))
+    }
+
+    fn here(&self) -> &Here {
+        &self.0.here
+    }
+
+    fn me(&self) -> Did {
+        self.0.here.me()
+    }
+
+    fn now(&self) -> Duration {
+        self.0.here.now()
+    }
+
     /// The workers that wait for work, or do some: of this node and of those that are connected.
-    pub fn agents(&self) -> Vec<Agent> {
-        let (now, wall) = (self.now(), self.here().world.wall());
+    pub(super) fn agents(&self) -> Vec<Agent> {
         let mut agents = self.agents_here();
-        agents.extend(self.held().core.agents_elsewhere(now, wall));
+        agents.extend(self.0.settler.agents_elsewhere());
         agents
     }
 
     fn agents_here(&self) -> Vec<Agent> {
-        let (now, wall, mut held) = (self.now(), self.here().world.wall(), self.held());
-        let mut agents = held.core.agents_here(now, wall);
-        for guest in held.guests.values() {
-            let agent = held.core.agent_in(&mut agents, guest.agent());
-            agent.capabilities.insert(guest.capability().to_owned());
+        let (mut agents, load) = (self.0.settler.agents_here(), self.0.settler.load());
+        for (name, capability) in self.0.guests.workers() {
+            let new = || Agent { load, ..Agent::new(self.me(), &name) };
+            let agent = agents.entry(name.clone()).or_insert_with(new);
+            agent.capabilities.insert(capability);
             agent.running += 1;
         }
-        held.schemas.keep(|name| agents.contains_key(name));
-        for (name, agent) in &mut agents {
-            (agent.input_schema, agent.output_schema) = held.schemas.of(name);
+        let schemas = self.0.workers.schemas_of(agents.keys());
+        for (agent, schemas) in agents.values_mut().zip(schemas) {
+            (agent.input_schema, agent.output_schema) = schemas;
         }
-        drop(held);
         let labelled = |agent: Agent| Agent { labels: self.here().labels.0.clone(), ..agent };
         agents.into_values().map(labelled).collect()
     }
 
     /// Tells the peers which workers wait here for their tasks, and of all workers, until the node ends.
-    pub(crate) async fn tell_others(self) {
+    pub(super) async fn tell_others(self) {
         let sessions = self.here().sessions.clone();
         // it closes with the engine
         let (mut contacts, mut members) = (sessions.contacts(), self.here().identity.follow());
@@ -79,15 +107,14 @@ impl TaskBoard {
                 changed = contacts.changed() => if changed.is_err() { return },
                 // others may be admins now
                 changed = members.changed() => if changed.is_err() { return },
-                () = self.0.calls.notified() => {}
+                () = self.0.settler.until_calls_change() => {}
                 () = self.here().world.sleep_until(again) => {}
             }
             self.here().world.sleep_until(self.now() + GATHER).await;
             let peers = sessions.that_serve(wire::ROOM);
-            let gone: Vec<Did> = self.held().core.nodes_elsewhere().difference(&peers).copied().collect();
-            gone.into_iter().for_each(|peer| self.held().core.is_gone(&peer));
+            self.0.settler.keep_nodes(&peers);
             told.retain(|peer, _| peers.contains(peer));
-            for peer in std::mem::take(&mut self.held().offered) {
+            for peer in self.0.guests.take_offered() {
                 told.entry(peer).or_default().waiting = None;
             }
             // a reader's workers get no task of others
@@ -103,9 +130,9 @@ impl TaskBoard {
             }
             let mut asked = Vec::new();
             for peer in peers {
-                let is_trusted = self.is_trusted(&peer);
-                let mut waiting = self.held().core.waiting_for(&peer, is_trusted);
-                self.keep_bulkheads(&peer, &mut waiting);
+                let is_trusted = self.here().is_trusted(&peer);
+                let mut waiting = self.0.settler.waiting_for(&peer, is_trusted);
+                self.0.guests.keep_bulkheads(&peer, &mut waiting);
                 while waiting.len() > CAPABILITIES_AT_A_NODE {
                     waiting.pop_last();
                 }
@@ -126,8 +153,8 @@ impl TaskBoard {
     /// Tells a peer what is new to it. Returns what it heard, and whether that is all.
     async fn tell(&self, peer: Did, mut news: News) -> (Did, News, bool) {
         let is_heard = async |body: Body| {
-            let answer = self.0.asker.ask(peer, body.into(), ANSWER_MAX).await;
-            answer.is_ok_and(|answer| matches!(answer.body, Some(Body::Answer(Answer { done: true, .. }))))
+            let answer = self.here().ask(peer, body).await;
+            answer.is_ok_and(|answer| matches!(answer, Some(Body::Answer(Answer { done: true, .. }))))
         };
         let mut all = true;
         if let Some(waiting) = &news.waiting
@@ -149,7 +176,7 @@ impl TaskBoard {
         if workers.is_empty() {
             return Workers::default();
         }
-        let Load { cpu, memory } = self.held().core.load();
+        let Load { cpu, memory } = self.0.settler.load();
         // in steps of ten: a load that changes a little is no news
         let told = |used: Option<u8>| used.map_or(0, |used| (u32::from(used) + 5) / 10 * 10 + 1);
         let labels = shown_labels(&self.here().labels);
@@ -164,12 +191,10 @@ impl TaskBoard {
     /// Notes what another node says of its workers. `false` if it breaks a rule.
     pub(super) async fn hear_workers(&self, peer: Did, word: Workers) -> bool {
         let Some(said) = self.read_word(peer, word) else { return false };
-        self.held().core.hear_of(peer, said);
-        let lacks_way = self.held().core.lacks_way_to(&peer);
-        if lacks_way {
+        if self.0.settler.hear_of(peer, said) {
             let peers = self.here().mesh.peers().await;
             if let Some(round_trip) = peers.iter().find(|met| met.did == peer).and_then(|met| met.rtt) {
-                self.held().core.answered(&peer, round_trip);
+                self.0.settler.answered(&peer, round_trip);
             }
         }
         true
@@ -207,34 +232,24 @@ impl TaskBoard {
     }
 
     /// Reads the load of this machine while workers are here, until the node ends.
-    pub(crate) async fn keep_load(self) {
+    pub(super) async fn keep_load(self) {
         let Some(usage) = self.here().usage.clone() else { return };
         let mut meter = Meter::default();
         // it closes with the engine
         let mut members = self.here().identity.follow();
         loop {
-            let has_workers = {
-                let held = self.held();
-                held.core.has_callers() || !held.guests.is_empty()
-            };
+            let has_workers = self.0.settler.has_callers() || self.0.guests.has_some();
             let until = if has_workers { self.now() + load::EVERY } else { Duration::MAX };
             if has_workers {
                 let usage = usage.clone();
                 let Ok(usage) = self.here().world.reading(move || usage()).await else { return };
-                let load = meter.read(usage);
-                let (now, mut held) = (self.now(), self.held());
-                if held.core.load() != load {
-                    held.core.set_load(load, now);
-                    drop(held);
-                    self.wake();
-                    self.0.calls.notify_one();
-                }
+                self.0.settler.set_load(meter.read(usage));
             } else {
                 meter.clear();
             }
             loop {
                 tokio::select! {
-                    () = self.0.workers.notified() => if !has_workers { break },
+                    () = self.0.workers.until_one_arrives() => if !has_workers { break },
                     () = self.here().world.sleep_until(until) => break,
                     changed = members.changed() => if changed.is_err() { return },
                 }
@@ -244,9 +259,13 @@ impl TaskBoard {
 
     /// The nodes with workers for a task of this node, best first: as they were when it was handed out, and for a task that
     /// waits, as they are now. Nothing is known of tasks of others.
-    pub fn candidates(&self, task: TaskId) -> Vec<TaskCandidate> {
-        let (now, wall) = (self.now(), self.here().world.wall());
-        self.held().core.explain(task, now).into_iter().map(|choice| in_words(choice, now, wall)).collect()
+    pub(super) fn candidates(&self, task: TaskId) -> Vec<TaskCandidate> {
+        let candidate = |Choice { node, score, not }: Choice| {
+            let parts = score.iter().flat_map(Score::parts).filter(|(_, points)| *points != 0.0).collect();
+            let why_not = not.map(|not| self.0.settler.why_not(not));
+            TaskCandidate { node, score: score.map(|score| score.sum()), parts, why_not }
+        };
+        self.0.settler.explain(task).into_iter().map(candidate).collect()
     }
 }
 
@@ -262,22 +281,6 @@ fn said(agent: Agent) -> Worker {
         input_schema: schema(agent.input_schema),
         output_schema: schema(agent.output_schema),
     }
-}
-
-fn in_words(Choice { node, score, not }: Choice, now: Duration, wall: Timestamp) -> TaskCandidate {
-    let why_not = not.map(|not| match not {
-        NotChosen::NoneWaits => "its workers have work".to_owned(),
-        NotChosen::TurnsAway => "its workers take no tasks of this member".to_owned(),
-        NotChosen::Rests(rest) => format!("it {}", rest.at(now, wall)),
-        NotChosen::Tried => "it failed too often, and one task tries it again".to_owned(),
-        NotChosen::Overloaded => "its machine is busier than its workers allow".to_owned(),
-        NotChosen::TooOld => "its program is too old for the rule by which the task is approved".to_owned(),
-        NotChosen::Insists(on) => format!("its worker {}", on.in_words()),
-        NotChosen::NotMeant => "the task is for another member".to_owned(),
-        NotChosen::Worse => "another one has a better score".to_owned(),
-    });
-    let parts = score.iter().flat_map(Score::parts).filter(|(_, points)| *points != 0.0).collect();
-    TaskCandidate { node, score: score.map(|score| score.sum()), parts, why_not }
 }
 
 /// Whether words about workers are within the bounds of what is sent and kept.
@@ -310,7 +313,7 @@ fn shown_labels(Labels(labels): &Labels) -> BTreeMap<String, String> {
 #[derive(Debug)]
 struct Told {
     /// `None` after an offer of the peer: it counts one less since, whether a worker took it or not.
-    waiting: Option<BTreeMap<String, Waits>>,
+    waiting: Option<BTreeMap<String, WaitingWorkers>>,
     word: Arc<Workers>,
     /// The next word about workers is said at this time at the earliest.
     next: Duration,
@@ -319,7 +322,7 @@ struct Told {
 /// Something that a peer is to be told.
 #[derive(Clone, Debug, PartialEq)]
 struct News {
-    waiting: Option<BTreeMap<String, Waits>>,
+    waiting: Option<BTreeMap<String, WaitingWorkers>>,
     word: Option<Arc<Workers>>,
     /// The time at which there is more.
     later: Duration,
@@ -335,7 +338,7 @@ impl Default for Told {
 impl Told {
     /// The news for the peer. Changes of the workers that wait are said at once. A word about all workers is said after a
     /// pause, also after one that was not heard.
-    fn news(&mut self, waiting: BTreeMap<String, Waits>, word: &Arc<Workers>, now: Duration) -> News {
+    fn news(&mut self, waiting: BTreeMap<String, WaitingWorkers>, word: &Arc<Workers>, now: Duration) -> News {
         let (is_other, may_say) = (self.word != *word, self.next <= now);
         if is_other && may_say {
             let bytes = word.encoded_len().saturating_mul(1_000) / TELL_BYTES_PER_S;
@@ -364,8 +367,8 @@ mod tests {
         Arc::new(Workers { workers: (0..workers).map(worker).collect(), ..Workers::default() })
     }
 
-    fn waiting(workers: u32) -> BTreeMap<String, Waits> {
-        BTreeMap::from([("build".to_owned(), Waits::of(workers))])
+    fn waiting(workers: u32) -> BTreeMap<String, WaitingWorkers> {
+        BTreeMap::from([("build".to_owned(), WaitingWorkers::of(workers))])
     }
 
     /// promise: Tasks | Workers that wait are told of at once; words about all workers are said once a second and 8 KiB a second at most

@@ -11,9 +11,9 @@ use nexus_crdt::TASK_ERROR_BYTES_MAX;
 use nexus_crdt::{JsonText, TaskId, TaskToken};
 use serde_json::Value;
 
-use super::TaskResult;
+use super::claim::TaskResult;
 #[cfg(feature = "schemas")]
-use super::board::cut;
+use super::task::cut;
 use crate::error::InputError;
 
 /// The longest schema, in bytes of JSON.

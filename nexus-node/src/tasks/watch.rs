@@ -5,8 +5,8 @@ use std::fmt;
 use nexus_crdt::TaskId;
 use tokio::sync::broadcast;
 
-use super::Task;
-use super::board::TaskBoard;
+use super::shows::Shows;
+use super::task::Task;
 use crate::error::{NodeError, StopError};
 
 /// Something that happened to tasks.
@@ -21,12 +21,12 @@ pub enum TaskNews {
 /// The events of tasks, as they are committed.
 pub struct TaskWatch {
     said: broadcast::Receiver<(TaskId, bool)>,
-    board: TaskBoard,
+    shows: Shows,
 }
 
 impl TaskWatch {
-    pub(super) const fn new(said: broadcast::Receiver<(TaskId, bool)>, board: TaskBoard) -> Self {
-        Self { said, board }
+    pub(super) const fn new(said: broadcast::Receiver<(TaskId, bool)>, shows: Shows) -> Self {
+        Self { said, shows }
     }
 
     /// The next task of which something was said, as it is then. Several things said at once may come as one. Words that
@@ -54,9 +54,9 @@ impl TaskWatch {
                 Err(broadcast::error::RecvError::Lagged(words)) => return Ok(TaskNews::Missed(words)),
                 Err(broadcast::error::RecvError::Closed) => return Err(StopError::Writes.into()),
             };
-            match self.board.get(&task.to_string()).await {
+            match self.shows.get(task).await {
                 // of another's space, or no longer there
-                Err(NodeError::NotFound { .. } | NodeError::Ambiguous { .. }) => {}
+                Err(NodeError::NotFound { .. }) => {}
                 found => return found.map(|task| TaskNews::Task(Box::new(task))),
             }
         }
@@ -68,7 +68,7 @@ impl TaskWatch {
     /// As [`next`](Self::next); [`NodeError::NotFound`] if it is no longer there.
     pub async fn next_of(&mut self, id: TaskId) -> Result<Task, NodeError> {
         self.until_said(id).await?;
-        self.board.get(&id.to_string()).await
+        self.shows.get(id).await
     }
 
     /// Waits until something is said of a task, or may have been.

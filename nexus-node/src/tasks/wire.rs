@@ -8,10 +8,13 @@ use nexus_mesh::quota::Receiver;
 use nexus_mesh::{Mesh, Rooms, Stream, StreamProtocol};
 use prost::Message;
 
-use super::approved::{Approved, Waits};
-use super::elsewhere::CAPABILITIES_MAX;
+use super::scheduler::approved::{Approved, WaitingWorkers};
 use crate::world::World;
 
+/// The most capabilities of a peer's workers in a message.
+pub(super) const CAPABILITIES_MAX: usize = 256;
+/// The most claims in a message.
+pub(super) const CLAIMS_MAX: usize = 1_000;
 /// The room of tasks.
 pub(crate) const ROOM: &str = "/nexus/tasks/1";
 const TASKS: StreamProtocol = StreamProtocol::new(ROOM);
@@ -133,7 +136,7 @@ impl Serving {
     /// The most workers of a capability that are counted.
     const WORKERS_MAX: u32 = 1_000;
 
-    pub(super) fn of(waiting: &BTreeMap<String, Waits>) -> Self {
+    pub(super) fn of(waiting: &BTreeMap<String, WaitingWorkers>) -> Self {
         let that_insist_on = |on: Approved| {
             let each = waiting.iter().map(|(capability, waits)| (capability, waits.that_insist_on(on)));
             let some = each.filter(|(_, workers)| *workers > 0);
@@ -147,8 +150,8 @@ impl Serving {
     }
 
     /// The workers by capability; `None` if it breaks a rule.
-    pub(super) fn read(self) -> Option<BTreeMap<String, Waits>> {
-        let mut all: BTreeMap<String, Waits> = BTreeMap::new();
+    pub(super) fn read(self) -> Option<BTreeMap<String, WaitingWorkers>> {
+        let mut all: BTreeMap<String, WaitingWorkers> = BTreeMap::new();
         let lists =
             [(Approved::Not, self.waiting), (Approved::ByRule, self.by_rule), (Approved::ByOther, self.by_other)];
         for (on, list) in lists {
@@ -336,10 +339,12 @@ mod tests {
 
     #[test]
     fn earlier_versions_hear_of_workers_that_insist_on_nothing() {
-        let mut waits = Waits::of(2);
+        let mut waits = WaitingWorkers::of(2);
         waits.add(Approved::ByOther, 3);
-        let waiting =
-            BTreeMap::from([("build".to_owned(), waits), ("deploy".to_owned(), Waits::insisting(Approved::ByRule, 1))]);
+        let waiting = BTreeMap::from([
+            ("build".to_owned(), waits),
+            ("deploy".to_owned(), WaitingWorkers::insisting(Approved::ByRule, 1)),
+        ]);
         let told = Serving::of(&waiting);
         assert_eq!(told.clone().read(), Some(waiting));
         let before = Before::decode(told.encode_to_vec().as_slice()).unwrap();

@@ -38,6 +38,7 @@ mod stalled_disk;
 mod stranger;
 mod succession;
 mod tasks;
+mod tasks_heirs;
 mod tasks_hostile;
 mod tasks_logs;
 mod tasks_words;

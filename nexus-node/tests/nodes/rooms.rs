@@ -385,6 +385,154 @@ fn the_table_has_no_circle_and_no_arrow_that_nobody_needs() {
     assert!(idle.is_empty(), "in the table and nowhere else: {}", idle.join(", "));
 }
 
+/// The module below `folder` to which a path leads, if it leads to one: the longest beginning of it that is a file.
+fn file_of(path: &[String], folder: &str, modules: &BTreeSet<Vec<String>>) -> Option<Vec<String>> {
+    if path.first().is_none_or(|first| first != folder) {
+        return None;
+    }
+    (1..=path.len()).rev().map(|length| path[..length].to_vec()).find(|beginning| modules.contains(beginning))
+}
+
+/// All paths that a group or a path names, each as its parts: of `a::{b, c::d}` they are `a::b` and `a::c::d`.
+fn whole_paths(text: &str) -> Vec<Vec<String>> {
+    let text = text.trim_start();
+    if let Some(group) = text.strip_prefix('{') {
+        let (mut paths, mut depth, mut begun) = (Vec::new(), 0, 0);
+        for (end, character) in group.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' if depth > 0 => depth -= 1,
+                '}' | ',' if depth == 0 => {
+                    paths.extend(whole_paths(&group[begun..end]));
+                    begun = end + 1;
+                    if character == '}' {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        return paths;
+    }
+    let first: String = text.chars().take_while(|character| is_name(*character)).collect();
+    if first.is_empty() {
+        return Vec::new();
+    }
+    match text[first.len()..].strip_prefix("::") {
+        None => vec![vec![first]],
+        Some(rest) => {
+            let deeper = whole_paths(rest);
+            let deeper = if deeper.is_empty() { vec![Vec::new()] } else { deeper };
+            deeper.into_iter().map(|rest| std::iter::once(first.clone()).chain(rest).collect()).collect()
+        }
+    }
+}
+
+/// The paths that a file names, from the crate's root on.
+fn paths_from_root(code: &str, module: &[String]) -> Vec<Vec<String>> {
+    let mut paths = Vec::new();
+    for word in ["crate", "self", "super"] {
+        let begins = format!("{word}::");
+        for (at, _) in code.match_indices(&begins) {
+            let preceded =
+                code[..at].chars().next_back().is_some_and(|before| is_name(before) || before == ':' || before == '$');
+            if preceded {
+                continue;
+            }
+            for mut path in whole_paths(&code[at + begins.len()..]) {
+                let mut base = match word {
+                    "crate" => Vec::new(),
+                    "self" => module.to_vec(),
+                    _ => module[..module.len() - 1].to_vec(),
+                };
+                while path.first().is_some_and(|first| first == "super") {
+                    path.remove(0);
+                    base.pop();
+                }
+                paths.push(base.into_iter().chain(path).collect());
+            }
+        }
+    }
+    paths
+}
+
+/// The files below a folder of `src`, each with the files of that folder that it names. A file may be named by what the
+/// room's own file lends of it.
+fn arrows(folder: &str) -> BTreeMap<Vec<String>, BTreeSet<Vec<String>>> {
+    let all = files(&sources());
+    let inside = |file: &&PathBuf| module(file).first().is_some_and(|first| first == folder) && !is_test(file);
+    let inside: Vec<&PathBuf> = all.iter().filter(inside).collect();
+    let modules: BTreeSet<Vec<String>> = inside.iter().map(|file| module(file)).collect();
+    let mut arrows = BTreeMap::new();
+    for file in inside {
+        let (from, code) = (module(file), code(&fs::read_to_string(file).unwrap()));
+        let mut named = BTreeSet::new();
+        // a file that only lends what others have decides nothing
+        if from.len() > 1 {
+            let paths = paths_from_root(&code, &from);
+            named.extend(paths.iter().filter_map(|path| file_of(path, folder, &modules)).filter(|to| *to != from));
+        }
+        arrows.insert(from, named);
+    }
+    arrows
+}
+
+#[test]
+fn no_file_of_the_room_of_tasks_is_in_a_circle() {
+    let mut left = arrows("tasks");
+    assert!(left.len() > 20, "the files of the room are found");
+    assert!(!left[&vec!["tasks".to_owned(), "board".to_owned()]].is_empty(), "and what they name");
+    // files that name none that is left go first
+    loop {
+        let ends: Vec<Vec<String>> =
+            left.iter().filter(|(_, named)| named.is_empty()).map(|(file, _)| file.clone()).collect();
+        if ends.is_empty() {
+            break;
+        }
+        left.retain(|file, _| !ends.contains(file));
+        left.values_mut().for_each(|named| named.retain(|file| !ends.contains(file)));
+    }
+    let shown = |file: &[String]| file.join("/");
+    let circles = left.iter().flat_map(|(from, named)| named.iter().map(move |to| (from, to)));
+    let circles: Vec<String> = circles.map(|(from, to)| format!("{} -> {}", shown(from), shown(to))).collect();
+    assert!(circles.is_empty(), "in a circle, or above one: {}", circles.join(", "));
+}
+
+/// The settler alone has the scheduler: others call its handle, which takes the lock for one step.
+#[test]
+fn the_scheduler_of_tasks_is_in_the_settlers_hands_alone() {
+    let mut holders = BTreeSet::new();
+    for file in files(&sources()).iter().filter(|file| !is_test(file)) {
+        let module = module(file);
+        let is_scheduler = module.get(1).is_some_and(|part| part == "scheduler");
+        if module.first().is_some_and(|first| first == "tasks") && !is_scheduler {
+            let code = code(&fs::read_to_string(file).unwrap());
+            let names = |word: &str| {
+                code.match_indices(word).any(|(at, _)| {
+                    let before = code[..at].chars().next_back();
+                    let after = code[at + word.len()..].chars().next();
+                    !before.is_some_and(is_name) && !after.is_some_and(is_name)
+                })
+            };
+            // by its type, or by the field that has it
+            if names("Core") || code.contains(".core.") {
+                holders.insert(module[1].clone());
+            }
+        }
+    }
+    assert_eq!(holders, BTreeSet::from(["settler".to_owned()]));
+    let held = code(&fs::read_to_string(sources().join("tasks/settler.rs")).unwrap());
+    assert!(held.contains("fn held(&self) -> MutexGuard<") && !held.contains("pub(super) fn held("));
+}
+
+#[test]
+fn whole_paths_are_found() {
+    let code = "use super::a::{b, c::D}; use crate::r::e::F; use super::super::G; self::h::i();";
+    let module: Vec<String> = ["r", "x", "y"].map(str::to_owned).into();
+    let found: Vec<String> = paths_from_root(code, &module).into_iter().map(|path| path.join("/")).collect();
+    assert_eq!(found, ["r/e/F", "r/x/y/h/i", "r/x/a/b", "r/x/a/c/D", "r/G"]);
+}
+
 #[test]
 fn paths_are_found_in_whatever_form_they_are_written() {
     let code = code(

@@ -80,7 +80,10 @@ impl Invariant for Tasks {
             return;
         }
         for (id, promise) in &moment.ledger.tasks {
-            if moment.ledger.is_in_doubt(promise.node, promise.at) {
+            // a word that a machine said to nobody is gone with it
+            let is_gone = moment.ledger.gone.contains(&promise.node);
+            let is_in_doubt = moment.ledger.is_in_doubt(promise.node, promise.at);
+            if is_in_doubt && !is_gone || !moment.ledger.must_end(id) {
                 continue;
             }
             for seen in moment.seen {
@@ -88,6 +91,7 @@ impl Invariant for Tasks {
                 let (by, ms) = (promise.node, promise.at.as_millis());
                 let what = match seen.tasks.get(id) {
                     Some(Some(_)) => continue,
+                    None if is_gone => continue,
                     Some(None) => "shows no end of",
                     None => "lacks",
                 };

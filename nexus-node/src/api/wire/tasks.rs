@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{Deadline, Span};
 use crate::api::Problem;
 use crate::api::caller::Caller;
+use crate::api::why;
 use crate::tasks;
 
 /// A confinement of a worker's command. Each promises all of the one before it.
@@ -494,7 +495,7 @@ impl TaskCandidate {
         let tasks::TaskCandidate { node, score, parts, why_not } = candidate;
         let rounded = |points: f64| (points * 10.0).round() / 10.0;
         let parts = parts.into_iter().map(|(part, points)| (part.to_owned(), rounded(points))).collect();
-        Self { node: node.to_string(), node_name, score: score.map(rounded), parts, why_not }
+        Self { node: node.to_string(), node_name, score: score.map(rounded), parts, why_not: why_not.map(why::why_not) }
     }
 }
 
@@ -505,7 +506,7 @@ impl From<tasks::Task> for Task {
             id: task.id.to_string(),
             capability: task.capability,
             state: task.status.as_str().to_owned(),
-            why: task.why,
+            why: task.why.as_ref().map(why::waits),
             input: task.input,
             output: task.output,
             error: task.error.map(|error| TaskError { code: error.code, message: error.message }),

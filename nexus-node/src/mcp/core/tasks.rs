@@ -12,6 +12,7 @@ use super::CoreServer;
 use super::arguments::{TaskClaim, TaskCreate, TaskUpdate};
 use super::line;
 use crate::api::issued::Scope;
+use crate::api::why::waits;
 use crate::mcp::answer::{Refusal, refused};
 use crate::problem::Problem;
 use crate::tasks::{self, ClaimQuery, NewTask, Task, TaskProgress, TaskResult, TaskToken};
@@ -161,7 +162,7 @@ fn shown(task: &Task) -> String {
         let _ = write!(line, "{percent} {}", line::said(text));
     }
     if let Some(why) = &task.why {
-        let _ = write!(line, ": {}", line::in_one_line(why));
+        let _ = write!(line, ": {}", line::in_one_line(&waits(why)));
     }
     if let Some(error) = &task.error {
         let code = if error.code.is_empty() { String::new() } else { line::word(&error.code) };

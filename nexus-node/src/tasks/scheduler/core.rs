@@ -14,11 +14,12 @@ use nexus_crdt::{ReturnCause, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use nexus_identity::plants::{planted, reached};
 
-use super::Agent;
-use super::approved::{Approved, Waits};
-use super::route::{About, Records, Rest, Score};
+use super::approved::{Approved, WaitingWorkers};
+use super::records::{Records, Rest};
+use super::route::{About, Score};
 use crate::config::TaskRouting;
 use crate::load::Load;
+use crate::tasks::agent::Agent;
 
 /// The pauses before the second attempt and later ones; the last one is for all that follow.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(2)];
@@ -40,102 +41,102 @@ const CHOICES_MAX: usize = 1_000;
 const CHOICE_NODES_MAX: usize = 16;
 /// So many tasks a node may turn down at once, and one more each time, before nothing is claimed for it: each turn is
 /// two events on the disk.
-pub(super) const TURNS_MAX: u32 = 1_024;
+pub(in crate::tasks) const TURNS_MAX: u32 = 1_024;
 const TURN_EVERY: Duration = Duration::from_secs(5);
 /// The time in which a worker must be heard of again once its connection has ended.
-pub(super) const AFTER_HANG_UP: Duration = Duration::from_secs(1);
+pub(in crate::tasks) const AFTER_HANG_UP: Duration = Duration::from_secs(1);
 
 /// A worker's question for work.
-pub(super) type CallId = u64;
+pub(in crate::tasks) type CallId = u64;
 
 /// The part of a task that decides who gets it and when.
 #[derive(Clone, Debug)]
-pub(super) struct Spec {
-    pub(super) capability: String,
+pub(in crate::tasks) struct Spec {
+    pub(in crate::tasks) capability: String,
     /// The only member that may work on it.
-    pub(super) to: Option<Did>,
+    pub(in crate::tasks) to: Option<Did>,
     /// The order among tasks that wait: the lowest first.
-    pub(super) rank: u64,
+    pub(in crate::tasks) rank: u64,
     /// The time of one attempt.
-    pub(super) attempt: Duration,
+    pub(in crate::tasks) attempt: Duration,
     /// The end of the whole task, on the clock of the scheduler.
-    pub(super) deadline: Option<Duration>,
+    pub(in crate::tasks) deadline: Option<Duration>,
     /// The attempts that may fail before the task has failed.
-    pub(super) attempts: u32,
+    pub(in crate::tasks) attempts: u32,
     /// Whether an attempt begins by the coordinators' word, and none after one of which nobody knows.
-    pub(super) once: bool,
+    pub(in crate::tasks) once: bool,
     /// Whether somebody must approve it before.
-    pub(super) awaits_approval: bool,
+    pub(in crate::tasks) awaits_approval: bool,
     /// Whether its approval is by a rule that earlier versions do not know.
-    pub(super) by_person: bool,
+    pub(in crate::tasks) by_person: bool,
     /// How far it is approved, for workers that insist.
-    pub(super) approved: Approved,
+    pub(in crate::tasks) approved: Approved,
     /// The tasks that must have succeeded before, of which that is not known.
-    pub(super) after: BTreeSet<TaskId>,
+    pub(in crate::tasks) after: BTreeSet<TaskId>,
     /// Whether it may take the worker of a preemptible task.
-    pub(super) critical: bool,
+    pub(in crate::tasks) critical: bool,
     /// Whether a critical task may take its worker.
-    pub(super) preemptible: bool,
+    pub(in crate::tasks) preemptible: bool,
 }
 
 /// The past of a task that is taken up.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Before {
-    pub(super) claims: u32,
-    pub(super) failures: u32,
-    pub(super) expiries: u32,
+pub(in crate::tasks) struct Before {
+    pub(in crate::tasks) claims: u32,
+    pub(in crate::tasks) failures: u32,
+    pub(in crate::tasks) expiries: u32,
     /// The claim that stands.
-    pub(super) claim: Option<(TaskToken, Holder)>,
+    pub(in crate::tasks) claim: Option<(TaskToken, Holder)>,
 }
 
 /// A worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Holder {
+pub(in crate::tasks) struct Holder {
     /// The member whose node it is at.
-    pub(super) node: Did,
+    pub(in crate::tasks) node: Did,
     /// Its name; empty if it has none.
-    pub(super) agent: String,
+    pub(in crate::tasks) agent: String,
 }
 
 /// A worker that waits for work.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) holder: Holder,
-    pub(super) capabilities: BTreeSet<String>,
+pub(in crate::tasks) struct Call {
+    pub(in crate::tasks) holder: Holder,
+    pub(in crate::tasks) capabilities: BTreeSet<String>,
     /// The members whose tasks it takes, beside those of its own node.
-    pub(super) from: From,
+    pub(in crate::tasks) from: From,
     /// The time without a word after which its claim is over.
-    pub(super) lease: Duration,
+    pub(in crate::tasks) lease: Duration,
     /// Above this use of processors, or of memory, in percent, it gets nothing.
-    pub(super) cpu_max: u8,
-    pub(super) memory_max: u8,
+    pub(in crate::tasks) cpu_max: u8,
+    pub(in crate::tasks) memory_max: u8,
     /// The approval on which it insists.
-    pub(super) insists_on: Approved,
+    pub(in crate::tasks) insists_on: Approved,
 }
 
 /// The members whose tasks a worker takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct From {
+pub(in crate::tasks) struct From {
     /// Whether it takes those of every admin, and of machines of its own node's person.
-    pub(super) admins: bool,
+    pub(in crate::tasks) admins: bool,
     /// Whether it takes those of every member.
-    pub(super) members: bool,
+    pub(in crate::tasks) members: bool,
     /// Others.
-    pub(super) others: BTreeSet<Did>,
+    pub(in crate::tasks) others: BTreeSet<Did>,
 }
 
 impl From {
     /// Whether it takes tasks of a member, which may be an admin or a machine of its own node's person.
-    pub(super) fn admits(&self, member: &Did, is_trusted: bool) -> bool {
+    pub(in crate::tasks) fn admits(&self, member: &Did, is_trusted: bool) -> bool {
         self.members || self.admins && is_trusted || self.others.contains(member)
     }
 }
 
 /// An end of an attempt, or of the task, in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) code: String,
-    pub(super) error: String,
+pub(in crate::tasks) struct Fault {
+    pub(in crate::tasks) code: String,
+    pub(in crate::tasks) error: String,
 }
 
 /// The beginning of the name of an attempt's directory, in the errors of commands.
@@ -166,7 +167,7 @@ impl Fault {
 
 /// The one that a claim is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claimant {
+pub(in crate::tasks) enum Claimant {
     /// A worker that asks this node.
     Call(CallId),
     /// Another node, which has a worker that waits.
@@ -175,7 +176,7 @@ pub(super) enum Claimant {
 
 /// Something for the shell to do. A task has one at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(in crate::tasks) enum Action {
     /// Write that a worker has the task, then answer its call.
     Claim { task: TaskId, to: Claimant, token: TaskToken, attempt: u32, holder: Holder },
     /// Write that an attempt is over.
@@ -186,7 +187,7 @@ pub(super) enum Action {
 
 impl Action {
     /// The task that it is about.
-    pub(super) const fn task(&self) -> TaskId {
+    pub(in crate::tasks) const fn task(&self) -> TaskId {
         match self {
             Self::Claim { task, .. } | Self::Return { task, .. } | Self::Settle { task, .. } => *task,
         }
@@ -243,16 +244,16 @@ struct Open {
 
 /// A node that was looked at for a task.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Choice {
-    pub(super) node: Did,
-    pub(super) score: Option<Score>,
+pub(in crate::tasks) struct Choice {
+    pub(in crate::tasks) node: Did,
+    pub(in crate::tasks) score: Option<Score>,
     /// The reason for which it does not get the task.
-    pub(super) not: Option<NotChosen>,
+    pub(in crate::tasks) not: Option<NotChosen>,
 }
 
 /// A reason for which a node does not get a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotChosen {
+pub(in crate::tasks) enum NotChosen {
     /// Its workers have work.
     NoneWaits,
     /// Its workers wait for work, and take no tasks of this member.
@@ -275,26 +276,26 @@ pub(super) enum NotChosen {
 
 /// The words of another node about its workers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Said {
-    pub(super) agents: Vec<Agent>,
-    pub(super) labels: BTreeMap<String, String>,
-    pub(super) about: About,
+pub(in crate::tasks) struct Said {
+    pub(in crate::tasks) agents: Vec<Agent>,
+    pub(in crate::tasks) labels: BTreeMap<String, String>,
+    pub(in crate::tasks) about: About,
 }
 
 /// A worker's word about a claim that does not stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotHeld;
+pub(in crate::tasks) struct NotHeld;
 
 /// The rest of a claim that stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) lease: Duration,
-    pub(super) attempt_left: Duration,
+pub(in crate::tasks) struct Standing {
+    pub(in crate::tasks) lease: Duration,
+    pub(in crate::tasks) attempt_left: Duration,
 }
 
 /// Where a task is, for those who look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(in crate::tasks) enum Seen {
     Approval,
     After(TaskId),
     Ready,
@@ -306,7 +307,7 @@ pub(super) enum Seen {
 
 /// The scheduler.
 #[derive(Debug)]
-pub(super) struct Core {
+pub(in crate::tasks) struct Core {
     open: BTreeMap<TaskId, Open>,
     /// The tasks that wait for a worker, by capability.
     ready: BTreeMap<String, BTreeSet<(u64, TaskId)>>,
@@ -318,7 +319,7 @@ pub(super) struct Core {
     callers: BTreeMap<String, BTreeSet<CallId>>,
     next_call: CallId,
     /// The workers that wait at other nodes for tasks of this one, by capability: by the nodes' own words.
-    elsewhere: BTreeMap<String, BTreeMap<Did, Waits>>,
+    elsewhere: BTreeMap<String, BTreeMap<Did, WaitingWorkers>>,
     /// The words of other nodes about themselves.
     said: BTreeMap<Did, Said>,
     /// The nodes with workers whose version does not judge approvals by persons.
@@ -351,36 +352,36 @@ pub(super) struct Core {
 
 impl Core {
     /// The number of tasks that have not ended.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::tasks) fn len(&self) -> usize {
         self.open.len()
     }
 
     /// The number of tasks of a capability that are ready, and the rank of the last one.
-    pub(super) fn ready_in(&self, capability: &str) -> (usize, Option<u64>) {
+    pub(in crate::tasks) fn ready_in(&self, capability: &str) -> (usize, Option<u64>) {
         self.ready.get(capability).map_or((0, None), |ready| (ready.len(), ready.last().map(|(rank, _)| *rank)))
     }
 
-    pub(super) fn has(&self, task: TaskId) -> bool {
+    pub(in crate::tasks) fn has(&self, task: TaskId) -> bool {
         self.open.contains_key(&task)
     }
 
     /// Whether somebody is writing about a task: it is looked at after that.
-    pub(super) fn is_busy(&self, task: TaskId) -> bool {
+    pub(in crate::tasks) fn is_busy(&self, task: TaskId) -> bool {
         let place = self.open.get(&task).map(|open| &open.place);
         matches!(place, Some(Place::Claiming(_) | Place::Ending))
     }
 
     /// Whether workers of this node wait for work.
-    pub(super) fn has_callers(&self) -> bool {
+    pub(in crate::tasks) fn has_callers(&self) -> bool {
         !self.calls.is_empty()
     }
 
-    pub(super) const fn load(&self) -> Load {
+    pub(in crate::tasks) const fn load(&self) -> Load {
         self.load
     }
 
     /// The machine has another load: workers may get work again.
-    pub(super) fn set_load(&mut self, load: Load, now: Duration) {
+    pub(in crate::tasks) fn set_load(&mut self, load: Load, now: Duration) {
         self.load = load;
         let capabilities: Vec<String> = self.callers.keys().cloned().collect();
         for capability in capabilities {
@@ -389,7 +390,7 @@ impl Core {
     }
 
     /// The core of a node, which chooses nodes in this way.
-    pub(super) fn of(me: Did, routing: TaskRouting) -> Self {
+    pub(in crate::tasks) fn of(me: Did, routing: TaskRouting) -> Self {
         Self {
             me,
             routing,
@@ -423,32 +424,32 @@ impl Core {
     }
 
     /// Whether workers wait for work of a capability, here or elsewhere.
-    pub(super) fn waits_for(&self, capability: &str) -> bool {
+    pub(in crate::tasks) fn waits_for(&self, capability: &str) -> bool {
         self.callers.contains_key(capability) || self.elsewhere.contains_key(capability)
     }
 
     /// Hands over random tokens for claims to come.
-    pub(super) fn give_tokens(&mut self, tokens: impl Iterator<Item = TaskToken>) {
+    pub(in crate::tasks) fn give_tokens(&mut self, tokens: impl Iterator<Item = TaskToken>) {
         self.tokens.extend(tokens);
     }
 
-    pub(super) fn tokens(&self) -> usize {
+    pub(in crate::tasks) fn tokens(&self) -> usize {
         self.tokens.len()
     }
 
     /// The next thing for the shell to do.
-    pub(super) fn next_action(&mut self) -> Option<Action> {
+    pub(in crate::tasks) fn next_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// The time at which [`due`](Self::due) has something to do.
-    pub(super) fn next_timer(&self) -> Option<Duration> {
+    pub(in crate::tasks) fn next_timer(&self) -> Option<Duration> {
         let rests = self.rests.first().map(|(at, _)| *at);
         self.timers.first().map(|(at, _)| *at).into_iter().chain(rests).min()
     }
 
     /// Takes up a task that has not ended. Without a claim it waits; a claim that stands has its whole lease again.
-    pub(super) fn open(&mut self, task: TaskId, spec: Spec, before: Before, now: Duration) {
+    pub(in crate::tasks) fn open(&mut self, task: TaskId, spec: Spec, before: Before, now: Duration) {
         if self.open.contains_key(&task) {
             return;
         }
@@ -476,7 +477,7 @@ impl Core {
     }
 
     /// Somebody has approved a task, so far. Workers that insist on more do not get it.
-    pub(super) fn approve(&mut self, task: TaskId, approved: Approved, now: Duration) {
+    pub(in crate::tasks) fn approve(&mut self, task: TaskId, approved: Approved, now: Duration) {
         let Some(open) = self.open.get_mut(&task) else { return };
         open.spec.awaits_approval = false;
         let is_more = open.spec.approved < approved;
@@ -497,7 +498,7 @@ impl Core {
     }
 
     /// Nobody who may has approved a task: its approver is no member any more. An attempt that began goes on.
-    pub(super) fn unapprove(&mut self, task: TaskId) {
+    pub(in crate::tasks) fn unapprove(&mut self, task: TaskId) {
         let Some(open) = self.open.get_mut(&task) else { return };
         (open.spec.awaits_approval, open.spec.approved) = (true, Approved::Not);
         if matches!(open.place, Place::After | Place::Ready | Place::Paused { .. }) {
@@ -506,16 +507,16 @@ impl Core {
     }
 
     /// The tasks whose end others wait for.
-    pub(super) fn awaited(&self) -> impl Iterator<Item = TaskId> {
+    pub(in crate::tasks) fn awaited(&self) -> impl Iterator<Item = TaskId> {
         self.awaited.keys().copied()
     }
 
-    pub(super) fn is_awaited(&self, task: TaskId) -> bool {
+    pub(in crate::tasks) fn is_awaited(&self, task: TaskId) -> bool {
         self.awaited.contains_key(&task)
     }
 
     /// A task has ended for which others wait: they go on if it succeeded, and have failed if not.
-    pub(super) fn before_ended(&mut self, before: TaskId, end: TaskEnd, now: Duration) {
+    pub(in crate::tasks) fn before_ended(&mut self, before: TaskId, end: TaskEnd, now: Duration) {
         for task in self.awaited.get(&before).cloned().unwrap_or_default() {
             let Some(open) = self.open.get_mut(&task) else {
                 self.no_longer_awaits(task, before);
@@ -547,7 +548,7 @@ impl Core {
     }
 
     /// Ends a task, whoever has it. Nothing happens while its end is being written already.
-    pub(super) fn end(&mut self, task: TaskId, end: TaskEnd, code: &str, error: String, now: Duration) {
+    pub(in crate::tasks) fn end(&mut self, task: TaskId, end: TaskEnd, code: &str, error: String, now: Duration) {
         let Some(open) = self.open.get(&task) else { return };
         if matches!(open.place, Place::Ending | Place::Claiming(_)) {
             // the shell looks again once that is written
@@ -565,7 +566,7 @@ impl Core {
     }
 
     /// The task is over, on the disk.
-    pub(super) fn ended(&mut self, task: TaskId) {
+    pub(in crate::tasks) fn ended(&mut self, task: TaskId) {
         self.put(task, Place::Ending);
         self.preempting.remove(&task);
         for before in self.open.remove(&task).map(|open| open.spec.after).unwrap_or_default() {
@@ -574,7 +575,7 @@ impl Core {
     }
 
     /// A worker asks for work.
-    pub(super) fn call(&mut self, call: Call, now: Duration) -> CallId {
+    pub(in crate::tasks) fn call(&mut self, call: Call, now: Duration) -> CallId {
         let id = self.next_call;
         self.next_call += 1;
         for capability in &call.capabilities {
@@ -594,7 +595,7 @@ impl Core {
     }
 
     /// A worker asks no longer. Returns whether it was still waiting.
-    pub(super) fn hang_up(&mut self, call: CallId) -> bool {
+    pub(in crate::tasks) fn hang_up(&mut self, call: CallId) -> bool {
         let Some(Call { capabilities, .. }) = self.calls.remove(&call) else { return false };
         for capability in capabilities {
             if let Some(callers) = self.callers.get_mut(&capability) {
@@ -608,7 +609,7 @@ impl Core {
     }
 
     /// The claim is on the disk.
-    pub(super) fn claimed(&mut self, task: TaskId, now: Duration) {
+    pub(in crate::tasks) fn claimed(&mut self, task: TaskId, now: Duration) {
         let Some(open) = self.open.get_mut(&task) else { return };
         if let Place::Claiming(running) = &open.place {
             let mut running = running.clone();
@@ -619,7 +620,12 @@ impl Core {
     }
 
     /// The worker of a claim is heard of.
-    pub(super) fn heard(&mut self, task: TaskId, token: TaskToken, now: Duration) -> Result<Standing, NotHeld> {
+    pub(in crate::tasks) fn heard(
+        &mut self,
+        task: TaskId,
+        token: TaskToken,
+        now: Duration,
+    ) -> Result<Standing, NotHeld> {
         let mut running = self.running(task, token)?.clone();
         running.lease_until = now + running.lease;
         let standing = Standing { lease: running.lease, attempt_left: running.attempt_until.saturating_sub(now) };
@@ -628,7 +634,7 @@ impl Core {
     }
 
     /// The connection on which a worker was heard of has ended: it must be heard of again soon.
-    pub(super) fn disconnected(&mut self, task: TaskId, token: TaskToken, now: Duration) {
+    pub(in crate::tasks) fn disconnected(&mut self, task: TaskId, token: TaskToken, now: Duration) {
         let Ok(running) = self.running(task, token) else { return };
         let mut running = running.clone();
         running.lease_until = running.lease_until.min(now + AFTER_HANG_UP);
@@ -636,17 +642,17 @@ impl Core {
     }
 
     /// The member whose node has the worker of a claim that stands.
-    pub(super) fn holder_of(&self, task: TaskId, token: TaskToken) -> Option<Did> {
+    pub(in crate::tasks) fn holder_of(&self, task: TaskId, token: TaskToken) -> Option<Did> {
         self.running(task, token).ok().map(|running| running.holder.node)
     }
 
     /// The number of the attempt that a worker makes by this claim, from 1.
-    pub(super) fn attempt_of(&self, task: TaskId, token: TaskToken) -> Option<u32> {
+    pub(in crate::tasks) fn attempt_of(&self, task: TaskId, token: TaskToken) -> Option<u32> {
         self.running(task, token).ok().and_then(|_| self.open.get(&task)).map(|open| open.claims)
     }
 
     /// A node has given a task to a worker of this name.
-    pub(super) fn taken(&mut self, task: TaskId, token: TaskToken, agent: String) {
+    pub(in crate::tasks) fn taken(&mut self, task: TaskId, token: TaskToken, agent: String) {
         if let Some(Open { place: Place::Running(running), .. }) = self.open.get_mut(&task)
             && running.token == token
         {
@@ -655,7 +661,7 @@ impl Core {
     }
 
     /// The worker of a claim is gone.
-    pub(super) fn lose(&mut self, task: TaskId, token: TaskToken, now: Duration) -> Result<(), NotHeld> {
+    pub(in crate::tasks) fn lose(&mut self, task: TaskId, token: TaskToken, now: Duration) -> Result<(), NotHeld> {
         self.running(task, token)?;
         self.expired(task, token, now);
         Ok(())
@@ -663,7 +669,7 @@ impl Core {
 
     /// A task that is done once is not handed to the worker that it was claimed for: another one has begun it, or the
     /// coordinators could not be asked. The worker still waits.
-    pub(super) fn withhold(&mut self, task: TaskId, token: TaskToken, has_begun: bool, now: Duration) {
+    pub(in crate::tasks) fn withhold(&mut self, task: TaskId, token: TaskToken, has_begun: bool, now: Duration) {
         let Ok(running) = self.running(task, token) else { return };
         let (node, insists_on) = (running.holder.node, running.insists_on);
         let Some(capability) = self.open.get(&task).map(|open| open.spec.capability.clone()) else { return };
@@ -684,7 +690,7 @@ impl Core {
     }
 
     /// A worker has done its task: its end is to be written.
-    pub(super) fn succeed(
+    pub(in crate::tasks) fn succeed(
         &mut self,
         task: TaskId,
         token: TaskToken,
@@ -700,7 +706,7 @@ impl Core {
     }
 
     /// A task that waits was done by an attempt of the settler before.
-    pub(super) fn adopt(&mut self, task: TaskId, token: TaskToken, output: String) -> Result<(), NotHeld> {
+    pub(in crate::tasks) fn adopt(&mut self, task: TaskId, token: TaskToken, output: String) -> Result<(), NotHeld> {
         let waits = |open: &&Open| matches!(open.place, Place::Ready | Place::Paused { .. });
         self.open.get(&task).filter(waits).ok_or(NotHeld)?;
         reached("result_of_the_settler_before");
@@ -711,14 +717,20 @@ impl Core {
     }
 
     /// A worker's attempt has failed.
-    pub(super) fn fail(&mut self, task: TaskId, token: TaskToken, fault: Fault, now: Duration) -> Result<(), NotHeld> {
+    pub(in crate::tasks) fn fail(
+        &mut self,
+        task: TaskId,
+        token: TaskToken,
+        fault: Fault,
+        now: Duration,
+    ) -> Result<(), NotHeld> {
         self.running(task, token)?;
         self.failed(task, token, fault, now);
         Ok(())
     }
 
     /// A worker gives its task back.
-    pub(super) fn release(&mut self, task: TaskId, token: TaskToken, now: Duration) -> Result<(), NotHeld> {
+    pub(in crate::tasks) fn release(&mut self, task: TaskId, token: TaskToken, now: Duration) -> Result<(), NotHeld> {
         self.running(task, token)?;
         self.not_tried(task, now);
         self.put(task, Place::Ending);
@@ -727,7 +739,7 @@ impl Core {
     }
 
     /// An attempt is over, on the disk: the task waits again.
-    pub(super) fn returned(&mut self, task: TaskId, cause: ReturnCause, now: Duration) {
+    pub(in crate::tasks) fn returned(&mut self, task: TaskId, cause: ReturnCause, now: Duration) {
         let Some(open) = self.open.get_mut(&task) else { return };
         match cause {
             ReturnCause::Failed => open.failures += 1,
@@ -757,7 +769,7 @@ impl Core {
     }
 
     /// Does what is due.
-    pub(super) fn due(&mut self, now: Duration) {
+    pub(in crate::tasks) fn due(&mut self, now: Duration) {
         while self.rests.first().is_some_and(|(at, _)| *at <= now) {
             if let Some((_, capability)) = self.rests.pop_first() {
                 self.assign_ready(&capability, now);
@@ -800,7 +812,7 @@ impl Core {
     }
 
     /// Where a task is; `None` if it is not open here, or somebody is writing about it.
-    pub(super) fn seen(&self, task: TaskId) -> Option<Seen> {
+    pub(in crate::tasks) fn seen(&self, task: TaskId) -> Option<Seen> {
         let open = self.open.get(&task)?;
         match &open.place {
             Place::Approval => Some(Seen::Approval),
@@ -813,7 +825,7 @@ impl Core {
     }
 
     /// Whether a worker has a task by this claim.
-    pub(super) fn is_running(&self, task: TaskId, token: TaskToken) -> bool {
+    pub(in crate::tasks) fn is_running(&self, task: TaskId, token: TaskToken) -> bool {
         self.running(task, token).is_ok()
     }
 
@@ -863,21 +875,21 @@ impl Core {
     }
 
     /// Whether an open task is done once.
-    pub(super) fn is_once(&self, task: TaskId) -> bool {
+    pub(in crate::tasks) fn is_once(&self, task: TaskId) -> bool {
         self.open.get(&task).is_some_and(|open| open.spec.once)
     }
 
     /// Whether a task waits that is done once.
-    pub(super) fn waits_for_quorum(&self) -> bool {
+    pub(in crate::tasks) fn waits_for_quorum(&self) -> bool {
         !self.once.is_empty()
     }
 
-    pub(super) const fn has_quorum(&self) -> bool {
+    pub(in crate::tasks) const fn has_quorum(&self) -> bool {
         self.quorum
     }
 
     /// A quorum of the coordinators answers, or does not.
-    pub(super) fn set_quorum(&mut self, quorum: bool, now: Duration) {
+    pub(in crate::tasks) fn set_quorum(&mut self, quorum: bool, now: Duration) {
         self.quorum = quorum;
         for task in self.once.clone() {
             self.assign(task, now);
@@ -941,6 +953,6 @@ impl Core {
 }
 
 /// The time without a word of another node after which the claims of its workers are over.
-pub(super) const LEASE_ELSEWHERE: Duration = Duration::from_secs(15);
+pub(in crate::tasks) const LEASE_ELSEWHERE: Duration = Duration::from_secs(15);
 /// The lease of a claim that is taken up at a start: nobody knows the one before.
 const FIRST_LEASE: Duration = Duration::from_secs(30);

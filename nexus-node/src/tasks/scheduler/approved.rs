@@ -7,7 +7,7 @@ use nexus_identity::Did;
 
 /// How far a task is approved, and the approval on which a worker insists: each includes those before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Approved {
+pub(in crate::tasks) enum Approved {
     /// Nobody has approved it, whether it asks for that or not.
     #[default]
     Not,
@@ -19,7 +19,7 @@ pub(super) enum Approved {
 
 impl Approved {
     /// The approval of a task on which somebody insists who names a rule.
-    pub(super) const fn wanted(rule: Option<ApprovalRule>) -> Option<Self> {
+    pub(in crate::tasks) const fn wanted(rule: Option<ApprovalRule>) -> Option<Self> {
         match rule {
             None => Some(Self::Not),
             Some(ApprovalRule::Person) => Some(Self::ByRule),
@@ -29,71 +29,70 @@ impl Approved {
     }
 
     /// How far the word of a member approves what another one submitted, if the word counts by the task's own rule.
-    pub(super) fn by(members: &Members, approver: &Did, submitter: &Did) -> Self {
+    pub(in crate::tasks) fn by(members: &Members, approver: &Did, submitter: &Did) -> Self {
         match members.may_approve_by(ApprovalRule::Other, approver, submitter) {
             true => Self::ByOther,
             false => Self::ByRule,
         }
     }
 
-    /// The wish of a worker that insists on it, in a sentence about that worker.
-    pub(super) const fn in_words(self) -> &'static str {
+    /// The rule on which a worker insists with it: of a worker that insists on nothing it is that of persons.
+    pub(in crate::tasks) const fn rule(self) -> ApprovalRule {
         match self {
-            Self::Not => "takes it",
-            Self::ByRule => "wants an approval by a person: submit it with `--needs-approval`",
-            Self::ByOther => "wants an approval by another person: submit it with `--approved-by other`",
+            Self::Not | Self::ByRule => ApprovalRule::Person,
+            Self::ByOther => ApprovalRule::Other,
         }
     }
 }
 
 /// Workers that wait, by the approval on which they insist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Waits(BTreeMap<Approved, u32>);
+pub(in crate::tasks) struct WaitingWorkers(BTreeMap<Approved, u32>);
 
-impl Waits {
+impl WaitingWorkers {
     /// So many workers that insist on nothing.
     #[cfg(test)]
-    pub(super) fn of(workers: u32) -> Self {
+    pub(in crate::tasks) fn of(workers: u32) -> Self {
         Self::insisting(Approved::Not, workers)
     }
 
     /// So many workers that insist on this.
     #[cfg(test)]
-    pub(super) fn insisting(on: Approved, workers: u32) -> Self {
+    pub(in crate::tasks) fn insisting(on: Approved, workers: u32) -> Self {
         let mut waits = Self::default();
         waits.add(on, workers);
         waits
     }
 
-    pub(super) fn add(&mut self, insists_on: Approved, workers: u32) {
+    pub(in crate::tasks) fn add(&mut self, insists_on: Approved, workers: u32) {
         if workers > 0 {
             let waiting = self.0.entry(insists_on).or_default();
             *waiting = waiting.saturating_add(workers);
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(in crate::tasks) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The workers that take a task which is approved so far.
-    pub(super) fn for_approved(&self, approved: Approved) -> u32 {
+    pub(in crate::tasks) fn for_approved(&self, approved: Approved) -> u32 {
         self.0.range(..=approved).fold(0, |all, (_, workers)| all.saturating_add(*workers))
     }
 
     /// The number of workers that insist on exactly this.
-    pub(super) fn that_insist_on(&self, approved: Approved) -> u32 {
+    pub(in crate::tasks) fn that_insist_on(&self, approved: Approved) -> u32 {
         self.0.get(&approved).copied().unwrap_or_default()
     }
 
     /// The least on which one of them insists.
-    pub(super) fn least(&self) -> Option<Approved> {
+    pub(in crate::tasks) fn least(&self) -> Option<Approved> {
         self.0.keys().next().copied()
     }
 
     /// One of them takes a task which is approved so far: the one that insists on most, since it fits the fewest tasks.
     /// Returns on what that insists.
-    pub(super) fn take(&mut self, approved: Approved) -> Approved {
+    pub(in crate::tasks) fn take(&mut self, approved: Approved) -> Approved {
         let Some((insists_on, workers)) = self.0.range_mut(..=approved).next_back() else { return Approved::Not };
         let insists_on = *insists_on;
         *workers = workers.saturating_sub(1);
@@ -104,7 +103,7 @@ impl Waits {
     }
 
     /// Leaves at most so many, those first that insist on the least.
-    pub(super) fn truncate(&mut self, most: u32) {
+    pub(in crate::tasks) fn truncate(&mut self, most: u32) {
         let mut left = most;
         self.0.retain(|_, workers| {
             *workers = (*workers).min(left);

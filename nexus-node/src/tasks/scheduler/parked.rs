@@ -6,32 +6,38 @@ use std::collections::{BTreeMap, BTreeSet};
 use nexus_crdt::TaskId;
 
 /// The most tasks of a capability that are ready to be handed out, beyond which plain ones are parked.
-pub(super) const READY_MAX: usize = 1_024;
+pub(in crate::tasks) const READY_MAX: usize = 1_024;
 /// The most parked tasks: each is held by its place and its id.
-pub(super) const PARKED_MAX: usize = 2_000_000;
+pub(in crate::tasks) const PARKED_MAX: usize = 2_000_000;
 
 /// Parked tasks by capability, in the order in which they are handed out.
 #[derive(Debug, Default)]
-pub(super) struct Parked {
+pub(in crate::tasks) struct Parked {
     tasks: BTreeMap<String, BTreeSet<(u64, TaskId)>>,
     ids: BTreeSet<TaskId>,
 }
 
 impl Parked {
     /// The number of parked tasks.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::tasks) fn len(&self) -> usize {
         self.ids.len()
     }
 
     /// Whether a task must wait here: its capability has many that are ready, or some here that come before it.
-    pub(super) fn is_behind(&self, capability: &str, rank: u64, ready: usize, last_ready: Option<u64>) -> bool {
+    pub(in crate::tasks) fn is_behind(
+        &self,
+        capability: &str,
+        rank: u64,
+        ready: usize,
+        last_ready: Option<u64>,
+    ) -> bool {
         let is_behind_here =
             || self.tasks.get(capability).and_then(|tasks| tasks.first()).is_some_and(|first| first.0 <= rank);
         ready >= READY_MAX && last_ready.is_none_or(|last| last <= rank) || is_behind_here()
     }
 
     /// Parks a task.
-    pub(super) fn park(&mut self, capability: &str, rank: u64, task: TaskId) {
+    pub(in crate::tasks) fn park(&mut self, capability: &str, rank: u64, task: TaskId) {
         let tasks = match self.tasks.get_mut(capability) {
             Some(tasks) => tasks,
             None => self.tasks.entry(capability.to_owned()).or_default(),
@@ -41,7 +47,7 @@ impl Parked {
     }
 
     /// Lets go of a task, if it is parked.
-    pub(super) fn remove(&mut self, capability: &str, rank: u64, task: TaskId) {
+    pub(in crate::tasks) fn remove(&mut self, capability: &str, rank: u64, task: TaskId) {
         let Some(tasks) = self.tasks.get_mut(capability) else { return };
         tasks.remove(&(rank, task));
         self.ids.remove(&task);
@@ -51,12 +57,12 @@ impl Parked {
     }
 
     /// Whether a task is parked.
-    pub(super) fn has(&self, task: TaskId) -> bool {
+    pub(in crate::tasks) fn has(&self, task: TaskId) -> bool {
         self.ids.contains(&task)
     }
 
     /// Lets go of the next tasks whose capability has few that are ready.
-    pub(super) fn next(&mut self, ready: impl Fn(&str) -> usize) -> Vec<TaskId> {
+    pub(in crate::tasks) fn next(&mut self, ready: impl Fn(&str) -> usize) -> Vec<TaskId> {
         let mut next = Vec::new();
         self.tasks.retain(|capability, tasks| {
             if ready(capability) < READY_MAX / 2 {

@@ -11,9 +11,10 @@ use super::{
     Action, CHOICE_NODES_MAX, CHOICES_MAX, Call, CallId, Choice, Claimant, Core, Fault, Holder, LEASE_ELSEWHERE,
     LOOKED_AT_MAX, NotChosen, Open, PREEMPT_EVERY, Place, Running,
 };
-use crate::tasks::approved::{Approved, Waits};
-use crate::tasks::route::{About, Breaker, Candidate, Rest, Score, ranked};
-use crate::tasks::{Agent, AgentHealth};
+use crate::tasks::agent::{Agent, AgentHealth};
+use crate::tasks::scheduler::approved::{Approved, WaitingWorkers};
+use crate::tasks::scheduler::records::{Breaker, Rest};
+use crate::tasks::scheduler::route::{About, Candidate, Score, ranked};
 
 impl Core {
     /// Gives tasks that wait to workers that wait, as long as there are both.
@@ -128,7 +129,7 @@ impl Core {
             open.spec.to.is_none_or(|to| to == *node) && self.may_begin(open) && !self.is_too_old(open, node)
         };
         let is_well = |node: &Did| self.records.breaker(capability, node, "", now) == Breaker::Closed;
-        let waiting = |waits: &Waits| waits.for_approved(open.spec.approved);
+        let waiting = |waits: &WaitingWorkers| waits.for_approved(open.spec.approved);
         let elsewhere = elsewhere.filter(|(node, waits)| waiting(waits) > 0 && is_meant(node) && is_well(node));
         let elsewhere = elsewhere.map(|(node, waits)| Candidate {
             node: *node,

@@ -7,14 +7,14 @@ use nexus_crdt::{Dot, EntryId, ReturnCause, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use proptest::prelude::*;
 
-use super::Agent;
-use super::approved::{Approved, Waits};
+use super::approved::{Approved, WaitingWorkers};
 use super::core::{
     Action, Before, Call, CallId, Claimant, Core, Fault, From, Holder, NotChosen, Said, Seen, Spec, TURNS_MAX,
 };
 use super::route::About;
 use crate::config::TaskRouting;
 use crate::load::Load;
+use crate::tasks::agent::Agent;
 
 const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
@@ -72,13 +72,13 @@ fn an_earlier_version_gets_no_task_that_it_would_turn_down() {
     let other = Did::from_bytes([7; 32]);
     let mut core = core();
     core.note_version(other, true);
-    core.serving(other, BTreeMap::from([("build".to_owned(), Waits::of(2))]), secs(0));
+    core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(2))]), secs(0));
     core.open(task(1), Spec { by_person: true, ..spec("build", 1) }, Before::default(), secs(0));
     assert_eq!(core.next_action(), None);
     core.open(task(2), spec("build", 2), Before::default(), secs(0));
     assert!(matches!(core.next_action(), Some(Action::Claim { task: claimed, .. }) if claimed == task(2)));
     core.note_version(other, false);
-    core.serving(other, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(1));
+    core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(1));
     assert!(matches!(core.next_action(), Some(Action::Claim { task: claimed, .. }) if claimed == task(1)));
 }
 
@@ -111,11 +111,11 @@ fn a_worker_that_insists_gets_what_was_approved() {
     assert_eq!(claimed(&mut core, secs(0)).0, by_rule);
     // tasks of others
     core.call(call(Approved::ByRule), secs(0));
-    assert_eq!(core.waiting_for(&other, false)["build"], Waits::insisting(Approved::ByRule, 1));
+    assert_eq!(core.waiting_for(&other, false)["build"], WaitingWorkers::insisting(Approved::ByRule, 1));
     assert!(core.take_offer("build", (&other, false), Approved::Not).is_none());
     assert!(core.take_offer("build", (&other, false), Approved::ByRule).is_some());
     // elsewhere: of those that fit, the one that insists on most
-    let mut two = Waits::of(1);
+    let mut two = WaitingWorkers::of(1);
     two.add(Approved::ByRule, 1);
     open(&mut core, 4, Approved::ByRule);
     core.serving(other, BTreeMap::from([("build".to_owned(), two)]), secs(0));
@@ -126,10 +126,14 @@ fn a_worker_that_insists_gets_what_was_approved() {
         got.push(task);
     }
     assert_eq!(got, [plain, task(4)]);
-    core.serving(other, BTreeMap::from([("build".to_owned(), Waits::insisting(Approved::ByRule, 1))]), secs(0));
+    core.serving(
+        other,
+        BTreeMap::from([("build".to_owned(), WaitingWorkers::insisting(Approved::ByRule, 1))]),
+        secs(0),
+    );
     let plain = open(&mut core, 5, Approved::Not);
     assert_eq!((core.next_action(), core.insists(plain)), (None, Some((other, Approved::ByRule))));
-    core.serving(other, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
+    core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
     assert_eq!(core.insists(plain), None);
 }
 
@@ -293,7 +297,7 @@ fn an_attempt_ends_at_its_timeout_and_a_task_at_its_deadline() {
 fn workers_elsewhere_get_what_no_worker_here_waits_for() {
     let mut core = core();
     let (near, far) = (Did::from_bytes([2; 32]), Did::from_bytes([3; 32]));
-    let waiting = |workers| BTreeMap::from([("build".to_owned(), Waits::of(workers))]);
+    let waiting = |workers| BTreeMap::from([("build".to_owned(), WaitingWorkers::of(workers))]);
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     core.serving(near, waiting(1), secs(0));
     let to = |core: &mut Core| match core.next_action() {
@@ -319,7 +323,7 @@ fn workers_elsewhere_get_what_no_worker_here_waits_for() {
 #[test]
 fn a_node_that_turns_down_too_many_tasks_gets_one_each_five_seconds() {
     let (mut core, node, friend) = (core(), Did::from_bytes([7; 32]), Did::from_bytes([8; 32]));
-    let waiting = || BTreeMap::from([("build".to_owned(), Waits::of(1))]);
+    let waiting = || BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]);
     for _ in 0..TURNS_MAX {
         assert!(core.serving(node, waiting(), secs(9)));
         core.turned_down(node, secs(9));
@@ -558,14 +562,14 @@ fn each_choice_is_explained() {
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     let none = Some(NotChosen::NoneWaits);
     assert_eq!(reasons(&core, task(1)), [(idle, none), (busy, none), (full, none)].into());
-    core.serving(busy, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
+    core.serving(busy, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
     let Some(Action::Claim { to: Claimant::Node(to), task: given, .. }) = core.next_action() else { panic!() };
     assert_eq!((to, given), (busy, task(1)), "the only one that waits");
     core.claimed(task(1), secs(0));
     assert_eq!(reasons(&core, task(1)), [(busy, None)].into());
     // both wait: the idle one gets it
-    core.serving(busy, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
-    core.serving(idle, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
+    core.serving(busy, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
+    core.serving(idle, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
     core.open(task(2), spec("build", 1), Before::default(), secs(0));
     let Some(Action::Claim { to: Claimant::Node(to), .. }) = core.next_action() else { panic!() };
     assert_eq!(to, idle);
@@ -587,7 +591,7 @@ fn choices_are_kept_within_a_bound() {
     let (mut core, node) = (core(), Did::from_bytes([2; 32]));
     for n in 0..3_000 {
         core.give_tokens(std::iter::once(TaskToken::from_bytes([7; 16])));
-        core.serving(node, BTreeMap::from([("build".to_owned(), Waits::of(1))]), secs(0));
+        core.serving(node, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
         core.open(task(n), spec("build", 1), Before::default(), secs(0));
         assert!(matches!(core.next_action(), Some(Action::Claim { .. })));
         core.ended(task(n));
@@ -640,7 +644,7 @@ fn a_task_that_is_done_once_waits_for_a_quorum_and_is_tried_once() {
     let mut core = core();
     core.open(task(1), once(), Before::default(), secs(0));
     core.call(call(&["build"]), secs(0));
-    core.serving(Did::from_bytes([2; 32]), [("build".to_owned(), Waits::of(1))].into(), secs(0));
+    core.serving(Did::from_bytes([2; 32]), [("build".to_owned(), WaitingWorkers::of(1))].into(), secs(0));
     assert_eq!(core.next_action(), None);
     assert!(core.waits_for_quorum());
     // others pass it

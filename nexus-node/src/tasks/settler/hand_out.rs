@@ -3,22 +3,21 @@
 use std::time::Duration;
 
 use nexus_crdt::{
-    HeardEvent, Settlement, SpaceId, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskPhase, TaskReturn, TaskSaid, TaskToken,
-    TaskVerb,
+    ApprovalRule, HeardEvent, Priority, Settlement, SpaceId, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskPhase,
+    TaskReturn, TaskSaid, TaskToken, TaskVerb,
 };
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 use tokio::sync::{broadcast, oneshot};
 
-use super::ApprovalRule;
-use super::Priority;
-use super::board::{Assigned, Held, OPEN_MAX, TaskBoard};
-use super::core::{Action, Before, Claimant, Fault, Holder, Spec};
-use super::parked::PARKED_MAX;
-use super::read::{self, Found};
+use super::held::{Assigned, Held};
+use super::{OPEN_MAX, Settler};
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
 use crate::ledger::{self, LastEntries, LastId};
+use crate::tasks::read::{self, Found};
+use crate::tasks::scheduler::core::{Action, Before, Claimant, Fault, Holder, Spec};
+use crate::tasks::scheduler::parked::PARKED_MAX;
 
 /// The worker that gets a task.
 pub(super) enum Receiver {
@@ -31,7 +30,7 @@ pub(super) enum Receiver {
 /// The most events that are written together.
 pub(super) const BATCH_MAX: usize = 256;
 
-impl TaskBoard {
+impl Settler {
     /// Takes up a task of this node that has not ended.
     pub(super) fn take_up(&self, found: &Found) {
         let Found { id, row, submission, state, heard, space } = found;
@@ -80,7 +79,7 @@ impl TaskBoard {
     }
 
     /// Takes up a task of this node that has not ended, or parks it if it only waits, and behind many others.
-    pub(super) fn take_up_or_park(&self, found: &Found) {
+    pub(in crate::tasks) fn take_up_or_park(&self, found: &Found) {
         if !self.park(found) {
             self.take_up(found);
         }
@@ -105,7 +104,7 @@ impl TaskBoard {
     }
 
     /// Hands out tasks until the node ends.
-    pub(crate) async fn run(self) {
+    pub(in crate::tasks) async fn run(self) {
         let mut said = self.here().engine.tasks();
         let mut members = self.here().identity.follow();
         let mut behind = true;
@@ -182,22 +181,22 @@ impl TaskBoard {
 
     /// Takes up all tasks of this node that have not ended.
     async fn take_up_all(&self) -> Result<(), NodeError> {
-        self.reading(|board, view, reader| {
-            let me = board.me();
+        self.reading(|settler, view, reader| {
+            let me = settler.me();
             let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX + PARKED_MAX };
             let (mut last, mut entries) = (LastEntries::default(), LastId::default());
             for at in ledger::open_tasks(view, &me, most)? {
                 // its event is read only if it is not known yet
                 let Some(entry) = entries.of(view, at.eno)? else { continue };
                 let task = TaskId { entry, index: at.index };
-                let is_parked = board.held().parked.has(task);
-                if board.held().core.has(task) {
-                    board.held().said.insert(task);
+                let is_parked = settler.held().parked.has(task);
+                if settler.held().core.has(task) {
+                    settler.held().said.insert(task);
                 } else if !is_parked && let Some(found) = read::find_at(view, reader, at, &mut last)? {
-                    board.take_up_or_park(&found);
+                    settler.take_up_or_park(&found);
                 }
             }
-            let mut held = board.held();
+            let mut held = settler.held();
             let awaited: Vec<TaskId> = held.core.awaited().collect();
             held.said.extend(awaited);
             drop(held);
@@ -208,39 +207,39 @@ impl TaskBoard {
 
     /// Looks at what others have said of tasks, and at the ends of those that come before others.
     async fn look_at(&self, tasks: Vec<TaskId>) -> Result<(), NodeError> {
-        self.reading(move |board, view, reader| {
+        self.reading(move |settler, view, reader| {
             for task in tasks {
-                let known = board.held().core.has(task);
+                let known = settler.held().core.has(task);
                 let found = read::find(view, reader, task)?;
                 if let Some(TaskPhase::Over(end)) = found.as_ref().map(|found| found.state.phase) {
-                    board.held().core.before_ended(task, end, board.now());
+                    settler.held().core.before_ended(task, end, settler.now());
                 }
-                let found = found.filter(|found| board.settles(&mut board.held(), found));
+                let found = found.filter(|found| settler.settles(&mut settler.held(), found));
                 let Some(found) = found.filter(|found| !matches!(found.state.phase, TaskPhase::Over(_))) else {
                     if known {
-                        board.held().forget(task, true);
+                        settler.held().forget(task, true);
                     }
                     continue;
                 };
                 if !known {
-                    board.take_up(&found);
+                    settler.take_up(&found);
                 }
                 let kept = read::result_of_worker(view, &found)?;
-                let mut held = board.held();
+                let mut held = settler.held();
                 if let Some((token, end, output, fault)) = kept {
                     let _ = match end {
                         TaskEnd::Succeeded if found.state.claim.is_none() => held.core.adopt(task, token, output),
-                        TaskEnd::Succeeded => held.core.succeed(task, token, output, board.now()),
-                        _ => held.core.fail(task, token, fault, board.now()),
+                        TaskEnd::Succeeded => held.core.succeed(task, token, output, settler.now()),
+                        _ => held.core.fail(task, token, fault, settler.now()),
                     };
                 }
                 match read::word_of(view, &found)? {
                     Some((TaskVerb::Cancel, why)) => {
-                        held.core.end(task, TaskEnd::Cancelled, "cancelled", why, board.now())
+                        held.core.end(task, TaskEnd::Cancelled, "cancelled", why, settler.now())
                     }
-                    Some((_, why)) => held.core.end(task, TaskEnd::Rejected, "rejected", why, board.now()),
+                    Some((_, why)) => held.core.end(task, TaskEnd::Rejected, "rejected", why, settler.now()),
                     None if found.state.approval.is_some() => {
-                        held.core.approve(task, found.approved(reader.members()), board.now());
+                        held.core.approve(task, found.approved(reader.members()), settler.now());
                     }
                     None if found.row.needs_approval
                         && !planted("needs_no_approval")
@@ -306,6 +305,7 @@ impl TaskBoard {
         };
         let now = self.now();
         let mut held = self.held();
+        let mut goes_back = false;
         for (action, answer) in actions.into_iter().zip(&answers) {
             let (task, written) = (action.task(), matches!(answer, TaskAnswer::Written(_)));
             if !written {
@@ -328,14 +328,26 @@ impl TaskBoard {
                         self.hand(&mut held, to, task, token, attempt);
                     }
                 }
+                // its submitter hands it out from here on
+                Action::Return { .. } if held.settling.is_asked_for(task) => {
+                    goes_back = true;
+                    held.forget(task, true);
+                }
                 Action::Return { cause, .. } => {
                     held.progress.remove(&task);
                     held.core.returned(task, cause, now);
                     self.0.once.notify_one();
                     held.fire(task, true);
                 }
-                Action::Settle { .. } => held.forget(task, true),
+                Action::Settle { .. } => {
+                    goes_back |= held.settling.is_asked_for(task);
+                    held.forget(task, true);
+                }
             }
+        }
+        drop(held);
+        if goes_back {
+            self.ask_to_settle();
         }
         Ok(answers)
     }

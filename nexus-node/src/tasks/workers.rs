@@ -1,31 +1,105 @@
 //! Workers of this node: they ask for work, say that they live, and what came of it.
 
+mod beginnings;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nexus_crdt::{
-    BadTaskEvent, Settlement, TASK_ATTEMPT_MAX, TASK_ERROR_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskEnd, TaskEvent, TaskId,
-    TaskToken, is_capability,
-};
+use nexus_crdt::{BadTaskEvent, JsonText, TASK_ATTEMPT_MAX, TASK_NAME_BYTES_MAX, TaskId, TaskToken, is_capability};
 use nexus_identity::Did;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::approved::Approved;
-use super::attached::Shortened;
-use super::board::{Assigned, Held, TaskBoard, WAIT_MAX, cut};
-use super::core::{Call, CallId, Fault, From, Holder, NotHeld};
+use super::attached::{self, Attachments, Shortened};
+use super::claim::{CAPABILITIES_MAX, ClaimQuery, ClaimedTask, Renewal, TaskResult};
+use super::guests::Guests;
+use super::here::Here;
+use super::once::Kept;
 use super::read;
-use super::schema::Schemas;
-use super::{CAPABILITIES_MAX, ClaimQuery, ClaimedTask, Renewal, Task, TaskProgress, TaskResult};
-use crate::engine::LATE;
-use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
+use super::scheduler::approved::Approved;
+use super::scheduler::core::{Call, CallId, From, Holder, NotHeld};
+use super::schema::{SchemaBook, Schemas};
+use super::settler::{Assigned, Ending, Settler};
+use super::shows::{Shows, WAIT_MAX};
+use super::task::{Task, TaskProgress, TaskRef};
+use super::why::Waits;
+use crate::error::{ConflictError, InputError, NodeError, StopError};
 use crate::memory::read::Reader;
 
-/// The most workers of this node that wait for work.
-const CALLS_MAX: usize = 1_000;
 /// The shortest time without a word after which a claim is over.
 const LEASE_MIN: Duration = Duration::from_secs(1);
 
-impl TaskBoard {
+/// A handle to the workers of this node, cheap to clone.
+#[derive(Clone)]
+pub(super) struct Workers(Arc<Inner>);
+
+struct Inner {
+    here: Here,
+    settler: Settler,
+    guests: Guests,
+    attachments: Attachments,
+    shows: Shows,
+    held: Mutex<Held>,
+    /// A worker is here.
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct Held {
+    schemas: SchemaBook,
+    /// The locks of tasks that are done once, each with its claim: those that workers here have.
+    fences: BTreeMap<(TaskId, TaskToken), u64>,
+    /// The coordinators' keys that this node keeps for the tasks of others.
+    kept: Kept,
+}
+
+impl Workers {
+    pub(super) fn new(
+        here: Here,
+        (settler, guests): (Settler, Guests),
+        attachments: Attachments,
+        shows: Shows,
+    ) -> Self {
+        let (held, arrived) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Inner { here, settler, guests, attachments, shows, held, arrived }))
+    }
+
+    fn here(&self) -> &Here {
+        &self.0.here
+    }
+
+    fn me(&self) -> Did {
+        self.0.here.me()
+    }
+
+    fn now(&self) -> Duration {
+        self.0.here.now()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a worker asks for work.
+    pub(super) async fn until_one_arrives(&self) {
+        self.0.arrived.notified().await;
+    }
+
+    /// Whether a worker here has a task by this claim.
+    pub(super) fn has(&self, task: TaskId, token: TaskToken) -> bool {
+        self.0.guests.has(task, token) || self.0.settler.is_running(task, token)
+    }
+
+    /// The schemas of each of these workers, by name: those of others are forgotten.
+    pub(super) fn schemas_of<'a>(
+        &self,
+        names: impl Iterator<Item = &'a String> + Clone,
+    ) -> Vec<(Option<String>, Option<String>)> {
+        let mut held = self.held();
+        held.schemas.keep(|name| names.clone().any(|of| of == name));
+        names.map(|name| held.schemas.of(name)).collect()
+    }
+
     /// Waits for a task that a worker of this node can do; `None` if there is none in time.
     ///
     /// The worker must be heard of within its lease, again and again ([`renew`](Self::renew)), until it says what came of
@@ -33,7 +107,7 @@ impl TaskBoard {
     ///
     /// # Errors
     /// [`NodeError::Invalid`] for capabilities or a lease out of range, [`NodeError::Refused`] with too many workers.
-    pub async fn claim(&self, query: ClaimQuery) -> Result<Option<ClaimedTask>, NodeError> {
+    pub(super) async fn claim(&self, query: ClaimQuery) -> Result<Option<ClaimedTask>, NodeError> {
         if !(1..=CAPABILITIES_MAX).contains(&query.capabilities.len()) {
             return Err(InputError::Capabilities { max: CAPABILITIES_MAX }.into());
         }
@@ -53,7 +127,7 @@ impl TaskBoard {
         let from = match query.from.is_empty() {
             true => From { admins: true, ..From::default() },
             // those of admins and of its person's machines come without a word
-            false => self.reading(move |_, _, reader| from_of(&query.from, reader)).await?,
+            false => self.here().reading(move |_, reader| from_of(&query.from, reader)).await?,
         };
         if query.cpu_max > 100 || query.memory_max > 100 {
             return Err(InputError::Percent.into());
@@ -70,21 +144,11 @@ impl TaskBoard {
         let capabilities = query.capabilities;
         let call = Call { holder, capabilities, from, lease: query.lease, cpu_max, memory_max, insists_on };
         let (assign, assigned) = oneshot::channel();
-        let id = {
-            let mut held = self.held();
-            if held.callers.len() >= CALLS_MAX {
-                return Err(AccessError::TooManyWorkers { max: CALLS_MAX }.into());
-            }
-            held.schemas.asks(&agent, schemas.as_ref().filter(|_| !agent.is_empty()));
-            let id = held.core.call(call, self.now());
-            held.callers.insert(id, assign);
-            id
-        };
+        let id = self.0.settler.call(call, assign)?;
+        self.held().schemas.asks(&agent, schemas.as_ref().filter(|_| !agent.is_empty()));
         // a worker that is gone gets nothing; what is on its way to it waits again
-        let mut waiting = Waiting { board: self.clone(), call: id, assigned, given: None };
-        self.wake();
-        self.0.calls.notify_one();
-        self.0.workers.notify_one();
+        let mut waiting = Waiting { workers: self.clone(), call: id, assigned, given: None };
+        self.0.arrived.notify_one();
         let until = self.now().saturating_add(query.wait.min(WAIT_MAX));
         let found = tokio::select! {
             found = &mut waiting.assigned => found.ok(),
@@ -98,37 +162,29 @@ impl TaskBoard {
         waiting.given = Some((task, token));
         let lease = query.lease;
         let id = task;
-        let task = match self.guest(id, token) {
+        let mut task = match self.0.guests.task(id, token) {
             Some(task) => task,
-            None => {
-                let read = self.reading(move |board, view, reader| {
-                    let found = read::find(view, reader, id)?.ok_or(ConflictError::ClaimOver)?;
-                    Ok(board.shown(read::task(view, reader, found, false)?))
-                });
-                read.await?
-            }
+            None => self.0.shows.find(id, false).await?.ok_or(ConflictError::ClaimOver)?,
         };
-        let mut task = task;
         if query.whole_input {
             match self.whole_input(id, token, lease, task.input).await {
                 Ok(input) => task.input = input,
                 Err(error) => {
                     waiting.given = None;
                     let (code, message) = ("input_missing".to_owned(), format!("the input is not here: {error}"));
-                    self.finish(&id.to_string(), token, TaskResult::Failed { code, message }).await?;
+                    self.finish(id, token, TaskResult::Failed { code, message }).await?;
                     return Ok(None);
                 }
             }
         }
         if let Some(mismatch) = schemas.as_ref().and_then(|schemas| schemas.refuses(&task.input)) {
             waiting.given = None;
-            self.finish(&id.to_string(), token, mismatch).await?;
+            self.finish(id, token, mismatch).await?;
             return Ok(None);
         }
         if let Some(schemas) = &schemas {
-            let mut held = self.held();
-            let Held { core, guests, schemas: book, .. } = &mut *held;
-            book.keep_claims(|task, token| guests.contains_key(&(task, token)) || core.is_running(task, token));
+            let book = &mut self.held().schemas;
+            book.keep_claims(|task, token| self.has(task, token));
             book.claims(id, token, schemas);
         }
         let mut fence = None;
@@ -147,28 +203,14 @@ impl TaskBoard {
     ///
     /// # Errors
     /// [`NodeError::Conflict`] if the claim no longer stands: stop the work.
-    pub async fn renew(
+    pub(super) async fn renew(
         &self,
-        id: &str,
+        task: TaskId,
         token: TaskToken,
         progress: Option<TaskProgress>,
     ) -> Result<Renewal, NodeError> {
-        let task = self.task_id(id).await?;
-        self.until_taken_up().await;
-        self.heard(task, token, progress)
-    }
-
-    /// Hands over what the command of a claim wrote to its stderr: the part after so many bytes. The last 64 KiB are kept.
-    ///
-    /// # Errors
-    /// As [`renew`](Self::renew).
-    pub async fn note_log(&self, id: &str, token: TaskToken, from: u64, text: &str) -> Result<Renewal, NodeError> {
-        let task = self.task_id(id).await?;
-        self.until_taken_up().await;
-        let renewal = self.heard(task, token, None)?;
-        let (me, now) = (self.me(), self.now());
-        self.held().hear_log(task, token, me, (from, text), now);
-        Ok(renewal)
+        self.0.settler.until_taken_up().await;
+        Ok(self.heard(task, token, progress.as_ref())?)
     }
 
     /// As [`renew`](Self::renew), and waits: it returns when the claim is over, or after a while. If the caller hangs up,
@@ -176,52 +218,56 @@ impl TaskBoard {
     ///
     /// # Errors
     /// As [`renew`](Self::renew), as soon as the claim no longer stands.
-    pub async fn hold(
+    pub(super) async fn hold(
         &self,
-        id: &str,
+        task: TaskId,
         token: TaskToken,
         progress: Option<TaskProgress>,
         wait: Duration,
     ) -> Result<Renewal, NodeError> {
-        let task = self.task_id(id).await?;
-        self.until_taken_up().await;
-        let renewal = self.heard(task, token, progress)?;
-        let ended = self.held().until_over(task, token);
-        let line = Line { board: self.clone(), task, token, is_open: true };
+        self.0.settler.until_taken_up().await;
+        let renewal = self.heard(task, token, progress.as_ref())?;
+        let ended = self.until_over(task, token);
+        let line = Line { workers: self.clone(), task, token, is_open: true };
         let until = self.now().saturating_add(wait.min(renewal.lease / 2).min(WAIT_MAX));
         tokio::select! {
             _ = ended => {}
             () = self.here().world.sleep_until(until) => {}
         }
         line.close();
-        self.heard(task, token, None)
+        Ok(self.heard(task, token, None)?)
     }
 
+    /// The word of a worker that it lives, about a task of this node or of another one.
     pub(super) fn heard(
         &self,
         task: TaskId,
         token: TaskToken,
-        progress: Option<TaskProgress>,
-    ) -> Result<Renewal, NodeError> {
-        if let Some(heard) = self.heard_guest(task, token, progress.as_ref()) {
-            return heard;
+        progress: Option<&TaskProgress>,
+    ) -> Result<Renewal, ConflictError> {
+        match self.0.guests.heard(task, token, progress) {
+            Some(renewal) => Ok(renewal),
+            None => self.0.settler.heard(task, token, progress).map_err(|NotHeld| ConflictError::ClaimOver),
         }
-        let now = self.now();
-        let mut held = self.held();
-        let standing = held.core.heard(task, token, now).map_err(|NotHeld| ConflictError::ClaimOver)?;
-        if let Some(progress) = progress {
-            held.note_progress(task, progress);
-        }
-        Ok(Renewal { lease: standing.lease, left: standing.attempt_left })
     }
 
-    async fn task_id(&self, id: &str) -> Result<TaskId, NodeError> {
-        // it may be here before its submission is
-        if let Some(task) = self.guest_called(id) {
-            return Ok(task);
+    /// Waits for the end of a claim, of this node's task or of another's.
+    fn until_over(&self, task: TaskId, token: TaskToken) -> oneshot::Receiver<bool> {
+        self.0.guests.until_over(task, token).unwrap_or_else(|| self.0.settler.until_end(task))
+    }
+
+    /// The connection of a worker has ended.
+    fn disconnected(&self, task: TaskId, token: TaskToken) {
+        self.0.guests.disconnected(task, token);
+        self.0.settler.disconnected(task, token);
+    }
+
+    /// The task that a worker names. It may be here before its submission is.
+    pub(super) async fn task_called(&self, name: TaskRef) -> Result<TaskId, NodeError> {
+        match self.0.guests.called(&name) {
+            Some(task) => Ok(task),
+            None => self.0.shows.resolve(name).await,
         }
-        let id = id.to_owned();
-        self.reading(move |_, view, reader| read::resolve_id(view, reader, &id)).await
     }
 
     /// A worker's word of what came of its attempt. It is on the disk when this returns.
@@ -229,61 +275,42 @@ impl TaskBoard {
     /// # Errors
     /// [`NodeError::Conflict`] if the claim no longer stands: a result is kept then, marked as late.
     /// [`NodeError::Invalid`] for an output that is too large.
-    pub async fn finish(&self, id: &str, token: TaskToken, result: TaskResult) -> Result<Task, NodeError> {
-        let task = self.task_id(id).await?;
-        self.until_taken_up().await;
+    pub(super) async fn finish(&self, task: TaskId, token: TaskToken, result: TaskResult) -> Result<Task, NodeError> {
+        self.0.settler.until_taken_up().await;
         let result = self.held().schemas.checked(task, token, result);
         let (result, output) = match result {
             TaskResult::Succeeded(value) => {
-                let output = self.shortened("the output", value.clone()).await?;
+                let output = self.0.attachments.shortened("the output", value.clone()).await?;
                 let event = if output.blob.is_none() { value } else { output.json.parse().unwrap_or_default() };
                 (TaskResult::Succeeded(event), output)
             }
             other => (other, Shortened::default()),
         };
         self.note_once(task, token, &result).await;
-        if let Some(finished) = self.finish_guest(task, token, &result, &output.json).await {
-            self.use_for_a_while(output);
+        if let Some(finished) = self.0.guests.finish(task, token, &result, &output.json).await {
+            self.0.attachments.use_for_a_while(output);
             return finished;
         }
         let Shortened { json: output, blob: _in_use } = output;
-        let written = {
-            let now = self.now();
-            let mut held = self.held();
-            let taken = match result.clone() {
-                TaskResult::Succeeded(_) => held.core.succeed(task, token, output.clone(), now),
-                TaskResult::Failed { code, message } => {
-                    let code = if code.is_empty() { "failed".to_owned() } else { cut(&code, TASK_NAME_BYTES_MAX) };
-                    held.core.fail(task, token, Fault { code, error: cut(&message, TASK_ERROR_BYTES_MAX) }, now)
-                }
-                TaskResult::Released => held.core.release(task, token, now),
-            };
-            let rest = held.core.rest_after(task, now).filter(|_| matches!(result, TaskResult::Failed { .. }));
-            let rest = rest.map(|rest| rest.at(now, self.here().world.wall()));
-            taken.map(|()| (held.until_end(task), rest))
-        };
-        let Ok((written, rest)) = written else {
-            let said = result.clone();
-            if self
-                .reading(move |board, view, _| Ok(read::has_ended_so(view, task, (token, board.me()), &said)?))
-                .await?
-            {
-                return self.get(&task.to_string()).await;
+        let Ok(Ending { written, rest }) = self.0.settler.take_result(task, token, &result, &output) else {
+            let (said, me) = (result.clone(), self.me());
+            let again = self.here().reading(move |view, _| Ok(read::has_ended_so(view, task, (token, me), &said)?));
+            if again.await? {
+                return self.0.shows.get(task).await;
             }
             if let TaskResult::Succeeded(_) = result {
-                self.keep_late(task, token, output, self.me()).await?;
+                self.0.settler.keep_late(task, token, output, self.me()).await?;
                 return self.kept(task).await;
             }
             return Err(ConflictError::ClaimOver.into());
         };
-        self.wake();
         match written.await {
-            Ok(true) => Ok(Task { worker_rest: rest, ..self.get(&task.to_string()).await? }),
+            Ok(true) => Ok(Task { worker_rest: rest, ..self.0.shows.get(task).await? }),
             // the ledger knew better
             Ok(false) => Err(ConflictError::ClaimOver.into()),
             // another node may settle it by now, or this one stops
             Err(_) if matches!(result, TaskResult::Succeeded(_)) => {
-                self.keep_late(task, token, output, self.me()).await?;
+                self.0.settler.keep_late(task, token, output, self.me()).await?;
                 self.kept(task).await
             }
             Err(_) => Err(StopError::Writes.into()),
@@ -292,46 +319,40 @@ impl TaskBoard {
 
     /// The answer to a result that is kept: whoever settles the task may take it, if that is another node by now.
     async fn kept(&self, task: TaskId) -> Result<Task, NodeError> {
-        let mut task = self.get(&task.to_string()).await?;
-        if task.heirs.is_empty() || task.status.is_over() || task.settler == self.me() && self.held().core.has(task.id)
-        {
+        let mut task = self.0.shows.get(task).await?;
+        if task.heirs.is_empty() || task.status.is_over() || task.settler == self.me() && self.0.settler.has(task.id) {
             return Err(ConflictError::ClaimOver.into());
         }
-        task.why = Some("its result is kept here, until a node takes it that settles the task".to_owned());
+        task.why = Some(Waits::ResultForSettler);
         Ok(task)
     }
 
-    /// Keeps a result that came too late to count, as the word of the member whose node had the claim.
-    pub(super) async fn keep_late(
+    /// The whole input of a claimed task. The worker is said to live meanwhile.
+    async fn whole_input(
         &self,
         task: TaskId,
         token: TaskToken,
-        output: String,
-        whose: Did,
-    ) -> Result<(), NodeError> {
-        let space = self.reading(move |board, view, reader| {
-            let found = read::find(view, reader, task)?.filter(|found| found.row.may_settle(&board.me()));
-            Ok(found.map(|found| found.space.0))
-        });
-        let Some(space) = space.await? else { return Ok(()) };
-        let settlement = Settlement {
-            task,
-            ownership: LATE,
-            token: Some(token),
-            outcome: TaskEnd::Succeeded,
-            output,
-            code: String::new(),
-            error: String::new(),
-            more: String::new(),
-        };
-        let settlement = Box::new(settlement.of_worker(&whose));
-        self.write_one(vec![(space, TaskEvent::Settled(settlement))]).await.map(drop)
+        lease: Duration,
+        input: JsonText,
+    ) -> Result<JsonText, NodeError> {
+        if attached::attachment(&input).is_none() {
+            return Ok(input);
+        }
+        let world = &self.here().world;
+        let mut whole = std::pin::pin!(self.0.attachments.whole(input));
+        loop {
+            let beat = world.now().saturating_add(lease / 3);
+            tokio::select! {
+                whole = &mut whole => return whole,
+                () = world.sleep_until(beat) => drop(self.heard(task, token, None)?),
+            }
+        }
     }
 }
 
 /// A worker that waits. Dropped, it waits no longer, and what it was given meanwhile waits again.
 struct Waiting {
-    board: TaskBoard,
+    workers: Workers,
     call: CallId,
     assigned: oneshot::Receiver<Assigned>,
     /// The claim that it was given, until its caller has it.
@@ -341,14 +362,7 @@ struct Waiting {
 impl Waiting {
     /// Stops waiting. Returns whether nothing was on its way.
     fn hang_up(&self) -> bool {
-        let mut held = self.board.held();
-        let waited = held.core.hang_up(self.call);
-        if waited {
-            held.callers.remove(&self.call);
-            drop(held);
-            self.board.0.calls.notify_one();
-        }
-        waited
+        self.workers.0.settler.hang_up(self.call)
     }
 }
 
@@ -357,17 +371,14 @@ impl Drop for Waiting {
         self.hang_up();
         let given = self.given.or_else(|| self.assigned.try_recv().ok().map(|given| (given.task, given.token)));
         if let Some((task, token)) = given {
-            let now = self.board.now();
-            self.board.held().core.disconnected(task, token, now);
-            self.board.disconnected_guest(task, token);
-            self.board.wake();
+            self.workers.disconnected(task, token);
         }
     }
 }
 
 /// A worker's connection. Dropped while it is open, the worker must be heard of soon.
 struct Line {
-    board: TaskBoard,
+    workers: Workers,
     task: TaskId,
     token: TaskToken,
     is_open: bool,
@@ -382,10 +393,7 @@ impl Line {
 impl Drop for Line {
     fn drop(&mut self) {
         if self.is_open {
-            let now = self.board.now();
-            self.board.held().core.disconnected(self.task, self.token, now);
-            self.board.disconnected_guest(self.task, self.token);
-            self.board.wake();
+            self.workers.disconnected(self.task, self.token);
         }
     }
 }

@@ -7,13 +7,13 @@ use nexus_crdt::TaskId;
 use nexus_identity::{Did, Timestamp};
 
 use super::{Call, CallId, Core, Open, Place, Said, TURN_EVERY, TURNS_MAX};
-use crate::tasks::approved::{Approved, Waits};
-use crate::tasks::{Agent, AgentHealth};
+use crate::tasks::agent::{Agent, AgentHealth};
+use crate::tasks::scheduler::approved::{Approved, WaitingWorkers};
 
 impl Core {
     /// The workers that wait here for tasks of another member, by capability.
-    pub(in crate::tasks) fn waiting_for(&self, member: &Did, is_trusted: bool) -> BTreeMap<String, Waits> {
-        let mut waiting: BTreeMap<String, Waits> = BTreeMap::new();
+    pub(in crate::tasks) fn waiting_for(&self, member: &Did, is_trusted: bool) -> BTreeMap<String, WaitingWorkers> {
+        let mut waiting: BTreeMap<String, WaitingWorkers> = BTreeMap::new();
         let admits = |call: &&Call| call.from.admits(member, is_trusted) && !self.is_over(call);
         for call in self.calls.values().filter(admits) {
             for capability in &call.capabilities {
@@ -41,7 +41,12 @@ impl Core {
 
     /// Another node says how many of its workers wait for tasks of this one. `false` if it gets none for now, since it
     /// turned down too many.
-    pub(in crate::tasks) fn serving(&mut self, node: Did, waiting: BTreeMap<String, Waits>, now: Duration) -> bool {
+    pub(in crate::tasks) fn serving(
+        &mut self,
+        node: Did,
+        waiting: BTreeMap<String, WaitingWorkers>,
+        now: Duration,
+    ) -> bool {
         self.serves_no_more(&node);
         if self.has_turned_down_too_many(&node, now) {
             return false;

@@ -6,6 +6,10 @@
 //! it has the coordinators note that: whoever takes over later leaves those alone, whether it has heard of their ends or
 //! not. So a task has one end, whoever returns.
 //!
+//! A submitter that is back asks for its tasks, by a key that runs out soon after it is gone. Its heirs begin nothing of them
+//! then, nor take more over, and delete their keys once the attempts that run have ended: what they cannot do, another one
+//! can.
+//!
 //! Without a quorum of the coordinators such a task waits. A submitter that names an heir trusts it with its tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,17 +19,18 @@ use nexus_crdt::{LogId, ReturnCause, TASK_OWNERSHIP_MAX, TaskEvent, TaskId, Task
 use nexus_identity::Did;
 use nexus_identity::plants::{planted, reached};
 
-use super::board::{Held, TaskBoard};
-use super::core::Action;
-use super::hand_out::BATCH_MAX;
-use super::read::{self, Found};
-use crate::coordinator::{Condition, OWN_PREFIX, Put, Txn};
+use super::heirs::{GivenBack, Note, OTHERS_MAX, Right, Settling};
+use super::held::Held;
+use super::{BATCH_MAX, Settler};
+use crate::coordinator::{Condition, OWN_PREFIX, Put, Step, Txn};
 use crate::critical::{Critical, DeleteOptions, Item, KeyQuery};
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
 use crate::ledger::rows::TaskRow;
 use crate::ledger::{self, entry_place};
 use crate::store::{StoreError, View};
+use crate::tasks::read::{self, Found};
+use crate::tasks::scheduler::core::Action;
 
 /// The part of the time of a key that a settler leaves unused, counted from when it last asked: clocks differ in speed.
 const MARGIN: u32 = 8;
@@ -38,8 +43,6 @@ const LOOK: Duration = Duration::from_secs(5);
 const NOTED: Duration = Duration::from_secs(7 * 86_400);
 /// The pause before an end is noted again for want of a quorum.
 const AGAIN: Duration = Duration::from_secs(2);
-/// The most members whose keys are looked at for the tasks of one submitter. Tasks that name others wait.
-pub(super) const OTHERS_MAX: usize = 16;
 /// The most submitters that are gone and whose tasks a node settles, and the most that are looked at to find them.
 const SUBMITTERS_MAX: usize = 1_024;
 const LOOKED_AT_MAX: usize = 4_096;
@@ -50,93 +53,8 @@ const OWN_TASKS_MAX: usize = 10_000;
 /// The most tasks of a submitter whose ends others have noted. Beyond it nobody takes its tasks over, until those ends have
 /// reached all that may settle them and the notes are gone.
 const NOTED_MAX: usize = 100_000;
-/// The most settlers of a task. The last one keeps it.
-const OWNERS_MAX: usize = 16;
-
-/// The right to settle the tasks of a submitter.
-#[derive(Debug)]
-struct Right {
-    /// The ownership in whose name tasks are taken over.
-    ownership: u32,
-    /// The end of the right on this node's clock, unless the key is written anew.
-    until: Duration,
-    /// The time at which the key was last written.
-    asked: Duration,
-    /// The members that have no such key meanwhile.
-    others: BTreeSet<Did>,
-    /// The tasks that have ended by the word of another settler, which may not be here yet.
-    ended: BTreeSet<TaskId>,
-}
-
-/// A note that tasks have ended, until all that may settle them have their ends.
-#[derive(Debug)]
-struct Note {
-    key: String,
-    others: BTreeSet<Did>,
-    /// The places of the ends in this node's log, once they are written.
-    at: Option<Vec<(LogId, u64)>>,
-}
-
-/// The part of this node in tasks with heirs.
-#[derive(Debug, Default)]
-pub(super) struct Settling {
-    rights: BTreeMap<Did, Right>,
-    /// The open tasks with heirs that this node hands out, with their submitters and ownerships.
-    tasks: BTreeMap<TaskId, (Did, u32)>,
-    /// The submitters without a session, each with the time since when.
-    unheard: BTreeMap<Did, Duration>,
-    notes: Vec<Note>,
-    /// Whether the notes that this node made before its start were read.
-    has_recalled: bool,
-    /// The open tasks that wait because those before them name as many settlers as are looked at.
-    crowded_out: BTreeSet<TaskId>,
-    /// Whether to look at once, and whether tasks of others may be new.
-    is_urgent: bool,
-    has_news: bool,
-}
-
-impl Settling {
-    fn right(&self, submitter: &Did, now: Duration) -> Option<&Right> {
-        self.rights.get(submitter).filter(|right| right.until > now)
-    }
-
-    /// The ownership in whose name this node settles a task: 0 for one without heirs. `None` if it may not now.
-    pub(super) fn ownership(&self, task: TaskId, now: Duration) -> Option<u32> {
-        match self.tasks.get(&task) {
-            None => Some(0),
-            Some((submitter, ownership)) => self.right(submitter, now).map(|_| *ownership),
-        }
-    }
-
-    /// Whether a task has heirs.
-    pub(super) fn moves(&self, task: TaskId) -> bool {
-        self.tasks.contains_key(&task)
-    }
-
-    pub(super) fn forget(&mut self, task: TaskId) {
-        self.tasks.remove(&task);
-    }
-
-    fn note(&mut self, key: &str, others: BTreeSet<Did>) {
-        self.notes.retain(|note| note.key != key);
-        self.notes.push(Note { key: key.to_owned(), others, at: None });
-    }
-
-    /// Tasks of others may be new.
-    pub(super) const fn note_news(&mut self) -> bool {
-        !std::mem::replace(&mut self.has_news, true)
-    }
-
-    /// Whether a task waits because the open tasks before it name [`OTHERS_MAX`] settlers.
-    pub(super) fn is_crowded_out(&self, task: TaskId) -> bool {
-        self.crowded_out.contains(&task)
-    }
-
-    /// Whether another member has ended a task by a word that may not be here yet.
-    pub(super) fn is_noted(&self, submitter: &Did, task: TaskId) -> bool {
-        self.rights.get(submitter).is_some_and(|right| right.ended.contains(&task))
-    }
-}
+/// The most settlers of a task before its submitter takes it for good: heirs take over no task that had so many.
+const OWNERS_MAX: usize = 15;
 
 /// The open tasks of a submitter that this node may settle.
 #[derive(Debug, Default)]
@@ -151,6 +69,11 @@ fn key_of(settler: &Did, submitter: &Did) -> String {
     format!("{OWN_PREFIX}{settler}/settles/{submitter}")
 }
 
+/// The key by which a submitter asks its heirs for its tasks.
+fn asks_of(submitter: &Did) -> String {
+    format!("{OWN_PREFIX}{submitter}/asks/{submitter}")
+}
+
 /// The beginning of the keys in which a settler notes that tasks of a submitter have ended.
 fn notes_of(settler: &Did, submitter: &Did) -> String {
     format!("{}{submitter}/", notes_by(settler))
@@ -161,7 +84,7 @@ fn notes_by(settler: &Did) -> String {
     format!("{OWN_PREFIX}{settler}/ended/")
 }
 
-impl TaskBoard {
+impl Settler {
     /// Takes up a task with heirs for this node, if it settles it. Returns whether it does.
     pub(super) fn settles(&self, held: &mut Held, found: &Found) -> bool {
         let Found { id, row, state, .. } = found;
@@ -171,21 +94,22 @@ impl TaskBoard {
         }
         let Some((ownership, owner)) = state.owner() else { return false };
         let right = held.settling.right(&row.submitter, self.now());
-        let is_ours = owner == me && right.is_some_and(|right| right.allows(&me, *id, row));
+        let stays = |right: &Right| !right.is_asked_for || held.core.has(*id);
+        let is_ours = owner == me && right.is_some_and(|right| right.allows(&me, *id, row) && stays(right));
         if is_ours && !matches!(state.phase, TaskPhase::Over(_)) {
             held.settling.tasks.insert(*id, (row.submitter, ownership));
         }
         is_ours
     }
 
-    /// A task of this node with heirs is new: the right to settle it is asked for.
-    pub(super) fn ask_to_settle(&self) {
+    /// The rights of this node are looked at now: a task with heirs is new, or an attempt at one has ended.
+    pub(in crate::tasks) fn ask_to_settle(&self) {
         self.held().settling.is_urgent = true;
         self.0.moving.notify_one();
     }
 
     /// Keeps the rights of this node to tasks with heirs, until the node ends.
-    pub(crate) async fn keep_settling(self) {
+    pub(in crate::tasks) async fn keep_settling(self) {
         // it closes with the engine
         let mut members = self.here().identity.follow();
         let mut looked: Option<Duration> = None;
@@ -219,7 +143,7 @@ impl TaskBoard {
 
     /// Looks at the open tasks with heirs that this node may settle. Returns whether there are any, or rights to them.
     async fn look_at_moving(&self) -> Result<bool, NodeError> {
-        let (moving, has_submitters) = self.reading(|board, view, _| Ok(board.moving(view)?)).await?;
+        let (moving, has_submitters) = self.reading(|settler, view, _| Ok(settler.moving(view)?)).await?;
         let left: Vec<Did> = {
             let mut held = self.held();
             let now = self.now();
@@ -239,14 +163,7 @@ impl TaskBoard {
                 self.settle_for(&critical, submitter, moving).await?;
             }
             for submitter in left {
-                // whatever was noted stays until all have it
-                {
-                    let mut held = self.held();
-                    held.settling.rights.remove(&submitter);
-                    held.lose_those_of(&submitter);
-                }
-                // without a quorum it runs out
-                let _ = critical.delete(&key_of(&self.me(), &submitter), DeleteOptions::default()).await;
+                self.leave(&critical, submitter).await;
             }
             self.drop_notes(&critical).await;
         }
@@ -314,13 +231,34 @@ impl TaskBoard {
         if is_due && let Ok(Some(right)) = self.ask_for(critical, submitter, &moving).await {
             self.held().settling.rights.insert(submitter, right);
         }
-        self.take_over(submitter, moving).await
+        let given_back = self.held().give_back_those_of(&submitter);
+        match given_back {
+            None => self.take_over(submitter, moving).await,
+            Some(GivenBack::Some) => Ok(()),
+            Some(GivenBack::All) => {
+                tracing::info!(submitter = %submitter.short(), "its tasks go back to a node that is up again");
+                reached("heir_gives_back");
+                self.leave(critical, submitter).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives up the right to the tasks of a submitter. Notes of ends stay until all have these.
+    async fn leave(&self, critical: &Critical, submitter: Did) {
+        {
+            let mut held = self.held();
+            held.settling.rights.remove(&submitter);
+            held.lose_those_of(&submitter);
+        }
+        // without a quorum it runs out
+        let _ = critical.delete(&key_of(&self.me(), &submitter), DeleteOptions::default()).await;
     }
 
     /// Has the coordinators keep this node's key for the tasks of a submitter. `None` if another one has such a key.
     async fn ask_for(&self, critical: &Critical, submitter: Did, moving: &Moving) -> Result<Option<Right>, NodeError> {
         let (me, asked, others) = (self.me(), self.now(), &moving.others);
-        let key = key_of(&me, &submitter);
+        let (key, asks) = (key_of(&me, &submitter), asks_of(&submitter));
         let found = critical.get(&key).await?.and_then(|item| item.text().and_then(|text| text.parse::<u32>().ok()));
         let (ownership, is) = match found {
             Some(ownership) => (ownership, Condition::Value(ownership.to_string().into_bytes())),
@@ -332,13 +270,23 @@ impl TaskBoard {
         };
         let mut put = Put::new(&key, ownership.to_string());
         put.ttl_ms = u64::try_from(self.here().takeover.as_millis()).ok();
-        let mut txn = Txn::new().check(&key, is).then(put);
+        let is_new = is == Condition::Absent;
+        let mut txn = Txn::new().check(&key, is).then(put.clone());
+        if submitter == me {
+            txn = txn.then(Step::Delete(asks.clone())).otherwise(Put { key: asks, ..put });
+        } else {
+            // an heir that gave them back leaves them to the submitter
+            txn = if is_new { txn.check(&asks, Condition::Absent) } else { txn };
+            txn = txn.then(Step::Get(asks));
+        }
         for other in others.iter().filter(|_| !planted("settles_beside_others")) {
             txn = txn.check(key_of(other, &submitter), Condition::Absent);
         }
-        if !critical.txn(txn).await?.held {
+        let done = critical.txn(txn).await?;
+        if !done.held {
             return Ok(None);
         }
+        let is_asked_for = submitter != me && matches!(done.items.last(), Some(Some(_)));
         let before = {
             let held = self.held();
             // a key that never lapsed kept its ownership, and nobody noted ends beside it
@@ -358,7 +306,7 @@ impl TaskBoard {
             return Ok(None);
         }
         let until = asked + (self.here().takeover - self.here().takeover / MARGIN);
-        Ok(Some(Right { ownership, until, asked, others: others.clone(), ended }))
+        Ok(Some(Right { ownership, until, asked, others: others.clone(), ended, is_asked_for }))
     }
 
     /// Takes over the tasks of a submitter that others have settled until now, and takes up those that are this node's.
@@ -382,7 +330,9 @@ impl TaskBoard {
                         };
                         match found.state.owner() {
                             Some((_, owner)) if owner == me => own.push(task),
-                            Some((owned, _)) if owned < ownership && found.state.owners.len() < OWNERS_MAX => {
+                            Some((owned, _))
+                                if owned < ownership && (submitter == me || found.state.owners.len() < OWNERS_MAX) =>
+                            {
                                 events.push((found.space.0, moved(&found, ownership)));
                                 own.push(task);
                             }
@@ -413,29 +363,29 @@ impl TaskBoard {
 
     /// Notes that tasks with heirs have ended, then writes it. It goes on until a quorum answers, or the right is over.
     pub(super) fn end_moving(&self, actions: Vec<Action>) {
-        let board = self.clone();
+        let settler = self.clone();
         self.here().world.spawn("ends of tasks", async move {
             let (mut of, mut lost) = (BTreeMap::<Did, Vec<(Action, u32)>>::new(), Vec::new());
             for action in actions {
-                match board.held().settling.tasks.get(&action.task()) {
+                match settler.held().settling.tasks.get(&action.task()) {
                     Some((submitter, ownership)) => of.entry(*submitter).or_default().push((action, *ownership)),
                     None => lost.push(action.task()),
                 }
             }
             for (submitter, actions) in of {
                 let tasks: Vec<TaskId> = actions.iter().map(|(action, _)| action.task()).collect();
-                let Some(note) = tasks.first().map(|first| format!("{}{first}", notes_of(&board.me(), &submitter)))
+                let Some(note) = tasks.first().map(|first| format!("{}{first}", notes_of(&settler.me(), &submitter)))
                 else {
                     continue;
                 };
-                let is_noted = board.note_ends(submitter, &note, &tasks).await;
-                let written = if is_noted { board.write_now(actions).await.ok() } else { None };
+                let is_noted = settler.note_ends(submitter, &note, &tasks).await;
+                let written = if is_noted { settler.write_now(actions).await.ok() } else { None };
                 if written.is_none() {
                     lost.extend(tasks);
                 }
-                board.place_note(&note, written.unwrap_or_default()).await;
+                settler.place_note(&note, written.unwrap_or_default()).await;
             }
-            let mut held = board.held();
+            let mut held = settler.held();
             lost.into_iter().for_each(|task| held.lose(task));
         });
     }
@@ -540,27 +490,6 @@ impl TaskBoard {
             }
             self.held().settling.notes.retain(|note| note.key != key);
         }
-    }
-}
-
-impl Held {
-    /// Lets go of the tasks of a submitter that this node may settle no more.
-    fn lose_those_of(&mut self, submitter: &Did) {
-        let of = |(_, (whose, _)): &(&TaskId, &(Did, u32))| whose == submitter;
-        let tasks: Vec<TaskId> = self.settling.tasks.iter().filter(of).map(|(task, _)| *task).collect();
-        // whoever writes about a task now sees to the rest
-        for task in tasks {
-            if !self.core.is_busy(task) {
-                self.lose(task);
-            }
-        }
-    }
-}
-
-impl Right {
-    /// Whether a task is not noted as ended, and all others that may settle it have no key meanwhile.
-    fn allows(&self, me: &Did, task: TaskId, row: &TaskRow) -> bool {
-        !self.ended.contains(&task) && row.owners().all(|owner| owner == *me || self.others.contains(&owner))
     }
 }
 
