@@ -15,11 +15,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         "verdicts and lines are worked out from the members, which keep them",
     ),
     (
-        "nexus-documents",
-        &["change.rs", "columns.rs", "error.rs", "reader.rs"],
-        "errors name the hash of a change, which is to be a file of its own",
-    ),
-    (
         "nexus-node",
         &["api/guest.rs", "api/openapi.rs", "api/state.rs"],
         "a guest has routes whose handlers get the API, and the API keeps its guests",
@@ -131,6 +126,7 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         ],
         "the list of all kinds is in the file of the types that each kind gets",
     ),
+    ("nexus-node", &["events.rs", "events/passing.rs"], "passing events on is a part of the handle that gives them"),
     (
         "nexus-node",
         &[
@@ -140,7 +136,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "mcp/core/arguments.rs",
             "mcp/core/brief.rs",
             "mcp/core/cursor.rs",
-            "mcp/graph.rs",
             "mcp/graph/jsonl.rs",
             "mcp/graph/server.rs",
             "mcp/graph/shape.rs",
@@ -182,22 +177,13 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ("nexus-node", &["runtime/session.rs", "runtime/sync.rs"], "the end of a session is told with a type of its file"),
     (
         "nexus-node",
-        &[
-            "search.rs",
-            "search/best.rs",
-            "search/disk.rs",
-            "search/document.rs",
-            "search/group.rs",
-            "search/project.rs",
-            "search/question.rs",
-            "search/tail.rs",
-        ],
+        &["search.rs", "search/best.rs", "search/disk.rs", "search/question.rs", "search/tail.rs"],
         "an index and what is asked of it share types of the room's file",
     ),
     (
         "nexus-node",
-        &["search/tokens.rs", "search/words.rs"],
-        "words are cut from tokens, and a token ends by the beginning of a word",
+        &["search/document.rs", "search/group.rs", "search/project.rs"],
+        "a document, its group and its project share types of each other's files",
     ),
     (
         "nexus-node",
@@ -207,29 +193,13 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
     ("nexus-node", &["store.rs", "store/snapshot.rs"], "a snapshot keeps its store open"),
     (
         "nexus-node",
-        &[
-            "tasks.rs",
-            "tasks/attached.rs",
-            "tasks/board.rs",
-            "tasks/core.rs",
-            "tasks/elsewhere.rs",
-            "tasks/hand_out.rs",
-            "tasks/log.rs",
-            "tasks/offered.rs",
-            "tasks/once.rs",
-            "tasks/read.rs",
-            "tasks/route.rs",
-            "tasks/schema.rs",
-            "tasks/settling.rs",
-            "tasks/watch.rs",
-            "tasks/wire.rs",
-        ],
-        "the board and its parts name each other: they are to be services below a facade",
+        &["vectors/model.rs", "vectors/models.rs"],
+        "a list of models reads one to check it, by bounds of the list's file",
     ),
     (
         "nexus-node",
-        &["vectors/model.rs", "vectors/models.rs"],
-        "a list of models reads one to check it, by bounds of the list's file",
+        &["words.rs", "words/tokens.rs"],
+        "words are cut from tokens, and a token ends by the beginning of a word",
     ),
     (
         "simulations",

@@ -50,7 +50,7 @@ const PRELUDE: &[&str] = &[
 
 /// Types that hide one: file, type, why.
 const HIDING: &[(&str, &str, &str)] = &[
-    ("nexus-node/src/tasks/core.rs", "From", "to be renamed when the scheduler is cut"),
+    ("nexus-node/src/tasks/scheduler/core.rs", "From", "to be renamed when the scheduler is cut"),
     ("nexus-node/src/runtime/session.rs", "Sync", "to be renamed when the session is cut"),
 ];
 
@@ -60,7 +60,7 @@ const ONCE: &[&str] = &["Core"];
 /// The files of types that share such a name with another: name, files, why.
 const SHARED: &[(&str, &[&str], &str)] = &[(
     "Core",
-    &["nexus-crdt/src/fields.rs", "nexus-node/src/tasks/core.rs"],
+    &["nexus-crdt/src/fields.rs", "nexus-node/src/tasks/scheduler/core.rs"],
     "the scheduler's is to be renamed when it is cut",
 )];
 
