@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use automerge::marks::{ExpandMark, Mark};
+use automerge::transaction::Transactable;
+use automerge::{ActorId, AutoCommit, ObjType};
 use data_encoding::HEXLOWER;
 use nexus_crdt::{
     Content, Dot, Draft, EntryFrame, EntryId, Evidence, Head, Hlc, Incarnation, Kind, LogHead, LogId, Pin, Revocation,
@@ -55,6 +58,7 @@ pub fn all() -> io::Result<Vec<Seed>> {
         [mesh::seeds(), values::seeds(), values::api::seeds(), values::coordinator::seeds(), values::mcp::seeds()];
     seeds.extend(own.into_iter().flatten().map(|(target, name, bytes)| (target.to_owned(), name, bytes)));
     seeds.extend(made());
+    seeds.extend(documents());
     let mut known = BTreeSet::new();
     seeds.retain(|(target, _, bytes)| bytes.len() <= BYTES_MAX && known.insert((target.clone(), bytes.clone())));
     Ok(seeds)
@@ -168,6 +172,49 @@ fn evidence(author: &Keypair) -> Vec<u8> {
         Verified::write(Draft { mesh, log, after: None, hlc, kind, refs: Vec::new(), payload }, author)
     });
     Evidence::of(&one, &other).map(|evidence| evidence.encode()).unwrap_or_default()
+}
+
+/// Changes that Automerge writes: of a map, of a text, of a counter, of marks, and of two actors.
+fn documents() -> Vec<Seed> {
+    let written = || -> Result<Vec<automerge::Change>, automerge::AutomergeError> {
+        let mut one = AutoCommit::new().with_actor(ActorId::from([1; 4]));
+        one.put(automerge::ROOT, "title", "plan")?;
+        one.put(automerge::ROOT, "count", automerge::ScalarValue::counter(3))?;
+        let text = one.put_object(automerge::ROOT, "text", ObjType::Text)?;
+        one.splice_text(&text, 0, 0, "a few words")?;
+        one.commit();
+        let mut other = one.fork().with_actor(ActorId::from([2; 16]));
+        other.splice_text(&text, 2, 3, "many")?;
+        other.increment(automerge::ROOT, "count", 2)?;
+        other.commit();
+        one.mark(&text, Mark::new("bold".to_owned(), true, 0, 5), ExpandMark::Both)?;
+        one.delete(automerge::ROOT, "title")?;
+        let list = one.put_object(automerge::ROOT, "list", ObjType::List)?;
+        one.insert(&list, 0, 1.5)?;
+        let map = one.insert_object(&list, 0, ObjType::Map)?;
+        one.put(&map, "bytes", vec![1, 2, 3])?;
+        one.merge(&mut other)?;
+        one.put(automerge::ROOT, "count", 1)?;
+        Ok(one.get_changes(&[]))
+    };
+    let changes = written().unwrap_or_default();
+    // after the magic number, the checksum, the kind, and the length, which has one byte or two
+    let data = |change: &automerge::Change| {
+        let bytes = change.raw_bytes();
+        bytes.get(if bytes.len() > 137 { 11 } else { 10 }..).unwrap_or_default().to_vec()
+    };
+    let sized = |data: Vec<u8>| [&u16::try_from(data.len()).unwrap_or(u16::MAX).to_be_bytes()[..], &data].concat();
+    let mut seeds = vec![(
+        "document_changes".to_owned(),
+        "two-actors".to_owned(),
+        changes.iter().map(data).flat_map(sized).collect(),
+    )];
+    for (n, change) in changes.into_iter().enumerate() {
+        seeds.push(("document_changes".to_owned(), format!("alone-{n}"), sized(data(&change))));
+        seeds.push(("document_change".to_owned(), format!("plain-{n}"), change.raw_bytes().to_vec()));
+        seeds.push(("document_change".to_owned(), format!("compressed-{n}"), change.clone().bytes().into_owned()));
+    }
+    seeds
 }
 
 /// Seeds of types whose encoders are public.

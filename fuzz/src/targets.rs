@@ -1,6 +1,7 @@
 //! The table of targets. A new decoder is one line of [`TARGETS`], one file of `fuzz_targets` and one seed.
 
 mod crdt;
+mod documents;
 mod identity;
 mod node;
 
@@ -49,6 +50,11 @@ const CRITICAL: Allowance = Allowance { fixed: 1024 * 1024 + 64 * 1024, each: 64
 /// A state machine works on the value, beside a state of its own.
 const APPLIED: Allowance = Allowance { fixed: 2 * 1024 * 1024, each: 512 };
 
+/// A compressed change is expanded up to its bound, into a buffer that grows.
+const EXPANDED: Allowance = Allowance { fixed: 8 * 1024 * 1024, each: 64 };
+/// A table of operations: a line for each byte, and so many more for each change.
+const JUDGED: Allowance = Allowance { fixed: 2 * 1024 * 1024, each: 1_024 };
+
 const fn target(name: &'static str, run: fn(&[u8]) -> bool, allowance: Allowance) -> Target {
     Target { name, run, allowance, bytes_max: 8 * 1024 }
 }
@@ -89,6 +95,9 @@ pub const TARGETS: &[Target] = &[
     target("sync_frame", crdt::sync_frame, DECODED),
     target("sync_session", node::sync_session, APPLIED),
     target("engine", node::engine, APPLIED),
+    // members and their programs: changes of documents
+    target("document_change", documents::document_change, EXPANDED),
+    target("document_changes", documents::document_changes, JUDGED),
     // members: critical state
     target("envelope", coordinator::envelope, APPLIED),
     target("log_entry", coordinator::entry, CRITICAL),

@@ -287,3 +287,17 @@ fn an_agent_has_its_own_files_alone() {
     }
     tools.output(&["--env", "HOME", "--", "sh", "-c", "echo \"\\\"$HOME\\\"\""], &[], &json!(real));
 }
+
+/// promise: Sandbox | A worker that has no place for the directories of its tasks says so before it takes one
+#[test]
+fn a_machine_without_a_place_for_tasks_is_told_of_at_the_start() {
+    let tools = Tools::new();
+    for level in tools.machine.levels() {
+        let nowhere = tools.at("nowhere").join("tmp");
+        let mut worker = tools.machine.command(&["--sandbox", level, "--", "true"]);
+        let refused = worker.env("TMPDIR", &nowhere).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{level}: {said}");
+        assert!(said.contains("a directory for the command") && said.contains("nowhere"), "{level}: {said}");
+    }
+}

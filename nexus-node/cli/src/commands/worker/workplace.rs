@@ -128,6 +128,8 @@ impl WorkplaceOptions {
         if wish != Wish::None && cfg!(target_os = "linux") {
             forbidden(&policy, &secret)?;
         }
+        // each task has one: a machine without a place for it is told of before a task is taken
+        drop(TaskDirectory::new().map_err(|error| job::unfit("a directory for the command", &error))?);
         let Reached { level, short, no_tmp } = reach(wish, &policy)?;
         if level == Level::None && wish == Wish::Auto {
             let why = short.unwrap_or_default();

@@ -1,0 +1,35 @@
+//! Living documents: Automerge changes of strangers, judged before any library applies them.
+//!
+//! A change that an author wrote with care makes a library panic, run without end, or build a document that others cannot
+//! load. This crate reads changes by itself, in bounded time and memory, and says which may be applied. It does no I/O, reads no
+//! clock and applies nothing.
+//!
+//! | items | decision |
+//! |---|---|
+//! | [`DocumentId`] | the name of a document, and its address for automerge-repo |
+//! | [`Change::parse`] | the form of a change: canonical bytes, bounds on what they expand to |
+//! | [`expand()`] | a compressed change as a plain one, within a bound |
+//! | [`Judge`] | the verdict: whether a change means something after its ancestors |
+//! | [`standing()`] | which changes of a document count, and which two stand in each other's way |
+//!
+//! The verdict depends on a change and its ancestors alone: all nodes that hold the same changes give the same one, in
+//! whatever order the changes came. [`VERDICT`] is its number. A later version that judges otherwise raises it.
+//!
+//! The format is Automerge's binary format, as its specification and version 0.12 of the library write it.
+
+mod change;
+mod clock;
+mod columns;
+mod error;
+mod id;
+mod judge;
+mod reader;
+mod standing;
+#[cfg(test)]
+mod tests;
+
+pub use change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, ChangeHash, DEPS_MAX, OPS_MAX, chunk, expand};
+pub use error::Fault;
+pub use id::{BadDocumentUrl, DocumentId, genesis};
+pub use judge::{ACTORS_MAX, COUNTER_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_OPS_MAX, Judge, VERDICT};
+pub use standing::{Held, Standing, standing};
