@@ -111,7 +111,7 @@ pub const ALL: &[KnownPlant] = &[
     // A node leaves as it is what a fork of its own log cost.
     inside("writes_nothing_again", "sync", "cloned-disk", &["durability"]),
     // A revocation leaves all that is here already counting.
-    inside("recounts_nothing", "membership", "stolen-laptop", &["revoked", "convergence"]).first_seed(7),
+    inside("recounts_nothing", "membership", "stolen-laptop", &["revoked", "convergence"]).first_seed(3),
     // A key goes on although another one has taken its place.
     inside("former_keys_stand", "membership", "stolen-laptop", &["durability", "revoked", "convergence"]),
     // Any admin's revocation of anybody is in force.
