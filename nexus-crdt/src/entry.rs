@@ -3,17 +3,16 @@ use std::io;
 use std::ops::Deref;
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use data_encoding::HEXLOWER;
 use nexus_identity::{Did, Domain, Keypair, Signature};
 
+use crate::entry_id::EntryId;
 use crate::error::{EntryError, FormError};
 use crate::hlc::Hlc;
-use crate::log::{Incarnation, LogId};
+use crate::log_id::{Incarnation, LogId};
+use crate::payload::PAYLOAD_BYTES_MAX;
 use crate::payload::{Content, LEAVES_MAX, Leaf, Leaves};
 use crate::space::SpaceId;
 
-/// The longest payload, in bytes.
-pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// The longest header, in bytes: the fixed fields and [`REFS_MAX`] references.
 pub const HEADER_BYTES_MAX: usize = 196 + 32 * REFS_MAX;
 /// The most references to entries of other logs in a header.
@@ -28,41 +27,6 @@ pub const ENTRY_FORMAT_MAX: u16 = ENTRY_FORMAT_LEAVES;
 
 /// Stands for all of a payload, where otherwise one of its leaves is named by its index.
 pub const ALL_LEAVES: u16 = u16::MAX;
-
-/// The id of an entry: BLAKE3 in key-derivation mode, context `nexus entry v1`, over the header bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
-pub struct EntryId([u8; 32]);
-
-impl EntryId {
-    /// The id before every log's first entry, and a placeholder.
-    pub const ZERO: Self = Self([0; 32]);
-
-    /// The id of header bytes.
-    pub fn of(header: &[u8]) -> Self {
-        Self(blake3::derive_key("nexus entry v1", header))
-    }
-
-    /// An id from its bytes.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// The bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-
-    /// Eight hexadecimal digits, for logs.
-    pub fn short(&self) -> String {
-        HEXLOWER.encode(&self.0[..4])
-    }
-}
-
-impl fmt::Debug for EntryId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EntryId({})", self.short())
-    }
-}
 
 /// The kind of an entry. Numbers are never reused. An unknown kind is verified, kept and forwarded, and
 /// not applied.

@@ -1,9 +1,10 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{Did, Signature};
 
-use crate::entry::{Entry, EntryId, HEADER_BYTES_MAX, Header};
+use crate::entry::{Entry, HEADER_BYTES_MAX, Header};
+use crate::entry_id::EntryId;
 use crate::error::{EntryError, FormError};
-use crate::log::LogId;
+use crate::log_id::LogId;
 
 const FORMAT: u16 = 1;
 
@@ -124,7 +125,7 @@ mod tests {
     use crate::entry::{Draft, Kind, Verified};
     use crate::frontier::Head;
     use crate::hlc::Hlc;
-    use crate::log::Incarnation;
+    use crate::log_id::Incarnation;
     use crate::payload::Content;
     use crate::space::SpaceId;
     use nexus_identity::Keypair;

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::entry::EntryId;
+use crate::entry_id::EntryId;
 use crate::record::{Dot, Field, Target, Write, Writes};
 use crate::writes::PlacedWrite;
 

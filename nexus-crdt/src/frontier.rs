@@ -3,8 +3,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::entry::EntryId;
-use crate::log::LogId;
+use crate::entry_id::EntryId;
+use crate::log_id::LogId;
 use crate::space::SpaceId;
 
 /// The last held entry of a log.

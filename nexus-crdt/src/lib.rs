@@ -23,6 +23,7 @@
 mod access;
 mod attachment;
 mod entry;
+mod entry_id;
 mod error;
 mod evidence;
 mod fields;
@@ -31,6 +32,7 @@ mod frontier;
 mod hlc;
 mod json;
 mod log;
+mod log_id;
 mod members;
 mod origin;
 mod page;
@@ -51,9 +53,10 @@ pub use access::HIDDEN_FROM_READERS;
 pub use access::SpaceRule;
 pub use attachment::{TEXT_ATTACHMENT_BYTES_MAX, TextAttachment};
 pub use entry::{
-    ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Entry, EntryId, HEADER_BYTES_MAX,
-    Header, Kind, PAYLOAD_BYTES_MAX, REFS_MAX, Verified, payload_hash,
+    ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Entry, HEADER_BYTES_MAX, Header,
+    Kind, REFS_MAX, Verified, payload_hash,
 };
+pub use entry_id::EntryId;
 pub use error::{EntryError, FormError};
 pub use evidence::Evidence;
 pub use fields::{Core, FIELDS, FieldSpec, Was};
@@ -61,10 +64,12 @@ pub use fold::{Fold, Live, version_of};
 pub use frontier::{Frontier, Head};
 pub use hlc::{DRIFT_MAX, Hlc, HlcClock};
 pub use json::{BadJson, Inexact, InexactKind, JsonText, inexact, whole_characters};
-pub use log::{ASIDE_MAX, Admission, Branches, Branching, Incarnation, LogId, Reach, Unforked};
+pub use log::{ASIDE_MAX, Admission, Branches, Branching, Reach, Unforked};
+pub use log_id::{Incarnation, LogId};
 pub use members::{FormerMember, Member, Members, Profile, Revoked};
 pub use origin::{AgentName, NoAgentName, NoSource, Origin, Source};
 pub use page::{PAGE_RECORDS_MAX, PageWrite, project};
+pub use payload::PAYLOAD_BYTES_MAX;
 pub use payload::{Content, LEAVES_MAX, Leaf, Leaves, SALT_BYTES, Salt};
 pub use proof::{PROOF_BYTES_MAX, ProofError, Proven, check_proof, prove};
 pub use record::{

@@ -10,11 +10,12 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::plants::planted;
 use nexus_identity::{BadSignature, CHAIN_LINKS_MAX, Chain, ChainError, Claims, Did, Name, Role, Timestamp};
 
-use crate::entry::EntryId;
+use crate::entry_id::EntryId;
 use crate::error::FormError;
 use crate::frontier::Head;
 use crate::hlc::Hlc;
-use crate::log::{Branching, LogId, Reach};
+use crate::log::{Branching, Reach};
+use crate::log_id::LogId;
 use crate::revocation::{Pin, PlacedRevocation, Revocation};
 use crate::seat::{Seat, SignedSeats};
 use crate::succession::{PlacedSuccession, WrittenSuccessions};

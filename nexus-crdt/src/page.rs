@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use automerge::legacy::{Key, ObjectId, Op, OpId, OpType, SortedVec};
 use automerge::{ActorId, Automerge, AutomergeError, Change, ChangeHash, ExpandedChange, ScalarValue};
 
-use crate::entry::EntryId;
+use crate::entry_id::EntryId;
 use crate::record::{Dot, Field};
 
 /// The most records that an author puts on a page before it opens the next. A page of this size takes a

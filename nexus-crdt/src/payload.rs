@@ -1,6 +1,7 @@
-use crate::entry::PAYLOAD_BYTES_MAX;
 use crate::error::EntryError;
 
+/// The longest payload, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// The most leaves of a payload.
 pub const LEAVES_MAX: usize = 1024;
 /// The size of a leaf's salt, in bytes.

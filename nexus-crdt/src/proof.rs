@@ -139,8 +139,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::entry::{Draft, EntryId, Verified};
-    use crate::log::{Incarnation, LogId};
+    use crate::entry::{Draft, Verified};
+    use crate::entry_id::EntryId;
+    use crate::log_id::{Incarnation, LogId};
     use crate::payload::Content;
     use crate::record::{Write, Writes};
     use crate::space::SpaceId;

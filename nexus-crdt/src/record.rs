@@ -6,7 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use nexus_identity::claimed;
 
-use crate::entry::EntryId;
+use crate::entry_id::EntryId;
 use crate::error::FormError;
 use crate::fields::{Core, FieldSpec};
 use crate::json;

@@ -1,11 +1,12 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{BadSignature, Chain, ChainError, Claims, Did, Domain, Keypair, Signature};
 
-use crate::entry::{EntryId, PAYLOAD_BYTES_MAX};
+use crate::entry_id::EntryId;
 use crate::error::FormError;
 use crate::frontier::Head;
 use crate::hlc::Hlc;
-use crate::log::{Incarnation, LogId};
+use crate::log_id::{Incarnation, LogId};
+use crate::payload::PAYLOAD_BYTES_MAX;
 use crate::space::SpaceId;
 
 /// The most logs that a revocation pins. With all of them it still fits an entry.

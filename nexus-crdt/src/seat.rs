@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
-use crate::entry::EntryId;
+use crate::entry_id::EntryId;
 use crate::error::FormError;
 use crate::hlc::Hlc;
 

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::entry::{ENTRY_FORMAT_MAX, EntryId, Header};
+use crate::entry::{ENTRY_FORMAT_MAX, Header};
+use crate::entry_id::EntryId;
 use crate::error::EntryError;
 use crate::sync::{EntryFrame, FRAME_ENTRIES_MAX, SyncFrame, sync_frame};
 

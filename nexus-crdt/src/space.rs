@@ -6,7 +6,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use data_encoding::HEXLOWER;
 use nexus_identity::{Did, Name};
 
-use crate::entry::EntryId;
+use crate::entry_id::EntryId;
 use crate::error::FormError;
 
 /// The id of a space: that of the entry that created it. `mesh`, `default` and `tasks` come with the mesh, and

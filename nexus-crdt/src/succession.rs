@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{BadSignature, Did, Domain, Keypair, Signature};
 
-use crate::entry::EntryId;
+use crate::entry_id::EntryId;
 use crate::error::FormError;
 use crate::hlc::Hlc;
 use crate::revocation::{Pin, check_pins, pinned};
@@ -155,7 +155,7 @@ impl WrittenSuccessions {
 mod tests {
     use super::*;
     use crate::frontier::Head;
-    use crate::log::Incarnation;
+    use crate::log_id::Incarnation;
     use crate::space::SpaceId;
     use proptest::prelude::*;
 

@@ -1,10 +1,11 @@
 use nexus_identity::{Did, Signature};
 use prost::Message;
 
-use crate::entry::{Entry, EntryId};
+use crate::entry::Entry;
+use crate::entry_id::EntryId;
 use crate::error::EntryError;
 use crate::frontier::{Frontier, Head};
-use crate::log::{Incarnation, LogId};
+use crate::log_id::{Incarnation, LogId};
 use crate::space::SpaceId;
 
 /// A message on a sync stream, in either direction. Protobuf, hop by hop; unknown fields are ignored.

@@ -55,12 +55,13 @@ fn place(index: u16, at: usize, write: Write) -> PlacedWrite {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, EntryId, Kind, Verified};
+    use crate::entry::{ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, Kind, Verified};
+    use crate::entry_id::EntryId;
     use crate::error::EntryError;
     use crate::fields::Core;
     use crate::fold::Fold;
     use crate::hlc::Hlc;
-    use crate::log::{Incarnation, LogId};
+    use crate::log_id::{Incarnation, LogId};
     use crate::payload::{Content, Leaves, SALT_BYTES};
     use crate::record::{Dot, Field, Target};
     use crate::space::SpaceId;

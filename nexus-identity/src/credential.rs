@@ -4,14 +4,12 @@ use crate::claimed;
 use crate::did::Did;
 use crate::error::ChainError;
 use crate::key::Keypair;
+use crate::limits::CHAIN_LINKS_MAX;
 use crate::name::Name;
 use crate::plants::planted;
 use crate::role::{Role, Roles};
 use crate::signed::{Domain, Signature};
 use crate::time::Timestamp;
-
-/// The longest chain from the root to a member.
-pub const CHAIN_LINKS_MAX: usize = 8;
 
 /// The longest claims, in canonical bytes. A name and sixteen roles fit several times.
 const CLAIMS_BYTES_MAX: usize = 1024;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::VerifyingKey;
 
-use crate::error::{BadSignature, DidError};
+use crate::error::DidError;
 use crate::signed::{Domain, Signature};
 
 /// The multicodec of an Ed25519 public key, as an unsigned varint.
@@ -17,6 +17,14 @@ const PREFIX: &str = "did:key:z";
 /// <https://w3c-ccg.github.io/did-key-spec/>. Parsing accepts that one spelling alone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Did([u8; 32]);
+
+/// A signature does not verify. The signer's or a forger's fault; nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("signature does not verify for {signer}")]
+pub struct BadSignature {
+    /// The claimed signer.
+    pub signer: Did,
+}
 
 impl Did {
     /// The DID of public-key bytes. If the bytes are no point on the curve, no signature verifies for it.
@@ -49,7 +57,7 @@ impl Did {
             held.map_err(|_| BadSignature { signer: *self })
         };
         #[cfg(feature = "memo")]
-        return crate::memo::checked(*self, &message, signature, check);
+        return crate::memo::checked(&self.0, &message, signature, check);
         #[cfg(not(feature = "memo"))]
         check()
     }

@@ -24,6 +24,7 @@ mod credential;
 mod did;
 mod error;
 mod key;
+mod limits;
 #[cfg(feature = "memo")]
 pub mod memo;
 mod name;
@@ -34,11 +35,12 @@ mod signed;
 mod ticket;
 mod time;
 
-pub use credential::{CHAIN_LINKS_MAX, Chain, Claims, Credential};
-pub use did::Did;
-pub use error::{BadSignature, ChainError, DidError, NameError, RoleError, TicketError};
+pub use credential::{Chain, Claims, Credential};
+pub use did::{BadSignature, Did};
+pub use error::{ChainError, DidError, NameError, RoleError, TicketError};
 pub use key::Keypair;
-pub use name::{NAME_BYTES_MAX, Name, folded};
+pub use limits::{CHAIN_LINKS_MAX, NAME_BYTES_MAX};
+pub use name::{Name, folded};
 pub use role::{Role, Roles};
 pub use signed::{Domain, Signature};
 pub use ticket::{TICKET_ADDRESSES_MAX, Ticket, TicketId, TicketPerson};

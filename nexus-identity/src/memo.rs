@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use crate::Did;
 use crate::signed::Signature;
 
 /// Signatures that are remembered. 32 bytes each.
@@ -26,7 +25,7 @@ pub fn remember(on: bool) {
 
 /// Asks `check` about a signature, if this thread does not know that it holds.
 pub(crate) fn checked<E>(
-    signer: Did,
+    signer: &[u8; 32],
     message: &[u8],
     signature: &Signature,
     check: impl FnOnce() -> Result<(), E>,
@@ -36,7 +35,7 @@ pub(crate) fn checked<E>(
         return check();
     }
     let mut hasher = blake3::Hasher::new();
-    hasher.update(signer.as_bytes()).update(signature.as_bytes()).update(message);
+    hasher.update(signer).update(signature.as_bytes()).update(message);
     let key = *hasher.finalize().as_bytes();
     if CHECKED.with_borrow(|checked| checked.as_ref().is_some_and(|checked| checked.contains(&key))) {
         return Ok(());
@@ -71,11 +70,11 @@ mod tests {
             assert!(other.did().verify(Domain::Entry, &[3; 32], &signature).is_err());
         }
         let mut asked = 0;
-        let mut ask = || checked(key.did(), b"message", &signature, || (asked += 1, Ok::<(), ()>(())).1);
+        let mut ask = || checked(key.did().as_bytes(), b"message", &signature, || (asked += 1, Ok::<(), ()>(())).1);
         assert!(ask().is_ok() && ask().is_ok());
         assert_eq!(asked, 1);
         remember(false);
-        let mut ask = || checked(key.did(), b"message", &signature, || (asked += 1, Ok::<(), ()>(())).1);
+        let mut ask = || checked(key.did().as_bytes(), b"message", &signature, || (asked += 1, Ok::<(), ()>(())).1);
         assert!(ask().is_ok());
         assert_eq!(asked, 2);
     }

@@ -7,9 +7,7 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 
 use crate::claimed;
 use crate::error::NameError;
-
-/// The longest name, in bytes of UTF-8.
-pub const NAME_BYTES_MAX: usize = 64;
+use crate::limits::NAME_BYTES_MAX;
 
 /// The name of a member or a space, for people: 1 to [`NAME_BYTES_MAX`] bytes without control
 /// characters and without white space at either end.

@@ -14,6 +14,8 @@
 //! | `caller` | the program that calls, and the highest source of what it writes |
 //! | `extract` | bodies, queries and paths, with refusals as problems |
 //! | `problem` | refusals as documents |
+//! | `state` | the API of a process: its node, its guard, and what it counts |
+//! | `websocket` | how a client asks for a WebSocket |
 //! | `proof` | the proof for clients, before they send the token |
 //! | `fuzzed` | the readers of requests, for `nexus-fuzz` |
 //! | `guest` | other rooms on the same socket |
@@ -47,7 +49,6 @@ mod guard;
 mod guest;
 mod import;
 pub mod issued;
-mod looks;
 mod memories;
 mod mesh;
 mod metrics;
@@ -60,16 +61,17 @@ mod proof;
 mod routes;
 mod settings;
 mod spaces;
+mod state;
 mod tasks;
 mod tokens;
 mod trace;
 mod vocabulary;
+mod websocket;
 pub mod wire;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -81,7 +83,6 @@ use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tracing::Instrument;
 
 pub use self::caller::{CLIENT, COMMAND_LINE};
@@ -90,130 +91,18 @@ pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
 pub use self::proof::{Challenge, Unproven};
 pub use self::settings::{Counter, DiskUse, Settings};
+pub use self::state::{Api, ApiTokens};
 #[cfg(feature = "mcp")]
 pub(crate) use self::trace::Trace;
 
 use self::connections::{ApiConnection, BoundedListener, GUESTS_MAX, READERS_MAX};
 use self::guard::{Guard, Shown};
-use self::issued::TokenBook;
 use self::pass::{Pass, RouteNeeds};
-use self::passphrase::Passphrase;
-use crate::Node;
 
 /// The longest time for answers in progress after the API is told to stop.
 const DRAIN: Duration = Duration::from_secs(2);
 
-/// The tokens of an API.
-#[derive(Clone, Copy)]
-pub struct ApiTokens<'a> {
-    /// The token for everything.
-    pub all: &'a str,
-    /// The token for the metrics alone, if there is one.
-    pub metrics: Option<&'a str>,
-    /// The tokens that name agents, if it is to issue any.
-    pub issued: Option<&'a TokenBook>,
-}
-
-impl std::fmt::Debug for ApiTokens<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiTokens").finish_non_exhaustive()
-    }
-}
-
-/// The API of one process. Clones are handles to the same one.
-#[derive(Clone)]
-pub struct Api(Arc<ApiState>);
-
-/// The state behind all handles.
-struct ApiState {
-    /// `None` while the node is being replaced.
-    node: watch::Sender<Option<Node>>,
-    closing: watch::Sender<bool>,
-    /// True once a client has asked the process to stop.
-    stop: watch::Sender<bool>,
-    guard: Guard,
-    passphrase: Passphrase,
-    /// The further door for the metrics, once it is served.
-    metrics_door: OnceLock<Door>,
-    settings: Arc<dyn Settings>,
-    requests: metrics::Requests,
-    proposals: metrics::Proposals,
-    guests: Vec<Guest>,
-}
-
-impl std::fmt::Debug for Api {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Api").field("guard", &self.0.guard).finish_non_exhaustive()
-    }
-}
-
 impl Api {
-    /// An API at an address, for holders of the token. It answers `starting` until a node is attached.
-    pub fn new(address: SocketAddr, token: &str, settings: Arc<dyn Settings>) -> Self {
-        Self::hosting(Vec::new(), Door::new(address), ApiTokens { all: token, metrics: None, issued: None }, settings)
-    }
-
-    /// The same at any door, with other rooms on its socket.
-    pub fn hosting(guests: Vec<Guest>, door: Door, tokens: ApiTokens<'_>, settings: Arc<dyn Settings>) -> Self {
-        let (node, closing) = (watch::Sender::new(None), watch::Sender::new(false));
-        let issued = tokens.issued.cloned().unwrap_or_else(TokenBook::in_memory);
-        let passphrase = Passphrase::open(issued.directory());
-        let guard = Guard::new(door, tokens.all, tokens.metrics, issued);
-        Self(Arc::new(ApiState {
-            node,
-            closing,
-            stop: watch::Sender::new(false),
-            guard,
-            passphrase,
-            metrics_door: OnceLock::new(),
-            settings,
-            requests: metrics::Requests::default(),
-            proposals: metrics::Proposals::default(),
-            guests,
-        }))
-    }
-
-    /// Serves this node from now on.
-    pub fn attach(&self, node: Node) {
-        self.0.node.send_replace(Some(node));
-        self.0.guests.iter().for_each(|guest| (guest.node_changed)());
-    }
-
-    /// Serves no node until another one is attached.
-    pub fn detach(&self) {
-        self.0.node.send_replace(None);
-        self.0.guests.iter().for_each(|guest| (guest.node_changed)());
-    }
-
-    pub(crate) fn node(&self) -> Result<Node, Problem> {
-        let node = self.0.node.borrow().clone();
-        node.ok_or_else(|| Problem::new("starting", "the node is starting").hint("try again in a moment"))
-    }
-
-    /// The largest body of a request, in bytes.
-    #[cfg(feature = "mcp")]
-    pub(crate) fn body_bytes_max(&self) -> usize {
-        self.0.settings.body_bytes_max()
-    }
-
-    /// Resolves when the API is about to stop, so that streams end.
-    async fn closing(&self) {
-        let mut closing = self.0.closing.subscribe();
-        // An error means that the API is gone, which counts as closing.
-        let _ = closing.wait_for(|closing| *closing).await;
-    }
-
-    /// Resolves when a client has asked this process to stop. Such requests are refused while no such future exists, so
-    /// make it before [`serve`](Self::serve).
-    pub fn asked_to_stop(&self) -> impl Future<Output = ()> {
-        // here, and not when it is polled first: a client may be faster
-        let mut stop = self.0.stop.subscribe();
-        async move {
-            // the sender is in `self`
-            let _ = stop.wait_for(|stop| *stop).await;
-        }
-    }
-
     fn router(&self) -> Router {
         self.guarded(routes::routes(&self.0.guests), self.0.guard.clone())
     }
@@ -222,11 +111,6 @@ impl Api {
     fn guarded(&self, (routes, needs): (Router<Self>, RouteNeeds), guard: Guard) -> Router {
         let state = (self.clone(), guard, Arc::new(needs));
         routes.layer(axum::middleware::from_fn_with_state(state, receive)).with_state(self.clone())
-    }
-
-    /// The doors that other machines reach without TLS.
-    fn exposed(&self) -> impl Iterator<Item = &Door> {
-        [self.0.guard.door()].into_iter().chain(self.0.metrics_door.get()).filter(|door| door.is_exposed())
     }
 
     /// Answers on the door's socket until told to stop. Then it finishes the requests in progress, for two seconds at
@@ -381,12 +265,4 @@ async fn while_good(pass: Pass, method: &Method, answer: impl Future<Output = Re
     }
     let (parts, body) = response.into_parts();
     Response::from_parts(parts, Body::from_stream(body.into_data_stream().take_until(Box::pin(pass.over()))))
-}
-
-async fn no_route() -> Problem {
-    Problem::new("no_route", "there is no such route").hint("docs/cli.md lists the routes")
-}
-
-async fn no_method() -> Problem {
-    Problem::new("no_method", "this route does not take that method").hint("the Allow header lists those it takes")
 }

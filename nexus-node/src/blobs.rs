@@ -72,6 +72,7 @@ pub(crate) use self::wire::register;
 use crate::error::{NodeError, Resource, StopError};
 use crate::headroom::{Files, Headroom, Room};
 use crate::identity::Identity;
+use crate::recent::Recent;
 use crate::runtime::Sessions;
 use crate::store::StoreError;
 use crate::world::World;
@@ -119,6 +120,42 @@ pub struct BlobTransfer {
     pub progress: BlobProgress,
 }
 
+/// Something that happened to a blob of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlobNews {
+    /// Its name.
+    pub hash: BlobHash,
+    /// The change.
+    pub change: BlobChange,
+}
+
+/// A change of a blob of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BlobChange {
+    /// It was added here.
+    Added,
+    /// It came from other members, whole.
+    Fetched,
+    /// It was removed.
+    Removed,
+    /// The disk damaged a part of it.
+    Damaged,
+}
+
+impl BlobChange {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Fetched => "fetched",
+            Self::Removed => "removed",
+            Self::Damaged => "damaged",
+        }
+    }
+}
+
 pub(crate) struct Handles {
     pub(crate) identity: Identity,
     pub(crate) world: World,
@@ -161,6 +198,8 @@ struct Inner {
     damage: Mutex<BTreeMap<BlobHash, u64>>,
     /// Told after damage was found.
     damage_noted: Notify,
+    /// The last changes of blobs of this node.
+    recent: Recent<BlobNews>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -189,6 +228,7 @@ impl Blobs {
             tally: Tally::default(),
             damage: Mutex::default(),
             damage_noted: Notify::new(),
+            recent: Recent::default(),
         }))
     }
 
@@ -304,6 +344,16 @@ impl Blobs {
             progress: running.shown.borrow().progress.clone(),
         };
         fetches.iter().map(transfer).collect()
+    }
+
+    /// The last changes of blobs of this node.
+    pub(crate) fn recent(&self) -> &Recent<BlobNews> {
+        &self.0.recent
+    }
+
+    /// Tells readers of events. Waits for nobody.
+    fn tell(&self, hash: BlobHash, change: BlobChange) {
+        self.0.recent.note(BlobNews { hash, change });
     }
 
     /// Whether a blob is in use or being fetched.

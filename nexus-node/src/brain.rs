@@ -28,6 +28,8 @@ use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use nexus_crdt::{Core, Dot, FIELDS, Members, Origin, Source, SpaceId, SpaceRule, TextAttachment};
 use nexus_identity::{Did, Name, Timestamp, folded};
 use serde_json::Value;
@@ -42,16 +44,18 @@ pub use self::projects::ProjectName;
 pub(crate) use self::projects::is_project_record;
 #[cfg(feature = "mcp")]
 pub(crate) use self::vocabulary::is_words;
+pub(crate) use self::watch::Told;
 #[cfg(feature = "blobs")]
 use crate::blobs::Blobs;
 use crate::config::{Config, MemberList};
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, Resource, StopError};
+use crate::follow::{Cursor, Given, LogPlace};
 use crate::histogram::Histogram;
 use crate::identity::Identity;
 #[cfg(feature = "http")]
 use crate::ledger;
-use crate::memory::cursor::{StoreName, WatchCursor, is_of_former};
+use crate::memory::cursor::StoreName;
 #[cfg(feature = "http")]
 use crate::memory::read::Fate;
 use crate::memory::read::proof::Proofs;
@@ -253,6 +257,12 @@ impl Brain {
 
     pub(crate) fn snapshot(&self) -> Result<Snapshot, NodeError> {
         Ok(self.here().store.snapshot()?)
+    }
+
+    /// The number of the last committed entry, as a watch. It ends with the node.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn committed(&self) -> channel::Receiver<u64> {
+        self.here().engine.committed()
     }
 
     /// Does what reads the store or the index, off the tasks that answer.
@@ -620,18 +630,29 @@ impl Brain {
     /// # Errors
     /// As [`Brain::watch`].
     pub fn watch_blocking(&self, query: &WatchQuery) -> Result<Watch, NodeError> {
+        self.watch_of(query, Told::of_memory)
+    }
+
+    /// A watch of some changes, which are said by the space that is watched.
+    pub(crate) fn watch_of(
+        &self,
+        query: &WatchQuery,
+        told: impl FnOnce(Option<SpaceId>) -> Told,
+    ) -> Result<Watch, NodeError> {
         let snapshot = self.snapshot()?;
         let committed = self.here().engine.committed();
         let Handles { store_name, former_names, identity, .. } = self.here();
-        let now = WatchCursor { eno: *committed.borrow(), index: u32::MAX };
+        let now = LogPlace::after(*committed.borrow());
         let after = match &query.after {
-            Some(text) if is_of_former(text, former_names) => None,
-            Some(text) => Some(WatchCursor::parse(text, *store_name)?).filter(|after| after.eno <= now.eno),
+            Some(text) => match Cursor::parse(text, *store_name, former_names)? {
+                Given::Here(cursor) => Some(cursor.log).filter(|after| after.eno <= now.eno),
+                Given::Former => None,
+            },
             None => Some(now),
         };
         // whoever is ahead would wait for the numbers that it has seen, and not be told of others under them
         let missed = after.is_none().then(|| Change {
-            cursor: now.render(*store_name),
+            cursor: Cursor::of_log(now).render(*store_name),
             kind: ChangeKind::Missed,
             subject: Subject::Member(identity.me()),
             space: String::new(),
@@ -644,8 +665,9 @@ impl Brain {
             brain: self.clone(),
             committed,
             at: after.unwrap_or(now),
-            space,
+            told: told(space),
             ready: missed.into_iter().collect(),
+            reading: None,
         })
     }
 
@@ -690,17 +712,12 @@ impl Brain {
         Ok(Pages::read(&snapshot, id)?)
     }
 
-    /// The changes after a cursor of a space, or of all, up to entry `until`. That is the last one that was announced
+    /// Some changes after a place, up to entry `until`. That is the last one that was announced
     /// before: later ones may be on disk already, while the members with whom they can be seen are not known yet.
-    fn changes_after(
-        &self,
-        at: WatchCursor,
-        until: u64,
-        space: Option<SpaceId>,
-    ) -> Result<(Vec<Change>, WatchCursor), NodeError> {
+    fn changes_after(&self, at: LogPlace, until: u64, told: Told) -> Result<Seen, NodeError> {
         let snapshot = self.snapshot()?;
         let known = self.read_known(&snapshot)?;
-        watch::changes_after(&snapshot, &known, self.here().store_name, at, until, space)
+        watch::changes_after(&snapshot, &known, self.here().store_name, at, until, told)
     }
 
     pub(crate) fn reader<'a>(&self, snapshot: &'a Snapshot) -> Result<Reader<'a>, NodeError> {
@@ -717,13 +734,18 @@ impl fmt::Debug for Brain {
     }
 }
 
+/// Some changes, and the place after all that was looked at.
+type Seen = (Vec<Change>, LogPlace);
+
 /// Changes as they are committed. A slow reader costs nothing: it is a cursor over the store.
 pub struct Watch {
     brain: Brain,
     committed: channel::Receiver<u64>,
-    at: WatchCursor,
-    space: Option<SpaceId>,
+    at: LogPlace,
+    told: Told,
     ready: VecDeque<Change>,
+    /// The read that is under way. It goes on if whoever waited for it does something else meanwhile.
+    reading: Option<BoxFuture<'static, Result<Seen, NodeError>>>,
 }
 
 impl Watch {
@@ -738,10 +760,7 @@ impl Watch {
             if let Some(change) = self.ready.pop_front() {
                 return Ok(Some(change));
             }
-            let until = *self.committed.borrow_and_update();
-            let (at, space) = (self.at, self.space);
-            let seen = self.brain.reading(move |brain| brain.changes_after(at, until, space)).await?;
-            if !self.take(seen) && self.committed.changed().await.is_err() {
+            if !self.read_on().await? && self.committed.changed().await.is_err() {
                 return Ok(None);
             }
         }
@@ -751,20 +770,37 @@ impl Watch {
     #[cfg(feature = "http")]
     pub(crate) async fn at_hand(&mut self) -> Result<Option<Change>, NodeError> {
         while self.ready.is_empty() {
-            let (at, until, space) = (self.at, *self.committed.borrow(), self.space);
-            let seen = self.brain.reading(move |brain| brain.changes_after(at, until, space)).await?;
-            if !self.take(seen) {
+            // a read that was under way does not see what was committed since
+            let is_new = self.reading.is_none();
+            if !self.read_on().await? && is_new {
                 return Ok(None);
             }
         }
         Ok(self.ready.pop_front())
     }
 
+    /// Reads what is committed. Whether that was anything.
+    async fn read_on(&mut self) -> Result<bool, NodeError> {
+        let reading = self.reading.get_or_insert_with(|| {
+            let (at, until, told, brain) =
+                (self.at, *self.committed.borrow_and_update(), self.told, self.brain.clone());
+            async move { brain.reading(move |brain| brain.changes_after(at, until, told)).await }.boxed()
+        });
+        let seen = reading.await;
+        self.reading = None;
+        Ok(self.take(seen?))
+    }
+
     /// Takes in what was looked at. Whether that was anything.
-    fn take(&mut self, (changes, at): (Vec<Change>, WatchCursor)) -> bool {
+    fn take(&mut self, (changes, at): Seen) -> bool {
         let moved = at != self.at;
         (self.at, self.ready) = (at, changes.into());
         moved || !self.ready.is_empty()
+    }
+
+    /// Where this watch is: after everything that was looked at. `None` while a change is left to hand out.
+    pub(crate) fn place(&self) -> Option<LogPlace> {
+        self.ready.is_empty().then_some(self.at)
     }
 }
 
@@ -781,17 +817,17 @@ impl Watch {
             }
             let stopped = self.committed.has_changed().is_err();
             let until = *self.committed.borrow_and_update();
-            let seen = self.brain.changes_after(self.at, until, self.space)?;
+            let seen = self.brain.changes_after(self.at, until, self.told)?;
             if !self.take(seen) {
                 return if stopped { Err(StopError::Stopped.into()) } else { Ok(None) };
             }
         }
     }
 
-    /// Where this watch is: after everything that was looked at. It goes on from here only if no
+    /// Where this watch is, for callers: after everything that was looked at. It goes on from here only if no
     /// change is left to hand out, as after a [`Watch::next`] that was waiting.
     pub(crate) fn cursor(&self) -> String {
-        self.at.render(self.brain.here().store_name)
+        Cursor::of_log(self.at).render(self.brain.here().store_name)
     }
 }
 

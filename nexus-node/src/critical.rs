@@ -321,6 +321,11 @@ impl Critical {
         Ok(self.coordinator.read(&Query::Revision).await?.revision)
     }
 
+    /// The revision of this node's copy, if it has one. It may lack the latest changes.
+    pub(crate) fn copied(&self) -> Option<u64> {
+        Some(self.coordinator.read_local(&Query::Revision)?.0.revision)
+    }
+
     /// Takes a lock, and waits in line for it if asked to. The guard keeps it until it is released or
     /// dropped.
     ///

@@ -36,15 +36,17 @@ mod fingerprint;
 mod key_file;
 mod lock;
 mod membership;
+mod names;
 mod owner;
 mod placed;
 mod ports;
 #[cfg(test)]
 mod tests;
+mod text;
 mod witness;
 
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE32_NOPAD;
@@ -52,6 +54,12 @@ use nexus_identity::{Did, DidError, Keypair};
 use zeroize::Zeroizing;
 
 use self::fingerprint::Fingerprint;
+use self::names::{
+    AGENT_LOG, AGENT_LOG_OLD, API_DID, API_TOKEN, API_URL, APPROVE_PASSPHRASE, BLOBS, EMBEDDER_KEY, HARMLESS, IDENTITY,
+    ISSUED_TOKENS, JOURNAL, MEMBERSHIP, METRICS_TOKEN, NEXT, PORTS, PROGRAM_TOKENS, PROJECTS, RAFT, RESTORING, ROOT,
+    SEARCH, STORE, STORE_LOG, TLS_CERTIFICATE, TLS_KEY, VISITS,
+};
+use self::text::{is_exposed, make_directory, read_text, read_text_up_to};
 
 pub(crate) use self::durable::{move_into_place, new_file, remove, replace, sync_parent};
 pub use self::error::{DataDirError, FileDamage};
@@ -59,72 +67,14 @@ pub use self::fingerprint::CopySign;
 pub use self::key_file::{KeyFileError, KeyKind, key_from_text, key_to_text};
 pub use self::lock::Lock;
 pub use self::membership::Membership;
+pub(crate) use self::names::{BACKED_UP, CONFIG, LOCK, PUT_BACK, STORES};
 pub(crate) use self::placed::Placed;
 pub use self::ports::Ports;
 pub use self::witness::Witness;
 
-const IDENTITY: &str = "identity.key";
-const NEXT: &str = "identity.key.next";
-const ROOT: &str = "root.key";
-const STORE: &str = "brain.redb";
-const STORE_LOG: &str = "brain.redb.wal";
-const RAFT: &str = "raft.redb";
-const JOURNAL: &str = "raft.log";
-pub(crate) const CONFIG: &str = "config.toml";
-const API_TOKEN: &str = "api-token";
-const API_URL: &str = "api-url";
-const API_DID: &str = "api-did";
-const METRICS_TOKEN: &str = "metrics-token";
-const ISSUED_TOKENS: &str = "issued-tokens";
-const APPROVE_PASSPHRASE: &str = "approve-passphrase";
-/// The directory of the connected programs' tokens.
-const PROGRAM_TOKENS: &str = "tokens";
-const EMBEDDER_KEY: &str = "embedder-key";
-const TLS_CERTIFICATE: &str = "tls-cert.pem";
-const TLS_KEY: &str = "tls-key.pem";
-/// The directory of blobs.
-const BLOBS: &str = "blobs";
-/// The directory of the search index.
-const SEARCH: &str = "search";
-const PORTS: &str = "ports";
-const MEMBERSHIP: &str = "membership";
-const VISITS: &str = "visits";
-const PROJECTS: &str = "projects";
-pub(crate) const LOCK: &str = "lock";
-const AGENT_LOG: &str = "mcp-node.log";
-const AGENT_LOG_OLD: &str = "mcp-node.log.1";
-
-/// The directory in which a restore prepares its files.
-const RESTORING: &str = "restoring";
-
-/// Names that a directory without a node may hold: settings made beforehand, files of the file system,
-/// and remains of an interrupted start.
-const HARMLESS: [&str; 10] = [
-    CONFIG,
-    LOCK,
-    PORTS,
-    API_TOKEN,
-    METRICS_TOKEN,
-    ISSUED_TOKENS,
-    PROGRAM_TOKENS,
-    "identity.key.new",
-    "lost+found",
-    ".DS_Store",
-];
-
-/// The files of a backup beside the stores. The first two make a directory this node's.
-pub(crate) const BACKED_UP: [&str; 4] = [IDENTITY, NEXT, ROOT, CONFIG];
-/// The stores' files, in the order in which a restore puts them into their place.
-pub(crate) const STORES: [&str; 3] = [STORE, RAFT, JOURNAL];
-/// The fingerprint of a directory that a restore has made. It fits no directory.
-pub(crate) const PUT_BACK: &[u8] = b"put back";
-
 /// A certificate and its key, as PEM.
 #[cfg(feature = "http")]
 type PemPair = (Zeroizing<String>, Zeroizing<String>);
-
-/// The largest file that is read. Ours are smaller.
-const TEXT_BYTES_MAX: u64 = 64 << 10;
 
 /// The largest file of issued tokens.
 #[cfg(feature = "http")]
@@ -874,72 +824,4 @@ fn read_line(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
         (Some(line), None) => Ok(Some(Zeroizing::new(line.to_owned()))),
         _ => Err(DataDirError::damaged(path, FileDamage::NotOneLine)),
     }
-}
-
-/// The text of a small file, or `None` if there is no such file.
-fn read_text(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
-    read_text_up_to(path, TEXT_BYTES_MAX)
-}
-
-/// The same of a file with at most so many bytes.
-fn read_text_up_to(path: &Path, max: u64) -> Result<Option<Zeroizing<String>>, DataDirError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(DataDirError::io(path, error)),
-    };
-    let mut text = Zeroizing::new(String::new());
-    let read = file.take(max + 1).read_to_string(&mut text);
-    read.map_err(|error| DataDirError::io(path, error))?;
-    if text.len() as u64 > max {
-        return Err(DataDirError::damaged(path, FileDamage::TooLong));
-    }
-    Ok(Some(text))
-}
-
-/// Creates a directory and its parents; only the directory itself is for its owner alone, also if it
-/// was there before.
-fn make_directory(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        // it is empty, and becomes the home of keys
-        return restrict(path);
-    }
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(path) {
-        // Another process was quicker. The lock decides which of the two makes the node.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        made => made?,
-    }
-    durable::sync_parent(path)
-}
-
-/// Takes the rights of others on a directory away.
-#[cfg(unix)]
-fn restrict(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    if !is_exposed(path) {
-        return Ok(());
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-}
-
-#[cfg(not(unix))]
-fn restrict(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn is_exposed(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-}
-
-#[cfg(not(unix))]
-fn is_exposed(_: &Path) -> bool {
-    false
 }

@@ -1,3 +1,5 @@
+//! All that a node gets from outside: its store, its transport, its clocks, its settings.
+
 use std::fmt;
 use std::sync::Arc;
 

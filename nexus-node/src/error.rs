@@ -12,6 +12,7 @@ mod access;
 mod conflict;
 mod contact;
 mod input;
+mod shown;
 mod stop;
 
 use std::fmt;
@@ -21,6 +22,7 @@ pub use self::access::{AccessError, AdminDuty, CriticalBound};
 pub use self::conflict::ConflictError;
 pub use self::contact::{ContactError, ListenError, NetworkError};
 pub use self::input::InputError;
+pub(crate) use self::shown::listed;
 pub use self::stop::StopError;
 pub use crate::failure::OpaqueError;
 use crate::headroom::{DiskFull, FileGone, Unwritten};
@@ -271,6 +273,7 @@ impl NodeError {
             Self::NotFound { .. } => "not_found",
             Self::Ambiguous { .. } => "ambiguous",
             Self::Invalid(InputError::Secret { .. }) => "secret_found",
+            Self::Invalid(InputError::OldCursor(_)) => "cursor_old",
             Self::Invalid(_) => "invalid",
             Self::TooLarge { .. } => "too_large",
             Self::Refused(
@@ -364,16 +367,6 @@ impl From<nexus_mesh::MeshError> for NodeError {
     }
 }
 
-/// A caller's text in quotes, shortened.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown: String = self.0.chars().take(40).collect();
-        write!(f, "{shown:?}{}", if shown.len() < self.0.len() { "…" } else { "" })
-    }
-}
-
 /// The missing voters, in words.
 fn not_reached(missing: &[String], known: bool) -> String {
     match (missing, known) {
@@ -388,15 +381,6 @@ fn unanswered(missing: &[String]) -> String {
     match missing {
         [] => "the coordinators did not answer in time".to_owned(),
         missing => format!("{} cannot be reached", listed(missing)),
-    }
-}
-
-/// `one`, `one and two`, `one, two and three`.
-pub(crate) fn listed(names: &[impl AsRef<str>]) -> String {
-    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-    match names.split_last() {
-        Some((last, others @ [_, ..])) => format!("{} and {last}", others.join(", ")),
-        _ => names.concat(),
     }
 }
 

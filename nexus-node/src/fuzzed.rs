@@ -3,23 +3,25 @@
 //! not hold.
 
 use crate::backup;
+use crate::follow::{CriticalPlace, Cursor, Given, LogPlace, RecentPlace};
 use crate::ledger::rows::TimeKey;
-use crate::memory::cursor::{WatchCursor, parse_listing, render_listing};
+use crate::memory::cursor::{parse_listing, render_listing};
 use crate::memory::{MemoryId, MemoryRef};
 use crate::runtime::whereabouts;
-use crate::search::{Group, Likeness, Question, Said, VOCABULARY, words};
+use crate::search::{Group, Likeness, Question, Said, VOCABULARY};
 use crate::tls::Binding;
 use crate::trace::TraceParent;
+use crate::words;
 
 /// The name of the store in cursors.
 const STORE: [u8; 8] = [7; 8];
 
-/// A cursor of a listing or of a watch.
+/// A cursor of a listing or of events.
 pub fn cursor(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    if let Ok(cursor) = WatchCursor::parse(text, STORE) {
-        let again = WatchCursor::parse(&cursor.render(STORE), STORE);
-        assert_eq!(again.ok(), Some(cursor), "a cursor is read as it was made");
+    if let Ok(Given::Here(cursor)) = Cursor::parse(text, STORE, &[]) {
+        let again = Cursor::parse(&cursor.render(STORE), STORE, &[]);
+        assert_eq!(again.ok(), Some(Given::Here(cursor)), "a cursor is read as it was made");
         return true;
     }
     let Ok(key) = parse_listing(text, STORE) else { return false };
@@ -102,8 +104,13 @@ pub fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     let key = TimeKey { space: 0, hlc: nexus_crdt::Hlc(1 << 40), eno: 9, index: 3 };
     let address = b"/ip4/192.0.2.1/udp/4002/quic-v1";
     let named = [&[10, 31][..], address, &[10, 24], b"/dns4/n.example/tcp/4002"].concat();
+    let log = LogPlace { eno: 9, index: 3 };
+    let critical = Some(CriticalPlace { generation: Some(1), revision: 77, part: 2 });
+    let recent = Some(RecentPlace { run: 5, peers: 2, blobs: 3 });
     vec![
-        ("cursor", "watch".to_owned(), text(&WatchCursor { eno: 9, index: 3 }.render(STORE))),
+        ("cursor", "watch".to_owned(), text("0707070707070707-9-3")),
+        ("cursor", "log".to_owned(), text(&Cursor::of_log(log).render(STORE))),
+        ("cursor", "events".to_owned(), text(&Cursor { log, critical, recent }.render(STORE))),
         ("cursor", "listing".to_owned(), text(&render_listing(STORE, key))),
         ("memory_id", "plain".to_owned(), text("aaaaaaaaaaaaaaaaaaaaaaaa")),
         ("memory_id", "numbered".to_owned(), text("aaaaaaaaaaaaaaaaaaaaaaaa.1023")),

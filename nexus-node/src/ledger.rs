@@ -31,8 +31,8 @@ mod view;
 pub(crate) use attached::{is_attached, may_have};
 pub(crate) use chain::{
     ChainEnd, SUPERSEDES, VALID_TO, Walked, ends_of_chain, first_with_key, followers, former_records, holds_until,
-    is_chained, is_ended_by_another, key_to, keys_like, record_called, seen_in, shown_together, superseded_id,
-    superseded_ids,
+    is_chained, is_ended_by_another, key_to, keys_like, record_called, records_with_key, seen_in, shown_together,
+    superseded_id, superseded_ids,
 };
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};

@@ -247,10 +247,15 @@ mod datadir;
 mod engine;
 mod env;
 mod error;
+pub mod events;
 mod failure;
+mod filter;
+mod follow;
 mod formats;
 #[cfg(all(feature = "testing", feature = "coordinators", feature = "mcp"))]
 mod fuzzed;
+#[cfg(feature = "mcp")]
+mod graph;
 mod headroom;
 #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "for `/metrics`"))]
 mod histogram;
@@ -268,6 +273,7 @@ mod own_store;
 #[cfg(feature = "http")]
 mod problem;
 pub mod project;
+mod recent;
 mod replication;
 mod request;
 mod runtime;
@@ -280,6 +286,7 @@ pub mod tasks;
 pub mod tls;
 mod trace;
 mod vectors;
+mod words;
 mod world;
 
 pub use brain::{Brain, Watch};
@@ -294,6 +301,7 @@ pub use error::{
     AccessError, AdminDuty, ConflictError, ContactError, CriticalBound, InputError, ListenError, NetworkError,
     NodeError, OpaqueError, Resource, SearchError, StopError,
 };
+pub use events::{EventKind, EventsQuery, NoEventKind, NodeEvent, NodeEvents, NodeNews, PeerNews};
 pub use failure::Fault;
 pub use headroom::{DiskFull, FileGone, FreeBytes};
 pub use ledger::LedgerError;

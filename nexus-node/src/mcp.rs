@@ -17,7 +17,7 @@
 //! | `tokens` | budgets of tokens |
 //! | `core` | four tools over the memory, and three for tasks |
 //! | `fuzzed` | the readers of messages, for `nexus-fuzz` |
-//! | `graph` | a knowledge graph over the memory: nine tools and a resource |
+//! | `graph` | the graph of the memory: nine tools and a resource |
 
 mod agent;
 mod answer;
@@ -37,9 +37,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 
-use self::graph::Graph;
 use crate::Node;
 use crate::api::Guest;
+use crate::graph::Graph;
 
 /// The supported versions, oldest first.
 const VERSIONS: &[ProtocolVersion] = &[

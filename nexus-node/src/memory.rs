@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use nexus_crdt::{DRIFT_MAX, SpaceId};
+use nexus_crdt::{DRIFT_MAX, SpaceId, TaskId};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
@@ -525,6 +525,8 @@ pub enum ChangeKind {
     Member,
     /// A space was created.
     Space,
+    /// Something was said of a task.
+    Task,
     /// The watcher has seen changes that are not here any more, as the store was put back from a copy. Read all again. The watch goes on with the changes from now on.
     Missed,
 }
@@ -538,12 +540,13 @@ impl ChangeKind {
             Self::Forgotten => "forgotten",
             Self::Member => "member",
             Self::Space => "space",
+            Self::Task => "task",
             Self::Missed => "missed",
         }
     }
 }
 
-/// The memory, member or space that changed.
+/// The memory, member, space or task that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subject {
@@ -553,6 +556,8 @@ pub enum Subject {
     Member(Did),
     /// A space.
     Space(SpaceId),
+    /// A task. Only the events of a node tell of tasks.
+    Task(TaskId),
 }
 
 impl Subject {
@@ -560,7 +565,7 @@ impl Subject {
     pub const fn memory(self) -> Option<MemoryId> {
         match self {
             Self::Memory(id) => Some(id),
-            Self::Member(_) | Self::Space(_) => None,
+            Self::Member(_) | Self::Space(_) | Self::Task(_) => None,
         }
     }
 }
@@ -571,6 +576,7 @@ impl fmt::Display for Subject {
             Self::Memory(id) => id.fmt(f),
             Self::Member(did) => did.fmt(f),
             Self::Space(id) => id.fmt(f),
+            Self::Task(id) => id.fmt(f),
         }
     }
 }
@@ -583,7 +589,7 @@ pub struct Change {
     pub cursor: String,
     /// The kind of change.
     pub kind: ChangeKind,
-    /// The memory, member or space that changed; this node after missed changes.
+    /// The memory, member, space or task that changed; this node after missed changes.
     pub subject: Subject,
     /// The space's name.
     pub space: String,

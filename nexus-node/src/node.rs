@@ -80,6 +80,7 @@ use crate::datadir::{DataDir, Lock};
 use crate::engine::{Command, Outcome};
 use crate::env::NodeEnv;
 use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
+use crate::events::{EventKind, Events, EventsQuery, NodeEvents};
 use crate::failure::Fault;
 use crate::formats::Formats;
 use crate::identity::Identity;
@@ -135,6 +136,7 @@ struct Inner {
     notices: Notices,
     brain: Brain,
     board: TaskBoard,
+    events: Events,
     coordinator: Option<Arc<Coordinator>>,
     #[cfg(feature = "blobs")]
     blobs: crate::blobs::Blobs,
@@ -213,6 +215,40 @@ impl Node {
     /// The tasks of the mesh: submitting work, following it, and doing it.
     pub fn tasks(&self) -> TaskBoard {
         self.0.board.clone()
+    }
+
+    /// All that happens on this node and in its mesh, as one stream with one cursor.
+    ///
+    /// ```no_run
+    /// # async fn example(node: nexus_node::Node) -> Result<(), nexus_node::NodeError> {
+    /// use nexus_node::{EventKind, EventsQuery};
+    ///
+    /// let mut events = node.events(EventsQuery::from_now().kinds([EventKind::Tasks, EventKind::Peers])).await?;
+    /// while let Some(event) = events.next().await? {
+    ///     println!("{:?}; to go on after it: {}", event.news, event.cursor);
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`NodeError::Invalid`] for a cursor of another node or of another kind, and for kinds without a space beside one. So
+    /// are keys and locks if the node was made without a coordinator. [`NodeError::NotFound`] for the space.
+    pub async fn events(&self, query: EventsQuery) -> Result<NodeEvents, NodeError> {
+        self.events_for(self.brain(), query).await
+    }
+
+    /// The same, of the log what this handle of the memory may read.
+    pub(crate) async fn events_for(&self, brain: Brain, query: EventsQuery) -> Result<NodeEvents, NodeError> {
+        if query.kinds.contains(&EventKind::Critical) && query.kinds.len() < EventKind::ALL.len() {
+            self.critical()?;
+        }
+        self.0.events.open(brain, query).await
+    }
+
+    /// The revision of critical state in a cursor of events, if it has one.
+    #[cfg(feature = "http")]
+    pub(crate) fn revision_in(&self, cursor: &str) -> Result<Option<u64>, NodeError> {
+        self.0.events.revision_in(cursor)
     }
 
     /// The blobs of this node, and those of the mesh that it can fetch.

@@ -30,6 +30,7 @@ pub const CODES: &[Code] = &[
     Code { name: "malformed", status: 400, exit: 2 },
     Code { name: "invalid", status: 422, exit: 2 },
     Code { name: "secret_found", status: 422, exit: 2 },
+    Code { name: "cursor_old", status: 422, exit: 2 },
     Code { name: "wrong_type", status: 415, exit: 2 },
     Code { name: "too_large", status: 413, exit: 2 },
     Code { name: "ambiguous", status: 409, exit: 2 },
@@ -189,123 +190,20 @@ const SECRET_HINT: &str = "nothing was written: it would reach every machine of 
 /// The hint for an error of the node.
 fn hint(error: &NodeError) -> Option<&'static str> {
     match error {
-        NodeError::NotFound { what: Resource::Memory, .. } => Some("`nexus-node list` shows the memories of this node"),
-        NodeError::NotFound { what: Resource::Space, .. } => {
-            Some("`nexus-node space list` shows the spaces, `nexus-node space create` makes one")
-        }
-        NodeError::NotFound { what: Resource::Member, .. } => Some("`nexus-node members` shows who belongs"),
-        NodeError::NotFound { what: Resource::Task, .. } => Some("`nexus-node task list` shows the tasks of this node"),
-        NodeError::NotFound { what: Resource::Blob, .. } => Some(
-            "a blob of another node has to be named by its whole hash; if nobody in reach has it, `--wait 10m` waits for \
-             somebody who does",
-        ),
-        NodeError::NotFound { what: Resource::BlobTag, .. } => {
-            Some("`nexus-node blob list` shows the tags of this node")
-        }
+        NodeError::NotFound { what, .. } => not_found_hint(*what),
+        NodeError::Conflict(conflict) => conflict_hint(conflict),
+        NodeError::Refused(refusal) => refusal_hint(refusal),
+        NodeError::Invalid(input) => input_hint(input),
         NodeError::BlobDamaged { .. } => Some(
             "bring back a node that has it whole, or add the file again where it is; `nexus-node blob verify` there shows \
              the damage",
         ),
-        NodeError::Conflict(ConflictError::BlobInDirectory { .. }) => {
-            Some("nothing was removed: remove the directory; `nexus-node blob list` shows it")
-        }
-        NodeError::Conflict(ConflictError::FilesMissing { .. }) => Some("nothing was kept; add the directory again"),
-        NodeError::NotFound { what: Resource::Words, .. } => {
-            Some("`nexus-node vocabulary list` shows all; `nexus-node forget ID` takes another member's")
-        }
-        NodeError::NotFound { what: Resource::Replica, .. } => {
-            Some("ask without `--local`: the coordinators answer; a node that just joined gets its copy in a moment")
-        }
-        NodeError::Refused(AccessError::Revoked) => {
-            Some("`nexus-node export` writes them; a new directory can join with a new ticket")
-        }
-        NodeError::Refused(AccessError::NotAbove { by, .. }) if by.is_empty() => {
-            Some("`nexus-node revoke --root FILE` does it with the mesh's root key")
-        }
-        NodeError::Refused(AccessError::NotAbove { .. }) => {
-            Some("run `nexus-node revoke` on one of their nodes, or here with the root key: `--root FILE`")
-        }
-        NodeError::Refused(AccessError::StillUp { .. }) => Some(
-            "a member that is up is not replaced: stop its node first, or end its membership with `nexus-node revoke`",
-        ),
-        NodeError::Refused(AccessError::Inviter { code: nexus_mesh::JoinRefusal::NameTaken, .. }) => {
-            Some("nothing was changed, and the ticket is still good: `nexus-node join TICKET --name ANOTHER`")
-        }
-        NodeError::Conflict(ConflictError::NameTaken(_)) => {
-            Some("nothing was changed: take another name; `nexus-node members` shows them")
-        }
-        NodeError::Refused(AccessError::NotByRoot) => Some("nothing was changed; `nexus-node revoke --root FILE`"),
-        NodeError::Refused(AccessError::OwnMembership) => Some("`nexus-node leave` ends it"),
         NodeError::Unreachable(ContactError::NoLog { .. }) => Some(
             "ask again once it is connected and of this version; `nexus-node task show ID` has the end of its stderr",
         ),
         NodeError::Unreachable(ContactError::NoAdmin) => Some(
             "nothing was changed; start a node of an admin, or use the mesh's root key: `nexus-node key rotate --root FILE`",
         ),
-        NodeError::Refused(AccessError::NoSuccession { .. } | AccessError::BadSuccession) => Some(
-            "nothing was changed; an admin's `nexus-node key rotate --for NAME` lets another one within a day through, and \
-                 `nexus-node key rotate --root FILE` does it with the mesh's root key",
-        ),
-        NodeError::Refused(AccessError::OwnRotation) => {
-            Some("nothing was changed: `nexus-node key rotate --for NAME`, on another admin's node")
-        }
-        NodeError::Refused(AccessError::WouldTakeAlong { .. }) => {
-            Some("nothing was changed: have an admin above this node revoke it, who keeps them")
-        }
-        NodeError::Refused(AccessError::Full(CriticalBound::Line { .. } | CriticalBound::Locks { .. })) => {
-            Some("nothing changed: try again once others have given locks back; `nexus-node lock list` shows them")
-        }
-        NodeError::Refused(AccessError::Full(_)) => Some("nothing changed: delete keys, or give locks back"),
-        NodeError::NotFound { what: Resource::Forgotten, .. } => {
-            Some("give the id that `forget` printed; a memory whose content was erased does not come back")
-        }
-        NodeError::Conflict(ConflictError::TaskOver { .. }) => {
-            Some("nothing changed: an end stays; `nexus-node task retry ID` submits it once more")
-        }
-        NodeError::Conflict(ConflictError::ClaimOver) => {
-            Some("stop the work: its result is kept as late, and another worker may have the task")
-        }
-        NodeError::Refused(AccessError::TooManyTasks { .. }) => Some(
-            "nothing was submitted: start a worker for them, or cancel some; `nexus-node task list --state pending`",
-        ),
-        NodeError::Refused(AccessError::TooManyWorkers { .. }) => Some("stop some of them, and try again"),
-        NodeError::Refused(AccessError::KeptEnough { .. }) => {
-            Some("the result is lost unless that node is reached before its task ends: have its person look at it")
-        }
-        NodeError::Refused(AccessError::NotYourTask(_)) => Some("do it on its submitter's node, or on an admin's"),
-        NodeError::Conflict(ConflictError::TaskOpen) => {
-            Some("nothing changed: wait for its end, or take it back: `nexus-node task cancel ID`")
-        }
-        NodeError::Conflict(ConflictError::NotWaiting) => {
-            Some("nothing changed; `nexus-node task show ID` tells its state")
-        }
-        NodeError::Refused(AccessError::NotAdmin(_)) => {
-            Some("run it on an admin's machine: `nexus-node members` shows who is one")
-        }
-        NodeError::Refused(AccessError::NoApprover(_)) => {
-            Some("`nexus-node task show ID` names the rule and who could; do it there, on the page or at a terminal")
-        }
-        NodeError::Refused(AccessError::NobodyApproves) => Some(
-            "nothing was submitted: leave `--approved-by other` out, or have an admin above this node let another one in",
-        ),
-        NodeError::Refused(AccessError::NotAdmitted { .. }) => {
-            Some("that member says it: `nexus-node members mine NAME` there; nothing changed")
-        }
-        NodeError::Refused(AccessError::PersonsTooNew) => {
-            Some("update all members; until then invite without saying whose machine it is, and say it later")
-        }
-        NodeError::Conflict(ConflictError::KeyTaken { .. }) => {
-            Some("nothing was written; forget that one first, or edit it")
-        }
-        NodeError::Conflict(ConflictError::KeyLike { .. }) => {
-            Some("nothing was written; give the key as it is there, or another one")
-        }
-        NodeError::Conflict(ConflictError::KeysAlike { .. }) => {
-            Some("nothing was written; give both the same key for one memory, or keys that differ in more")
-        }
-        NodeError::Conflict(ConflictError::OtherRequest) => {
-            Some("nothing changed: give each change an id of its own, and use it again for the same change alone")
-        }
         NodeError::Coordinator(_) => Some(COORDINATOR_HINT),
         NodeError::NoQuorum { lost: true, .. } => Some(
             "these voters are no members any more: `nexus-node coordinator recover --i-understand` on an admin's node",
@@ -323,44 +221,156 @@ fn hint(error: &NodeError) -> Option<&'static str> {
             "nothing was written; `nexus-node status` names the members to update, and until then it can be written as text",
         ),
         NodeError::Ambiguous { .. } => Some("use more of the id"),
-        NodeError::Invalid(InputError::Depth { .. }) => Some("write the deep part as a text of JSON"),
-        NodeError::Invalid(InputError::GroupSize { .. } | InputError::GroupSign { .. }) => {
-            Some("give words that mean the same, each as an argument: `vocabulary add deploy \"ship it\"`")
-        }
-        NodeError::Invalid(InputError::GroupWord { .. }) => {
-            Some("a longer wording is an alias of a memory: `remember --alias`")
-        }
-        NodeError::Invalid(InputError::GroupStopWord { .. }) => Some("such words are in any text; leave it out"),
-        NodeError::Invalid(InputError::Groups { .. }) => {
-            Some("`nexus-node vocabulary remove WORD` makes room; `nexus-node vocabulary list` shows them")
-        }
-        NodeError::Invalid(InputError::Secret { .. }) => Some(SECRET_HINT),
-        NodeError::Invalid(InputError::Task(BadTaskEvent::Capability) | InputError::Capabilities { .. }) => {
-            Some("a capability is a name as `resize` or `code/review:rust`, the same at the task and at its worker")
-        }
-        NodeError::Invalid(InputError::OncePreempted) => {
-            Some("nobody would know what became of it; leave out one of the two")
-        }
-        NodeError::Invalid(InputError::OnceInherited) => {
-            Some("the right to begin it is its submitter's alone; leave out one of the two")
-        }
-        NodeError::Invalid(InputError::HeirReads { .. }) => Some("name a member whose role is member or admin"),
-        NodeError::Invalid(InputError::Date { .. }) => Some("give an earlier one, or leave it out: it then has no end"),
-        NodeError::Invalid(InputError::Percent) => Some("100 is no bound; only Linux can tell the load"),
-        NodeError::Invalid(InputError::Task(BadTaskEvent::TooLarge { .. })) => {
-            Some("add the bulk with `nexus-node blob add`, and give its hash")
-        }
-        NodeError::Invalid(InputError::Task(BadTaskEvent::Json(_))) => {
-            Some("give one JSON document, with each key of an object once")
-        }
-        NodeError::Invalid(InputError::Task(BadTaskEvent::Token)) => Some("give the token that came with the claim"),
-        NodeError::Invalid(InputError::Task(BadTaskEvent::Attempt)) => Some("give a time as `300s` or `2h`"),
         NodeError::TooLarge { .. } => Some("split it, or keep the bulk elsewhere and remember where"),
         NodeError::Mesh(NetworkError::Listen(_)) => Some(
             "nothing listens; give addresses of this machine with --listen, or set `listen` in config.toml: /ip4/0.0.0.0/tcp/0 \
              is any of them, on a free port",
         ),
         NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),
+        _ => None,
+    }
+}
+
+/// The hint for what is not there.
+fn not_found_hint(what: Resource) -> Option<&'static str> {
+    match what {
+        Resource::Memory => Some("`nexus-node list` shows the memories of this node"),
+        Resource::Space => Some("`nexus-node space list` shows the spaces, `nexus-node space create` makes one"),
+        Resource::Member => Some("`nexus-node members` shows who belongs"),
+        Resource::Task => Some("`nexus-node task list` shows the tasks of this node"),
+        Resource::Blob => Some(
+            "a blob of another node has to be named by its whole hash; if nobody in reach has it, `--wait 10m` waits for \
+             somebody who does",
+        ),
+        Resource::BlobTag => Some("`nexus-node blob list` shows the tags of this node"),
+        Resource::Words => {
+            Some("`nexus-node vocabulary list` shows all; `nexus-node forget ID` takes another member's")
+        }
+        Resource::Replica => {
+            Some("ask without `--local`: the coordinators answer; a node that just joined gets its copy in a moment")
+        }
+        Resource::Forgotten => {
+            Some("give the id that `forget` printed; a memory whose content was erased does not come back")
+        }
+        _ => None,
+    }
+}
+
+/// The hint for what is otherwise than the caller takes it to be.
+fn conflict_hint(conflict: &ConflictError) -> Option<&'static str> {
+    match conflict {
+        ConflictError::BlobInDirectory { .. } => {
+            Some("nothing was removed: remove the directory; `nexus-node blob list` shows it")
+        }
+        ConflictError::FilesMissing { .. } => Some("nothing was kept; add the directory again"),
+        ConflictError::NameTaken(_) => Some("nothing was changed: take another name; `nexus-node members` shows them"),
+        ConflictError::TaskOver { .. } => {
+            Some("nothing changed: an end stays; `nexus-node task retry ID` submits it once more")
+        }
+        ConflictError::ClaimOver => {
+            Some("stop the work: its result is kept as late, and another worker may have the task")
+        }
+        ConflictError::TaskOpen => {
+            Some("nothing changed: wait for its end, or take it back: `nexus-node task cancel ID`")
+        }
+        ConflictError::NotWaiting => Some("nothing changed; `nexus-node task show ID` tells its state"),
+        ConflictError::KeyTaken { .. } => Some("nothing was written; forget that one first, or edit it"),
+        ConflictError::KeyLike { .. } => Some("nothing was written; give the key as it is there, or another one"),
+        ConflictError::KeysAlike { .. } => {
+            Some("nothing was written; give both the same key for one memory, or keys that differ in more")
+        }
+        ConflictError::OtherRequest => {
+            Some("nothing changed: give each change an id of its own, and use it again for the same change alone")
+        }
+        _ => None,
+    }
+}
+
+/// The hint for what the caller may not do.
+fn refusal_hint(refusal: &AccessError) -> Option<&'static str> {
+    match refusal {
+        AccessError::Revoked => Some("`nexus-node export` writes them; a new directory can join with a new ticket"),
+        AccessError::NotAbove { by, .. } if by.is_empty() => {
+            Some("`nexus-node revoke --root FILE` does it with the mesh's root key")
+        }
+        AccessError::NotAbove { .. } => {
+            Some("run `nexus-node revoke` on one of their nodes, or here with the root key: `--root FILE`")
+        }
+        AccessError::StillUp { .. } => Some(
+            "a member that is up is not replaced: stop its node first, or end its membership with `nexus-node revoke`",
+        ),
+        AccessError::Inviter { code: nexus_mesh::JoinRefusal::NameTaken, .. } => {
+            Some("nothing was changed, and the ticket is still good: `nexus-node join TICKET --name ANOTHER`")
+        }
+        AccessError::NotByRoot => Some("nothing was changed; `nexus-node revoke --root FILE`"),
+        AccessError::OwnMembership => Some("`nexus-node leave` ends it"),
+        AccessError::NoSuccession { .. } | AccessError::BadSuccession => Some(
+            "nothing was changed; an admin's `nexus-node key rotate --for NAME` lets another one within a day through, and \
+                 `nexus-node key rotate --root FILE` does it with the mesh's root key",
+        ),
+        AccessError::OwnRotation => {
+            Some("nothing was changed: `nexus-node key rotate --for NAME`, on another admin's node")
+        }
+        AccessError::WouldTakeAlong { .. } => {
+            Some("nothing was changed: have an admin above this node revoke it, who keeps them")
+        }
+        AccessError::Full(CriticalBound::Line { .. } | CriticalBound::Locks { .. }) => {
+            Some("nothing changed: try again once others have given locks back; `nexus-node lock list` shows them")
+        }
+        AccessError::Full(_) => Some("nothing changed: delete keys, or give locks back"),
+        AccessError::TooManyTasks { .. } => Some(
+            "nothing was submitted: start a worker for them, or cancel some; `nexus-node task list --state pending`",
+        ),
+        AccessError::TooManyWorkers { .. } => Some("stop some of them, and try again"),
+        AccessError::KeptEnough { .. } => {
+            Some("the result is lost unless that node is reached before its task ends: have its person look at it")
+        }
+        AccessError::NotYourTask(_) => Some("do it on its submitter's node, or on an admin's"),
+        AccessError::NotAdmin(_) => Some("run it on an admin's machine: `nexus-node members` shows who is one"),
+        AccessError::NoApprover(_) => {
+            Some("`nexus-node task show ID` names the rule and who could; do it there, on the page or at a terminal")
+        }
+        AccessError::NobodyApproves => Some(
+            "nothing was submitted: leave `--approved-by other` out, or have an admin above this node let another one in",
+        ),
+        AccessError::NotAdmitted { .. } => {
+            Some("that member says it: `nexus-node members mine NAME` there; nothing changed")
+        }
+        AccessError::PersonsTooNew => {
+            Some("update all members; until then invite without saying whose machine it is, and say it later")
+        }
+        _ => None,
+    }
+}
+
+/// The hint for an input that breaks a rule.
+fn input_hint(input: &InputError) -> Option<&'static str> {
+    match input {
+        InputError::Depth { .. } => Some("write the deep part as a text of JSON"),
+        InputError::GroupSize { .. } | InputError::GroupSign { .. } => {
+            Some("give words that mean the same, each as an argument: `vocabulary add deploy \"ship it\"`")
+        }
+        InputError::GroupWord { .. } => Some("a longer wording is an alias of a memory: `remember --alias`"),
+        InputError::GroupStopWord { .. } => Some("such words are in any text; leave it out"),
+        InputError::Groups { .. } => {
+            Some("`nexus-node vocabulary remove WORD` makes room; `nexus-node vocabulary list` shows them")
+        }
+        InputError::Secret { .. } => Some(SECRET_HINT),
+        InputError::Task(BadTaskEvent::Capability) | InputError::Capabilities { .. } => {
+            Some("a capability is a name as `resize` or `code/review:rust`, the same at the task and at its worker")
+        }
+        InputError::OldCursor(_) => Some("begin without a cursor and read all once; `/v1/watch` takes a revision as before"),
+        InputError::OncePreempted => Some("nobody would know what became of it; leave out one of the two"),
+        InputError::OnceInherited => Some("the right to begin it is its submitter's alone; leave out one of the two"),
+        InputError::HeirReads { .. } => Some("name a member whose role is member or admin"),
+        InputError::Date { .. } => Some("give an earlier one, or leave it out: it then has no end"),
+        InputError::Percent => Some("100 is no bound; only Linux can tell the load"),
+        InputError::Task(BadTaskEvent::TooLarge { .. }) => {
+            Some("add the bulk with `nexus-node blob add`, and give its hash")
+        }
+        InputError::Task(BadTaskEvent::Json(_)) => Some("give one JSON document, with each key of an object once"),
+        InputError::Task(BadTaskEvent::Token) => Some("give the token that came with the claim"),
+        InputError::Task(BadTaskEvent::Attempt) => Some("give a time as `300s` or `2h`"),
         _ => None,
     }
 }

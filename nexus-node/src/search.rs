@@ -7,7 +7,6 @@
 //!
 //! | room | content |
 //! |---|---|
-//! | `words`, `tokens`, `language` | cutting texts into words, for both indexes |
 //! | `question` | a question as it is looked for: its words, and the forms in which texts have them |
 //! | `vocabulary` | words that mean the same in the trade |
 //! | `group` | words that mean the same as the members of a mesh say |
@@ -26,7 +25,6 @@ mod disk;
 mod document;
 mod group;
 mod indexer;
-mod language;
 pub(crate) mod passage;
 mod project;
 mod question;
@@ -34,72 +32,37 @@ mod sameness;
 mod tail;
 #[cfg(test)]
 mod tests;
-mod tokens;
 mod vocabulary;
-pub(crate) mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_identity::{Did, Timestamp};
+use nexus_identity::Timestamp;
 
 use disk::DiskIndex;
 
-pub(crate) use document::{Document, tags_of};
-pub(crate) use group::{GROUPS_MAX, Group, GroupFilter, GroupWord, PROPOSAL, VOCABULARY};
+pub(crate) use document::Document;
+pub(crate) use group::{GROUPS_MAX, Group, GroupFilter, GroupWord};
 pub(crate) use indexer::keep_up;
-pub(crate) use project::{PROJECT, ProjectRecord, key_of_mark, key_of_name};
+pub(crate) use project::{ProjectRecord, key_of_mark, key_of_name};
 pub(crate) use question::{Phrase, Question, Spoken, best_passage};
 pub(crate) use sameness::{Likeness, Outline, Said, same_text, text_hash};
-pub(crate) use tail::touched_after;
-pub(crate) use tokens::matched_form;
 
 use crate::NodeError;
 use crate::error::SearchError;
-use crate::identity::Identity;
+pub(crate) use crate::filter::{Filter, OfProject, PROJECT, PROJECT_TAG, PROPOSAL, VOCABULARY};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::memory::Span;
 use crate::memory::read::Reader;
-use crate::store::{Store, View};
-use crate::world::World;
+use crate::store::View;
+pub(crate) use crate::words::matched_form;
 use group::Wanted;
 use tail::{Room, Tail};
 
 /// The most memories in the tail, and bytes of their words. More than are written between two commits of the index, and
 /// a bound on memory while the index is rebuilt or members write long texts.
 const TAIL_MAX: Room = Room { memories: 20_000, bytes: 32 << 20 };
-
-/// Conditions on a memory.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Filter {
-    /// In one of these spaces.
-    pub(crate) spaces: BTreeSet<SpaceNo>,
-    /// With all of these tags, in the form in which they are compared.
-    pub(crate) tags: BTreeSet<String>,
-    /// The kinds that are admitted, in the form in which they are compared; any kind is if there are none.
-    pub(crate) kinds: BTreeSet<String>,
-    /// By this author.
-    pub(crate) by: Option<Did>,
-    /// Edited or created at this time or later.
-    pub(crate) since: Option<Timestamp>,
-    /// Holding at this time; `None` for any time.
-    pub(crate) valid_at: Option<Timestamp>,
-    /// A project's, or personal.
-    pub(crate) project: Option<OfProject>,
-}
-
-/// The memories that a session in a project is told of.
-#[derive(Clone, Debug)]
-pub(crate) struct OfProject {
-    /// The project's tag, in the form in which tags are compared.
-    pub(crate) tag: String,
-    /// The authors whose memories without a project are personal.
-    pub(crate) mine: BTreeSet<Did>,
-}
-
-/// The beginning of the tags of projects. A document of any project has it as a tag, too.
-pub(crate) const PROJECT_TAG: &str = "project:";
 
 impl OfProject {
     fn admits(&self, document: &Document) -> bool {
@@ -402,13 +365,4 @@ fn closest(word: &str, close: BTreeSet<String>) -> Vec<String> {
 /// The edits by which a word of some characters may differ from another one.
 const fn edits(chars: usize) -> u8 {
     if chars < 8 { 1 } else { 2 }
-}
-
-/// The indexer's access to a running node.
-pub(crate) struct Source {
-    pub(crate) store: Store,
-    pub(crate) store_name: [u8; 8],
-    pub(crate) identity: Identity,
-    pub(crate) world: World,
-    pub(crate) committed: tokio::sync::watch::Receiver<u64>,
 }

@@ -43,10 +43,12 @@ mod carve;
 #[cfg(any(test, feature = "testing"))]
 pub mod disk;
 mod error;
+mod files;
 mod full;
 mod guard;
 mod hold;
 mod open;
+mod options;
 mod overlay;
 mod place;
 mod portions;
@@ -72,11 +74,13 @@ pub use self::batch::{Batch, TableChange};
 pub(crate) use self::carve::{Carving, Found, Place};
 pub(crate) use self::error::is_full;
 pub use self::error::{PoisonCause, StoreDamage, StoreError};
+pub(crate) use self::files::{files_of, log_path, open_private};
 pub use self::guard::panics_are_caught;
 #[cfg(feature = "search")]
 pub(crate) use self::guard::quietly;
 pub(crate) use self::hold::sync_failed;
-pub(crate) use self::open::{files_of, log_path, open_file, open_private};
+pub(crate) use self::open::open_file;
+pub use self::options::{FORMAT_IN_USE, FORMAT_KEY, StoreOptions};
 pub use self::overlay::{Draft, Overlay};
 pub(crate) use self::place::FilePlace;
 pub use self::portions::Portions;
@@ -85,9 +89,10 @@ pub use self::snapshot::Snapshot;
 pub use self::table::Table;
 pub use self::view::{ALL_KEYS, KeyRange, Order, Row, TryVisit, View, Visit, prefix_end};
 
+use self::files::sync_directory;
 use self::guard::guarded;
 use self::hold::Hold;
-use self::open::{Start, examine, format_of, is_locked, of_format, open_database, rows_of, sync_directory, write_rows};
+use self::open::{Start, examine, format_of, is_locked, of_format, open_database, rows_of, write_rows};
 use self::snapshot::Opened;
 use self::wal::{LogPlace, SEGMENT_BYTES, Wal, written_in};
 use self::write::Writing;
@@ -97,59 +102,6 @@ pub const FORMAT: u32 = 5;
 
 /// The earliest format with the same rows as [`FORMAT`]. Their values have another checksum, which is read for ever.
 pub const ROWS_FORMAT: u32 = 2;
-
-/// The format of a file that is in use with a log, and the latest that this version reads. A version that knows no such log
-/// would miss what only it has. After a clean stop the file has [`FORMAT`] again.
-pub const FORMAT_IN_USE: u32 = 6;
-
-/// The row of [`Table::Meta`] that holds the format, as a little-endian `u32`. Table, key and
-/// checksum never change, so every version can tell a file of a later format from a damaged one.
-pub const FORMAT_KEY: &[u8] = b"format";
-
-/// Options for opening a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StoreOptions {
-    /// Memory for pages of the file, in bytes. Default 16 MiB. A larger cache saves few reads: the
-    /// operating system usually caches the same pages.
-    pub cache_bytes: usize,
-    /// The largest file that is read through and checked on every open, in bytes. Default 64 MiB. The
-    /// check takes about a second per GiB. Every file is also checked after an unclean stop, value by
-    /// value as it is read, and by [`Store::verify`].
-    pub verify_bytes_max: u64,
-    /// The size of each of the two segments of the write-ahead log, in bytes. Default 2 MiB. With 0 there is no log: each
-    /// commit syncs the file itself.
-    pub segment_bytes: u64,
-}
-
-impl StoreOptions {
-    /// These options with a cache of so many bytes.
-    #[must_use]
-    pub const fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
-        self
-    }
-
-    /// These options with a log of two segments of so many bytes, or without one.
-    #[must_use]
-    pub const fn segment_bytes(mut self, bytes: u64) -> Self {
-        self.segment_bytes = bytes;
-        self
-    }
-
-    /// These options with files of up to so many bytes read through on every open.
-    #[must_use]
-    pub const fn verify_bytes_max(mut self, bytes: u64) -> Self {
-        self.verify_bytes_max = bytes;
-        self
-    }
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self { cache_bytes: 16 << 20, verify_bytes_max: 64 << 20, segment_bytes: SEGMENT_BYTES }
-    }
-}
 
 /// A handle on an open store; clones are handles on the same one. The file is closed by
 /// [`Store::close`], or when the last handle and the last [`Snapshot`] are gone.

@@ -40,7 +40,8 @@ use self::embedder::{EmbedFault, Embedder};
 use self::file::ModelIdentity;
 use self::index::Index;
 use crate::config::{Config, EmbedderModel, EmbedderPlace};
-use crate::search::{Filter, words};
+use crate::filter::Filter;
+use crate::words;
 use crate::world::World;
 
 pub(crate) use self::index::Near;

@@ -15,6 +15,7 @@ use futures::FutureExt;
 use nexus_identity::Timestamp;
 use nexus_mesh::{Clock, Spawner, timers};
 
+pub(crate) use self::blocking::Interrupted;
 pub use self::blocking::{Blocking, BlockingPool, Inline};
 pub use self::tasks::Tasks;
 use self::wakes::{Counting, Wakes};
@@ -27,11 +28,6 @@ pub(crate) struct World {
     clock: Arc<dyn Clock>,
     wakes: Wakes,
 }
-
-/// Blocking work ended without a result: its node is being stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the work was interrupted")]
-pub(crate) struct Interrupted;
 
 impl World {
     pub(crate) fn new(spawner: Arc<dyn Spawner>, blocking: Arc<dyn Blocking>, clock: Arc<dyn Clock>) -> Self {

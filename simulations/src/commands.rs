@@ -4,33 +4,23 @@ mod diff;
 mod fuzz;
 mod held;
 mod log;
+mod options;
 mod plant;
 mod rare;
 mod run;
+mod said;
 mod shrink;
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use nexus_sim::invariants::{self, With};
 use nexus_sim::plan::{Plan, parse_run};
 use nexus_sim::plants::Plant;
-use nexus_sim::scenario::{BUILT_IN, Fidelity, Scenario};
+use nexus_sim::scenario::{BUILT_IN, Scenario};
 
-/// Everything held.
-const OK: u8 = 0;
-/// An invariant broke, or the run proves nothing.
-const BROKEN: u8 = 1;
-/// The question was wrong.
-const USAGE: u8 = 2;
-/// Nobody reads the output: the code of a program that SIGPIPE ended.
-const UNREAD: u8 = 141;
-
-/// The way to a build with bugs inside of its nodes.
-const WITH_PLANTS: &str = "build one that has it:\n  \
-    cargo run --release -p nexus-sim --features plants --bin nexus-sim-plants -- plant all";
+use self::options::{ROUTINGS, RunOptions, has, is_plan, plan, read_plan};
+use self::said::{OK, USAGE, WITH_PLANTS, complain, say};
 
 /// Whole Nexus networks under virtual time, by seed: cut them, crash them, and see which promises hold.
 #[derive(Debug, Parser)]
@@ -140,66 +130,6 @@ enum SimCommand {
     },
 }
 
-/// The ways in which nodes are chosen for tasks.
-const ROUTINGS: [&str; 3] = ["weighted", "least-loaded", "round-robin"];
-
-/// Options for carrying out and showing a run.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct RunOptions {
-    /// The number of nodes [default: the scenario's]
-    #[arg(long)]
-    nodes: Option<usize>,
-    /// Whole nodes (wire), or engines and sessions alone (model).
-    #[arg(long, value_parser = ["wire", "model"])]
-    fidelity: Option<String>,
-    /// One line of JSON at the end, and nothing else on stdout.
-    #[arg(long)]
-    json: bool,
-    /// Writes a page about the run, in one file.
-    #[arg(long, value_name = "OUT.html")]
-    report: Option<PathBuf>,
-    /// Plants a known fault, which must be caught.
-    #[arg(long)]
-    plant: Option<String>,
-    /// The way in which nodes are chosen for tasks.
-    #[arg(long, value_parser = ROUTINGS)]
-    routing: Option<String>,
-    /// Has each node check each signature, also one that another node of the process has checked.
-    #[arg(long)]
-    check_all: bool,
-    /// Ends at the first violation of one of these checks, at which a run else goes on to its end.
-    #[arg(long, value_name = "CHECK,…", value_delimiter = ',', value_parser = check)]
-    ends_with: Vec<String>,
-    /// Shows on stderr what the nodes log, with virtual time: FILTER is as in `nexus-node --log`.
-    #[arg(long, value_name = "FILTER")]
-    log: Option<String>,
-    /// Writes every event and every chunk of bytes with its virtual time.
-    #[arg(long, value_name = "FILE")]
-    trace: Option<PathBuf>,
-}
-
-impl RunOptions {
-    /// A plan with what these options say of its nodes.
-    fn onto(&self, plan: Plan) -> Plan {
-        Plan { routing: self.routing.clone(), checks_all: self.check_all, ends_with: self.ends_with.clone(), ..plan }
-    }
-}
-
-/// The name of a check.
-fn check(name: &str) -> Result<String, String> {
-    let all = invariants::all(&|_| true, With { coordinators: true, tasks: true, approvals: true, blobs: true });
-    let names: Vec<&str> = all.iter().map(|check| check.name()).collect();
-    if names.contains(&name) {
-        return Ok(name.to_owned());
-    }
-    Err(format!("there is no check {name}, but {}", names.join(", ")))
-}
-
-/// Whether a program has a plant. `wakes`: whether it wakes bugs inside of nodes, if its build has some.
-fn has(plant: Plant, wakes: bool) -> bool {
-    matches!(plant, Plant::Around(_)) || wakes && plant.is_here()
-}
-
 /// Runs the command. The exit code is its result. `wakes`: whether it may wake bugs inside of nodes. In a build with plants
 /// `nexus-sim` has them, too, and lets them sleep.
 pub(crate) fn run(arguments: Arguments, wakes: bool) -> ExitCode {
@@ -236,33 +166,6 @@ pub(crate) fn run(arguments: Arguments, wakes: bool) -> ExitCode {
     }
 }
 
-/// The plan of a scenario, or from a file.
-fn plan(scenario: &str, seed: u64, options: &RunOptions) -> Result<Plan, String> {
-    if is_plan(scenario) {
-        return read_plan(scenario);
-    }
-    let scenario = Scenario::named(scenario)?;
-    let fidelity = match options.fidelity.as_deref() {
-        Some("model") => Fidelity::Model,
-        Some(_) => Fidelity::Wire,
-        None => scenario.fidelity,
-    };
-    let nodes = options.nodes.unwrap_or(scenario.nodes);
-    if nodes < 2 {
-        return Err("a network needs two nodes".to_owned());
-    }
-    Ok(options.onto(Plan::of(&scenario, nodes, fidelity, seed)))
-}
-
-fn is_plan(name: &str) -> bool {
-    std::path::Path::new(name).extension().is_some_and(|end| end == "json")
-}
-
-fn read_plan(file: &str) -> Result<Plan, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
-    serde_json::from_str(&text).map_err(|error| format!("{file}: {error}"))
-}
-
 fn planted(plan: Plan, name: Option<&str>, wakes: bool) -> Result<Plan, String> {
     let plant = match name {
         Some(name) => Some(Plant::named(name).ok_or_else(|| format!("there is no plant {name}"))?),
@@ -287,17 +190,4 @@ fn list() -> Result<u8, String> {
         say(&format!("{name:<18} {:>5} nodes, {:<5} {}", scenario.nodes, scenario.fidelity.as_str(), scenario.about));
     }
     Ok(OK)
-}
-
-/// Prints to stdout. If its reader has closed it (`| head`), the program ends: nobody would see the rest.
-fn say(line: &str) {
-    if writeln!(std::io::stdout(), "{line}").is_err() {
-        std::process::exit(UNREAD.into());
-    }
-}
-
-/// Prints to stderr.
-#[expect(clippy::print_stderr, reason = "the printer")]
-fn complain(line: &str) {
-    eprintln!("{line}");
 }

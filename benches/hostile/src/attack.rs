@@ -11,9 +11,9 @@ use nexus_mesh::{Mesh, Multiaddr, StreamProtocol};
 use prost::Message;
 use tokio::sync::Mutex;
 
+use crate::args::{Args, Failure};
 use crate::pace::Pace;
 use crate::rogue::{Line, Member, entries, follow, frontier, sync_room};
-use crate::{Args, Failure};
 
 /// The attacks by their names, and what each does.
 pub(crate) const KINDS: [(&str, &str); 7] = [

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use ureq::Agent;
 
-use crate::Failure;
+use crate::args::Failure;
 
 /// Connections that write at the same time.
 const CALLERS: usize = 16;
@@ -162,7 +162,7 @@ impl Node {
             if n >= end {
                 break;
             }
-            let body = json!({ "text": format!("honest {}", crate::text(n)) }).to_string();
+            let body = json!({ "text": format!("honest {}", crate::text::text(n)) }).to_string();
             let begin = Instant::now();
             let answer = agent.post(self.url("/v1/memories")).header("Authorization", &self.proof());
             last = answer.content_type("application/json").send(body)?.body_mut().read_to_string()?;

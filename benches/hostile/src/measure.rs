@@ -4,9 +4,9 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::args::{Args, Failure};
 use crate::attack::{ALL, KINDS};
 use crate::honest::{Pair, Work, program};
-use crate::{Args, Failure};
 
 /// The time for an attacker to connect.
 const SETTLE: Duration = Duration::from_secs(1);

@@ -18,7 +18,7 @@ use nexus_mesh::{
 };
 use prost::Message;
 
-use crate::Failure;
+use crate::args::Failure;
 
 const SYNC: StreamProtocol = StreamProtocol::new("/nexus/sync/1");
 
@@ -78,7 +78,8 @@ impl Member {
 
     /// The next entry of a log, with a memory.
     pub(crate) fn write(&self, log: &mut Log, n: usize) -> Verified {
-        let core = Core { text: format!("attack {}", crate::text(n)), kind: "note".to_owned(), ..Core::default() };
+        let core =
+            Core { text: format!("attack {}", crate::text::text(n)), kind: "note".to_owned(), ..Core::default() };
         let (target, field) = (Target::Create { page: 0 }, Field::named(Field::CORE));
         let write = Write { target, field, value: core.to_json(), over: Vec::new() };
         let entry = self.entry(log, Kind::WRITES, Writes(vec![write]).encode());

@@ -3,6 +3,7 @@
 mod api;
 mod auth;
 mod backlog;
+mod bare;
 mod blobs;
 mod client;
 mod crowd;

@@ -247,9 +247,10 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::EntryId;
+    use crate::entry_id::EntryId;
     use crate::frontier::Head;
-    use crate::log::{Incarnation, Unforked};
+    use crate::log::Unforked;
+    use crate::log_id::Incarnation;
     use crate::revocation::Pin;
     use crate::space::SpaceId;
     use crate::succession::Succession;

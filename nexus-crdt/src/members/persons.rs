@@ -208,7 +208,7 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::EntryId;
+    use crate::entry_id::EntryId;
     use crate::hlc::Hlc;
     use crate::log::Unforked;
     use crate::succession::{PlacedSuccession, Succession};

@@ -11,7 +11,8 @@ use nexus_identity::{CHAIN_LINKS_MAX, Claims, Did, Role};
 use super::{Member, Members};
 use crate::frontier::Head;
 use crate::hlc::Hlc;
-use crate::log::{Branching, Incarnation, LogId, Reach};
+use crate::log::{Branching, Reach};
+use crate::log_id::{Incarnation, LogId};
 use crate::revocation::{Pin, PlacedRevocation};
 use crate::space::SpaceId;
 use crate::succession::PlacedSuccession;
@@ -251,7 +252,7 @@ impl<'a, 'f> Bench<'a, 'f> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::EntryId;
+    use crate::entry_id::EntryId;
     use crate::log::Unforked;
     use crate::revocation::Revocation;
     use crate::succession::Succession;

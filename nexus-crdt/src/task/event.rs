@@ -855,7 +855,7 @@ fn is_more(text: &str) -> Result<(), BadTaskEvent> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::EntryId;
+    use crate::entry_id::EntryId;
     use proptest::prelude::*;
 
     fn task() -> TaskId {

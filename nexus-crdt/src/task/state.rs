@@ -316,7 +316,7 @@ pub fn task_state(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::EntryId;
+    use crate::entry_id::EntryId;
     use proptest::prelude::*;
 
     /// Member 9 is an admin. Some members have left.

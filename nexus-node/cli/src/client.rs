@@ -13,8 +13,8 @@ use ureq::http::{Method, Request, Response, StatusCode};
 
 use crate::names::Names;
 use crate::pinned::{Pin, unpinned};
+use crate::problems::{data_dir_problem, no_node};
 use crate::proof::{self, ProvenConnector, Unreached};
-use crate::session::{data_dir_problem, no_node};
 
 /// The longest time until the node accepts a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

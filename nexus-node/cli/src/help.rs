@@ -2,9 +2,7 @@
 
 use std::fmt::Write;
 
-use clap::{Command, CommandFactory};
-
-use crate::commands::Cli;
+use clap::Command;
 
 /// The commands that people look for together, in the order of `--help`.
 const GROUPS: &[(&str, &[&str])] = &[
@@ -654,9 +652,8 @@ const EXAMPLES: &[(&str, &[Example])] = &[
 /// The columns between a command and its meaning.
 const GAP: usize = 2;
 
-/// The program's commands with all words of their help.
-pub(crate) fn program() -> Command {
-    let mut program = Cli::command();
+/// The program's commands with all words of their help, from its commands and flags.
+pub(crate) fn program(mut program: Command) -> Command {
     program.build();
     let grouped = grouped(&program);
     let global: Vec<String> = program
@@ -733,7 +730,10 @@ fn whole(given: &str) -> String {
 mod tests {
     use std::collections::BTreeSet;
 
+    use clap::CommandFactory;
+
     use super::*;
+    use crate::commands::Cli;
 
     /// The words of commands, and of commands below them.
     fn paths(command: &Command, above: &str) -> Vec<String> {
@@ -749,7 +749,7 @@ mod tests {
 
     #[test]
     fn each_command_is_in_one_group_and_has_two_examples() {
-        let program = program();
+        let program = program(Cli::command());
         let all = paths(&program, "");
         let top: BTreeSet<&str> = all.iter().map(String::as_str).filter(|path| !path.contains(' ')).collect();
         let listed: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
@@ -774,8 +774,8 @@ mod tests {
                 let command = line.split("nexus-node ").last().unwrap();
                 let command = command.split(['|', '>']).next().unwrap();
                 let words = words(command);
-                let read =
-                    program().try_get_matches_from(std::iter::once("nexus-node".to_owned()).chain(words.clone()));
+                let read = program(Cli::command())
+                    .try_get_matches_from(std::iter::once("nexus-node".to_owned()).chain(words.clone()));
                 if let Err(error) = read {
                     panic!("{line}: {error}");
                 }

@@ -12,14 +12,17 @@ mod client;
 mod commands;
 #[cfg(target_os = "linux")]
 mod descendants;
+mod global;
 mod help;
 mod holder;
+mod listener;
 mod log;
 mod names;
 mod otlp;
 mod outfile;
 mod output;
 mod pinned;
+mod problems;
 mod program;
 mod project;
 mod proof;
@@ -35,19 +38,20 @@ pub mod ground {
     pub use indicatif::ProgressBar;
 
     pub use crate::client::{Client, Lines};
-    pub use crate::commands::Global;
     pub use crate::commands::demo::stage::{Node, Stage};
     pub use crate::commands::mcp::lines;
+    pub use crate::global::Global;
     pub use crate::log::Log;
     pub use crate::output::{Printer, Style, Table};
-    pub use crate::session::{CliSession, config_problem};
+    pub use crate::problems::config_problem;
+    pub use crate::session::CliSession;
 }
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
 use nexus_node::api::Problem;
 use nexus_node::internals::store::panics_are_caught;
 
@@ -68,12 +72,12 @@ pub fn main() -> ExitCode {
         // a variable of the environment is no argument
         Err(error) if std::env::args_os().len() <= 1 => {
             // If this cannot be printed, there is nobody to tell.
-            let _ = write!(std::io::stderr(), "{}", help::program().render_help());
+            let _ = write!(std::io::stderr(), "{}", help::program(Cli::command()).render_help());
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
         // the words of the help are made for those who ask for it
         Err(error) if HELPS.contains(&error.kind()) => {
-            return usage(&help::program().try_get_matches().err().unwrap_or(error));
+            return usage(&help::program(Cli::command()).try_get_matches().err().unwrap_or(error));
         }
         Err(error) => return usage(&error),
     };

@@ -13,7 +13,7 @@ use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, LazyBuffers, NextTimeout, Transport, TransportAdapter};
 
-use crate::session::no_node;
+use crate::problems::no_node;
 
 /// Opens connections over TLS to one node.
 #[derive(Clone)]

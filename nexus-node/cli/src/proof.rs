@@ -12,9 +12,9 @@ use ureq::unversioned::resolver::ResolvedSocketAddrs;
 use ureq::unversioned::transport::time::Duration as UreqDuration;
 use ureq::unversioned::transport::{ConnectionDetails, Connector, Either, NextTimeout, TcpConnector, Transport};
 
-use crate::holder;
+use crate::listener;
 use crate::pinned::{Pin, PinnedTransport};
-use crate::session::no_node;
+use crate::problems::no_node;
 
 /// The longest head of an answer, in bytes.
 const HEAD_BYTES_MAX: usize = 8 << 10;
@@ -179,7 +179,7 @@ impl ProofAnswer {
 
 /// The problem of an address without a proof. Nothing was sent there.
 pub(crate) fn unproven(base: &str, directory: Option<&Path>, reason: Unproven) -> Problem {
-    let holder = base.trim_start_matches("http://").parse().ok().and_then(holder::of_tcp);
+    let holder = base.trim_start_matches("http://").parse().ok().and_then(listener::of_tcp);
     let holder = holder.map(|holder| format!(", held by {holder},")).unwrap_or_default();
     match (reason, directory) {
         (Unproven::Missing, _) => {

@@ -15,11 +15,12 @@ use tokio::runtime::Runtime;
 
 use crate::address::ApiAddress;
 use crate::client::Client;
-use crate::commands::Global;
+use crate::global::Global;
 use crate::log::{Log, LogFile};
 use crate::otlp::Otlp;
 use crate::output::Printer;
 use crate::pinned::Pin;
+use crate::problems::data_dir_problem;
 
 /// One run of the program.
 #[derive(Clone, Debug)]
@@ -260,11 +261,6 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
-/// The problem of an error of the data directory.
-pub(crate) fn data_dir_problem(error: nexus_node::internals::datadir::DataDirError) -> Problem {
-    nexus_node::NodeError::from(error).into()
-}
-
 /// The token in a file.
 pub(crate) fn token_in(file: &Path) -> Result<String, Problem> {
     let unusable = |message: String| {
@@ -278,11 +274,6 @@ pub(crate) fn token_in(file: &Path) -> Result<String, Problem> {
     }
 }
 
-/// The problem of a missing node.
-pub(crate) fn no_node(message: &str) -> Problem {
-    Problem::new("no_node", message).hint("start a node: `nexus-node up`")
-}
-
 /// The text of an argument; for `-`, the content of stdin.
 pub(crate) fn text(argument: String) -> Result<String, Problem> {
     if argument != "-" {
@@ -292,14 +283,6 @@ pub(crate) fn text(argument: String) -> Result<String, Problem> {
     let read = io::stdin().lock().read_to_string(&mut text);
     read.map_err(|error| Problem::new("invalid", format!("stdin: {error}")))?;
     Ok(text.trim_end_matches(['\n', '\r']).to_owned())
-}
-
-/// The problem of an error of the configuration.
-pub fn config_problem(error: nexus_node::config::ConfigError) -> Problem {
-    use nexus_node::config::ConfigError;
-    let code = if matches!(error, ConfigError::File { .. }) { "data_dir" } else { "invalid" };
-    Problem::new(code, error.to_string())
-        .hint("`nexus-node up --help` has the flags; `nexus-node config show` lists all settings of a running node")
 }
 
 #[cfg(test)]

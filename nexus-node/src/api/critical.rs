@@ -157,9 +157,16 @@ pub(super) async fn watch(
     mut parameters: Parameters,
 ) -> Result<Answer<wire::KvChanges>, Problem> {
     let prefix = parameters.one("prefix")?.unwrap_or_default();
-    let (after, wait) = (parameters.one_as::<u64>("after")?, parameters.one_as::<wire::Span>("wait")?);
+    let (after, wait) = (parameters.one("after")?, parameters.one_as::<wire::Span>("wait")?);
+    let revision = after.as_deref().map(str::parse::<u64>);
     parameters.end()?;
     let critical = node.critical()?;
+    let after = match (revision, &after) {
+        (Some(Ok(revision)), _) => Some(revision),
+        // no number: a cursor of the node's events
+        (Some(Err(_)), Some(cursor)) => node.revision_in(cursor)?,
+        _ => None,
+    };
     let after = match after {
         Some(after) => after,
         None => critical.revision().await?,

@@ -1,28 +1,34 @@
-//! Changes as they happen: as server-sent events, over a WebSocket, or by long polls.
+//! Events as they happen: as server-sent events, over a WebSocket, or by long polls.
 //!
-//! All three are cursors over the store. They pull: a slow reader has one change in flight, the rest
-//! stays on disk. Changes of the coordinators' mode come in between. The mode is on no disk, so a
-//! client that was away reads it in the status.
+//! All three are cursors over what the node keeps. They pull: a slow reader has one event in flight, the rest
+//! stays where it is. A caller gets the kinds that its token may read, in the spaces that it may read.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
+use futures::SinkExt;
 use futures::stream::{self, StreamExt};
-use futures::{FutureExt, SinkExt};
+use nexus_identity::Did;
 
+use super::critical::names;
 use super::extract::Parameters;
-use super::looks::Looks;
+use super::guard::Shown;
+use super::issued::Scope;
 use super::pass::Pass;
 use super::problem::Problem;
+use super::websocket::{SUBPROTOCOL, is_websocket};
 use super::{Api, wire};
-use crate::coordinator::Mode;
-use crate::{Brain, Node, Watch, WatchQuery};
+use crate::events::{EventKind, EventsQuery, NoEventKind, NodeEvent, NodeEvents};
+use crate::{Brain, Node};
 
+/// The word for all kinds that a caller may be told of.
+const ALL: &str = "all";
 /// The time between two signs of life of a silent stream. A client that vanished is noticed as soon.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// The longest time that a WebSocket may leave a change unread.
@@ -34,10 +40,7 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The most changes of one poll.
 const CHANGES_PER_POLL: usize = 1_000;
 
-/// The subprotocol under which a WebSocket carries its token: `bearer, TOKEN`.
-pub(super) const SUBPROTOCOL: &str = "bearer";
-
-/// Changes after a cursor, or from now on. A browser's `Last-Event-ID` wins over the cursor in the
+/// Events after a cursor, or from now on. A browser's `Last-Event-ID` wins over the cursor in the
 /// address, which is older.
 pub(super) async fn events(
     State(api): State<Api>,
@@ -47,16 +50,15 @@ pub(super) async fn events(
     mut parameters: Parameters,
     request: Request,
 ) -> Result<Response, Problem> {
-    let from = match last_event(request.headers())? {
-        Some(last) => Some(last),
-        None => parameters.one("from")?,
-    };
+    let after = after(request.headers(), &mut parameters)?;
     let (space, wait) = (parameters.one("space")?, parameters.one_as::<wire::Span>("wait")?);
-    parameters.many("from");
+    let asked: Vec<String> = parameters.many("kinds");
     parameters.end()?;
-    let follows_mode = space.is_none();
-    let watch = brain.watch(WatchQuery { after: from, space }).await?;
-    let feed = Feed::new(watch, node, follows_mode).await;
+    let on_page = request.extensions().get::<Shown>() == Some(&Shown::Cookie);
+    let kinds = kinds(&asked, space.is_some(), on_page, &pass, &node)?;
+    let mut query = EventsQuery::from_now().kinds(kinds);
+    (query.after, query.space) = (after, space);
+    let feed = Feed { events: node.events_for(brain, query).await?, node };
     if let Some(wait) = wait {
         return poll(&api, feed, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);
     }
@@ -77,6 +79,82 @@ pub(super) async fn events(
     Ok(Sse::new(changes).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
+/// The cursor after which a caller wants to go on.
+pub(super) fn after(headers: &HeaderMap, parameters: &mut Parameters) -> Result<Option<String>, Problem> {
+    let after = match last_event(headers)? {
+        Some(last) => Some(last),
+        None => parameters.one("from")?,
+    };
+    parameters.many("from");
+    Ok(after)
+}
+
+/// The kinds without any named: what there was before there were kinds.
+const DEFAULT: [EventKind; 4] = [EventKind::Memories, EventKind::Members, EventKind::Spaces, EventKind::Mode];
+
+/// The scopes that a caller needs for events of a kind: those of the routes that tell the same.
+const fn needs(kind: EventKind) -> &'static [Scope] {
+    match kind {
+        EventKind::Memories | EventKind::Members | EventKind::Spaces => &[Scope::MemoryRead],
+        EventKind::Tasks => &[Scope::TasksRead],
+        EventKind::Critical => &[Scope::KvRead, Scope::LocksRead],
+        EventKind::Peers => &[Scope::MeshRead],
+        EventKind::Blobs => &[Scope::BlobsRead],
+        // `/readyz` tells it without any proof
+        EventKind::Mode => &[],
+    }
+}
+
+/// Whether a caller may be told of events of a kind.
+///
+/// # Errors
+/// `refused`, with what it takes.
+fn check(kind: EventKind, on_page: bool, pass: &Pass) -> Result<(), Problem> {
+    if on_page && kind == EventKind::Critical {
+        return Err(Problem::new("refused", "the page does not show keys and locks")
+            .hint("`nexus-node kv watch` shows their changes"));
+    }
+    pass.check(needs(kind))?;
+    if kind == EventKind::Blobs { pass.check_unbounded() } else { Ok(()) }
+}
+
+/// The kinds that a caller asks for. `all` are those that it may be told of.
+///
+/// # Errors
+/// `invalid` for a word that is none, `refused` for a kind that the token may not read.
+fn kinds(
+    asked: &[String],
+    in_space: bool,
+    on_page: bool,
+    pass: &Pass,
+    node: &Node,
+) -> Result<BTreeSet<EventKind>, Problem> {
+    let words: Vec<&str> = asked.iter().flat_map(|words| words.split(',')).map(str::trim).collect();
+    let fits = |kind: &EventKind| {
+        let is_there = *kind != EventKind::Critical || node.critical().is_ok();
+        is_there && (!in_space || kind.has_space())
+    };
+    if words.is_empty() {
+        let kinds: BTreeSet<EventKind> = DEFAULT.into_iter().filter(fits).collect();
+        return kinds.into_iter().map(|kind| check(kind, on_page, pass).map(|()| kind)).collect();
+    }
+    let mut kinds = BTreeSet::new();
+    for word in words {
+        if word == ALL {
+            kinds.extend(EventKind::ALL.into_iter().filter(|kind| fits(kind) && check(*kind, on_page, pass).is_ok()));
+            continue;
+        }
+        let kind: EventKind = word.parse().map_err(|error: NoEventKind| {
+            let word: String = word.chars().take(40).collect();
+            Problem::new("invalid", format!("kinds: {word:?} is none"))
+                .hint(format!("{error}; `all` is for all of them"))
+        })?;
+        check(kind, on_page, pass)?;
+        kinds.insert(kind);
+    }
+    Ok(kinds)
+}
+
 fn last_event(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     match headers.get("last-event-id").map(|id| id.to_str()) {
         None => Ok(None),
@@ -85,76 +163,37 @@ fn last_event(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     }
 }
 
-/// Whether a request asks for a WebSocket.
-pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
-    headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
-}
-
-/// Changes of the store and of the mode.
+/// The events for one reader.
 struct Feed {
-    watch: Watch,
+    events: NodeEvents,
     node: Node,
-    mode: Option<Mode>,
-    /// `None` for a feed of one space.
-    looks: Option<Looks>,
 }
 
 impl Feed {
-    async fn new(watch: Watch, node: Node, follows_mode: bool) -> Self {
-        let looks = follows_mode.then(|| Looks::new(node.contacts()));
-        let mode = if follows_mode { mode(&node).await } else { None };
-        Self { watch, node, mode, looks }
-    }
-
-    /// Resolves when the mode has changed. Dropping it early loses nothing.
-    async fn mode_changes(looks: &mut Option<Looks>, node: &Node, was: Option<Mode>) -> Mode {
-        let Some(looks) = looks else { return std::future::pending().await };
-        loop {
-            looks.due().await;
-            if let Some(mode) = mode(node).await.filter(|mode| Some(*mode) != was) {
-                return mode;
-            }
-        }
-    }
-
-    /// The mode in the form of a change, with the cursor of the last change.
-    fn tell(&mut self, mode: Mode) -> wire::Change {
-        self.mode = Some(mode);
-        wire::Change {
-            cursor: self.watch.cursor(),
-            kind: "mode".to_owned(),
-            id: mode.as_str().to_owned(),
-            space: String::new(),
-            author: self.node.did().to_string(),
-            seq: 0,
-        }
+    /// An event as it is shown.
+    fn shown(&self, event: NodeEvent) -> wire::Change {
+        let by_name = |did: &Did| names(&self.node).remove(did);
+        wire::Change::of(event, self.node.did(), by_name)
     }
 }
 
-async fn mode(node: &Node) -> Option<Mode> {
-    let seen = node.critical().ok()?.coordinators().await?;
-    Some(seen.mode())
-}
-
-/// The next change; `None` when the API or the node stops.
+/// The next event; `None` when the API or the node stops.
 async fn next(api: &Api, feed: &mut Feed) -> Option<wire::Change> {
-    let change = tokio::select! {
-        // In this order: a mode is told after every change before it.
+    let event = tokio::select! {
         biased;
         () = api.closing() => return None,
-        change = feed.watch.next() => change,
-        mode = Feed::mode_changes(&mut feed.looks, &feed.node, feed.mode) => return Some(feed.tell(mode)),
+        event = feed.events.next() => event,
     };
-    match change {
-        Ok(change) => change.map(wire::Change::from),
+    match event {
+        Ok(event) => event.map(|event| feed.shown(event)),
         Err(error) => {
-            tracing::debug!(%error, "a stream of changes ended");
+            tracing::debug!(%error, "a stream of events ended");
             None
         }
     }
 }
 
-/// Returns the changes that are there already, and waits for one if there is none.
+/// Returns the events that are there already, and waits for one if there is none.
 async fn poll(api: &Api, mut feed: Feed, wait: Duration) -> Result<axum::Json<wire::Changes>, Problem> {
     let mut changes = Vec::new();
     fill(&mut changes, &mut feed).await?;
@@ -166,24 +205,17 @@ async fn poll(api: &Api, mut feed: Feed, wait: Duration) -> Result<axum::Json<wi
         }
         fill(&mut changes, &mut feed).await?;
     }
-    // a mode is told after every change before it
-    while !changes.is_empty()
-        && changes.len() < CHANGES_PER_POLL
-        && let Some(Some(more)) = next(api, &mut feed).now_or_never()
-    {
-        changes.push(more);
-    }
-    let cursor = changes.last().map_or_else(|| feed.watch.cursor(), |last| last.cursor.clone());
+    let cursor = changes.last().map_or_else(|| feed.events.cursor(), |last| last.cursor.clone());
     Ok(axum::Json(wire::Changes { changes, cursor }))
 }
 
-/// Adds the changes of memories and members that are there, as many as a poll may have. They are read
-/// on the blocking seam, so a wait of zero would never see them.
+/// Adds the events that are there, as many as a poll may have. Events of the log are read on the blocking seam, so a wait of
+/// zero would never see them.
 async fn fill(changes: &mut Vec<wire::Change>, feed: &mut Feed) -> Result<(), Problem> {
     while changes.len() < CHANGES_PER_POLL
-        && let Some(more) = feed.watch.at_hand().await?
+        && let Some(more) = feed.events.at_hand().await?
     {
-        changes.push(wire::Change::from(more));
+        changes.push(feed.shown(more));
     }
     Ok(())
 }

@@ -18,11 +18,11 @@ use nexus_mesh::{Clock, SystemClock};
 
 use super::connections::ApiConnection;
 use super::door::Door;
-use super::events::{SUBPROTOCOL, is_websocket};
 use super::issued::{Found, IssuedToken, TOKEN_PREFIX, TokenBook, UNREAD_HINT};
 use super::page::{self, BrowserSession};
 use super::problem::Problem;
 use super::proof::ProofKey;
+use super::websocket::{SUBPROTOCOL, is_websocket};
 
 /// The routes that need no token, besides the page's.
 const OPEN: &[&str] = &["/healthz", "/readyz"];

@@ -17,7 +17,8 @@ mod rate;
 mod scope;
 mod token;
 
-pub use self::book::{Made, TOKENS_MAX, TokenBook, TokenError};
+pub use self::book::{Made, TokenBook, TokenError};
+pub use self::kept::TOKENS_MAX;
 pub use self::rate::{BadRate, Rate};
 pub use self::scope::{BadScope, Scope, Scopes};
 pub use self::token::{IssuedToken, NewToken, TOKEN_PREFIX};

@@ -3,171 +3,20 @@
 //! Requests are counted as they are answered. Everything else is read from the node on request, and
 //! costs nothing until then.
 
-use std::collections::BTreeMap;
-use std::fmt::{Display, Write};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+mod counts;
+mod text;
 
 use axum::extract::State;
-use axum::http::{Method, StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use nexus_mesh::{PeerState, Tallied};
 
+pub(super) use self::counts::{Proposals, Requests};
+use self::text::Text;
 use super::Api;
 use crate::coordinator::{CoordinatorRole, Coordinators, Mode, SeatState};
-use crate::histogram::{BUCKETS, Counts, Histogram};
 use crate::problem::Problem;
-use crate::{EmbedderState, Node, NodeError, Peer, SpaceInfo, Status};
-
-/// The methods counted apart.
-const METHODS: [&str; 6] = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD"];
-
-/// The answers, by route.
-#[derive(Default)]
-pub(super) struct Requests {
-    routes: RwLock<BTreeMap<String, BTreeMap<&'static str, Arc<Series>>>>,
-    in_flight: AtomicI64,
-}
-
-/// The requests of one route and method.
-#[derive(Default)]
-struct Series {
-    statuses: RwLock<BTreeMap<u16, AtomicU64>>,
-    took: Histogram,
-}
-
-/// A request in progress. It ends also when its client goes away.
-pub(super) struct InFlight<'a>(&'a AtomicI64);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-impl Requests {
-    pub(super) fn begin(&self) -> InFlight<'_> {
-        self.in_flight.fetch_add(1, Relaxed);
-        InFlight(&self.in_flight)
-    }
-
-    /// Counts an answer. A route is a path with unfilled parameters, so there are few.
-    pub(super) fn answered(&self, route: &str, method: &Method, status: StatusCode, took: Duration) {
-        let method = METHODS.iter().find(|known| **known == method.as_str()).copied().unwrap_or("other");
-        let series = self.series(route, method);
-        let counted = {
-            let statuses = series.statuses.read().unwrap_or_else(PoisonError::into_inner);
-            statuses.get(&status.as_u16()).map(|count| count.fetch_add(1, Relaxed)).is_some()
-        };
-        if !counted {
-            let mut statuses = series.statuses.write().unwrap_or_else(PoisonError::into_inner);
-            statuses.entry(status.as_u16()).or_default().fetch_add(1, Relaxed);
-        }
-        series.took.note(took);
-    }
-
-    fn series(&self, route: &str, method: &'static str) -> Arc<Series> {
-        let known = {
-            let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-            routes.get(route).and_then(|methods| methods.get(method)).cloned()
-        };
-        known.unwrap_or_else(|| {
-            let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
-            routes.entry(route.to_owned()).or_default().entry(method).or_default().clone()
-        })
-    }
-
-    fn write(&self, text: &mut Text) {
-        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
-        let all =
-            || routes.iter().flat_map(|(route, methods)| methods.iter().map(move |(method, s)| (route, *method, s)));
-        text.family("nexus_http_requests_total", "counter", "Requests that were answered.");
-        for (route, method, series) in all() {
-            for (status, count) in &*series.statuses.read().unwrap_or_else(PoisonError::into_inner) {
-                let status = status.to_string();
-                text.value("", &[("route", route), ("method", method), ("status", &status)], count.load(Relaxed));
-            }
-        }
-        text.family(
-            "nexus_http_request_duration_seconds",
-            "histogram",
-            "Time to the head of the answer; streams go on after it.",
-        );
-        for (route, method, series) in all() {
-            text.histogram(&[("route", route), ("method", method)], &series.took);
-        }
-        text.one("nexus_http_requests_in_flight", "Requests that are being answered.", self.in_flight.load(Relaxed));
-    }
-}
-
-/// The outcomes of changes of critical state requested over HTTP: `done`, or the code of the refusal.
-#[derive(Default)]
-pub(super) struct Proposals(RwLock<BTreeMap<&'static str, AtomicU64>>);
-
-impl Proposals {
-    /// Counts a change by its outcome.
-    pub(super) fn count<T>(&self, outcome: Result<T, NodeError>) -> Result<T, NodeError> {
-        let name = outcome.as_ref().map_or_else(NodeError::code, |_| "done");
-        let counted = {
-            let counts = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            counts.get(name).map(|count| count.fetch_add(1, Relaxed)).is_some()
-        };
-        if !counted {
-            let mut counts = self.0.write().unwrap_or_else(PoisonError::into_inner);
-            counts.entry(name).or_default().fetch_add(1, Relaxed);
-        }
-        outcome
-    }
-
-    fn write(&self, text: &mut Text) {
-        text.family("nexus_critical_changes_total", "counter", "Changes of critical state that were asked for here.");
-        for (outcome, count) in &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            text.value("", &[("outcome", outcome)], count.load(Relaxed));
-        }
-    }
-}
-
-/// The text format: a family, then its values.
-#[derive(Default)]
-struct Text {
-    text: String,
-    family: &'static str,
-}
-
-impl Text {
-    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
-        self.family = name;
-        // Writing to memory cannot fail.
-        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-    }
-
-    fn value(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
-        let _ = write!(self.text, "{}{suffix}", self.family);
-        for (index, (name, label)) in labels.iter().enumerate() {
-            let label = label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-            let _ = write!(self.text, "{}{name}=\"{label}\"", if index == 0 { "{" } else { "," });
-        }
-        let _ = writeln!(self.text, "{} {value}", if labels.is_empty() { "" } else { "}" });
-    }
-
-    /// The values of a family of durations.
-    fn histogram(&mut self, labels: &[(&str, &str)], durations: &Histogram) {
-        let Counts { up_to, all, seconds } = durations.counts();
-        let bounds = BUCKETS.iter().map(ToString::to_string).zip(up_to).chain([("+Inf".to_owned(), all)]);
-        for (bound, count) in bounds {
-            let labels: Vec<(&str, &str)> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
-            self.value("_bucket", &labels, count);
-        }
-        self.value("_sum", labels, seconds);
-        self.value("_count", labels, all);
-    }
-
-    fn one(&mut self, name: &'static str, help: &str, value: impl Display) {
-        self.family(name, "gauge", help);
-        self.value("", &[], value);
-    }
-}
+use crate::{EmbedderState, Node, Peer, SpaceInfo, Status};
 
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let mut text = Text::default();
@@ -362,6 +211,11 @@ fn of_peers(text: &mut Text, peers: &[Peer]) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::time::Duration;
+
+    use axum::http::{Method, StatusCode};
+
     use super::*;
 
     #[test]

@@ -95,6 +95,11 @@ impl Routes {
                 operation.insert("x-scopes".to_owned(), scopes.iter().map(|scope| scope.as_str()).collect());
                 None
             }
+            Needs::AnyOf(scopes) => {
+                let scopes = scopes.iter().map(|scope| scope.as_str()).collect();
+                operation.insert("x-scopes-any".to_owned(), scopes);
+                None
+            }
             Needs::Person => Some(json!([{ "cookie": [] }])),
             Needs::Proof | Needs::Owner => None,
         };

@@ -3,81 +3,23 @@
 //! The files hold no data and need no token. The page asks the API for all that it shows, with its
 //! cookie. There is no build step, and no file comes from the network.
 
+mod files;
 mod session;
 
 use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 
+pub(super) use self::files::{file, is_open, paths};
 pub(super) use self::session::BrowserSession;
+
+use self::files::LINK;
 
 use super::connections::ApiConnection;
 use super::extract::Path;
 use super::guard::Shown;
 use super::problem::Problem;
 use super::{Api, wire};
-
-/// A file of the page.
-struct File {
-    path: &'static str,
-    kind: &'static str,
-    bytes: &'static [u8],
-}
-
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-
-const FILES: &[File] = &[
-    File { path: "/", kind: "text/html; charset=utf-8", bytes: include_bytes!("page/index.html") },
-    File { path: "/page.css", kind: "text/css; charset=utf-8", bytes: include_bytes!("page/page.css") },
-    File { path: "/page.js", kind: SCRIPT, bytes: include_bytes!("page/page.js") },
-    File { path: "/show.js", kind: SCRIPT, bytes: include_bytes!("page/show.js") },
-    File { path: "/api.js", kind: SCRIPT, bytes: include_bytes!("page/api.js") },
-    File { path: "/map.js", kind: SCRIPT, bytes: include_bytes!("page/map.js") },
-    File { path: "/memory.js", kind: SCRIPT, bytes: include_bytes!("page/memory.js") },
-    File { path: "/memories.js", kind: SCRIPT, bytes: include_bytes!("page/memories.js") },
-    File { path: "/task.js", kind: SCRIPT, bytes: include_bytes!("page/task.js") },
-    File { path: "/tasks.js", kind: SCRIPT, bytes: include_bytes!("page/tasks.js") },
-    File { path: "/files.js", kind: SCRIPT, bytes: include_bytes!("page/files.js") },
-    File { path: "/members.js", kind: SCRIPT, bytes: include_bytes!("page/members.js") },
-    File { path: "/keys.js", kind: SCRIPT, bytes: include_bytes!("page/keys.js") },
-    File { path: "/icon.svg", kind: "image/svg+xml", bytes: include_bytes!("page/icon.svg") },
-];
-
-/// The page may load its own files and talk to its own API, and nothing else. So a memory's text cannot
-/// become a script, and shown data cannot be sent away.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
-
-/// The path of one-time links.
-const LINK: &str = "/web/";
-
-/// The paths of the files.
-pub(super) fn paths() -> impl Iterator<Item = &'static str> {
-    FILES.iter().map(|file| file.path)
-}
-
-/// Whether a path needs no token: the files, and the links, which are tokens themselves.
-pub(super) fn is_open(path: &str) -> bool {
-    path.starts_with(LINK) || paths().any(|file| file == path)
-}
-
-/// Serves a file.
-pub(super) async fn file(uri: axum::http::Uri, headers: HeaderMap) -> Response {
-    let Some(file) = FILES.iter().find(|file| file.path == uri.path()) else {
-        return super::no_route().await.into_response();
-    };
-    let tag = format!("\"{}\"", &blake3::hash(file.bytes).to_hex()[..16]);
-    let seen = headers.get(header::IF_NONE_MATCH).is_some_and(|seen| seen.as_bytes() == tag.as_bytes());
-    let body = if seen { &[][..] } else { file.bytes };
-    let mut response = (if seen { StatusCode::NOT_MODIFIED } else { StatusCode::OK }, body).into_response();
-    let out = response.headers_mut();
-    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(file.kind));
-    out.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    out.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    out.extend(HeaderValue::try_from(tag).ok().map(|tag| (header::ETAG, tag)));
-    response
-}
 
 /// Makes a link that signs a browser in. Needs the token: a page cannot prolong its own session.
 pub(super) async fn link(

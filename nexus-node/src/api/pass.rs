@@ -36,7 +36,9 @@ pub(crate) enum Needs {
     Proof,
     /// These scopes, or the owner.
     Scopes(&'static [Scope]),
-    /// The same, and no bound to some spaces: what it is about has none.
+    /// One of these scopes, or the owner. The handler asks for those of what it tells.
+    AnyOf(&'static [Scope]),
+    /// Such scopes as `Scopes`, and no bound to some spaces: what it is about has none.
     Unbounded(&'static [Scope]),
     /// The owner of the node: the `api-token`, or the page where the guard lets it.
     Owner,
@@ -75,6 +77,8 @@ impl RouteNeeds {
         match needs {
             Needs::Nothing | Needs::Proof => Ok(()),
             Needs::Scopes(scopes) => pass.check(scopes),
+            Needs::AnyOf(scopes) if scopes.iter().any(|scope| pass.allows(*scope)) => Ok(()),
+            Needs::AnyOf(scopes) => pass.check(scopes),
             Needs::Unbounded(scopes) => {
                 pass.check(scopes)?;
                 if token.spaces().is_none() { Ok(()) } else { Err(unbounded()) }
@@ -194,7 +198,6 @@ impl Pass {
     ///
     /// # Errors
     /// `refused`.
-    #[cfg(feature = "mcp")]
     pub(crate) fn check_unbounded(&self) -> Result<(), Problem> {
         if self.is_bounded() { Err(unbounded()) } else { Ok(()) }
     }

@@ -4,23 +4,22 @@
 //! session, and does not know the passphrase. The file has a hash that is slow to guess by, and is read at the start alone.
 //! While it cannot be read nothing is approved here.
 
+mod routes;
+
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use axum::Json as Answer;
-use axum::extract::State;
 use data_encoding::HEXLOWER;
 use serde::{Deserialize, Serialize};
 
-use super::extract::Json;
+pub(super) use self::routes::{change, check, show};
 use super::problem::Problem;
-use super::{Api, wire};
+use crate::NodeError;
 use crate::datadir::DataDir;
 use crate::world::random;
-use crate::{Brain, NodeError};
 
 /// The shortest passphrase, in characters, and the longest, in bytes.
 const CHARS_MIN: usize = 8;
@@ -193,33 +192,6 @@ impl Passphrase {
         self.lock().kept = hashed.map_or(Kept::None, Kept::Set);
         Ok(())
     }
-}
-
-/// Checks the passphrase that came with a word, off the tasks that answer.
-pub(super) async fn check(api: &Api, brain: &Brain, given: Option<String>) -> Result<(), Problem> {
-    let (api, now) = (api.clone(), api.0.guard.monotonic());
-    brain.reading(move |_| Ok(api.0.passphrase.check(given.as_deref(), now))).await?
-}
-
-pub(super) async fn show(State(api): State<Api>) -> Answer<wire::Approving> {
-    Answer(shown(&api))
-}
-
-pub(super) async fn change(
-    State(api): State<Api>,
-    brain: Brain,
-    Json(change): Json<wire::ChangeApproving>,
-) -> Result<Answer<wire::Approving>, Problem> {
-    let (of, now) = (api.clone(), api.0.guard.monotonic());
-    let wire::ChangeApproving { passphrase, former } = change;
-    let changed = brain.reading(move |_| Ok(of.0.passphrase.change(passphrase.as_deref(), former.as_deref(), now)));
-    changed.await??;
-    Ok(Answer(shown(&api)))
-}
-
-fn shown(api: &Api) -> wire::Approving {
-    let with = if api.0.passphrase.is_set() { "passphrase" } else { "session" };
-    wire::Approving { approve_with: with.to_owned() }
 }
 
 #[cfg(test)]

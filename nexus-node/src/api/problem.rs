@@ -54,3 +54,11 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+pub(super) async fn no_route() -> Problem {
+    Problem::new("no_route", "there is no such route").hint("docs/cli.md lists the routes")
+}
+
+pub(super) async fn no_method() -> Problem {
+    Problem::new("no_method", "this route does not take that method").hint("the Allow header lists those it takes")
+}

@@ -17,11 +17,12 @@ use super::issued::Scope::{
 };
 use super::memories::{INDEXED, JSON_LINES, TRUNCATED, WORDS_ALONE};
 use super::openapi::{Routes, flag, number, share, text, texts};
-use super::pass::Needs::{Nothing, Owner, Person, Proof, Scopes, Unbounded};
+use super::pass::Needs::{AnyOf, Nothing, Owner, Person, Proof, Scopes, Unbounded};
 use super::pass::RouteNeeds;
+use super::problem::{no_method, no_route};
 use super::{
-    Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, no_method, no_route, page,
-    passphrase, settings, spaces, tasks, tokens, vocabulary,
+    Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, page, passphrase, settings,
+    spaces, tasks, tokens, vocabulary,
 };
 
 /// All routes, with the guests', and their description at `/openapi.json`.
@@ -152,15 +153,22 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .takes_type(JSON_LINES, &example::line(&example::new_memory()))
                 .gives_type(200, JSON_LINES, &example::line(&example::imported()))
         })
-        .on(Method::GET, "/v1/events", Scopes(&[MemoryRead]), events::events, |about| {
+        .on(Method::GET, "/v1/events", AnyOf(&[MemoryRead, TasksRead, KvRead, MeshRead, BlobsRead]), events::events, |about| {
             about
-                .summary("Changes as they happen: server-sent events, a WebSocket, or a long poll")
+                .summary("All that happens, as it happens: server-sent events, a WebSocket, or a long poll")
                 .note(
                     "A request to upgrade becomes a WebSocket, with a change a message; its token may come as the \
                      subprotocol `bearer, TOKEN`. With `wait` the answer is `{changes, cursor}`, at the first change \
                      or when the time is over. `Last-Event-ID` beats `from`.",
                 )
                 .query("from", text(), "go on after this cursor; from now on if not given")
+                .query(
+                    "kinds",
+                    texts(),
+                    "of these kinds, with commas between them: `memories`, `members`, `spaces`, `tasks`, `critical` \
+                     (keys and locks), `peers`, `blobs`, `mode`; `all` that the token may read. If not given: \
+                     `memories`, `members`, `spaces` and `mode`",
+                )
                 .query("space", text(), "of one space")
                 .query("wait", text(), "poll, and wait this long, as `30s`; 60 s at most")
                 .gives(200, &example::changes())
@@ -265,7 +273,7 @@ fn keys_and_locks(routes: Routes) -> Routes {
             about
                 .summary("Changes of keys and locks after a revision, oldest first: who did what")
                 .query("prefix", text(), "whose names begin so")
-                .query("after", json!({ "type": "integer", "minimum": 0 }), "a revision; from now on if not given")
+                .query("after", text(), "a revision, or a cursor of `/v1/events`; from now on if not given")
                 .query(
                     "wait",
                     text(),
@@ -369,7 +377,11 @@ fn tasks_and_workers(routes: Routes) -> Routes {
         .on(Method::GET, "/v1/tasks/events", Scopes(&[TasksRead]), tasks::events, |about| {
             about
                 .summary("Tasks as something happens to them: server-sent events, a task each, named by its state")
-                .note("Of one task the present state comes first, and the stream ends with the task.")
+                .note(
+                    "Of one task the present state comes first, and the stream ends with the task. Of all tasks the id of an \
+                     event is its cursor, as at `/v1/events`: `Last-Event-ID` goes on after it, and beats `from`.",
+                )
+                .query("from", text(), "go on after this cursor; from now on if not given")
                 .query("task", text(), "of this task alone")
                 .gives_type(200, "text/event-stream", &example::task_event())
         })

@@ -1,14 +1,12 @@
 //! The configuration of the running process.
 
-use std::collections::BTreeMap;
+mod routes;
 
-use axum::Json as Answer;
-use axum::extract::State;
 use serde_json::Value;
 
-use super::extract::Json;
+pub(super) use self::routes::{change, show};
 use super::problem::Problem;
-use super::{Api, wire};
+use super::wire;
 
 /// A counter of the process around the API, for `/metrics`.
 #[derive(Clone, Copy, Debug)]
@@ -86,26 +84,6 @@ pub trait Settings: Send + Sync {
     fn counters(&self) -> Vec<Counter> {
         Vec::new()
     }
-}
-
-pub(super) async fn show(State(api): State<Api>) -> Answer<Vec<wire::Setting>> {
-    Answer(api.0.settings.show())
-}
-
-/// Changes values. Answers with the changed ones alone.
-pub(super) async fn change(
-    State(api): State<Api>,
-    Json(changes): Json<BTreeMap<String, Value>>,
-) -> Result<Answer<Vec<wire::Setting>>, Problem> {
-    if changes.contains_key("approve_with") {
-        return Err(Problem::new("refused", "a person sets the passphrase for approving, in a session of their own")
-            .hint("`nexus-node config set approve_with passphrase` on a terminal"));
-    }
-    for (key, value) in &changes {
-        api.0.settings.change(key, value)?;
-    }
-    let changed = |setting: &wire::Setting| changes.contains_key(&setting.key);
-    Ok(Answer(api.0.settings.show().into_iter().filter(changed).collect()))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json as Answer;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
@@ -20,7 +20,8 @@ use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, passphrase, wire};
 use crate::error::{InputError, Resource};
-use crate::tasks::{Task, TaskBoard, TaskId, TaskLogQuery, TaskNews, TaskQuery, TaskStatus, TaskToken, TaskWatch};
+use crate::events::{EventKind, EventsQuery, NodeEvent, NodeEvents, NodeNews};
+use crate::tasks::{Task, TaskBoard, TaskId, TaskLogQuery, TaskQuery, TaskStatus, TaskToken, TaskWatch};
 use crate::{Brain, Node, NodeError};
 
 /// The space of a task that names none.
@@ -255,82 +256,98 @@ pub(super) async fn agents(node: Node) -> Answer<Vec<wire::Agent>> {
     Answer(node.tasks().agents().into_iter().map(agent).collect())
 }
 
-/// Tasks as something happens to them. Of one task, its present state comes first, and the stream ends with the task.
+/// Tasks as something happens to them: a part of the events of the node. Of one task, its present state comes first, and the
+/// stream ends with the task.
 pub(super) async fn events(
     State(api): State<Api>,
+    node: Node,
+    brain: Brain,
     board: TaskBoard,
     pass: Pass,
+    headers: HeaderMap,
     mut parameters: Parameters,
 ) -> Result<Response, Problem> {
     let id = parameters.one("task")?;
+    let after = super::events::after(&headers, &mut parameters)?;
     parameters.end()?;
-    if let Some(id) = &id {
-        in_sight(&board, &pass, id).await?;
-    }
-    let watch = board.watch();
-    let first = match id {
-        Some(id) => Some(board.get(&id).await?),
-        None => None,
+    let feed = match id {
+        Some(id) => {
+            in_sight(&board, &pass, &id).await?;
+            let watch = board.watch();
+            let first = board.get(&id).await?;
+            Feed::Only { id: first.id, watch, first: Some(Box::new(first)), over: false }
+        }
+        None => {
+            let mut query = EventsQuery::from_now().kinds([EventKind::Tasks]);
+            query.after = after;
+            Feed::All(node.events_for(brain, query).await?)
+        }
     };
-    let feed = Feed { watch, pass, only: first.as_ref().map(|task| task.id), first, over: false };
     let tasks = stream::unfold((feed, api), |(mut feed, api)| async move {
-        let news = tokio::select! {
+        let (news, cursor) = tokio::select! {
             news = feed.next() => news?,
             () = api.closing() => return None,
         };
         // Our documents have string keys, so writing them as JSON cannot fail.
         let event = match news {
-            TaskNews::Task(task) => {
+            Some(task) => {
                 let task = wire::Task::from(*task);
                 // a line that ends within a JSON, between its tokens, would end the line of the event
                 let line = serde_json::to_string(&task).map(|task| task.replace(['\n', '\r'], " "));
                 line.map(|line| Event::default().event(task.state.clone()).data(line))
             }
-            TaskNews::Missed(missed) => {
-                let line = serde_json::to_string(&wire::TasksMissed { missed });
+            None => {
+                let line = serde_json::to_string(&wire::TasksMissed { missed: 0 });
                 line.map(|line| Event::default().event("missed").data(line))
             }
         };
         let event = event.unwrap_or_default();
+        let event = match cursor {
+            Some(cursor) => event.id(cursor),
+            None => event,
+        };
         Some((Ok::<_, Infallible>(event), (feed, api)))
     });
     Ok(Sse::new(tasks).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response())
 }
 
 /// Tasks for one reader.
-struct Feed {
-    watch: TaskWatch,
-    pass: Pass,
-    /// The only task to tell of.
-    only: Option<TaskId>,
-    /// That task, as it was at the beginning.
-    first: Option<Task>,
-    /// The only task has ended.
-    over: bool,
+enum Feed {
+    All(NodeEvents),
+    Only {
+        id: TaskId,
+        watch: TaskWatch,
+        /// The task, as it was at the beginning.
+        first: Option<Box<Task>>,
+        /// It has ended.
+        over: bool,
+    },
 }
 
+/// A task, or none if some were missed, with the cursor after it.
+type Told = (Option<Box<Task>>, Option<String>);
+
 impl Feed {
-    /// The next task, or the number of words that were missed; `None` at the end of the only one, or of the node.
-    async fn next(&mut self) -> Option<TaskNews> {
-        if self.over {
-            return None;
-        }
-        let task = match self.first.take() {
-            Some(first) => first,
-            None => match self.only {
-                Some(only) => self.watch.next_of(only).await.ok()?,
-                None => loop {
-                    let news = self.watch.news().await.ok()?;
-                    if let TaskNews::Task(task) = &news
-                        && !self.pass.sees(&task.space)
-                    {
-                        continue;
-                    }
-                    return Some(news);
-                },
+    /// The next of them; `None` at the end of the only task, or of the node.
+    async fn next(&mut self) -> Option<Told> {
+        match self {
+            Self::All(events) => loop {
+                let NodeEvent { cursor, news, .. } = events.next().await.ok()??;
+                match news {
+                    NodeNews::Task(_, task) => return Some((Some(task), Some(cursor))),
+                    NodeNews::Missed(_) => return Some((None, Some(cursor))),
+                    _ => {}
+                }
             },
-        };
-        self.over = self.only.is_some() && task.status.is_over();
-        Some(TaskNews::Task(Box::new(task)))
+            Self::Only { over: true, .. } => None,
+            Self::Only { id, watch, first, over } => {
+                let task = match first.take() {
+                    Some(first) => first,
+                    None => Box::new(watch.next_of(*id).await.ok()?),
+                };
+                *over = task.status.is_over();
+                Some((Some(task), None))
+            }
+        }
     }
 }

@@ -7,7 +7,8 @@ use std::io::{self, Read, Write};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{BackupError, Head, StoreKind, VERSION};
+use super::head::VERSION;
+use super::{BackupError, Head, StoreKind};
 use crate::store::{ROWS_FORMAT, Row};
 
 const MAGIC: &[u8; 16] = b"nexus backup v1\n";

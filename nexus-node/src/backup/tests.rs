@@ -2,9 +2,10 @@ use std::fs;
 
 use nexus_identity::{Did, Keypair};
 
+use super::head::VERSION;
 use super::*;
 use crate::datadir::{DataDir, DataDirError};
-use crate::store::{StoreOptions, View};
+use crate::store::{ROWS_FORMAT, StoreOptions, View};
 
 const DID: Did = Did::from_bytes([1; 32]);
 const MESH: Did = Did::from_bytes([2; 32]);

@@ -12,7 +12,7 @@ use nexus_identity::plants::planted;
 
 use super::keeping::Gate;
 use super::shelf::{Held, RACKS};
-use super::{BlobInfo, Blobs};
+use super::{BlobChange, BlobInfo, Blobs};
 use crate::error::{ConflictError, NodeError};
 
 /// The most blobs that a removal names.
@@ -166,6 +166,9 @@ impl Blobs {
         self.content_moved();
         if removed.is_ok() {
             self.forget_damage(hash);
+        }
+        if let Ok(true) = removed {
+            self.tell(hash, BlobChange::Removed);
         }
         removed
     }

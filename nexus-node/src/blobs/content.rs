@@ -13,7 +13,7 @@ use positioned_io::ReadAt;
 use super::keeping::Keep;
 use super::shelf::{Content, Draft};
 use super::steady::FileChanged;
-use super::{BlobInfo, Blobs, Wanted, missing, stopped};
+use super::{BlobChange, BlobInfo, Blobs, Wanted, missing, stopped};
 use crate::error::{ConflictError, NodeError};
 
 /// The size of the pieces in which content is written, in bytes.
@@ -189,6 +189,7 @@ impl Blobs {
             self.keep_for(&gate, info.hash, keep)?;
         }
         self.lasts()?;
+        self.tell(info.hash, BlobChange::Added);
         Ok(info)
     }
 }

@@ -15,7 +15,7 @@ use nexus_identity::Timestamp;
 use nexus_identity::plants::reached;
 
 use super::shelf::{Mark, RACKS};
-use super::{Blobs, Wanted};
+use super::{BlobChange, Blobs, Wanted};
 use crate::error::NodeError;
 
 /// The most damaged parts of a blob that are noted one by one. With more, all of it counts as damaged.
@@ -190,6 +190,7 @@ impl Blobs {
                 let former = known.insert(hash, count);
                 if former != Some(count) {
                     self.0.damage_noted.notify_one();
+                    self.tell(hash, BlobChange::Damaged);
                 }
             }
             Err(error) => tracing::warn!(blob = %hash.short(), %error, "the damage of a blob could not be noted"),

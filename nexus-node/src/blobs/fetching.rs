@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use super::directory::too_large;
 use super::shelf::Partial;
 use super::wire::{self, Body};
-use super::{BlobInfo, BlobProgress, Blobs, Budget, FETCHED_MAX, Fetching, Seen, Wanted, missing, stopped};
+use super::{BlobChange, BlobInfo, BlobProgress, Blobs, Budget, FETCHED_MAX, Fetching, Seen, Wanted, missing, stopped};
 use crate::error::NodeError;
 
 /// The pause before a member that lacks a blob is asked for it again.
@@ -461,6 +461,7 @@ impl Running {
         self.blobs.blocking(finish).await?;
         self.noted = u64::MAX;
         self.blobs.0.fetched.notify_one();
+        self.blobs.tell(hash, BlobChange::Fetched);
         Ok(BlobInfo { hash, size: shape.size() })
     }
 

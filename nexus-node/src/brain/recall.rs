@@ -10,12 +10,12 @@ use crate::error::{InputError, NodeError};
 use crate::ledger::{self, rows::Place};
 use crate::memory::read::Reader;
 use crate::memory::{AHEAD_MAX, Hit, Memory, RecallQuery, Recalled, ValidAt};
-use crate::search::words::beginning;
 use crate::search::{
     Filter, Match, Outline, PROPOSAL, Question, Said, Search, Spoken, VOCABULARY, best_passage, matched_form, text_hash,
 };
 use crate::store::View;
 use crate::vectors::{Meaning, Near};
+use crate::words::beginning;
 
 /// How much of a question is read, in bytes.
 const QUERY_BYTES_MAX: usize = 8 * 1024;

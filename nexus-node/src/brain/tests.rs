@@ -100,9 +100,9 @@ fn texts(memories: impl IntoIterator<Item = Memory>) -> Vec<String> {
 
 /// All changes of a space, or of all, from the first one on.
 fn changes(brain: &Brain, space: Option<SpaceId>) -> Vec<Change> {
-    let (mut at, mut all) = (WatchCursor { eno: 0, index: 0 }, Vec::new());
+    let (mut at, mut all) = (LogPlace { eno: 0, index: 0 }, Vec::new());
     loop {
-        let (more, next) = brain.changes_after(at, u64::MAX, space).unwrap();
+        let (more, next) = brain.changes_after(at, u64::MAX, Told::of_memory(space)).unwrap();
         all.extend(more);
         if next == at {
             return all;
@@ -134,13 +134,13 @@ async fn watchers_get_the_changes_of_a_long_cut_in_batches_each_once() {
     }
     let from = key(1).did();
     peer.input(Input::Entries { from, entries });
-    let before = WatchCursor { eno: ledger::last_eno(&peer.store.snapshot().unwrap()).unwrap(), index: u32::MAX };
+    let before = LogPlace::after(ledger::last_eno(&peer.store.snapshot().unwrap()).unwrap());
     peer.input(Input::Entries { from, entries: vec![entry(None, 1, "another")] });
     peer.remember("after it", None);
     let brain = reading(&peer, key(0).did());
     let (mut at, mut forgotten, mut batches) = (before, BTreeSet::new(), 0);
     loop {
-        let (changes, next) = brain.changes_after(at, u64::MAX, None).unwrap();
+        let (changes, next) = brain.changes_after(at, u64::MAX, Told::of_memory(None)).unwrap();
         assert!(changes.len() < 4_096, "{} changes in one batch", changes.len());
         batches += 1;
         for change in changes {
@@ -169,7 +169,7 @@ async fn watchers_do_not_pass_changes_that_are_on_disk_and_not_announced() {
     peer.remember("on disk", None);
     assert_eq!(brain.list_blocking(&ListQuery::newest()).unwrap().items.len(), 2);
     assert!(watch.next().now_or_never().is_none());
-    let (changes, _) = brain.changes_after(watch.at, u64::MAX, None).unwrap();
+    let (changes, _) = brain.changes_after(watch.at, u64::MAX, Told::of_memory(None)).unwrap();
     assert_eq!(changes.len(), 1, "{changes:?}");
 }
 

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{JOURNAL, PUT_BACK, RAFT, STORE};
+use super::names::{JOURNAL, PUT_BACK, RAFT, STORE};
 
 /// The files whose replacement tells of a restored backup.
 const FILES: [&str; 3] = [STORE, RAFT, JOURNAL];

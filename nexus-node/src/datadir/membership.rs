@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use nexus_identity::{Chain, Did};
 use serde::{Deserialize, Serialize};
 
-use super::TEXT_BYTES_MAX;
+use super::text::TEXT_BYTES_MAX;
 
 /// The most members whose addresses are kept.
 const PEERS_MAX: usize = 64;

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use nexus_identity::Did;
 
-use super::{durable, make_directory, read_text};
+use super::durable;
+use super::text::{make_directory, read_text};
 
 /// The most witnesses in one directory. A further one takes the place of another.
 const WITNESSES_MAX: usize = 64;

@@ -45,7 +45,7 @@ pub enum AccessError {
     #[error("this is the node's own key: another admin's node has the word for it")]
     OwnRotation,
     /// The memberships of others would end with this node's.
-    #[error("{} were admitted by this node, and would lose their membership with it", super::listed(.members))]
+    #[error("{} were admitted by this node, and would lose their membership with it", super::shown::listed(.members))]
     WouldTakeAlong {
         /// Their names.
         members: Vec<String>,
@@ -156,7 +156,7 @@ pub enum AccessError {
 
 /// Those who may end a membership, in words.
 fn above(by: &[String]) -> String {
-    if by.is_empty() { String::new() } else { format!(": {}", super::listed(by)) }
+    if by.is_empty() { String::new() } else { format!(": {}", super::shown::listed(by)) }
 }
 
 /// A duty of admins.

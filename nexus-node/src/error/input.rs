@@ -1,7 +1,8 @@
 use nexus_crdt::BadTaskEvent;
 use nexus_identity::TicketError;
 
-use super::{OpaqueError, Quoted};
+use super::OpaqueError;
+use super::shown::Quoted;
 use crate::secrets::{SecretKind, SecretPlace};
 
 /// The fault in a caller's input. Nothing changed.
@@ -181,9 +182,18 @@ pub enum InputError {
     /// A text is no cursor.
     #[error("{} is not a cursor", Quoted(.0))]
     Cursor(String),
+    /// A text is a number that another way of following hands out, and no cursor of events.
+    #[error("{} is a number of an older kind, and no cursor of events", Quoted(.0))]
+    OldCursor(String),
     /// A cursor is of another node.
     #[error("cursor {} is of another node: start without one", Quoted(.0))]
     ForeignCursor(String),
+    /// Events of a kind without spaces were asked for of one space.
+    #[error("events of {kind} are of no space: leave out the kind, or the space")]
+    EventsSpace {
+        /// The kind.
+        kind: &'static str,
+    },
     /// The mesh has as many spaces as this node allows.
     #[error("there are {count} spaces already, and no more may be made")]
     Spaces {

@@ -175,6 +175,16 @@ pub(crate) fn first_with_key(view: &dyn View, space: SpaceNo, key: &str) -> Resu
     Ok(ends.first().map(|end| end.record))
 }
 
+/// So many of the visible records with a caller's key, those with the lowest dots.
+pub(crate) fn records_with_key(
+    view: &dyn View,
+    space: SpaceNo,
+    key: &str,
+    most: usize,
+) -> Result<Vec<Dot>, StoreError> {
+    keyed_rows(view, Table::Keys, space, key, most)
+}
+
 /// The different keys of visible records that are this one but for case and form, of the records with the lowest dots.
 pub(crate) fn keys_like(view: &dyn View, space: SpaceNo, key: &str) -> Result<BTreeSet<String>, StoreError> {
     let mut keys = BTreeSet::new();

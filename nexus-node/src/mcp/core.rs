@@ -73,7 +73,7 @@ fn instructions() -> String {
 
 /// The server of one request.
 #[derive(Clone)]
-pub(super) struct Core {
+pub(super) struct CoreServer {
     node: Node,
     /// The memory, as far as the caller may use it.
     brain: Brain,
@@ -84,7 +84,7 @@ pub(super) struct Core {
     is_full: bool,
 }
 
-impl Core {
+impl CoreServer {
     pub(super) fn new(node: Node, agent: Agent, project: Option<ProjectChoice>, pass: Pass) -> Self {
         Self { brain: pass.brain(node.brain()), node, agent, project, pass, is_full: false }
     }
@@ -469,7 +469,7 @@ fn is_of_none(memory: &Memory) -> bool {
     !memory.tags.iter().any(|own| own.starts_with(PROJECT_TAG))
 }
 
-impl ServerHandler for Core {
+impl ServerHandler for CoreServer {
     fn get_info(&self) -> ServerConfig {
         let server = Implementation::new("nexus", env!("CARGO_PKG_VERSION")).with_title("Nexus memory");
         ServerConfig::new(ServerCapabilities::builder().enable_tools().build())

@@ -6,7 +6,7 @@ use rmcp::model::ClientJsonRpcMessage;
 use serde_json::Value;
 
 use super::agent::Agent;
-use super::core::Core;
+use super::core::CoreServer;
 use super::graph::{self, jsonl};
 use super::{habits, http, span};
 
@@ -22,7 +22,7 @@ pub fn message(bytes: &[u8]) -> bool {
 fn one(mut message: Value) -> Option<()> {
     habits::settle(&mut message);
     let tool = message.pointer("/params/name").and_then(Value::as_str).unwrap_or_default().to_owned();
-    if let Some(known) = Core::listed(&tool).or_else(|| graph::listed(&tool)) {
+    if let Some(known) = CoreServer::listed(&tool).or_else(|| graph::listed(&tool)) {
         habits::arguments(&tool, &known.input_schema, &mut message).ok()?;
     }
     takes(&message).then_some(())
@@ -42,7 +42,7 @@ fn takes(message: &Value) -> bool {
     let _ = span::of(message, |_| true);
     let tool = message.pointer("/params/name").and_then(Value::as_str).unwrap_or_default();
     let given = message.pointer("/params/arguments").and_then(Value::as_object).cloned().unwrap_or_default();
-    let taken = Core::takes(tool, given.clone()) || graph::takes(tool, given);
+    let taken = CoreServer::takes(tool, given.clone()) || graph::takes(tool, given);
     serde_json::from_value::<ClientJsonRpcMessage>(message.clone()).is_ok() && (taken || tool.is_empty())
 }
 

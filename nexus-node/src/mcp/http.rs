@@ -23,12 +23,13 @@ use tracing::Instrument;
 use super::Mcp;
 use super::agent::Agent;
 use super::answer::refusal;
-use super::core::Core;
-use super::graph::{GraphServer, SPACE as GRAPH_SPACE, jsonl};
+use super::core::CoreServer;
+use super::graph::{GraphServer, jsonl};
 use super::habits::{self, Unread, is_id};
 use super::raw::{self, TaskJson};
 use crate::api::Api;
 use crate::api::pass::Pass;
+use crate::graph::SPACE as GRAPH_SPACE;
 use crate::problem::Problem;
 use crate::project::ProjectChoice;
 
@@ -83,14 +84,14 @@ impl Door {
 async fn core(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
     let (max, pass) = (api.body_bytes_max(), Pass::of(request.extensions()));
-    let server = move |agent| Core::new(node.clone(), agent, project.clone(), pass.clone());
+    let server = move |agent| CoreServer::new(node.clone(), agent, project.clone(), pass.clone());
     Ok(serve(&mcp, max, request, Taken::AsMeant, server).await)
 }
 
 async fn full(State(api): State<Api>, Extension(mcp): McpState, request: Request) -> Result<Response, Problem> {
     let (node, project) = (api.node()?, Door::of(&request)?.choice()?);
     let (max, pass) = (api.body_bytes_max(), Pass::of(request.extensions()));
-    let server = move |agent| Core::new(node.clone(), agent, project.clone(), pass.clone()).full();
+    let server = move |agent| CoreServer::new(node.clone(), agent, project.clone(), pass.clone()).full();
     Ok(serve(&mcp, max, request, Taken::AsMeant, server).await)
 }
 

@@ -1,4 +1,4 @@
-use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use data_encoding::BASE32_NOPAD;
 
 use crate::error::{InputError, NodeError};
 use crate::ledger::rows::TimeKey;
@@ -6,41 +6,6 @@ use nexus_crdt::Hlc;
 
 /// A store's name in cursors. A cursor of another store means nothing here.
 pub(crate) type StoreName = [u8; 8];
-
-/// A place in the order of this node's commits: after write `index` of entry `eno`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct WatchCursor {
-    pub(crate) eno: u64,
-    pub(crate) index: u32,
-}
-
-impl WatchCursor {
-    pub(crate) fn render(self, store: StoreName) -> String {
-        format!("{}-{}-{}", HEXLOWER.encode(&store), self.eno, self.index)
-    }
-
-    pub(crate) fn parse(text: &str, store: StoreName) -> Result<Self, NodeError> {
-        let mut parts = text.split('-');
-        let (Some(name), Some(eno), Some(index), None) = (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(not_a_cursor(text));
-        };
-        if name != HEXLOWER.encode(&store) {
-            return Err(other_store(text));
-        }
-        let (eno, index) = (eno.parse(), index.parse());
-        let (Ok(eno), Ok(index)) = (eno, index) else {
-            return Err(not_a_cursor(text));
-        };
-        Ok(Self { eno, index })
-    }
-}
-
-/// Whether a cursor is of an earlier state of this store, which was put back from a copy since.
-pub(crate) fn is_of_former(text: &str, former: &[StoreName]) -> bool {
-    let name = text.split('-').next().unwrap_or_default();
-    former.iter().any(|former| name == HEXLOWER.encode(former))
-}
 
 /// A place in a listing, newest first: before the record of this key.
 pub(crate) fn render_listing(store: StoreName, key: TimeKey) -> String {

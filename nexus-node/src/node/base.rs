@@ -9,7 +9,7 @@ use crate::formats::WrittenFormat;
 use crate::identity::Identity;
 use crate::notices::Notices;
 use crate::runtime::{Clocks, EngineHandle, Sessions, Shares, Traces};
-use crate::search::Source;
+use crate::follow::Source;
 use crate::store::Store;
 use crate::world::World;
 

@@ -7,6 +7,7 @@
 pub(super) mod blobs;
 pub(super) mod brain;
 mod door;
+pub(super) mod events;
 pub(super) mod gossip;
 mod members;
 pub(super) mod search;

@@ -74,7 +74,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     mesh_config.process = aging.as_ref().map(|aging| aging.process().clone());
     mesh_config.membership = Some(Membership { mesh: genesis.mesh, chain: genesis.chain.clone() });
     let asked: Vec<Multiaddr> = mesh_config.listen.clone();
-    let (mesh, events) = Mesh::start(transport, mesh_config, rooms, world.spawner().clone())?;
+    let (mesh, mesh_events) = Mesh::start(transport, mesh_config, rooms, world.spawner().clone())?;
 
     let (notices, failure) = (Notices::default(), Failure::default());
     if let Some(aging) = &aging {
@@ -108,7 +108,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     gossip.start(&base, own);
     beside.into_iter().for_each(|starts| starts(&base));
     super::forks::start(&base, unsettled);
-    syncing.start(&base, events, sockets);
+    syncing.start(&base, mesh_events, sockets);
     let search = search.start(&base);
     let vectors = room::vectors::start(&base, vectors);
 
@@ -134,7 +134,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     #[cfg(feature = "blobs")]
     let blobs = wanted.start(&base, dir.as_ref(), in_memory).await?;
     let needs = room::brain::Needs {
-        former_names,
+        former_names: former_names.clone(),
         search,
         vectors,
         #[cfg(feature = "blobs")]
@@ -153,6 +153,14 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         blobs: blobs.clone(),
     };
     let board = offered.start(&base, needs);
+    let needs = room::events::Needs {
+        former_names,
+        board: board.clone(),
+        coordinator: coordinator.clone(),
+        #[cfg(feature = "blobs")]
+        blobs: blobs.clone(),
+    };
+    let events = room::events::start(&base, needs);
 
     let Base { identity, world, mesh, engine, store, sessions, clocks, notices, config, .. } = base;
     let node = Node(Arc::new(Inner {
@@ -166,6 +174,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         notices,
         brain,
         board,
+        events,
         #[cfg(feature = "blobs")]
         blobs,
         coordinator,

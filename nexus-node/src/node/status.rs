@@ -455,12 +455,6 @@ impl Node {
         self.0.world.wakeups()
     }
 
-    /// Changes when a connection is opened or closed.
-    #[cfg(feature = "http")]
-    pub(crate) fn contacts(&self) -> tokio::sync::watch::Receiver<()> {
-        self.0.sessions.contacts()
-    }
-
     /// How full the queues to the engine are: of callers on this machine, and of what peers bring.
     pub fn queues(&self) -> [Queue; 2] {
         self.0.engine.queues().map(|Fill { name, length, capacity }| Queue { name, length, capacity })

@@ -96,6 +96,12 @@ impl Sessions {
         self.contacts.subscribe()
     }
 
+    /// The peers with an open connection.
+    pub(crate) fn open(&self) -> BTreeSet<Did> {
+        let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        syncs.iter().filter(|(_, sync)| sync.abilities.is_some()).map(|(peer, _)| *peer).collect()
+    }
+
     /// The peers with an open connection that serve a room.
     pub(crate) fn that_serve(&self, room: &str) -> BTreeSet<Did> {
         let syncs = self.peers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -17,11 +17,11 @@ use tantivy::{
 };
 
 use super::best::Best;
-use super::group::{self, GroupTerm, Groups, Step, VOCABULARY, Wanted};
-use super::project::PROJECT;
+use super::group::{self, GroupTerm, Groups, Step, Wanted};
 use super::tail::{Forms, Touched};
 use super::{
-    Document, Filter, Frequencies, Match, OfProject, PROJECT_TAG, SearchError, Sought, Span, Statistics, edits,
+    Document, Filter, Frequencies, Match, OfProject, PROJECT, PROJECT_TAG, SearchError, Sought, Span, Statistics,
+    VOCABULARY, edits,
 };
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::store::quietly;

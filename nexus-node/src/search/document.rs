@@ -3,14 +3,14 @@ use std::collections::BTreeSet;
 use nexus_crdt::Dot;
 use nexus_identity::{Did, Timestamp};
 
-use super::group::{Group, PROPOSAL, as_memory};
+use super::Span;
+use super::group::{Group, as_memory};
 use super::passage;
 use super::project::ProjectRecord;
-use super::tokens::matched_form;
-use super::words::{each_word, language_of};
-use super::{PROJECT_TAG, Span};
+use crate::filter::{PROPOSAL, tags_of};
 use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
+use crate::words::{each_word, language_of, matched_form};
 
 /// A memory as it is indexed.
 #[derive(Clone, Debug, PartialEq)]
@@ -119,15 +119,6 @@ impl Document {
             valid: memory.span(),
         }
     }
-}
-
-/// Tags as they are compared, and one more for a memory of any project.
-pub(crate) fn tags_of(tags: &[String]) -> BTreeSet<String> {
-    let mut tags: BTreeSet<String> = tags.iter().map(|tag| matched_form(tag)).collect();
-    if tags.iter().any(|tag| tag.starts_with(PROJECT_TAG)) {
-        tags.insert(PROJECT_TAG.to_owned());
-    }
-    tags
 }
 
 /// The most of tags, key, metadata and aliases that each passage but the first has, in bytes: a text of 128 passages takes

@@ -15,17 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use nexus_crdt::Dot;
 use nexus_identity::Did;
 
-use super::Document;
-use super::language::Language;
-use super::project;
-use super::words::{PieceKind, beginning, pieces};
+use super::{Document, VOCABULARY, project};
 use crate::error::InputError;
 use crate::ledger::rows::{Place, SpaceNo};
+use crate::words::language::Language;
+use crate::words::{PieceKind, beginning, pieces};
 
-/// The kind of a memory that is a group.
-pub(crate) const VOCABULARY: &str = "vocabulary";
-/// The kind of a memory that waits for somebody's word: no question finds it, unless it asks for this kind.
-pub(crate) const PROPOSAL: &str = "proposal";
 /// The most groups of one author.
 pub(crate) const GROUPS_MAX: usize = 500;
 

@@ -5,10 +5,10 @@ use tokio::time::Instant;
 
 use super::disk::{DiskIndex, guarded};
 use super::tail::{Forms, Looked, Next, Room};
-use super::{Kept, Search, Source, TAIL_MAX};
+use super::{Kept, Search, TAIL_MAX};
 use crate::NodeError;
+use crate::follow::{Source, Vantage};
 use crate::ledger::rows::Eno;
-use crate::memory::read::Reader;
 
 /// Memories written to disk at a time, and bytes of their words: a bound on memory.
 const PASS: Room = Room { memories: 2_000, bytes: 4 << 20 };
@@ -36,14 +36,14 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     }
     let mut pace = Pace::default();
     loop {
-        source.committed.mark_unchanged();
+        source.mark_seen();
         match pass(&search, &source, &mut pace).await {
             Ok(0) => {}
             Ok(_) => {
                 let Some(until) = pace.few_until else { continue };
-                match tokio::time::timeout_at(until, source.committed.changed()).await {
-                    Ok(Ok(())) => tokio::time::sleep(GATHER).await,
-                    Ok(Err(_)) => return,
+                match tokio::time::timeout_at(until, source.moved()).await {
+                    Ok(true) => tokio::time::sleep(GATHER).await,
+                    Ok(false) => return,
                     Err(_) => {}
                 }
                 continue;
@@ -51,16 +51,15 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
             Err(NodeError::Stopping(_)) => return,
             Err(error) => tracing::warn!(%error, "the search index stands still"),
         }
-        match tokio::time::timeout(REST_AFTER, source.committed.changed()).await {
-            Ok(Ok(())) => tokio::time::sleep(GATHER).await,
-            Ok(Err(_)) => return,
+        match tokio::time::timeout(REST_AFTER, source.moved()).await {
+            Ok(true) => tokio::time::sleep(GATHER).await,
+            Ok(false) => return,
             Err(_) => {
                 let at = search.clone();
                 let _ = source.world.blocking(move || at.rest()).await;
-                if source.committed.changed().await.is_err() {
+                if !source.more(GATHER).await {
                     return;
                 }
-                tokio::time::sleep(GATHER).await;
             }
         }
     }
@@ -89,7 +88,7 @@ impl Pace {
 async fn pass(search: &Arc<Search>, source: &Source, pace: &mut Pace) -> Result<Eno, NodeError> {
     // searches wait for the tail while it is held, so work that gives way takes it for moments alone
     loop {
-        let (at, reading) = (search.clone(), source.reading());
+        let (at, reading) = (search.clone(), source.vantage());
         let read = move || at.read_on(&reading);
         let next = if pace.hurries { source.world.blocking(read).await } else { source.world.background(read).await };
         let Some(next) = next?? else { break };
@@ -103,7 +102,7 @@ async fn pass(search: &Arc<Search>, source: &Source, pace: &mut Pace) -> Result<
         return Ok(lacks);
     }
     pace.few_until = None;
-    let (at, reading) = (search.clone(), source.reading());
+    let (at, reading) = (search.clone(), source.vantage());
     let Some(stock) = source.world.blocking(move || at.stock(&reading)).await?? else { return Ok(0) };
     let (behind, covers) = (stock.last.saturating_sub(stock.covers), stock.covers);
     if covers <= stock.disk.covered() {
@@ -137,22 +136,6 @@ const fn is_hurried(was: bool, behind: Eno, bytes: usize) -> bool {
     behind > behind_max || bytes > bytes_max
 }
 
-/// The sources of one pass.
-struct Reading {
-    store: crate::store::Store,
-    store_name: [u8; 8],
-    me: nexus_identity::Did,
-    members: Arc<nexus_crdt::Members>,
-    now: nexus_identity::Timestamp,
-}
-
-impl Source {
-    fn reading(&self) -> Reading {
-        let (me, members, now) = (self.identity.me(), self.identity.members(), self.world.wall());
-        Reading { store: self.store.clone(), store_name: self.store_name, me, members, now }
-    }
-}
-
 /// Changes on their way to the disk.
 struct Stock {
     disk: Arc<DiskIndex>,
@@ -172,15 +155,13 @@ enum Written {
 
 impl Search {
     /// Reads some changes that follow on the tail, unless there are enough for a pass.
-    fn read_on(&self, from: &Reading) -> Result<Option<Next>, NodeError> {
+    fn read_on(&self, from: &Vantage) -> Result<Option<Next>, NodeError> {
         let (seen, wanted) = {
             let tail = self.tail();
             (tail.seen(), tail.wants(PASS))
         };
         let Some(wanted) = wanted else { return Ok(None) };
-        let snapshot = from.store.snapshot()?;
-        let reader = Reader::new(&snapshot, from.store_name, from.me, from.members.clone(), from.now)?;
-        Next::read(&snapshot, &reader, seen, wanted, &mut Looked::default())
+        from.read(|snapshot, reader| Next::read(snapshot, reader, seen, wanted, &mut Looked::default()))
     }
 
     /// The changes in memory, bytes of their words, and the entries that the index on disk lacks of those that it has.
@@ -191,10 +172,10 @@ impl Search {
     }
 
     /// The changes that the disk lacks.
-    fn stock(&self, from: &Reading) -> Result<Option<Stock>, NodeError> {
+    fn stock(&self, from: &Vantage) -> Result<Option<Stock>, NodeError> {
         let Some(disk) = self.disk.as_ref().map(Kept::index) else { return Ok(None) };
         let (changed, covers) = self.tail().take_stock();
-        Ok(Some(Stock { disk, changed, covers, last: crate::ledger::last_eno(&from.store.snapshot()?)? }))
+        Ok(Some(Stock { disk, changed, covers, last: from.last_eno()? }))
     }
 
     /// Writes changes to disk.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::words::beginning;
+use crate::words::beginning;
 
 /// The longest text that is one passage, and the longest passage of a longer one, in bytes.
 pub(super) const PASSAGE_BYTES_MAX: usize = 800;

@@ -13,12 +13,11 @@ use std::collections::BTreeSet;
 use nexus_crdt::Dot;
 use nexus_identity::{Did, folded};
 
+use super::PROJECT;
 use super::group::{GroupTerm, prefix};
 use crate::ledger::rows::SpaceNo;
 use crate::project::{MARKS_MAX, Mark, is_name};
 
-/// The kind of a memory that is the record of a project.
-pub(crate) const PROJECT: &str = "project-marks";
 /// The longest text of a record, in bytes: longer ones are none.
 const TEXT_BYTES_MAX: usize = 2 << 10;
 /// The sign between the name and the marks.

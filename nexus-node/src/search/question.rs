@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::group::{self, Group, PAIRS_MAX, PARTS_MAX};
-use super::language::Language;
-use super::words::{Piece, PieceKind, WordMatches, language_among, pieces};
 use super::{Sought, Statistics, passage, vocabulary};
+use crate::words::language::Language;
+use crate::words::{Piece, PieceKind, WordMatches, language_among, pieces};
 
 /// The most different words of a question that are looked for.
 const CONCEPTS_MAX: usize = 32;

@@ -16,9 +16,9 @@ use std::collections::BTreeSet;
 
 use icu_normalizer::ComposingNormalizerBorrowed;
 
-use super::language::{Language, Words, cut};
 use super::vocabulary;
-use super::words::{PieceKind, language_among, pieces};
+use crate::words::language::{Language, Words, cut};
+use crate::words::{PieceKind, language_among, pieces};
 
 /// The words that turn a sentence round, in lower case and without accents.
 static NEGATIONS: Words = Words::new(|| {

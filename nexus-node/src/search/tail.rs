@@ -1,20 +1,16 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
-use nexus_crdt::{Core, Dot, Kind, PlacedWrite, Target, Verified, writes_of};
+use nexus_crdt::Dot;
 use nexus_identity::plants::planted;
 
 use super::group::{self, Groups, Wanted};
 use super::{Document, Filter, Frequencies, Match, Sought, Statistics, edits};
 use crate::NodeError;
-use crate::ledger::rows::{self, Eno, EntryRow, Place};
-use crate::ledger::{self, first_with_key};
+use crate::follow::touched_after;
+use crate::ledger::rows::{Eno, Place};
 use crate::memory::read::{Reader, StandIns};
-use crate::store::{Order, StoreError, Table, View};
-
-/// Entries read at a time.
-const ENTRIES_PER_SCAN: usize = 256;
+use crate::store::View;
 
 /// The memories that changed since the last write of the index on disk, by their words.
 #[derive(Debug, Default)]
@@ -144,7 +140,7 @@ impl Next {
             if room.beside(next.changes.len(), next.bytes).is_none() {
                 break;
             }
-            for dot in touched.into_iter().filter(|_| !(planted("searches_some_alone") && eno % 5 == 0)) {
+            for dot in touched.all().into_iter().filter(|_| !(planted("searches_some_alone") && eno % 5 == 0)) {
                 next.look_at(dot, eno, reader, looked)?;
             }
             next.upto = eno;
@@ -463,65 +459,6 @@ fn is_near(a: &str, b: &str, most: usize) -> bool {
         before = std::mem::replace(&mut last, row);
     }
     last[b.len()] <= most
-}
-
-/// Some entries after one, each with the records that it changed.
-pub(crate) fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, BTreeSet<Dot>)>, StoreError> {
-    let mut found = Vec::new();
-    let start = rows::eno_key(after);
-    view.try_scan(Table::Entries, (Bound::Excluded(&start), Bound::Unbounded), Order::Forward, &mut |key, value| {
-        let row: EntryRow = rows::decode(Table::Entries, value)?;
-        found.push((rows::read_eno(Table::Entries, key)?, row));
-        Ok(if found.len() < ENTRIES_PER_SCAN { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
-    let Some((first, last)) = found.first().zip(found.last()).map(|(first, last)| (first.0, last.0)) else {
-        return Ok(Vec::new());
-    };
-    let standings = ledger::standings(view, first, last)?;
-    let turned = ledger::Turned::between(view, first, last)?;
-    let mut touched = Vec::with_capacity(found.len());
-    for (eno, row) in found {
-        let mut dots = BTreeSet::new();
-        for other in turned.enos(view, eno)? {
-            let Some(entry) = ledger::read_entry(view, other)? else { continue };
-            dots.extend(touched_by(&entry));
-            dots.extend(shown_instead(view, &entry)?);
-        }
-        if !standings.contains_key(&eno) {
-            let entry = row.into_entry(view.get(Table::Payloads, &rows::eno_key(eno))?)?;
-            dots.extend(touched_by(&entry));
-        }
-        touched.push((eno, dots));
-    }
-    Ok(touched)
-}
-
-/// The records that an entry writes to.
-fn touched_by(entry: &Verified) -> Vec<Dot> {
-    if entry.header().kind != Kind::WRITES {
-        return Vec::new();
-    }
-    let record = |PlacedWrite { index, write, .. }| match write.target {
-        Target::Create { .. } => Dot { entry: entry.id(), index },
-        Target::Edit { record } => record,
-    };
-    writes_of(entry).unwrap_or_default().into_iter().map(record).collect()
-}
-
-/// The records that stand for those with the caller's keys of an entry's records: they are shown in their place.
-fn shown_instead(view: &dyn View, entry: &Verified) -> Result<BTreeSet<Dot>, StoreError> {
-    let Some(space) = ledger::find_space(view, entry.header().space)?.filter(|_| entry.header().kind == Kind::WRITES)
-    else {
-        return Ok(BTreeSet::new());
-    };
-    let mut dots = BTreeSet::new();
-    for PlacedWrite { write, .. } in writes_of(entry).unwrap_or_default() {
-        let key = matches!(write.target, Target::Create { .. }).then(|| Core::parse(&write.value)?.key).flatten();
-        if let Some(key) = key {
-            dots.extend(first_with_key(view, space.no, &key)?);
-        }
-    }
-    Ok(dots)
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 
 use proptest::prelude::*;
 
+use super::VOCABULARY as KIND;
 use super::document::Passage;
-use super::group::VOCABULARY as KIND;
 use super::tail::Touched;
 use super::*;
 use crate::engine::Command;
 use crate::replication::tests::{Peer, mesh};
 use nexus_crdt::{Core, Dot, EntryId, SpaceId};
+use nexus_identity::Did;
 
 const VOCABULARY: [&str; 12] = ["ant", "bee", "cat", "dog", "elk", "fox", "gnu", "hen", "ibi", "jay", "kit", "lam"];
 

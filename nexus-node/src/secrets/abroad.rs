@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::SecretKind;
 use super::name::is_random_key;
+use super::secret::Secret;
 use super::value::{is_hex, is_password};
-use super::{Secret, SecretKind};
 
 /// The words for a password, in lower case, by language. Where letters have a case, each is an anchor in three spellings.
 pub(super) const WORDS: &[&str] = &[

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::SecretKind;
 use super::run::{self, ALNUM, DASH, DOT};
+use super::secret::Secret;
 use super::value::{is_example, is_random_from};
-use super::{Secret, SecretKind};
 
 const USER_BYTES_MAX: usize = 256;
 const HOST_BYTES_MAX: usize = 255;

@@ -8,8 +8,9 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, PatternID};
 
 use super::command::{COMMANDS, Flag};
 use super::run::{ALNUM, DIGIT, HEX, UPPER, URL64};
+use super::secret::Secret;
 use super::token::FORMS;
-use super::{Secret, SecretKind, abroad, address, block, command, header, name, token};
+use super::{SecretKind, abroad, address, block, command, header, name, token};
 
 /// A rule with the text and the place of its anchor.
 type Look = fn(&str, Range<usize>) -> Option<Secret>;

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::SecretKind;
 use super::run::{self, ALNUM, BASE64, SPACE, URL64};
+use super::secret::Secret;
 use super::value::is_filler;
-use super::{Secret, SecretKind};
 
 /// The fewest characters of base64 in a body. Documents have `...` there.
 const BODY_BYTES_MIN: usize = 32;

@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use super::SecretKind;
+use super::secret::Secret;
 use super::value::{is_example, is_password, is_random};
-use super::{Secret, SecretKind};
 
 const COMMAND_BYTES_MAX: usize = 256;
 

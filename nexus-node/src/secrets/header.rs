@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
+use super::SecretKind;
 use super::run::{self, ALNUM, BASE64, DASH, DOT, URL64};
+use super::secret::Secret;
 use super::value::{is_example, is_random};
-use super::{Secret, SecretKind};
 
 /// The most bytes of the header of a JSON web token.
 const JWT_HEADER_BYTES_MAX: usize = 4096;

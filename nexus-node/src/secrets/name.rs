@@ -6,8 +6,9 @@ mod telling;
 use std::ops::Range;
 
 use super::run::{self, LOWER, NAME, UPPER};
+use super::secret::Secret;
 use super::value::{is_constant, is_example, is_hex, is_key_like, is_password, is_random, is_random_from, is_uuid};
-use super::{Secret, SecretKind, anchors, header};
+use super::{SecretKind, anchors, header};
 use place::{How, Place};
 use telling::Telling;
 

@@ -4,9 +4,10 @@ mod forms;
 
 use std::ops::Range;
 
+use super::SecretKind;
 use super::run::{self, ALNUM, BASE64, DASH, DIGIT, DOT, HEX, LETTER, LOWER, UPPER, URL64};
+use super::secret::Secret;
 use super::value::{is_filler, is_random, is_words};
-use super::{Secret, SecretKind};
 
 pub(super) use forms::{FORMS, Form};
 

@@ -1,19 +1,20 @@
 //! Opening a storage: whose it is, in which state, and in which format.
 
-use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::backends::FileBackend;
 use redb::{ReadableDatabase, StorageBackend, TableHandle};
 
+use super::files::{open_private, sync_directory};
 use super::guard::guarded;
 use super::hold::Hold;
+use super::options::{FORMAT_IN_USE, FORMAT_KEY, StoreOptions};
 use super::seal::unseal;
-use super::{Batch, FORMAT_IN_USE, FORMAT_KEY, StoreDamage, StoreError, StoreOptions, Table};
+use super::{Batch, StoreDamage, StoreError, Table};
 
 /// Opens the database and checks it as far as that is cheap. Its writes are held back.
 pub(super) fn open_database(file: &Path, hold: &Hold, options: StoreOptions) -> Result<redb::Database, StoreError> {
@@ -148,18 +149,6 @@ pub(super) fn is_locked(main: &dyn StorageBackend) -> bool {
     }
 }
 
-/// The log of a database file: the same name, and `.wal`.
-pub(crate) fn log_path(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push(".wal");
-    log.into()
-}
-
-/// The files of a store, in the order in which they are removed: a log alone would be taken for that of the next one.
-pub(crate) fn files_of(path: &Path) -> [PathBuf; 2] {
-    [log_path(path), path.to_owned()]
-}
-
 /// Opens a file for its owner alone (mode 0600). A new file's name is on disk when this returns.
 pub(crate) fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
     let disk = |error| StoreError::disk(path, error);
@@ -168,23 +157,4 @@ pub(crate) fn open_file(path: &Path) -> Result<FileBackend, StoreError> {
         sync_directory(path).map_err(disk)?;
     }
     FileBackend::new(file).map_err(|error| StoreError::from_redb(path, None, error))
-}
-
-/// Opens a file to read and write, for its owner alone (mode 0600). It is created if it is not there.
-pub(crate) fn open_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
-/// Makes a new file's name as durable as its bytes.
-pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    if let Some(directory) = path.parent() {
-        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(())
 }

@@ -9,11 +9,11 @@ use nexus_identity::Timestamp;
 
 use super::codes::{Codes, QuestionCodes};
 use super::file::{Key, ModelIdentity, VectorFile};
+use crate::filter::{Filter, OfProject, PROJECT, PROJECT_TAG, PROPOSAL, VOCABULARY, tags_of};
 use crate::ledger::rows::{Place, SpaceNo};
 use crate::memory::read::Shown;
 use crate::memory::{Memory, Span};
-use crate::search::words::beginning;
-use crate::search::{Filter, OfProject, PROJECT, PROJECT_TAG, PROPOSAL, VOCABULARY, matched_form, tags_of};
+use crate::words::{beginning, matched_form};
 
 /// The most memories with a vector.
 pub(crate) const VECTORS_MAX: usize = 1_000_000;

@@ -19,10 +19,9 @@ use super::{EmbedderState, Ready, Vectors, Wanted};
 use crate::NodeError;
 use crate::config::EmbedderPlace;
 use crate::datadir::DataDir;
+use crate::follow::{Source, touched_after};
 use crate::ledger::rows::Eno;
-use crate::memory::read::Reader;
-use crate::search::{Source, touched_after};
-use crate::store::{Snapshot, StoreError};
+use crate::store::StoreError;
 use crate::world::World;
 
 /// The name of the file below the directory of vectors.
@@ -203,9 +202,9 @@ impl Keeper {
 
     /// Returns when the node stops.
     async fn run(mut self) {
-        let mut committed = self.source.committed.clone();
+        let mut source = Source::clone(&self.source);
         loop {
-            committed.mark_unchanged();
+            source.mark_seen();
             let wait = match self.step().await {
                 Ok(Step::More) => continue,
                 Ok(Step::Wait(wait)) => wait,
@@ -225,8 +224,8 @@ impl Keeper {
                 }
             };
             tokio::select! {
-                changed = committed.changed() => {
-                    if changed.is_err() {
+                goes_on = source.moved() => {
+                    if !goes_on {
                         return;
                     }
                     tokio::time::sleep(GATHER).await;
@@ -388,12 +387,12 @@ impl Keeper {
     ) -> Result<Result<Embedded, EmbedFault>, Trouble> {
         let identity = self.identity();
         let mut asking = pin!(ask(embedder, texts, identity.as_ref(), PATIENCE));
-        let mut committed = self.source.committed.clone();
-        committed.mark_unchanged();
+        let mut source = Source::clone(&self.source);
+        source.mark_seen();
         loop {
             tokio::select! {
                 answer = &mut asking => return Ok(answer),
-                changed = committed.changed() => changed.map_err(|_| Trouble::Stopped)?,
+                goes_on = source.moved() => if !goes_on { return Err(Trouble::Stopped) },
             }
             self.follow().await?;
         }
@@ -532,25 +531,13 @@ impl Vectors {
     }
 }
 
-/// A reader of the store as it is now.
-fn with_reader<T>(
-    vectors: &Vectors,
-    source: &Source,
-    read: impl FnOnce(&Snapshot, &Reader<'_>) -> Result<T, Trouble>,
-) -> Result<T, Trouble> {
-    let snapshot = source.store.snapshot()?;
-    let (me, members, now) = (source.identity.me(), source.identity.members(), vectors.world.wall());
-    let reader = Reader::new(&snapshot, source.store_name, me, members, now)?;
-    read(&snapshot, &reader)
-}
-
 /// Follows the changes of some entries. The last of them; `None` if there are no more.
 fn follow(vectors: &Vectors, source: &Source, generation: u64, seen: Eno) -> Result<Option<Eno>, Trouble> {
-    with_reader(vectors, source, |snapshot, reader| {
+    source.vantage().read(|snapshot, reader| {
         // each record is read once, however many entries touch it
         let (mut looked, mut last) = (BTreeSet::new(), None);
         for (eno, touched) in touched_after(snapshot, seen)? {
-            for dot in touched {
+            for dot in touched.all() {
                 if !looked.insert(dot) {
                     continue;
                 }
@@ -586,13 +573,13 @@ fn gather(
     skipped: &BTreeSet<Key>,
     most: usize,
 ) -> Result<Gathered, Trouble> {
-    with_reader(vectors, source, |snapshot, reader| {
+    source.vantage().read(|snapshot, reader| {
         let (mut bare, mut upto, mut bytes) = (Vec::<Bare>::new(), after, 0);
         let entries = touched_after(snapshot, after)?;
         let more = !entries.is_empty();
         let mut looked = BTreeSet::new();
         for (eno, touched) in entries {
-            for dot in touched {
+            for dot in touched.all() {
                 for stands in reader.stand_for(dot)?.all() {
                     if !looked.insert(stands) {
                         continue;
@@ -623,7 +610,7 @@ fn gather(
 
 /// Adds vectors of memories that are still as they were.
 fn add(vectors: &Vectors, source: &Source, generation: u64, made: &[(Bare, Codes)]) -> Result<(), Trouble> {
-    with_reader(vectors, source, |_, reader| {
+    source.vantage().read(|_, reader| {
         for (bare, codes) in made {
             let shown = reader.shown(bare.record)?;
             let Some(shown) = shown.filter(|shown| key_of(&content_of(&shown.memory)) == bare.key) else { continue };

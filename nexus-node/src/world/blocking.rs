@@ -11,8 +11,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::Interrupted;
-
 /// Runs work that waits for the disk or takes long, off the tasks that answer.
 pub trait Blocking: Send + Sync + 'static {
     /// Runs `work`; the future ends when it has ended. Works do not wait for each other.
@@ -344,3 +342,8 @@ mod tests {
         assert_eq!(run(|work| pool.read(work), || 1).await, Ok(1));
     }
 }
+
+/// Blocking work ended without a result: its node is being stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the work was interrupted")]
+pub(crate) struct Interrupted;

@@ -23,6 +23,7 @@ mod blob_copies;
 mod blobs;
 mod clocks;
 mod coordinator;
+mod events;
 mod flooded_rooms;
 mod hostile;
 mod long_texts;

@@ -25,6 +25,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("identity", &[]),
     ("notices", &[]),
     ("project", &[]),
+    ("words", &[]),
+    ("recent", &[]),
     ("formats", &[]),
     ("ledger", &["store"]),
     ("own_store", &["store", "datadir", "ledger"]),
@@ -34,9 +36,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("replication", &["store", "ledger"]),
     ("error", &["secrets", "request", "store", "datadir", "world", "headroom", "formats", "ledger", "failure"]),
     ("memory", &["secrets", "store", "ledger", "error"]),
-    ("search", &["store", "world", "identity", "project", "ledger", "error", "memory"]),
-    // follows the log as the index does, by its reading of what an entry touches, and admits by the same conditions
-    ("vectors", &["store", "datadir", "world", "config", "ledger", "error", "memory", "search"]),
+    // the one way to follow the log: whoever keeps something derived from entries stands on it
+    ("follow", &["store", "world", "identity", "ledger", "error", "memory"]),
+    // conditions on memories, for every index
+    ("filter", &["words", "ledger"]),
+    ("search", &["words", "store", "project", "ledger", "error", "memory", "follow", "filter"]),
+    ("vectors", &["words", "store", "datadir", "world", "config", "ledger", "error", "memory", "follow", "filter"]),
     (
         "runtime",
         &[
@@ -58,7 +63,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["request", "budget", "store", "world", "headroom", "failure", "identity", "formats", "config", "error"],
     ),
     ("critical", &["world", "error", "coordinator"]),
-    ("blobs", &["store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
+    ("blobs", &["recent", "store", "datadir", "world", "headroom", "identity", "error", "runtime"]),
     // a restored directory is one that the coordinators' start takes, too
     ("backup", &["store", "datadir", "ledger", "config", "coordinator", "blobs"]),
     ("salvage", &["store", "datadir", "world", "ledger", "own_store", "config", "backup", "engine", "coordinator"]),
@@ -72,16 +77,19 @@ const ROOMS: &[(&str, &[&str])] = &[
             "world",
             "identity",
             "project",
+            "words",
             "config",
             "ledger",
             "engine",
             "error",
             "memory",
+            "follow",
             "search",
             "vectors",
             "runtime",
         ],
     ),
+    ("graph", &["store", "ledger", "error", "memory", "follow", "brain"]),
     (
         "tasks",
         &[
@@ -103,6 +111,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "brain",
         ],
     ),
+    ("events", &["recent", "blobs", "world", "error", "memory", "follow", "runtime", "critical", "brain", "tasks"]),
     ("env", &["store", "world", "headroom", "load", "config", "ledger", "error", "blobs"]),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (
@@ -128,6 +137,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "error",
             "env",
             "memory",
+            "follow",
             "search",
             "vectors",
             "runtime",
@@ -135,6 +145,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "critical",
             "brain",
             "tasks",
+            "events",
         ],
     ),
     ("problem", &["store", "datadir", "backup", "error"]),
@@ -157,12 +168,13 @@ const ROOMS: &[(&str, &[&str])] = &[
             "critical",
             "vectors",
             "brain",
+            "events",
             "node",
             "problem",
         ],
     ),
-    ("mcp", &["trace", "project", "error", "memory", "brain", "tasks", "node", "problem", "api"]),
-    ("fuzzed", &["backup", "tls", "trace", "ledger", "memory", "search", "runtime"]),
+    ("mcp", &["trace", "project", "error", "memory", "brain", "graph", "tasks", "node", "problem", "api"]),
+    ("fuzzed", &["backup", "tls", "trace", "words", "ledger", "memory", "follow", "search", "runtime"]),
 ];
 
 fn sources() -> PathBuf {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{BROKEN, OK, say};
+use super::said::{BROKEN, OK, say};
 
 /// The number of equal lines shown before the first different one.
 const BEFORE: usize = 5;

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::held::HeldRuns;
-use super::{BROKEN, OK, RunOptions, complain, plan, say};
+use super::options::{RunOptions, plan};
+use super::said::{BROKEN, OK, complain, say};
 
 /// The longest real time of a seed; a longer one is a loop without end.
 const SEED_MAX: Duration = Duration::from_secs(900);

@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use nexus_sim::plants::{ALL, KnownPlant};
 use serde_json::{Value, json};
 
-use super::{BROKEN, OK, WITH_PLANTS, has, say};
+use super::options::has;
+use super::said::{BROKEN, OK, WITH_PLANTS, say};
 
 /// The most seeds tried until a plant is caught.
 const SEEDS_MAX: u64 = 200;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use nexus_sim::rare::ALL;
 use serde_json::{Value, json};
 
-use super::{BROKEN, OK, say};
+use super::said::{BROKEN, OK, say};
 
 /// Shows how many runs of some records reached each rare place. [`BROKEN`] if none reached one of them.
 ///

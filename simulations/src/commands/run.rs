@@ -4,7 +4,8 @@ use nexus_sim::outcome::RunOutcome;
 use nexus_sim::plan::Plan;
 use nexus_sim::scenario::Fidelity;
 
-use super::{BROKEN, OK, RunOptions, complain, say};
+use super::options::RunOptions;
+use super::said::{BROKEN, OK, complain, say};
 
 /// Carries a plan out and shows the outcome.
 pub(super) fn run(plan: &Plan, options: &RunOptions) -> Result<u8, String> {

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use nexus_sim::plan::Plan;
 use serde_json::Value;
 
-use super::{BROKEN, OK, complain, say};
+use super::said::{BROKEN, OK, complain, say};
 
 /// Leaves out faults, then operations, in ever smaller pieces, while one of the broken checks still breaks.
 pub(super) fn shrink(plan: Plan, out: Option<PathBuf>) -> Result<u8, String> {

@@ -10,7 +10,7 @@ use nexus_node::TaskId;
 
 use crate::approvals::{Approvals, Said};
 
-use super::{Invariant, Moment, Record, Recovery, Verdict};
+use super::moment::{Invariant, Moment, Record, Recovery, Verdict};
 
 /// The invariant of this module.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Invariant, Moment, Record, Recovery, Verdict};
+use super::moment::{Invariant, Moment, Record, Recovery, Verdict};
 
 /// The most tasks of a node without peers, with a margin.
 const TASKS: usize = 64;

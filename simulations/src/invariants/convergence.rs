@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Invariant, Moment, NodeContent, Record, Recovery, Verdict};
+use super::moment::{Invariant, Moment, NodeContent, Record, Recovery, Verdict};
 
 /// The invariant of this module.
 #[derive(Debug, Default)]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Invariant, Moment, Record, Recovery, Verdict};
+use super::moment::{Invariant, Moment, Record, Recovery, Verdict};
 use crate::linearizability::{self, Verdict as Judged};
 
 /// Every history of a key is linearizable.

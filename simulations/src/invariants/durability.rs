@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Invariant, Moment, Record, Recovery, Verdict};
+use super::moment::{Invariant, Moment, Record, Recovery, Verdict};
 use crate::plan::NodeNo;
 
 /// The invariant of this module.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Invariant, Moment, Record, Recovery, Verdict};
+use super::moment::{Invariant, Moment, Record, Recovery, Verdict};
 
 /// The invariant of this module.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use nexus_crdt::{EntryId, LogId};
 use nexus_identity::Did;
 
-use super::{Invariant, Moment, Record, Recovery, Verdict};
+use super::moment::{Invariant, Moment, Record, Recovery, Verdict};
 
 /// The invariant of this module.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Invariant, Moment, Record, Recovery, Verdict};
+use super::moment::{Invariant, Moment, Record, Recovery, Verdict};
 use crate::glutton::TEXT_BYTES;
 use crate::world::WRITER_BYTES;
 

@@ -7,7 +7,7 @@ use nexus_node::TaskStatus;
 
 use crate::meddler::STOLEN;
 
-use super::{Invariant, Moment, Record, Recovery, Verdict};
+use super::moment::{Invariant, Moment, Record, Recovery, Verdict};
 
 /// The invariant of this module.
 #[derive(Debug, Default)]

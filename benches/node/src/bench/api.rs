@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
-use super::auth::serve_bare;
+use super::bare::serve_bare;
 use super::client::{Connection, failed, head, request, serve_node};
 use super::floor;
 use super::processor::Work;

@@ -2,8 +2,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
 use nexus_identity::{Chain, Did, Name};
 use nexus_node::api::Problem;
 use nexus_node::api::issued::TOKENS_MAX;
@@ -12,7 +10,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::api::{Load, load};
-use super::client::{Connection, Proof, Server, failed, listen, request, serve_node, sign_in};
+use super::bare::serve_bare;
+use super::client::{Connection, Proof, failed, request, serve_node, sign_in};
 use super::floor;
 use super::members::{Bare, Root, address, hello, unread};
 use super::rows::{Goal, Row, quantile};
@@ -152,16 +151,6 @@ async fn microseconds(connection: &mut Connection, request: &[u8]) -> std::io::R
     let begin = Instant::now();
     connection.ask(request).await?;
     Ok(begin.elapsed().as_secs_f64() * 1e6)
-}
-
-/// A bare route with always the same answer.
-pub(super) async fn serve_bare(document: Vec<u8>) -> Result<(SocketAddr, Server), Problem> {
-    let (listener, address) = listen().await?;
-    let router = Router::new().route("/", get(move || async move { document }));
-    let server = tokio::spawn(async move {
-        let _ = axum::serve(listener, router).await;
-    });
-    Ok((address, server))
 }
 
 /// Chains of two links checked a second, on one core.

@@ -2,6 +2,7 @@
 
 mod add;
 mod get;
+mod reference;
 mod verify;
 
 use std::path::PathBuf;
@@ -11,12 +12,11 @@ use clap::{Subcommand, ValueEnum};
 use nexus_node::api::{Problem, wire};
 use nexus_node::blobs::Links;
 
+use self::reference::{SHORT, of, want_copies};
 use crate::client::{Client, escape, query};
 use crate::output::{Printer, Style, Table, called, count, size};
 use crate::session::CliSession;
 
-/// The digits of a hash in a table.
-const SHORT: usize = 12;
 /// The most blobs of a page.
 const PAGE: &str = "1000";
 /// The longest time in which a node removes what nothing keeps.
@@ -191,14 +191,6 @@ impl Blob {
             }
         }
     }
-}
-
-fn of(blob: &str, word: &str) -> String {
-    format!("/v1/blobs/{}{word}", escape(blob))
-}
-
-fn want_copies(client: &Client, blob: &str, copies: u8) -> Result<wire::Blob, Problem> {
-    client.post(&of(blob, "/copies"), &wire::WantCopies { copies: usize::from(copies) })
 }
 
 fn removed(gone: &wire::BlobsRemoved) -> String {

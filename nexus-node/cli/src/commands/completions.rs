@@ -1,8 +1,7 @@
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use nexus_node::api::Problem;
 
-use super::Cli;
 use crate::session::CliSession;
 
 /// Print the completions for a shell
@@ -13,9 +12,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
+    pub(crate) fn run(self, session: &CliSession, program: Command) -> Result<(), Problem> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut without_hidden(Cli::command()), "nexus-node", &mut script);
+        clap_complete::generate(self.shell, &mut without_hidden(program), "nexus-node", &mut script);
         if self.shell == Shell::Bash {
             script = in_step(&String::from_utf8_lossy(&script)).into_bytes();
         }

@@ -1,6 +1,7 @@
 //! Adds the node to other programs: an entry in the file in which each looks for MCP servers, and hooks where it
 //! has some.
 
+pub(super) mod agent_program;
 mod call;
 pub(super) mod entry;
 pub(super) mod file;
@@ -19,14 +20,14 @@ use clap::Args;
 use nexus_node::api::Problem;
 use serde_json::{Value, json};
 
+use self::agent_program::NAME;
+use self::agent_program::Scope;
 use self::call::Call;
 use self::file::{Plan, Written};
 pub(super) use self::found::using;
-use self::target::{ProgramChoice, Scope, Target};
+use self::target::{ProgramChoice, Target};
 use crate::session::CliSession;
 
-/// The server's name in those files.
-pub(super) const NAME: &str = "nexus";
 /// The hint for a file that teaches, and that somebody changed.
 const MOVE: &str = "nothing was changed; move it elsewhere, or leave --skill out";
 /// The hint for a file that cannot be read.

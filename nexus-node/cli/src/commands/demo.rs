@@ -3,21 +3,24 @@ mod face;
 mod keys;
 mod onlooker;
 mod ports;
+mod report;
 mod screen;
 pub(crate) mod stage;
 mod steps;
 mod view;
+mod wait;
+mod world;
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use clap::Args;
 use nexus_node::api::Problem;
-use serde::Serialize;
 
+use self::report::StepReport;
 use self::stage::Stage;
-use self::steps::{STEPS, World};
+use self::steps::STEPS;
+use self::world::World;
 use crate::output::{Printer, Style, sane};
 use crate::session::CliSession;
 
@@ -36,15 +39,6 @@ pub(crate) struct Demo {
     /// End after the last step, also on a terminal
     #[arg(long)]
     exit: bool,
-}
-
-/// The result of a step.
-#[derive(Debug, Serialize)]
-struct StepReport {
-    step: &'static str,
-    ok: bool,
-    ms: u64,
-    detail: String,
 }
 
 impl Demo {
@@ -83,7 +77,7 @@ impl Demo {
             let (outcome, problem) = step.play(&mut world);
             printer.answer(&outcome, || line(&outcome, printer))?;
             if let Some(problem) = problem {
-                return Err(not_held(step.name, problem, &steps::logs(&stage, world.names()), printer));
+                return Err(not_held(step.name, problem, &world::logs(&stage, world.names()), printer));
             }
         }
         if stays {
@@ -106,7 +100,7 @@ fn with_face(world: World, stage: &Stage, printer: &Printer) -> Result<(), Probl
     }
     if let Some(problem) = ended.problem {
         let step = ended.outcomes.last().map_or("", |outcome| outcome.step);
-        return Err(not_held(step, problem, &steps::logs(stage, &names), printer));
+        return Err(not_held(step, problem, &world::logs(stage, &names), printer));
     }
     if ended.outcomes.len() == STEPS.len() {
         printer.note("\nyour own mesh:");
@@ -155,25 +149,5 @@ struct ClearAtEnd(Arc<Stage>);
 impl Drop for ClearAtEnd {
     fn drop(&mut self) {
         self.0.clear();
-    }
-}
-
-/// Asks again and again until there is an answer, or the time is over. The nodes are processes of their
-/// own, so their answers are all there is to wait for.
-fn until<T>(what: &str, deadline: Duration, mut ask: impl FnMut() -> Result<Option<T>, Problem>) -> Result<T, Problem> {
-    const PAUSE: Duration = Duration::from_millis(15);
-    let end = Instant::now() + deadline;
-    let mut last = None;
-    loop {
-        match ask() {
-            Ok(Some(answer)) => return Ok(answer),
-            Ok(None) => {}
-            Err(problem) => last = Some(problem),
-        }
-        if Instant::now() >= end {
-            let why = last.map(|problem| format!(" ({})", problem.message)).unwrap_or_default();
-            return Err(Problem::new("timed_out", format!("{what}: not within {} s{why}", deadline.as_secs())));
-        }
-        std::thread::sleep(PAUSE);
     }
 }

@@ -4,10 +4,12 @@ use clap::Args;
 use nexus_node::api::Problem;
 use serde_json::{Value, json};
 
+use super::connect::agent_program::NAME;
+use super::connect::agent_program::Scope;
 use super::connect::file::Plan;
 use super::connect::hooks::HookFile;
-use super::connect::target::{ProgramChoice, Scope, Target};
-use super::connect::{NAME, answer, entry, here, hooks, line, noted, program_token, skill};
+use super::connect::target::{ProgramChoice, Target};
+use super::connect::{answer, entry, here, hooks, line, noted, program_token, skill};
 use crate::session::CliSession;
 
 /// The hint for a file that cannot be read.

@@ -1,3 +1,4 @@
+mod check;
 pub(super) mod drive;
 mod sandbox;
 
@@ -10,9 +11,9 @@ use nexus_node::api::{Problem, wire};
 use nexus_node::config::Settings;
 use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
 use nexus_node::internals::own_store;
-use serde::Serialize;
 
-use crate::holder;
+use self::check::{Check, Level};
+use crate::listener;
 use crate::output::{Printer, Style, count, sane_lines, size};
 use crate::session::CliSession;
 
@@ -26,41 +27,6 @@ const EARLIEST: Duration = Duration::from_secs(1_735_689_600);
 /// Look for faults, and say how to mend them
 #[derive(Debug, Args)]
 pub(crate) struct Doctor;
-
-/// The result of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Level {
-    Ok,
-    /// The node works; a person should know.
-    Warning,
-    /// The node does not work, or its data is in danger.
-    Failed,
-}
-
-/// A check with its result.
-#[derive(Debug, Serialize)]
-struct Check {
-    check: &'static str,
-    ok: bool,
-    level: Level,
-    detail: String,
-    fix: Option<String>,
-}
-
-impl Check {
-    fn good(check: &'static str, detail: impl Into<String>) -> Self {
-        Self { check, ok: true, level: Level::Ok, detail: detail.into(), fix: None }
-    }
-
-    fn warning(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { level: Level::Warning, ..Self::bad(check, detail, fix) }
-    }
-
-    fn bad(check: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check, ok: false, level: Level::Failed, detail: detail.into(), fix: Some(fix.into()) }
-    }
-}
 
 impl Doctor {
     pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
@@ -268,7 +234,7 @@ fn ports(running: bool) -> Vec<Check> {
         match std::net::TcpListener::bind(address) {
             Ok(_) => Check::good(check, format!("{port} is free")),
             Err(error) => {
-                let holder = holder::of_tcp(address).unwrap_or_else(|| error.to_string());
+                let holder = listener::of_tcp(address).unwrap_or_else(|| error.to_string());
                 Check::good(check, format!("{port} is taken ({holder}); the node chooses another one and keeps it"))
             }
         }

@@ -7,7 +7,8 @@ use nexus_node::api::{Problem, wire};
 use nexus_node::config::LogFormat;
 use nexus_node::internals::datadir::{Contents, DataDir};
 
-use crate::session::{CliSession, data_dir_problem, text};
+use crate::problems::data_dir_problem;
+use crate::session::{CliSession, text};
 
 /// The time that a running node may take beyond the join itself: it starts again inside.
 const RESTART: Duration = Duration::from_secs(45);

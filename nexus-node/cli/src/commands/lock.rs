@@ -1,5 +1,7 @@
+mod ending;
 #[cfg(unix)]
 mod guard;
+mod route;
 mod run;
 
 use std::time::Duration;
@@ -10,13 +12,10 @@ use nexus_node::api::{Problem, wire};
 
 #[cfg(unix)]
 pub(crate) use self::guard::LockExec;
+use self::route::{GRACE, path};
 use super::kv::Once;
-use crate::client::escape;
 use crate::output::{Printer, Style, Table, sane, short_did};
 use crate::session::CliSession;
-
-/// The time that an answer may take beyond the wait itself.
-const GRACE: Duration = Duration::from_secs(30);
 
 /// Locks with leases and fencing tokens
 #[derive(Debug, Subcommand)]
@@ -94,11 +93,6 @@ impl Lock {
             }
         }
     }
-}
-
-/// The route of an action on a lock.
-fn path(name: &str, verb: &str) -> String {
-    format!("/v1/locks/{}/{verb}", escape(name))
 }
 
 /// Prints a lease; with `-q` the token alone, for scripts.

@@ -1,7 +1,6 @@
-use clap::Args;
+use clap::{Args, Command};
 use nexus_node::api::Problem;
 
-use crate::help;
 use crate::session::CliSession;
 
 /// Print the manual page, of the program or of a command
@@ -12,8 +11,7 @@ pub(crate) struct Man {
 }
 
 impl Man {
-    pub(crate) fn run(self, session: &CliSession) -> Result<(), Problem> {
-        let program = help::program();
+    pub(crate) fn run(self, session: &CliSession, program: Command) -> Result<(), Problem> {
         let page = match self.command {
             None => program,
             Some(name) => {

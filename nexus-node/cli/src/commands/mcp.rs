@@ -6,6 +6,7 @@
 pub mod lines;
 pub(super) mod node;
 mod relay;
+mod relay_state;
 mod session;
 mod subscription;
 mod wire;
@@ -17,8 +18,9 @@ use nexus_node::internals::datadir::DataDir;
 use self::node::Home;
 use self::relay::Relay;
 use self::session::Session;
-use super::connect::target::Program;
-use crate::session::{CliSession, data_dir_problem};
+use super::connect::agent_program::Program;
+use crate::problems::data_dir_problem;
+use crate::session::CliSession;
 
 /// Serve MCP on stdin and stdout, backed by the node
 #[derive(Debug, Args)]

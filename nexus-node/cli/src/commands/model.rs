@@ -9,7 +9,8 @@ use nexus_node::internals::vectors::{Model as Kept, ModelError, add_model, list_
 use serde_json::json;
 
 use crate::output::{Table, sane, size};
-use crate::session::{CliSession, config_problem, data_dir_problem, no_node};
+use crate::problems::{config_problem, data_dir_problem, no_node};
+use crate::session::CliSession;
 
 /// Models of static vectors, by which memories are found by their meaning
 #[derive(Debug, Subcommand)]

@@ -11,7 +11,8 @@ use nexus_node::internals::datadir::{DataDir, KeyKind, key_from_text, key_to_tex
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::session::{CliSession, data_dir_problem};
+use crate::problems::data_dir_problem;
+use crate::session::CliSession;
 
 /// The shortest passphrase, in characters.
 const PASSPHRASE_CHARS_MIN: usize = 8;

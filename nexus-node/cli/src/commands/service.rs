@@ -4,12 +4,14 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+mod scope;
 
 use clap::{Args, Subcommand};
 use nexus_node::api::Problem;
 
 #[cfg(target_os = "linux")]
 pub(super) use self::linux::of;
+use self::scope::ScopeFlags;
 use crate::session::CliSession;
 
 /// The way to have a node after a reboot where there are no services.
@@ -34,16 +36,6 @@ pub(crate) struct Install {
     /// Show the file of the service, and change nothing
     #[arg(long)]
     print: bool,
-}
-
-#[derive(Clone, Copy, Debug, Args)]
-pub(crate) struct ScopeFlags {
-    /// A service of this account [default]
-    #[arg(long, conflicts_with = "system")]
-    user: bool,
-    /// A service of the machine, which runs as the owner of the data directory
-    #[arg(long)]
-    system: bool,
 }
 
 impl Service {

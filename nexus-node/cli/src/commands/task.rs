@@ -1,5 +1,7 @@
 mod log;
 mod news;
+pub(super) mod reference;
+pub(super) mod rule;
 mod submit;
 mod text;
 mod watch;
@@ -9,25 +11,10 @@ use clap::builder::NonEmptyStringValueParser;
 use nexus_node::TaskStatus;
 use nexus_node::api::{Problem, wire};
 
+use self::reference::path;
 use crate::client::{Client, escape};
 use crate::output::{Printer, sane};
 use crate::session::CliSession;
-
-/// A rule by which tasks are approved.
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-pub(crate) enum Rule {
-    Person,
-    Other,
-}
-
-impl From<Rule> for wire::ApprovalRule {
-    fn from(rule: Rule) -> Self {
-        match rule {
-            Rule::Person => Self::Person,
-            Rule::Other => Self::Other,
-        }
-    }
-}
 
 /// Work that is handed over to whoever can do it
 #[derive(Debug, Subcommand)]
@@ -126,17 +113,6 @@ impl Task {
             Self::Watch { id } => watch::watch(id.as_deref(), session),
         }
     }
-}
-
-/// The route of a task, or of an action on it.
-fn path(id: &str, verb: Option<&str>) -> String {
-    let verb = verb.map(|verb| format!("/{verb}")).unwrap_or_default();
-    format!("/v1/tasks/{}{verb}", escape(id))
-}
-
-/// Whether a task has ended.
-pub(super) fn is_over(task: &wire::Task) -> bool {
-    TaskStatus::ALL.into_iter().any(|state| state.is_over() && state.as_str() == task.state)
 }
 
 /// Says a word about a task, and prints the task.

@@ -23,7 +23,8 @@ use self::settings::{LiveSettings, Process};
 use crate::holder;
 use crate::log::LogFile;
 use crate::otlp::Otlp;
-use crate::session::{CliSession, config_problem, data_dir_problem, state_dir};
+use crate::problems::{config_problem, data_dir_problem};
+use crate::session::{CliSession, state_dir};
 
 /// The longest end of a stopping node.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);

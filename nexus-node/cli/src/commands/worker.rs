@@ -29,7 +29,7 @@ use self::attempt::{Attempt, release};
 use self::link::{Link, RETRY, is_final};
 use self::wardens::Wardens;
 use self::workplace::{Workplace, WorkplaceOptions};
-use super::task::Rule;
+use super::task::rule::Rule;
 use crate::output::Printer;
 use crate::session::CliSession;
 use crate::signals;

@@ -19,9 +19,10 @@ use rustix::thread::{CapabilitySet, CapabilitySets, clear_ambient_capability_set
 use super::calls::Calls;
 use super::mounts::{self, SHM, TMP};
 use super::policy::SYSTEM;
-use super::warden::ALLOCATOR;
 use super::{Level, Limits, Policy};
 
+/// The variable with the settings of this program's allocator, which has a thread otherwise.
+pub(super) const ALLOCATOR: &str = "_RJEM_MALLOC_CONF";
 /// The rules of Landlock that each level but `none` promises. Signals are among them from this one on: Linux 6.12.
 pub(super) const NEEDED: ABI = ABI::V6;
 

@@ -30,9 +30,6 @@ use crate::descendants::{Reach, ended, sweep};
 use crate::signals::{Forwarded, HandedOn, send_to};
 use crate::task_directory;
 
-/// The variable with the settings of this program's allocator, which has a thread otherwise.
-pub(super) const ALLOCATOR: &str = "_RJEM_MALLOC_CONF";
-
 /// A warden that begins.
 #[derive(Debug)]
 pub(crate) struct Warden<'a> {
@@ -153,7 +150,7 @@ fn within(warden: &Warden<'_>, words: &Path) -> Result<Command, String> {
     if policy.level < Level::Full {
         let mut next = Command::new(crate::program::itself().map_err(no_program)?);
         // a process with threads makes no namespace of users
-        next.env(ALLOCATOR, "background_thread:false");
+        next.env(confinement::ALLOCATOR, "background_thread:false");
         arguments(&mut next);
         return Ok(next);
     }

@@ -6,11 +6,11 @@
     reason = "a test of the real world, which is to end where it cannot go on"
 )]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::support::{Home, Node, SOON};
+use crate::support::{Answer, Home, Node, SOON};
 use serde_json::{Value, json};
 
 /// One end of a WebSocket.
@@ -191,4 +191,168 @@ fn a_cursor_of_another_mesh_is_refused_everywhere() {
     ] {
         assert_eq!(node.http("GET", &path, "").problem(), "invalid", "{path}");
     }
+}
+
+/// The events after a cursor, until one of each of these kinds has come, with the last cursor.
+fn until_seen(ask: &dyn Fn(&str) -> Answer, mut cursor: String, kinds: &[&str]) -> (Vec<Value>, String) {
+    let (mut all, deadline) = (Vec::new(), Instant::now() + SOON);
+    while !kinds.iter().all(|kind| all.iter().any(|event: &Value| event["kind"] == *kind)) {
+        assert!(Instant::now() < deadline, "{kinds:?} do not all come: {all:?}");
+        let answer = ask(&format!("wait=10s&from={cursor}"));
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let told = answer.json();
+        all.extend(told["changes"].as_array().unwrap().iter().cloned());
+        cursor = told["cursor"].as_str().unwrap().to_owned();
+    }
+    (all, cursor)
+}
+
+fn now(ask: &dyn Fn(&str) -> Answer) -> String {
+    let answer = ask("wait=0s");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    answer.json()["cursor"].as_str().unwrap().to_owned()
+}
+
+/// promise: Commands and API | `/v1/events` tells of the kinds that are asked for; a token gets those that it may read, in its spaces alone
+#[test]
+fn a_caller_is_told_of_the_kinds_that_its_token_may_read() {
+    let home = Home::new();
+    let node = home.up();
+    home.json(&["space", "create", "work"]);
+    let all = |query: &str| node.http("GET", &format!("/v1/events?kinds=all&{query}"), "");
+    let with = |scopes: &str, more: &[&str]| {
+        let name = format!("{}{}", scopes.replace([':', ',', '*'], " "), more.len());
+        crate::tokens::token(&home, name.trim(), scopes, more)
+    };
+    let [memory, tasks, critical] = ["memory:read", "tasks:read", "kv:read,locks:read"].map(|scopes| with(scopes, &[]));
+    let bounded = with("*", &["--space", "work"]);
+    let of = |token: &str, query: &str| node.with_token(token, "GET", &format!("/v1/events?{query}"), "");
+    let begun = now(&all);
+    let starts =
+        [&memory, &tasks, &critical, &bounded].map(|token| now(&|query| of(token, &format!("kinds=all&{query}"))));
+
+    let remembered = home.json(&["remember", "everybody may know"]);
+    let task = home.json(&["task", "submit", "add", "--input", "1"]);
+    home.json(&["kv", "put", "target", "blue"]);
+    let token = home.json(&["lock", "acquire", "build", "--ttl", "60s"])["token"].as_u64();
+    let blob = node.http("PUT", "/v1/blobs", "content").json();
+    let inside = home.json(&["remember", "of the work", "--space", "work"]);
+
+    let (told, _) = until_seen(&all, begun, &["remembered", "task", "key", "lock", "blob"]);
+    let the = |kind: &str| told.iter().find(|event| event["kind"] == kind).unwrap();
+    assert_eq!((&the("remembered")["id"], &the("task")["id"]), (&remembered["id"], &task["id"]));
+    assert_eq!((&the("task")["state"], &the("task")["space"]), (&json!("pending"), &task["space"]));
+    let key = the("key");
+    assert_eq!(
+        (&key["id"], &key["change"]["kind"], &key["change"]["value"]),
+        (&json!("target"), &json!("put"), &json!("blue"))
+    );
+    assert_eq!((&the("lock")["id"], the("lock")["change"]["token"].as_u64()), (&json!("build"), token));
+    assert_eq!((&the("blob")["id"], &the("blob")["state"]), (&blob["hash"], &json!("added")));
+    for event in &told {
+        assert!(event["cursor"].as_str().is_some_and(|cursor| cursor.starts_with("n1")), "{event}");
+    }
+
+    // `all` is what the token may read
+    let seen = |token: &str, cursor: &str, wanted: &[&str]| {
+        let (told, _) = until_seen(&|query| of(token, &format!("kinds=all&{query}")), cursor.to_owned(), wanted);
+        told
+    };
+    let kinds = |told: &[Value]| -> std::collections::BTreeSet<String> {
+        let kinds = told.iter().map(|event| event["kind"].as_str().unwrap().to_owned());
+        kinds.filter(|kind| !["mode", "member"].contains(&kind.as_str())).collect()
+    };
+    let set = |kinds: &[&str]| kinds.iter().map(ToString::to_string).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(kinds(&seen(&memory, &starts[0], &["remembered"])), set(&["remembered"]));
+    assert_eq!(kinds(&seen(&tasks, &starts[1], &["task"])), set(&["task"]));
+    assert_eq!(kinds(&seen(&critical, &starts[2], &["key", "lock"])), set(&["key", "lock"]));
+    let told = seen(&bounded, &starts[3], &["remembered", "key"]);
+    let ids: Vec<&Value> = told.iter().filter(|event| event["space"] != "").map(|event| &event["id"]).collect();
+    assert_eq!(ids, [&inside["id"]], "of its space alone: {told:?}");
+    assert!(!kinds(&told).contains("blob"), "{told:?}");
+
+    // a kind that it may not read is refused by name
+    for (token, query, code) in [
+        (&memory, "kinds=tasks", "refused"),
+        (&memory, "kinds=memories,critical", "refused"),
+        (&memory, "kinds=peers", "refused"),
+        (&memory, "kinds=blobs", "refused"),
+        (&tasks, "", "refused"),
+        (&tasks, "kinds=memories", "refused"),
+        (&bounded, "kinds=blobs", "refused"),
+        (&memory, "kinds=memories,colours", "invalid"),
+        (&memory, "kinds=", "invalid"),
+        (&bounded, "kinds=peers&space=work", "invalid"),
+    ] {
+        let answer = of(token, &format!("wait=0s&{query}"));
+        assert_eq!(answer.problem(), code, "{query}: {answer:?}");
+    }
+    assert_eq!(of(&with("locks:read", &[]), "wait=0s&kinds=critical").problem(), "refused", "it takes both scopes");
+    // the page shows no keys
+    assert_eq!(home.as_person("GET", "/v1/events?wait=0s&kinds=critical", "").problem(), "refused");
+    let page = home.as_person("GET", "/v1/events?wait=0s&kinds=all", "");
+    assert_eq!(page.status, 200, "{page:?}");
+}
+
+/// promise: Commands and API | Cursors are of one kind: each route that follows takes those of the stream, and a number of an older kind is refused with `cursor_old`
+#[test]
+fn routes_that_follow_take_the_cursors_of_the_stream_and_refuse_older_numbers_by_name() {
+    let home = Home::new();
+    let node = home.up();
+    let all = |query: &str| node.http("GET", &format!("/v1/events?kinds=all&{query}"), "");
+    home.json(&["kv", "put", "before", "1"]);
+    let before = node.http("GET", "/v1/watch?after=0", "").json();
+    let cursor = now(&all);
+    let revision = before["revision"].as_u64().unwrap();
+    for query in [format!("from={revision}"), format!("from={revision}&kinds=critical"), "from=0".to_owned()] {
+        let answer = node.http("GET", &format!("/v1/events?wait=0s&{query}"), "");
+        assert_eq!((answer.problem().as_str(), answer.status), ("cursor_old", 422), "{query}");
+    }
+    let answer = node.http("GET", "/v1/tasks/events?from=7", "");
+    assert_eq!(answer.problem(), "cursor_old");
+    assert_eq!(node.http("GET", "/v1/tasks/events?from=nonsense", "").problem(), "invalid");
+
+    home.json(&["kv", "put", "after", "2"]);
+    let (_, later) = until_seen(&all, cursor.clone(), &["key"]);
+    let names = |path: &str| -> Vec<String> {
+        let told = node.http("GET", path, "").json();
+        told["changes"].as_array().unwrap().iter().map(|change| change["key"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&format!("/v1/watch?wait=10s&after={cursor}")), ["after"]);
+    assert_eq!(names(&format!("/v1/watch?after={later}")), [""; 0]);
+    assert_eq!(names(&format!("/v1/watch?after={revision}")), ["after"], "and numbers as before");
+    assert_eq!(node.http("GET", "/v1/watch?after=soon", "").problem(), "invalid");
+
+    // tasks that came while nobody listened
+    let ids: Vec<Value> =
+        (0..3).map(|n| home.json(&["task", "submit", "add", "--input", &n.to_string()])["id"].clone()).collect();
+    let (address, token) = (node.address(), node.token());
+    let listen = |query: &str, headers: &str| {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let head = format!(
+            "GET /v1/tasks/events{query} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{headers}\r\n"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        BufReader::new(stream).lines().map(Result::unwrap)
+    };
+    let task = |lines: &mut dyn Iterator<Item = String>| -> (String, Value) {
+        let (mut id, mut data) = (String::new(), None);
+        for line in lines {
+            if let Some(cursor) = line.strip_prefix("id:") {
+                id = cursor.trim().to_owned();
+            } else if let Some(json) = line.strip_prefix("data:") {
+                data = Some(serde_json::from_str::<Value>(json).unwrap());
+            } else if line.is_empty() && data.is_some() {
+                break;
+            }
+        }
+        (id, data.unwrap()["id"].clone())
+    };
+    let mut lines = listen(&format!("?from={cursor}"), "");
+    let first = task(&mut lines);
+    assert_eq!((&first.1, &task(&mut lines).1), (&ids[0], &ids[1]));
+    drop(lines);
+    let mut lines = listen(&format!("?from={cursor}"), &format!("Last-Event-ID: {}\r\n", first.0));
+    assert_eq!((&task(&mut lines).1, &task(&mut lines).1), (&ids[1], &ids[2]));
 }

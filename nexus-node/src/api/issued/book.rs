@@ -9,14 +9,12 @@ use nexus_crdt::AgentName;
 use nexus_identity::{Timestamp, folded};
 use zeroize::Zeroizing;
 
-use super::kept;
+use super::kept::{self, TOKENS_MAX};
 use super::token::{IssuedToken, NewToken, TOKEN_PREFIX};
 use crate::api::problem::Problem;
 use crate::datadir::DataDir;
 use crate::world::random;
 
-/// The most tokens of a node.
-pub const TOKENS_MAX: usize = 256;
 /// The most spaces of a token.
 const SPACES_MAX: usize = 16;
 /// The longest name or id of a space, in bytes.

@@ -9,7 +9,6 @@ use nexus_crdt::AgentName;
 use nexus_identity::{Timestamp, folded};
 use serde::{Deserialize, Serialize};
 
-use super::book::TOKENS_MAX;
 use super::rate::Rate;
 use super::scope::Scopes;
 use super::token::{IssuedToken, NewToken};
@@ -87,3 +86,6 @@ pub(super) fn text<'a>(tokens: impl Iterator<Item = &'a IssuedToken>) -> String 
     // Our documents have string keys, so writing them as JSON cannot fail.
     serde_json::to_string(&kept).unwrap_or_default()
 }
+
+/// The most tokens of a node.
+pub const TOKENS_MAX: usize = 256;

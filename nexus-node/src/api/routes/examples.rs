@@ -158,12 +158,15 @@ pub(super) fn imported() -> wire::Imported {
 
 pub(super) fn change() -> wire::Change {
     wire::Change {
-        cursor: "5b2e9c0d11aa4f37-17-1".into(),
+        cursor: "n1lmxjydirvjhtoeiaaaaaaaaaaaaqaaaaaaaau64j6qi".into(),
         kind: "remembered".into(),
         id: ID.into(),
         space: "default".into(),
         author: DID.into(),
         seq: 17,
+        state: None,
+        change: None,
+        of: Vec::new(),
     }
 }
 

@@ -547,7 +547,7 @@ impl From<tasks::Task> for Task {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TasksMissed {
-    /// The number of them.
+    /// The number of them; 0 if it is not known.
     pub missed: u64,
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::{Did, Domain, Signature};
 
-use super::{CriticalChange, CriticalEvent, Outcome, Refusal};
+use super::outcome::{CriticalChange, CriticalEvent, Outcome, Refusal};
 use crate::coordinator::command::Command;
 use crate::coordinator::format;
 

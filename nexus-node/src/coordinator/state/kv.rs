@@ -4,40 +4,10 @@ use std::ops::Bound;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
-use super::{CriticalChange, CriticalEvent, Full, Outcome, Refusal, Tell, Timed, Used};
+use super::item::{Item, shown, shown_value};
+use super::outcome::{CriticalChange, CriticalEvent, Full, Outcome, Refusal, Tell, Timed, Used};
 use crate::coordinator::command::{Condition, Expiry, Put, Step, is_bytes};
 use crate::coordinator::limits::Limits;
-
-/// The size of a place for a key in an answer, without the value.
-const SHOWN_BYTES: u64 = 64;
-
-/// The content of a key.
-#[derive(BorshSerialize, BorshDeserialize, Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Item {
-    /// Its value.
-    pub value: Vec<u8>,
-    /// The revision of its last write.
-    pub revision: u64,
-    /// The revision of its creation.
-    pub created: u64,
-    /// The last writer.
-    pub by: Did,
-    /// The lifetime from its last write on, in milliseconds; `None` for no end.
-    pub ttl_ms: Option<u64>,
-}
-
-impl Item {
-    /// Its value, if that is text.
-    pub fn text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.value).ok()
-    }
-
-    /// For a reader that knows texts alone: what is no character is U+FFFD.
-    pub(super) fn in_text(&self) -> Self {
-        Self { value: String::from_utf8_lossy(&self.value).into_owned().into_bytes(), ..self.clone() }
-    }
-}
 
 /// Keys and values.
 #[derive(BorshSerialize, BorshDeserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -294,15 +264,6 @@ impl Kv {
         self.mortal.remove(key);
         true
     }
-}
-
-/// The size of a shown key for the bound of an answer, in bytes.
-pub(super) fn shown(item: Option<&Item>) -> u64 {
-    item.map_or(SHOWN_BYTES, |item| shown_value(&item.value))
-}
-
-fn shown_value(value: &[u8]) -> u64 {
-    SHOWN_BYTES + value.len() as u64
 }
 
 /// The size of a key and its value for the limit, in bytes.

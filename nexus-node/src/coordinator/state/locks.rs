@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
-use super::{CriticalEvent, Full, Outcome, Refusal, Tell, Timed, Used};
+use super::outcome::{CriticalEvent, Full, Outcome, Refusal, Tell, Timed, Used};
 use crate::coordinator::command::Expiry;
 use crate::coordinator::limits::Limits;
 

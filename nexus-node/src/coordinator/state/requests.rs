@@ -5,7 +5,7 @@ use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
 use super::locks::Locks;
-use super::{CriticalChange, CriticalEvent, Outcome, Refusal};
+use super::outcome::{CriticalChange, CriticalEvent, Outcome, Refusal};
 use crate::coordinator::command::Command;
 use crate::coordinator::limits::Limits;
 use crate::coordinator::requests::{RequestKey, digest};

@@ -5,7 +5,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::coordinator::command::Proposal;
 use crate::coordinator::limits::Limits;
 

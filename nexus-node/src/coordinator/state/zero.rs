@@ -8,9 +8,11 @@ use std::io;
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_identity::Did;
 
+use super::Machine;
+use super::item::Item;
+use super::outcome::{Full, Malformed, Outcome, Refusal};
 use super::requests::Requests;
 use super::sessions::{ProposalSession, Sessions};
-use super::{Full, Item, Machine, Malformed, Outcome, Refusal};
 use crate::coordinator::command::Group;
 use crate::coordinator::{format, limits};
 

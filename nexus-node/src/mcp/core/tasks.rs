@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nexus_crdt::TASK_ATTEMPT_MAX;
 
-use super::Core;
+use super::CoreServer;
 use super::arguments::{TaskClaim, TaskCreate, TaskUpdate};
 use super::line;
 use crate::api::issued::Scope;
@@ -30,7 +30,7 @@ fn wait(asked: Option<u64>, default: u64) -> Result<Duration, Refusal> {
     }
 }
 
-impl Core {
+impl CoreServer {
     /// Submits a task, and waits for its end if asked to.
     pub(super) async fn task_create(&self, given: TaskCreate) -> Result<String, Refusal> {
         let wait = wait(given.wait, 0)?;

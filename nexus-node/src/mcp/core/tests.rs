@@ -23,9 +23,9 @@ impl Home {
         Self { node: node.start().await.unwrap(), _dir: dir }
     }
 
-    fn agent(&self, name: &str, project: Option<&str>) -> Core {
+    fn agent(&self, name: &str, project: Option<&str>) -> CoreServer {
         let hello = json!({ "method": "initialize", "params": { "clientInfo": { "name": name } } });
-        Core::new(
+        CoreServer::new(
             self.node.clone(),
             Agent::of(&HeaderMap::new(), &hello),
             project.map(|name| ProjectChoice::Named(name.to_owned())),
@@ -38,7 +38,7 @@ impl Home {
     }
 }
 
-impl Core {
+impl CoreServer {
     async fn ask(&self, tool: &str, given: Value) -> Result<String, Refusal> {
         self.call(tool, given.as_object().cloned(), TaskJson::default()).await.unwrap()
     }

@@ -6,28 +6,17 @@ use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
-use nexus_crdt::Origin;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::item::{Entity, Relation};
-use super::{Graph, SPACE};
 use crate::api::Api;
 use crate::api::caller::Caller;
 use crate::api::pass::Pass;
+use crate::graph::{Line, LineCounts, SPACE};
 use crate::mcp::http::{Door, McpState};
 use crate::problem::Problem;
 
 /// The most lines written at once.
 const LINES_AT_ONCE: usize = 500;
-
-/// One line.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-enum Line {
-    Entity(Entity),
-    Relation(Relation),
-}
 
 /// Sends all entities, then all relations.
 pub(in crate::mcp) async fn export(
@@ -38,24 +27,8 @@ pub(in crate::mcp) async fn export(
     let project = Door::of(&request)?.project.unwrap_or_default();
     Pass::of(request.extensions()).check_space(SPACE)?;
     let graph = mcp.graph(&api.node()?);
-    let mut lines = Vec::new();
-    let current = graph.current().await?;
-    let state = current.projection().graph(&project);
-    let entities = state.names().filter_map(|name| state.entity(name)).map(Line::Entity);
-    for line in entities.chain(state.relations().cloned().map(Line::Relation)) {
-        // String keys and no numbers: writing them cannot fail.
-        lines.extend(serde_json::to_vec(&line).unwrap_or_default());
-        lines.push(b'\n');
-    }
+    let lines = graph.current().await?.lines(&project);
     Ok(([(header::CONTENT_TYPE, "application/jsonl")], Body::from(lines)).into_response())
-}
-
-/// The result of an import.
-#[derive(Default)]
-struct ImportCounts {
-    entities: usize,
-    observations: usize,
-    relations: usize,
 }
 
 /// Adds the missing items. An unreadable line stops the import; items before it stay.
@@ -71,7 +44,7 @@ pub(in crate::mcp) async fn import(
     let line_max = api.body_bytes_max();
     let origin = Caller::importing(&pass, request.headers()).origin(None, None)?;
     let mut body = request.into_body().into_data_stream();
-    let (mut rest, mut lines, mut number, mut taken) = (Vec::new(), Vec::new(), 0, ImportCounts::default());
+    let (mut rest, mut lines, mut number, mut taken) = (Vec::new(), Vec::new(), 0, LineCounts::default());
     loop {
         let chunk: Option<Bytes> =
             body.next().await.transpose().map_err(|_| Problem::new("malformed", "the body broke off"))?;
@@ -87,7 +60,7 @@ pub(in crate::mcp) async fn import(
                 lines.push(read(line, number)?);
             }
             if lines.len() == LINES_AT_ONCE {
-                take(&graph, &project, std::mem::take(&mut lines), &origin, &mut taken).await?;
+                graph.take(&project, std::mem::take(&mut lines), &origin, &mut taken).await?;
             }
         }
         if rest.len() > line_max {
@@ -97,8 +70,8 @@ pub(in crate::mcp) async fn import(
             break;
         }
     }
-    take(&graph, &project, lines, &origin, &mut taken).await?;
-    let ImportCounts { entities, observations, relations } = taken;
+    graph.take(&project, lines, &origin, &mut taken).await?;
+    let LineCounts { entities, observations, relations } = taken;
     let counts = json!({ "entities": entities, "observations": observations, "relations": relations });
     Ok(axum::Json(counts).into_response())
 }
@@ -118,30 +91,4 @@ fn read(line: &[u8], number: usize) -> Result<Line, Problem> {
         Problem::new("invalid", format!("line {number}: {error}"))
             .hint("a line is an entity or a relation, as the memory server writes them")
     })
-}
-
-async fn take(
-    graph: &Graph,
-    project: &str,
-    lines: Vec<Line>,
-    origin: &Origin,
-    taken: &mut ImportCounts,
-) -> Result<(), Problem> {
-    let (mut entities, mut said, mut relations) = (Vec::new(), Vec::new(), Vec::new());
-    for line in lines {
-        match line {
-            Line::Entity(entity) => {
-                said.push((entity.name.clone(), entity.observations.clone()));
-                entities.push(entity);
-            }
-            Line::Relation(relation) => relations.push(relation),
-        }
-    }
-    let made = graph.create_entities(project, entities, origin).await?;
-    taken.entities += made.len();
-    taken.observations += made.iter().map(|entity| entity.observations.len()).sum::<usize>();
-    let added = graph.add_observations(project, said, origin).await?;
-    taken.observations += added.iter().map(|(_, added)| added.len()).sum::<usize>();
-    taken.relations += graph.create_relations(project, relations, origin).await?.len();
-    Ok(())
 }

@@ -19,12 +19,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::item::{Entity, Relation};
-use super::projection::ProjectGraph;
-use super::{Graph, SPACE, search, shape, tools};
-use crate::WatchQuery;
+use super::{shape, tools};
 use crate::api::issued::Scope;
 use crate::api::pass::Pass;
+use crate::graph::{Entity, Graph, ProjectGraph, Relation, search};
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{self, Budget, Refusal};
 use crate::mcp::span::traced;
@@ -126,7 +124,7 @@ impl GraphServer {
     /// Some entities with their relations.
     async fn part(&self, which: impl for<'a> Fn(&'a ProjectGraph) -> Vec<&'a str>) -> Result<CallToolResult, Refusal> {
         let current = self.graph.current().await?;
-        let state = current.projection().graph(&self.project);
+        let state = current.graph(&self.project);
         let names = which(state);
         Ok(self.shown(state, &names, |shown| state.relations_of(shown.iter().map(|entity| entity.name.as_str()))).0)
     }
@@ -134,7 +132,7 @@ impl GraphServer {
     /// The whole graph, cut to fit.
     async fn whole(&self) -> Result<(CallToolResult, Part), Refusal> {
         let current = self.graph.current().await?;
-        let state = current.projection().graph(&self.project);
+        let state = current.graph(&self.project);
         let names: Vec<&str> = state.names().collect();
         Ok(self.shown(state, &names, |_| state.relations().collect()))
     }
@@ -194,16 +192,11 @@ impl GraphServer {
 
     /// Tells a subscriber of changes until it or the node goes.
     async fn tell(&self, context: &SubscriptionContext) -> Result<(), Refusal> {
-        let mut watch = self.graph.brain.watch(WatchQuery::from_now().space(SPACE)).await?;
-        let mut known = self.graph.current().await?.projection().graph(&self.project).version();
-        while watch.next().await?.is_some() {
-            tokio::time::sleep(CHANGES_TOGETHER).await;
-            let version = self.graph.current().await?.projection().graph(&self.project).version();
-            if version != known {
-                known = version;
-                if context.sink().notify_resource_updated(RESOURCE).await.is_err() {
-                    break;
-                }
+        let mut known = self.graph.current().await?.graph(&self.project).version();
+        while let Some(version) = self.graph.changed(&self.project, known, CHANGES_TOGETHER).await? {
+            known = version;
+            if context.sink().notify_resource_updated(RESOURCE).await.is_err() {
+                break;
             }
         }
         Ok(())

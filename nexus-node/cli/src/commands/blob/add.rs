@@ -48,7 +48,7 @@ pub(super) fn add(
         }
     };
     if let Some(copies) = copies {
-        blob = super::want_copies(client, &blob.hash, copies)?;
+        blob = super::reference::want_copies(client, &blob.hash, copies)?;
     }
     printer.answer(&blob, || blob.hash.clone())?;
     let files = blob.files.map(|files| format!("{}, ", count(files, "file", "files"))).unwrap_or_default();

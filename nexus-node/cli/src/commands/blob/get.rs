@@ -53,7 +53,7 @@ pub(super) fn get(
 /// Has the node fetch the blob, and shows how far it is. Returns the blob, and the members from which it came.
 fn fetch(client: &Client, printer: &Printer, blob: &str, wait: Duration) -> Result<(wire::Blob, Vec<String>), Problem> {
     let wait = wire::show_duration(wait);
-    let path = format!("{}{}", super::of(blob, "/fetch"), query(&[("wait", Some(&wait))]));
+    let path = format!("{}{}", super::reference::of(blob, "/fetch"), query(&[("wait", Some(&wait))]));
     let bar = printer.transfer("looking", None);
     let (mut sources, mut warned) = (Vec::new(), Vec::new());
     for line in client.post_lines(&path, Vec::new())? {

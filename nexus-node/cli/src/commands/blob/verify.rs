@@ -1,13 +1,13 @@
 use nexus_node::api::{Problem, code, wire};
 
-use super::SHORT;
+use super::reference::{SHORT, of};
 use crate::client::{Client, query};
 use crate::output::{Printer, Style, Table, count};
 
 /// Looks through blobs of the node, and shows how far it is. Damage that stays is an error.
 pub(super) fn verify(client: &Client, printer: &Printer, blob: Option<&str>, all: bool) -> Result<(), Problem> {
     let path = match blob {
-        Some(blob) => super::of(blob, "/verify"),
+        Some(blob) => of(blob, "/verify"),
         None => format!("/v1/blobs/verify{}", query(&[("all", all.then_some("true"))])),
     };
     let bar = printer.transfer("looking", None);

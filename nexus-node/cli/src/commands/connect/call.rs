@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use nexus_node::api::Problem;
 use nexus_node::internals::datadir::DataDir;
 
+use super::agent_program::Scope;
 use super::program_token;
-use super::target::Scope;
 use crate::session::{CliSession, default_data_dir, quoted};
 
 /// The program's name, by which a shell finds it.

@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::NAME;
+use super::agent_program::NAME;
+use super::agent_program::Program;
 use super::call::Call;
 use super::file::Held;
 use super::former::without;
 use super::hooks::is_this_program;
 use super::jsonc::{self, Step};
-use super::target::{Format, Program, Target};
+use super::target::{Format, Target};
 use super::toml;
 
 /// The entry that starts the server.

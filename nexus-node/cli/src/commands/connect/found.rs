@@ -4,8 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::target::{Format, Program, Scope, Target};
-use super::{NAME, jsonc};
+use super::agent_program::NAME;
+use super::agent_program::{Program, Scope};
+use super::jsonc;
+use super::target::{Format, Target};
 
 /// The programs whose agents use the node of a directory, by their titles. Only the files of this account are looked at.
 pub(in crate::commands) fn using(data_dir: &Path, default: bool) -> Vec<&'static str> {

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
+use super::agent_program::Program;
 use super::call::Call;
 use super::file::Held;
 use super::former::without;
 use super::jsonc::{self, Step};
-use super::target::Program;
 use crate::commands::hook::caller::Caller;
 
 /// The member of the settings.

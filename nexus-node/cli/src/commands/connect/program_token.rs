@@ -13,7 +13,8 @@ use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
 use serde_json::Value;
 
 use crate::client::{Client, escape};
-use crate::session::{CliSession, data_dir_problem};
+use crate::problems::data_dir_problem;
+use crate::session::CliSession;
 
 /// All that an agent does: it reads and writes, and changes nothing that is its owner's.
 const SCOPES: [&str; 8] = ["memory", "tasks:read", "tasks:submit", "tasks:work", "kv", "locks", "blobs", "mesh:read"];

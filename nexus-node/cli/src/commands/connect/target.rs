@@ -6,7 +6,8 @@ use clap::ValueEnum;
 use directories::BaseDirs;
 use nexus_node::api::Problem;
 
-use super::NAME;
+use super::agent_program::NAME;
+use super::agent_program::{Program, Scope};
 use super::hooks::{Form, HookFile};
 
 /// The programs that a command is for.
@@ -37,33 +38,6 @@ impl ProgramChoice {
     }
 }
 
-/// A program that runs agents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::commands) enum Program {
-    Claude,
-    Codex,
-    Cursor,
-    Vscode,
-    Gemini,
-    Copilot,
-}
-
-/// The reach of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::commands) enum Scope {
-    User,
-    Project,
-}
-
-impl Scope {
-    pub(in crate::commands) fn name(self) -> &'static str {
-        match self {
-            Self::User => "user",
-            Self::Project => "project",
-        }
-    }
-}
-
 /// The form of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::commands) enum Format {
@@ -87,41 +61,6 @@ pub(in crate::commands) struct Target {
     pub(in crate::commands) names_type: bool,
     /// A path that exists if the program is installed.
     sign: PathBuf,
-}
-
-impl Program {
-    pub(in crate::commands) const ALL: [Self; 6] =
-        [Self::Claude, Self::Codex, Self::Cursor, Self::Vscode, Self::Gemini, Self::Copilot];
-
-    pub(in crate::commands) fn name(self) -> &'static str {
-        match self {
-            Self::Claude => "claude",
-            Self::Codex => "codex",
-            Self::Cursor => "cursor",
-            Self::Vscode => "vscode",
-            Self::Gemini => "gemini",
-            Self::Copilot => "copilot",
-        }
-    }
-
-    /// Its name in a shell.
-    fn command(self) -> &'static str {
-        match self {
-            Self::Vscode => "code",
-            other => other.name(),
-        }
-    }
-
-    pub(in crate::commands) fn title(self) -> &'static str {
-        match self {
-            Self::Claude => "Claude Code",
-            Self::Codex => "Codex",
-            Self::Cursor => "Cursor",
-            Self::Vscode => "VS Code",
-            Self::Gemini => "Gemini CLI",
-            Self::Copilot => "Copilot CLI",
-        }
-    }
 }
 
 impl Target {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use toml_edit::visit_mut::{VisitMut, visit_table_mut};
 use toml_edit::{DocumentMut, Item, Table, TomlError};
 
-use super::NAME;
+use super::agent_program::NAME;
 
 /// The name of the table of servers.
 const SERVERS: &str = "mcp_servers";

@@ -1,14 +1,16 @@
 //! Draws a [`View`]: the map on the left, the steps on the right, the current action and the keys
 //! below. The picture depends on the view and on the size of the terminal alone.
 
+mod ink;
 mod map;
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Color, Modifier};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Paragraph};
 
+use self::ink::Ink;
 use super::view::{Row, View};
 use crate::output::sane_lines;
 
@@ -17,43 +19,6 @@ const MAP_COLUMNS_MIN: u16 = 76;
 const MAP_ROWS_MIN: u16 = 23;
 /// The height from which rows for the current action are added.
 const PANEL_ROWS: u16 = 6;
-
-/// The meaning of a text, which decides its look.
-#[derive(Clone, Copy, Debug)]
-enum Ink {
-    Plain,
-    Dim,
-    Bold,
-    Good,
-    Bad,
-    Odd,
-    Accent,
-}
-
-impl View {
-    fn ink(&self, ink: Ink) -> Style {
-        let (colour, modifier) = match ink {
-            Ink::Plain => (None, Modifier::empty()),
-            Ink::Dim => (Some(Color::DarkGray), Modifier::DIM),
-            Ink::Bold => (None, Modifier::BOLD),
-            Ink::Good => (Some(Color::Green), Modifier::empty()),
-            Ink::Bad => (Some(Color::Red), Modifier::BOLD),
-            Ink::Odd => (Some(Color::Yellow), Modifier::empty()),
-            Ink::Accent => (Some(Color::Cyan), Modifier::BOLD),
-        };
-        let style = Style::new();
-        match colour {
-            // Dark grey needs no dimming.
-            Some(Color::DarkGray) if self.colour => style.fg(Color::DarkGray),
-            Some(colour) if self.colour => style.fg(colour).add_modifier(modifier),
-            _ => style.add_modifier(modifier),
-        }
-    }
-
-    fn span<'a>(&self, ink: Ink, text: impl Into<std::borrow::Cow<'a, str>>) -> Span<'a> {
-        Span::styled(text, self.ink(ink))
-    }
-}
 
 /// Draws everything.
 pub(super) fn draw(view: &View, frame: &mut Frame<'_>) {

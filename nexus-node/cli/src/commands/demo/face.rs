@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use nexus_node::api::Problem;
 use ratatui::crossterm::event::{self, Event as Input, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::StepReport;
 use super::draw::draw;
+use super::report::StepReport;
 use super::screen::Screen;
-use super::steps::{STEPS, World};
+use super::steps::STEPS;
 use super::view::{Event, View};
+use super::world::World;
 
 /// The time for which the announcement of a step is shown.
 const LEAD: Duration = Duration::from_millis(900);

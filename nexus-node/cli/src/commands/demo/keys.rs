@@ -4,7 +4,7 @@ use std::io::{self, BufRead};
 
 use nexus_node::api::Problem;
 
-use super::steps::World;
+use super::world::World;
 use crate::session::CliSession;
 
 const HELP: &str = "keys, each with Enter: c cut ide off, h heal, k kill cloud and start it again, w TEXT write on terminal, l look, q quit";

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
 use nexus_node::api::Problem;
 
-use crate::holder;
+use crate::listener;
 use crate::output::Printer;
 
 const DEFAULT: u16 = 8002;
@@ -21,7 +21,7 @@ pub(super) fn choose(base: Option<u16>, nodes: u16, printer: &Printer) -> Result
             ports.push(port);
             continue;
         };
-        let by = holder::of_tcp(address).map(|holder| format!(" by {holder}")).unwrap_or_default();
+        let by = listener::of_tcp(address).map(|holder| format!(" by {holder}")).unwrap_or_default();
         if base.is_some() {
             let hint = "leave --base-port away, and taken ports are passed over";
             return Err(Problem::new("in_use", format!("{address} is in use{by} ({error})")).hint(hint));

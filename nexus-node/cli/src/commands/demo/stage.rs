@@ -13,7 +13,7 @@ use nexus_node::internals::datadir::DataDir;
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::session::data_dir_problem;
+use crate::problems::data_dir_problem;
 
 /// The longest start of a node.
 const READY: Duration = Duration::from_secs(30);

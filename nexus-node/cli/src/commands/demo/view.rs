@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::StepReport;
+use super::report::StepReport;
 
 /// The time that an entry travels on the screen.
 const TRAVEL: Duration = Duration::from_millis(800);

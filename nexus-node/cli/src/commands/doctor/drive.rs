@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Check;
+use super::check::Check;
 
 /// File systems whose locks and fsyncs cannot be relied on.
 const UNRELIABLE: [&str; 11] =

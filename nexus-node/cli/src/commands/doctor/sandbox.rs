@@ -1,6 +1,6 @@
 //! The sandbox that this machine has for commands of workers.
 
-use super::Check;
+use super::check::Check;
 
 #[cfg(target_os = "linux")]
 pub(super) fn check() -> Check {

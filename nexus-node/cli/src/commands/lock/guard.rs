@@ -24,12 +24,10 @@ use clap::Args;
 use nexus_node::api::Problem;
 use rustix::process::Signal;
 
-use super::run::{GRACE, not_begun};
+use super::ending::{BY_SIGNAL, END, GRACE, not_begun};
 use crate::session::CliSession;
 use crate::signals::{FROM_TERMINALS, HANDED_ON, HandedOn};
 
-/// The word of a runner whose lease is lost.
-pub(super) const END: &str = "end";
 /// The share of a lease after which a runner that renewed nothing is taken for stopped. A living one acts before.
 const STOPPED_AFTER: (u32, u32) = (19, 20);
 /// The most bytes of a word on the pipe.
@@ -163,18 +161,18 @@ fn become_command(guard: i32, command: &[OsString], session: &CliSession) -> i32
 fn wait(child: &mut std::process::Child) -> std::io::Result<i32> {
     match crate::descendants::ended(child.id()) {
         Ok(status) => {
-            let by_signal = status.terminating_signal().map(|signal| super::run::BY_SIGNAL + signal);
-            Ok(by_signal.or_else(|| status.exit_status()).unwrap_or(super::run::BY_SIGNAL))
+            let by_signal = status.terminating_signal().map(|signal| BY_SIGNAL + signal);
+            Ok(by_signal.or_else(|| status.exit_status()).unwrap_or(BY_SIGNAL))
         }
         // the sweep was faster
-        Err(rustix::io::Errno::CHILD) => Ok(super::run::BY_SIGNAL + Signal::KILL.as_raw()),
+        Err(rustix::io::Errno::CHILD) => Ok(BY_SIGNAL + Signal::KILL.as_raw()),
         Err(error) => Err(error.into()),
     }
 }
 
 #[cfg(not(target_os = "linux"))]
 fn wait(child: &mut std::process::Child) -> std::io::Result<i32> {
-    child.wait().map(super::run::code_of)
+    child.wait().map(super::ending::code_of)
 }
 
 /// Reads the words of the runner until its end.

@@ -1,7 +1,7 @@
 //! `lock run`: a command that runs while a lock is held.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, IsTerminal};
+use std::io::IsTerminal;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,10 +15,11 @@ use tokio::task::JoinHandle;
 use rustix::process::Signal;
 
 #[cfg(unix)]
-use super::guard;
-use super::path;
+use super::ending::END;
+use super::ending::{GRACE, code_of, not_begun};
+use super::route::{self, path};
 use crate::client::Client;
-use crate::output::{Printer, sane};
+use crate::output::sane;
 use crate::session::CliSession;
 #[cfg(unix)]
 use crate::signals::{FROM_TERMINALS, HANDED_ON, HandedOn, send_raw};
@@ -31,13 +32,6 @@ const COUNTED_ON: (u32, u32) = (9, 10);
 const RENEWALS: u32 = 3;
 /// The time between two looks at the clocks: nothing else shows that the machine slept.
 const LOOK: Duration = Duration::from_millis(100);
-/// The time of a command to end by itself once the lease is lost.
-pub(super) const GRACE: Duration = Duration::from_secs(5);
-/// The exit codes of a shell for a command that is not there, and for one that cannot be run.
-const NOT_FOUND: i32 = 127;
-const NOT_RUNNABLE: i32 = 126;
-/// A shell adds this to the number of the signal that ended a command.
-pub(super) const BY_SIGNAL: i32 = 128;
 /// The time of a guard to kill what its command began.
 #[cfg(unix)]
 const SWEEP: Duration = Duration::from_secs(2);
@@ -103,7 +97,7 @@ enum Ended {
 impl Run {
     pub(super) fn run(self, session: &CliSession, client: &Client) -> Result<(), Problem> {
         let Self { name, ttl, wait, command } = self;
-        let patient = client.clone().patient(wait.map_or(Duration::ZERO, |wait| wait.0).saturating_add(super::GRACE));
+        let patient = client.clone().patient(wait.map_or(Duration::ZERO, |wait| wait.0).saturating_add(route::GRACE));
         let since = Since::now();
         let taken = wire::Acquire { ttl: Some(ttl), wait };
         let lease: wire::Lease = patient.post(&path(&name, "acquire"), &taken)?;
@@ -309,7 +303,7 @@ impl Running {
 
     /// Ends the command: it is asked to, and killed after a while.
     async fn end(&mut self) {
-        self.say(guard::END);
+        self.say(END);
         if tokio::time::timeout(GRACE + SWEEP, self.child.wait()).await.is_err() {
             if let Some(pid) = self.child.id() {
                 send_raw(pid, Signal::KILL, !on_terminal());
@@ -345,21 +339,4 @@ impl Running {
 
     #[expect(clippy::unused_self, reason = "as on Unix")]
     fn swept(&self, _: ExitStatus) {}
-}
-
-/// Tells that a command did not begin. Returns the exit code of a shell for that.
-pub(super) fn not_begun(program: Option<&OsString>, error: &std::io::Error, printer: &Printer) -> i32 {
-    let program = program.map(|program| program.to_string_lossy()).unwrap_or_default();
-    let problem = Problem::new("failed", format!("{}: {error}", sane(&program)));
-    printer.problem(&problem.hint("the command did not begin, and the lock is given back"));
-    if error.kind() == ErrorKind::NotFound { NOT_FOUND } else { NOT_RUNNABLE }
-}
-
-/// The exit code of a shell for this end.
-pub(super) fn code_of(status: ExitStatus) -> i32 {
-    #[cfg(unix)]
-    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
-        return BY_SIGNAL + signal;
-    }
-    status.code().unwrap_or(BY_SIGNAL)
 }

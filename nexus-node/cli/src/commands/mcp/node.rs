@@ -16,7 +16,8 @@ use super::wire::{self, Answer, Failure, Request, Way};
 use crate::client::pin_of_directory;
 use crate::log::LogFile;
 use crate::pinned::Pin;
-use crate::session::{CliSession, config_problem, data_dir_problem, no_node, token_in};
+use crate::problems::{config_problem, data_dir_problem, no_node};
+use crate::session::{CliSession, token_in};
 
 /// The longest start of a node.
 const START_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,22 +1,21 @@
 //! Messages from the client to the node and back.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use data_encoding::BASE64;
 use nexus_node::api::Problem;
 use nexus_node::mcp::habits::{self, Unread};
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::lines::{self, Line};
 use super::node::Home;
+use super::relay_state::{Agreed, Out, RelayState, lock, say, send, version_of};
 use super::session::{Heard, Session};
 use super::subscription;
-use super::wire::{Answer, Failure, Request};
+use super::wire::{Answer, Failure};
 
 /// The most requests in progress. Further ones wait on stdin.
 const IN_FLIGHT_MAX: usize = 64;
@@ -33,30 +32,6 @@ const INVALID_REQUEST: i32 = -32600;
 const INTERNAL_ERROR: i32 = -32603;
 
 pub(super) struct Relay(Arc<RelayState>);
-
-pub(super) struct RelayState {
-    pub(super) home: Home,
-    /// The route of the server, with its parameters but for the project.
-    route: String,
-    session: Session,
-    graph: bool,
-    /// The result of the handshake, for a client that made one.
-    agreed: Mutex<Agreed>,
-    /// Requests that can be cancelled, by id.
-    running: Mutex<BTreeMap<String, AbortHandle>>,
-    /// The client's subscription of the old era.
-    subscribed: Mutex<Option<AbortHandle>>,
-    permits: Semaphore,
-}
-
-#[derive(Clone, Default)]
-struct Agreed {
-    version: Option<String>,
-    session: Option<String>,
-}
-
-/// The channel for messages to the client.
-pub(super) type Out = mpsc::Sender<Vec<u8>>;
 
 impl Relay {
     pub(super) fn new(home: Home, route: String, session: Session, graph: bool) -> Self {
@@ -203,50 +178,6 @@ impl RelayState {
         }
     }
 
-    /// Sends a message to the node with its headers.
-    pub(super) async fn ask(&self, message: &Value) -> Result<Answer, Failure> {
-        self.ask_as(message, serde_json::to_vec(message).unwrap_or_default()).await
-    }
-
-    /// Sends a message to the node as this text of it, with its headers.
-    async fn ask_as(&self, message: &Value, body: Vec<u8>) -> Result<Answer, Failure> {
-        let headers = self.headers(message);
-        let path = self.path(message).await;
-        self.home.send(&Request { method: "POST", path: &path, headers, body }).await
-    }
-
-    /// The path of a message. Only a call has to do with the session's project, which a client may tell later.
-    async fn path(&self, message: &Value) -> String {
-        let calls = |message: &Value| message.get("method").is_some_and(|method| method == "tools/call");
-        let any = message.as_array().map_or_else(|| calls(message), |all| all.iter().any(calls));
-        let project = if any || self.graph { self.session.parameters().await } else { String::new() };
-        match (project.strip_prefix('?'), self.route.contains('?')) {
-            (None, _) => self.route.clone(),
-            (Some(project), true) => format!("{}&{project}", self.route),
-            (Some(project), false) => format!("{}?{project}", self.route),
-        }
-    }
-
-    fn headers(&self, message: &Value) -> Vec<(&'static str, String)> {
-        let method = message.get("method").and_then(Value::as_str).unwrap_or_default();
-        if let Some(version) = version_of(message) {
-            let mut headers = vec![("mcp-protocol-version", version), ("mcp-method", header_value(method))];
-            let name = match method {
-                "tools/call" | "prompts/get" => message.pointer("/params/name"),
-                "resources/read" => message.pointer("/params/uri"),
-                _ => None,
-            };
-            headers.extend(name.and_then(Value::as_str).map(|name| ("mcp-name", header_value(name))));
-            return headers;
-        }
-        if method == "initialize" {
-            return Vec::new();
-        }
-        let Agreed { version, session } = lock(&self.agreed).clone();
-        let version = version.map(|version| ("mcp-protocol-version", version));
-        version.into_iter().chain(session.map(|session| ("mcp-session-id", session))).collect()
-    }
-
     /// Passes an answer on, one line a message.
     async fn hand_on(&self, id: &Value, message: &Value, answer: Answer, out: &Out) -> Result<(), Failure> {
         let (status, session) = (answer.status, answer.session.clone());
@@ -290,24 +221,10 @@ impl Drop for Permit {
     }
 }
 
-/// The version in a request of the new era.
-fn version_of(message: &Value) -> Option<String> {
-    let meta = message.get("params")?.get("_meta")?;
-    Some(meta.get("io.modelcontextprotocol/protocolVersion")?.as_str()?.to_owned())
-}
-
 /// Whether a request may be sent twice.
 fn is_harmless(message: &Value) -> bool {
     let tool = message.pointer("/params/name").and_then(Value::as_str);
     message.get("method").is_some_and(|method| method != "tools/call") || tool.is_some_and(|tool| READS.contains(&tool))
-}
-
-/// A name in the form for a header.
-fn header_value(text: &str) -> String {
-    let plain = text.bytes().all(|byte| (0x20..0x7f).contains(&byte))
-        && text.trim() == text
-        && !(text.starts_with("=?base64?") && text.ends_with("?="));
-    if plain { text.to_owned() } else { format!("=?base64?{}?=", BASE64.encode(text.as_bytes())) }
 }
 
 /// The problem of an answer that is not JSON-RPC: the API's own error.
@@ -324,17 +241,4 @@ fn refusal(id: &Value, problem: &Problem) -> Value {
 
 fn error(id: &Value, code: i32, message: &str) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": { "code": code, "message": message } })
-}
-
-pub(super) async fn say(out: &Out, message: &Value) {
-    send(out, message.to_string().into_bytes()).await;
-}
-
-async fn send(out: &Out, message: Vec<u8>) {
-    // The receiver is gone with the client.
-    let _ = out.send(message).await;
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

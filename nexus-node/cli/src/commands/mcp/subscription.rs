@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::relay::{Out, RelayState, say};
+use super::relay_state::{Out, RelayState, say};
 
 /// The resource for subscriptions of the old era.
 pub(super) const GRAPH: &str = "memory://knowledge-graph";

@@ -18,8 +18,8 @@ use tokio_rustls::TlsConnector;
 use crate::address::ApiAddress;
 use crate::names::Names;
 use crate::pinned::{Pin, any_name, unpinned};
+use crate::problems::no_node;
 use crate::proof::unproven;
-use crate::session::no_node;
 
 /// The longest time until the node has proven itself.
 const PROOF_TIMEOUT: Duration = Duration::from_secs(60);

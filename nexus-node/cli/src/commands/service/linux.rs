@@ -9,6 +9,7 @@ mod place;
 mod plan;
 mod systemctl;
 mod systemd;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -18,9 +19,10 @@ use nexus_node::config::KEYS;
 use serde_json::{Value, json};
 
 use self::place::{Found, Place};
-use self::plan::{Plan, PlanError, Scope};
+use self::plan::{Plan, PlanError};
 use self::systemctl::Systemctl;
-use super::ScopeFlags;
+use self::words::Scope;
+use super::scope::ScopeFlags;
 use crate::output::sane;
 use crate::session::CliSession;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nexus_node::api::{Problem, wire};
 
-use super::path;
+use super::reference::path;
 use crate::client::query;
 use crate::output::sane_lines;
 use crate::session::CliSession;

@@ -8,7 +8,9 @@ use nexus_node::JsonText;
 use nexus_node::api::{Problem, wire};
 
 use super::news::{self, News};
-use super::{Rule, is_over, path, text};
+use super::reference::{is_over, path};
+use super::rule::Rule;
+use super::text;
 use crate::client::Client;
 use crate::output::sane;
 use crate::session::{self, CliSession};

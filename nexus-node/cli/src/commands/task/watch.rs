@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nexus_node::api::{Problem, wire};
 
-use super::{is_over, text};
+use super::reference::is_over;
+use super::text;
 use crate::client::query;
 use crate::session::CliSession;
 

@@ -13,8 +13,8 @@ use nexus_node::tls::keep::LOOK_EVERY;
 use tokio::net::TcpListener;
 
 use super::settings::LiveSettings;
-use crate::holder;
-use crate::session::data_dir_problem;
+use crate::listener;
+use crate::problems::data_dir_problem;
 
 /// The doors of a node.
 pub(super) struct Doors {
@@ -159,7 +159,7 @@ async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Problem> {
 }
 
 fn taken(address: SocketAddr, error: &io::Error, flag: &str) -> Problem {
-    let message = match holder::of_tcp(address) {
+    let message = match listener::of_tcp(address) {
         Some(holder) => format!("{address} is in use by {holder}"),
         None => format!("{address} is in use: {error}"),
     };

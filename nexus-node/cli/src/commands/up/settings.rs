@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::commands::doctor::drive;
 use crate::log::Log;
 use crate::otlp::Otlp;
-use crate::session::config_problem;
+use crate::problems::config_problem;
 
 /// The process around the node: its configuration, its log and its traces.
 pub(super) struct Process {

@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
-use super::workplace::{Permits, Prepared, Wardens, Workplace};
+use super::workplace::{Permits, Prepared, Wardens, Workplace, unfit};
 use crate::output::Printer;
 #[cfg(target_os = "linux")]
 use crate::sandbox::Heard;
@@ -145,12 +145,6 @@ pub(super) fn absolute(command: Vec<OsString>) -> Result<Vec<OsString>, Problem>
     let is_name = program.components().count() == 1;
     let program = if is_name { program } else { std::path::absolute(&program).map_err(not_here)? };
     Ok(std::iter::once(program.into_os_string()).chain(words).collect())
-}
-
-/// The problem of a command that cannot begin.
-pub(super) fn unfit(what: &str, error: &std::io::Error) -> Problem {
-    let problem = Problem::new("failed", format!("{what}: {error}"));
-    problem.hint("no task was tried: mend it, and start the worker again")
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]

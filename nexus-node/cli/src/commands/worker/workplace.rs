@@ -8,7 +8,6 @@ use clap::Args;
 use nexus_node::api::{Problem, wire};
 use tokio::process::Command;
 
-use super::job;
 pub(super) use super::wardens::Wardens;
 use crate::output::{Printer, sane};
 #[cfg(target_os = "linux")]
@@ -129,7 +128,7 @@ impl WorkplaceOptions {
             forbidden(&policy, &secret)?;
         }
         // each task has one: a machine without a place for it is told of before a task is taken
-        drop(TaskDirectory::new().map_err(|error| job::unfit("a directory for the command", &error))?);
+        drop(TaskDirectory::new().map_err(|error| unfit("a directory for the command", &error))?);
         let Reached { level, short, no_tmp } = reach(wish, &policy)?;
         if level == Level::None && wish == Wish::Auto {
             let why = short.unwrap_or_default();
@@ -432,7 +431,7 @@ impl Workplace {
     /// # Errors
     /// There is no room for its directory.
     pub(super) fn prepare(&self, claimed: &wire::ClaimedTask) -> Result<Prepared, Problem> {
-        let no = |error: std::io::Error| job::unfit("a directory for the command", &error);
+        let no = |error: std::io::Error| unfit("a directory for the command", &error);
         let directory = TaskDirectory::new().map_err(no)?;
         let own = directory.task();
         self.link(&own).map_err(no)?;
@@ -523,4 +522,10 @@ fn linked(file: &Path, link: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn linked(file: &Path, link: &Path) -> std::io::Result<()> {
     std::fs::hard_link(file, link)
+}
+
+/// The problem of a command that cannot begin.
+pub(super) fn unfit(what: &str, error: &std::io::Error) -> Problem {
+    let problem = Problem::new("failed", format!("{what}: {error}"));
+    problem.hint("no task was tried: mend it, and start the worker again")
 }

@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Paragraph, Wrap};
 
-use super::Ink;
+use super::ink::Ink;
 use crate::commands::demo::view::{Link, Node, NodeState, Outsider, View};
 use crate::output::first_line;
 

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use nexus_node::api::{Problem, wire};
 
-use super::{CLOUD, IDE, SOON, StepResult, TERMINAL, World, claim};
-use crate::commands::demo::until;
+use crate::commands::demo::wait::until;
+use crate::commands::demo::world::{CLOUD, IDE, SOON, StepResult, TERMINAL, World, claim};
 
 /// The number of files, and the bytes of each.
 const FILES: u32 = 16;

@@ -6,10 +6,11 @@ use nexus_node::api::Problem;
 use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
 
 use super::account::{self, Owner};
-use super::plan::Scope;
+use super::words::Scope;
 use crate::commands::doctor::drive;
 use crate::holder;
-use crate::session::{CliSession, data_dir_problem};
+use crate::problems::data_dir_problem;
+use crate::session::CliSession;
 
 /// File systems that are empty after a reboot.
 const FLEETING: [&str; 2] = ["tmpfs", "ramfs"];

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use directories::BaseDirs;
 use nexus_node::api::Problem;
 
-use super::plan::{Scope, is_for, is_ours};
+use super::plan::is_for;
 use super::systemd::UNIT;
+use super::words::{Scope, is_ours};
 
 /// The largest file that is read. Ours are far smaller.
 const BYTES_MAX: u64 = 64 << 10;
@@ -104,7 +105,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::service::linux::plan::mark;
+    use crate::commands::service::linux::words::mark;
 
     #[test]
     fn a_file_of_somebody_else_is_told_from_ours_and_from_none() {

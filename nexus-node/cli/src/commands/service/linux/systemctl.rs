@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use nexus_node::api::Problem;
 
-use super::plan::Scope;
 use super::systemd::UNIT;
+use super::words::Scope;
 
 /// The directory that is there while systemd runs: sd_booted(3).
 const BOOTED: &str = "/run/systemd/system";

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use super::plan::{Scope, Words, mark};
+use super::words::{Scope, Words, mark};
 
 pub(super) const UNIT: &str = "nexus-node.service";
 

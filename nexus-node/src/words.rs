@@ -1,8 +1,19 @@
+//! Words: cutting texts into them, and the forms in which words, names, tags and kinds are compared.
+//!
+//! | room | content |
+//! |---|---|
+//! | `tokens` | runs of letters and digits, folded |
+//! | `language` | words of a language that say little, and endings |
+
+pub(crate) mod language;
+mod tokens;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::language::Language;
-use super::tokens::{Script, TOKEN_BYTES_MAX, each_token};
+use self::language::Language;
+pub(crate) use self::tokens::matched_form;
+use self::tokens::{Script, TOKEN_BYTES_MAX, each_token};
 
 /// The most words of a text that are indexed, pairs of characters of scripts without spaces among them.
 const WORDS_MAX: usize = 32_768;

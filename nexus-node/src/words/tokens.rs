@@ -6,7 +6,7 @@ use std::ops::Range;
 use icu_normalizer::properties::{CanonicalCombiningClassMapBorrowed, CanonicalDecompositionBorrowed, Decomposed};
 use nexus_identity::folded;
 
-use super::words::beginning;
+use super::beginning;
 
 /// The longest token that is kept whole, in bytes: a longer one is found by its beginning.
 pub(super) const TOKEN_BYTES_MAX: usize = 256;

@@ -15,9 +15,9 @@ pub(crate) enum Language {
 
 /// Words in order, cut from one text when they are first looked up. Each word of each text is, so they lie by their first
 /// letters.
-pub(super) struct Words(LazyLock<ByLetter, fn() -> ByLetter>);
+pub(crate) struct Words(LazyLock<ByLetter, fn() -> ByLetter>);
 
-pub(super) struct ByLetter {
+pub(crate) struct ByLetter {
     words: Vec<&'static str>,
     /// The place of the first word of each letter, and behind the last one.
     begins: [usize; LETTERS + 1],
@@ -26,11 +26,11 @@ pub(super) struct ByLetter {
 const LETTERS: usize = 26;
 
 impl Words {
-    pub(super) const fn new(cut: fn() -> ByLetter) -> Self {
+    pub(crate) const fn new(cut: fn() -> ByLetter) -> Self {
         Self(LazyLock::new(cut))
     }
 
-    pub(super) fn has(&self, word: &str) -> bool {
+    pub(crate) fn has(&self, word: &str) -> bool {
         let letter = word.bytes().next().map(|byte| usize::from(byte.wrapping_sub(b'a')));
         let Some(letter) = letter.filter(|letter| *letter < LETTERS) else { return false };
         let ByLetter { words, begins } = &*self.0;
@@ -95,7 +95,7 @@ static COMMON_GERMAN: Words = Words::new(|| {
 });
 
 /// Words in order, separated by spaces: in lower case, without accents.
-pub(super) fn cut(words: &'static str) -> ByLetter {
+pub(crate) fn cut(words: &'static str) -> ByLetter {
     let words: Vec<&str> = words.split_ascii_whitespace().collect();
     let begins = |letter: u8| words.partition_point(|word| word.as_bytes() < &[b'a' + letter][..]);
     let mut at = [0; LETTERS + 1];

@@ -6,7 +6,7 @@ use super::item::{Entity, Item, Relation};
 use crate::Memory;
 
 /// The graphs of a node, by project.
-pub(super) struct Projection {
+pub(crate) struct Projection {
     graphs: BTreeMap<String, ProjectGraph>,
     /// The item of each memory, for taking it back when the memory changes.
     items: BTreeMap<String, (String, Item)>,
@@ -15,7 +15,7 @@ pub(super) struct Projection {
 }
 
 /// One graph.
-pub(super) struct ProjectGraph {
+pub(crate) struct ProjectGraph {
     entities: BTreeMap<String, Node>,
     /// The existing entities, in the order of arrival.
     order: BTreeMap<u64, String>,
@@ -47,18 +47,18 @@ struct Edge {
 }
 
 impl Projection {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { graphs: BTreeMap::new(), items: BTreeMap::new(), next: 0 }
     }
 
     /// The graph of a project.
-    pub(super) fn graph(&self, project: &str) -> &ProjectGraph {
+    pub(crate) fn graph(&self, project: &str) -> &ProjectGraph {
         static EMPTY: ProjectGraph = ProjectGraph::new();
         self.graphs.get(project).unwrap_or(&EMPTY)
     }
 
     /// Sets the current form of a memory.
-    pub(super) fn set(&mut self, id: &str, memory: Option<&Memory>) {
+    pub(crate) fn set(&mut self, id: &str, memory: Option<&Memory>) {
         let now = memory.and_then(Item::of);
         if self.items.get(id) == now.as_ref() {
             return;
@@ -168,34 +168,34 @@ impl ProjectGraph {
     }
 
     /// A number that grows with each change.
-    pub(super) fn version(&self) -> u64 {
+    pub(crate) fn version(&self) -> u64 {
         self.version
     }
 
-    pub(super) fn has_entity(&self, name: &str) -> bool {
+    pub(crate) fn has_entity(&self, name: &str) -> bool {
         self.entities.get(name).is_some_and(|node| !node.ids.is_empty())
     }
 
-    pub(super) fn has_relation(&self, relation: &Relation) -> bool {
+    pub(crate) fn has_relation(&self, relation: &Relation) -> bool {
         self.relations.contains_key(relation)
     }
 
-    pub(super) fn has_observation(&self, entity: &str, content: &str) -> bool {
+    pub(crate) fn has_observation(&self, entity: &str, content: &str) -> bool {
         self.entities.get(entity).is_some_and(|node| node.observations.contains_key(content))
     }
 
     /// The number of entities.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.order.len()
     }
 
     /// The names of all entities, in order.
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.order.values().map(String::as_str)
     }
 
     /// The names of some entities, in order.
-    pub(super) fn names_of<'a>(&'a self, wanted: &'a BTreeSet<&str>) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn names_of<'a>(&'a self, wanted: &'a BTreeSet<&str>) -> impl Iterator<Item = &'a str> {
         let numbers: BTreeSet<u64> = wanted.iter().filter_map(|name| self.number(name)).collect();
         numbers.into_iter().filter_map(|number| self.order.get(&number).map(String::as_str))
     }
@@ -205,12 +205,12 @@ impl ProjectGraph {
     }
 
     /// The name, borrowed from the graph.
-    pub(super) fn name<'a>(&'a self, name: &str) -> &'a str {
+    pub(crate) fn name<'a>(&'a self, name: &str) -> &'a str {
         self.entities.get_key_value(name).map_or("", |(name, _)| name.as_str())
     }
 
     /// An entity with its observations.
-    pub(super) fn entity(&self, name: &str) -> Option<Entity> {
+    pub(crate) fn entity(&self, name: &str) -> Option<Entity> {
         let node = self.entities.get(name).filter(|node| !node.ids.is_empty())?;
         Some(Entity {
             name: name.to_owned(),
@@ -220,24 +220,24 @@ impl ProjectGraph {
     }
 
     /// The texts of an entity in lower case: name, type, observations.
-    pub(super) fn folded(&self, name: &str) -> &str {
+    pub(crate) fn folded(&self, name: &str) -> &str {
         self.entities.get(name).map_or("", |node| &node.folded)
     }
 
     /// All relations, in order.
-    pub(super) fn relations(&self) -> impl Iterator<Item = &Relation> {
+    pub(crate) fn relations(&self) -> impl Iterator<Item = &Relation> {
         self.relation_order.values()
     }
 
     /// The relations that begin or end at one of these names, in order.
-    pub(super) fn relations_of<'a, 'b>(&'a self, names: impl Iterator<Item = &'b str>) -> Vec<&'a Relation> {
+    pub(crate) fn relations_of<'a, 'b>(&'a self, names: impl Iterator<Item = &'b str>) -> Vec<&'a Relation> {
         let numbers: BTreeSet<u64> =
             names.filter_map(|name| self.touching.get(name)).flat_map(|numbers| numbers.iter().copied()).collect();
         numbers.into_iter().filter_map(|number| self.relation_order.get(&number)).collect()
     }
 
     /// The memories of an entity, with those of its observations and relations.
-    pub(super) fn ids_about(&self, name: &str) -> Vec<String> {
+    pub(crate) fn ids_about(&self, name: &str) -> Vec<String> {
         let mut ids: Vec<String> = Vec::new();
         if let Some(node) = self.entities.get(name) {
             ids.extend(node.ids.iter().cloned());
@@ -248,12 +248,12 @@ impl ProjectGraph {
         ids
     }
 
-    pub(super) fn ids_of_observation(&self, entity: &str, content: &str) -> Vec<String> {
+    pub(crate) fn ids_of_observation(&self, entity: &str, content: &str) -> Vec<String> {
         let edge = self.entities.get(entity).and_then(|node| node.observations.get(content));
         edge.map(|edge| edge.ids.iter().cloned().collect()).unwrap_or_default()
     }
 
-    pub(super) fn ids_of_relation(&self, relation: &Relation) -> Vec<String> {
+    pub(crate) fn ids_of_relation(&self, relation: &Relation) -> Vec<String> {
         self.relations.get(relation).map(|edge| edge.ids.iter().cloned().collect()).unwrap_or_default()
     }
 }

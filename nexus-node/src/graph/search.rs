@@ -3,7 +3,7 @@
 use super::projection::ProjectGraph;
 
 /// The entities that contain the query verbatim, in the order of the graph.
-pub(super) fn verbatim<'a>(state: &'a ProjectGraph, query: &str) -> Vec<&'a str> {
+pub(crate) fn verbatim<'a>(state: &'a ProjectGraph, query: &str) -> Vec<&'a str> {
     let query = query.to_lowercase();
     let several_lines = query.contains('\n');
     let stands_in_one = |name: &str| {
@@ -20,7 +20,7 @@ pub(super) fn verbatim<'a>(state: &'a ProjectGraph, query: &str) -> Vec<&'a str>
 
 /// The entities with all words of the query; if there are none, those with the most words. Best first.
 /// Words need not stand together, and a part of a word is enough.
-pub(super) fn ranked<'a>(state: &'a ProjectGraph, query: &str) -> Vec<&'a str> {
+pub(crate) fn ranked<'a>(state: &'a ProjectGraph, query: &str) -> Vec<&'a str> {
     let phrase = query.to_lowercase();
     let mut words: Vec<&str> = phrase.split_whitespace().collect();
     words.sort_unstable();

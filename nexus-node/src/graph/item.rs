@@ -14,31 +14,31 @@ const RELATION: &str = "relation";
 const OBSERVATION: &str = "observation";
 
 /// Whether memories of this kind belong to a graph.
-pub(in crate::mcp) fn is_graph_kind(kind: &str) -> bool {
+pub(crate) fn is_graph_kind(kind: &str) -> bool {
     [ENTITY, RELATION, OBSERVATION].contains(&kind)
 }
 
 /// An entity in the tools' form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Entity {
-    pub(super) name: String,
-    pub(super) entity_type: String,
-    pub(super) observations: Vec<String>,
+pub(crate) struct Entity {
+    pub(crate) name: String,
+    pub(crate) entity_type: String,
+    pub(crate) observations: Vec<String>,
 }
 
 /// A relation in the tools' form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Relation {
-    pub(super) from: String,
-    pub(super) to: String,
-    pub(super) relation_type: String,
+pub(crate) struct Relation {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) relation_type: String,
 }
 
 /// The item of one memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Item {
+pub(crate) enum Item {
     Entity { name: String, kind: String },
     Relation(Relation),
     Observation { entity: String, content: String },
@@ -46,7 +46,7 @@ pub(super) enum Item {
 
 impl Item {
     /// The item of a memory, with its project.
-    pub(super) fn of(memory: &Memory) -> Option<(String, Self)> {
+    pub(crate) fn of(memory: &Memory) -> Option<(String, Self)> {
         let text = |key: &str| memory.meta.get(key).and_then(Value::as_str).map(str::to_owned);
         let item = match memory.kind.as_str() {
             ENTITY => Self::Entity { name: text("name")?, kind: text("type")? },
@@ -62,7 +62,7 @@ impl Item {
     }
 
     /// The memory for an item: a sentence for people and for search, with the parts in the metadata.
-    pub(super) fn into_memory(self, project: &str, origin: &Origin) -> NewMemory {
+    pub(crate) fn into_memory(self, project: &str, origin: &Origin) -> NewMemory {
         let key = self.key(project);
         let (kind, text, parts) = match self {
             Self::Entity { name, kind } => (ENTITY, format!("{name} ({kind})"), vec![("name", name), ("type", kind)]),
