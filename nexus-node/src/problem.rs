@@ -359,7 +359,9 @@ fn input_hint(input: &InputError) -> Option<&'static str> {
         InputError::Task(BadTaskEvent::Capability) | InputError::Capabilities { .. } => {
             Some("a capability is a name as `resize` or `code/review:rust`, the same at the task and at its worker")
         }
-        InputError::OldCursor(_) => Some("begin without a cursor and read all once; `/v1/watch` takes a revision as before"),
+        InputError::OldCursor(_) => {
+            Some("begin without a cursor and read all once; `/v1/watch` takes a revision as before")
+        }
         InputError::OncePreempted => Some("nobody would know what became of it; leave out one of the two"),
         InputError::OnceInherited => Some("the right to begin it is its submitter's alone; leave out one of the two"),
         InputError::HeirReads { .. } => Some("name a member whose role is member or admin"),

@@ -5,11 +5,11 @@ use nexus_mesh::Mesh;
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::follow::Source;
 use crate::formats::WrittenFormat;
 use crate::identity::Identity;
 use crate::notices::Notices;
 use crate::runtime::{Clocks, EngineHandle, Sessions, Shares, Traces};
-use crate::follow::Source;
 use crate::store::Store;
 use crate::world::World;
 
