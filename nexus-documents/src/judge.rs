@@ -99,7 +99,7 @@ struct Accepted {
     clock: Clock,
     /// The bytes and operations of this line's changes up to it.
     own: Sum,
-    /// Those of it and its ancestors.
+    /// The bytes and operations of it and its ancestors.
     all: Sum,
 }
 

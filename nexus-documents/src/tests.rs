@@ -382,7 +382,7 @@ fn hash(change: &automerge::Change) -> ChangeHash {
     ChangeHash(change.hash().0)
 }
 
-/// promise: Documents | Of two changes with one actor and number neither counts, nor what comes after them, until one is cut or revoked
+/// promise: Documents | Two changes with one actor and number do not count, nor what comes after them, until one is cut or revoked
 #[test]
 fn two_changes_with_one_number_stand_in_each_other_s_way() {
     // the same actor writes twice after the same state, as after a restore

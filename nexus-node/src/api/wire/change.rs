@@ -25,8 +25,8 @@ pub struct Change {
     pub author: String,
     /// The number of the entry in that author's log; 0 for what is in none.
     pub seq: u64,
-    /// Of a task its state when this is told. Of a peer: `connected`, `away`. Of a blob: `added`, `fetched`, `removed`,
-    /// `damaged`.
+    /// The state: a task's when this is told, a peer's (`connected`, `away`), or a blob's (`added`, `fetched`, `removed`,
+    /// `damaged`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// The change of a key or a lock, as `/v1/watch` tells it.
