@@ -1,12 +1,12 @@
 //! A change as bytes: its header, its columns, and its operations one by one.
 
-use std::fmt;
 use std::io::Read;
 
 use sha2::{Digest, Sha256};
 
 use crate::columns::{Bools, Delta, Rle};
 use crate::error::Fault;
+use crate::hash::ChangeHash;
 use crate::reader::Reader;
 
 /// The most bytes of a change: 2 MiB.
@@ -27,22 +27,6 @@ const TIME_MAX: u64 = 1 << 53;
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const PLAIN: u8 = 1;
 const COMPRESSED: u8 = 2;
-
-/// The name of a change: the SHA-256 of its chunk.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChangeHash(pub [u8; 32]);
-
-impl fmt::Debug for ChangeHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Display for ChangeHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
 
 /// The id of an operation, with the actor by its place in the change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -352,23 +336,41 @@ fn actor<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Fault> {
     Ok(actor)
 }
 
+/// The objects that operations write to.
+#[derive(Debug)]
+struct Objects<'a> {
+    actor: Rle<'a, u64>,
+    counter: Rle<'a, u64>,
+}
+
+/// The keys and elements that operations write.
+#[derive(Debug)]
+struct Keys<'a> {
+    actor: Rle<'a, u64>,
+    counter: Delta<'a>,
+    text: Rle<'a, &'a str>,
+}
+
+/// The operations that others replace.
+#[derive(Debug)]
+struct Replaces<'a> {
+    number: Rle<'a, u64>,
+    actor: Rle<'a, u64>,
+    counter: Delta<'a>,
+}
+
 /// The operations of a change, read one after the other.
 #[derive(Debug)]
 pub(crate) struct Ops<'a> {
     actors: Vec<&'a [u8]>,
     used: Vec<bool>,
-    object_actor: Rle<'a, u64>,
-    object_counter: Rle<'a, u64>,
-    key_actor: Rle<'a, u64>,
-    key_counter: Delta<'a>,
-    key_text: Rle<'a, &'a str>,
+    objects: Objects<'a>,
+    keys: Keys<'a>,
     insert: Bools<'a>,
     action: Rle<'a, u64>,
     value_kind: Rle<'a, u64>,
     values: Reader<'a>,
-    replaced_number: Rle<'a, u64>,
-    replaced_actor: Rle<'a, u64>,
-    replaced_counter: Delta<'a>,
+    replaces: Replaces<'a>,
     expand: Option<Bools<'a>>,
     mark: Rle<'a, &'a str>,
     /// The operations that the last one replaces, in their order.
@@ -391,18 +393,21 @@ impl<'a> Ops<'a> {
         Self {
             actors: actors.to_vec(),
             used: vec![false; actors.len()],
-            object_actor: Rle::new(columns.object_actor),
-            object_counter: Rle::new(columns.object_counter),
-            key_actor: Rle::new(columns.key_actor),
-            key_counter: Delta::new(columns.key_counter),
-            key_text: Rle::new(columns.key_text),
+            objects: Objects { actor: Rle::new(columns.object_actor), counter: Rle::new(columns.object_counter) },
+            keys: Keys {
+                actor: Rle::new(columns.key_actor),
+                counter: Delta::new(columns.key_counter),
+                text: Rle::new(columns.key_text),
+            },
             insert: Bools::new(columns.insert),
             action: Rle::new(columns.action),
             value_kind: Rle::new(columns.value_kind),
             values: Reader::new(columns.value),
-            replaced_number: Rle::new(columns.replaced),
-            replaced_actor: Rle::new(columns.replaced_actor),
-            replaced_counter: Delta::new(columns.replaced_counter),
+            replaces: Replaces {
+                number: Rle::new(columns.replaced),
+                actor: Rle::new(columns.replaced_actor),
+                counter: Delta::new(columns.replaced_counter),
+            },
             expand: (!columns.expand.is_empty()).then(|| Bools::new(columns.expand)),
             mark: Rle::new(columns.mark),
             replaced: Vec::new(),
@@ -421,12 +426,12 @@ impl<'a> Ops<'a> {
             return Err(Fault::TooLarge { most: u64::from(OPS_MAX), of: "operations" });
         }
         self.read += 1;
-        let object = match (self.object_actor.next()?, self.object_counter.next()?) {
+        let object = match (self.objects.actor.next()?, self.objects.counter.next()?) {
             (None, None) => None,
             (Some(actor), Some(counter)) => Some(self.id(actor, i64::try_from(counter).unwrap_or(i64::MAX))?),
             _ => return Err(Fault::Form("an object has half an id")),
         };
-        let key = match (self.key_actor.next()?, self.key_counter.next()?, self.key_text.next()?) {
+        let key = match (self.keys.actor.next()?, self.keys.counter.next()?, self.keys.text.next()?) {
             (None, None, Some(text)) if text.len() > KEY_BYTES_MAX => {
                 return Err(Fault::TooLarge { most: KEY_BYTES_MAX as u64, of: "bytes of a key" });
             }
@@ -438,7 +443,7 @@ impl<'a> Ops<'a> {
         let insert = self.insert.next()?;
         let action = self.action.value()?;
         let value = self.value()?;
-        self.replaces()?;
+        self.replaced()?;
         let (expands, mark) =
             (self.expand.as_mut().map(Bools::next).transpose()?.unwrap_or_default(), self.mark.next()?);
         let (is_mark, is_null) = (action == 7, matches!(value, Value::Null));
@@ -463,17 +468,17 @@ impl<'a> Ops<'a> {
 
     /// Checks that all columns end, and that each actor is named.
     fn end(&self) -> Result<(), Fault> {
-        self.object_actor.end()?;
-        self.object_counter.end()?;
-        self.key_actor.end()?;
-        self.key_counter.end()?;
-        self.key_text.end()?;
+        self.objects.actor.end()?;
+        self.objects.counter.end()?;
+        self.keys.actor.end()?;
+        self.keys.counter.end()?;
+        self.keys.text.end()?;
         self.insert.end()?;
         self.action.end()?;
         self.value_kind.end()?;
-        self.replaced_number.end()?;
-        self.replaced_actor.end()?;
-        self.replaced_counter.end()?;
+        self.replaces.number.end()?;
+        self.replaces.actor.end()?;
+        self.replaces.counter.end()?;
         self.mark.end()?;
         if let Some(expand) = &self.expand {
             expand.end()?;
@@ -497,16 +502,16 @@ impl<'a> Ops<'a> {
         Ok(Id { actor, counter: counter.ok_or(Fault::Bytes("the id of an operation is out of range"))? })
     }
 
-    fn replaces(&mut self) -> Result<(), Fault> {
+    fn replaced(&mut self) -> Result<(), Fault> {
         self.replaced.clear();
-        let number = self.replaced_number.value()?;
+        let number = self.replaces.number.value()?;
         self.replaced_in_all = self.replaced_in_all.saturating_add(number);
         if self.replaced_in_all > u64::from(OPS_MAX) {
             return Err(Fault::TooLarge { most: u64::from(OPS_MAX), of: "operations that are replaced" });
         }
         for _ in 0..number {
-            let actor = self.replaced_actor.value()?;
-            let counter = self.replaced_counter.next()?.ok_or(Fault::Form("a column lacks a value"))?;
+            let actor = self.replaces.actor.value()?;
+            let counter = self.replaces.counter.next()?.ok_or(Fault::Form("a column lacks a value"))?;
             let id = self.id(actor, counter)?;
             let place = |id: &Id| (id.counter, self.actors.get(id.actor).copied().unwrap_or_default());
             if self.replaced.last().is_some_and(|last| place(last) >= place(&id)) {

@@ -1,6 +1,6 @@
 //! Why a change is refused.
 
-use crate::change::ChangeHash;
+use crate::hash::ChangeHash;
 
 /// Why a change is not applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::change::{Action, Change, ChangeHash, Id, Key};
+use crate::change::{Action, Change, Id, Key};
 use crate::clock::Clock;
 use crate::error::Fault;
+use crate::hash::ChangeHash;
 
 /// The number of the verdict. Another version that judges a change otherwise has another one.
 pub const VERDICT: u16 = 1;
@@ -98,7 +99,7 @@ struct Accepted {
     clock: Clock,
     /// The bytes and operations of this line's changes up to it.
     own: Sum,
-    /// Those of it and its ancestors.
+    /// The bytes and operations of it and its ancestors.
     all: Sum,
 }
 

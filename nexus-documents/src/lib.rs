@@ -21,6 +21,7 @@ mod change;
 mod clock;
 mod columns;
 mod error;
+mod hash;
 mod id;
 mod judge;
 mod reader;
@@ -28,8 +29,9 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, ChangeHash, DEPS_MAX, OPS_MAX, chunk, expand};
+pub use change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, OPS_MAX, chunk, expand};
 pub use error::Fault;
+pub use hash::ChangeHash;
 pub use id::{BadDocumentUrl, DocumentId, genesis};
 pub use judge::{ACTORS_MAX, COUNTER_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_OPS_MAX, Judge, VERDICT};
 pub use standing::{Held, Standing, standing};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::change::ChangeHash;
+use crate::hash::ChangeHash;
 
 /// A change that a node holds, as far as its standing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]

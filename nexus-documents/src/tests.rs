@@ -10,8 +10,9 @@ use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, Automerge, ObjType, ReadDoc, ScalarValue, hydrate};
 use proptest::prelude::*;
 
-use crate::change::{Change, ChangeHash, OPS_MAX, chunk, expand};
+use crate::change::{Change, OPS_MAX, chunk, expand};
 use crate::error::Fault;
+use crate::hash::ChangeHash;
 use crate::id::{DocumentId, genesis};
 use crate::judge::Judge;
 use crate::standing::{Held, standing};
@@ -381,7 +382,7 @@ fn hash(change: &automerge::Change) -> ChangeHash {
     ChangeHash(change.hash().0)
 }
 
-/// promise: Documents | Of two changes with one actor and number neither counts, nor what comes after them, until one is cut or revoked
+/// promise: Documents | Two changes with one actor and number do not count, nor what comes after them, until one is cut or revoked
 #[test]
 fn two_changes_with_one_number_stand_in_each_other_s_way() {
     // the same actor writes twice after the same state, as after a restore

@@ -14,7 +14,7 @@ const AFTER: usize = 3;
 
 impl Faults {
     /// A machine joins and writes. It is put back to a state from before that, while nobody reaches it. It goes on in
-    /// its old log, which forks so, and meets the others again. Whatever it wrote at any time must stay.
+    /// its old log, which forks so, and meets the others again. All that it ever wrote must stay.
     pub(crate) async fn machine_is_put_back(&self, no: usize, last: Duration) {
         let sim = &self.sim;
         let end = sim.now() + last;

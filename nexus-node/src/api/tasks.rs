@@ -280,7 +280,7 @@ pub(super) async fn events(
         None => {
             let mut query = EventsQuery::from_now().kinds([EventKind::Tasks]);
             query.after = after;
-            Feed::All(node.events_for(brain, query).await?)
+            Feed::All(Box::new(node.events_for(brain, query).await?))
         }
     };
     let tasks = stream::unfold((feed, api), |(mut feed, api)| async move {
@@ -313,7 +313,7 @@ pub(super) async fn events(
 
 /// Tasks for one reader.
 enum Feed {
-    All(NodeEvents),
+    All(Box<NodeEvents>),
     Only {
         id: TaskId,
         watch: TaskWatch,

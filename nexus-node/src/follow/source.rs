@@ -67,7 +67,7 @@ impl Vantage {
     ) -> Result<T, E> {
         let snapshot = self.store.snapshot().map_err(NodeError::from)?;
         let reader = Reader::new(&snapshot, self.store_name, self.me, self.members.clone(), self.now);
-        read(&snapshot, &reader.map_err(NodeError::from)?)
+        read(&snapshot, &reader?)
     }
 
     /// The number of the last entry. May block.

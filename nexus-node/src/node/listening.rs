@@ -12,13 +12,13 @@ const LISTEN_MAX: Duration = Duration::from_secs(5);
 
 /// The sockets of a node that starts.
 pub(super) struct Listening {
-    /// Those that are bound.
+    /// The sockets that are bound.
     pub(super) bound: watch::Receiver<Vec<Multiaddr>>,
     failed: watch::Receiver<Vec<ListenError>>,
 }
 
 impl Listening {
-    /// None so far, and where the mesh's news tell of them.
+    /// No sockets yet, and the senders by which the mesh tells of them.
     pub(super) fn new() -> (Self, Sockets) {
         let (bound, seen) = watch::channel(Vec::new());
         let (failed, failures) = watch::channel(Vec::new());

@@ -259,7 +259,7 @@ impl Publisher {
             let read = move || frames(announced, &store, &traces, &readable);
             let frames = match self.world.reading(read).await {
                 Ok(Ok(frames)) => frames,
-                // whoever writes to it sees that the store has failed
+                // the next write shows that the store has failed
                 Ok(Err(_)) => continue,
                 Err(_) => return,
             };
