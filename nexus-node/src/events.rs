@@ -108,7 +108,7 @@ impl Events {
     }
 
     /// Notes the peers that come and go, until the node stops.
-    pub(crate) async fn keep_peers(self) {
+    pub(crate) async fn keep_peers<T>(self, mut members: watch::Receiver<T>) {
         let (sessions, mut open) = (&self.0.here.sessions, BTreeSet::new());
         let mut contacts = sessions.contacts();
         loop {
@@ -118,8 +118,10 @@ impl Events {
                 self.0.peers.note(PeerNews { peer: *peer, connected: now.contains(peer) });
             }
             open = now;
-            if contacts.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = contacts.changed() => if changed.is_err() { return },
+                // it closes with the engine
+                changed = members.changed() => if changed.is_err() { return },
             }
         }
     }

@@ -31,6 +31,6 @@ pub(in crate::node) fn start(base: &Base, needs: Needs) -> Events {
         #[cfg(feature = "blobs")]
         blobs: needs.blobs,
     });
-    base.world.spawn("events of peers", events.clone().keep_peers());
+    base.world.spawn("events of peers", events.clone().keep_peers(base.identity.follow()));
     events
 }
