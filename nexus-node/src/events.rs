@@ -227,6 +227,14 @@ impl NodeEvents {
     /// # Errors
     /// The store's.
     pub async fn next(&mut self) -> Result<Option<NodeEvent>, NodeError> {
+        match self.next_or_stopping().await {
+            // a node that stops refuses to read, which may be heard first
+            Err(NodeError::Stopping(_)) => Ok(None),
+            told => told,
+        }
+    }
+
+    async fn next_or_stopping(&mut self) -> Result<Option<NodeEvent>, NodeError> {
         loop {
             if let Some(event) = self.at_once().await? {
                 return Ok(Some(event));
