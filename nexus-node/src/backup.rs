@@ -38,8 +38,6 @@ pub use self::head::{Head, StoreKind};
 pub use self::restore::{Choice, Restored, Source, restore};
 pub use self::unpack::Unpacker;
 
-use nexus_identity::Did;
-
 use crate::ledger::rows::meta;
 use crate::store::{Portions, Row, Snapshot, Store, StoreError, Table};
 
@@ -67,6 +65,8 @@ impl BrainRows {
 /// A small backup, for `nexus-fuzz`.
 #[cfg(all(feature = "testing", feature = "coordinators", feature = "mcp"))]
 pub(crate) fn small() -> Vec<u8> {
+    use nexus_identity::Did;
+
     let row = |key: &[u8]| (key.to_vec(), b"value".to_vec());
     let frames = [
         Frame::Head(

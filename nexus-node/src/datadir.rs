@@ -59,7 +59,9 @@ use self::names::{
     ISSUED_TOKENS, JOURNAL, MEMBERSHIP, METRICS_TOKEN, NEXT, PORTS, PROGRAM_TOKENS, PROJECTS, RAFT, RESTORING, ROOT,
     SEARCH, STORE, STORE_LOG, TLS_CERTIFICATE, TLS_KEY, VISITS,
 };
-use self::text::{is_exposed, make_directory, read_text, read_text_up_to};
+#[cfg(feature = "http")]
+use self::text::read_text_up_to;
+use self::text::{is_exposed, make_directory, read_text};
 
 pub(crate) use self::durable::{move_into_place, new_file, remove, replace, sync_parent};
 pub use self::error::{DataDirError, FileDamage};
