@@ -34,7 +34,7 @@ pub struct ClaimQuery {
     /// The rule on which it insists: it takes only tasks that somebody approved who may by that rule. By
     /// [`ApprovalRule::Person`] that is the task's own rule.
     pub approved_by: Option<ApprovalRule>,
-    /// The JSON schema of the inputs that it takes, at most [`SCHEMA_BYTES_MAX`] bytes, without references to other
+    /// The JSON schema of the inputs that it takes, at most [`SCHEMA_BYTES_MAX`](super::SCHEMA_BYTES_MAX) bytes, without references to other
     /// documents. A task with another input fails (`input_mismatch`).
     pub input_schema: Option<Value>,
     /// The same of its outputs (`output_mismatch`).
