@@ -1,4 +1,4 @@
-//! The HTTP API: a shell around a [`Node`](crate::Node) for clients on the same machine, and over TLS on others.
+//! The HTTP API: a shell around a node for clients on the same machine, and over TLS on others.
 //!
 //! It translates and decides nothing. Requests become calls of the library, its answers become the
 //! documents of [`wire`], its errors become [`Problem`]s. `docs/cli.md` is the contract.
