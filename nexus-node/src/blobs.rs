@@ -174,7 +174,7 @@ pub(crate) struct Handles {
 /// Those of some blobs to which an entry refers: `gc` leaves them.
 pub(crate) type Attached = Box<dyn Fn(&[BlobHash]) -> Result<BTreeSet<BlobHash>, StoreError> + Send + Sync>;
 
-/// Those of some blobs that a member may have, by the spaces whose entries refer to them.
+/// The blobs that a member may have, of those that are named, by the spaces whose entries refer to them.
 pub(crate) type MayHave = Box<dyn Fn(&Did, &[BlobHash]) -> Result<BTreeSet<BlobHash>, StoreError> + Send + Sync>;
 
 struct Inner {

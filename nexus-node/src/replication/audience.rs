@@ -130,7 +130,7 @@ impl Audience {
         Ok(self.shared_of(&ledger::read_spaces(view)?))
     }
 
-    /// Those of some spaces that both ends may read.
+    /// The spaces that both ends may read, of those that are named.
     pub(super) fn shared_of(&self, spaces: &BTreeMap<SpaceId, SpaceRow>) -> BTreeSet<SpaceId> {
         let shared = spaces.iter().filter(|(space, row)| self.shares(&row.rule(**space)));
         shared.map(|(space, _)| *space).collect()

@@ -13,7 +13,7 @@ use super::registry::Registry;
 use super::settler::Settler;
 use super::wire::{Answer, Body, Envelope, Taken};
 
-/// Those who answer other nodes.
+/// The parts of the room that answer other nodes.
 #[derive(Clone)]
 pub(super) struct Peers {
     pub(super) here: Here,

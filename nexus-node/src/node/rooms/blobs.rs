@@ -11,6 +11,7 @@ use crate::datadir::DataDir;
 use crate::error::NodeError;
 use crate::ledger;
 use crate::node::base::Base;
+use crate::store::StoreError;
 
 pub(in crate::node) struct Port(Receiver<Stream>);
 
@@ -30,23 +31,13 @@ impl Port {
         let shelf = world.blocking(move || root.map_or_else(|| Ok(Shelf::Memory(in_memory)), Shelf::open)).await??;
         let rows = base.store.clone();
         let attached = Box::new(move |hashes: &[BlobHash]| {
-            let (view, mut attached) = (rows.snapshot()?, BTreeSet::new());
-            for hash in hashes {
-                if ledger::is_attached(&view, hash.as_bytes())? {
-                    attached.insert(*hash);
-                }
-            }
-            Ok(attached)
+            let view = rows.snapshot()?;
+            chosen(hashes, |hash| ledger::is_attached(&view, hash))
         });
-        let (rows, members) = (base.store.clone(), base.identity.clone());
+        let (rows, identity) = (base.store.clone(), base.identity.clone());
         let may_have = Box::new(move |peer: &Did, hashes: &[BlobHash]| {
-            let (view, members, mut may_have) = (rows.snapshot()?, members.members(), BTreeSet::new());
-            for hash in hashes {
-                if ledger::may_have(&view, &members, peer, hash.as_bytes())? {
-                    may_have.insert(*hash);
-                }
-            }
-            Ok(may_have)
+            let (view, members) = (rows.snapshot()?, identity.members());
+            chosen(hashes, |hash| ledger::may_have(&view, &members, peer, hash))
         });
         let blobs = Blobs::new(Handles {
             identity: base.identity.clone(),
@@ -65,4 +56,18 @@ impl Port {
         world.spawn("room for blobs", blobs.clone().keep_bound(base.config.blob_cache_bytes.get()));
         Ok(blobs)
     }
+}
+
+/// The blobs of which something holds.
+fn chosen(
+    hashes: &[BlobHash],
+    holds: impl Fn(&[u8; 32]) -> Result<bool, StoreError>,
+) -> Result<BTreeSet<BlobHash>, StoreError> {
+    let mut chosen = BTreeSet::new();
+    for hash in hashes {
+        if holds(hash.as_bytes())? {
+            chosen.insert(*hash);
+        }
+    }
+    Ok(chosen)
 }

@@ -24,7 +24,7 @@ pub(in crate::tasks) struct Assigned {
 pub(super) struct Held {
     pub(super) core: Scheduler,
     pub(super) callers: BTreeMap<CallId, oneshot::Sender<Assigned>>,
-    /// Those who wait for the end of a claim or of a task, and hear whether it was written.
+    /// The callers that wait for the end of a claim or of a task, and hear whether it was written.
     endings: BTreeMap<TaskId, Vec<oneshot::Sender<bool>>>,
     pub(super) progress: BTreeMap<TaskId, TaskProgress>,
     /// Tasks of which others have said something, to be looked at.
