@@ -158,6 +158,8 @@ pub const ALL: &[KnownPlant] = &[
     inside("entries_with_gaps", "coordinators", "rogue-seat", &["agreement", "sound"]),
     // Formats stay as they were, although all copies read later ones.
     inside("never_raises", "coordinators", "rolling-upgrade", &["agreement"]),
+    // The second half of a change of voters is left to the leader that began it.
+    inside("leaves_changes_half_done", "coordinators", "rolling-upgrade", &["agreement"]).first_seed(2),
     // Raft's messages are taken from members without a seat.
     inside("seats_for_everybody", "coordinators", "usurper", &["linearizable", "agreement", "fencing", "liveness"]),
     // A repeated proposal is applied again.

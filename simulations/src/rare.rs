@@ -15,6 +15,7 @@ pub struct RarePlace {
 /// Every rare place.
 pub const ALL: &[RarePlace] = &[
     rare("attempt_ends_unknown", "a worker falls silent so often that its task ends as unknown"),
+    rare("change_of_voters_half_done", "a leader finds a change of voters whose second half is missing"),
     rare("copy_dismissed", "a leader dismisses a copy of the critical state"),
     rare("copy_ends_without_room", "a coordinator's copy ends, since its disk is full"),
     rare("damaged_part_of_a_blob", "a node finds that its disk has damaged a part of a blob"),

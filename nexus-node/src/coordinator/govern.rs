@@ -175,7 +175,10 @@ pub(super) async fn run(here: Arc<Coordinator>) {
             let _ = here.read(&super::Query::Revision).await;
         }
         if let Some(running) = leads {
-            let plan = here.plan(&running, |now| now.plan()).await;
+            let plan = match half_done(&running) {
+                Some(rest) => Some(rest),
+                None => here.plan(&running, |now| now.plan()).await,
+            };
             if let Some(change) = plan {
                 match &change {
                     VoterChange::Dismiss(voter, why) => {
@@ -196,6 +199,18 @@ pub(super) async fn run(here: Arc<Coordinator>) {
             here.end_former(&running).await;
         }
     }
+}
+
+/// The rest of a change of voters whose leader stopped, or ran out of time, between its two steps. Raft needs
+/// both sets of voters until the second step is done, and no other change comes before it.
+fn half_done(running: &Running) -> Option<VoterChange> {
+    let metrics = running.metrics();
+    let [_, .., next] = metrics.membership_config.membership().get_joint_config().as_slice() else { return None };
+    if planted("leaves_changes_half_done") {
+        return None;
+    }
+    reached("change_of_voters_half_done");
+    Some(VoterChange::Vote(next.clone()))
 }
 
 /// The changes that end the pause between two looks at rest.
