@@ -55,8 +55,8 @@ pub use access::HIDDEN_FROM_READERS;
 pub use access::SpaceRule;
 pub use attachment::{TEXT_ATTACHMENT_BYTES_MAX, TextAttachment};
 pub use document::{
-    DOCUMENT_CHANGE_BYTES_MAX, DOCUMENT_KEY_BYTES_MAX, DOCUMENT_PARTS_MAX, DocumentPart, DocumentWords, document_leaves,
-    document_of, is_document_key,
+    DOCUMENT_CHANGE_BYTES_MAX, DOCUMENT_KEY_BYTES_MAX, DOCUMENT_PARTS_MAX, DocumentPart, DocumentWords,
+    document_leaves, document_of, is_document_key,
 };
 pub use entry::{
     ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Entry, HEADER_BYTES_MAX, Header,

@@ -82,7 +82,9 @@ pub enum EditError {
     #[error("the document itself is a map, and stays one. Set a map, or name a path within it")]
     Root,
     /// A value would be too deep.
-    #[error("`{0}` would hold values that are too deep: the most is {DEPTH_MAX} maps, lists and texts within one another")]
+    #[error(
+        "`{0}` would hold values that are too deep: the most is {DEPTH_MAX} maps, lists and texts within one another"
+    )]
     TooDeep(DocPath),
     /// A key is too long.
     #[error("a key under `{0}` is too long: the most is {KEY_BYTES_MAX} bytes")]

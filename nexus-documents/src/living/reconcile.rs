@@ -70,13 +70,7 @@ fn scalar(number: &serde_json::Number) -> ScalarValue {
 }
 
 /// Makes what is at a place equal to a value.
-pub(crate) fn set(
-    writer: &mut Writer,
-    object: &ObjId,
-    prop: &Prop,
-    value: &Json,
-    path: &DocPath,
-) -> Result<(), Stop> {
+pub(crate) fn set(writer: &mut Writer, object: &ObjId, prop: &Prop, value: &Json, path: &DocPath) -> Result<(), Stop> {
     let doc = writer.doc().map_err(EditError::from)?;
     let place = Place::At(prop.clone());
     let Some((old, id)) = doc.get(object, prop.clone())? else { return create(writer, object, &place, value, path) };

@@ -198,7 +198,8 @@ fn edits_that_cannot_be_made_are_refused_in_words() {
     let mut one = Replica::new(1);
     one.set("", json!({"a": {"b": [1, 2]}, "t": "text"}));
     let insert = |at: &str| Edit::Insert { path: path(at), value: json!(3) };
-    let refused = |one: &mut Replica, edit: Edit| one.edit(0, &[set("/new", json!("x")), edit]).unwrap_err().to_string();
+    let refused =
+        |one: &mut Replica, edit: Edit| one.edit(0, &[set("/new", json!("x")), edit]).unwrap_err().to_string();
     for (edit, words) in [
         (set("/a/x/y/z", json!(1)), "The part that exists is `/a`"),
         (set("/a/b/2", json!(1)), "names no place in the list `/a/b`"),

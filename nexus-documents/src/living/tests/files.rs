@@ -58,7 +58,9 @@ fn a_file_gives_the_changes_of_its_document() {
     // later changes come first
     let backwards: Vec<u8> = one.all.iter().rev().flatten().copied().collect();
     assert_eq!(changes_of_file(&backwards).unwrap().len(), one.doc.len());
-    assert!(matches!(changes_of_file(&one.all[1..].concat()), Err(FileError::MissingDeps(missing)) if missing.len() == 1));
+    assert!(
+        matches!(changes_of_file(&one.all[1..].concat()), Err(FileError::MissingDeps(missing)) if missing.len() == 1)
+    );
     assert_eq!(changes_of_file(&Living::new().save()), Ok(Vec::new()));
     assert_eq!(changes_of_file(&part(3, &[])), Err(FileError::Kind(3)));
     assert!(matches!(changes_of_file(b""), Err(FileError::Form(_))));
@@ -88,8 +90,14 @@ fn run(number: u64) -> Vec<u8> {
 
 /// A document of one change with these columns of operations.
 fn crafted(columns: &[(u64, Vec<u8>)]) -> Vec<u8> {
-    let changes: [(u64, &[u8]); 6] =
-        [(0x01, &[0x7f, 0]), (0x03, &[0x7f, 1]), (0x13, &[0x7f, 1]), (0x23, &[0x7f, 0]), (0x40, &[0x7f, 0]), (0x56, &[0x7f, 7])];
+    let changes: [(u64, &[u8]); 6] = [
+        (0x01, &[0x7f, 0]),
+        (0x03, &[0x7f, 1]),
+        (0x13, &[0x7f, 1]),
+        (0x23, &[0x7f, 0]),
+        (0x40, &[0x7f, 0]),
+        (0x56, &[0x7f, 7]),
+    ];
     let mut data = vec![1, 1, 9, 0];
     data.extend(leb(changes.len() as u64));
     for (spec, bytes) in &changes {

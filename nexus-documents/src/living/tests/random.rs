@@ -49,7 +49,9 @@ fn edit_of((kind, a, b, _): Step, doc: &Living) -> Edit {
         2 => Edit::Merge { path: path(at), patch: json!({"k": value(a, b, 2), format!("k{}", b % 3): null}) },
         3 | 4 => splice(at, position, usize::from(kind / 9) % (length - position + 1), "zü"),
         5 => Edit::Delete { path: path(at) },
-        6 => Edit::Insert { path: path(&format!("{at}/{}", if b % 2 == 0 { "-" } else { "0" })), value: value(a, b, 2) },
+        6 => {
+            Edit::Insert { path: path(&format!("{at}/{}", if b % 2 == 0 { "-" } else { "0" })), value: value(a, b, 2) }
+        }
         7 => Edit::Increment { path: path(at), by: i64::from(b) - 100 },
         _ => Edit::Counter { path: path(&format!("{at}/k{}", b % 3)), value: i64::from(b) },
     }

@@ -204,7 +204,7 @@ impl Drop for Mcp {
 }
 
 /// The scopes, and for each all that it lets a caller do.
-const SCOPES: [(&str, &[&str]); 12] = [
+const SCOPES: [(&str, &[&str]); 14] = [
     ("memory:read", &["memory:read"]),
     ("memory:write", &["memory:read", "memory:write"]),
     ("tasks:read", &["tasks:read"]),
@@ -216,6 +216,8 @@ const SCOPES: [(&str, &[&str]); 12] = [
     ("locks:write", &["locks:read", "locks:write"]),
     ("blobs:read", &["blobs:read"]),
     ("blobs:write", &["blobs:read", "blobs:write"]),
+    ("documents:read", &["documents:read"]),
+    ("documents:write", &["documents:read", "documents:write"]),
     ("mesh:read", &["mesh:read"]),
 ];
 
