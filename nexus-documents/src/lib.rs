@@ -40,7 +40,7 @@ pub use id::{BadDocumentUrl, DocumentId, genesis};
 pub use judge::{ACTORS_MAX, COUNTER_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_OPS_MAX, Judge, VERDICT};
 #[cfg(feature = "automerge")]
 pub use living::{
-    BadPath, Broken, DocPath, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living, Made, MarkJson, PatchJson,
-    ReadError, changes_of_file,
+    BadPath, Broken, DocPath, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living, Made, MarkJson,
+    PatchJson, ReadError, changes_of_file,
 };
 pub use standing::{Held, Standing, standing};

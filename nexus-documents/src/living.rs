@@ -65,7 +65,7 @@ pub struct HistoryItem {
     height: u64,
 }
 
-/// What a document has of what is bounded.
+/// The bytes and operations of a document, which are bounded.
 #[derive(Clone, Copy, Debug, Default)]
 struct Total {
     bytes: u64,
@@ -120,13 +120,7 @@ fn failed(error: impl fmt::Display) -> Broken {
 impl Living {
     /// A document without changes.
     pub fn new() -> Self {
-        Self {
-            doc: empty(),
-            changes: Vec::new(),
-            known: BTreeMap::new(),
-            total: Total::default(),
-            is_broken: false,
-        }
+        Self { doc: empty(), changes: Vec::new(), known: BTreeMap::new(), total: Total::default(), is_broken: false }
     }
 
     /// Applies plain changes that were judged, each after those before it. Changes that it has are left out.

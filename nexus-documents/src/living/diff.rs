@@ -1,4 +1,4 @@
-//! What differs between two sequences, in bounded time.
+//! The difference between two sequences, found in bounded time.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

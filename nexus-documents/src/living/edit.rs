@@ -103,13 +103,7 @@ impl Living {
     ///
     /// # Errors
     /// [`EditError`]. Nothing has changed, unless it is [`EditError::Broken`]: then the document must not be used any more.
-    pub fn edit(
-        &mut self,
-        actor: &[u8],
-        time: i64,
-        edits: &[Edit],
-        max_bytes: usize,
-    ) -> Result<Vec<Made>, EditError> {
+    pub fn edit(&mut self, actor: &[u8], time: i64, edits: &[Edit], max_bytes: usize) -> Result<Vec<Made>, EditError> {
         if self.is_broken {
             return Err(Broken::Before.into());
         }

@@ -75,14 +75,16 @@ pub enum EditError {
         wanted: &'static str,
         /// The kind that is there.
         found: &'static str,
-        /// What to do.
+        /// The way on.
         hint: &'static str,
     },
     /// The document itself is a map: it cannot be deleted, or be something else.
     #[error("the document itself is a map, and stays one. Set a map, or name a path within it")]
     Root,
     /// A value would be too deep.
-    #[error("`{0}` would hold values that are too deep: the most is {DEPTH_MAX} maps, lists and texts within one another")]
+    #[error(
+        "`{0}` would hold values that are too deep: the most is {DEPTH_MAX} maps, lists and texts within one another"
+    )]
     TooDeep(DocPath),
     /// A key is too long.
     #[error("a key under `{0}` is too long: the most is {KEY_BYTES_MAX} bytes")]

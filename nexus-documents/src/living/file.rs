@@ -127,8 +127,13 @@ impl Found {
 
     /// Each after those before it, and otherwise as they came.
     fn in_order(self) -> Result<Vec<Vec<u8>>, FileError> {
-        let missing: BTreeSet<ChangeHash> =
-            self.changes.iter().flat_map(|(_, deps, _)| deps).filter(|dep| !self.known.contains(dep)).copied().collect();
+        let missing: BTreeSet<ChangeHash> = self
+            .changes
+            .iter()
+            .flat_map(|(_, deps, _)| deps)
+            .filter(|dep| !self.known.contains(dep))
+            .copied()
+            .collect();
         if !missing.is_empty() {
             return Err(FileError::MissingDeps(missing.into_iter().collect()));
         }
@@ -161,7 +166,7 @@ impl Found {
     }
 }
 
-/// What the documents of a file may still expand to.
+/// The rows and bytes to which the documents of a file may still expand.
 #[derive(Debug)]
 struct Left {
     bytes: u64,
@@ -201,7 +206,10 @@ impl Left {
         for _ in 0..actors {
             let actor = reader.sized().map_err(form)?;
             if actor.is_empty() || actor.len() > ACTOR_BYTES_MAX {
-                return Err(FileError::TooLarge { most: ACTOR_BYTES_MAX as u64, of: "bytes of an actor's id, or none" });
+                return Err(FileError::TooLarge {
+                    most: ACTOR_BYTES_MAX as u64,
+                    of: "bytes of an actor's id, or none",
+                });
             }
         }
         let heads = number(&mut reader, CHANGES_MAX, "branches")?;

@@ -45,7 +45,7 @@ pub(crate) fn create(
             let made = writer.make(object, place, ObjType::Map)?;
             for (key, item) in items {
                 let path = path.within(short(key, path)?);
-                create(writer, &made, &Place::At(Prop::Map(key.clone())), item, &path)?;
+                create(writer, &made, &Place::New(key.clone()), item, &path)?;
             }
             Ok(())
         }
@@ -70,13 +70,7 @@ fn scalar(number: &serde_json::Number) -> ScalarValue {
 }
 
 /// Makes what is at a place equal to a value.
-pub(crate) fn set(
-    writer: &mut Writer,
-    object: &ObjId,
-    prop: &Prop,
-    value: &Json,
-    path: &DocPath,
-) -> Result<(), Stop> {
+pub(crate) fn set(writer: &mut Writer, object: &ObjId, prop: &Prop, value: &Json, path: &DocPath) -> Result<(), Stop> {
     let doc = writer.doc().map_err(EditError::from)?;
     let place = Place::At(prop.clone());
     let Some((old, id)) = doc.get(object, prop.clone())? else { return create(writer, object, &place, value, path) };
@@ -214,7 +208,7 @@ fn letter_hunks(gone: &[char], come: &[char]) -> Vec<LetterHunk> {
     let hunks = hunks(gone, come);
     let letters: usize = hunks.iter().map(|(gone, come)| gone.len() + come.len()).sum();
     let whole = match (hunks.first(), hunks.last()) {
-        // what is this much is written as one
+        // so many are written as one splice
         (Some(first), Some(last)) if letters > LETTERS_MAX => {
             vec![(first.0.start..last.0.end, first.1.start..last.1.end)]
         }
