@@ -6,7 +6,7 @@
 use automerge::transaction::{CommitOptions, OwnedTransaction, Transactable};
 use automerge::{Automerge, AutomergeError, ChangeHash, ObjId, ObjType, Prop, ReadDoc, ScalarValue};
 
-use crate::change::OPS_MAX;
+use crate::change::{ACTOR_BYTES_MAX, OPS_MAX, OTHERS_MAX};
 use crate::judge::{COUNTER_MAX, DOCUMENT_OPS_MAX, LINES_MAX};
 use crate::living::elements;
 use crate::living::error::{Broken, EditError};
@@ -20,7 +20,7 @@ const REPLACED_BYTES: usize = 16;
 const RUN_BYTES: usize = 48;
 /// The most bytes of a letter that has another number of bytes than the one before it, beside the letter.
 const WIDTH_BYTES: usize = 3;
-/// The most bytes of a change beside its operations and the changes before it.
+/// The most bytes of a change beside its operations, the changes before it, and the actors that it names.
 const HEAD_BYTES: usize = 512;
 
 /// Why a writer stops.
@@ -125,8 +125,11 @@ impl Writer {
 
     /// Begins to count anew, with the head of a change.
     fn anew(&mut self) -> Result<(), Broken> {
-        let heads = self.doc()?.get_heads().len() + 1;
-        self.spent = Cost { upper: HEAD_BYTES + heads * 32, ..Cost::default() };
+        let doc = self.doc()?;
+        let heads = doc.get_heads().len() + 1;
+        let actors = usize::try_from(doc.stats().num_actors).unwrap_or(usize::MAX).min(OTHERS_MAX);
+        let upper = HEAD_BYTES + heads * 32 + actors * (ACTOR_BYTES_MAX + 1);
+        self.spent = Cost { upper, ..Cost::default() };
         self.last_key.clear();
         Ok(())
     }
