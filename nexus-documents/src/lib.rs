@@ -1,8 +1,8 @@
 //! Living documents: Automerge changes of strangers, judged before any library applies them.
 //!
 //! A change that an author wrote with care makes a library panic, run without end, or build a document that others cannot
-//! load. This crate reads changes by itself, in bounded time and memory, and says which may be applied. It does no I/O, reads no
-//! clock and applies nothing.
+//! load. This crate reads changes by itself, in bounded time and memory, and says which may be applied. It does no I/O, and reads no
+//! clock. Without its feature `automerge` it applies nothing; with it, only changes whose verdict holds.
 //!
 //! | items | decision |
 //! |---|---|

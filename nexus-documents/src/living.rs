@@ -65,7 +65,7 @@ pub struct HistoryItem {
     height: u64,
 }
 
-/// What a document has of what is bounded.
+/// The bytes and operations of a document, which are bounded.
 #[derive(Clone, Copy, Debug, Default)]
 struct Total {
     bytes: u64,
@@ -81,6 +81,8 @@ pub struct Living {
     changes: Vec<HistoryItem>,
     /// Their places in `changes`.
     known: BTreeMap<ChangeHash, usize>,
+    /// The changes that no other one comes after.
+    heads: BTreeSet<ChangeHash>,
     total: Total,
     is_broken: bool,
 }
@@ -120,7 +122,14 @@ fn failed(error: impl fmt::Display) -> Broken {
 impl Living {
     /// A document without changes.
     pub fn new() -> Self {
-        Self { doc: empty(), changes: Vec::new(), known: BTreeMap::new(), total: Total::default(), is_broken: false }
+        Self {
+            doc: empty(),
+            changes: Vec::new(),
+            known: BTreeMap::new(),
+            heads: BTreeSet::new(),
+            total: Total::default(),
+            is_broken: false,
+        }
     }
 
     /// Applies plain changes that were judged, each after those before it. Changes that it has are left out.
@@ -157,6 +166,10 @@ impl Living {
             let before = self.known.get(dep).and_then(|at| self.changes.get(*at));
             height = height.max(before.ok_or(Broken::Deps(change.hash()))?.height + 1);
         }
+        for dep in change.deps() {
+            self.heads.remove(dep);
+        }
+        self.heads.insert(change.hash());
         self.total.bytes += change.size() as u64;
         self.total.ops += ops;
         self.total.highest = self.total.highest.max(change.start().saturating_add(ops).saturating_sub(1));
@@ -177,7 +190,7 @@ impl Living {
 
     /// The changes that no other one comes after, in ascending order.
     pub fn heads(&self) -> Vec<ChangeHash> {
-        heads_of(self.changes.iter())
+        self.heads.iter().copied().collect()
     }
 
     /// The number of changes.
@@ -280,7 +293,11 @@ impl Living {
                 then.insert(item.hash);
             }
         }
-        heads_of(self.changes.iter().filter(|item| then.contains(&item.hash)))
+        let before: Vec<&HistoryItem> = self.changes.iter().filter(|item| then.contains(&item.hash)).collect();
+        for dep in before.into_iter().flat_map(|item| &item.deps) {
+            then.remove(dep);
+        }
+        then.into_iter().collect()
     }
 
     /// The steps from one version to another.
@@ -302,13 +319,6 @@ impl Living {
 fn empty() -> Automerge {
     // named, whatever features another crate turns on: positions in texts count Unicode scalar values
     Automerge::new_with_encoding(TextEncoding::UnicodeCodePoint)
-}
-
-fn heads_of<'a>(changes: impl Iterator<Item = &'a HistoryItem> + Clone) -> Vec<ChangeHash> {
-    let before: BTreeSet<ChangeHash> = changes.clone().flat_map(|item| item.deps.iter().copied()).collect();
-    let mut heads: Vec<ChangeHash> = changes.map(|item| item.hash).filter(|hash| !before.contains(hash)).collect();
-    heads.sort_unstable();
-    heads
 }
 
 fn actor_of(id: &ObjId) -> Vec<u8> {

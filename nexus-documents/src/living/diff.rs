@@ -1,19 +1,19 @@
-//! What differs between two sequences, in bounded time.
+//! The difference between two sequences, found in bounded time.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// The most pairs of items that are compared. Beyond them, what is left is replaced as a whole.
-const PAIRS_MAX: usize = 1 << 22;
+/// The most pairs of items that are compared for one value. Beyond them, what is left is replaced as a whole.
+pub(crate) const PAIRS_MAX: usize = 1 << 22;
 /// The most pairs of one part that is compared item by item.
 const PART_MAX: usize = 1 << 20;
 
 /// A part of the old sequence, and the part of the new one that takes its place. One of them may be empty.
 pub(crate) type Hunk = (Range<usize>, Range<usize>);
 
-/// The parts that differ, in order.
-pub(crate) fn hunks<T: Ord>(old: &[T], new: &[T]) -> Vec<Hunk> {
-    let (mut found, mut left) = (Vec::new(), PAIRS_MAX);
+/// The parts that differ, in order. So many pairs may still be compared; those that are compared are taken from them.
+pub(crate) fn hunks<T: Ord>(old: &[T], new: &[T], left: &mut usize) -> Vec<Hunk> {
+    let mut found = Vec::new();
     let mut open = vec![(0..old.len(), 0..new.len())];
     while let Some(part) = open.pop() {
         let (before, after) = trimmed(old, new, part);
@@ -25,8 +25,8 @@ pub(crate) fn hunks<T: Ord>(old: &[T], new: &[T]) -> Vec<Hunk> {
             found.push((before, after));
             continue;
         }
-        if pairs <= PART_MAX.min(left) {
-            left -= pairs;
+        if pairs <= PART_MAX.min(*left) {
+            *left -= pairs;
             compare(old, new, (before, after), &mut found);
             continue;
         }
@@ -142,7 +142,7 @@ mod tests {
 
     fn applied(old: &[u8], new: &[u8]) -> (Vec<u8>, usize) {
         let (mut result, mut at, mut cost) = (Vec::new(), 0, 0);
-        for (before, after) in hunks(old, new) {
+        for (before, after) in hunks(old, new, &mut { PAIRS_MAX }) {
             result.extend_from_slice(&old[at..before.start]);
             result.extend_from_slice(&new[after.clone()]);
             cost += before.len() + after.len();
@@ -169,7 +169,7 @@ mod tests {
         let mut new = old.clone();
         new.remove(2_900);
         new.insert(10, 9_999);
-        assert_eq!(hunks(&old, &new), [(10..10, 10..11), (2_900..2_901, 2_901..2_901)]);
+        assert_eq!(hunks(&old, &new, &mut { PAIRS_MAX }), [(10..10, 10..11), (2_900..2_901, 2_901..2_901)]);
         assert_eq!(applied(b"kitten", b"sitting").1, 5);
     }
 }

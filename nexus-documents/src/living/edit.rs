@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use crate::change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, OTHERS_MAX, TIME_MAX};
 use crate::hash::ChangeHash;
-use crate::judge::{DEPTH_MAX, DOCUMENT_BYTES_MAX};
+use crate::judge::{ACTORS_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX};
 use crate::living::error::{Broken, EditError, ReadError};
 use crate::living::path::DocPath;
 use crate::living::run::run;
@@ -113,10 +113,14 @@ impl Living {
         if time.unsigned_abs() > TIME_MAX {
             return Err(EditError::Time(time));
         }
-        let heads = self.heads().len();
+        let heads = self.heads.len();
         // the last change of the actor may be named beside them
         if heads >= DEPS_MAX {
             return Err(EditError::Branches(heads));
+        }
+        let is_full = self.doc.stats().num_actors >= ACTORS_MAX as u64;
+        if is_full && self.changes.iter().all(|item| item.actor != actor) {
+            return Err(EditError::DocumentFull { most: ACTORS_MAX as u64, of: "actors" });
         }
         let mut size = 0;
         for edit in edits {

@@ -75,7 +75,7 @@ pub enum EditError {
         wanted: &'static str,
         /// The kind that is there.
         found: &'static str,
-        /// What to do.
+        /// The way on.
         hint: &'static str,
     },
     /// The document itself is a map: it cannot be deleted, or be something else.

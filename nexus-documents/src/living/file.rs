@@ -166,7 +166,7 @@ impl Found {
     }
 }
 
-/// What the documents of a file may still expand to.
+/// The rows and bytes to which the documents of a file may still expand.
 #[derive(Debug)]
 struct Left {
     bytes: u64,

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::change::KEY_BYTES_MAX;
 use crate::judge::{COUNTER_FIRST_MAX, COUNTER_STEP_MAX, DEPTH_MAX};
-use crate::living::diff::hunks;
+use crate::living::diff::{PAIRS_MAX, hunks};
 use crate::living::error::EditError;
 use crate::living::json::{bytes_of, of_scalar, of_value};
 use crate::living::path::DocPath;
@@ -45,7 +45,7 @@ pub(crate) fn create(
             let made = writer.make(object, place, ObjType::Map)?;
             for (key, item) in items {
                 let path = path.within(short(key, path)?);
-                create(writer, &made, &Place::At(Prop::Map(key.clone())), item, &path)?;
+                create(writer, &made, &Place::New(key.clone()), item, &path)?;
             }
             Ok(())
         }
@@ -142,7 +142,8 @@ fn set_list(writer: &mut Writer, id: &ObjId, items: &[Json], path: &DocPath) -> 
     // compared as text, which has one form: maps are in the order of their keys
     let text = |items: &[Json]| items.iter().map(ToString::to_string).collect::<Vec<_>>();
     let (old, new) = (text(old.as_array().map(Vec::as_slice).unwrap_or_default()), text(items));
-    for (before, after) in hunks(&old, &new).into_iter().rev() {
+    let mut left = PAIRS_MAX;
+    for (before, after) in hunks(&old, &new, &mut left).into_iter().rev() {
         let both = before.len().min(after.len());
         for at in (before.start + both..before.end).rev() {
             writer.delete(id, Prop::Seq(at))?;
@@ -173,13 +174,13 @@ fn set_text(writer: &mut Writer, id: &ObjId, new: &str) -> Result<(), Stop> {
     let letters = |lines: &[&str], part: std::ops::Range<usize>| -> Vec<char> {
         lines.get(part).unwrap_or_default().iter().flat_map(|line| line.chars()).collect()
     };
-    let mut splices = Vec::new();
+    let (mut splices, mut left) = (Vec::new(), PAIRS_MAX);
     let (mut line, mut at) = (0, 0);
-    for (before, after) in hunks(&old_lines, &new_lines) {
+    for (before, after) in hunks(&old_lines, &new_lines, &mut left) {
         at += letters(&old_lines, line..before.start).len();
         line = before.end;
         let (gone, come) = (letters(&old_lines, before), letters(&new_lines, after));
-        for (gone, come) in letter_hunks(&gone, &come) {
+        for (gone, come) in letter_hunks(&gone, &come, &mut left) {
             splices.push((at + gone.start, gone.len(), come.1));
         }
         at += gone.len();
@@ -204,11 +205,11 @@ fn set_text(writer: &mut Writer, id: &ObjId, new: &str) -> Result<(), Stop> {
 
 type LetterHunk = (std::ops::Range<usize>, (usize, String));
 
-fn letter_hunks(gone: &[char], come: &[char]) -> Vec<LetterHunk> {
-    let hunks = hunks(gone, come);
+fn letter_hunks(gone: &[char], come: &[char], left: &mut usize) -> Vec<LetterHunk> {
+    let hunks = hunks(gone, come, left);
     let letters: usize = hunks.iter().map(|(gone, come)| gone.len() + come.len()).sum();
     let whole = match (hunks.first(), hunks.last()) {
-        // what is this much is written as one
+        // so many are written as one splice
         (Some(first), Some(last)) if letters > LETTERS_MAX => {
             vec![(first.0.start..last.0.end, first.1.start..last.1.end)]
         }

@@ -11,7 +11,7 @@ use crate::living::path::DocPath;
 use crate::living::reconcile::{counter, create, set, set_map, short, step};
 use crate::living::writer::{Place, Stop, Writer};
 
-/// What RFC 7396 makes of a value and a patch.
+/// A value after a merge patch, as RFC 7396 has it.
 fn merged(old: Option<Json>, patch: &Json) -> Json {
     let Json::Object(patch) = patch else { return patch.clone() };
     let mut new = match old {

@@ -1,13 +1,14 @@
 //! The operations of edits, in changes that stay within the bounds of the judge.
 //!
-//! Before each operation its bytes are estimated from above, and those that are sure to be there from below: the judge allows
-//! only so many operations for the bytes of a change. Where a change is full, the next one begins, or the writer stops.
+//! Before each operation its bytes are estimated from above. Those that are sure to be there are counted apart, since the judge
+//! allows only so many operations for the bytes of a change. Where a change is full, the next one begins, or the writer stops.
 
 use automerge::transaction::{CommitOptions, OwnedTransaction, Transactable};
 use automerge::{Automerge, AutomergeError, ChangeHash, ObjId, ObjType, Prop, ReadDoc, ScalarValue};
 
-use crate::change::OPS_MAX;
+use crate::change::{ACTOR_BYTES_MAX, OPS_MAX, OTHERS_MAX};
 use crate::judge::{COUNTER_MAX, DOCUMENT_OPS_MAX, LINES_MAX};
+use crate::living::elements;
 use crate::living::error::{Broken, EditError};
 use crate::living::path::DocPath;
 
@@ -15,11 +16,11 @@ use crate::living::path::DocPath;
 const OP_BYTES: usize = 64;
 /// The most bytes of one operation that is replaced, beside the first.
 const REPLACED_BYTES: usize = 16;
-/// The most bytes of a letter that is deleted.
-const DELETED_BYTES: usize = 32;
-/// The most bytes of a letter that is inserted, beside the letter.
-const LETTER_BYTES: usize = 3;
-/// The most bytes of a change beside its operations and the changes before it.
+/// The most bytes of deleted letters that were inserted in a row by one actor.
+const RUN_BYTES: usize = 48;
+/// The most bytes of a letter that has another number of bytes than the one before it, beside the letter.
+const WIDTH_BYTES: usize = 3;
+/// The most bytes of a change beside its operations, the changes before it, and the actors that it names.
 const HEAD_BYTES: usize = 512;
 
 /// Why a writer stops.
@@ -53,7 +54,7 @@ struct Cost {
     lines: usize,
     /// The operations.
     ops: usize,
-    /// The operations and those that they replace.
+    /// The operations that they replace.
     replaced: usize,
 }
 
@@ -74,11 +75,13 @@ impl Cost {
 pub(crate) enum Place {
     /// A key, or an element that is there.
     At(Prop),
+    /// A key of a map that was made just now, where nothing is.
+    New(String),
     /// A new element of a list, before this one.
     Before(usize),
 }
 
-/// What a writer is given.
+/// The time and the bounds of a writer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) time: i64,
@@ -122,8 +125,11 @@ impl Writer {
 
     /// Begins to count anew, with the head of a change.
     fn anew(&mut self) -> Result<(), Broken> {
-        let heads = self.doc()?.get_heads().len() + 1;
-        self.spent = Cost { upper: HEAD_BYTES + heads * 32, ..Cost::default() };
+        let doc = self.doc()?;
+        let heads = doc.get_heads().len() + 1;
+        let actors = usize::try_from(doc.stats().num_actors).unwrap_or(usize::MAX).min(OTHERS_MAX);
+        let upper = HEAD_BYTES + heads * 32 + actors * (ACTOR_BYTES_MAX + 1);
+        self.spent = Cost { upper, ..Cost::default() };
         self.last_key.clear();
         Ok(())
     }
@@ -157,7 +163,10 @@ impl Writer {
 
     fn fits(&self, cost: Cost) -> bool {
         let all = self.spent.and(cost);
-        all.upper <= self.limits.most && all.replaced <= OPS_MAX as usize && all.lines <= LINES_MAX + all.lower
+        all.upper <= self.limits.most
+            && all.ops <= OPS_MAX as usize
+            && all.replaced <= OPS_MAX as usize
+            && all.lines <= LINES_MAX + all.lower
     }
 
     /// Counts operations before they are written. Begins another change if they do not fit into this one.
@@ -188,27 +197,23 @@ impl Writer {
 
     /// The cost of one operation at a place.
     fn cost(&mut self, object: &ObjId, place: &Place, value: usize, lines: usize) -> Result<Cost, Stop> {
-        let (key, replaced) = match place {
-            Place::Before(_) => (0, 0),
-            Place::At(prop) => {
-                let replaced = self.doc().map_err(EditError::from)?.get_all(object, prop.clone())?.len();
-                let key = match prop {
-                    Prop::Map(key) if *key == self.last_key => 0,
-                    Prop::Map(key) => {
-                        self.last_key.clone_from(key);
-                        key.len() + 1
-                    }
-                    Prop::Seq(_) => 0,
-                };
-                (key, replaced)
+        let replaced = match place {
+            Place::At(prop) => self.doc().map_err(EditError::from)?.get_all(object, prop.clone())?.len(),
+            Place::New(_) | Place::Before(_) => 0,
+        };
+        let key = match place {
+            Place::At(Prop::Map(key)) | Place::New(key) if *key != self.last_key => {
+                self.last_key.clone_from(key);
+                key.len() + 1
             }
+            _ => 0,
         };
         Ok(Cost {
             upper: OP_BYTES + key + value + replaced * REPLACED_BYTES,
             lower: key + value.saturating_sub(10),
             lines,
             ops: 1,
-            replaced: 1 + replaced,
+            replaced,
         })
     }
 
@@ -222,6 +227,7 @@ impl Writer {
         self.count(cost)?;
         match place {
             Place::At(prop) => self.tx()?.put(object, prop.clone(), value)?,
+            Place::New(key) => self.tx()?.put(object, key.as_str(), value)?,
             Place::Before(at) => self.tx()?.insert(object, *at, value)?,
         }
         Ok(())
@@ -232,6 +238,7 @@ impl Writer {
         self.count(cost)?;
         Ok(match place {
             Place::At(prop) => self.tx()?.put_object(object, prop.clone(), kind)?,
+            Place::New(key) => self.tx()?.put_object(object, key.as_str(), kind)?,
             Place::Before(at) => self.tx()?.insert_object(object, *at, kind)?,
         })
     }
@@ -250,35 +257,80 @@ impl Writer {
 
     /// Deletes letters of a text, and inserts others there. It may take more than one change.
     pub(crate) fn splice(&mut self, text: &ObjId, at: usize, delete: usize, insert: &str) -> Result<(), Stop> {
-        let mut left = delete;
-        while left > 0 {
-            let room = self.limits.most.saturating_sub(self.spent.upper + OP_BYTES) / DELETED_BYTES;
-            let room = if room == 0 { self.limits.most / DELETED_BYTES / 2 } else { room };
-            let number = left.min(room.max(1)).min(OPS_MAX as usize / 4);
-            let upper = OP_BYTES + number * DELETED_BYTES;
-            self.count(Cost { upper, ops: number, replaced: 2 * number, ..Cost::default() })?;
-            let deleted = isize::try_from(number).unwrap_or(isize::MAX);
+        let mut runs = self.runs(text, at, delete)?.into_iter().peekable();
+        while runs.peek().is_some() {
+            let (room, ops) = self.room();
+            let mut cost = Cost { upper: OP_BYTES, ..Cost::default() };
+            while let Some(run) = runs.peek_mut() {
+                let number = (*run).min(ops - cost.ops);
+                if number == 0 || cost.ops > 0 && cost.upper + RUN_BYTES > room {
+                    break;
+                }
+                cost.upper += RUN_BYTES;
+                (cost.ops, cost.replaced) = (cost.ops + number, cost.replaced + number);
+                *run -= number;
+                if *run == 0 {
+                    runs.next();
+                }
+            }
+            self.count(cost)?;
+            let deleted = isize::try_from(cost.ops).unwrap_or(isize::MAX);
             self.tx()?.splice_text(text, at, deleted, "")?;
-            left -= number;
         }
         let (mut rest, mut at) = (insert, at);
         while !rest.is_empty() {
-            let room = self.limits.most.saturating_sub(self.spent.upper + OP_BYTES);
-            let room = if room < 1_024 { self.limits.most / 2 } else { room };
-            let (mut upper, mut bytes, mut number) = (OP_BYTES, 0, 0);
+            let (room, ops) = self.room();
+            let (mut cost, mut width) = (Cost { upper: OP_BYTES, lines: 1, ..Cost::default() }, 0);
             for letter in rest.chars() {
-                let cost = letter.len_utf8() + LETTER_BYTES;
-                if number > 0 && (upper + cost > room || number >= OPS_MAX as usize / 2) {
+                let turn = if letter.len_utf8() == width { 0 } else { WIDTH_BYTES };
+                width = letter.len_utf8();
+                if cost.ops > 0 && (cost.upper + width + turn > room || cost.ops >= ops) {
                     break;
                 }
-                (upper, bytes, number) = (upper + cost, bytes + letter.len_utf8(), number + 1);
+                cost.upper += width + turn;
+                (cost.lower, cost.ops) = (cost.lower + width, cost.ops + 1);
             }
-            let (now, later) = rest.split_at(bytes);
-            self.count(Cost { upper, lower: bytes, lines: 1, ops: number, replaced: number })?;
+            let (now, later) = rest.split_at(cost.lower);
+            self.count(cost)?;
             self.tx()?.splice_text(text, at, 0, now)?;
-            (rest, at) = (later, at + number);
+            (rest, at) = (later, at + cost.ops);
         }
         Ok(())
+    }
+
+    /// The bytes and operations of the next piece of a splice: what is left in this change, or what the next one has if this one
+    /// is all but full.
+    fn room(&self) -> (usize, usize) {
+        let room = self.limits.most.saturating_sub(self.spent.upper);
+        let ops = (OPS_MAX as usize).saturating_sub(self.spent.ops.max(self.spent.replaced));
+        if room < 1_024 || ops < 16 { (self.limits.most / 2, OPS_MAX as usize / 2) } else { (room, ops) }
+    }
+
+    /// The letters of a part of a text, in runs that were inserted in a row by one actor: such a run is deleted in few bytes.
+    fn runs(&self, text: &ObjId, at: usize, number: usize) -> Result<Vec<usize>, EditError> {
+        // so few are not worth a look at the whole text
+        if number <= 16 {
+            return Ok(vec![1; number]);
+        }
+        let (mut runs, mut position, mut next) = (Vec::<usize>::new(), 0, None);
+        for (id, letters) in elements(self.doc()?, text, None) {
+            let width = letters.chars().count();
+            if position >= at && position < at + number {
+                let is_next = next.as_ref() == Some(&id);
+                match runs.last_mut().filter(|_| is_next) {
+                    Some(run) => *run += width,
+                    None => runs.push(width),
+                }
+                next = match id {
+                    ObjId::Id(counter, actor, place) => Some(ObjId::Id(counter + 1, actor, place)),
+                    ObjId::Root => None,
+                };
+            }
+            position += width;
+        }
+        // elements of other programs may have several letters
+        let found: usize = runs.iter().sum();
+        if found == number { Ok(runs) } else { Ok(vec![1; number]) }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Files of Automerge, and bytes that pretend to be some.
 
+use std::io::Read as _;
+
 use proptest::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -7,6 +9,7 @@ use super::*;
 
 use crate::change::length;
 use crate::living::{FileError, changes_of_file};
+use crate::tests::mutants;
 
 /// A document of two actors with all kinds of values.
 fn document() -> Replica {
@@ -90,10 +93,11 @@ fn run(number: u64) -> Vec<u8> {
 
 /// A document of one change with these columns of operations.
 fn crafted(columns: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let highest = [&[0x7f], run(4 << 20).as_slice()].concat();
     let changes: [(u64, &[u8]); 6] = [
         (0x01, &[0x7f, 0]),
         (0x03, &[0x7f, 1]),
-        (0x13, &[0x7f, 1]),
+        (0x13, &highest),
         (0x23, &[0x7f, 0]),
         (0x40, &[0x7f, 0]),
         (0x56, &[0x7f, 7]),
@@ -126,7 +130,7 @@ fn a_bomb_in_a_file_is_refused() {
     let mut deflated =
         flate2::read::DeflateEncoder::new(std::io::repeat(0).take(65 << 20), flate2::Compression::best());
     let mut column = Vec::new();
-    std::io::Read::read_to_end(&mut deflated, &mut column).unwrap();
+    deflated.read_to_end(&mut column).unwrap();
     let file = crafted(&[(0x57 | 8, column)]);
     assert!(file.len() < 100_000);
     assert!(matches!(changes_of_file(&file), Err(FileError::TooLarge { of: "bytes in its columns", .. })));
@@ -134,26 +138,29 @@ fn a_bomb_in_a_file_is_refused() {
     assert!(matches!(changes_of_file(&file), Err(FileError::TooLarge { of: "bytes", .. })));
 }
 
-use std::io::Read as _;
-
-/// The data of a saved document without compression, so that what is altered is what is read.
-fn plain_data() -> Vec<u8> {
-    let one = document();
+/// The data of a saved document: without compression, so that what is altered is what is read, and with it.
+fn data_of(one: &Replica, compresses: bool) -> Vec<u8> {
     let mut doc = automerge::Automerge::new();
     doc.apply_changes(one.all.iter().map(|bytes| automerge::Change::from_bytes(bytes.clone()).unwrap())).unwrap();
-    let saved = doc.save_nocompress();
+    let saved = if compresses { doc.save() } else { doc.save_nocompress() };
     let head = 9 + saved[9..].iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
     saved[head..].to_vec()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(mutants()))]
 
     /// promise: Documents | A file that was altered is refused, or gives changes that are judged, and never stops a program
     #[test]
-    fn altered_files_are_read_to_an_end(places in proptest::collection::vec(any::<(u16, u8, u8)>(), 1..4)) {
-        thread_local!(static DATA: Vec<u8> = plain_data());
-        let mut data = DATA.with(Clone::clone);
+    fn altered_files_are_read_to_an_end(
+        places in proptest::collection::vec(any::<(u16, u8, u8)>(), 1..4),
+        compresses in any::<bool>(),
+    ) {
+        thread_local!(static DATA: [Vec<u8>; 2] = {
+            let one = document();
+            [data_of(&one, false), data_of(&one, true)]
+        });
+        let mut data = DATA.with(|data| data[usize::from(compresses)].clone());
         for (at, how, by) in places {
             let at = usize::from(at) % data.len();
             match how % 4 {
