@@ -91,7 +91,7 @@ pub fn document_leaves(document: [u8; 16], parts: &[DocumentPart]) -> Vec<Vec<u8
     std::iter::once(head).chain(parts.iter().map(|part| part.bytes().to_vec())).collect()
 }
 
-/// What an entry of kind 2 says. Parts of a later version are left out.
+/// The words of an entry of kind 2. Parts of a later version are left out.
 ///
 /// # Errors
 /// [`FormError::Absent`] if its head is not here; else the broken rule of form.

@@ -14,6 +14,7 @@
 
 mod diff;
 mod edit;
+mod edits;
 mod error;
 mod file;
 mod json;
@@ -32,7 +33,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use automerge::{Automerge, ObjId, ObjType, ReadDoc, TextEncoding, ValueRef};
 use serde_json::Value as Json;
 
-pub use crate::living::edit::{Edit, Made};
+pub use crate::living::edit::Made;
+pub use crate::living::edits::Edit;
 pub use crate::living::error::{Broken, EditError, FileError, ReadError};
 pub use crate::living::file::{FILE_BYTES_MAX, changes_of_file};
 pub use crate::living::patch::{MarkJson, PatchJson};

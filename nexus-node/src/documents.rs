@@ -7,9 +7,11 @@
 //! |---|---|
 //! | `find` | the documents of a space, by key and by address |
 //! | `replica` | which changes count: a pure core |
+//! | `shown` | documents as callers get them |
+//! | `pen` | writing entries about a document |
 //! | `open` | a document that is open: reading what was committed since |
 //! | `write` | edits that wait for the disk together |
-//! | `watch` | what changes in a document, as patches |
+//! | `watch` | the changes of a document, as patches |
 //! | `version` | the heads of a document as a text |
 //!
 //! ```no_run
@@ -26,7 +28,9 @@
 
 mod find;
 mod open;
+mod pen;
 mod replica;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -36,9 +40,8 @@ mod write;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DocumentPart, Incarnation, LogId, SpaceId, is_document_key};
+use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DocumentPart, SpaceId, is_document_key};
 use nexus_documents::{Change, ChangeHash, DocumentId, FileError, Judge, Living, changes_of_file, genesis};
 pub use nexus_documents::{DocPath, Edit, PatchJson};
 use nexus_identity::{Did, Timestamp};
@@ -46,14 +49,16 @@ use serde_json::Value;
 
 use self::find::Found;
 use self::open::Shared;
+pub(crate) use self::pen::Handles;
+use self::pen::Pen;
+use self::shown::missing;
+pub use self::shown::{Document, DocumentInfo, Edited, HistoryEntry, RefusedChange, TextRun};
 pub use self::version::Version;
 pub use self::watch::{DocumentChange, DocumentWatch};
 use crate::brain::Brain;
-use crate::engine::{Command, DocumentSaid, Outcome};
-use crate::error::{AccessError, DocumentError, NodeError, Resource, StopError};
+use crate::error::{DocumentError, NodeError, Resource};
 use crate::identity::Identity;
-use crate::runtime::EngineHandle;
-use crate::world::{World, random};
+use crate::world::random;
 
 /// The most documents that stay open.
 const OPEN_MAX: usize = 64;
@@ -65,23 +70,10 @@ pub const HISTORY_MAX: usize = 1_000;
 /// A handle on a node's documents, cheap to clone.
 #[derive(Clone)]
 pub struct Documents {
-    inner: Arc<Inner>,
+    pen: Arc<Pen>,
+    open: Arc<Mutex<Opened>>,
     /// The spaces in sight.
     brain: Brain,
-}
-
-/// The parts that documents use.
-pub(crate) struct Handles {
-    pub(crate) identity: Identity,
-    pub(crate) world: World,
-    pub(crate) engine: EngineHandle,
-}
-
-struct Inner {
-    handles: Handles,
-    open: Mutex<Opened>,
-    /// The incarnation in which this node writes, as the engine said last.
-    incarnation: Mutex<Incarnation>,
 }
 
 #[derive(Default)]
@@ -91,91 +83,16 @@ struct Opened {
     times: u64,
 }
 
-/// The name of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DocumentInfo {
-    /// Its key in its space, if it has one.
-    pub key: Option<String>,
-    /// Its id.
-    pub id: DocumentId,
-    /// The name of its space, or its id where the name means another one, too.
-    pub space: String,
-    /// Other documents that were given the same key at once.
-    pub others: Vec<DocumentId>,
-}
-
-/// A document, or a part of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Document {
-    /// Its name.
-    pub info: DocumentInfo,
-    /// The version that was read.
-    pub version: Version,
-    /// The value at the path that was asked for.
-    pub value: Value,
-    /// Changes that are not here, and that others come after.
-    pub missing: usize,
-    /// Changes that do not count, with their author and the reason.
-    pub refused: Vec<RefusedChange>,
-}
-
-/// A change that does not count.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedChange {
-    /// Its hash.
-    pub hash: ChangeHash,
-    /// The members that wrote it.
-    pub by: Vec<String>,
-    /// The reason.
-    pub why: String,
-}
-
-/// The outcome of an edit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Edited {
-    /// The document's name.
-    pub info: DocumentInfo,
-    /// The version with the edit.
-    pub version: Version,
-    /// Whether it changed something.
-    pub changed: bool,
-}
-
-/// A change in a document's history.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryEntry {
-    /// The version of the document with this change and all before it.
-    pub version: Version,
-    /// The members whose entries hold it.
-    pub by: Vec<String>,
-    /// The time as its author says, in whole seconds.
-    pub at: Timestamp,
-    /// The number of operations.
-    pub operations: u64,
-    /// A word about it, or nothing.
-    pub message: String,
-}
-
-/// A run of letters of a text, by one author.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextRun {
-    /// The member that typed it; `None` for a program that is no member.
-    pub by: Option<String>,
-    /// The letters.
-    pub text: String,
-}
-
 impl Documents {
     pub(crate) fn new(handles: Handles, brain: Brain) -> Self {
-        let inner = Inner { handles, open: Mutex::default(), incarnation: Mutex::new(Incarnation([0; 8])) };
-        Self { inner: Arc::new(inner), brain }
+        Self { pen: Arc::new(Pen::new(handles)), open: Arc::default(), brain }
     }
 
     /// The same documents, as far as they are in the spaces of another handle on the memory.
     #[cfg(feature = "http")]
     #[must_use]
     pub(crate) fn within(&self, brain: Brain) -> Self {
-        Self { inner: self.inner.clone(), brain }
+        Self { pen: self.pen.clone(), open: self.open.clone(), brain }
     }
 
     /// Creates the document of a key, or finds it. Two nodes that create it apart create the same one.
@@ -199,7 +116,7 @@ impl Documents {
             DocumentPart::Key { generation: 0, key: key.to_owned() },
             DocumentPart::Change { hash: hash.0, bytes },
         ];
-        self.inner.write(space, document, None, parts).await?;
+        self.pen.write(space, document, None, parts).await?;
         let found = Found { space, no, shown, document, key: Some(key.to_owned()), generation: 0, others: Vec::new() };
         // somebody else may have created it, and written to it, before
         let shared = self.open(&found);
@@ -229,7 +146,7 @@ impl Documents {
     ) -> Result<Document, NodeError> {
         let path = parse_path(path)?;
         let found = self.find(space, name).await?;
-        let (at, identity, info) = (at.cloned(), self.inner.handles.identity.clone(), found.info());
+        let (at, identity, info) = (at.cloned(), self.pen.identity.clone(), found.info());
         self.open(&found)
             .read(&self.brain, move |replica| {
                 let heads = at.as_ref().map(|at| at.0.as_slice());
@@ -255,7 +172,7 @@ impl Documents {
         path: &str,
     ) -> Result<Vec<(Option<String>, Value)>, NodeError> {
         let path = parse_path(path)?;
-        let (found, identity) = (self.find(space, name).await?, self.inner.handles.identity.clone());
+        let (found, identity) = (self.find(space, name).await?, self.pen.identity.clone());
         self.open(&found)
             .read(&self.brain, move |replica| {
                 let of = |(actor, value): (Vec<u8>, Value)| {
@@ -273,7 +190,7 @@ impl Documents {
     /// As [`Documents::get`]; [`DocumentError::Edit`] where an edit does not fit what is there.
     pub async fn edit(&self, space: Option<&str>, name: &str, edits: Vec<Edit>) -> Result<Edited, NodeError> {
         let found = self.find(space, name).await?;
-        let (version, changed) = self.open(&found).edit(&self.inner, &self.brain, edits).await?;
+        let (version, changed) = self.open(&found).edit(&self.pen, &self.brain, edits).await?;
         Ok(Edited { info: found.info(), version, changed })
     }
 
@@ -287,7 +204,7 @@ impl Documents {
         name: &str,
         limit: usize,
     ) -> Result<(DocumentInfo, Vec<HistoryEntry>), NodeError> {
-        let (found, identity) = (self.find(space, name).await?, self.inner.handles.identity.clone());
+        let (found, identity) = (self.find(space, name).await?, self.pen.identity.clone());
         let info = found.info();
         let shared = self.open(&found);
         let entries = shared.read(&self.brain, move |replica| {
@@ -331,7 +248,7 @@ impl Documents {
     /// As [`Documents::get`]; [`DocumentError::Missing`] if no text is at the path.
     pub async fn authors(&self, space: Option<&str>, name: &str, path: &str) -> Result<Vec<TextRun>, NodeError> {
         let path = parse_path(path)?;
-        let (found, identity) = (self.find(space, name).await?, self.inner.handles.identity.clone());
+        let (found, identity) = (self.find(space, name).await?, self.pen.identity.clone());
         self.open(&found)
             .read(&self.brain, move |replica| {
                 let runs = replica.living().authors(&path);
@@ -357,7 +274,7 @@ impl Documents {
     ) -> Result<DocumentWatch, NodeError> {
         let found = self.find(space, name).await?;
         let shared = self.open(&found);
-        let committed = self.inner.handles.engine.committed();
+        let committed = self.pen.engine.committed();
         let (info, brain) = (found.info(), self.brain.clone());
         DocumentWatch::begin(info, shared, brain, committed, from).await
     }
@@ -386,11 +303,11 @@ impl Documents {
             return Err(DocumentError::KeyTaken { key: key.to_owned() }.into());
         }
         let (space, no, shown) = self.space(space).await?;
-        let parts = self.inner.handles.world.reading(move || parts_of_file(&file)).await??;
+        let parts = self.pen.world.reading(move || parts_of_file(&file)).await??;
         let document = DocumentId::from_bytes(random());
         let name = key.map(|key| DocumentPart::Key { generation: 0, key: key.to_owned() });
         for parts in write::portions(parts.into_iter().chain(name)) {
-            self.inner.write(space, document, None, parts).await?;
+            self.pen.write(space, document, None, parts).await?;
         }
         let key = key.map(str::to_owned);
         let found = Found { space, no, shown, document, key, generation: 0, others: Vec::new() };
@@ -412,7 +329,7 @@ impl Documents {
             Some(_) => return Err(DocumentError::KeyTaken { key: key.to_owned() }.into()),
             None => {
                 let part = DocumentPart::Key { generation: 0, key: key.to_owned() };
-                self.inner.write(found.space, found.document, None, vec![part]).await?;
+                self.pen.write(found.space, found.document, None, vec![part]).await?;
             }
         }
         Ok(DocumentInfo { key: Some(key.to_owned()), ..found.info() })
@@ -439,17 +356,17 @@ impl Documents {
         let bytes = genesis(document);
         let hash = hash_of(&bytes)?;
         let parts = vec![DocumentPart::Key { generation, key }, DocumentPart::Change { hash: hash.0, bytes }];
-        self.inner.write(found.space, document, None, parts).await?;
+        self.pen.write(found.space, document, None, parts).await?;
         let found = Found { document, generation, others: Vec::new(), ..found };
         let edits = vec![Edit::Set { path: DocPath::default(), value }];
-        let (version, _) = self.open(&found).edit(&self.inner, &self.brain, edits).await?;
+        let (version, _) = self.open(&found).edit(&self.pen, &self.brain, edits).await?;
         Ok(Edited { info: found.info(), version, changed: true })
     }
 
     /// The time by this node's clock.
     #[cfg(feature = "http")]
     pub(crate) fn now(&self) -> Timestamp {
-        self.inner.handles.world.wall()
+        self.pen.world.wall()
     }
 
     async fn space(&self, name: Option<&str>) -> Result<(SpaceId, u32, String), NodeError> {
@@ -469,12 +386,12 @@ impl Documents {
 
     /// The open document of a place. The one that nobody asked for the longest is closed for it.
     fn open(&self, found: &Found) -> Arc<Shared> {
-        let mut open = self.inner.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.times += 1;
         let times = open.times;
         let of = (found.space, found.document);
         if !open.by_id.contains_key(&of) && open.by_id.len() >= OPEN_MAX {
-            // one that somebody uses now stays with them, and is built twice
+            // a document in use stays open for its users, and is built twice
             let oldest = open.by_id.iter().min_by_key(|(_, (_, used))| *used).map(|(of, _)| *of);
             oldest.and_then(|oldest| open.by_id.remove(&oldest));
         }
@@ -482,36 +399,6 @@ impl Documents {
         let (shared, used) = entry.or_insert_with(|| (Arc::new(Shared::new(found.space, found.no, found.document)), 0));
         *used = times;
         shared.clone()
-    }
-}
-
-impl Inner {
-    /// Writes parts of a document as one entry. They are on the disk when this returns.
-    async fn write(
-        &self,
-        space: SpaceId,
-        document: DocumentId,
-        incarnation: Option<Incarnation>,
-        parts: Vec<DocumentPart>,
-    ) -> Result<(), NodeError> {
-        let said = DocumentSaid { space, document: *document.as_bytes(), incarnation, parts };
-        match self.handles.engine.run(Command::Document(said)).await? {
-            Outcome::Done(_) => Ok(()),
-            Outcome::Renewed(incarnation) => {
-                *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner) = incarnation;
-                Err(StopError::NoAnswer.into())
-            }
-            Outcome::TooEarly => Err(DocumentError::TooEarly.into()),
-            Outcome::NotPermitted { member: false } => Err(AccessError::Revoked.into()),
-            Outcome::NotPermitted { .. } => Err(AccessError::Reader.into()),
-            _ => Err(StopError::NoAnswer.into()),
-        }
-    }
-
-    /// This node's log in a space, as far as is known.
-    fn log(&self, space: SpaceId) -> LogId {
-        let incarnation = *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
-        LogId { space, author: self.handles.identity.me(), incarnation }
     }
 }
 
@@ -523,10 +410,6 @@ impl fmt::Debug for Documents {
 
 fn parse_path(path: &str) -> Result<DocPath, NodeError> {
     path.parse().map_err(|error: nexus_documents::BadPath| DocumentError::Edit(error.to_string()).into())
-}
-
-fn missing(error: nexus_documents::ReadError) -> DocumentError {
-    DocumentError::Missing(error.to_string())
 }
 
 /// The hash of a change that this node made.
@@ -572,6 +455,3 @@ fn refused_in(replica: &replica::Replica, identity: &Identity) -> Vec<RefusedCha
     });
     refused.chain(colliding).collect()
 }
-
-/// The time within which edits after the first one wait for the disk together.
-const TOGETHER: Duration = Duration::from_millis(20);

@@ -3,7 +3,7 @@
 use automerge::{ObjId, ObjType, Prop, ReadDoc, ScalarValue, Value};
 use serde_json::{Map, Value as Json};
 
-use crate::living::edit::Edit;
+use crate::living::edits::Edit;
 use crate::living::elements;
 use crate::living::error::EditError;
 use crate::living::json::{Found, find, index, of_found};

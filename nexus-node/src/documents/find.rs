@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use nexus_crdt::SpaceId;
 use nexus_documents::DocumentId;
 
-use super::DocumentInfo;
+use super::shown::DocumentInfo;
 use crate::brain::Brain;
 use crate::error::NodeError;
 use crate::ledger::rows::SpaceNo;

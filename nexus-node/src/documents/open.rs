@@ -3,11 +3,11 @@ use std::sync::{Arc, Mutex as Lock};
 use std::time::Duration;
 
 use nexus_crdt::{DocumentPart, SpaceId, document_of};
-use nexus_documents::{Broken, ChangeHash, DocumentId};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use nexus_documents::{Broken, ChangeHash, DocumentId, Edit};
+use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::replica::{Arrived, Next, Replica};
-use super::write::Job;
+use super::version::Version;
 use crate::brain::Brain;
 use crate::error::{DocumentError, NodeError};
 use crate::ledger::rows::{Eno, SpaceNo, Standing};
@@ -25,6 +25,15 @@ pub(super) struct Shared {
     /// `None` until it is built, and after a write of it whose outcome is unknown.
     pub(super) state: Arc<Mutex<Option<Replica>>>,
     pub(super) queue: Lock<Queue>,
+}
+
+/// The answer to an edit: the version with it, and whether it changed something.
+pub(super) type Answer = Result<(Version, bool), NodeError>;
+
+/// Edits of one caller.
+pub(super) struct Job {
+    pub(super) edits: Vec<Edit>,
+    pub(super) answer: oneshot::Sender<Answer>,
 }
 
 /// The edits that wait.

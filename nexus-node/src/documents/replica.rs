@@ -329,8 +329,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Makes changes as an actor. They are in the document at once, so nobody may read it before they are on the disk;
-    /// a document whose changes were not written must not be used any more.
+    /// Makes changes as an actor. They are in the document at once, so nobody may read it before they are on the disk.
+    /// A document whose changes were not written must not be used any more.
     pub(super) fn edit(
         &mut self,
         make: impl FnOnce(&mut Living) -> Result<Vec<Made>, nexus_documents::EditError>,

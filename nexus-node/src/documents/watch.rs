@@ -5,12 +5,12 @@ use nexus_documents::PatchJson;
 use tokio::sync::watch;
 
 use super::open::Shared;
+use super::shown::{DocumentInfo, missing};
 use super::version::Version;
-use super::{DocumentInfo, missing};
 use crate::brain::Brain;
 use crate::error::{NodeError, StopError};
 
-/// What changed in a document between two versions.
+/// The difference between two versions of a document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DocumentChange {
     /// The version before.

@@ -1,13 +1,14 @@
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DOCUMENT_PARTS_MAX, DocumentPart, PAYLOAD_BYTES_MAX};
 use nexus_documents::{Edit, EditError, Made};
 use tokio::sync::oneshot;
 
-use super::open::{Shared, broken};
+use super::open::{Answer, Job, Shared, broken};
+use super::pen::Pen;
 use super::replica::own_actor;
 use super::version::Version;
-use super::{Inner, TOGETHER};
 use crate::brain::Brain;
 use crate::error::{DocumentError, NodeError, StopError};
 
@@ -15,21 +16,14 @@ use crate::error::{DocumentError, NodeError, StopError};
 const WAITING_MAX: usize = 1_024;
 /// The most bytes of the parts of one entry.
 const FILL_BYTES: usize = PAYLOAD_BYTES_MAX - 256;
+/// The time within which edits after the first one wait for the disk together.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// How often a write is tried again for another incarnation of this node's log.
 const INCARNATIONS_MAX: usize = 3;
 
-/// The answer to an edit: the version with it, and whether it changed something.
-type Answer = Result<(Version, bool), NodeError>;
-
-/// Edits of one caller.
-pub(super) struct Job {
-    edits: Vec<Edit>,
-    answer: oneshot::Sender<Answer>,
-}
-
 impl Shared {
     /// Makes edits, and waits until they are on the disk.
-    pub(super) async fn edit(self: &Arc<Self>, inner: &Arc<Inner>, brain: &Brain, edits: Vec<Edit>) -> Answer {
+    pub(super) async fn edit(self: &Arc<Self>, pen: &Arc<Pen>, brain: &Brain, edits: Vec<Edit>) -> Answer {
         let (answer, answered) = oneshot::channel();
         let serves = {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,18 +35,18 @@ impl Shared {
         };
         if serves {
             // a caller that goes away takes no edit of others along
-            let (shared, inner, brain) = (self.clone(), inner.clone(), brain.clone());
-            let world = inner.handles.world.clone();
-            world.spawn("edits of a document", async move { shared.serve(&inner, &brain).await });
+            let (shared, pen, brain) = (self.clone(), pen.clone(), brain.clone());
+            let world = pen.world.clone();
+            world.spawn("edits of a document", async move { shared.serve(&pen, &brain).await });
         }
         answered.await.map_err(|_| NodeError::from(StopError::NoAnswer))?
     }
 
     /// Writes what waits, until nothing does. The first edits after a pause go at once; those that come within a while after a
     /// write go together.
-    async fn serve(&self, inner: &Inner, brain: &Brain) {
+    async fn serve(&self, pen: &Pen, brain: &Brain) {
         loop {
-            let world = &inner.handles.world;
+            let world = &pen.world;
             let last = self.queue.lock().unwrap_or_else(PoisonError::into_inner).last;
             if let Some(next) = last.map(|last| last + TOGETHER).filter(|next| *next > world.now()) {
                 world.sleep_until(next).await;
@@ -65,19 +59,19 @@ impl Shared {
                 }
                 queue.jobs.drain(..).collect()
             };
-            self.write_all(inner, brain, jobs).await;
+            self.write_all(pen, brain, jobs).await;
             self.queue.lock().unwrap_or_else(PoisonError::into_inner).last = Some(world.now());
         }
     }
 
-    async fn write_all(&self, inner: &Inner, brain: &Brain, jobs: Vec<Job>) {
+    async fn write_all(&self, pen: &Pen, brain: &Brain, jobs: Vec<Job>) {
         let (edits, answers): (Vec<Vec<Edit>>, Vec<_>) = jobs.into_iter().map(|job| (job.edits, job.answer)).unzip();
         let whole = edits.iter().flatten().cloned().collect();
-        let written = self.write(inner, brain, whole).await;
-        // one that does not fit is not to keep the others from the disk
+        let written = self.write(pen, brain, whole).await;
+        // an edit that does not fit must not keep the others from the disk
         if edits.len() > 1 && matches!(written, Err(NodeError::Document(_))) {
             for (edits, answer) in edits.into_iter().zip(answers) {
-                let _ = answer.send(self.write(inner, brain, edits).await);
+                let _ = answer.send(self.write(pen, brain, edits).await);
             }
             return;
         }
@@ -94,17 +88,17 @@ impl Shared {
     }
 
     /// Writes edits: all or none of them, unless the disk or the node fails between two entries.
-    async fn write(&self, inner: &Inner, brain: &Brain, edits: Vec<Edit>) -> Answer {
+    async fn write(&self, pen: &Pen, brain: &Brain, edits: Vec<Edit>) -> Answer {
         for _ in 0..INCARNATIONS_MAX {
-            let log = inner.log(self.space);
+            let log = pen.log(self.space);
             let mut current = self.current(brain).await?;
             let mut replica = current.take().ok_or_else(|| broken(self.document, "it was closed"))?;
-            let (actor, time) = (own_actor(&log, self.document), inner.handles.world.wall().as_ms() / 1_000);
+            let (actor, time) = (own_actor(&log, self.document), pen.world.wall().as_ms() / 1_000);
             let time = i64::try_from(time).unwrap_or(i64::MAX);
             let document = self.document;
             // it is built again unless all of it comes to the disk
             let edits = edits.clone();
-            let edited = inner.handles.world.reading(move || {
+            let edited = pen.world.reading(move || {
                 let made = replica.edit(|living| living.edit(&actor, time, &edits, DOCUMENT_CHANGE_BYTES_MAX));
                 (replica, made)
             });
@@ -128,7 +122,7 @@ impl Shared {
             let parts = made.into_iter().map(|Made { hash, bytes }| DocumentPart::Change { hash: hash.0, bytes });
             let mut written = Ok(());
             for parts in portions(parts) {
-                written = inner.write(self.space, document, Some(log.incarnation), parts).await;
+                written = pen.write(self.space, document, Some(log.incarnation), parts).await;
                 if written.is_err() {
                     break;
                 }
@@ -140,7 +134,7 @@ impl Shared {
                     return Ok((version, true));
                 }
                 // this node's log has another incarnation, and the changes another actor
-                Err(NodeError::Stopping(StopError::NoAnswer)) if inner.log(self.space) != log => {}
+                Err(NodeError::Stopping(StopError::NoAnswer)) if pen.log(self.space) != log => {}
                 Err(error) => return Err(error),
             }
         }

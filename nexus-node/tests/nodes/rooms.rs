@@ -118,6 +118,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
+            "documents",
             "backup",
             "blobs",
             "budget",
@@ -153,6 +154,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
+            "documents",
             "blobs",
             "histogram",
             "project",

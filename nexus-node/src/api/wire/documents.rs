@@ -269,7 +269,7 @@ pub struct DocumentChange {
     pub before: String,
     /// The version now: a stream that begins after it goes on.
     pub version: String,
-    /// What differs, to be done in this order.
+    /// The differences, to be made in this order.
     pub patches: Vec<Value>,
 }
 
