@@ -263,17 +263,11 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[("doc create plan", "the document of a key"), ("doc create plan --space team", "in another space")],
     ),
     ("doc get", &[("doc get plan", "all of it"), ("doc get plan steps/0/text", "the value at a path")]),
-    (
-        "doc set",
-        &[
-            ("doc set plan title '\"Release 2\"'", "a text"),
-            ("doc set plan steps '[{\"text\": \"tests\", \"done\": false}]'", "a list"),
-        ],
-    ),
+    ("doc set", &[("doc set plan title '\"Release\"'", "a text"), ("doc set plan steps -", "JSON from a pipe")]),
     (
         "doc edit",
         &[
-            ("doc edit plan '{\"title\": \"Release 3\", \"draft\": null}'", "sets one, removes the other"),
+            ("doc edit plan '{\"title\":\"Release\",\"draft\":null}'", "sets one, removes the other"),
             ("doc edit plan -", "from a pipe"),
         ],
     ),

@@ -71,7 +71,7 @@ fn a_token_is_made_once_and_listed_without_its_secret() {
         assert_eq!((code, &error["code"]), (7, &json!("conflict")), "{error}");
     }
     for wrong in [
-        &["--name", "a", "--scope", "documents:read"][..],
+        &["--name", "a", "--scope", "documents:edit"][..],
         &["--name", "a", "--scope", "memory,admin"],
         &["--name", "", "--scope", "memory"],
         &["--name", "a", "--scope", "kv", "--rate", "fast"],
@@ -81,7 +81,7 @@ fn a_token_is_made_once_and_listed_without_its_secret() {
         let (code, error) = home.error(&[&["token", "create"], wrong].concat());
         assert_eq!(code, 2, "{wrong:?}: {error}");
     }
-    let (_, error) = home.error(&["token", "create", "--name", "a", "--scope", "documents:read"]);
+    let (_, error) = home.error(&["token", "create", "--name", "a", "--scope", "documents:edit"]);
     assert!(error["message"].as_str().unwrap().contains("tasks:submit"), "the list is told: {error}");
     assert_eq!(node.with_token(token, "GET", "/v1/memories", "").status, 200);
     assert_eq!(home.json(&["token", "revoke", "Claude"]), json!({ "name": "claude", "revoked": true }));
