@@ -31,7 +31,7 @@ impl Pen {
     }
 
     /// Writes parts of a document as one entry. They are on the disk when this returns. `incarnation` is that of the log whose
-    /// actor made the changes among them; If this node writes in another one by now, nothing is written, and
+    /// actor made the changes among them. If this node writes in another one by now, nothing is written, and
     /// [`log`](Self::log) says the new one.
     pub(super) async fn write(
         &self,
