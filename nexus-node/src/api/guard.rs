@@ -189,7 +189,7 @@ impl Guard {
             }
             if !cookie_may(request.method(), path) {
                 let message =
-                    "the page's cookie reads the page, changes memories and decides on tasks; this takes the token";
+                    "the page's cookie reads the page, changes memories and documents, and decides on tasks; this takes the token";
                 return Err(Problem::new("refused", message).hint("use the command line, or send the token"));
             }
             return Ok(Shown::Cookie);
@@ -226,7 +226,7 @@ fn metrics_alone() -> Problem {
 }
 
 /// The lists that the page reads.
-const LISTED: [&str; 10] = [
+const LISTED: [&str; 11] = [
     "/v1/memories",
     "/v1/spaces",
     "/v1/status",
@@ -234,6 +234,7 @@ const LISTED: [&str; 10] = [
     "/v1/events",
     "/v1/tasks",
     "/v1/agents",
+    "/v1/documents",
     "/v1/blobs",
     "/v1/transfers",
     APPROVING,
@@ -242,18 +243,22 @@ const LISTED: [&str; 10] = [
 /// The path of the passphrase for approving.
 const APPROVING: &str = "/v1/approving";
 
-/// Whether the page's cookie is enough: for reading what the page shows, for changing memories, and for the decisions
-/// on a task. Submitting a task and working on one take the token. Other pages of this host may send the cookie, too, if
+/// Whether the page's cookie is enough: for reading what the page shows, for changing memories and documents, and for the
+/// decisions on a task. Submitting a task and working on one take the token. Other pages of this host may send the cookie, too, if
 /// only from an allowed origin.
 fn cookie_may(method: &Method, path: &str) -> bool {
     let of_a_memory = path.strip_prefix("/v1/memories/").is_some_and(|id| !id.is_empty());
+    let of_a_document = path.strip_prefix("/v1/documents/").is_some_and(|rest| !rest.is_empty());
     let task = path.strip_prefix("/v1/tasks/").filter(|rest| !rest.is_empty());
     match *method {
-        Method::GET | Method::HEAD => of_a_memory || task.is_some() || LISTED.contains(&path),
+        Method::GET | Method::HEAD => of_a_memory || of_a_document || task.is_some() || LISTED.contains(&path),
+        Method::POST if path == "/v1/documents" => true,
+        // its words; a key and a fresh beginning take the token
+        Method::POST if of_a_document => path.ends_with("/edits"),
         Method::POST => path == "/v1/memories" || task.is_some_and(is_decision),
         // with the former passphrase, if there is one
         Method::PUT => path == APPROVING,
-        Method::PATCH => of_a_memory,
+        Method::PATCH => of_a_memory || of_a_document,
         Method::DELETE => of_a_memory || path == "/v1/session",
         _ => false,
     }
@@ -357,7 +362,7 @@ mod tests {
         assert_eq!(code(&guard, "/healthz/", &[host]), "unauthorized");
     }
 
-    /// promise: Bad input | The page's cookie reads the page, changes memories and decides on tasks; all else takes the token
+    /// promise: Bad input | The page's cookie reads the page, changes memories and documents, and decides on tasks; all else takes the token
     /// promise: Recall | The embedder is set with the token, never with the page's cookie
     /// promise: Commands and API | A link of `web` signs one browser in, once; its cookie is good for the page only
     #[test]

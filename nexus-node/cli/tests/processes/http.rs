@@ -135,6 +135,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/memories.js", true),
     ("GET", "/task.js", true),
     ("GET", "/tasks.js", true),
+    ("GET", "/documents.js", true),
     ("GET", "/files.js", true),
     ("GET", "/keys.js", true),
     ("GET", "/members.js", true),

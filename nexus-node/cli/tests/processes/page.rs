@@ -49,6 +49,7 @@ fn its_files_need_no_token_hold_no_data_and_load_nothing_from_elsewhere() {
         "/memories.js",
         "/task.js",
         "/tasks.js",
+        "/documents.js",
         "/files.js",
         "/members.js",
         "/keys.js",

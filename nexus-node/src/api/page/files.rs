@@ -25,6 +25,7 @@ const FILES: &[File] = &[
     File { path: "/memories.js", kind: SCRIPT, bytes: include_bytes!("memories.js") },
     File { path: "/task.js", kind: SCRIPT, bytes: include_bytes!("task.js") },
     File { path: "/tasks.js", kind: SCRIPT, bytes: include_bytes!("tasks.js") },
+    File { path: "/documents.js", kind: SCRIPT, bytes: include_bytes!("documents.js") },
     File { path: "/files.js", kind: SCRIPT, bytes: include_bytes!("files.js") },
     File { path: "/members.js", kind: SCRIPT, bytes: include_bytes!("members.js") },
     File { path: "/keys.js", kind: SCRIPT, bytes: include_bytes!("keys.js") },

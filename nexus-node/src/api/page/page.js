@@ -1,6 +1,7 @@
 // The page: signing in, its rooms, the mesh, and what else is not memories or tasks.
 
 import { api, ask, explain, follow, onSignedOut, signIn } from './api.js';
+import { enter as enterDocuments, setSpaces as setDocumentSpaces } from './documents.js';
 import { enter as enterFiles, setPeople as setFilePeople } from './files.js';
 import { MODES, setState as setKeyState } from './keys.js';
 import { drawMap, pulse, standing } from './map.js';
@@ -47,7 +48,10 @@ async function look() {
   setMembers({ status: now, peers, spaces });
   setKeyState(now, nameOf);
   setPeople({ me: now.did, nameOf, readersOf: (space) => readers.get(space) ?? [] });
-  if (spaceNames.join() !== [...byId('new-space').options].map(({ value }) => value).join()) setSpaces(spaceNames);
+  if (spaceNames.join() !== [...byId('new-space').options].map(({ value }) => value).join()) {
+    setSpaces(spaceNames);
+    setDocumentSpaces(spaceNames);
+  }
 }
 
 function showPeers(peers) {
@@ -149,6 +153,7 @@ function out(why) {
   stop?.();
   clearInterval(looking);
   endTasks();
+  enterDocuments(false);
   enterFiles(false);
   enterMembers(false);
   closeTask();
@@ -181,7 +186,7 @@ byId('sign-out').addEventListener('click', async () => {
   out(null);
 });
 
-const ROOMS = ['memories', 'tasks', 'files', 'members', 'keys'];
+const ROOMS = ['memories', 'tasks', 'documents', 'files', 'members', 'keys'];
 
 /** Shows the room that the address names. Another name, such as that of a link to skip to, changes nothing. */
 function enter() {
@@ -198,6 +203,7 @@ function enter() {
     else link.removeAttribute('aria-current');
   }
   enterTasks(room === 'tasks');
+  enterDocuments(room === 'documents');
   enterFiles(room === 'files');
   enterMembers(room === 'members');
   scrollTo(0, 0);
