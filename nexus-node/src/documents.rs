@@ -58,10 +58,12 @@ pub use self::watch::{DocumentChange, DocumentWatch};
 use crate::brain::Brain;
 use crate::error::{DocumentError, NodeError, Resource};
 use crate::identity::Identity;
+use crate::secrets::Secrets;
 use crate::world::random;
 
-/// The most documents that stay open.
+/// The most documents that stay open, and the most bytes of their changes, but for the latest one.
 const OPEN_MAX: usize = 64;
+const OPEN_BYTES_MAX: u64 = 64 << 20;
 /// The most documents of one list.
 pub const DOCUMENTS_LISTED_MAX: usize = 1_000;
 /// The most changes of one history.
@@ -74,6 +76,7 @@ pub struct Documents {
     open: Arc<Mutex<Opened>>,
     /// The spaces in sight.
     brain: Brain,
+    secrets: Secrets,
 }
 
 #[derive(Default)]
@@ -85,14 +88,20 @@ struct Opened {
 
 impl Documents {
     pub(crate) fn new(handles: Handles, brain: Brain) -> Self {
-        Self { pen: Arc::new(Pen::new(handles)), open: Arc::default(), brain }
+        Self { pen: Arc::new(Pen::new(handles)), open: Arc::default(), brain, secrets: Secrets::Refuse }
     }
 
     /// The same documents, as far as they are in the spaces of another handle on the memory.
     #[cfg(feature = "http")]
     #[must_use]
     pub(crate) fn within(&self, brain: Brain) -> Self {
-        Self { pen: self.pen.clone(), open: self.open.clone(), brain }
+        Self { brain, ..self.clone() }
+    }
+
+    /// The same documents, with edits that may have credentials in them: they reach all members, and stay in the history.
+    #[must_use]
+    pub fn allowing_secrets(self) -> Self {
+        Self { secrets: Secrets::Allow, ..self }
     }
 
     /// Creates the document of a key, or finds it. Two nodes that create it apart create the same one.
@@ -187,8 +196,18 @@ impl Documents {
     /// together.
     ///
     /// # Errors
-    /// As [`Documents::get`]; [`DocumentError::Edit`] where an edit does not fit what is there.
+    /// As [`Documents::get`]; [`DocumentError::Edit`] where an edit does not fit what is there, and [`NodeError::Invalid`] for a
+    /// text that looks like a credential.
     pub async fn edit(&self, space: Option<&str>, name: &str, edits: Vec<Edit>) -> Result<Edited, NodeError> {
+        for edit in &edits {
+            match edit {
+                Edit::Set { value, .. } | Edit::Insert { value, .. } | Edit::Merge { patch: value, .. } => {
+                    self.secrets.check("value", &value.to_string())?;
+                }
+                Edit::Splice { insert, .. } => self.secrets.check("insert", insert)?,
+                _ => {}
+            }
+        }
         let found = self.find(space, name).await?;
         let (version, changed) = self.open(&found).edit(&self.pen, &self.brain, edits).await?;
         Ok(Edited { info: found.info(), version, changed })
@@ -303,7 +322,7 @@ impl Documents {
             return Err(DocumentError::KeyTaken { key: key.to_owned() }.into());
         }
         let (space, no, shown) = self.space(space).await?;
-        let parts = self.pen.world.reading(move || parts_of_file(&file)).await??;
+        let parts = self.pen.world.blocking(move || parts_of_file(&file)).await??;
         let document = DocumentId::from_bytes(random());
         let name = key.map(|key| DocumentPart::Key { generation: 0, key: key.to_owned() });
         for parts in write::portions(parts.into_iter().chain(name)) {
@@ -384,21 +403,30 @@ impl Documents {
         found.ok_or_else(|| NodeError::NotFound { what: Resource::Document, name: name.to_owned() })
     }
 
-    /// The open document of a place. The one that nobody asked for the longest is closed for it.
+    /// The open document of a place. The ones that nobody asked for the longest are closed for it.
     fn open(&self, found: &Found) -> Arc<Shared> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.times += 1;
         let times = open.times;
-        let of = (found.space, found.document);
-        if !open.by_id.contains_key(&of) && open.by_id.len() >= OPEN_MAX {
+        let entry = open.by_id.entry((found.space, found.document));
+        let (shared, used) = entry.or_insert_with(|| {
+            (Arc::new(Shared::new(self.pen.world.clone(), found.space, found.no, found.document)), 0)
+        });
+        *used = times;
+        let shared = shared.clone();
+        while open.by_id.len() > OPEN_MAX || open.by_id.len() > 1 && open.bytes() > OPEN_BYTES_MAX {
             // a document in use stays open for its users, and is built twice
             let oldest = open.by_id.iter().min_by_key(|(_, (_, used))| *used).map(|(of, _)| *of);
             oldest.and_then(|oldest| open.by_id.remove(&oldest));
         }
-        let entry = open.by_id.entry(of);
-        let (shared, used) = entry.or_insert_with(|| (Arc::new(Shared::new(found.space, found.no, found.document)), 0));
-        *used = times;
-        shared.clone()
+        shared
+    }
+}
+
+impl Opened {
+    /// The bytes of the changes of all documents.
+    fn bytes(&self) -> u64 {
+        self.by_id.values().map(|(shared, _)| shared.bytes()).sum()
     }
 }
 

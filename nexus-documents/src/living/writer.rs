@@ -1,6 +1,6 @@
 //! The operations of edits, in changes that stay within the bounds of the judge.
 //!
-//! Before each operation its bytes are estimated from above. Those that are sure to be there are counted apart, since the judge
+//! Before each operation its bytes are estimated from above. Operations that are sure to be there are counted apart, since the judge
 //! allows only so many operations for the bytes of a change. Where a change is full, the next one begins, or the writer stops.
 
 use automerge::transaction::{CommitOptions, OwnedTransaction, Transactable};

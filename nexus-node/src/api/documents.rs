@@ -12,12 +12,14 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use serde_json::Value;
 
+use super::caller::Caller;
 use super::events::after;
 use super::extract::{File, Json, Parameters, Path};
 use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::documents::{Documents, Edit, HISTORY_MAX, Version};
+use crate::secrets::Secrets;
 use nexus_identity::Timestamp;
 
 /// The type of a document's file.
@@ -94,13 +96,23 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
     })
 }
 
+/// The documents for a caller who allows credentials, or does not.
+fn allowing(documents: Documents, caller: &Caller, allow: bool) -> Result<Documents, Problem> {
+    Ok(match caller.secrets(allow)? {
+        Secrets::Allow => documents.allowing_secrets(),
+        _ => documents,
+    })
+}
+
 pub(super) async fn merge(
     documents: Documents,
+    caller: Caller,
     Path(key): Path,
     mut parameters: Parameters,
     Json(patch): Json<serde_json::Map<String, Value>>,
 ) -> Result<Answer<wire::Document>, Problem> {
     let (space, path) = (parameters.one("space")?, parameters.one("path")?.unwrap_or_default());
+    let documents = allowing(documents, &caller, parameters.one_as("allow_secret")?.unwrap_or(false))?;
     parameters.end()?;
     let edit = wire::DocumentEdit::Merge { path, patch: Value::Object(patch) }.read()?;
     Ok(Answer(documents.edit(space.as_deref(), &key, vec![edit]).await?.into()))
@@ -108,12 +120,14 @@ pub(super) async fn merge(
 
 pub(super) async fn edit(
     documents: Documents,
+    caller: Caller,
     Path(key): Path,
     mut parameters: Parameters,
     Json(edits): Json<wire::DocumentEdits>,
 ) -> Result<Answer<wire::Document>, Problem> {
     let space = parameters.one("space")?;
     parameters.end()?;
+    let documents = allowing(documents, &caller, edits.allow_secret)?;
     let edits: Vec<Edit> = edits.edits.into_iter().map(wire::DocumentEdit::read).collect::<Result<_, _>>()?;
     Ok(Answer(documents.edit(space.as_deref(), &key, edits).await?.into()))
 }

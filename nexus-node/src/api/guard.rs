@@ -188,8 +188,7 @@ impl Guard {
                 return Err(Problem::new("foreign_origin", message));
             }
             if !cookie_may(request.method(), path) {
-                let message =
-                    "the page's cookie reads the page, changes memories and documents, and decides on tasks; this takes the token";
+                let message = "the page's cookie reads the page, changes memories and documents, and decides on tasks; this takes the token";
                 return Err(Problem::new("refused", message).hint("use the command line, or send the token"));
             }
             return Ok(Shown::Cookie);

@@ -548,6 +548,7 @@ fn documents(routes: Routes) -> Routes {
                 .summary("Change a document by a merge patch (RFC 7396): `null` removes; only what differs is written")
                 .query("space", text(), "of this space")
                 .query("path", text(), "the value at this JSON Pointer; the whole, if not given")
+                .query("allow_secret", flag(), "`true`, from a person: texts that look like credentials, too")
                 .takes_value(&json!({ "title": "Release 2", "draft": null }))
                 .gives(200, &example::document())
         })

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Lock};
 use std::time::Duration;
 
@@ -13,18 +14,22 @@ use crate::error::{DocumentError, NodeError};
 use crate::ledger::rows::{Eno, SpaceNo, Standing};
 use crate::ledger::{self, Turned, enos_of_document, last_eno, read_entry, standing};
 use crate::store::{Snapshot, StoreError, View};
+use crate::world::World;
 
 /// The most bytes of payloads that are read before they are applied.
 const PORTION_BYTES: usize = 16 << 20;
 
 /// A document that is open, for all who use it.
 pub(super) struct Shared {
+    world: World,
     pub(super) space: SpaceId,
     no: SpaceNo,
     pub(super) document: DocumentId,
     /// `None` until it is built, and after a write of it whose outcome is unknown.
     pub(super) state: Arc<Mutex<Option<Replica>>>,
     pub(super) queue: Lock<Queue>,
+    /// The bytes of its changes, as they were counted last.
+    bytes: AtomicU64,
 }
 
 /// The answer to an edit: the version with it, and whether it changed something.
@@ -68,8 +73,13 @@ impl From<Broken> for Failed {
 }
 
 impl Shared {
-    pub(super) fn new(space: SpaceId, no: SpaceNo, document: DocumentId) -> Self {
-        Self { space, no, document, state: Arc::default(), queue: Lock::default() }
+    pub(super) fn new(world: World, space: SpaceId, no: SpaceNo, document: DocumentId) -> Self {
+        Self { world, space, no, document, state: Arc::default(), queue: Lock::default(), bytes: AtomicU64::new(0) }
+    }
+
+    /// The bytes of its changes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Reads the document as it is committed now.
@@ -78,24 +88,23 @@ impl Shared {
         brain: &Brain,
         read: impl FnOnce(&Replica) -> Result<T, NodeError> + Send + 'static,
     ) -> Result<T, NodeError> {
-        let guard = self.state.clone().lock_owned().await;
-        let (no, document) = (self.no, self.document);
-        brain
-            .reading(move |brain| {
-                let guard = current(guard, brain, no, document)?;
-                match guard.as_ref() {
-                    Some(replica) => read(replica),
-                    None => Err(broken(document, "it was closed")),
-                }
-            })
-            .await
+        let (current, document) = (self.current(brain).await?, self.document);
+        let read = move || match current.as_ref() {
+            Some(replica) => read(replica),
+            None => Err(broken(document, "it was closed")),
+        };
+        self.world.reading(read).await?
     }
 
-    /// Locks the document as it is committed now.
+    /// Locks the document as it is committed now. Building it the first time may take long, so it keeps no other reader waiting.
     pub(super) async fn current(&self, brain: &Brain) -> Result<Current, NodeError> {
         let guard = self.state.clone().lock_owned().await;
-        let (no, document) = (self.no, self.document);
-        brain.reading(move |brain| current(guard, brain, no, document)).await
+        let (no, document, brain) = (self.no, self.document, brain.clone());
+        let is_built = guard.is_some();
+        let bring = move || current(guard, &brain, no, document);
+        let current = if is_built { self.world.reading(bring).await?? } else { self.world.blocking(bring).await?? };
+        self.bytes.store(current.as_ref().map_or(0, Replica::bytes), Ordering::Relaxed);
+        Ok(current)
     }
 }
 

@@ -155,6 +155,11 @@ impl Replica {
         self.last = self.last.max(last);
     }
 
+    /// The bytes of the changes that were taken.
+    pub(super) fn bytes(&self) -> u64 {
+        self.shares.values().sum()
+    }
+
     /// Whether an entry is one of the document.
     pub(super) fn has_entry(&self, eno: Eno) -> bool {
         self.enos.contains(&eno)

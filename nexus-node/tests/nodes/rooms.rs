@@ -90,7 +90,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("graph", &["store", "ledger", "error", "memory", "follow", "brain"]),
-    ("documents", &["store", "world", "identity", "ledger", "engine", "error", "runtime", "brain"]),
+    ("documents", &["secrets", "store", "world", "identity", "ledger", "engine", "error", "runtime", "brain"]),
     (
         "tasks",
         &[

@@ -52,6 +52,9 @@ pub(crate) enum Doc {
         /// The value, as JSON; `-` reads it from stdin
         #[arg(value_name = "JSON")]
         value: String,
+        /// Write it although it looks like a secret: it reaches all machines of the mesh, and stays in the history
+        #[arg(long)]
+        allow_secret: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -62,6 +65,9 @@ pub(crate) enum Doc {
         /// The patch, a JSON object; `-` reads it from stdin
         #[arg(value_name = "JSON")]
         patch: String,
+        /// Write it although it looks like a secret: it reaches all machines of the mesh, and stays in the history
+        #[arg(long)]
+        allow_secret: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -83,6 +89,9 @@ pub(crate) enum Doc {
         /// The version in which the position was read: others may have typed before it since [default: the present one]
         #[arg(long, value_name = "VERSION")]
         seen: Option<String>,
+        /// Write it although it looks like a secret: it reaches all machines of the mesh, and stays in the history
+        #[arg(long)]
+        allow_secret: bool,
         #[command(flatten)]
         place: Place,
     },
@@ -207,24 +216,25 @@ impl Doc {
                 let asked = [("path", Some(path.as_str()).filter(|path| !path.is_empty()))];
                 show(&client.get(&place.path(&key, "", &asked))?, printer)
             }
-            Self::Set { key, path, value, place } => {
+            Self::Set { key, path, value, allow_secret, place } => {
                 let set = wire::DocumentEdit::Set { path, value: read(&value)? };
-                edit(&client, &key, &place, set, printer)
+                edit(&client, &key, &place, (set, allow_secret), printer)
             }
-            Self::Edit { key, patch, place } => {
+            Self::Edit { key, patch, allow_secret, place } => {
                 let patch = read(&patch)?;
                 if !patch.is_object() {
                     return Err(Problem::new("invalid", "a merge patch is a JSON object")
                         .hint("`nexus-node doc set KEY PATH JSON` gives a path any value"));
                 }
-                edited(&client.patch(&place.path(&key, "", &[]), &patch)?, printer)
+                let allow = [("allow_secret", allow_secret.then_some("true"))];
+                edited(&client.patch(&place.path(&key, "", &allow), &patch)?, printer)
             }
-            Self::Text { key, path, at, delete, insert, seen, place } => {
+            Self::Text { key, path, at, delete, insert, seen, allow_secret, place } => {
                 if delete == 0 && insert.is_empty() {
                     return Err(Problem::new("invalid", "nothing to do: give --insert, --delete or both"));
                 }
                 let text = wire::DocumentEdit::Text { path, at, delete, insert, version: seen };
-                edit(&client, &key, &place, text, printer)
+                edit(&client, &key, &place, (text, allow_secret), printer)
             }
             Self::History { key, limit, place } => {
                 let limit = limit.to_string();
@@ -307,8 +317,14 @@ fn read(json: &str) -> Result<Value, Problem> {
     })
 }
 
-fn edit(client: &Client, key: &str, place: &Place, edit: wire::DocumentEdit, printer: &Printer) -> Result<(), Problem> {
-    let edits = wire::DocumentEdits { edits: vec![edit] };
+fn edit(
+    client: &Client,
+    key: &str,
+    place: &Place,
+    (edit, allow_secret): (wire::DocumentEdit, bool),
+    printer: &Printer,
+) -> Result<(), Problem> {
+    let edits = wire::DocumentEdits { edits: vec![edit], allow_secret };
     edited(&client.post(&place.path(key, "/edits", &[]), &edits)?, printer)
 }
 

@@ -864,7 +864,7 @@ mod documents {
             insert: "The ".into(),
             version: Some(VERSION.into()),
         };
-        wire::DocumentEdits { edits: vec![set, text] }
+        wire::DocumentEdits { edits: vec![set, text], allow_secret: false }
     }
 
     pub(in super::super) fn document_history() -> wire::DocumentHistory {

@@ -120,6 +120,9 @@ pub struct NewDocument {
 pub struct DocumentEdits {
     /// The edits, in their order.
     pub edits: Vec<DocumentEdit>,
+    /// Whether texts that look like credentials are written: a person alone may allow it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub allow_secret: bool,
 }
 
 /// An edit of a document. A path is a JSON Pointer, as `/steps/0/done`.
