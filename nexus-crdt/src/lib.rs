@@ -48,9 +48,9 @@ mod sync;
 mod task;
 mod writes;
 
-#[cfg(any(test, feature = "testing"))]
-pub use access::HIDDEN_FROM_READERS;
 pub use access::SpaceRule;
+#[cfg(any(test, feature = "testing"))]
+pub use access::{ADMINS_ALONE, HIDDEN_FROM_READERS};
 pub use attachment::{TEXT_ATTACHMENT_BYTES_MAX, TextAttachment};
 pub use entry::{
     ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Entry, HEADER_BYTES_MAX, Header,

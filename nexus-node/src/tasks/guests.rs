@@ -111,21 +111,28 @@ impl Guests {
             // of an earlier version: this node waits a moment for the entries
             true => self.offered_in_ledger(peer, task, token).await,
         };
-        let offered = offered.and_then(|offered| Some((self.may_begin(&offered)?, offered)));
+        let offered = match offered {
+            Some(offered) => self.may_begin(&offered).await.map(|approved| (approved, offered)),
+            None => None,
+        };
         if offered.is_none() {
             tracing::debug!(%task, peer = %peer.short(), "a task is offered without the entries that show whose it is");
         }
         self.take_offer(peer, (task, token), offered?)
     }
 
-    /// How far a task is approved, if its submitter may write, and somebody who may approve it did, if it needs that.
-    fn may_begin(&self, offered: &OfferedTask) -> Option<Approved> {
-        let identity = &self.here().identity;
-        let (members, submitter) = (identity.members(), offered.submitter);
-        let rights = Rights::on(&offered.submission, submitter, &members);
-        let is_member = identity.may_write(&submitter) || members.has_ended(&submitter);
+    /// How far a task is approved, if its submitter may write in its space, this node may read there, and somebody who may
+    /// approve it did, if it needs that.
+    async fn may_begin(&self, offered: &OfferedTask) -> Option<Approved> {
+        let space = self.here().rule_of(offered.space).await.ok()??;
+        let (members, submitter) = (self.here().identity.members(), offered.submitter);
+        let rights = Rights::on(&offered.submission, submitter, space, &members);
+        let is_member = members.may_write(&submitter, &space) || members.has_ended(&submitter);
         let approved = offered.approved(&rights);
-        (is_member && (approved > Approved::Not || !offered.submission.needs_approval)).then_some(approved)
+        (is_member
+            && members.may_read(&self.me(), &space)
+            && (approved > Approved::Not || !offered.submission.needs_approval))
+            .then_some(approved)
     }
 
     /// An offered task as this node's ledger has it, which may take a moment.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexus_crdt::{Dot, EntryId, ReturnCause, TaskEnd, TaskId, TaskToken};
+use nexus_crdt::{Dot, EntryId, ReturnCause, SpaceId, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use proptest::prelude::*;
 
 use super::approved::{Approved, WaitingWorkers};
+use super::audience::Audience;
 use super::core::{
     Action, Before, Call, CallId, Claimant, Fault, Holder, NotChosen, Said, Scheduler, Seen, Spec, TURNS_MAX, TakesFrom,
 };
@@ -27,6 +28,7 @@ fn task(n: u16) -> TaskId {
 fn spec(capability: &str, rank: u64) -> Spec {
     Spec {
         capability: capability.to_owned(),
+        space: SpaceId::from_bytes([0; 32]),
         to: None,
         rank,
         attempt: secs(300),
@@ -51,6 +53,7 @@ fn call(capabilities: &[&str]) -> Call {
 
 fn core() -> Scheduler {
     let mut core = Scheduler::of(Did::from_bytes([1; 32]), TaskRouting::Weighted);
+    core.set_audience(SpaceId::from_bytes([0; 32]), Audience::All, secs(0));
     core.give_tokens((0..200_u8).map(|n| TaskToken::from_bytes([n; 16])));
     core
 }
@@ -80,6 +83,54 @@ fn an_earlier_version_gets_no_task_that_it_would_turn_down() {
     core.note_version(other, false);
     core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(1));
     assert!(matches!(core.next_action(), Some(Action::Claim { task: claimed, .. }) if claimed == task(1)));
+}
+
+/// promise: Tasks | A task of a space that a member may not read goes to none of its workers, and takes none from another task
+#[test]
+fn workers_of_members_that_may_not_read_a_task_do_not_get_it() {
+    let (me, other, third) = (Did::from_bytes([1; 32]), Did::from_bytes([7; 32]), Did::from_bytes([8; 32]));
+    let hidden = SpaceId::from_bytes([5; 32]);
+    let in_hidden = |rank| Spec { space: hidden, critical: true, ..spec("build", rank) };
+    let these = |members: &[Did]| Audience::These(members.iter().copied().collect());
+    let one = || BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]);
+    let mut core = core();
+    core.serving(other, one(), secs(0));
+    let builds = Agent { capabilities: BTreeSet::from(["build".to_owned()]), ..Agent::new(other, "") };
+    core.hear_of(other, Said { agents: vec![builds], ..Said::default() });
+    // nobody knows who may read it
+    core.open(task(1), in_hidden(1), Before::default(), secs(0));
+    assert_eq!(core.next_action(), None);
+    core.set_audience(hidden, these(&[me, third]), secs(0));
+    assert_eq!(core.next_action(), None);
+    let why: Vec<_> = core.explain(task(1), secs(0)).into_iter().map(|row| (row.node, row.not)).collect();
+    assert_eq!(why, [(other, Some(NotChosen::MayNotRead))]);
+    // its worker does an open task, which a critical one that it may not read leaves to it
+    core.open(task(2), Spec { preemptible: true, ..spec("build", 2) }, Before::default(), secs(0));
+    assert!(
+        matches!(core.next_action(), Some(Action::Claim { task: of, holder, .. }) if of == task(2) && holder.node == other)
+    );
+    core.claimed(task(2), secs(0));
+    core.open(task(3), in_hidden(1), Before::default(), secs(20));
+    assert_eq!(core.next_action(), None);
+    core.serving(third, one(), secs(21));
+    assert!(matches!(core.next_action(), Some(Action::Claim { holder, .. }) if holder.node == third));
+    // those that insist on an approval are no reason either
+    core.serving(
+        other,
+        BTreeMap::from([("build".to_owned(), WaitingWorkers::insisting(Approved::ByOther, 1))]),
+        secs(22),
+    );
+    assert_eq!(core.insists(task(3)), None);
+    core.serving(other, one(), secs(22));
+    core.open(task(4), in_hidden(1), Before::default(), secs(22));
+    assert_eq!(core.next_action(), None);
+    // once it may read, it gets what waits; a worker here that may not does not
+    core.set_audience(hidden, these(&[other]), secs(23));
+    assert!(matches!(core.next_action(), Some(Action::Claim { holder, .. }) if holder.node == other));
+    core.call(call(&["build"]), secs(23));
+    assert_eq!(core.next_action(), None);
+    core.set_audience(hidden, Audience::All, secs(24));
+    assert!(matches!(core.next_action(), Some(Action::Claim { holder, .. }) if holder.node == me));
 }
 
 /// promise: Persons | A worker that insists on an approval gets no task without it, and the task says whose worker wants what

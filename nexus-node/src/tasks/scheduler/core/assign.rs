@@ -78,7 +78,7 @@ impl Scheduler {
         let victim = later.into_iter().find_map(|(_, victim)| match self.open.get(victim)? {
             Open { spec, place: Place::Running(running), .. }
                 if spec.preemptible
-                    && open.spec.to.is_none_or(|to| to == running.holder.node)
+                    && self.is_meant(open, &running.holder.node)
                     && running.insists_on <= open.spec.approved =>
             {
                 Some((*victim, running.token))
@@ -125,9 +125,7 @@ impl Scheduler {
             }
         });
         let elsewhere = self.elsewhere.get(capability).into_iter().flatten();
-        let is_meant = |node: &Did| {
-            open.spec.to.is_none_or(|to| to == *node) && self.may_begin(open) && !self.is_too_old(open, node)
-        };
+        let is_meant = |node: &Did| self.is_meant(open, node) && self.may_begin(open) && !self.is_too_old(open, node);
         let is_well = |node: &Did| self.records.breaker(capability, node, "", now) == Breaker::Closed;
         let waiting = |waits: &WaitingWorkers| waits.for_approved(open.spec.approved);
         let elsewhere = elsewhere.filter(|(node, waits)| waiting(waits) > 0 && is_meant(node) && is_well(node));
@@ -139,6 +137,11 @@ impl Scheduler {
             failed_here: failed_here(*node),
         });
         here.into_iter().chain(elsewhere).collect()
+    }
+
+    /// Whether a task may go to the workers of a member: it may read it, and the task is for no other one.
+    pub(super) fn is_meant(&self, open: &Open, member: &Did) -> bool {
+        open.spec.to.is_none_or(|to| to == *member) && self.may_read(open, member)
     }
 
     fn is_too_old(&self, open: &Open, node: &Did) -> bool {
@@ -187,6 +190,7 @@ impl Scheduler {
             let rest = self.records.rest(capability, &node, agent, now);
             let not = match (self.records.breaker(capability, &node, agent, now), rest) {
                 _ if open.spec.to.is_some_and(|to| to != node) => NotChosen::NotMeant,
+                _ if !self.may_read(open, &node) => NotChosen::MayNotRead,
                 _ if self.is_too_old(open, &node) => NotChosen::TooOld,
                 (_, Some(rest)) => NotChosen::Rests(rest),
                 (Breaker::Tried, None) => NotChosen::Tried,
@@ -330,9 +334,7 @@ impl Scheduler {
     }
 
     fn fits_open(&self, open: &Open, call: &Call) -> bool {
-        open.spec.to.is_none_or(|to| to == call.holder.node)
-            && call.insists_on <= open.spec.approved
-            && self.may_begin(open)
+        self.is_meant(open, &call.holder.node) && call.insists_on <= open.spec.approved && self.may_begin(open)
     }
 
     pub(super) fn may_begin(&self, open: &Open) -> bool {

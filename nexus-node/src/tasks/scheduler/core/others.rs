@@ -79,7 +79,6 @@ impl Scheduler {
     pub(in crate::tasks) fn insists(&self, task: TaskId) -> Option<(Did, Approved)> {
         let open = self.open.get(&task)?;
         let capability = &open.spec.capability;
-        let is_meant = |node: &Did| open.spec.to.is_none_or(|to| to == *node);
         let here = self.insists_here(open).map(|on| (self.me, on));
         let elsewhere = self.elsewhere.get(capability).into_iter().flatten();
         let elsewhere = elsewhere.map(|(node, waits)| (*node, waits.least()));
@@ -87,7 +86,7 @@ impl Scheduler {
             .map(|(me, on)| (me, Some(on)))
             .into_iter()
             .chain(elsewhere)
-            .filter(|(node, _)| is_meant(node))
+            .filter(|(node, _)| self.is_meant(open, node))
             .collect();
         // while one takes it, it only has to come to it
         if all.iter().any(|(_, on)| on.is_some_and(|on| on <= open.spec.approved)) {
