@@ -37,7 +37,7 @@ struct Stage {
     /// It may not.
     outsider: Served,
     rogue: Rogue,
-    /// All that was said to the rogue in the room of tasks.
+    /// All that was said to the rogue in the rooms of tasks and files.
     said: watch::Receiver<Vec<Vec<u8>>>,
     hidden: SpaceId,
     memory: String,
@@ -205,21 +205,22 @@ impl Stage {
     }
 }
 
-/// The rooms of a rogue that keeps what is said to it about tasks, and answers nothing.
+/// The rooms of a rogue that keeps what is said to it about tasks and files, and answers nothing.
 fn hearing(heard: watch::Sender<Vec<Vec<u8>>>) -> Rooms {
-    let mut rooms = Rooms::new();
-    let mut streams = rooms.register(TASKS, 64);
-    let heard = Arc::new(heard);
-    tokio::spawn(async move {
-        while let Some((_, mut stream)) = streams.recv().await {
-            let heard = heard.clone();
-            tokio::spawn(async move {
-                while let Ok(Some(frame)) = read_frame(&mut stream, FRAME_BYTES_MAX).await {
-                    heard.send_modify(|all| all.push(frame));
-                }
-            });
-        }
-    });
+    let (mut rooms, heard) = (Rooms::new(), Arc::new(heard));
+    for room in [TASKS, BLOBS] {
+        let (mut streams, heard) = (rooms.register(room, 64), heard.clone());
+        tokio::spawn(async move {
+            while let Some((_, mut stream)) = streams.recv().await {
+                let heard = heard.clone();
+                tokio::spawn(async move {
+                    while let Ok(Some(frame)) = read_frame(&mut stream, FRAME_BYTES_MAX).await {
+                        heard.send_modify(|all| all.push(frame));
+                    }
+                });
+            }
+        });
+    }
     rooms
 }
 
@@ -338,6 +339,18 @@ async fn a_rogue_gets_nothing_of_a_hidden_space_by_asking() {
             let answer = read_frame(&mut stream, FRAME_BYTES_MAX).await.unwrap().unwrap();
             assert_eq!(Envelope::decode(answer.as_slice()).unwrap().body, none);
         }
+        // nobody names it to the rogue either, to keep a copy or to ask who has it
+        let blobs = stage.founder.node.blobs();
+        let open = blobs.add(std::io::Cursor::new(b"for all".to_vec())).await.unwrap().hash;
+        for hash in [stage.blob, open] {
+            blobs.want_copies(hash, 4).await.unwrap();
+        }
+        blobs.holders(&[stage.blob, open]).await;
+        let named = |hash: BlobHash| stage.said.borrow().iter().any(|frame| holds(frame, hash.as_bytes()));
+        eventually("the rogue is asked about the open one", || async { named(open) }).await;
+        let fetched = || async { stage.insider.node.blobs().info(stage.blob).await.unwrap().is_some() };
+        eventually("the insider keeps a copy", fetched).await;
+        assert!(!named(stage.blob));
         // the log of an attempt, and words about it
         let mut answers = Vec::new();
         let task = |of: TaskId| of.to_bytes().to_vec();
