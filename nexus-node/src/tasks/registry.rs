@@ -193,7 +193,7 @@ impl Registry {
         let Some(said) = self.read_word(peer, word) else { return false };
         if self.0.settler.hear_of(peer, said) {
             let peers = self.here().mesh.peers().await;
-            if let Some(round_trip) = peers.iter().find(|met| met.did == peer).and_then(|met| met.rtt) {
+            if let Some(round_trip) = peers.iter().find(|met| met.did == peer).and_then(|met| met.quality?.rtt) {
                 self.0.settler.answered(&peer, round_trip);
             }
         }

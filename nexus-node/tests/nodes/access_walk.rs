@@ -148,7 +148,7 @@ impl Stage {
         routes
     }
 
-    /// What a node says to its own people: each address with what it tells of the space.
+    /// The addresses and tools by which a node tells its own people something of the space.
     async fn told(&self, served: &Served) -> BTreeSet<String> {
         let mut told = BTreeSet::new();
         for (path, _) in self.routes(served).await.into_iter().filter(|(_, is_stream)| !is_stream) {
@@ -185,7 +185,7 @@ impl Stage {
         body.contains(WORD) && !is_asked_for || status == 200 && !is_backup && names_some()
     }
 
-    /// What comes on all streams of a node from now on.
+    /// Follows all streams of a node: each with its address, and all that comes on it from now on.
     async fn follow(&self, served: &Served) -> Vec<(String, Arc<Mutex<Vec<u8>>>)> {
         let mut followed = Vec::new();
         for (path, _) in self.routes(served).await.into_iter().filter(|(_, is_stream)| *is_stream) {
