@@ -16,7 +16,7 @@ use super::claim::{Renewal, TaskResult};
 use super::here::Here;
 use super::offered::OfferedTask;
 use super::read::{Rights, find, some, submitted};
-use super::scheduler::approved::{Approved, WaitingWorkers};
+use super::scheduler::approved::{Approved, WorkersElsewhere};
 use super::scheduler::core::{AFTER_HANG_UP, Fault, LEASE_ELSEWHERE};
 use super::scheduler::records::{REST, Rest};
 use super::settler::{Assigned, Settler, TakenWorker, bounded};
@@ -174,7 +174,9 @@ impl Guests {
         let settler_name = self.here().identity.name_of(&peer);
         let given = Task { settler: peer, settler_name, ..given };
         let attempt = claim.attempt;
-        let is_trusted = self.here().is_trusted(&peer);
+        // a submitter that names an heir trusts it with its tasks; those of this node come back to it
+        let whose = [peer, submitter].into_iter().filter(|member| *member != self.me());
+        let whose: Vec<(Did, bool)> = whose.map(|member| (member, self.here().is_trusted(&member))).collect();
         let now = self.now();
         let mut held = self.held();
         held.offered.insert(peer);
@@ -188,7 +190,7 @@ impl Guests {
         }
         loop {
             let TakenWorker { agent, lease, caller } =
-                self.0.settler.take_worker(&given.capability, (&peer, is_trusted), approved)?;
+                self.0.settler.take_worker(&given.capability, &whose, approved)?;
             let worker = Assignee { node: self.me(), name: None, agent: some(&agent) };
             let guest = Guest {
                 settler: peer,
@@ -214,7 +216,7 @@ impl Guests {
     }
 
     /// Leaves of the workers that wait for a peer's tasks as many as may have one, so that no member takes all.
-    pub(super) fn keep_bulkheads(&self, peer: &Did, waiting: &mut BTreeMap<String, WaitingWorkers>) {
+    pub(super) fn keep_bulkheads(&self, peer: &Did, waiting: &mut BTreeMap<String, WorkersElsewhere>) {
         let held = self.held();
         waiting.retain(|capability, waits| {
             let left = self.here().bulkhead.saturating_sub(held.running_for(peer, capability));

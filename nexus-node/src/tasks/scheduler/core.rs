@@ -14,7 +14,7 @@ use nexus_crdt::{ReturnCause, SpaceId, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use nexus_identity::plants::{planted, reached};
 
-use super::approved::{Approved, WaitingWorkers};
+use super::approved::{Approved, WorkersElsewhere};
 use super::audience::Audience;
 use super::records::{Records, Rest};
 use super::route::{About, Score};
@@ -56,6 +56,8 @@ pub(in crate::tasks) struct Spec {
     pub(in crate::tasks) capability: String,
     /// Its space: workers of members that may not read there do not get it.
     pub(in crate::tasks) space: SpaceId,
+    /// The member that submitted it: another one if this node is an heir.
+    pub(in crate::tasks) submitter: Did,
     /// The only member that may work on it.
     pub(in crate::tasks) to: Option<Did>,
     /// The order among tasks that wait: the lowest first.
@@ -324,7 +326,7 @@ pub(in crate::tasks) struct Scheduler {
     callers: BTreeMap<String, BTreeSet<CallId>>,
     next_call: CallId,
     /// The workers that wait at other nodes for tasks of this one, by capability: by the nodes' own words.
-    elsewhere: BTreeMap<String, BTreeMap<Did, WaitingWorkers>>,
+    elsewhere: BTreeMap<String, BTreeMap<Did, WorkersElsewhere>>,
     /// The words of other nodes about themselves.
     said: BTreeMap<Did, Said>,
     /// The nodes with workers whose version does not judge approvals by persons.
@@ -718,7 +720,7 @@ impl Scheduler {
         });
         if node != self.me && !self.has_turned_down_too_many(&node, now) {
             let waits = self.elsewhere.entry(capability.clone()).or_default().entry(node).or_default();
-            waits.add(insists_on, 1);
+            waits.any.add(insists_on, 1);
             self.assign_ready(&capability, now);
         }
     }

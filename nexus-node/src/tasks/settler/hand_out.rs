@@ -42,6 +42,7 @@ impl Settler {
         let spec = Spec {
             capability: submission.capability.clone(),
             space: rule.space,
+            submitter: row.submitter,
             to: submission.to,
             rank: row.rank(),
             attempt: Duration::from_millis(submission.attempt_ms),
