@@ -244,6 +244,8 @@ pub mod config;
 mod coordinator;
 pub mod critical;
 mod datadir;
+#[cfg(feature = "documents")]
+pub mod documents;
 mod engine;
 mod env;
 mod error;
@@ -298,8 +300,8 @@ pub use critical::{
 pub use datadir::{DataDirError, FileDamage, KeyFileError, KeyKind};
 pub use env::{NodeEnv, RaftEnv};
 pub use error::{
-    AccessError, AdminDuty, ConflictError, ContactError, CriticalBound, InputError, ListenError, NetworkError,
-    NodeError, OpaqueError, Resource, SearchError, StopError,
+    AccessError, AdminDuty, ConflictError, ContactError, CriticalBound, DocumentError, InputError, ListenError,
+    NetworkError, NodeError, OpaqueError, Resource, SearchError, StopError,
 };
 pub use events::{EventKind, EventsQuery, NoEventKind, NodeEvent, NodeEvents, NodeNews, PeerNews};
 pub use failure::Fault;

@@ -8,6 +8,8 @@ mod audit;
 mod blobs;
 mod change;
 mod critical;
+#[cfg(feature = "documents")]
+mod documents;
 mod memory;
 mod mesh;
 mod moment;
@@ -33,6 +35,11 @@ pub use self::change::{Change, Changes};
 pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
     KvTxnDone, KvWritten, Lease, OutcomeWord, Recover, Release, Renew, RequestOutcome, Seat, Steal,
+};
+#[cfg(feature = "documents")]
+pub use self::documents::{
+    Document, DocumentChange, DocumentEdit, DocumentEdits, DocumentHistory, DocumentHistoryEntry, DocumentName,
+    DocumentText, DocumentTextRun, NewDocument, RefusedChange,
 };
 pub(in crate::api) use self::memory::exact_or_none;
 pub use self::memory::{

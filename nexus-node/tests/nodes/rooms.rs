@@ -90,6 +90,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("graph", &["store", "ledger", "error", "memory", "follow", "brain"]),
+    ("documents", &["store", "world", "identity", "ledger", "engine", "error", "runtime", "brain"]),
     (
         "tasks",
         &[
@@ -117,6 +118,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
+            "documents",
             "backup",
             "blobs",
             "budget",
@@ -152,6 +154,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
+            "documents",
             "blobs",
             "histogram",
             "project",
