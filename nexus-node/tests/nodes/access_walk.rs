@@ -87,6 +87,8 @@ impl Stage {
         board.finish(done.id, claimed.token, TaskResult::Succeeded(output.into())).await.unwrap();
         board.submit(in_hidden(hidden, json!(format!("{WORD} wants a word"))).needs_approval()).await.unwrap();
         let waits = board.submit(in_hidden(hidden, json!(format!("{WORD} waits")))).await.unwrap();
+        #[cfg(feature = "documents")]
+        founder.node.documents().create(Some(&hidden.to_string()), &format!("{WORD}-plan")).await.unwrap();
         let (memory, blob) = (written.id.to_string(), BlobHash::of(long.as_bytes()));
         Self { founder, insider, outsider, rogue, said, hidden, memory, waits, runs, blob }
     }
@@ -121,7 +123,7 @@ impl Stage {
                 ("{space}", &self.hidden.to_string()),
                 ("{blob}", &self.blob.to_string()),
                 ("{member}", &member),
-                ("{key}", "k"),
+                ("{key}", &format!("{WORD}-plan")),
                 ("{name}", "n"),
                 ("{code}", "c"),
                 ("{word}", WORD),
@@ -138,6 +140,12 @@ impl Stage {
             (format!("/v1/export?space={hidden}"), false),
             ("/v1/export?full=true".to_owned(), false),
             ("/v1/backup?blobs=true".to_owned(), false),
+            #[cfg(feature = "documents")]
+            (format!("/v1/documents?space={hidden}"), false),
+            #[cfg(feature = "documents")]
+            (format!("/v1/documents/{WORD}-plan?space={hidden}"), false),
+            #[cfg(feature = "documents")]
+            (format!("/v1/documents/{WORD}-plan/file?space={hidden}"), false),
             ("/v1/tasks?state=succeeded".to_owned(), false),
             (format!("/v1/tasks/{}/log", self.runs.id), false),
             ("/v1/events?kinds=all".to_owned(), true),
@@ -260,6 +268,8 @@ async fn every_room_keeps_a_hidden_space_from_a_member_that_may_not_read_it() {
             "/v1/spaces",
             "/v1/tasks",
             "/v1/blobs",
+            #[cfg(feature = "documents")]
+            "/v1/documents?space=",
             "/mcp session_start",
             "/mcp recall",
             "/mcp/full task_update",
