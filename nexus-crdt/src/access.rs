@@ -25,16 +25,31 @@ const OPEN: u16 = 0;
 /// The rule of spaces that are hidden from readers. Only tests use it.
 #[cfg(any(test, feature = "testing"))]
 pub const HIDDEN_FROM_READERS: u16 = u16::MAX;
+/// The rule of spaces that admins alone see. Only tests use it: with it a member that has workers may not read a task.
+#[cfg(any(test, feature = "testing"))]
+pub const ADMINS_ALONE: u16 = u16::MAX - 1;
 
 impl SpaceRule {
-    /// Whether this version knows the rule. Entries of spaces with an unknown rule wait.
-    const fn is_known(&self) -> bool {
+    /// The rule of a space that every member reads.
+    pub const fn open(space: SpaceId, creator: Did) -> Self {
+        Self { space, access: OPEN, creator }
+    }
+
+    /// The role that a member needs to read. `None` if this version does not know the rule: entries of such spaces wait.
+    const fn least(&self) -> Option<Role> {
         match self.access {
-            OPEN => true,
+            OPEN => Some(Role::Reader),
             #[cfg(any(test, feature = "testing"))]
-            HIDDEN_FROM_READERS => true,
-            _ => false,
+            HIDDEN_FROM_READERS => Some(Role::Member),
+            #[cfg(any(test, feature = "testing"))]
+            ADMINS_ALONE => Some(Role::Admin),
+            _ => None,
         }
+    }
+
+    /// Whether this version knows the rule.
+    const fn is_known(&self) -> bool {
+        self.least().is_some()
     }
 }
 
@@ -47,10 +62,9 @@ impl Members {
 
     /// Whether a member may see a space: its entries and its existence.
     pub fn may_read(&self, member: &Did, space: &SpaceRule) -> bool {
-        let admitted = match space.access {
-            #[cfg(any(test, feature = "testing"))]
-            HIDDEN_FROM_READERS => self.allows(member, Role::Member),
-            _ => self.get(member).is_some(),
+        let admitted = match space.least() {
+            Some(Role::Reader) | None => self.get(member).is_some(),
+            Some(least) => self.allows(member, least),
         };
         admitted && self.is_open(space)
     }
@@ -59,19 +73,22 @@ impl Members {
     /// ended. A former member's node keeps what it has.
     pub fn may_show(&self, member: &Did, space: &SpaceRule) -> bool {
         let ended = self.get(member).is_none() && self.get_known(member).is_some();
-        let saw = match space.access {
-            #[cfg(any(test, feature = "testing"))]
-            HIDDEN_FROM_READERS => self.allowed_once(member, Role::Member),
-            _ => true,
-        };
-        self.may_read(member, space) || ended && saw && self.is_open(space)
+        self.may_read(member, space) || ended && self.saw(member, space) && self.is_open(space)
+    }
+
+    /// Whether a member that is known had the role to see a space, now or before.
+    fn saw(&self, member: &Did, space: &SpaceRule) -> bool {
+        match space.least() {
+            Some(Role::Reader) | None => true,
+            Some(least) => self.allowed_once(member, least),
+        }
     }
 
     /// Whether a member's entries count in a space. In the mesh's own space a reader's entries count, too.
     pub fn may_write(&self, author: &Did, space: &SpaceRule) -> bool {
         let of_mesh = space.creator == self.mesh() && space.space == SpaceId::mesh(&self.mesh());
-        let admitted = if of_mesh { self.get(author).is_some() } else { self.allows(author, Role::Member) };
-        admitted && self.is_open(space)
+        let admitted = of_mesh || self.allows(author, Role::Member);
+        admitted && self.may_read(author, space)
     }
 
     /// Whether an author's entries may be kept in a space: it may write there, or might before its membership
@@ -79,7 +96,7 @@ impl Members {
     pub fn may_have_written(&self, author: &Did, space: &SpaceRule) -> bool {
         let of_mesh = space.creator == self.mesh() && space.space == SpaceId::mesh(&self.mesh());
         let admitted = if of_mesh { self.get_known(author).is_some() } else { self.allowed_once(author, Role::Member) };
-        admitted && !self.is_shown_out(author) && self.is_open(space)
+        admitted && self.saw(author, space) && !self.is_shown_out(author) && self.is_open(space)
     }
 
     /// Whether every member may see a space. Only entries of such spaces may go to all members.
@@ -163,11 +180,15 @@ mod tests {
         let space = rule(HIDDEN_FROM_READERS, 2);
         assert_eq!(who(|did| members.may_read(did, &space)), [1, 2]);
         assert!(!members.all_read(&space));
+        let space = rule(ADMINS_ALONE, 1);
+        assert_eq!(who(|did| members.may_read(did, &space)), [1]);
+        assert_eq!(who(|did| members.may_write(did, &space)), [1]);
+        assert_eq!(who(|did| members.may_have_written(did, &space)), [1]);
     }
 
     proptest! {
         #[test]
-        fn nobody_reads_or_writes_where_nothing_counts(access in prop_oneof![0_u16..3, Just(u16::MAX)], creator in 0_u8..5, who in 0_u8..5) {
+        fn nobody_reads_or_writes_where_nothing_counts(access in prop_oneof![0_u16..3, Just(ADMINS_ALONE), Just(HIDDEN_FROM_READERS)], creator in 0_u8..5, who in 0_u8..5) {
             let (members, space, did) = (members(), rule(access, creator), key(who).did());
             prop_assert!(members.is_open(&space) || !(members.may_read(&did, &space) || members.may_write(&did, &space)));
             prop_assert!(members.get(&did).is_some() || !members.may_read(&did, &space));

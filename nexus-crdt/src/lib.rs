@@ -50,9 +50,9 @@ mod sync;
 mod task;
 mod writes;
 
-#[cfg(any(test, feature = "testing"))]
-pub use access::HIDDEN_FROM_READERS;
 pub use access::SpaceRule;
+#[cfg(any(test, feature = "testing"))]
+pub use access::{ADMINS_ALONE, HIDDEN_FROM_READERS};
 pub use attachment::{TEXT_ATTACHMENT_BYTES_MAX, TextAttachment};
 pub use document::{
     DOCUMENT_CHANGE_BYTES_MAX, DOCUMENT_KEY_BYTES_MAX, DOCUMENT_PARTS_MAX, DocumentPart, DocumentWords,

@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, VecDeque};
 use libp2p::Multiaddr;
 use libp2p::multiaddr::Protocol;
 
+use crate::path::Circuit;
+
 /// The network of an address, as far as one party usually holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Network {
@@ -16,12 +18,22 @@ pub(crate) enum Network {
     V4([u8; 3]),
     /// IPv6, by the 56 bits that a provider gives to a household.
     V6([u8; 7]),
+    /// The circuits of one relay. Their ends are behind it, whose own network they are not.
+    Relay(Circuit),
     /// All other addresses together.
     Other,
 }
 
 impl Network {
-    pub(crate) fn of(address: &Multiaddr) -> Self {
+    /// The network of whoever is at the remote end of a connection.
+    pub(crate) fn of(local: &Multiaddr, remote: &Multiaddr) -> Self {
+        match Circuit::between(local, remote) {
+            Some(circuit) => Self::Relay(circuit),
+            None => Self::of_address(remote),
+        }
+    }
+
+    fn of_address(address: &Multiaddr) -> Self {
         let v4 = |ip: std::net::Ipv4Addr| {
             let [a, b, c, _] = ip.octets();
             Self::V4([a, b, c])
@@ -111,11 +123,13 @@ impl<C: Copy + Eq> Crowd<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use libp2p::PeerId;
     use proptest::prelude::*;
 
+    use super::*;
+
     fn network(text: &str) -> Network {
-        Network::of(&text.parse().unwrap())
+        Network::of(&"/ip4/192.0.2.7/tcp/1".parse().unwrap(), &text.parse().unwrap())
     }
 
     #[test]
@@ -126,6 +140,23 @@ mod tests {
         assert_eq!(network("/ip6/2001:db8:0:1::1/tcp/1"), network("/ip6/2001:db8:0:ff::2/tcp/1"));
         assert_ne!(network("/ip6/2001:db8:0:100::1/tcp/1"), network("/ip6/2001:db8:0:200::1/tcp/1"));
         assert_eq!(network("/memory/1"), Network::Other);
+    }
+
+    /// promise: Bad input | Strangers that come through a relay have its share of the door, not that of its network, and leave the others theirs
+    #[test]
+    fn circuits_are_counted_by_their_relay() {
+        let [one, two] = [PeerId::random(), PeerId::random()];
+        let circuit =
+            |relay: PeerId| -> Multiaddr { format!("/ip4/192.0.2.1/tcp/1/p2p/{relay}/p2p-circuit").parse().unwrap() };
+        let from = |local: &Multiaddr| Network::of(local, &format!("/p2p/{}", PeerId::random()).parse().unwrap());
+        let (first, second) = (from(&circuit(one)), from(&circuit(two)));
+        assert_eq!((from(&circuit(one)), first == second), (first, false));
+        assert_ne!(first, network("/ip4/192.0.2.1/tcp/1"), "the relay's own network");
+        let mut crowd = Crowd::new(4, 2);
+        assert_eq!([1, 2].map(|id| crowd.admit(id, first)), [Admission::Free; 2]);
+        assert_eq!(crowd.admit(3, first), Admission::Instead(1));
+        assert_eq!(crowd.admit(4, network("/ip4/192.0.2.1/tcp/1")), Admission::Free);
+        assert_eq!(crowd.admit(5, second), Admission::Free);
     }
 
     #[test]

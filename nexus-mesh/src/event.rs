@@ -7,6 +7,7 @@ use nexus_identity::{Chain, Did, Name, Roles, Timestamp};
 use tokio::sync::mpsc;
 
 use crate::abilities::Abilities;
+use crate::path::Quality;
 
 /// An event of the mesh. All bytes in here came over the wire: decode with care.
 #[derive(Debug)]
@@ -286,10 +287,10 @@ pub struct PeerStatus {
     pub state: PeerState,
     /// The cause, if it is not up.
     pub cause: Option<DownCause>,
-    /// Whether a direct connection is open.
+    /// Whether a connection is open.
     pub open: bool,
-    /// The last ping's round trip on it.
-    pub rtt: Option<Duration>,
+    /// The quality of that connection.
+    pub quality: Option<Quality>,
     /// The peer's end of it.
     pub address: Option<Multiaddr>,
     /// The last sign of life since this mesh started, on this node's wall clock.

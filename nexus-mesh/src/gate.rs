@@ -48,6 +48,7 @@ use self::slots::{Decision, Slots};
 use crate::clock;
 use crate::crowd::{Admission, Crowd, Network};
 use crate::event::{DownCause, Refusal};
+use crate::path::ConnectionPath;
 use crate::peer::{did_of, did_of_shown};
 
 /// The longest time of a connection without a finished hello: enough for a hello or a join.
@@ -68,7 +69,14 @@ pub(crate) enum Denied {
 #[derive(Debug)]
 pub(crate) enum GateEvent<E> {
     /// A member is in; both sides serve.
-    Opened { peer: Did, member: Box<Member>, dialer: bool, address: Multiaddr, connection: ConnectionId },
+    Opened {
+        peer: Did,
+        member: Box<Member>,
+        dialer: bool,
+        address: Multiaddr,
+        path: ConnectionPath,
+        connection: ConnectionId,
+    },
     /// A member is out. Paired with `Opened`.
     Closed { peer: Did, cause: DownCause },
     /// Hello ended in a refusal.
@@ -110,6 +118,14 @@ impl Direction {
         match self {
             Self::In { remote, .. } => remote,
             Self::Out { address, .. } => address,
+        }
+    }
+
+    fn path(&self) -> ConnectionPath {
+        match self {
+            Self::In { local, remote } => ConnectionPath::between(local, remote),
+            // the dialling side has the circuit in the peer's address
+            Self::Out { address, .. } => ConnectionPath::between(&Multiaddr::empty(), address),
         }
     }
 }
@@ -359,7 +375,7 @@ impl<B: NetworkBehaviour> Gate<B> {
 
     fn on_ask(&mut self, peer: PeerId, connection: ConnectionId, ask: Ask) {
         let Some(known) = self.connections.get(&connection) else { return };
-        let did = known.did;
+        let (did, path) = (known.did, known.direction.path());
         if let Ask::Refusing(reason) = ask {
             let address = known.direction.address().clone();
             let refused = GateEvent::Refused { peer: did, by_us: true, reason, connection, address };
@@ -378,9 +394,9 @@ impl<B: NetworkBehaviour> Gate<B> {
                 return self.answer(peer, connection, Answer::Holding(holding));
             }
             Ask::Decide { member, peer_holds } => {
-                self.slots.decide(did, connection, member.process.as_ref(), *peer_holds)
+                self.slots.decide(did, (connection, path), member.process.as_ref(), *peer_holds)
             }
-            Ask::Welcomed { member } => self.slots.welcomed(did, connection, member.process.as_ref()),
+            Ask::Welcomed { member } => self.slots.welcomed(did, (connection, path), member.process.as_ref()),
             Ask::Refusing(_) => return,
         };
         let old = match decision {
@@ -412,6 +428,7 @@ impl<B: NetworkBehaviour> Gate<B> {
             return;
         }
         let (peer, dialer, address) = (known.did, known.direction.is_dialer(), known.direction.address().clone());
+        let path = known.direction.path();
         match end {
             End::Opened => {
                 let member = known.member.clone().filter(|_| known.told);
@@ -419,7 +436,7 @@ impl<B: NetworkBehaviour> Gate<B> {
                     Some(member) if self.slots.opened(&peer, connection) => {
                         known.announced = true;
                         self.strangers.leave(connection);
-                        let opened = GateEvent::Opened { peer, member, dialer, address, connection };
+                        let opened = GateEvent::Opened { peer, member, dialer, address, path, connection };
                         self.push(ToSwarm::GenerateEvent(opened));
                     }
                     // another connection took the slot while the last word was on its way
@@ -453,8 +470,8 @@ impl<B: NetworkBehaviour> Gate<B> {
     ) -> Result<THandler<Self>, ConnectionDenied> {
         self.deny()?;
         let did = did_of(&peer).ok_or_else(|| ConnectionDenied::new(Denied::OtherKey))?;
-        if let Direction::In { remote, .. } = &direction {
-            match self.strangers.admit(connection, Network::of(remote)) {
+        if let Direction::In { local, remote } = &direction {
+            match self.strangers.admit(connection, Network::of(local, remote)) {
                 Admission::Free => {}
                 Admission::Instead(old) => self.close(old, &DownCause::Broken("silent at the gate".to_owned())),
                 Admission::Full => return Err(ConnectionDenied::new(Denied::Crowded)),

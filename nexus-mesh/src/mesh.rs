@@ -15,7 +15,7 @@ use crate::error::{JoinError, MeshError, OpenError, PublishError};
 use crate::event::{MeshEvents, MessageToken, OpenConnection, PeerStatus, Verdict};
 use crate::gate::door::JOIN_ANSWER_TIMEOUT;
 use crate::join::{JoinReply, JoinRequest};
-use crate::net::{BoxedTransport, MeshCommand, MeshShared, Net};
+use crate::net::{MeshCommand, MeshShared, MeshTransport, Net};
 use crate::presence::{BEAT_ADDED_BYTES, BEAT_BODY_BYTES_MAX};
 use crate::rooms::Rooms;
 use crate::spawner::Spawner;
@@ -51,7 +51,16 @@ impl Mesh {
     /// [`MeshError`]; nothing was started then. A socket that cannot be bound is a
     /// [`ListenFailed`](crate::MeshEvent::ListenFailed) event, not an error here.
     pub fn start(
-        transport: BoxedTransport,
+        transport: impl Into<MeshTransport>,
+        config: MeshConfig,
+        rooms: Rooms,
+        spawner: Arc<dyn Spawner>,
+    ) -> Result<(Self, MeshEvents), MeshError> {
+        Self::start_on(transport.into(), config, rooms, spawner)
+    }
+
+    fn start_on(
+        transport: MeshTransport,
         config: MeshConfig,
         rooms: Rooms,
         spawner: Arc<dyn Spawner>,

@@ -13,4 +13,4 @@ mod transport;
 
 pub(crate) use posted::MeshShared;
 pub(crate) use swarm::{MeshCommand, Net};
-pub use transport::{BoxedTransport, tcp_quic_transport};
+pub use transport::{BoxedTransport, MeshTransport, tcp_quic_transport};

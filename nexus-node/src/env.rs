@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use nexus_crdt::Incarnation;
 use nexus_identity::{Chain, Claims, Keypair, Name, Role, Timestamp};
-use nexus_mesh::{BoxedTransport, Clock, Rooms, Spawner, SystemClock};
+use nexus_mesh::{Clock, MeshTransport, Rooms, Spawner, SystemClock};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
@@ -24,7 +24,7 @@ pub struct NodeEnv {
     /// The node's key.
     pub keypair: Keypair,
     /// The transport to other nodes, authenticated with the same key.
-    pub transport: BoxedTransport,
+    pub transport: MeshTransport,
     /// The spawner of all its tasks.
     pub spawner: Arc<dyn Spawner>,
     /// The initialized store of its entries.
@@ -54,10 +54,10 @@ pub struct NodeEnv {
 
 impl NodeEnv {
     /// A node in memory with default settings: tokio's blocking pool, the system's clocks, no coordinator.
-    pub fn new(keypair: Keypair, transport: BoxedTransport, spawner: Arc<dyn Spawner>, store: Store) -> Self {
+    pub fn new(keypair: Keypair, transport: impl Into<MeshTransport>, spawner: Arc<dyn Spawner>, store: Store) -> Self {
         Self {
             keypair,
-            transport,
+            transport: transport.into(),
             spawner,
             store,
             blocking: Arc::new(BlockingPool::default()),
@@ -84,7 +84,7 @@ impl NodeEnv {
     /// None that a caller can cause.
     pub fn founder(
         keypair: Keypair,
-        transport: BoxedTransport,
+        transport: impl Into<MeshTransport>,
         spawner: Arc<dyn Spawner>,
         name: Name,
         now: Timestamp,

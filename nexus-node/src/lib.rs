@@ -339,8 +339,8 @@ pub use nexus_identity::{
 };
 pub use nexus_mesh::{
     BoxedTransport, Clock, ConfigError as MeshConfigError, DownCause, JoinError, JoinRefusal, JoinReply, JoinRequest,
-    Knock, MeshError, Message, MessageToken, Multiaddr, OpenError, PeerState, Rooms, Spawner, Stream, StreamProtocol,
-    SystemClock, TransportError,
+    Knock, MeshError, MeshTransport, Message, MessageToken, Multiaddr, OpenError, PeerState, Rooms, Spawner, Stream,
+    StreamProtocol, SystemClock, TransportError,
     quota::{Bounds, Receiver},
     read_frame, tcp_quic_transport, timers, write_frame,
 };

@@ -330,6 +330,9 @@ fn refusal_hint(refusal: &AccessError) -> Option<&'static str> {
         AccessError::NoApprover(_) => {
             Some("`nexus-node task show ID` names the rule and who could; do it there, on the page or at a terminal")
         }
+        AccessError::MayNotRead { .. } => Some(
+            "nothing was submitted: name a member among the readers of that space; `nexus-node space list` shows them",
+        ),
         AccessError::NobodyApproves => Some(
             "nothing was submitted: leave `--approved-by other` out, or have an admin above this node let another one in",
         ),

@@ -2,7 +2,8 @@
 //!
 //! Of each pair of peers the one with the smaller DID decides, so two simultaneous connections cannot
 //! both win or both lose. In hello the other side tells whether it still holds an open connection. So a
-//! connection that is open on one side only gets replaced.
+//! connection that is open on one side only gets replaced. Of two connections to one process the better one stays: a
+//! direct one takes the place of one through a relay.
 //!
 //! Two processes may run with one identity: a copy of a directory, or a thief with the key. Neither knows of the
 //! other's connections. So a peer's process counts, too: an open connection of another process has the slot for as
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use nexus_identity::Did;
 use nexus_identity::plants::reached;
 
+use crate::path::ConnectionPath;
 use crate::process::Process;
 
 /// The slots of one node. Pure; `C` names connections.
@@ -24,6 +26,7 @@ pub(crate) struct Slots<C> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Slot<C> {
     connection: C,
+    path: ConnectionPath,
     /// The peer's process; `None` for an older node.
     process: Option<Process>,
     /// Whether the other side has opened, too.
@@ -88,18 +91,20 @@ impl<C: Copy + Eq> Slots<C> {
     ///
     /// # State transition
     /// `free → in progress(connection)`; `open(old) → in progress(connection)` if the process is the same and no
-    /// longer holds one, or has taken the old one's directory; all else changes nothing.
+    /// longer holds one, or has taken the old one's directory. `open(old)` or `in progress(old) → in progress(connection)`
+    /// if the process is the same and the new path better. All else changes nothing.
     pub(crate) fn decide(
         &mut self,
         peer: Did,
-        connection: C,
+        (connection, path): (C, ConnectionPath),
         process: Option<&Process>,
         peer_holds: bool,
     ) -> Decision<C> {
         let old = match self.slots.get(&peer) {
             None => None,
-            Some(slot) if !slot.open => return Decision::Duplicate,
             Some(slot) => match slot.whose(process) {
+                Whose::Own if slot.path < path => Some(slot.connection),
+                _ if !slot.open => return Decision::Duplicate,
                 Whose::Other => {
                     reached("twin_of_a_member");
                     return Decision::Twin(slot.connection);
@@ -111,7 +116,7 @@ impl<C: Copy + Eq> Slots<C> {
                 Whose::Own | Whose::Former => Some(slot.connection),
             },
         };
-        self.slots.insert(peer, Slot { connection, process: process.cloned(), open: false });
+        self.slots.insert(peer, Slot { connection, path, process: process.cloned(), open: false });
         Decision::Take(old)
     }
 
@@ -120,12 +125,17 @@ impl<C: Copy + Eq> Slots<C> {
     /// # State transition
     /// `free → open(connection)`; `open(old) → open(connection)` if the process is the same, or has taken the old
     /// one's directory.
-    pub(crate) fn welcomed(&mut self, peer: Did, connection: C, process: Option<&Process>) -> Decision<C> {
+    pub(crate) fn welcomed(
+        &mut self,
+        peer: Did,
+        (connection, path): (C, ConnectionPath),
+        process: Option<&Process>,
+    ) -> Decision<C> {
         let old = match self.slots.get(&peer) {
             Some(slot) if slot.whose(process) == Whose::Other => return Decision::Twin(slot.connection),
             taken => taken.map(|slot| slot.connection).filter(|old| *old != connection),
         };
-        self.slots.insert(peer, Slot { connection, process: process.cloned(), open: true });
+        self.slots.insert(peer, Slot { connection, path, process: process.cloned(), open: true });
         Decision::Take(old)
     }
 
@@ -156,8 +166,10 @@ impl<C: Copy + Eq> Slots<C> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
+    use crate::path::ConnectionPath::{Direct, Relayed};
 
     fn did(n: u8) -> Did {
         Did::from_bytes([n; 32])
@@ -170,20 +182,20 @@ mod tests {
     #[test]
     fn one_of_two_simultaneous_connections_is_a_duplicate() {
         let mut slots = Slots::new();
-        assert_eq!(slots.decide(did(2), 1, Some(&process(1)), false), Decision::Take(None));
-        assert_eq!(slots.decide(did(2), 2, Some(&process(1)), false), Decision::Duplicate);
+        assert_eq!(slots.decide(did(2), (1, Direct), Some(&process(1)), false), Decision::Take(None));
+        assert_eq!(slots.decide(did(2), (2, Direct), Some(&process(1)), false), Decision::Duplicate);
         assert!(!slots.holds(&did(2)));
         assert!(slots.opened(&did(2), 1));
         assert!(slots.holds(&did(2)));
-        assert_eq!(slots.decide(did(2), 2, Some(&process(1)), true), Decision::Duplicate);
+        assert_eq!(slots.decide(did(2), (2, Direct), Some(&process(1)), true), Decision::Duplicate);
     }
 
     #[test]
     fn a_connection_that_only_we_believe_in_is_replaced() {
         let mut slots = Slots::new();
-        slots.decide(did(2), 1, Some(&process(1)), false);
+        slots.decide(did(2), (1, Direct), Some(&process(1)), false);
         slots.opened(&did(2), 1);
-        assert_eq!(slots.decide(did(2), 2, Some(&process(1)), false), Decision::Take(Some(1)));
+        assert_eq!(slots.decide(did(2), (2, Direct), Some(&process(1)), false), Decision::Take(Some(1)));
         // the late end of the old connection frees nothing
         slots.free(&did(2), 1);
         assert_eq!(slots.connection(&did(2)), Some(2));
@@ -193,17 +205,17 @@ mod tests {
     #[test]
     fn a_connection_of_another_process_stays_while_it_lives() {
         let mut slots = Slots::new();
-        slots.decide(did(2), 1, Some(&process(1)), false);
-        assert_eq!(slots.decide(did(2), 2, Some(&process(2)), false), Decision::Duplicate, "in progress");
+        slots.decide(did(2), (1, Direct), Some(&process(1)), false);
+        assert_eq!(slots.decide(did(2), (2, Direct), Some(&process(2)), false), Decision::Duplicate, "in progress");
         slots.opened(&did(2), 1);
         let twin = process(2);
         for (other, holds) in [(Some(&twin), false), (Some(&twin), true), (None, false)] {
-            assert_eq!(slots.decide(did(2), 2, other, holds), Decision::Twin(1));
-            assert_eq!(slots.welcomed(did(2), 2, other), Decision::Twin(1));
+            assert_eq!(slots.decide(did(2), (2, Direct), other, holds), Decision::Twin(1));
+            assert_eq!(slots.welcomed(did(2), (2, Direct), other), Decision::Twin(1));
         }
-        assert_eq!(slots.welcomed(did(2), 3, Some(&process(1))), Decision::Take(Some(1)));
+        assert_eq!(slots.welcomed(did(2), (3, Direct), Some(&process(1))), Decision::Take(Some(1)));
         slots.free(&did(2), 3);
-        assert_eq!(slots.decide(did(2), 2, Some(&process(2)), false), Decision::Take(None));
+        assert_eq!(slots.decide(did(2), (2, Direct), Some(&process(2)), false), Decision::Take(None));
     }
 
     #[test]
@@ -211,17 +223,42 @@ mod tests {
         let next = Process::of(2, &[1]);
         for holds in [false, true] {
             let mut slots = Slots::new();
-            slots.decide(did(2), 1, Some(&process(1)), false);
+            slots.decide(did(2), (1, Direct), Some(&process(1)), false);
             slots.opened(&did(2), 1);
-            assert_eq!(slots.decide(did(2), 2, Some(&next), holds), Decision::Take(Some(1)));
+            assert_eq!(slots.decide(did(2), (2, Direct), Some(&next), holds), Decision::Take(Some(1)));
             // the former one cannot come back
             slots.opened(&did(2), 2);
-            assert_eq!(slots.decide(did(2), 3, Some(&process(1)), false), Decision::Twin(2));
-            assert_eq!(slots.welcomed(did(2), 3, Some(&process(1))), Decision::Twin(2));
+            assert_eq!(slots.decide(did(2), (3, Direct), Some(&process(1)), false), Decision::Twin(2));
+            assert_eq!(slots.welcomed(did(2), (3, Direct), Some(&process(1))), Decision::Twin(2));
         }
         let mut slots = Slots::new();
-        slots.welcomed(did(2), 1, Some(&process(1)));
-        assert_eq!(slots.welcomed(did(2), 2, Some(&next)), Decision::Take(Some(1)));
+        slots.welcomed(did(2), (1, Direct), Some(&process(1)));
+        assert_eq!(slots.welcomed(did(2), (2, Direct), Some(&next)), Decision::Take(Some(1)));
+    }
+
+    /// promise: Meeting | A direct connection takes the place of one through a relay, and never the other way round while both live
+    #[test]
+    fn of_two_connections_the_better_one_stays() {
+        let (one, twin) = (process(1), process(2));
+        let mut slots = Slots::new();
+        slots.decide(did(2), (1, Relayed), Some(&one), false);
+        assert_eq!(slots.decide(did(2), (2, Relayed), Some(&one), false), Decision::Duplicate, "as good as the first");
+        assert_eq!(slots.decide(did(2), (3, Direct), Some(&twin), false), Decision::Duplicate, "another process");
+        assert_eq!(slots.decide(did(2), (4, Direct), Some(&one), false), Decision::Take(Some(1)), "in progress");
+        assert!(!slots.opened(&did(2), 1));
+        assert!(slots.opened(&did(2), 4));
+        assert_eq!(slots.decide(did(2), (5, Relayed), Some(&one), true), Decision::Duplicate);
+        assert_eq!(
+            slots.decide(did(2), (6, Relayed), Some(&one), false),
+            Decision::Take(Some(4)),
+            "the better one is gone"
+        );
+        slots.opened(&did(2), 6);
+        assert_eq!(slots.decide(did(2), (7, Direct), Some(&one), true), Decision::Take(Some(6)));
+        // the other side follows
+        let mut slots = Slots::new();
+        slots.welcomed(did(2), (1, Relayed), Some(&one));
+        assert_eq!(slots.welcomed(did(2), (2, Direct), Some(&one)), Decision::Take(Some(1)));
     }
 
     #[test]
@@ -234,7 +271,7 @@ mod tests {
     /// connections. Once all is quiet, the two sides agree on one connection.
     #[derive(Clone, Debug)]
     enum Act {
-        Dial(usize),
+        Dial(usize, bool),
         Deliver(prop::sample::Index),
         Close(prop::sample::Index),
         /// A process of B ends without a word, and another one begins.
@@ -243,7 +280,7 @@ mod tests {
 
     fn act() -> impl Strategy<Value = Act> {
         prop_oneof![
-            4 => (0_usize..2).prop_map(Act::Dial),
+            4 => (0_usize..2, any::<bool>()).prop_map(|(of, direct)| Act::Dial(of, direct)),
             16 => any::<prop::sample::Index>().prop_map(Act::Deliver),
             2 => any::<prop::sample::Index>().prop_map(Act::Close),
             1 => (0_usize..2).prop_map(Act::Restart),
@@ -270,6 +307,7 @@ mod tests {
         /// The place of the process, and its number.
         of: usize,
         process: u8,
+        path: ConnectionPath,
         step: Step,
     }
 
@@ -286,9 +324,9 @@ mod tests {
             Self { a_decides, a: Slots::new(), b: [Slots::new(), Slots::new()], processes: [1, 2], lines: Vec::new() }
         }
 
-        fn dial(&mut self, of: usize) {
+        fn dial(&mut self, of: usize, path: ConnectionPath) {
             let holds = if self.a_decides { self.b[of].holds(&did(1)) } else { self.a.holds(&did(2)) };
-            self.lines.push(Line { of, process: self.processes[of], step: Step::Holding(holds) });
+            self.lines.push(Line { of, process: self.processes[of], path, step: Step::Holding(holds) });
         }
 
         fn restart(&mut self, of: usize) {
@@ -307,20 +345,20 @@ mod tests {
         }
 
         fn deliver(&mut self, line: usize) {
-            let Line { of, process: number, step } = self.lines[line];
+            let Line { of, process: number, path, step } = self.lines[line];
             let (a, b, node) = (&mut self.a, &mut self.b[of], process(200));
             match step {
                 Step::Holding(holds) => {
                     let decision = match self.a_decides {
-                        true => a.decide(did(2), line, Some(&process(number)), holds),
-                        false => b.decide(did(1), line, Some(&node), holds),
+                        true => a.decide(did(2), (line, path), Some(&process(number)), holds),
+                        false => b.decide(did(1), (line, path), Some(&node), holds),
                     };
                     self.follow(line, decision, Step::Welcome);
                 }
                 Step::Welcome => {
                     let decision = match self.a_decides {
-                        true => b.welcomed(did(1), line, Some(&node)),
-                        false => a.welcomed(did(2), line, Some(&process(number))),
+                        true => b.welcomed(did(1), (line, path), Some(&node)),
+                        false => a.welcomed(did(2), (line, path), Some(&process(number))),
                     };
                     self.follow(line, decision, Step::Opened);
                 }
@@ -360,7 +398,7 @@ mod tests {
             let mut pair = Pair::new(a_decides);
             for act in acts {
                 match act {
-                    Act::Dial(of) => pair.dial(of),
+                    Act::Dial(of, direct) => pair.dial(of, if direct { Direct } else { Relayed }),
                     Act::Restart(of) if pair.processes[of] < 100 => pair.restart(of),
                     Act::Deliver(at) if !pair.lines.is_empty() => pair.deliver(at.index(pair.lines.len())),
                     Act::Close(at) if !pair.lines.is_empty() => pair.close(at.index(pair.lines.len())),
@@ -376,13 +414,14 @@ mod tests {
                 }
             }
             for of in [0, 1] {
-                pair.dial(of);
+                pair.dial(of, Direct);
                 for line in (0..pair.lines.len()).chain(0..pair.lines.len()).chain(0..pair.lines.len()) {
                     pair.deliver(line);
                 }
             }
             let open: Vec<usize> = (0..pair.lines.len()).filter(|n| pair.lines[*n].step == Step::Open).collect();
             prop_assert_eq!(open.len(), 1, "{:?}", pair.lines);
+            prop_assert_eq!(pair.lines[open[0]].path, Direct, "{:?}", pair.lines);
             prop_assert_eq!(pair.a.connection(&did(2)), Some(open[0]));
             prop_assert_eq!(pair.b[pair.lines[open[0]].of].connection(&did(1)), Some(open[0]));
         }

@@ -38,13 +38,13 @@ impl BoundedHandshakes {
     fn begin<O: Send + 'static>(
         &self,
         handshake: impl Future<Output = io::Result<O>> + Send + 'static,
-        from: &Multiaddr,
+        from: Network,
     ) -> BoxFuture<'static, io::Result<O>> {
         let mut handshakes = lock(&self.handshakes);
         let id = handshakes.next;
         handshakes.next += 1;
         // Nobody speaks before the end of a handshake, so there is always one to go.
-        if let Admission::Instead(old) = handshakes.crowd.admit(id, Network::of(from))
+        if let Admission::Instead(old) = handshakes.crowd.admit(id, from)
             && let Some(end) = handshakes.ends.remove(&old)
         {
             end.abort();
@@ -97,7 +97,7 @@ impl Transport for BoundedHandshakes {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<TransportEvent<Self::ListenerUpgrade, io::Error>> {
         Pin::new(&mut self.inner).poll(cx).map(|event| match event {
             TransportEvent::Incoming { listener_id, upgrade, local_addr, send_back_addr } => {
-                let upgrade = self.begin(upgrade, &send_back_addr);
+                let upgrade = self.begin(upgrade, Network::of(&local_addr, &send_back_addr));
                 TransportEvent::Incoming { listener_id, upgrade, local_addr, send_back_addr }
             }
             other => other.map_upgrade(|_| futures::future::pending().boxed()),

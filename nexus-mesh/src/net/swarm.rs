@@ -21,7 +21,7 @@ use super::handshakes::BoundedHandshakes;
 use super::narrow::NarrowMuxer;
 use super::posted::{MeshShared, lock};
 use super::pulse::Sign;
-use super::transport::BoxedTransport;
+use super::transport::MeshTransport;
 use crate::clock::{self, Clock};
 use crate::config::{Limits, MeshConfig, PRESENCE_TOPIC};
 use crate::error::{JoinError, MeshError, OpenError, PublishError};
@@ -33,6 +33,7 @@ use crate::gate::{GateEvent, Member, expired};
 use crate::health::{Health, HealthChange, Vital};
 use crate::join::JoinRequest;
 use crate::limit::RateLimit;
+use crate::path::{ConnectionPath, Quality};
 use crate::peer::{did_of, did_of_shown, libp2p_keypair, peer_id_of};
 use crate::presence::{BeatError, Beats, Circle, Presence};
 use crate::redial::Backoff;
@@ -76,19 +77,23 @@ pub(crate) enum MeshCommand {
     Shutdown { reply: oneshot::Sender<()> },
 }
 
-/// Whether the other end is on this machine.
-fn is_near(address: &Multiaddr) -> bool {
-    is_loopback(address) || matches!(address.iter().next(), Some(Protocol::Memory(_)))
-}
-
 /// An open peer.
 struct Neighbour {
     member: Box<Member>,
     connection: ConnectionId,
     address: Multiaddr,
+    path: ConnectionPath,
     limit: RateLimit,
     /// Its circle, by its last beat.
     circle: Option<Circle>,
+}
+
+impl Neighbour {
+    /// Whether it is on this machine. A relay that is says nothing of those behind it.
+    fn is_near(&self) -> bool {
+        let is_here = || is_loopback(&self.address) || matches!(self.address.iter().next(), Some(Protocol::Memory(_)));
+        self.path == ConnectionPath::Direct && is_here()
+    }
 }
 
 /// The loop's state.
@@ -132,7 +137,7 @@ pub(crate) struct Net {
 
 impl Net {
     pub(crate) fn new(
-        transport: BoxedTransport,
+        transport: MeshTransport,
         config: MeshConfig,
         rooms: Rooms,
         spawner: Arc<dyn Spawner>,
@@ -146,6 +151,7 @@ impl Net {
         let Limits { pending, strangers_per_network, .. } = config.limits;
         let pending = usize::try_from(pending).unwrap_or(usize::MAX);
         let tallies = shared.tallies.clone();
+        let MeshTransport { transport } = transport;
         let transport = BoundedHandshakes::new(transport, pending, strangers_per_network)
             .map(move |(peer, muxer), _| {
                 let muxer = NarrowMuxer::new(muxer, peer, admitted.clone(), tallies.clone());
@@ -582,7 +588,7 @@ impl Net {
             state,
             cause: if state == PeerState::Down { Some(cause.unwrap_or_else(never_met)) } else { cause },
             open: neighbour.is_some(),
-            rtt: neighbour.and_then(|neighbour| self.rtt(neighbour)),
+            quality: neighbour.map(|neighbour| Quality { path: neighbour.path, rtt: self.rtt(neighbour) }),
             address: neighbour.map(|neighbour| neighbour.address.clone()),
             last_seen: vital.map(|vital| clock::wall_ago(&*self.clock, ago(vital))),
             addresses: self.book.addresses(&did),
@@ -637,7 +643,7 @@ impl Net {
     fn on_gate(&mut self, event: GateEvent<InnerEvent>, now: Instant) {
         self.due = None;
         match event {
-            GateEvent::Opened { peer, member, dialer, address, connection } => {
+            GateEvent::Opened { peer, member, dialer, address, path, connection } => {
                 let target = self.dials.remove(&connection);
                 if let Some(Target::Bootstrap(boot)) = &target {
                     self.book.met(boot, peer);
@@ -657,12 +663,14 @@ impl Net {
                 };
                 self.opened += 1;
                 let quic = address.iter().any(|part| matches!(part, Protocol::Quic | Protocol::QuicV1));
-                let known = OpenConnection { number: self.opened, rest: member.abilities.rest, closes: !quic };
+                // nor is it known what lies behind a relay
+                let closes = !quic && path == ConnectionPath::Direct;
+                let known = OpenConnection { number: self.opened, rest: member.abilities.rest, closes };
                 self.shared.open.send_modify(|open| {
                     open.insert(peer, known);
                 });
                 let limit = RateLimit::new(self.messages_per_second, now);
-                self.neighbours.insert(peer, Neighbour { member, connection, address, limit, circle: None });
+                self.neighbours.insert(peer, Neighbour { member, connection, address, path, limit, circle: None });
                 self.out.push_back(open);
                 if let Some(addresses) = news {
                     self.hint(MeshEvent::Addresses { peer, addresses });
@@ -724,7 +732,7 @@ impl Net {
             }
             InnerEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
                 if let Some(peer) = did_of_shown(&peer_id)
-                    && let near = self.neighbours.get(&peer).is_some_and(|known| is_near(&known.address))
+                    && let near = self.neighbours.get(&peer).is_some_and(Neighbour::is_near)
                     && let Some(addresses) = self.book.told(peer, &info.listen_addrs, near, now)
                 {
                     self.hint(MeshEvent::Addresses { peer, addresses });

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,6 +16,27 @@ use crate::peer::libp2p_keypair;
 
 /// The transport of a mesh: its connections are authenticated and multiplexed.
 pub type BoxedTransport = Boxed<(PeerId, StreamMuxerBox)>;
+
+/// The ways of a mesh to its peers.
+///
+/// It is a transport today. A client of relays is two things: a transport, and a behaviour in the swarm that keeps its
+/// reservations. The second has its place here, beside the first, and no caller changes for it. Connections through a relay are known by their
+/// addresses already ([`ConnectionPath`](crate::ConnectionPath)).
+pub struct MeshTransport {
+    pub(crate) transport: BoxedTransport,
+}
+
+impl From<BoxedTransport> for MeshTransport {
+    fn from(transport: BoxedTransport) -> Self {
+        Self { transport }
+    }
+}
+
+impl fmt::Debug for MeshTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeshTransport").finish_non_exhaustive()
+    }
+}
 
 /// The longest time of a dial and its handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(20);

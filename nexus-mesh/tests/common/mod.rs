@@ -21,8 +21,8 @@ use libp2p::{Multiaddr, StreamProtocol, noise, yamux};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use nexus_mesh::quota::{Bounds, Receiver};
 use nexus_mesh::{
-    BoxedTransport, Knock, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, Message, Rooms, Spawner, Stream,
-    TokioSpawner, Verdict, tcp_quic_transport,
+    BoxedTransport, Knock, Membership, Mesh, MeshConfig, MeshEvent, MeshEvents, MeshTransport, Message, Rooms, Spawner,
+    Stream, TokioSpawner, Verdict, tcp_quic_transport,
 };
 
 pub const ROOM: StreamProtocol = StreamProtocol::new("/test/room/1");
@@ -88,7 +88,7 @@ pub const MEMORY: &str = "memory";
 
 impl Node {
     /// With one room, one topic and the door; `rooms` may have more.
-    pub fn start_with(mut config: MeshConfig, mut rooms: Rooms, listen: &str, spawner: Arc<dyn Spawner>) -> Self {
+    pub fn start_with(mut config: MeshConfig, rooms: Rooms, listen: &str, spawner: Arc<dyn Spawner>) -> Self {
         let transport = if listen == MEMORY {
             config.listen = vec![memory_address()];
             memory_transport(&config.keypair)
@@ -96,6 +96,16 @@ impl Node {
             config.listen = vec![listen.parse().unwrap()];
             tcp_quic_transport(&config.keypair).unwrap()
         };
+        Self::start_over(config, rooms, transport, spawner)
+    }
+
+    /// The same over any transport.
+    pub fn start_over(
+        config: MeshConfig,
+        mut rooms: Rooms,
+        transport: impl Into<MeshTransport>,
+        spawner: Arc<dyn Spawner>,
+    ) -> Self {
         let streams = rooms.register(ROOM, 1_024);
         let gossip = rooms.topic(TOPIC, Bounds::items(1_024));
         let door = rooms.door(16);

@@ -11,6 +11,7 @@ mod joining;
 mod local;
 mod meeting;
 mod parting;
+mod paths;
 mod spawning;
 mod strangers;
 mod talking;

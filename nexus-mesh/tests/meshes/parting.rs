@@ -174,7 +174,7 @@ async fn a_silent_peer_is_suspect_then_down_then_closed() {
             "{event:?}"
         );
     }
-    assert!(a.mesh.peers().await[0].rtt.is_some());
+    assert!(a.mesh.peers().await[0].quality.is_some_and(|quality| quality.rtt.is_some()));
     frozen.store(true, Ordering::Relaxed);
     let started = tokio::time::Instant::now();
     let mut seen = Vec::new();

@@ -64,6 +64,7 @@ pub(crate) fn why_not(not: TaskWhyNot) -> String {
         TaskWhyNot::TooOld => "its program is too old for the rule by which the task is approved".to_owned(),
         TaskWhyNot::Insists(rule) => format!("its worker {}", wants(rule)),
         TaskWhyNot::NotMeant => "the task is for another member".to_owned(),
+        TaskWhyNot::MayNotRead => "its member may not read the task's space".to_owned(),
         TaskWhyNot::Worse => "another one has a better score".to_owned(),
     }
 }
@@ -83,6 +84,7 @@ fn of_node(name: &str, not: TaskWhyNot, me: &str) -> String {
         }
         TaskWhyNot::Insists(rule) => format!("{name}'s worker {}", wants(rule)),
         TaskWhyNot::TooOld => format!("{name}'s program is too old for the rule of its approval"),
+        TaskWhyNot::MayNotRead => format!("{name} may not read the task's space"),
         TaskWhyNot::NotMeant | TaskWhyNot::Worse => format!("{name} is no choice: {}", why_not(not)),
     }
 }

@@ -300,13 +300,19 @@ impl Blobs {
     /// The same for the copies of one blob.
     async fn tend(&self, hash: BlobHash) -> Result<Duration, NodeError> {
         let read = self.blocking(move |blobs| {
-            let text = blobs.here().shelf.marked(hash, Mark::Copies)?;
-            text.map(|text| Ok((of_text(&text), extent(&blobs.entry_now(hash)?)))).transpose()
+            let here = blobs.here();
+            let Some(text) = here.shelf.marked(hash, Mark::Copies)? else { return Ok(None) };
+            let mut in_reach = Vec::new();
+            for peer in blobs.able() {
+                if here.identity.may_write(&peer) && !(here.may_have)(&peer, &[hash])?.is_empty() {
+                    in_reach.push(peer);
+                }
+            }
+            Ok(Some((of_text(&text), extent(&blobs.entry_now(hash)?), in_reach)))
         });
-        let Some((mut copies, extent)) = read.await? else { return Ok(LOOK_EVERY) };
+        let Some((mut copies, extent, mut in_reach)) = read.await? else { return Ok(LOOK_EVERY) };
         let all = locked(&self.0.desk.asked_now).remove(&hash);
         let identity = &self.here().identity;
-        let mut in_reach: Vec<Did> = self.able().into_iter().filter(|peer| identity.may_write(peer)).collect();
         in_reach.sort_by_key(|peer| std::cmp::Reverse(rank(*peer, hash)));
         let former: Vec<Did> =
             copies.holders().map(|(holder, _)| holder).filter(|did| !identity.is_member(did)).collect();

@@ -175,6 +175,16 @@ impl Blobs {
     }
 
     async fn said_at(&self, peer: Did, hashes: &[BlobHash]) -> Option<Vec<Said>> {
+        let all = hashes.to_vec();
+        // a member that may not have a blob is not told its hash either
+        let named = self.blocking(move |blobs| Ok((blobs.here().may_have)(&peer, &all)?)).await.ok()?;
+        let named: Vec<BlobHash> = named.into_iter().collect();
+        let said = if named.is_empty() { Vec::new() } else { self.ask_for(peer, &named).await? };
+        let said: BTreeMap<BlobHash, Said> = named.into_iter().zip(said).collect();
+        Some(hashes.iter().map(|hash| said.get(hash).copied().unwrap_or(Said::Lacks)).collect())
+    }
+
+    async fn ask_for(&self, peer: Did, hashes: &[BlobHash]) -> Option<Vec<Said>> {
         let want = wire::Want { hashes: hashes.iter().map(|hash| hash.as_bytes().to_vec()).collect() };
         let answer = self.0.asker.ask(peer, Body::Want(want).into(), WANT_WITHIN).await.ok()?;
         let Some(Body::Has(has)) = answer.body else { return None };

@@ -141,9 +141,18 @@ pub enum AccessError {
     /// Credentials that say whose machine a member is cannot be read by all members yet.
     #[error("some member's program cannot read yet whose machine a member is")]
     PersonsTooNew,
+    /// A member that a task names may not read it.
+    #[error("{name} may not read the space {space}, so a task there can neither be for it nor have it as an heir")]
+    MayNotRead {
+        /// The member's name.
+        name: String,
+        /// The space's name.
+        space: String,
+    },
     /// Nobody in the mesh could approve a task by its rule.
     #[error(
-        "nobody in this mesh could approve it: the rule `other` takes an admin that does not stand below this node"
+        "nobody in this mesh could approve it: the rule `other` takes an admin that reads the task's space and does not stand \
+         below this node"
     )]
     NobodyApproves,
     /// A write reached the coordinators too late to count.

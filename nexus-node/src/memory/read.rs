@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use nexus_crdt::{ALL_LEAVES, Core, DERIVED_SPACES, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId};
+use nexus_crdt::{ALL_LEAVES, Core, DERIVED_SPACES, Dot, DotPrefix, EntryId, Hlc, Members, SpaceId, SpaceRule};
 use nexus_identity::{Did, Name, Timestamp, folded};
 
 #[cfg(feature = "http")]
@@ -323,6 +323,16 @@ impl<'a> Reader<'a> {
     /// A space that this node may read by its number, with the name to show for it.
     pub(crate) fn space_numbered(&self, no: rows::SpaceNo) -> Option<(SpaceId, String)> {
         self.known.numbered(no).map(|(id, row)| (*id, self.known.shown_name(id, row)))
+    }
+
+    /// The name to show for a space that this node may read.
+    pub(crate) fn name_of_space(&self, space: SpaceId) -> Option<String> {
+        self.known.readable(space).map(|row| self.known.shown_name(&space, row))
+    }
+
+    /// The access rule of a space that this node may read.
+    pub(crate) fn rule_of(&self, space: SpaceId) -> Option<SpaceRule> {
+        self.known.readable(space).map(|row| row.rule(space))
     }
 
     /// The members, present and former.

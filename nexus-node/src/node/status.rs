@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nexus_crdt::{Frontier, LogId, Members, SpaceId, SpaceRule, unnamed_spaces};
 use nexus_identity::{Did, Role, Timestamp};
-use nexus_mesh::{Abilities, DownCause, PeerState};
+use nexus_mesh::{Abilities, ConnectionPath, DownCause, PeerState};
 
 use super::{Inner, Node, peer_id};
 use crate::coordinator::{Coordinators, Mode, Seat, SeatState, TooNew};
@@ -116,13 +116,23 @@ pub struct Peer {
 pub enum PeerPath {
     /// A connection between the two nodes.
     Direct,
+    /// A connection through a relay.
+    Relayed,
 }
 
 impl PeerPath {
+    const fn of(path: ConnectionPath) -> Self {
+        match path {
+            ConnectionPath::Direct => Self::Direct,
+            _ => Self::Relayed,
+        }
+    }
+
     /// The word on the command line and in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Relayed => "relayed",
         }
     }
 }
@@ -478,7 +488,6 @@ impl Node {
         let peer = |(did, _): (&Did, &nexus_crdt::Member)| {
             let met = met.iter().find(|peer| peer.did == *did);
             let (durable, live) = sessions.of(*did).unwrap_or_default();
-            let open = met.is_some_and(|met| met.open);
             let state = met.map_or(PeerState::Down, |met| met.state);
             // a space that one side may not read or does not know does not count as lacking
             let ends = [*did, identity.me()];
@@ -497,8 +506,8 @@ impl Node {
                     Some(met) => met.cause.clone().map(AwayCause::Lost),
                     None => Some(AwayCause::NeverMet),
                 },
-                rtt: met.and_then(|met| met.rtt),
-                path: open.then_some(PeerPath::Direct),
+                rtt: met.and_then(|met| met.quality?.rtt),
+                path: met.and_then(|met| met.quality).map(|quality| PeerPath::of(quality.path)),
                 synced: readable && live && behind == 0 && durable.ahead_of(&ours) == 0,
                 behind,
                 last_seen: met.and_then(|met| met.last_seen),

@@ -5,9 +5,9 @@ use std::fmt;
 use std::time::Duration;
 
 use nexus_crdt::{
-    ApprovalRule, BadTaskEvent, JsonText, SpaceId, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX,
-    TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskAttachment, TaskEvent, TaskId, TaskPhase, TaskRights, TaskToken,
-    TaskVerb, TaskWord,
+    ApprovalRule, BadTaskEvent, JsonText, SpaceId, SpaceRule, Submission, TASK_AFTER_MAX, TASK_ERROR_BYTES_MAX,
+    TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX, TASK_NAME_BYTES_MAX, TaskAttachment, TaskEvent, TaskId, TaskPhase, TaskRights,
+    TaskToken, TaskVerb, TaskWord,
 };
 use nexus_identity::{Did, Role, Timestamp};
 use nexus_mesh::Stream;
@@ -20,7 +20,7 @@ use super::guests::Guests;
 use super::here::{Handles, Here};
 use super::log::TaskLogs;
 use super::peers::Peers;
-use super::read::{self, Rights};
+use super::read;
 use super::registry::Registry;
 use super::settler::Settler;
 use super::shows::{Shows, WAIT_MAX};
@@ -30,7 +30,7 @@ use super::task::{
 use super::watch::TaskWatch;
 use super::workers::Workers;
 use crate::engine::TaskAnswer;
-use crate::error::{AccessError, ConflictError, InputError, NodeError, StopError};
+use crate::error::{AccessError, ConflictError, InputError, NodeError, Resource, StopError};
 use crate::memory::read::Reader;
 use crate::store::View;
 
@@ -103,7 +103,8 @@ impl TaskBoard {
     ///
     /// # Errors
     /// [`NodeError::Invalid`] for a broken rule of form, [`NodeError::NotFound`] or [`NodeError::Ambiguous`] for the space
-    /// or the member. [`NodeError::Refused`] if this node may not write there or has too many open tasks.
+    /// or the member. [`NodeError::Refused`] if this node may not write there or has too many open tasks, or if the member that
+    /// it is for, or an heir, may not read the space.
     /// [`ConflictError::OtherRequest`] if the task with that id asks for something else. [`NodeError::DiskFull`],
     /// [`NodeError::Stopping`].
     pub async fn submit(&self, mut task: NewTask) -> Result<Task, NodeError> {
@@ -122,12 +123,12 @@ impl TaskBoard {
         submitted
     }
 
-    async fn submit_this(&self, space: SpaceId, submission: Submission) -> Result<Task, NodeError> {
-        if submission.needs_approval && self.here.approvers(submission.rule()).is_empty() {
+    async fn submit_this(&self, space: SpaceRule, submission: Submission) -> Result<Task, NodeError> {
+        if submission.needs_approval && self.here.approvers(submission.rule(), &space).is_empty() {
             return Err(AccessError::NobodyApproves.into());
         }
         self.settler.has_room()?;
-        let events = vec![(space, TaskEvent::Submitted(Box::new(submission)))];
+        let events = vec![(space.space, TaskEvent::Submitted(Box::new(submission)))];
         let id = match self.here.write_one(events).await? {
             TaskAnswer::Written(dot) | TaskAnswer::Joined(dot) => dot,
             TaskAnswer::OtherRequest => return Err(ConflictError::OtherRequest.into()),
@@ -148,7 +149,7 @@ impl TaskBoard {
             if found.row.moves() && !settler.has(id) {
                 settler.ask_to_settle();
             }
-            Ok(shows.alone(read::task(view, reader, found, true)?))
+            Ok(shows.alone(read::task(view, reader, found, true)?, &space))
         });
         read.await
     }
@@ -209,7 +210,7 @@ impl TaskBoard {
             .here
             .reading(move |view, reader| {
                 let found = read::resolve(view, reader, &id)?;
-                let rights = Rights::on(&found.submission, found.row.submitter, reader.members());
+                let rights = found.rights(reader.members());
                 if !rights.may_cancel(&me) {
                     return Err(AccessError::NotYourTask("retries").into());
                 }
@@ -219,7 +220,8 @@ impl TaskBoard {
                 let (retry_of, deadline_ms, request) = (Some(found.id), None, String::new());
                 // another try of those before has another id
                 let after = Vec::new();
-                Ok((found.space.0, Submission { retry_of, deadline_ms, request, after, ..found.submission }))
+                check_named(&found.submission, &found.rule, reader)?;
+                Ok((found.rule, Submission { retry_of, deadline_ms, request, after, ..found.submission }))
             })
             .await?;
         self.submit_this(space, submission).await
@@ -243,7 +245,7 @@ impl TaskBoard {
             .here
             .reading(move |view, reader| {
                 let found = read::resolve(view, reader, &id)?;
-                let rights = Rights::on(&found.submission, found.row.submitter, reader.members());
+                let rights = found.rights(reader.members());
                 if let TaskPhase::Over(end) = found.state.phase {
                     return Err(ConflictError::TaskOver { state: end.as_str() }.into());
                 }
@@ -420,7 +422,7 @@ fn submission(
     now: Timestamp,
     view: &dyn View,
     reader: &Reader<'_>,
-) -> Result<(SpaceId, Submission), NodeError> {
+) -> Result<(SpaceRule, Submission), NodeError> {
     let NewTask {
         capability,
         input: _,
@@ -444,6 +446,8 @@ fn submission(
         Some(name) => reader.space(Some(name))?.0,
         None => SpaceId::tasks_of(&reader.members().mesh()),
     };
+    let missing = || NodeError::NotFound { what: Resource::Space, name: space.to_string() };
+    let space = reader.rule_of(space).ok_or_else(missing)?;
     let to = to.map(|name| reader.member(&name)).transpose()?;
     if request.as_ref().is_some_and(String::is_empty) {
         // a script whose id came out empty would submit it twice
@@ -501,5 +505,18 @@ fn submission(
         false => submission,
     };
     submission.check().map_err(InputError::Task)?;
+    check_named(&submission, &space, reader)?;
     Ok((space, submission))
+}
+
+/// Checks that the members that a task names may read it: the one that it is for, and its heirs.
+fn check_named(submission: &Submission, space: &SpaceRule, reader: &Reader<'_>) -> Result<(), NodeError> {
+    let may_read = |member: &Did| reader.members().may_read(member, space);
+    let heirs = submission.heirs(&reader.me());
+    let named = submission.to.iter().chain(&heirs).find(|member| !may_read(member));
+    named.map_or(Ok(()), |member| {
+        let name = reader.name_of(member).unwrap_or_else(|| member.to_string());
+        let space = reader.name_of_space(space.space).unwrap_or_default();
+        Err(AccessError::MayNotRead { name, space }.into())
+    })
 }

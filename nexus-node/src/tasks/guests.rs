@@ -16,7 +16,7 @@ use super::claim::{Renewal, TaskResult};
 use super::here::Here;
 use super::offered::OfferedTask;
 use super::read::{Rights, find, some, submitted};
-use super::scheduler::approved::{Approved, WaitingWorkers};
+use super::scheduler::approved::{Approved, WorkersElsewhere};
 use super::scheduler::core::{AFTER_HANG_UP, Fault, LEASE_ELSEWHERE};
 use super::scheduler::records::{REST, Rest};
 use super::settler::{Assigned, Settler, TakenWorker, bounded};
@@ -111,21 +111,28 @@ impl Guests {
             // of an earlier version: this node waits a moment for the entries
             true => self.offered_in_ledger(peer, task, token).await,
         };
-        let offered = offered.and_then(|offered| Some((self.may_begin(&offered)?, offered)));
+        let offered = match offered {
+            Some(offered) => self.may_begin(&offered).await.map(|approved| (approved, offered)),
+            None => None,
+        };
         if offered.is_none() {
             tracing::debug!(%task, peer = %peer.short(), "a task is offered without the entries that show whose it is");
         }
         self.take_offer(peer, (task, token), offered?)
     }
 
-    /// How far a task is approved, if its submitter may write, and somebody who may approve it did, if it needs that.
-    fn may_begin(&self, offered: &OfferedTask) -> Option<Approved> {
-        let identity = &self.here().identity;
-        let (members, submitter) = (identity.members(), offered.submitter);
-        let rights = Rights::on(&offered.submission, submitter, &members);
-        let is_member = identity.may_write(&submitter) || members.has_ended(&submitter);
+    /// How far a task is approved, if its submitter may write in its space, this node may read there, and somebody who may
+    /// approve it did, if it needs that.
+    async fn may_begin(&self, offered: &OfferedTask) -> Option<Approved> {
+        let space = self.here().rule_of(offered.space).await.ok()??;
+        let (members, submitter) = (self.here().identity.members(), offered.submitter);
+        let rights = Rights::on(&offered.submission, submitter, space, &members);
+        let is_member = members.may_write(&submitter, &space) || members.has_ended(&submitter);
         let approved = offered.approved(&rights);
-        (is_member && (approved > Approved::Not || !offered.submission.needs_approval)).then_some(approved)
+        (is_member
+            && members.may_read(&self.me(), &space)
+            && (approved > Approved::Not || !offered.submission.needs_approval))
+            .then_some(approved)
     }
 
     /// An offered task as this node's ledger has it, which may take a moment.
@@ -167,7 +174,9 @@ impl Guests {
         let settler_name = self.here().identity.name_of(&peer);
         let given = Task { settler: peer, settler_name, ..given };
         let attempt = claim.attempt;
-        let is_trusted = self.here().is_trusted(&peer);
+        // a submitter that names an heir trusts it with its tasks; those of this node come back to it
+        let whose = [peer, submitter].into_iter().filter(|member| *member != self.me());
+        let whose: Vec<(Did, bool)> = whose.map(|member| (member, self.here().is_trusted(&member))).collect();
         let now = self.now();
         let mut held = self.held();
         held.offered.insert(peer);
@@ -181,7 +190,7 @@ impl Guests {
         }
         loop {
             let TakenWorker { agent, lease, caller } =
-                self.0.settler.take_worker(&given.capability, (&peer, is_trusted), approved)?;
+                self.0.settler.take_worker(&given.capability, &whose, approved)?;
             let worker = Assignee { node: self.me(), name: None, agent: some(&agent) };
             let guest = Guest {
                 settler: peer,
@@ -207,7 +216,7 @@ impl Guests {
     }
 
     /// Leaves of the workers that wait for a peer's tasks as many as may have one, so that no member takes all.
-    pub(super) fn keep_bulkheads(&self, peer: &Did, waiting: &mut BTreeMap<String, WaitingWorkers>) {
+    pub(super) fn keep_bulkheads(&self, peer: &Did, waiting: &mut BTreeMap<String, WorkersElsewhere>) {
         let held = self.held();
         waiting.retain(|capability, waits| {
             let left = self.here().bulkhead.saturating_sub(held.running_for(peer, capability));

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nexus_crdt::{ApprovalRule, SpaceId, TaskEvent};
+use nexus_crdt::{ApprovalRule, SpaceId, SpaceRule, TaskEvent};
 use nexus_identity::{Did, Role};
 use nexus_mesh::Mesh;
 use nexus_mesh::ask::{AskError, Asker};
@@ -19,6 +19,7 @@ use crate::critical::Critical;
 use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::{AccessError, InputError, NodeError, StopError};
 use crate::identity::Identity;
+use crate::ledger;
 use crate::load::UsageOf;
 use crate::memory::read::Reader;
 use crate::runtime::{EngineHandle, Sessions};
@@ -101,6 +102,16 @@ impl Here {
         self.brain.reading(read).await
     }
 
+    /// The access rule of a space; `None` if this node does not know that space.
+    pub(super) async fn rule_of(&self, space: SpaceId) -> Result<Option<SpaceRule>, NodeError> {
+        let mesh = self.identity.mesh();
+        if space == SpaceId::tasks_of(&mesh) {
+            // most tasks are there, and this rule is the same everywhere
+            return Ok(Some(SpaceRule::open(space, mesh)));
+        }
+        self.reading(move |view, _| Ok(ledger::find_space(view, space)?.map(|row| row.rule(space)))).await
+    }
+
     /// Writes an event of this node, for a caller.
     pub(super) async fn write_one(&self, events: Vec<(SpaceId, TaskEvent)>) -> Result<TaskAnswer, NodeError> {
         match self.engine.run(Command::Tasks(events)).await? {
@@ -119,13 +130,13 @@ impl Here {
         self.identity.shown_name_of(&member).unwrap_or_else(|| member.short())
     }
 
-    /// The members that may approve what this node submits by this rule, this node among them.
-    pub(super) fn approvers(&self, rule: ApprovalRule) -> Vec<(Did, String)> {
+    /// The members that may approve what this node submits to a space by this rule, this node among them.
+    pub(super) fn approvers(&self, rule: ApprovalRule, space: &SpaceRule) -> Vec<(Did, String)> {
         let (members, me) = (self.identity.members(), self.me());
         members
             .iter()
             .map(|(did, _)| *did)
-            .filter(|did| members.may_approve_by(rule, did, &me))
+            .filter(|did| members.may_approve_by(rule, did, &me) && members.may_read(did, space))
             .map(|did| (did, members.shown_name(&did).unwrap_or_else(|| did.short())))
             .collect()
     }

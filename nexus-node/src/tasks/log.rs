@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use nexus_crdt::{SpaceId, TaskId, TaskToken};
+use nexus_crdt::{TaskId, TaskToken};
 use nexus_identity::Did;
 
 use super::guests::Guests;
@@ -19,7 +19,6 @@ use super::shows::Shows;
 use super::task::{Task, TaskLog, TaskLogQuery, TaskRef, cut};
 use super::wire::{Body, Log as LogPart, LogQuestion};
 use crate::error::{ContactError, NodeError};
-use crate::ledger;
 
 /// The most bytes that are kept of an attempt: the last ones.
 const LOG_BYTES_MAX: usize = 64 << 10;
@@ -227,18 +226,13 @@ impl TaskLogs {
         let task = TaskId::from_bytes(&question.task)?;
         let settler = self.logs().last(task).map(|(_, log)| log.settler)?;
         let logs = self.clone();
-        let space = self.0.here.reading(move |view, reader| {
+        let may_read = self.0.here.reading(move |view, reader| {
             let Some(found) = read::find(view, reader, task)? else { return Ok(false) };
-            logs.may_read(view, &peer, found.space.0)
+            Ok(logs.0.here.identity.members().may_read(&peer, &found.rule))
         });
         // its settler knows all of the task, also before its entries are here
-        let may = settler == peer || space.await.ok()?;
+        let may = settler == peer || may_read.await.ok()?;
         may.then(|| self.part(task, &question)).flatten()
-    }
-
-    fn may_read(&self, view: &dyn crate::store::View, peer: &Did, space: SpaceId) -> Result<bool, NodeError> {
-        let rule = ledger::find_space(view, space)?.map(|row| row.rule(space));
-        Ok(rule.is_some_and(|rule| self.0.here.identity.members().may_read(peer, &rule)))
     }
 }
 

@@ -3,9 +3,9 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nexus_crdt::{
-    ApprovalRule, DotPrefix, EntryId, HeardEvent, Hlc, JsonText, ReturnCause, SpaceId, Submission, TASK_OWNERSHIP_MAX,
-    TaskEnd, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken, TaskVerb,
-    task_state,
+    ApprovalRule, DotPrefix, EntryId, HeardEvent, Hlc, JsonText, ReturnCause, SpaceId, SpaceRule, Submission,
+    TASK_OWNERSHIP_MAX, TaskEnd, TaskEvent, TaskId, TaskOwners, TaskPhase, TaskRights, TaskSaid, TaskState, TaskToken,
+    TaskVerb, task_state,
 };
 use nexus_identity::plants::{planted, reached};
 use nexus_identity::{Did, Role, Timestamp};
@@ -35,11 +35,18 @@ pub(super) struct Rights<'a> {
     pub(super) submitter: Did,
     /// The rule by which it is approved.
     pub(super) rule: ApprovalRule,
+    /// Its space, with the access rule.
+    pub(super) space: SpaceRule,
 }
 
 impl<'a> Rights<'a> {
-    pub(super) fn on(submission: &Submission, submitter: Did, members: &'a nexus_crdt::Members) -> Self {
-        Self { members, submitter, rule: submission.rule() }
+    pub(super) fn on(
+        submission: &Submission,
+        submitter: Did,
+        space: SpaceRule,
+        members: &'a nexus_crdt::Members,
+    ) -> Self {
+        Self { members, submitter, rule: submission.rule(), space }
     }
 }
 
@@ -50,9 +57,15 @@ impl Rights<'_> {
         counts.map(|member| Approved::by(self.members, member, &self.submitter)).max().unwrap_or_default()
     }
 
+    /// Whether a member reads the task's space, by its present key.
+    fn may_read(&self, member: &Did) -> bool {
+        self.members.may_read(&self.members.present_key(member), &self.space)
+    }
+
     /// Why a member may not approve it, in words.
     pub(super) fn why_not(&self, member: &Did) -> &'static str {
         match self.rule {
+            _ if !self.may_read(member) => "it may not read the task's space",
             ApprovalRule::Person => "it is neither an admin's nor a machine of the submitter's person",
             ApprovalRule::Other if self.members.same_line(member, &self.submitter) => {
                 "it submitted it, and the task's rule asks for another one"
@@ -65,7 +78,7 @@ impl Rights<'_> {
 
 impl TaskRights for Rights<'_> {
     fn may_approve(&self, member: &Did) -> bool {
-        let may = self.members.may_approve_by(self.rule, member, &self.submitter);
+        let may = self.members.may_approve_by(self.rule, member, &self.submitter) && self.may_read(member);
         if !may && self.members.has_ended(member) {
             reached("word_of_a_former_approver");
         }
@@ -73,7 +86,7 @@ impl TaskRights for Rights<'_> {
     }
 
     fn may_cancel(&self, member: &Did) -> bool {
-        *member == self.submitter || self.members.allows(member, Role::Admin)
+        *member == self.submitter || self.members.allows(member, Role::Admin) && self.may_read(member)
     }
 
     fn has_left(&self, member: &Did) -> bool {
@@ -90,14 +103,21 @@ pub(super) struct Found {
     pub(super) state: TaskState,
     /// Its space, with the name to show for it.
     pub(super) space: (SpaceId, String),
+    /// The access rule of that space.
+    pub(super) rule: SpaceRule,
 }
 
 impl Found {
+    /// The rights of members on it.
+    pub(super) fn rights<'a>(&self, members: &'a nexus_crdt::Members) -> Rights<'a> {
+        Rights::on(&self.submission, self.row.submitter, self.rule, members)
+    }
+
     /// How far it is approved: by the word that counts, which its offer shows.
     pub(super) fn approved(&self, members: &nexus_crdt::Members) -> Approved {
         let Some((true, dot)) = self.state.approval.filter(|_| self.row.needs_approval) else { return Approved::Not };
         let by = self.heard.iter().find(|heard| heard.dot == dot).map(|heard| heard.by);
-        Rights::on(&self.submission, self.row.submitter, members).approved(&by)
+        self.rights(members).approved(&by)
     }
 }
 
@@ -127,10 +147,11 @@ fn find_placed(
     let Some(space) = reader.space_numbered(row.space) else { return Ok(None) };
     let Some((id, TaskEvent::Submitted(submission))) = last.event_at(view, at.eno, at.index)? else { return Ok(None) };
     let heard = said_of_task(view, id, &row)?;
-    let rights = Rights::on(&submission, row.submitter, reader.members());
+    let Some(rule) = reader.rule_of(space.0) else { return Ok(None) };
+    let rights = Rights::on(&submission, row.submitter, rule, reader.members());
     let owners = TaskOwners { submitter: &row.submitter, heirs: &row.heirs() };
     let state = task_state(owners, row.needs_approval, &heard, &rights);
-    Ok(Some(Found { id, row, submission: *submission, heard, state, space }))
+    Ok(Some(Found { id, row, submission: *submission, heard, state, space, rule }))
 }
 
 /// The id of the task that an id or its beginning names.
@@ -243,7 +264,9 @@ fn wanted(states: &BTreeSet<TaskStatus>) -> WantedTasks {
 
 /// A task in words.
 pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_events: bool) -> Result<Task, StoreError> {
-    let Found { id, row, submission, heard, state, space } = found;
+    let is_approvable_here =
+        found.state.phase == TaskPhase::AwaitingApproval && found.rights(reader.members()).may_approve(&reader.me());
+    let Found { id, row, submission, heard, state, space, rule: _ } = found;
     let name = |did: &Did| reader.name_of(did);
     let worker_of = |node: Did, agent: &str| Assignee { node, name: name(&node), agent: some(agent) };
     let status = status(state.phase);
@@ -318,8 +341,6 @@ pub(super) fn task(view: &dyn View, reader: &Reader<'_>, found: Found, with_even
         let by = heard.iter().find(|heard| heard.dot == dot)?.by;
         Some(ApprovalGiven { approved, by, name: name(&by), person: reader.members().person(&by) })
     });
-    let is_approvable_here = status == TaskStatus::AwaitingApproval
-        && Rights::on(&submission, row.submitter, reader.members()).may_approve(&reader.me());
     let whose = (row.submitter, name(&row.submitter));
     let settler = state.owner().map_or(row.submitter, |(_, owner)| owner);
     Ok(Task {
@@ -480,4 +501,64 @@ pub(super) fn some(text: &str) -> Option<String> {
 /// A text that was checked to be JSON.
 fn json(text: &str) -> JsonText {
     JsonText::parse(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_crdt::{ADMINS_ALONE, Members};
+    use nexus_identity::{Chain, Claims, Keypair};
+
+    use super::*;
+
+    const MESH: u8 = 0;
+    const FOUNDER: u8 = 1;
+    /// A machine of the founder's person, and an admin below the founder.
+    const DESK: u8 = 2;
+    const ADMIN: u8 = 3;
+
+    fn key(n: u8) -> Keypair {
+        Keypair::from_seed(&[n; 32])
+    }
+
+    fn members() -> Members {
+        let claims = |issuer: u8, subject: u8, role, person: u8| {
+            let (mesh, name) = (key(MESH).did(), format!("n{subject}").parse().unwrap());
+            let claims = Claims::new(mesh, key(subject).did(), name, [role], Timestamp::from_ms(1));
+            claims.issued_by(key(issuer).did()).of_person(Some(key(person).did())).sign(&key(issuer))
+        };
+        let founder = Chain::found(claims(MESH, FOUNDER, Role::Admin, MESH)).unwrap();
+        let mut members = Members::of(key(MESH).did());
+        members.admit_by(&key(FOUNDER).did(), &founder).unwrap();
+        for (subject, role, person) in [(DESK, Role::Member, MESH), (ADMIN, Role::Admin, ADMIN)] {
+            let chain = founder.extend(claims(FOUNDER, subject, role, person)).unwrap();
+            for author in [FOUNDER, subject] {
+                members.admit_by(&key(author).did(), &chain).unwrap();
+            }
+        }
+        members
+    }
+
+    /// promise: Tasks | The word of a member that may not read a task approves, rejects and cancels nothing
+    #[test]
+    fn a_member_that_may_not_read_a_task_has_no_word_about_it() {
+        let (members, submitter) = (members(), key(FOUNDER).did());
+        let submission = Submission::new("deploy", "1").with_rule(ApprovalRule::Person);
+        let space = SpaceId::from_bytes([5; 32]);
+        let who = |space: SpaceRule, may: &dyn Fn(&Rights<'_>, &Did) -> bool| -> Vec<u8> {
+            let rights = Rights::on(&submission, submitter, space, &members);
+            [FOUNDER, DESK, ADMIN].into_iter().filter(|n| may(&rights, &key(*n).did())).collect()
+        };
+        let open = SpaceRule::open(space, submitter);
+        let hidden = SpaceRule { access: ADMINS_ALONE, ..open };
+        let approves = |rights: &Rights<'_>, did: &Did| rights.may_approve(did);
+        assert_eq!(who(open, &approves), [FOUNDER, DESK, ADMIN]);
+        assert_eq!(who(hidden, &approves), [FOUNDER, ADMIN]);
+        assert_eq!(who(hidden, &|rights, did| rights.approved([did]) > Approved::Not), [FOUNDER, ADMIN]);
+        assert_eq!(who(hidden, &|rights, did| rights.why_not(did) == "it may not read the task's space"), [DESK]);
+        // of an admin that may not read it, as in a space of a rule that this version does not know
+        let closed = SpaceRule { access: 7, ..open };
+        assert_eq!(who(open, &|rights, did| rights.may_cancel(did)), [FOUNDER, ADMIN]);
+        assert_eq!(who(closed, &|rights, did| rights.may_cancel(did)), [FOUNDER]);
+        assert_eq!(who(closed, &approves), [0_u8; 0]);
+    }
 }

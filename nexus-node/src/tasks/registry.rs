@@ -1,6 +1,6 @@
 //! The workers of all nodes, by their nodes' words: their names and abilities, and how busy their machines are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +13,18 @@ use super::agent::{Agent, AgentHealth, TaskCandidate};
 use super::claim::CAPABILITIES_MAX;
 use super::guests::Guests;
 use super::here::Here;
-use super::scheduler::approved::WaitingWorkers;
+use super::scheduler::approved::WorkersElsewhere;
 use super::scheduler::core::{Choice, Said};
 use super::scheduler::route::{About, Score};
 use super::schema;
 use super::settler::Settler;
-use super::wire::{self, Answer, Body, CAPABILITIES_MAX as CAPABILITIES_AT_A_NODE, Serving, Worker, Workers};
+use super::wire::{
+    self, Answer, Body, CAPABILITIES_MAX as CAPABILITIES_AT_A_NODE, SUBMITTERS_MAX, Serving, Worker, Workers,
+};
 use super::workers::Workers as WorkersHere;
 use crate::config::Labels;
+use crate::error::NodeError;
+use crate::ledger;
 use crate::load::{self, Load, Meter};
 
 /// Calls of workers gather for so long before others hear of them.
@@ -129,9 +133,11 @@ impl Registry {
                 (again, rebuild) = (Duration::MAX, now + TELL_EVERY);
             }
             let mut asked = Vec::new();
+            let heirs = self.submitters_of(&peers).await;
             for peer in peers {
                 let is_trusted = self.here().is_trusted(&peer);
-                let mut waiting = self.0.settler.waiting_for(&peer, is_trusted);
+                let submitters = heirs.get(&peer).map_or(&[][..], Vec::as_slice);
+                let mut waiting = self.0.settler.waiting_for((&peer, is_trusted), submitters);
                 self.0.guests.keep_bulkheads(&peer, &mut waiting);
                 while waiting.len() > CAPABILITIES_AT_A_NODE {
                     waiting.pop_last();
@@ -148,6 +154,27 @@ impl Registry {
                 }
             }
         }
+    }
+
+    /// The submitters whose heirs these members are, of open tasks, and whether each is trusted here.
+    async fn submitters_of(&self, peers: &BTreeSet<Did>) -> BTreeMap<Did, Vec<(Did, bool)>> {
+        if !self.0.settler.has_callers() {
+            return BTreeMap::new();
+        }
+        let peers = peers.clone();
+        let read = self.here().reading(move |view, _| {
+            let of = |peer: Did| Ok((peer, ledger::moving_submitters(view, &peer, SUBMITTERS_MAX)?));
+            peers.into_iter().map(of).collect::<Result<Vec<_>, NodeError>>()
+        });
+        let trusted = |submitter: Did| (submitter, self.here().is_trusted(&submitter));
+        let me = self.me();
+        let of = |(peer, submitters): (Did, Vec<Did>)| {
+            // this node's own tasks come back to it
+            let others = submitters.into_iter().filter(|submitter| *submitter != peer && *submitter != me);
+            (peer, others.map(trusted).collect())
+        };
+        // without the store its workers get what the others' own tasks are
+        read.await.unwrap_or_default().into_iter().map(of).collect()
     }
 
     /// Tells a peer what is new to it. Returns what it heard, and whether that is all.
@@ -193,7 +220,7 @@ impl Registry {
         let Some(said) = self.read_word(peer, word) else { return false };
         if self.0.settler.hear_of(peer, said) {
             let peers = self.here().mesh.peers().await;
-            if let Some(round_trip) = peers.iter().find(|met| met.did == peer).and_then(|met| met.rtt) {
+            if let Some(round_trip) = peers.iter().find(|met| met.did == peer).and_then(|met| met.quality?.rtt) {
                 self.0.settler.answered(&peer, round_trip);
             }
         }
@@ -313,7 +340,7 @@ fn shown_labels(Labels(labels): &Labels) -> BTreeMap<String, String> {
 #[derive(Debug)]
 struct Told {
     /// `None` after an offer of the peer: it counts one less since, whether a worker took it or not.
-    waiting: Option<BTreeMap<String, WaitingWorkers>>,
+    waiting: Option<BTreeMap<String, WorkersElsewhere>>,
     word: Arc<Workers>,
     /// The next word about workers is said at this time at the earliest.
     next: Duration,
@@ -322,7 +349,7 @@ struct Told {
 /// Something that a peer is to be told.
 #[derive(Clone, Debug, PartialEq)]
 struct News {
-    waiting: Option<BTreeMap<String, WaitingWorkers>>,
+    waiting: Option<BTreeMap<String, WorkersElsewhere>>,
     word: Option<Arc<Workers>>,
     /// The time at which there is more.
     later: Duration,
@@ -338,7 +365,7 @@ impl Default for Told {
 impl Told {
     /// The news for the peer. Changes of the workers that wait are said at once. A word about all workers is said after a
     /// pause, also after one that was not heard.
-    fn news(&mut self, waiting: BTreeMap<String, WaitingWorkers>, word: &Arc<Workers>, now: Duration) -> News {
+    fn news(&mut self, waiting: BTreeMap<String, WorkersElsewhere>, word: &Arc<Workers>, now: Duration) -> News {
         let (is_other, may_say) = (self.word != *word, self.next <= now);
         if is_other && may_say {
             let bytes = word.encoded_len().saturating_mul(1_000) / TELL_BYTES_PER_S;
@@ -361,14 +388,15 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::scheduler::approved::WaitingWorkers;
 
     fn words(workers: usize) -> Arc<Workers> {
         let worker = |n| Worker { name: format!("worker-number-{n}"), ..Worker::default() };
         Arc::new(Workers { workers: (0..workers).map(worker).collect(), ..Workers::default() })
     }
 
-    fn waiting(workers: u32) -> BTreeMap<String, WaitingWorkers> {
-        BTreeMap::from([("build".to_owned(), WaitingWorkers::of(workers))])
+    fn waiting(workers: u32) -> BTreeMap<String, WorkersElsewhere> {
+        BTreeMap::from([("build".to_owned(), WaitingWorkers::of(workers).into())])
     }
 
     /// promise: Tasks | Workers that wait are told of at once; words about all workers are said once a second and 8 KiB a second at most

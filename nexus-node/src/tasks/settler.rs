@@ -34,7 +34,7 @@ use super::agent::Agent;
 use super::attached::Attachments;
 use super::claim::{Renewal, TaskResult};
 use super::here::Here;
-use super::scheduler::approved::{Approved, WaitingWorkers};
+use super::scheduler::approved::{Approved, WorkersElsewhere};
 use super::scheduler::core::{Call, CallId, Choice, Fault, NotHeld, Said, Scheduler};
 use super::scheduler::parked::PARKED_MAX;
 use super::task::{TaskProgress, cut};
@@ -279,15 +279,15 @@ impl Settler {
         self.held().until_end(task)
     }
 
-    /// Takes the worker that has waited longest for another member's task, approved so far.
+    /// Takes the worker that has waited longest for a task of one of these members, approved so far.
     pub(super) fn take_worker(
         &self,
         capability: &str,
-        member: (&Did, bool),
+        whose: &[(Did, bool)],
         approved: Approved,
     ) -> Option<TakenWorker> {
         let mut held = self.held();
-        let (call, Call { holder, lease, .. }) = held.core.take_offer(capability, member, approved)?;
+        let (call, Call { holder, lease, .. }) = held.core.take_offer(capability, whose, approved)?;
         let caller = held.callers.remove(&call);
         Some(TakenWorker { agent: holder.agent, lease, caller })
     }
@@ -306,9 +306,14 @@ impl Settler {
         self.held().core.has_callers()
     }
 
-    /// The workers that wait here for tasks of another member, by capability.
-    pub(super) fn waiting_for(&self, member: &Did, is_trusted: bool) -> BTreeMap<String, WaitingWorkers> {
-        self.held().core.waiting_for(member, is_trusted)
+    /// The workers that wait here for tasks which another member hands out, by capability: its own ones, and those of the
+    /// submitters whose heir it is.
+    pub(super) fn waiting_for(
+        &self,
+        member: (&Did, bool),
+        submitters: &[(Did, bool)],
+    ) -> BTreeMap<String, WorkersElsewhere> {
+        self.held().core.waiting_for(member, submitters)
     }
 
     /// The workers of this node that wait for work or do some of its own tasks, by name.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_crdt::{ApprovalRule, TaskId};
+use nexus_crdt::{ApprovalRule, SpaceRule, TaskId};
 
 use super::here::Here;
 use super::read;
@@ -41,7 +41,8 @@ impl Shows {
         let shows = self.clone();
         let read = self.here.reading(move |view, reader| {
             let found = read::resolve(view, reader, &name)?;
-            Ok(shows.alone(read::task(view, reader, found, true)?))
+            let space = found.rule;
+            Ok(shows.alone(read::task(view, reader, found, true)?, &space))
         });
         read.await
     }
@@ -51,8 +52,15 @@ impl Shows {
     /// # Errors
     /// [`NodeError::NotFound`].
     pub(super) async fn get(&self, id: TaskId) -> Result<Task, NodeError> {
-        let missing = || NodeError::NotFound { what: Resource::Task, name: id.to_string() };
-        self.find(id, true).await?.map(|task| self.alone(task)).ok_or_else(missing)
+        let shows = self.clone();
+        let read = self.here.reading(move |view, reader| {
+            let Some(found) = read::find(view, reader, id)? else {
+                return Err(NodeError::NotFound { what: Resource::Task, name: id.to_string() });
+            };
+            let space = found.rule;
+            Ok(shows.alone(read::task(view, reader, found, true)?, &space))
+        });
+        read.await
     }
 
     /// A task, if there is one, with its events or without.
@@ -79,18 +87,18 @@ impl Shows {
     }
 
     /// A task that is shown alone, with those who could approve it by name.
-    pub(super) fn alone(&self, task: Task) -> Task {
+    pub(super) fn alone(&self, task: Task, space: &SpaceRule) -> Task {
         let (task, me) = (self.settler.shown(task), self.here.me());
         if task.status != TaskStatus::AwaitingApproval || task.submitter != me || task.settler != me {
             return task;
         }
-        let why = Some(self.who_could_approve(task.rule.unwrap_or(ApprovalRule::Other)));
+        let why = Some(self.who_could_approve(task.rule.unwrap_or(ApprovalRule::Other), space));
         Task { why, ..task }
     }
 
     /// The members that could approve a task of this node.
-    fn who_could_approve(&self, rule: ApprovalRule) -> Waits {
-        let (all, me) = (self.here.approvers(rule), self.here.me());
+    fn who_could_approve(&self, rule: ApprovalRule, space: &SpaceRule) -> Waits {
+        let (all, me) = (self.here.approvers(rule, space), self.here.me());
         let mut others: Vec<String> = all.into_iter().filter(|(did, _)| *did != me).map(|(_, name)| name).collect();
         let more = others.len().saturating_sub(APPROVERS_NAMED);
         others.truncate(APPROVERS_NAMED);

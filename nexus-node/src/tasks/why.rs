@@ -126,6 +126,8 @@ pub enum WhyNot {
     Insists(ApprovalRule),
     /// The task is for another member.
     NotMeant,
+    /// Its member may not read the task's space.
+    MayNotRead,
     /// Another node has a better score.
     Worse,
 }

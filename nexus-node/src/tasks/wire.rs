@@ -1,18 +1,21 @@
 //! The messages of `/nexus/tasks/1`: offers to workers at other nodes, and their words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{Dot, EntryFrame, TaskId, TaskToken, is_capability};
+use nexus_identity::Did;
 use nexus_mesh::ask::{AskLimits, Asker, Numbered};
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{Mesh, Rooms, Stream, StreamProtocol};
 use prost::Message;
 
-use super::scheduler::approved::{Approved, WaitingWorkers};
+use super::scheduler::approved::{Approved, WaitingWorkers, WorkersElsewhere};
 use crate::world::World;
 
 /// The most capabilities of a peer's workers in a message.
 pub(super) const CAPABILITIES_MAX: usize = 256;
+/// The most submitters that a message about workers names.
+pub(super) const SUBMITTERS_MAX: usize = 16;
 /// The most claims in a message.
 pub(super) const CLAIMS_MAX: usize = 1_000;
 /// The room of tasks.
@@ -130,43 +133,88 @@ pub(super) struct Serving {
     /// Workers that take only tasks that were approved by the rule `other`; the same holds.
     #[prost(message, repeated, tag = "3")]
     by_other: Vec<Waiting>,
+    /// Workers that take no tasks of the receiver, but those of these submitters, whose heir it is. Earlier versions do not read
+    /// this either.
+    #[prost(message, repeated, tag = "4")]
+    of: Vec<OfSubmitter>,
 }
+
+/// Workers that wait for tasks of a submitter.
+#[derive(Clone, PartialEq, Message)]
+struct OfSubmitter {
+    /// Its DID, 32 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    submitter: Vec<u8>,
+    /// The lists of [`Serving`].
+    #[prost(message, repeated, tag = "2")]
+    waiting: Vec<Waiting>,
+    #[prost(message, repeated, tag = "3")]
+    by_rule: Vec<Waiting>,
+    #[prost(message, repeated, tag = "4")]
+    by_other: Vec<Waiting>,
+}
+
+/// The three lists of workers, by the approval on which they insist.
+type Lists = [(Approved, Vec<Waiting>); 3];
 
 impl Serving {
     /// The most workers of a capability that are counted.
     const WORKERS_MAX: u32 = 1_000;
 
-    pub(super) fn of(waiting: &BTreeMap<String, WaitingWorkers>) -> Self {
-        let that_insist_on = |on: Approved| {
-            let each = waiting.iter().map(|(capability, waits)| (capability, waits.that_insist_on(on)));
-            let some = each.filter(|(_, workers)| *workers > 0);
-            some.map(|(capability, workers)| Waiting { capability: capability.clone(), workers }).collect()
-        };
-        Self {
-            waiting: that_insist_on(Approved::Not),
-            by_rule: that_insist_on(Approved::ByRule),
-            by_other: that_insist_on(Approved::ByOther),
-        }
+    pub(super) fn of(waiting: &BTreeMap<String, WorkersElsewhere>) -> Self {
+        let [waiting_any, by_rule, by_other] = lists_of(waiting.iter().map(|(name, waits)| (name, &waits.any)));
+        let submitters: BTreeSet<Did> = waiting.values().flat_map(|waits| waits.of.keys()).copied().collect();
+        let of = submitters.into_iter().take(SUBMITTERS_MAX).map(|submitter| {
+            let of = waiting.iter().filter_map(|(name, waits)| Some((name, waits.of.get(&submitter)?)));
+            let [waiting, by_rule, by_other] = lists_of(of);
+            OfSubmitter { submitter: submitter.as_bytes().to_vec(), waiting, by_rule, by_other }
+        });
+        Self { waiting: waiting_any, by_rule, by_other, of: of.collect() }
     }
 
     /// The workers by capability; `None` if it breaks a rule.
-    pub(super) fn read(self) -> Option<BTreeMap<String, WaitingWorkers>> {
-        let mut all: BTreeMap<String, WaitingWorkers> = BTreeMap::new();
+    pub(super) fn read(self) -> Option<BTreeMap<String, WorkersElsewhere>> {
+        let mut all: BTreeMap<String, WorkersElsewhere> = BTreeMap::new();
         let lists =
             [(Approved::Not, self.waiting), (Approved::ByRule, self.by_rule), (Approved::ByOther, self.by_other)];
-        for (on, list) in lists {
-            // of a capability that is named twice the last one counts
-            let list: BTreeMap<String, u32> =
-                list.into_iter().map(|Waiting { capability, workers }| (capability, workers)).collect();
-            for (capability, workers) in list {
-                if !is_capability(&capability) {
-                    return None;
-                }
-                all.entry(capability).or_default().add(on, workers.min(Self::WORKERS_MAX));
-            }
+        read_lists(lists, &mut all, |waits| &mut waits.any)?;
+        if self.of.len() > SUBMITTERS_MAX {
+            return None;
+        }
+        for OfSubmitter { submitter, waiting, by_rule, by_other } in self.of {
+            let submitter = Did::from_bytes(submitter.try_into().ok()?);
+            let lists = [(Approved::Not, waiting), (Approved::ByRule, by_rule), (Approved::ByOther, by_other)];
+            read_lists(lists, &mut all, |waits| waits.of.entry(submitter).or_default())?;
         }
         (all.len() <= CAPABILITIES_MAX).then_some(all)
     }
+}
+
+fn lists_of<'a>(waiting: impl Iterator<Item = (&'a String, &'a WaitingWorkers)> + Clone) -> [Vec<Waiting>; 3] {
+    [Approved::Not, Approved::ByRule, Approved::ByOther].map(|on| {
+        let each = waiting.clone().map(|(capability, waits)| (capability, waits.that_insist_on(on)));
+        let some = each.filter(|(_, workers)| *workers > 0);
+        some.map(|(capability, workers)| Waiting { capability: capability.clone(), workers }).collect()
+    })
+}
+
+fn read_lists(
+    lists: Lists,
+    all: &mut BTreeMap<String, WorkersElsewhere>,
+    mut into: impl FnMut(&mut WorkersElsewhere) -> &mut WaitingWorkers,
+) -> Option<()> {
+    for (on, list) in lists {
+        // of a capability that is named twice the last one counts
+        let list: BTreeMap<String, u32> =
+            list.into_iter().map(|Waiting { capability, workers }| (capability, workers)).collect();
+        for (capability, workers) in list {
+            if !is_capability(&capability) {
+                return None;
+            }
+            into(all.entry(capability).or_default()).add(on, workers.min(Serving::WORKERS_MAX));
+        }
+    }
+    Some(())
 }
 
 /// The sender's words about its workers and itself.
@@ -339,11 +387,16 @@ mod tests {
 
     #[test]
     fn earlier_versions_hear_of_workers_that_insist_on_nothing() {
+        let submitter = Did::from_bytes([7; 32]);
         let mut waits = WaitingWorkers::of(2);
         waits.add(Approved::ByOther, 3);
         let waiting = BTreeMap::from([
-            ("build".to_owned(), waits),
-            ("deploy".to_owned(), WaitingWorkers::insisting(Approved::ByRule, 1)),
+            ("build".to_owned(), WorkersElsewhere::from(waits)),
+            ("deploy".to_owned(), WaitingWorkers::insisting(Approved::ByRule, 1).into()),
+            (
+                "test".to_owned(),
+                WorkersElsewhere { of: [(submitter, WaitingWorkers::of(4))].into(), ..Default::default() },
+            ),
         ]);
         let told = Serving::of(&waiting);
         assert_eq!(told.clone().read(), Some(waiting));
@@ -351,6 +404,12 @@ mod tests {
         assert_eq!(before.waiting, [Waiting { capability: "build".to_owned(), workers: 2 }]);
         let none = Serving { by_other: vec![Waiting { capability: String::new(), workers: 1 }], ..told.clone() };
         assert_eq!(none.read(), None);
+        let strangers = |bytes: usize, count: usize| {
+            let of = OfSubmitter { submitter: vec![7; bytes], ..OfSubmitter::default() };
+            Serving { of: vec![of; count], ..Serving::default() }.read()
+        };
+        assert_eq!((strangers(31, 1), strangers(32, SUBMITTERS_MAX + 1)), (None, None));
+        assert!(strangers(32, SUBMITTERS_MAX).is_some());
         let of = |n: usize| Waiting { capability: format!("c{n}"), workers: 1 };
         let many = Serving { by_rule: (0..=CAPABILITIES_MAX).map(of).collect(), ..Serving::default() };
         assert_eq!(many.read(), None);

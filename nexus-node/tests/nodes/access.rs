@@ -12,32 +12,33 @@ use crate::world::{Link, SOON, World, address_of, eventually, has_text, key};
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{Entry, EntryFrame, HIDDEN_FROM_READERS, Kind, LogId, SpaceDefinition, SpaceId};
 use nexus_identity::{Did, Role};
-use nexus_node::api::Api;
+use nexus_node::api::{Api, ApiTokens, Door};
 use nexus_node::blobs::BlobHash;
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
-use nexus_node::{NewMemory, Node, NodeError};
+use nexus_node::{NewMemory, Node, NodeError, mcp};
 use prost::Message;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const OURS: World = World(200);
+pub(crate) const OURS: World = World(200);
 const OPEN: &str = "spoken in the open";
 const HIDDEN: &str = "spoken among writers";
 
-/// A node on HTTP.
-struct Served {
-    node: Node,
+/// A node on HTTP, with its MCP servers.
+pub(crate) struct Served {
+    pub(crate) node: Node,
     address: String,
     api: Api,
 }
 
 impl Served {
-    async fn new(node: Node) -> Self {
+    pub(crate) async fn new(node: Node) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let api = Api::new(address, "token", Arc::new(NoSettings));
+        let tokens = ApiTokens { all: "token", metrics: None, issued: None };
+        let api = Api::hosting(vec![mcp::guest()], Door::new(address), tokens, Arc::new(NoSettings));
         api.attach(node.clone());
         let serving = api.clone();
         tokio::spawn(async move { serving.serve(listener, std::future::pending()).await });
@@ -45,24 +46,37 @@ impl Served {
     }
 
     /// Status and body of an answer.
-    async fn get(&self, path: &str) -> (u16, String) {
+    pub(crate) async fn get(&self, path: &str) -> (u16, String) {
         self.ask("GET", path).await
     }
 
-    async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+    pub(crate) async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+        self.send(method, path, "").await
+    }
+
+    /// A request on a connection of its own, which its answer ends.
+    pub(crate) async fn open(&self, method: &str, path: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
-        let (address, token) = (&self.address, "Authorization: Bearer token\r\nConnection: close");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer token\r\nConnection: close\r\n\
+             Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         stream
-            .write_all(format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\n{token}\r\n\r\n").as_bytes())
-            .await
-            .unwrap();
-        let mut answer = String::new();
-        tokio::time::timeout(SOON, stream.read_to_string(&mut answer)).await.expect("an answer in time").unwrap();
+    }
+
+    pub(crate) async fn send(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let mut stream = self.open(method, path, body).await;
+        let mut answer = Vec::new();
+        tokio::time::timeout(SOON, stream.read_to_end(&mut answer)).await.expect("an answer in time").unwrap();
+        let answer = String::from_utf8_lossy(&answer);
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
-    async fn json(&self, path: &str) -> Value {
+    pub(crate) async fn json(&self, path: &str) -> Value {
         serde_json::from_str(&self.get(path).await.1).unwrap()
     }
 }
@@ -81,7 +95,7 @@ async fn a_stop_counts_before_anybody_waits_for_it() {
 }
 
 /// A member with a role, beside a node.
-async fn start_as(n: u8, role: Role, beside: &Node) -> Node {
+pub(crate) async fn start_as(n: u8, role: Role, beside: &Node) -> Node {
     let mut env = OURS.env(n, Link::Memory);
     let store = Store::memory().unwrap();
     store.commit(&[found(&Genesis { chain: OURS.chain_as(n, role), ..OURS.genesis(n) })]).unwrap();
@@ -92,9 +106,14 @@ async fn start_as(n: u8, role: Role, beside: &Node) -> Node {
 
 /// Has a node know a space that readers do not see.
 async fn define_hidden(node: &Node) -> SpaceId {
+    define(node, HIDDEN_FROM_READERS).await
+}
+
+/// Has a node know a space with an access rule.
+pub(crate) async fn define(node: &Node, access: u16) -> SpaceId {
     let mut author = Rogue::meet(OURS, 3, Link::Memory, node).await;
     let log = LogId { space: SpaceId::mesh(&OURS.mesh()), ..OURS.log(3) };
-    let definition = SpaceDefinition { name: "council".parse().unwrap(), access: HIDDEN_FROM_READERS, salt: [7; 16] };
+    let definition = SpaceDefinition { name: "council".parse().unwrap(), access, salt: [7; 16] };
     // members that never met the author take nothing of it without its credential
     let credential = OURS.entry(log, None, Kind::CREDENTIAL, OURS.chain(3).to_bytes(), 3);
     let entry = OURS.entry(log, Some(&credential), Kind::SPACE, definition.encode(), 3);
@@ -118,13 +137,13 @@ fn written(text: &str, space: Option<SpaceId>) -> NewMemory {
     }
 }
 
-fn space_of(entry: EntryFrame) -> SpaceId {
+pub(crate) fn space_of(entry: EntryFrame) -> SpaceId {
     let entry: Entry = entry.parse().unwrap();
     entry.header().space
 }
 
 /// The spaces of all that a node says on a sync stream until it has sent a digest.
-async fn spaces_heard(reader: &Rogue, node: Did) -> BTreeSet<SpaceId> {
+pub(crate) async fn spaces_heard(reader: &Rogue, node: Did) -> BTreeSet<SpaceId> {
     let mut line = reader.line(node).await;
     let mut spaces = BTreeSet::new();
     let all = async {

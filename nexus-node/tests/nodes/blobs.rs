@@ -22,7 +22,7 @@ use prost::Message;
 use tempfile::TempDir;
 
 const WORLD: World = World(213);
-const BLOBS: StreamProtocol = StreamProtocol::new("/nexus/blobs/1");
+pub(crate) const BLOBS: StreamProtocol = StreamProtocol::new("/nexus/blobs/1");
 const WAIT: Duration = Duration::from_secs(30);
 const PART: usize = 256 * 1024;
 
@@ -122,15 +122,15 @@ async fn a_blob_is_waited_for() {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Envelope {
+pub(crate) struct Envelope {
     #[prost(uint64, tag = "1")]
-    id: u64,
+    pub(crate) id: u64,
     #[prost(oneof = "Body", tags = "2, 3, 4, 5")]
-    body: Option<Body>,
+    pub(crate) body: Option<Body>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
-enum Body {
+pub(crate) enum Body {
     #[prost(message, tag = "2")]
     Want(Want),
     #[prost(bytes = "vec", tag = "3")]
@@ -142,9 +142,9 @@ enum Body {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Want {
+pub(crate) struct Want {
     #[prost(bytes = "vec", repeated, tag = "1")]
-    hashes: Vec<Vec<u8>>,
+    pub(crate) hashes: Vec<Vec<u8>>,
 }
 
 /// A question for a part, without the hash.
@@ -155,9 +155,9 @@ struct Asked {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Has {
+pub(crate) struct Has {
     #[prost(uint64, repeated, tag = "1")]
-    sizes: Vec<u64>,
+    pub(crate) sizes: Vec<u64>,
 }
 
 /// A member that says it has every blob, of so many bytes, and sends these bytes for each part.
@@ -253,7 +253,7 @@ async fn a_member_that_reads_no_answer_keeps_nobody_from_a_blob() {
 }
 
 /// The question for a part.
-fn part(hash: &[u8], part: u64) -> Body {
+pub(crate) fn part(hash: &[u8], part: u64) -> Body {
     let mut bytes = vec![0x0a, u8::try_from(hash.len()).unwrap()];
     bytes.extend(hash);
     bytes.push(0x10);

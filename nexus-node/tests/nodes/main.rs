@@ -19,6 +19,7 @@ mod stalling;
 mod world;
 
 mod access;
+mod access_walk;
 mod blob_copies;
 mod blobs;
 mod clocks;

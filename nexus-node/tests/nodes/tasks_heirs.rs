@@ -138,6 +138,25 @@ async fn a_task_goes_back_from_an_heir_without_a_worker() {
     mesh.end(laptop).await;
 }
 
+/// promise: Tasks | A worker takes a task from its submitter's heir if it takes tasks of the submitter; the heir's own ones it does not
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_node_s_worker_takes_a_task_of_its_submitter_from_an_heir() {
+    let (mesh, tasks) = Mesh::taken_over([job()]).await;
+    mesh.heir.tasks().submit(job()).await.unwrap();
+    let query = ClaimQuery::of("job").from("laptop").wait(Duration::from_secs(60));
+    let claimed = mesh.founder.tasks().claim(query.clone()).await.unwrap().expect("it is handed out");
+    assert_eq!((claimed.task.id, claimed.task.settler), (tasks[0], mesh.heir.did()));
+    finish(&mesh.founder, &claimed, "by a third").await;
+    for node in [&mesh.founder, &mesh.heir] {
+        let over = until(node, &tasks[0].to_string(), TaskStatus::Succeeded).await;
+        assert_eq!(over.output, Some(JsonText::text("by a third")));
+    }
+    let own = mesh.founder.tasks().claim(query.wait(Duration::from_secs(2))).await.unwrap();
+    assert!(own.is_none(), "{own:?}");
+    let laptop = mesh.back().await;
+    mesh.end(laptop).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_goes_back_from_an_heir_whose_worker_refuses_it() {
     let (mesh, tasks) = Mesh::taken_over([job()]).await;

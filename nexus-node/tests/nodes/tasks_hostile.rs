@@ -273,9 +273,9 @@ async fn a_rogue_speaks_for_nobodys_worker() {
 
 /// Workers that wait, in the room's form.
 #[derive(Clone, PartialEq, Message)]
-struct Serving {
+pub(crate) struct Serving {
     #[prost(message, repeated, tag = "1")]
-    waiting: Vec<Waiting>,
+    pub(crate) waiting: Vec<Waiting>,
 }
 
 /// A node's words about its workers, in the room's form.
@@ -375,11 +375,11 @@ async fn words_about_workers_are_bounded() {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Waiting {
+pub(crate) struct Waiting {
     #[prost(string, tag = "1")]
-    capability: String,
+    pub(crate) capability: String,
     #[prost(uint32, tag = "2")]
-    workers: u32,
+    pub(crate) workers: u32,
 }
 
 /// promise: Tasks | A member that says that its workers wait, and takes no task, makes others write a bounded number of claims

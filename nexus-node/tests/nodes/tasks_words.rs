@@ -348,6 +348,12 @@ async fn a_task_runs_only_with_the_entries_that_show_whose_it_is() {
     let log = LogId { space: SpaceId::tasks_of(&WORLD.mesh()), ..WORLD.log(ROGUE) };
     of_kind.entries.push(EntryFrame::new(&WORLD.entry(log, None, Kind(4_000), vec![1], ROGUE)));
     bad.push(("an entry of another kind", of_kind));
+    bad.push(("a task of a space that is not known here", {
+        let log = LogId { space: SpaceId::from_bytes([7; 32]), ..WORLD.log(ROGUE) };
+        let submitted = TaskEvent::Submitted(Box::new(bait())).encode();
+        let first = WORLD.entry(log, None, Kind::TASKS, Content::Parts(vec![([7; 16], submitted)]), ROGUE);
+        Bait::of(first, ROGUE, 1, me).offer()
+    }));
     let event = TaskEvent::Submitted(Box::new(bait())).encode();
     let space = SpaceId::tasks_of(&WORLD.mesh()).as_bytes().to_vec();
     bad.push(("no entries", Offer { entries: Vec::new(), event, space, ..good(1).offer() }));

@@ -45,6 +45,62 @@ impl Approved {
     }
 }
 
+/// The workers of another node that wait for tasks which this one hands out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::tasks) struct WorkersElsewhere {
+    /// Those that take tasks of this node, also ones that it hands out for others.
+    pub(in crate::tasks) any: WaitingWorkers,
+    /// Those that take no others than tasks of these submitters, whose heir this node is.
+    pub(in crate::tasks) of: BTreeMap<Did, WaitingWorkers>,
+}
+
+impl From<WaitingWorkers> for WorkersElsewhere {
+    fn from(any: WaitingWorkers) -> Self {
+        Self { any, of: BTreeMap::new() }
+    }
+}
+
+impl WorkersElsewhere {
+    pub(in crate::tasks) fn is_empty(&self) -> bool {
+        self.any.is_empty() && self.of.values().all(WaitingWorkers::is_empty)
+    }
+
+    /// Those that take tasks of a submitter.
+    fn lists(&self, submitter: &Did) -> impl Iterator<Item = &WaitingWorkers> {
+        self.of.get(submitter).into_iter().chain([&self.any]).filter(|list| !list.is_empty())
+    }
+
+    /// Whether some of them take tasks of a submitter.
+    pub(in crate::tasks) fn serves(&self, submitter: &Did) -> bool {
+        self.lists(submitter).next().is_some()
+    }
+
+    /// The number of those that take a task of a submitter which is approved so far.
+    pub(in crate::tasks) fn for_approved(&self, submitter: &Did, approved: Approved) -> u32 {
+        self.lists(submitter).fold(0, |all, list| all.saturating_add(list.for_approved(approved)))
+    }
+
+    /// The least on which one of them insists that takes tasks of a submitter.
+    pub(in crate::tasks) fn least(&self, submitter: &Did) -> Option<Approved> {
+        self.lists(submitter).filter_map(WaitingWorkers::least).min()
+    }
+
+    /// One of them takes a task of a submitter: one that takes no others, if there is one. Returns on what it insists.
+    pub(in crate::tasks) fn take(&mut self, submitter: &Did, approved: Approved) -> Approved {
+        match self.of.get_mut(submitter).filter(|list| list.for_approved(approved) > 0) {
+            Some(list) => list.take(approved),
+            None => self.any.take(approved),
+        }
+    }
+
+    /// Leaves at most so many, in each list.
+    pub(in crate::tasks) fn truncate(&mut self, most: u32) {
+        self.any.truncate(most);
+        self.of.values_mut().for_each(|list| list.truncate(most));
+        self.of.retain(|_, list| !list.is_empty());
+    }
+}
+
 /// Workers that wait, by the approval on which they insist.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::tasks) struct WaitingWorkers(BTreeMap<Approved, u32>);

@@ -10,11 +10,12 @@ mod others;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use nexus_crdt::{ReturnCause, TaskEnd, TaskId, TaskToken};
+use nexus_crdt::{ReturnCause, SpaceId, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use nexus_identity::plants::{planted, reached};
 
-use super::approved::{Approved, WaitingWorkers};
+use super::approved::{Approved, WorkersElsewhere};
+use super::audience::Audience;
 use super::records::{Records, Rest};
 use super::route::{About, Score};
 use crate::config::TaskRouting;
@@ -53,6 +54,10 @@ pub(in crate::tasks) type CallId = u64;
 #[derive(Clone, Debug)]
 pub(in crate::tasks) struct Spec {
     pub(in crate::tasks) capability: String,
+    /// Its space: workers of members that may not read there do not get it.
+    pub(in crate::tasks) space: SpaceId,
+    /// The member that submitted it: another one if this node is an heir.
+    pub(in crate::tasks) submitter: Did,
     /// The only member that may work on it.
     pub(in crate::tasks) to: Option<Did>,
     /// The order among tasks that wait: the lowest first.
@@ -266,6 +271,8 @@ pub(in crate::tasks) enum NotChosen {
     Overloaded,
     /// The task is for another member.
     NotMeant,
+    /// Its member may not read the task's space.
+    MayNotRead,
     /// Its version does not know the rule by which the task is approved.
     TooOld,
     /// Its workers insist on this approval, which the task does not have.
@@ -319,11 +326,13 @@ pub(in crate::tasks) struct Scheduler {
     callers: BTreeMap<String, BTreeSet<CallId>>,
     next_call: CallId,
     /// The workers that wait at other nodes for tasks of this one, by capability: by the nodes' own words.
-    elsewhere: BTreeMap<String, BTreeMap<Did, WaitingWorkers>>,
+    elsewhere: BTreeMap<String, BTreeMap<Did, WorkersElsewhere>>,
     /// The words of other nodes about themselves.
     said: BTreeMap<Did, Said>,
     /// The nodes with workers whose version does not judge approvals by persons.
     earlier: BTreeSet<Did>,
+    /// The members that may read the spaces of open tasks. Nobody gets a task of another space.
+    audiences: BTreeMap<SpaceId, Audience>,
     /// The load of this node's machine.
     load: Load,
     /// This node.
@@ -405,6 +414,7 @@ impl Scheduler {
             elsewhere: BTreeMap::new(),
             said: BTreeMap::new(),
             earlier: BTreeSet::new(),
+            audiences: BTreeMap::new(),
             records: Records::default(),
             rests: BTreeSet::new(),
             awaited: BTreeMap::new(),
@@ -417,6 +427,32 @@ impl Scheduler {
             actions: VecDeque::new(),
             tokens: Vec::new(),
         }
+    }
+
+    /// Notes which members may read a space. Workers of others get none of its tasks; an attempt that began goes on.
+    pub(in crate::tasks) fn set_audience(&mut self, space: SpaceId, audience: Audience, now: Duration) {
+        if self.audiences.insert(space, audience.clone()).is_none_or(|before| before == audience) {
+            return;
+        }
+        let capabilities: Vec<String> = self.ready.keys().cloned().collect();
+        for capability in capabilities {
+            self.assign_ready(&capability, now);
+        }
+    }
+
+    /// Whether it is known which members may read a space.
+    pub(in crate::tasks) fn knows_audience(&self, space: SpaceId) -> bool {
+        self.audiences.contains_key(&space)
+    }
+
+    /// Whether a member may read a task.
+    fn may_read(&self, open: &Open, member: &Did) -> bool {
+        self.audiences.get(&open.spec.space).is_some_and(|audience| audience.has(member))
+    }
+
+    /// The space of an open task.
+    pub(in crate::tasks) fn space_of(&self, task: TaskId) -> Option<SpaceId> {
+        self.open.get(&task).map(|open| open.spec.space)
     }
 
     fn is_over(&self, call: &Call) -> bool {
@@ -684,7 +720,7 @@ impl Scheduler {
         });
         if node != self.me && !self.has_turned_down_too_many(&node, now) {
             let waits = self.elsewhere.entry(capability.clone()).or_default().entry(node).or_default();
-            waits.add(insists_on, 1);
+            waits.any.add(insists_on, 1);
             self.assign_ready(&capability, now);
         }
     }

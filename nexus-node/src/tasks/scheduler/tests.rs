@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use nexus_crdt::{Dot, EntryId, ReturnCause, TaskEnd, TaskId, TaskToken};
+use nexus_crdt::{Dot, EntryId, ReturnCause, SpaceId, TaskEnd, TaskId, TaskToken};
 use nexus_identity::Did;
 use proptest::prelude::*;
 
-use super::approved::{Approved, WaitingWorkers};
+use super::approved::{Approved, WaitingWorkers, WorkersElsewhere};
+use super::audience::Audience;
 use super::core::{
     Action, Before, Call, CallId, Claimant, Fault, Holder, NotChosen, Said, Scheduler, Seen, Spec, TURNS_MAX, TakesFrom,
 };
@@ -27,6 +28,8 @@ fn task(n: u16) -> TaskId {
 fn spec(capability: &str, rank: u64) -> Spec {
     Spec {
         capability: capability.to_owned(),
+        space: SpaceId::from_bytes([0; 32]),
+        submitter: Did::from_bytes([1; 32]),
         to: None,
         rank,
         attempt: secs(300),
@@ -51,6 +54,7 @@ fn call(capabilities: &[&str]) -> Call {
 
 fn core() -> Scheduler {
     let mut core = Scheduler::of(Did::from_bytes([1; 32]), TaskRouting::Weighted);
+    core.set_audience(SpaceId::from_bytes([0; 32]), Audience::All, secs(0));
     core.give_tokens((0..200_u8).map(|n| TaskToken::from_bytes([n; 16])));
     core
 }
@@ -72,14 +76,62 @@ fn an_earlier_version_gets_no_task_that_it_would_turn_down() {
     let other = Did::from_bytes([7; 32]);
     let mut core = core();
     core.note_version(other, true);
-    core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(2))]), secs(0));
+    core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(2).into())]), secs(0));
     core.open(task(1), Spec { by_person: true, ..spec("build", 1) }, Before::default(), secs(0));
     assert_eq!(core.next_action(), None);
     core.open(task(2), spec("build", 2), Before::default(), secs(0));
     assert!(matches!(core.next_action(), Some(Action::Claim { task: claimed, .. }) if claimed == task(2)));
     core.note_version(other, false);
-    core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(1));
+    core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1).into())]), secs(1));
     assert!(matches!(core.next_action(), Some(Action::Claim { task: claimed, .. }) if claimed == task(1)));
+}
+
+/// promise: Tasks | A task of a space that a member may not read goes to none of its workers, and takes none from another task
+#[test]
+fn workers_of_members_that_may_not_read_a_task_do_not_get_it() {
+    let (me, other, third) = (Did::from_bytes([1; 32]), Did::from_bytes([7; 32]), Did::from_bytes([8; 32]));
+    let hidden = SpaceId::from_bytes([5; 32]);
+    let in_hidden = |rank| Spec { space: hidden, critical: true, ..spec("build", rank) };
+    let these = |members: &[Did]| Audience::These(members.iter().copied().collect());
+    let one = || BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1).into())]);
+    let mut core = core();
+    core.serving(other, one(), secs(0));
+    let builds = Agent { capabilities: BTreeSet::from(["build".to_owned()]), ..Agent::new(other, "") };
+    core.hear_of(other, Said { agents: vec![builds], ..Said::default() });
+    // nobody knows who may read it
+    core.open(task(1), in_hidden(1), Before::default(), secs(0));
+    assert_eq!(core.next_action(), None);
+    core.set_audience(hidden, these(&[me, third]), secs(0));
+    assert_eq!(core.next_action(), None);
+    let why: Vec<_> = core.explain(task(1), secs(0)).into_iter().map(|row| (row.node, row.not)).collect();
+    assert_eq!(why, [(other, Some(NotChosen::MayNotRead))]);
+    // its worker does an open task, which a critical one that it may not read leaves to it
+    core.open(task(2), Spec { preemptible: true, ..spec("build", 2) }, Before::default(), secs(0));
+    assert!(
+        matches!(core.next_action(), Some(Action::Claim { task: of, holder, .. }) if of == task(2) && holder.node == other)
+    );
+    core.claimed(task(2), secs(0));
+    core.open(task(3), in_hidden(1), Before::default(), secs(20));
+    assert_eq!(core.next_action(), None);
+    core.serving(third, one(), secs(21));
+    assert!(matches!(core.next_action(), Some(Action::Claim { holder, .. }) if holder.node == third));
+    // those that insist on an approval are no reason either
+    core.serving(
+        other,
+        BTreeMap::from([("build".to_owned(), WaitingWorkers::insisting(Approved::ByOther, 1).into())]),
+        secs(22),
+    );
+    assert_eq!(core.insists(task(3)), None);
+    core.serving(other, one(), secs(22));
+    core.open(task(4), in_hidden(1), Before::default(), secs(22));
+    assert_eq!(core.next_action(), None);
+    // once it may read, it gets what waits; a worker here that may not does not
+    core.set_audience(hidden, these(&[other]), secs(23));
+    assert!(matches!(core.next_action(), Some(Action::Claim { holder, .. }) if holder.node == other));
+    core.call(call(&["build"]), secs(23));
+    assert_eq!(core.next_action(), None);
+    core.set_audience(hidden, Audience::All, secs(24));
+    assert!(matches!(core.next_action(), Some(Action::Claim { holder, .. }) if holder.node == me));
 }
 
 /// promise: Persons | A worker that insists on an approval gets no task without it, and the task says whose worker wants what
@@ -112,14 +164,14 @@ fn a_worker_that_insists_gets_what_was_approved() {
     assert_eq!(claimed(&mut core, secs(0)).0, by_rule);
     // tasks of others
     core.call(call(Approved::ByRule), secs(0));
-    assert_eq!(core.waiting_for(&other, false)["build"], WaitingWorkers::insisting(Approved::ByRule, 1));
-    assert!(core.take_offer("build", (&other, false), Approved::Not).is_none());
-    assert!(core.take_offer("build", (&other, false), Approved::ByRule).is_some());
+    assert_eq!(core.waiting_for((&other, false), &[])["build"].any, WaitingWorkers::insisting(Approved::ByRule, 1));
+    assert!(core.take_offer("build", &[(other, false)], Approved::Not).is_none());
+    assert!(core.take_offer("build", &[(other, false)], Approved::ByRule).is_some());
     // elsewhere: of those that fit, the one that insists on most
     let mut two = WaitingWorkers::of(1);
     two.add(Approved::ByRule, 1);
     open(&mut core, 4, Approved::ByRule);
-    core.serving(other, BTreeMap::from([("build".to_owned(), two)]), secs(0));
+    core.serving(other, BTreeMap::from([("build".to_owned(), two.into())]), secs(0));
     let mut got = Vec::new();
     while let Some(Action::Claim { task, to: Claimant::Node(node), .. }) = core.next_action() {
         assert_eq!(node, other);
@@ -129,12 +181,12 @@ fn a_worker_that_insists_gets_what_was_approved() {
     assert_eq!(got, [plain, task(4)]);
     core.serving(
         other,
-        BTreeMap::from([("build".to_owned(), WaitingWorkers::insisting(Approved::ByRule, 1))]),
+        BTreeMap::from([("build".to_owned(), WaitingWorkers::insisting(Approved::ByRule, 1).into())]),
         secs(0),
     );
     let plain = open(&mut core, 5, Approved::Not);
     assert_eq!((core.next_action(), core.insists(plain)), (None, Some((other, Approved::ByRule))));
-    core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
+    core.serving(other, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1).into())]), secs(0));
     assert_eq!(core.insists(plain), None);
 }
 
@@ -298,7 +350,7 @@ fn an_attempt_ends_at_its_timeout_and_a_task_at_its_deadline() {
 fn workers_elsewhere_get_what_no_worker_here_waits_for() {
     let mut core = core();
     let (near, far) = (Did::from_bytes([2; 32]), Did::from_bytes([3; 32]));
-    let waiting = |workers| BTreeMap::from([("build".to_owned(), WaitingWorkers::of(workers))]);
+    let waiting = |workers| BTreeMap::from([("build".to_owned(), WaitingWorkers::of(workers).into())]);
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     core.serving(near, waiting(1), secs(0));
     let to = |core: &mut Scheduler| match core.next_action() {
@@ -324,7 +376,7 @@ fn workers_elsewhere_get_what_no_worker_here_waits_for() {
 #[test]
 fn a_node_that_turns_down_too_many_tasks_gets_one_each_five_seconds() {
     let (mut core, node, friend) = (core(), Did::from_bytes([7; 32]), Did::from_bytes([8; 32]));
-    let waiting = || BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]);
+    let waiting = || BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1).into())]);
     for _ in 0..TURNS_MAX {
         assert!(core.serving(node, waiting(), secs(9)));
         core.turned_down(node, secs(9));
@@ -530,7 +582,8 @@ fn a_busy_machine_gets_no_work() {
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     assert_eq!(core.next_action(), None);
     assert!(
-        core.waiting_for(&node, true).is_empty() && core.take_offer("build", (&node, true), Approved::Not).is_none()
+        core.waiting_for((&node, true), &[]).is_empty()
+            && core.take_offer("build", &[(node, true)], Approved::Not).is_none()
     );
     core.set_load(load(80, 91), secs(1));
     assert_eq!(core.next_action(), None);
@@ -542,8 +595,8 @@ fn a_busy_machine_gets_no_work() {
     core.set_load(load(80, 90), secs(2));
     assert_eq!(claimed(&mut core, secs(2)).1, first);
     core.call(modest(), secs(2));
-    assert_eq!(core.waiting_for(&node, true).len(), 1);
-    assert!(core.take_offer("build", (&node, true), Approved::Not).is_some());
+    assert_eq!(core.waiting_for((&node, true), &[]).len(), 1);
+    assert!(core.take_offer("build", &[(node, true)], Approved::Not).is_some());
 }
 
 /// promise: Tasks | A task that waits, and one that was handed out, say of each node that was looked at why it gets it or not
@@ -567,14 +620,14 @@ fn each_choice_is_explained() {
     core.open(task(1), spec("build", 1), Before::default(), secs(0));
     let none = Some(NotChosen::NoneWaits);
     assert_eq!(reasons(&core, task(1)), [(idle, none), (busy, none), (full, none)].into());
-    core.serving(busy, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
+    core.serving(busy, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1).into())]), secs(0));
     let Some(Action::Claim { to: Claimant::Node(to), task: given, .. }) = core.next_action() else { panic!() };
     assert_eq!((to, given), (busy, task(1)), "the only one that waits");
     core.claimed(task(1), secs(0));
     assert_eq!(reasons(&core, task(1)), [(busy, None)].into());
     // both wait: the idle one gets it
-    core.serving(busy, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
-    core.serving(idle, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
+    core.serving(busy, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1).into())]), secs(0));
+    core.serving(idle, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1).into())]), secs(0));
     core.open(task(2), spec("build", 1), Before::default(), secs(0));
     let Some(Action::Claim { to: Claimant::Node(to), .. }) = core.next_action() else { panic!() };
     assert_eq!(to, idle);
@@ -596,7 +649,7 @@ fn choices_are_kept_within_a_bound() {
     let (mut core, node) = (core(), Did::from_bytes([2; 32]));
     for n in 0..3_000 {
         core.give_tokens(std::iter::once(TaskToken::from_bytes([7; 16])));
-        core.serving(node, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1))]), secs(0));
+        core.serving(node, BTreeMap::from([("build".to_owned(), WaitingWorkers::of(1).into())]), secs(0));
         core.open(task(n), spec("build", 1), Before::default(), secs(0));
         assert!(matches!(core.next_action(), Some(Action::Claim { .. })));
         core.ended(task(n));
@@ -610,13 +663,53 @@ fn a_worker_takes_tasks_of_those_that_it_admits() {
     let mut core = core();
     let (admin, member) = (Did::from_bytes([2; 32]), Did::from_bytes([3; 32]));
     core.call(Call { from: TakesFrom { admins: true, ..TakesFrom::default() }, ..call(&["build"]) }, secs(0));
-    assert_eq!(core.waiting_for(&admin, true).len(), 1);
+    assert_eq!(core.waiting_for((&admin, true), &[]).len(), 1);
     assert!(
-        core.waiting_for(&member, false).is_empty()
-            && core.take_offer("build", (&member, false), Approved::Not).is_none()
+        core.waiting_for((&member, false), &[]).is_empty()
+            && core.take_offer("build", &[(member, false)], Approved::Not).is_none()
     );
-    assert!(core.take_offer("build", (&admin, true), Approved::Not).is_some());
-    assert!(core.take_offer("build", (&admin, true), Approved::Not).is_none(), "once");
+    assert!(core.take_offer("build", &[(admin, true)], Approved::Not).is_some());
+    assert!(core.take_offer("build", &[(admin, true)], Approved::Not).is_none(), "once");
+}
+
+/// promise: Tasks | A worker takes a task from its submitter's heir if it takes tasks of the submitter; the heir's own ones it does not
+#[test]
+fn a_worker_takes_tasks_of_its_submitters_from_their_heirs() {
+    let [submitter, heir, other] = [2, 3, 4].map(|n| Did::from_bytes([n; 32]));
+    // at the worker's node
+    let mut core = core();
+    let from = TakesFrom { others: BTreeSet::from([submitter]), ..TakesFrom::default() };
+    core.call(Call { from: from.clone(), ..call(&["build"]) }, secs(0));
+    assert!(core.waiting_for((&heir, false), &[(other, false)]).is_empty());
+    let waiting = core.waiting_for((&heir, false), &[(other, false), (submitter, false)]);
+    let of = |workers| BTreeMap::from([(submitter, WaitingWorkers::of(workers))]);
+    assert_eq!(waiting["build"], WorkersElsewhere { of: of(1), ..WorkersElsewhere::default() });
+    assert!(core.take_offer("build", &[(heir, false), (other, false)], Approved::Not).is_none());
+    assert!(core.take_offer("build", &[(heir, false), (submitter, false)], Approved::Not).is_some());
+    // a worker that takes the heir's, too, counts once
+    core.call(Call { from: TakesFrom { members: true, ..from }, ..call(&["build"]) }, secs(0));
+    let waiting = core.waiting_for((&heir, false), &[(submitter, false)]);
+    assert_eq!(waiting["build"], WorkersElsewhere::from(WaitingWorkers::of(1)));
+    // at the heir's
+    let mut core = self::core();
+    let worker = Did::from_bytes([9; 32]);
+    let said = WorkersElsewhere { any: WaitingWorkers::of(1), of: of(1) };
+    core.open(task(1), Spec { submitter: other, ..spec("build", 1) }, Before::default(), secs(0));
+    core.serving(
+        worker,
+        BTreeMap::from([("build".to_owned(), WorkersElsewhere { of: of(1), ..Default::default() })]),
+        secs(0),
+    );
+    assert_eq!(core.next_action(), None);
+    core.open(task(2), Spec { submitter, ..spec("build", 2) }, Before::default(), secs(0));
+    assert!(
+        matches!(core.next_action(), Some(Action::Claim { task: of, holder, .. }) if of == task(2) && holder.node == worker)
+    );
+    assert_eq!(core.next_action(), None, "it was one");
+    core.open(task(3), Spec { submitter, ..spec("build", 3) }, Before::default(), secs(0));
+    core.serving(worker, BTreeMap::from([("build".to_owned(), said)]), secs(1));
+    let claims: Vec<TaskId> = std::iter::from_fn(|| core.next_action()).map(|action| action.task()).collect();
+    assert_eq!(claims, [task(1), task(3)], "each of the two gets the one that it takes");
 }
 
 #[test]
@@ -649,7 +742,7 @@ fn a_task_that_is_done_once_waits_for_a_quorum_and_is_tried_once() {
     let mut core = core();
     core.open(task(1), once(), Before::default(), secs(0));
     core.call(call(&["build"]), secs(0));
-    core.serving(Did::from_bytes([2; 32]), [("build".to_owned(), WaitingWorkers::of(1))].into(), secs(0));
+    core.serving(Did::from_bytes([2; 32]), [("build".to_owned(), WaitingWorkers::of(1).into())].into(), secs(0));
     assert_eq!(core.next_action(), None);
     assert!(core.waits_for_quorum());
     // others pass it

@@ -33,14 +33,16 @@ pub(super) const BATCH_MAX: usize = 256;
 impl Settler {
     /// Takes up a task of this node that has not ended.
     pub(super) fn take_up(&self, found: &Found) {
-        let Found { id, row, submission, state, heard, space } = found;
+        let Found { id, row, submission, state, heard, rule, .. } = found;
         if matches!(state.phase, TaskPhase::Over(_)) || !self.settles(&mut self.held(), found) {
             return;
         }
-        let (now, wall) = (self.now(), self.here().world.wall());
+        let (now, wall, members) = (self.now(), self.here().world.wall(), self.here().identity.members());
         let deadline = submission.deadline_ms.map(|at| now + Duration::from_millis(at.saturating_sub(wall.as_ms())));
         let spec = Spec {
             capability: submission.capability.clone(),
+            space: rule.space,
+            submitter: row.submitter,
             to: submission.to,
             rank: row.rank(),
             attempt: Duration::from_millis(submission.attempt_ms),
@@ -51,7 +53,7 @@ impl Settler {
                 && !state.approval.is_some_and(|(approved, _)| approved)
                 && !planted("needs_no_approval"),
             by_person: row.needs_approval && submission.rule() == ApprovalRule::Person,
-            approved: found.approved(&self.here().identity.members()),
+            approved: found.approved(&members),
             after: submission.after.iter().copied().collect(),
             critical: submission.priority == Priority::Critical,
             // of a task that is done once nobody would know what became of it
@@ -62,7 +64,7 @@ impl Settler {
         let before = Before { claims: state.claims, failures: state.failures, expiries: state.expiries, claim };
         let mut held = self.held();
         held.parked.remove(&submission.capability, row.rank(), *id);
-        held.spaces.insert(*id, space.0);
+        held.note_space(*rule, &members, now);
         held.core.open(*id, spec, before, now);
         // they may have ended before
         held.said.extend(submission.after.iter().copied());
@@ -183,6 +185,7 @@ impl Settler {
     async fn take_up_all(&self) -> Result<(), NodeError> {
         self.reading(|settler, view, reader| {
             let me = settler.me();
+            settler.held().note_members(&settler.here().identity.members(), settler.now());
             let most = if planted("takes_up_no_tasks") { 0 } else { OPEN_MAX + PARKED_MAX };
             let (mut last, mut entries) = (LastEntries::default(), LastId::default());
             for at in ledger::open_tasks(view, &me, most)? {
@@ -284,7 +287,7 @@ impl Settler {
             let held = self.held();
             let tasks = SpaceId::tasks_of(&self.here().identity.mesh());
             let with_event = |(action, ownership): (Action, u32)| {
-                let space = held.spaces.get(&action.task()).copied().unwrap_or(tasks);
+                let space = held.core.space_of(action.task()).unwrap_or(tasks);
                 let event = event_of(&action, ownership);
                 (action, (space, event))
             };

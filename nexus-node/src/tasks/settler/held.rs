@@ -1,12 +1,14 @@
 //! The state behind the settler's lock: the scheduler, and those who wait for its decisions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use nexus_crdt::{SpaceId, TaskId, TaskToken};
+use nexus_crdt::{Members, SpaceId, SpaceRule, TaskId, TaskToken};
 use nexus_identity::Did;
 use tokio::sync::oneshot;
 
 use super::heirs::{GivenBack, Settling};
+use crate::tasks::scheduler::audience::Audience;
 use crate::tasks::scheduler::core::{Action, CallId, Claimant, Scheduler, Seen};
 use crate::tasks::scheduler::parked::Parked;
 use crate::tasks::task::{TaskProgress, cut};
@@ -29,7 +31,8 @@ pub(super) struct Held {
     pub(super) progress: BTreeMap<TaskId, TaskProgress>,
     /// Tasks of which others have said something, to be looked at.
     pub(super) said: BTreeSet<TaskId>,
-    pub(super) spaces: BTreeMap<TaskId, SpaceId>,
+    /// The access rules of the spaces of its tasks.
+    pub(super) rules: BTreeMap<SpaceId, SpaceRule>,
     /// Open tasks of this node that are not taken up yet.
     pub(super) parked: Parked,
     /// The part of this node in tasks with heirs.
@@ -44,9 +47,24 @@ impl Held {
             endings: BTreeMap::new(),
             progress: BTreeMap::new(),
             said: BTreeSet::new(),
-            spaces: BTreeMap::new(),
+            rules: BTreeMap::new(),
             parked: Parked::default(),
             settling: Settling::default(),
+        }
+    }
+
+    /// Has the scheduler know who may read the tasks of a space.
+    pub(super) fn note_space(&mut self, rule: SpaceRule, members: &Members, now: Duration) {
+        self.rules.insert(rule.space, rule);
+        if !self.core.knows_audience(rule.space) {
+            self.core.set_audience(rule.space, Audience::of(members, &rule), now);
+        }
+    }
+
+    /// Others may be members now, or have other roles.
+    pub(super) fn note_members(&mut self, members: &Members, now: Duration) {
+        for (space, rule) in &self.rules {
+            self.core.set_audience(*space, Audience::of(members, rule), now);
         }
     }
 
@@ -72,7 +90,6 @@ impl Held {
     pub(super) fn forget(&mut self, task: TaskId, written: bool) {
         self.core.ended(task);
         self.progress.remove(&task);
-        self.spaces.remove(&task);
         self.settling.forget(task);
         self.fire(task, written);
     }

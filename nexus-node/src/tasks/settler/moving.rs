@@ -28,6 +28,7 @@ use crate::engine::{Command, Outcome, TaskAnswer};
 use crate::error::NodeError;
 use crate::ledger::rows::TaskRow;
 use crate::ledger::{self, entry_place};
+use crate::memory::read::Reader;
 use crate::store::{StoreError, View};
 use crate::tasks::read::{self, Found};
 use crate::tasks::scheduler::core::Action;
@@ -143,7 +144,7 @@ impl Settler {
 
     /// Looks at the open tasks with heirs that this node may settle. Returns whether there are any, or rights to them.
     async fn look_at_moving(&self) -> Result<bool, NodeError> {
-        let (moving, has_submitters) = self.reading(|settler, view, _| Ok(settler.moving(view)?)).await?;
+        let (moving, has_submitters) = self.reading(|settler, view, reader| Ok(settler.moving(view, reader)?)).await?;
         let left: Vec<Did> = {
             let mut held = self.held();
             let now = self.now();
@@ -173,7 +174,7 @@ impl Settler {
 
     /// The tasks that this node settles, or would if the coordinators let it, by submitter. The second value says whether
     /// anybody has tasks that this node may settle: a submitter that is connected settles its own.
-    fn moving(&self, view: &dyn View) -> Result<(BTreeMap<Did, Moving>, bool), StoreError> {
+    fn moving(&self, view: &dyn View, reader: &Reader<'_>) -> Result<(BTreeMap<Did, Moving>, bool), StoreError> {
         let me = self.me();
         let submitters = ledger::moving_submitters(view, &me, LOOKED_AT_MAX)?;
         let has_submitters = !submitters.is_empty();
@@ -192,6 +193,10 @@ impl Settler {
         for (submitter, most) in others.into_iter().map(|other| (other, share)).chain(own) {
             for task in ledger::moving_tasks(view, &me, &submitter, most)? {
                 let Some((_, row)) = ledger::find_task(view, task)? else { continue };
+                // a member that may not read a task does not settle it, whoever named it an heir
+                if reader.space_numbered(row.space).is_none() {
+                    continue;
+                }
                 let moving = found.entry(submitter).or_default();
                 let others = || row.owners().filter(|owner| *owner != me);
                 let new = others().filter(|other| !moving.others.contains(other)).count();

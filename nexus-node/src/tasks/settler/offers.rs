@@ -142,8 +142,12 @@ impl Settler {
     pub(super) fn offer(&self, node: Did, task: TaskId, token: TaskToken, attempt: u32) {
         let settler = self.clone();
         self.here().world.spawn("task offer", async move {
-            let offer = settler.reading(move |_, view, reader| {
+            let offer = settler.reading(move |settler, view, reader| {
                 let found = find(view, reader, task)?.ok_or(ConflictError::ClaimOver)?;
+                // it may have lost that right since the task was claimed for it
+                if !settler.here().identity.members().may_read(&node, &found.rule) {
+                    return Ok(None);
+                }
                 let entries = offered::entries_of(view, &found, token)?;
                 let mut offer = Offer {
                     claim: Some(Claim::new(task, token)),
@@ -157,11 +161,15 @@ impl Settler {
                     offer.submitted_ms = found.row.hlc.time().as_ms();
                     offer.space = found.space.0.as_bytes().to_vec();
                 }
-                Ok(offer)
+                Ok(Some(offer))
             });
             let Ok(offer) = offer.await else { return };
             let asked = settler.now();
-            match settler.here().ask(node, Body::Offer(offer)).await {
+            let answer = match offer {
+                Some(offer) => settler.here().ask(node, Body::Offer(offer)).await,
+                None => Ok(None),
+            };
+            match answer {
                 Ok(Some(Body::Taken(Taken { agent }))) => {
                     let mut held = settler.held();
                     held.core.answered(&node, settler.now().saturating_sub(asked));

@@ -94,6 +94,7 @@ impl Settler {
             NotChosen::TooOld => WhyNot::TooOld,
             NotChosen::Insists(on) => WhyNot::Insists(on.rule()),
             NotChosen::NotMeant => WhyNot::NotMeant,
+            NotChosen::MayNotRead => WhyNot::MayNotRead,
             NotChosen::Worse => WhyNot::Worse,
         }
     }

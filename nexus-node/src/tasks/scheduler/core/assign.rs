@@ -12,7 +12,7 @@ use super::{
     LOOKED_AT_MAX, NotChosen, Open, PREEMPT_EVERY, Place, Running, Scheduler,
 };
 use crate::tasks::agent::{Agent, AgentHealth};
-use crate::tasks::scheduler::approved::{Approved, WaitingWorkers};
+use crate::tasks::scheduler::approved::{Approved, WorkersElsewhere};
 use crate::tasks::scheduler::records::{Breaker, Rest};
 use crate::tasks::scheduler::route::{About, Candidate, Score, ranked};
 
@@ -78,7 +78,7 @@ impl Scheduler {
         let victim = later.into_iter().find_map(|(_, victim)| match self.open.get(victim)? {
             Open { spec, place: Place::Running(running), .. }
                 if spec.preemptible
-                    && open.spec.to.is_none_or(|to| to == running.holder.node)
+                    && self.is_meant(open, &running.holder.node)
                     && running.insists_on <= open.spec.approved =>
             {
                 Some((*victim, running.token))
@@ -125,11 +125,9 @@ impl Scheduler {
             }
         });
         let elsewhere = self.elsewhere.get(capability).into_iter().flatten();
-        let is_meant = |node: &Did| {
-            open.spec.to.is_none_or(|to| to == *node) && self.may_begin(open) && !self.is_too_old(open, node)
-        };
+        let is_meant = |node: &Did| self.is_meant(open, node) && self.may_begin(open) && !self.is_too_old(open, node);
         let is_well = |node: &Did| self.records.breaker(capability, node, "", now) == Breaker::Closed;
-        let waiting = |waits: &WaitingWorkers| waits.for_approved(open.spec.approved);
+        let waiting = |waits: &WorkersElsewhere| waits.for_approved(&open.spec.submitter, open.spec.approved);
         let elsewhere = elsewhere.filter(|(node, waits)| waiting(waits) > 0 && is_meant(node) && is_well(node));
         let elsewhere = elsewhere.map(|(node, waits)| Candidate {
             node: *node,
@@ -139,6 +137,11 @@ impl Scheduler {
             failed_here: failed_here(*node),
         });
         here.into_iter().chain(elsewhere).collect()
+    }
+
+    /// Whether a task may go to the workers of a member: it may read it, and the task is for no other one.
+    pub(super) fn is_meant(&self, open: &Open, member: &Did) -> bool {
+        open.spec.to.is_none_or(|to| to == *member) && self.may_read(open, member)
     }
 
     fn is_too_old(&self, open: &Open, node: &Did) -> bool {
@@ -170,7 +173,8 @@ impl Scheduler {
                 waits |= agent.waiting > 0 && agent.health != AgentHealth::Overloaded;
             }
             // it says of each that waits for tasks of this node
-            let serves = self.elsewhere.get(capability).is_some_and(|nodes| nodes.contains_key(node));
+            let serves = |waits: &WorkersElsewhere| waits.serves(&open.spec.submitter);
+            let serves = self.elsewhere.get(capability).and_then(|nodes| nodes.get(node)).is_some_and(serves);
             Some((*node, "", is_over, waits && !serves))
         });
         // all calls of this node have the same machine
@@ -187,6 +191,7 @@ impl Scheduler {
             let rest = self.records.rest(capability, &node, agent, now);
             let not = match (self.records.breaker(capability, &node, agent, now), rest) {
                 _ if open.spec.to.is_some_and(|to| to != node) => NotChosen::NotMeant,
+                _ if !self.may_read(open, &node) => NotChosen::MayNotRead,
                 _ if self.is_too_old(open, &node) => NotChosen::TooOld,
                 (_, Some(rest)) => NotChosen::Rests(rest),
                 (Breaker::Tried, None) => NotChosen::Tried,
@@ -215,18 +220,19 @@ impl Scheduler {
 
     /// The least approval on which the workers of a node insist that wait for a task, if that is more than it has.
     fn insists_on_more(&self, open: &Open, node: &Did) -> Option<Approved> {
-        let elsewhere = || self.elsewhere.get(&open.spec.capability)?.get(node)?.least();
+        let elsewhere = || self.elsewhere.get(&open.spec.capability)?.get(node)?.least(&open.spec.submitter);
         let least = if *node == self.me { self.insists_here(open) } else { elsewhere() };
         least.filter(|least| *least > open.spec.approved)
     }
 
     fn claim_elsewhere(&mut self, task: TaskId, capability: &str, node: Did, now: Duration) {
         let Some(token) = self.tokens.pop() else { return };
-        let approved = self.open.get(&task).map_or(Approved::Not, |open| open.spec.approved);
+        let Some(Open { spec, .. }) = self.open.get(&task) else { return };
+        let (submitter, approved) = (spec.submitter, spec.approved);
         let mut insists_on = Approved::Not;
         if let Some(nodes) = self.elsewhere.get_mut(capability) {
             if let Some(waits) = nodes.get_mut(&node) {
-                insists_on = waits.take(approved);
+                insists_on = waits.take(&submitter, approved);
             }
             nodes.retain(|_, waits| !waits.is_empty());
             if nodes.is_empty() {
@@ -330,9 +336,7 @@ impl Scheduler {
     }
 
     fn fits_open(&self, open: &Open, call: &Call) -> bool {
-        open.spec.to.is_none_or(|to| to == call.holder.node)
-            && call.insists_on <= open.spec.approved
-            && self.may_begin(open)
+        self.is_meant(open, &call.holder.node) && call.insists_on <= open.spec.approved && self.may_begin(open)
     }
 
     pub(super) fn may_begin(&self, open: &Open) -> bool {

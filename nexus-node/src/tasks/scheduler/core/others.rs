@@ -8,31 +8,47 @@ use nexus_identity::{Did, Timestamp};
 
 use super::{Call, CallId, Open, Place, Said, Scheduler, TURN_EVERY, TURNS_MAX};
 use crate::tasks::agent::{Agent, AgentHealth};
-use crate::tasks::scheduler::approved::{Approved, WaitingWorkers};
+use crate::tasks::scheduler::approved::{Approved, WorkersElsewhere};
 
 impl Scheduler {
-    /// The workers that wait here for tasks of another member, by capability.
-    pub(in crate::tasks) fn waiting_for(&self, member: &Did, is_trusted: bool) -> BTreeMap<String, WaitingWorkers> {
-        let mut waiting: BTreeMap<String, WaitingWorkers> = BTreeMap::new();
-        let admits = |call: &&Call| call.from.admits(member, is_trusted) && !self.is_over(call);
-        for call in self.calls.values().filter(admits) {
+    /// The workers that wait here for tasks which another member hands out, by capability: its own ones, and those of the
+    /// submitters whose heir it is.
+    pub(in crate::tasks) fn waiting_for(
+        &self,
+        (member, is_trusted): (&Did, bool),
+        submitters: &[(Did, bool)],
+    ) -> BTreeMap<String, WorkersElsewhere> {
+        let mut waiting: BTreeMap<String, WorkersElsewhere> = BTreeMap::new();
+        for call in self.calls.values().filter(|call| !self.is_over(call)) {
+            let is_any = call.from.admits(member, is_trusted);
+            let admitted = |(submitter, is_trusted): &&(Did, bool)| call.from.admits(submitter, *is_trusted);
+            let of: Vec<Did> = submitters.iter().filter(admitted).map(|(submitter, _)| *submitter).collect();
+            if !is_any && of.is_empty() {
+                continue;
+            }
             for capability in &call.capabilities {
-                waiting.entry(capability.clone()).or_default().add(call.insists_on, 1);
+                let waits = waiting.entry(capability.clone()).or_default();
+                if is_any {
+                    waits.any.add(call.insists_on, 1);
+                } else {
+                    of.iter().for_each(|submitter| waits.of.entry(*submitter).or_default().add(call.insists_on, 1));
+                }
             }
         }
         waiting
     }
 
-    /// Gives a task of another member, approved so far, to the worker that has waited longest for one.
+    /// Gives a task of another node, approved so far, to the worker that has waited longest among those that take tasks of one
+    /// of these members.
     pub(in crate::tasks) fn take_offer(
         &mut self,
         capability: &str,
-        (member, is_trusted): (&Did, bool),
+        whose: &[(Did, bool)],
         approved: Approved,
     ) -> Option<(CallId, Call)> {
         let callers = self.callers.get(capability)?;
-        let admits =
-            |call: &Call| call.from.admits(member, is_trusted) && call.insists_on <= approved && !self.is_over(call);
+        let is_of = |call: &Call| whose.iter().any(|(member, is_trusted)| call.from.admits(member, *is_trusted));
+        let admits = |call: &Call| is_of(call) && call.insists_on <= approved && !self.is_over(call);
         let call = *callers.iter().find(|call| admits(&self.calls[call]))?;
         let taken = self.calls.get(&call).cloned()?;
         self.hang_up(call);
@@ -44,7 +60,7 @@ impl Scheduler {
     pub(in crate::tasks) fn serving(
         &mut self,
         node: Did,
-        waiting: BTreeMap<String, WaitingWorkers>,
+        waiting: BTreeMap<String, WorkersElsewhere>,
         now: Duration,
     ) -> bool {
         self.serves_no_more(&node);
@@ -79,15 +95,14 @@ impl Scheduler {
     pub(in crate::tasks) fn insists(&self, task: TaskId) -> Option<(Did, Approved)> {
         let open = self.open.get(&task)?;
         let capability = &open.spec.capability;
-        let is_meant = |node: &Did| open.spec.to.is_none_or(|to| to == *node);
         let here = self.insists_here(open).map(|on| (self.me, on));
         let elsewhere = self.elsewhere.get(capability).into_iter().flatten();
-        let elsewhere = elsewhere.map(|(node, waits)| (*node, waits.least()));
+        let elsewhere = elsewhere.map(|(node, waits)| (*node, waits.least(&open.spec.submitter)));
         let all: Vec<(Did, Option<Approved>)> = here
             .map(|(me, on)| (me, Some(on)))
             .into_iter()
             .chain(elsewhere)
-            .filter(|(node, _)| is_meant(node))
+            .filter(|(node, _)| self.is_meant(open, node))
             .collect();
         // while one takes it, it only has to come to it
         if all.iter().any(|(_, on)| on.is_some_and(|on| on <= open.spec.approved)) {
