@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
+use crate::libp2p::Multiaddr;
+use crate::libp2p::multiaddr::Protocol;
 
 /// The network of an address, as far as one party usually holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

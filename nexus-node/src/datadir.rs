@@ -627,7 +627,7 @@ impl DataDir {
     /// The ports in use last time. They are a preference: an unreadable file is logged and ignored.
     pub fn ports(&self) -> Ports {
         let path = self.path.join(PORTS);
-        let ports = read_text(&path).map(|text| text.map(|text| toml::from_str(&text)));
+        let ports = read_text(&path).map(|text| text.map(|text| Ports::from_text(&text)));
         match ports {
             Ok(None) => Ports::default(),
             Ok(Some(Ok(ports))) => ports,
@@ -650,9 +650,7 @@ impl DataDir {
         if self.ports() == ports {
             return Ok(());
         }
-        let path = self.path.join(PORTS);
-        let text = toml::to_string(&ports).map_err(|error| DataDirError::damaged(&path, error))?;
-        match self.write(PORTS, text.as_bytes()) {
+        match self.write(PORTS, ports.to_text().as_bytes()) {
             Err(error) if error.is_full() => {
                 tracing::warn!("the disk is full: the ports of this time are not kept");
                 Ok(())
@@ -722,7 +720,7 @@ impl DataDir {
     /// An error while writing.
     pub fn write_membership(&self, membership: &Membership) -> Result<(), DataDirError> {
         let path = self.path.join(MEMBERSHIP);
-        let text = membership.to_text().map_err(|error| DataDirError::damaged(&path, error))?;
+        let text = membership.to_text();
         if read_text(&path).is_ok_and(|kept| kept.is_some_and(|kept| *kept == text)) {
             return Ok(());
         }

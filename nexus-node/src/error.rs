@@ -119,7 +119,7 @@ impl fmt::Display for Resource {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SearchError {
-    /// This build has no index on disk (feature `search`).
+    /// This build has no index on disk (feature `disk-index`).
     #[error("search index: this build has none on disk")]
     NotBuilt,
     /// The index cannot be read or written.
@@ -127,7 +127,7 @@ pub enum SearchError {
     Index(#[source] OpaqueError),
 }
 
-#[cfg(feature = "search")]
+#[cfg(feature = "disk-index")]
 impl SearchError {
     pub(crate) fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Index(OpaqueError::new(error))

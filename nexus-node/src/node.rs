@@ -55,8 +55,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use libp2p::multiaddr::Protocol;
 use nexus_identity::{Did, Keypair, Name};
+use nexus_mesh::multiaddr::Protocol;
 use nexus_mesh::{Mesh, Multiaddr, OpenError, Stream, StreamProtocol};
 use tokio::sync::watch;
 

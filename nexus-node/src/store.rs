@@ -76,7 +76,7 @@ pub(crate) use self::error::is_full;
 pub use self::error::{PoisonCause, StoreDamage, StoreError};
 pub(crate) use self::files::{files_of, log_path, open_private};
 pub use self::guard::panics_are_caught;
-#[cfg(feature = "search")]
+#[cfg(feature = "disk-index")]
 pub(crate) use self::guard::quietly;
 pub(crate) use self::hold::sync_failed;
 pub(crate) use self::open::open_file;
