@@ -69,7 +69,8 @@ use crate::search::{Likeness, Outline, Said, Search, same_text};
 #[cfg(feature = "mcp")]
 pub(crate) use crate::search::{PROJECT_TAG, matched_form};
 use crate::store::{Snapshot, Store};
-use crate::vectors::{EmbedderStatus, Meaning, Vectors};
+pub use crate::vectors::{EmbedderState, EmbedderStatus, Model, ModelError, add_model, list_models, remove_model};
+use crate::vectors::{Meaning, Vectors};
 use crate::world::{World, random};
 use supersede::in_order;
 

@@ -24,11 +24,13 @@ pub use self::contact::{ContactError, ListenError, NetworkError};
 pub use self::input::InputError;
 pub(crate) use self::shown::listed;
 pub use self::stop::StopError;
-pub use crate::failure::OpaqueError;
-use crate::headroom::{DiskFull, FileGone, Unwritten};
-use crate::ledger::LedgerError;
+pub use crate::failure::{Fault, OpaqueError};
+use crate::headroom::Unwritten;
+pub use crate::headroom::{DiskFull, FileGone};
+pub use crate::ledger::LedgerError;
 use crate::request::RequestId;
-use crate::store::StoreError;
+pub use crate::store::{PoisonCause, StoreDamage, StoreError};
+pub use nexus_identity::{BadSignature, ChainError, DidError, NameError, RoleError, TicketError};
 
 /// The kind of a looked-up name or id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -50,7 +50,7 @@
 //!
 //! # Watch
 //!
-//! [`Brain::watch`] follows the changes of memories, spaces and members, whoever made them. A [`Watch`] has
+//! [`Brain::watch`] follows the changes of memories, spaces and members, whoever made them. A [`Watch`](brain::Watch) has
 //! `next`, and becomes a stream. The cursor of the last change goes on where an earlier program stopped.
 //!
 //! ```
@@ -109,7 +109,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
-//! use nexus_node::{LockOptions, PutOptions};
+//! use nexus_node::critical::{LockOptions, PutOptions};
 //!
 //! let critical = node.critical()?;
 //! critical.put("deploy/target", "blue", PutOptions::default()).await?;
@@ -137,7 +137,9 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
 //!
-//! use nexus_node::{Keypair, Node, NodeEnv, Tasks, Timestamp, tcp_quic_transport};
+//! use nexus_node::env::Tasks;
+//! use nexus_node::net::tcp_quic_transport;
+//! use nexus_node::{Keypair, Node, NodeEnv, Timestamp};
 //!
 //! let key = Keypair::generate();
 //! let transport = tcp_quic_transport(&key)?;
@@ -162,7 +164,8 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
-//! use nexus_node::{InputError, NodeError, RecallQuery};
+//! use nexus_node::error::InputError;
+//! use nexus_node::{NodeError, RecallQuery};
 //!
 //! match node.brain().recall(RecallQuery::of("…")).await {
 //!     Err(NodeError::Invalid(InputError::NoWords)) => println!("ask with words"),
@@ -202,7 +205,11 @@
 //! | `blobs` | content of any size by its hash (feature `blobs`) |
 //! | [`critical`] | keys and locks that must not conflict |
 //! | [`tasks`] | work that is handed over |
-//! | [`config`] | settings of a node |
+//! | [`events`] | all that happens on a node, as one stream |
+//! | [`project`] | the project of a directory |
+//! | [`error`] | why something failed |
+//! | [`config`], [`datadir`] | settings of a node, and its files |
+//! | [`env`](mod@env), [`net`] | the world around a node; the network below it |
 //! | `tls` | TLS for the API, bound to the node's key (feature `http`) |
 //! | `api`, `mcp` | the HTTP shell and the MCP servers on it (features `http`, `mcp`) |
 //!
@@ -225,7 +232,6 @@
 //! | `store` | ordered tables of bytes on disk |
 //! | `headroom` | the room on the disk, and what may still be written |
 //! | `load` | how busy the machine is |
-//! | `datadir` | files of a node on a machine |
 
 #![cfg_attr(
     not(all(feature = "internals", feature = "coordinators")),
@@ -247,10 +253,10 @@ mod budget;
 pub mod config;
 mod coordinator;
 pub mod critical;
-mod datadir;
+pub mod datadir;
 mod engine;
-mod env;
-mod error;
+pub mod env;
+pub mod error;
 pub mod events;
 mod failure;
 mod filter;
@@ -293,59 +299,27 @@ mod vectors;
 mod words;
 mod world;
 
-pub use brain::{Brain, Watch};
-pub use coordinator::TooNew;
-pub use critical::{
-    Critical, CriticalChange, CriticalEvent, CriticalNews, CriticalWatch, CriticalWatchQuery, DeleteOptions, Grant,
-    KeyQuery, LockGuard, LockOptions, NotARequestId, PutOptions, RequestId, RequestOutcome,
-};
-pub use datadir::{DataDirError, FileDamage, KeyFileError, KeyKind};
-pub use env::{NodeEnv, RaftEnv};
-pub use error::{
-    AccessError, AdminDuty, ConflictError, ContactError, CriticalBound, InputError, ListenError, NetworkError,
-    NodeError, OpaqueError, Resource, SearchError, StopError,
-};
-pub use events::{EventKind, EventsQuery, NoEventKind, NodeEvent, NodeEvents, NodeNews, PeerNews};
-pub use failure::Fault;
-pub use headroom::{DiskFull, FileGone, FreeBytes};
-pub use ledger::LedgerError;
-pub use load::{Load, Usage, UsageOf};
-pub use memory::{
-    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ImportedFrom, ListQuery, Listing, Memory, MemoryId,
-    MemoryRef, NewMemory, NewWords, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered,
-    Revision, Source, SpaceInfo, SpacePage, Subject, TextAttachment, ValidAt, Vocabulary, Was, WatchQuery, Words,
-};
-pub use node::{
-    AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,
-    Peer, PeerPath, PersonOf, PersonSaid, Queue, RevokedMember, RotatedKey, RotationAllowed, Status, Stopped, Warning,
-    Whose,
-};
-pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
-pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
-pub use tasks::{
-    Agent, AgentHealth, AgentRest, ApprovalGiven, ApprovalRule, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority,
-    Renewal, Task, TaskBoard, TaskCandidate, TaskDeadline, TaskError, TaskFence, TaskHistory, TaskId, TaskLog,
-    TaskLogQuery, TaskNews, TaskPage, TaskProgress, TaskQuery, TaskRef, TaskResult, TaskSandbox, TaskStatus, TaskToken,
-    TaskWaits, TaskWatch, TaskWhyNot,
-};
-pub use vectors::{EmbedderState, EmbedderStatus};
-pub use world::{Blocking, BlockingPool, Inline, Tasks};
+#[cfg(feature = "blobs")]
+pub use blobs::Blobs;
+pub use brain::Brain;
+pub use critical::Critical;
+pub use datadir::DataDir;
+pub use env::NodeEnv;
+pub use error::NodeError;
+pub use memory::{Memory, MemoryId, NewMemory, Patch, RecallQuery, WatchQuery};
+pub use nexus_identity::{Did, Keypair, Name, Ticket, Timestamp};
+pub use node::{Builder, Invite, Node};
+pub use tasks::{NewTask, TaskBoard};
 
-// types of the crates below that public signatures name
-pub use nexus_crdt::{
-    BadJson, Frontier, Head, JsonText, LogId, NoAgentName, NoSource, RevocationDraft, RootRevocation, SpaceId,
-};
-pub use nexus_identity::{
-    BadSignature, ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError,
-    TicketPerson, Timestamp,
-};
-pub use nexus_mesh::{
-    BoxedTransport, Clock, ConfigError as MeshConfigError, DownCause, JoinError, JoinRefusal, JoinReply, JoinRequest,
-    Knock, MeshError, Message, MessageToken, Multiaddr, OpenError, PeerState, Rooms, Spawner, Stream, StreamProtocol,
-    SystemClock, TransportError,
-    quota::{Bounds, Receiver},
-    read_frame, tcp_quic_transport, timers, write_frame,
-};
+/// The network below a node: addresses, transports, and protocols of an embedder's own.
+pub mod net {
+    pub use nexus_mesh::quota::{Bounds, Receiver};
+    pub use nexus_mesh::{
+        BoxedTransport, ConfigError as MeshConfigError, DownCause, JoinError, JoinRefusal, JoinReply, JoinRequest,
+        Knock, MeshError, Message, MessageToken, Multiaddr, OpenError, PeerState, Rooms, Stream, StreamProtocol,
+        TransportError, read_frame, tcp_quic_transport, write_frame,
+    };
+}
 
 /// Rooms behind the public API, for the program and the simulator. No promise holds for them.
 #[cfg(feature = "internals")]
@@ -356,9 +330,6 @@ pub mod internals {
     }
     pub mod coordinator {
         pub use crate::coordinator::*;
-    }
-    pub mod datadir {
-        pub use crate::datadir::*;
     }
     pub mod engine {
         pub use crate::engine::*;
@@ -392,8 +363,5 @@ pub mod internals {
     }
     pub mod store {
         pub use crate::store::*;
-    }
-    pub mod vectors {
-        pub use crate::vectors::*;
     }
 }

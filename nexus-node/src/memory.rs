@@ -23,15 +23,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use nexus_crdt::{DRIFT_MAX, SpaceId, TaskId};
+use nexus_crdt::{DRIFT_MAX, TaskId};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 pub use self::group::{NewWords, Vocabulary, Words};
 pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
-pub use nexus_crdt::{AgentName, Origin, Source, TextAttachment, Was};
-
-use crate::secrets::Secrets;
+pub use crate::secrets::{Secret, SecretKind, SecretPlace, Secrets};
+pub use nexus_crdt::{AgentName, NoAgentName, NoSource, Origin, Source, SpaceId, TextAttachment, Was};
 
 /// A stamp further ahead of this node's clock says nothing: its author chose it. It may move the stamps of others
 /// [`DRIFT_MAX`] ahead, and their clocks differ from this one.

@@ -67,6 +67,8 @@ pub use builder::Builder;
 pub(crate) use found::machine_name;
 pub use found::{Initialized, init};
 pub use join::{JoinOptions, Joined, join};
+pub use nexus_crdt::{Frontier, Head, LogId, RevocationDraft, RootRevocation};
+pub use nexus_identity::{Role, TicketPerson};
 pub use persons::{PersonSaid, Whose};
 pub use revoke::{MembershipEnd, RevokedMember};
 pub use rotate::{RotatedKey, RotationAllowed};
@@ -221,7 +223,7 @@ impl Node {
     ///
     /// ```no_run
     /// # async fn example(node: nexus_node::Node) -> Result<(), nexus_node::NodeError> {
-    /// use nexus_node::{EventKind, EventsQuery};
+    /// use nexus_node::events::{EventKind, EventsQuery};
     ///
     /// let mut events = node.events(EventsQuery::from_now().kinds([EventKind::Tasks, EventKind::Peers])).await?;
     /// while let Some(event) = events.next().await? {

@@ -8,7 +8,8 @@
 use std::error::Error;
 use std::time::Duration;
 
-use nexus_node::{ClaimQuery, JsonText, NewTask, Node, NodeError, TaskBoard, TaskProgress, TaskResult};
+use nexus_node::tasks::{ClaimQuery, JsonText, TaskProgress, TaskResult};
+use nexus_node::{NewTask, Node, NodeError, TaskBoard};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nexus_node::api::{CLIENT, COMMAND_LINE, Problem, Unproven, code, wire};
-use nexus_node::internals::datadir::DataDir;
+use nexus_node::datadir::DataDir;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request, Response, StatusCode};

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_node::api::wire;
-use nexus_node::internals::datadir::DataDirError;
+use nexus_node::datadir::DataDirError;
 
 use crate::client::Client;
 use crate::output::{sane, span};

@@ -8,7 +8,8 @@ use super::extract::Parameters;
 use super::problem::Problem;
 use super::wire;
 use crate::critical::AuditQuery;
-use crate::{MemberInfo, Node, NodeError};
+use crate::node::MemberInfo;
+use crate::{Node, NodeError};
 
 pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answer<wire::AuditPage>, Problem> {
     let (after, since) = (parameters.one_as::<u64>("after")?, parameters.one_as::<wire::Span>("since")?);

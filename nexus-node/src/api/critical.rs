@@ -14,9 +14,10 @@ use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery, NotARequestId, RequestId, RequestOutcome};
+use crate::critical::{LockOptions, PutOptions};
 use crate::error::{ConflictError, Resource};
 use crate::secrets::Secrets;
-use crate::{Critical, LockOptions, Node, NodeError, PutOptions};
+use crate::{Critical, Node, NodeError};
 
 /// The default length of a page, in keys or records.
 const PAGE: usize = 100;

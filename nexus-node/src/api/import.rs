@@ -402,7 +402,7 @@ fn decided(
     }
 }
 
-fn acknowledged((line, masked): Number, written: crate::Remembered) -> Imported {
+fn acknowledged((line, masked): Number, written: crate::memory::Remembered) -> Imported {
     Imported {
         line,
         masked,

@@ -17,8 +17,9 @@ use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::brain::Chains;
+use crate::memory::{ListQuery, ValidAt};
 use crate::project::ProjectChoice;
-use crate::{Brain, ListQuery, Memory, Node, NodeError, RecallQuery, ValidAt};
+use crate::{Brain, Memory, Node, NodeError, RecallQuery};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
 

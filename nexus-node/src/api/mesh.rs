@@ -280,8 +280,8 @@ pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::
 }
 
 /// Whose machine joins: a name that is a member's stands for that member's person.
-fn whose(node: &Node, mine: bool, name: Option<&str>) -> Result<Option<crate::Whose>, Problem> {
-    let Some(name) = name else { return Ok(mine.then_some(crate::Whose::Mine)) };
+fn whose(node: &Node, mine: bool, name: Option<&str>) -> Result<Option<crate::node::Whose>, Problem> {
+    let Some(name) = name else { return Ok(mine.then_some(crate::node::Whose::Mine)) };
     if mine {
         return Err(
             Problem::new("invalid", "`mine` and `for` are two answers to one question").hint("give one of them")
@@ -292,10 +292,10 @@ fn whose(node: &Node, mine: bool, name: Option<&str>) -> Result<Option<crate::Wh
     match known.as_slice() {
         [] => {
             let name = name.parse::<Name>().map_err(|error| Problem::new("invalid", error.to_string()))?;
-            Ok(Some(crate::Whose::Other(name)))
+            Ok(Some(crate::node::Whose::Other(name)))
         }
         all if all.iter().any(|did| *did == node.did() || person(did).is_some_and(|person| person.is_mine)) => {
-            Ok(Some(crate::Whose::Mine))
+            Ok(Some(crate::node::Whose::Mine))
         }
         _ => Err(Problem::new(
             "refused",
@@ -314,7 +314,7 @@ pub(super) async fn say_person(
     Json(said): Json<wire::SayPerson>,
 ) -> Result<Answer<wire::PersonSaid>, Problem> {
     let member = member(&node, &who)?;
-    let crate::PersonSaid { did, name, agreed, .. } = node.say_person(member, said.mine).await?;
+    let crate::node::PersonSaid { did, name, agreed, .. } = node.say_person(member, said.mine).await?;
     let person = if said.mine { "mine" } else { "other" }.to_owned();
     Ok(Answer(wire::PersonSaid { did: did.to_string(), name, person, agreed }))
 }
@@ -332,7 +332,7 @@ pub(super) async fn join(
     let timeout = join.timeout.map_or(JOIN_TIMEOUT, |timeout| timeout.0);
     let mut attached = api.0.node.subscribe();
     attached.mark_unchanged();
-    let joined = node.join(&ticket, crate::JoinOptions { name, timeout }).await?;
+    let joined = node.join(&ticket, crate::node::JoinOptions { name, timeout }).await?;
     drop(node);
     // The node is detached first, or replaced at once.
     let again = attached.wait_for(|node| node.as_ref().is_some_and(|node| node.mesh_did() == ticket.mesh));

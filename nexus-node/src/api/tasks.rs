@@ -96,7 +96,7 @@ pub(super) async fn get(
     parameters.end()?;
     let board = node.tasks();
     in_sight(&board, &pass, &id).await?;
-    let shown = async |mut task: crate::Task| {
+    let shown = async |mut task: crate::tasks::Task| {
         if is_whole {
             task.input = board.whole(task.input).await?;
             task.output = match task.output {
@@ -118,7 +118,7 @@ pub(super) async fn get(
     let task = board.get(&id).await?;
     let candidates = why.then(|| {
         let names = names(&node);
-        let named = |one: crate::TaskCandidate| {
+        let named = |one: crate::tasks::TaskCandidate| {
             let name = names.get(&one.node).cloned();
             wire::TaskCandidate::new(one, name)
         };
@@ -247,9 +247,9 @@ fn token(text: &str) -> Result<TaskToken, Problem> {
 }
 
 pub(super) async fn agents(node: Node) -> Answer<Vec<wire::Agent>> {
-    let members: BTreeMap<Did, crate::MemberInfo> =
+    let members: BTreeMap<Did, crate::node::MemberInfo> =
         node.members().into_iter().map(|member| (member.did, member)).collect();
-    let agent = |agent: crate::Agent| {
+    let agent = |agent: crate::tasks::Agent| {
         let member = members.get(&agent.node);
         wire::Agent::new(agent, member)
     };

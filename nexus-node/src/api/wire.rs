@@ -77,8 +77,8 @@ pub struct Space {
     pub bytes: u64,
 }
 
-impl From<crate::SpaceInfo> for Space {
-    fn from(space: crate::SpaceInfo) -> Self {
+impl From<crate::memory::SpaceInfo> for Space {
+    fn from(space: crate::memory::SpaceInfo) -> Self {
         Self {
             space: space.space,
             id: space.id.to_string(),
@@ -192,9 +192,9 @@ pub struct Embedder {
     pub changes: u64,
 }
 
-impl From<crate::EmbedderStatus> for Embedder {
-    fn from(status: crate::EmbedderStatus) -> Self {
-        let crate::EmbedderStatus { state, reason, embedder, model, dimension, embedded, changes } = status;
+impl From<crate::vectors::EmbedderStatus> for Embedder {
+    fn from(status: crate::vectors::EmbedderStatus) -> Self {
+        let crate::vectors::EmbedderStatus { state, reason, embedder, model, dimension, embedded, changes } = status;
         Self { state: state.as_str().to_owned(), reason, embedder, model, dimension, embedded, changes }
     }
 }

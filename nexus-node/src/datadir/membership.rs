@@ -18,18 +18,18 @@ const ADDRESS_BYTES_MAX: usize = 128;
 
 /// The mesh, the node's credentials, and where other members were.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Membership {
+pub(crate) struct Membership {
     /// The mesh.
-    pub mesh: Did,
+    pub(crate) mesh: Did,
     /// The node's chain of credentials.
-    pub chain: Chain,
+    pub(crate) chain: Chain,
     /// Addresses of other members.
-    pub peers: BTreeMap<Did, Vec<String>>,
+    pub(crate) peers: BTreeMap<Did, Vec<String>>,
 }
 
 impl Membership {
     /// A place, with the addresses of some of the members that are known.
-    pub fn new(mesh: Did, chain: Chain, peers: impl IntoIterator<Item = (Did, Vec<String>)>) -> Self {
+    pub(crate) fn new(mesh: Did, chain: Chain, peers: impl IntoIterator<Item = (Did, Vec<String>)>) -> Self {
         let peers = peers.into_iter().take(PEERS_MAX);
         let some = |addresses: Vec<String>| -> Vec<String> {
             let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);

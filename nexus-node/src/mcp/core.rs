@@ -39,9 +39,10 @@ use super::{DESCRIPTION_TTL_MS, MEMORIES_INFORM, VERSIONS};
 use crate::api::pass::Pass;
 use crate::brain::{Handle, PROJECT_TAG, matched_form};
 use crate::memory::{Hit, MemoryId};
+use crate::memory::{Recalled, ValidAt};
 use crate::problem::Problem;
 use crate::project::ProjectChoice;
-use crate::{Brain, Memory, NewMemory, Node, Patch, RecallQuery, Recalled, ValidAt};
+use crate::{Brain, Memory, NewMemory, Node, Patch, RecallQuery};
 
 /// The metadata key where nodes kept an agent's name before memories had an origin.
 pub(super) const AGENT: &str = "agent";

@@ -5,7 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::{MemoryId, NewMemory, Node, NodeError, Patch, RecallQuery, Recalled};
+use nexus_node::memory::Recalled;
+use nexus_node::{MemoryId, NewMemory, Node, NodeError, Patch, RecallQuery};
 use tempfile::TempDir;
 
 use crate::world::{self, Link, World, eventually, has_text};
@@ -116,7 +117,7 @@ async fn tags_kinds_authors_spaces_and_age_narrow_what_is_found() {
     assert_eq!(found(of().tag("ops").tag("RISK")), ["deploy on friday"]);
     assert_eq!(found(of().by("me").since(Duration::from_secs(60))).len(), 2);
     let nobody = brain.recall(of().by("nobody")).await;
-    assert!(matches!(nobody, Err(NodeError::NotFound { what: nexus_node::Resource::Member, .. })));
+    assert!(matches!(nobody, Err(NodeError::NotFound { what: nexus_node::error::Resource::Member, .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,10 @@ use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Rooms, T
 use nexus_node::api::Api;
 use nexus_node::config::Bounded;
 use nexus_node::critical::Mode;
-use nexus_node::{Invite, ListQuery, NewMemory, Node, NodeEnv, Patch, PeerState, PutOptions, RecallQuery, WatchQuery};
+use nexus_node::critical::PutOptions;
+use nexus_node::memory::ListQuery;
+use nexus_node::net::PeerState;
+use nexus_node::{Invite, NewMemory, Node, NodeEnv, Patch, RecallQuery, WatchQuery};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use nexus_node::api::{Problem, wire};
-use nexus_node::{InputError, MemoryId, NewMemory, Node, NodeError, RecallQuery, ValidAt, Was};
+use nexus_node::error::InputError;
+use nexus_node::memory::{ValidAt, Was};
+use nexus_node::{MemoryId, NewMemory, Node, NodeError, RecallQuery};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

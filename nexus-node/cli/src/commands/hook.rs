@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use nexus_node::api::{Problem, wire};
-use nexus_node::internals::datadir::{Contents, DataDir};
+use nexus_node::datadir::{Contents, DataDir};
 use nexus_node::project::ProjectChoice;
 use serde_json::{Value, json};
 

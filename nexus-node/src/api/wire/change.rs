@@ -52,7 +52,7 @@ impl Change {
             change: None,
             of: Vec::new(),
         };
-        let of_log = |change: crate::Change| {
+        let of_log = |change: crate::memory::Change| {
             let (space, author, seq) = (change.space, change.author.to_string(), change.seq);
             Self { space, author, seq, ..bare(change.kind.as_str(), change.subject.to_string()) }
         };
@@ -78,7 +78,7 @@ impl Change {
             NodeNews::Mode(mode) => bare("mode", mode.as_str().to_owned()),
             NodeNews::Missed(kinds) => {
                 let of = kinds.into_iter().map(|kind| kind.as_str().to_owned()).collect();
-                Self { of, ..bare(crate::ChangeKind::Missed.as_str(), me.to_string()) }
+                Self { of, ..bare(crate::memory::ChangeKind::Missed.as_str(), me.to_string()) }
             }
         }
     }

@@ -417,9 +417,9 @@ pub struct Remembered {
     pub contradicts: Vec<String>,
 }
 
-impl From<crate::Remembered> for Remembered {
-    fn from(remembered: crate::Remembered) -> Self {
-        let crate::Durability { local, replicated } = remembered.durability;
+impl From<crate::memory::Remembered> for Remembered {
+    fn from(remembered: crate::memory::Remembered) -> Self {
+        let crate::memory::Durability { local, replicated } = remembered.durability;
         Self {
             id: remembered.id.to_string(),
             space: remembered.space,
@@ -509,8 +509,8 @@ pub struct Listing {
     pub next: Option<String>,
 }
 
-impl From<crate::Listing> for Listing {
-    fn from(listing: crate::Listing) -> Self {
+impl From<crate::memory::Listing> for Listing {
+    fn from(listing: crate::memory::Listing) -> Self {
         Self { items: listing.items.into_iter().map(Memory::from).collect(), next: listing.next }
     }
 }
@@ -552,9 +552,10 @@ pub struct Hit {
     pub contradicts: Vec<String>,
 }
 
-impl From<crate::Hit> for Hit {
-    fn from(hit: crate::Hit) -> Self {
-        let crate::Hit { memory, score, weak, telling, passage, why, matched, by_meaning, same, contradicts } = hit;
+impl From<crate::memory::Hit> for Hit {
+    fn from(hit: crate::memory::Hit) -> Self {
+        let crate::memory::Hit { memory, score, weak, telling, passage, why, matched, by_meaning, same, contradicts } =
+            hit;
         let ids = |ids: Vec<crate::MemoryId>| ids.iter().map(ToString::to_string).collect();
         let (same, contradicts) = (ids(same), ids(contradicts));
         Self { memory: memory.into(), score, weak, telling, passage, why, matched, by_meaning, same, contradicts }
@@ -583,8 +584,8 @@ pub struct Revision {
     pub earlier: bool,
 }
 
-impl From<crate::Revision> for Revision {
-    fn from(revision: crate::Revision) -> Self {
+impl From<crate::memory::Revision> for Revision {
+    fn from(revision: crate::memory::Revision) -> Self {
         Self {
             version: revision.version,
             at: revision.at.to_string(),

@@ -88,15 +88,15 @@ impl Serialize for Deadline {
 
 /// The moment for which a question asks: a moment, or `ever`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ValidAt(pub crate::ValidAt);
+pub struct ValidAt(pub crate::memory::ValidAt);
 
 impl FromStr for ValidAt {
     type Err = TimestampError;
 
     fn from_str(text: &str) -> Result<Self, TimestampError> {
         match text {
-            EVER => Ok(Self(crate::ValidAt::Ever)),
-            text => text.parse().map(|Moment(at)| Self(crate::ValidAt::Time(at))),
+            EVER => Ok(Self(crate::memory::ValidAt::Ever)),
+            text => text.parse().map(|Moment(at)| Self(crate::memory::ValidAt::Time(at))),
         }
     }
 }
@@ -104,9 +104,9 @@ impl FromStr for ValidAt {
 impl Serialize for ValidAt {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
-            crate::ValidAt::Now => serializer.serialize_str(NOW),
-            crate::ValidAt::Time(at) => serializer.collect_str(&at),
-            crate::ValidAt::Ever => serializer.serialize_str(EVER),
+            crate::memory::ValidAt::Now => serializer.serialize_str(NOW),
+            crate::memory::ValidAt::Time(at) => serializer.collect_str(&at),
+            crate::memory::ValidAt::Ever => serializer.serialize_str(EVER),
         }
     }
 }

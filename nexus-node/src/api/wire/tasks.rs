@@ -615,16 +615,16 @@ pub struct ClaimTask {
 
 impl ClaimTask {
     /// The question, with its caller as worker.
-    pub(crate) fn of(self, caller: &Caller) -> Result<crate::ClaimQuery, Problem> {
+    pub(crate) fn of(self, caller: &Caller) -> Result<crate::tasks::ClaimQuery, Problem> {
         let agent = agent_of(caller, self.agent.as_deref())?;
-        let query = crate::ClaimQuery::of("");
+        let query = crate::tasks::ClaimQuery::of("");
         let time = |given: Option<Span>, default: Duration| given.map_or(default, |Span(time)| time);
         let (wait, lease) = (time(self.wait, query.wait), time(self.lease, query.lease));
         let (cpu_max, memory_max) =
             (self.cpu_max.unwrap_or(query.cpu_max), self.memory_max.unwrap_or(query.memory_max));
         let (capabilities, from) = (self.capabilities, self.from);
         let (input_schema, output_schema) = (self.input_schema, self.output_schema);
-        Ok(crate::ClaimQuery {
+        Ok(crate::tasks::ClaimQuery {
             capabilities,
             agent,
             wait,
@@ -693,9 +693,9 @@ pub struct RenewTask {
 
 impl RenewTask {
     /// The progress that it tells of.
-    pub(crate) fn progress(&self) -> Option<crate::TaskProgress> {
+    pub(crate) fn progress(&self) -> Option<crate::tasks::TaskProgress> {
         let tells = self.percent.is_some() || self.text.is_some();
-        tells.then(|| crate::TaskProgress::new(self.percent, self.text.clone().unwrap_or_default()))
+        tells.then(|| crate::tasks::TaskProgress::new(self.percent, self.text.clone().unwrap_or_default()))
     }
 }
 
@@ -772,13 +772,13 @@ pub struct AttemptError {
 
 impl FinishTask {
     /// The end, if it is one.
-    pub(crate) fn result(self) -> Result<crate::TaskResult, Problem> {
+    pub(crate) fn result(self) -> Result<crate::tasks::TaskResult, Problem> {
         match (self.output, self.error, self.release) {
-            (output, None, false) => Ok(crate::TaskResult::Succeeded(output.unwrap_or_default())),
+            (output, None, false) => Ok(crate::tasks::TaskResult::Succeeded(output.unwrap_or_default())),
             (None, Some(AttemptError { code, message }), false) => {
-                Ok(crate::TaskResult::Failed { code: code.unwrap_or_default(), message })
+                Ok(crate::tasks::TaskResult::Failed { code: code.unwrap_or_default(), message })
             }
-            (None, None, true) => Ok(crate::TaskResult::Released),
+            (None, None, true) => Ok(crate::tasks::TaskResult::Released),
             _ => Err(Problem::new("invalid", "an attempt has one end").hint("give `output`, `error` or `release`")),
         }
     }
@@ -847,7 +847,7 @@ pub struct AgentLoad {
 }
 
 impl Agent {
-    pub(in crate::api) fn new(agent: tasks::Agent, member: Option<&crate::MemberInfo>) -> Self {
+    pub(in crate::api) fn new(agent: tasks::Agent, member: Option<&crate::node::MemberInfo>) -> Self {
         let tasks::Agent { name, node, capabilities, waiting, running, load, health, rest, reputation, labels, .. } =
             agent;
         let rest = rest.map(AgentRest::from);

@@ -24,9 +24,9 @@ pub struct Words {
     pub at: String,
 }
 
-impl From<crate::Words> for Words {
-    fn from(group: crate::Words) -> Self {
-        let crate::Words { id, words, space, author, author_name, at } = group;
+impl From<crate::memory::Words> for Words {
+    fn from(group: crate::memory::Words) -> Self {
+        let crate::memory::Words { id, words, space, author, author_name, at } = group;
         let (id, author, at) = (id.to_string(), author.to_string(), at.to_string());
         Self { id, words, space, author, author_name, at }
     }
@@ -52,9 +52,9 @@ pub struct NewWords {
 
 impl NewWords {
     /// The group, with its caller as origin.
-    pub(crate) fn of(self, caller: &Caller) -> Result<crate::NewWords, Problem> {
+    pub(crate) fn of(self, caller: &Caller) -> Result<crate::memory::NewWords, Problem> {
         let Self { words, space, agent, source } = self;
         let origin = caller.origin(agent.as_deref(), source.map(Into::into))?;
-        Ok(crate::NewWords { words, space, origin, secrets: caller.secrets(false)? })
+        Ok(crate::memory::NewWords { words, space, origin, secrets: caller.secrets(false)? })
     }
 }

@@ -17,8 +17,9 @@ use crate::mcp::MEMORIES_INFORM;
 use crate::mcp::agent::Agent;
 use crate::mcp::answer::{Refusal, refused};
 use crate::mcp::tokens::{Room, beginning};
+use crate::memory::ChangeKind;
 use crate::memory::{MemoryId, WatchQuery};
-use crate::{Brain, ChangeKind, Memory, Node, NodeError};
+use crate::{Brain, Memory, Node, NodeError};
 
 /// The kind of what somebody wrote by hand into a mirrored file: it waits for a word.
 const PROPOSAL: &str = "proposal";

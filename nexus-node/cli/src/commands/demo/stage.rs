@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use nexus_node::api::{Problem, code, wire};
-use nexus_node::internals::datadir::DataDir;
+use nexus_node::datadir::DataDir;
 use serde_json::Value;
 
 use crate::client::Client;
