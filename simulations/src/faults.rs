@@ -58,6 +58,20 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
+    /// The nodes of a fault, where the first one is not gone for good: a fault around that one would do nothing.
+    fn of_those_left(&self, nodes: &[NodeNo]) -> Vec<NodeNo> {
+        let (gone, mut nodes) = (self.ledger.borrow().gone.clone(), nodes.to_vec());
+        let Some(first) = nodes.first().copied().filter(|first| gone.contains(first)) else { return nodes };
+        let later = nodes.iter().position(|node| !gone.contains(node));
+        let next = (1..self.nodes).map(|step| (first + step) % self.nodes).find(|node| !gone.contains(node));
+        match (later, next) {
+            (Some(later), _) => nodes.swap(0, later),
+            (None, Some(next)) => nodes[0] = next,
+            (None, None) => {}
+        }
+        nodes
+    }
+
     /// One fault, from its beginning to its end.
     pub(crate) async fn run(&self, no: usize, fault: &Fault) {
         let Fault { kind, nodes, amount, choice, .. } = fault;
@@ -65,6 +79,7 @@ impl Faults {
         let last = Duration::from_millis(fault.for_ms);
         let name = kind.as_str();
         sim.network().note(None, format_args!("fault {no}: {name} {nodes:?} for {last:?}, {amount}"));
+        let nodes = &self.of_those_left(nodes);
         let Some(&node) = nodes.first() else { return };
         let amount = *amount;
         match kind {
