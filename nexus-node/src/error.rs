@@ -12,6 +12,7 @@ mod access;
 mod conflict;
 mod contact;
 mod input;
+mod place;
 mod shown;
 mod stop;
 
@@ -22,6 +23,7 @@ pub use self::access::{AccessError, AdminDuty, CriticalBound};
 pub use self::conflict::ConflictError;
 pub use self::contact::{ContactError, ListenError, NetworkError};
 pub use self::input::InputError;
+pub use self::place::SecretPlace;
 pub(crate) use self::shown::listed;
 pub use self::stop::StopError;
 pub use crate::failure::{Fault, OpaqueError};
@@ -31,6 +33,7 @@ pub use crate::ledger::LedgerError;
 use crate::request::RequestId;
 pub use crate::store::{PoisonCause, StoreDamage, StoreError};
 pub use nexus_identity::{BadSignature, ChainError, DidError, NameError, RoleError, TicketError};
+pub use nexus_secrets::SecretKind;
 
 /// The kind of a looked-up name or id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -227,7 +227,7 @@
 //! | `trace` | the trace of a task |
 //! | `search` | finding memories by their words |
 //! | `vectors` | finding memories by their meaning, where somebody has a model |
-//! | `secrets`, `request` | knowing a credential in a text; the id of a critical request |
+//! | `request` | the id of a critical request |
 //! | `salvage` | a damaged store becomes a new one |
 //! | `store` | ordered tables of bytes on disk |
 //! | `headroom` | the room on the disk, and what may still be written |
@@ -289,7 +289,6 @@ mod request;
 mod runtime;
 mod salvage;
 mod search;
-mod secrets;
 mod store;
 pub mod tasks;
 #[cfg(feature = "http")]
@@ -357,9 +356,6 @@ pub mod internals {
     }
     pub mod salvage {
         pub use crate::salvage::*;
-    }
-    pub mod secrets {
-        pub use crate::secrets::*;
     }
     pub mod store {
         pub use crate::store::*;

@@ -5,7 +5,7 @@
 //! | `read` | answers to questions about memories, from a committed state |
 //! | `id` | the id and other names of a memory |
 //! | `depth` | how deep its JSON is |
-//! | `secrets` | credentials in it: refused, masked or let through |
+//! | `secrets`, `way` | credentials in it: refused, masked or let through |
 //! | `group` | words that mean the same |
 //! | `query`, `write` | questions and writes, made step by step |
 //! | `cursor` | places in listings and in the order of commits, in the callers' form |
@@ -17,6 +17,7 @@ mod id;
 mod query;
 pub(crate) mod read;
 mod secrets;
+mod way;
 mod write;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use serde_json::Value;
 
 pub use self::group::{NewWords, Vocabulary, Words};
 pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
-pub use crate::secrets::{Secret, SecretKind, SecretPlace, Secrets};
+pub use self::way::Secrets;
 pub use nexus_crdt::{AgentName, NoAgentName, NoSource, Origin, Source, SpaceId, TextAttachment, Was};
 
 /// A stamp further ahead of this node's clock says nothing: its author chose it. It may move the stamps of others

@@ -14,7 +14,7 @@ use nexus_crdt::{AgentName, Origin, Source};
 use super::guard::Shown;
 use super::pass::Pass;
 use super::problem::Problem;
-use crate::secrets::Secrets;
+use crate::memory::Secrets;
 
 /// Header that the program sends with each request, so that a person's typing counts as the person's.
 pub const CLIENT: &str = "nexus-client";

@@ -16,7 +16,7 @@ use super::{Api, wire};
 use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery, NotARequestId, RequestId, RequestOutcome};
 use crate::critical::{LockOptions, PutOptions};
 use crate::error::{ConflictError, Resource};
-use crate::secrets::Secrets;
+use crate::memory::Secrets;
 use crate::{Critical, Node, NodeError};
 
 /// The default length of a page, in keys or records.

@@ -21,7 +21,7 @@ use super::issued::TokenBook;
 use super::trace::Trace;
 use super::wire;
 use crate::coordinator::Txn;
-use crate::secrets::Secrets;
+use crate::memory::Secrets;
 
 /// The moment of every reading.
 const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);

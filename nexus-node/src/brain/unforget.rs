@@ -3,9 +3,9 @@ use nexus_identity::Timestamp;
 
 use super::Brain;
 use crate::error::{ConflictError, NodeError, Resource};
+use crate::memory::Secrets;
 use crate::memory::read::Gone;
 use crate::memory::{Memory, MemoryRef, NewMemory, time_to};
-use crate::secrets::Secrets;
 
 /// A memory to bring back.
 enum Forgotten {

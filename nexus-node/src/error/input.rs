@@ -2,8 +2,9 @@ use nexus_crdt::BadTaskEvent;
 use nexus_identity::TicketError;
 
 use super::OpaqueError;
+use super::SecretPlace;
 use super::shown::Quoted;
-use crate::secrets::{SecretKind, SecretPlace};
+use nexus_secrets::SecretKind;
 
 /// The fault in a caller's input. Nothing changed.
 #[derive(Clone, Debug, thiserror::Error)]
