@@ -48,6 +48,74 @@
 //! Two nodes that edit one memory apart both keep their text: [`Memory::conflicts`] shows the values until
 //! an edit settles them.
 //!
+//! The answer to [`Brain::remember`] tells whether a memory says nearly the same already, or seems to say something else of the
+//! same subject. Nothing is refused for it: a program may ask, edit the other memory, or forget it.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use nexus_node::NewMemory;
+//!
+//! let brain = node.brain();
+//! let first = brain.remember(NewMemory::note("the staging database listens on port 5433")).await?;
+//! let again = brain.remember(NewMemory::note("The staging database listens on port 5433.")).await?;
+//! assert_eq!(again.duplicate_of, Some(first.id));
+//! brain.forget(again.id).await?;
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Tell an agent what it should know
+//!
+//! Before a prompt goes to a model, ask what the memory has to do with it. Few and sure memories help; the rest distracts.
+//! Most prompts have none.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use nexus_node::{NewMemory, RecallQuery};
+//!
+//! let brain = node.brain();
+//! brain.remember(NewMemory::note("the staging database listens on port 5433")).await?;
+//!
+//! let prompt = "Where is the staging database, please?";
+//! let mut relevant = Vec::new();
+//! if let Some(query) = RecallQuery::of_prompt(prompt) {
+//!     let hits = brain.recall(query.limit(20)).await?.hits;
+//!     relevant.extend(hits.into_iter().filter(|hit| hit.is_relevant()).take(3));
+//! }
+//! assert_eq!(relevant.len(), 1);
+//! assert!(RecallQuery::of_prompt("ok, go on").is_none());
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! At the start of a session the brief tells an agent who it is here, and what matters: conflicts, unfinished work,
+//! preferences, decisions, and the news since it was here. It is the answer of the tool `session_start` (feature `mcp`).
+//!
+//! ```
+//! # #[cfg(feature = "mcp")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use nexus_node::NewMemory;
+//! use nexus_node::mcp::brief;
+//!
+//! let agent = "my-agent".parse()?;
+//! node.brain().remember(NewMemory::note("tabs, never spaces").kind("preference")).await?;
+//! let brief = brief(&node, Some(&agent), None, 600).await?;
+//! assert!(brief.contains("tabs, never spaces"));
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! # #[cfg(not(feature = "mcp"))]
+//! # fn main() {}
+//! ```
+//!
 //! # Watch
 //!
 //! [`Brain::watch`] follows the changes of memories, spaces and members, whoever made them. A [`Watch`](brain::Watch) has
@@ -125,6 +193,71 @@
 //! ```
 //!
 //! [`Critical::watch`] follows the changes. [`Critical::txn`] does several steps at once.
+//!
+//! # Tasks
+//!
+//! A task is work that is handed over: to a worker on any node that has its ability. [`Node::tasks`] is the board. A task
+//! outlives its submitter, its worker and a killed node, and has one end. With an id of the caller's own (`request`), a program
+//! that starts again submits no second task.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use std::time::Duration;
+//!
+//! use nexus_node::NewTask;
+//! use nexus_node::tasks::{ClaimQuery, JsonText, TaskResult, TaskStatus};
+//!
+//! let board = node.tasks();
+//! let task = board.submit(NewTask::new("upper", JsonText::text("two words")).request("words-1")).await?;
+//!
+//! // a worker, on this node or another one: it asks for work, and says what became of it
+//! if let Some(claimed) = board.claim(ClaimQuery::of("upper").agent("shouter")).await? {
+//!     let text: String = claimed.task.input.read()?;
+//!     let done = TaskResult::Succeeded(JsonText::text(text.to_uppercase()));
+//!     board.finish(claimed.task.id, claimed.token, done).await?;
+//! }
+//!
+//! let ended = board.wait(task.id, Duration::from_secs(30)).await?.expect("it has ended");
+//! assert_eq!(ended.status, TaskStatus::Succeeded);
+//! assert_eq!(ended.output.unwrap_or_default().read::<String>()?, "TWO WORDS");
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! Longer work says with [`TaskBoard::renew`] that it goes on; else another worker gets the task. [`TaskBoard::watch`] follows
+//! all tasks.
+//!
+//! # Blobs
+//!
+//! Content of any size goes by its hash, from all members that have it at once. [`Node::blobs`] keeps it as long as a tag, a pin
+//! or a memory leads to it.
+//!
+//! ```
+//! # #[cfg(feature = "blobs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use futures::TryStreamExt;
+//! use nexus_node::blobs::Keep;
+//!
+//! let blobs = node.blobs();
+//! let mut writer = blobs.writer(Keep::Tagged("report".to_owned())).await?;
+//! writer.write(b"all went well").await?;
+//! let report = writer.finish().await?;
+//!
+//! // on another node `blobs.fetch` would get it first
+//! let reader = blobs.read(report.hash).await?;
+//! let pieces: Vec<_> = blobs.stream(reader, 0..report.size).try_collect().await?;
+//! assert_eq!(pieces.concat(), b"all went well");
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! # #[cfg(not(feature = "blobs"))]
+//! # fn main() {}
+//! ```
 //!
 //! # A world of one's own
 //!

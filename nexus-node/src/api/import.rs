@@ -366,7 +366,7 @@ impl Importer {
         }
         // One bad memory refuses its whole batch, so write them one by one.
         for (number, memory) in numbers.into_iter().zip(batch) {
-            answers.push(match self.brain.remember(memory).await {
+            answers.push(match self.brain.write(memory).await {
                 Ok(written) => acknowledged(number, written),
                 Err(error) => {
                     let problem = Problem::from(error);

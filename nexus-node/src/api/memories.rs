@@ -49,7 +49,7 @@ pub(super) async fn remember(
     caller: Caller,
     Json(memory): Json<wire::NewMemory>,
 ) -> Result<Response, Problem> {
-    let remembered = brain.remember_noting_duplicates(memory.of(&caller)?).await?;
+    let remembered = brain.remember(memory.of(&caller)?).await?;
     Ok((StatusCode::CREATED, axum::Json(wire::Remembered::from(remembered))).into_response())
 }
 

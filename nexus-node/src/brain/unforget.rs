@@ -39,7 +39,7 @@ impl Brain {
         let last = |at: Timestamp| at.min(Timestamp::LAST);
         let was = Was::new(memory.id.to_string(), memory.author.to_string(), memory.created_at.as_ms());
         let written = self
-            .remember(NewMemory {
+            .write(NewMemory {
                 text: memory.text,
                 attachment: memory.attachment,
                 space: Some(memory.space),

@@ -27,7 +27,9 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
+pub(super) use self::arguments::tokens_within;
 use self::arguments::{Forget, Recall, Remember, SessionStart, TaskCreate, TaskUpdate, Wanted, arguments};
+pub(super) use self::brief::brief;
 use self::cursor::RecallCursor;
 use self::whole::Whole;
 use super::agent::Agent;
@@ -191,7 +193,7 @@ impl CoreServer {
             Some(project) => Some(project),
             None => self.project().await?,
         };
-        brief::brief(&self.node, &self.brain, &self.agent, project.as_deref(), max_tokens).await
+        brief(&self.node, &self.brain, self.agent.name(), project.as_deref(), max_tokens).await.map_err(refused)
     }
 
     async fn remember(&self, given: Remember) -> Result<String, Refusal> {
@@ -225,7 +227,7 @@ impl CoreServer {
             NewMemory { text, space, kind, tags, meta, aliases, key, ttl, supersedes, origin, ..Default::default() };
         // the project's tag alone replaces no tags
         let memory = NewMemory { keeps: Some(memory.not_given(no_tags)), ..memory };
-        let remembered = self.brain.remember_noting_duplicates(memory).await.map_err(refused)?;
+        let remembered = self.brain.remember(memory).await.map_err(refused)?;
         let others = remembered.duplicate_of.into_iter().chain(remembered.contradicts.iter().copied());
         let ids: Vec<MemoryId> = [remembered.id].into_iter().chain(others).collect();
         let handles = self.handles(ids).await?;

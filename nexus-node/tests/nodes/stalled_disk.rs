@@ -170,7 +170,7 @@ async fn nothing_touches_the_disk_outside_of_the_blocking_seam() {
     let mut watch = brain.watch(WatchQuery::default()).await.unwrap();
 
     let id = brain.remember(NewMemory::note("the first one")).await.unwrap().id;
-    brain.remember_noting_duplicates(NewMemory::note("the first one, again")).await.unwrap();
+    brain.remember(NewMemory::note("the first one, again")).await.unwrap();
     brain.edit(&id, Patch::text("the first one, edited")).await.unwrap();
     assert_eq!(brain.get(&id).await.unwrap().text, "the first one, edited");
     assert_eq!(brain.history(&id).await.unwrap().len(), 2);

@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
+use nexus_node::RecallQuery;
 use nexus_node::api::{Problem, wire};
 use nexus_node::datadir::{Contents, DataDir};
 use nexus_node::project::ProjectChoice;
@@ -124,8 +125,8 @@ impl HookPart {
                 Some(brief::text(&told?, NAME))
             }
             Event::Prompt => {
-                let words = relevance::question(input.prompt.as_deref()?)?;
-                let parameters = query(&[("q", Some(words.as_str())), ("limit", Some(LOOKED_AT))]);
+                let question = RecallQuery::of_prompt(input.prompt.as_deref()?)?;
+                let parameters = query(&[("q", Some(question.text.as_str())), ("limit", Some(LOOKED_AT))]);
                 let project = project.replacen('?', "&", 1);
                 let hits: Vec<wire::Hit> = client()?.get(&format!("/v1/memories{parameters}{project}")).ok()?;
                 relevance::text(hits)
