@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::api::wire;
+use nexus_client::wire;
 use nexus_node::datadir::DataDirError;
 
 use crate::client::Client;

@@ -8,6 +8,7 @@ use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
+use nexus_client::proof::ProofKey;
 use nexus_crdt::RootRevocation;
 use nexus_identity::{Chain, Did, Name, Role, RoleError, Ticket};
 use serde_json::json;
@@ -17,7 +18,6 @@ use super::extract::{Json, OptionalJson, Path, Query};
 use super::guard::Shown;
 use super::issued::{TokenError, UNREAD_HINT};
 use super::problem::Problem;
-use super::proof::ProofKey;
 use super::{Api, wire};
 use crate::error::{NodeError, Resource};
 use crate::{Brain, Node};
@@ -49,7 +49,8 @@ pub(super) async fn health(
         Some(mark) => api.0.guard.issued().marked(&mark).map(|token| ProofKey::new(&token.proof_secret())),
     };
     // a token that is not known here is proven by nobody
-    let proof = key.map(|key| key.prove(&nonce, address)).transpose()?;
+    let proof = key.map(|key| key.prove(&nonce, address)).transpose();
+    let proof = proof.map_err(|error| Problem::new("invalid", error.to_string()))?;
     Ok(Answer(json!({"ok": true, "proof": proof})))
 }
 
@@ -154,7 +155,7 @@ pub(super) struct MembersQuery {
 
 pub(super) async fn members(node: Node, Query(query): Query<MembersQuery>) -> Answer<Vec<wire::Member>> {
     if query.revoked {
-        return Answer(node.former_members().into_iter().map(wire::Member::from).collect());
+        return Answer(node.former_members().into_iter().map(wire::former_member).collect());
     }
     Answer(node.members().into_iter().map(wire::Member::from).collect())
 }

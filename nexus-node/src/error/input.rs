@@ -1,10 +1,10 @@
 use nexus_crdt::BadTaskEvent;
 use nexus_identity::TicketError;
+use nexus_secrets::SecretKind;
 
 use super::OpaqueError;
 use super::SecretPlace;
 use super::shown::Quoted;
-use nexus_secrets::SecretKind;
 
 /// The fault in a caller's input. Nothing changed.
 #[derive(Clone, Debug, thiserror::Error)]

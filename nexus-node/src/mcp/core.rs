@@ -299,7 +299,7 @@ impl CoreServer {
             kinds: asked.kinds.clone(),
             by: asked.by.clone(),
             since: asked.since.map(|since| since.0),
-            valid_at: asked.valid_at.map_or(ValidAt::Now, |at| at.0),
+            valid_at: asked.valid_at.map_or(ValidAt::Now, ValidAt::from),
             project: project.clone(),
             ..RecallQuery::of(query)
         };

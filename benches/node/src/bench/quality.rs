@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use nexus_node::error::InputError;
 use nexus_node::memory::{ValidAt, Was};
 use nexus_node::{MemoryId, NewMemory, Node, NodeError, RecallQuery};

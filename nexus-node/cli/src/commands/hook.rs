@@ -14,8 +14,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
+use nexus_client::wire;
 use nexus_node::RecallQuery;
-use nexus_node::api::{Problem, wire};
+use nexus_node::api::Problem;
 use nexus_node::datadir::{Contents, DataDir};
 use nexus_node::project::ProjectChoice;
 use serde_json::{Value, json};

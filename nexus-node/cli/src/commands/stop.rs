@@ -1,7 +1,8 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use nexus_node::datadir::DataDir;
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! From the library's types for the mesh to the wire's.
 
-use super::{Behind, Invitation, Joined, Member, Peer, RevokedMember, Status, Warning};
+use nexus_client::wire::{Behind, Invitation, Joined, Member, Peer, RevokedMember, Status, Warning};
 
 impl From<crate::node::Status> for Status {
     fn from(status: crate::node::Status) -> Self {
@@ -81,11 +81,10 @@ impl From<crate::node::MemberInfo> for Member {
     }
 }
 
-impl From<(crate::node::MemberInfo, crate::node::MembershipEnd)> for Member {
-    fn from((member, end): (crate::node::MemberInfo, crate::node::MembershipEnd)) -> Self {
-        let revoked = super::MembershipEnd { at: end.at.to_string(), by: end.by.to_string() };
-        Self { revoked: Some(revoked), ..member.into() }
-    }
+/// A former member.
+pub(in crate::api) fn former_member((member, end): (crate::node::MemberInfo, crate::node::MembershipEnd)) -> Member {
+    let revoked = super::MembershipEnd { at: end.at.to_string(), by: end.by.to_string() };
+    Member { revoked: Some(revoked), ..member.into() }
 }
 
 impl From<crate::node::RevokedMember> for RevokedMember {

@@ -8,7 +8,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use nexus_node::api::{Problem, code, wire};
+use nexus_client::wire;
+use nexus_node::api::{Problem, code};
 use nexus_node::datadir::DataDir;
 use serde_json::Value;
 

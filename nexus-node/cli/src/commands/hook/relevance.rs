@@ -1,6 +1,6 @@
 //! The memories that have to do with a prompt: few and sure, or none.
 
-use nexus_node::api::wire;
+use nexus_client::wire;
 use nexus_node::memory::SHARED_WORDS_MIN;
 
 use super::context::{Context, Line};
