@@ -552,6 +552,7 @@ impl DataDir {
     }
 
     /// The paths of the API's certificate and of its key.
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "for TLS"))]
     pub(crate) fn tls_paths(path: &Path) -> (PathBuf, PathBuf) {
         (path.join(TLS_CERTIFICATE), path.join(TLS_KEY))
     }
