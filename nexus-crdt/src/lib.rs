@@ -37,6 +37,7 @@ mod log;
 mod log_id;
 mod members;
 mod origin;
+#[cfg(feature = "pages")]
 mod page;
 mod payload;
 mod proof;
@@ -74,6 +75,7 @@ pub use log::{ASIDE_MAX, Admission, Branches, Branching, Reach, Unforked};
 pub use log_id::{Incarnation, LogId};
 pub use members::{FormerMember, Member, Members, Profile, Revoked};
 pub use origin::{AgentName, NoAgentName, NoSource, Origin, Source};
+#[cfg(feature = "pages")]
 pub use page::{PAGE_RECORDS_MAX, PageWrite, project};
 pub use payload::PAYLOAD_BYTES_MAX;
 pub use payload::{Content, LEAVES_MAX, Leaf, Leaves, SALT_BYTES, Salt};

@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use crate::libp2p::StreamProtocol;
 use futures::future::BoxFuture;
 use futures::io::AsyncReadExt;
 use futures::{AsyncRead, AsyncWrite, FutureExt};
-use libp2p::StreamProtocol;
 use nexus_identity::Did;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::Multiaddr;
+use crate::libp2p::Multiaddr;
 use nexus_identity::{Chain, Did, Keypair};
 
 use crate::abilities::Abilities;
@@ -165,8 +165,8 @@ impl Default for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::libp2p::StreamProtocol;
     use crate::quota::Bounds;
-    use libp2p::StreamProtocol;
 
     #[test]
     fn a_configuration_that_contradicts_itself_is_refused() {

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
+use crate::libp2p::Multiaddr;
+use crate::libp2p::multiaddr::Protocol;
 
 use crate::path::Circuit;
 
@@ -123,7 +123,7 @@ impl<C: Copy + Eq> Crowd<C> {
 
 #[cfg(test)]
 mod tests {
-    use libp2p::PeerId;
+    use crate::libp2p::PeerId;
     use proptest::prelude::*;
 
     use super::*;

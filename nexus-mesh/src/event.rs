@@ -1,8 +1,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use libp2p::gossipsub::MessageId;
-use libp2p::{Multiaddr, PeerId};
+use crate::libp2p::gossipsub::MessageId;
+use crate::libp2p::{Multiaddr, PeerId};
 use nexus_identity::{Chain, Did, Name, Roles, Timestamp};
 use tokio::sync::mpsc;
 

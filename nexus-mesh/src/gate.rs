@@ -27,14 +27,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use libp2p::core::transport::PortUse;
-use libp2p::core::{ConnectedPoint, Endpoint};
-use libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished};
-use libp2p::swarm::{
+use crate::libp2p::core::transport::PortUse;
+use crate::libp2p::core::{ConnectedPoint, Endpoint};
+use crate::libp2p::swarm::behaviour::{AddressChange, ConnectionClosed, ConnectionEstablished};
+use crate::libp2p::swarm::{
     CloseConnection, ConnectionDenied, ConnectionError, ConnectionId, FromSwarm, NetworkBehaviour, NotifyHandler,
     THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId};
+use crate::libp2p::{Multiaddr, PeerId};
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 use tokio::time::{Instant, Sleep};

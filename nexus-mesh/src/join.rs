@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use libp2p::Multiaddr;
+use crate::libp2p::Multiaddr;
 use nexus_identity::{Chain, Name, TicketId};
 use prost::Message;
 

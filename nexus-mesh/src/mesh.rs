@@ -3,8 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::libp2p::{Multiaddr, StreamProtocol};
 use futures::FutureExt;
-use libp2p::{Multiaddr, StreamProtocol};
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, Did};
 use tokio::sync::{mpsc, oneshot, watch};

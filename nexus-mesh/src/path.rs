@@ -6,8 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use libp2p::multiaddr::Protocol;
-use libp2p::{Multiaddr, PeerId};
+use crate::libp2p::multiaddr::Protocol;
+use crate::libp2p::{Multiaddr, PeerId};
 
 /// The path of a connection, from worse to better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,7 +1,7 @@
 //! The two names of a key: Nexus's DID and libp2p's peer id.
 
-use libp2p::PeerId;
-use libp2p::identity::{PublicKey, ed25519};
+use crate::libp2p::PeerId;
+use crate::libp2p::identity::{PublicKey, ed25519};
 use nexus_identity::Did;
 
 /// The peer id of a DID; `None` if its bytes are no point on the curve, which no peer can have.
@@ -32,9 +32,9 @@ pub(crate) fn did_of_shown(peer: &PeerId) -> Option<Did> {
 }
 
 /// The same key for libp2p, which signs handshakes with it.
-pub(crate) fn libp2p_keypair(key: &nexus_identity::Keypair) -> Option<libp2p::identity::Keypair> {
+pub(crate) fn libp2p_keypair(key: &nexus_identity::Keypair) -> Option<crate::libp2p::identity::Keypair> {
     let mut seed = key.seed();
-    libp2p::identity::Keypair::ed25519_from_bytes(seed.as_mut_slice()).ok()
+    crate::libp2p::identity::Keypair::ed25519_from_bytes(seed.as_mut_slice()).ok()
 }
 
 #[cfg(test)]

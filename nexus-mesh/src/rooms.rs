@@ -1,6 +1,6 @@
 //! The rooms, topics and the join door of a node, registered by the code that serves them.
 
-use libp2p::StreamProtocol;
+use crate::libp2p::StreamProtocol;
 use nexus_identity::Did;
 use tokio::sync::oneshot;
 use tokio::time::Instant;

@@ -14,7 +14,7 @@ use crate::tally::Tally;
 /// end of your data by framing, not by half-closing alone: over Yamux a writer does not notice that the
 /// reader is gone.
 pub struct Stream {
-    stream: libp2p::Stream,
+    stream: crate::libp2p::Stream,
     tally: Tally,
     _place: Place,
 }
@@ -42,7 +42,7 @@ impl Places {
 }
 
 impl Stream {
-    pub(crate) fn new(stream: libp2p::Stream, place: Place, tally: Tally) -> Self {
+    pub(crate) fn new(stream: crate::libp2p::Stream, place: Place, tally: Tally) -> Self {
         Self { stream, tally, _place: place }
     }
 

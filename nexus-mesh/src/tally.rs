@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use crate::libp2p::core::muxing::SubstreamBox;
 use futures::{AsyncRead, AsyncWrite};
-use libp2p::core::muxing::SubstreamBox;
 
 /// The most protocols that are counted apart. Those of this node are fewer, and a peer can name others.
 const PROTOCOLS_MAX: usize = 64;

@@ -1,7 +1,7 @@
 //! The messages between two peers, as protobuf. Unknown fields are ignored. Every frame is bounded
 //! before it is decoded, and every field is checked when it becomes a domain type.
 
-use libp2p::Multiaddr;
+use crate::libp2p::Multiaddr;
 use prost::{Message, Oneof};
 
 /// The most addresses of one peer that are sent, read and kept.

@@ -1,11 +1,11 @@
 //! The HTTP API: a shell around a node for clients on the same machine, and over TLS on others.
 //!
 //! It translates and decides nothing. Requests become calls of the library, its answers become the
-//! documents of [`wire`], its errors become [`Problem`]s. `docs/cli.md` is the contract.
+//! documents of `wire`, its errors become [`Problem`]s. `docs/cli.md` is the contract.
 //!
 //! | room | content |
 //! |---|---|
-//! | [`wire`] | the documents |
+//! | `wire` | the documents |
 //! | `door` | its address, the hosts that it answers to, and whether it speaks TLS |
 //! | `guard` | the check of `Host`, `Origin` and token before everything else |
 //! | `pass` | the needs of a route, and the rights of a caller |
@@ -59,7 +59,6 @@ mod page;
 pub(crate) mod pass;
 mod passphrase;
 mod problem;
-mod proof;
 mod routes;
 mod settings;
 mod spaces;
@@ -70,7 +69,7 @@ mod trace;
 mod vocabulary;
 mod websocket;
 pub(crate) mod why;
-pub mod wire;
+pub(crate) mod wire;
 
 use std::future::Future;
 use std::io;
@@ -92,7 +91,6 @@ pub use self::caller::{CLIENT, COMMAND_LINE};
 pub use self::door::Door;
 pub use self::guest::Guest;
 pub use self::problem::{CODES, Code, Problem, code};
-pub use self::proof::{Challenge, Unproven};
 pub use self::settings::{Counter, DiskUse, Settings};
 pub use self::state::{Api, ApiTokens};
 #[cfg(feature = "mcp")]

@@ -69,7 +69,8 @@ use crate::search::{Likeness, Outline, Said, Search, same_text};
 #[cfg(feature = "mcp")]
 pub(crate) use crate::search::{PROJECT_TAG, matched_form};
 use crate::store::{Snapshot, Store};
-use crate::vectors::{EmbedderStatus, Meaning, Vectors};
+pub use crate::vectors::{EmbedderState, EmbedderStatus, Model, ModelError, add_model, list_models, remove_model};
+use crate::vectors::{Meaning, Vectors};
 use crate::world::{World, random};
 use supersede::in_order;
 
@@ -299,7 +300,9 @@ impl Brain {
         self.here().world.wall()
     }
 
-    /// Writes a memory. It is on this node's disk when this returns.
+    /// Writes a memory. It is on this node's disk when this returns. The answer tells whether a memory says nearly the same
+    /// already, or something else of the same subject. This is looked for while the memory is written;
+    /// [`remember_all`](Self::remember_all) does not look.
     ///
     /// With a key that a live memory of the space has, that one is edited; if nothing differs,
     /// the answer is the first one's. It keeps kind, tags and metadata that are not given.
@@ -309,22 +312,12 @@ impl Brain {
     /// [`NodeError::Invalid`], [`NodeError::Refused`] if this node may not write,
     /// [`NodeError::Stopping`].
     pub async fn remember(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
-        let written = self.remember_all(vec![memory]).await?;
-        written.into_iter().next().ok_or_else(|| StopError::NoAnswer.into())
-    }
-
-    /// Writes a memory, as [`Brain::remember`] does, and says whether one says nearly the same
-    /// already, or something else of the same subject. It looks while it writes.
-    ///
-    /// # Errors
-    /// As [`Brain::remember`].
-    pub async fn remember_noting_duplicates(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
         let _wanting = self.here().engine.wanting();
         let (text, space) = (TextAttachment::beginning(&memory.text).to_owned(), memory.space.clone());
         // beside the write, which waits for the disk; of the state before it, or the memory would be compared with itself
         let before = self.reading(Self::snapshot).await;
         let look = self.reading(move |brain| brain.related_to(&text, space.as_deref(), &before?));
-        let (related, written) = tokio::join!(look, self.remember(memory));
+        let (related, written) = tokio::join!(look, self.write(memory));
         let mut written = written?;
         // the write counts, whatever became of the look
         let Related { same, contradicts } = related.unwrap_or_default();
@@ -333,6 +326,12 @@ impl Brain {
         let others = contradicts.into_iter().filter(|other| *other != written.id);
         written.contradicts = others.take(CONTRADICTS_MAX).collect();
         Ok(written)
+    }
+
+    /// Writes a memory, and looks for nothing.
+    pub(crate) async fn write(&self, memory: NewMemory) -> Result<Remembered, NodeError> {
+        let written = self.remember_all(vec![memory]).await?;
+        written.into_iter().next().ok_or_else(|| StopError::NoAnswer.into())
     }
 
     fn space_called(&self, name: Option<&str>) -> Result<SpaceId, NodeError> {
@@ -375,7 +374,8 @@ impl Brain {
         Ok(related)
     }
 
-    /// Writes memories in one go: as few entries as they fit into, one answer each, in order.
+    /// Writes memories in one go: as few entries as they fit into, one answer each, in order. Their answers tell of no
+    /// duplicates.
     ///
     /// # Errors
     /// As [`Brain::remember`]; if one memory is refused, none is written.

@@ -44,6 +44,7 @@ mod setting;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -142,7 +143,7 @@ macro_rules! keys {
             }
 
             /// Sets a key from a value of a file; `None` if the value is not allowed.
-            fn set_toml(&mut self, key: &str, value: &toml::Value) -> Option<()> {
+            fn set_toml(&mut self, key: &str, value: &value::Value) -> Option<()> {
                 match key {
                     $(stringify!($key) => self.$key = Setting::from_toml(value)?,)+
                     _ => return None,
@@ -151,7 +152,7 @@ macro_rules! keys {
             }
 
             /// The value of a key; `None` if it has none.
-            fn toml(&self, key: &str) -> Option<toml::Value> {
+            fn toml(&self, key: &str) -> Option<value::Value> {
                 match key {
                     $(stringify!($key) => self.$key.to_toml(),)+
                     _ => None,

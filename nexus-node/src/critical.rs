@@ -28,7 +28,7 @@ pub use self::watch::{CriticalNews, CriticalWatch};
 pub use crate::coordinator::{
     Action, AuditBreak, AuditCheck, AuditEntry, AuditFault, AuditOther, AuditPage, Check, Condition, CoordinatorRole,
     Coordinators, CriticalChange, CriticalEvent, Deed, DeedResult, Item, Lease, Lock, Manage, Mode, NotARequestId,
-    OldMember, Put, RequestId, Seat, SeatState, Step, Txn, Waiter,
+    OldMember, Put, RequestId, Seat, SeatState, Step, TooNew, Txn, Waiter,
 };
 use crate::coordinator::{
     Answer, Command, Content, Coordinator, Outcome, Query, Refusal, RequestKey, Settled, TTL_MS_MAX,
@@ -48,7 +48,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// critical.put("deploy/target", "blue", Default::default()).await?;
 /// let lock = critical.lock("deploy", Default::default()).await?;
 /// // a write under the lock's token is refused once another node has the lock
-/// let fenced = nexus_node::PutOptions::default().fence(lock.token());
+/// let fenced = nexus_node::critical::PutOptions::default().fence(lock.token());
 /// critical.put("deploy/state", "running", fenced).await?;
 /// lock.release().await?;
 /// # Ok(()) }

@@ -5,7 +5,7 @@
 //! | `identity.key` | this node's key; a directory holds a node exactly when it has this file |
 //! | `identity.key.next` | the key that is to take its place (`key rotate`), until it has |
 //! | `root.key` | the mesh's root key, until it is exported and removed |
-//! | `brain.redb` | the [store](crate::store) |
+//! | `brain.redb` | the store |
 //! | `brain.redb.wal` | its write-ahead log, while a node runs and after a crash |
 //! | `raft.redb`, `raft.log` | this node's promises as a voter, and the entries of Raft's log; they go together |
 //! | `config.toml` | the [configuration](crate::config) |
@@ -20,7 +20,7 @@
 //! | `ports` | the ports in use last time |
 //! | `embedder-key` | one line: the key of the embedder, if somebody put it there |
 //! | `blobs` | the blobs that it has, and parts of those that come |
-//! | `models`, `vectors` | models of static vectors; the [vectors](crate::vectors) of memories, which are derived |
+//! | `models`, `vectors` | models of static vectors; the vectors of memories, which are derived |
 //! | `restoring` | files that a restore prepares; there is no node until it has ended |
 //! | `projects` | the projects that this node gave names to, by their marks |
 //! | `visits` | when agents began their last sessions here, for telling them of changes |
@@ -65,14 +65,14 @@ use self::text::{is_exposed, make_directory, read_text};
 
 pub(crate) use self::durable::{move_into_place, new_file, remove, replace, sync_parent};
 pub use self::error::{DataDirError, FileDamage};
-pub use self::fingerprint::CopySign;
+pub(crate) use self::fingerprint::CopySign;
 pub use self::key_file::{KeyFileError, KeyKind, key_from_text, key_to_text};
 pub use self::lock::Lock;
-pub use self::membership::Membership;
+pub(crate) use self::membership::Membership;
 pub(crate) use self::names::{BACKED_UP, CONFIG, LOCK, PUT_BACK, STORES};
 pub(crate) use self::placed::Placed;
 pub use self::ports::Ports;
-pub use self::witness::Witness;
+pub(crate) use self::witness::Witness;
 
 /// A certificate and its key, as PEM.
 #[cfg(feature = "http")]
@@ -217,7 +217,7 @@ impl DataDir {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn next_identity(&self) -> Result<Option<Keypair>, DataDirError> {
+    pub(crate) fn next_identity(&self) -> Result<Option<Keypair>, DataDirError> {
         read_key(&self.path.join(NEXT), KeyKind::Identity)
     }
 
@@ -233,7 +233,7 @@ impl DataDir {
     ///
     /// # Errors
     /// [`DataDirError::Denied`] or [`DataDirError::Disk`].
-    pub fn drop_next_identity(&self) -> Result<(), DataDirError> {
+    pub(crate) fn drop_next_identity(&self) -> Result<(), DataDirError> {
         let path = self.path.join(NEXT);
         durable::remove(&path).map(drop).map_err(|error| DataDirError::io(&path, error))
     }
@@ -242,7 +242,7 @@ impl DataDir {
     ///
     /// # Errors
     /// As [`open`](Self::open), or an error while renaming.
-    pub fn take_next_identity(&self) -> Result<Self, DataDirError> {
+    pub(crate) fn take_next_identity(&self) -> Result<Self, DataDirError> {
         let next = self.path.join(NEXT);
         durable::move_into_place(&next, &self.path.join(IDENTITY)).map_err(|error| DataDirError::io(&next, error))?;
         Self::open(&self.path)
@@ -320,18 +320,18 @@ impl DataDir {
         Lock::acquire(&self.path, &self.path.join(LOCK))
     }
 
-    /// The path of the [store](crate::store).
-    pub fn store_path(&self) -> PathBuf {
+    /// The path of the store.
+    pub(crate) fn store_path(&self) -> PathBuf {
         self.path.join(STORE)
     }
 
     /// The path of Raft's votes and snapshots.
-    pub fn raft_path(&self) -> PathBuf {
+    pub(crate) fn raft_path(&self) -> PathBuf {
         self.path.join(RAFT)
     }
 
     /// The path of the entries of Raft's log.
-    pub fn journal_path(&self) -> PathBuf {
+    pub(crate) fn journal_path(&self) -> PathBuf {
         self.path.join(JOURNAL)
     }
 
@@ -342,7 +342,7 @@ impl DataDir {
     }
 
     /// The path of the search index, which is derived and rebuilt if it is deleted.
-    pub fn search_path(&self) -> PathBuf {
+    pub(crate) fn search_path(&self) -> PathBuf {
         self.path.join(SEARCH)
     }
 
@@ -411,19 +411,12 @@ impl DataDir {
         durable::remove(&path).map_err(|error| DataDirError::io(&path, error))
     }
 
-    /// The API's token, the same for the life of the directory: 256 random bits in base32.
+    /// The API's token, the same for the life of the directory: 256 random bits in base32. A client needs it, and does not
+    /// read the keys.
     ///
     /// # Errors
     /// [`DataDirError::Damaged`] if the file holds no token, [`DataDirError::Denied`] or
     /// [`DataDirError::Disk`].
-    pub fn api_token(&self) -> Result<Option<Zeroizing<String>>, DataDirError> {
-        Self::api_token_in(&self.path)
-    }
-
-    /// The API's token, for a client, which does not read the keys.
-    ///
-    /// # Errors
-    /// As [`api_token`](Self::api_token).
     pub fn api_token_in(path: &Path) -> Result<Option<Zeroizing<String>>, DataDirError> {
         read_token(&path.join(API_TOKEN))
     }
@@ -431,7 +424,7 @@ impl DataDir {
     /// The API's token, created if there is none.
     ///
     /// # Errors
-    /// As [`api_token`](Self::api_token).
+    /// As [`api_token_in`](Self::api_token_in).
     ///
     /// # Panics
     /// If the operating system gives no randomness: no token would be safe then.
@@ -442,7 +435,7 @@ impl DataDir {
     /// The token for the metrics alone, created if there is none.
     ///
     /// # Errors
-    /// As [`api_token`](Self::api_token).
+    /// As [`api_token_in`](Self::api_token_in).
     ///
     /// # Panics
     /// As [`ensure_api_token`](Self::ensure_api_token).
@@ -559,7 +552,8 @@ impl DataDir {
     }
 
     /// The paths of the API's certificate and of its key.
-    pub fn tls_paths(path: &Path) -> (PathBuf, PathBuf) {
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "for TLS"))]
+    pub(crate) fn tls_paths(path: &Path) -> (PathBuf, PathBuf) {
         (path.join(TLS_CERTIFICATE), path.join(TLS_KEY))
     }
 
@@ -627,7 +621,7 @@ impl DataDir {
     /// The ports in use last time. They are a preference: an unreadable file is logged and ignored.
     pub fn ports(&self) -> Ports {
         let path = self.path.join(PORTS);
-        let ports = read_text(&path).map(|text| text.map(|text| toml::from_str(&text)));
+        let ports = read_text(&path).map(|text| text.map(|text| Ports::from_text(&text)));
         match ports {
             Ok(None) => Ports::default(),
             Ok(Some(Ok(ports))) => ports,
@@ -650,9 +644,7 @@ impl DataDir {
         if self.ports() == ports {
             return Ok(());
         }
-        let path = self.path.join(PORTS);
-        let text = toml::to_string(&ports).map_err(|error| DataDirError::damaged(&path, error))?;
-        match self.write(PORTS, text.as_bytes()) {
+        match self.write(PORTS, ports.to_text().as_bytes()) {
             Err(error) if error.is_full() => {
                 tracing::warn!("the disk is full: the ports of this time are not kept");
                 Ok(())
@@ -690,7 +682,7 @@ impl DataDir {
     }
 
     /// The node's place in its mesh, as it was kept beside the store; `None` if it was not, or does not read.
-    pub fn membership(&self) -> Option<Membership> {
+    pub(crate) fn membership(&self) -> Option<Membership> {
         let text = read_text(&self.path.join(MEMBERSHIP)).ok()??;
         Membership::from_text(&text)
     }
@@ -720,9 +712,9 @@ impl DataDir {
     ///
     /// # Errors
     /// An error while writing.
-    pub fn write_membership(&self, membership: &Membership) -> Result<(), DataDirError> {
+    pub(crate) fn write_membership(&self, membership: &Membership) -> Result<(), DataDirError> {
         let path = self.path.join(MEMBERSHIP);
-        let text = membership.to_text().map_err(|error| DataDirError::damaged(&path, error))?;
+        let text = membership.to_text();
         if read_text(&path).is_ok_and(|kept| kept.is_some_and(|kept| *kept == text)) {
             return Ok(());
         }
@@ -730,12 +722,12 @@ impl DataDir {
     }
 
     /// A digest that differs from machine to machine; `None` where the platform has no machine id.
-    pub fn machine(&self) -> Option<[u8; 32]> {
+    pub(crate) fn machine(&self) -> Option<[u8; 32]> {
         fingerprint::machine_digest()
     }
 
     /// Numbers of this directory and its files that a copy has not; `None` where the platform has none.
-    pub fn fingerprint(&self) -> Option<Vec<u8>> {
+    pub(crate) fn fingerprint(&self) -> Option<Vec<u8>> {
         self.fingerprint_with(&self.store_path())
     }
 
@@ -753,7 +745,7 @@ impl DataDir {
     /// The sign that this directory is a copy of the one that had this fingerprint.
     ///
     /// A digest of earlier versions counts, too. It knew the directory and not its files.
-    pub fn sign_since(&self, fingerprint: &[u8]) -> Option<CopySign> {
+    pub(crate) fn sign_since(&self, fingerprint: &[u8]) -> Option<CopySign> {
         fingerprint::sign_since(&self.path, &self.store_path(), fingerprint)
     }
 
@@ -766,7 +758,7 @@ impl DataDir {
     ///
     /// # Errors
     /// [`DataDirError::Denied`] or [`DataDirError::Disk`].
-    pub fn witness(&self, state: &Path) -> Result<Option<Witness>, DataDirError> {
+    pub(crate) fn witness(&self, state: &Path) -> Result<Option<Witness>, DataDirError> {
         Witness::of(state, &self.path, &self.identity.did()).map_err(|error| DataDirError::io(state, error))
     }
 

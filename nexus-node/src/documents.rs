@@ -41,6 +41,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::memory::Secrets;
 use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DocumentPart, SpaceId, is_document_key};
 use nexus_documents::{Change, ChangeHash, DocumentId, FileError, Judge, Living, changes_of_file, genesis};
 pub use nexus_documents::{DocPath, Edit, PatchJson};
@@ -58,7 +59,6 @@ pub use self::watch::{DocumentChange, DocumentWatch};
 use crate::brain::Brain;
 use crate::error::{DocumentError, NodeError, Resource};
 use crate::identity::Identity;
-use crate::secrets::Secrets;
 use crate::world::random;
 
 /// The most documents that stay open, and the most bytes of their changes, but for the latest one.

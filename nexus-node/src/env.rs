@@ -5,17 +5,20 @@ use std::sync::Arc;
 
 use nexus_crdt::Incarnation;
 use nexus_identity::{Chain, Claims, Keypair, Name, Role, Timestamp};
-use nexus_mesh::{Clock, MeshTransport, Rooms, Spawner, SystemClock};
+use nexus_mesh::{MeshTransport, Rooms};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 
 use crate::config::Config;
 use crate::error::NodeError;
-use crate::headroom::FreeBytes;
+pub use crate::headroom::FreeBytes;
 use crate::ledger::{self, Genesis, LedgerError};
-use crate::load::UsageOf;
-use crate::store::{Store, StoreError};
-use crate::world::{Blocking, BlockingPool, random};
+pub use crate::load::{Load, Usage, UsageOf};
+use crate::store::StoreError;
+pub use crate::store::{Store, StoreOptions, Table};
+use crate::world::random;
+pub use crate::world::{Blocking, BlockingPool, Inline, Tasks};
+pub use nexus_mesh::{Clock, Spawner, SystemClock, timers};
 
 /// The environment of one node: everything outside that it touches. [`Node::builder`](crate::Node)
 /// fills in the real one; a simulator brings its own.

@@ -14,6 +14,7 @@ mod conflict;
 mod contact;
 mod document;
 mod input;
+mod place;
 mod shown;
 mod stop;
 
@@ -25,13 +26,17 @@ pub use self::conflict::ConflictError;
 pub use self::contact::{ContactError, ListenError, NetworkError};
 pub use self::document::DocumentError;
 pub use self::input::InputError;
+pub use self::place::SecretPlace;
 pub(crate) use self::shown::listed;
 pub use self::stop::StopError;
-pub use crate::failure::OpaqueError;
-use crate::headroom::{DiskFull, FileGone, Unwritten};
-use crate::ledger::LedgerError;
+pub use crate::failure::{Fault, OpaqueError};
+use crate::headroom::Unwritten;
+pub use crate::headroom::{DiskFull, FileGone};
+pub use crate::ledger::LedgerError;
 use crate::request::RequestId;
-use crate::store::StoreError;
+pub use crate::store::{PoisonCause, StoreDamage, StoreError};
+pub use nexus_identity::{BadSignature, ChainError, DidError, NameError, RoleError, TicketError};
+pub use nexus_secrets::SecretKind;
 
 /// The kind of a looked-up name or id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -126,7 +131,7 @@ impl fmt::Display for Resource {
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SearchError {
-    /// This build has no index on disk (feature `search`).
+    /// This build has no index on disk (feature `disk-index`).
     #[error("search index: this build has none on disk")]
     NotBuilt,
     /// The index cannot be read or written.
@@ -134,7 +139,7 @@ pub enum SearchError {
     Index(#[source] OpaqueError),
 }
 
-#[cfg(feature = "search")]
+#[cfg(feature = "disk-index")]
 impl SearchError {
     pub(crate) fn new(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Index(OpaqueError::new(error))

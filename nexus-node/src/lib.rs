@@ -48,9 +48,77 @@
 //! Two nodes that edit one memory apart both keep their text: [`Memory::conflicts`] shows the values until
 //! an edit settles them.
 //!
+//! The answer to [`Brain::remember`] tells whether a memory says nearly the same already, or seems to say something else of the
+//! same subject. Nothing is refused for it: a program may ask, edit the other memory, or forget it.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use nexus_node::NewMemory;
+//!
+//! let brain = node.brain();
+//! let first = brain.remember(NewMemory::note("the staging database listens on port 5433")).await?;
+//! let again = brain.remember(NewMemory::note("The staging database listens on port 5433.")).await?;
+//! assert_eq!(again.duplicate_of, Some(first.id));
+//! brain.forget(again.id).await?;
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! # Tell an agent what it should know
+//!
+//! Before a prompt goes to a model, ask what the memory has to do with it. Few and sure memories help; the rest distracts.
+//! Most prompts have none.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use nexus_node::{NewMemory, RecallQuery};
+//!
+//! let brain = node.brain();
+//! brain.remember(NewMemory::note("the staging database listens on port 5433")).await?;
+//!
+//! let prompt = "Where is the staging database, please?";
+//! let mut relevant = Vec::new();
+//! if let Some(query) = RecallQuery::of_prompt(prompt) {
+//!     let hits = brain.recall(query.limit(20)).await?.hits;
+//!     relevant.extend(hits.into_iter().filter(|hit| hit.is_relevant()).take(3));
+//! }
+//! assert_eq!(relevant.len(), 1);
+//! assert!(RecallQuery::of_prompt("ok, go on").is_none());
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! At the start of a session the brief tells an agent who it is here, and what matters: conflicts, unfinished work,
+//! preferences, decisions, and the news since it was here. It is the answer of the tool `session_start` (feature `mcp`).
+//!
+//! ```
+//! # #[cfg(feature = "mcp")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use nexus_node::NewMemory;
+//! use nexus_node::mcp::brief;
+//!
+//! let agent = "my-agent".parse()?;
+//! node.brain().remember(NewMemory::note("tabs, never spaces").kind("preference")).await?;
+//! let brief = brief(&node, Some(&agent), None, 600).await?;
+//! assert!(brief.contains("tabs, never spaces"));
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! # #[cfg(not(feature = "mcp"))]
+//! # fn main() {}
+//! ```
+//!
 //! # Watch
 //!
-//! [`Brain::watch`] follows the changes of memories, spaces and members, whoever made them. A [`Watch`] has
+//! [`Brain::watch`] follows the changes of memories, spaces and members, whoever made them. A [`Watch`](brain::Watch) has
 //! `next`, and becomes a stream. The cursor of the last change goes on where an earlier program stopped.
 //!
 //! ```
@@ -109,7 +177,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
-//! use nexus_node::{LockOptions, PutOptions};
+//! use nexus_node::critical::{LockOptions, PutOptions};
 //!
 //! let critical = node.critical()?;
 //! critical.put("deploy/target", "blue", PutOptions::default()).await?;
@@ -126,6 +194,71 @@
 //!
 //! [`Critical::watch`] follows the changes. [`Critical::txn`] does several steps at once.
 //!
+//! # Tasks
+//!
+//! A task is work that is handed over: to a worker on any node that has its ability. [`Node::tasks`] is the board. A task
+//! outlives its submitter, its worker and a killed node, and has one end. With an id of the caller's own (`request`), a program
+//! that starts again submits no second task.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use std::time::Duration;
+//!
+//! use nexus_node::NewTask;
+//! use nexus_node::tasks::{ClaimQuery, JsonText, TaskResult, TaskStatus};
+//!
+//! let board = node.tasks();
+//! let task = board.submit(NewTask::new("upper", JsonText::text("two words")).request("words-1")).await?;
+//!
+//! // a worker, on this node or another one: it asks for work, and says what became of it
+//! if let Some(claimed) = board.claim(ClaimQuery::of("upper").agent("shouter")).await? {
+//!     let text: String = claimed.task.input.read()?;
+//!     let done = TaskResult::Succeeded(JsonText::text(text.to_uppercase()));
+//!     board.finish(claimed.task.id, claimed.token, done).await?;
+//! }
+//!
+//! let ended = board.wait(task.id, Duration::from_secs(30)).await?.expect("it has ended");
+//! assert_eq!(ended.status, TaskStatus::Succeeded);
+//! assert_eq!(ended.output.unwrap_or_default().read::<String>()?, "TWO WORDS");
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! ```
+//!
+//! Longer work says with [`TaskBoard::renew`] that it goes on; else another worker gets the task. [`TaskBoard::watch`] follows
+//! all tasks.
+//!
+//! # Blobs
+//!
+//! Content of any size goes by its hash, from all members that have it at once. [`Node::blobs`] keeps it as long as a tag, a pin
+//! or a memory leads to it.
+//!
+//! ```
+//! # #[cfg(feature = "blobs")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use futures::TryStreamExt;
+//! use nexus_node::blobs::Keep;
+//!
+//! let blobs = node.blobs();
+//! let mut writer = blobs.writer(Keep::Tagged("report".to_owned())).await?;
+//! writer.write(b"all went well").await?;
+//! let report = writer.finish().await?;
+//!
+//! // on another node `blobs.fetch` would get it first
+//! let reader = blobs.read(report.hash).await?;
+//! let pieces: Vec<_> = blobs.stream(reader, 0..report.size).try_collect().await?;
+//! assert_eq!(pieces.concat(), b"all went well");
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! # #[cfg(not(feature = "blobs"))]
+//! # fn main() {}
+//! ```
+//!
 //! # A world of one's own
 //!
 //! [`NodeEnv`] holds everything outside that a node touches: transport, tasks, store, clock. A test or a
@@ -137,7 +270,9 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use std::sync::Arc;
 //!
-//! use nexus_node::{Keypair, Node, NodeEnv, Tasks, Timestamp, tcp_quic_transport};
+//! use nexus_node::env::Tasks;
+//! use nexus_node::net::tcp_quic_transport;
+//! use nexus_node::{Keypair, Node, NodeEnv, Timestamp};
 //!
 //! let key = Keypair::generate();
 //! let transport = tcp_quic_transport(&key)?;
@@ -162,7 +297,8 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let directory = tempfile::tempdir()?;
 //! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
-//! use nexus_node::{InputError, NodeError, RecallQuery};
+//! use nexus_node::error::InputError;
+//! use nexus_node::{NodeError, RecallQuery};
 //!
 //! match node.brain().recall(RecallQuery::of("…")).await {
 //!     Err(NodeError::Invalid(InputError::NoWords)) => println!("ask with words"),
@@ -175,17 +311,21 @@
 //!
 //! # Features
 //!
-//! | feature | without it |
-//! |---|---|
-//! | `blobs` (default) | no blobs: neither kept nor handed to others |
-//! | `coordinators` (default) | no keys and locks: the node never votes, and [`Node::critical`] is refused |
-//! | `search` (default) | recall keeps its index in memory, and finds words as they are spelled |
-//! | `quic` (default) | TCP alone |
-//! | `mdns` (default) | members on the local network are found by their addresses alone |
-//! | `models` | no file of static vectors can be the embedder |
-//! | `schemas` | a worker with a JSON schema is refused |
-//! | `http` | no HTTP API, and no embedder at an address |
-//! | `mcp` | no MCP servers |
+//! Without features the library brings 205 crates of others, and 288 by default. `.ci/features` holds both. The last two
+//! columns are what a feature adds: to none of them above, to the default below.
+//!
+//! | feature | without it | crates |
+//! |---|---|---|
+//! | `blobs` (default) | no blobs: neither kept nor handed to others | 8 |
+//! | `coordinators` (default) | no keys and locks: the node never votes, and [`Node::critical`] is refused | 33 |
+//! | `search` (default) | recall finds words as they are spelled, not in their other forms | 1 |
+//! | `quic` (default) | TCP alone | 42 |
+//! | `disk-index` | the first recall makes an index of all words in memory, and holds it there | 57 |
+//! | `mdns` | members on the local network are found by their addresses alone | 3 |
+//! | `models` | no file of static vectors can be the embedder | 41 |
+//! | `schemas` | a worker with a JSON schema is refused | 26 |
+//! | `http` | no HTTP API, and no embedder at an address | 35 |
+//! | `mcp` | no MCP servers; brings `http` | 44 |
 //!
 //! The folder `examples` of the repository has programs of one idea each.
 //!
@@ -198,7 +338,11 @@
 //! | `blobs` | content of any size by its hash (feature `blobs`) |
 //! | [`critical`] | keys and locks that must not conflict |
 //! | [`tasks`] | work that is handed over |
-//! | [`config`] | settings of a node |
+//! | [`events`] | all that happens on a node, as one stream |
+//! | [`project`] | the project of a directory |
+//! | [`error`] | why something failed |
+//! | [`config`], [`datadir`] | settings of a node, and its files |
+//! | [`env`](mod@env), [`net`] | the world around a node; the network below it |
 //! | `tls` | TLS for the API, bound to the node's key (feature `http`) |
 //! | `api`, `mcp` | the HTTP shell and the MCP servers on it (features `http`, `mcp`) |
 //!
@@ -216,12 +360,11 @@
 //! | `trace` | the trace of a task |
 //! | `search` | finding memories by their words |
 //! | `vectors` | finding memories by their meaning, where somebody has a model |
-//! | `secrets`, `request` | knowing a credential in a text; the id of a critical request |
+//! | `request` | the id of a critical request |
 //! | `salvage` | a damaged store becomes a new one |
 //! | `store` | ordered tables of bytes on disk |
 //! | `headroom` | the room on the disk, and what may still be written |
 //! | `load` | how busy the machine is |
-//! | `datadir` | files of a node on a machine |
 
 #![cfg_attr(
     not(all(feature = "internals", feature = "coordinators")),
@@ -243,12 +386,12 @@ mod budget;
 pub mod config;
 mod coordinator;
 pub mod critical;
-mod datadir;
+pub mod datadir;
 #[cfg(feature = "documents")]
 pub mod documents;
 mod engine;
-mod env;
-mod error;
+pub mod env;
+pub mod error;
 pub mod events;
 mod failure;
 mod filter;
@@ -281,7 +424,6 @@ mod request;
 mod runtime;
 mod salvage;
 mod search;
-mod secrets;
 mod store;
 pub mod tasks;
 #[cfg(feature = "http")]
@@ -291,59 +433,27 @@ mod vectors;
 mod words;
 mod world;
 
-pub use brain::{Brain, Watch};
-pub use coordinator::TooNew;
-pub use critical::{
-    Critical, CriticalChange, CriticalEvent, CriticalNews, CriticalWatch, CriticalWatchQuery, DeleteOptions, Grant,
-    KeyQuery, LockGuard, LockOptions, NotARequestId, PutOptions, RequestId, RequestOutcome,
-};
-pub use datadir::{DataDirError, FileDamage, KeyFileError, KeyKind};
-pub use env::{NodeEnv, RaftEnv};
-pub use error::{
-    AccessError, AdminDuty, ConflictError, ContactError, CriticalBound, DocumentError, InputError, ListenError,
-    NetworkError, NodeError, OpaqueError, Resource, SearchError, StopError,
-};
-pub use events::{EventKind, EventsQuery, NoEventKind, NodeEvent, NodeEvents, NodeNews, PeerNews};
-pub use failure::Fault;
-pub use headroom::{DiskFull, FileGone, FreeBytes};
-pub use ledger::LedgerError;
-pub use load::{Load, Usage, UsageOf};
-pub use memory::{
-    AgentName, Change, ChangeKind, ConflictValue, Durability, Hit, ImportedFrom, ListQuery, Listing, Memory, MemoryId,
-    MemoryRef, NewMemory, NewWords, NotAMemoryId, Origin, Patch, Provenance, RecallQuery, Recalled, Remembered,
-    Revision, Source, SpaceInfo, SpacePage, Subject, TextAttachment, ValidAt, Vocabulary, Was, WatchQuery, Words,
-};
-pub use node::{
-    AwayCause, Behind, Builder, Initialized, Invitation, Invite, JoinOptions, Joined, MemberInfo, MembershipEnd, Node,
-    Peer, PeerPath, PersonOf, PersonSaid, Queue, RevokedMember, RotatedKey, RotationAllowed, Status, Stopped, Warning,
-    Whose,
-};
-pub use secrets::{Secret, SecretKind, SecretPlace, Secrets};
-pub use store::{PoisonCause, Store, StoreDamage, StoreError, StoreOptions, Table};
-pub use tasks::{
-    Agent, AgentHealth, AgentRest, ApprovalGiven, ApprovalRule, Assignee, ClaimQuery, ClaimedTask, NewTask, Priority,
-    Renewal, Task, TaskBoard, TaskCandidate, TaskDeadline, TaskError, TaskFence, TaskHistory, TaskId, TaskLog,
-    TaskLogQuery, TaskNews, TaskPage, TaskProgress, TaskQuery, TaskRef, TaskResult, TaskSandbox, TaskStatus, TaskToken,
-    TaskWaits, TaskWatch, TaskWhyNot,
-};
-pub use vectors::{EmbedderState, EmbedderStatus};
-pub use world::{Blocking, BlockingPool, Inline, Tasks};
+#[cfg(feature = "blobs")]
+pub use blobs::Blobs;
+pub use brain::Brain;
+pub use critical::Critical;
+pub use datadir::DataDir;
+pub use env::NodeEnv;
+pub use error::NodeError;
+pub use memory::{Memory, MemoryId, NewMemory, Patch, RecallQuery, WatchQuery};
+pub use nexus_identity::{Did, Keypair, Name, Ticket, Timestamp};
+pub use node::{Builder, Invite, Node};
+pub use tasks::{NewTask, TaskBoard};
 
-// types of the crates below that public signatures name
-pub use nexus_crdt::{
-    BadJson, Frontier, Head, JsonText, LogId, NoAgentName, NoSource, RevocationDraft, RootRevocation, SpaceId,
-};
-pub use nexus_identity::{
-    BadSignature, ChainError, Did, DidError, Keypair, Name, NameError, Role, RoleError, Ticket, TicketError,
-    TicketPerson, Timestamp,
-};
-pub use nexus_mesh::{
-    BoxedTransport, Clock, ConfigError as MeshConfigError, DownCause, JoinError, JoinRefusal, JoinReply, JoinRequest,
-    Knock, MeshError, MeshTransport, Message, MessageToken, Multiaddr, OpenError, PeerState, Rooms, Spawner, Stream,
-    StreamProtocol, SystemClock, TransportError,
-    quota::{Bounds, Receiver},
-    read_frame, tcp_quic_transport, timers, write_frame,
-};
+/// The network below a node: addresses, transports, and protocols of an embedder's own.
+pub mod net {
+    pub use nexus_mesh::quota::{Bounds, Receiver};
+    pub use nexus_mesh::{
+        BoxedTransport, ConfigError as MeshConfigError, DownCause, JoinError, JoinRefusal, JoinReply, JoinRequest,
+        Knock, MeshError, MeshTransport, Message, MessageToken, Multiaddr, OpenError, PeerState, Rooms, Stream,
+        StreamProtocol, TransportError, read_frame, tcp_quic_transport, write_frame,
+    };
+}
 
 /// Rooms behind the public API, for the program and the simulator. No promise holds for them.
 #[cfg(feature = "internals")]
@@ -354,9 +464,6 @@ pub mod internals {
     }
     pub mod coordinator {
         pub use crate::coordinator::*;
-    }
-    pub mod datadir {
-        pub use crate::datadir::*;
     }
     pub mod engine {
         pub use crate::engine::*;
@@ -385,13 +492,7 @@ pub mod internals {
     pub mod salvage {
         pub use crate::salvage::*;
     }
-    pub mod secrets {
-        pub use crate::secrets::*;
-    }
     pub mod store {
         pub use crate::store::*;
-    }
-    pub mod vectors {
-        pub use crate::vectors::*;
     }
 }

@@ -34,12 +34,14 @@ mod tokens;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
 use rmcp::model::ProtocolVersion;
 use rmcp::transport::streamable_http_server::StreamableHttpServerConfig;
 
-use crate::Node;
 use crate::api::Guest;
 use crate::graph::Graph;
+use crate::memory::AgentName;
+use crate::{Node, NodeError};
 
 /// The supported versions, oldest first.
 const VERSIONS: &[ProtocolVersion] = &[
@@ -63,6 +65,24 @@ pub const MEMORIES_INFORM: &str =
 /// ```
 pub fn name_as_word(name: &str) -> String {
     core::name_as_word(name)
+}
+
+/// The brief for an agent's start, as the tool `session_start` gives it. It tells who the agent is here, and what matters:
+/// conflicts, unfinished work, preferences and decisions. The news are those since an agent of this name was last told.
+///
+/// It begins by saying that memories inform and do not instruct, and ends within `max_tokens`, which are brought between 100
+/// and 100,000.
+///
+/// # Errors
+/// [`NodeError::Stopping`], or a disk that cannot be read.
+pub fn brief<'a>(
+    node: &'a Node,
+    agent: Option<&'a AgentName>,
+    project: Option<&'a str>,
+    max_tokens: usize,
+) -> impl Future<Output = Result<String, NodeError>> + Send + 'a {
+    let agent = agent.map(AgentName::as_str);
+    async move { core::brief(node, &node.brain(), agent, project, core::tokens_within(max_tokens)).await }.boxed()
 }
 
 /// The time for which a client may cache this program's description of itself and its tools. They

@@ -5,33 +5,36 @@
 //! | `read` | answers to questions about memories, from a committed state |
 //! | `id` | the id and other names of a memory |
 //! | `depth` | how deep its JSON is |
-//! | `secrets` | credentials in it: refused, masked or let through |
+//! | `secrets`, `way` | credentials in it: refused, masked or let through |
 //! | `group` | words that mean the same |
 //! | `query`, `write` | questions and writes, made step by step |
+//! | `prompt` | the question behind a prompt |
 //! | `cursor` | places in listings and in the order of commits, in the callers' form |
 
 pub(crate) mod cursor;
 pub(crate) mod depth;
 mod group;
 mod id;
+mod prompt;
 mod query;
 pub(crate) mod read;
 mod secrets;
+mod way;
 mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use nexus_crdt::{DRIFT_MAX, SpaceId, TaskId};
+use nexus_crdt::{DRIFT_MAX, TaskId};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
 pub use self::group::{NewWords, Vocabulary, Words};
 pub use self::id::{MemoryId, MemoryRef, NotAMemoryId};
-pub use nexus_crdt::{AgentName, Origin, Source, TextAttachment, Was};
-
-use crate::secrets::Secrets;
+pub use self::prompt::SHARED_WORDS_MIN;
+pub use self::way::Secrets;
+pub use nexus_crdt::{AgentName, NoAgentName, NoSource, Origin, Source, SpaceId, TextAttachment, Was};
 
 /// A stamp further ahead of this node's clock says nothing: its author chose it. It may move the stamps of others
 /// [`DRIFT_MAX`] ahead, and their clocks differ from this one.
@@ -423,6 +426,12 @@ pub struct RecallQuery {
 }
 
 impl RecallQuery {
+    /// The memories that may have to do with a prompt: those with the words that tell what it is about. `None` if it has too
+    /// few such words. Of the answer, [`Hit::is_relevant`] tells which do.
+    pub fn of_prompt(prompt: &str) -> Option<Self> {
+        prompt::question(prompt).map(Self::of)
+    }
+
     /// The ten best memories for some words.
     pub fn of(text: impl Into<String>) -> Self {
         Self {
@@ -470,6 +479,14 @@ pub struct Hit {
     /// Other memories of the answer that seem to say something else of the same subject, so that one of them may be out of
     /// date.
     pub contradicts: Vec<MemoryId>,
+}
+
+impl Hit {
+    /// Whether it has enough different words of the question to have to do with a prompt that nobody asked it about. Few
+    /// and sure ones inform a model; the rest distracts it.
+    pub fn is_relevant(&self) -> bool {
+        self.matched.len() >= SHARED_WORDS_MIN
+    }
 }
 
 /// The result of a recall.

@@ -55,8 +55,8 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use libp2p::multiaddr::Protocol;
 use nexus_identity::{Did, Keypair, Name};
+use nexus_mesh::multiaddr::Protocol;
 use nexus_mesh::{Mesh, Multiaddr, OpenError, Stream, StreamProtocol};
 use tokio::sync::watch;
 
@@ -67,6 +67,8 @@ pub use builder::Builder;
 pub(crate) use found::machine_name;
 pub use found::{Initialized, init};
 pub use join::{JoinOptions, Joined, join};
+pub use nexus_crdt::{Frontier, Head, LogId, RevocationDraft, RootRevocation};
+pub use nexus_identity::{Role, TicketPerson};
 pub use persons::{PersonSaid, Whose};
 pub use revoke::{MembershipEnd, RevokedMember};
 pub use rotate::{RotatedKey, RotationAllowed};
@@ -223,7 +225,7 @@ impl Node {
     ///
     /// ```no_run
     /// # async fn example(node: nexus_node::Node) -> Result<(), nexus_node::NodeError> {
-    /// use nexus_node::{EventKind, EventsQuery};
+    /// use nexus_node::events::{EventKind, EventsQuery};
     ///
     /// let mut events = node.events(EventsQuery::from_now().kinds([EventKind::Tasks, EventKind::Peers])).await?;
     /// while let Some(event) = events.next().await? {

@@ -14,13 +14,13 @@
 //! | `sameness` | whether two texts say the same |
 //! | `document`, `passage` | a memory as it is indexed, and the passages of a long one |
 //! | `tail` | the index in memory |
-//! | `disk` | the index on disk; `no_disk` in a build without feature `search` |
+//! | `disk` | the index on disk; `no_disk` in a build without feature `disk-index` |
 //! | `best` | the best so far, and the score needed to be among them |
 //! | `indexer` | moves changes from the tail to the disk |
 
-#[cfg(feature = "search")]
+#[cfg(feature = "disk-index")]
 mod best;
-#[cfg_attr(not(feature = "search"), path = "search/no_disk.rs")]
+#[cfg_attr(not(feature = "disk-index"), path = "search/no_disk.rs")]
 mod disk;
 mod document;
 mod group;

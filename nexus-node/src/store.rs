@@ -3,7 +3,7 @@
 //! It does not know the meaning of its bytes. [`Batch`]es go in, and a batch is on disk as a whole
 //! before [`Store::commit`] returns. [`View`]s come out:
 //!
-//! - a [`Snapshot`] is the committed state at one moment;
+//! - a `Snapshot` is the committed state at one moment;
 //! - an [`Overlay`] adds the batches that are handed out but not committed yet;
 //! - a [`Draft`] adds a batch in the making.
 //!
@@ -76,7 +76,7 @@ pub(crate) use self::error::is_full;
 pub use self::error::{PoisonCause, StoreDamage, StoreError};
 pub(crate) use self::files::{files_of, log_path, open_private};
 pub use self::guard::panics_are_caught;
-#[cfg(feature = "search")]
+#[cfg(feature = "disk-index")]
 pub(crate) use self::guard::quietly;
 pub(crate) use self::hold::sync_failed;
 pub(crate) use self::open::open_file;
@@ -104,7 +104,7 @@ pub const FORMAT: u32 = 5;
 pub const ROWS_FORMAT: u32 = 2;
 
 /// A handle on an open store; clones are handles on the same one. The file is closed by
-/// [`Store::close`], or when the last handle and the last [`Snapshot`] are gone.
+/// [`Store::close`], or when the last handle and the last `Snapshot` are gone.
 #[derive(Clone)]
 pub struct Store(Arc<OpenStore>);
 
@@ -324,7 +324,7 @@ impl Store {
     }
 
     /// Closes the file although handles remain. Every later call on them is [`StoreError::Closed`].
-    /// Waits for a commit in progress. A [`Snapshot`] keeps the file open until it is dropped.
+    /// Waits for a commit in progress. A `Snapshot` keeps the file open until it is dropped.
     pub fn close(&self) {
         self.0.close();
     }

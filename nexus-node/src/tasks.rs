@@ -61,4 +61,4 @@ pub use self::task::{
 pub use self::watch::{TaskNews, TaskWatch};
 pub use self::why::{AgentRest, Waits as TaskWaits, WhyNot as TaskWhyNot};
 pub(crate) use self::wire::register;
-pub use nexus_crdt::{ApprovalRule, JsonText, Priority, TaskId, TaskToken};
+pub use nexus_crdt::{ApprovalRule, BadJson, JsonText, Priority, TaskId, TaskToken};

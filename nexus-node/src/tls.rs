@@ -6,15 +6,13 @@
 //!
 //! | room | content |
 //! |---|---|
-//! | [`certificate`] | making a certificate, reading one, and the check against a DID |
+//! | [`certificate`] | making a certificate; `nexus_client::pin` reads one and checks it against a DID |
 //! | [`keep`] | the certificate of a data directory, and when it is made anew |
-//! | [`client`] | connections that go to one DID alone |
 //! | [`server`] | the handshakes of a listener |
 //!
 //! TLS 1.3 alone is spoken, with the cryptography of `ring`.
 
 pub mod certificate;
-pub mod client;
 pub mod keep;
 pub mod server;
 
@@ -22,9 +20,10 @@ use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, ring};
 
-pub use self::certificate::{Binding, CertificateFault, TlsCertificate};
+pub use self::certificate::TlsCertificate;
 pub use self::keep::KeptCertificate;
 pub use self::server::ServerTls;
+pub use nexus_client::pin::{Binding, CertificateFault};
 
 /// The reason why no certificate or configuration could be made: a fault of the program or of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -46,7 +46,7 @@ use crate::world::World;
 
 pub(crate) use self::index::Near;
 pub(crate) use self::keeper::keep;
-pub use self::models::{Model, ModelError, add_model, is_model_name, list_models, remove_model};
+pub use self::models::{Model, ModelError, add_model, list_models, remove_model};
 
 /// How long a question waits for its vector. Then it is answered by words alone.
 const QUESTION_PATIENCE: Duration = Duration::from_millis(300);

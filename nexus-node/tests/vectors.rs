@@ -10,9 +10,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use embedder::{Mode, StandIn, write_model};
+use nexus_node::brain::{EmbedderState, EmbedderStatus};
+use nexus_node::brain::{ModelError, add_model, list_models, remove_model};
 use nexus_node::config::{Config, Settings};
-use nexus_node::internals::vectors::{ModelError, add_model, list_models, remove_model};
-use nexus_node::{EmbedderState, EmbedderStatus, MemoryId, NewMemory, Node, Patch, RecallQuery, Recalled};
+use nexus_node::memory::Recalled;
+use nexus_node::{MemoryId, NewMemory, Node, Patch, RecallQuery};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(30);

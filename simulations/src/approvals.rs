@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use nexus_crdt::LogId;
 use nexus_identity::{Did, Role};
-use nexus_node::{ApprovalRule, Invite, NewTask, Node, NodeError, Task, TaskId, TaskQuery, TaskStatus, Whose};
+use nexus_node::node::Whose;
+use nexus_node::tasks::{ApprovalRule, Task, TaskId, TaskQuery, TaskStatus};
+use nexus_node::{Invite, NewTask, Node, NodeError};
 use serde_json::json;
 
 use crate::dice::Dice;

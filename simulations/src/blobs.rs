@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use nexus_node::blobs::{BlobHash, Blobs, Collection, CollectionFile, DirectoryProgress, FileKind, Keep};
-use nexus_node::{ConflictError, Node, NodeError};
+use nexus_node::error::ConflictError;
+use nexus_node::{Node, NodeError};
 
 use crate::ledger::{Kept, Ledger};
 use crate::plan::{NodeNo, Op};

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use nexus_identity::Did;
 use nexus_node::critical::{AuditEntry, AuditQuery, CoordinatorRole, DeedResult, KeyQuery, Manage, RequestId, Seat};
+use nexus_node::critical::{DeleteOptions, LockOptions, PutOptions, RequestOutcome};
 use nexus_node::internals::coordinator::Action as Deed;
-use nexus_node::{Critical, DeleteOptions, LockOptions, Node, NodeError, PutOptions, RequestOutcome};
+use nexus_node::{Critical, Node, NodeError};
 
 use crate::ledger::{Grant, Ledger};
 use crate::linearizability::{Action, Operation};

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use nexus_node::internals::store::disk::Fault as DiskFault;
-use nexus_node::{Invite, ListQuery, NewMemory, NodeError};
+use nexus_node::memory::ListQuery;
+use nexus_node::{Invite, NewMemory, NodeError};
 
 use crate::dice::Dice;
 use crate::hooks::Wall;

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nexus_mesh::Spawner;
-use nexus_node::Blocking;
+use nexus_node::env::Blocking;
 use tokio::time::Sleep;
 
 use crate::dice::Dice;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_identity::{Did, Role};
-use nexus_node::ApprovalRule;
+use nexus_node::tasks::ApprovalRule;
 
 /// Whose machine a member is, as somebody says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nexus_crdt::{Settlement, Submission, TaskEnd, TaskEvent, TaskId, TaskVerb, TaskWord, Verified};
 use nexus_identity::{Chain, Did, Role};
 use nexus_mesh::{Membership, Mesh, MeshConfig, Rooms};
-use nexus_node::ApprovalRule;
+use nexus_node::tasks::ApprovalRule;
 
 use crate::approvals::{Asked, Written};
 use crate::dice::Dice;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nexus_crdt::Succession;
 use nexus_mesh::{MeshEvent, Rooms};
-use nexus_node::{Invite, NewMemory, Node, PeerState};
+use nexus_node::net::PeerState;
+use nexus_node::{Invite, NewMemory, Node};
 
 use crate::faults::{Faults, LOOK_EVERY, around};
 use crate::ledger::Written;

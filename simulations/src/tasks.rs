@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use nexus_node::{
-    ClaimQuery, ClaimedTask, JsonText, NewTask, NodeError, Priority, Task, TaskQuery, TaskResult, TaskStatus,
-    TaskWaits, Usage, UsageOf,
+use nexus_node::env::{Usage, UsageOf};
+use nexus_node::tasks::{
+    ClaimQuery, ClaimedTask, JsonText, Priority, Task, TaskQuery, TaskResult, TaskStatus, TaskWaits,
 };
+use nexus_node::{NewTask, NodeError};
 use serde_json::json;
 
 use crate::approvals::{decide, waiting_at, was_handed_out};

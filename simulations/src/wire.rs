@@ -9,10 +9,13 @@ use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
 use nexus_node::config::TaskRouting;
+use nexus_node::critical::PutOptions;
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
-use nexus_node::{ListQuery, Memory, NewMemory, Node, NodeError, Patch, PeerState, PutOptions, RecallQuery, ValidAt};
+use nexus_node::memory::{ListQuery, ValidAt};
+use nexus_node::net::PeerState;
+use nexus_node::{Memory, NewMemory, Node, NodeError, Patch, RecallQuery};
 use tokio::sync::Notify;
 
 use crate::approvals;

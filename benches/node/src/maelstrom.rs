@@ -23,9 +23,10 @@ mod workload;
 use std::sync::Arc;
 
 use clap::Args;
+use nexus_node::Node;
 use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
-use nexus_node::{Node, Tasks};
+use nexus_node::env::Tasks;
 use serde_json::json;
 use tokio::sync::mpsc;
 

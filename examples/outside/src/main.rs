@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-use nexus_node::{InputError, NewMemory, Node, NodeError};
+use nexus_node::{NewMemory, Node, NodeError};
+use nexus_node::error::InputError;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -7,7 +7,9 @@
 
 use std::error::Error;
 
-use nexus_node::{ListQuery, LockOptions, NewMemory, Node, NodeError, Patch};
+use nexus_node::critical::LockOptions;
+use nexus_node::memory::ListQuery;
+use nexus_node::{NewMemory, Node, NodeError, Patch};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

@@ -7,10 +7,9 @@
 use std::error::Error;
 
 use futures::TryStreamExt;
-use nexus_node::{
-    ChangeKind, CriticalEvent, CriticalNews, CriticalWatchQuery, DeleteOptions, NewMemory, Node, Patch, PutOptions,
-    WatchQuery,
-};
+use nexus_node::critical::{CriticalEvent, CriticalNews, CriticalWatchQuery, DeleteOptions, PutOptions};
+use nexus_node::memory::ChangeKind;
+use nexus_node::{NewMemory, Node, Patch, WatchQuery};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

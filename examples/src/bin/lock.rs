@@ -7,7 +7,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use nexus_node::{ConflictError, Critical, LockOptions, Node, NodeError, PutOptions};
+use nexus_node::critical::{LockOptions, PutOptions};
+use nexus_node::error::ConflictError;
+use nexus_node::{Critical, Node, NodeError};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

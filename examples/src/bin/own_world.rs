@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use nexus_node::{
-    Clock, Keypair, NewMemory, Node, NodeEnv, NodeError, Spawner, SystemClock, Tasks, Timestamp, tcp_quic_transport,
-};
+use nexus_node::env::{Clock, Spawner, SystemClock, Tasks};
+use nexus_node::net::tcp_quic_transport;
+use nexus_node::{Keypair, NewMemory, Node, NodeEnv, NodeError, Timestamp};
 
 /// A wall clock that stands still until it is set.
 #[derive(Debug)]

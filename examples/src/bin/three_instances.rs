@@ -10,7 +10,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_node::config::{Bounded, Config};
-use nexus_node::{Builder, Invite, ListQuery, NewMemory, Node, NodeError, PutOptions, WatchQuery};
+use nexus_node::critical::PutOptions;
+use nexus_node::memory::ListQuery;
+use nexus_node::{Builder, Invite, NewMemory, Node, NodeError, WatchQuery};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {

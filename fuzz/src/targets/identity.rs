@@ -3,7 +3,7 @@
 use data_encoding::BASE32_NOPAD;
 use nexus_crdt::Members;
 use nexus_identity::{Chain, Did, Keypair, Name, NameError, Role, Ticket};
-use nexus_node::Multiaddr;
+use nexus_node::net::Multiaddr;
 
 /// The root of the mesh, as in `docs/vectors`.
 pub(super) fn root() -> Did {

@@ -15,6 +15,11 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         "verdicts and lines are worked out from the members, which keep them",
     ),
     (
+        "nexus-secrets",
+        &["abroad.rs", "anchors.rs", "name.rs"],
+        "a value behind a telling name is looked at by the rules of all anchors",
+    ),
+    (
         "nexus-node",
         &["api/guest.rs", "api/openapi.rs", "api/state.rs"],
         "a guest has routes whose handlers get the API, and the API keeps its guests",
@@ -185,11 +190,6 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         "nexus-node",
         &["search/document.rs", "search/group.rs", "search/project.rs"],
         "a document, its group and its project share types of each other's files",
-    ),
-    (
-        "nexus-node",
-        &["secrets/abroad.rs", "secrets/anchors.rs", "secrets/name.rs"],
-        "a value behind a telling name is looked at by the rules of all anchors",
     ),
     ("nexus-node", &["store.rs", "store/snapshot.rs"], "a snapshot keeps its store open"),
     (

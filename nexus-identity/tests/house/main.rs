@@ -11,3 +11,4 @@ mod modules;
 mod names;
 mod sizes;
 mod source;
+mod surface;

@@ -287,6 +287,13 @@ impl Module {
     }
 }
 
+/// The names that an import brings; none for `*`.
+pub(crate) fn imported(item: &Item<'_, '_>) -> Vec<String> {
+    let mut imports = Vec::new();
+    take_imports(&item.tokens[1..item.tokens.len() - 1], &[], item.lent, &mut imports);
+    imports.into_iter().filter_map(|import| import.name).collect()
+}
+
 /// The imports of a tree: of `a::{b, c as d, e::*}` three.
 fn take_imports(tokens: &[Token<'_>], above: &[String], lent: bool, imports: &mut Vec<Import>) {
     let (mut path, mut name, mut at) = (above.to_vec(), None, 0);
@@ -380,7 +387,7 @@ fn in_bin(path: &str) -> bool {
 }
 
 /// Reads all sources below a folder of a crate.
-fn read(root: &Path, folder: &str, files: &mut Files) {
+pub(crate) fn read(root: &Path, folder: &str, files: &mut Files) {
     for entry in std::fs::read_dir(root.join(folder)).unwrap() {
         let entry = entry.unwrap();
         let path = format!("{folder}/{}", entry.file_name().to_string_lossy());

@@ -11,10 +11,10 @@ const LINES_MAX: usize = 120;
 const FIELDS: &[(&str, &str, &str)] = &[
     ("nexus-mesh/src/net/swarm.rs", "Net", "the one owner of the swarm: the parts that change together are to leave"),
     ("nexus-node/src/api/import.rs", "Line", "a document: each field is one of a line of an import"),
-    ("nexus-node/src/api/wire/memory.rs", "Memory", "a document of the API"),
-    ("nexus-node/src/api/wire/tasks.rs", "NewTask", "a document of the API"),
-    ("nexus-node/src/api/wire/tasks.rs", "Task", "a document of the API"),
-    ("nexus-node/src/api/wire.rs", "Status", "a document of the API"),
+    ("nexus-client/src/wire/memory.rs", "Memory", "a document of the API"),
+    ("nexus-client/src/wire/tasks.rs", "NewTask", "a document of the API"),
+    ("nexus-client/src/wire/tasks.rs", "Task", "a document of the API"),
+    ("nexus-client/src/wire.rs", "Status", "a document of the API"),
     ("nexus-node/src/blobs/fetching.rs", "Running", "a fetch with its handles: these are to be a struct of their own"),
     ("nexus-node/src/coordinator/limits.rs", "Limits", "bounds, each with its unit and its default"),
     (

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use libp2p::PeerId;
+use crate::libp2p::PeerId;
 
 /// The peers that the gate has opened for. The gate writes it, the connections read it.
 #[derive(Clone, Debug, Default)]

@@ -4,17 +4,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures::future::BoxFuture;
-use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
-use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
-use libp2p::core::upgrade::ReadyUpgrade;
-use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
-use libp2p::swarm::{
+use crate::libp2p::core::Endpoint;
+use crate::libp2p::core::transport::PortUse;
+use crate::libp2p::core::upgrade::ReadyUpgrade;
+use crate::libp2p::swarm::handler::{
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
+use crate::libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
     StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use crate::libp2p::{Multiaddr, PeerId, StreamProtocol};
+use futures::future::BoxFuture;
+use futures::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -201,7 +203,7 @@ impl NetworkBehaviour for Door {
     }
 }
 
-type NewcomerRequest = Option<(JoinRequest, libp2p::Stream)>;
+type NewcomerRequest = Option<(JoinRequest, crate::libp2p::Stream)>;
 
 /// The door of one connection: at most one question each way at a time.
 pub(crate) struct DoorHandler {
@@ -217,7 +219,7 @@ impl DoorHandler {
     }
 }
 
-async fn ask(mut stream: libp2p::Stream, request: JoinRequest) -> Result<JoinReply, JoinError> {
+async fn ask(mut stream: crate::libp2p::Stream, request: JoinRequest) -> Result<JoinReply, JoinError> {
     let broken = |error: crate::frame::FrameError| JoinError::Broken(error.to_string());
     write_frame(&mut stream, &request.to_bytes()).await.map_err(broken)?;
     let gone = || JoinError::Broken("the inviter hung up".to_owned());
@@ -227,12 +229,12 @@ async fn ask(mut stream: libp2p::Stream, request: JoinRequest) -> Result<JoinRep
     JoinReply::from_bytes(&reply).ok_or_else(|| JoinError::Broken("the reply is unreadable".to_owned()))
 }
 
-async fn hear(mut stream: libp2p::Stream) -> NewcomerRequest {
+async fn hear(mut stream: crate::libp2p::Stream) -> NewcomerRequest {
     let frame = timeout(REQUEST_TIMEOUT, read_frame(&mut stream, JOIN_REQUEST_BYTES_MAX)).await.ok()?.ok()??;
     Some((JoinRequest::from_bytes(&frame)?, stream))
 }
 
-async fn answer(mut stream: libp2p::Stream, reply: oneshot::Receiver<JoinReply>) {
+async fn answer(mut stream: crate::libp2p::Stream, reply: oneshot::Receiver<JoinReply>) {
     let reply = match timeout(JOIN_ANSWER_TIMEOUT, reply).await {
         Ok(Ok(reply)) => reply,
         Ok(Err(_)) => JoinReply::unavailable("not ready, try again"),

@@ -23,8 +23,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::libp2p::PeerId;
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use libp2p::PeerId;
 use nexus_identity::plants::planted;
 use nexus_identity::{Chain, ChainError, Claims, Did, Timestamp};
 use prost::Message;

@@ -9,15 +9,17 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
-use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
-use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
-use libp2p::swarm::{
+use crate::libp2p::core::Endpoint;
+use crate::libp2p::core::transport::PortUse;
+use crate::libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
+use crate::libp2p::swarm::handler::{
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
+use crate::libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
     NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use crate::libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::oneshot;
 
 use crate::error::OpenError;
@@ -227,22 +229,22 @@ impl UpgradeInfo for Names {
     }
 }
 
-impl InboundUpgrade<libp2p::Stream> for Names {
-    type Output = (libp2p::Stream, StreamProtocol);
+impl InboundUpgrade<crate::libp2p::Stream> for Names {
+    type Output = (crate::libp2p::Stream, StreamProtocol);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
-    fn upgrade_inbound(self, stream: libp2p::Stream, name: StreamProtocol) -> Self::Future {
+    fn upgrade_inbound(self, stream: crate::libp2p::Stream, name: StreamProtocol) -> Self::Future {
         ready(Ok((stream, name)))
     }
 }
 
-impl OutboundUpgrade<libp2p::Stream> for Names {
-    type Output = (libp2p::Stream, StreamProtocol);
+impl OutboundUpgrade<crate::libp2p::Stream> for Names {
+    type Output = (crate::libp2p::Stream, StreamProtocol);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
-    fn upgrade_outbound(self, stream: libp2p::Stream, name: StreamProtocol) -> Self::Future {
+    fn upgrade_outbound(self, stream: crate::libp2p::Stream, name: StreamProtocol) -> Self::Future {
         ready(Ok((stream, name)))
     }
 }

@@ -2,9 +2,9 @@
 
 use std::convert::Infallible;
 
-use libp2p::core::upgrade::DeniedUpgrade;
-use libp2p::swarm::handler::ConnectionEvent;
-use libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol};
+use crate::libp2p::core::upgrade::DeniedUpgrade;
+use crate::libp2p::swarm::handler::ConnectionEvent;
+use crate::libp2p::swarm::{ConnectionHandler, ConnectionHandlerEvent, SubstreamProtocol};
 use nexus_identity::{Claims, Keypair, Role, Timestamp};
 
 use super::*;

@@ -1,10 +1,10 @@
 //! The protocols that a stream may be negotiated to at the gate: hello, and the inner ones once it is open.
 
+use crate::libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
+use crate::libp2p::swarm::Stream;
+use crate::libp2p::swarm::handler::{InboundUpgradeSend, OutboundUpgradeSend, UpgradeInfoSend};
 use futures::FutureExt;
 use futures::future::{self, BoxFuture};
-use libp2p::core::upgrade::{InboundUpgrade, OutboundUpgrade, UpgradeInfo};
-use libp2p::swarm::Stream;
-use libp2p::swarm::handler::{InboundUpgradeSend, OutboundUpgradeSend, UpgradeInfoSend};
 
 /// The protocol of hello.
 pub(super) const HELLO: &str = "/nexus/hello/1";

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libp2p::connection_limits::{self, ConnectionLimits};
-use libp2p::gossipsub::{
+use crate::libp2p::connection_limits::{self, ConnectionLimits};
+use crate::libp2p::gossipsub::{
     self, IdentTopic, IdentityTransform, MessageAuthenticity, MessageId, ValidationMode, WhitelistSubscriptionFilter,
 };
-use libp2p::swarm::NetworkBehaviour;
-use libp2p::swarm::behaviour::toggle::Toggle;
-use libp2p::{identify, identity};
+use crate::libp2p::swarm::NetworkBehaviour;
+use crate::libp2p::swarm::behaviour::toggle::Toggle;
+use crate::libp2p::{identify, identity};
 
 use super::discovery::{Discovery, discovery};
 use super::paced::Paced;
@@ -28,6 +28,7 @@ pub(super) type Gossip = gossipsub::Behaviour<IdentityTransform, WhitelistSubscr
 
 /// The inner behaviours, which only members reach.
 #[derive(NetworkBehaviour)]
+#[behaviour(prelude = "crate::libp2p::swarm::derive_prelude")]
 pub(super) struct Inner {
     pub(super) gossip: Paced<Gossip>,
     pub(super) identify: identify::Behaviour,
@@ -36,6 +37,7 @@ pub(super) struct Inner {
 
 /// All behaviours. The limits come first: a connection that they deny is unknown to the others.
 #[derive(NetworkBehaviour)]
+#[behaviour(prelude = "crate::libp2p::swarm::derive_prelude")]
 pub(super) struct Outer {
     pub(super) limits: connection_limits::Behaviour,
     pub(super) gate: Gate<Inner>,

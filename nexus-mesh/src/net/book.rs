@@ -5,7 +5,7 @@ mod peer;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use libp2p::Multiaddr;
+use crate::libp2p::Multiaddr;
 use nexus_identity::Did;
 use nexus_identity::plants::planted;
 use tokio::time::Instant;

@@ -1,13 +1,13 @@
 //! Discovery on the local network by multicast DNS; without feature `mdns`, none.
 
-use libp2p::swarm::NetworkBehaviour;
-use libp2p::{Multiaddr, PeerId};
+use crate::libp2p::swarm::NetworkBehaviour;
+use crate::libp2p::{Multiaddr, PeerId};
 
 /// The behaviour that finds members.
 #[cfg(feature = "mdns")]
-pub(super) type Discovery = libp2p::mdns::tokio::Behaviour;
+pub(super) type Discovery = crate::libp2p::mdns::tokio::Behaviour;
 #[cfg(not(feature = "mdns"))]
-pub(super) type Discovery = libp2p::swarm::dummy::Behaviour;
+pub(super) type Discovery = crate::libp2p::swarm::dummy::Behaviour;
 
 /// The behaviour's events.
 pub(super) type Event = <Discovery as NetworkBehaviour>::ToSwarm;
@@ -22,7 +22,7 @@ pub(super) enum Sighting {
 /// Starts discovery; none where the machine does not allow multicast.
 #[cfg(feature = "mdns")]
 pub(super) fn discovery(me: PeerId) -> Option<Discovery> {
-    Discovery::new(libp2p::mdns::Config::default(), me)
+    Discovery::new(crate::libp2p::mdns::Config::default(), me)
         .inspect_err(|error| tracing::warn!(%error, "no discovery on the local network"))
         .ok()
 }

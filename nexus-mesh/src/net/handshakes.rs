@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
+use crate::libp2p::Multiaddr;
+use crate::libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable, BoxFuture};
-use libp2p::Multiaddr;
-use libp2p::core::transport::{DialOpts, ListenerId, Transport, TransportError, TransportEvent};
 
 use super::posted::lock;
 use super::transport::BoxedTransport;

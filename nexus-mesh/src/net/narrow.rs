@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use libp2p::PeerId;
-use libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
+use crate::libp2p::PeerId;
+use crate::libp2p::core::muxing::{StreamMuxer, StreamMuxerBox, StreamMuxerEvent};
 
 use crate::gate::admitted::Admitted;
 use crate::tally::{CountedStream, Direction, Tallies};

@@ -5,14 +5,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 
-use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
-use libp2p::swarm::handler::ConnectionEvent;
-use libp2p::swarm::{
+use crate::libp2p::core::Endpoint;
+use crate::libp2p::core::transport::PortUse;
+use crate::libp2p::swarm::handler::ConnectionEvent;
+use crate::libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
     SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId};
+use crate::libp2p::{Multiaddr, PeerId};
 use tokio::time::{Instant, Sleep};
 
 use super::posted::lock;

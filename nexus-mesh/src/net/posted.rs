@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use libp2p::Multiaddr;
+use crate::libp2p::Multiaddr;
 use nexus_identity::{Chain, Did};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;

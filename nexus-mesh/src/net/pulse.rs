@@ -11,24 +11,27 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use futures::io::{AsyncReadExt, AsyncWriteExt};
-use libp2p::core::Endpoint;
-use libp2p::core::transport::PortUse;
-use libp2p::core::upgrade::ReadyUpgrade;
-use libp2p::swarm::behaviour::ConnectionClosed;
-use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
-use libp2p::swarm::{
+use crate::libp2p::core::Endpoint;
+use crate::libp2p::core::transport::PortUse;
+use crate::libp2p::core::upgrade::ReadyUpgrade;
+use crate::libp2p::swarm::behaviour::ConnectionClosed;
+use crate::libp2p::swarm::handler::{
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
+use crate::libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
     StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, ping};
+use crate::libp2p::{Multiaddr, PeerId, Stream, StreamProtocol};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, Sleep};
 
 use crate::{clock, timers};
 
-const PING: StreamProtocol = ping::PROTOCOL_NAME;
+/// The protocol of libp2p's ping.
+const PING: StreamProtocol = StreamProtocol::new("/ipfs/ping/1.0.0");
 /// The bytes of a ping, which come back.
 const PING_BYTES: usize = 32;
 /// The shortest time between two reports of pings of one peer.

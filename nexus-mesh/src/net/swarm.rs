@@ -2,14 +2,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::libp2p::Transport;
+use crate::libp2p::core::muxing::StreamMuxerBox;
+use crate::libp2p::gossipsub::{self, MessageAcceptance};
+use crate::libp2p::multiaddr::Protocol;
+use crate::libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use crate::libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
+use crate::libp2p::{Multiaddr, PeerId, StreamProtocol, identify};
 use futures::StreamExt;
-use libp2p::Transport;
-use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::gossipsub::{self, MessageAcceptance};
-use libp2p::multiaddr::Protocol;
-use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, identify};
 use nexus_identity::{Did, Keypair};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -159,7 +159,7 @@ impl Net {
             })
             .boxed();
         let executor = move |task| spawner.spawn("libp2p", task);
-        let settings = libp2p::swarm::Config::with_executor(executor)
+        let settings = crate::libp2p::swarm::Config::with_executor(executor)
             .with_idle_connection_timeout(IDLE_TIMEOUT)
             .with_max_negotiating_inbound_streams(NEGOTIATING_MAX);
         let mut swarm = Swarm::new(transport, behaviour, key.public().to_peer_id(), settings);

@@ -3,12 +3,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use libp2p::core::muxing::StreamMuxerBox;
-use libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, Transport, TransportEvent};
-use libp2p::core::upgrade::Version;
+use crate::libp2p::core::muxing::StreamMuxerBox;
+use crate::libp2p::core::transport::{Boxed, DialOpts, ListenerId, PortUse, Transport, TransportEvent};
+use crate::libp2p::core::upgrade::Version;
 #[cfg(feature = "quic")]
-use libp2p::quic;
-use libp2p::{Multiaddr, PeerId, noise, tcp, yamux};
+use crate::libp2p::quic;
+use crate::libp2p::{Multiaddr, PeerId, noise, tcp, yamux};
 use nexus_identity::Keypair;
 
 use crate::error::TransportError;
@@ -90,7 +90,7 @@ const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(8);
 const TCP_HEAD_START: Duration = Duration::from_millis(100);
 
 #[cfg(feature = "quic")]
-fn quic(key: &libp2p::identity::Keypair) -> BoxedTransport {
+fn quic(key: &crate::libp2p::identity::Keypair) -> BoxedTransport {
     let mut config = quic::Config::new(key);
     config.handshake_timeout = QUIC_HANDSHAKE_TIMEOUT;
     config.max_concurrent_stream_limit = QUIC_STREAMS_MAX;
@@ -116,7 +116,7 @@ impl Transport for Later {
         &mut self,
         id: ListenerId,
         address: Multiaddr,
-    ) -> Result<(), libp2p::core::transport::TransportError<Self::Error>> {
+    ) -> Result<(), crate::libp2p::core::transport::TransportError<Self::Error>> {
         self.0.listen_on(id, address)
     }
 
@@ -128,7 +128,7 @@ impl Transport for Later {
         &mut self,
         address: Multiaddr,
         options: DialOpts,
-    ) -> Result<Self::Dial, libp2p::core::transport::TransportError<Self::Error>> {
+    ) -> Result<Self::Dial, crate::libp2p::core::transport::TransportError<Self::Error>> {
         // the dial begins when it is polled first
         let dial = self.0.dial(address, options)?;
         Ok(Box::pin(async move {
@@ -161,7 +161,7 @@ impl<T: Transport + Unpin> Transport for NewPort<T> {
         &mut self,
         id: ListenerId,
         address: Multiaddr,
-    ) -> Result<(), libp2p::core::transport::TransportError<T::Error>> {
+    ) -> Result<(), crate::libp2p::core::transport::TransportError<T::Error>> {
         self.0.listen_on(id, address)
     }
 
@@ -173,7 +173,7 @@ impl<T: Transport + Unpin> Transport for NewPort<T> {
         &mut self,
         address: Multiaddr,
         options: DialOpts,
-    ) -> Result<T::Dial, libp2p::core::transport::TransportError<T::Error>> {
+    ) -> Result<T::Dial, crate::libp2p::core::transport::TransportError<T::Error>> {
         self.0.dial(address, DialOpts { port_use: PortUse::New, ..options })
     }
 

@@ -5,8 +5,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nexus_node::api::{CLIENT, COMMAND_LINE, Problem, Unproven, code, wire};
-use nexus_node::internals::datadir::DataDir;
+use nexus_client::proof::Unproven;
+use nexus_client::wire;
+use nexus_node::api::{CLIENT, COMMAND_LINE, Problem, code};
+use nexus_node::datadir::DataDir;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::http::{Method, Request, Response, StatusCode};

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::api::wire;
-use nexus_node::internals::datadir::DataDirError;
+use nexus_client::wire;
+use nexus_node::datadir::DataDirError;
 
 use crate::client::Client;
 use crate::output::{sane, span};

@@ -4,10 +4,9 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
+use nexus_client::pin::{self, CertificateFault};
 use nexus_identity::Did;
 use nexus_node::api::Problem;
-use nexus_node::tls::CertificateFault;
-use nexus_node::tls::client;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use ureq::Error;
@@ -24,7 +23,7 @@ pub(crate) struct Pin {
 
 impl Pin {
     pub(crate) fn new(did: Did) -> Result<Self, Problem> {
-        let config = client::pinned(did).map_err(|error| Problem::new("failed", error.to_string()))?;
+        let config = pin::pinned(did).map_err(|error| Problem::new("failed", error.to_string()))?;
         Ok(Self { did, config })
     }
 
@@ -109,8 +108,8 @@ impl Transport for PinnedTransport {
 
 /// The problem of a failed handshake. Nothing was sent there.
 pub(crate) fn unpinned(base: &str, wanted: &Did, error: &io::Error) -> Problem {
-    let Some(fault) = client::fault_of(error) else {
-        return match client::speaks_otherwise(error) {
+    let Some(fault) = pin::fault_of(error) else {
+        return match pin::speaks_otherwise(error) {
             true => no_node(&format!("something at {base} speaks no TLS 1.3 ({error}); nothing was sent there"))
                 .hint("a node speaks TLS at an address off loopback; with the setting `cleartext` it is http://…"),
             false => no_node(&format!("no node is running ({base}: {error})")),

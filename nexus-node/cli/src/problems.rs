@@ -3,7 +3,7 @@
 use nexus_node::api::Problem;
 
 /// The problem of an error of the data directory.
-pub(crate) fn data_dir_problem(error: nexus_node::internals::datadir::DataDirError) -> Problem {
+pub(crate) fn data_dir_problem(error: nexus_node::datadir::DataDirError) -> Problem {
     nexus_node::NodeError::from(error).into()
 }
 

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nexus_node::api::{Challenge, Problem, Unproven};
+use nexus_client::proof::{Challenge, Unproven};
+use nexus_node::api::Problem;
 use ureq::Error;
 use ureq::unversioned::resolver::ResolvedSocketAddrs;
 use ureq::unversioned::transport::time::Duration as UreqDuration;

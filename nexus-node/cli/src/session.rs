@@ -10,7 +10,7 @@ use std::time::Duration;
 use nexus_identity::Did;
 use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
-use nexus_node::internals::datadir::DataDir;
+use nexus_node::datadir::DataDir;
 use tokio::runtime::Runtime;
 
 use crate::address::ApiAddress;

@@ -8,7 +8,8 @@ use super::extract::Parameters;
 use super::problem::Problem;
 use super::wire;
 use crate::critical::AuditQuery;
-use crate::{MemberInfo, Node, NodeError};
+use crate::node::MemberInfo;
+use crate::{Node, NodeError};
 
 pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answer<wire::AuditPage>, Problem> {
     let (after, since) = (parameters.one_as::<u64>("after")?, parameters.one_as::<wire::Span>("since")?);
@@ -21,7 +22,7 @@ pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answe
     let names = names(&node);
     let entry = |entry: crate::coordinator::AuditEntry| {
         let by_name = names.get(&entry.by).cloned();
-        wire::AuditEntry::new(entry, by_name)
+        wire::audit_entry(entry, by_name)
     };
     let (items, missing) = (page.items.into_iter().map(entry).collect(), gaps(&page.missing));
     Ok(Answer(wire::AuditPage { items, missing, next: page.next }))

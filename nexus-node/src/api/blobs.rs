@@ -93,7 +93,7 @@ pub(super) async fn put(
 
 /// The answer to a blob that was added.
 fn created(node: &Node, entry: BlobEntry) -> Result<Response, Problem> {
-    Ok((StatusCode::CREATED, Answer(wire::Blob::of(entry, vec![node.did().to_string()]))).into_response())
+    Ok((StatusCode::CREATED, Answer(wire::blob(entry, vec![node.did().to_string()]))).into_response())
 }
 
 pub(super) async fn list(node: Node, mut parameters: Parameters) -> Result<Answer<wire::BlobPage>, Problem> {
@@ -353,7 +353,7 @@ async fn with_providers(node: &Node, entries: Vec<BlobEntry>) -> Vec<wire::Blob>
     let blob = |entry: BlobEntry| {
         let theirs = others.get(&entry.hash).into_iter().flatten().map(|(did, _)| did.to_string());
         let providers = std::iter::once(own.clone()).chain(theirs).collect();
-        wire::Blob::of(entry, providers)
+        wire::blob(entry, providers)
     };
     entries.into_iter().map(blob).collect()
 }

@@ -14,7 +14,7 @@ use nexus_crdt::{AgentName, Origin, Source};
 use super::guard::Shown;
 use super::pass::Pass;
 use super::problem::Problem;
-use crate::secrets::Secrets;
+use crate::memory::Secrets;
 
 /// Header that the program sends with each request, so that a person's typing counts as the person's.
 pub const CLIENT: &str = "nexus-client";
@@ -129,7 +129,7 @@ mod tests {
     fn the_connection_says_on_whose_word_a_caller_writes() {
         let curl = ("user-agent", "curl/8.5.0 (linux)");
         let origin = |caller: Caller| caller.origin(None, None).unwrap();
-        let named = |name: &str, source| Origin::new(name.parse::<crate::AgentName>().unwrap(), source);
+        let named = |name: &str, source| Origin::new(name.parse::<crate::memory::AgentName>().unwrap(), source);
         assert_eq!(origin(caller(Some(Shown::Token), &[curl])), named("curl", Source::Tool));
         assert_eq!(origin(caller(Some(Shown::Token), &[curl, (CLIENT, "curl")])), named("curl", Source::Tool));
         let typed = [("user-agent", "nexus-node/1.0"), (CLIENT, COMMAND_LINE)];

@@ -7,7 +7,8 @@ use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::wire;
 use crate::coordinator::Manage;
-use crate::{Node, NodeError, Resource};
+use crate::error::Resource;
+use crate::{Node, NodeError};
 
 pub(super) async fn show(node: Node) -> Result<Answer<wire::Coordinator>, Problem> {
     let seen = node.critical()?.coordinators().await;

@@ -14,9 +14,10 @@ use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::critical::{CriticalChanges, DeleteOptions, KeyQuery, NotARequestId, RequestId, RequestOutcome};
+use crate::critical::{LockOptions, PutOptions};
 use crate::error::{ConflictError, Resource};
-use crate::secrets::Secrets;
-use crate::{Critical, LockOptions, Node, NodeError, PutOptions};
+use crate::memory::Secrets;
+use crate::{Critical, Node, NodeError};
 
 /// The default length of a page, in keys or records.
 const PAGE: usize = 100;
@@ -34,10 +35,10 @@ pub(super) async fn get(
     parameters.end()?;
     if !local {
         let item = critical.get(&key).await?.ok_or_else(|| no_key(&key))?;
-        return Ok(Answer(wire::KvItem::new(key, item)));
+        return Ok(Answer(wire::kv_item(key, item)));
     }
     let local = critical.get_local(&key)?;
-    let mut item = wire::KvItem::new(key.clone(), local.item.ok_or_else(|| no_key(&key))?);
+    let mut item = wire::kv_item(key.clone(), local.item.ok_or_else(|| no_key(&key))?);
     (item.local, item.age_ms) = (true, local.age.map(ms));
     Ok(Answer(item))
 }
@@ -65,7 +66,7 @@ pub(super) async fn put(
         critical.put(&key, &value, options).boxed()
     };
     match api.0.proposals.count(written.await) {
-        Ok(revision) => Ok(Answer(wire::KvWritten::new(key, Some(value), revision))),
+        Ok(revision) => Ok(Answer(wire::kv_written(key, Some(value), revision))),
         Err(error) => Err(unwritten(error, &key, fence.filter(|_| !compares))),
     }
 }
@@ -93,7 +94,7 @@ pub(super) async fn delete(
     let fence = parameters.one_as::<u64>("fence")?;
     parameters.end()?;
     match api.0.proposals.count(critical.delete(&key, DeleteOptions { fence }).await) {
-        Ok(revision) => Ok(Answer(wire::KvWritten::new(key, None, revision))),
+        Ok(revision) => Ok(Answer(wire::kv_written(key, None, revision))),
         Err(error) => Err(unwritten(error, &key, fence)),
     }
 }
@@ -146,7 +147,7 @@ pub(super) async fn txn(
     without_secrets(way, txn.written())?;
     let done = api.0.proposals.count(critical.txn(txn).await)?;
     let keys = if done.held { then } else { otherwise };
-    let items = keys.into_iter().zip(done.items).map(|(key, item)| Some(wire::KvItem::new(key, item?))).collect();
+    let items = keys.into_iter().zip(done.items).map(|(key, item)| Some(wire::kv_item(key, item?))).collect();
     Ok(Answer(wire::KvTxnDone { held: done.held, revision: done.revision, items }))
 }
 
@@ -179,7 +180,7 @@ pub(super) async fn watch(
     let names = if changes.is_empty() { BTreeMap::new() } else { names(&node) };
     let change = |change: crate::coordinator::CriticalChange| {
         let by = names.get(&change.by).cloned();
-        wire::KvChange::new(change, by)
+        wire::kv_change(change, by)
     };
     Ok(Answer(wire::KvChanges { changes: changes.into_iter().map(change).collect(), revision, missed }))
 }
@@ -187,9 +188,8 @@ pub(super) async fn watch(
 pub(super) async fn locks(node: Node) -> Result<Answer<Vec<wire::Lease>>, Problem> {
     let locks = node.critical()?.locks().await?;
     let names = names(&node);
-    let lease = |(name, lock): (String, crate::coordinator::Lock)| {
-        wire::Lease::of(name, &lock, names.get(&lock.lease.by).cloned())
-    };
+    let lease =
+        |(name, lock): (String, crate::coordinator::Lock)| wire::lease(name, &lock, names.get(&lock.lease.by).cloned());
     Ok(Answer(locks.into_iter().map(lease).collect()))
 }
 
@@ -197,7 +197,7 @@ pub(super) async fn lock(node: Node, Path(name): Path) -> Result<Answer<wire::Le
     let lock = node.critical()?.lock_of(&name).await?;
     let lock = lock.ok_or_else(|| NodeError::NotFound { what: Resource::Lock, name: name.clone() })?;
     let holder = names(&node).get(&lock.lease.by).cloned();
-    Ok(Answer(wire::Lease::of(name, &lock, holder)))
+    Ok(Answer(wire::lease(name, &lock, holder)))
 }
 
 pub(super) async fn acquire(
@@ -237,7 +237,7 @@ pub(super) async fn renew(
     let lock = critical.lock_of(&name).await?.filter(|lock| lock.lease.token == renew.token);
     let lock = lock.ok_or_else(|| lease_over(&name, renew.token))?;
     let lasts = Duration::from_millis(lock.lease.ttl_ms).saturating_sub(took);
-    let lease = wire::Lease::of(name, &lock, names(&node).remove(&lock.lease.by));
+    let lease = wire::lease(name, &lock, names(&node).remove(&lock.lease.by));
     Ok(Answer(wire::Lease { expires_in_ms: ms(lasts), ..lease }))
 }
 

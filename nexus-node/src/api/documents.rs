@@ -19,7 +19,7 @@ use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::documents::{Documents, Edit, HISTORY_MAX, Version};
-use crate::secrets::Secrets;
+use crate::memory::Secrets;
 use nexus_identity::Timestamp;
 
 /// The type of a document's file.
@@ -114,7 +114,7 @@ pub(super) async fn merge(
     let (space, path) = (parameters.one("space")?, parameters.one("path")?.unwrap_or_default());
     let documents = allowing(documents, &caller, parameters.one_as("allow_secret")?.unwrap_or(false))?;
     parameters.end()?;
-    let edit = wire::DocumentEdit::Merge { path, patch: Value::Object(patch) }.read()?;
+    let edit = wire::document_edit(wire::DocumentEdit::Merge { path, patch: Value::Object(patch) })?;
     Ok(Answer(documents.edit(space.as_deref(), &key, vec![edit]).await?.into()))
 }
 
@@ -128,7 +128,7 @@ pub(super) async fn edit(
     let space = parameters.one("space")?;
     parameters.end()?;
     let documents = allowing(documents, &caller, edits.allow_secret)?;
-    let edits: Vec<Edit> = edits.edits.into_iter().map(wire::DocumentEdit::read).collect::<Result<_, _>>()?;
+    let edits: Vec<Edit> = edits.edits.into_iter().map(wire::document_edit).collect::<Result<_, _>>()?;
     Ok(Answer(documents.edit(space.as_deref(), &key, edits).await?.into()))
 }
 

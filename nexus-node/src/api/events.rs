@@ -173,7 +173,7 @@ impl Feed {
     /// An event as it is shown.
     fn shown(&self, event: NodeEvent) -> wire::Change {
         let by_name = |did: &Did| names(&self.node).remove(did);
-        wire::Change::of(event, self.node.did(), by_name)
+        wire::change(event, self.node.did(), by_name)
     }
 }
 

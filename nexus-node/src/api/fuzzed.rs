@@ -21,7 +21,7 @@ use super::issued::TokenBook;
 use super::trace::Trace;
 use super::wire;
 use crate::coordinator::Txn;
-use crate::secrets::Secrets;
+use crate::memory::Secrets;
 
 /// The moment of every reading.
 const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
@@ -29,17 +29,17 @@ const NOW: Timestamp = Timestamp::from_ms(1_700_000_000_000);
 /// A body of any route that takes one.
 pub fn body(bytes: &[u8]) -> bool {
     let caller = Caller::new(None, Source::Tool);
-    let mut read = same::<wire::NewMemory>(bytes).is_some_and(|memory| memory.of(&caller).is_ok());
-    read |= same::<wire::Patch>(bytes).is_some_and(|patch| patch.of(&caller, Timestamp::from_ms(0)).is_ok());
+    let mut read = same::<wire::NewMemory>(bytes).is_some_and(|memory| wire::new_memory(memory, &caller).is_ok());
+    read |= same::<wire::Patch>(bytes).is_some_and(|patch| wire::patch(patch, &caller, Timestamp::from_ms(0)).is_ok());
     read |= same::<wire::KvTxn>(bytes).is_some_and(|txn| Txn::try_from(txn).is_ok());
     read |= same::<wire::KvPut>(bytes).is_some() | same::<wire::NewSpace>(bytes).is_some();
     read |= same::<wire::Acquire>(bytes).is_some() | same::<wire::Renew>(bytes).is_some();
     read |= same::<wire::Release>(bytes).is_some() | same::<wire::Steal>(bytes).is_some();
     read |= same::<wire::AddVoter>(bytes).is_some() | same::<wire::Recover>(bytes).is_some();
     read |= same::<wire::Revoke>(bytes).is_some() | same::<wire::Invite>(bytes).is_some();
-    read |= same::<wire::NewTask>(bytes).is_some_and(|task| task.of(&caller).is_ok());
-    read |= same::<wire::ClaimTask>(bytes).is_some_and(|claim| claim.of(&caller).is_ok());
-    read |= same::<wire::FinishTask>(bytes).is_some_and(|finish| finish.result().is_ok());
+    read |= same::<wire::NewTask>(bytes).is_some_and(|task| wire::new_task(task, &caller).is_ok());
+    read |= same::<wire::ClaimTask>(bytes).is_some_and(|claim| wire::claim_query(claim, &caller).is_ok());
+    read |= same::<wire::FinishTask>(bytes).is_some_and(|finish| wire::result(finish).is_ok());
     read |= same::<wire::RenewTask>(bytes).is_some() | same::<wire::TaskWord>(bytes).is_some();
     read |= same::<wire::Join>(bytes).is_some() | parse::<BTreeMap<String, Value>>(bytes).is_ok();
     read

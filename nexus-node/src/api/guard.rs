@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, Method, header};
+use nexus_client::proof::ProofKey;
 use nexus_identity::Timestamp;
 use nexus_mesh::{Clock, SystemClock};
 
@@ -21,7 +22,6 @@ use super::door::Door;
 use super::issued::{Found, IssuedToken, TOKEN_PREFIX, TokenBook, UNREAD_HINT};
 use super::page::{self, BrowserSession};
 use super::problem::Problem;
-use super::proof::ProofKey;
 use super::websocket::{SUBPROTOCOL, is_websocket};
 
 /// The routes that need no token, besides the page's.

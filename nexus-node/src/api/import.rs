@@ -24,9 +24,9 @@ use super::memories::{JSON_LINES, put_line, streamed};
 use super::pass::Pass;
 use super::problem::{Problem, status};
 use super::wire::{self, Imported, Span};
+use crate::memory::Secrets;
 use crate::memory::read::Fate;
 use crate::memory::time_to;
-use crate::secrets::{self, Secrets};
 use crate::{Brain, NewMemory, NodeError};
 
 /// The longest line, in bytes: the longest text, of which each byte may be written with six, and all else.
@@ -149,7 +149,7 @@ pub(super) fn read(caller: &Caller, secrets: Secrets, bytes: &[u8], now: Timesta
     });
     let masked = memory.without_secrets().map_err(NodeError::from)?;
     // it may have what was masked, or what was edited out before the export
-    if masked || proven.is_some_and(|proven| secrets != Secrets::Allow && secrets::find(&proven.said).is_some()) {
+    if masked || proven.is_some_and(|proven| secrets != Secrets::Allow && nexus_secrets::find(&proven.said).is_some()) {
         memory.proof = None;
     }
     Ok(Reading::Write { memory, before: line.was, masked })
@@ -366,7 +366,7 @@ impl Importer {
         }
         // One bad memory refuses its whole batch, so write them one by one.
         for (number, memory) in numbers.into_iter().zip(batch) {
-            answers.push(match self.brain.remember(memory).await {
+            answers.push(match self.brain.write(memory).await {
                 Ok(written) => acknowledged(number, written),
                 Err(error) => {
                     let problem = Problem::from(error);
@@ -402,7 +402,7 @@ fn decided(
     }
 }
 
-fn acknowledged((line, masked): Number, written: crate::Remembered) -> Imported {
+fn acknowledged((line, masked): Number, written: crate::memory::Remembered) -> Imported {
     Imported {
         line,
         masked,

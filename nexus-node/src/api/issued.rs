@@ -21,7 +21,7 @@ pub use self::book::{Made, TokenBook, TokenError};
 pub use self::kept::TOKENS_MAX;
 pub use self::rate::{BadRate, Rate};
 pub use self::scope::{BadScope, Scope, Scopes};
-pub use self::token::{IssuedToken, NewToken, TOKEN_PREFIX};
+pub use self::token::{IssuedToken, NewToken};
+pub use nexus_client::proof::TOKEN_PREFIX;
 
 pub(super) use self::book::{Found, UNREAD_HINT};
-pub(super) use self::token::proof_secret;

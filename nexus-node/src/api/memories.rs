@@ -17,8 +17,9 @@ use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
 use crate::brain::Chains;
+use crate::memory::{ListQuery, ValidAt};
 use crate::project::ProjectChoice;
-use crate::{Brain, ListQuery, Memory, Node, NodeError, RecallQuery, ValidAt};
+use crate::{Brain, Memory, Node, NodeError, RecallQuery};
 
 pub(super) const JSON_LINES: &str = "application/jsonl";
 
@@ -48,7 +49,7 @@ pub(super) async fn remember(
     caller: Caller,
     Json(memory): Json<wire::NewMemory>,
 ) -> Result<Response, Problem> {
-    let remembered = brain.remember_noting_duplicates(memory.of(&caller)?).await?;
+    let remembered = brain.remember(wire::new_memory(memory, &caller)?).await?;
     Ok((StatusCode::CREATED, axum::Json(wire::Remembered::from(remembered))).into_response())
 }
 
@@ -93,7 +94,7 @@ async fn recall(
     query.by = parameters.one("by")?;
     query.since = parameters.one_as::<wire::Span>("since")?.map(|since| since.0);
     query.tokens = parameters.one_as("tokens")?;
-    query.valid_at = parameters.one_as::<wire::ValidAt>("valid_at")?.map_or(ValidAt::Now, |at| at.0);
+    query.valid_at = parameters.one_as::<wire::ValidAt>("valid_at")?.map_or(ValidAt::Now, ValidAt::from);
     let project = choice(&mut parameters)?;
     parameters.end()?;
     if let Some(project) = project {
@@ -173,7 +174,7 @@ pub(super) async fn edit(
     Path(id): Path,
     Json(patch): Json<wire::Patch>,
 ) -> Result<axum::Json<wire::Memory>, Problem> {
-    Ok(axum::Json(brain.edit(&id, patch.of(&caller, brain.now())?).await?.into()))
+    Ok(axum::Json(brain.edit(&id, wire::patch(patch, &caller, brain.now())?).await?.into()))
 }
 
 pub(super) async fn forget(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::Forgotten>, Problem> {

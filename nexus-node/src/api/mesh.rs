@@ -8,6 +8,7 @@ use axum::extract::{ConnectInfo, Extension, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE64;
+use nexus_client::proof::ProofKey;
 use nexus_crdt::RootRevocation;
 use nexus_identity::{Chain, Did, Name, Role, RoleError, Ticket};
 use serde_json::json;
@@ -17,7 +18,6 @@ use super::extract::{Json, OptionalJson, Path, Query};
 use super::guard::Shown;
 use super::issued::{TokenError, UNREAD_HINT};
 use super::problem::Problem;
-use super::proof::ProofKey;
 use super::{Api, wire};
 use crate::error::{NodeError, Resource};
 use crate::{Brain, Node};
@@ -49,7 +49,8 @@ pub(super) async fn health(
         Some(mark) => api.0.guard.issued().marked(&mark).map(|token| ProofKey::new(&token.proof_secret())),
     };
     // a token that is not known here is proven by nobody
-    let proof = key.map(|key| key.prove(&nonce, address)).transpose()?;
+    let proof = key.map(|key| key.prove(&nonce, address)).transpose();
+    let proof = proof.map_err(|error| Problem::new("invalid", error.to_string()))?;
     Ok(Answer(json!({"ok": true, "proof": proof})))
 }
 
@@ -154,7 +155,7 @@ pub(super) struct MembersQuery {
 
 pub(super) async fn members(node: Node, Query(query): Query<MembersQuery>) -> Answer<Vec<wire::Member>> {
     if query.revoked {
-        return Answer(node.former_members().into_iter().map(wire::Member::from).collect());
+        return Answer(node.former_members().into_iter().map(wire::former_member).collect());
     }
     Answer(node.members().into_iter().map(wire::Member::from).collect())
 }
@@ -280,8 +281,8 @@ pub(super) async fn invite(node: Node, OptionalJson(invite): OptionalJson<wire::
 }
 
 /// Whose machine joins: a name that is a member's stands for that member's person.
-fn whose(node: &Node, mine: bool, name: Option<&str>) -> Result<Option<crate::Whose>, Problem> {
-    let Some(name) = name else { return Ok(mine.then_some(crate::Whose::Mine)) };
+fn whose(node: &Node, mine: bool, name: Option<&str>) -> Result<Option<crate::node::Whose>, Problem> {
+    let Some(name) = name else { return Ok(mine.then_some(crate::node::Whose::Mine)) };
     if mine {
         return Err(
             Problem::new("invalid", "`mine` and `for` are two answers to one question").hint("give one of them")
@@ -292,10 +293,10 @@ fn whose(node: &Node, mine: bool, name: Option<&str>) -> Result<Option<crate::Wh
     match known.as_slice() {
         [] => {
             let name = name.parse::<Name>().map_err(|error| Problem::new("invalid", error.to_string()))?;
-            Ok(Some(crate::Whose::Other(name)))
+            Ok(Some(crate::node::Whose::Other(name)))
         }
         all if all.iter().any(|did| *did == node.did() || person(did).is_some_and(|person| person.is_mine)) => {
-            Ok(Some(crate::Whose::Mine))
+            Ok(Some(crate::node::Whose::Mine))
         }
         _ => Err(Problem::new(
             "refused",
@@ -314,7 +315,7 @@ pub(super) async fn say_person(
     Json(said): Json<wire::SayPerson>,
 ) -> Result<Answer<wire::PersonSaid>, Problem> {
     let member = member(&node, &who)?;
-    let crate::PersonSaid { did, name, agreed, .. } = node.say_person(member, said.mine).await?;
+    let crate::node::PersonSaid { did, name, agreed, .. } = node.say_person(member, said.mine).await?;
     let person = if said.mine { "mine" } else { "other" }.to_owned();
     Ok(Answer(wire::PersonSaid { did: did.to_string(), name, person, agreed }))
 }
@@ -332,7 +333,7 @@ pub(super) async fn join(
     let timeout = join.timeout.map_or(JOIN_TIMEOUT, |timeout| timeout.0);
     let mut attached = api.0.node.subscribe();
     attached.mark_unchanged();
-    let joined = node.join(&ticket, crate::JoinOptions { name, timeout }).await?;
+    let joined = node.join(&ticket, crate::node::JoinOptions { name, timeout }).await?;
     drop(node);
     // The node is detached first, or replaced at once.
     let again = attached.wait_for(|node| node.as_ref().is_some_and(|node| node.mesh_did() == ticket.mesh));

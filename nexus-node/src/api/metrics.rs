@@ -14,9 +14,12 @@ use nexus_mesh::{PeerState, Tallied};
 pub(super) use self::counts::{Proposals, Requests};
 use self::text::Text;
 use super::Api;
+use crate::Node;
 use crate::coordinator::{CoordinatorRole, Coordinators, Mode, SeatState};
+use crate::memory::SpaceInfo;
+use crate::node::{Peer, Status};
 use crate::problem::Problem;
-use crate::{EmbedderState, Node, Peer, SpaceInfo, Status};
+use crate::vectors::EmbedderState;
 
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let mut text = Text::default();

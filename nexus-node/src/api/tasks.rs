@@ -46,7 +46,7 @@ pub(super) async fn submit(
         }
         new.request = Some(id);
     }
-    let task = board.submit(new.of(&caller)?).await?;
+    let task = board.submit(wire::new_task(new, &caller)?).await?;
     Ok((StatusCode::CREATED, Answer(task.into())))
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn get(
     parameters.end()?;
     let board = node.tasks();
     in_sight(&board, &pass, &id).await?;
-    let shown = async |mut task: crate::Task| {
+    let shown = async |mut task: crate::tasks::Task| {
         if is_whole {
             task.input = board.whole(task.input).await?;
             task.output = match task.output {
@@ -118,9 +118,9 @@ pub(super) async fn get(
     let task = board.get(&id).await?;
     let candidates = why.then(|| {
         let names = names(&node);
-        let named = |one: crate::TaskCandidate| {
+        let named = |one: crate::tasks::TaskCandidate| {
             let name = names.get(&one.node).cloned();
-            wire::TaskCandidate::new(one, name)
+            wire::candidate(one, name)
         };
         board.candidates(task.id).into_iter().map(named).collect()
     });
@@ -196,7 +196,7 @@ pub(super) async fn claim(
 ) -> Result<Response, Problem> {
     // if the caller goes away, or its token ends, this is dropped, and it waits no longer
     let claimed = tokio::select! {
-        claimed = pass.while_good(board.claim(claim.of(&caller)?)) => claimed??,
+        claimed = pass.while_good(board.claim(wire::claim_query(claim, &caller)?)) => claimed??,
         () = api.closing() => return Err(Problem::stopping()),
     };
     Ok(match claimed {
@@ -213,7 +213,7 @@ pub(super) async fn renew(
     Json(renew): Json<wire::RenewTask>,
 ) -> Result<Answer<wire::TaskRenewal>, Problem> {
     in_sight(&board, &pass, &id).await?;
-    let (token, progress) = (token(&renew.token)?, renew.progress());
+    let (token, progress) = (token(&renew.token)?, wire::progress(&renew));
     if let Some(log) = &renew.log {
         board.note_log(&id, token, renew.log_from.unwrap_or_default(), log).await?;
     }
@@ -239,7 +239,7 @@ pub(super) async fn finish(
 ) -> Result<Answer<wire::Task>, Problem> {
     in_sight(&board, &pass, &id).await?;
     let token = token(&finish.token)?;
-    Ok(Answer(board.finish(&id, token, finish.result()?).await?.into()))
+    Ok(Answer(board.finish(&id, token, wire::result(finish)?).await?.into()))
 }
 
 fn token(text: &str) -> Result<TaskToken, Problem> {
@@ -247,11 +247,11 @@ fn token(text: &str) -> Result<TaskToken, Problem> {
 }
 
 pub(super) async fn agents(node: Node) -> Answer<Vec<wire::Agent>> {
-    let members: BTreeMap<Did, crate::MemberInfo> =
+    let members: BTreeMap<Did, crate::node::MemberInfo> =
         node.members().into_iter().map(|member| (member.did, member)).collect();
-    let agent = |agent: crate::Agent| {
+    let agent = |agent: crate::tasks::Agent| {
         let member = members.get(&agent.node);
-        wire::Agent::new(agent, member)
+        wire::agent(agent, member)
     };
     Answer(node.tasks().agents().into_iter().map(agent).collect())
 }

@@ -21,7 +21,7 @@ pub(super) async fn list(brain: Brain, mut parameters: Parameters) -> Result<Res
 }
 
 pub(super) async fn add(brain: Brain, caller: Caller, Json(new): Json<wire::NewWords>) -> Result<Response, Problem> {
-    let written = wire::Words::from(brain.add_words(new.of(&caller)?).await?);
+    let written = wire::Words::from(brain.add_words(wire::new_words(new, &caller)?).await?);
     Ok((StatusCode::CREATED, Answer(written)).into_response())
 }
 

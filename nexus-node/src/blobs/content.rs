@@ -75,7 +75,7 @@ impl Blobs {
     /// Adds content that comes piece by piece.
     ///
     /// # Errors
-    /// [`InputError::BlobTag`](crate::InputError::BlobTag); those of the disk; [`NodeError::Stopping`].
+    /// [`InputError::BlobTag`](crate::error::InputError::BlobTag); those of the disk; [`NodeError::Stopping`].
     pub async fn writer(&self, keep: Keep) -> Result<BlobWriter, NodeError> {
         keep.check()?;
         let draft = self.blocking(|blobs| blobs.here().shelf.draft()).await?;

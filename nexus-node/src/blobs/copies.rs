@@ -167,7 +167,7 @@ impl Blobs {
     /// week is replaced.
     ///
     /// # Errors
-    /// [`InputError::BlobCopies`]; [`ConflictError::FilesMissing`](crate::ConflictError::FilesMissing) if files of a directory
+    /// [`InputError::BlobCopies`]; [`ConflictError::FilesMissing`](crate::error::ConflictError::FilesMissing) if files of a directory
     /// are not here; [`NodeError::NotFound`]; those of the disk; [`NodeError::Stopping`].
     pub async fn want_copies(&self, hash: BlobHash, wanted: usize) -> Result<BlobEntry, NodeError> {
         if !(1..=COPIES_MAX).contains(&wanted) {

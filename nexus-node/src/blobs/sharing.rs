@@ -133,7 +133,7 @@ impl Blobs {
     /// Keeps content that a program beside this node offers: [`BlobsBeside::offer`].
     ///
     /// # Errors
-    /// [`InputError::BlobTag`](crate::InputError::BlobTag); [`NodeError::NotFound`] if there is no such offer;
+    /// [`InputError::BlobTag`](crate::error::InputError::BlobTag); [`NodeError::NotFound`] if there is no such offer;
     /// [`NodeError::DiskFull`]; those of the disk; [`NodeError::Stopping`].
     #[cfg(feature = "http")]
     pub(crate) async fn take_offer(&self, name: String, keep: Keep) -> Result<BlobInfo, NodeError> {

@@ -106,7 +106,7 @@ impl Brain {
         };
         let memory = NewMemory { text: record.text(), origin, ..NewMemory::default() };
         let key = record.key(&self.here().identity.me());
-        self.remember(memory.kind(PROJECT).key(key)).await.map(drop)
+        self.write(memory.kind(PROJECT).key(key)).await.map(drop)
     }
 
     /// The record with the first of a directory's marks that any has: this node's own before others.

@@ -75,7 +75,7 @@ impl Brain {
     }
 
     /// Follows changes in the order in which this node commits them: from now on, or from a cursor on. Whoever has seen
-    /// changes that are not here any more is told so first ([`ChangeKind::Missed`](crate::ChangeKind::Missed)).
+    /// changes that are not here any more is told so first ([`ChangeKind::Missed`](crate::memory::ChangeKind::Missed)).
     ///
     /// # Errors
     /// [`NodeError::Invalid`] for a cursor of another node, [`NodeError::NotFound`] for the space.

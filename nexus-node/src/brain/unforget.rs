@@ -3,9 +3,9 @@ use nexus_identity::Timestamp;
 
 use super::Brain;
 use crate::error::{ConflictError, NodeError, Resource};
+use crate::memory::Secrets;
 use crate::memory::read::Gone;
 use crate::memory::{Memory, MemoryRef, NewMemory, time_to};
-use crate::secrets::Secrets;
 
 /// A memory to bring back.
 enum Forgotten {
@@ -39,7 +39,7 @@ impl Brain {
         let last = |at: Timestamp| at.min(Timestamp::LAST);
         let was = Was::new(memory.id.to_string(), memory.author.to_string(), memory.created_at.as_ms());
         let written = self
-            .remember(NewMemory {
+            .write(NewMemory {
                 text: memory.text,
                 attachment: memory.attachment,
                 space: Some(memory.space),

@@ -37,7 +37,7 @@ impl Brain {
             return Err(InputError::Groups { count, max: GROUPS_MAX }.into());
         }
         let memory = NewMemory { text: group.text(), space, origin, secrets, ..NewMemory::default() };
-        let written = self.remember(memory.kind(VOCABULARY).key(key)).await?;
+        let written = self.write(memory.kind(VOCABULARY).key(key)).await?;
         let memory = self.get(written.id).await?;
         Ok(shown((memory, group)))
     }

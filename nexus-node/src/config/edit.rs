@@ -27,9 +27,7 @@ pub fn set(text: &str, key: &str, value: &str) -> Result<String, ConfigError> {
             document.remove(key.name);
         }
         Some(value) => {
-            let value = value.to_string();
-            let mut value: toml_edit::Value =
-                value.parse().map_err(|error: toml_edit::TomlError| ConfigError::Syntax { source: error.into() })?;
+            let mut value = value.written();
             match document.get_mut(key.name) {
                 // Replaces the old value in its place, so that the comments around it stay.
                 Some(Item::Value(before)) => {

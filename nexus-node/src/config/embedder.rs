@@ -2,9 +2,8 @@
 
 use std::fmt;
 
-use toml::Value;
-
 use super::setting::{Endpoint, Setting};
+use super::value::Value;
 
 /// The maker of vectors of memories, if there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

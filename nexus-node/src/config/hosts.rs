@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use toml::Value;
-
 use super::setting::{Setting, items, texts};
+use super::value::Value;
 
 /// Names of hosts besides the API's own address: each a DNS name or an IP address, perhaps with a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

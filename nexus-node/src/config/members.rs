@@ -1,9 +1,9 @@
 //! Members by DID or name.
 
 use nexus_identity::{Did, NAME_BYTES_MAX, Name};
-use toml::Value;
 
 use super::setting::{Setting, items, texts};
+use super::value::Value;
 
 /// Members, each by DID or name, once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

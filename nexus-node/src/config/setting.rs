@@ -2,11 +2,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
 use nexus_crdt::{ApprovalRule, is_capability};
 use nexus_identity::{NAME_BYTES_MAX, Name};
-use toml::Value;
+
+use super::value::Value;
+use nexus_mesh::Multiaddr;
+use nexus_mesh::multiaddr::Protocol;
 
 /// A type of value: how it is read, written and described.
 pub(super) trait Setting: Sized {

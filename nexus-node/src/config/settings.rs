@@ -4,6 +4,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::error::{ConfigError, SettingOrigin};
+use super::value::Value;
 use super::{Config, KEYS, Key, nearest};
 use crate::datadir::DataDir;
 
@@ -99,8 +100,7 @@ impl Settings {
     }
 
     fn add_file(&mut self, text: &str) -> Result<(), ConfigError> {
-        let table: toml::Table =
-            text.parse().map_err(|error: toml::de::Error| ConfigError::Syntax { source: error.into() })?;
+        let table = Value::table_of(text).map_err(|error| ConfigError::Syntax { source: error.into() })?;
         for (name, value) in &table {
             let key = known(name, SettingOrigin::File)?;
             let set = self.config.set_toml(key.name, value);

@@ -1,3 +1,4 @@
+use super::value::Value;
 use super::*;
 
 fn resolve(file: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Settings, ConfigError> {
@@ -146,11 +147,9 @@ fn every_default_can_be_written_and_read_again() {
     let defaults = Config::default();
     for key in KEYS {
         let text = match defaults.toml(key.name) {
-            Some(toml::Value::String(text)) => text,
-            Some(toml::Value::Array(items)) => {
-                items.iter().filter_map(|item| item.as_str()).collect::<Vec<_>>().join(",")
-            }
-            Some(toml::Value::Table(_)) | None => String::new(),
+            Some(Value::String(text)) => text,
+            Some(Value::Array(items)) => items.iter().filter_map(|item| item.as_str()).collect::<Vec<_>>().join(","),
+            Some(Value::Table(_)) | None => String::new(),
             Some(other) => other.to_string(),
         };
         let file = set("", key.name, &text).unwrap_or_else(|error| panic!("{error}"));

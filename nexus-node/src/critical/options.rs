@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// ```
 /// # use std::time::Duration;
-/// # use nexus_node::PutOptions;
+/// # use nexus_node::critical::PutOptions;
 /// let hourly = PutOptions::default().ttl(Duration::from_secs(3_600));
 /// # assert_eq!(hourly.ttl, Some(Duration::from_secs(3_600)));
 /// ```

@@ -133,9 +133,6 @@ pub enum FileDamage {
     /// It holds no sound key.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// Its content cannot be written.
-    #[error(transparent)]
-    Toml(#[from] toml::ser::Error),
 }
 
 impl DataDirError {

@@ -14,7 +14,7 @@ const DIGEST_BYTES: usize = 32;
 /// A sign that a data directory was put back from a copy, or is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum CopySign {
+pub(crate) enum CopySign {
     /// It is on another machine than before.
     Machine,
     /// It is another directory than before.

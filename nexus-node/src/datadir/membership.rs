@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use data_encoding::BASE64;
 use nexus_identity::{Chain, Did};
-use serde::{Deserialize, Serialize};
+use toml_edit::{Array, DocumentMut, Table, value};
 
 use super::text::TEXT_BYTES_MAX;
 
@@ -18,27 +18,18 @@ const ADDRESS_BYTES_MAX: usize = 128;
 
 /// The mesh, the node's credentials, and where other members were.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Membership {
+pub(crate) struct Membership {
     /// The mesh.
-    pub mesh: Did,
+    pub(crate) mesh: Did,
     /// The node's chain of credentials.
-    pub chain: Chain,
+    pub(crate) chain: Chain,
     /// Addresses of other members.
-    pub peers: BTreeMap<Did, Vec<String>>,
-}
-
-/// The content of the file.
-#[derive(Serialize, Deserialize)]
-struct Text {
-    mesh: String,
-    chain: String,
-    #[serde(default)]
-    peers: BTreeMap<String, Vec<String>>,
+    pub(crate) peers: BTreeMap<Did, Vec<String>>,
 }
 
 impl Membership {
     /// A place, with the addresses of some of the members that are known.
-    pub fn new(mesh: Did, chain: Chain, peers: impl IntoIterator<Item = (Did, Vec<String>)>) -> Self {
+    pub(crate) fn new(mesh: Did, chain: Chain, peers: impl IntoIterator<Item = (Did, Vec<String>)>) -> Self {
         let peers = peers.into_iter().take(PEERS_MAX);
         let some = |addresses: Vec<String>| -> Vec<String> {
             let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"'\\".contains(&byte);
@@ -48,21 +39,31 @@ impl Membership {
         let peers = peers.map(|(did, addresses)| (did, some(addresses)));
         let mut this = Self { mesh, chain, peers: peers.collect() };
         // a longer file would not be read again
-        while this.to_text().is_ok_and(|text| text.len() as u64 > TEXT_BYTES_MAX) && this.peers.pop_last().is_some() {}
+        while this.to_text().len() as u64 > TEXT_BYTES_MAX && this.peers.pop_last().is_some() {}
         this
     }
 
-    pub(super) fn to_text(&self) -> Result<String, toml::ser::Error> {
-        let peers = self.peers.iter().map(|(did, addresses)| (did.to_string(), addresses.clone())).collect();
-        toml::to_string(&Text { mesh: self.mesh.to_string(), chain: BASE64.encode(&self.chain.to_bytes()), peers })
+    pub(super) fn to_text(&self) -> String {
+        let peers =
+            self.peers.iter().map(|(did, addresses)| (did.to_string(), value(addresses.iter().collect::<Array>())));
+        let mut text = DocumentMut::new();
+        text["mesh"] = value(self.mesh.to_string());
+        text["chain"] = value(BASE64.encode(&self.chain.to_bytes()));
+        text["peers"] = peers.collect::<Table>().into();
+        text.to_string()
     }
 
     /// Reads a file. A member whose DID does not read is left out.
     pub(super) fn from_text(text: &str) -> Option<Self> {
-        let Text { mesh, chain, peers } = toml::from_str(text).ok()?;
-        let chain = Chain::from_bytes(&BASE64.decode(chain.as_bytes()).ok()?).ok()?;
-        let peers = peers.into_iter().filter_map(|(did, addresses)| Some((did.parse().ok()?, addresses)));
-        Some(Self::new(mesh.parse().ok()?, chain, peers))
+        let text: DocumentMut = text.parse().ok()?;
+        let mesh = text.get("mesh")?.as_str()?.parse().ok()?;
+        let chain = BASE64.decode(text.get("chain")?.as_str()?.as_bytes()).ok()?;
+        let peers = text.get("peers").and_then(|peers| peers.as_table_like());
+        let peers = peers.into_iter().flat_map(|peers| peers.iter()).filter_map(|(did, addresses)| {
+            let addresses = addresses.as_array()?.iter().filter_map(|address| address.as_str().map(str::to_owned));
+            Some((did.parse().ok()?, addresses.collect()))
+        });
+        Some(Self::new(mesh, Chain::from_bytes(&chain).ok()?, peers))
     }
 }
 

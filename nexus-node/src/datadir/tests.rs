@@ -174,7 +174,7 @@ fn a_key_of_another_kind_or_of_a_later_version_is_refused_as_such() {
 fn token_address_and_ports_stay_across_restarts() {
     let home = temporary();
     let directory = DataDir::create(home.path(), key(1)).unwrap();
-    assert!(directory.api_token().unwrap().is_none());
+    assert!(DataDir::api_token_in(home.path()).unwrap().is_none());
     let token = directory.ensure_api_token().unwrap();
     assert_eq!(token.len(), 52);
     assert_eq!(directory.ensure_api_token().unwrap(), token);

@@ -15,7 +15,7 @@ const WITNESSES_MAX: usize = 64;
 /// A data directory with a lower age is an earlier state, also where every file has kept its place. The age is a
 /// number, not a time: clocks go back, too.
 #[derive(Clone, Debug)]
-pub struct Witness {
+pub(crate) struct Witness {
     path: PathBuf,
     data: PathBuf,
 }
@@ -41,7 +41,7 @@ impl Witness {
     }
 
     /// The age, if it was ever kept. An unreadable one is none: without it the directory's own numbers must do.
-    pub fn age(&self) -> Option<u64> {
+    pub(crate) fn age(&self) -> Option<u64> {
         let text = match read_text(&self.path) {
             Ok(text) => text?,
             Err(error) => {
@@ -56,7 +56,7 @@ impl Witness {
     ///
     /// # Errors
     /// The disk's; the former age is still there then.
-    pub fn keep(&self, age: u64) -> io::Result<()> {
+    pub(crate) fn keep(&self, age: u64) -> io::Result<()> {
         if let (false, Some(state)) = (self.path.exists(), self.path.parent()) {
             if !state.is_dir() {
                 make_directory(state)?;

@@ -1,9 +1,10 @@
 use nexus_crdt::BadTaskEvent;
 use nexus_identity::TicketError;
+use nexus_secrets::SecretKind;
 
 use super::OpaqueError;
+use super::SecretPlace;
 use super::shown::Quoted;
-use crate::secrets::{SecretKind, SecretPlace};
 
 /// The fault in a caller's input. Nothing changed.
 #[derive(Clone, Debug, thiserror::Error)]

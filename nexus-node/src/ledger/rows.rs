@@ -609,6 +609,7 @@ pub(crate) struct Place {
     pub index: u16,
 }
 
+#[cfg_attr(not(feature = "disk-index"), expect(dead_code, reason = "for the index on disk"))]
 impl Place {
     /// Both as one number, which sorts as places do. No store lives to see 2^48 entries.
     pub(crate) fn to_number(self) -> u64 {

@@ -27,7 +27,9 @@ use rmcp::model::{
 use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 
+pub(super) use self::arguments::tokens_within;
 use self::arguments::{Forget, Recall, Remember, SessionStart, TaskCreate, TaskUpdate, Wanted, arguments};
+pub(super) use self::brief::brief;
 use self::cursor::RecallCursor;
 use self::whole::Whole;
 use super::agent::Agent;
@@ -39,9 +41,10 @@ use super::{DESCRIPTION_TTL_MS, MEMORIES_INFORM, VERSIONS};
 use crate::api::pass::Pass;
 use crate::brain::{Handle, PROJECT_TAG, matched_form};
 use crate::memory::{Hit, MemoryId};
+use crate::memory::{Recalled, ValidAt};
 use crate::problem::Problem;
 use crate::project::ProjectChoice;
-use crate::{Brain, Memory, NewMemory, Node, Patch, RecallQuery, Recalled, ValidAt};
+use crate::{Brain, Memory, NewMemory, Node, Patch, RecallQuery};
 
 /// The metadata key where nodes kept an agent's name before memories had an origin.
 pub(super) const AGENT: &str = "agent";
@@ -190,7 +193,7 @@ impl CoreServer {
             Some(project) => Some(project),
             None => self.project().await?,
         };
-        brief::brief(&self.node, &self.brain, &self.agent, project.as_deref(), max_tokens).await
+        brief(&self.node, &self.brain, self.agent.name(), project.as_deref(), max_tokens).await.map_err(refused)
     }
 
     async fn remember(&self, given: Remember) -> Result<String, Refusal> {
@@ -224,7 +227,7 @@ impl CoreServer {
             NewMemory { text, space, kind, tags, meta, aliases, key, ttl, supersedes, origin, ..Default::default() };
         // the project's tag alone replaces no tags
         let memory = NewMemory { keeps: Some(memory.not_given(no_tags)), ..memory };
-        let remembered = self.brain.remember_noting_duplicates(memory).await.map_err(refused)?;
+        let remembered = self.brain.remember(memory).await.map_err(refused)?;
         let others = remembered.duplicate_of.into_iter().chain(remembered.contradicts.iter().copied());
         let ids: Vec<MemoryId> = [remembered.id].into_iter().chain(others).collect();
         let handles = self.handles(ids).await?;
@@ -296,7 +299,7 @@ impl CoreServer {
             kinds: asked.kinds.clone(),
             by: asked.by.clone(),
             since: asked.since.map(|since| since.0),
-            valid_at: asked.valid_at.map_or(ValidAt::Now, |at| at.0),
+            valid_at: asked.valid_at.map_or(ValidAt::Now, ValidAt::from),
             project: project.clone(),
             ..RecallQuery::of(query)
         };

@@ -2,7 +2,7 @@ use nexus_crdt::Origin;
 use nexus_identity::{Did, Timestamp};
 
 use super::{Memory, MemoryId};
-use crate::secrets::Secrets;
+use crate::memory::Secrets;
 
 /// A group of words to write, which mean the same in this mesh.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,11 +3,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use nexus_secrets::{find, mask};
 use serde_json::Value;
 
+use super::way::Secrets;
 use super::{NewMemory, Patch, depth};
 use crate::error::InputError;
-use crate::secrets::{SecretPlace, Secrets, find, mask};
+use crate::error::SecretPlace;
 
 /// Whether a credential was masked in something.
 pub(crate) type Masked = bool;
@@ -151,7 +153,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::secrets::SecretKind;
+    use nexus_secrets::SecretKind;
 
     /// A token of the right form that nobody issued.
     fn token() -> String {

@@ -7,7 +7,7 @@ use nexus_identity::Timestamp;
 use serde_json::Value;
 
 use super::{NewMemory, Patch};
-use crate::secrets::Secrets;
+use crate::memory::Secrets;
 
 impl NewMemory {
     /// A note with this text.

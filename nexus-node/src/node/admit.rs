@@ -27,7 +27,8 @@ use crate::world::World;
 /// The options of a ticket.
 ///
 /// ```
-/// # use nexus_node::{Invite, Role};
+/// # use nexus_node::Invite;
+/// # use nexus_node::node::Role;
 /// let readers = Invite::default().role(Role::Reader).uses(10);
 /// # assert_eq!(readers.uses, 10);
 /// ```

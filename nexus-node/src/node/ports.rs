@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use nexus_mesh::Multiaddr;
 
-use libp2p::multiaddr::Protocol;
+use nexus_mesh::multiaddr::Protocol;
 
 use crate::datadir::Ports;
 use crate::error::{ConflictError, NodeError};

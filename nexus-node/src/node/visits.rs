@@ -24,7 +24,7 @@ const HASH_BYTES: usize = 12;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Visit {
     at_ms: u64,
-    /// As [`Watch`](crate::Watch) takes it.
+    /// As [`Watch`](crate::brain::Watch) takes it.
     pub(crate) cursor: String,
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use libp2p::multiaddr::Protocol;
 use nexus_identity::Did;
+use nexus_mesh::multiaddr::Protocol;
 use nexus_mesh::{Mesh, Multiaddr};
 use prost::Message;
 

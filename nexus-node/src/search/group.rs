@@ -238,6 +238,7 @@ pub(super) struct Wanted<'a> {
 }
 
 /// The way on from a term.
+#[cfg_attr(not(feature = "disk-index"), expect(dead_code, reason = "for the index on disk"))]
 pub(super) enum Step {
     /// It is one.
     Take,

@@ -1,4 +1,4 @@
-//! The index on disk of a build without feature `search`: there is none.
+//! The index on disk of a build without feature `disk-index`: there is none.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

@@ -95,6 +95,7 @@ impl Touched {
         }
     }
 
+    #[cfg_attr(not(feature = "disk-index"), expect(dead_code, reason = "for the index on disk"))]
     pub(super) fn contains(&self, place: &Place) -> bool {
         self.last.contains(place) || self.most.contains(place)
     }

@@ -71,7 +71,7 @@ pub struct NewTask {
     /// The attempts that may fail before the task has failed; default 3, at most 100.
     pub attempts: u16,
     /// The caller's own id, of at most 128 bytes: a second task of this node with it is the first, if it asks for the same.
-    /// If not it is refused ([`ConflictError::OtherRequest`](crate::ConflictError::OtherRequest)).
+    /// If not it is refused ([`ConflictError::OtherRequest`](crate::error::ConflictError::OtherRequest)).
     pub request: Option<String>,
     /// Whether it is done once at most: an attempt begins by the coordinators' word, and where nobody knows what became of
     /// one, the task ends as unknown.

@@ -1,4 +1,4 @@
-//! A certificate that is bound to a node: the format, and the check.
+//! A certificate that is bound to a node, as it is made. `nexus_client::pin` checks it.
 //!
 //! It is a self-signed X.509 certificate with a P-256 key of its own, which browsers take. Among its names is one
 //! URI, a DID URL: `did:key:z6Mk…?nexus-tls-1=SIGNATURE`. The signature is the node's, in the domain
@@ -8,16 +8,13 @@
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
-use nexus_identity::{Did, Domain, Keypair, Signature, Timestamp};
+use nexus_client::pin::{Binding, PARAMETER, signed_digest};
+use nexus_identity::{Domain, Keypair, Timestamp};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, Ia5String, KeyPair, KeyUsagePurpose, SanType};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
-use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::FromDer;
 use zeroize::Zeroizing;
 
 use super::{TlsError, provider};
@@ -26,64 +23,12 @@ use super::{TlsError, provider};
 pub const LIFETIME: Duration = Duration::from_secs(397 * 86_400);
 /// The time before now from which a new certificate is good: clocks of other machines may be slow.
 const SLACK: Duration = Duration::from_secs(86_400);
-/// The name of the signature in the DID URL.
-const PARAMETER: &str = "?nexus-tls-1=";
-/// The largest certificate that is read, in bytes.
-const CERTIFICATE_BYTES_MAX: usize = 32 << 10;
-
-/// The reason why a certificate is not the one of the node that was asked for. Nothing was sent to its holder.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CertificateFault {
-    /// No certificate of a node.
-    #[error("its certificate is not bound to a node")]
-    Unbound,
-    /// The binding is not signed by the node that it names.
-    #[error("its certificate names the node {named}, which has not signed it")]
-    Forged {
-        /// The DID in the certificate.
-        named: Did,
-    },
-    /// Another node's.
-    #[error("the node there is {there}, not {wanted}")]
-    Foreign {
-        /// The node that is there.
-        there: Did,
-        /// The node that was asked for.
-        wanted: Did,
-    },
-    /// Its time is over.
-    #[error("its certificate expired at {at}")]
-    Expired {
-        /// The end of its time.
-        at: Timestamp,
-    },
-    /// Its time has not begun.
-    #[error("its certificate is good from {from} on")]
-    Early {
-        /// The beginning of its time.
-        from: Timestamp,
-    },
-}
 
 /// A certificate with its key.
 pub struct TlsCertificate {
     certificate: CertificateDer<'static>,
     key: Zeroizing<String>,
     binding: Binding,
-}
-
-/// The facts of a certificate: its node, its names and its times.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Binding {
-    /// The node that signed it.
-    pub did: Did,
-    /// Host names and IP addresses, in the order of the certificate.
-    pub names: Vec<String>,
-    /// The beginning of its time.
-    pub not_before: Timestamp,
-    /// The end of its time.
-    pub not_after: Timestamp,
 }
 
 impl TlsCertificate {
@@ -97,7 +42,7 @@ impl TlsCertificate {
         let end = begin.saturating_add(LIFETIME.as_secs());
         let mut params = CertificateParams::new(names).map_err(TlsError::of)?;
         (params.not_before, params.not_after) = (moment(begin)?, moment(end)?);
-        let digest = digest(begin, end, &key.public_key_der());
+        let digest = signed_digest(begin, end, &key.public_key_der());
         let signature = identity.sign(Domain::Certificate, digest.as_bytes());
         let url = format!("{}{PARAMETER}{}", identity.did(), BASE64URL_NOPAD.encode(signature.as_bytes()));
         params.subject_alt_names.push(SanType::URI(Ia5String::try_from(url).map_err(TlsError::of)?));
@@ -151,84 +96,18 @@ impl std::fmt::Debug for TlsCertificate {
     }
 }
 
-impl Binding {
-    /// Reads a certificate's facts. Whoever holds it has shown nothing yet: the handshake proves the key.
-    ///
-    /// # Errors
-    /// [`CertificateFault::Unbound`] or [`CertificateFault::Forged`].
-    pub fn read(certificate: &[u8]) -> Result<Self, CertificateFault> {
-        const UNBOUND: CertificateFault = CertificateFault::Unbound;
-        if certificate.len() > CERTIFICATE_BYTES_MAX {
-            return Err(UNBOUND);
-        }
-        let (rest, read) = X509Certificate::from_der(certificate).map_err(|_| UNBOUND)?;
-        let names = read.subject_alternative_name().map_err(|_| UNBOUND)?.ok_or(UNBOUND)?;
-        let (mut hosts, mut urls) = (Vec::new(), Vec::new());
-        for name in &names.value.general_names {
-            match name {
-                GeneralName::DNSName(name) => hosts.push((*name).to_owned()),
-                GeneralName::IPAddress(bytes) => hosts.extend(address(bytes)),
-                GeneralName::URI(url) => urls.push(*url),
-                _ => {}
-            }
-        }
-        let [url] = urls[..] else { return Err(UNBOUND) };
-        let (did, signature) = url.split_once(PARAMETER).ok_or(UNBOUND)?;
-        let did: Did = did.parse().map_err(|_| UNBOUND)?;
-        let signature = BASE64URL_NOPAD.decode(signature.as_bytes()).map_err(|_| UNBOUND)?;
-        let signature = Signature::from_bytes(signature.try_into().map_err(|_| UNBOUND)?);
-        let second = |time: i64| u64::try_from(time).map_err(|_| UNBOUND);
-        let begin = second(read.validity().not_before.timestamp())?;
-        let end = second(read.validity().not_after.timestamp())?;
-        // the key as the reader of the handshake finds it, so that two readers cannot find two keys
-        let parsed = CertificateDer::from(certificate);
-        let parsed = ParsedCertificate::try_from(&parsed).map_err(|_| UNBOUND)?;
-        let digest = digest(begin, end, &parsed.subject_public_key_info());
-        if !rest.is_empty() || did.verify(Domain::Certificate, digest.as_bytes(), &signature).is_err() {
-            return Err(CertificateFault::Forged { named: did });
-        }
-        let at = |second: u64| Timestamp::from_ms(second.saturating_mul(1_000));
-        Ok(Self { did, names: hosts, not_before: at(begin), not_after: at(end) })
-    }
-
-    /// Checks that it is this node's, and good now.
-    ///
-    /// # Errors
-    /// [`CertificateFault::Foreign`], [`CertificateFault::Expired`] or [`CertificateFault::Early`].
-    pub fn check(&self, wanted: &Did, now: Timestamp) -> Result<(), CertificateFault> {
-        if self.did != *wanted {
-            return Err(CertificateFault::Foreign { there: self.did, wanted: *wanted });
-        }
-        if now > self.not_after {
-            return Err(CertificateFault::Expired { at: self.not_after });
-        }
-        if now < self.not_before {
-            return Err(CertificateFault::Early { from: self.not_before });
-        }
-        Ok(())
-    }
-}
-
-/// The signed digest: the times in seconds since 1970, 8 bytes each in big-endian order, then the key as the
-/// certificate has it (SubjectPublicKeyInfo in DER).
-fn digest(begin: u64, end: u64, key: &[u8]) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new_derive_key("nexus tls certificate v1");
-    hasher.update(&begin.to_be_bytes()).update(&end.to_be_bytes()).update(key);
-    hasher.finalize()
-}
-
 fn moment(second: u64) -> Result<OffsetDateTime, TlsError> {
     let second = i64::try_from(second).map_err(TlsError::of)?;
     OffsetDateTime::from_unix_timestamp(second).map_err(TlsError::of)
 }
 
-fn address(bytes: &[u8]) -> Option<String> {
-    let four = <[u8; 4]>::try_from(bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string());
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(|bytes| std::net::IpAddr::from(bytes).to_string())).ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use nexus_client::pin::{CERTIFICATE_BYTES_MAX, CertificateFault};
+    use x509_parser::certificate::X509Certificate;
+    use x509_parser::extensions::GeneralName;
+    use x509_parser::prelude::FromDer;
+
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_ms(1_795_163_472_000);

@@ -90,7 +90,7 @@ pub enum ModelError {
 }
 
 /// Whether a text can be the name of a model: 1 to 64 of `a-z A-Z 0-9 . _ -`, and no dot first.
-pub fn is_model_name(name: &str) -> bool {
+fn is_model_name(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(plain)
 }

@@ -17,7 +17,8 @@ use nexus_node::blobs::{
     BlobHash, BlobInfo, Blobs, BlobsToVerify, Collection, CollectionFile, DirectoryProgress, FileKind, Keep,
 };
 use nexus_node::config::{Bounded, Config};
-use nexus_node::{Builder, Invite, JoinOptions, Node, NodeError, node};
+use nexus_node::node::JoinOptions;
+use nexus_node::{Builder, Invite, Node, NodeError, node};
 use prost::Message;
 use tempfile::TempDir;
 

@@ -9,7 +9,8 @@ use crate::world::{Link, SOON, World, eventually};
 use nexus_identity::Timestamp;
 use nexus_mesh::{Clock, SystemClock};
 use nexus_node::config::Bounded;
-use nexus_node::{ListQuery, NewMemory, Node};
+use nexus_node::memory::ListQuery;
+use nexus_node::{NewMemory, Node};
 
 const DAYS: Duration = Duration::from_secs(3 * 86_400);
 

@@ -11,7 +11,8 @@ use nexus_node::config::Bounded;
 use nexus_node::critical::{
     Action, AuditQuery, CoordinatorRole, CriticalNews, CriticalWatchQuery, DeedResult, DeleteOptions, Manage, Mode,
 };
-use nexus_node::{LockOptions, Node, NodeError, PutOptions};
+use nexus_node::critical::{LockOptions, PutOptions};
+use nexus_node::{Node, NodeError};
 
 /// Waits until something holds.
 async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
@@ -400,7 +401,7 @@ async fn where_the_revoked_held_the_quorum_an_admin_goes_on_from_its_copy() {
     critical.recover().await.unwrap();
     critical.put("k", "w", plain()).await.unwrap();
     let refused = founder.critical().unwrap().put("k", "x", plain()).await.unwrap_err();
-    assert!(matches!(refused, NodeError::Refused(nexus_node::AccessError::Revoked)), "{refused}");
+    assert!(matches!(refused, NodeError::Refused(nexus_node::error::AccessError::Revoked)), "{refused}");
 }
 
 /// promise: Keys and locks | Members that left hold no copy that one that is up needs

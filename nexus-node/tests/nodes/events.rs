@@ -4,11 +4,10 @@
 
 use std::time::Duration;
 
+use nexus_node::critical::{LockOptions, PutOptions};
 use nexus_node::critical::{Put, Step, Txn};
-use nexus_node::{
-    EventKind, EventsQuery, Invite, LockOptions, NewMemory, NewTask, Node, NodeEvent, NodeEvents, NodeNews, PutOptions,
-    WatchQuery,
-};
+use nexus_node::events::{EventKind, EventsQuery, NodeEvent, NodeEvents, NodeNews};
+use nexus_node::{Invite, NewMemory, NewTask, Node, WatchQuery};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -13,7 +13,8 @@ use nexus_crdt::{
 };
 use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, PublishError, Rooms, StreamProtocol, TokioSpawner};
 use nexus_node::config::Bounded;
-use nexus_node::{Invite, Node, PutOptions};
+use nexus_node::critical::PutOptions;
+use nexus_node::{Invite, Node};
 use prost::Message;
 use tokio::task::JoinSet;
 

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use nexus_crdt::{Core, Field, Kind, LogId, SpaceId, Target, TextAttachment, Verified, Write, Writes};
-use nexus_node::{ListQuery, Memory, MemoryId, NewMemory, Node, NodeError, Patch};
+use nexus_node::memory::ListQuery;
+use nexus_node::{Memory, MemoryId, NewMemory, Node, NodeError, Patch};
 use serde_json::json;
 
 use crate::rogue::Rogue;
@@ -88,7 +89,10 @@ async fn an_edit_keeps_or_replaces_the_whole_of_a_long_text() {
     assert!(found.contains(&first) && found.contains(&second), "{found:?}");
 
     brain.forget(first).await.unwrap();
-    let back = brain.unforget(first, nexus_node::Origin::default(), nexus_node::Secrets::default()).await.unwrap();
+    let back = brain
+        .unforget(first, nexus_node::memory::Origin::default(), nexus_node::memory::Secrets::default())
+        .await
+        .unwrap();
     assert!(brain.whole_text(&back).await.unwrap().ends_with("one"));
 }
 

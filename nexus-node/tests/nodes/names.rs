@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use nexus_identity::Did;
-use nexus_node::{
-    AccessError, ConflictError, Invite, JoinOptions, JoinRefusal, NewMemory, NewTask, Node, NodeError, RecallQuery,
-    node,
-};
+use nexus_node::error::{AccessError, ConflictError};
+use nexus_node::net::JoinRefusal;
+use nexus_node::node::JoinOptions;
+use nexus_node::{Invite, NewMemory, NewTask, Node, NodeError, RecallQuery, node};
 use serde_json::json;
 use tempfile::TempDir;
 

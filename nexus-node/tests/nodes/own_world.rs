@@ -10,7 +10,10 @@ use crate::world::{self, Link, SOON, World, are_well, eventually, has_text, text
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable, BoxFuture};
 use nexus_mesh::{Spawner, TokioSpawner};
-use nexus_node::{Blocking, Inline, NewMemory, Node, PeerState, Stopped};
+use nexus_node::env::{Blocking, Inline};
+use nexus_node::net::PeerState;
+use nexus_node::node::Stopped;
+use nexus_node::{NewMemory, Node};
 
 const WORLD: World = World(200);
 

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::tasks::{join, start};
 use crate::world::{Link, World, eventually};
-use nexus_node::{
-    AccessError, ApprovalRule, ClaimQuery, Invite, MemberInfo, NewTask, Node, NodeError, Role, Task, TaskResult,
-    TaskStatus, TaskWaits, TaskWhyNot, Whose,
-};
+use nexus_node::error::AccessError;
+use nexus_node::node::{MemberInfo, Role, Whose};
+use nexus_node::tasks::{ApprovalRule, ClaimQuery, Task, TaskResult, TaskStatus, TaskWaits, TaskWhyNot};
+use nexus_node::{Invite, NewTask, Node, NodeError};
 use serde_json::json;
 use tempfile::TempDir;
 

@@ -5,7 +5,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::{MemoryId, NewMemory, Node, NodeError, Patch, RecallQuery, Recalled};
+use nexus_node::memory::Recalled;
+use nexus_node::{MemoryId, NewMemory, Node, NodeError, Patch, RecallQuery};
 use tempfile::TempDir;
 
 use crate::world::{self, Link, World, eventually, has_text};
@@ -116,7 +117,7 @@ async fn tags_kinds_authors_spaces_and_age_narrow_what_is_found() {
     assert_eq!(found(of().tag("ops").tag("RISK")), ["deploy on friday"]);
     assert_eq!(found(of().by("me").since(Duration::from_secs(60))).len(), 2);
     let nobody = brain.recall(of().by("nobody")).await;
-    assert!(matches!(nobody, Err(NodeError::NotFound { what: nexus_node::Resource::Member, .. })));
+    assert!(matches!(nobody, Err(NodeError::NotFound { what: nexus_node::error::Resource::Member, .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,14 +147,14 @@ async fn nearly_the_same_memory_is_reported_when_it_is_written_again() {
     let node = start(dir.path()).await;
     let brain = node.brain();
     let text = "the release build needs a C compiler and about ten minutes on two cores";
-    let first = brain.remember_noting_duplicates(NewMemory::note(text)).await.unwrap();
+    let first = brain.remember(NewMemory::note(text)).await.unwrap();
     assert_eq!(first.duplicate_of, None);
     let again = NewMemory::note("The release build needs a C compiler, and about ten minutes on two cores!");
-    assert_eq!(brain.remember_noting_duplicates(again.clone()).await.unwrap().duplicate_of, Some(first.id));
+    assert_eq!(brain.remember(again.clone()).await.unwrap().duplicate_of, Some(first.id));
     until_indexed(dir.path(), "4").await;
-    assert!(brain.remember_noting_duplicates(again).await.unwrap().duplicate_of.is_some());
+    assert!(brain.remember(again).await.unwrap().duplicate_of.is_some());
     let other = NewMemory::note("the staging database is restored from the nightly backup at four in the morning");
-    assert_eq!(brain.remember_noting_duplicates(other).await.unwrap().duplicate_of, None);
+    assert_eq!(brain.remember(other).await.unwrap().duplicate_of, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,9 @@ use nexus_identity::{Claims, Role, Timestamp};
 
 use crate::rogue::Rogue;
 use crate::world::{Link, World, address_of, eventually, has_text, key, texts};
-use nexus_node::{AccessError, NewMemory, Node, NodeError, PeerState};
+use nexus_node::error::AccessError;
+use nexus_node::net::PeerState;
+use nexus_node::{NewMemory, Node, NodeError};
 
 const OURS: World = World(210);
 
@@ -173,7 +175,7 @@ async fn the_root_ends_the_membership_of_the_founder_and_the_others_stay() {
     assert!(draft.sign(&key(1)).is_err(), "another key");
     let signed = draft.sign(&key(OURS.0)).unwrap();
     let bytes = signed.to_bytes();
-    let carried = nexus_node::RootRevocation::from_bytes(&bytes).unwrap();
+    let carried = nexus_node::node::RootRevocation::from_bytes(&bytes).unwrap();
     // the signature is for one node alone, and covers everything
     let refused = two.revoke_as_root(carried.clone()).await.unwrap_err();
     assert!(matches!(refused, NodeError::Refused(AccessError::NotByRoot)), "{refused}");

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 /// to add one upward is not possible, since a room knows only those before it.
 const ROOMS: &[(&str, &[&str])] = &[
     ("trace", &[]),
-    ("secrets", &[]),
     ("request", &[]),
     ("budget", &[]),
     ("histogram", &[]),
@@ -34,8 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("failure", &["store", "ledger"]),
     ("engine", &["store", "headroom", "formats", "ledger"]),
     ("replication", &["store", "ledger"]),
-    ("error", &["secrets", "request", "store", "datadir", "world", "headroom", "formats", "ledger", "failure"]),
-    ("memory", &["secrets", "store", "ledger", "error"]),
+    ("error", &["request", "store", "datadir", "world", "headroom", "formats", "ledger", "failure"]),
+    ("memory", &["store", "ledger", "error"]),
     // the one way to follow the log: whoever keeps something derived from entries stands on it
     ("follow", &["store", "world", "identity", "ledger", "error", "memory"]),
     // conditions on memories, for every index
@@ -72,7 +71,6 @@ const ROOMS: &[(&str, &[&str])] = &[
         &[
             "blobs",
             "histogram",
-            "secrets",
             "store",
             "world",
             "identity",
@@ -90,7 +88,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("graph", &["store", "ledger", "error", "memory", "follow", "brain"]),
-    ("documents", &["secrets", "store", "world", "identity", "ledger", "engine", "error", "runtime", "brain"]),
+    ("documents", &["store", "world", "identity", "ledger", "engine", "error", "memory", "runtime", "brain"]),
     (
         "tasks",
         &[
@@ -162,7 +160,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "datadir",
             "config",
             "trace",
-            "secrets",
             "world",
             "error",
             "memory",

@@ -14,7 +14,10 @@ use nexus_mesh::{JoinRefusal, JoinReply, JoinRequest, Mesh, MeshConfig, Rooms, T
 use nexus_node::api::Api;
 use nexus_node::config::Bounded;
 use nexus_node::critical::Mode;
-use nexus_node::{Invite, ListQuery, NewMemory, Node, NodeEnv, Patch, PeerState, PutOptions, RecallQuery, WatchQuery};
+use nexus_node::critical::PutOptions;
+use nexus_node::memory::ListQuery;
+use nexus_node::net::PeerState;
+use nexus_node::{Invite, NewMemory, Node, NodeEnv, Patch, RecallQuery, WatchQuery};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -167,7 +170,7 @@ async fn nothing_touches_the_disk_outside_of_the_blocking_seam() {
     let mut watch = brain.watch(WatchQuery::default()).await.unwrap();
 
     let id = brain.remember(NewMemory::note("the first one")).await.unwrap().id;
-    brain.remember_noting_duplicates(NewMemory::note("the first one, again")).await.unwrap();
+    brain.remember(NewMemory::note("the first one, again")).await.unwrap();
     brain.edit(&id, Patch::text("the first one, edited")).await.unwrap();
     assert_eq!(brain.get(&id).await.unwrap().text, "the first one, edited");
     assert_eq!(brain.history(&id).await.unwrap().len(), 2);

@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use nexus_node::config::{Bounded, Config};
 use nexus_node::critical::{Condition, KeyQuery, Put, Step, Txn};
+use nexus_node::critical::{DeleteOptions, LockOptions, PutOptions};
+use nexus_node::error::{AccessError, ConflictError, InputError};
 use nexus_node::internals::formats::Formats;
-use nexus_node::{
-    AccessError, Agent, AgentHealth, ApprovalRule, ClaimQuery, ClaimedTask, ConflictError, DeleteOptions, InputError,
-    Invite, JoinOptions, JsonText, LockOptions, NewTask, Node, NodeError, Priority, PutOptions, Task, TaskLogQuery,
-    TaskNews, TaskProgress, TaskQuery, TaskResult, TaskStatus, TaskToken, TaskWaits, node,
+use nexus_node::node::JoinOptions;
+use nexus_node::tasks::{
+    Agent, AgentHealth, ApprovalRule, ClaimQuery, ClaimedTask, JsonText, Priority, Task, TaskLogQuery, TaskNews,
+    TaskProgress, TaskQuery, TaskResult, TaskStatus, TaskToken, TaskWaits,
 };
+use nexus_node::{Invite, NewTask, Node, NodeError, node};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

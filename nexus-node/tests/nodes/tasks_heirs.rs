@@ -5,9 +5,10 @@
 use std::time::Duration;
 
 use nexus_node::critical::KeyQuery;
-use nexus_node::{
-    ApprovalRule, ClaimQuery, ClaimedTask, JsonText, NewTask, Node, Task, TaskId, TaskResult, TaskStatus, TaskWaits,
+use nexus_node::tasks::{
+    ApprovalRule, ClaimQuery, ClaimedTask, JsonText, Task, TaskId, TaskResult, TaskStatus, TaskWaits,
 };
+use nexus_node::{NewTask, Node};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -186,7 +187,7 @@ async fn a_task_goes_back_from_an_heir_whose_worker_rests() {
     // its own tasks come first, and the worker fails too often at them
     let query = || ClaimQuery::of("job").agent("bad").wait(Duration::from_secs(60));
     for n in 0..8 {
-        let urgent = job().to("heir").attempts(1).priority(nexus_node::Priority::Critical);
+        let urgent = job().to("heir").attempts(1).priority(nexus_node::tasks::Priority::Critical);
         mesh.heir.tasks().submit(urgent).await.unwrap();
         let claimed = mesh.heir.tasks().claim(query()).await.unwrap().unwrap();
         assert_ne!(claimed.task.id, tasks[0]);

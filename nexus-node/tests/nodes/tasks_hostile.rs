@@ -15,7 +15,8 @@ use nexus_crdt::{
 };
 use nexus_mesh::{FRAME_BYTES_MAX, Stream, StreamProtocol, read_frame};
 use nexus_node::config::Bounded;
-use nexus_node::{ClaimQuery, NewTask, Node, Task, TaskResult, TaskStatus};
+use nexus_node::tasks::{ClaimQuery, Task, TaskResult, TaskStatus};
+use nexus_node::{NewTask, Node};
 use prost::Message;
 use serde_json::json;
 

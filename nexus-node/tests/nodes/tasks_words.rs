@@ -11,10 +11,9 @@ use nexus_crdt::{
 };
 use nexus_identity::Did;
 use nexus_mesh::{FRAME_BYTES_MAX, Stream, read_frame};
-use nexus_node::{
-    AccessError, ApprovalRule, ClaimQuery, ConflictError, NewTask, Node, NodeError, TaskProgress, TaskResult,
-    TaskStatus, TaskWaits,
-};
+use nexus_node::error::{AccessError, ConflictError};
+use nexus_node::tasks::{ApprovalRule, ClaimQuery, TaskProgress, TaskResult, TaskStatus, TaskWaits};
+use nexus_node::{NewTask, Node, NodeError};
 use prost::Message;
 use serde_json::json;
 
@@ -66,7 +65,7 @@ async fn has_answer(stream: &mut Stream, question: u8, message: &[u8], field: u8
     answer.get(2) == Some(&(field << 3 | 2))
 }
 
-fn words(task: &nexus_node::Task) -> Vec<&'static str> {
+fn words(task: &nexus_node::tasks::Task) -> Vec<&'static str> {
     task.events.iter().map(|event| event.event).collect()
 }
 
@@ -388,7 +387,7 @@ async fn a_task_runs_only_with_the_entries_that_show_whose_it_is() {
 }
 
 /// Offers a task until a worker has it, and returns what became of its result.
-async fn worked(stream: &mut Stream, there: &Node, bait: &Bait) -> Result<nexus_node::Task, NodeError> {
+async fn worked(stream: &mut Stream, there: &Node, bait: &Bait) -> Result<nexus_node::tasks::Task, NodeError> {
     let takes = ClaimQuery::of("bait").from(bait.submitter().to_string()).wait(Duration::from_secs(30));
     let board = there.tasks();
     let worker = tokio::spawn(async move { board.claim(takes).await });

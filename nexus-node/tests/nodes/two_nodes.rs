@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use nexus_node::{
-    AccessError, ConflictError, Invite, JoinOptions, JoinRefusal, ListQuery, Memory, NewMemory, Node, NodeError, Patch,
-    PeerPath, RecallQuery, Stopped, Ticket, Was, WatchQuery, node,
-};
+use nexus_node::error::{AccessError, ConflictError};
+use nexus_node::memory::{ListQuery, Was};
+use nexus_node::net::JoinRefusal;
+use nexus_node::node::{JoinOptions, PeerPath, Stopped};
+use nexus_node::{Invite, Memory, NewMemory, Node, NodeError, Patch, RecallQuery, Ticket, WatchQuery, node};
 use tempfile::TempDir;
 
 use crate::world::eventually;

@@ -6,7 +6,8 @@ use crate::rogue::{Line, Rogue};
 use crate::world::{Link, World, are_well, has_text, key, memories, until};
 use nexus_crdt::{Core, Field, Kind, LogId, SpaceId, Target, Verified, Write, Writes};
 use nexus_node::config::{Config, MemberList};
-use nexus_node::{Hit, Memory, NewMemory, NewWords, Node, RecallQuery};
+use nexus_node::memory::{Hit, NewWords};
+use nexus_node::{Memory, NewMemory, Node, RecallQuery};
 
 const WORLD: World = World(210);
 /// The number of the rogue member.

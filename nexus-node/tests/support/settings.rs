@@ -1,4 +1,5 @@
-use nexus_node::api::{Problem, Settings, wire};
+use nexus_client::wire;
+use nexus_node::api::{Problem, Settings};
 use serde_json::Value;
 
 /// Settings of an API that serves a test.

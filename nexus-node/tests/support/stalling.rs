@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use nexus_node::Blocking;
+use nexus_node::env::Blocking;
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::{Store, StoreOptions};
 use redb::StorageBackend;

@@ -23,9 +23,12 @@ use nexus_crdt::{Content, Draft, Head, Hlc, Incarnation, Kind, LogId, SpaceId, V
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use nexus_mesh::{BoxedTransport, Multiaddr, Spawner, TokioSpawner, tcp_quic_transport};
 use nexus_node::config::Config;
+use nexus_node::env::{Blocking, Inline, RaftEnv};
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
-use nexus_node::{Blocking, Inline, ListQuery, Memory, NewMemory, Node, NodeEnv, PeerState, RaftEnv, WatchQuery};
+use nexus_node::memory::ListQuery;
+use nexus_node::net::PeerState;
+use nexus_node::{Memory, NewMemory, Node, NodeEnv, WatchQuery};
 
 /// The longest wait for anything.
 pub const SOON: Duration = Duration::from_secs(60);

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use nexus_node::TaskId;
+use nexus_node::tasks::TaskId;
 
 use crate::approvals::{Approvals, Said};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nexus_crdt::Frontier;
 use nexus_identity::Did;
 use nexus_node::blobs::BlobHash;
-use nexus_node::{TaskId, TaskStatus};
+use nexus_node::tasks::{TaskId, TaskStatus};
 use serde::Serialize;
 
 use crate::approvals::ShownApproval;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nexus_node::TaskStatus;
+use nexus_node::tasks::TaskStatus;
 
 use crate::meddler::STOLEN;
 

@@ -8,9 +8,10 @@ use nexus_crdt::{Incarnation, Pin};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, Rooms};
 use nexus_node::config::{Bounded, Config};
+use nexus_node::env::RaftEnv;
 use nexus_node::internals::engine::{Engine, Genesis, found};
 use nexus_node::internals::store::disk::Disk;
-use nexus_node::{Invite, Node, NodeEnv, RaftEnv};
+use nexus_node::{Invite, Node, NodeEnv};
 
 use super::{JOIN_TIMEOUT, Machine, Sim, SimError, WRITER_BYTES, open};
 use crate::machine::{DiskWork, Life, LifeSpawner, lock};

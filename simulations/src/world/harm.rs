@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use nexus_node::Stopped;
 use nexus_node::internals::store::disk::{Disk, Fault};
 use nexus_node::internals::store::{ALL_KEYS, Batch, Order as Scan, Table, View};
+use nexus_node::node::Stopped;
 
 use super::{Crash, Sim, SimError, open};
 use crate::dice::Dice;

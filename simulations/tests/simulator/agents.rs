@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use nexus_node::{ListQuery, NewMemory, Node, WatchQuery};
+use nexus_node::memory::ListQuery;
+use nexus_node::{NewMemory, Node, WatchQuery};
 use nexus_sim::{Crash, SimError, World, isolated};
 
 /// An agent that answers the questions in the memory.

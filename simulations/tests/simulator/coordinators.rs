@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nexus_node::PutOptions;
 use nexus_node::critical::Manage;
+use nexus_node::critical::PutOptions;
 use nexus_sim::{Crash, Sim, SimError, World, isolated};
 
 /// Founds a mesh of three nodes that vote. Returns the leader, then the others.

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
-use nexus_node::{Invite, ListQuery, NewMemory, PeerState};
+use nexus_node::memory::ListQuery;
+use nexus_node::net::PeerState;
+use nexus_node::{Invite, NewMemory};
 use nexus_sim::hooks::Wall;
 use nexus_sim::{Sim, SimError, World, isolated};
 

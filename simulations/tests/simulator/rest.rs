@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nexus_node::PutOptions;
+use nexus_node::critical::PutOptions;
 use nexus_node::critical::{LockOptions, Manage};
 use nexus_sim::{Crash, Sim, SimError, World, isolated};
 

@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use nexus_node::critical::AuditQuery;
+use nexus_node::critical::{LockOptions, PutOptions};
 use nexus_node::internals::coordinator::{Action, Coordinators};
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
-use nexus_node::{ListQuery, LockOptions, MemoryId, NewMemory, NodeError, PutOptions};
+use nexus_node::memory::ListQuery;
+use nexus_node::{MemoryId, NewMemory, NodeError};
 use nexus_sim::{Sim, SimError, World, isolated};
 
 /// The latest format of critical state.

@@ -5,7 +5,8 @@ use std::time::Duration;
 use nexus_identity::{Chain, Did, Name};
 use nexus_node::api::Problem;
 use nexus_node::api::issued::TOKENS_MAX;
-use nexus_node::{Invite, JoinOptions, Node, node};
+use nexus_node::node::JoinOptions;
+use nexus_node::{Invite, Node, node};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use nexus_node::api::Problem;
-use nexus_node::{ClaimQuery, NewTask, Node, NodeError, TaskQuery, TaskStatus};
+use nexus_node::tasks::{ClaimQuery, TaskQuery, TaskStatus};
+use nexus_node::{NewTask, Node, NodeError};
 use serde_json::json;
 use tokio::time::Instant;
 

@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use nexus_client::wire;
 use nexus_node::Node;
-use nexus_node::api::{Api, ApiTokens, Door, Problem, Settings, wire};
+use nexus_node::api::{Api, ApiTokens, Door, Problem, Settings};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};

@@ -9,9 +9,11 @@ use nexus_crdt::{
 };
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Timestamp};
 use nexus_node::api::Problem;
+use nexus_node::env::Tasks;
 use nexus_node::internals::engine::{Genesis, Input, RestingEngine, found};
 use nexus_node::internals::store::{Store, StoreOptions};
-use nexus_node::{Multiaddr, Node, NodeEnv, Tasks, tcp_quic_transport};
+use nexus_node::net::{Multiaddr, tcp_quic_transport};
+use nexus_node::{Node, NodeEnv};
 
 use super::client::failed;
 

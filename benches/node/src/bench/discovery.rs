@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use nexus_client::wire;
 use nexus_mesh::MeshEvent;
-use nexus_node::api::{Problem, wire};
+use nexus_node::api::Problem;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;

@@ -1,7 +1,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use serde_json::json;
 use tokio::time::Instant;
 

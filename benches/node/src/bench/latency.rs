@@ -21,9 +21,9 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let bar = printer.progress("latency", Some(WRITES));
     for n in 1..=WRITES {
         let begin = Instant::now();
-        let written = here.brain().remember(memory(n)).await?;
+        let written = here.brain().remember_all(vec![memory(n)]).await?;
         acknowledged.push(begin.elapsed().as_secs_f64() * 1e3);
-        while watch.next().await?.is_some_and(|change| change.subject.memory() != Some(written.id)) {}
+        while watch.next().await?.is_some_and(|change| change.subject.memory() != Some(written[0].id)) {}
         seen.push(begin.elapsed().as_secs_f64() * 1e3);
         bar.inc(1);
     }

@@ -8,8 +8,9 @@ use nexus_mesh::{
     Membership, Mesh, MeshConfig, Multiaddr, Rooms, Stream, StreamProtocol, TokioSpawner, tcp_quic_transport,
     write_frame,
 };
+use nexus_node::Node;
 use nexus_node::api::Problem;
-use nexus_node::{Node, Tasks};
+use nexus_node::env::Tasks;
 use prost::Message;
 use tokio::time::Instant;
 

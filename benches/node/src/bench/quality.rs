@@ -3,8 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use nexus_node::api::{Problem, wire};
-use nexus_node::{InputError, MemoryId, NewMemory, Node, NodeError, RecallQuery, ValidAt, Was};
+use nexus_client::wire;
+use nexus_node::api::Problem;
+use nexus_node::error::InputError;
+use nexus_node::memory::{ValidAt, Was};
+use nexus_node::{MemoryId, NewMemory, Node, NodeError, RecallQuery};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -290,7 +293,7 @@ impl Asked {
             self.node.brain().create_space(name.parse().map_err(|_| no_set(Path::new(SET), "a pair's ids"))?).await?;
             let brain = self.node.brain();
             brain.remember(NewMemory::note(first).space(name.as_str())).await?;
-            let noted = brain.remember_noting_duplicates(NewMemory::note(second).space(name)).await?;
+            let noted = brain.remember(NewMemory::note(second).space(name)).await?;
             let (all, found) = counts.entry(pair.is.as_str()).or_default();
             (*all, *found) = (*all + 1.0, *found + f64::from(u8::from(noted.duplicate_of.is_some())));
         }

@@ -2,7 +2,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_node::api::Problem;
-use nexus_node::{ListQuery, MemoryId, Node};
+use nexus_node::memory::ListQuery;
+use nexus_node::{MemoryId, Node};
 use tokio::sync::watch;
 use tokio::time::Instant;
 

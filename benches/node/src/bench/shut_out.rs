@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use nexus_identity::Did;
+use nexus_node::Node;
 use nexus_node::api::Problem;
-use nexus_node::{Node, PeerState};
+use nexus_node::net::PeerState;
 use tempfile::TempDir;
 use tokio::time::Instant;
 

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use nexus_node::api::Problem;
-use nexus_node::{Invite, JoinOptions, NewMemory, Node, NodeError, WatchQuery, node};
+use nexus_node::node::JoinOptions;
+use nexus_node::{Invite, NewMemory, Node, NodeError, WatchQuery, node};
 use tempfile::TempDir;
 
 use super::client::failed;

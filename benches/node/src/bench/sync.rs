@@ -71,7 +71,7 @@ pub(super) async fn load(
             tokio::spawn(async move {
                 let mut n = caller;
                 while Instant::now() < end {
-                    brain.remember(memory(n)).await?;
+                    brain.remember_all(vec![memory(n)]).await?;
                     written.fetch_add(1, Ordering::Relaxed);
                     n += CALLERS;
                 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use futures::future::try_join_all;
 use nexus_node::api::Problem;
-use nexus_node::{ClaimQuery, JsonText, NewTask, Node, NodeError, TaskResult};
+use nexus_node::tasks::{ClaimQuery, JsonText, TaskResult};
+use nexus_node::{NewTask, Node, NodeError};
 use serde_json::json;
 use tokio::time::Instant;
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use nexus_node::Node;
 use nexus_node::api::Problem;
+use nexus_node::brain::EmbedderState;
+use nexus_node::brain::add_model;
 use nexus_node::config::Settings;
-use nexus_node::internals::datadir::DataDir;
-use nexus_node::internals::vectors::add_model;
-use nexus_node::{EmbedderState, Node};
+use nexus_node::datadir::DataDir;
 use serde_json::json;
 
 use super::client::failed;

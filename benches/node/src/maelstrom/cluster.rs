@@ -13,10 +13,11 @@ use libp2p::{noise, yamux};
 use nexus_crdt::Incarnation;
 use nexus_identity::{Chain, Claims, Keypair, Role, Timestamp};
 use nexus_mesh::{BoxedTransport, Multiaddr, Spawner};
+use nexus_node::NodeEnv;
 use nexus_node::config::{Bounded, Config};
+use nexus_node::env::RaftEnv;
 use nexus_node::internals::engine::{Genesis, found};
 use nexus_node::internals::store::Store;
-use nexus_node::{NodeEnv, RaftEnv};
 use serde_json::Value;
 
 /// The members of a cluster, in the same order on every node.

@@ -7,7 +7,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::ValueEnum;
-use nexus_node::{Brain, Critical, ListQuery, NewMemory, Node, NodeError, PutOptions};
+use nexus_node::critical::PutOptions;
+use nexus_node::memory::ListQuery;
+use nexus_node::{Brain, Critical, NewMemory, Node, NodeError};
 use serde_json::{Value, json};
 
 use super::message::{CRASH, Failure, MALFORMED, NO_KEY, NOT_AS_EXPECTED, NOT_SUPPORTED, TIMEOUT, UNAVAILABLE};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
+use crate::libp2p::Multiaddr;
+use crate::libp2p::multiaddr::Protocol;
 use tokio::time::Instant;
 
 use crate::wire::ADDRESSES_PER_PEER_MAX;

@@ -1,5 +1,6 @@
 use clap::{Args, Subcommand};
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use crate::client::{Client, query};
 use crate::output::{Printer, Style, called, count, in_a_line, is_narrow, moment, sane, short_did, width};

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use clap::Subcommand;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use crate::output::{Printer, Style, sane, wrapped};
 use crate::session::CliSession;

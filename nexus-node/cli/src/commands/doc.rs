@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use serde_json::Value;
 
 use crate::client::{Client, escape, query};

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use nexus_node::config::Settings;
-use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
+use nexus_node::datadir::{Contents, DataDir, DataDirError};
 use nexus_node::internals::own_store;
 
 use self::check::{Check, Level};

@@ -1,6 +1,7 @@
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use serde_json::json;
 
 use crate::client::escape;

@@ -1,5 +1,6 @@
 use clap::Args;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use crate::client::escape;
 use crate::output::{Printer, Style, Table, called, first_line, in_a_line, moment, width};

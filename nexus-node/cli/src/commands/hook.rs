@@ -14,8 +14,10 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
-use nexus_node::api::{Problem, wire};
-use nexus_node::internals::datadir::{Contents, DataDir};
+use nexus_client::wire;
+use nexus_node::RecallQuery;
+use nexus_node::api::Problem;
+use nexus_node::datadir::{Contents, DataDir};
 use nexus_node::project::ProjectChoice;
 use serde_json::{Value, json};
 
@@ -124,8 +126,8 @@ impl HookPart {
                 Some(brief::text(&told?, NAME))
             }
             Event::Prompt => {
-                let words = relevance::question(input.prompt.as_deref()?)?;
-                let parameters = query(&[("q", Some(words.as_str())), ("limit", Some(LOOKED_AT))]);
+                let question = RecallQuery::of_prompt(input.prompt.as_deref()?)?;
+                let parameters = query(&[("q", Some(question.text.as_str())), ("limit", Some(LOOKED_AT))]);
                 let project = project.replacen('?', "&", 1);
                 let hits: Vec<wire::Hit> = client()?.get(&format!("/v1/memories{parameters}{project}")).ok()?;
                 relevance::text(hits)

@@ -6,7 +6,8 @@ use std::io::{self, BufRead, BufReader, Cursor};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use serde_json::{Value, json};
 
 use self::others::Origin;

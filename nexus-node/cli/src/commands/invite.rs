@@ -1,6 +1,7 @@
 use clap::{Args, ValueEnum};
-use nexus_node::api::{Problem, wire};
-use nexus_node::internals::datadir::DataDir;
+use nexus_client::wire;
+use nexus_node::api::Problem;
+use nexus_node::datadir::DataDir;
 
 use crate::output::{count, moment, sane};
 use crate::session::CliSession;

@@ -1,11 +1,12 @@
 use std::time::Duration;
 
 use clap::Args;
+use nexus_client::wire;
 use nexus_identity::{Name, Ticket, TicketError};
-use nexus_node::JoinOptions;
-use nexus_node::api::{Problem, wire};
+use nexus_node::api::Problem;
 use nexus_node::config::LogFormat;
-use nexus_node::internals::datadir::{Contents, DataDir};
+use nexus_node::datadir::{Contents, DataDir};
+use nexus_node::node::JoinOptions;
 
 use crate::problems::data_dir_problem;
 use crate::session::{CliSession, text};

@@ -2,8 +2,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use data_encoding::BASE64;
+use nexus_client::wire;
 use nexus_identity::{Chain, Claims};
-use nexus_node::api::{Problem, wire};
+use nexus_node::api::Problem;
 
 use super::root;
 use crate::session::CliSession;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use data_encoding::BASE64;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use crate::client::{Client, escape, query};
 use crate::outfile;

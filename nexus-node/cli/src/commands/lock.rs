@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 #[cfg(unix)]
 pub(crate) use self::guard::LockExec;

@@ -13,7 +13,7 @@ mod wire;
 
 use clap::{Args, ValueEnum};
 use nexus_node::api::Problem;
-use nexus_node::internals::datadir::DataDir;
+use nexus_node::datadir::DataDir;
 
 use self::node::Home;
 use self::relay::Relay;

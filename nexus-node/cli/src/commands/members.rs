@@ -1,5 +1,6 @@
 use clap::{Args, Subcommand};
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use crate::client::escape;
 use crate::output::{Printer, Style, Table, did_in_table, moment};

@@ -13,8 +13,9 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
+use nexus_client::wire;
 use nexus_identity::{Did, Timestamp, folded};
-use nexus_node::api::{Problem, wire};
+use nexus_node::api::Problem;
 use nexus_node::project::ProjectChoice;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use nexus_node::api::Problem;
+use nexus_node::brain::{Model as Kept, ModelError, add_model, list_models, remove_model};
 use nexus_node::config::{EmbedderPlace, Settings};
-use nexus_node::internals::datadir::{Contents, DataDir};
-use nexus_node::internals::vectors::{Model as Kept, ModelError, add_model, list_models, remove_model};
+use nexus_node::datadir::{Contents, DataDir};
 use serde_json::json;
 
 use crate::output::{Table, sane, size};

@@ -1,5 +1,6 @@
 use clap::Args;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use nexus_node::mcp::name_as_word;
 
 use super::get::imported_by;

@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use nexus_node::mcp::name_as_word;
 use serde_json::Value;
 

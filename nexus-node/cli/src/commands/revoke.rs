@@ -2,8 +2,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use data_encoding::BASE64;
-use nexus_node::RevocationDraft;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
+use nexus_node::node::RevocationDraft;
 
 use super::root;
 use crate::client::escape;

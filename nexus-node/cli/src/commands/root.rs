@@ -5,9 +5,10 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
+use nexus_client::wire;
 use nexus_identity::Keypair;
-use nexus_node::api::{Problem, wire};
-use nexus_node::internals::datadir::{DataDir, KeyKind, key_from_text, key_to_text};
+use nexus_node::api::Problem;
+use nexus_node::datadir::{DataDir, KeyKind, key_from_text, key_to_text};
 use serde_json::json;
 use zeroize::Zeroizing;
 

@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use data_encoding::BASE64;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use serde_json::{Value, json};
 
 use crate::client::escape;

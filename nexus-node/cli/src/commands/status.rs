@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use clap::Args;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use crate::output::{Printer, Style, count, moment, sane, sane_lines, short_did, size, span};
 use crate::session::CliSession;

@@ -1,8 +1,9 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nexus_node::api::{Problem, wire};
-use nexus_node::internals::datadir::DataDir;
+use nexus_client::wire;
+use nexus_node::api::Problem;
+use nexus_node::datadir::DataDir;
 use serde_json::json;
 
 use crate::client::Client;

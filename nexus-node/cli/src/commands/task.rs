@@ -8,8 +8,9 @@ mod watch;
 
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
-use nexus_node::TaskStatus;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
+use nexus_node::tasks::TaskStatus;
 
 use self::reference::path;
 use crate::client::{Client, escape};

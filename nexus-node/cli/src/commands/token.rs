@@ -1,5 +1,6 @@
 use clap::Subcommand;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use serde_json::Value;
 
 use crate::client::escape;

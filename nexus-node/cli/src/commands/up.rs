@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use nexus_identity::Name;
+use nexus_node::Node;
 use nexus_node::api::issued::TokenBook;
 use nexus_node::api::{Api, ApiTokens, Problem};
 use nexus_node::config::Settings;
-use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
+use nexus_node::datadir::{Contents, DataDir, DataDirError};
+use nexus_node::node::Stopped;
 use nexus_node::tls::KeptCertificate;
-use nexus_node::{Node, Stopped};
 use serde_json::json;
 use tokio::sync::oneshot;
 

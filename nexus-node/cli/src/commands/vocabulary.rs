@@ -1,5 +1,6 @@
 use clap::Subcommand;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use super::list::short_id;
 use crate::client::{escape, query};

@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use crate::client::{Client, query};
 use crate::output::{called, sane};

@@ -1,7 +1,8 @@
 use std::process::{Command, Stdio};
 
 use clap::Args;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use serde_json::json;
 
 use crate::output::moment;

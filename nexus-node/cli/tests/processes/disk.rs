@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use crate::support::{self, Home};
 use crate::world::{self, Link, SOON, World, eventually, texts};
 use nexus_node::internals::store::{Store, StoreOptions};
-use nexus_node::{NewMemory, Node, Stopped};
+use nexus_node::node::Stopped;
+use nexus_node::{NewMemory, Node};
 use redb::StorageBackend;
 use serde_json::json;
 

@@ -4,7 +4,7 @@
 
 use crate::support::{Home, Node, pair, texts, until, until_listed};
 use nexus_identity::Keypair;
-use nexus_node::internals::datadir::DataDir;
+use nexus_node::datadir::DataDir;
 use serde_json::Value;
 
 fn did(home: &Home) -> String {

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use crate::support::{HOWEVER_BUSY, Home, SOON, pair, until};
-use nexus_node::api::wire::parse_timestamp;
+use nexus_client::wire::parse_timestamp;
 use serde_json::{Value, json};
 
 /// A worker, which ends with the test. Its lines are read as they come.

@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nexus_client::pin;
 use nexus_identity::{Keypair, Timestamp};
-use nexus_node::tls::{TlsCertificate, client};
+use nexus_node::tls::TlsCertificate;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -235,7 +236,7 @@ fn the_way_of_trust_is_given_whole() {
 
 /// A connection of TLS to a node, with its DID pinned.
 fn tls(node: &Node) -> StreamOwned<ClientConnection, TcpStream> {
-    let config = client::pinned(node.text("did").parse().unwrap()).unwrap();
+    let config = pin::pinned(node.text("did").parse().unwrap()).unwrap();
     let name = rustls::pki_types::ServerName::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
     StreamOwned::new(ClientConnection::new(config, name).unwrap(), dial(&node.text("api")))
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use data_encoding::BASE32_NOPAD;
+use nexus_client::proof::TOKEN_PREFIX;
 use nexus_crdt::AgentName;
 use nexus_identity::{Timestamp, folded};
 use zeroize::Zeroizing;
 
 use super::kept::{self, TOKENS_MAX};
-use super::token::{IssuedToken, NewToken, TOKEN_PREFIX};
+use super::token::{IssuedToken, NewToken};
 use crate::api::problem::Problem;
 use crate::datadir::DataDir;
 use crate::world::random;

@@ -11,8 +11,6 @@ use tokio::sync::watch;
 use super::rate::{Bucket, Rate};
 use super::scope::{Scope, Scopes};
 
-/// The beginning of every issued token, by which it differs from the `api-token`.
-pub const TOKEN_PREFIX: &str = "nxt_";
 /// The longest sleep until a look at the clock, which somebody may have set.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -105,7 +103,7 @@ impl IssuedToken {
 
     /// The name of the token in a question for the proof. It tells nothing about the token.
     pub(crate) fn mark(&self) -> String {
-        mark(&blake3::Hash::from_bytes(self.hash))
+        nexus_client::proof::mark(&self.hash)
     }
 
     /// Resolves when it is revoked, or its time is over.
@@ -127,14 +125,4 @@ impl IssuedToken {
             () = expires => {}
         }
     }
-}
-
-/// The secret of the proof that a node knows a token, and the token's name in the question; `None` for another token.
-pub(in crate::api) fn proof_secret(token: &str) -> Option<(String, String)> {
-    let hash = token.starts_with(TOKEN_PREFIX).then(|| blake3::hash(token.as_bytes()))?;
-    Some((hash.to_hex().to_string(), mark(&hash)))
-}
-
-fn mark(hash: &blake3::Hash) -> String {
-    blake3::hash(hash.as_bytes()).to_hex()[..16].to_owned()
 }

@@ -1,9 +1,9 @@
 //! From the library's types for the mesh to the wire's.
 
-use super::{Behind, Invitation, Joined, Member, Peer, RevokedMember, Status, Warning};
+use nexus_client::wire::{Behind, Invitation, Joined, Member, Peer, RevokedMember, Status, Warning};
 
-impl From<crate::Status> for Status {
-    fn from(status: crate::Status) -> Self {
+impl From<crate::node::Status> for Status {
+    fn from(status: crate::node::Status) -> Self {
         let behind = status.behind.into_iter().map(|behind| Behind {
             did: behind.did.to_string(),
             name: behind.name,
@@ -45,8 +45,8 @@ impl From<crate::Status> for Status {
     }
 }
 
-impl From<crate::Peer> for Peer {
-    fn from(peer: crate::Peer) -> Self {
+impl From<crate::node::Peer> for Peer {
+    fn from(peer: crate::node::Peer) -> Self {
         Self {
             did: peer.did.to_string(),
             peer_id: peer.peer_id,
@@ -63,8 +63,8 @@ impl From<crate::Peer> for Peer {
     }
 }
 
-impl From<crate::MemberInfo> for Member {
-    fn from(member: crate::MemberInfo) -> Self {
+impl From<crate::node::MemberInfo> for Member {
+    fn from(member: crate::node::MemberInfo) -> Self {
         Self {
             did: member.did.to_string(),
             name: member.name,
@@ -81,15 +81,14 @@ impl From<crate::MemberInfo> for Member {
     }
 }
 
-impl From<(crate::MemberInfo, crate::MembershipEnd)> for Member {
-    fn from((member, end): (crate::MemberInfo, crate::MembershipEnd)) -> Self {
-        let revoked = super::MembershipEnd { at: end.at.to_string(), by: end.by.to_string() };
-        Self { revoked: Some(revoked), ..member.into() }
-    }
+/// A former member.
+pub(in crate::api) fn former_member((member, end): (crate::node::MemberInfo, crate::node::MembershipEnd)) -> Member {
+    let revoked = super::MembershipEnd { at: end.at.to_string(), by: end.by.to_string() };
+    Member { revoked: Some(revoked), ..member.into() }
 }
 
-impl From<crate::RevokedMember> for RevokedMember {
-    fn from(revoked: crate::RevokedMember) -> Self {
+impl From<crate::node::RevokedMember> for RevokedMember {
+    fn from(revoked: crate::node::RevokedMember) -> Self {
         let dids = |dids: Vec<nexus_identity::Did>| dids.iter().map(ToString::to_string).collect();
         Self {
             did: revoked.did.to_string(),
@@ -101,8 +100,8 @@ impl From<crate::RevokedMember> for RevokedMember {
     }
 }
 
-impl From<crate::Invitation> for Invitation {
-    fn from(invitation: crate::Invitation) -> Self {
+impl From<crate::node::Invitation> for Invitation {
+    fn from(invitation: crate::node::Invitation) -> Self {
         Self {
             ticket: invitation.ticket.to_string(),
             join: invitation.join,
@@ -115,8 +114,8 @@ impl From<crate::Invitation> for Invitation {
     }
 }
 
-impl From<crate::Joined> for Joined {
-    fn from(joined: crate::Joined) -> Self {
+impl From<crate::node::Joined> for Joined {
+    fn from(joined: crate::node::Joined) -> Self {
         Self {
             did: joined.did.to_string(),
             peer_id: joined.peer_id,

@@ -230,6 +230,11 @@ fn limit(asked: Option<usize>) -> Result<usize, Refusal> {
     }
 }
 
+/// The nearest number of tokens that an answer may have.
+pub(in crate::mcp) fn tokens_within(tokens: usize) -> usize {
+    tokens.clamp(TOKENS_MIN, TOKENS_MAX)
+}
+
 fn max_tokens(asked: Option<usize>, default: usize) -> Result<usize, Refusal> {
     match asked.unwrap_or(default) {
         tokens @ TOKENS_MIN..=TOKENS_MAX => Ok(tokens),

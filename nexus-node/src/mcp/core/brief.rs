@@ -14,11 +14,10 @@ use super::{is_of_none, is_of_project, project_tag};
 use crate::brain::{Handle, is_project_record, is_words, matched_form};
 use crate::graph::is_graph_kind;
 use crate::mcp::MEMORIES_INFORM;
-use crate::mcp::agent::Agent;
-use crate::mcp::answer::{Refusal, refused};
 use crate::mcp::tokens::{Room, beginning};
+use crate::memory::ChangeKind;
 use crate::memory::{MemoryId, WatchQuery};
-use crate::{Brain, ChangeKind, Memory, Node, NodeError};
+use crate::{Brain, Memory, Node, NodeError};
 
 /// The kind of what somebody wrote by hand into a mirrored file: it waits for a word.
 const PROPOSAL: &str = "proposal";
@@ -49,18 +48,17 @@ const NOTHING: &str = "Nothing is remembered here yet.";
 /// The way to more.
 pub(super) const MORE: &str = "For more: session_start with a larger max_tokens, or recall.";
 
-pub(super) async fn brief(
+pub(in crate::mcp) async fn brief(
     node: &Node,
     brain: &Brain,
-    agent: &Agent,
+    agent: Option<&str>,
     project: Option<&str>,
     max_tokens: usize,
-) -> Result<String, Refusal> {
+) -> Result<String, NodeError> {
     let lines = vec![who(node, agent, project).await, MEMORIES_INFORM.to_owned()];
     let now = brain.now();
     let here = brain.reading(|brain| Ok(brain.watch_blocking(&WatchQuery::from_now())?.cursor())).await;
-    let here = here.map_err(refused)?;
-    let since = node.visit(&[agent.name().unwrap_or_default(), project.unwrap_or_default()], here).await;
+    let since = node.visit(&[agent.unwrap_or_default(), project.unwrap_or_default()], here?).await;
     let project = project.map(str::to_owned);
     let most = if max_tokens <= SHORT_TOKENS { SECTION_READ } else { SECTION_MAX };
     let since = since.map(|visit| {
@@ -68,14 +66,13 @@ pub(super) async fn brief(
         Since { ago: ago.unwrap_or_else(|| "a moment".to_owned()), cursor: visit.cursor }
     });
     let content = brain.reading(move |brain| Content::read(brain, project.as_deref(), since, most));
-    let content = content.await.map_err(refused)?;
-    Ok(content.render(lines, max_tokens, now))
+    Ok(content.await?.render(lines, max_tokens, now))
 }
 
 /// The agent, by its own name, on this node. The state of the mesh is told where it keeps the agent from writing, or others
 /// from reading that.
-async fn who(node: &Node, agent: &Agent, project: Option<&str>) -> String {
-    let name = agent.name().map(|name| format!("{} ", line::word(name))).unwrap_or_default();
+async fn who(node: &Node, agent: Option<&str>, project: Option<&str>) -> String {
+    let name = agent.map(|name| format!("{} ", line::word(name))).unwrap_or_default();
     let project = project.map(|project| format!(", project {}", line::word(project))).unwrap_or_default();
     let mut who = format!("You are {name}on node {}{project}.", line::word(&node.name()));
     let status = node.status().await;

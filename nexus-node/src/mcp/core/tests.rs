@@ -171,7 +171,7 @@ async fn a_memory_is_changed_by_its_id_and_never_made_by_it() {
         let refusal = agent.refused(tool, given.clone()).await;
         assert!(refusal.starts_with(told), "{tool} {given}: {refusal}");
     }
-    let listed = home.node.brain().list(crate::ListQuery::newest()).await.unwrap();
+    let listed = home.node.brain().list(crate::memory::ListQuery::newest()).await.unwrap();
     assert_eq!(listed.items.len(), 1, "nothing was made");
     let told = agent.told("forget", json!({ "id": id })).await;
     assert_eq!(told, format!("Forgot {id}, here and on 0 others: \"the port is 5433\""));

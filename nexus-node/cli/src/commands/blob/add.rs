@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::ProgressBar;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use nexus_node::blobs::{
     BadTree, BlobsBeside, Collection, CollectionFile, FileChanged, FileKind, FileStamp, Found, Links, SteadyFile, walk,
 };

@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use nexus_client::wire;
 use nexus_identity::Timestamp;
-use nexus_node::api::{Problem, code, wire};
+use nexus_node::api::{Problem, code};
 use nexus_node::blobs::{BadCollection, BlobHash, BlobsBeside, Collection, CollectionFile, FileKind, Unpacker};
 
 use super::add::bad_tree;

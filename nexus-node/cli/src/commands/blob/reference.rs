@@ -1,6 +1,7 @@
 //! A blob by its hash, the first digits of it, or a tag.
 
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use crate::client::{Client, escape};
 

@@ -1,4 +1,5 @@
-use nexus_node::api::{Problem, code, wire};
+use nexus_client::wire;
+use nexus_node::api::{Problem, code};
 
 use super::reference::{SHORT, of};
 use crate::client::{Client, query};

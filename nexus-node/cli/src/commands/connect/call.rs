@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nexus_node::api::Problem;
-use nexus_node::internals::datadir::DataDir;
+use nexus_node::datadir::DataDir;
 
 use super::agent_program::Scope;
 use super::program_token;

@@ -6,10 +6,11 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nexus_client::wire;
 use nexus_identity::{Timestamp, folded};
+use nexus_node::api::Problem;
 use nexus_node::api::issued::{NewToken, Scopes, TokenBook};
-use nexus_node::api::{Problem, wire};
-use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
+use nexus_node::datadir::{Contents, DataDir, DataDirError};
 use serde_json::Value;
 
 use crate::client::{Client, escape};

@@ -8,8 +8,9 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use nexus_node::api::{Problem, code, wire};
-use nexus_node::internals::datadir::DataDir;
+use nexus_client::wire;
+use nexus_node::api::{Problem, code};
+use nexus_node::datadir::DataDir;
 use serde_json::Value;
 
 use crate::client::Client;

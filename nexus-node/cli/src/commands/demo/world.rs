@@ -5,7 +5,8 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use serde_json::json;
 
 use super::onlooker::{Names, Onlooker};

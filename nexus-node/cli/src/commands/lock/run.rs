@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 

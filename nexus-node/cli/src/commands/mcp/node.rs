@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nexus_node::api::Problem;
 use nexus_node::config::Settings;
-use nexus_node::internals::datadir::{Contents, DataDir};
+use nexus_node::datadir::{Contents, DataDir};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 

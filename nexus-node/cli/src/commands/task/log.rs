@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use super::reference::path;
 use crate::client::query;

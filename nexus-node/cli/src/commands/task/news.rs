@@ -1,6 +1,6 @@
 //! The news of a task for somebody who waits for its end.
 
-use nexus_node::api::wire;
+use nexus_client::wire;
 
 use super::text;
 use crate::output::{Printer, sane, sane_lines};

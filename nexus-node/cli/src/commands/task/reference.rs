@@ -1,7 +1,7 @@
 //! A task: its routes, and whether it has ended.
 
-use nexus_node::TaskStatus;
-use nexus_node::api::wire;
+use nexus_client::wire;
+use nexus_node::tasks::TaskStatus;
 
 use crate::client::escape;
 

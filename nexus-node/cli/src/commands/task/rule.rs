@@ -1,6 +1,6 @@
 //! The rules by which tasks are approved.
 
-use nexus_node::api::wire;
+use nexus_client::wire;
 
 /// A rule by which tasks are approved.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use nexus_node::JsonText;
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
+use nexus_node::tasks::JsonText;
 
 use super::news::{self, News};
 use super::reference::{is_over, path};

@@ -1,7 +1,7 @@
 //! Tasks for people.
 
+use nexus_client::wire;
 use nexus_crdt::{JsonText, TaskAttachment};
-use nexus_node::api::wire;
 
 use super::super::list::short_id;
 use crate::output::{Printer, Style, Table, in_a_line, is_narrow, moment, sane, sane_lines, short_did, size, width};

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use libp2p::Multiaddr;
-use libp2p::multiaddr::Protocol;
+use nexus_mesh::Multiaddr;
+use nexus_mesh::multiaddr::Protocol;
 use nexus_node::Node;
 
 use super::door::Doors;

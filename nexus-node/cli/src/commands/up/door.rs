@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use nexus_identity::Timestamp;
 use nexus_node::api::{Door, Problem};
 use nexus_node::config::Config;
-use nexus_node::internals::datadir::DataDir;
+use nexus_node::datadir::DataDir;
 use nexus_node::tls::KeptCertificate;
 use nexus_node::tls::keep::LOOK_EVERY;
 use tokio::net::TcpListener;

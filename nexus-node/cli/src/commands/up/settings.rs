@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use nexus_client::wire;
 use nexus_node::Node;
-use nexus_node::api::{Counter, DiskUse, Problem, wire};
+use nexus_node::api::{Counter, DiskUse, Problem};
 use nexus_node::config::{self, Config, SettingOrigin, Settings};
 use serde_json::Value;
 

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nexus_client::wire;
 use nexus_crdt::{JsonText, TaskAttachment};
-use nexus_node::api::{Problem, wire};
+use nexus_node::api::Problem;
 use serde::Serialize;
 use tokio::sync::watch;
 

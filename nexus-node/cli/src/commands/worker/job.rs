@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use nexus_client::wire;
 use nexus_crdt::{JsonText, TASK_ATTACHMENT_BYTES_MAX, TASK_ERROR_BYTES_MAX};
-use nexus_node::api::{Problem, wire};
+use nexus_node::api::Problem;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStdin};
 use tokio::sync::{Notify, watch};

@@ -4,7 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use nexus_node::api::{Problem, wire};
+use nexus_client::wire;
+use nexus_node::api::Problem;
 
 use crate::commands::demo::wait::until;
 use crate::commands::demo::world::{CLOUD, IDE, SOON, StepResult, TERMINAL, World, claim};

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use nexus_node::api::Problem;
-use nexus_node::internals::datadir::{Contents, DataDir, DataDirError};
+use nexus_node::datadir::{Contents, DataDir, DataDirError};
 
 use super::account::{self, Owner};
 use super::words::Scope;

@@ -8,11 +8,9 @@ use proptest::prelude::*;
 use super::*;
 
 const SHAPES: [&str; 2] =
-    [include_str!("../../tests/secrets/shapes.first.txt"), include_str!("../../tests/secrets/shapes.second.txt")];
-const LOOK_ALIKES: [&str; 2] = [
-    include_str!("../../tests/secrets/look-alikes.first.txt"),
-    include_str!("../../tests/secrets/look-alikes.second.txt"),
-];
+    [include_str!("../tests/texts/shapes.first.txt"), include_str!("../tests/texts/shapes.second.txt")];
+const LOOK_ALIKES: [&str; 2] =
+    [include_str!("../tests/texts/look-alikes.first.txt"), include_str!("../tests/texts/look-alikes.second.txt")];
 
 /// How many texts are made from each line.
 const SEEDS: u64 = 8;

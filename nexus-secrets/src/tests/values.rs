@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 
-const FORMATS: &str = include_str!("../../../tests/secrets/formats.txt");
+const FORMATS: &str = include_str!("../../tests/texts/formats.txt");
 
 const WORDS: [&str; 40] = [
     "falcon", "summer", "river", "banana", "purple", "castle", "winter", "dragon", "silver", "marble", "tulip",

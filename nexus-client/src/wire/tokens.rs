@@ -1,12 +1,13 @@
 //! Tokens that name agents.
 
+use super::Span;
+#[cfg(feature = "schema")]
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Span;
-
 /// A token to make.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// The agent that it names, which no other token of this node does.
@@ -25,7 +26,8 @@ pub struct NewToken {
 }
 
 /// A token, without its secret.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Token {
     /// The agent that it names.
     pub name: String,
@@ -42,7 +44,8 @@ pub struct Token {
 }
 
 /// A token that was made just now.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct TokenMade {
     /// The token without its secret.
     #[serde(flatten)]
@@ -52,7 +55,8 @@ pub struct TokenMade {
 }
 
 /// The word that approves a task.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ApproveTask {
     /// The passphrase, if approving takes one here.
@@ -61,14 +65,16 @@ pub struct ApproveTask {
 }
 
 /// The proof that approving takes.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Approving {
     /// `session` for a person's session, or `passphrase` for that and a passphrase.
     pub approve_with: String,
 }
 
 /// A change of the passphrase for approving.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ChangeApproving {
     /// The passphrase from now on, of 8 characters at least; none if not given.
@@ -80,7 +86,8 @@ pub struct ChangeApproving {
 }
 
 /// A token that is good no more.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct TokenRevoked {
     /// The agent that it named.
     pub name: String,

@@ -94,7 +94,7 @@ impl SecretKind {
 
 impl SecretKind {
     /// The text in the place of a credential that was taken out.
-    pub(crate) fn removed(self) -> String {
+    pub fn removed(self) -> String {
         format!("[{self} removed]")
     }
 }

@@ -1,6 +1,6 @@
 //! Secrets do not travel by accident: a text that looks like a credential is known before it is written.
 //!
-//! Memories and keys reach all machines of a mesh and stay there, so a credential among them is lost for good.
+//! All that a mesh knows reaches all its machines and stays there, so a credential among it is lost for good.
 //! [`find`] names the first credential of a text, [`find_all`] all of them, and [`mask`] takes them out. They are
 //! a guard against accidents. Somebody who wants to write a credential gets it past them.
 //!
@@ -23,8 +23,15 @@
 //! A password of plain words passes, too, unless it has four of them joined by hyphens. Any text with `password: ` or
 //! `secret is ` before a word would be refused otherwise. Digits alone pass, and a bare value that looks like a call.
 //!
-//! All of this is one pass over the text, for the anchors of [`anchors`]. Each rule behind an anchor reads a bounded
+//! All of this is one pass over the text, for the anchors of `anchors`. Each rule behind an anchor reads a bounded
 //! piece of the text, or a piece without further anchors. So the time is linear in the text, whoever wrote it.
+//!
+//! ```
+//! let text = format!("token: ghp_{}", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8");
+//! let found = nexus_secrets::find(&text).unwrap();
+//! assert_eq!((found.kind, found.line(&text), found.column(&text)), (nexus_secrets::SecretKind::GithubToken, 1, 8));
+//! assert_eq!(nexus_secrets::mask(&text), format!("token: {}", "[GitHub token removed]"));
+//! ```
 
 mod abroad;
 mod address;
@@ -40,7 +47,6 @@ mod secret;
 mod tests;
 mod token;
 mod value;
-mod way;
 mod words;
 
 use std::borrow::Cow;
@@ -49,7 +55,6 @@ use aho_corasick::FindOverlappingIter;
 
 pub use kind::SecretKind;
 pub use secret::Secret;
-pub use way::{SecretPlace, Secrets};
 
 /// How often [`mask`] looks again at a text that it masked.
 const ROUNDS_MAX: usize = 4;

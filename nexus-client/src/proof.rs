@@ -5,16 +5,15 @@
 //! the API took the connection. A program that passes the nonce on to the node at another address gets a
 //! hash that the client does not expect.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use data_encoding::HEXLOWER;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::issued::proof_secret;
-use super::problem::Problem;
-use crate::world::random;
-
+/// The beginning of every issued token, by which it differs from the `api-token`.
+pub const TOKEN_PREFIX: &str = "nxt_";
 /// The route that answers with the proof.
 const ROUTE: &str = "/healthz";
 /// The field of its answer.
@@ -26,22 +25,22 @@ const ANSWER_BYTES_MAX: usize = 4 << 10;
 
 /// The key of an API's proofs, from its token.
 #[derive(Clone)]
-pub(super) struct ProofKey([u8; 32]);
+pub struct ProofKey([u8; 32]);
 
 impl ProofKey {
-    pub(super) fn new(token: &str) -> Self {
+    /// The key of a token; for an issued one, of its hash in hex, which alone a node keeps.
+    pub fn new(token: &str) -> Self {
         Self(blake3::derive_key("nexus-node 2026-11 proof of the API", token.as_bytes()))
     }
 
     /// The proof for a nonce, at the address that a connection leads to.
     ///
     /// # Errors
-    /// `invalid` for a nonce of another length, or with other characters than those of base64url.
-    pub(super) fn prove(&self, nonce: &str, address: SocketAddr) -> Result<String, Problem> {
+    /// A nonce of another length, or with other characters than those of base64url.
+    pub fn prove(&self, nonce: &str, address: SocketAddr) -> Result<String, BadNonce> {
         let plain = nonce.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
         if !plain || !NONCE_CHARS.contains(&nonce.len()) {
-            let (least, most) = (NONCE_CHARS.start(), NONCE_CHARS.end());
-            return Err(Problem::new("invalid", format!("a nonce has {least} to {most} letters, digits, `-` or `_`")));
+            return Err(BadNonce);
         }
         Ok(self.hash(nonce, address).to_hex().to_string())
     }
@@ -50,6 +49,35 @@ impl ProofKey {
         // neither contains a space
         blake3::keyed_hash(&self.0, format!("{nonce} {}", plain(address)).as_bytes())
     }
+}
+
+impl fmt::Debug for ProofKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProofKey").finish_non_exhaustive()
+    }
+}
+
+/// A nonce is too short, too long or of other characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a nonce has {} to {} letters, digits, `-` or `_`", NONCE_CHARS.start(), NONCE_CHARS.end())]
+pub struct BadNonce;
+
+/// The secret of the proof that a node knows a token, and the token's name in the question; `None` for the `api-token`.
+fn proof_secret(token: &str) -> Option<(String, String)> {
+    let hash = token.starts_with(TOKEN_PREFIX).then(|| blake3::hash(token.as_bytes()))?;
+    Some((hash.to_hex().to_string(), mark(hash.as_bytes())))
+}
+
+/// The name of an issued token in a question for the proof, from its hash. It tells nothing about the token.
+pub fn mark(hash: &[u8; 32]) -> String {
+    blake3::hash(hash).to_hex()[..16].to_owned()
+}
+
+#[expect(clippy::expect_used, reason = "without randomness anybody's answer would do")]
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
 }
 
 /// An address without the marks that only one end sees: IPv4 as IPv4, no scope.
@@ -87,12 +115,15 @@ pub enum Unproven {
 
 impl Challenge {
     /// A question with a random nonce, for the proof that a node knows this token.
+    ///
+    /// # Panics
+    /// If the operating system gives no randomness: any answer would prove the node then.
     pub fn new(token: &str) -> Self {
         let (secret, mark) = match proof_secret(token) {
             Some((secret, mark)) => (secret, Some(mark)),
             None => (token.to_owned(), None),
         };
-        Self { nonce: HEXLOWER.encode(&random::<16>()), secret: Zeroizing::new(secret), mark }
+        Self { nonce: HEXLOWER.encode(&random()), secret: Zeroizing::new(secret), mark }
     }
 
     /// The path to ask for, with `GET` and without a token.
@@ -172,7 +203,7 @@ mod tests {
         let prove = |nonce: &str| key.prove(nonce, "127.0.0.1:1".parse().unwrap());
         assert!(prove("0123456789abcdef").is_ok() && prove(&"-_".repeat(64)).is_ok());
         for nonce in ["", "short", "0123456789abcde f", "0123456789abcdé", &"a".repeat(129)] {
-            assert_eq!(prove(nonce).unwrap_err().code, "invalid", "{nonce}");
+            assert_eq!(prove(nonce), Err(BadNonce), "{nonce}");
         }
     }
 }

@@ -1,8 +1,7 @@
 //! Times in the forms of people and JSON.
 
-use std::time::Duration;
-
 use nexus_identity::Timestamp;
+use std::time::Duration;
 
 /// The text is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
