@@ -12,6 +12,9 @@ use crate::documents::{self, DocPath, Version};
 pub struct Document {
     /// Its key; `null` if it has none.
     pub key: Option<String>,
+    /// In a list: the key that it had before that began anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_key: Option<String>,
     /// Its id.
     pub id: String,
     /// Its address for programs with automerge-repo: `automerge:` and the id.
@@ -59,10 +62,11 @@ pub struct RefusedChange {
 
 impl From<documents::DocumentInfo> for Document {
     fn from(info: documents::DocumentInfo) -> Self {
-        let documents::DocumentInfo { key, id, space, others } = info;
+        let documents::DocumentInfo { key, former_key, id, space, others } = info;
         let url = id.to_string();
         Self {
             key,
+            former_key,
             id: url.trim_start_matches("automerge:").to_owned(),
             url,
             space,
@@ -152,7 +156,7 @@ pub enum DocumentEdit {
         /// The text to insert.
         #[serde(default)]
         insert: String,
-        /// The version in which the position was read; default: the present one.
+        /// The version in which the position was read, or its first digits; default: the present one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<String>,
     },
@@ -185,6 +189,14 @@ pub enum DocumentEdit {
 }
 
 impl DocumentEdit {
+    /// The version that it names, if it names one.
+    pub(in crate::api) const fn version_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Text { version, .. } => version.as_mut(),
+            _ => None,
+        }
+    }
+
     pub(in crate::api) fn read(self) -> Result<documents::Edit, Problem> {
         let path = |path: String| path.parse::<DocPath>().map_err(|error| Problem::new("invalid", error.to_string()));
         Ok(match self {
