@@ -360,11 +360,13 @@ impl Documents {
         let document = DocumentId::of_key(found.space.as_bytes(), &key, generation);
         let bytes = genesis(document);
         let hash = hash_of(&bytes)?;
-        let parts = vec![DocumentPart::Key { generation, key }, DocumentPart::Change { hash: hash.0, bytes }];
-        self.pen.write(found.space, document, None, parts).await?;
+        let first = DocumentPart::Change { hash: hash.0, bytes };
+        self.pen.write(found.space, document, None, vec![first]).await?;
         let found = Found { document, generation, others: Vec::new(), ..found };
         let edits = vec![Edit::Set { path: DocPath::default(), value }];
         let (version, _) = self.open(&found).edit(&self.pen, &self.brain, edits).await?;
+        // once all is there: a key never leads to a part of its value
+        self.pen.write(found.space, document, None, vec![DocumentPart::Key { generation, key }]).await?;
         Ok(Edited { info: found.info(), version, changed: true })
     }
 

@@ -1,4 +1,4 @@
-//! Two processes type into one text, and are killed in the middle of it.
+//! Documents of processes that are killed: in the middle of typing, and while a document begins anew.
 //!
 //! `NEXUS_KILLS=100 cargo test -p nexus-node-cli --test kills documents::` is the long form; `NEXUS_SEED` repeats a run's choices.
 
@@ -134,4 +134,37 @@ fn letters_that_were_acknowledged_survive_kill_9_in_the_middle_of_typing() {
     }
     let (acknowledged, doubtful) = (words.acknowledged.len(), words.doubtful.len());
     eprintln!("{kills} kills; {acknowledged} words acknowledged, {doubtful} without an answer");
+}
+
+/// promise: Documents | A document whose node is killed while it begins anew has its whole value, under its key
+#[test]
+fn a_document_that_begins_anew_is_whole_after_kill_9() {
+    let _alone = crate::support::alone();
+    let kills = from_env("NEXUS_KILLS", 20) / 2;
+    let seed = from_env("NEXUS_SEED", u64::from(std::process::id()));
+    eprintln!("NEXUS_KILLS={} NEXUS_SEED={seed}", kills * 2);
+    let mut dice = Dice(seed);
+    let home = Home::new();
+    let mut node = home.up();
+    // it takes several entries
+    let value = json!({ "text": "many letters. ".repeat(5_000), "list": [1, 2, 3] });
+    home.json(&["doc", "create", "notes"]);
+    assert_eq!(node.http("PATCH", PLACE, &value.to_string()).status, 200);
+    let mut whole = 0;
+    for kill in 0..kills {
+        let (address, token) = node.door();
+        let asked = std::thread::spawn(move || {
+            let client = ureq::Agent::new_with_defaults();
+            let bearer = format!("Bearer {token}");
+            let sent =
+                client.post(format!("{address}{PLACE}/compact")).header("authorization", bearer).send_json(json!({}));
+            sent.is_ok()
+        });
+        std::thread::sleep(Duration::from_millis(dice.roll(800)));
+        node.kill_9();
+        whole += usize::from(asked.join().unwrap());
+        node = home.up();
+        assert_eq!(node.http("GET", PLACE, "").json()["value"], value, "kill {kill}");
+    }
+    eprintln!("{kills} kills; it began anew {whole} times before");
 }
