@@ -44,7 +44,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::memory::Secrets;
 use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DocumentPart, SpaceId, is_document_key};
 use nexus_documents::{Change, ChangeHash, DocumentId, FileError, Judge, Living, changes_of_file, genesis};
-pub use nexus_documents::{DocPath, Edit, PatchJson};
+pub use nexus_documents::{DocPath, Edit, FILE_BYTES_MAX, PatchJson};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 
@@ -109,14 +109,12 @@ impl Documents {
     /// # Errors
     /// [`NodeError::NotFound`] for the space, [`NodeError::Document`], [`NodeError::Refused`] if this node may not write.
     pub async fn create(&self, space: Option<&str>, key: &str) -> Result<Edited, NodeError> {
-        if !is_document_key(key) {
-            return Err(DocumentError::Key.into());
-        }
         if let Some(found) = self.look_for(space, key).await? {
             let shared = self.open(&found);
             let version = shared.read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await?;
             return Ok(Edited { info: found.info(), version, changed: false });
         }
+        as_key(key)?;
         let (space, no, shown) = self.space(space).await?;
         let document = DocumentId::of_key(space.as_bytes(), key, 0);
         let bytes = genesis(document);
@@ -254,11 +252,22 @@ impl Documents {
     /// # Errors
     /// As [`Documents::get`]; [`DocumentError::Missing`] if a beginning is of no change, or of several.
     pub async fn version(&self, space: Option<&str>, name: &str, text: &str) -> Result<Version, NodeError> {
-        if let Ok(version) = text.parse() {
-            return Ok(version);
+        let versions = self.versions(space, name, &[text.to_owned()]).await?;
+        Ok(versions.into_iter().next().unwrap_or_default())
+    }
+
+    /// The versions of texts, as [`Documents::version`].
+    pub(crate) async fn versions(
+        &self,
+        space: Option<&str>,
+        name: &str,
+        texts: &[String],
+    ) -> Result<Vec<Version>, NodeError> {
+        if let Ok(versions) = texts.iter().map(|text| text.parse()).collect() {
+            return Ok(versions);
         }
-        let (found, text) = (self.find(space, name).await?, text.to_owned());
-        self.open(&found).read(&self.brain, move |replica| Ok(version::called(&text, replica.living())?)).await
+        let (found, texts) = (self.find(space, name).await?, texts.to_vec());
+        self.open(&found).read(&self.brain, move |replica| Ok(version::called(&texts, replica.living())?)).await
     }
 
     /// The letters of a text in runs, each with its author.
@@ -313,9 +322,7 @@ impl Documents {
     /// # Errors
     /// [`DocumentError::File`] if a change of it is refused, [`DocumentError::KeyTaken`].
     pub async fn import(&self, space: Option<&str>, key: Option<&str>, file: Vec<u8>) -> Result<Edited, NodeError> {
-        if key.is_some_and(|key| !is_document_key(key)) {
-            return Err(DocumentError::Key.into());
-        }
+        key.map(as_key).transpose()?;
         if let Some(key) = key
             && self.look_for(space, key).await?.is_some()
         {
@@ -339,9 +346,7 @@ impl Documents {
     /// # Errors
     /// As [`Documents::get`]; [`DocumentError::KeyTaken`].
     pub async fn name(&self, space: Option<&str>, name: &str, key: &str) -> Result<DocumentInfo, NodeError> {
-        if !is_document_key(key) {
-            return Err(DocumentError::Key.into());
-        }
+        as_key(key)?;
         let found = self.find(space, name).await?;
         match self.look_for(space, key).await? {
             Some(other) if other.document == found.document => {}
@@ -362,7 +367,7 @@ impl Documents {
         let found = self.find(space, key).await?;
         let Some(key) = found.key.clone() else {
             return Err(
-                DocumentError::Edit("only a document with a key can begin anew: name it first".to_owned()).into()
+                DocumentError::Edit("a document begins anew by its key, and this is an address".to_owned()).into()
             );
         };
         let root = DocPath::default();
@@ -374,11 +379,13 @@ impl Documents {
         let document = DocumentId::of_key(found.space.as_bytes(), &key, generation);
         let bytes = genesis(document);
         let hash = hash_of(&bytes)?;
-        let parts = vec![DocumentPart::Key { generation, key }, DocumentPart::Change { hash: hash.0, bytes }];
-        self.pen.write(found.space, document, None, parts).await?;
+        let first = DocumentPart::Change { hash: hash.0, bytes };
+        self.pen.write(found.space, document, None, vec![first]).await?;
         let found = Found { document, generation, others: Vec::new(), ..found };
         let edits = vec![Edit::Set { path: DocPath::default(), value }];
         let (version, _) = self.open(&found).edit(&self.pen, &self.brain, edits).await?;
+        // once all is there: a key never leads to a part of its value
+        self.pen.write(found.space, document, None, vec![DocumentPart::Key { generation, key }]).await?;
         Ok(Edited { info: found.info(), version, changed: true })
     }
 
@@ -434,6 +441,17 @@ impl fmt::Debug for Documents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Documents").finish_non_exhaustive()
     }
+}
+
+/// A text that a document can get as its key. An address stays that of its document.
+fn as_key(key: &str) -> Result<(), DocumentError> {
+    if !is_document_key(key) {
+        return Err(DocumentError::Key);
+    }
+    if key.parse::<DocumentId>().is_ok() {
+        return Err(DocumentError::Address(key.to_owned()));
+    }
+    Ok(())
 }
 
 fn parse_path(path: &str) -> Result<DocPath, NodeError> {

@@ -7,8 +7,8 @@ use nexus_crdt::BadTaskEvent;
 use crate::backup::BackupError;
 use crate::datadir::DataDirError;
 use crate::error::{
-    AccessError, COORDINATOR_HINT, ConflictError, ContactError, CriticalBound, DISK_FULL_HINT, FILE_GONE_HINT,
-    InputError, NetworkError, NodeError, Resource,
+    AccessError, COORDINATOR_HINT, ConflictError, ContactError, CriticalBound, DISK_FULL_HINT, DocumentError,
+    FILE_GONE_HINT, InputError, NetworkError, NodeError, Resource,
 };
 use crate::store::{StoreDamage, StoreError};
 
@@ -227,6 +227,23 @@ fn hint(error: &NodeError) -> Option<&'static str> {
              is any of them, on a free port",
         ),
         NodeError::Stopping(_) => Some("start it again: `nexus-node up`"),
+        NodeError::Document(error) => document_hint(error),
+        _ => None,
+    }
+}
+
+/// The hint for what documents refuse.
+fn document_hint(error: &DocumentError) -> Option<&'static str> {
+    match error {
+        DocumentError::KeyTaken { .. } => {
+            Some("nothing was written: choose another key; `nexus-node doc list` shows them")
+        }
+        DocumentError::Address(_) => Some("choose another key; `nexus-node doc list` shows the documents"),
+        DocumentError::Missing(_) => {
+            Some("`nexus-node doc get KEY` shows what is there, `nexus-node doc history KEY` its versions")
+        }
+        DocumentError::Edit(_) => Some("`nexus-node doc get KEY` shows what is there"),
+        DocumentError::File(_) => Some("nothing was written"),
         _ => None,
     }
 }
@@ -243,6 +260,9 @@ fn not_found_hint(what: Resource) -> Option<&'static str> {
              somebody who does",
         ),
         Resource::BlobTag => Some("`nexus-node blob list` shows the tags of this node"),
+        Resource::Document => {
+            Some("`nexus-node doc list` shows the documents of a space, `nexus-node doc create KEY` makes one")
+        }
         Resource::Words => {
             Some("`nexus-node vocabulary list` shows all; `nexus-node forget ID` takes another member's")
         }

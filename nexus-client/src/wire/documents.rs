@@ -11,6 +11,9 @@ use serde_json::Value;
 pub struct Document {
     /// Its key; `null` if it has none.
     pub key: Option<String>,
+    /// In a list: the key that it had before that began anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_key: Option<String>,
     /// Its id.
     pub id: String,
     /// Its address for programs with automerge-repo: `automerge:` and the id.
@@ -112,7 +115,7 @@ pub enum DocumentEdit {
         /// The text to insert.
         #[serde(default)]
         insert: String,
-        /// The version in which the position was read; default: the present one.
+        /// The version in which the position was read, or its first digits; default: the present one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<String>,
     },
@@ -142,6 +145,16 @@ pub enum DocumentEdit {
         /// Its first value.
         value: i64,
     },
+}
+
+impl DocumentEdit {
+    /// The version that it names, if it names one.
+    pub const fn version_mut(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Text { version, .. } => version.as_mut(),
+            _ => None,
+        }
+    }
 }
 
 /// A document's new key.

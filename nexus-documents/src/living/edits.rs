@@ -11,7 +11,8 @@ use crate::living::path::DocPath;
 #[non_exhaustive]
 pub enum Edit {
     /// Makes what is at a path equal to a value. Only what differs is written: letters of a text, elements of a list, keys of a
-    /// map. A number on a counter counts up or down to it. The map or list that holds it must exist.
+    /// map. A number on a counter counts up or down to it. The map or list that holds it must exist. At `-` in a list the value
+    /// is inserted at the end.
     Set {
         /// The path.
         path: DocPath,

@@ -41,12 +41,14 @@ pub enum ReadError {
 #[non_exhaustive]
 pub enum EditError {
     /// Nothing is at this path.
-    #[error("no such path: `{path}`. The part that exists is `{exists}`; set what is missing first")]
+    #[error("no such path: `{path}`. {}; set what is missing first", there(exists, keys))]
     NoSuchPath {
         /// The path.
         path: DocPath,
         /// The longest part of it that exists.
         exists: DocPath,
+        /// Keys of that part, if it is a map: the first ones.
+        keys: Vec<String>,
     },
     /// A token of the path is no place in a list.
     #[error("`{path}` names no place in the list `{list}`: it takes a number below {len}, or `-` to insert at the end")]
@@ -67,7 +69,7 @@ pub enum EditError {
         len: usize,
     },
     /// The thing at the path is of another kind.
-    #[error("`{path}` is no {wanted}, but {found}. {hint}")]
+    #[error("{} is no {wanted}, but {found}. {hint}", named(path))]
     OtherKind {
         /// The path.
         path: DocPath,
@@ -83,11 +85,11 @@ pub enum EditError {
     Root,
     /// A value would be too deep.
     #[error(
-        "`{0}` would hold values that are too deep: the most is {DEPTH_MAX} maps, lists and texts within one another"
+        "{} would hold values that are too deep: the most is {DEPTH_MAX} maps, lists and texts within one another", named(.0)
     )]
     TooDeep(DocPath),
     /// A key is too long.
-    #[error("a key under `{0}` is too long: the most is {KEY_BYTES_MAX} bytes")]
+    #[error("a key in {} is too long: the most is {KEY_BYTES_MAX} bytes", named(.0))]
     KeyTooLong(DocPath),
     /// A counter, or a step of one, is out of range.
     #[error("the counter `{path}` cannot take {number}: a first value is at most 2^53, and a step at most 2^40")]
@@ -101,7 +103,7 @@ pub enum EditError {
     #[error("the bytes at `{0}` are malformed: `$bytes` takes base64 in its standard form, with padding")]
     Bytes(DocPath),
     /// One value is larger than a change may be.
-    #[error("a value at `{path}` is too large: a change takes at most {most} bytes. Put large files into blobs")]
+    #[error("a value in {} is too large: a change takes at most {most} bytes. Put large files into blobs", named(path))]
     TooLarge {
         /// The path.
         path: DocPath,
@@ -166,6 +168,22 @@ pub enum FileError {
     /// The Automerge library refused the file or failed.
     #[error("the Automerge library does not load this file: {0}")]
     Library(String),
+}
+
+/// A path in a message. That of the document itself has no letters.
+fn named(path: &DocPath) -> String {
+    if path.is_root() { "the document itself".to_owned() } else { format!("`{path}`") }
+}
+
+/// The part of a path that exists.
+fn there(exists: &DocPath, keys: &[String]) -> String {
+    let keys = keys.iter().map(|key| format!("{key:?}")).collect::<Vec<_>>().join(", ");
+    match (exists.is_root(), keys.is_empty()) {
+        (true, true) => "Nothing of it exists: the document is empty".to_owned(),
+        (true, false) => format!("Nothing of it exists: the document has {keys}"),
+        (false, true) => format!("The part that exists is `{exists}`"),
+        (false, false) => format!("The part that exists is `{exists}`, with {keys}"),
+    }
 }
 
 fn hashes(hashes: &[ChangeHash]) -> String {

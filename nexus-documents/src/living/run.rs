@@ -103,7 +103,7 @@ fn parent<'a>(writer: &Writer, path: &'a DocPath) -> Result<(ObjId, ObjType, &'a
         Ok(Found::Object(_, ObjType::Text)) => Err(other("a text", "Splice the text itself").into()),
         Ok(Found::Object(id, kind)) => Ok((id, kind, last)),
         Ok(Found::Scalar(value)) => Err(other(name(&value), "Set a map there first").into()),
-        Err(tokens) => Err(EditError::NoSuchPath { path: path.clone(), exists: path.first(tokens) }.into()),
+        Err(tokens) => Err(no_such_path(writer, path, tokens)),
     }
 }
 
@@ -130,17 +130,37 @@ fn place(writer: &Writer, path: &DocPath) -> Result<(ObjId, Prop), Stop> {
     let (object, prop) = new_place(writer, path)?;
     match writer.doc().map_err(EditError::from)?.get(&object, prop.clone())? {
         Some(_) => Ok((object, prop)),
-        None => {
-            let exists = path.first(path.tokens().len().saturating_sub(1));
-            Err(EditError::NoSuchPath { path: path.clone(), exists }.into())
-        }
+        None => Err(no_such_path(writer, path, path.tokens().len().saturating_sub(1))),
     }
+}
+
+/// The most keys that a message names.
+const KEYS_NAMED: usize = 8;
+/// The most letters of such a key.
+const KEY_LETTERS: usize = 40;
+
+/// The error of a path of which so many tokens exist.
+fn no_such_path(writer: &Writer, path: &DocPath, tokens: usize) -> Stop {
+    let exists = path.first(tokens);
+    let keys = writer.doc().map(|doc| match find(doc, &exists, None) {
+        Ok(Ok(Found::Object(id, ObjType::Map | ObjType::Table))) => doc
+            .keys(&id)
+            .take(KEYS_NAMED + 1)
+            .enumerate()
+            .map(|(at, key)| if at < KEYS_NAMED { key.chars().take(KEY_LETTERS).collect() } else { "…".to_owned() })
+            .collect(),
+        _ => Vec::new(),
+    });
+    EditError::NoSuchPath { path: path.clone(), exists, keys: keys.unwrap_or_default() }.into()
 }
 
 fn set_at(writer: &mut Writer, path: &DocPath, value: &Json) -> Result<(), Stop> {
     if path.is_root() {
         let Json::Object(items) = value else { return Err(EditError::Root.into()) };
         return set_map(writer, &automerge::ROOT, items, path);
+    }
+    if matches!(parent(writer, path)?, (_, ObjType::List, "-")) {
+        return insert(writer, path, value);
     }
     let (object, prop) = new_place(writer, path)?;
     let values = writer.doc().map_err(EditError::from)?.get_all(&object, prop.clone())?;
@@ -185,9 +205,7 @@ fn splice(
         Ok(Found::Object(id, ObjType::Text)) => id,
         Ok(Found::Object(_, kind)) => return Err(other(kind_name(kind)).into()),
         Ok(Found::Scalar(value)) => return Err(other(name(&value)).into()),
-        Err(tokens) => {
-            return Err(EditError::NoSuchPath { path: path.clone(), exists: path.first(tokens) }.into());
-        }
+        Err(tokens) => return Err(no_such_path(writer, path, tokens)),
     };
     let len = match heads {
         Some(heads) => doc.length_at(&text, heads),

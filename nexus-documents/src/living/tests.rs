@@ -192,7 +192,10 @@ fn edits_that_cannot_be_made_are_refused_in_words() {
     let refused =
         |one: &mut Replica, edit: Edit| one.edit(0, &[set("/new", json!("x")), edit]).unwrap_err().to_string();
     for (edit, words) in [
-        (set("/a/x/y/z", json!(1)), "The part that exists is `/a`"),
+        (set("/a/x/y/z", json!(1)), "The part that exists is `/a`, with \"b\";"),
+        (set("/u/v", json!(1)), "Nothing of it exists: the document has \"a\", \"new\", \"t\";"),
+        (splice("", 0, 0, "x"), "the document itself is no text"),
+        (set("", json!({"k".repeat(4_097): 1})), "a key in the document itself is too long"),
         (set("/a/b/2", json!(1)), "names no place in the list `/a/b`"),
         (set("/t/0", json!(1)), "is no map or list, but a text"),
         (set("", json!([])), "the document itself is a map"),
@@ -205,7 +208,7 @@ fn edits_that_cannot_be_made_are_refused_in_words() {
         (splice("/a/b/0", 0, 0, ""), "is no text, but a number"),
         (splice("/u", 0, 0, ""), "no such path"),
         (Edit::Increment { path: path("/a/b/0"), by: 1 }, "is no counter, but a number"),
-        (set("/a", json!({"k".repeat(4_097): 1})), "a key under `/a` is too long"),
+        (set("/a", json!({"k".repeat(4_097): 1})), "a key in `/a` is too long"),
         (set("/a", json!({"$bytes": "?"})), "malformed"),
     ] {
         let text = refused(&mut one, edit.clone());
@@ -213,6 +216,16 @@ fn edits_that_cannot_be_made_are_refused_in_words() {
     }
     one.edit(0, &[insert("/a/b/-"), insert("/a/b/0"), Edit::Delete { path: path("/a/b/1") }]).unwrap();
     assert_eq!(shown(&one.doc), json!({"a": {"b": [3, 2, 3]}, "t": "text"}));
+    one.edit(0, &[set("/a/b/-", json!("end"))]).unwrap();
+    assert_eq!(shown(&one.doc), json!({"a": {"b": [3, 2, 3, "end"]}, "t": "text"}));
+    one.edit(0, &[Edit::Delete { path: path("/a/b/3") }]).unwrap();
+    // a message has few keys, however many there are
+    let many: serde_json::Map<String, Json> =
+        (0..100).map(|n| (format!("{n:03}{}", "k".repeat(100)), Json::Null)).collect();
+    one.edit(0, &[set("/many", many.into())]).unwrap();
+    let told = one.edit(0, &[set("/many/x/y", json!(1))]).unwrap_err().to_string();
+    assert!(told.contains("\"007k") && !told.contains("\"008") && told.contains('…') && told.len() < 600, "{told}");
+    one.edit(0, &[Edit::Delete { path: path("/many") }]).unwrap();
     assert_eq!(one.doc.edit(&[], 0, &[], MOST), Err(EditError::Actor));
     assert_eq!(one.doc.edit(&[1], i64::MIN, &[], MOST), Err(EditError::Time(i64::MIN)));
     // as deep as may be, and deeper

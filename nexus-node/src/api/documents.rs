@@ -18,7 +18,7 @@ use super::extract::{File, Json, Parameters, Path};
 use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
-use crate::documents::{Documents, Edit, HISTORY_MAX, Version};
+use crate::documents::{Documents, Edit, HISTORY_MAX};
 use crate::memory::Secrets;
 use nexus_identity::Timestamp;
 
@@ -128,7 +128,12 @@ pub(super) async fn edit(
     let space = parameters.one("space")?;
     parameters.end()?;
     let documents = allowing(documents, &caller, edits.allow_secret)?;
-    let edits: Vec<Edit> = edits.edits.into_iter().map(wire::document_edit).collect::<Result<_, _>>()?;
+    let mut edits = edits.edits;
+    let mut named: Vec<&mut String> = edits.iter_mut().filter_map(wire::DocumentEdit::version_mut).collect();
+    let texts: Vec<String> = named.iter().map(|version| (**version).clone()).collect();
+    let versions = documents.versions(space.as_deref(), &key, &texts).await?;
+    named.iter_mut().zip(versions).for_each(|(text, version)| **text = version.to_string());
+    let edits: Vec<Edit> = edits.into_iter().map(wire::document_edit).collect::<Result<_, _>>()?;
     Ok(Answer(documents.edit(space.as_deref(), &key, edits).await?.into()))
 }
 
@@ -168,8 +173,10 @@ pub(super) async fn changes(
     let from = after(&headers, &mut parameters)?;
     let space = parameters.one("space")?;
     parameters.end()?;
-    let from = from.map(|from| from.parse::<Version>()).transpose();
-    let from = from.map_err(|error| Problem::new("invalid", format!("from: {error}")))?;
+    let from = match from {
+        Some(from) => Some(documents.version(space.as_deref(), &key, &from).await?),
+        None => None,
+    };
     let watch = documents.watch(space.as_deref(), &key, from).await?;
     let changes = stream::unfold((watch, api), |(mut watch, api)| async move {
         let change = tokio::select! {

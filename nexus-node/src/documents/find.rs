@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::SpaceId;
 use nexus_documents::DocumentId;
@@ -7,7 +7,9 @@ use super::shown::DocumentInfo;
 use crate::brain::Brain;
 use crate::error::NodeError;
 use crate::ledger::rows::SpaceNo;
-use crate::ledger::{DocumentName, document_names, document_with_key, documents_of_space, enos_of_document};
+use crate::ledger::{
+    DocumentName, document_names, document_with_key, documents_of_space, enos_of_document, former_names,
+};
 
 /// A document's place.
 #[derive(Clone, Debug)]
@@ -25,7 +27,7 @@ pub(super) struct Found {
 impl Found {
     pub(super) fn info(&self) -> DocumentInfo {
         let Self { key, document, shown, others, .. } = self.clone();
-        DocumentInfo { key, id: document, space: shown, others }
+        DocumentInfo { key, former_key: None, id: document, space: shown, others }
     }
 }
 
@@ -38,19 +40,21 @@ pub(super) fn space(brain: &Brain, name: Option<&str>) -> Result<(SpaceId, Space
     Ok((id, row.no, shown))
 }
 
-/// The document of a key, or of an address.
+/// The document of an address, or of a key. A key that another member gave does not hide the document of that address.
 pub(super) fn one(brain: &Brain, name: Option<&str>, key: &str) -> Result<Option<Found>, NodeError> {
     let (space, no, shown) = space(brain, name)?;
     let snapshot = brain.snapshot()?;
-    if let Some(DocumentName { key, generation, document, others }) = document_with_key(&snapshot, no, key)? {
+    if let Ok(document) = key.parse::<DocumentId>()
+        && !enos_of_document(&snapshot, no, document.as_bytes(), 0)?.is_empty()
+    {
+        return Ok(Some(Found { space, no, shown, document, key: None, generation: 0, others: Vec::new() }));
+    }
+    let name = document_with_key(&snapshot, no, key)?;
+    Ok(name.map(|DocumentName { key, generation, document, others }| {
         let others = others.into_iter().map(DocumentId::from_bytes).collect();
         let document = DocumentId::from_bytes(document);
-        return Ok(Some(Found { space, no, shown, document, key: Some(key), generation, others }));
-    }
-    let Ok(document) = key.parse::<DocumentId>() else { return Ok(None) };
-    let is_here = !enos_of_document(&snapshot, no, document.as_bytes(), 0)?.is_empty();
-    let found = Found { space, no, shown, document, key: None, generation: 0, others: Vec::new() };
-    Ok(is_here.then_some(found))
+        Found { space, no, shown, document, key: Some(key), generation, others }
+    }))
 }
 
 /// The documents of a space: those with keys in the order of their keys, and then others.
@@ -65,12 +69,15 @@ pub(super) fn all(brain: &Brain, name: Option<&str>, max: usize) -> Result<Vec<D
         listed.extend(others.iter().chain([&document]).copied());
         let others = others.into_iter().map(DocumentId::from_bytes).collect();
         let id = DocumentId::from_bytes(document);
-        found.push(DocumentInfo { key: Some(key), id, space: shown.clone(), others });
+        found.push(DocumentInfo { key: Some(key), former_key: None, id, space: shown.clone(), others });
     }
+    let formers = former_names(&snapshot, no, max)?.into_iter();
+    let mut formers: BTreeMap<[u8; 16], String> = formers.map(|name| (name.document, name.key)).collect();
     for document in documents_of_space(&snapshot, no, max)? {
         if found.len() < max && !listed.contains(&document) {
             let id = DocumentId::from_bytes(document);
-            found.push(DocumentInfo { key: None, id, space: shown.clone(), others: Vec::new() });
+            let former_key = formers.remove(&document);
+            found.push(DocumentInfo { key: None, former_key, id, space: shown.clone(), others: Vec::new() });
         }
     }
     Ok(found)

@@ -10,6 +10,8 @@ use crate::error::DocumentError;
 pub struct DocumentInfo {
     /// Its key in its space, if it has one.
     pub key: Option<String>,
+    /// The key that it had before that began anew, in a list.
+    pub former_key: Option<String>,
     /// Its id.
     pub id: DocumentId,
     /// The name of its space, or its id where the name means another one, too.

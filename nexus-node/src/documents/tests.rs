@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::replica::{Arrived, Next, Replica, own_actor};
-use super::version::Version;
+use super::version::{Version, among};
 use super::write::portions;
 use crate::ledger::rows::Eno;
 
@@ -189,5 +189,34 @@ fn a_version_is_read_as_it_was_written() {
     assert_eq!("0".parse(), Ok(Version::default()));
     for bad in ["", "1", ".", "00", &"g".repeat(64), &"0".repeat(63), &format!("{}.", "0".repeat(64))] {
         assert!(bad.parse::<Version>().is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_version_is_found_by_its_first_digits() {
+    let hash = |first: u8, fifth: u8| {
+        let mut bytes = [first; 32];
+        bytes[4] = fifth;
+        ChangeHash(bytes)
+    };
+    let all = [hash(0, 0), hash(0x1a, 1), hash(0x1a, 2), hash(0xff, 0xff)];
+    for one in all {
+        let text = one.to_string();
+        for digits in [10, 11, 63, 64] {
+            assert_eq!(among(&text[..digits], &all).unwrap(), Version(vec![one]), "{text} by {digits}");
+        }
+    }
+    let two = format!("{}.{}", &all[3].to_string()[..8], &all[0].to_string()[..8]);
+    assert_eq!(among(&two, &all).unwrap(), Version(vec![all[0], all[3]]), "in the order of a version");
+    for (text, words) in [
+        ("1a1a1a1a", "several versions begin"),
+        ("1a1a1a1b", "no version that begins"),
+        ("ffffffffffffffffe", "no version that begins"),
+        ("0000000", "no version of a document"),
+        ("FFFFFFFF", "no version of a document"),
+        ("", "no version of a document"),
+    ] {
+        let error = among(text, &all).unwrap_err().to_string();
+        assert!(error.contains(words), "{text}: {error}");
     }
 }

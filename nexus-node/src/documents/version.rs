@@ -22,18 +22,26 @@ pub struct BadVersion;
 /// The fewest digits of the beginning of a hash.
 const DIGITS_MIN: usize = 8;
 
-/// The version of hashes or their beginnings, among the changes of a document.
-pub(super) fn called(text: &str, living: &Living) -> Result<Version, DocumentError> {
+/// The versions of hashes or their beginnings, among the changes of a document.
+pub(super) fn called(texts: &[String], living: &Living) -> Result<Vec<Version>, DocumentError> {
+    let mut all: Vec<ChangeHash> = living.history(usize::MAX).into_iter().map(|item| item.hash).collect();
+    all.sort_unstable();
+    texts.iter().map(|text| text.parse().or_else(|_| among(text, &all))).collect()
+}
+
+/// The version of a text, among hashes that are sorted.
+pub(super) fn among(text: &str, all: &[ChangeHash]) -> Result<Version, DocumentError> {
     let mut heads = Vec::new();
     for digits in text.split('.').take(HEADS_MAX) {
-        let is_beginning = digits.len() >= DIGITS_MIN && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_beginning {
-            return Err(DocumentError::Edit(format!("{BadVersion}, or with the first {DIGITS_MIN} digits of each")));
+        let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if digits.len() < DIGITS_MIN || !digits.bytes().all(is_digit) {
+            return Err(DocumentError::Edit(format!("{BadVersion}, or the first {DIGITS_MIN} digits of each")));
         }
-        let items = living.history(usize::MAX).into_iter();
-        let mut meant = items.map(|item| item.hash).filter(|hash| hash.to_string().starts_with(digits));
+        // digits sort as the bytes that they stand for
+        let first = all.partition_point(|hash| hash.to_string().as_str() < digits);
+        let mut meant = all.iter().skip(first).take_while(|hash| hash.to_string().starts_with(digits));
         match (meant.next(), meant.next()) {
-            (Some(hash), None) => heads.push(hash),
+            (Some(hash), None) => heads.push(*hash),
             (Some(_), Some(_)) => {
                 return Err(DocumentError::Missing(format!("several versions begin with {digits}: give more digits")));
             }

@@ -5,6 +5,9 @@ pub enum DocumentError {
     /// The key is out of range.
     #[error("the key of a document has 1 to {} bytes and no control characters", nexus_crdt::DOCUMENT_KEY_BYTES_MAX)]
     Key,
+    /// The key has the form of an address.
+    #[error("{0} is the address of a document, and no key for one")]
+    Address(String),
     /// Nothing is at the path, or at these heads.
     #[error("{0}")]
     Missing(String),
@@ -18,7 +21,7 @@ pub enum DocumentError {
     #[error("{0}")]
     File(String),
     /// Another document has the key.
-    #[error("another document has the key {key}: choose another one, or remove the file's key")]
+    #[error("another document has the key {key}")]
     KeyTaken {
         /// The key.
         key: String,

@@ -65,35 +65,50 @@ pub(crate) fn document_with_key(
     Ok(name_from(view, &prefix, prefix.to_vec())?.map(|(name, _)| name))
 }
 
-/// The keys of a space after a place, each with the document that it means, and the next place.
+/// The keys of a space, each with the document that it means.
 pub(crate) fn document_names(view: &dyn View, space: SpaceNo, max: usize) -> Result<Vec<DocumentName>, StoreError> {
     let (mut names, mut from) = (Vec::new(), space.to_be_bytes().to_vec());
     while names.len() < max {
-        let Some((name, after)) = name_from(view, &space.to_be_bytes(), from)? else { break };
+        let Some((name, of_generation)) = name_from(view, &space.to_be_bytes(), from)? else { break };
         names.push(name);
-        from = after;
+        // past all generations of the key
+        from = [&of_generation[..20], &[u8::MAX; 33]].concat();
     }
     Ok(names)
 }
 
-/// The first key from a place on, and the place after all of its documents.
+/// The documents of a space that had a key before it began anew.
+pub(crate) fn former_names(view: &dyn View, space: SpaceNo, max: usize) -> Result<Vec<DocumentName>, StoreError> {
+    let (mut names, mut from) = (Vec::new(), space.to_be_bytes().to_vec());
+    let mut last = None;
+    while names.len() < max {
+        let Some((name, of_generation)) = name_from(view, &space.to_be_bytes(), from)? else { break };
+        let key = of_generation.first_chunk::<20>().copied();
+        if last == key {
+            names.push(name);
+        }
+        last = key;
+        from = [&of_generation[..], &[u8::MAX; 25]].concat();
+    }
+    Ok(names)
+}
+
+/// The first key from a place on, and the beginning of all rows of its generation.
 fn name_from(view: &dyn View, within: &[u8], from: Vec<u8>) -> Result<Option<(DocumentName, Vec<u8>)>, StoreError> {
     let bad = || unreadable(Table::DocumentKeys);
     let next = |from: &[u8]| view.first(Table::DocumentKeys, (Bound::Included(from), Bound::Unbounded), Order::Forward);
     let Some((row, key)) = next(&from)?.filter(|(row, _)| row.starts_with(within)) else { return Ok(None) };
     let (generation, document) = rows::read_document_key_key(&row).ok_or_else(bad)?;
     let key = String::from_utf8(key).map_err(|_| bad())?;
-    let of_key = row.get(..20).ok_or_else(bad)?.to_vec();
-    let of_generation = row.get(..28).ok_or_else(bad)?;
+    let of_generation = row.get(..28).ok_or_else(bad)?.to_vec();
     let (mut others, mut last) = (Vec::new(), document);
     while others.len() < OTHERS_MAX {
-        let behind = [of_generation, &last, &[u8::MAX; 9]].concat();
-        let Some((row, _)) = next(&behind)?.filter(|(row, _)| row.starts_with(of_generation)) else { break };
+        let behind = [&of_generation[..], &last, &[u8::MAX; 9]].concat();
+        let Some((row, _)) = next(&behind)?.filter(|(row, _)| row.starts_with(&of_generation)) else { break };
         (_, last) = rows::read_document_key_key(&row).ok_or_else(bad)?;
         others.push(last);
     }
-    let after = [&of_key[..], &[u8::MAX; 33]].concat();
-    Ok(Some((DocumentName { key, generation, document, others }, after)))
+    Ok(Some((DocumentName { key, generation, document, others }, of_generation)))
 }
 
 fn eno_at_end(key: &[u8]) -> Result<Eno, StoreError> {

@@ -1,12 +1,13 @@
 use std::fs;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
 use clap::builder::NonEmptyStringValueParser;
 use nexus_client::wire;
 use nexus_node::api::Problem;
+use nexus_node::documents::FILE_BYTES_MAX;
 use serde_json::Value;
 
 use crate::client::{Client, escape, query};
@@ -194,13 +195,8 @@ impl Place {
     fn path(&self, key: &str, part: &str, more: &[(&str, Option<&str>)]) -> String {
         let mut asked = vec![("space", self.space.as_deref())];
         asked.extend_from_slice(more);
-        format!("/v1/documents/{}{part}{}", escape_all(key), query(&asked))
+        format!("/v1/documents/{}{part}{}", escape(key), query(&asked))
     }
-}
-
-/// A key as one part of a path: it may contain `/`.
-fn escape_all(key: &str) -> String {
-    escape(key).replace('/', "%2F")
 }
 
 impl Doc {
@@ -211,7 +207,7 @@ impl Doc {
                 let new = wire::NewDocument { key, space: place.space };
                 let created: wire::Document = client.post("/v1/documents", &new)?;
                 let word = if created.changed == Some(true) { "created" } else { "found" };
-                printer.answer(&created, || format!("{word} {}, {}", called(&created), created.url))
+                printer.answer(&created, || told(word, &created))
             }
             Self::Get { key, path, place } => {
                 let asked = [("path", Some(path.as_str()).filter(|path| !path.is_empty()))];
@@ -262,7 +258,11 @@ impl Doc {
                     }
                     let mut table = Table::new(["key", "address"]);
                     for document in &all {
-                        let key = document.key.as_deref().map_or_else(|| "-".to_owned(), sane);
+                        let key = match (&document.key, &document.former_key) {
+                            (Some(key), _) => sane(key),
+                            (None, Some(former)) => format!("(formerly {})", sane(former)),
+                            (None, None) => "-".to_owned(),
+                        };
                         table.row([(key, None), (document.url.clone(), None)]);
                     }
                     table.show(printer)
@@ -272,12 +272,8 @@ impl Doc {
             Self::Import { file, key, place } => {
                 let asked = [("space", place.space.as_deref()), ("key", key.as_deref())];
                 let path = format!("/v1/documents{}", query(&asked));
-                let unreadable = |error: io::Error| Problem::new("invalid", format!("{}: {error}", file.display()));
-                let taken: wire::Document = match file.as_os_str() == "-" {
-                    true => client.put_content(&path, io::stdin().lock())?,
-                    false => client.put_content(&path, fs::File::open(&file).map_err(unreadable)?)?,
-                };
-                printer.answer(&taken, || format!("imported {}, {}", called(&taken), taken.url))
+                let taken: wire::Document = client.put_content(&path, content(&file)?.as_slice())?;
+                printer.answer(&taken, || told("imported", &taken))
             }
             Self::Name { id, key, place } => {
                 let name = wire::DocumentName { key };
@@ -297,8 +293,34 @@ impl Doc {
     }
 }
 
+/// The name of a document for people: its key, or its address.
 fn called(document: &wire::Document) -> String {
-    document.key.as_deref().map_or_else(|| "a document without a key".to_owned(), sane)
+    document.key.as_deref().map_or_else(|| document.url.clone(), sane)
+}
+
+/// A deed to a document, with its address.
+fn told(did: &str, document: &wire::Document) -> String {
+    match &document.key {
+        Some(key) => format!("{did} {}, {}", sane(key), document.url),
+        None => format!("{did} {}", document.url),
+    }
+}
+
+/// The bytes of a file or of stdin. All are read before any is sent: what breaks off here has written nothing.
+fn content(file: &Path) -> Result<Vec<u8>, Problem> {
+    let unreadable = |error: io::Error| Problem::new("invalid", format!("{}: {error}", file.display()));
+    let mut bytes = Vec::new();
+    let most = FILE_BYTES_MAX as u64;
+    let read = match file.as_os_str() == "-" {
+        true => io::stdin().lock().take(most + 1).read_to_end(&mut bytes),
+        false => fs::File::open(file).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)),
+    };
+    read.map_err(unreadable)?;
+    if bytes.len() as u64 > most {
+        return Err(Problem::new("too_large", format!("{} has more than {most} bytes", file.display()))
+            .hint("a document holds at most 16 MiB of changes"));
+    }
+    Ok(bytes)
 }
 
 /// A value as JSON, or the JSON on stdin.
@@ -379,7 +401,7 @@ fn table(history: &wire::DocumentHistory, printer: &Printer) -> String {
     table.show(printer)
 }
 
-fn export(client: &Client, path: &str, file: &std::path::Path, printer: &Printer) -> Result<(), Problem> {
+fn export(client: &Client, path: &str, file: &Path, printer: &Printer) -> Result<(), Problem> {
     let mut bytes = Vec::new();
     let broken = |error: io::Error| Problem::new("failed", format!("the document broke off: {error}"));
     client.bytes(path)?.read_to_end(&mut bytes).map_err(broken)?;

@@ -10,6 +10,7 @@ mod support;
 
 mod blobs;
 mod coordinators;
+mod documents;
 mod heirs;
 mod memories;
 mod previous;

@@ -27,6 +27,7 @@ mod critical;
 mod demo;
 mod disk;
 mod docs;
+mod documents;
 #[cfg(target_os = "linux")]
 mod escapes;
 mod events;

@@ -838,6 +838,7 @@ mod documents {
     pub(in super::super) fn document() -> wire::Document {
         wire::Document {
             key: Some("plan".into()),
+            former_key: None,
             id: ID.into(),
             url: format!("automerge:{ID}"),
             space: "default".into(),

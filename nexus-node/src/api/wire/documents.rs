@@ -9,10 +9,11 @@ use crate::documents::{self, DocPath, Version};
 
 impl From<documents::DocumentInfo> for Document {
     fn from(info: documents::DocumentInfo) -> Self {
-        let documents::DocumentInfo { key, id, space, others } = info;
+        let documents::DocumentInfo { key, former_key, id, space, others } = info;
         let url = id.to_string();
         Self {
             key,
+            former_key,
             id: url.trim_start_matches("automerge:").to_owned(),
             url,
             space,

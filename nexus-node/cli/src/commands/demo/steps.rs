@@ -13,7 +13,7 @@ use serde_json::json;
 use super::report::StepReport;
 use super::view::{Event, Outsider};
 use super::wait::until;
-use super::world::{CLOUD, IDE, SOON, StepResult, TERMINAL, World, claim};
+use super::world::{CLOUD, IDE, NOTES, SOON, StepResult, TERMINAL, World, claim};
 use crate::client::escape;
 use crate::output::short_did;
 
@@ -51,7 +51,11 @@ pub(super) const STEPS: &[Step] = &[
     Step { name: "share", does: "terminal writes a memory: is it on the others, and the same?", run: share },
     Step { name: "write", does: "ide writes a key that a quorum decides: does cloud read it at once?", run: write },
     Step { name: "cut", does: "ide is cut off from the others, both ways", run: cut },
-    Step { name: "apart", does: "both sides go on writing, also the same field of the same memory", run: apart },
+    Step {
+        name: "apart",
+        does: "both sides go on writing, also the same field of a memory, and into the same text",
+        run: apart,
+    },
     Step { name: "refuse", does: "a key is written on both sides: the minority must say no", run: refuse },
     Step { name: "heal", does: "ide is back: nothing may be lost, and the conflict must show", run: heal },
     Step { name: "agree", does: "ide is back among the voters: do all nodes hold the same keys?", run: agree },
@@ -221,6 +225,11 @@ fn share(world: &mut World) -> StepResult {
         claim(read.author == terminal.did, || format!("{} names another author", node.name))?;
     }
     let took = began.elapsed().as_millis();
+    let _: wire::Document = terminal.client.post("/v1/documents", &json!({ "key": NOTES }))?;
+    let _: wire::Document = terminal.client.patch(&format!("/v1/documents/{NOTES}"), &json!({ "text": "release" }))?;
+    for node in world.nodes() {
+        node.await_notes("release")?;
+    }
     let detail = format!("a memory of terminal was read on the others in {took} ms: same text, version and author");
     world.contested = Some(remembered.id);
     Ok(detail)
@@ -251,9 +260,13 @@ fn apart(world: &mut World) -> StepResult {
     let there = ide.remember("written while cut off")?;
     terminal.edit(&contested, "use port 4001")?;
     ide.edit(&contested, "use port 4002")?;
+    terminal.types("release".len(), " on monday")?;
+    ide.types(0, "the ")?;
     // When cloud has it, it could have reached ide as well.
     cloud.await_memory(&here.id, "written while ide was away")?;
     cloud.await_memory(&contested, "use port 4001")?;
+    cloud.await_notes("release on monday")?;
+    claim(ide.notes()?.0 == "the release", || "ide has what it cannot have".to_owned())?;
     for (node, missing) in [(ide, &here.id), (terminal, &there.id), (cloud, &there.id)] {
         let got = node.get(missing);
         claim(got.is_err_and(|problem| problem.code == "not_found"), || {
@@ -263,7 +276,8 @@ fn apart(world: &mut World) -> StepResult {
     let (left, right) = (terminal.get(&contested)?.text, ide.get(&contested)?.text);
     claim(left != right, || "both sides read the same text".to_owned())?;
     Ok(format!(
-        "both sides wrote, also the same field: terminal reads {left:?}, ide {right:?}, neither has the other's"
+        "both sides wrote, also the same field: terminal reads {left:?}, ide {right:?}, neither has the other's; both \
+         typed into one text"
     ))
 }
 
@@ -289,8 +303,13 @@ fn heal(world: &mut World) -> StepResult {
         claim(values.is_none() || values.as_ref() == Some(&memory.version), || "versions differ".to_owned())?;
         values = Some(memory.version);
     }
+    let typed = "the release on monday";
+    let mut versions = world.nodes().map(|node| node.await_notes(typed)).collect::<Result<Vec<_>, _>>()?;
+    versions.dedup();
+    claim(versions.len() == 1, || format!("the text has the versions {versions:?}"))?;
     Ok(format!(
-        "all hold the same {} memories in the same versions; the conflict shows both values everywhere",
+        "all hold the same {} memories in the same versions; the conflict shows both values everywhere; the text has the \
+         letters of both: {typed:?}",
         memories.len()
     ))
 }

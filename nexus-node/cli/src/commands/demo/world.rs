@@ -48,6 +48,9 @@ pub(super) struct Audience {
 
 pub(super) type StepResult = Result<String, Problem>;
 
+/// The document that all type into.
+pub(super) const NOTES: &str = "notes";
+
 pub(super) const TERMINAL: &str = "terminal";
 
 pub(super) const IDE: &str = "ide";
@@ -243,6 +246,28 @@ impl Node {
 
     pub(super) fn get(&self, id: &str) -> Result<wire::Memory, Problem> {
         self.client.get(&format!("/v1/memories/{}", escape(id)))
+    }
+
+    /// Changes the text that all type into.
+    pub(super) fn types(&self, at: usize, insert: &str) -> Result<wire::Document, Problem> {
+        let text = json!({ "text": { "path": "text", "at": at, "insert": insert } });
+        self.client.post(&format!("/v1/documents/{NOTES}/edits"), &json!({ "edits": [text] }))
+    }
+
+    /// The text that all type into, with its version.
+    pub(super) fn notes(&self) -> Result<(String, String), Problem> {
+        let notes: wire::Document = self.client.get(&format!("/v1/documents/{NOTES}?path=text"))?;
+        let text = notes.value.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+        Ok((text, notes.version.unwrap_or_default()))
+    }
+
+    /// Waits until the text that all type into is here as wanted. Returns its version.
+    pub(super) fn await_notes(&self, wanted: &str) -> Result<String, Problem> {
+        until(&format!("{} reads {wanted:?}", self.name), SOON, || match self.notes() {
+            Ok((text, version)) => Ok((text == wanted).then_some(version)),
+            Err(problem) if problem.code == "not_found" => Ok(None),
+            Err(problem) => Err(problem),
+        })
     }
 
     pub(super) fn edit(&self, id: &str, text: &str) -> Result<wire::Memory, Problem> {
