@@ -7,6 +7,7 @@ mod audit;
 mod blobs;
 mod change;
 mod critical;
+mod documents;
 mod memory;
 mod moment;
 mod tasks;
@@ -32,6 +33,10 @@ pub use self::change::{Change, Changes};
 pub use self::critical::{
     Acquire, AddVoter, Coordinator, KvChange, KvChanges, KvCheck, KvItem, KvPage, KvPut, KvSet, KvStep, KvTxn,
     KvTxnDone, KvWritten, Lease, OutcomeWord, Recover, Release, Renew, RequestOutcome, Seat, Steal, shown_value,
+};
+pub use self::documents::{
+    Document, DocumentChange, DocumentEdit, DocumentEdits, DocumentHistory, DocumentHistoryEntry, DocumentName,
+    DocumentText, DocumentTextRun, NewDocument, RefusedChange,
 };
 pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,

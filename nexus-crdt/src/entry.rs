@@ -41,7 +41,7 @@ impl Kind {
 
     /// Writes to records ([`crate::Writes`]).
     pub const WRITES: Self = Self(1);
-    /// An Automerge change of a typed document.
+    /// Names and changes of a living document ([`crate::DocumentWords`]).
     pub const DOCUMENT: Self = Self(2);
     /// Creates a space ([`crate::SpaceDefinition`]).
     pub const SPACE: Self = Self(3);

@@ -18,10 +18,12 @@
 //! | [`Members`] | the members of the mesh |
 //! | [`Revocation`] | the end of a membership, and what of its logs counts |
 //! | [`SpaceRule`] | the readers and the writers of a space |
+//! | [`document_of`] | names and changes of a living document |
 //! | [`TaskEvent`], [`task_state`] | work that is handed over, and its one end |
 
 mod access;
 mod attachment;
+mod document;
 mod entry;
 mod entry_id;
 mod error;
@@ -53,6 +55,10 @@ mod writes;
 pub use access::HIDDEN_FROM_READERS;
 pub use access::SpaceRule;
 pub use attachment::{TEXT_ATTACHMENT_BYTES_MAX, TextAttachment};
+pub use document::{
+    DOCUMENT_CHANGE_BYTES_MAX, DOCUMENT_KEY_BYTES_MAX, DOCUMENT_PARTS_MAX, DocumentPart, DocumentWords,
+    document_leaves, document_of, is_document_key,
+};
 pub use entry::{
     ALL_LEAVES, Draft, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Entry, HEADER_BYTES_MAX, Header,
     Kind, REFS_MAX, Verified, payload_hash,

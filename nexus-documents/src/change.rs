@@ -18,13 +18,13 @@ pub const DEPS_MAX: usize = 1_024;
 /// The most bytes of an actor's id.
 pub const ACTOR_BYTES_MAX: usize = 64;
 /// The most actors that the operations of a change name.
-const OTHERS_MAX: usize = 1_024;
+pub(crate) const OTHERS_MAX: usize = 1_024;
 /// The most bytes of the key of a map.
-const KEY_BYTES_MAX: usize = 4_096;
+pub(crate) const KEY_BYTES_MAX: usize = 4_096;
 /// The time of a change, in either direction.
-const TIME_MAX: u64 = 1 << 53;
+pub(crate) const TIME_MAX: u64 = 1 << 53;
 
-const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
+pub(crate) const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
 const PLAIN: u8 = 1;
 const COMPRESSED: u8 = 2;
 
@@ -257,7 +257,7 @@ fn hash_of(data: &[u8]) -> ChangeHash {
 }
 
 /// A number in LEB128.
-fn length(mut number: usize) -> Vec<u8> {
+pub(crate) fn length(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let part = (number & 0x7f) as u8;

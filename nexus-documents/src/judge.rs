@@ -30,10 +30,10 @@ pub const DEPTH_MAX: u32 = 100;
 const GAP_MAX: u64 = DOCUMENT_OPS_MAX;
 /// The lines of the table that a change may take, beside one for each of its bytes. Programs do not write values that take no
 /// byte, but for insertions in a row, which are one line, and deletions, which are none.
-const LINES_MAX: usize = 4_096;
+pub(crate) const LINES_MAX: usize = 4_096;
 /// A counter's first value, in either direction, and one step of it. All steps of a document together stay in 64 bits.
-const COUNTER_FIRST_MAX: u64 = 1 << 53;
-const COUNTER_STEP_MAX: u64 = 1 << 40;
+pub(crate) const COUNTER_FIRST_MAX: u64 = 1 << 53;
+pub(crate) const COUNTER_STEP_MAX: u64 = 1 << 40;
 
 /// The place of an operation: the number of its line, and the counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,8 +1,8 @@
 //! Living documents: Automerge changes of strangers, judged before any library applies them.
 //!
 //! A change that an author wrote with care makes a library panic, run without end, or build a document that others cannot
-//! load. This crate reads changes by itself, in bounded time and memory, and says which may be applied. It does no I/O, reads no
-//! clock and applies nothing.
+//! load. This crate reads changes by itself, in bounded time and memory, and says which may be applied. It does no I/O, and reads no
+//! clock. Without its feature `automerge` it applies nothing; with it, only changes whose verdict holds.
 //!
 //! | items | decision |
 //! |---|---|
@@ -11,6 +11,8 @@
 //! | [`expand()`] | a compressed change as a plain one, within a bound |
 //! | [`Judge`] | the verdict: whether a change means something after its ancestors |
 //! | [`standing()`] | which changes of a document count, and which two stand in each other's way |
+//! | `Living` (feature `automerge`) | the document that is built from changes whose verdict holds: read, edited, compared, saved |
+//! | `changes_of_file` (feature `automerge`) | the changes in a file of Automerge, to be judged like those of strangers |
 //!
 //! The verdict depends on a change and its ancestors alone: all nodes that hold the same changes give the same one, in
 //! whatever order the changes came. [`VERDICT`] is its number. A later version that judges otherwise raises it.
@@ -24,6 +26,8 @@ mod error;
 mod hash;
 mod id;
 mod judge;
+#[cfg(feature = "automerge")]
+mod living;
 mod reader;
 mod standing;
 #[cfg(test)]
@@ -34,4 +38,9 @@ pub use error::Fault;
 pub use hash::ChangeHash;
 pub use id::{BadDocumentUrl, DocumentId, genesis};
 pub use judge::{ACTORS_MAX, COUNTER_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_OPS_MAX, Judge, VERDICT};
+#[cfg(feature = "automerge")]
+pub use living::{
+    BadPath, Broken, DocPath, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living, Made, MarkJson,
+    PatchJson, ReadError, changes_of_file,
+};
 pub use standing::{Held, Standing, standing};

@@ -275,7 +275,7 @@ proptest! {
 }
 
 /// The number of altered changes: 2,000, or as the long form has them.
-fn mutants() -> u32 {
+pub(crate) fn mutants() -> u32 {
     std::env::var("NEXUS_MUTATED_CHANGES").ok().and_then(|number| number.parse().ok()).unwrap_or(2_000)
 }
 

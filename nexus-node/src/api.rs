@@ -40,6 +40,8 @@ pub(crate) mod caller;
 mod connections;
 mod coordinator;
 mod critical;
+#[cfg(feature = "documents")]
+mod documents;
 mod door;
 mod events;
 mod extract;

@@ -65,7 +65,10 @@ use std::time::Duration;
 
 use nexus_identity::{Keypair, Timestamp};
 
-pub use io::{Again, Closes, Command, CommandId, Edit, Effect, Event, Input, NewRecord, Outcome, TaskAnswer, Written};
+pub use io::{
+    Again, Closes, Command, CommandId, DocumentSaid, Edit, Effect, Event, Input, NewRecord, Outcome, TaskAnswer,
+    Written,
+};
 pub use keeper::{Keeper, Published, Released, run_to_store};
 pub(crate) use persons::AGREED_MAX;
 pub use persons::NotSaid;

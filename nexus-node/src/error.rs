@@ -6,11 +6,13 @@
 //! | `access` | the reasons why something is not permitted |
 //! | `conflict` | the current state that does not allow a change |
 //! | `contact` | other nodes and the network |
+//! | `document` | documents that cannot be read or written |
 //! | `stop` | the end of this node |
 
 mod access;
 mod conflict;
 mod contact;
+mod document;
 mod input;
 mod place;
 mod shown;
@@ -22,6 +24,7 @@ use std::time::Duration;
 pub use self::access::{AccessError, AdminDuty, CriticalBound};
 pub use self::conflict::ConflictError;
 pub use self::contact::{ContactError, ListenError, NetworkError};
+pub use self::document::DocumentError;
 pub use self::input::InputError;
 pub use self::place::SecretPlace;
 pub(crate) use self::shown::listed;
@@ -65,6 +68,8 @@ pub enum Resource {
     Blob,
     /// A name of this node for a blob.
     BlobTag,
+    /// A document.
+    Document,
 }
 
 impl Resource {
@@ -84,6 +89,7 @@ impl Resource {
             Self::Task => "tasks",
             Self::Blob => "blobs",
             Self::BlobTag => "tags of blobs",
+            Self::Document => "documents",
         }
     }
 
@@ -116,6 +122,7 @@ impl fmt::Display for Resource {
             Self::Task => "task",
             Self::Blob => "blob",
             Self::BlobTag => "tag of a blob",
+            Self::Document => "document",
         })
     }
 }
@@ -180,6 +187,9 @@ pub enum NodeError {
     /// The change conflicts with the current state.
     #[error(transparent)]
     Conflict(#[from] ConflictError),
+    /// A document was not read or written.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     /// Not done in time. It may still happen.
     #[error("not done within {0:?}")]
     TimedOut(Duration),
@@ -293,7 +303,13 @@ impl NodeError {
             ) => "name_taken",
             Self::Refused(_) => "refused",
             Self::Conflict(ConflictError::OtherRequest) => "other_request",
-            Self::Conflict(_) => "conflict",
+            Self::Conflict(_) | Self::Document(DocumentError::KeyTaken { .. }) => "conflict",
+            Self::Document(DocumentError::Missing(_)) => "not_found",
+            Self::Document(DocumentError::TooLarge(_)) => "too_large",
+            Self::Document(DocumentError::TooEarly) => "not_raised",
+            Self::Document(DocumentError::Busy(_)) => "too_many",
+            Self::Document(DocumentError::Broken { .. }) => "damaged",
+            Self::Document(_) => "invalid",
             Self::TimedOut(_) => "timed_out",
             Self::BlobDamaged { .. } => "damaged",
             Self::OutcomeUnknown { .. } => "outcome_unknown",

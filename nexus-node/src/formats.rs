@@ -93,7 +93,7 @@ impl Formats {
         // a node of the first formats is a former version, in a test of upgrades
         if self.critical > 0 {
             (abilities.rest, abilities.sync) = (REST, SYNC);
-            let kinds = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION];
+            let kinds = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION, Kind::DOCUMENT];
             abilities.kinds.extend(kinds.map(|kind| kind.0));
         }
         if self.critical >= RAISES_TASKS {
@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn a_hello_names_the_kinds_that_the_engine_applies() {
         let first = [Kind::WRITES, Kind::SPACE, Kind::CREDENTIAL, Kind::PROFILE];
-        let later = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION, Kind::TASKS_APART];
+        let later = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION, Kind::DOCUMENT];
+        let later = later.into_iter().chain([Kind::TASKS_APART]);
         let kinds = first.into_iter().chain(later);
         assert_eq!(Formats::LATEST.abilities().kinds, kinds.map(|kind| kind.0).collect());
     }

@@ -18,6 +18,7 @@
 
 mod attached;
 mod chain;
+mod documents;
 mod genesis;
 mod lines;
 mod live;
@@ -34,6 +35,7 @@ pub(crate) use chain::{
     is_chained, is_ended_by_another, key_to, keys_like, record_called, records_with_key, seen_in, shown_together,
     superseded_id, superseded_ids,
 };
+pub(crate) use documents::{DocumentName, document_names, document_with_key, documents_of_space, enos_of_document};
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
 pub(crate) use lines::{OpenTasks, WantedTasks, newest_tasks, open_tasks};

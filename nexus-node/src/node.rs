@@ -139,6 +139,8 @@ struct Inner {
     brain: Brain,
     board: TaskBoard,
     events: Events,
+    #[cfg(feature = "documents")]
+    documents: crate::documents::Documents,
     coordinator: Option<Arc<Coordinator>>,
     #[cfg(feature = "blobs")]
     blobs: crate::blobs::Blobs,
@@ -251,6 +253,12 @@ impl Node {
     #[cfg(feature = "http")]
     pub(crate) fn revision_in(&self, cursor: &str) -> Result<Option<u64>, NodeError> {
         self.0.events.revision_in(cursor)
+    }
+
+    /// The living documents of this node: JSON that several members change at once.
+    #[cfg(feature = "documents")]
+    pub fn documents(&self) -> crate::documents::Documents {
+        self.0.documents.clone()
     }
 
     /// The blobs of this node, and those of the mesh that it can fetch.

@@ -120,6 +120,7 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         &[
             "engine/kinds.rs",
             "engine/kinds/credential.rs",
+            "engine/kinds/document.rs",
             "engine/kinds/evidence.rs",
             "engine/kinds/profile.rs",
             "engine/kinds/revocation.rs",

@@ -13,6 +13,7 @@ const ROOT: &[&str] = &[
     "config",
     "critical",
     "datadir",
+    "documents",
     "env",
     "error",
     "events",

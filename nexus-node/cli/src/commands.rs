@@ -10,6 +10,7 @@ mod connect;
 mod coordinator;
 pub(crate) mod demo;
 mod disconnect;
+mod doc;
 mod doctor;
 mod edit;
 mod export;
@@ -123,6 +124,8 @@ pub(crate) enum CliCommand {
     #[command(subcommand)]
     Blob(blob::Blob),
     #[command(subcommand)]
+    Doc(doc::Doc),
+    #[command(subcommand)]
     Config(config::Config),
     #[command(subcommand)]
     Model(model::Model),
@@ -182,6 +185,7 @@ impl CliCommand {
             Self::Mirror(command) => command.run(session),
             Self::Export(command) => command.run(session),
             Self::Space(command) => command.run(session),
+            Self::Doc(command) => command.run(session),
             Self::Kv(command) => command.run(session),
             Self::Lock(command) => command.run(session),
             Self::Fence(command) => command.run(session),

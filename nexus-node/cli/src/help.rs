@@ -34,7 +34,7 @@ const GROUPS: &[(&str, &[&str])] = &[
         ],
     ),
     ("Keys and locks", &["kv", "lock", "fence", "coordinator", "audit"]),
-    ("Files", &["blob"]),
+    ("Documents and files", &["doc", "blob"]),
     ("Tasks", &["task", "worker", "agents"]),
     ("Agents", &["connect", "disconnect", "token", "hook", "mcp"]),
     (
@@ -257,6 +257,54 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     ),
     ("offline", &[("offline", "no connections from now on"), ("offline --json", "for a program")]),
     ("online", &[("online", "connections again"), ("online --json", "for a program")]),
+    ("doc", &[("doc create plan", "a document that all machines change"), ("doc get plan", "as it is now")]),
+    (
+        "doc create",
+        &[("doc create plan", "the document of a key"), ("doc create plan --space team", "in another space")],
+    ),
+    ("doc get", &[("doc get plan", "all of it"), ("doc get plan steps/0/text", "the value at a path")]),
+    ("doc set", &[("doc set plan title '\"Release\"'", "a text"), ("doc set plan steps -", "JSON from a pipe")]),
+    (
+        "doc edit",
+        &[
+            ("doc edit plan '{\"title\":\"Release\",\"draft\":null}'", "sets one, removes the other"),
+            ("doc edit plan -", "from a pipe"),
+        ],
+    ),
+    (
+        "doc text",
+        &[
+            ("doc text plan title --at 0 --insert \"The \"", "four letters at the beginning"),
+            ("doc text plan title --at 4 --delete 7", "seven letters less"),
+        ],
+    ),
+    (
+        "doc history",
+        &[("doc history plan", "who changed it, and when"), ("doc history plan --limit 3", "the last three")],
+    ),
+    ("doc at", &[("doc at plan 1d", "as it was a day ago"), ("doc at plan 3b6b5a0f4c1f title", "a path at a version")]),
+    ("doc watch", &[("doc watch plan", "until stopped"), ("doc watch plan --json", "a line for each change")]),
+    ("doc list", &[("doc list", "of the default space"), ("doc list --space team", "of another one")]),
+    (
+        "doc export",
+        &[("doc export plan plan.automerge", "into a file"), ("doc export plan - > plan.automerge", "to a pipe")],
+    ),
+    (
+        "doc import",
+        &[
+            ("doc import plan.automerge --key plan", "with a key"),
+            ("doc import plan.automerge --json", "for a program: with its address"),
+        ],
+    ),
+    (
+        "doc name",
+        &[
+            ("doc name automerge:4NMNnkMhL8jXrdJ9jamS58PAVdXu plan", "by its address"),
+            ("doc name plan roadmap", "another key for it"),
+        ],
+    ),
+    ("doc compact", &[("doc compact plan", "without its history"), ("doc compact plan --json", "for a program")]),
+    ("doc url", &[("doc url plan", "for a program with automerge-repo"), ("doc url plan --json", "with its heads")]),
     ("kv", &[("kv put deploy/target blue", "decided by a quorum"), ("kv get deploy/target", "exact as of now")]),
     ("kv get", &[("kv get deploy/target", "exact as of now"), ("kv get logo --file logo.png", "bytes into a file")]),
     (

@@ -47,18 +47,38 @@ async fn body(request: Request, api: &Api) -> Result<Vec<u8>, Problem> {
     {
         return Err(Problem::new("wrong_type", "the body is to be JSON").hint("send `Content-Type: application/json`"));
     }
-    let max = api.0.settings.body_bytes_max();
+    let hint = "for many memories there is POST /v1/import, which streams";
+    read_up_to(request, api.0.settings.body_bytes_max(), hint).await
+}
+
+async fn read_up_to(request: Request, max: usize, hint: &'static str) -> Result<Vec<u8>, Problem> {
     let mut body = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = body.next().await {
         let chunk: Bytes = chunk.map_err(|_| Problem::new("malformed", "the body could not be read"))?;
         if bytes.len() + chunk.len() > max {
-            return Err(Problem::new("too_large", format!("a body has at most {max} bytes"))
-                .hint("for many memories there is POST /v1/import, which streams"));
+            return Err(Problem::new("too_large", format!("a body has at most {max} bytes")).hint(hint));
         }
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// A document's file, of any content type.
+#[cfg(feature = "documents")]
+pub(super) struct File(pub(super) Vec<u8>);
+
+/// The longest file of a document: as much as a document holds.
+#[cfg(feature = "documents")]
+const FILE_BYTES_MAX: usize = 16 << 20;
+
+#[cfg(feature = "documents")]
+impl FromRequest<Api> for File {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &Api) -> Result<Self, Problem> {
+        read_up_to(request, FILE_BYTES_MAX, "a document holds at most 16 MiB of changes").await.map(Self)
+    }
 }
 
 fn is_json(kind: &HeaderValue) -> bool {

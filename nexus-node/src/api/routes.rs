@@ -12,8 +12,8 @@ use self::examples as example;
 use super::backup::BACKUP;
 use super::guest::Guest;
 use super::issued::Scope::{
-    BlobsRead, BlobsWrite, KvRead, KvWrite, LocksRead, LocksWrite, MemoryRead, MemoryWrite, MeshRead, TasksRead,
-    TasksSubmit, TasksWork,
+    BlobsRead, BlobsWrite, DocumentsRead, DocumentsWrite, KvRead, KvWrite, LocksRead, LocksWrite, MemoryRead,
+    MemoryWrite, MeshRead, TasksRead, TasksSubmit, TasksWork,
 };
 use super::memories::{INDEXED, JSON_LINES, TRUNCATED, WORDS_ALONE};
 use super::openapi::{Routes, flag, number, share, text, texts};
@@ -31,6 +31,8 @@ pub(super) fn routes(guests: &[Guest]) -> (Router<Api>, RouteNeeds) {
     let routes = tasks_and_workers(keys_and_locks(routes));
     #[cfg(feature = "blobs")]
     let routes = blobs(routes);
+    #[cfg(feature = "documents")]
+    let routes = documents(routes);
     let routes = page_and_process(the_mesh(the_coordinators(routes)));
     let routes = routes.describe(&Method::GET, "/openapi.json", Proof, |about| {
         about.summary("This document").gives_value(200, &json!({ "openapi": "3.1.0" }))
@@ -503,6 +505,103 @@ fn blobs(routes: Routes) -> Routes {
                 .summary("Remove the blobs that no pin, tag or directory keeps and nobody used for a while")
                 .takes(false, &example::blob_gc())
                 .gives(200, &example::blobs_removed())
+        })
+}
+
+#[cfg(feature = "documents")]
+fn documents(routes: Routes) -> Routes {
+    use super::documents;
+
+    routes
+        .on(Method::GET, "/v1/documents", Scopes(&[DocumentsRead]), documents::list, |about| {
+            about
+                .summary("The documents of a space, by key; those without a key come last")
+                .query("space", text(), "of this space")
+                .gives(200, &vec![example::document()])
+        })
+        .on(Method::POST, "/v1/documents", Scopes(&[DocumentsWrite]), documents::create, |about| {
+            about
+                .summary("Create the document of a key, or find it: two nodes that create it apart create the same one")
+                .takes(true, &example::new_document())
+                .gives(201, &example::document())
+                .gives(200, &example::document())
+        })
+        .on(Method::PUT, "/v1/documents", Scopes(&[DocumentsWrite]), documents::import, |about| {
+            about
+                .summary("Take the document of an Automerge file, as a new document")
+                .query("space", text(), "in this space")
+                .query("key", text(), "with this key")
+                .takes_type(documents::FILE, "the bytes of a file")
+                .gives(201, &example::document())
+        })
+        .on(Method::GET, "/v1/documents/{key}", Scopes(&[DocumentsRead]), documents::get, |about| {
+            about
+                .summary("A document by its key or address, as JSON")
+                .query("space", text(), "of this space")
+                .query("path", text(), "the value at this JSON Pointer, as `/steps/0`; the whole, if not given")
+                .query("version", text(), "as it was at this version")
+                .query("at", text(), "as it was at this time, by the clocks of those who changed it")
+                .gives(200, &example::document())
+        })
+        .on(Method::PATCH, "/v1/documents/{key}", Scopes(&[DocumentsWrite]), documents::merge, |about| {
+            about
+                .summary("Change a document by a merge patch (RFC 7396): `null` removes; only what differs is written")
+                .query("space", text(), "of this space")
+                .query("path", text(), "the value at this JSON Pointer; the whole, if not given")
+                .takes_value(&json!({ "title": "Release 2", "draft": null }))
+                .gives(200, &example::document())
+        })
+        .on(Method::POST, "/v1/documents/{key}/edits", Scopes(&[DocumentsWrite]), documents::edit, |about| {
+            about
+                .summary("Change a document: all edits or none")
+                .query("space", text(), "of this space")
+                .takes(true, &example::document_edits())
+                .gives(200, &example::document())
+        })
+        .on(Method::GET, "/v1/documents/{key}/history", Scopes(&[DocumentsRead]), documents::history, |about| {
+            about
+                .summary("The changes of a document, the newest first")
+                .query("space", text(), "of this space")
+                .query("limit", number(1, 1_000), "at most this many; 100 if not given")
+                .gives(200, &example::document_history())
+        })
+        .on(Method::GET, "/v1/documents/{key}/text", Scopes(&[DocumentsRead]), documents::text, |about| {
+            about
+                .summary("A text of a document in runs of letters, each with its author")
+                .query("space", text(), "of this space")
+                .query("path", text(), "the JSON Pointer of the text")
+                .gives(200, &example::document_text())
+        })
+        .on(Method::GET, "/v1/documents/{key}/changes", Scopes(&[DocumentsRead]), documents::changes, |about| {
+            about
+                .summary("A document as it changes: server-sent events, with patches")
+                .note(
+                    "The id of an event is the version after it. `Last-Event-ID` goes on from there, and beats `from`.",
+                )
+                .query("space", text(), "of this space")
+                .query("from", text(), "go on from this version; from now on if not given")
+                .gives_type(200, "text/event-stream", &example::document_event())
+        })
+        .on(Method::GET, "/v1/documents/{key}/file", Scopes(&[DocumentsRead]), documents::export, |about| {
+            about
+                .summary("A document as a file that every program with Automerge reads")
+                .query("space", text(), "of this space")
+                .gives_type(200, documents::FILE, "the bytes of a file")
+        })
+        .on(Method::POST, "/v1/documents/{key}/name", Scopes(&[DocumentsWrite]), documents::name, |about| {
+            about
+                .summary("Give a document a key")
+                .query("space", text(), "of this space")
+                .takes(true, &example::document_name())
+                .gives(200, &example::document())
+        })
+        .on(Method::POST, "/v1/documents/{key}/compact", Scopes(&[DocumentsWrite]), documents::compact, |about| {
+            about
+                .summary(
+                    "Begin the document of a key anew from its value; the former one stays readable by its address",
+                )
+                .query("space", text(), "of this space")
+                .gives(200, &example::document())
         })
 }
 

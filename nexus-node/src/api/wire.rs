@@ -6,6 +6,8 @@ mod audit;
 mod blobs;
 mod change;
 mod critical;
+#[cfg(feature = "documents")]
+mod documents;
 mod memory;
 mod mesh;
 mod moment;
@@ -17,6 +19,8 @@ pub(in crate::api) use self::audit::audit_entry;
 pub(in crate::api) use self::blobs::blob;
 pub(in crate::api) use self::change::change;
 pub(in crate::api) use self::critical::{kv_change, kv_item, kv_written, lease};
+#[cfg(feature = "documents")]
+pub(in crate::api) use self::documents::document_edit;
 pub(in crate::api) use self::memory::{new_memory, patch};
 pub(in crate::api) use self::mesh::former_member;
 pub(in crate::api) use self::tasks::{agent, candidate, claim_query, new_task, progress, result};

@@ -1,12 +1,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{
-    Core, Dot, ENTRY_FORMAT_MAX, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, Seat, SpaceDefinition,
-    SpaceId, Target, WRITES_MAX, Write,
+    Core, Dot, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Field, Kind, LogId, Origin, PAYLOAD_BYTES_MAX, Profile, Seat,
+    SpaceDefinition, SpaceId, Target, WRITES_MAX, Write, document_leaves,
 };
 use nexus_identity::{Chain, Name, Role, folded};
 
-use super::io::{Closes, Command, CommandId, Edit, NewRecord, Outcome, TaskAnswer, Written};
+use super::io::{Closes, Command, CommandId, DocumentSaid, Edit, NewRecord, Outcome, TaskAnswer, Written};
 use super::payload::{OwnPayload, payload_bytes};
 use super::tasks::PendingTasks;
 use super::{Effect, Engine, LedgerError, Turn};
@@ -172,6 +172,7 @@ impl Engine {
                 Ok(self.edit(place, record, &Edit { values, ..Edit::default() }, run, turn)?.0)
             }
             Command::Tasks(events) => self.write_task_events(place, events, run, turn),
+            Command::Document(said) => done(self.write_document(&said, run.ids[place], turn)?),
             Command::CreateSpace { name, salt } => done(self.create_space(name, salt, run.ids[place], turn)?),
             Command::Admit { chain, with, replaces } => {
                 keep(&with, turn);
@@ -215,6 +216,7 @@ impl Engine {
                 let spaces: BTreeSet<SpaceId> = events.iter().map(|(space, _)| *space).collect();
                 spaces.into_iter().all(|space| self.may_write(space))
             }
+            Command::Document(said) => self.may_write(said.space),
             Command::CreateSpace { .. } => self.state.members.allows(&self.state.me, Role::Member),
             Command::Seat(_) => self.state.members.allows(&self.state.me, Role::Admin),
             Command::Describe(_) => self.may_write(SpaceId::mesh(&self.state.mesh)),
@@ -279,6 +281,25 @@ impl Engine {
         let payload = OwnPayload::One(SpaceDefinition { name, access: 0, salt }.encode());
         let entry = self.append(SpaceId::mesh(&self.state.mesh), Kind::SPACE, payload, vec![of], turn)?;
         Ok(Outcome::Space(SpaceId::created_by(entry.id())))
+    }
+
+    /// Writes names and changes of a document.
+    fn write_document(
+        &mut self,
+        said: &DocumentSaid,
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<Outcome, LedgerError> {
+        if self.state.entry_format < ENTRY_FORMAT_LEAVES {
+            return Ok(Outcome::TooEarly);
+        }
+        let incarnation = self.state.own_log(said.space).incarnation;
+        if said.incarnation.is_some_and(|of| of != incarnation) {
+            return Ok(Outcome::Renewed(incarnation));
+        }
+        let payload = OwnPayload::Leaves(document_leaves(said.document, &said.parts));
+        let entry = self.append(said.space, Kind::DOCUMENT, payload, vec![of], turn)?;
+        Ok(Outcome::Done(Some(entry.id())))
     }
 
     pub(super) fn publish_chain(

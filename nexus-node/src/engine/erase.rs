@@ -1,5 +1,6 @@
 use nexus_crdt::{ALL_LEAVES, EntryId, Kind, Verified, writes_of};
 
+use super::kinds::{Placed, kind_of};
 use super::writes::{FoldWrites, Undone};
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, Standing};
@@ -52,9 +53,17 @@ impl Engine {
                 turn.draft.put(Table::Spaces, entry.header().space.as_bytes(), &rows::encode(space));
             }
         }
+        let counts = before != Standing::Cut;
+        let unfolded = kind_of(&self.state.mesh, &entry)
+            .is_some_and(|kind| kind.unfold(self, Placed { eno, entry: &entry, counts }, turn));
         match left.payload() {
             Some(payload) => turn.draft.put(Table::Payloads, &rows::eno_key(eno), payload),
             None => turn.draft.delete(Table::Payloads, &rows::eno_key(eno)),
+        }
+        if unfolded {
+            turn.draft.delete(Table::Standing, &rows::eno_key(eno));
+            turn.draft.delete(Table::Quarantine, &rows::eno_key(eno));
+            self.fold_as_it_counts(eno, &left, counts, turn)?;
         }
         if folded {
             // where its values lie has changed with it

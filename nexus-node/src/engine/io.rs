@@ -1,6 +1,6 @@
 use nexus_crdt::{
-    Dot, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, Seat, SpaceId, Succession, TaskEvent,
-    TaskId, Verified,
+    DocumentPart, Dot, EntryId, Incarnation, LogId, Origin, RevocationDraft, RootRevocation, Seat, SpaceId, Succession,
+    TaskEvent, TaskId, Verified,
 };
 use nexus_identity::{Chain, Did, Name, Timestamp};
 use serde_json::Value;
@@ -57,6 +57,8 @@ pub enum Command {
     Forget(Dot),
     /// Write events of tasks, each in its space.
     Tasks(Vec<(SpaceId, TaskEvent)>),
+    /// Write names and changes of a document, in one entry.
+    Document(DocumentSaid),
     /// Create a space.
     CreateSpace {
         /// Its name.
@@ -138,6 +140,7 @@ impl Command {
             | Self::Edit { .. }
             | Self::Forget(_)
             | Self::Tasks(_)
+            | Self::Document(_)
             | Self::CreateSpace { .. }
             | Self::Settle { .. } => Room::All,
             _ => Room::Duties,
@@ -152,6 +155,19 @@ impl Command {
             _ => 1,
         }
     }
+}
+
+/// Words about a document to write.
+#[derive(Clone, Debug)]
+pub struct DocumentSaid {
+    /// The space, which must exist.
+    pub space: SpaceId,
+    /// The document's id.
+    pub document: [u8; 16],
+    /// The incarnation for which its changes were made: the actors in them depend on it. `None` if there are none of this node.
+    pub incarnation: Option<Incarnation>,
+    /// The parts, which fit an entry.
+    pub parts: Vec<DocumentPart>,
 }
 
 /// A memory to write.
@@ -273,6 +289,10 @@ pub enum Outcome {
     },
     /// The record does not exist, or is forgotten.
     NoRecord,
+    /// This node writes in another incarnation than a command was made for. Nothing was written.
+    Renewed(Incarnation),
+    /// The mesh writes an earlier format, which has no place for it. Nothing was written.
+    TooEarly,
     /// This version does not write that format.
     TooNew {
         /// The latest one that it writes.

@@ -2,9 +2,10 @@
 //! stops counting.
 //!
 //! A new kind is a file here and a line of [`KINDS`]. Entries of all other kinds are verified, kept and forwarded, and stand
-//! as [`Standing::Unknown`]. Kind 2 (documents) is reserved, and one of those.
+//! as [`Standing::Unknown`].
 
 mod credential;
+mod document;
 mod evidence;
 mod profile;
 mod revocation;
@@ -29,6 +30,7 @@ const KINDS: &[&dyn EntryKind] = &[
     &revocation::Ending,
     &evidence::Proof,
     &tasks::Events,
+    &document::Words,
     &profile::Description,
     &seat::Seating,
     &succession::NewKey,
@@ -96,6 +98,11 @@ pub(super) trait EntryKind: Sync {
 
     /// Changes the tables and the state by an entry. It depends on the set of entries alone.
     fn fold(&self, engine: &mut Engine, placed: Placed<'_>, turn: &mut Turn<'_>) -> Folded;
+
+    /// Takes all rows of an entry out before a part of it is erased. Returns whether what is left is to be folded.
+    fn unfold(&self, _: &mut Engine, _: Placed<'_>, _: &mut Turn<'_>) -> bool {
+        false
+    }
 }
 
 /// A kind whose entries may stop counting.
@@ -146,7 +153,7 @@ mod tests {
         for number in KINDS.iter().flat_map(|kind| kind.numbers()) {
             assert!(seen.insert(*number), "{number:?} has two folds");
         }
-        for reserved in [Kind::DOCUMENT, Kind::GRANT, Kind::FRONTIER_ACK, Kind::CHECKPOINT, Kind::ERASE] {
+        for reserved in [Kind::GRANT, Kind::FRONTIER_ACK, Kind::CHECKPOINT, Kind::ERASE] {
             assert!(!seen.contains(&reserved), "{reserved:?}");
         }
     }

@@ -13,6 +13,8 @@ pub(super) enum OwnPayload {
     Writes(Vec<Write>),
     /// Leaves of events of tasks, in format 1 one.
     Events(Vec<Vec<u8>>),
+    /// Leaves, which only entries of a later format than 1 have.
+    Leaves(Vec<Vec<u8>>),
 }
 
 impl OwnPayload {
@@ -22,13 +24,13 @@ impl OwnPayload {
             return Content::Whole(match self {
                 Self::One(bytes) => bytes,
                 Self::Writes(writes) => Writes(writes).encode(),
-                Self::Events(events) => events.concat(),
+                Self::Events(leaves) | Self::Leaves(leaves) => leaves.concat(),
             });
         }
         let parts = match self {
             Self::One(bytes) => vec![bytes],
             Self::Writes(writes) => writes.iter().map(Write::encode).collect(),
-            Self::Events(events) => events,
+            Self::Events(leaves) | Self::Leaves(leaves) => leaves,
         };
         Content::Parts(parts.into_iter().map(|part| (salts.next(), part)).collect())
     }

@@ -37,6 +37,8 @@
 //! | `TasksMoving` | a member that may settle it, submitter, its rank, task's dot | – |
 //! | `TaskEvents` | task's dot, author, 0 for an end and 1 for the rest, stamp, event's dot | [`TaskSaid`] |
 //! | `TaskRequests` | submitter, hash of its id of the request, task's dot | – |
+//! | `Documents` | space no, document, eno; of entries that do not count, too | – |
+//! | `DocumentKeys` | space no, hash of the key, generations left, document, eno | the key |
 //! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -49,7 +51,7 @@ use nexus_identity::{Did, Name, Signature};
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 14;
+pub(crate) const VIEW_VERSION: u32 = 15;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -488,6 +490,37 @@ pub(crate) fn task_request_prefix(submitter: &Did, request: &[u8; 16]) -> [u8; 4
     key[..32].copy_from_slice(submitter.as_bytes());
     key[32..].copy_from_slice(request);
     key
+}
+
+/// The beginning of the `Documents` keys of a document.
+pub(crate) fn document_prefix(space: SpaceNo, document: &[u8; 16]) -> Vec<u8> {
+    [&space.to_be_bytes()[..], document].concat()
+}
+
+/// The key of a `Documents` row.
+pub(crate) fn document_row_key(space: SpaceNo, document: &[u8; 16], eno: Eno) -> Vec<u8> {
+    [&document_prefix(space, document)[..], &eno_key(eno)].concat()
+}
+
+/// The beginning of the `DocumentKeys` keys of a caller's key.
+pub(crate) fn document_keys_prefix(space: SpaceNo, key: &str) -> [u8; 20] {
+    let mut prefix = [0; 20];
+    prefix[..4].copy_from_slice(&space.to_be_bytes());
+    prefix[4..].copy_from_slice(&blake3::hash(key.as_bytes()).as_bytes()[..16]);
+    prefix
+}
+
+/// The key of a `DocumentKeys` row. The latest generation comes first, and of that the document with the lowest id.
+pub(crate) fn document_key_key(space: SpaceNo, key: &str, generation: u64, document: &[u8; 16], eno: Eno) -> Vec<u8> {
+    let left = u64::MAX - generation;
+    [&document_keys_prefix(space, key)[..], &left.to_be_bytes(), document, &eno_key(eno)].concat()
+}
+
+/// The generation and the document in the key of a `DocumentKeys` row.
+pub(crate) fn read_document_key_key(key: &[u8]) -> Option<(u64, [u8; 16])> {
+    let (left, rest) = key.get(20..)?.split_first_chunk()?;
+    let (document, _) = rest.split_first_chunk()?;
+    Some((u64::MAX - u64::from_be_bytes(*left), *document))
 }
 
 /// The key of a `BlobRefs` row.

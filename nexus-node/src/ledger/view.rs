@@ -106,6 +106,11 @@ impl Turned {
         Ok(Self { cuts: by_eno(view, Table::Cuts, from, to)?, recounts })
     }
 
+    /// The entries that turned others.
+    pub(crate) fn all(&self) -> BTreeSet<Eno> {
+        self.cuts.keys().chain(self.recounts.keys()).copied().collect()
+    }
+
     /// Whether an entry turned others.
     pub(crate) fn by(&self, eno: Eno) -> bool {
         self.cuts.contains_key(&eno) || self.recounts.contains_key(&eno)

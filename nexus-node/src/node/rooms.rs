@@ -6,6 +6,8 @@
 #[cfg(feature = "blobs")]
 pub(super) mod blobs;
 pub(super) mod brain;
+#[cfg(feature = "documents")]
+pub(super) mod documents;
 mod door;
 pub(super) mod events;
 pub(super) mod gossip;

@@ -161,6 +161,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         blobs: blobs.clone(),
     };
     let events = room::events::start(&base, needs);
+    #[cfg(feature = "documents")]
+    let documents = room::documents::start(&base, brain.clone());
 
     let Base { identity, world, mesh, engine, store, sessions, clocks, notices, config, .. } = base;
     let node = Node(Arc::new(Inner {
@@ -175,6 +177,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         brain,
         board,
         events,
+        #[cfg(feature = "documents")]
+        documents,
         #[cfg(feature = "blobs")]
         blobs,
         coordinator,

@@ -106,6 +106,10 @@ tables! {
     KeptFor = "kept_for", derived;
     /// Submitter's id of a request to the task.
     TaskRequests = "task_requests", derived;
+    /// Document to the entries about it.
+    Documents = "documents", derived;
+    /// Key of a document to the documents with that key.
+    DocumentKeys = "document_keys", derived;
     /// Blob to the events and writes that refer to it.
     BlobRefs = "blob_refs", derived;
     /// Issued tickets and the newcomers that redeemed them.

@@ -88,6 +88,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("graph", &["store", "ledger", "error", "memory", "follow", "brain"]),
+    ("documents", &["store", "world", "identity", "ledger", "engine", "error", "runtime", "brain"]),
     (
         "tasks",
         &[
@@ -115,6 +116,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "node",
         &[
+            "documents",
             "backup",
             "blobs",
             "budget",
@@ -150,6 +152,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "api",
         &[
+            "documents",
             "blobs",
             "histogram",
             "project",

@@ -639,7 +639,7 @@ fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
         assert!(["\nMemory:\n", "\nOptions:\n"].iter().all(|group| help.contains(group) && shown.contains(group)));
         assert!(!shown.contains("\nCommands:\n"), "{shown}");
     }
-    for absent in ["topic", "vault", "doc", "--restricted"] {
+    for absent in ["topic", "vault", "handover", "--restricted"] {
         assert!(!help.split_whitespace().any(|word| word == absent), "{absent}");
     }
     assert!(!home.run(&["forget", "--help"]).ok().stdout.contains("--erase"));

@@ -77,10 +77,13 @@ fn no_route_takes_a_body_that_is_not_what_it_should_be() {
                 let code = send("application/json", body.as_bytes());
                 assert!(code == "malformed" || code == "invalid", "{method} {path}: {code}");
             }
+            // a merge patch of a document has any fields, and no document has this key
+            let any_fields = method == "PATCH" && path.starts_with("/v1/documents");
             for body in ["[]", "7", "\"text\"", "{\"no_such_field\":1}", "null"] {
+                let expected = if any_fields && body.starts_with('{') { "not_found" } else { "invalid" };
                 assert_eq!(
                     send("application/json; charset=utf-8", body.as_bytes()),
-                    "invalid",
+                    expected,
                     "{method} {path} {body}"
                 );
             }

@@ -71,7 +71,7 @@ fn a_token_is_made_once_and_listed_without_its_secret() {
         assert_eq!((code, &error["code"]), (7, &json!("conflict")), "{error}");
     }
     for wrong in [
-        &["--name", "a", "--scope", "documents:read"][..],
+        &["--name", "a", "--scope", "documents:edit"][..],
         &["--name", "a", "--scope", "memory,admin"],
         &["--name", "", "--scope", "memory"],
         &["--name", "a", "--scope", "kv", "--rate", "fast"],
@@ -81,7 +81,7 @@ fn a_token_is_made_once_and_listed_without_its_secret() {
         let (code, error) = home.error(&[&["token", "create"], wrong].concat());
         assert_eq!(code, 2, "{wrong:?}: {error}");
     }
-    let (_, error) = home.error(&["token", "create", "--name", "a", "--scope", "documents:read"]);
+    let (_, error) = home.error(&["token", "create", "--name", "a", "--scope", "documents:edit"]);
     assert!(error["message"].as_str().unwrap().contains("tasks:submit"), "the list is told: {error}");
     assert_eq!(node.with_token(token, "GET", "/v1/memories", "").status, 200);
     assert_eq!(home.json(&["token", "revoke", "Claude"]), json!({ "name": "claude", "revoked": true }));
@@ -204,7 +204,7 @@ impl Drop for Mcp {
 }
 
 /// The scopes, and for each all that it lets a caller do.
-const SCOPES: [(&str, &[&str]); 12] = [
+const SCOPES: [(&str, &[&str]); 14] = [
     ("memory:read", &["memory:read"]),
     ("memory:write", &["memory:read", "memory:write"]),
     ("tasks:read", &["tasks:read"]),
@@ -216,6 +216,8 @@ const SCOPES: [(&str, &[&str]); 12] = [
     ("locks:write", &["locks:read", "locks:write"]),
     ("blobs:read", &["blobs:read"]),
     ("blobs:write", &["blobs:read", "blobs:write"]),
+    ("documents:read", &["documents:read"]),
+    ("documents:write", &["documents:read", "documents:write"]),
     ("mesh:read", &["mesh:read"]),
 ];
 

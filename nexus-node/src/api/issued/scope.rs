@@ -28,13 +28,17 @@ pub enum Scope {
     BlobsRead,
     /// Adding, keeping and removing blobs.
     BlobsWrite,
+    /// Reading documents.
+    DocumentsRead,
+    /// Creating and changing documents.
+    DocumentsWrite,
     /// Reading the state of this node and its mesh.
     MeshRead,
 }
 
 impl Scope {
     /// All of them, by kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::MemoryRead,
         Self::MemoryWrite,
         Self::TasksRead,
@@ -46,6 +50,8 @@ impl Scope {
         Self::LocksWrite,
         Self::BlobsRead,
         Self::BlobsWrite,
+        Self::DocumentsRead,
+        Self::DocumentsWrite,
         Self::MeshRead,
     ];
 
@@ -63,6 +69,8 @@ impl Scope {
             Self::LocksWrite => "locks:write",
             Self::BlobsRead => "blobs:read",
             Self::BlobsWrite => "blobs:write",
+            Self::DocumentsRead => "documents:read",
+            Self::DocumentsWrite => "documents:write",
             Self::MeshRead => "mesh:read",
         }
     }
@@ -80,6 +88,7 @@ impl Scope {
             Self::KvWrite => Some(Self::KvRead),
             Self::LocksWrite => Some(Self::LocksRead),
             Self::BlobsWrite => Some(Self::BlobsRead),
+            Self::DocumentsWrite => Some(Self::DocumentsRead),
             _ => None,
         }
     }
@@ -181,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_word_that_is_no_scope_is_refused_with_the_list() {
-        for wrong in ["documents:read", "memory:", "memory:delete", "admin", "Memory:read", "memory:*", "**", " kv"] {
+        for wrong in ["documents:edit", "memory:", "memory:delete", "admin", "Memory:read", "memory:*", "**", " kv"] {
             let error = of(wrong).unwrap_err();
             assert!(error.to_string().contains("tasks:submit") && error.to_string().contains('*'), "{error}");
         }

@@ -78,6 +78,18 @@ DELETE /v1/blobs/tags/{tag} blobs:write! -
 POST /v1/blobs/{blob}/verify blobs:write! -
 POST /v1/blobs/verify blobs:write! -
 POST /v1/blobs/gc blobs:write! -
+GET /v1/documents documents:read -
+POST /v1/documents documents:write -
+PUT /v1/documents documents:write -
+GET /v1/documents/{key} documents:read -
+PATCH /v1/documents/{key} documents:write -
+POST /v1/documents/{key}/edits documents:write -
+GET /v1/documents/{key}/history documents:read -
+GET /v1/documents/{key}/text documents:read -
+GET /v1/documents/{key}/changes documents:read -
+GET /v1/documents/{key}/file documents:read -
+POST /v1/documents/{key}/name documents:write -
+POST /v1/documents/{key}/compact documents:write -
 GET /v1/coordinator mesh:read -
 POST /v1/coordinator/voters owner -
 DELETE /v1/coordinator/voters/{did} owner -
@@ -136,7 +148,7 @@ GET /icon.svg open -
 ";
 
 /// The scopes, and for each all that it lets a caller do.
-const SCOPES: [(&str, &[&str]); 12] = [
+const SCOPES: [(&str, &[&str]); 14] = [
     ("memory:read", &["memory:read"]),
     ("memory:write", &["memory:read", "memory:write"]),
     ("tasks:read", &["tasks:read"]),
@@ -148,6 +160,8 @@ const SCOPES: [(&str, &[&str]); 12] = [
     ("locks:write", &["locks:read", "locks:write"]),
     ("blobs:read", &["blobs:read"]),
     ("blobs:write", &["blobs:read", "blobs:write"]),
+    ("documents:read", &["documents:read"]),
+    ("documents:write", &["documents:read", "documents:write"]),
     ("mesh:read", &["mesh:read"]),
 ];
 

@@ -822,3 +822,78 @@ mod of_blobs {
         wire::BlobTag { tag: "release".into() }
     }
 }
+
+#[cfg(feature = "documents")]
+pub(super) use documents::*;
+
+#[cfg(feature = "documents")]
+mod documents {
+    use serde_json::json;
+
+    use crate::api::wire;
+
+    const ID: &str = "4NMNnkMhL8jXrdJ9jamS58PAVdXu";
+    const VERSION: &str = "3b6b5a0f4c1f0c3d2b8e8f5d4a1c9e7b6d5f4a3c2b1d0e9f8a7b6c5d4e3f2a1b";
+
+    pub(in super::super) fn document() -> wire::Document {
+        wire::Document {
+            key: Some("plan".into()),
+            id: ID.into(),
+            url: format!("automerge:{ID}"),
+            space: "default".into(),
+            heads: Some(vec![VERSION.into()]),
+            version: Some(VERSION.into()),
+            value: Some(json!({ "title": "Release 2", "steps": [{ "text": "tests", "done": false }] })),
+            changed: None,
+            others: Vec::new(),
+            missing: 0,
+            refused: Vec::new(),
+        }
+    }
+
+    pub(in super::super) fn new_document() -> wire::NewDocument {
+        wire::NewDocument { key: "plan".into(), space: None }
+    }
+
+    pub(in super::super) fn document_edits() -> wire::DocumentEdits {
+        let set = wire::DocumentEdit::Set { path: "/title".into(), value: json!("Release 2") };
+        let text = wire::DocumentEdit::Text {
+            path: "/title".into(),
+            at: 0,
+            delete: 0,
+            insert: "The ".into(),
+            version: Some(VERSION.into()),
+        };
+        wire::DocumentEdits { edits: vec![set, text] }
+    }
+
+    pub(in super::super) fn document_history() -> wire::DocumentHistory {
+        let entry = wire::DocumentHistoryEntry {
+            version: VERSION.into(),
+            by: vec!["laptop".into()],
+            at: "2026-01-02T03:04:05.000Z".into(),
+            operations: 12,
+            message: String::new(),
+        };
+        wire::DocumentHistory { items: vec![entry] }
+    }
+
+    pub(in super::super) fn document_text() -> wire::DocumentText {
+        let run = |by: &str, text: &str| wire::DocumentTextRun { by: Some(by.into()), text: text.into() };
+        wire::DocumentText { runs: vec![run("laptop", "The "), run("tower", "plan")] }
+    }
+
+    pub(in super::super) fn document_event() -> String {
+        let change = wire::DocumentChange {
+            before: "0".into(),
+            version: VERSION.into(),
+            patches: vec![json!({ "action": "put", "path": "/title", "value": "Release 2" })],
+        };
+        let data = serde_json::to_string(&change).unwrap_or_default();
+        format!("event: change\nid: {VERSION}\ndata: {data}\n\n")
+    }
+
+    pub(in super::super) fn document_name() -> wire::DocumentName {
+        wire::DocumentName { key: "plan".into() }
+    }
+}

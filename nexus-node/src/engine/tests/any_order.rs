@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use nexus_crdt::{
-    ALL_LEAVES, Content, Core, Dot, Draft as EntryDraft, EntryId, Evidence, Field, Fold, FormError, Head, Hlc,
-    Incarnation, Kind, LogId, Pin, PlacedTaskEvent, Priority, Profile, ReturnCause, Revocation, Revoked, Seat,
+    ALL_LEAVES, Content, Core, DocumentPart, Dot, Draft as EntryDraft, EntryId, Evidence, Field, Fold, FormError, Head,
+    Hlc, Incarnation, Kind, LogId, Pin, PlacedTaskEvent, Priority, Profile, ReturnCause, Revocation, Revoked, Seat,
     Settlement, SpaceDefinition, SpaceId, Submission, Succession, Target, TaskAttachment, TaskClaim, TaskEnd,
-    TaskEvent, TaskReturn, TaskToken, TaskVerb, TaskWord, Verified, Was, Write, Writes, task_events_of, writes_of,
+    TaskEvent, TaskReturn, TaskToken, TaskVerb, TaskWord, Verified, Was, Write, Writes, document_leaves,
+    task_events_of, writes_of,
 };
 use nexus_identity::{Did, Keypair, Timestamp};
 use proptest::prelude::*;
@@ -380,11 +381,24 @@ impl Universe {
             let parts = (0..=self.dice.roll(3)).map(|n| ([u8::try_from(n).unwrap(); 16], self.task_event()));
             return (Kind::TASKS, Content::Parts(parts.collect()));
         }
+        if self.dice.roll(8) == 0 {
+            let leaves = self.document().into_iter();
+            return (Kind::DOCUMENT, Content::Parts(leaves.map(|leaf| ([3; 16], leaf)).collect()));
+        }
         let parts = (0..=self.dice.roll(3)).map(|n| {
             let part = if self.dice.roll(16) == 0 { b"no write".to_vec() } else { self.write().encode() };
             ([u8::try_from(n).unwrap(); 16], part)
         });
         (Kind::WRITES, Content::Parts(parts.collect()))
+    }
+
+    /// Words about one of few documents: a key of it, and what may be a change. Some break a rule of form.
+    fn document(&mut self) -> Vec<Vec<u8>> {
+        let document = [u8::try_from(self.dice.roll(3)).unwrap(); 16];
+        let key = ["plan", "notes", "", "line\nline"][usize::try_from(self.dice.roll(4)).unwrap()].to_owned();
+        let named = DocumentPart::Key { generation: self.dice.roll(3), key };
+        let change = DocumentPart::Change { hash: [7; 32], bytes: vec![1; 40] };
+        document_leaves(document, &[named, change])
     }
 
     fn whole(&mut self, in_mesh_space: bool) -> (Kind, Vec<u8>) {

@@ -1,0 +1,205 @@
+//! Documents, on the wire.
+
+#[cfg(feature = "schema")]
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A document.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct Document {
+    /// Its key; `null` if it has none.
+    pub key: Option<String>,
+    /// Its id.
+    pub id: String,
+    /// Its address for programs with automerge-repo: `automerge:` and the id.
+    pub url: String,
+    /// Its space.
+    pub space: String,
+    /// The hashes of the changes that no other one comes after, where the document was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads: Option<Vec<String>>,
+    /// The version that was read, or that a change has made: the heads, with `.` between them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The value at the path that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
+    /// Whether an edit changed something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<bool>,
+    /// The addresses of other documents that were given the same key at once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<String>,
+    /// The number of changes that are not here, and that others come after.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing: usize,
+    /// Changes that do not count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedChange>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+/// A change that does not count.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct RefusedChange {
+    /// Its hash.
+    pub hash: String,
+    /// The members that wrote it.
+    pub by: Vec<String>,
+    /// The reason.
+    pub why: String,
+}
+
+/// A document to create.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewDocument {
+    /// Its key: 1 to 256 bytes without control characters.
+    pub key: String,
+    /// The space; default `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<String>,
+}
+
+/// Edits of a document: all of them are made, or none.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DocumentEdits {
+    /// The edits, in their order.
+    pub edits: Vec<DocumentEdit>,
+}
+
+/// An edit of a document. A path is a JSON Pointer, as `/steps/0/done`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+pub enum DocumentEdit {
+    /// Gives a path a value. Only what differs is written.
+    Set {
+        /// The path.
+        path: String,
+        /// The value.
+        value: Value,
+    },
+    /// A merge patch (RFC 7396): `null` removes.
+    Merge {
+        /// The path.
+        path: String,
+        /// The patch.
+        patch: Value,
+    },
+    /// Removes a part of a text, and inserts another one in its place.
+    Text {
+        /// The path of the text.
+        path: String,
+        /// The position, in Unicode scalar values.
+        at: usize,
+        /// The number of characters to remove.
+        #[serde(default)]
+        delete: usize,
+        /// The text to insert.
+        #[serde(default)]
+        insert: String,
+        /// The version in which the position was read; default: the present one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+    },
+    /// Removes what is at a path.
+    Delete {
+        /// The path.
+        path: String,
+    },
+    /// Inserts a value into a list.
+    Insert {
+        /// The path of the new element: its place in the list, or `-` for the end.
+        path: String,
+        /// The value.
+        value: Value,
+    },
+    /// Adds to a counter.
+    Increment {
+        /// The path.
+        path: String,
+        /// The step.
+        by: i64,
+    },
+    /// Makes a counter.
+    Counter {
+        /// The path.
+        path: String,
+        /// Its first value.
+        value: i64,
+    },
+}
+
+/// A document's new key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DocumentName {
+    /// The key: 1 to 256 bytes without control characters.
+    pub key: String,
+}
+
+/// The changes of a document, the newest first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct DocumentHistory {
+    /// The changes.
+    pub items: Vec<DocumentHistoryEntry>,
+}
+
+/// A change in a document's history.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct DocumentHistoryEntry {
+    /// The version with this change and all before it.
+    pub version: String,
+    /// The members that wrote it.
+    pub by: Vec<String>,
+    /// The time as its author says, in whole seconds.
+    pub at: String,
+    /// The number of operations.
+    pub operations: u64,
+    /// A word about it, or nothing.
+    pub message: String,
+}
+
+/// A text with its authors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct DocumentText {
+    /// Runs of letters, one after the other.
+    pub runs: Vec<DocumentTextRun>,
+}
+
+/// A run of letters by one author.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct DocumentTextRun {
+    /// The member that typed it; `null` for a program that is no member.
+    pub by: Option<String>,
+    /// The letters.
+    pub text: String,
+}
+
+/// A change of a document, as patches.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct DocumentChange {
+    /// The version before.
+    pub before: String,
+    /// The version now: a stream that begins after it goes on.
+    pub version: String,
+    /// The differences, to be made in this order.
+    pub patches: Vec<Value>,
+}

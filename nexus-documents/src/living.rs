@@ -1,0 +1,351 @@
+//! The document that is built from changes whose verdict holds.
+//!
+//! | modules | content |
+//! |---|---|
+//! | `path` | paths in a document |
+//! | `json` | a document as JSON |
+//! | `edit`, `run`, `reconcile`, `diff` | edits: a new value is written as what differs from the old one |
+//! | `writer` | the operations of edits, in changes that stay within the bounds of the judge |
+//! | `patch` | the difference between two versions |
+//! | `file` | the changes in a file, which are judged afterwards |
+//!
+//! The library is trusted with changes that were judged, and with nothing else. Where it fails all the same, the document is
+//! broken, and its caller builds it again.
+
+mod diff;
+mod edit;
+mod edits;
+mod error;
+mod file;
+mod json;
+mod patch;
+mod path;
+mod reconcile;
+mod run;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use automerge::{Automerge, ObjId, ObjType, ReadDoc, TextEncoding, ValueRef};
+use serde_json::Value as Json;
+
+pub use crate::living::edit::Made;
+pub use crate::living::edits::Edit;
+pub use crate::living::error::{Broken, EditError, FileError, ReadError};
+pub use crate::living::file::{FILE_BYTES_MAX, changes_of_file};
+pub use crate::living::patch::{MarkJson, PatchJson};
+pub use crate::living::path::{BadPath, DocPath};
+
+use crate::change::Change;
+use crate::hash::ChangeHash;
+use crate::living::json::Found;
+
+/// A change of a document, for its history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryItem {
+    /// Its name.
+    pub hash: ChangeHash,
+    /// The id of its actor.
+    pub actor: Vec<u8>,
+    /// Its number among the changes of its actor, from 1.
+    pub seq: u64,
+    /// Its time as its author says, in seconds since 1970; 0 where it says none.
+    pub time: i64,
+    /// A word about it, or nothing.
+    pub message: String,
+    /// The changes right before it.
+    pub deps: Vec<ChangeHash>,
+    /// The number of its operations.
+    pub ops: u64,
+    /// The counter of its first operation.
+    start: u64,
+    /// The longest way to it from a change that comes after none.
+    height: u64,
+}
+
+/// The bytes and operations of a document, which are bounded.
+#[derive(Clone, Copy, Debug, Default)]
+struct Total {
+    bytes: u64,
+    ops: u64,
+    /// The highest counter of an operation.
+    highest: u64,
+}
+
+/// A document that is built from changes whose verdict holds.
+pub struct Living {
+    doc: Automerge,
+    /// Each after those before it.
+    changes: Vec<HistoryItem>,
+    /// Their places in `changes`.
+    known: BTreeMap<ChangeHash, usize>,
+    /// The changes that no other one comes after.
+    heads: BTreeSet<ChangeHash>,
+    total: Total,
+    is_broken: bool,
+}
+
+impl fmt::Debug for Living {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Living").field("changes", &self.changes.len()).field("is_broken", &self.is_broken).finish()
+    }
+}
+
+impl Default for Living {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn library(hash: &ChangeHash) -> automerge::ChangeHash {
+    automerge::ChangeHash(hash.0)
+}
+
+fn libraries(hashes: &[ChangeHash]) -> Vec<automerge::ChangeHash> {
+    hashes.iter().map(library).collect()
+}
+
+/// Runs the library. Where it panics, that is an error with the words of the panic.
+fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, Broken> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
+        let word = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Broken::Library(word.unwrap_or("it panicked").to_owned())
+    })
+}
+
+fn failed(error: impl fmt::Display) -> Broken {
+    Broken::Library(error.to_string())
+}
+
+impl Living {
+    /// A document without changes.
+    pub fn new() -> Self {
+        Self {
+            doc: empty(),
+            changes: Vec::new(),
+            known: BTreeMap::new(),
+            heads: BTreeSet::new(),
+            total: Total::default(),
+            is_broken: false,
+        }
+    }
+
+    /// Applies plain changes that were judged, each after those before it. Changes that it has are left out.
+    ///
+    /// # Errors
+    /// [`Broken`]: the document must not be used any more. Its caller builds it again.
+    pub fn apply<'a>(&mut self, changes: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Broken> {
+        if self.is_broken {
+            return Err(Broken::Before);
+        }
+        self.is_broken = true;
+        let mut ready = Vec::new();
+        for bytes in changes {
+            let parsed = Change::parse(bytes).map_err(Broken::NotJudged)?;
+            if self.known.contains_key(&parsed.hash()) {
+                continue;
+            }
+            let change = guarded(|| automerge::Change::from_bytes(bytes.to_vec()))?.map_err(failed)?;
+            self.add(&parsed, change.len() as u64)?;
+            ready.push(change);
+        }
+        guarded(|| self.doc.apply_changes(ready))?.map_err(failed)?;
+        if self.doc.stats().num_changes != self.changes.len() as u64 {
+            return Err(failed("it left changes out"));
+        }
+        self.is_broken = false;
+        Ok(())
+    }
+
+    /// Adds a change to the history.
+    fn add(&mut self, change: &Change<'_>, ops: u64) -> Result<(), Broken> {
+        let mut height = 0;
+        for dep in change.deps() {
+            let before = self.known.get(dep).and_then(|at| self.changes.get(*at));
+            height = height.max(before.ok_or(Broken::Deps(change.hash()))?.height + 1);
+        }
+        for dep in change.deps() {
+            self.heads.remove(dep);
+        }
+        self.heads.insert(change.hash());
+        self.total.bytes += change.size() as u64;
+        self.total.ops += ops;
+        self.total.highest = self.total.highest.max(change.start().saturating_add(ops).saturating_sub(1));
+        self.known.insert(change.hash(), self.changes.len());
+        self.changes.push(HistoryItem {
+            hash: change.hash(),
+            actor: change.actor().to_vec(),
+            seq: change.seq(),
+            time: change.time(),
+            message: change.message().to_owned(),
+            deps: change.deps().to_vec(),
+            ops,
+            start: change.start(),
+            height,
+        });
+        Ok(())
+    }
+
+    /// The changes that no other one comes after, in ascending order.
+    pub fn heads(&self) -> Vec<ChangeHash> {
+        self.heads.iter().copied().collect()
+    }
+
+    /// The number of changes.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether it has no change.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// Whether it has a change.
+    pub fn knows(&self, change: &ChangeHash) -> bool {
+        self.known.contains_key(change)
+    }
+
+    fn known(&self, heads: &[ChangeHash]) -> Result<Vec<automerge::ChangeHash>, ReadError> {
+        if self.is_broken {
+            return Err(Broken::Before.into());
+        }
+        let unknown: Vec<ChangeHash> = heads.iter().filter(|head| !self.knows(head)).copied().collect();
+        if unknown.is_empty() { Ok(libraries(heads)) } else { Err(ReadError::UnknownHeads(unknown)) }
+    }
+
+    /// The value at a path as JSON, now or at some heads; nothing if nothing is there. Texts are strings, counters are numbers,
+    /// timestamps are numbers of milliseconds since 1970, and bytes are `{"$bytes": "base64"}`. A number that JSON does not have
+    /// is null.
+    ///
+    /// # Errors
+    /// [`ReadError::UnknownHeads`], and [`ReadError::Broken`] where the library fails.
+    pub fn value(&self, path: &DocPath, at: Option<&[ChangeHash]>) -> Result<Option<Json>, ReadError> {
+        let at = at.map(|heads| self.known(heads)).transpose()?;
+        let read = || -> Result<Option<Json>, automerge::AutomergeError> {
+            let Ok(found) = json::find(&self.doc, path, at.as_deref())? else { return Ok(None) };
+            json::of_found(&self.doc, &found, at.as_deref()).map(Some)
+        };
+        Ok(guarded(read)?.map_err(failed)?)
+    }
+
+    /// All values at a path that were written at the same time, each with the id of its actor, the shown one first. There is one
+    /// if nothing is in conflict, and none if nothing is there.
+    pub fn conflicts(&self, path: &DocPath) -> Vec<(Vec<u8>, Json)> {
+        let Some((last, parent)) = path.tokens().split_last() else { return Vec::new() };
+        let read = || -> Option<Vec<(Vec<u8>, Json)>> {
+            let parent = DocPath::from_tokens(parent.to_vec()).ok()?;
+            let Found::Object(id, kind) = json::find(&self.doc, &parent, None).ok()?.ok()? else { return None };
+            let all = self.doc.get_all(&id, json::prop(kind, last)?).ok()?;
+            // the shown one is the last
+            let value = |(value, id): &(automerge::Value<'_>, ObjId)| {
+                Some((actor_of(id), json::of_value(&self.doc, value, id, None).ok()?))
+            };
+            all.iter().rev().map(value).collect()
+        };
+        read().unwrap_or_default()
+    }
+
+    /// The letters of a text in runs, each with the id of the actor that inserted it; nothing if no text is at the path.
+    pub fn authors(&self, path: &DocPath) -> Option<Vec<(Vec<u8>, String)>> {
+        let Found::Object(id, ObjType::Text) = json::find(&self.doc, path, None).ok()?.ok()? else { return None };
+        let mut runs: Vec<(Vec<u8>, String)> = Vec::new();
+        for (element, letters) in elements(&self.doc, &id, None) {
+            let actor = match &element {
+                ObjId::Root => &[],
+                ObjId::Id(_, actor, _) => actor.to_bytes(),
+            };
+            match runs.last_mut().filter(|run| run.0 == actor) {
+                Some(run) => run.1.push_str(&letters),
+                None => runs.push((actor.to_vec(), letters)),
+            }
+        }
+        Some(runs)
+    }
+
+    /// The changes, the newest first: each before those that it comes after. Equal documents have them in one order.
+    pub fn history(&self, limit: usize) -> Vec<HistoryItem> {
+        self.history_before(None, limit)
+    }
+
+    /// The changes that [`Living::history`] shows after one of them, or from the newest.
+    pub fn history_before(&self, before: Option<&ChangeHash>, limit: usize) -> Vec<HistoryItem> {
+        let order = |item: &HistoryItem| (item.start, item.height, item.hash);
+        let before = before.map(|hash| self.known.get(hash).and_then(|at| self.changes.get(*at)));
+        let most = match before {
+            None => None,
+            Some(None) => return Vec::new(),
+            Some(Some(item)) => Some(order(item)),
+        };
+        let mut items: Vec<&HistoryItem> =
+            self.changes.iter().filter(|item| most.is_none_or(|most| order(item) < most)).collect();
+        items.sort_unstable_by_key(|item| std::cmp::Reverse(order(item)));
+        items.into_iter().take(limit).cloned().collect()
+    }
+
+    /// The heads as they were at a time: of the changes that say this time or an earlier one, and whose ancestors all do.
+    pub fn heads_at(&self, time: i64) -> Vec<ChangeHash> {
+        let mut then: BTreeSet<ChangeHash> = BTreeSet::new();
+        for item in &self.changes {
+            if item.time <= time && item.deps.iter().all(|dep| then.contains(dep)) {
+                then.insert(item.hash);
+            }
+        }
+        let before: Vec<&HistoryItem> = self.changes.iter().filter(|item| then.contains(&item.hash)).collect();
+        for dep in before.into_iter().flat_map(|item| &item.deps) {
+            then.remove(dep);
+        }
+        then.into_iter().collect()
+    }
+
+    /// The steps from one version to another.
+    ///
+    /// # Errors
+    /// [`ReadError::UnknownHeads`], and [`ReadError::Broken`] where the library fails.
+    pub fn patches(&self, before: &[ChangeHash], after: &[ChangeHash]) -> Result<Vec<PatchJson>, ReadError> {
+        let (before, after) = (self.known(before)?, self.known(after)?);
+        let patches = guarded(|| self.doc.diff(&before, &after))?;
+        Ok(patches.into_iter().map(patch::of_patch).collect())
+    }
+
+    /// The document as a file that every program with Automerge reads.
+    pub fn save(&self) -> Vec<u8> {
+        self.doc.save()
+    }
+}
+
+fn empty() -> Automerge {
+    // named, whatever features another crate turns on: positions in texts count Unicode scalar values
+    Automerge::new_with_encoding(TextEncoding::UnicodeCodePoint)
+}
+
+fn actor_of(id: &ObjId) -> Vec<u8> {
+    match id {
+        ObjId::Root => Vec::new(),
+        ObjId::Id(_, actor, _) => actor.to_bytes().to_vec(),
+    }
+}
+
+/// The elements of a text, each with its letters: one, but for what other programs write.
+fn elements<'a>(
+    doc: &'a impl ReadDoc,
+    text: &ObjId,
+    at: Option<&[automerge::ChangeHash]>,
+) -> impl Iterator<Item = (ObjId, String)> + 'a {
+    let range = match at {
+        Some(heads) => doc.list_range_at(text, .., heads),
+        None => doc.list_range(text, ..),
+    };
+    range.map(|item| {
+        let letters = match &item.value {
+            ValueRef::Scalar(automerge::ScalarValueRef::Str(text)) => text.to_string(),
+            // as a text shows what is no text
+            _ => "\u{fffc}".to_owned(),
+        };
+        (item.id(), letters)
+    })
+}

@@ -1,0 +1,193 @@
+//! Edits of a document.
+
+use automerge::{ActorId, Automerge, ReadDoc};
+use serde_json::Value as Json;
+
+use crate::change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, OTHERS_MAX, TIME_MAX};
+use crate::hash::ChangeHash;
+use crate::judge::{ACTORS_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX};
+use crate::living::edits::Edit;
+use crate::living::error::{Broken, EditError, ReadError};
+use crate::living::path::DocPath;
+use crate::living::run::run;
+use crate::living::writer::{Limits, Stop, Writer};
+use crate::living::{Living, empty, guarded};
+
+/// A change that an edit made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// Its name.
+    pub hash: ChangeHash,
+    /// Its bytes, in their plain form.
+    pub bytes: Vec<u8>,
+}
+
+impl Living {
+    /// Makes edits as an actor, at a time in seconds since 1970. All are made, or none. The changes are in the document already;
+    /// there is none if nothing differs, and more than one if one would have more than `max_bytes`.
+    ///
+    /// # Errors
+    /// [`EditError`]. Nothing has changed, unless it is [`EditError::Broken`]: then the document must not be used any more.
+    pub fn edit(&mut self, actor: &[u8], time: i64, edits: &[Edit], max_bytes: usize) -> Result<Vec<Made>, EditError> {
+        if self.is_broken {
+            return Err(Broken::Before.into());
+        }
+        if actor.is_empty() || actor.len() > ACTOR_BYTES_MAX {
+            return Err(EditError::Actor);
+        }
+        if time.unsigned_abs() > TIME_MAX {
+            return Err(EditError::Time(time));
+        }
+        let heads = self.heads.len();
+        // the last change of the actor may be named beside them
+        if heads >= DEPS_MAX {
+            return Err(EditError::Branches(heads));
+        }
+        let is_full = self.doc.stats().num_actors >= ACTORS_MAX as u64;
+        if is_full && self.changes.iter().all(|item| item.actor != actor) {
+            return Err(EditError::DocumentFull { most: ACTORS_MAX as u64, of: "actors" });
+        }
+        let mut size = 0;
+        for edit in edits {
+            self.check(edit, &mut size)?;
+        }
+        let limits = Limits {
+            time,
+            most: max_bytes.min(CHANGE_BYTES_MAX),
+            splits: false,
+            ops: self.total.ops,
+            highest: self.total.highest,
+        };
+        self.is_broken = true;
+        let made = guarded(|| self.attempt(actor, edits, limits))?;
+        self.is_broken = matches!(made, Err(EditError::Broken(_)));
+        made
+    }
+
+    /// Checks what can be checked before anything is written.
+    fn check(&self, edit: &Edit, size: &mut u64) -> Result<(), EditError> {
+        let path = edit.path();
+        let bytes = match edit {
+            Edit::Set { value, .. } | Edit::Merge { patch: value, .. } | Edit::Insert { value, .. } => {
+                size_of(value, DEPTH_MAX + 1).ok_or_else(|| EditError::TooDeep(path.clone()))?
+            }
+            Edit::Splice { insert, at_heads, .. } => {
+                let known = at_heads.as_ref().map(|heads| self.known(heads)).transpose();
+                known.map_err(|error| match error {
+                    ReadError::UnknownHeads(heads) => EditError::UnknownHeads(heads),
+                    ReadError::Broken(broken) => EditError::Broken(broken),
+                })?;
+                insert.len() as u64
+            }
+            Edit::Delete { .. } | Edit::Increment { .. } | Edit::Counter { .. } => 0,
+        };
+        *size = size.saturating_add(bytes);
+        if *size > DOCUMENT_BYTES_MAX {
+            return Err(EditError::DocumentFull { most: DOCUMENT_BYTES_MAX, of: "bytes" });
+        }
+        Ok(())
+    }
+
+    /// Writes in place if all fits into one change, and into a copy otherwise: changes that were ended cannot be taken back.
+    fn attempt(&mut self, actor: &[u8], edits: &[Edit], limits: Limits) -> Result<Vec<Made>, EditError> {
+        let is_near_full = self.total.bytes + limits.most as u64 > DOCUMENT_BYTES_MAX;
+        if !is_near_full && self.doc.stats().num_actors < OTHERS_MAX as u64 {
+            let mut doc = std::mem::replace(&mut self.doc, empty());
+            doc.set_actor(ActorId::from(actor));
+            let mut writer = Writer::begin(doc, limits)?;
+            match run(&mut writer, edits) {
+                Ok(()) => {
+                    let (doc, hashes) = writer.end()?;
+                    self.doc = doc;
+                    let refused = |error| match error {
+                        EditError::Broken(broken) => EditError::Broken(broken),
+                        // it is in the document already
+                        other => EditError::Broken(Broken::Library(other.to_string())),
+                    };
+                    let made = made(&self.doc, &hashes, limits.most).map_err(refused)?;
+                    self.take_in(&made)?;
+                    return Ok(made);
+                }
+                Err(stop) => {
+                    self.doc = writer.undone()?;
+                    if let Stop::Error(error) = stop {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        let mut doc = self.doc.clone();
+        doc.set_actor(ActorId::from(actor));
+        let mut writer = Writer::begin(doc, Limits { splits: true, ..limits })?;
+        match run(&mut writer, edits) {
+            Ok(()) => {}
+            Err(Stop::Error(EditError::Broken(broken))) => return Err(EditError::Library(broken.to_string())),
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Full) => {
+                return Err(EditError::TooLarge { path: writer.path.clone(), most: limits.most });
+            }
+        }
+        let (doc, hashes) = writer.end()?;
+        let made = made(&doc, &hashes, limits.most)?;
+        let bytes: u64 = made.iter().map(|made| made.bytes.len() as u64).sum();
+        if self.total.bytes + bytes > DOCUMENT_BYTES_MAX {
+            return Err(EditError::DocumentFull { most: DOCUMENT_BYTES_MAX, of: "bytes" });
+        }
+        self.doc = doc;
+        self.take_in(&made)?;
+        Ok(made)
+    }
+
+    fn take_in(&mut self, made: &[Made]) -> Result<(), Broken> {
+        for made in made {
+            let change = Change::parse(&made.bytes).map_err(Broken::NotJudged)?;
+            let ops = ops_of(&change).map_err(Broken::NotJudged)?;
+            self.add(&change, ops)?;
+        }
+        Ok(())
+    }
+}
+
+fn ops_of(change: &Change<'_>) -> Result<u64, crate::Fault> {
+    let (mut ops, mut number) = (change.ops(), 0);
+    while ops.next()?.is_some() {
+        number += 1;
+    }
+    Ok(number)
+}
+
+/// The changes of some hashes, once they are read as others read them.
+fn made(doc: &Automerge, hashes: &[automerge::ChangeHash], most: usize) -> Result<Vec<Made>, EditError> {
+    let made = |hash: &automerge::ChangeHash| {
+        let change = doc.get_change_by_hash(hash).ok_or_else(|| Broken::Library("a change is not there".to_owned()))?;
+        let bytes = change.raw_bytes().to_vec();
+        let parsed = Change::parse(&bytes).map_err(EditError::Refused)?;
+        ops_of(&parsed).map_err(EditError::Refused)?;
+        if bytes.len() > most {
+            return Err(EditError::TooLarge { path: DocPath::root(), most });
+        }
+        Ok(Made { hash: parsed.hash(), bytes })
+    };
+    hashes.iter().map(made).collect()
+}
+
+/// The bytes of a value, roughly; nothing if it is too deep.
+fn size_of(value: &Json, depth: u32) -> Option<u64> {
+    let depth = depth.checked_sub(1)?;
+    let mut size = 2_u64;
+    match value {
+        Json::String(text) => size += text.len() as u64,
+        Json::Array(items) => {
+            for item in items {
+                size = size.saturating_add(size_of(item, depth)?);
+            }
+        }
+        Json::Object(items) => {
+            for (key, item) in items {
+                size = size.saturating_add(key.len() as u64).saturating_add(size_of(item, depth)?);
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+    Some(size)
+}

@@ -1,0 +1,82 @@
+//! The edits that a caller can ask for.
+
+use serde_json::Value as Json;
+
+use crate::hash::ChangeHash;
+use crate::living::path::DocPath;
+
+/// An edit. Strings are written as texts, which several can write at once, as automerge-repo does. `{"$bytes": "base64"}` is
+/// written as bytes.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Edit {
+    /// Makes what is at a path equal to a value. Only what differs is written: letters of a text, elements of a list, keys of a
+    /// map. A number on a counter counts up or down to it. The map or list that holds it must exist.
+    Set {
+        /// The path.
+        path: DocPath,
+        /// The value.
+        value: Json,
+    },
+    /// Merges a JSON Merge Patch (RFC 7396): keys are set, and those that are null are deleted.
+    Merge {
+        /// The path.
+        path: DocPath,
+        /// The patch.
+        patch: Json,
+    },
+    /// Deletes letters of a text and inserts others there. Positions count Unicode scalar values.
+    Splice {
+        /// The text.
+        path: DocPath,
+        /// The position.
+        at: usize,
+        /// The number of letters to delete.
+        delete: usize,
+        /// The letters to insert.
+        insert: String,
+        /// The version in which the position was read; now if none is given. Letters that others inserted since stay.
+        at_heads: Option<Vec<ChangeHash>>,
+    },
+    /// Deletes a key or an element.
+    Delete {
+        /// The path.
+        path: DocPath,
+    },
+    /// Inserts an element into a list.
+    Insert {
+        /// The list, and the element before which it is inserted; `-` for the end.
+        path: DocPath,
+        /// The element.
+        value: Json,
+    },
+    /// Counts on.
+    Increment {
+        /// The counter.
+        path: DocPath,
+        /// The step, which may be below zero.
+        by: i64,
+    },
+    /// Writes a new counter.
+    Counter {
+        /// The path.
+        path: DocPath,
+        /// Its first value.
+        value: i64,
+    },
+}
+
+impl Edit {
+    /// The path that it edits.
+    pub const fn path(&self) -> &DocPath {
+        match self {
+            Self::Set { path, .. }
+            | Self::Merge { path, .. }
+            | Self::Splice { path, .. }
+            | Self::Delete { path }
+            | Self::Insert { path, .. }
+            | Self::Increment { path, .. }
+            | Self::Counter { path, .. } => path,
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! Living documents: JSON with texts, lists and counters that several members change at once, as Automerge.
+//!
+//! The log holds the changes; the engine does not look into them. A document is built when somebody opens it, from changes
+//! whose verdict holds, and follows the log from then on. All of it is derived.
+//!
+//! | room | content |
+//! |---|---|
+//! | `find` | the documents of a space, by key and by address |
+//! | `replica` | which changes count: a pure core |
+//! | `shown` | documents as callers get them |
+//! | `pen` | writing entries about a document |
+//! | `open` | a document that is open: reading what was committed since |
+//! | `write` | edits that wait for the disk together |
+//! | `watch` | the changes of a document, as patches |
+//! | `version` | the heads of a document as a text |
+//!
+//! ```no_run
+//! # async fn example(node: nexus_node::Node) -> Result<(), Box<dyn std::error::Error>> {
+//! use nexus_node::documents::Edit;
+//!
+//! let documents = node.documents();
+//! documents.create(None, "plan").await?;
+//! let title = Edit::Set { path: "title".parse()?, value: "Release 2".into() };
+//! documents.edit(None, "plan", vec![title]).await?;
+//! println!("{}", documents.get(None, "plan", "title", None).await?.value);
+//! # Ok(()) }
+//! ```
+
+mod find;
+mod open;
+mod pen;
+mod replica;
+mod shown;
+#[cfg(test)]
+mod tests;
+mod version;
+mod watch;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DocumentPart, SpaceId, is_document_key};
+use nexus_documents::{Change, ChangeHash, DocumentId, FileError, Judge, Living, changes_of_file, genesis};
+pub use nexus_documents::{DocPath, Edit, PatchJson};
+use nexus_identity::{Did, Timestamp};
+use serde_json::Value;
+
+use self::find::Found;
+use self::open::Shared;
+pub(crate) use self::pen::Handles;
+use self::pen::Pen;
+use self::shown::missing;
+pub use self::shown::{Document, DocumentInfo, Edited, HistoryEntry, RefusedChange, TextRun};
+pub use self::version::Version;
+pub use self::watch::{DocumentChange, DocumentWatch};
+use crate::brain::Brain;
+use crate::error::{DocumentError, NodeError, Resource};
+use crate::identity::Identity;
+use crate::world::random;
+
+/// The most documents that stay open.
+const OPEN_MAX: usize = 64;
+/// The most documents of one list.
+pub const DOCUMENTS_LISTED_MAX: usize = 1_000;
+/// The most changes of one history.
+pub const HISTORY_MAX: usize = 1_000;
+
+/// A handle on a node's documents, cheap to clone.
+#[derive(Clone)]
+pub struct Documents {
+    pen: Arc<Pen>,
+    open: Arc<Mutex<Opened>>,
+    /// The spaces in sight.
+    brain: Brain,
+}
+
+#[derive(Default)]
+struct Opened {
+    by_id: BTreeMap<(SpaceId, DocumentId), (Arc<Shared>, u64)>,
+    /// The number of times that a document was asked for.
+    times: u64,
+}
+
+impl Documents {
+    pub(crate) fn new(handles: Handles, brain: Brain) -> Self {
+        Self { pen: Arc::new(Pen::new(handles)), open: Arc::default(), brain }
+    }
+
+    /// The same documents, as far as they are in the spaces of another handle on the memory.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub(crate) fn within(&self, brain: Brain) -> Self {
+        Self { pen: self.pen.clone(), open: self.open.clone(), brain }
+    }
+
+    /// Creates the document of a key, or finds it. Two nodes that create it apart create the same one.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] for the space, [`NodeError::Document`], [`NodeError::Refused`] if this node may not write.
+    pub async fn create(&self, space: Option<&str>, key: &str) -> Result<Edited, NodeError> {
+        if !is_document_key(key) {
+            return Err(DocumentError::Key.into());
+        }
+        if let Some(found) = self.look_for(space, key).await? {
+            let shared = self.open(&found);
+            let version = shared.read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await?;
+            return Ok(Edited { info: found.info(), version, changed: false });
+        }
+        let (space, no, shown) = self.space(space).await?;
+        let document = DocumentId::of_key(space.as_bytes(), key, 0);
+        let bytes = genesis(document);
+        let hash = hash_of(&bytes)?;
+        let parts = vec![
+            DocumentPart::Key { generation: 0, key: key.to_owned() },
+            DocumentPart::Change { hash: hash.0, bytes },
+        ];
+        self.pen.write(space, document, None, parts).await?;
+        let found = Found { space, no, shown, document, key: Some(key.to_owned()), generation: 0, others: Vec::new() };
+        // somebody else may have created it, and written to it, before
+        let shared = self.open(&found);
+        let version = shared.read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await?;
+        Ok(Edited { info: found.info(), version, changed: true })
+    }
+
+    /// The documents of a space: those with keys by key, then others by id. At most [`DOCUMENTS_LISTED_MAX`].
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] for the space.
+    pub async fn list(&self, space: Option<&str>) -> Result<Vec<DocumentInfo>, NodeError> {
+        let space = space.map(str::to_owned);
+        self.brain.reading(move |brain| find::all(brain, space.as_deref(), DOCUMENTS_LISTED_MAX)).await
+    }
+
+    /// A document by its key or its address, as it is now or was at a version: the value at a path. An empty path is the whole.
+    ///
+    /// # Errors
+    /// [`NodeError::NotFound`] for the space or the document, [`DocumentError::Missing`] for the path or the version.
+    pub async fn get(
+        &self,
+        space: Option<&str>,
+        name: &str,
+        path: &str,
+        at: Option<&Version>,
+    ) -> Result<Document, NodeError> {
+        let path = parse_path(path)?;
+        let found = self.find(space, name).await?;
+        let (at, identity, info) = (at.cloned(), self.pen.identity.clone(), found.info());
+        self.open(&found)
+            .read(&self.brain, move |replica| {
+                let heads = at.as_ref().map(|at| at.0.as_slice());
+                let value = replica.living().value(&path, heads).map_err(missing)?;
+                let Some(value) = value else {
+                    return Err(DocumentError::Missing(format!("nothing is at `{path}` in this document")).into());
+                };
+                let version = at.unwrap_or_else(|| Version(replica.living().heads()));
+                let (missing, refused) = (replica.missing().len(), refused_in(replica, &identity));
+                Ok(Document { info, version, value, missing, refused })
+            })
+            .await
+    }
+
+    /// All values at a path that were written at once, the shown one first, each with the member that wrote it.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    pub async fn conflicts(
+        &self,
+        space: Option<&str>,
+        name: &str,
+        path: &str,
+    ) -> Result<Vec<(Option<String>, Value)>, NodeError> {
+        let path = parse_path(path)?;
+        let (found, identity) = (self.find(space, name).await?, self.pen.identity.clone());
+        self.open(&found)
+            .read(&self.brain, move |replica| {
+                let of = |(actor, value): (Vec<u8>, Value)| {
+                    (replica.author_of_actor(&actor).map(|did| shown(&identity, &did)), value)
+                };
+                Ok(replica.living().conflicts(&path).into_iter().map(of).collect())
+            })
+            .await
+    }
+
+    /// Changes a document: all edits or none, as one change where they fit. Edits of several callers at once wait for the disk
+    /// together.
+    ///
+    /// # Errors
+    /// As [`Documents::get`]; [`DocumentError::Edit`] where an edit does not fit what is there.
+    pub async fn edit(&self, space: Option<&str>, name: &str, edits: Vec<Edit>) -> Result<Edited, NodeError> {
+        let found = self.find(space, name).await?;
+        let (version, changed) = self.open(&found).edit(&self.pen, &self.brain, edits).await?;
+        Ok(Edited { info: found.info(), version, changed })
+    }
+
+    /// The changes of a document, the newest first: at most `limit`, up to [`HISTORY_MAX`].
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    pub async fn history(
+        &self,
+        space: Option<&str>,
+        name: &str,
+        limit: usize,
+    ) -> Result<(DocumentInfo, Vec<HistoryEntry>), NodeError> {
+        let (found, identity) = (self.find(space, name).await?, self.pen.identity.clone());
+        let info = found.info();
+        let shared = self.open(&found);
+        let entries = shared.read(&self.brain, move |replica| {
+            let entry = |item: nexus_documents::HistoryItem| HistoryEntry {
+                version: Version(vec![item.hash]),
+                by: replica.authors(&item.hash).iter().map(|did| shown(&identity, did)).collect(),
+                at: Timestamp::from_ms(u64::try_from(item.time).unwrap_or(0).saturating_mul(1_000)),
+                operations: item.ops,
+                message: item.message,
+            };
+            Ok(replica.living().history(limit.min(HISTORY_MAX)).into_iter().map(entry).collect())
+        });
+        Ok((info, entries.await?))
+    }
+
+    /// The version of a document at a time, by the clocks of those who changed it.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    pub async fn version_at(&self, space: Option<&str>, name: &str, at: Timestamp) -> Result<Version, NodeError> {
+        let found = self.find(space, name).await?;
+        let seconds = i64::try_from(at.as_ms() / 1_000).unwrap_or(i64::MAX);
+        self.open(&found).read(&self.brain, move |replica| Ok(Version(replica.living().heads_at(seconds)))).await
+    }
+
+    /// The version of a text: hashes with `.` between them, or the beginnings of some, of at least eight digits.
+    ///
+    /// # Errors
+    /// As [`Documents::get`]; [`DocumentError::Missing`] if a beginning is of no change, or of several.
+    pub async fn version(&self, space: Option<&str>, name: &str, text: &str) -> Result<Version, NodeError> {
+        if let Ok(version) = text.parse() {
+            return Ok(version);
+        }
+        let (found, text) = (self.find(space, name).await?, text.to_owned());
+        self.open(&found).read(&self.brain, move |replica| Ok(version::called(&text, replica.living())?)).await
+    }
+
+    /// The letters of a text in runs, each with its author.
+    ///
+    /// # Errors
+    /// As [`Documents::get`]; [`DocumentError::Missing`] if no text is at the path.
+    pub async fn authors(&self, space: Option<&str>, name: &str, path: &str) -> Result<Vec<TextRun>, NodeError> {
+        let path = parse_path(path)?;
+        let (found, identity) = (self.find(space, name).await?, self.pen.identity.clone());
+        self.open(&found)
+            .read(&self.brain, move |replica| {
+                let runs = replica.living().authors(&path);
+                let runs = runs.ok_or_else(|| DocumentError::Missing(format!("no text is at `{path}`")))?;
+                let run = |(actor, text): (Vec<u8>, String)| TextRun {
+                    by: replica.author_of_actor(&actor).map(|did| shown(&identity, &did)),
+                    text,
+                };
+                Ok(runs.into_iter().map(run).collect())
+            })
+            .await
+    }
+
+    /// Follows a document: each change of it as patches, from a version or from now on.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    pub async fn watch(
+        &self,
+        space: Option<&str>,
+        name: &str,
+        from: Option<Version>,
+    ) -> Result<DocumentWatch, NodeError> {
+        let found = self.find(space, name).await?;
+        let shared = self.open(&found);
+        let committed = self.pen.engine.committed();
+        let (info, brain) = (found.info(), self.brain.clone());
+        DocumentWatch::begin(info, shared, brain, committed, from).await
+    }
+
+    /// A document as a file that every program with Automerge reads.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    pub async fn export(&self, space: Option<&str>, name: &str) -> Result<(DocumentInfo, Vec<u8>), NodeError> {
+        let found = self.find(space, name).await?;
+        let file = self.open(&found).read(&self.brain, |replica| Ok(replica.living().save())).await?;
+        Ok((found.info(), file))
+    }
+
+    /// Takes the document of an Automerge file, as a new document, with a key if one is given.
+    ///
+    /// # Errors
+    /// [`DocumentError::File`] if a change of it is refused, [`DocumentError::KeyTaken`].
+    pub async fn import(&self, space: Option<&str>, key: Option<&str>, file: Vec<u8>) -> Result<Edited, NodeError> {
+        if key.is_some_and(|key| !is_document_key(key)) {
+            return Err(DocumentError::Key.into());
+        }
+        if let Some(key) = key
+            && self.look_for(space, key).await?.is_some()
+        {
+            return Err(DocumentError::KeyTaken { key: key.to_owned() }.into());
+        }
+        let (space, no, shown) = self.space(space).await?;
+        let parts = self.pen.world.reading(move || parts_of_file(&file)).await??;
+        let document = DocumentId::from_bytes(random());
+        let name = key.map(|key| DocumentPart::Key { generation: 0, key: key.to_owned() });
+        for parts in write::portions(parts.into_iter().chain(name)) {
+            self.pen.write(space, document, None, parts).await?;
+        }
+        let key = key.map(str::to_owned);
+        let found = Found { space, no, shown, document, key, generation: 0, others: Vec::new() };
+        let version = self.open(&found).read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await?;
+        Ok(Edited { info: found.info(), version, changed: true })
+    }
+
+    /// Gives a document a key. A key of another document is refused.
+    ///
+    /// # Errors
+    /// As [`Documents::get`]; [`DocumentError::KeyTaken`].
+    pub async fn name(&self, space: Option<&str>, name: &str, key: &str) -> Result<DocumentInfo, NodeError> {
+        if !is_document_key(key) {
+            return Err(DocumentError::Key.into());
+        }
+        let found = self.find(space, name).await?;
+        match self.look_for(space, key).await? {
+            Some(other) if other.document == found.document => {}
+            Some(_) => return Err(DocumentError::KeyTaken { key: key.to_owned() }.into()),
+            None => {
+                let part = DocumentPart::Key { generation: 0, key: key.to_owned() };
+                self.pen.write(found.space, found.document, None, vec![part]).await?;
+            }
+        }
+        Ok(DocumentInfo { key: Some(key.to_owned()), ..found.info() })
+    }
+
+    /// Begins the document of a key anew from its value, without its history. The former one stays readable by its address.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    pub async fn compact(&self, space: Option<&str>, key: &str) -> Result<Edited, NodeError> {
+        let found = self.find(space, key).await?;
+        let Some(key) = found.key.clone() else {
+            return Err(
+                DocumentError::Edit("only a document with a key can begin anew: name it first".to_owned()).into()
+            );
+        };
+        let root = DocPath::default();
+        let shared = self.open(&found);
+        let value = shared.read(&self.brain, move |replica| {
+            Ok(replica.living().value(&root, None).map_err(missing)?.unwrap_or_default())
+        });
+        let (value, generation) = (value.await?, found.generation.saturating_add(1));
+        let document = DocumentId::of_key(found.space.as_bytes(), &key, generation);
+        let bytes = genesis(document);
+        let hash = hash_of(&bytes)?;
+        let parts = vec![DocumentPart::Key { generation, key }, DocumentPart::Change { hash: hash.0, bytes }];
+        self.pen.write(found.space, document, None, parts).await?;
+        let found = Found { document, generation, others: Vec::new(), ..found };
+        let edits = vec![Edit::Set { path: DocPath::default(), value }];
+        let (version, _) = self.open(&found).edit(&self.pen, &self.brain, edits).await?;
+        Ok(Edited { info: found.info(), version, changed: true })
+    }
+
+    /// The time by this node's clock.
+    #[cfg(feature = "http")]
+    pub(crate) fn now(&self) -> Timestamp {
+        self.pen.world.wall()
+    }
+
+    async fn space(&self, name: Option<&str>) -> Result<(SpaceId, u32, String), NodeError> {
+        let name = name.map(str::to_owned);
+        self.brain.reading(move |brain| find::space(brain, name.as_deref())).await
+    }
+
+    async fn look_for(&self, space: Option<&str>, name: &str) -> Result<Option<Found>, NodeError> {
+        let (space, name) = (space.map(str::to_owned), name.to_owned());
+        self.brain.reading(move |brain| find::one(brain, space.as_deref(), &name)).await
+    }
+
+    async fn find(&self, space: Option<&str>, name: &str) -> Result<Found, NodeError> {
+        let found = self.look_for(space, name).await?;
+        found.ok_or_else(|| NodeError::NotFound { what: Resource::Document, name: name.to_owned() })
+    }
+
+    /// The open document of a place. The one that nobody asked for the longest is closed for it.
+    fn open(&self, found: &Found) -> Arc<Shared> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.times += 1;
+        let times = open.times;
+        let of = (found.space, found.document);
+        if !open.by_id.contains_key(&of) && open.by_id.len() >= OPEN_MAX {
+            // a document in use stays open for its users, and is built twice
+            let oldest = open.by_id.iter().min_by_key(|(_, (_, used))| *used).map(|(of, _)| *of);
+            oldest.and_then(|oldest| open.by_id.remove(&oldest));
+        }
+        let entry = open.by_id.entry(of);
+        let (shared, used) = entry.or_insert_with(|| (Arc::new(Shared::new(found.space, found.no, found.document)), 0));
+        *used = times;
+        shared.clone()
+    }
+}
+
+impl fmt::Debug for Documents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Documents").finish_non_exhaustive()
+    }
+}
+
+fn parse_path(path: &str) -> Result<DocPath, NodeError> {
+    path.parse().map_err(|error: nexus_documents::BadPath| DocumentError::Edit(error.to_string()).into())
+}
+
+/// The hash of a change that this node made.
+fn hash_of(bytes: &[u8]) -> Result<ChangeHash, NodeError> {
+    let change = Change::parse(bytes).map_err(|fault| DocumentError::Edit(fault.to_string()))?;
+    Ok(change.hash())
+}
+
+/// The changes of a file, judged, each for an entry.
+fn parts_of_file(file: &[u8]) -> Result<Vec<DocumentPart>, NodeError> {
+    let refused = |why: String| NodeError::from(DocumentError::File(format!("this file is no document: {why}")));
+    let changes = changes_of_file(file).map_err(|error: FileError| refused(error.to_string()))?;
+    let (mut judge, mut living, mut parts) = (Judge::new(), Living::new(), Vec::with_capacity(changes.len()));
+    for bytes in &changes {
+        let change = Change::parse(bytes).map_err(|fault| refused(fault.to_string()))?;
+        judge.accept(&change).map_err(|fault| refused(fault.to_string()))?;
+        if bytes.len() > DOCUMENT_CHANGE_BYTES_MAX {
+            let (len, max) = (bytes.len(), DOCUMENT_CHANGE_BYTES_MAX);
+            return Err(
+                DocumentError::TooLarge(format!("a change of it has {len} bytes, and an entry takes {max}")).into()
+            );
+        }
+        parts.push(DocumentPart::Change { hash: change.hash().0, bytes: bytes.clone() });
+    }
+    living.apply(changes.iter().map(Vec::as_slice)).map_err(|error| refused(error.to_string()))?;
+    Ok(parts)
+}
+
+fn shown(identity: &Identity, did: &Did) -> String {
+    identity.shown_name_of(did).unwrap_or_else(|| did.short())
+}
+
+fn refused_in(replica: &replica::Replica, identity: &Identity) -> Vec<RefusedChange> {
+    let refused = replica.refused().iter().map(|refused| RefusedChange {
+        hash: refused.hash,
+        by: vec![shown(identity, &refused.author)],
+        why: refused.why.clone(),
+    });
+    let colliding = replica.colliding().iter().map(|hash| RefusedChange {
+        hash: *hash,
+        by: replica.authors(hash).iter().map(|did| shown(identity, did)).collect(),
+        why: "another change has the same actor and number".to_owned(),
+    });
+    refused.chain(colliding).collect()
+}

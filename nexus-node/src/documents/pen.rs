@@ -1,0 +1,62 @@
+use std::sync::{Mutex, PoisonError};
+
+use nexus_crdt::{DocumentPart, Incarnation, LogId, SpaceId};
+use nexus_documents::DocumentId;
+
+use crate::engine::{Command, DocumentSaid, Outcome};
+use crate::error::{AccessError, DocumentError, NodeError, StopError};
+use crate::identity::Identity;
+use crate::runtime::EngineHandle;
+use crate::world::World;
+
+/// The parts that documents use.
+pub(crate) struct Handles {
+    pub(crate) identity: Identity,
+    pub(crate) world: World,
+    pub(crate) engine: EngineHandle,
+}
+
+/// Writes entries about documents in this node's name.
+pub(super) struct Pen {
+    pub(super) identity: Identity,
+    pub(super) world: World,
+    pub(super) engine: EngineHandle,
+    /// The incarnation in which this node writes, as the engine said last.
+    incarnation: Mutex<Incarnation>,
+}
+
+impl Pen {
+    pub(super) fn new(Handles { identity, world, engine }: Handles) -> Self {
+        Self { identity, world, engine, incarnation: Mutex::new(Incarnation([0; 8])) }
+    }
+
+    /// Writes parts of a document as one entry. They are on the disk when this returns. `incarnation` is that of the log whose
+    /// actor made the changes among them. If this node writes in another one by now, nothing is written, and
+    /// [`log`](Self::log) says the new one.
+    pub(super) async fn write(
+        &self,
+        space: SpaceId,
+        document: DocumentId,
+        incarnation: Option<Incarnation>,
+        parts: Vec<DocumentPart>,
+    ) -> Result<(), NodeError> {
+        let said = DocumentSaid { space, document: *document.as_bytes(), incarnation, parts };
+        match self.engine.run(Command::Document(said)).await? {
+            Outcome::Done(_) => Ok(()),
+            Outcome::Renewed(incarnation) => {
+                *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner) = incarnation;
+                Err(StopError::NoAnswer.into())
+            }
+            Outcome::TooEarly => Err(DocumentError::TooEarly.into()),
+            Outcome::NotPermitted { member: false } => Err(AccessError::Revoked.into()),
+            Outcome::NotPermitted { .. } => Err(AccessError::Reader.into()),
+            _ => Err(StopError::NoAnswer.into()),
+        }
+    }
+
+    /// This node's log in a space, as far as is known.
+    pub(super) fn log(&self, space: SpaceId) -> LogId {
+        let incarnation = *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
+        LogId { space, author: self.identity.me(), incarnation }
+    }
+}

@@ -1,0 +1,365 @@
+//! A document as it stands by the entries that are here: a pure core that reads no store.
+//!
+//! A change counts if an entry that holds it counts, its verdict holds, no other change that counts has its actor and number,
+//! and all changes before it count. So equal sets of entries make equal heads, in whatever order they came.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nexus_crdt::{DocumentPart, DocumentWords, LogId};
+use nexus_documents::{Broken, Change, ChangeHash, DocumentId, Fault, Held, Judge, Living, Made, standing};
+use nexus_identity::Did;
+
+use crate::ledger::rows::Eno;
+
+/// The most bytes of changes that are taken of one log. Later ones of that log do not count.
+pub(super) const SHARE_BYTES_MAX: u64 = 16 << 20;
+/// The most refused changes that are named.
+const REFUSED_MAX: usize = 64;
+/// The beginning of the ids of this mesh's own actors.
+const OWN_ACTOR: [u8; 4] = *b"nxd1";
+/// The bytes after it that say in which document an actor is.
+const DOCUMENT_TAG_BYTES: usize = 4;
+const OWN_ACTOR_BYTES: usize = OWN_ACTOR.len() + DOCUMENT_TAG_BYTES + 16;
+
+/// The beginning of the actors of members in a document. In a copy of it under another id they are actors like any others.
+fn own_beginning(document: DocumentId) -> [u8; OWN_ACTOR.len() + DOCUMENT_TAG_BYTES] {
+    let mut hasher = blake3::Hasher::new_derive_key("nexus document actors");
+    hasher.update(document.as_bytes());
+    let mut beginning = [0; OWN_ACTOR.len() + DOCUMENT_TAG_BYTES];
+    beginning[..OWN_ACTOR.len()].copy_from_slice(&OWN_ACTOR);
+    beginning[OWN_ACTOR.len()..].copy_from_slice(&hasher.finalize().as_bytes()[..DOCUMENT_TAG_BYTES]);
+    beginning
+}
+
+/// The actor of the changes that a log makes in a document. A store that was put back from a copy has another log, and so
+/// another actor.
+pub(super) fn own_actor(log: &LogId, document: DocumentId) -> [u8; OWN_ACTOR_BYTES] {
+    let mut hasher = blake3::Hasher::new_derive_key("nexus document actor");
+    hasher.update(log.author.as_bytes());
+    hasher.update(&log.incarnation.0);
+    hasher.update(document.as_bytes());
+    let beginning = own_beginning(document);
+    let mut actor = [0; OWN_ACTOR_BYTES];
+    actor[..beginning.len()].copy_from_slice(&beginning);
+    actor[beginning.len()..].copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    actor
+}
+
+/// Whether a log may have written a change of an actor: the mesh's own actors belong to one log each.
+fn may_be_of(actor: &[u8], log: &LogId, document: DocumentId) -> bool {
+    !actor.starts_with(&own_beginning(document)) || actor == own_actor(log, document)
+}
+
+/// The words of an entry about the document.
+pub(super) struct Arrived {
+    pub(super) eno: Eno,
+    pub(super) log: LogId,
+    pub(super) counts: bool,
+    pub(super) words: DocumentWords,
+}
+
+/// An entry that holds a change.
+#[derive(Clone, Copy, Debug)]
+struct Holder {
+    eno: Eno,
+    author: Did,
+    counts: bool,
+}
+
+/// A change that is here.
+#[derive(Debug)]
+struct HeldChange {
+    deps: Vec<ChangeHash>,
+    actor: Box<[u8]>,
+    seq: u64,
+    sound: bool,
+    holders: Vec<Holder>,
+}
+
+impl HeldChange {
+    fn counts(&self) -> bool {
+        self.holders.iter().any(|holder| holder.counts)
+    }
+}
+
+/// A change that is not taken.
+#[derive(Clone, Debug)]
+pub(super) struct RefusedChange {
+    pub(super) hash: ChangeHash,
+    pub(super) author: Did,
+    pub(super) why: String,
+}
+
+/// Where the bytes of a change are: an entry that holds it.
+pub(super) type BytesAt<'a, E> = &'a dyn Fn(Eno, &ChangeHash) -> Result<Option<Vec<u8>>, E>;
+
+/// A document that is open.
+pub(super) struct Replica {
+    document: DocumentId,
+    judge: Judge,
+    living: Living,
+    held: BTreeMap<ChangeHash, HeldChange>,
+    /// Changes whose verdict waits, by one that comes before them and is not here.
+    waiting: BTreeMap<ChangeHash, Vec<(ChangeHash, Vec<u8>)>>,
+    /// The sound changes that entries hold which count, by actor and number.
+    numbers: BTreeMap<(Box<[u8]>, u64), usize>,
+    counting: BTreeSet<ChangeHash>,
+    colliding: BTreeSet<ChangeHash>,
+    /// The bytes that each log has brought.
+    shares: BTreeMap<LogId, u64>,
+    refused: Vec<RefusedChange>,
+    enos: BTreeSet<Eno>,
+    last: Eno,
+    stale: bool,
+}
+
+/// Whether the document must be built again from the bytes of its changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(super) enum Next {
+    Stands,
+    Rebuild,
+}
+
+impl Replica {
+    pub(super) fn new(document: DocumentId) -> Self {
+        Self {
+            document,
+            judge: Judge::new(),
+            living: Living::new(),
+            held: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            numbers: BTreeMap::new(),
+            counting: BTreeSet::new(),
+            colliding: BTreeSet::new(),
+            shares: BTreeMap::new(),
+            refused: Vec::new(),
+            enos: BTreeSet::new(),
+            last: 0,
+            stale: false,
+        }
+    }
+
+    /// The document itself.
+    pub(super) fn living(&self) -> &Living {
+        &self.living
+    }
+
+    /// The last entry of the node that was looked at.
+    pub(super) fn last(&self) -> Eno {
+        self.last
+    }
+
+    /// Notes that all entries up to one were looked at.
+    pub(super) fn looked(&mut self, last: Eno) {
+        self.last = self.last.max(last);
+    }
+
+    /// Whether an entry is one of the document.
+    pub(super) fn has_entry(&self, eno: Eno) -> bool {
+        self.enos.contains(&eno)
+    }
+
+    /// The members whose entries hold a change.
+    pub(super) fn authors(&self, change: &ChangeHash) -> BTreeSet<Did> {
+        let holders = self.held.get(change).into_iter().flat_map(|held| &held.holders);
+        holders.map(|holder| holder.author).collect()
+    }
+
+    /// The members whose logs a change's actor can be of, by actor: the first holder of a change with it.
+    pub(super) fn author_of_actor(&self, actor: &[u8]) -> Option<Did> {
+        let of = self.held.values().find(|held| *held.actor == *actor && !held.holders.is_empty());
+        of.and_then(|held| held.holders.first()).map(|holder| holder.author)
+    }
+
+    /// Changes that are not taken, with the reason.
+    pub(super) fn refused(&self) -> &[RefusedChange] {
+        &self.refused
+    }
+
+    /// Changes that stand in each other's way: two of one actor and number.
+    pub(super) fn colliding(&self) -> &BTreeSet<ChangeHash> {
+        &self.colliding
+    }
+
+    /// Changes that others come after, and that are not here.
+    pub(super) fn missing(&self) -> BTreeSet<ChangeHash> {
+        self.waiting.keys().filter(|dep| !self.held.contains_key(*dep)).copied().collect()
+    }
+
+    /// Takes entries in the order of their numbers. An entry that was taken before changes nothing.
+    pub(super) fn take(&mut self, arrived: impl IntoIterator<Item = Arrived>) -> Result<Next, Broken> {
+        let mut fresh = Vec::new();
+        for Arrived { eno, log, counts, words } in arrived {
+            self.looked(eno);
+            if !self.enos.insert(eno) {
+                continue;
+            }
+            for (_, part) in words.parts {
+                let DocumentPart::Change { hash, bytes } = part else { continue };
+                self.take_change((eno, &log, counts), ChangeHash(hash), bytes, &mut fresh);
+            }
+        }
+        if self.stale { Ok(Next::Rebuild) } else { self.append(&fresh) }
+    }
+
+    fn take_change(
+        &mut self,
+        (eno, log, counts): (Eno, &LogId, bool),
+        hash: ChangeHash,
+        bytes: Vec<u8>,
+        fresh: &mut Vec<(ChangeHash, Vec<u8>)>,
+    ) {
+        let author = log.author;
+        let change = match Change::parse(&bytes) {
+            Ok(change) if change.hash() == hash => change,
+            Ok(_) => return self.refuse(hash, author, "its author gives it another name than its bytes have"),
+            Err(fault) => return self.refuse(hash, author, &fault.to_string()),
+        };
+        if !may_be_of(change.actor(), log, self.document) {
+            return self.refuse(hash, author, "its actor belongs to the log of another member");
+        }
+        let share = self.shares.entry(*log).or_default();
+        *share = share.saturating_add(bytes.len() as u64);
+        if *share > SHARE_BYTES_MAX {
+            return self.refuse(hash, author, "its log has brought 16 MiB of this document before");
+        }
+        let holder = Holder { eno, author, counts };
+        if let Some(held) = self.held.get_mut(&hash) {
+            let counted = held.counts();
+            held.holders.push(holder);
+            if held.sound && counts && !counted && !self.counting.contains(&hash) {
+                // changes after it may count now, too
+                self.stale = true;
+            }
+            return;
+        }
+        let held = HeldChange {
+            deps: change.deps().to_vec(),
+            actor: change.actor().into(),
+            seq: change.seq(),
+            sound: false,
+            holders: vec![holder],
+        };
+        self.held.insert(hash, held);
+        self.judge_with_those_after(hash, bytes, fresh);
+    }
+
+    /// Judges a change, and then all that waited for it.
+    fn judge_with_those_after(&mut self, hash: ChangeHash, bytes: Vec<u8>, fresh: &mut Vec<(ChangeHash, Vec<u8>)>) {
+        let mut next = vec![(hash, bytes)];
+        while let Some((hash, bytes)) = next.pop() {
+            let Ok(change) = Change::parse(&bytes) else { continue };
+            match self.judge.accept(&change) {
+                Ok(()) => {
+                    next.extend(self.waiting.remove(&hash).unwrap_or_default());
+                    if let Some(held) = self.held.get_mut(&hash) {
+                        held.sound = true;
+                        if held.counts() {
+                            fresh.push((hash, bytes));
+                        }
+                    }
+                }
+                Err(Fault::MissingDeps(missing)) => {
+                    if let Some(dep) = missing.first() {
+                        self.waiting.entry(*dep).or_default().push((hash, bytes));
+                    }
+                }
+                Err(fault) => {
+                    let author = self.authors(&hash).pop_first();
+                    if let Some(author) = author {
+                        self.refuse(hash, author, &fault.to_string());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds changes that have come to count, each after those before it.
+    fn append(&mut self, fresh: &[(ChangeHash, Vec<u8>)]) -> Result<Next, Broken> {
+        let mut batch: Vec<&[u8]> = Vec::new();
+        for (hash, bytes) in fresh {
+            let Some(held) = self.held.get(hash) else { continue };
+            let number = self.numbers.entry((held.actor.clone(), held.seq)).or_default();
+            *number += 1;
+            if *number > 1 {
+                self.stale = true;
+                return Ok(Next::Rebuild);
+            }
+            if held.deps.iter().all(|dep| self.counting.contains(dep)) {
+                self.counting.insert(*hash);
+                batch.push(bytes);
+            }
+        }
+        self.living.apply(batch)?;
+        Ok(Next::Stands)
+    }
+
+    /// Builds the document again: which changes count is found anew, and their bytes are read.
+    pub(super) fn rebuild<E: From<Broken>>(&mut self, bytes_at: BytesAt<'_, E>) -> Result<(), E> {
+        let of = |held: &HeldChange| Held {
+            deps: held.deps.clone(),
+            actor: held.actor.clone(),
+            seq: held.seq,
+            sound: held.sound,
+            counts: held.counts(),
+        };
+        let all: BTreeMap<ChangeHash, Held> = self.held.iter().map(|(hash, held)| (*hash, of(held))).collect();
+        let found = standing(&all);
+        let mut living = Living::new();
+        let mut bytes = Vec::with_capacity(found.counting.len());
+        for hash in &found.counting {
+            let holders = self.held.get(hash).into_iter().flat_map(|held| &held.holders);
+            for holder in holders {
+                if let Some(found) = bytes_at(holder.eno, hash)? {
+                    bytes.push(found);
+                    break;
+                }
+            }
+        }
+        living.apply(bytes.iter().map(Vec::as_slice))?;
+        self.numbers.clear();
+        for held in all.into_values().filter(|held| held.sound && held.counts) {
+            *self.numbers.entry((held.actor, held.seq)).or_default() += 1;
+        }
+        self.living = living;
+        self.counting = found.counting.into_iter().collect();
+        self.colliding = found.colliding;
+        self.stale = false;
+        Ok(())
+    }
+
+    /// Makes changes as an actor. They are in the document at once, so nobody may read it before they are on the disk.
+    /// A document whose changes were not written must not be used any more.
+    pub(super) fn edit(
+        &mut self,
+        make: impl FnOnce(&mut Living) -> Result<Vec<Made>, nexus_documents::EditError>,
+    ) -> Result<Vec<Made>, nexus_documents::EditError> {
+        make(&mut self.living)
+    }
+
+    /// Takes changes that this node has made, as if an entry held them already. It is to come.
+    pub(super) fn adopt(&mut self, made: &[Made]) -> Result<(), Fault> {
+        for Made { hash, bytes } in made {
+            let change = Change::parse(bytes)?;
+            self.judge.accept(&change)?;
+            let held = HeldChange {
+                deps: change.deps().to_vec(),
+                actor: change.actor().into(),
+                seq: change.seq(),
+                sound: true,
+                holders: Vec::new(),
+            };
+            *self.numbers.entry((held.actor.clone(), held.seq)).or_default() += 1;
+            self.held.insert(*hash, held);
+            self.counting.insert(*hash);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, hash: ChangeHash, author: Did, why: &str) {
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.push(RefusedChange { hash, author, why: why.to_owned() });
+        }
+    }
+}

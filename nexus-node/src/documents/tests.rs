@@ -1,0 +1,193 @@
+//! Which changes count, by the set of entries alone.
+
+use std::collections::BTreeMap;
+
+use nexus_crdt::{DocumentPart, DocumentWords, Incarnation, LogId, SpaceId};
+use nexus_documents::{Broken, Change, ChangeHash, DocumentId, Edit, Living, Made};
+use nexus_identity::Did;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::replica::{Arrived, Next, Replica, own_actor};
+use super::version::Version;
+use super::write::portions;
+use crate::ledger::rows::Eno;
+
+fn document() -> DocumentId {
+    DocumentId::of_key(&[7; 32], "plan", 0)
+}
+
+fn log(author: u8) -> LogId {
+    let author = Did::from_bytes([author; 32]);
+    LogId { space: SpaceId::mesh(&author), author, incarnation: Incarnation([1; 8]) }
+}
+
+fn set(path: &str, value: &Value) -> Vec<Edit> {
+    vec![Edit::Set { path: path.parse().unwrap(), value: value.clone() }]
+}
+
+/// An entry with one change.
+#[derive(Clone, Debug)]
+struct Entry {
+    author: u8,
+    made: Made,
+    counts: bool,
+}
+
+fn arrived(eno: Eno, entry: &Entry) -> Arrived {
+    let Entry { author, made, counts } = entry.clone();
+    let part = DocumentPart::Change { hash: made.hash.0, bytes: made.bytes };
+    let words = DocumentWords { document: *document().as_bytes(), parts: vec![(1, part)], erased: Vec::new() };
+    Arrived { eno, log: log(author), counts, words }
+}
+
+/// A replica of entries that came in this order, by some at once.
+fn replica_of(entries: &[Entry], order: &[usize], at_once: usize) -> Replica {
+    let mut replica = Replica::new(document());
+    let placed: Vec<(Eno, &Entry)> = (1..).zip(order.iter().map(|at| &entries[*at])).collect();
+    let bytes: BTreeMap<Eno, Made> = placed.iter().map(|(eno, entry)| (*eno, entry.made.clone())).collect();
+    for portion in placed.chunks(at_once.max(1)) {
+        let next = replica.take(portion.iter().map(|(eno, entry)| arrived(*eno, entry))).unwrap();
+        if next == Next::Rebuild {
+            let at = |eno: Eno, _: &ChangeHash| Ok::<_, Broken>(bytes.get(&eno).map(|made| made.bytes.clone()));
+            replica.rebuild::<Broken>(&at).unwrap();
+        }
+    }
+    replica
+}
+
+fn value(replica: &Replica) -> Value {
+    replica.living().value(&"".parse().unwrap(), None).unwrap().unwrap()
+}
+
+/// Three authors who write, and hear of each other now and then.
+fn history(steps: &[(u8, u8, bool)]) -> Vec<Entry> {
+    let mut livings: Vec<Living> = (0..3).map(|_| Living::new()).collect();
+    let mut entries: Vec<Entry> = Vec::new();
+    for (step, (author, field, hears)) in steps.iter().enumerate() {
+        let author = author % 3;
+        let living = &mut livings[usize::from(author)];
+        if *hears {
+            living.apply(entries.iter().map(|entry| entry.made.bytes.as_slice())).unwrap();
+        }
+        let actor = own_actor(&log(author), document());
+        let edits = set(&format!("field{}", field % 3), &json!(format!("said at {step} by {author}")));
+        for made in living.edit(&actor, 1_000, &edits, 60_000).unwrap() {
+            entries.push(Entry { author, made, counts: true });
+        }
+    }
+    entries
+}
+
+proptest! {
+    /// promise: Documents | Equal sets of entries make equal documents, in whatever order they come
+    #[test]
+    fn equal_sets_of_entries_make_equal_heads_and_values(
+        steps in proptest::collection::vec((any::<u8>(), any::<u8>(), any::<bool>()), 1..14),
+        uncounted in proptest::collection::btree_set(0..14usize, 0..4),
+        shuffled in Just((0..14usize).collect::<Vec<_>>()).prop_shuffle(),
+        at_once in 1..6usize,
+    ) {
+        let mut entries = history(&steps);
+        for at in uncounted {
+            if let Some(entry) = entries.get_mut(at) {
+                entry.counts = false;
+            }
+        }
+        let in_order: Vec<usize> = (0..entries.len()).collect();
+        let order: Vec<usize> = shuffled.into_iter().filter(|at| *at < entries.len()).collect();
+        let (one, other) = (replica_of(&entries, &in_order, 1), replica_of(&entries, &order, at_once));
+        prop_assert_eq!(one.living().heads(), other.living().heads());
+        prop_assert_eq!(value(&one), value(&other));
+        // a change counts exactly if it and all before it do
+        let mut counting = std::collections::BTreeSet::new();
+        for entry in &entries {
+            let change = Change::parse(&entry.made.bytes).unwrap();
+            if entry.counts && change.deps().iter().all(|dep| counting.contains(dep)) {
+                counting.insert(change.hash());
+            }
+        }
+        prop_assert_eq!(one.living().len(), counting.len());
+        prop_assert!(counting.iter().all(|hash| one.living().knows(hash)));
+    }
+}
+
+/// promise: Documents | Of two changes with one actor and number neither counts, nor what comes after, until one of their authors falls
+#[test]
+fn colliding_changes_do_not_count_and_their_authors_are_named() {
+    let actor = *b"somebody";
+    let make = |value: &str| {
+        let mut living = Living::new();
+        let first = living.edit(&actor, 0, &set("title", &json!(value)), 60_000).unwrap();
+        let later = living.edit(&actor, 0, &set("more", &json!(value)), 60_000).unwrap();
+        [first, later].concat()
+    };
+    let of = |author: u8, made: Vec<Made>, counts| {
+        made.into_iter().map(move |made| Entry { author, made, counts }).collect::<Vec<_>>()
+    };
+    let both = [of(1, make("one"), true), of(2, make("two"), true)].concat();
+    for order in [[0, 1, 2, 3], [2, 3, 0, 1], [0, 2, 1, 3], [3, 2, 1, 0]] {
+        let replica = replica_of(&both, &order, 2);
+        assert!(replica.living().is_empty(), "{order:?}");
+        let authors: Vec<_> = replica.colliding().iter().flat_map(|hash| replica.authors(hash)).collect();
+        assert_eq!(authors.len(), 4, "{authors:?}");
+    }
+    let fallen = [of(1, make("one"), true), of(2, make("two"), false)].concat();
+    assert_eq!(value(&replica_of(&fallen, &[2, 0, 3, 1], 1)), json!({ "title": "one", "more": "one" }));
+}
+
+/// promise: Documents | Nobody writes in the name of another member's actor
+#[test]
+fn an_actor_of_this_mesh_belongs_to_one_log() {
+    let mut living = Living::new();
+    let made = living.edit(&own_actor(&log(1), document()), 0, &set("a", &json!(1)), 60_000).unwrap();
+    let entry = |author| Entry { author, made: made[0].clone(), counts: true };
+    let replica = replica_of(&[entry(2)], &[0], 1);
+    assert!(replica.living().is_empty());
+    assert!(replica.refused()[0].why.contains("another member"), "{:?}", replica.refused());
+    assert_eq!(replica_of(&[entry(2), entry(1)], &[0, 1], 1).living().len(), 1);
+}
+
+/// promise: Documents | A document that was taken out as a file comes in again, as another document
+#[test]
+fn an_actor_of_another_document_is_like_any_other() {
+    let mut living = Living::new();
+    let elsewhere = DocumentId::of_key(&[8; 32], "plan", 0);
+    let made = living.edit(&own_actor(&log(1), elsewhere), 0, &set("a", &json!(1)), 60_000).unwrap();
+    let replica = replica_of(&[Entry { author: 2, made: made[0].clone(), counts: true }], &[0], 1);
+    assert_eq!(replica.living().len(), 1);
+}
+
+#[test]
+fn a_change_under_another_name_and_a_change_without_those_before_it_do_not_count() {
+    let mut living = Living::new();
+    let first = living.edit(b"somebody", 0, &set("a", &json!(1)), 60_000).unwrap();
+    let second = living.edit(b"somebody", 0, &set("b", &json!(2)), 60_000).unwrap();
+    let lie = Made { hash: ChangeHash([9; 32]), bytes: first[0].bytes.clone() };
+    let entries = [(1, lie), (1, second[0].clone())].map(|(author, made)| Entry { author, made, counts: true });
+    let replica = replica_of(&entries, &[0, 1], 1);
+    assert!(replica.living().is_empty());
+    assert_eq!(replica.refused()[0].hash, ChangeHash([9; 32]));
+    assert_eq!(replica.missing(), [first[0].hash].into());
+}
+
+#[test]
+fn parts_fill_entries_and_stay_in_order() {
+    let part = |byte: u8, len: usize| DocumentPart::Change { hash: [byte; 32], bytes: vec![byte; len] };
+    let parts: Vec<_> = (0..5).map(|byte| part(byte, 30_000)).collect();
+    let filled = portions(parts.clone());
+    assert_eq!(filled.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(filled.concat(), parts);
+    let longest = part(1, nexus_crdt::DOCUMENT_CHANGE_BYTES_MAX);
+    assert_eq!(portions([longest.clone(), longest]).len(), 2);
+}
+
+#[test]
+fn a_version_is_read_as_it_was_written() {
+    let version = Version(vec![ChangeHash([1; 32]), ChangeHash([0xab; 32])]);
+    assert_eq!(version.to_string().parse(), Ok(version));
+    assert_eq!("0".parse(), Ok(Version::default()));
+    for bad in ["", "1", ".", "00", &"g".repeat(64), &"0".repeat(63), &format!("{}.", "0".repeat(64))] {
+        assert!(bad.parse::<Version>().is_err(), "{bad}");
+    }
+}

@@ -1,0 +1,182 @@
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DOCUMENT_PARTS_MAX, DocumentPart, PAYLOAD_BYTES_MAX};
+use nexus_documents::{Edit, EditError, Made};
+use tokio::sync::oneshot;
+
+use super::open::{Answer, Job, Shared, broken};
+use super::pen::Pen;
+use super::replica::own_actor;
+use super::version::Version;
+use crate::brain::Brain;
+use crate::error::{DocumentError, NodeError, StopError};
+
+/// The most edits that wait for one document.
+const WAITING_MAX: usize = 1_024;
+/// The most bytes of the parts of one entry.
+const FILL_BYTES: usize = PAYLOAD_BYTES_MAX - 256;
+/// The time within which edits after the first one wait for the disk together.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// How often a write is tried again for another incarnation of this node's log.
+const INCARNATIONS_MAX: usize = 3;
+
+impl Shared {
+    /// Makes edits, and waits until they are on the disk.
+    pub(super) async fn edit(self: &Arc<Self>, pen: &Arc<Pen>, brain: &Brain, edits: Vec<Edit>) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let serves = {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            if queue.jobs.len() >= WAITING_MAX {
+                return Err(DocumentError::Busy(WAITING_MAX).into());
+            }
+            queue.jobs.push_back(Job { edits, answer });
+            !std::mem::replace(&mut queue.is_served, true)
+        };
+        if serves {
+            // a caller that goes away takes no edit of others along
+            let (shared, pen, brain) = (self.clone(), pen.clone(), brain.clone());
+            let world = pen.world.clone();
+            world.spawn("edits of a document", async move { shared.serve(&pen, &brain).await });
+        }
+        answered.await.map_err(|_| NodeError::from(StopError::NoAnswer))?
+    }
+
+    /// Writes what waits, until nothing does. The first edits after a pause go at once; those that come within a while after a
+    /// write go together.
+    async fn serve(&self, pen: &Pen, brain: &Brain) {
+        loop {
+            let world = &pen.world;
+            let last = self.queue.lock().unwrap_or_else(PoisonError::into_inner).last;
+            if let Some(next) = last.map(|last| last + TOGETHER).filter(|next| *next > world.now()) {
+                world.sleep_until(next).await;
+            }
+            let jobs: Vec<Job> = {
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                if queue.jobs.is_empty() {
+                    queue.is_served = false;
+                    return;
+                }
+                queue.jobs.drain(..).collect()
+            };
+            self.write_all(pen, brain, jobs).await;
+            self.queue.lock().unwrap_or_else(PoisonError::into_inner).last = Some(world.now());
+        }
+    }
+
+    async fn write_all(&self, pen: &Pen, brain: &Brain, jobs: Vec<Job>) {
+        let (edits, answers): (Vec<Vec<Edit>>, Vec<_>) = jobs.into_iter().map(|job| (job.edits, job.answer)).unzip();
+        let whole = edits.iter().flatten().cloned().collect();
+        let written = self.write(pen, brain, whole).await;
+        // an edit that does not fit must not keep the others from the disk
+        if edits.len() > 1 && matches!(written, Err(NodeError::Document(_))) {
+            for (edits, answer) in edits.into_iter().zip(answers) {
+                let _ = answer.send(self.write(pen, brain, edits).await);
+            }
+            return;
+        }
+        match written {
+            Ok(written) => answers.into_iter().for_each(|answer| {
+                let _ = answer.send(Ok(written.clone()));
+            }),
+            Err(error) => {
+                for answer in answers {
+                    let _ = answer.send(Err(again(&error)));
+                }
+            }
+        }
+    }
+
+    /// Writes edits: all or none of them, unless the disk or the node fails between two entries.
+    async fn write(&self, pen: &Pen, brain: &Brain, edits: Vec<Edit>) -> Answer {
+        for _ in 0..INCARNATIONS_MAX {
+            let log = pen.log(self.space);
+            let mut current = self.current(brain).await?;
+            let mut replica = current.take().ok_or_else(|| broken(self.document, "it was closed"))?;
+            let (actor, time) = (own_actor(&log, self.document), pen.world.wall().as_ms() / 1_000);
+            let time = i64::try_from(time).unwrap_or(i64::MAX);
+            let document = self.document;
+            // it is built again unless all of it comes to the disk
+            let edits = edits.clone();
+            let edited = pen.world.reading(move || {
+                let made = replica.edit(|living| living.edit(&actor, time, &edits, DOCUMENT_CHANGE_BYTES_MAX));
+                (replica, made)
+            });
+            let (mut replica, made) = edited.await?;
+            let made = match made {
+                Ok(made) => made,
+                Err(EditError::Broken(why)) => return Err(broken(document, &why.to_string())),
+                Err(error) => {
+                    *current = Some(replica);
+                    return Err(refused(&error).into());
+                }
+            };
+            if made.is_empty() {
+                let version = Version(replica.living().heads());
+                *current = Some(replica);
+                return Ok((version, false));
+            }
+            if let Err(fault) = replica.adopt(&made) {
+                return Err(broken(document, &fault.to_string()));
+            }
+            let parts = made.into_iter().map(|Made { hash, bytes }| DocumentPart::Change { hash: hash.0, bytes });
+            let mut written = Ok(());
+            for parts in portions(parts) {
+                written = pen.write(self.space, document, Some(log.incarnation), parts).await;
+                if written.is_err() {
+                    break;
+                }
+            }
+            match written {
+                Ok(()) => {
+                    let version = Version(replica.living().heads());
+                    *current = Some(replica);
+                    return Ok((version, true));
+                }
+                // this node's log has another incarnation, and the changes another actor
+                Err(NodeError::Stopping(StopError::NoAnswer)) if pen.log(self.space) != log => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(StopError::NoAnswer.into())
+    }
+}
+
+/// The same error for another caller.
+fn again(error: &NodeError) -> NodeError {
+    match error {
+        NodeError::Document(error) => error.clone().into(),
+        NodeError::Refused(error) => error.clone().into(),
+        NodeError::Stopping(error) => error.clone().into(),
+        NodeError::DiskFull(error) => NodeError::DiskFull(*error),
+        NodeError::FileGone(error) => NodeError::FileGone(*error),
+        _ => StopError::NoAnswer.into(),
+    }
+}
+
+/// Parts for one entry each time, in their order.
+pub(super) fn portions(parts: impl IntoIterator<Item = DocumentPart>) -> Vec<Vec<DocumentPart>> {
+    let (mut portions, mut portion, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for part in parts {
+        let more = part.payload_bytes();
+        if !portion.is_empty() && (bytes + more > FILL_BYTES || portion.len() >= DOCUMENT_PARTS_MAX) {
+            portions.push(std::mem::take(&mut portion));
+            bytes = 0;
+        }
+        bytes += more;
+        portion.push(part);
+    }
+    if !portion.is_empty() {
+        portions.push(portion);
+    }
+    portions
+}
+
+fn refused(error: &EditError) -> DocumentError {
+    let said = error.to_string();
+    match error {
+        EditError::NoSuchPath { .. } | EditError::UnknownHeads(_) => DocumentError::Missing(said),
+        EditError::TooLarge { .. } | EditError::DocumentFull { .. } => DocumentError::TooLarge(said),
+        _ => DocumentError::Edit(said),
+    }
+}

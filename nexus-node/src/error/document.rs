@@ -1,0 +1,42 @@
+/// Why a document was not read or written. Nothing changed, unless it says so.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DocumentError {
+    /// The key is out of range.
+    #[error("the key of a document has 1 to {} bytes and no control characters", nexus_crdt::DOCUMENT_KEY_BYTES_MAX)]
+    Key,
+    /// Nothing is at the path, or at these heads.
+    #[error("{0}")]
+    Missing(String),
+    /// The edit does not fit what is there.
+    #[error("{0}")]
+    Edit(String),
+    /// The edit or the document is over a limit.
+    #[error("{0}")]
+    TooLarge(String),
+    /// The file is no document.
+    #[error("{0}")]
+    File(String),
+    /// Another document has the key.
+    #[error("another document has the key {key}: choose another one, or remove the file's key")]
+    KeyTaken {
+        /// The key.
+        key: String,
+    },
+    /// The mesh writes an earlier format, which has no documents.
+    #[error(
+        "the mesh writes a format without documents. It changes once every coordinator runs this version: see `nexus-node coordinator`"
+    )]
+    TooEarly,
+    /// Too many edits wait.
+    #[error("{0} edits of this document wait for the disk: send fewer at once")]
+    Busy(usize),
+    /// The document cannot be built here.
+    #[error("this node cannot build the document {id}: {why}")]
+    Broken {
+        /// The document.
+        id: String,
+        /// The reason.
+        why: String,
+    },
+}

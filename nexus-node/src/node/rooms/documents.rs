@@ -1,0 +1,10 @@
+//! Living documents.
+
+use crate::brain::Brain;
+use crate::documents::{Documents, Handles};
+use crate::node::base::Base;
+
+pub(in crate::node) fn start(base: &Base, brain: Brain) -> Documents {
+    let handles = Handles { identity: base.identity.clone(), world: base.world.clone(), engine: base.engine.clone() };
+    Documents::new(handles, brain)
+}
