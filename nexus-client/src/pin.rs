@@ -74,7 +74,7 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Reads a certificate's facts. Whoever holds it has shown nothing yet: the handshake proves the key.
+    /// Reads a certificate's facts. Its holder has shown nothing yet: the handshake proves the key.
     ///
     /// # Errors
     /// [`CertificateFault::Unbound`] or [`CertificateFault::Forged`].

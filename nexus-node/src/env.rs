@@ -84,7 +84,7 @@ impl NodeEnv {
     /// in its credentials.
     ///
     /// # Errors
-    /// None that a caller can cause.
+    /// No error that a caller can cause.
     pub fn founder(
         keypair: Keypair,
         transport: impl Into<MeshTransport>,
@@ -126,7 +126,7 @@ impl RaftEnv {
     /// Stores in memory, which end with the node.
     ///
     /// # Errors
-    /// None that a caller can cause.
+    /// No error that a caller can cause.
     pub fn memory() -> Result<Self, StoreError> {
         Ok(Self::new(Store::memory()?, Box::new(InMemoryBackend::new())))
     }

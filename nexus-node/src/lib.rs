@@ -320,6 +320,7 @@
 //! | `coordinators` (default) | no keys and locks: the node never votes, and [`Node::critical`] is refused | 33 |
 //! | `search` (default) | recall finds words as they are spelled, not in their other forms | 1 |
 //! | `quic` (default) | TCP alone | 42 |
+//! | `documents` | no living documents | 4 |
 //! | `disk-index` | the first recall makes an index of all words in memory, and holds it there | 57 |
 //! | `mdns` | members on the local network are found by their addresses alone | 3 |
 //! | `models` | no file of static vectors can be the embedder | 41 |

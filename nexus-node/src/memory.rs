@@ -427,7 +427,7 @@ pub struct RecallQuery {
 
 impl RecallQuery {
     /// The memories that may have to do with a prompt: those with the words that tell what it is about. `None` if it has too
-    /// few such words. Of the answer, [`Hit::is_relevant`] tells which do.
+    /// few such words. [`Hit::is_relevant`] tells which of the answer do.
     pub fn of_prompt(prompt: &str) -> Option<Self> {
         prompt::question(prompt).map(Self::of)
     }
