@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nexus_crdt::{DocumentPart, DocumentWords, LogId};
 use nexus_documents::{Broken, Change, ChangeHash, DocumentId, Fault, Held, Judge, Living, Made, standing};
 use nexus_identity::Did;
+use nexus_identity::plants::planted;
 
 use crate::ledger::rows::Eno;
 
@@ -36,7 +37,9 @@ fn own_beginning(document: DocumentId) -> [u8; OWN_ACTOR.len() + DOCUMENT_TAG_BY
 pub(super) fn own_actor(log: &LogId, document: DocumentId) -> [u8; OWN_ACTOR_BYTES] {
     let mut hasher = blake3::Hasher::new_derive_key("nexus document actor");
     hasher.update(log.author.as_bytes());
-    hasher.update(&log.incarnation.0);
+    if !planted("actor_twice_after_restore") {
+        hasher.update(&log.incarnation.0);
+    }
     hasher.update(document.as_bytes());
     let beginning = own_beginning(document);
     let mut actor = [0; OWN_ACTOR_BYTES];
@@ -200,7 +203,7 @@ impl Replica {
                 self.take_change((eno, &log, counts), ChangeHash(hash), bytes, &mut fresh);
             }
         }
-        if self.stale { Ok(Next::Rebuild) } else { self.append(&fresh) }
+        if self.stale || planted("keeps_dependents_of_cut") { Ok(Next::Rebuild) } else { self.append(&fresh) }
     }
 
     fn take_change(
@@ -250,7 +253,12 @@ impl Replica {
         let mut next = vec![(hash, bytes)];
         while let Some((hash, bytes)) = next.pop() {
             let Ok(change) = Change::parse(&bytes) else { continue };
-            match self.judge.accept(&change) {
+            let judged = match self.judge.accept(&change) {
+                Err(Fault::MissingDeps(_)) if planted("applies_before_deps") => Ok(()),
+                Err(fault) if !matches!(fault, Fault::MissingDeps(_)) && planted("counts_unscanned") => Ok(()),
+                judged => judged,
+            };
+            match judged {
                 Ok(()) => {
                     next.extend(self.waiting.remove(&hash).unwrap_or_default());
                     if let Some(held) = self.held.get_mut(&hash) {
@@ -283,10 +291,14 @@ impl Replica {
             let number = self.numbers.entry((held.actor.clone(), held.seq)).or_default();
             *number += 1;
             if *number > 1 {
+                if planted("collides_by_arrival") {
+                    continue;
+                }
                 self.stale = true;
                 return Ok(Next::Rebuild);
             }
-            if held.deps.iter().all(|dep| self.counting.contains(dep)) {
+            let follows = held.deps.iter().all(|dep| self.counting.contains(dep));
+            if follows || planted("applies_before_deps") {
                 self.counting.insert(*hash);
                 batch.push(bytes);
             }
@@ -304,7 +316,12 @@ impl Replica {
             sound: held.sound,
             counts: held.counts(),
         };
-        let all: BTreeMap<ChangeHash, Held> = self.held.iter().map(|(hash, held)| (*hash, of(held))).collect();
+        let mut all: BTreeMap<ChangeHash, Held> = self.held.iter().map(|(hash, held)| (*hash, of(held))).collect();
+        if planted("keeps_dependents_of_cut") {
+            let needed: BTreeSet<ChangeHash> =
+                all.values().filter(|held| held.counts).flat_map(|held| held.deps.clone()).collect();
+            all.iter_mut().for_each(|(hash, held)| held.counts |= needed.contains(hash));
+        }
         let found = standing(&all);
         let mut living = Living::new();
         let mut bytes = Vec::with_capacity(found.counting.len());
