@@ -1,7 +1,7 @@
 //! A document as it stands by the entries that are here: a pure core that reads no store.
 //!
-//! A change counts if an entry that holds it counts, its verdict holds, no other change that counts has its actor and number,
-//! and all changes before it count. So equal sets of entries make equal heads, in whatever order they came.
+//! A change counts if an entry that holds it counts, its verdict holds, no other such change has its actor and number, and all
+//! changes before it count. So equal sets of entries that count make equal heads, in whatever order they came.
 
 use std::collections::{BTreeMap, BTreeSet};
 
