@@ -318,9 +318,14 @@ impl Replica {
         };
         let mut all: BTreeMap<ChangeHash, Held> = self.held.iter().map(|(hash, held)| (*hash, of(held))).collect();
         if planted("keeps_dependents_of_cut") {
-            let needed: BTreeSet<ChangeHash> =
-                all.values().filter(|held| held.counts).flat_map(|held| held.deps.clone()).collect();
-            all.iter_mut().for_each(|(hash, held)| held.counts |= needed.contains(hash));
+            let counting = all.values().filter(|held| held.counts);
+            let mut needed: Vec<ChangeHash> = counting.flat_map(|held| held.deps.clone()).collect();
+            while let Some(dep) = needed.pop() {
+                if let Some(held) = all.get_mut(&dep).filter(|held| !held.counts) {
+                    held.counts = true;
+                    needed.extend(held.deps.iter().copied());
+                }
+            }
         }
         let found = standing(&all);
         let mut living = Living::new();
