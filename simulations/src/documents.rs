@@ -22,7 +22,7 @@ use crate::world::{Sim, SimError};
 const KEYS: [&str; 3] = ["plan", "minutes", "list"];
 /// The keys of documents that are created when somebody needs them, also on both sides of a cut.
 const LATE: [&str; 3] = ["late 0", "late 1", "late 2"];
-/// The document for changes that stand in each other's way. What others wrote to it would be void with them.
+/// The document for changes that stand in each other's way. Later edits of it would be void with them.
 const TWINS: &str = "twins";
 /// The longest operation; a longer one counts as not acknowledged.
 const OP_MAX: Duration = Duration::from_secs(20);

@@ -109,7 +109,7 @@ impl Files {
     }
 }
 
-/// What a client heard of an edit.
+/// The answer to an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It is there.
@@ -167,7 +167,7 @@ pub struct Documents {
     pub(crate) unsound: BTreeSet<String>,
     /// The number of reads beside an edit.
     pub(crate) read_beside: u64,
-    /// What no node may show.
+    /// Things that no node may show.
     pub(crate) faults: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
 //! Nodes with equal versions of a document show the same, after everything has healed all do, and each edit that was
-//! acknowledged is in it, in one piece. What was refused is nowhere.
+//! acknowledged is in it, in one piece. A refused one is nowhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -99,7 +99,7 @@ impl Documents {
                 }
             }
         }
-        // what a node shows is on its disk
+        // a node shows nothing that is not on its disk
         let before = self.shown.entry((no, key.clone())).or_default();
         if may_forget(ledger, no) {
             before.clear();
