@@ -31,24 +31,32 @@ pub struct Standing {
     pub missing: BTreeSet<ChangeHash>,
 }
 
-/// Which changes of a document count: those whose verdict holds, that a counting entry holds, whose actor and number no other such
-/// change has, and whose ancestors count. It depends on the set of changes alone.
+/// Which changes of a document count. A change is *grounded* if its verdict holds, a counting entry holds it, and both are so for
+/// all its ancestors. It counts if it is grounded, no other grounded change has its actor and number, and its ancestors count.
+/// So changes that no counting entry holds decide nothing, whether they are here or not.
 pub fn standing(held: &BTreeMap<ChangeHash, Held>) -> Standing {
     let mut found = Standing::default();
-    let candidates = || held.iter().filter(|(_, change)| change.sound && change.counts);
-    let mut numbers: BTreeMap<(&[u8], u64), Vec<ChangeHash>> = BTreeMap::new();
-    for (hash, change) in candidates() {
-        numbers.entry((&*change.actor, change.seq)).or_default().push(*hash);
-    }
-    found.colliding = numbers.into_values().filter(|changes| changes.len() > 1).flatten().collect();
-
-    let mut waits: BTreeMap<ChangeHash, usize> = BTreeMap::new();
-    let mut after: BTreeMap<ChangeHash, Vec<ChangeHash>> = BTreeMap::new();
-    let mut ready: BTreeSet<ChangeHash> = BTreeSet::new();
     for change in held.values() {
         found.missing.extend(change.deps.iter().filter(|dep| !held.contains_key(*dep)));
     }
-    for (hash, change) in candidates().filter(|(hash, _)| !found.colliding.contains(*hash)) {
+    let grounded = with_all_before(held, |_, change| change.sound && change.counts);
+    let mut numbers: BTreeMap<(&[u8], u64), Vec<ChangeHash>> = BTreeMap::new();
+    for (hash, change) in grounded.iter().filter_map(|hash| Some((hash, held.get(hash)?))) {
+        numbers.entry((&*change.actor, change.seq)).or_default().push(*hash);
+    }
+    found.colliding = numbers.into_values().filter(|changes| changes.len() > 1).flatten().collect();
+    let of_grounded: BTreeSet<ChangeHash> = grounded.into_iter().collect();
+    let counts = |hash: &ChangeHash, _: &Held| of_grounded.contains(hash) && !found.colliding.contains(hash);
+    found.counting = with_all_before(held, counts);
+    found
+}
+
+/// The changes that meet a condition together with all their ancestors, each after those before it.
+fn with_all_before(held: &BTreeMap<ChangeHash, Held>, meets: impl Fn(&ChangeHash, &Held) -> bool) -> Vec<ChangeHash> {
+    let mut waits: BTreeMap<ChangeHash, usize> = BTreeMap::new();
+    let mut after: BTreeMap<ChangeHash, Vec<ChangeHash>> = BTreeMap::new();
+    let (mut ready, mut in_order) = (BTreeSet::new(), Vec::new());
+    for (hash, change) in held.iter().filter(|(hash, change)| meets(hash, change)) {
         let deps: BTreeSet<ChangeHash> = change.deps.iter().copied().collect();
         if deps.is_empty() {
             ready.insert(*hash);
@@ -59,7 +67,7 @@ pub fn standing(held: &BTreeMap<ChangeHash, Held>) -> Standing {
         }
     }
     while let Some(hash) = ready.pop_first() {
-        found.counting.push(hash);
+        in_order.push(hash);
         for next in after.remove(&hash).unwrap_or_default() {
             if let Some(left) = waits.get_mut(&next) {
                 *left -= 1;
@@ -69,5 +77,5 @@ pub fn standing(held: &BTreeMap<ChangeHash, Held>) -> Standing {
             }
         }
     }
-    found
+    in_order
 }

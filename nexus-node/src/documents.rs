@@ -341,6 +341,18 @@ impl Documents {
         Ok(Edited { info: found.info(), version, changed: true })
     }
 
+    /// Writes changes to the document of a key without a look at them, as a member with a program of its own can.
+    ///
+    /// # Errors
+    /// As [`Documents::edit`].
+    #[cfg(feature = "testing")]
+    pub async fn write_unseen(&self, space: Option<&str>, key: &str, changes: Vec<Vec<u8>>) -> Result<(), NodeError> {
+        let found = self.find(space, key).await?;
+        let part = |bytes: Vec<u8>| hash_of(&bytes).map(|hash| DocumentPart::Change { hash: hash.0, bytes });
+        let parts = changes.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
+        self.pen.write(found.space, found.document, None, parts).await
+    }
+
     /// Gives a document a key. A key of another document is refused.
     ///
     /// # Errors

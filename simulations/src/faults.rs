@@ -169,6 +169,7 @@ impl Faults {
             FaultKind::Approvers => self.approver_changes(no, last, *choice).await,
             FaultKind::RogueApprover => self.approves_what_it_may_not(no, last, *choice).await,
             FaultKind::Gone if sim.node(node).is_some() => self.is_gone_for_good(node, *choice, last).await,
+            FaultKind::NewDisk => self.gets_an_empty_disk(no, node, last).await,
             FaultKind::PutBack => self.machine_is_put_back(no, last).await,
             _ => {}
         }

@@ -8,6 +8,7 @@ mod blobs;
 mod bounds;
 mod convergence;
 mod critical;
+mod documents;
 mod durability;
 mod forgotten;
 mod liveness;
@@ -35,6 +36,13 @@ pub struct With {
     pub approvals: bool,
     /// Blobs.
     pub blobs: bool,
+    /// Living documents.
+    pub documents: bool,
+}
+
+impl With {
+    /// All parts.
+    pub const ALL: Self = Self { coordinators: true, tasks: true, approvals: true, blobs: true, documents: true };
 }
 
 /// The invariants of a run with these faults; some only where they have anything to look at.
@@ -61,6 +69,9 @@ pub fn all(has: &dyn Fn(FaultKind) -> bool, with: With) -> Vec<Box<dyn Invariant
     }
     if with.blobs {
         all.push(Box::<blobs::Blobs>::default());
+    }
+    if with.documents {
+        all.push(Box::<documents::Documents>::default());
     }
     if with.tasks {
         all.push(Box::<tasks::Tasks>::default());

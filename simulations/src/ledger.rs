@@ -109,6 +109,80 @@ impl Files {
     }
 }
 
+/// The answer to an edit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is there.
+    Done,
+    /// It is not there.
+    Refused,
+    /// It may be there.
+    Unknown,
+}
+
+/// An edit with which a word comes into a document.
+#[derive(Clone, Debug)]
+pub struct Word {
+    /// The key of the document.
+    pub key: String,
+    /// The node.
+    pub node: NodeNo,
+    /// The time of the answer.
+    pub at: Duration,
+    /// The answer.
+    pub outcome: Outcome,
+}
+
+/// An acknowledged step of a counter.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// The key of the document.
+    pub key: String,
+    /// The node.
+    pub node: NodeNo,
+    /// The time.
+    pub at: Duration,
+    /// The step.
+    pub by: i64,
+}
+
+/// The promises about documents.
+#[derive(Clone, Debug, Default)]
+pub struct Documents {
+    /// The edits by their words, which nobody else writes or deletes.
+    pub(crate) words: BTreeMap<String, Word>,
+    /// Words that anybody may delete.
+    pub(crate) junk: BTreeSet<String>,
+    /// Words of thieves.
+    pub(crate) forged: BTreeSet<String>,
+    /// The documents in which a thief has typed, and since when: what others typed there after it may be void with it.
+    pub(crate) tainted: BTreeMap<String, Duration>,
+    /// The acknowledged steps of counters.
+    pub(crate) counted: Vec<Counted>,
+    /// All steps of each document's counter that anybody asked for, together.
+    pub(crate) count_asked: BTreeMap<String, i64>,
+    /// Changes with one actor and number, each with its hash as its key, by actor.
+    pub(crate) twins: BTreeMap<String, Vec<Word>>,
+    /// Changes whose verdict does not hold.
+    pub(crate) unsound: BTreeSet<String>,
+    /// The number of reads beside an edit.
+    pub(crate) read_beside: u64,
+    /// Things that no node may show.
+    pub(crate) faults: Vec<String>,
+}
+
+impl Documents {
+    /// Whether what was typed in a document at some time may be void.
+    pub(crate) fn is_tainted(&self, key: &str, at: Duration) -> bool {
+        self.tainted.get(key).is_some_and(|since| *since <= at)
+    }
+
+    /// Whether somebody has written this word, or tried to.
+    pub(crate) fn knows(&self, word: &str) -> bool {
+        self.words.contains_key(word) || self.junk.contains(word) || self.forged.contains(word)
+    }
+}
+
 /// All promises of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -120,6 +194,8 @@ pub struct Ledger {
     pub tasks: BTreeMap<String, TaskPromise>,
     /// The promises about blobs.
     pub files: Files,
+    /// The promises about documents.
+    pub documents: Documents,
     /// The tasks that need approvals, and the members that may give them.
     pub approvals: Approvals,
     /// The beginnings of each task that is done once: the token, and whether its worker said that it is not done.

@@ -52,6 +52,7 @@ mod approvers;
 mod blobs;
 mod critical;
 pub mod dice;
+mod documents;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

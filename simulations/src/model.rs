@@ -534,7 +534,8 @@ impl<'a> Model<'a> {
             | OpKind::Work
             | OpKind::Ask
             | OpKind::Approve
-            | OpKind::Blob => {
+            | OpKind::Blob
+            | OpKind::Type => {
                 return Ok(());
             }
         };
@@ -725,6 +726,7 @@ impl<'a> Model<'a> {
                 approvals: BTreeMap::new(),
                 persons: BTreeMap::new(),
                 blobs: None,
+                documents: BTreeMap::new(),
                 hits: None,
                 warnings: Vec::new(),
             });

@@ -63,6 +63,8 @@ pub enum OpKind {
     Work,
     /// Adds, fetches, removes or damages a blob, by `n`.
     Blob,
+    /// Edits a document, in a way by `n`.
+    Type,
     /// Submits a task of kind `n` that needs an approval.
     Ask,
     /// Approves or rejects a task, or tries to, by `n`.
@@ -159,6 +161,7 @@ impl Plan {
                 all.extend(task_ops(scenario, nodes, &mut purpose("tasks")));
                 all.extend(approval_ops(scenario, nodes, &mut purpose("approvals")));
                 all.extend(blob_ops(scenario, nodes, &mut purpose("blobs")));
+                all.extend(document_ops(scenario, nodes, &mut purpose("documents")));
                 all.sort_by_key(|op| op.at_ms);
                 all
             },
@@ -182,6 +185,11 @@ impl Plan {
     /// Whether files are added in it.
     pub fn has_blobs(&self) -> bool {
         self.ops.iter().any(|op| op.kind == OpKind::Blob)
+    }
+
+    /// Whether documents are edited in it.
+    pub fn has_documents(&self) -> bool {
+        self.ops.iter().any(|op| op.kind == OpKind::Type)
     }
 
     /// Whether a kind of fault is among its faults.
@@ -369,6 +377,14 @@ fn blob_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     paced(scenario.workload.blobs_per_second, scenario.safety_s, dice, |at_ms, dice| {
         let (n, bytes) = (dice.below(48), dice.below(1 << 20));
         Op { at_ms, node: dice.index(nodes), kind: OpKind::Blob, n, bytes }
+    })
+}
+
+/// Edits of documents.
+fn document_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
+    paced(scenario.workload.documents_per_second, scenario.safety_s, dice, |at_ms, dice| {
+        let (n, bytes) = (dice.below(48), dice.below(1 << 20));
+        Op { at_ms, node: dice.index(nodes), kind: OpKind::Type, n, bytes }
     })
 }
 

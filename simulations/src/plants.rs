@@ -206,6 +206,22 @@ pub const ALL: &[KnownPlant] = &[
     inside("keeps_every_result", "tasks", "meddler", &["tasks"]),
     // Content that the disk changed is read as it is.
     inside("reads_unverified", "blobs", "files", &["blobs"]).first_seed(5),
+    // A change counts although one before it is not here.
+    inside("applies_before_deps", "documents", "typing", &["documents"]),
+    // A change counts whatever its verdict is.
+    inside("counts_unscanned", "documents", "typing", &["documents"]),
+    // A member with an empty disk goes on as the actor that it was.
+    inside("actor_twice_after_restore", "documents", "typing", &["documents"]),
+    // A change that counts no more counts on if somebody has written after it.
+    inside("keeps_dependents_of_cut", "documents", "stolen-laptop", &["documents"]),
+    // A document that is open does not hear which changes count no more.
+    inside("counts_what_was_revoked", "documents", "stolen-laptop", &["documents"]),
+    // An edit is shown before it is on disk.
+    inside("shows_before_the_disk", "documents", "typing", &["documents"]),
+    // The first of two changes with one actor and number to arrive counts.
+    inside("collides_by_arrival", "documents", "typing", &["documents"]),
+    // Edits beside one that does not fit are acknowledged and never made.
+    inside("edit_lost_on_conflict", "documents", "typing", &["documents"]),
     // An issuer may say that a machine is anybody's.
     inside("names_third_persons", "approvals", "approvals", &["approvals"]),
     // Whose machine a member is counts before the member agreed.
@@ -302,13 +318,13 @@ mod tests {
             Scenario::named(known.scenario).unwrap_or_else(|error| panic!("{}: {error}", known.name));
             assert_eq!(Plant::named(known.name), Some(known.plant));
         }
-        for area in ["store", "sync", "membership", "pages", "mesh", "coordinators", "tasks", "blobs", "approvals"] {
+        for area in
+            ["store", "sync", "membership", "pages", "mesh", "coordinators", "tasks", "blobs", "documents", "approvals"]
+        {
             assert!(areas[area] >= 3, "{area}");
         }
         assert!(ALL.len() >= 20);
-        for invariant in
-            invariants::all(&|_| true, With { coordinators: true, tasks: true, approvals: true, blobs: true })
-        {
+        for invariant in invariants::all(&|_| true, With::ALL) {
             assert!(caught.contains(&invariant.name()), "{} catches nothing", invariant.name());
         }
     }

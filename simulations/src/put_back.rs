@@ -1,14 +1,18 @@
-//! A machine that is put back to an earlier state without a sign, writes on, and meets the others again.
+//! A machine that is put back to an earlier state without a sign, writes on, and meets the others again. And one that goes on
+//! with an empty disk.
 
 use std::time::Duration;
 
 use nexus_node::{NewMemory, Node};
 
-use crate::faults::{Faults, LOOK_EVERY, around};
+use crate::documents;
+use crate::faults::{Faults, LOOK_EVERY, START_MAX, around};
 use crate::ledger::Written;
 use crate::plan::NodeNo;
 use crate::world::{Crash, Sim};
 
+/// The words that a machine with an empty disk types before it meets the others.
+const TYPED: usize = 3;
 /// The memories that the machine writes before it meets the others: more than it had forgotten.
 const AFTER: usize = 3;
 
@@ -46,6 +50,29 @@ impl Faults {
         self.ledger.borrow_mut().written.extend(kept.into_iter().map(|id| (id, written.clone())));
         sim.mend_all(&label);
         sim.network().fire("put_back");
+    }
+
+    /// A machine gets an empty disk while nobody reaches it. Its member goes on in another log, and types before it
+    /// meets the others, who hold the former log.
+    pub(crate) async fn gets_an_empty_disk(&self, no: usize, machine: NodeNo, last: Duration) {
+        let sim = &self.sim;
+        let Some(chain) = sim.chain_of(machine).filter(|_| sim.node(machine).is_some()) else { return };
+        let label = format!("new_disk#{no}");
+        let from = sim.now();
+        sim.cut_all(&label, &around(machine, sim.len()));
+        sim.crash(machine, Crash::Process);
+        // only what the others hold is left of its log
+        self.ledger.borrow_mut().in_doubt.push((machine, Duration::ZERO, from));
+        match tokio::time::timeout(START_MAX, sim.move_in(machine, chain)).await {
+            Ok(Ok(())) => sim.network().fire("new_disk"),
+            failed => self.aftermath.borrow_mut().dead.push(format!("n{machine} does not start anew: {failed:?}")),
+        }
+        for n in 0..TYPED {
+            let number = 1_000_000 + no * TYPED + n;
+            documents::type_word(sim, &self.ledger, machine, number).await;
+        }
+        sim.sleep(last).await;
+        sim.mend_all(&label);
     }
 }
 

@@ -110,6 +110,8 @@ pub enum FaultKind {
     RogueApprover,
     /// A machine fails and is never up again. Its member stays one.
     Gone,
+    /// A member's disk is replaced by an empty one while nobody reaches it. It goes on in another log.
+    NewDisk,
 }
 
 impl FaultKind {
@@ -155,6 +157,7 @@ impl FaultKind {
         Self::Approvers,
         Self::RogueApprover,
         Self::Gone,
+        Self::NewDisk,
     ];
 
     /// The word in TOML and in `faults_fired`.
@@ -200,6 +203,7 @@ impl FaultKind {
             Self::Approvers => "approvers",
             Self::RogueApprover => "rogue_approver",
             Self::Gone => "gone",
+            Self::NewDisk => "new_disk",
         }
     }
 
@@ -227,6 +231,7 @@ impl FaultKind {
                 | Self::ClockJump
                 | Self::ClockFreeze
                 | Self::Gone
+                | Self::NewDisk
         )
     }
 }
@@ -324,6 +329,8 @@ pub struct Workload {
     pub approvals_per_second: f64,
     /// Operations on blobs a second, on all nodes together.
     pub blobs_per_second: f64,
+    /// Edits of documents a second, on all nodes together.
+    pub documents_per_second: f64,
 }
 
 impl Default for Workload {
@@ -341,6 +348,7 @@ impl Default for Workload {
             heirs: 0.0,
             approvals_per_second: 0.0,
             blobs_per_second: 0.0,
+            documents_per_second: 0.0,
         }
     }
 }
@@ -394,6 +402,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("heirs", include_str!("../scenarios/heirs.toml")),
     ("cut-settlers", include_str!("../scenarios/cut-settlers.toml")),
     ("files", include_str!("../scenarios/files.toml")),
+    ("typing", include_str!("../scenarios/typing.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("usurper", include_str!("../scenarios/usurper.toml")),
     ("amnesia", include_str!("../scenarios/amnesia.toml")),

@@ -7,6 +7,7 @@ use nexus_mesh::{MeshEvent, Rooms};
 use nexus_node::net::PeerState;
 use nexus_node::{Invite, NewMemory, Node};
 
+use crate::documents;
 use crate::faults::{Faults, LOOK_EVERY, around};
 use crate::ledger::Written;
 use crate::plan::NodeNo;
@@ -105,6 +106,10 @@ impl Faults {
         for n in 0..FORGED {
             let text = format!("forged {n} in theft {no}");
             self.forge(laptop, text, end.saturating_sub(sim.now())).await;
+            if sim.has_documents() {
+                let word = format!("forged{n}in{no}x");
+                documents::forge(sim, &self.ledger, laptop, &word, end.saturating_sub(sim.now())).await;
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use crate::approvals;
 use crate::blobs;
 use crate::critical;
+use crate::documents;
 use crate::faults::{Aftermath, Faults};
 use crate::hooks;
 use crate::invariants::{self, Invariant, Load, Moment, NodeContent, Outsiders, Recovery, Verdict, With};
@@ -99,6 +100,7 @@ impl Run {
                     tasks: plan.has_tasks(),
                     approvals: plan.has_approvals(),
                     blobs: plan.has_blobs(),
+                    documents: plan.has_documents(),
                 },
             )),
             samples: RefCell::default(),
@@ -143,6 +145,9 @@ impl Run {
         if self.plan.persons {
             self.sim.with_persons();
         }
+        if self.plan.has_documents() {
+            self.sim.with_documents();
+        }
         match self.plan.routing.as_deref() {
             Some("least-loaded") => self.sim.with_routing(TaskRouting::LeastLoaded),
             Some("round-robin") => self.sim.with_routing(TaskRouting::RoundRobin),
@@ -174,12 +179,21 @@ impl Run {
                 _ => drop(self.sim.add(&name).await?),
             }
         }
-        // all have introduced themselves, and all know it
         let begin = self.sim.now();
+        self.all_know_all(begin).await?;
+        if self.plan.has_documents() {
+            documents::begin(&self.sim).await?;
+            self.all_know_all(begin).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all have introduced themselves, and all know it.
+    async fn all_know_all(&self, begin: Duration) -> Result<(), SimError> {
         loop {
             let mut all = true;
-            for no in 0..*nodes {
-                all &= self.sim.on(no, async |node| Ok(node.members())).await?.len() == *nodes;
+            for no in 0..self.plan.nodes {
+                all &= self.sim.on(no, async |node| Ok(node.members())).await?.len() == self.plan.nodes;
             }
             if all && self.sim.is_settled() && self.coordinated().await {
                 return Ok(());
@@ -427,6 +441,9 @@ impl Run {
         if kind == OpKind::Blob {
             return blobs::operate(&self.sim, &self.ledger, number, op).await;
         }
+        if kind == OpKind::Type {
+            return documents::operate(&self.sim, &self.ledger, number, op).await;
+        }
         if !matches!(kind, OpKind::Remember | OpKind::Keyed | OpKind::Edit | OpKind::Forget) {
             return critical::operate(&self.sim, &self.ledger, number, op).await;
         }
@@ -553,6 +570,7 @@ impl Run {
             approvals: BTreeMap::new(),
             persons,
             blobs: None,
+            documents: BTreeMap::new(),
             hits: None,
             warnings: Vec::new(),
         })
@@ -581,12 +599,17 @@ impl Run {
                 files.insert(no, shown);
             }
         }
+        let mut documents = BTreeMap::new();
+        for no in self.sim.up().into_iter().filter(|_| self.plan.has_documents()) {
+            documents.insert(no, documents::shown(&self.sim, no).await);
+        }
         // nothing is acknowledged between this and the end
         let mut seen: Vec<NodeContent> = self.sim.up().into_iter().filter_map(|no| self.see(no)).collect();
         for seen in &mut seen {
             seen.tasks = shown.remove(&seen.node).unwrap_or_default();
             seen.approvals = approved.remove(&seen.node).unwrap_or_default();
             seen.blobs = files.remove(&seen.node);
+            seen.documents = documents.remove(&seen.node).unwrap_or_default();
             seen.warnings = warned.remove(&seen.node).unwrap_or_default();
             if last {
                 seen.hits = self.sim.node(seen.node).and_then(|node| hits_of(&node));

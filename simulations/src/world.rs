@@ -219,6 +219,8 @@ struct Inner {
     coordinators: AtomicBool,
     /// Whether credentials say whose machine a member is.
     persons: AtomicBool,
+    /// Whether stores begin with the format of entries that has documents.
+    documents: AtomicBool,
     /// The way in which nodes are chosen for tasks.
     routing: Mutex<TaskRouting>,
     /// The formats that the nodes of new machines read.
@@ -274,6 +276,7 @@ impl Sim {
             plant: Mutex::default(),
             coordinators: AtomicBool::new(false),
             persons: AtomicBool::new(false),
+            documents: AtomicBool::new(false),
             routing: Mutex::default(),
             formats: Mutex::default(),
             old: Mutex::default(),
@@ -285,6 +288,11 @@ impl Sim {
         self.0.coordinators.load(Ordering::Relaxed)
     }
 
+    /// Whether members write entries in the format that has documents.
+    pub(crate) fn has_documents(&self) -> bool {
+        self.0.documents.load(Ordering::Relaxed)
+    }
+
     /// Gives coordinators and critical state to nodes that start from now on.
     pub fn with_coordinators(&self) {
         self.0.coordinators.store(true, Ordering::Relaxed);
@@ -293,6 +301,12 @@ impl Sim {
     /// The mesh that is founded from now on has credentials that say whose machine a member is.
     pub fn with_persons(&self) {
         self.0.persons.store(true, Ordering::Relaxed);
+    }
+
+    /// Machines that become members from now on write entries in the format that has documents, as in a mesh whose
+    /// coordinators have raised it.
+    pub fn with_documents(&self) {
+        self.0.documents.store(true, Ordering::Relaxed);
     }
 
     /// Nodes that start from now on choose nodes for tasks in this way.

@@ -1,13 +1,14 @@
 //! A document as it stands by the entries that are here: a pure core that reads no store.
 //!
-//! A change counts if an entry that holds it counts, its verdict holds, no other change that counts has its actor and number,
-//! and all changes before it count. So equal sets of entries make equal heads, in whatever order they came.
+//! A change counts if an entry that holds it counts, its verdict holds, no other such change has its actor and number, and all
+//! changes before it count. So equal sets of entries that count make equal heads, in whatever order they came.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{DocumentPart, DocumentWords, LogId};
 use nexus_documents::{Broken, Change, ChangeHash, DocumentId, Fault, Held, Judge, Living, Made, standing};
 use nexus_identity::Did;
+use nexus_identity::plants::planted;
 
 use crate::ledger::rows::Eno;
 
@@ -36,7 +37,9 @@ fn own_beginning(document: DocumentId) -> [u8; OWN_ACTOR.len() + DOCUMENT_TAG_BY
 pub(super) fn own_actor(log: &LogId, document: DocumentId) -> [u8; OWN_ACTOR_BYTES] {
     let mut hasher = blake3::Hasher::new_derive_key("nexus document actor");
     hasher.update(log.author.as_bytes());
-    hasher.update(&log.incarnation.0);
+    if !planted("actor_twice_after_restore") {
+        hasher.update(&log.incarnation.0);
+    }
     hasher.update(document.as_bytes());
     let beginning = own_beginning(document);
     let mut actor = [0; OWN_ACTOR_BYTES];
@@ -205,7 +208,7 @@ impl Replica {
                 self.take_change((eno, &log, counts), ChangeHash(hash), bytes, &mut fresh);
             }
         }
-        if self.stale { Ok(Next::Rebuild) } else { self.append(&fresh) }
+        if self.stale || planted("keeps_dependents_of_cut") { Ok(Next::Rebuild) } else { self.append(&fresh) }
     }
 
     fn take_change(
@@ -255,7 +258,12 @@ impl Replica {
         let mut next = vec![(hash, bytes)];
         while let Some((hash, bytes)) = next.pop() {
             let Ok(change) = Change::parse(&bytes) else { continue };
-            match self.judge.accept(&change) {
+            let judged = match self.judge.accept(&change) {
+                Err(Fault::MissingDeps(_)) if planted("applies_before_deps") => Ok(()),
+                Err(fault) if !matches!(fault, Fault::MissingDeps(_)) && planted("counts_unscanned") => Ok(()),
+                judged => judged,
+            };
+            match judged {
                 Ok(()) => {
                     next.extend(self.waiting.remove(&hash).unwrap_or_default());
                     if let Some(held) = self.held.get_mut(&hash) {
@@ -288,10 +296,14 @@ impl Replica {
             let number = self.numbers.entry((held.actor.clone(), held.seq)).or_default();
             *number += 1;
             if *number > 1 {
+                if planted("collides_by_arrival") {
+                    continue;
+                }
                 self.stale = true;
                 return Ok(Next::Rebuild);
             }
-            if held.deps.iter().all(|dep| self.counting.contains(dep)) {
+            let follows = held.deps.iter().all(|dep| self.counting.contains(dep));
+            if follows || planted("applies_before_deps") {
                 self.counting.insert(*hash);
                 batch.push(bytes);
             }
@@ -309,7 +321,17 @@ impl Replica {
             sound: held.sound,
             counts: held.counts(),
         };
-        let all: BTreeMap<ChangeHash, Held> = self.held.iter().map(|(hash, held)| (*hash, of(held))).collect();
+        let mut all: BTreeMap<ChangeHash, Held> = self.held.iter().map(|(hash, held)| (*hash, of(held))).collect();
+        if planted("keeps_dependents_of_cut") {
+            let counting = all.values().filter(|held| held.counts);
+            let mut needed: Vec<ChangeHash> = counting.flat_map(|held| held.deps.clone()).collect();
+            while let Some(dep) = needed.pop() {
+                if let Some(held) = all.get_mut(&dep).filter(|held| !held.counts) {
+                    held.counts = true;
+                    needed.extend(held.deps.iter().copied());
+                }
+            }
+        }
         let found = standing(&all);
         let mut living = Living::new();
         let mut bytes = Vec::with_capacity(found.counting.len());

@@ -136,6 +136,23 @@ fn colliding_changes_do_not_count_and_their_authors_are_named() {
     assert_eq!(value(&replica_of(&fallen, &[2, 0, 3, 1], 1)), json!({ "title": "one", "more": "one" }));
 }
 
+/// promise: Documents | A change after one that is void takes no number from a later change, whether the void one is here or not
+#[test]
+fn a_change_after_a_void_one_collides_with_nothing() {
+    let mut living = Living::new();
+    let void = living.edit(b"a thief", 0, &set("forged", &json!(1)), 60_000).unwrap();
+    let after = living.edit(b"somebody", 0, &set("after", &json!(2)), 60_000).unwrap();
+    // the thief's change counts no more, nor does what came after it: its author goes on without both
+    let anew = Living::new().edit(b"somebody", 0, &set("anew", &json!(3)), 60_000).unwrap();
+    let of = |author, made: &[Made], counts| Entry { author, made: made[0].clone(), counts };
+    let all = [of(1, &void, false), of(2, &after, true), of(2, &anew, true)];
+    for order in [&[0, 1, 2][..], &[1, 2, 0], &[2, 0, 1], &[1, 2], &[2]] {
+        for at_once in 1..3 {
+            assert_eq!(value(&replica_of(&all, order, at_once)), json!({ "anew": 3 }), "{order:?}");
+        }
+    }
+}
+
 /// promise: Documents | Nobody writes in the name of another member's actor
 #[test]
 fn an_actor_of_this_mesh_belongs_to_one_log() {

@@ -54,7 +54,7 @@ impl RunOptions {
 
 /// The name of a check.
 pub(super) fn check(name: &str) -> Result<String, String> {
-    let all = invariants::all(&|_| true, With { coordinators: true, tasks: true, approvals: true, blobs: true });
+    let all = invariants::all(&|_| true, With::ALL);
     let names: Vec<&str> = all.iter().map(|check| check.name()).collect();
     if names.contains(&name) {
         return Ok(name.to_owned());

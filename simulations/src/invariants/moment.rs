@@ -10,6 +10,7 @@ use nexus_node::tasks::{TaskId, TaskStatus};
 use serde::Serialize;
 
 use crate::approvals::ShownApproval;
+use crate::documents::ShownDocument;
 use crate::ledger::Ledger;
 use crate::plan::NodeNo;
 
@@ -61,6 +62,8 @@ pub struct NodeContent {
     pub persons: BTreeMap<Did, Did>,
     /// The blobs that it has, with the time of the look; `None` where nobody asked.
     pub blobs: Option<(Duration, BTreeSet<BlobHash>)>,
+    /// Its documents by key, or why it does not show one.
+    pub documents: BTreeMap<String, Result<ShownDocument, String>>,
     /// The ids that some questions find, at the last moment alone; `None` where nobody asked.
     pub hits: Option<BTreeSet<String>>,
     /// The warnings in its status: code and message.

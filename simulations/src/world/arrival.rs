@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
-use nexus_crdt::{Incarnation, Pin};
+use nexus_crdt::{ENTRY_FORMAT_LEAVES, Incarnation, Pin};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, Timestamp};
 use nexus_mesh::{JoinReply, JoinRequest, Mesh, MeshConfig, Rooms};
 use nexus_node::config::{Bounded, Config};
 use nexus_node::env::RaftEnv;
 use nexus_node::internals::engine::{Engine, Genesis, found};
+use nexus_node::internals::store::Table;
 use nexus_node::internals::store::disk::Disk;
 use nexus_node::{Invite, Node, NodeEnv};
 
@@ -20,6 +21,9 @@ use crate::transport::address_of;
 
 /// The time of a credential after all that honest members issue.
 const LATE: Timestamp = Timestamp::from_ms(4_000_000_000_000);
+
+/// The row of a store that says in which format its node writes entries.
+const ENTRY_FORMAT: &[u8] = b"entry format";
 
 /// A credential that somebody writes without a node.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +196,11 @@ impl Sim {
             store: name,
             fingerprint: None,
         };
-        store.commit(&[found(&genesis)]).map_err(|error| SimError::Store(no, error))?;
+        let mut first = found(&genesis);
+        if self.0.documents.load(Ordering::Relaxed) {
+            first.put(Table::Meta, ENTRY_FORMAT, &ENTRY_FORMAT_LEAVES.to_le_bytes());
+        }
+        store.commit(&[first]).map_err(|error| SimError::Store(no, error))?;
         store.close();
         self.with(no, |machine| {
             machine.chain = Some(chain);
