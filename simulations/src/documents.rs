@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures::future::{Either, join, select};
 use nexus_documents::{Change, ChangeHash, chunk};
 use nexus_node::documents::{DocPath, Edit, Version};
-use nexus_node::{DocumentError, Node, NodeError};
+use nexus_node::error::DocumentError;
+use nexus_node::{Node, NodeError};
 use serde_json::{Value, json};
 
 use crate::ledger::{Counted, Ledger, Outcome, Word};
