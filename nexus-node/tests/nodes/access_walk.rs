@@ -10,9 +10,9 @@ use nexus_crdt::{ADMINS_ALONE, EntryFrame, HIDDEN_FROM_READERS, SpaceId, TaskId}
 use nexus_identity::Role;
 use nexus_mesh::{FRAME_BYTES_MAX, Rooms, read_frame, write_frame};
 use nexus_node::blobs::BlobHash;
-use nexus_node::{
-    AccessError, ClaimQuery, NewMemory, NewTask, NodeError, Task, TaskResult, TaskStatus, TaskWaits, TaskWhyNot,
-};
+use nexus_node::error::AccessError;
+use nexus_node::tasks::{ClaimQuery, Task, TaskResult, TaskStatus, TaskWaits, TaskWhyNot};
+use nexus_node::{NewMemory, NewTask, NodeError};
 use prost::Message;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
