@@ -106,3 +106,18 @@ fn agent_loop_does_each_job_once() {
         "{said}"
     );
 }
+
+#[test]
+fn documents_has_the_letters_of_two_programs() {
+    let said = output(env!("CARGO_BIN_EXE_documents"));
+    let read = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(&format!("{name:<9}reads ")));
+        line.unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    assert_eq!(read("laptop"), read("cloud"));
+    let (one, other) = ("laptop types ", "cloud types ");
+    assert!(
+        [[one, other], [other, one]].map(|two| format!("\"{}in one text\"", two.concat())).contains(&read("cloud")),
+        "{said}"
+    );
+}
