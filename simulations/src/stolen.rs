@@ -59,16 +59,25 @@ impl Faults {
         if no % 2 == 1 {
             self.change_key(no, laptop).await;
         }
+        let away = format!("founder_away#{no}");
+        if no.is_multiple_of(2) && sim.has_documents() {
+            // the others have shown this word when they hear that it is void
+            sim.cut_all(&away, &around(0, sim.len()));
+            documents::forge(sim, &self.ledger, laptop, &format!("unseen{no}x"), LOOK_EVERY).await;
+            sim.sleep(4 * LOOK_EVERY).await;
+        }
         let label = format!("stolen#{no}");
         sim.cut_all(&label, &around(laptop, sim.len()));
         sim.cast_out(laptop);
         let did = sim.did(laptop);
         while sim.on(0, async |founder| founder.revoke(did, None).await).await.is_err() {
             if sim.now() >= end {
+                sim.mend_all(&away);
                 return None;
             }
             sim.sleep(LOOK_EVERY).await;
         }
+        sim.mend_all(&away);
         Some(label)
     }
 
