@@ -18,6 +18,7 @@
 
 mod attached;
 mod chain;
+#[cfg(feature = "documents")]
 mod documents;
 mod genesis;
 mod lines;
@@ -35,6 +36,7 @@ pub(crate) use chain::{
     is_chained, is_ended_by_another, key_to, keys_like, record_called, records_with_key, seen_in, shown_together,
     superseded_id, superseded_ids,
 };
+#[cfg(feature = "documents")]
 pub(crate) use documents::{
     DocumentName, document_names, document_with_key, documents_of_space, enos_of_document, former_names,
 };

@@ -12,8 +12,8 @@ use self::examples as example;
 use super::backup::BACKUP;
 use super::guest::Guest;
 use super::issued::Scope::{
-    BlobsRead, BlobsWrite, DocumentsRead, DocumentsWrite, KvRead, KvWrite, LocksRead, LocksWrite, MemoryRead,
-    MemoryWrite, MeshRead, TasksRead, TasksSubmit, TasksWork,
+    BlobsRead, BlobsWrite, KvRead, KvWrite, LocksRead, LocksWrite, MemoryRead, MemoryWrite, MeshRead, TasksRead,
+    TasksSubmit, TasksWork,
 };
 use super::memories::{INDEXED, JSON_LINES, TRUNCATED, WORDS_ALONE};
 use super::openapi::{Routes, flag, number, share, text, texts};
@@ -511,6 +511,7 @@ fn blobs(routes: Routes) -> Routes {
 #[cfg(feature = "documents")]
 fn documents(routes: Routes) -> Routes {
     use super::documents;
+    use super::issued::Scope::{DocumentsRead, DocumentsWrite};
 
     routes
         .on(Method::GET, "/v1/documents", Scopes(&[DocumentsRead]), documents::list, |about| {

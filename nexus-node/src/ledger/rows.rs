@@ -517,6 +517,7 @@ pub(crate) fn document_key_key(space: SpaceNo, key: &str, generation: u64, docum
 }
 
 /// The generation and the document in the key of a `DocumentKeys` row.
+#[cfg(feature = "documents")]
 pub(crate) fn read_document_key_key(key: &[u8]) -> Option<(u64, [u8; 16])> {
     let (left, rest) = key.get(20..)?.split_first_chunk()?;
     let (document, _) = rest.split_first_chunk()?;

@@ -108,6 +108,7 @@ impl Turned {
 
     /// The entries that turned others.
     #[cfg_attr(not(feature = "documents"), expect(dead_code, reason = "for living documents"))]
+    #[cfg(feature = "documents")]
     pub(crate) fn all(&self) -> BTreeSet<Eno> {
         self.cuts.keys().chain(self.recounts.keys()).copied().collect()
     }
