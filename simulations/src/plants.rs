@@ -213,9 +213,9 @@ pub const ALL: &[KnownPlant] = &[
     // A member with an empty disk goes on as the actor that it was.
     inside("actor_twice_after_restore", "documents", "typing", &["documents"]),
     // A change that counts no more counts on if somebody has written after it.
-    inside("keeps_dependents_of_cut", "documents", "stolen-laptop", &["documents"]).first_seed(6),
+    inside("keeps_dependents_of_cut", "documents", "stolen-documents", &["documents"]).first_seed(6),
     // A document that is open does not hear which changes count no more.
-    inside("counts_what_was_revoked", "documents", "stolen-laptop", &["documents"]),
+    inside("counts_what_was_revoked", "documents", "stolen-documents", &["documents"]),
     // An edit is shown before it is on disk.
     inside("shows_before_the_disk", "documents", "typing", &["documents"]),
     // The first of two changes with one actor and number to arrive counts.

@@ -402,6 +402,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("heirs", include_str!("../scenarios/heirs.toml")),
     ("cut-settlers", include_str!("../scenarios/cut-settlers.toml")),
     ("files", include_str!("../scenarios/files.toml")),
+    ("stolen-documents", include_str!("../scenarios/stolen-documents.toml")),
     ("typing", include_str!("../scenarios/typing.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("usurper", include_str!("../scenarios/usurper.toml")),

@@ -8,7 +8,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use nexus_node::documents::{Documents, Edit, Edited, Version};
-use nexus_node::{DocumentError, Invite, Node, NodeError};
+use nexus_node::error::DocumentError;
+use nexus_node::{Invite, Node, NodeError};
 use tokio::process::Command;
 
 #[tokio::main]
