@@ -1,4 +1,5 @@
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use nexus_crdt::{DocumentPart, Incarnation, LogId, SpaceId};
 use nexus_documents::DocumentId;
@@ -8,6 +9,10 @@ use crate::error::{AccessError, DocumentError, NodeError, StopError};
 use crate::identity::Identity;
 use crate::runtime::EngineHandle;
 use crate::world::World;
+
+/// How long a write waits for the format with documents, and how often it is tried.
+const FORMAT_WITHIN: Duration = Duration::from_secs(5);
+const FORMAT_EVERY: Duration = Duration::from_millis(50);
 
 /// The parts that documents use.
 pub(crate) struct Handles {
@@ -41,7 +46,7 @@ impl Pen {
         parts: Vec<DocumentPart>,
     ) -> Result<(), NodeError> {
         let said = DocumentSaid { space, document: *document.as_bytes(), incarnation, parts };
-        match self.engine.run(Command::Document(said)).await? {
+        match self.run(said).await? {
             Outcome::Done(_) => Ok(()),
             Outcome::Renewed(incarnation) => {
                 *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner) = incarnation;
@@ -51,6 +56,20 @@ impl Pen {
             Outcome::NotPermitted { member: false } => Err(AccessError::Revoked.into()),
             Outcome::NotPermitted { .. } => Err(AccessError::Reader.into()),
             _ => Err(StopError::NoAnswer.into()),
+        }
+    }
+
+    /// Has the engine write. A node that has just started or joined learns within moments that the mesh writes the format with
+    /// documents, so it is waited for.
+    async fn run(&self, said: DocumentSaid) -> Result<Outcome, NodeError> {
+        let end = self.world.now() + FORMAT_WITHIN;
+        loop {
+            match self.engine.run(Command::Document(said.clone())).await? {
+                Outcome::TooEarly if self.world.now() < end => {
+                    self.world.sleep_until(self.world.now() + FORMAT_EVERY).await;
+                }
+                outcome => return Ok(outcome),
+            }
         }
     }
 
