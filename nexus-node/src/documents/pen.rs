@@ -11,7 +11,7 @@ use crate::runtime::EngineHandle;
 use crate::world::World;
 
 /// How long a write waits for the format with documents, and how often it is tried.
-const FORMAT_WITHIN: Duration = Duration::from_secs(5);
+const FORMAT_WITHIN: Duration = Duration::from_secs(10);
 const FORMAT_EVERY: Duration = Duration::from_millis(50);
 
 /// The parts that documents use.

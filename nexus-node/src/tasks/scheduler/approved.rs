@@ -48,9 +48,9 @@ impl Approved {
 /// The workers of another node that wait for tasks which this one hands out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::tasks) struct WorkersElsewhere {
-    /// Those that take tasks of this node, also ones that it hands out for others.
+    /// Workers that take tasks of this node, also ones that it hands out for others.
     pub(in crate::tasks) any: WaitingWorkers,
-    /// Those that take no others than tasks of these submitters, whose heir this node is.
+    /// Workers that take only tasks of these submitters, whose heir this node is.
     pub(in crate::tasks) of: BTreeMap<Did, WaitingWorkers>,
 }
 
