@@ -182,9 +182,9 @@ impl Documents {
         let (found, identity) = (self.find(space, name).await?, self.pen.identity.clone());
         self.open(&found)
             .read(&self.brain, move |replica| {
-                let of = |(actor, value): (Vec<u8>, Value)| {
-                    (replica.author_of_actor(&actor).map(|did| shown(&identity, &did)), value)
-                };
+                let authors = replica.authors_of_actors();
+                let of =
+                    |(actor, value): (Vec<u8>, Value)| (authors.get(&*actor).map(|did| shown(&identity, did)), value);
                 Ok(replica.living().conflicts(&path).into_iter().map(of).collect())
             })
             .await
@@ -281,8 +281,9 @@ impl Documents {
             .read(&self.brain, move |replica| {
                 let runs = replica.living().authors(&path);
                 let runs = runs.ok_or_else(|| DocumentError::Missing(format!("no text is at `{path}`")))?;
+                let authors = replica.authors_of_actors();
                 let run = |(actor, text): (Vec<u8>, String)| TextRun {
-                    by: replica.author_of_actor(&actor).map(|did| shown(&identity, &did)),
+                    by: authors.get(&*actor).map(|did| shown(&identity, did)),
                     text,
                 };
                 Ok(runs.into_iter().map(run).collect())

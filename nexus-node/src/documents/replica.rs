@@ -174,10 +174,15 @@ impl Replica {
         holders.map(|holder| holder.author).collect()
     }
 
-    /// The members whose logs a change's actor can be of, by actor: the first holder of a change with it.
-    pub(super) fn author_of_actor(&self, actor: &[u8]) -> Option<Did> {
-        let of = self.held.values().find(|held| *held.actor == *actor && !held.holders.is_empty());
-        of.and_then(|held| held.holders.first()).map(|holder| holder.author)
+    /// The member of each actor: the first holder of a change with it.
+    pub(super) fn authors_of_actors(&self) -> BTreeMap<&[u8], Did> {
+        let mut authors = BTreeMap::new();
+        for held in self.held.values() {
+            if let Some(holder) = held.holders.first() {
+                authors.entry(&*held.actor).or_insert(holder.author);
+            }
+        }
+        authors
     }
 
     /// Changes that are not taken, with the reason.

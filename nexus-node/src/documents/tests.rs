@@ -165,6 +165,29 @@ fn an_actor_of_this_mesh_belongs_to_one_log() {
     assert_eq!(replica_of(&[entry(2), entry(1)], &[0, 1], 1).living().len(), 1);
 }
 
+/// promise: Documents | A log brings at most 16 MiB of changes into a document, and takes no room from other logs
+#[test]
+fn a_log_that_brings_too_much_is_taken_up_to_its_share_and_keeps_no_other_from_it() {
+    let bytes = data_encoding::BASE64.encode(&[7; 50_000]);
+    let mut entries = Vec::new();
+    // two lines of changes, so that neither is too much for one document by itself
+    for actor in [b"one", b"two"] {
+        let mut living = Living::new();
+        for n in 0..180 {
+            let edits = set(&format!("part{n}"), &json!({ "$bytes": bytes }));
+            let made = living.edit(actor, 0, &edits, 60_000).unwrap();
+            entries.extend(made.into_iter().map(|made| Entry { author: 1, made, counts: true }));
+        }
+    }
+    let fits = usize::try_from(super::replica::SHARE_BYTES_MAX).unwrap() / entries[0].made.bytes.len();
+    let other = Living::new().edit(b"other", 0, &set("a", &json!(1)), 60_000).unwrap();
+    entries.extend(other.into_iter().map(|made| Entry { author: 2, made, counts: true }));
+    let replica = replica_of(&entries, &(0..entries.len()).collect::<Vec<_>>(), 400);
+    assert!(replica.refused().iter().all(|refused| refused.why.contains("16 MiB")), "{:?}", replica.refused());
+    assert!((fits - 2..=fits + 1).contains(&replica.living().len()), "{} of {fits}", replica.living().len());
+    assert!(replica.living().knows(&entries[360].made.hash), "another log has a share of its own");
+}
+
 /// promise: Documents | A document that was taken out as a file comes in again, as another document
 #[test]
 fn an_actor_of_another_document_is_like_any_other() {
