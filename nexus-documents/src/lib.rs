@@ -41,6 +41,6 @@ pub use judge::{ACTORS_MAX, COUNTER_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT
 #[cfg(feature = "automerge")]
 pub use living::{
     BadPath, Broken, DocPath, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living, Made, MarkJson,
-    PatchJson, ReadError, changes_of_file,
+    PatchJson, ReadError, TextRuns, changes_of_file,
 };
 pub use standing::{Held, Standing, standing};
