@@ -357,9 +357,8 @@ impl Living {
     /// # Errors
     /// [`Broken`] where the library does not load it as it was.
     pub fn load(file: &[u8], bytes: u64) -> Result<Self, Broken> {
-        let options = LoadOptions::new()
-            .text_encoding(TextEncoding::UnicodeCodePoint)
-            .verification_mode(VerificationMode::Check);
+        let options =
+            LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint).verification_mode(VerificationMode::Check);
         let doc = guarded(|| Automerge::load_with_options(file, options))?.map_err(failed)?;
         let mut living = Self::new();
         for meta in guarded(|| doc.get_changes_meta(&[]))? {

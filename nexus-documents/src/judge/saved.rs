@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Accepted, Judge, Kind, Line, Object, Place, Slot, Sum, Wrote, Written};
+use super::{Accepted, Judge, Kind, Line, Object, Place, Slot, Sum, Written, Wrote};
 use crate::change::length;
 use crate::clock::Clock;
 use crate::hash::ChangeHash;

@@ -293,7 +293,10 @@ fn conflicts_history_and_versions_are_shown() {
     assert_eq!(one.doc.heads(), two.doc.heads());
     let conflicts = one.doc.conflicts(&path("/x")).unwrap();
     assert_eq!(conflicts.len(), 2);
-    assert_eq!((conflicts.clone(), Some(&conflicts[0].1)), (two.doc.conflicts(&path("/x")).unwrap(), shown(&one.doc).get("x")));
+    assert_eq!(
+        (conflicts.clone(), Some(&conflicts[0].1)),
+        (two.doc.conflicts(&path("/x")).unwrap(), shown(&one.doc).get("x"))
+    );
     assert!(conflicts.contains(&(vec![1; 4], json!("one"))) && conflicts.contains(&(vec![2; 4], json!(2))));
     assert_eq!(one.doc.conflicts(&path("/t")).unwrap().len(), 1);
     assert!(["/none", ""].iter().all(|at| one.doc.conflicts(&path(at)).unwrap().is_empty()));

@@ -158,7 +158,7 @@ proptest! {
             patched(&mut value, &patches);
             prop_assert_eq!(&value, &after.1, "{:?}", patches);
         }
-        // one that was saved and loaded goes on as the one that was not
+        // a document that was saved and loaded goes on as before
         let mut loaded = Living::load(&one.doc.save().unwrap(), one.doc.bytes()).unwrap();
         prop_assert_eq!((loaded.heads(), shown(&loaded), loaded.bytes()), (one.doc.heads(), shown(&one.doc), one.doc.bytes()));
         prop_assert_eq!(loaded.history(1_000), one.doc.history(1_000));
