@@ -91,7 +91,8 @@ impl Keeper {
             let moved = Box::pin(committed.changed());
             let moved = match self.next_due() {
                 None => moved.await.map(|()| true),
-                Some(due) => match select(moved, Box::pin(world.sleep_until(due))).await {
+                // a pass that failed is not tried again at once
+                Some(due) => match select(moved, Box::pin(world.sleep_until(due.max(world.now() + GATHER)))).await {
                     Either::Left((moved, _)) => moved.map(|()| true),
                     Either::Right(_) => Ok(false),
                 },
