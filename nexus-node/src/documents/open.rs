@@ -202,7 +202,10 @@ impl Shared {
         let (no, document, brain) = (self.no, self.document, brain.clone());
         let work = move || {
             let snapshot = brain.snapshot()?;
-            if guard.is_none() && !document_has_more(&snapshot, no, document.as_bytes(), (0, FEW_ENTRIES))? {
+            let has_few =
+                || Ok::<_, StoreError>(!document_has_more(&snapshot, no, document.as_bytes(), (0, FEW_ENTRIES))?);
+            // after a start entries are looked at for a second time
+            if guard.is_none() && (is_saved(&snapshot, no, document)? || has_few()?) {
                 return Ok((guard, Vec::new()));
             }
             let mut guard = current(guard, &brain, no, document)?;
@@ -263,16 +266,25 @@ fn current_page(
             (page.last, Arc::new(page))
         }
     };
-    if since == last {
-        return Ok(Some((last, page)));
+    Ok(stands((since, last), view, no, document)?.then_some((last, page)))
+}
+
+/// Whether a page that knows the entries up to one is as the document is committed.
+fn stands((since, last): (Eno, Eno), view: &Snapshot, no: SpaceNo, document: DocumentId) -> Result<bool, StoreError> {
+    if since >= last {
+        return Ok(since == last);
     }
-    if since > last || document_has_more(view, no, document.as_bytes(), (since, 0))? {
-        return Ok(None);
+    if document_has_more(view, no, document.as_bytes(), (since, 0))? {
+        return Ok(false);
     }
-    if !planted("shows_saved_of_cut") && is_turned((since, last), view, no, document)? {
-        return Ok(None);
-    }
-    Ok(Some((last, page)))
+    Ok(planted("shows_saved_of_cut") || !is_turned((since, last), view, no, document)?)
+}
+
+/// Whether the page of a document is as the document is committed, and the whole is saved beside it.
+fn is_saved(view: &Snapshot, no: SpaceNo, document: DocumentId) -> Result<bool, StoreError> {
+    let Some(page) = saved::last_of(view, no, document, Form::Page)? else { return Ok(false) };
+    let has_whole = saved::last_of(view, no, document, Form::Whole)?.is_some();
+    Ok(has_whole && stands((page, last_eno(view)?), view, no, document)?)
 }
 
 /// The document as it was saved. It may lack entries, and have some that turned since.
