@@ -8,6 +8,7 @@
 //! | `writer` | the operations of edits, in changes that stay within the bounds of the judge |
 //! | `patch` | the difference between two versions |
 //! | `file` | the changes in a file, which are judged afterwards |
+//! | `sync` | Automerge's sync protocol, with changes that are judged before the library sees them |
 //!
 //! The library is trusted with changes that were judged, and with nothing else. Where it fails all the same, the document is
 //! broken, and its caller builds it again.
@@ -22,6 +23,7 @@ mod patch;
 mod path;
 mod reconcile;
 mod run;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -36,9 +38,12 @@ use serde_json::Value as Json;
 pub use crate::living::edit::Made;
 pub use crate::living::edits::Edit;
 pub use crate::living::error::{Broken, EditError, FileError, ReadError};
+#[doc(hidden)]
+pub use crate::living::file::file_of_document;
 pub use crate::living::file::{FILE_BYTES_MAX, changes_of_file};
 pub use crate::living::patch::{MarkJson, PatchJson};
 pub use crate::living::path::{BadPath, DocPath};
+pub use crate::living::sync::{SYNC_BYTES_MAX, SyncMessage, SyncPeer};
 
 use crate::change::Change;
 use crate::hash::ChangeHash;

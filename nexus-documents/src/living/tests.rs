@@ -4,6 +4,7 @@
 
 mod files;
 mod random;
+mod sync;
 
 use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ObjType, ScalarValue};
