@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use automerge::transaction::Transactable;
+use automerge::{ROOT, ReadDoc};
 use nexus_node::Node;
 use nexus_node::api::Problem;
 use nexus_node::documents::DocumentWatch;
@@ -9,13 +11,14 @@ use super::super::client::failed;
 use super::super::rows::{Goal, Row, quantile};
 use super::super::stage::{start, until};
 use super::held::{self, Held};
-use super::{NAME, Pair, TEXT, create, file, letter, load, milliseconds, next, number, typed};
+use super::{NAME, Pair, TEXT, broken, create, file, letter, load, milliseconds, next, number, typed};
 use nexus_node_cli::ground::Printer;
 
 /// The documents, each with its number of changes.
 const LENGTHS: [(usize, &str); 3] = [(1, "of 1"), (1_000, "of 1,000"), (100_000, "of 100,000")];
-/// The document that is opened.
-const LONG: &str = "of 100,000";
+/// The document that is opened, and the one beside it.
+const LONG: &str = LENGTHS[2].1;
+const SHORT: &str = LENGTHS[0].1;
 /// One change more, so often for each.
 const ROUNDS: usize = 60;
 /// The time between two of them: each is the first after a pause.
@@ -44,7 +47,7 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     create(&pair.here.documents(), "last", "").await?;
     let there = pair.there.documents();
     until("all documents are there", async || Ok(there.get(None, "last", TEXT, None).await.is_ok())).await?;
-    let built = opened(&pair.there).await?;
+    let built = opened(&pair.there, LONG).await?;
     let begin = Instant::now();
     load(&content)?;
     let loaded = milliseconds(begin.elapsed());
@@ -54,19 +57,23 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
             .floor("ms, automerge loads its file", loaded),
     );
 
-    rows.extend(one_more(&pair).await?);
+    rows.extend(one_more(&pair, takes(&content)?).await?);
     bar.inc(1);
-    let mut open = Vec::with_capacity(READS);
+    let (mut open, mut short) = (Vec::with_capacity(READS), Vec::with_capacity(READS));
     for _ in 0..READS {
-        open.push(opened(&pair.here).await?);
+        open.push(opened(&pair.here, LONG).await?);
+        short.push(opened(&pair.here, SHORT).await?);
     }
-    rows.push(Row::new("documents", "100,000 changes, read while open, p50", quantile(&mut open, 0.5), "ms"));
+    rows.push(
+        Row::new("documents", "100,000 changes, read while open, p50", quantile(&mut open, 0.5), "ms")
+            .floor("ms, a document of one change", quantile(&mut short, 0.5)),
+    );
 
     let dir = pair.end().await;
     let mut warm = Vec::with_capacity(STARTS);
     for _ in 0..STARTS {
         let here = start(dir.path(), "here").await?;
-        warm.push(opened(&here).await?);
+        warm.push(opened(&here, LONG).await?);
         here.shutdown().await;
     }
     bar.inc(1);
@@ -91,15 +98,31 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     Ok(rows)
 }
 
-/// The milliseconds to read a short value of the long document.
-async fn opened(node: &Node) -> Result<f64, Problem> {
+/// The milliseconds in which Automerge alone takes one change more, at the median.
+fn takes(content: &[u8]) -> Result<f64, Problem> {
+    let (mut here, mut there, mut took) = (load(content)?, load(content)?, Vec::new());
+    let Some((_, text)) = here.get(ROOT, TEXT).map_err(broken)? else { return Err(failed("automerge", "no text")) };
+    for _ in 0..10 {
+        let made =
+            here.transact(|writer| writer.splice_text(&text, 0, 0, "x")).map_err(|failed| broken(failed.error))?;
+        let made = made.hash.and_then(|hash| here.get_change_by_hash(&hash));
+        let made = made.ok_or_else(|| failed("automerge", "it made no change"))?;
+        let begin = Instant::now();
+        there.apply_changes([made]).map_err(broken)?;
+        took.push(milliseconds(begin.elapsed()));
+    }
+    Ok(quantile(&mut took, 0.5))
+}
+
+/// The milliseconds to read a short value of a document.
+async fn opened(node: &Node, key: &str) -> Result<f64, Problem> {
     let begin = Instant::now();
-    node.documents().get(None, LONG, NAME, None).await?;
+    node.documents().get(None, key, NAME, None).await?;
     Ok(milliseconds(begin.elapsed()))
 }
 
-/// One change more, of each document in turn.
-async fn one_more(pair: &Pair) -> Result<Vec<Row>, Problem> {
+/// One change more, of each document in turn. Beside the longest is the time that Automerge alone takes for it.
+async fn one_more(pair: &Pair, alone: f64) -> Result<Vec<Row>, Problem> {
     let (here, there, letter) = (pair.here.documents(), pair.there.documents(), letter()?);
     let mut watches: Vec<DocumentWatch> = Vec::new();
     for (_, key) in LENGTHS {
@@ -121,7 +144,8 @@ async fn one_more(pair: &Pair) -> Result<Vec<Row>, Problem> {
         let kept = quantile(&mut kept, 0.5);
         rows.push(Row::new("documents", format!("one change more {key}, on the disk here, p50"), kept, "ms"));
         let seen = quantile(&mut seen, 0.5);
-        rows.push(Row::new("documents", format!("one change more {key}, seen there, p50"), seen, "ms"));
+        let row = Row::new("documents", format!("one change more {key}, seen there, p50"), seen, "ms");
+        rows.push(if key == LONG { row.floor("ms, automerge takes it", alone) } else { row });
     }
     Ok(rows)
 }

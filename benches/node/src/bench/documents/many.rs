@@ -1,10 +1,14 @@
+use std::time::Duration;
+
+use automerge::transaction::Transactable;
 use futures::{StreamExt, TryStreamExt, stream};
 use nexus_node::api::Problem;
 use tokio::time::Instant;
 
+use super::super::client::failed;
 use super::super::rows::{Goal, Row};
 use super::super::stage::{directory, join, start, until};
-use super::{TEXT, create};
+use super::{TEXT, alone, broken, create, load, milliseconds};
 use nexus_node_cli::ground::Printer;
 
 /// The documents, and the characters of each.
@@ -13,7 +17,7 @@ const CHARACTERS: usize = 10_240;
 /// Those that are written at a time.
 const AT_ONCE: usize = 16;
 
-/// Measures the time until a new member has a thousand documents, and until it has read each.
+/// Measures the time until a new member has a thousand documents, and the time to read each there.
 pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
     let dir = directory()?;
     let here = start(dir.path(), "here").await?;
@@ -54,9 +58,32 @@ pub(super) async fn run(printer: &Printer) -> Result<Vec<Row>, Problem> {
         Row::new("documents", "1,000 documents of 10 KB, on a new member", there.as_secs_f64(), "s")
             .asked(Goal::LessThan(2.0))
             .floor("s to join and start", joined.as_secs_f64()),
-        Row::new("documents", "the same, and each read there", read.as_secs_f64(), "s"),
+        Row::new("documents", "each read there the first time, mean", milliseconds(read - there) / of(DOCUMENTS), "ms")
+            .floor("ms, automerge takes its change", automerge_takes()?),
         Row::new("documents", "written here, 16 at a time", written.as_secs_f64(), "s"),
     ])
+}
+
+/// The milliseconds in which Automerge alone takes the change of such a document, on average.
+fn automerge_takes() -> Result<f64, Problem> {
+    const TIMES: usize = 50;
+    let mut took = Duration::ZERO;
+    for n in 0..TIMES {
+        let (mut document, at) = alone()?;
+        let mut there = load(&document.save())?;
+        document.splice_text(&at, 0, 0, &text(n)).map_err(broken)?;
+        document.commit();
+        let made = document.get_last_local_change().ok_or_else(|| failed("automerge", "it made no change"))?.clone();
+        let begin = Instant::now();
+        there.apply_changes([made]).map_err(broken)?;
+        took += begin.elapsed();
+    }
+    Ok(milliseconds(took) / of(TIMES))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+fn of(count: usize) -> f64 {
+    count as f64
 }
 
 fn key(n: usize) -> String {

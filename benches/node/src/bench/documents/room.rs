@@ -17,7 +17,7 @@ use super::{create, letter, typed};
 use nexus_node_cli::ground::Printer;
 
 /// Characters that are typed apart from each other, as at eight a second: each is an entry of its own.
-const APART: usize = 2_000;
+const APART: usize = 4_000;
 /// Characters that are typed at 1,000 a second.
 const TOGETHER: usize = 20_000;
 
