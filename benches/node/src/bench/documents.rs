@@ -3,7 +3,7 @@
 //! | room | content |
 //! |---|---|
 //! | `typing` | how fast, and how soon on the other node |
-//! | `room` | what a typed character takes on the disk |
+//! | `room` | the room of a typed character on the disk |
 //! | `long` | a document of 100,000 changes: one change more, opening, memory |
 //! | `held` | the memory of a process that holds a document |
 //! | `many` | a thousand documents on a new member |

@@ -92,7 +92,7 @@ fn resident() -> Result<f64, Problem> {
     Ok(mib)
 }
 
-/// What another process of this program says that holds a document.
+/// The answer of another process of this program, which holds a document.
 pub(super) fn of(what: &[&str]) -> Result<Value, Problem> {
     let own = std::env::current_exe().map_err(|error| failed("this program", error))?;
     let mut command = Command::new(own);

@@ -21,7 +21,7 @@ const APART: usize = 4_000;
 /// Characters that are typed at 1,000 a second.
 const TOGETHER: usize = 20_000;
 
-/// What the entries of a member take.
+/// The room of a member's entries.
 #[derive(Clone, Copy)]
 struct Taken {
     /// On the disk.
@@ -74,7 +74,7 @@ async fn at_a_thousand() -> Result<Taken, Problem> {
     .await
 }
 
-/// What each of some characters takes that are typed on a node alone.
+/// The room of each of some characters that are typed on a node alone.
 async fn measured(
     characters: usize,
     work: impl AsyncFnOnce(&nexus_node::Node) -> Result<(), Problem>,
@@ -100,7 +100,7 @@ async fn measured(
     })
 }
 
-/// What a member's entries take in the directory of a node that is stopped.
+/// The room of a member's entries in the directory of a node that is stopped.
 fn taken(dir: &Path, author: Did) -> Result<Taken, Problem> {
     let on_disk = on_disk(dir).map_err(|error| failed("a directory", error))?;
     let failed = |error| failed("a store", error);
