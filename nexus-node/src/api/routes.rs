@@ -518,7 +518,9 @@ fn documents(routes: Routes) -> Routes {
             about
                 .summary("The documents of a space, by key; those without a key come last")
                 .query("space", text(), "of this space")
-                .gives(200, &vec![example::document()])
+                .query("limit", number(1, 1_000), "at most this many; 1,000 if not given")
+                .query("after", text(), "go on behind this place: the `next` of the page before")
+                .gives(200, &example::documents_page())
         })
         .on(Method::POST, "/v1/documents", Scopes(&[DocumentsWrite]), documents::create, |about| {
             about
@@ -566,6 +568,13 @@ fn documents(routes: Routes) -> Routes {
                 .query("space", text(), "of this space")
                 .query("limit", number(1, 1_000), "at most this many; 100 if not given")
                 .gives(200, &example::document_history())
+        })
+        .on(Method::GET, "/v1/documents/{key}/conflicts", Scopes(&[DocumentsRead]), documents::conflicts, |about| {
+            about
+                .summary("The values that were written to one place of a document at once, the shown one first")
+                .query("space", text(), "of this space")
+                .query("path", text(), "the JSON Pointer of the place")
+                .gives(200, &example::document_conflicts())
         })
         .on(Method::GET, "/v1/documents/{key}/text", Scopes(&[DocumentsRead]), documents::text, |about| {
             about

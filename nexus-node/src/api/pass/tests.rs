@@ -85,6 +85,7 @@ GET /v1/documents/{key} documents:read page
 PATCH /v1/documents/{key} documents:write page
 POST /v1/documents/{key}/edits documents:write page
 GET /v1/documents/{key}/history documents:read page
+GET /v1/documents/{key}/conflicts documents:read page
 GET /v1/documents/{key}/text documents:read page
 GET /v1/documents/{key}/changes documents:read page
 GET /v1/documents/{key}/file documents:read page
