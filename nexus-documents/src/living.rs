@@ -9,6 +9,7 @@
 //! | `join` | changes that join branches, where there are too many for an edit |
 //! | `patch` | the difference between two versions |
 //! | `file` | the changes in a file, which are judged afterwards |
+//! | `sync` | Automerge's sync protocol, with changes that are judged before the library sees them |
 //!
 //! The library is trusted with changes that were judged, and with nothing else. Where it fails all the same, the document is
 //! broken, and its caller builds it again.
@@ -24,6 +25,7 @@ mod patch;
 mod path;
 mod reconcile;
 mod run;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -38,9 +40,12 @@ use serde_json::Value as Json;
 pub use crate::living::edit::Made;
 pub use crate::living::edits::Edit;
 pub use crate::living::error::{Broken, EditError, FileError, ReadError};
+#[doc(hidden)]
+pub use crate::living::file::file_of_document;
 pub use crate::living::file::{FILE_BYTES_MAX, changes_of_file};
 pub use crate::living::patch::{MarkJson, PatchJson};
 pub use crate::living::path::{BadPath, DocPath};
+pub use crate::living::sync::{SYNC_BYTES_MAX, SyncMessage, SyncPeer};
 
 use crate::change::Change;
 use crate::hash::ChangeHash;

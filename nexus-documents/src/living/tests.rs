@@ -5,6 +5,7 @@
 mod files;
 mod joins;
 mod random;
+mod sync;
 
 use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ObjType, ScalarValue};
