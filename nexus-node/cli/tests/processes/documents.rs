@@ -580,6 +580,9 @@ fn both_values_of_a_conflict_are_shown_until_somebody_decides() {
     until("cloud has it", || value(&cloud, "plan", "title"));
     let only = laptop.run(&["doc", "conflicts", "plan", "title"]).ok().stdout;
     assert_eq!(only, "no conflict: \"draft\"\n");
+    // with a write of its own it knows that the mesh writes documents
+    cloud.json(&["doc", "set", "plan", "cloud", "true"]);
+    until("laptop has it", || value(&laptop, "plan", "cloud"));
     cloud.run(&["offline"]).ok();
     laptop.json(&["doc", "set", "plan", "state", "1"]);
     cloud.json(&["doc", "set", "plan", "state", "2"]);
@@ -610,6 +613,9 @@ fn an_edit_by_a_machine_that_did_not_know_of_a_beginning_is_shown() {
     let former = laptop.json(&["doc", "create", "plan"])["url"].as_str().unwrap().to_owned();
     laptop.json(&["doc", "set", "plan", "title", "\"Release\""]);
     until("cloud has it", || value(&cloud, "plan", "title"));
+    // with a write of its own it knows that the mesh writes documents
+    cloud.json(&["doc", "set", "plan", "cloud", "true"]);
+    until("laptop has it", || value(&laptop, "plan", "cloud"));
     cloud.run(&["offline"]).ok();
     cloud.json(&["doc", "set", "plan", "late", "1"]);
     let anew = laptop.json(&["doc", "compact", "plan"]);

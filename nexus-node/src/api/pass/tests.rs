@@ -28,7 +28,7 @@ GET /v1/memories/{id}/history memory:read page
 GET /v1/export memory:read -
 GET /v1/backup owner -
 POST /v1/import memory:write -
-GET /v1/events memory:read|tasks:read|kv:read|mesh:read|blobs:read page
+GET /v1/events memory:read|tasks:read|documents:read|kv:read|mesh:read|blobs:read page
 GET /v1/project memory:read -
 GET /v1/vocabulary memory:read -
 POST /v1/vocabulary memory:write -

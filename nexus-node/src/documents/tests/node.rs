@@ -181,6 +181,8 @@ async fn each_change_of_a_document_is_an_event_once_it_is_in_it() {
     let mut living = Living::new();
     let made = [1, 2].map(|n| living.edit(b"elsewhere", 0, &set("b", &json!(n)), 60_000).unwrap());
     write(&documents, "plan", &made[1]).await;
+    let other = documents.create(None, "other").await.unwrap();
+    assert_eq!(told(&mut events).await.0, other.info.id.to_string(), "the second change alone is not in it");
     write(&documents, "plan", &made[0]).await;
     let both = documents.get(None, "plan", "", None).await.unwrap().version;
     assert!(both.0.contains(&made[1][0].hash));
