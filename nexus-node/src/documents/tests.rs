@@ -1,5 +1,7 @@
 //! Which changes count, by the set of entries alone.
 
+mod node;
+
 use std::collections::BTreeMap;
 
 use data_encoding::HEXLOWER;
