@@ -37,7 +37,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, OPS_MAX, chunk, expand};
+pub use change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, MESSAGE_BYTES_MAX, OPS_MAX, chunk, expand};
 pub use error::Fault;
 pub use hash::ChangeHash;
 pub use id::{BadDocumentUrl, DocumentId, genesis};

@@ -6,6 +6,7 @@
 //! | `json` | a document as JSON |
 //! | `edit`, `run`, `reconcile`, `diff` | edits: a new value is written as what differs from the old one |
 //! | `writer` | the operations of edits, in changes that stay within the bounds of the judge |
+//! | `join` | changes that join branches, where there are too many for an edit |
 //! | `patch` | the difference between two versions |
 //! | `file` | the changes in a file, which are judged afterwards |
 //! | `sync` | Automerge's sync protocol, with changes that are judged before the library sees them |
@@ -18,6 +19,7 @@ mod edit;
 mod edits;
 mod error;
 mod file;
+mod join;
 mod json;
 mod patch;
 mod path;
@@ -85,6 +87,7 @@ struct Total {
 }
 
 /// A document that is built from changes whose verdict holds.
+#[derive(Clone)]
 pub struct Living {
     doc: Automerge,
     /// Each after those before it.
@@ -315,6 +318,11 @@ impl Living {
             self.changes.iter().filter(|item| most.is_none_or(|most| order(item) < most)).collect();
         items.sort_unstable_by_key(|item| std::cmp::Reverse(order(item)));
         items.into_iter().take(limit).cloned().collect()
+    }
+
+    /// The words about changes, of those that have some.
+    pub fn messages(&self) -> impl Iterator<Item = &str> {
+        self.changes.iter().map(|item| item.message.as_str()).filter(|message| !message.is_empty())
     }
 
     /// The heads as they were at a time: of the changes that say this time or an earlier one, and whose ancestors all do.

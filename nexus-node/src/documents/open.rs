@@ -8,6 +8,7 @@ use nexus_documents::{Broken, ChangeHash, DocumentId, Edit};
 use nexus_identity::plants::planted;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
+use super::front::{Front, Held};
 use super::replica::form::Page;
 use super::replica::{Arrived, Next, Replica, Saved};
 use super::saved::{self, Form};
@@ -38,11 +39,12 @@ const MORE_PART: usize = 16;
 pub(super) struct Shared {
     world: World,
     pub(super) space: SpaceId,
-    no: SpaceNo,
+    pub(super) no: SpaceNo,
     pub(super) document: DocumentId,
     /// `None` until it is built, and after a write of it whose outcome is unknown.
     pub(super) state: Arc<Mutex<Option<Replica>>>,
     pub(super) queue: Lock<Queue>,
+    pub(super) front: Front,
     /// The bytes of its changes, or of its page, as they were counted last.
     bytes: AtomicU64,
     /// The page that was read last, where the document is not built, and the last entry with which it was compared.
@@ -58,6 +60,7 @@ pub(super) type Answer = Result<(Version, bool), NodeError>;
 pub(super) struct Job {
     pub(super) edits: Vec<Edit>,
     pub(super) answer: oneshot::Sender<Answer>,
+    pub(super) held: Held,
 }
 
 /// The edits that wait.
@@ -94,17 +97,9 @@ impl From<Broken> for Failed {
 impl Shared {
     pub(super) fn new(world: World, space: SpaceId, no: SpaceNo, document: DocumentId) -> Self {
         let used = AtomicU64::new(millis(world.now()));
-        Self {
-            world,
-            space,
-            no,
-            document,
-            state: Arc::default(),
-            queue: Lock::default(),
-            bytes: AtomicU64::new(0),
-            page: Lock::default(),
-            used,
-        }
+        let (state, queue, front) = (Arc::default(), Lock::default(), Front::default());
+        let (bytes, page) = (AtomicU64::new(0), Lock::default());
+        Self { world, space, no, document, state, queue, front, bytes, page, used }
     }
 
     /// The bytes of its changes.

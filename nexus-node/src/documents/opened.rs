@@ -35,9 +35,10 @@ impl Opened {
         *used = times;
         let shared = shared.clone();
         while open.by_id.len() > OPEN_MAX || open.by_id.len() > 1 && open.bytes() > OPEN_BYTES_MAX {
-            // a document in use stays open for its users, and is built twice
-            let oldest = open.by_id.iter().min_by_key(|(_, (_, used))| *used).map(|(of, _)| *of);
-            oldest.and_then(|oldest| open.by_id.remove(&oldest));
+            // one in use stays: two of one document would let an edit pass by its end
+            let unused = open.by_id.iter().filter(|(_, (shared, _))| Arc::strong_count(shared) == 1);
+            let Some(oldest) = unused.min_by_key(|(_, (_, used))| *used).map(|(of, _)| *of) else { break };
+            open.by_id.remove(&oldest);
         }
         shared
     }
