@@ -35,8 +35,9 @@ pub use self::critical::{
     KvTxnDone, KvWritten, Lease, OutcomeWord, Recover, Release, Renew, RequestOutcome, Seat, Steal, shown_value,
 };
 pub use self::documents::{
-    Document, DocumentChange, DocumentEdit, DocumentEdits, DocumentHistory, DocumentHistoryEntry, DocumentName,
-    DocumentText, DocumentTextRun, NewDocument, RefusedChange,
+    Document, DocumentChange, DocumentConflict, DocumentConflicts, DocumentEdit, DocumentEdits, DocumentHistory,
+    DocumentHistoryEntry, DocumentName, DocumentText, DocumentTextRun, Documents, FormerDocument, NewDocument,
+    RefusedChange,
 };
 pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,

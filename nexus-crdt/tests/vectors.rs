@@ -13,12 +13,12 @@ mod book;
 use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
-    Content, Core, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Evidence, Field, Fold, Frontier, FrontierPart,
-    FullAuthor, Head, Header, HeardEvent, Hlc, Incarnation, Kind, Lengthener, LogHead, LogId, Origin, PageWrite, Pin,
-    Priority, Profile, ReturnCause, Revocation, Salt, Seat, Settlement, Shortener, SpaceDefinition, SpaceId,
-    Submission, Succession, SyncFrame, Target, TaskClaim, TaskEnd, TaskEvent, TaskOwners, TaskPhase, TaskReturn,
-    TaskRights, TaskSaid, TaskToken, TaskVerb, TaskWord, Verified, Write, Writes, check_proof, payload_hash, project,
-    prove, sync_frame, task_state, version_of, writes_of,
+    Content, Core, DocumentPart, DocumentWords, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Evidence, Field,
+    Fold, Frontier, FrontierPart, FullAuthor, Head, Header, HeardEvent, Hlc, Incarnation, Kind, Lengthener, LogHead,
+    LogId, Origin, PageWrite, Pin, Priority, Profile, ReturnCause, Revocation, Salt, Seat, Settlement, Shortener,
+    SpaceDefinition, SpaceId, Submission, Succession, SyncFrame, Target, TaskClaim, TaskEnd, TaskEvent, TaskOwners,
+    TaskPhase, TaskReturn, TaskRights, TaskSaid, TaskToken, TaskVerb, TaskWord, Verified, Write, Writes, check_proof,
+    document_leaves, document_of, payload_hash, project, prove, sync_frame, task_state, version_of, writes_of,
 };
 use nexus_identity::{Chain, Claims, Did, Domain, Keypair, Role, Signature, Timestamp};
 use prost::Message;
@@ -341,6 +341,48 @@ fn payloads_of_writes() {
             "agent": origin.agent.map(|agent| agent.to_string()),
             "source": origin.source.map(|source| source.to_string()),
         })
+    });
+}
+
+/// An entry of kind 2 with these leaves.
+fn with_leaves(leaves: Vec<Vec<u8>>) -> Verified {
+    let key = Keypair::from_seed(&[1; 32]);
+    let log = LogId { space: SpaceId::from_bytes([1; 32]), author: key.did(), incarnation: Incarnation([1; 8]) };
+    let payload = Content::Parts(leaves.into_iter().map(|leaf| ([0; 16], leaf)).collect());
+    let (mesh, kind) = (key.did(), Kind::DOCUMENT);
+    Verified::write(Draft { mesh, log, after: None, hlc: Hlc(1), kind, refs: Vec::new(), payload }, &key)
+}
+
+/// promise: Entries and memories | Every vector of what is known holds both ways
+#[test]
+fn words_about_documents() {
+    let mut book = Book::open("document.json");
+    book.check("words", |vector| {
+        let document: [u8; 16] = vector.array("document");
+        let of_part = |part: &Vector| match part.has("key") {
+            true => DocumentPart::Key { generation: part.parse("generation"), key: part.text("key") },
+            false => DocumentPart::Change { hash: part.array("hash"), bytes: part.bytes("bytes") },
+        };
+        let parts: Vec<DocumentPart> = vector.list("parts").iter().map(of_part).collect();
+        let head = parts.iter().fold(Layout::default().raw(&document).count(parts.len()), |head, part| match part {
+            DocumentPart::Key { generation, .. } => head.raw(&[0]).u64(*generation).raw(&[0; 24]),
+            DocumentPart::Change { hash, .. } => head.raw(&[1]).raw(hash),
+        });
+        let of_leaf = |part: &DocumentPart| match part {
+            DocumentPart::Key { key, .. } => key.as_bytes().to_vec(),
+            DocumentPart::Change { bytes, .. } => bytes.clone(),
+        };
+        let leaves: Vec<Vec<u8>> = std::iter::once(head.0).chain(parts.iter().map(of_leaf)).collect();
+        assert_eq!(document_leaves(document, &parts), leaves);
+        let read = document_of(&with_leaves(leaves.clone())).unwrap();
+        let places = (1..).zip(parts).collect();
+        assert_eq!(read, DocumentWords { document, parts: places, erased: Vec::new() });
+        json!({ "leaves": leaves.iter().map(hex).collect::<Vec<_>>() })
+    });
+    book.check("quarantined", |vector| {
+        let leaves = vector.get("leaves").as_array().unwrap().iter();
+        let leaves = leaves.map(|leaf| data_encoding::HEXLOWER.decode(leaf.as_str().unwrap().as_bytes()).unwrap());
+        json!({ "why": variant(&document_of(&with_leaves(leaves.collect())).unwrap_err()) })
     });
 }
 

@@ -17,6 +17,8 @@ pub const OPS_MAX: u32 = 1 << 20;
 pub const DEPS_MAX: usize = 1_024;
 /// The most bytes of an actor's id.
 pub const ACTOR_BYTES_MAX: usize = 64;
+/// The most bytes of the word about a change that an edit writes.
+pub const MESSAGE_BYTES_MAX: usize = 256;
 /// The most actors that the operations of a change name.
 pub(crate) const OTHERS_MAX: usize = 1_024;
 /// The most bytes of the key of a map.

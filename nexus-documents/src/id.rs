@@ -36,6 +36,13 @@ impl DocumentId {
         Self(bytes)
     }
 
+    /// Its address without the scheme, as automerge-repo's messages have it.
+    #[cfg(feature = "repo")]
+    pub fn bare(&self) -> String {
+        let address = self.to_string();
+        address.strip_prefix(SCHEME).map_or_else(|| address.clone(), str::to_owned)
+    }
+
     /// Its bytes.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0

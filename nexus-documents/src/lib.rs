@@ -12,6 +12,8 @@
 //! | [`Judge`] | the verdict: whether a change means something after its ancestors |
 //! | [`standing()`] | which changes of a document count, and which two stand in each other's way |
 //! | `Living` (feature `automerge`) | the document that is built from changes whose verdict holds: read, edited, compared, saved |
+//! | `SyncMessage`, `SyncPeer` (feature `automerge`) | Automerge's sync protocol with programs, whose changes are judged first |
+//! | `RepoMessage` (feature `repo`) | the messages of automerge-repo |
 //! | `changes_of_file` (feature `automerge`) | the changes in a file of Automerge, to be judged like those of strangers |
 //!
 //! The verdict depends on a change and its ancestors alone: all nodes that hold the same changes give the same one, in
@@ -29,18 +31,25 @@ mod judge;
 #[cfg(feature = "automerge")]
 mod living;
 mod reader;
+#[cfg(feature = "repo")]
+mod repo;
 mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, OPS_MAX, chunk, expand};
+pub use change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, MESSAGE_BYTES_MAX, OPS_MAX, chunk, expand};
 pub use error::Fault;
 pub use hash::ChangeHash;
 pub use id::{BadDocumentUrl, DocumentId, genesis};
 pub use judge::{ACTORS_MAX, COUNTER_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_OPS_MAX, Judge, VERDICT};
 #[cfg(feature = "automerge")]
+#[doc(hidden)]
+pub use living::file_of_document;
+#[cfg(feature = "automerge")]
 pub use living::{
     BadPath, Broken, DocPath, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living, Made, MarkJson,
-    PatchJson, ReadError, changes_of_file,
+    PatchJson, ReadError, SYNC_BYTES_MAX, SyncMessage, SyncPeer, changes_of_file,
 };
+#[cfg(feature = "repo")]
+pub use repo::{BadRepoMessage, EPHEMERAL_BYTES_MAX, REPO_NAME_BYTES_MAX, REPO_VERSION, RepoBody, RepoMessage};
 pub use standing::{Held, Standing, standing};

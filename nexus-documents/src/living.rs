@@ -6,8 +6,10 @@
 //! | `json` | a document as JSON |
 //! | `edit`, `run`, `reconcile`, `diff` | edits: a new value is written as what differs from the old one |
 //! | `writer` | the operations of edits, in changes that stay within the bounds of the judge |
+//! | `join` | changes that join branches, where there are too many for an edit |
 //! | `patch` | the difference between two versions |
 //! | `file` | the changes in a file, which are judged afterwards |
+//! | `sync` | Automerge's sync protocol, with changes that are judged before the library sees them |
 //!
 //! The library is trusted with changes that were judged, and with nothing else. Where it fails all the same, the document is
 //! broken, and its caller builds it again.
@@ -17,11 +19,13 @@ mod edit;
 mod edits;
 mod error;
 mod file;
+mod join;
 mod json;
 mod patch;
 mod path;
 mod reconcile;
 mod run;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -36,9 +40,12 @@ use serde_json::Value as Json;
 pub use crate::living::edit::Made;
 pub use crate::living::edits::Edit;
 pub use crate::living::error::{Broken, EditError, FileError, ReadError};
+#[doc(hidden)]
+pub use crate::living::file::file_of_document;
 pub use crate::living::file::{FILE_BYTES_MAX, changes_of_file};
 pub use crate::living::patch::{MarkJson, PatchJson};
 pub use crate::living::path::{BadPath, DocPath};
+pub use crate::living::sync::{SYNC_BYTES_MAX, SyncMessage, SyncPeer};
 
 use crate::change::Change;
 use crate::hash::ChangeHash;
@@ -77,6 +84,7 @@ struct Total {
 }
 
 /// A document that is built from changes whose verdict holds.
+#[derive(Clone)]
 pub struct Living {
     doc: Automerge,
     /// Each after those before it.
@@ -285,6 +293,11 @@ impl Living {
             self.changes.iter().filter(|item| most.is_none_or(|most| order(item) < most)).collect();
         items.sort_unstable_by_key(|item| std::cmp::Reverse(order(item)));
         items.into_iter().take(limit).cloned().collect()
+    }
+
+    /// The words about changes, of those that have some.
+    pub fn messages(&self) -> impl Iterator<Item = &str> {
+        self.changes.iter().map(|item| item.message.as_str()).filter(|message| !message.is_empty())
     }
 
     /// The heads as they were at a time: of the changes that say this time or an earlier one, and whose ancestors all do.

@@ -6,6 +6,8 @@
 //! | room | content |
 //! |---|---|
 //! | `find` | the documents of a space, by key and by address |
+//! | `anew` | a key that begins anew, and what was said of its former document since |
+//! | `front` | how many edits may wait, and until when a document takes them |
 //! | `replica` | which changes count: a pure core |
 //! | `shown` | documents as callers get them |
 //! | `pen` | writing entries about a document |
@@ -26,7 +28,9 @@
 //! # Ok(()) }
 //! ```
 
+mod anew;
 mod find;
+mod front;
 mod open;
 mod pen;
 mod replica;
@@ -47,18 +51,23 @@ use nexus_documents::{Change, ChangeHash, DocumentId, FileError, Judge, Living, 
 pub use nexus_documents::{DocPath, Edit, FILE_BYTES_MAX, PatchJson};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
+use tokio::sync::oneshot;
 
-use self::find::Found;
+use self::find::{Called, Found, ListPlace};
 use self::open::Shared;
 pub(crate) use self::pen::Handles;
 use self::pen::Pen;
 use self::shown::missing;
-pub use self::shown::{Document, DocumentInfo, Edited, HistoryEntry, RefusedChange, TextRun};
+pub use self::shown::{
+    Document, DocumentConflict, DocumentInfo, DocumentNews, DocumentsPage, Edited, FormerDocument, HistoryEntry,
+    RefusedChange, TextRun,
+};
 pub use self::version::Version;
 pub use self::watch::{DocumentChange, DocumentWatch};
 use crate::brain::Brain;
-use crate::error::{DocumentError, NodeError, Resource};
+use crate::error::{DocumentError, NodeError, Resource, StopError};
 use crate::identity::Identity;
+use crate::ledger::enos_of_document;
 use crate::world::random;
 
 /// The most documents that stay open, and the most bytes of their changes, but for the latest one.
@@ -66,6 +75,8 @@ const OPEN_MAX: usize = 64;
 const OPEN_BYTES_MAX: u64 = 64 << 20;
 /// The most documents of one list.
 pub const DOCUMENTS_LISTED_MAX: usize = 1_000;
+/// How often an edit follows a key that begins anew meanwhile.
+const ANEW_MAX: usize = 4;
 /// The most changes of one history.
 pub const HISTORY_MAX: usize = 1_000;
 
@@ -92,7 +103,6 @@ impl Documents {
     }
 
     /// The same documents, as far as they are in the spaces of another handle on the memory.
-    #[cfg(feature = "http")]
     #[must_use]
     pub(crate) fn within(&self, brain: Brain) -> Self {
         Self { brain, ..self.clone() }
@@ -131,13 +141,55 @@ impl Documents {
         Ok(Edited { info: found.info(), version, changed: true })
     }
 
-    /// The documents of a space: those with keys by key, then others by id. At most [`DOCUMENTS_LISTED_MAX`].
+    /// A page of the documents of a space: those with keys by key, then others by id. At most `limit`, up to
+    /// [`DOCUMENTS_LISTED_MAX`]; `after` is the `next` of the page before.
     ///
     /// # Errors
-    /// [`NodeError::NotFound`] for the space.
-    pub async fn list(&self, space: Option<&str>) -> Result<Vec<DocumentInfo>, NodeError> {
-        let space = space.map(str::to_owned);
-        self.brain.reading(move |brain| find::all(brain, space.as_deref(), DOCUMENTS_LISTED_MAX)).await
+    /// [`NodeError::NotFound`] for the space, [`NodeError::Invalid`] for a text that is no such place.
+    pub async fn list(
+        &self,
+        space: Option<&str>,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<DocumentsPage, NodeError> {
+        let (space, limit) = (space.map(str::to_owned), limit.clamp(1, DOCUMENTS_LISTED_MAX));
+        let after: Option<ListPlace> = after.map(str::parse).transpose()?;
+        let listed = self.brain.reading(move |brain| find::page(brain, space.as_deref(), after.as_ref(), limit));
+        let (items, next) = listed.await?;
+        Ok(DocumentsPage { items, next: next.map(|next| next.to_string()) })
+    }
+
+    /// The news of an entry about a document, as the document is now. There are none while no change of the entry is in it: such a
+    /// change comes with the one that it waits for.
+    pub(crate) async fn news(
+        &self,
+        space: &str,
+        document: DocumentId,
+        eno: u64,
+    ) -> Result<Option<DocumentNews>, NodeError> {
+        let Some(found) = self.look_for(Some(space), &document.to_string()).await? else { return Ok(None) };
+        let (shared, no) = (self.open(&found), found.no);
+        let names = shared.front.names.clone();
+        let looked = self.brain.reading(move |brain| {
+            let snapshot = brain.snapshot()?;
+            let called = names.lock().unwrap_or_else(PoisonError::into_inner).called(&snapshot, no, document)?;
+            Ok((called, find::changes_in(&snapshot, eno, document)?))
+        });
+        let (called, said) = looked.await?;
+        let read = shared.read(&self.brain, move |replica| {
+            let living = replica.living();
+            // an entry about others has made this document another one
+            let is_seen = said.is_none_or(|said| said.names || said.changes.iter().any(|change| living.knows(change)));
+            Ok(is_seen.then(|| Version(living.heads())))
+        });
+        let Called { key, former_key } = called;
+        match read.await {
+            Ok(None) => Ok(None),
+            Ok(version) => Ok(Some(DocumentNews { key, former_key, version })),
+            // it changed all the same
+            Err(NodeError::Document(_)) => Ok(Some(DocumentNews { key, former_key, version: None })),
+            Err(error) => Err(error),
+        }
     }
 
     /// A document by its key or its address, as it is now or was at a version: the value at a path. An empty path is the whole.
@@ -153,7 +205,9 @@ impl Documents {
     ) -> Result<Document, NodeError> {
         let path = parse_path(path)?;
         let found = self.find(space, name).await?;
-        let (at, identity, info) = (at.cloned(), self.pen.identity.clone(), found.info());
+        let (at, identity, info, no) = (at.cloned(), self.pen.identity.clone(), found.info(), found.no);
+        // a document that began anew has a former one
+        let brain = (found.generation > 0 && at.is_none()).then(|| self.brain.clone());
         self.open(&found)
             .read(&self.brain, move |replica| {
                 let heads = at.as_ref().map(|at| at.0.as_slice());
@@ -163,12 +217,17 @@ impl Documents {
                 };
                 let version = at.unwrap_or_else(|| Version(replica.living().heads()));
                 let (missing, refused) = (replica.missing().len(), refused_in(replica, &identity));
-                Ok(Document { info, version, value, missing, refused })
+                let former = match brain {
+                    Some(brain) => anew::with_more(&brain.snapshot()?, no, replica.living().messages())?,
+                    None => Vec::new(),
+                };
+                Ok(Document { info, version, value, missing, refused, former })
             })
             .await
     }
 
-    /// All values at a path that were written at once, the shown one first, each with the member that wrote it.
+    /// All values at a path that were written at once, the shown one first, each with the member that wrote it. There is one where
+    /// nothing is in conflict.
     ///
     /// # Errors
     /// As [`Documents::get`].
@@ -177,15 +236,25 @@ impl Documents {
         space: Option<&str>,
         name: &str,
         path: &str,
-    ) -> Result<Vec<(Option<String>, Value)>, NodeError> {
+    ) -> Result<Vec<DocumentConflict>, NodeError> {
         let path = parse_path(path)?;
+        if path.is_root() {
+            let why = "the document itself is never in conflict, but values in it are: name a path within it";
+            return Err(DocumentError::Edit(why.to_owned()).into());
+        }
         let (found, identity) = (self.find(space, name).await?, self.pen.identity.clone());
         self.open(&found)
             .read(&self.brain, move |replica| {
                 let authors = replica.authors_of_actors();
-                let of =
-                    |(actor, value): (Vec<u8>, Value)| (authors.get(&*actor).map(|did| shown(&identity, did)), value);
-                Ok(replica.living().conflicts(&path).into_iter().map(of).collect())
+                let of = |(actor, value): (Vec<u8>, Value)| DocumentConflict {
+                    by: authors.get(&*actor).map(|did| shown(&identity, did)),
+                    value,
+                };
+                let all: Vec<_> = replica.living().conflicts(&path).into_iter().map(of).collect();
+                if all.is_empty() {
+                    return Err(DocumentError::Missing(format!("nothing is at `{path}` in this document")).into());
+                }
+                Ok(all)
             })
             .await
     }
@@ -206,9 +275,21 @@ impl Documents {
                 _ => {}
             }
         }
-        let found = self.find(space, name).await?;
-        let (version, changed) = self.open(&found).edit(&self.pen, &self.brain, edits).await?;
-        Ok(Edited { info: found.info(), version, changed })
+        let mut tries = 0;
+        loop {
+            let found = self.find(space, name).await?;
+            let shared = self.open(&found);
+            let edited = shared.edit(&self.pen, &self.brain, edits.clone(), found.key.as_deref()).await;
+            tries += 1;
+            match edited {
+                // by now the key leads to the next document
+                Err(NodeError::Document(DocumentError::Former { .. })) if found.key.is_some() && tries < ANEW_MAX => {}
+                edited => {
+                    let (version, changed) = edited?;
+                    return Ok(Edited { info: found.info(), version, changed });
+                }
+            }
+        }
     }
 
     /// The changes of a document, the newest first: at most `limit`, up to [`HISTORY_MAX`].
@@ -372,40 +453,71 @@ impl Documents {
         Ok(DocumentInfo { key: Some(key.to_owned()), ..found.info() })
     }
 
-    /// Begins the document of a key anew from its value, without its history. The former one stays readable by its address.
+    /// Begins the document of a key anew from its value, without its history. The former one stays readable by its address. Edits
+    /// that come meanwhile wait, and are made to the new one.
     ///
     /// # Errors
     /// As [`Documents::get`].
     pub async fn compact(&self, space: Option<&str>, key: &str) -> Result<Edited, NodeError> {
+        let (this, space, key) = (self.clone(), space.map(str::to_owned), key.to_owned());
+        let (answer, answered) = oneshot::channel();
+        // a caller that goes away must not end it between the new document and its key
+        self.pen.world.spawn("a document that begins anew", async move {
+            let _ = answer.send(this.begin_anew(space.as_deref(), &key).await);
+        });
+        answered.await.map_err(|_| NodeError::from(StopError::NoAnswer))?
+    }
+
+    async fn begin_anew(&self, space: Option<&str>, key: &str) -> Result<Edited, NodeError> {
         let found = self.find(space, key).await?;
         let Some(key) = found.key.clone() else {
             return Err(
                 DocumentError::Edit("a document begins anew by its key, and this is an address".to_owned()).into()
             );
         };
-        let root = DocPath::default();
         let shared = self.open(&found);
-        let value = shared.read(&self.brain, move |replica| {
-            Ok(replica.living().value(&root, None).map_err(missing)?.unwrap_or_default())
+        // all edits before it are on the disk now, and later ones wait
+        let mut anew = shared.front.anew.clone().write_owned().await;
+        if anew.contains(&key) {
+            let found = self.find(space, &key).await?;
+            let version = self.version_of(&found).await?;
+            return Ok(Edited { info: found.info(), version, changed: false });
+        }
+        let (no, former) = (found.no, found.document);
+        let brain = self.brain.clone();
+        let read = shared.read(&self.brain, move |replica| {
+            let value = replica.living().value(&DocPath::default(), None).map_err(missing)?.unwrap_or_default();
+            let enos = enos_of_document(&brain.snapshot()?, no, former.as_bytes(), 0)?;
+            Ok((value, enos.into_iter().filter(|eno| *eno <= replica.last()).count()))
         });
-        let (value, generation) = (value.await?, found.generation.saturating_add(1));
+        let (value, entries) = read.await?;
+        let generation = found.generation.saturating_add(1);
         let document = DocumentId::of_key(found.space.as_bytes(), &key, generation);
         let bytes = genesis(document);
-        let hash = hash_of(&bytes)?;
-        let first = DocumentPart::Change { hash: hash.0, bytes };
-        self.pen.write(found.space, document, None, vec![first]).await?;
-        let found = Found { document, generation, others: Vec::new(), ..found };
+        let ChangeHash(hash) = hash_of(&bytes)?;
+        self.pen.write(found.space, document, None, vec![DocumentPart::Change { hash, bytes }]).await?;
+        let new = Found { document, generation, others: Vec::new(), ..found };
         let edits = vec![Edit::Set { path: DocPath::default(), value }];
-        let (version, _) = self.open(&found).edit(&self.pen, &self.brain, edits).await?;
+        let (version, _) = self.open(&new).write(&self.pen, &self.brain, edits, &anew::words(former, entries)).await?;
         // once all is there: a key never leads to a part of its value
-        self.pen.write(found.space, document, None, vec![DocumentPart::Key { generation, key }]).await?;
-        Ok(Edited { info: found.info(), version, changed: true })
+        let part = DocumentPart::Key { generation, key: key.clone() };
+        let written = self.pen.write(new.space, document, None, vec![part]).await;
+        // whatever the answer is: the key may lead there by now
+        if written.is_ok() || self.find(space, &key).await.is_ok_and(|found| found.document == document) {
+            anew.insert(key);
+            return Ok(Edited { info: new.info(), version, changed: true });
+        }
+        written.map(|()| Edited { info: new.info(), version, changed: true })
     }
 
     /// The time by this node's clock.
     #[cfg(feature = "http")]
     pub(crate) fn now(&self) -> Timestamp {
         self.pen.world.wall()
+    }
+
+    async fn version_of(&self, found: &Found) -> Result<Version, NodeError> {
+        self.open(found).read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await
     }
 
     async fn space(&self, name: Option<&str>) -> Result<(SpaceId, u32, String), NodeError> {
@@ -435,9 +547,10 @@ impl Documents {
         *used = times;
         let shared = shared.clone();
         while open.by_id.len() > OPEN_MAX || open.by_id.len() > 1 && open.bytes() > OPEN_BYTES_MAX {
-            // a document in use stays open for its users, and is built twice
-            let oldest = open.by_id.iter().min_by_key(|(_, (_, used))| *used).map(|(of, _)| *of);
-            oldest.and_then(|oldest| open.by_id.remove(&oldest));
+            // one in use stays: two of one document would let an edit pass by its end
+            let unused = open.by_id.iter().filter(|(_, (shared, _))| Arc::strong_count(shared) == 1);
+            let Some(oldest) = unused.min_by_key(|(_, (_, used))| *used).map(|(of, _)| *of) else { break };
+            open.by_id.remove(&oldest);
         }
         shared
     }

@@ -303,11 +303,13 @@ impl NodeError {
             ) => "name_taken",
             Self::Refused(_) => "refused",
             Self::Conflict(ConflictError::OtherRequest) => "other_request",
-            Self::Conflict(_) | Self::Document(DocumentError::KeyTaken { .. }) => "conflict",
+            Self::Conflict(_) | Self::Document(DocumentError::KeyTaken { .. } | DocumentError::Former { .. }) => {
+                "conflict"
+            }
             Self::Document(DocumentError::Missing(_)) => "not_found",
             Self::Document(DocumentError::TooLarge(_)) => "too_large",
             Self::Document(DocumentError::TooEarly) => "not_raised",
-            Self::Document(DocumentError::Busy(_)) => "too_many",
+            Self::Document(DocumentError::Busy { .. }) => "too_many",
             Self::Document(DocumentError::Broken { .. }) => "damaged",
             Self::Document(_) => "invalid",
             Self::TimedOut(_) => "timed_out",

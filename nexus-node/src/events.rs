@@ -35,6 +35,8 @@ use self::passing::{Passed, PassingFeed};
 use crate::blobs::{BlobNews, Blobs};
 use crate::brain::{Brain, Told, Watch};
 use crate::critical::{Critical, CriticalChange, CriticalNews, Mode};
+#[cfg(feature = "documents")]
+use crate::documents::{DocumentNews, Documents};
 use crate::error::{InputError, NodeError};
 use crate::follow::{Cursor, Given, LogPlace};
 use crate::memory::cursor::StoreName;
@@ -65,6 +67,9 @@ pub enum NodeNews {
     Change(Change),
     /// Something was said of a task: the entry that says it, and the task as it is when it is told.
     Task(Change, Box<Task>),
+    /// A document changed: the entry that changes it, and how the document is when it is told.
+    #[cfg(feature = "documents")]
+    Document(Change, Box<DocumentNews>),
     /// A key or a lock changed.
     Critical(CriticalChange),
     /// A connection to a member opened or closed.
@@ -89,6 +94,8 @@ pub(crate) struct Handles {
     pub(crate) committed: watch::Receiver<u64>,
     #[cfg(feature = "blobs")]
     pub(crate) blobs: Blobs,
+    #[cfg(feature = "documents")]
+    pub(crate) documents: Documents,
 }
 
 /// The sources of a node's events. Cheap to clone.
@@ -153,12 +160,14 @@ impl Events {
         let log = if kinds.iter().any(|kind| kind.is_of_log()) {
             let of_log = kinds.clone();
             let query = WatchQuery { after: after.filter(|_| !is_former), space };
+            let brain = brain.clone();
             let told = move |space| Told {
                 space,
                 memories: of_log.contains(&EventKind::Memories),
                 members: of_log.contains(&EventKind::Members),
                 spaces: of_log.contains(&EventKind::Spaces),
                 tasks: of_log.contains(&EventKind::Tasks),
+                documents: of_log.contains(&EventKind::Documents),
             };
             Some(brain.reading(move |brain| brain.watch_of(&query, told)).await?)
         } else {
@@ -172,11 +181,13 @@ impl Events {
         Ok(NodeEvents {
             events: self.clone(),
             ended: here.committed.clone(),
+            #[cfg(feature = "documents")]
+            documents: here.documents.within(brain),
             kinds,
             log_at: cursor.map_or(now, |cursor| cursor.log),
             unread: cursor,
             log,
-            task: None,
+            looked_up: None,
             keys,
             passing,
             mode,
@@ -209,8 +220,11 @@ pub struct NodeEvents {
     log: Option<Watch>,
     /// After the last event of the log that was handed out.
     log_at: LogPlace,
-    /// A task of which something was said, and that is looked up.
-    task: Option<Change>,
+    /// The documents that this reader may read.
+    #[cfg(feature = "documents")]
+    documents: Documents,
+    /// A task of which something was said, or a document that changed. It is looked up.
+    looked_up: Option<Change>,
     keys: Option<KeyFeed>,
     passing: Option<PassingFeed>,
     mode: Option<ModeFeed>,
@@ -283,7 +297,7 @@ impl NodeEvents {
     pub fn cursor(&self) -> String {
         // a place that was looked at counts once all before it is handed out
         let looked_at =
-            self.log.as_ref().filter(|_| self.task.is_none() && self.ready.is_empty()).and_then(Watch::place);
+            self.log.as_ref().filter(|_| self.looked_up.is_none() && self.ready.is_empty()).and_then(Watch::place);
         let cursor = Cursor {
             log: looked_at.unwrap_or(self.log_at),
             critical: match &self.keys {
@@ -309,7 +323,7 @@ impl NodeEvents {
         if let Some(news) = self.ready.pop_front() {
             return Ok(Some(self.told(news)));
         }
-        let Some(change) = self.task.clone() else {
+        let Some(change) = self.looked_up.clone() else {
             if self.run < LOG_RUN_MAX {
                 return Ok(None);
             }
@@ -319,14 +333,29 @@ impl NodeEvents {
             let news = of_others(keys, passing, mode).now_or_never();
             return Ok(news.map(|news| self.told(news)));
         };
-        let found = self.events.0.here.board.get(&change.subject.to_string()).await;
-        self.task = None;
+        let found = self.look_up(&change).await;
+        self.looked_up = None;
         self.log_at = self.place_of(&change);
         match found {
-            Ok(task) => Ok(Some(self.told(NodeNews::Task(change, Box::new(task))))),
+            Ok(news) => Ok(news.map(|news| self.told(news))),
             // of another's space, or no longer there
             Err(NodeError::NotFound { .. } | NodeError::Ambiguous { .. }) => Ok(None),
             Err(error) => Err(error),
+        }
+    }
+
+    /// Looks up the task or the document of a change, as it is now. There is no news of a document without the change.
+    async fn look_up(&mut self, change: &Change) -> Result<Option<NodeNews>, NodeError> {
+        match change.subject {
+            #[cfg(feature = "documents")]
+            Subject::Document(id) => {
+                let news = self.documents.news(&change.space, id, self.place_of(change).eno).await?;
+                Ok(news.map(|news| NodeNews::Document(change.clone(), Box::new(news))))
+            }
+            subject => {
+                let task = self.events.0.here.board.get(&subject.to_string()).await?;
+                Ok(Some(NodeNews::Task(change.clone(), Box::new(task))))
+            }
         }
     }
 
@@ -334,7 +363,7 @@ impl NodeEvents {
     fn take(&mut self, change: Change) {
         self.run += 1;
         match (change.kind, change.subject) {
-            (_, Subject::Task(_)) => self.task = Some(change),
+            (ChangeKind::Task | ChangeKind::Document, _) => self.looked_up = Some(change),
             (ChangeKind::Missed, _) => {
                 self.log_at = self.place_of(&change);
                 let of_log = self.kinds.iter().copied().filter(|kind| kind.is_of_log());

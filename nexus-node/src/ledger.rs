@@ -38,7 +38,7 @@ pub(crate) use chain::{
 };
 #[cfg(feature = "documents")]
 pub(crate) use documents::{
-    DocumentName, document_names, document_with_key, documents_of_space, enos_of_document, former_names,
+    DocumentName, Place, document_names, document_with_key, documents_of_space, enos_of_document, names_of_documents,
 };
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};

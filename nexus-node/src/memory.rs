@@ -544,6 +544,8 @@ pub enum ChangeKind {
     Space,
     /// Something was said of a task.
     Task,
+    /// A document changed.
+    Document,
     /// The watcher has seen changes that are not here any more, as the store was put back from a copy. Read all again. The watch goes on with the changes from now on.
     Missed,
 }
@@ -558,12 +560,13 @@ impl ChangeKind {
             Self::Member => "member",
             Self::Space => "space",
             Self::Task => "task",
+            Self::Document => "document",
             Self::Missed => "missed",
         }
     }
 }
 
-/// The memory, member, space or task that changed.
+/// The memory, member, space, task or document that changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Subject {
@@ -575,6 +578,9 @@ pub enum Subject {
     Space(SpaceId),
     /// A task. Only the events of a node tell of tasks.
     Task(TaskId),
+    /// A document. Only the events of a node tell of documents.
+    #[cfg(feature = "documents")]
+    Document(nexus_documents::DocumentId),
 }
 
 impl Subject {
@@ -582,7 +588,7 @@ impl Subject {
     pub const fn memory(self) -> Option<MemoryId> {
         match self {
             Self::Memory(id) => Some(id),
-            Self::Member(_) | Self::Space(_) | Self::Task(_) => None,
+            _ => None,
         }
     }
 }
@@ -594,6 +600,8 @@ impl fmt::Display for Subject {
             Self::Member(did) => did.fmt(f),
             Self::Space(id) => id.fmt(f),
             Self::Task(id) => id.fmt(f),
+            #[cfg(feature = "documents")]
+            Self::Document(id) => id.fmt(f),
         }
     }
 }
@@ -606,7 +614,7 @@ pub struct Change {
     pub cursor: String,
     /// The kind of change.
     pub kind: ChangeKind,
-    /// The memory, member, space or task that changed; this node after missed changes.
+    /// The memory, member, space, task or document that changed; this node after missed changes.
     pub subject: Subject,
     /// The space's name.
     pub space: String,

@@ -238,6 +238,11 @@ fn document_hint(error: &DocumentError) -> Option<&'static str> {
         DocumentError::KeyTaken { .. } => {
             Some("nothing was written: choose another key; `nexus-node doc list` shows them")
         }
+        DocumentError::Former { .. } => Some(
+            "`nexus-node doc edit KEY` writes to the present one; `nexus-node doc name ADDRESS NEW-KEY` gives this one a key \
+             of its own, with which it takes edits",
+        ),
+        DocumentError::Busy { .. } => Some("send it again in a moment, and fewer or smaller ones at once"),
         DocumentError::Address(_) => Some("choose another key; `nexus-node doc list` shows the documents"),
         DocumentError::Missing(_) => {
             Some("`nexus-node doc get KEY` shows what is there, `nexus-node doc history KEY` its versions")

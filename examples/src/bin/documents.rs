@@ -5,10 +5,8 @@
 #![expect(clippy::print_stdout, reason = "an example talks")]
 
 use std::error::Error;
-use std::time::Duration;
 
-use nexus_node::documents::{Documents, Edit, Edited, Version};
-use nexus_node::error::DocumentError;
+use nexus_node::documents::{Documents, Edit, Version};
 use nexus_node::{Invite, Node, NodeError};
 use tokio::process::Command;
 
@@ -25,17 +23,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     // the document of a key is the same one, whoever creates it
     let (documents, mut other) = (node.documents(), None);
-    while !ready(documents.create(None, "notes").await).await? {}
+    documents.create(None, "notes").await?;
     if ticket.is_none() {
         let text = Edit::Set { path: "text".parse()?, value: "in one text".into() };
-        while !ready(documents.edit(None, "notes", vec![text.clone()]).await).await? {}
+        documents.edit(None, "notes", vec![text]).await?;
         let ticket = node.invite(Invite::default()).await?.ticket;
         other = Some(Command::new(std::env::current_exe()?).arg(ticket.to_string()).kill_on_drop(true).spawn()?);
     }
     until(&documents, "text", |text| text.contains("in one text")).await?;
     let insert = format!("{name} types ");
     let typed = Edit::Splice { path: "text".parse()?, at: 0, delete: 0, insert, at_heads: None };
-    while !ready(documents.edit(None, "notes", vec![typed.clone()]).await).await? {}
+    documents.edit(None, "notes", vec![typed]).await?;
     let text = until(&documents, "text", |text| ["laptop", "cloud"].iter().all(|name| text.contains(name))).await?;
     println!("{name:<9}reads {text:?}");
     // each stays until the other one has seen its letters
@@ -46,15 +44,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     node.shutdown().await;
     Ok(())
-}
-
-/// Whether something was written. Just after its start a node may wait for the mesh to agree on its format.
-async fn ready(written: Result<Edited, NodeError>) -> Result<bool, NodeError> {
-    match written {
-        Err(NodeError::Document(DocumentError::TooEarly)) => tokio::time::sleep(Duration::from_millis(50)).await,
-        written => return written.map(|_| true),
-    }
-    Ok(false)
 }
 
 /// Waits, change by change, until the text at a path is as wanted.

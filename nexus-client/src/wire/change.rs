@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 pub struct Change {
     /// The cursor after it.
     pub cursor: String,
-    /// The kind. In the log: `remembered`, `edited`, `forgotten`, `member`, `space`, `task`. Elsewhere: `key`, `lock`,
-    /// `peer`, `blob`, `mode`. After `missed` read again what `of` names.
+    /// The kind. In the log: `remembered`, `edited`, `forgotten`, `member`, `space`, `task`, `document`. Elsewhere: `key`,
+    /// `lock`, `peer`, `blob`, `mode`. After `missed` read again what `of` names.
     pub kind: String,
-    /// The id of the memory, member, space or task; the name of the key or lock; the DID of the peer; the hash of the blob;
-    /// the mode.
+    /// The id of the memory, member, space or task; the name of the key or lock; the DID of the peer; the hash of the blob; the mode.
+    /// The address of a document.
     pub id: String,
     /// The space's name; empty for what has none.
     pub space: String,
@@ -27,6 +27,16 @@ pub struct Change {
     /// `damaged`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
+    /// A document's key, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The key that a document had before that began anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former_key: Option<String>,
+    /// A document's version when this is told. One of more than 64 heads is left out, and so is that of a document that this
+    /// node cannot build.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// The change of a key or a lock, as `/v1/watch` tells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<KvChange>,

@@ -41,6 +41,47 @@ pub struct Document {
     /// Changes that do not count.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<RefusedChange>,
+    /// Former documents of its key of which more was said than this one took over when it began.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<FormerDocument>,
+}
+
+/// A document whose key began anew, and of which more was said since: by a member that did not know, or at the same moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct FormerDocument {
+    /// Its address.
+    pub url: String,
+    /// The number of entries about it that were not taken over.
+    pub later: usize,
+}
+
+/// A page of documents.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct Documents {
+    /// The documents: those with keys by key, then others.
+    pub items: Vec<Document>,
+    /// `after` of the next page; `null` if this is the last one.
+    pub next: Option<String>,
+}
+
+/// The values that were written to one place at once, the shown one first. There is one where nothing is in conflict.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct DocumentConflicts {
+    /// The values.
+    pub items: Vec<DocumentConflict>,
+}
+
+/// One of the values that were written to one place at once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct DocumentConflict {
+    /// The member that wrote it; `null` for a program that is no member.
+    pub by: Option<String>,
+    /// The value.
+    pub value: Value,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

@@ -1,9 +1,11 @@
 //! Edits of a document.
 
+use std::collections::BTreeMap;
+
 use automerge::{ActorId, Automerge, ReadDoc};
 use serde_json::Value as Json;
 
-use crate::change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, OTHERS_MAX, TIME_MAX};
+use crate::change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, MESSAGE_BYTES_MAX, OTHERS_MAX, TIME_MAX};
 use crate::hash::ChangeHash;
 use crate::judge::{ACTORS_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX};
 use crate::living::edits::Edit;
@@ -11,7 +13,7 @@ use crate::living::error::{Broken, EditError, ReadError};
 use crate::living::path::DocPath;
 use crate::living::run::run;
 use crate::living::writer::{Limits, Stop, Writer};
-use crate::living::{Living, empty, guarded};
+use crate::living::{Living, empty, guarded, libraries};
 
 /// A change that an edit made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,20 @@ impl Living {
     /// # Errors
     /// [`EditError`]. Nothing has changed, unless it is [`EditError::Broken`]: then the document must not be used any more.
     pub fn edit(&mut self, actor: &[u8], time: i64, edits: &[Edit], max_bytes: usize) -> Result<Vec<Made>, EditError> {
+        self.edit_saying(actor, (time, ""), edits, max_bytes)
+    }
+
+    /// The same with a word about the changes beside their time, for the history: up to [`MESSAGE_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// As [`Living::edit`].
+    pub fn edit_saying(
+        &mut self,
+        actor: &[u8],
+        (time, message): (i64, &str),
+        edits: &[Edit],
+        max_bytes: usize,
+    ) -> Result<Vec<Made>, EditError> {
         if self.is_broken {
             return Err(Broken::Before.into());
         }
@@ -38,14 +54,25 @@ impl Living {
         if time.unsigned_abs() > TIME_MAX {
             return Err(EditError::Time(time));
         }
-        let heads = self.heads.len();
-        // the last change of the actor may be named beside them
-        if heads >= DEPS_MAX {
-            return Err(EditError::Branches(heads));
+        if message.len() > MESSAGE_BYTES_MAX {
+            return Err(EditError::Message);
         }
         let is_full = self.doc.stats().num_actors >= ACTORS_MAX as u64;
         if is_full && self.changes.iter().all(|item| item.actor != actor) {
             return Err(EditError::DocumentFull { most: ACTORS_MAX as u64, of: "actors" });
+        }
+        // the last change of the actor may be named beside the heads
+        if self.heads.len() >= DEPS_MAX {
+            // on a copy: an edit that fails joins nothing
+            let mut copy = self.clone();
+            let mut made = copy.join(actor, time, max_bytes).map_err(of_copy)?;
+            let edited = copy.edit_saying(actor, (time, message), edits, max_bytes).map_err(of_copy)?;
+            if edited.is_empty() {
+                return Ok(edited);
+            }
+            made.extend(edited);
+            *self = copy;
+            return Ok(made);
         }
         let mut size = 0;
         for edit in edits {
@@ -58,8 +85,10 @@ impl Living {
             ops: self.total.ops,
             highest: self.total.highest,
         };
+        // a value of more bytes than a change may differ in few: a copy costs little beside it
+        let in_place = size <= limits.most as u64;
         self.is_broken = true;
-        let made = guarded(|| self.attempt(actor, edits, limits))?;
+        let made = guarded(|| self.attempt(actor, edits, (message, in_place), limits))?;
         self.is_broken = matches!(made, Err(EditError::Broken(_)));
         made
     }
@@ -88,13 +117,21 @@ impl Living {
         Ok(())
     }
 
-    /// Writes in place if all fits into one change, and into a copy otherwise: changes that were ended cannot be taken back.
-    fn attempt(&mut self, actor: &[u8], edits: &[Edit], limits: Limits) -> Result<Vec<Made>, EditError> {
+    /// Writes in place if all fits into one change, and into a copy otherwise: changes that were ended cannot be taken back. To
+    /// take back many operations costs more than a copy.
+    fn attempt(
+        &mut self,
+        actor: &[u8],
+        edits: &[Edit],
+        (message, in_place): (&str, bool),
+        limits: Limits,
+    ) -> Result<Vec<Made>, EditError> {
+        let before = libraries(&self.heads());
         let is_near_full = self.total.bytes + limits.most as u64 > DOCUMENT_BYTES_MAX;
-        if !is_near_full && self.doc.stats().num_actors < OTHERS_MAX as u64 {
+        if in_place && !is_near_full && self.doc.stats().num_actors < OTHERS_MAX as u64 {
             let mut doc = std::mem::replace(&mut self.doc, empty());
             doc.set_actor(ActorId::from(actor));
-            let mut writer = Writer::begin(doc, limits)?;
+            let mut writer = Writer::begin(doc, limits, message)?;
             match run(&mut writer, edits) {
                 Ok(()) => {
                     let (doc, hashes) = writer.end()?;
@@ -104,7 +141,7 @@ impl Living {
                         // it is in the document already
                         other => EditError::Broken(Broken::Library(other.to_string())),
                     };
-                    let made = made(&self.doc, &hashes, limits.most).map_err(refused)?;
+                    let made = made(&self.doc, &before, &hashes, limits.most).map_err(refused)?;
                     self.take_in(&made)?;
                     return Ok(made);
                 }
@@ -118,7 +155,7 @@ impl Living {
         }
         let mut doc = self.doc.clone();
         doc.set_actor(ActorId::from(actor));
-        let mut writer = Writer::begin(doc, Limits { splits: true, ..limits })?;
+        let mut writer = Writer::begin(doc, Limits { splits: true, ..limits }, message)?;
         match run(&mut writer, edits) {
             Ok(()) => {}
             Err(Stop::Error(EditError::Broken(broken))) => return Err(EditError::Library(broken.to_string())),
@@ -128,7 +165,7 @@ impl Living {
             }
         }
         let (doc, hashes) = writer.end()?;
-        let made = made(&doc, &hashes, limits.most)?;
+        let made = made(&doc, &before, &hashes, limits.most)?;
         let bytes: u64 = made.iter().map(|made| made.bytes.len() as u64).sum();
         if self.total.bytes + bytes > DOCUMENT_BYTES_MAX {
             return Err(EditError::DocumentFull { most: DOCUMENT_BYTES_MAX, of: "bytes" });
@@ -148,6 +185,15 @@ impl Living {
     }
 }
 
+/// An error that broke a copy has changed nothing.
+fn of_copy(error: EditError) -> EditError {
+    match error {
+        EditError::Broken(Broken::Library(why)) => EditError::Library(why),
+        EditError::Broken(broken) => EditError::Library(broken.to_string()),
+        other => other,
+    }
+}
+
 fn ops_of(change: &Change<'_>) -> Result<u64, crate::Fault> {
     let (mut ops, mut number) = (change.ops(), 0);
     while ops.next()?.is_some() {
@@ -157,9 +203,20 @@ fn ops_of(change: &Change<'_>) -> Result<u64, crate::Fault> {
 }
 
 /// The changes of some hashes, once they are read as others read them.
-fn made(doc: &Automerge, hashes: &[automerge::ChangeHash], most: usize) -> Result<Vec<Made>, EditError> {
+fn made(
+    doc: &Automerge,
+    before: &[automerge::ChangeHash],
+    hashes: &[automerge::ChangeHash],
+    most: usize,
+) -> Result<Vec<Made>, EditError> {
+    // the library looks at the whole document for each question
+    let all: BTreeMap<_, _> = match hashes {
+        [only] => doc.get_change_by_hash(only).into_iter().map(|change| (*only, change)).collect(),
+        [] => BTreeMap::new(),
+        _ => doc.get_changes(before).into_iter().map(|change| (change.hash(), change)).collect(),
+    };
     let made = |hash: &automerge::ChangeHash| {
-        let change = doc.get_change_by_hash(hash).ok_or_else(|| Broken::Library("a change is not there".to_owned()))?;
+        let change = all.get(hash).ok_or_else(|| Broken::Library("a change is not there".to_owned()))?;
         let bytes = change.raw_bytes().to_vec();
         let parsed = Change::parse(&bytes).map_err(EditError::Refused)?;
         ops_of(&parsed).map_err(EditError::Refused)?;

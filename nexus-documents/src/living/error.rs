@@ -1,6 +1,6 @@
 //! Why a document cannot be built, read, edited or taken from a file.
 
-use crate::change::{ACTOR_BYTES_MAX, DEPS_MAX, KEY_BYTES_MAX};
+use crate::change::{ACTOR_BYTES_MAX, DEPS_MAX, KEY_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::error::Fault;
 use crate::hash::ChangeHash;
 use crate::judge::DEPTH_MAX;
@@ -118,12 +118,15 @@ pub enum EditError {
         /// The thing that is bounded.
         of: &'static str,
     },
-    /// The document has too many branches to write after all of them.
-    #[error("this document has {0} branches, and a change can come after at most {DEPS_MAX}. Merge some of them first")]
+    /// The document has too many branches to write after all of them, and changes may have too few bytes to join them.
+    #[error("this document has {0} branches, and a change can come after at most {DEPS_MAX}. Allow larger changes")]
     Branches(usize),
     /// The id of the actor is malformed.
     #[error("an actor's id has 1 to {ACTOR_BYTES_MAX} bytes")]
     Actor,
+    /// The word about the change is too long.
+    #[error("the word about a change has at most {MESSAGE_BYTES_MAX} bytes")]
+    Message,
     /// The time is out of range.
     #[error("the time {0} is out of range: it is in seconds since 1970")]
     Time(i64),

@@ -45,6 +45,26 @@ pub fn changes_of_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, FileError> {
     if bytes.is_empty() {
         return Err(FileError::Form("it is empty"));
     }
+    let found = found_in(bytes)?;
+    let missing = found.missing();
+    if !missing.is_empty() {
+        return Err(FileError::MissingDeps(missing.into_iter().collect()));
+    }
+    Ok(found.in_order())
+}
+
+/// The changes in a row of parts, as in a file. Some may come after changes that are not among them.
+///
+/// # Errors
+/// As [`changes_of_file`], but for [`FileError::MissingDeps`].
+pub(crate) fn changes_in(bytes: &[u8]) -> Result<Vec<Vec<u8>>, FileError> {
+    if bytes.len() > FILE_BYTES_MAX {
+        return Err(FileError::TooLarge { most: FILE_BYTES_MAX as u64, of: "bytes" });
+    }
+    Ok(found_in(bytes)?.in_order())
+}
+
+fn found_in(bytes: &[u8]) -> Result<Found, FileError> {
     let (mut rest, mut left, mut found) = (bytes, Left::default(), Found::default());
     while !rest.is_empty() {
         let (kind, data, part) = split(rest)?;
@@ -61,7 +81,13 @@ pub fn changes_of_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, FileError> {
             other => return Err(FileError::Kind(other)),
         }
     }
-    found.in_order()
+    Ok(found)
+}
+
+/// A file of one document from its data, with its length and its checksum. For tests of what reads files.
+#[doc(hidden)]
+pub fn file_of_document(data: &[u8]) -> Vec<u8> {
+    [MAGIC.as_slice(), &checksum(data)[..4], &[DOCUMENT], &length(data.len()), data].concat()
 }
 
 /// The first part: its kind, its data, and all of its bytes.
@@ -77,7 +103,7 @@ fn split(bytes: &[u8]) -> Result<(u8, &[u8], &[u8]), FileError> {
     Ok((kind, data, part))
 }
 
-fn form(fault: Fault) -> FileError {
+pub(super) fn form(fault: Fault) -> FileError {
     match fault {
         Fault::Bytes(why) | Fault::Form(why) => FileError::Form(why),
         Fault::TooLarge { most, of } => FileError::TooLarge { most, of },
@@ -85,13 +111,16 @@ fn form(fault: Fault) -> FileError {
     }
 }
 
-fn checked(part: &[u8], data: &[u8]) -> Result<(), FileError> {
+fn checksum(data: &[u8]) -> [u8; 32] {
     let mut hasher = Sha256::new();
     hasher.update([DOCUMENT]);
     hasher.update(length(data.len()));
     hasher.update(data);
-    let hash: [u8; 32] = hasher.finalize().into();
-    if part.get(4..8) == hash.get(..4) { Ok(()) } else { Err(FileError::Form("its checksum is wrong")) }
+    hasher.finalize().into()
+}
+
+fn checked(part: &[u8], data: &[u8]) -> Result<(), FileError> {
+    if part.get(4..8) == checksum(data).get(..4) { Ok(()) } else { Err(FileError::Form("its checksum is wrong")) }
 }
 
 fn loaded(part: &[u8]) -> Result<Vec<Vec<u8>>, FileError> {
@@ -125,21 +154,18 @@ impl Found {
         Ok(())
     }
 
-    /// Each after those before it, and otherwise as they came.
-    fn in_order(self) -> Result<Vec<Vec<u8>>, FileError> {
-        let missing: BTreeSet<ChangeHash> = self
-            .changes
-            .iter()
-            .flat_map(|(_, deps, _)| deps)
-            .filter(|dep| !self.known.contains(dep))
-            .copied()
-            .collect();
-        if !missing.is_empty() {
-            return Err(FileError::MissingDeps(missing.into_iter().collect()));
-        }
+    /// The changes before others that are not among them.
+    fn missing(&self) -> BTreeSet<ChangeHash> {
+        let deps = self.changes.iter().flat_map(|(_, deps, _)| deps);
+        deps.filter(|dep| !self.known.contains(dep)).copied().collect()
+    }
+
+    /// Each after those before it that are among them, and otherwise as they came.
+    fn in_order(self) -> Vec<Vec<u8>> {
         let (mut waits, mut after) = (Vec::new(), BTreeMap::<ChangeHash, Vec<usize>>::new());
         let mut ready = BTreeSet::new();
         for (at, (_, deps, _)) in self.changes.iter().enumerate() {
+            let deps: Vec<&ChangeHash> = deps.iter().filter(|dep| self.known.contains(dep)).collect();
             waits.push(deps.len());
             if deps.is_empty() {
                 ready.insert(at);
@@ -162,7 +188,7 @@ impl Found {
                 }
             }
         }
-        Ok(order)
+        order
     }
 }
 
@@ -236,7 +262,7 @@ impl Left {
     }
 }
 
-fn number(reader: &mut Reader<'_>, most: u64, of: &'static str) -> Result<u64, FileError> {
+pub(super) fn number(reader: &mut Reader<'_>, most: u64, of: &'static str) -> Result<u64, FileError> {
     let number = reader.uint().map_err(form)?;
     if number > most { Err(FileError::TooLarge { most, of }) } else { Ok(number) }
 }

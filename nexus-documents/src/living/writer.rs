@@ -23,6 +23,11 @@ const WIDTH_BYTES: usize = 3;
 /// The most bytes of a change beside its operations, the changes before it, and the actors that it names.
 const HEAD_BYTES: usize = 512;
 
+/// The most bytes of an actor that a change names.
+const ACTOR_BYTES: usize = ACTOR_BYTES_MAX + 1;
+/// The most actors that an operation names, beside those of what it replaces: of its object, and of its place there.
+const NAMED_MAX: usize = 2;
+
 /// Why a writer stops.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -101,7 +106,11 @@ pub(crate) struct Writer {
     /// Always there, but while one change ends and the next begins.
     tx: Option<OwnedTransaction>,
     limits: Limits,
+    /// A word about the changes.
+    message: String,
     spent: Cost,
+    /// The most bytes that each name of an actor takes. Nothing where all actors of the document are counted at the head.
+    named: usize,
     last_key: String,
     made: Vec<ChangeHash>,
     /// The path of the edit, for messages.
@@ -109,12 +118,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn begin(doc: Automerge, limits: Limits) -> Result<Self, Broken> {
+    pub(crate) fn begin(doc: Automerge, limits: Limits, message: &str) -> Result<Self, Broken> {
         let tx = begun(doc)?;
         let mut writer = Self {
             tx: Some(tx),
             limits,
+            message: message.to_owned(),
             spent: Cost::default(),
+            named: 0,
             last_key: String::new(),
             made: Vec::new(),
             path: DocPath::root(),
@@ -127,8 +138,11 @@ impl Writer {
     fn anew(&mut self) -> Result<(), Broken> {
         let doc = self.doc()?;
         let heads = doc.get_heads().len() + 1;
-        let actors = usize::try_from(doc.stats().num_actors).unwrap_or(usize::MAX).min(OTHERS_MAX);
-        let upper = HEAD_BYTES + heads * 32 + actors * (ACTOR_BYTES_MAX + 1);
+        let actors = usize::try_from(doc.stats().num_actors).unwrap_or(usize::MAX).min(OTHERS_MAX) * ACTOR_BYTES;
+        // all of many actors would fill a change that names few of them
+        let (actors, named) = if actors <= self.limits.most / 8 { (actors, 0) } else { (0, ACTOR_BYTES) };
+        let upper = HEAD_BYTES + self.message.len() + heads * 32 + actors;
+        self.named = named;
         self.spent = Cost { upper, ..Cost::default() };
         self.last_key.clear();
         Ok(())
@@ -156,7 +170,11 @@ impl Writer {
 
     fn commit(&mut self) -> Result<Automerge, Broken> {
         let tx = self.tx.take().ok_or(Broken::Before)?;
-        let (doc, hash, _) = tx.commit_with(CommitOptions::default().with_time(self.limits.time));
+        let mut options = CommitOptions::default().with_time(self.limits.time);
+        if !self.message.is_empty() {
+            options.set_message(self.message.clone());
+        }
+        let (doc, hash, _) = tx.commit_with(options);
         self.made.extend(hash);
         Ok(doc)
     }
@@ -209,7 +227,7 @@ impl Writer {
             _ => 0,
         };
         Ok(Cost {
-            upper: OP_BYTES + key + value + replaced * REPLACED_BYTES,
+            upper: OP_BYTES + key + value + replaced * (REPLACED_BYTES + self.named) + NAMED_MAX * self.named,
             lower: key + value.saturating_sub(10),
             lines,
             ops: 1,
@@ -260,13 +278,14 @@ impl Writer {
         let mut runs = self.runs(text, at, delete)?.into_iter().peekable();
         while runs.peek().is_some() {
             let (room, ops) = self.room();
-            let mut cost = Cost { upper: OP_BYTES, ..Cost::default() };
+            let run_bytes = RUN_BYTES + self.named;
+            let mut cost = Cost { upper: OP_BYTES + NAMED_MAX * self.named, ..Cost::default() };
             while let Some(run) = runs.peek_mut() {
                 let number = (*run).min(ops - cost.ops);
-                if number == 0 || cost.ops > 0 && cost.upper + RUN_BYTES > room {
+                if number == 0 || cost.ops > 0 && cost.upper + run_bytes > room {
                     break;
                 }
-                cost.upper += RUN_BYTES;
+                cost.upper += run_bytes;
                 (cost.ops, cost.replaced) = (cost.ops + number, cost.replaced + number);
                 *run -= number;
                 if *run == 0 {
@@ -280,7 +299,8 @@ impl Writer {
         let (mut rest, mut at) = (insert, at);
         while !rest.is_empty() {
             let (room, ops) = self.room();
-            let (mut cost, mut width) = (Cost { upper: OP_BYTES, lines: 1, ..Cost::default() }, 0);
+            let upper = OP_BYTES + NAMED_MAX * self.named;
+            let (mut cost, mut width) = (Cost { upper, lines: 1, ..Cost::default() }, 0);
             for letter in rest.chars() {
                 let turn = if letter.len_utf8() == width { 0 } else { WIDTH_BYTES };
                 width = letter.len_utf8();

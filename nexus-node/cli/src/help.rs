@@ -130,7 +130,14 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("vocabulary remove \"ship it\" --space ops", "of one space"),
         ],
     ),
-    ("watch", &[("watch", "until Ctrl-C"), ("watch --space ops --json", "a document a line, for a program")]),
+    (
+        "watch",
+        &[
+            ("watch", "until Ctrl-C"),
+            ("watch --space ops --json", "a document a line, for a program"),
+            ("watch --kinds documents,tasks", "of these alone"),
+        ],
+    ),
     (
         "import",
         &[
@@ -281,6 +288,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "doc history",
         &[("doc history plan", "who changed it, and when"), ("doc history plan --limit 3", "the last three")],
+    ),
+    (
+        "doc conflicts",
+        &[
+            ("doc conflicts plan title", "each value, with who wrote it"),
+            ("doc conflicts plan steps/0 --json", "for a program"),
+        ],
     ),
     ("doc at", &[("doc at plan 1d", "as it was a day ago"), ("doc at plan 3b6b5a0f4c1f title", "a path at a version")]),
     ("doc watch", &[("doc watch plan", "until stopped"), ("doc watch plan --json", "a line for each change")]),

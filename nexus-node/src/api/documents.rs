@@ -18,7 +18,7 @@ use super::extract::{File, Json, Parameters, Path};
 use super::pass::Pass;
 use super::problem::Problem;
 use super::{Api, wire};
-use crate::documents::{Documents, Edit, HISTORY_MAX};
+use crate::documents::{DOCUMENTS_LISTED_MAX, Documents, Edit, HISTORY_MAX};
 use crate::memory::Secrets;
 use nexus_identity::Timestamp;
 
@@ -38,14 +38,14 @@ impl FromRequestParts<Api> for Documents {
     }
 }
 
-pub(super) async fn list(
-    documents: Documents,
-    mut parameters: Parameters,
-) -> Result<Answer<Vec<wire::Document>>, Problem> {
-    let space = parameters.one("space")?;
+pub(super) async fn list(documents: Documents, mut parameters: Parameters) -> Result<Answer<wire::Documents>, Problem> {
+    let (space, after) = (parameters.one("space")?, parameters.one("after")?);
+    let limit = parameters.one_as("limit")?.unwrap_or(DOCUMENTS_LISTED_MAX);
     parameters.end()?;
-    let all = documents.list(space.as_deref()).await?;
-    Ok(Answer(all.into_iter().map(wire::Document::from).collect()))
+    if !(1..=DOCUMENTS_LISTED_MAX).contains(&limit) {
+        return Err(Problem::new("invalid", format!("limit is {limit}, it may be 1 to {DOCUMENTS_LISTED_MAX}")));
+    }
+    Ok(Answer(documents.list(space.as_deref(), after.as_deref(), limit).await?.into()))
 }
 
 pub(super) async fn create(documents: Documents, Json(new): Json<wire::NewDocument>) -> Result<Response, Problem> {
@@ -135,6 +135,17 @@ pub(super) async fn edit(
     named.iter_mut().zip(versions).for_each(|(text, version)| **text = version.to_string());
     let edits: Vec<Edit> = edits.into_iter().map(wire::document_edit).collect::<Result<_, _>>()?;
     Ok(Answer(documents.edit(space.as_deref(), &key, edits).await?.into()))
+}
+
+pub(super) async fn conflicts(
+    documents: Documents,
+    Path(key): Path,
+    mut parameters: Parameters,
+) -> Result<Answer<wire::DocumentConflicts>, Problem> {
+    let (space, path) = (parameters.one("space")?, parameters.one("path")?.unwrap_or_default());
+    parameters.end()?;
+    let all = documents.conflicts(space.as_deref(), &key, &path).await?;
+    Ok(Answer(wire::DocumentConflicts { items: all.into_iter().map(Into::into).collect() }))
 }
 
 pub(super) async fn history(

@@ -97,6 +97,7 @@ const fn needs(kind: EventKind) -> &'static [Scope] {
     match kind {
         EventKind::Memories | EventKind::Members | EventKind::Spaces => &[Scope::MemoryRead],
         EventKind::Tasks => &[Scope::TasksRead],
+        EventKind::Documents => &[Scope::DocumentsRead],
         EventKind::Critical => &[Scope::KvRead, Scope::LocksRead],
         EventKind::Peers => &[Scope::MeshRead],
         EventKind::Blobs => &[Scope::BlobsRead],

@@ -12,7 +12,7 @@ use self::examples as example;
 use super::backup::BACKUP;
 use super::guest::Guest;
 use super::issued::Scope::{
-    BlobsRead, BlobsWrite, KvRead, KvWrite, LocksRead, LocksWrite, MemoryRead, MemoryWrite, MeshRead, TasksRead,
+    self, BlobsRead, BlobsWrite, KvRead, KvWrite, LocksRead, LocksWrite, MemoryRead, MemoryWrite, MeshRead, TasksRead,
     TasksSubmit, TasksWork,
 };
 use super::memories::{INDEXED, JSON_LINES, TRUNCATED, WORDS_ALONE};
@@ -24,6 +24,9 @@ use super::{
     Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, page, passphrase, settings,
     spaces, tasks, tokens, vocabulary,
 };
+
+/// The scopes of which one is needed to be told of anything.
+const EVENTS: &[Scope] = &[MemoryRead, TasksRead, Scope::DocumentsRead, KvRead, MeshRead, BlobsRead];
 
 /// All routes, with the guests', and their description at `/openapi.json`.
 pub(super) fn routes(guests: &[Guest]) -> (Router<Api>, RouteNeeds) {
@@ -155,7 +158,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .takes_type(JSON_LINES, &example::line(&example::new_memory()))
                 .gives_type(200, JSON_LINES, &example::line(&example::imported()))
         })
-        .on(Method::GET, "/v1/events", AnyOf(&[MemoryRead, TasksRead, KvRead, MeshRead, BlobsRead]), events::events, |about| {
+        .on(Method::GET, "/v1/events", AnyOf(EVENTS), events::events, |about| {
             about
                 .summary("All that happens, as it happens: server-sent events, a WebSocket, or a long poll")
                 .note(
@@ -167,7 +170,7 @@ fn memories_and_spaces(routes: Routes) -> Routes {
                 .query(
                     "kinds",
                     texts(),
-                    "of these kinds, with commas between them: `memories`, `members`, `spaces`, `tasks`, `critical` \
+                    "of these kinds, with commas between them: `memories`, `members`, `spaces`, `tasks`, `documents`, `critical` \
                      (keys and locks), `peers`, `blobs`, `mode`; `all` that the token may read. If not given: \
                      `memories`, `members`, `spaces` and `mode`",
                 )
@@ -518,7 +521,9 @@ fn documents(routes: Routes) -> Routes {
             about
                 .summary("The documents of a space, by key; those without a key come last")
                 .query("space", text(), "of this space")
-                .gives(200, &vec![example::document()])
+                .query("limit", number(1, 1_000), "at most this many; 1,000 if not given")
+                .query("after", text(), "go on behind this place: the `next` of the page before")
+                .gives(200, &example::documents_page())
         })
         .on(Method::POST, "/v1/documents", Scopes(&[DocumentsWrite]), documents::create, |about| {
             about
@@ -566,6 +571,13 @@ fn documents(routes: Routes) -> Routes {
                 .query("space", text(), "of this space")
                 .query("limit", number(1, 1_000), "at most this many; 100 if not given")
                 .gives(200, &example::document_history())
+        })
+        .on(Method::GET, "/v1/documents/{key}/conflicts", Scopes(&[DocumentsRead]), documents::conflicts, |about| {
+            about
+                .summary("The values that were written to one place of a document at once, the shown one first")
+                .query("space", text(), "of this space")
+                .query("path", text(), "the JSON Pointer of the place")
+                .gives(200, &example::document_conflicts())
         })
         .on(Method::GET, "/v1/documents/{key}/text", Scopes(&[DocumentsRead]), documents::text, |about| {
             about

@@ -31,12 +31,13 @@ pub(crate) struct Told {
     pub(crate) members: bool,
     pub(crate) spaces: bool,
     pub(crate) tasks: bool,
+    pub(crate) documents: bool,
 }
 
 impl Told {
     /// The changes that a watcher of the memory is told of.
     pub(crate) const fn of_memory(space: Option<SpaceId>) -> Self {
-        Self { space, memories: true, members: true, spaces: true, tasks: false }
+        Self { space, memories: true, members: true, spaces: true, tasks: false, documents: false }
     }
 
     /// Whether entries of a kind may have changes for it.
@@ -45,6 +46,7 @@ impl Told {
             Kind::WRITES => self.memories,
             Kind::CREDENTIAL | Kind::REVOCATION | Kind::PROFILE => self.members,
             Kind::SPACE => self.spaces,
+            Kind::DOCUMENT => self.documents,
             kind => self.tasks && kind.is_tasks(),
         }
     }
@@ -191,6 +193,12 @@ fn changes_of(entry: &Verified, told: Told) -> Vec<PlacedChange> {
             revocation.map(|ended| member(ended.member)).into_iter().collect()
         }
         Kind::PROFILE => vec![member(entry.header().author)],
+        #[cfg(feature = "documents")]
+        Kind::DOCUMENT => {
+            let said = nexus_crdt::document_of(entry).ok();
+            let subject = said.map(|said| Subject::Document(nexus_documents::DocumentId::from_bytes(said.document)));
+            subject.map(|subject| PlacedChange::new(0, ChangeKind::Document, subject)).into_iter().collect()
+        }
         Kind::SPACE => vec![PlacedChange::new(0, ChangeKind::Space, Subject::Space(SpaceId::created_by(entry.id())))],
         _ => Vec::new(),
     }

@@ -8,6 +8,7 @@ use nexus_documents::{Broken, ChangeHash, DocumentId, Edit};
 use nexus_identity::plants::planted;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
+use super::front::{Front, Held};
 use super::replica::{Arrived, Next, Replica};
 use super::version::Version;
 use crate::brain::Brain;
@@ -24,11 +25,12 @@ const PORTION_BYTES: usize = 16 << 20;
 pub(super) struct Shared {
     world: World,
     pub(super) space: SpaceId,
-    no: SpaceNo,
+    pub(super) no: SpaceNo,
     pub(super) document: DocumentId,
     /// `None` until it is built, and after a write of it whose outcome is unknown.
     pub(super) state: Arc<Mutex<Option<Replica>>>,
     pub(super) queue: Lock<Queue>,
+    pub(super) front: Front,
     /// The bytes of its changes, as they were counted last.
     bytes: AtomicU64,
 }
@@ -40,6 +42,7 @@ pub(super) type Answer = Result<(Version, bool), NodeError>;
 pub(super) struct Job {
     pub(super) edits: Vec<Edit>,
     pub(super) answer: oneshot::Sender<Answer>,
+    pub(super) held: Held,
 }
 
 /// The edits that wait.
@@ -75,7 +78,8 @@ impl From<Broken> for Failed {
 
 impl Shared {
     pub(super) fn new(world: World, space: SpaceId, no: SpaceNo, document: DocumentId) -> Self {
-        Self { world, space, no, document, state: Arc::default(), queue: Lock::default(), bytes: AtomicU64::new(0) }
+        let (state, queue, front) = (Arc::default(), Lock::default(), Front::default());
+        Self { world, space, no, document, state, queue, front, bytes: AtomicU64::new(0) }
     }
 
     /// The bytes of its changes.

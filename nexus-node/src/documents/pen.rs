@@ -1,4 +1,5 @@
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nexus_crdt::{DocumentPart, Incarnation, LogId, SpaceId};
@@ -26,13 +27,15 @@ pub(super) struct Pen {
     pub(super) identity: Identity,
     pub(super) world: World,
     pub(super) engine: EngineHandle,
+    /// The bytes of edits that wait, of all documents.
+    pub(super) waiting: Arc<AtomicU64>,
     /// The incarnation in which this node writes, as the engine said last.
     incarnation: Mutex<Incarnation>,
 }
 
 impl Pen {
     pub(super) fn new(Handles { identity, world, engine }: Handles) -> Self {
-        Self { identity, world, engine, incarnation: Mutex::new(Incarnation([0; 8])) }
+        Self { identity, world, engine, waiting: Arc::default(), incarnation: Mutex::new(Incarnation([0; 8])) }
     }
 
     /// Writes parts of a document as one entry. They are on the disk when this returns. `incarnation` is that of the log whose

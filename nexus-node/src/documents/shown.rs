@@ -33,6 +33,47 @@ pub struct Document {
     pub missing: usize,
     /// Changes that do not count, with their author and the reason.
     pub refused: Vec<RefusedChange>,
+    /// Former documents of its key of which more was said than is in this one.
+    pub former: Vec<FormerDocument>,
+}
+
+/// A document whose key began anew, and of which more was said than the next one has taken over. A member that did not know may
+/// have written it, or somebody at the same moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FormerDocument {
+    /// Its address.
+    pub id: DocumentId,
+    /// The number of entries about it that were not taken over.
+    pub later: usize,
+}
+
+/// One of the values that were written to one place at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DocumentConflict {
+    /// The member that wrote it; `None` for a program that is no member.
+    pub by: Option<String>,
+    /// The value.
+    pub value: Value,
+}
+
+/// Some documents of a space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentsPage {
+    /// The documents.
+    pub items: Vec<DocumentInfo>,
+    /// The place behind them, if there are more.
+    pub next: Option<String>,
+}
+
+/// A change of a document, for the events of a node: how the document is when it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocumentNews {
+    /// Its key, if it has one.
+    pub key: Option<String>,
+    /// The key that it had before that began anew.
+    pub former_key: Option<String>,
+    /// Its version; `None` if it cannot be built here.
+    pub version: Option<Version>,
 }
 
 /// A change that does not count.

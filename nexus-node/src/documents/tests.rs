@@ -1,7 +1,10 @@
 //! Which changes count, by the set of entries alone.
 
+mod node;
+
 use std::collections::BTreeMap;
 
+use data_encoding::HEXLOWER;
 use nexus_crdt::{DocumentPart, DocumentWords, Incarnation, LogId, SpaceId};
 use nexus_documents::{Broken, Change, ChangeHash, DocumentId, Edit, Living, Made};
 use nexus_identity::Did;
@@ -24,6 +27,23 @@ fn log(author: u8) -> LogId {
 
 fn set(path: &str, value: &Value) -> Vec<Edit> {
     vec![Edit::Set { path: path.parse().unwrap(), value: value.clone() }]
+}
+
+/// promise: Documents | Every vector of a member's actor in a document has its bytes
+#[test]
+fn actors_of_members() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/vectors/document.json");
+    let book: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let bytes = |vector: &Value, field: &str| HEXLOWER.decode(vector[field].as_str().unwrap().as_bytes()).unwrap();
+    let actors = book["actors"].as_array().unwrap().iter().map(|vector| {
+        let author = Did::from_bytes(bytes(vector, "author").try_into().unwrap());
+        let incarnation = Incarnation(bytes(vector, "incarnation").try_into().unwrap());
+        let document = DocumentId::from_bytes(bytes(vector, "document").try_into().unwrap());
+        let actor = own_actor(&LogId { space: SpaceId::mesh(&author), author, incarnation }, document);
+        HEXLOWER.encode(&actor)
+    });
+    let actors: Vec<String> = actors.collect();
+    assert_eq!(book["actors"].as_array().unwrap().iter().map(|vector| &vector["actor"]).collect::<Vec<_>>(), actors);
 }
 
 /// An entry with one change.

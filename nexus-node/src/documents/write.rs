@@ -6,6 +6,7 @@ use nexus_documents::{Edit, EditError, Made};
 use nexus_identity::plants::planted;
 use tokio::sync::oneshot;
 
+use super::front::{Held, bytes_of};
 use super::open::{Answer, Job, Shared, broken};
 use super::pen::Pen;
 use super::replica::own_actor;
@@ -13,8 +14,6 @@ use super::version::Version;
 use crate::brain::Brain;
 use crate::error::{DocumentError, NodeError, StopError};
 
-/// The most edits that wait for one document.
-const WAITING_MAX: usize = 1_024;
 /// The most bytes of the parts of one entry.
 const FILL_BYTES: usize = PAYLOAD_BYTES_MAX - 256;
 /// The time within which edits after the first one wait for the disk together.
@@ -25,15 +24,36 @@ const JOINED_BYTES_MAX: usize = 4_096;
 const INCARNATIONS_MAX: usize = 3;
 
 impl Shared {
-    /// Makes edits, and waits until they are on the disk.
-    pub(super) async fn edit(self: &Arc<Self>, pen: &Arc<Pen>, brain: &Brain, edits: Vec<Edit>) -> Answer {
+    /// Makes edits, and waits until they are on the disk. `key` is the key by which the document was found; one that was found by
+    /// its address takes none after its key began anew.
+    pub(super) async fn edit(
+        self: &Arc<Self>,
+        pen: &Arc<Pen>,
+        brain: &Brain,
+        edits: Vec<Edit>,
+        key: Option<&str>,
+    ) -> Answer {
+        let admitted = self.front.admit(bytes_of(&edits), &pen.waiting)?;
+        let anew = self.front.anew.clone().read_owned().await;
+        let former_key = match key {
+            Some(key) => anew.get(key).cloned(),
+            None => {
+                let (names, no, document) = (self.front.names.clone(), self.no, self.document);
+                let called = brain.reading(move |brain| {
+                    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+                    Ok(names.called(&brain.snapshot()?, no, document)?)
+                });
+                called.await?.former_key
+            }
+        };
+        if let Some(key) = former_key {
+            return Err(DocumentError::Former { key, id: self.document.to_string() }.into());
+        }
+        let held = Held { _admitted: admitted, _anew: anew };
         let (answer, answered) = oneshot::channel();
         let serves = {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            if queue.jobs.len() >= WAITING_MAX {
-                return Err(DocumentError::Busy(WAITING_MAX).into());
-            }
-            queue.jobs.push_back(Job { edits, answer });
+            queue.jobs.push_back(Job { edits, answer, held });
             !std::mem::replace(&mut queue.is_served, true)
         };
         if serves {
@@ -69,9 +89,14 @@ impl Shared {
     }
 
     async fn write_all(&self, pen: &Pen, brain: &Brain, jobs: Vec<Job>) {
-        let (edits, answers): (Vec<Vec<Edit>>, Vec<_>) = jobs.into_iter().map(|job| (job.edits, job.answer)).unzip();
+        let (mut edits, mut answers, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        for job in jobs {
+            edits.push(job.edits);
+            answers.push(job.answer);
+            held.push(job.held);
+        }
         let whole = joined(edits.iter().flatten().cloned());
-        let written = self.write(pen, brain, whole).await;
+        let written = self.write(pen, brain, whole, "").await;
         // an edit that does not fit must not keep the others from the disk
         if edits.len() > 1 && matches!(written, Err(NodeError::Document(_))) {
             for (at, (edits, answer)) in edits.into_iter().zip(answers).enumerate() {
@@ -79,7 +104,7 @@ impl Shared {
                     let _ = answer.send(Ok((Version::default(), true)));
                     continue;
                 }
-                let _ = answer.send(self.write(pen, brain, edits).await);
+                let _ = answer.send(self.write(pen, brain, edits, "").await);
             }
             return;
         }
@@ -88,15 +113,18 @@ impl Shared {
                 let _ = answer.send(Ok(written.clone()));
             }),
             Err(error) => {
+                // one caller gets the error itself, which is all of them where only one waits
+                let last = answers.pop();
                 for answer in answers {
                     let _ = answer.send(Err(again(&error)));
                 }
+                last.map(|answer| answer.send(Err(error)));
             }
         }
     }
 
-    /// Writes edits: all or none of them, unless the disk or the node fails between two entries.
-    async fn write(&self, pen: &Pen, brain: &Brain, edits: Vec<Edit>) -> Answer {
+    /// Writes edits, with a word about them: all or none of them, unless the disk or the node fails between two entries.
+    pub(super) async fn write(&self, pen: &Pen, brain: &Brain, edits: Vec<Edit>, word: &str) -> Answer {
         for _ in 0..INCARNATIONS_MAX {
             let log = pen.log(self.space);
             let mut current = self.current(brain).await?;
@@ -105,9 +133,10 @@ impl Shared {
             let time = i64::try_from(time).unwrap_or(i64::MAX);
             let document = self.document;
             // it is built again unless all of it comes to the disk
-            let edits = edits.clone();
+            let (edits, word) = (edits.clone(), word.to_owned());
             let edited = pen.world.reading(move || {
-                let made = replica.edit(|living| living.edit(&actor, time, &edits, DOCUMENT_CHANGE_BYTES_MAX));
+                let made =
+                    replica.edit(|living| living.edit_saying(&actor, (time, &word), &edits, DOCUMENT_CHANGE_BYTES_MAX));
                 (replica, made)
             });
             let (mut replica, made) = edited.await?;

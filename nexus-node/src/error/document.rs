@@ -31,9 +31,22 @@ pub enum DocumentError {
         "the mesh writes a format without documents. It changes once every coordinator runs this version: see `nexus-node coordinator`"
     )]
     TooEarly,
-    /// Too many edits wait.
-    #[error("{0} edits of this document wait for the disk: send fewer at once")]
-    Busy(usize),
+    /// Too many edits wait, or too many bytes of them, for this document or for all of the node.
+    #[error("{edits} edits of this document wait for the disk, with {bytes} bytes: nothing was written")]
+    Busy {
+        /// The number of edits that wait for the document.
+        edits: usize,
+        /// Their bytes.
+        bytes: u64,
+    },
+    /// The key of the document began anew, so that few would read edits of this one.
+    #[error("the key {key} began anew from the document {id}: nothing was written")]
+    Former {
+        /// The key that the document had.
+        key: String,
+        /// Its address.
+        id: String,
+    },
     /// The document cannot be built here.
     #[error("this node cannot build the document {id}: {why}")]
     Broken {

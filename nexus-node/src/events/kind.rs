@@ -14,6 +14,8 @@ pub enum EventKind {
     Spaces,
     /// Something is said of a task: it is submitted, claimed, over.
     Tasks,
+    /// Documents are created and changed.
+    Documents,
     /// Keys and locks change.
     Critical,
     /// Connections to members open and close.
@@ -26,11 +28,12 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Memories,
         Self::Members,
         Self::Spaces,
         Self::Tasks,
+        Self::Documents,
         Self::Critical,
         Self::Peers,
         Self::Blobs,
@@ -44,6 +47,7 @@ impl EventKind {
             Self::Members => "members",
             Self::Spaces => "spaces",
             Self::Tasks => "tasks",
+            Self::Documents => "documents",
             Self::Critical => "critical",
             Self::Peers => "peers",
             Self::Blobs => "blobs",
@@ -53,7 +57,7 @@ impl EventKind {
 
     /// Whether such events are read from the log.
     pub(super) const fn is_of_log(self) -> bool {
-        matches!(self, Self::Memories | Self::Members | Self::Spaces | Self::Tasks)
+        matches!(self, Self::Memories | Self::Members | Self::Spaces | Self::Tasks | Self::Documents)
     }
 
     /// Whether each such event belongs to a space.
@@ -75,7 +79,7 @@ impl fmt::Display for EventKind {
 
 /// A word is no kind of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the kinds of events are memories, members, spaces, tasks, critical, peers, blobs and mode")]
+#[error("the kinds of events are memories, members, spaces, tasks, documents, critical, peers, blobs and mode")]
 pub struct NoEventKind;
 
 impl FromStr for EventKind {

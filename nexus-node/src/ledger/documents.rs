@@ -1,5 +1,6 @@
 //! Reading where documents are in the log, and their keys.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
 use super::rows::{self, Eno, SpaceNo, unreadable};
@@ -37,10 +38,18 @@ pub(crate) fn enos_of_document(
     Ok(enos)
 }
 
-/// The documents of a space, in the order of their ids: those of entries that count and of others.
-pub(crate) fn documents_of_space(view: &dyn View, space: SpaceNo, max: usize) -> Result<Vec<[u8; 16]>, StoreError> {
+/// The documents of a space behind one, in the order of their ids: those of entries that count and of others.
+pub(crate) fn documents_of_space(
+    view: &dyn View,
+    space: SpaceNo,
+    behind: Option<&[u8; 16]>,
+    max: usize,
+) -> Result<Vec<[u8; 16]>, StoreError> {
     let prefix = space.to_be_bytes();
-    let (mut found, mut after) = (Vec::new(), prefix.to_vec());
+    // past all entries of a document
+    let past = |document: &[u8; 16]| [&rows::document_row_key(space, document, Eno::MAX)[..], &[0]].concat();
+    let mut after = behind.map_or_else(|| prefix.to_vec(), past);
+    let mut found = Vec::new();
     while found.len() < max {
         let bounds = (Bound::Included(after.as_slice()), Bound::Unbounded);
         let next = view.first(Table::Documents, bounds, Order::Forward)?;
@@ -48,9 +57,7 @@ pub(crate) fn documents_of_space(view: &dyn View, space: SpaceNo, max: usize) ->
         let document = key.get(prefix.len()..).and_then(|rest| rest.first_chunk::<16>());
         let document = *document.ok_or_else(|| unreadable(Table::Documents))?;
         found.push(document);
-        // past all entries of this one
-        after = rows::document_row_key(space, &document, Eno::MAX);
-        after.push(0);
+        after = past(&document);
     }
     Ok(found)
 }
@@ -65,32 +72,83 @@ pub(crate) fn document_with_key(
     Ok(name_from(view, &prefix, prefix.to_vec())?.map(|(name, _)| name))
 }
 
-/// The keys of a space, each with the document that it means.
-pub(crate) fn document_names(view: &dyn View, space: SpaceNo, max: usize) -> Result<Vec<DocumentName>, StoreError> {
-    let (mut names, mut from) = (Vec::new(), space.to_be_bytes().to_vec());
-    while names.len() < max {
-        let Some((name, of_generation)) = name_from(view, &space.to_be_bytes(), from)? else { break };
-        names.push(name);
-        // past all generations of the key
-        from = [&of_generation[..20], &[u8::MAX; 33]].concat();
-    }
-    Ok(names)
+/// The keys of a space behind one, in their order, each with the document that it means.
+pub(crate) fn document_names(
+    view: &dyn View,
+    space: SpaceNo,
+    behind: Option<&str>,
+    max: usize,
+) -> Result<Vec<DocumentName>, StoreError> {
+    let mut names: BTreeMap<String, DocumentName> = BTreeMap::new();
+    each_name(view, space, &mut |key, generation, document, place| match place {
+        Place::Former => {}
+        Place::Other => {
+            let others = names.get_mut(key).map(|name| &mut name.others);
+            others.filter(|others| others.len() < OTHERS_MAX).into_iter().for_each(|others| others.push(document));
+        }
+        Place::Current if behind.is_some_and(|behind| key <= behind) => {}
+        Place::Current => {
+            let name = DocumentName { key: key.to_owned(), generation, document, others: Vec::new() };
+            names.insert(key.to_owned(), name);
+            if names.len() > max {
+                names.pop_last();
+            }
+        }
+    })?;
+    Ok(names.into_values().collect())
 }
 
-/// The documents of a space that had a key before it began anew.
-pub(crate) fn former_names(view: &dyn View, space: SpaceNo, max: usize) -> Result<Vec<DocumentName>, StoreError> {
-    let (mut names, mut from) = (Vec::new(), space.to_be_bytes().to_vec());
-    let mut last = None;
-    while names.len() < max {
-        let Some((name, of_generation)) = name_from(view, &space.to_be_bytes(), from)? else { break };
-        let key = of_generation.first_chunk::<20>().copied();
-        if last == key {
-            names.push(name);
+/// The meaning of a key for a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// The key means this document.
+    Current,
+    /// It means another one that was given the key at once.
+    Other,
+    /// It began anew since.
+    Former,
+}
+
+/// The key of each of some documents that has one, with its meaning: the strongest of them.
+pub(crate) fn names_of_documents(
+    view: &dyn View,
+    space: SpaceNo,
+    documents: &[[u8; 16]],
+) -> Result<BTreeMap<[u8; 16], (Place, String)>, StoreError> {
+    let wanted: BTreeSet<[u8; 16]> = documents.iter().copied().collect();
+    let mut found: BTreeMap<[u8; 16], (Place, String)> = BTreeMap::new();
+    each_name(view, space, &mut |key, _, document, place| {
+        if wanted.contains(&document) && found.get(&document).is_none_or(|(known, _)| place < *known) {
+            found.insert(document, (place, key.to_owned()));
         }
-        last = key;
-        from = [&of_generation[..], &[u8::MAX; 25]].concat();
-    }
-    Ok(names)
+    })?;
+    Ok(found)
+}
+
+/// Looks at each document of each key of a space: of one key the latest generation first, and of that the lowest id.
+fn each_name(
+    view: &dyn View,
+    space: SpaceNo,
+    look: &mut dyn FnMut(&str, u64, [u8; 16], Place),
+) -> Result<(), StoreError> {
+    let bad = || unreadable(Table::DocumentKeys);
+    // the key, its latest generation, and the document of the row before
+    let mut last: Option<([u8; 20], u64, [u8; 16])> = None;
+    view.try_scan_prefix(Table::DocumentKeys, &space.to_be_bytes(), Order::Forward, &mut |row, key| {
+        let (generation, document) = rows::read_document_key_key(row).ok_or_else(bad)?;
+        let of_key = *row.first_chunk::<20>().ok_or_else(bad)?;
+        let key = std::str::from_utf8(key).map_err(|_| bad())?;
+        let (place, latest) = match last {
+            Some((other, latest, _)) if other == of_key && generation < latest => (Place::Former, latest),
+            Some((other, latest, before)) if other == of_key && before != document => (Place::Other, latest),
+            // the same document by another entry
+            Some((other, ..)) if other == of_key => return Ok(ControlFlow::Continue(())),
+            _ => (Place::Current, generation),
+        };
+        last = Some((of_key, latest, document));
+        look(key, generation, document, place);
+        Ok(ControlFlow::Continue(()))
+    })
 }
 
 /// The first key from a place on, and the beginning of all rows of its generation.

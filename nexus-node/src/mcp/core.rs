@@ -1,4 +1,4 @@
-//! The core profile: four tools over the memory. The full profile has three more, for tasks.
+//! The core profile: four tools over the memory. The full profile has three more for tasks, and three for documents.
 //!
 //! A model pays for each token: for the descriptions at every start, and for the answers. So both are few and short, and
 //! an answer is text in lines. The author, the node and
@@ -7,6 +7,8 @@
 mod arguments;
 mod brief;
 mod cursor;
+#[cfg(feature = "documents")]
+mod documents;
 mod line;
 mod misfit;
 mod tasks;
@@ -83,7 +85,7 @@ pub(super) struct CoreServer {
     agent: Agent,
     project: Option<ProjectChoice>,
     pass: Pass,
-    /// Whether it has the tools for tasks.
+    /// Whether it has the tools for tasks and documents.
     is_full: bool,
 }
 
@@ -113,7 +115,7 @@ impl CoreServer {
         }
     }
 
-    /// With the tools for tasks.
+    /// With the tools for tasks and documents.
     pub(super) fn full(self) -> Self {
         Self { is_full: true, ..self }
     }
@@ -152,6 +154,12 @@ impl CoreServer {
             "task_create" => self.task_create(arguments::<TaskCreate>(tool, given)?.of(json)).await,
             "task_claim" => self.task_claim(arguments(tool, given)?).await,
             "task_update" => self.task_update(arguments::<TaskUpdate>(tool, given)?.of(json)).await,
+            #[cfg(feature = "documents")]
+            "doc_list" => self.doc_list(arguments(tool, given)?).await,
+            #[cfg(feature = "documents")]
+            "doc_get" => self.doc_get(arguments(tool, given)?).await,
+            #[cfg(feature = "documents")]
+            "doc_edit" => self.doc_edit(arguments(tool, given)?).await,
             listed => Err(Problem::new("internal", format!("the tool {listed} does nothing"))),
         }
     }
@@ -183,6 +191,12 @@ impl CoreServer {
             "task_create" => arguments::<TaskCreate>(tool, Some(given)).is_ok(),
             "task_claim" => arguments::<TaskClaim>(tool, Some(given)).is_ok(),
             "task_update" => arguments::<TaskUpdate>(tool, Some(given)).is_ok(),
+            #[cfg(feature = "documents")]
+            "doc_list" => arguments::<arguments::DocList>(tool, Some(given)).is_ok(),
+            #[cfg(feature = "documents")]
+            "doc_get" => arguments::<arguments::DocGet>(tool, Some(given)).is_ok_and(|get| get.max_tokens().is_ok()),
+            #[cfg(feature = "documents")]
+            "doc_edit" => arguments::<arguments::DocEdit>(tool, Some(given)).is_ok(),
             _ => false,
         }
     }

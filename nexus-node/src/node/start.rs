@@ -153,16 +153,18 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         blobs: blobs.clone(),
     };
     let board = offered.start(&base, needs);
+    #[cfg(feature = "documents")]
+    let documents = room::documents::start(&base, brain.clone());
     let needs = room::events::Needs {
         former_names,
         board: board.clone(),
         coordinator: coordinator.clone(),
         #[cfg(feature = "blobs")]
         blobs: blobs.clone(),
+        #[cfg(feature = "documents")]
+        documents: documents.clone(),
     };
     let events = room::events::start(&base, needs);
-    #[cfg(feature = "documents")]
-    let documents = room::documents::start(&base, brain.clone());
 
     let Base { identity, world, mesh, engine, store, sessions, clocks, notices, config, .. } = base;
     let node = Node(Arc::new(Inner {

@@ -238,7 +238,7 @@ async fn a_reader_of_one_space_is_told_of_no_other() {
     let dir = TempDir::new().unwrap();
     let node = start(&dir, "one").await;
     node.brain().create_space("work".parse().unwrap()).await.unwrap();
-    let of_log = [EventKind::Memories, EventKind::Members, EventKind::Spaces, EventKind::Tasks];
+    let of_log = [EventKind::Memories, EventKind::Members, EventKind::Spaces, EventKind::Tasks, EventKind::Documents];
     let mut events = node.events(EventsQuery::from_now().kinds(of_log).space("work")).await.unwrap();
     live(&node, 1).await;
     let inside = node.brain().remember(NewMemory::note("inside").space("work")).await.unwrap().id;

@@ -110,7 +110,22 @@ const ROOMS: &[(&str, &[&str])] = &[
             "brain",
         ],
     ),
-    ("events", &["recent", "blobs", "world", "error", "memory", "follow", "runtime", "critical", "brain", "tasks"]),
+    (
+        "events",
+        &[
+            "recent",
+            "blobs",
+            "world",
+            "error",
+            "memory",
+            "follow",
+            "runtime",
+            "critical",
+            "brain",
+            "documents",
+            "tasks",
+        ],
+    ),
     ("env", &["store", "world", "headroom", "load", "config", "ledger", "error", "blobs"]),
     ("inspect", &["store", "ledger", "error", "memory"]),
     (
@@ -173,7 +188,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "problem",
         ],
     ),
-    ("mcp", &["trace", "project", "error", "memory", "brain", "graph", "tasks", "node", "problem", "api"]),
+    ("mcp", &["trace", "project", "error", "memory", "brain", "graph", "documents", "tasks", "node", "problem", "api"]),
     ("fuzzed", &["backup", "tls", "trace", "words", "ledger", "memory", "follow", "search", "runtime"]),
 ];
 

@@ -107,6 +107,18 @@ pub(crate) enum Doc {
         #[command(flatten)]
         place: Place,
     },
+    /// Show all values that were written to one place at once
+    ///
+    /// The first one is shown by `doc get`. `doc set KEY PATH JSON` decides between them.
+    Conflicts {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// The path
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        path: String,
+        #[command(flatten)]
+        place: Place,
+    },
     /// Show a document as it was at a time, or at a version of its history
     At {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
@@ -166,7 +178,7 @@ pub(crate) enum Doc {
     },
     /// Begin the document of a key anew from its value, without its history
     ///
-    /// The former document stays readable by its address.
+    /// The former document stays readable by its address, and takes no edits. Edits that come meanwhile wait.
     Compact {
         #[arg(value_parser = NonEmptyStringValueParser::new())]
         key: String,
@@ -239,6 +251,11 @@ impl Doc {
                     client.get(&place.path(&key, "/history", &[("limit", Some(&limit))]))?;
                 printer.answer(&history, || table(&history, printer))
             }
+            Self::Conflicts { key, path, place } => {
+                let found: wire::DocumentConflicts =
+                    client.get(&place.path(&key, "/conflicts", &[("path", Some(&path))]))?;
+                printer.answer(&found, || conflicts(&found, printer))
+            }
             Self::At { key, at, path, place } => {
                 let is_version = at == "0"
                     || at.len() >= 8 && at.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'.'));
@@ -250,8 +267,7 @@ impl Doc {
             }
             Self::Watch { key, from, place } => watch(&client.streaming(), &key, from, &place, printer),
             Self::List { place } => {
-                let path = format!("/v1/documents{}", query(&[("space", place.space.as_deref())]));
-                let all: Vec<wire::Document> = client.get(&path)?;
+                let all = all(&client, &place)?;
                 printer.answer(&all, || {
                     if all.is_empty() {
                         return "no documents: `nexus-node doc create KEY` makes one".to_owned();
@@ -291,6 +307,33 @@ impl Doc {
             }
         }
     }
+}
+
+/// All documents of a space, page by page.
+fn all(client: &Client, place: &Place) -> Result<Vec<wire::Document>, Problem> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let asked = [("space", place.space.as_deref()), ("after", after.as_deref())];
+        let page: wire::Documents = client.get(&format!("/v1/documents{}", query(&asked)))?;
+        all.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return Ok(all);
+        }
+    }
+}
+
+/// The values at one place, a line each.
+fn conflicts(found: &wire::DocumentConflicts, printer: &Printer) -> String {
+    if let [only] = &*found.items {
+        return format!("no conflict: {}", sane(&only.value.to_string()));
+    }
+    let mut table = Table::new(["by", "value"]);
+    for wire::DocumentConflict { by, value } in &found.items {
+        let by = by.as_deref().map_or_else(|| "-".to_owned(), sane);
+        table.row([(by, None), (sane(&value.to_string()), None)]);
+    }
+    table.show(printer)
 }
 
 /// The name of a document for people: its key, or its address.
@@ -376,6 +419,12 @@ fn show(document: &wire::Document, printer: &Printer) -> Result<(), Problem> {
         printer.warning(
             &format!("other documents have this key, too: {others}"),
             Some("`nexus-node doc name ADDRESS KEY` gives one of them another key"),
+        );
+    }
+    for former in &document.former {
+        printer.warning(
+            &format!("{} entries about the former document {} are not in this one", former.later, former.url),
+            Some(&format!("`nexus-node doc get {}` shows it, `nexus-node doc history` who wrote last", former.url)),
         );
     }
     if document.missing > 0 {

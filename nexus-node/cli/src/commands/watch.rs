@@ -20,6 +20,10 @@ pub(crate) struct Watch {
     /// The `cursor` of an earlier line, to go on after it [default: from now on]
     #[arg(long, value_name = "CURSOR")]
     from: Option<String>,
+    /// The kinds of events: memories, members, spaces, tasks, documents, critical, peers, blobs, mode, or all [default:
+    /// memories,members,spaces,mode]
+    #[arg(long, value_name = "KINDS")]
+    kinds: Option<String>,
 }
 
 impl Watch {
@@ -32,7 +36,8 @@ impl Watch {
         let client = client.streaming();
         let mut cursor = self.from;
         loop {
-            match follow(&client, &members, self.space.as_deref(), &mut cursor, session) {
+            let asked = (self.space.as_deref(), self.kinds.as_deref());
+            match follow(&client, &members, asked, &mut cursor, session) {
                 Err(problem) if problem.code == "starting" => std::thread::sleep(RETRY),
                 ended => ended?,
             }
@@ -43,11 +48,11 @@ impl Watch {
 fn follow(
     client: &Client,
     members: &[wire::Member],
-    space: Option<&str>,
+    (space, kinds): (Option<&str>, Option<&str>),
     cursor: &mut Option<String>,
     session: &CliSession,
 ) -> Result<(), Problem> {
-    let path = format!("/v1/events{}", query(&[("space", space), ("from", cursor.as_deref())]));
+    let path = format!("/v1/events{}", query(&[("space", space), ("kinds", kinds), ("from", cursor.as_deref())]));
     for line in client.lines(&path, &[("accept", "text/event-stream")])? {
         let line = line?;
         // A field of an event. Comments keep the stream alive, and our events have one data line.
@@ -55,10 +60,16 @@ fn follow(
         let change: wire::Change = serde_json::from_str(data.trim_start())
             .map_err(|error| Problem::new("failed", format!("an event cannot be understood: {error}")))?;
         session.printer.answer(&change, || {
-            let wire::Change { kind, id, space, author, .. } = &change;
+            let wire::Change { kind, id, space, author, key, .. } = &change;
             if kind == "missed" {
-                return "changes were missed, as the store was put back from a copy: read all again".to_owned();
+                let is_of_log =
+                    |of: &String| ["memories", "members", "spaces", "tasks", "documents"].contains(&of.as_str());
+                return match change.of.iter().all(is_of_log) {
+                    true => "changes were missed, as the store was put back from a copy: read all again".to_owned(),
+                    false => format!("events were missed: read again what they tell of ({})", change.of.join(", ")),
+                };
             }
+            let id = key.as_deref().map_or_else(|| sane(id), sane);
             format!("{kind:<10}  {space}  {id}  by {}", sane(&called(members, author)))
         })?;
         *cursor = Some(change.cursor);

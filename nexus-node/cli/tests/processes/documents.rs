@@ -511,7 +511,8 @@ fn tokens_bound_what_is_read_and_written() {
     let file = node.http("GET", &format!("{PLAN}/file"), "");
     assert_eq!(file.status, 200);
     let url = home.json(&["doc", "url", "plan"])["url"].as_str().unwrap().to_owned();
-    let reads = ["", "/history", "/text?path=text", "/file"].map(|part| format!("{PLAN}{part}"));
+    let reads =
+        ["", "/history", "/text?path=text", "/conflicts?path=text", "/file"].map(|part| format!("{PLAN}{part}"));
     let writes = [
         ("POST", "/v1/documents".to_owned(), r#"{"key": "mine"}"#),
         ("POST", "/v1/documents".to_owned(), r#"{"key": "plan"}"#),
@@ -536,11 +537,11 @@ fn tokens_bound_what_is_read_and_written() {
     }
     // all scopes, and another space
     let bounded = token(&home, "bounded", "*", &["--space", "work"]);
-    assert_eq!(node.with_token(&bounded, "GET", "/v1/documents?space=work", "").json(), json!([]));
+    assert_eq!(node.with_token(&bounded, "GET", "/v1/documents?space=work", "").json()["items"], json!([]));
     let by_address = PLAN.replace("plan", &url.replace(':', "%3A"));
     for place in [PLAN, by_address.as_str()] {
         for space in ["", "default", "work"] {
-            for part in ["", "/history", "/text", "/file", "/changes"] {
+            for part in ["", "/history", "/text", "/conflicts", "/file", "/changes"] {
                 let path = format!(
                     "{place}{part}{}",
                     if space.is_empty() { String::new() } else { format!("?space={space}") }
@@ -567,6 +568,101 @@ fn tokens_bound_what_is_read_and_written() {
     assert_eq!(asks(&node, &bounded, "PATCH", &format!("{PLAN}?space=work"), r#"{"text": "own"}"#).0, 200);
     assert_eq!(value(&home, "plan", ""), Some(json!({ "text": "quicksilver" })));
     assert_eq!(home.json(&["doc", "list"]).as_array().unwrap().len(), 1);
+}
+
+/// promise: Documents | Two machines that write one place at once see both values by `doc conflicts`, until somebody decides
+#[test]
+fn both_values_of_a_conflict_are_shown_until_somebody_decides() {
+    let _alone = alone();
+    let ((laptop, _first), (cloud, _second)) = pair();
+    laptop.json(&["doc", "create", "plan"]);
+    laptop.json(&["doc", "set", "plan", "title", "\"draft\""]);
+    until("cloud has it", || value(&cloud, "plan", "title"));
+    let only = laptop.run(&["doc", "conflicts", "plan", "title"]).ok().stdout;
+    assert_eq!(only, "no conflict: \"draft\"\n");
+    // with a write of its own it knows that the mesh writes documents
+    cloud.json(&["doc", "set", "plan", "cloud", "true"]);
+    until("laptop has it", || value(&laptop, "plan", "cloud"));
+    cloud.run(&["offline"]).ok();
+    laptop.json(&["doc", "set", "plan", "state", "1"]);
+    cloud.json(&["doc", "set", "plan", "state", "2"]);
+    cloud.run(&["online"]).ok();
+    let of = |home: &Home| {
+        let found = home.json(&["doc", "conflicts", "plan", "state"])["items"].clone();
+        (found.as_array().unwrap().len() == 2).then_some(found)
+    };
+    let both = until("laptop has both", || of(&laptop));
+    assert_eq!(until("cloud has both", || of(&cloud)), both);
+    assert_eq!(both[0]["value"], value(&laptop, "plan", "state").unwrap());
+    for (by, value) in [("laptop", 1), ("cloud", 2)] {
+        assert!(both.as_array().unwrap().contains(&json!({ "by": by, "value": value })), "{both}");
+    }
+    let table = cloud.run(&["doc", "conflicts", "plan", "state"]).ok().stdout;
+    assert!(table.contains("laptop") && table.contains("cloud"), "{table}");
+    cloud.json(&["doc", "set", "plan", "state", "3"]);
+    assert_eq!(cloud.json(&["doc", "conflicts", "plan", "state"])["items"], json!([{ "by": "cloud", "value": 3 }]));
+    refused(&cloud, &["conflicts", "plan", "nope"], 5, "not_found", "nothing is at");
+    refused(&cloud, &["conflicts", "plan", "/"], 5, "not_found", "nothing is at");
+}
+
+/// promise: Documents | An edit by a machine that did not know that a document began anew is kept, and told at the next one
+#[test]
+fn an_edit_by_a_machine_that_did_not_know_of_a_beginning_is_shown() {
+    let _alone = alone();
+    let ((laptop, _first), (cloud, _second)) = pair();
+    let former = laptop.json(&["doc", "create", "plan"])["url"].as_str().unwrap().to_owned();
+    laptop.json(&["doc", "set", "plan", "title", "\"Release\""]);
+    until("cloud has it", || value(&cloud, "plan", "title"));
+    // with a write of its own it knows that the mesh writes documents
+    cloud.json(&["doc", "set", "plan", "cloud", "true"]);
+    until("laptop has it", || value(&laptop, "plan", "cloud"));
+    cloud.run(&["offline"]).ok();
+    cloud.json(&["doc", "set", "plan", "late", "1"]);
+    let anew = laptop.json(&["doc", "compact", "plan"]);
+    assert_ne!(anew["url"], json!(former));
+    refused(&laptop, &["set", &former, "title", "1"], 7, "conflict", "began anew");
+    assert!(laptop.json(&["doc", "get", "plan"]).get("former").is_none());
+    cloud.run(&["online"]).ok();
+    for home in [&laptop, &cloud] {
+        let told = until("the edit is told at the next document", || {
+            let got = home.json(&["doc", "get", "plan"]);
+            got.get("former").is_some().then_some(got)
+        });
+        assert_eq!((&told["url"], &told["former"]), (&anew["url"], &json!([{ "url": former, "later": 1 }])));
+        assert_eq!(value(home, &former, "late"), Some(json!(1)));
+    }
+    let people = laptop.run(&["doc", "get", "plan"]).ok();
+    assert!(people.stderr.contains(&former) && people.stderr.contains("hint: "), "{people:?}");
+    // with a key of its own the former one takes edits again
+    laptop.json(&["doc", "name", &former, "plan-before"]);
+    laptop.json(&["doc", "set", "plan-before", "late", "2"]);
+}
+
+/// promise: Documents | `watch --kinds documents` tells each change of a document with its key and its version
+#[test]
+fn a_watch_of_events_tells_of_documents() {
+    let home = Home::new();
+    let node = home.up();
+    let now = node.http("GET", "/v1/events?kinds=documents&wait=0s", "").json()["cursor"].as_str().unwrap().to_owned();
+    home.json(&["doc", "create", "plan"]);
+    let edited = home.json(&["doc", "set", "plan", "title", "\"Release\""]);
+    let mut arguments = vec!["watch", "--kinds", "documents", "--from", &now];
+    let lines = |arguments: &[&str]| {
+        let mut child = home.command(arguments).stdout(Stdio::piped()).spawn().unwrap();
+        let lines =
+            BufReader::new(child.stdout.take().unwrap()).lines().take(2).map(Result::unwrap).collect::<Vec<_>>();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        lines
+    };
+    assert_eq!(lines(&arguments)[1].split_whitespace().take(3).collect::<Vec<_>>(), ["document", "default", "plan"]);
+    arguments.push("--json");
+    let told: Value = serde_json::from_str(&lines(&arguments)[1]).unwrap();
+    for (member, wanted) in [("key", &json!("plan")), ("id", &edited["url"]), ("version", &edited["version"])] {
+        assert_eq!(&told[member], wanted, "{told}");
+    }
+    let (code, error) = home.error(&["watch", "--kinds", "dogs"]);
+    assert!(code == 2 && error["hint"].as_str().unwrap().contains("documents"), "{error}");
 }
 
 /// promise: Documents | Callers that type at once lose no letter

@@ -224,24 +224,30 @@ fn a_caller_is_told_of_the_kinds_that_its_token_may_read() {
         let name = format!("{}{}", scopes.replace([':', ',', '*'], " "), more.len());
         crate::tokens::token(&home, name.trim(), scopes, more)
     };
-    let [memory, tasks, critical] = ["memory:read", "tasks:read", "kv:read,locks:read"].map(|scopes| with(scopes, &[]));
+    let [memory, tasks, critical, documents] =
+        ["memory:read", "tasks:read", "kv:read,locks:read", "documents:read"].map(|scopes| with(scopes, &[]));
     let bounded = with("*", &["--space", "work"]);
     let of = |token: &str, query: &str| node.with_token(token, "GET", &format!("/v1/events?{query}"), "");
     let begun = now(&all);
-    let starts =
-        [&memory, &tasks, &critical, &bounded].map(|token| now(&|query| of(token, &format!("kinds=all&{query}"))));
+    let starts = [&memory, &tasks, &critical, &bounded, &documents]
+        .map(|token| now(&|query| of(token, &format!("kinds=all&{query}"))));
 
     let remembered = home.json(&["remember", "everybody may know"]);
     let task = home.json(&["task", "submit", "add", "--input", "1"]);
     home.json(&["kv", "put", "target", "blue"]);
     let token = home.json(&["lock", "acquire", "build", "--ttl", "60s"])["token"].as_u64();
     let blob = node.http("PUT", "/v1/blobs", "content").json();
+    let document = home.json(&["doc", "create", "plan"]);
     let inside = home.json(&["remember", "of the work", "--space", "work"]);
 
-    let (told, _) = until_seen(&all, begun, &["remembered", "task", "key", "lock", "blob"]);
+    let (told, _) = until_seen(&all, begun, &["remembered", "task", "key", "lock", "blob", "document"]);
     let the = |kind: &str| told.iter().find(|event| event["kind"] == kind).unwrap();
     assert_eq!((&the("remembered")["id"], &the("task")["id"]), (&remembered["id"], &task["id"]));
     assert_eq!((&the("task")["state"], &the("task")["space"]), (&json!("pending"), &task["space"]));
+    let told_of = the("document");
+    for (name, wanted) in [("key", &json!("plan")), ("id", &document["url"]), ("version", &document["version"])] {
+        assert_eq!(&told_of[name], wanted, "{told_of}");
+    }
     let key = the("key");
     assert_eq!(
         (&key["id"], &key["change"]["kind"], &key["change"]["value"]),
@@ -266,6 +272,7 @@ fn a_caller_is_told_of_the_kinds_that_its_token_may_read() {
     assert_eq!(kinds(&seen(&memory, &starts[0], &["remembered"])), set(&["remembered"]));
     assert_eq!(kinds(&seen(&tasks, &starts[1], &["task"])), set(&["task"]));
     assert_eq!(kinds(&seen(&critical, &starts[2], &["key", "lock"])), set(&["key", "lock"]));
+    assert_eq!(kinds(&seen(&documents, &starts[4], &["document"])), set(&["document"]));
     let told = seen(&bounded, &starts[3], &["remembered", "key"]);
     let ids: Vec<&Value> = told.iter().filter(|event| event["space"] != "").map(|event| &event["id"]).collect();
     assert_eq!(ids, [&inside["id"]], "of its space alone: {told:?}");
@@ -275,6 +282,8 @@ fn a_caller_is_told_of_the_kinds_that_its_token_may_read() {
     for (token, query, code) in [
         (&memory, "kinds=tasks", "refused"),
         (&memory, "kinds=memories,critical", "refused"),
+        (&memory, "kinds=documents", "refused"),
+        (&documents, "kinds=documents,memories", "refused"),
         (&memory, "kinds=peers", "refused"),
         (&memory, "kinds=blobs", "refused"),
         (&tasks, "", "refused"),

@@ -78,6 +78,9 @@ fn good(tool: &str, task: &str) -> Value {
         }),
         "task_claim" => json!({ "capabilities": ["nobody-asks"], "from": ["admin"], "wait": 0 }),
         "task_update" => json!({ "id": task, "wait": 0 }),
+        "doc_list" => json!({ "space": "default" }),
+        "doc_get" => json!({ "key": "habits", "path": "", "max_tokens": 300 }),
+        "doc_edit" => json!({ "key": "habits", "create": true, "patch": { "title": "x", "n": 1, "gone": null } }),
         "create_entities" => json!({ "entities": [{ "name": "a", "entityType": "t", "observations": ["o"] }] }),
         "create_relations" | "delete_relations" => {
             json!({ "relations": [{ "from": "a", "to": "a", "relationType": "r" }] })

@@ -93,6 +93,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("PATCH", "/v1/documents/x", false),
     ("POST", "/v1/documents/x/edits", false),
     ("GET", "/v1/documents/x/history", false),
+    ("GET", "/v1/documents/x/conflicts", false),
     ("GET", "/v1/documents/x/text", false),
     ("GET", "/v1/documents/x/changes", false),
     ("GET", "/v1/documents/x/file", false),

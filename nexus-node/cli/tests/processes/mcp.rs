@@ -430,7 +430,13 @@ fn graph(client: &impl Speaks) {
 
 /// Checks each tool for tasks with one client, which hands work to itself.
 fn full(client: &impl Speaks, agent: &str) {
-    assert_eq!(client.names()[4..], ["task_create", "task_claim", "task_update"]);
+    let beyond_core = ["task_create", "task_claim", "task_update", "doc_list", "doc_get", "doc_edit"];
+    assert_eq!(client.names()[4..], beyond_core);
+    let made = client.told("doc_edit", json!({ "key": "tools", "create": true, "patch": { "text": "a word" } }));
+    assert!(made.contains(" tools, version "), "{made}");
+    client.told("doc_edit", json!({ "key": "tools", "path": "text", "find": "word", "insert": "text" }));
+    let shown = client.told("doc_get", json!({ "key": "tools" }));
+    assert!(shown.ends_with("\n{\"text\":\"a text\"}"), "{shown}");
     let made = client.told("task_create", json!({ "capability": "review", "input": { "pull": 7 }, "timeout": "10m" }));
     assert!(made.contains(" review pending: no worker for review waits\nReaders: "), "{made}");
     let id = made.split(' ').next().unwrap().to_owned();

@@ -178,6 +178,8 @@ fn a_model_with_such_a_token_meets_its_spaces_alone() {
     let all = Bounded::new();
     all.home.json(&["remember", &format!("{HIDDEN} is preferred"), "--space", "private", "--kind", "preference"]);
     all.home.json(&["remember", "tabs are preferred", "--space", "work", "--kind", "preference"]);
+    all.home.json(&["doc", "create", "hidden-plan", "--space", "private"]);
+    all.home.json(&["doc", "set", "hidden-plan", "text", &format!("\"{HIDDEN}\""), "--space", "private"]);
     let file = token_file(&all.home, "token", &all.token);
     let mut mcp = Mcp::start(&all.home, &["mcp", "--profile", "full", "--token-file", &file]);
     let [hidden, _, task] = &all.hidden;
@@ -198,12 +200,19 @@ fn a_model_with_such_a_token_meets_its_spaces_alone() {
         ("task_create", json!({ "capability": "a" })),
         ("task_create", json!({ "capability": "a", "space": "private" })),
         ("task_claim", json!({ "capabilities": ["a"], "wait": 0 })),
+        ("doc_list", json!({})),
+        ("doc_list", json!({ "space": "private" })),
+        ("doc_get", json!({ "key": "hidden-plan", "space": "private" })),
+        ("doc_edit", json!({ "key": "hidden-plan", "space": "private", "patch": { "mine": true } })),
+        ("doc_edit", json!({ "key": "mine", "create": true })),
     ] {
         let told = mcp.tool(tool, &arguments);
         // a question may be told again
         let told = told.replace(&format!("\"{HIDDEN}\""), "");
         assert!(!told.contains(HIDDEN) && !told.contains("7000"), "{tool} {arguments}: {told}");
     }
+    assert_eq!(all.home.json(&["doc", "get", "hidden-plan", "--space", "private"])["value"], json!({ "text": HIDDEN }));
+    assert!(mcp.tool("doc_list", &json!({ "space": "work" })).contains("No documents."));
     let told = mcp.tool("session_start", &json!({}));
     assert!(told.contains("tabs are preferred"), "{told}");
     let hook = all.home.run(&["hook", "session-start", "--no-project", "--token-file", &file]).ok();

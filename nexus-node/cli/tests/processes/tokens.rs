@@ -222,7 +222,7 @@ const SCOPES: [(&str, &[&str]); 14] = [
 ];
 
 /// Every tool of MCP, with arguments that do nothing, and the scope that it takes.
-const TOOLS: [(&str, &str, &str, &str); 19] = [
+const TOOLS: [(&str, &str, &str, &str); 22] = [
     ("/mcp/full", "session_start", "{}", "memory:read"),
     ("/mcp/full", "remember", "{}", "memory:write"),
     ("/mcp/full", "recall", "{\"id\":\"nothing\"}", "memory:read"),
@@ -232,6 +232,9 @@ const TOOLS: [(&str, &str, &str, &str); 19] = [
     ("/mcp/full", "task_update", "{\"id\":\"aaaaaaaa\"}", "tasks:read"),
     ("/mcp/full", "task_update", "{\"id\":\"aaaaaaaa\",\"cancel\":\"x\"}", "tasks:submit"),
     ("/mcp/full", "task_update", "{\"id\":\"aaaaaaaa\",\"token\":\"x\",\"output\":1}", "tasks:work"),
+    ("/mcp/full", "doc_list", "{\"cursor\":\"?\"}", "documents:read"),
+    ("/mcp/full", "doc_get", "{\"key\":\"nothing\"}", "documents:read"),
+    ("/mcp/full", "doc_edit", "{\"key\":\"nothing\"}", "documents:write"),
     ("/mcp", "recall", "{\"id\":\"nothing\"}", "memory:read"),
     ("/mcp/graph", "create_entities", "{\"entities\":[]}", "memory:write"),
     ("/mcp/graph", "create_relations", "{\"relations\":[]}", "memory:write"),

@@ -42,10 +42,12 @@ function row(document) {
 
 async function list() {
   const space = byId('documents-space').value;
-  const documents = await ask(`/v1/documents${space ? `?space=${encodeURIComponent(space)}` : ''}`);
+  const page = await ask(`/v1/documents${space ? `?space=${encodeURIComponent(space)}` : ''}`);
+  const documents = page.items;
   drawn = new Map(documents.map((document) => [document.url, redrawn(drawn.get(document.url), document, row)]));
   arrange(byId('documents-list'), [...drawn.values()].map(({ row }) => row));
   byId('documents-none').hidden = drawn.size > 0;
+  byId('documents-more').hidden = page.next === null;
 }
 
 /** A place in a document as a JSON Pointer. */
@@ -193,7 +195,7 @@ async function refresh(now) {
   if (now.past) return;
   slider.value = slider.max;
   showValue(whole.value, items[0], true);
-  const odd = [whole.missing && `${count(whole.missing, 'change of it has', 'changes of it have')} not come yet.`, ...(whole.refused ?? []).map(({ by, why }) => `A change by ${by.map(named).join(', ')} does not count: ${seen(why)}.`)];
+  const odd = [whole.missing && `${count(whole.missing, 'change of it has', 'changes of it have')} not come yet.`, ...(whole.refused ?? []).map(({ by, why }) => `A change by ${by.map(named).join(', ')} does not count: ${seen(why)}.`), ...(whole.former ?? []).map(({ url, later }) => `${count(later, 'entry about the former document is', 'entries about the former document are')} not in this one: nexus-node doc get ${url}`)];
   byId('document-odd').replaceChildren(...odd.filter(Boolean).map((text) => make('p', { class: 'notice' }, text)));
   if (now.path === null) {
     const first = firstText(whole.value);

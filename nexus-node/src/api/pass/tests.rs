@@ -28,7 +28,7 @@ GET /v1/memories/{id}/history memory:read page
 GET /v1/export memory:read -
 GET /v1/backup owner -
 POST /v1/import memory:write -
-GET /v1/events memory:read|tasks:read|kv:read|mesh:read|blobs:read page
+GET /v1/events memory:read|tasks:read|documents:read|kv:read|mesh:read|blobs:read page
 GET /v1/project memory:read -
 GET /v1/vocabulary memory:read -
 POST /v1/vocabulary memory:write -
@@ -85,6 +85,7 @@ GET /v1/documents/{key} documents:read page
 PATCH /v1/documents/{key} documents:write page
 POST /v1/documents/{key}/edits documents:write page
 GET /v1/documents/{key}/history documents:read page
+GET /v1/documents/{key}/conflicts documents:read page
 GET /v1/documents/{key}/text documents:read page
 GET /v1/documents/{key}/changes documents:read page
 GET /v1/documents/{key}/file documents:read page

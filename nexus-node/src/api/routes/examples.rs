@@ -165,6 +165,9 @@ pub(super) fn change() -> wire::Change {
         author: DID.into(),
         seq: 17,
         state: None,
+        key: None,
+        former_key: None,
+        version: None,
         change: None,
         of: Vec::new(),
     }
@@ -849,7 +852,18 @@ mod documents {
             others: Vec::new(),
             missing: 0,
             refused: Vec::new(),
+            former: Vec::new(),
         }
+    }
+
+    pub(in super::super) fn documents_page() -> wire::Documents {
+        let listed = wire::Document { heads: None, version: None, value: None, ..document() };
+        wire::Documents { items: vec![listed], next: Some("kcGxhbg".into()) }
+    }
+
+    pub(in super::super) fn document_conflicts() -> wire::DocumentConflicts {
+        let item = |by: &str, value: &str| wire::DocumentConflict { by: Some(by.into()), value: value.into() };
+        wire::DocumentConflicts { items: vec![item("laptop", "Release 2"), item("tower", "The release")] }
     }
 
     pub(in super::super) fn new_document() -> wire::NewDocument {

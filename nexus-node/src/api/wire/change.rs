@@ -7,6 +7,10 @@ use super::critical::kv_change;
 use crate::critical::CriticalEvent;
 use crate::events::{NodeEvent, NodeNews};
 
+/// The most heads of a document that an event names.
+#[cfg(feature = "documents")]
+const HEADS_MAX: usize = 64;
+
 /// An event of this node.
 pub(in crate::api) fn change(event: NodeEvent, me: Did, by_name: impl Fn(&Did) -> Option<String>) -> Change {
     let NodeEvent { cursor, news, .. } = event;
@@ -18,6 +22,9 @@ pub(in crate::api) fn change(event: NodeEvent, me: Did, by_name: impl Fn(&Did) -
         author: me.to_string(),
         seq: 0,
         state: None,
+        key: None,
+        former_key: None,
+        version: None,
         change: None,
         of: Vec::new(),
     };
@@ -29,6 +36,12 @@ pub(in crate::api) fn change(event: NodeEvent, me: Did, by_name: impl Fn(&Did) -
     match news {
         NodeNews::Change(change) => of_log(change),
         NodeNews::Task(change, task) => Change { state: state(task.status.as_str()), ..of_log(change) },
+        #[cfg(feature = "documents")]
+        NodeNews::Document(change, news) => {
+            let crate::documents::DocumentNews { key, former_key, version } = *news;
+            let version = version.filter(|version| version.0.len() <= HEADS_MAX).map(|version| version.to_string());
+            Change { key, former_key, version, ..of_log(change) }
+        }
         NodeNews::Critical(change) => {
             let kind = match change.event {
                 CriticalEvent::Put { .. } | CriticalEvent::Deleted { .. } => "key",

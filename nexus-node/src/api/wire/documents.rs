@@ -1,7 +1,8 @@
 //! Documents, on the wire.
 
 use nexus_client::wire::{
-    Document, DocumentChange, DocumentEdit, DocumentHistoryEntry, DocumentTextRun, RefusedChange,
+    Document, DocumentChange, DocumentConflict, DocumentEdit, DocumentHistoryEntry, DocumentTextRun, Documents,
+    FormerDocument, RefusedChange,
 };
 
 use crate::api::Problem;
@@ -24,7 +25,20 @@ impl From<documents::DocumentInfo> for Document {
             others: others.iter().map(ToString::to_string).collect(),
             missing: 0,
             refused: Vec::new(),
+            former: Vec::new(),
         }
+    }
+}
+
+impl From<documents::DocumentsPage> for Documents {
+    fn from(page: documents::DocumentsPage) -> Self {
+        Self { items: page.items.into_iter().map(Into::into).collect(), next: page.next }
+    }
+}
+
+impl From<documents::DocumentConflict> for DocumentConflict {
+    fn from(conflict: documents::DocumentConflict) -> Self {
+        Self { by: conflict.by, value: conflict.value }
     }
 }
 
@@ -36,13 +50,17 @@ fn at(document: Document, version: &Version) -> Document {
 
 impl From<documents::Document> for Document {
     fn from(document: documents::Document) -> Self {
-        let documents::Document { info, version, value, missing, refused } = document;
+        let documents::Document { info, version, value, missing, refused, former } = document;
         let refused = refused.into_iter().map(|refused| RefusedChange {
             hash: refused.hash.to_string(),
             by: refused.by,
             why: refused.why,
         });
-        Self { value: Some(value), missing, refused: refused.collect(), ..at(info.into(), &version) }
+        let former = former
+            .into_iter()
+            .map(|documents::FormerDocument { id, later }| FormerDocument { url: id.to_string(), later });
+        let (refused, former) = (refused.collect(), former.collect());
+        Self { value: Some(value), missing, refused, former, ..at(info.into(), &version) }
     }
 }
 

@@ -219,6 +219,59 @@ impl TaskUpdate {
     }
 }
 
+/// A question for the documents of a space.
+#[cfg(feature = "documents")]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DocList {
+    pub(super) space: Option<String>,
+    pub(super) cursor: Option<String>,
+}
+
+/// A question for a document, or for a part of it.
+#[cfg(feature = "documents")]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DocGet {
+    pub(super) key: String,
+    pub(super) path: Option<String>,
+    pub(super) space: Option<String>,
+    max_tokens: Option<usize>,
+}
+
+#[cfg(feature = "documents")]
+impl DocGet {
+    pub(super) fn max_tokens(&self) -> Result<usize, Refusal> {
+        max_tokens(self.max_tokens, TOKENS_DEFAULT)
+    }
+}
+
+/// A change of a document: a merge patch, or a part of a text.
+#[cfg(feature = "documents")]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DocEdit {
+    pub(super) key: String,
+    pub(super) space: Option<String>,
+    #[serde(default)]
+    pub(super) create: bool,
+    pub(super) path: Option<String>,
+    pub(super) patch: Option<JsonObject>,
+    pub(super) find: Option<String>,
+    pub(super) at: Option<usize>,
+    pub(super) delete: Option<usize>,
+    pub(super) insert: Option<String>,
+    pub(super) version: Option<String>,
+}
+
+#[cfg(feature = "documents")]
+impl DocEdit {
+    /// Whether it has arguments that only a change of a text has.
+    pub(super) fn is_of_text(&self) -> bool {
+        self.find.is_some() || self.at.is_some() || self.delete.is_some() || self.insert.is_some()
+    }
+}
+
 fn given<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<JsonText>, D::Error> {
     JsonText::deserialize(from).map(Some)
 }

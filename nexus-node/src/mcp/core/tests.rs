@@ -448,6 +448,84 @@ const HOSTILE: [&str; 8] = [
 
 /// Nothing of it ends a line or hides a character.
 #[track_caller]
+/// promise: Agents | A model creates, reads and changes documents with three tools: values by a patch, texts by the words in them
+#[cfg(feature = "documents")]
+#[tokio::test(flavor = "multi_thread")]
+async fn documents_are_read_and_changed_in_few_words() {
+    let home = Home::new().await;
+    let agent = home.agent("scribe", None).full();
+    assert_eq!(agent.told("doc_list", json!({})).await, "No documents.");
+    let created = agent.told("doc_edit", json!({ "key": "plan", "create": true })).await;
+    assert!(created.starts_with("Created plan, version "), "{created}");
+    let there = agent.told("doc_edit", json!({ "key": "plan", "create": true })).await;
+    assert!(there.starts_with("It is there: plan, version "), "{there}");
+    let patch = json!({ "title": "Release", "steps": [{ "text": "tests", "done": false }], "draft": true });
+    let changed = agent.told("doc_edit", json!({ "key": "plan", "patch": patch })).await;
+    assert!(changed.starts_with("Changed plan, version "), "{changed}");
+    let again = agent.told("doc_edit", json!({ "key": "plan", "patch": { "title": "Release" } })).await;
+    assert!(again.starts_with("It has this already: plan, version "), "{again}");
+    agent.told("doc_edit", json!({ "key": "plan", "patch": { "draft": null } })).await;
+    agent.told("doc_edit", json!({ "key": "plan", "path": "/steps/0", "patch": { "done": true } })).await;
+    let seen = again.split("version ").nth(1).unwrap().trim_end_matches('.').to_owned();
+    agent.told("doc_edit", json!({ "key": "plan", "path": "title", "find": "Rel", "insert": "The rel" })).await;
+    // a position of an earlier version, and one of the present one
+    let at = json!({ "key": "plan", "path": "title", "at": 7, "insert": "!", "version": seen });
+    agent.told("doc_edit", at).await;
+    agent.told("doc_edit", json!({ "key": "plan", "path": "title", "at": 0, "delete": 3, "insert": "Our" })).await;
+    let shown = agent.told("doc_get", json!({ "key": "plan" })).await;
+    let (header, value) = shown.split_once('\n').unwrap();
+    assert!(header.starts_with("plan, version "), "{header}");
+    assert_eq!(
+        serde_json::from_str::<Value>(value).unwrap(),
+        json!({ "steps": [{ "done": true, "text": "tests" }], "title": "Our release!" })
+    );
+    let part = agent.told("doc_get", json!({ "key": "plan", "path": "/steps/0/text" })).await;
+    assert_eq!(part.split_once('\n').unwrap().1, "\"tests\"");
+
+    // created and changed at once; a name that is no plain word comes with its address, in quotes
+    let both = json!({ "key": "a\u{202e} plan", "create": true, "patch": { "text": "word ".repeat(3_000) } });
+    let both = agent.told("doc_edit", both).await;
+    assert!(both.starts_with("Created \"a") && both.contains(" Changed \"a"), "{both}");
+    let listed = agent.told("doc_list", json!({})).await;
+    let lines: Vec<&str> = listed.lines().collect();
+    assert!(lines.len() == 2 && lines[0].contains("\\u202e") && lines[0].contains(" automerge:"), "{listed}");
+    assert_eq!(lines[1], "plan");
+    // a long one is cut, with the way on
+    let cut = agent.told("doc_get", json!({ "key": "a\u{202e} plan", "max_tokens": 200 })).await;
+    assert!(
+        exact(&cut) <= 200 && cut.ends_with("Cut: ask for a path within it, or with a larger max_tokens."),
+        "{cut}"
+    );
+    let lines = agent.told("doc_edit", json!({ "key": "plan", "patch": { "steps": "1\n2\u{2028}3" } })).await;
+    assert!(!lines.contains('\n'));
+    assert_eq!(agent.told("doc_get", json!({ "key": "plan" })).await.lines().count(), 2);
+
+    for (given, words) in [
+        (json!({ "key": "plan" }), "invalid: nothing to change"),
+        (json!({ "key": "plan", "patch": {}, "insert": "x" }), "exclude each other"),
+        (json!({ "key": "plan", "path": "title", "insert": "x" }), "the place in the text is missing"),
+        (json!({ "key": "plan", "path": "title", "find": "e", "insert": "x" }), "more than once"),
+        (json!({ "key": "plan", "path": "title", "find": "", "insert": "x" }), "not in the text"),
+        (json!({ "key": "plan", "path": "title", "find": "Nothing", "insert": "x" }), "not in the text"),
+        (json!({ "key": "plan", "find": "x", "insert": "x" }), "no text is at this path"),
+        (json!({ "key": "plan", "path": "title", "at": 900, "insert": "x" }), "beyond the end"),
+        (json!({ "key": "plan", "path": "/no/way", "patch": { "a": 1 } }), "not_found: "),
+        (json!({ "key": "nothing", "patch": { "a": 1 } }), "not_found: no document nothing here"),
+        (json!({ "key": "plan", "space": "nowhere", "create": true }), "not_found: "),
+        (
+            json!({ "key": "plan", "patch": { "a": "password = \"hunter2hunter2\"", "b": "ghp_0123456789abcdefghijklmnopqrstuvwxyz" } }),
+            "secret_found: ",
+        ),
+    ] {
+        let refused = agent.refused("doc_edit", given.clone()).await;
+        assert!(refused.contains(words), "{given}: {refused}");
+    }
+    assert!(agent.refused("doc_get", json!({ "key": "plan", "path": "/nothing" })).await.starts_with("not_found: "));
+    assert!(agent.refused("doc_list", json!({ "cursor": "?" })).await.starts_with("invalid: "));
+    // the core profile has none of them
+    assert!(home.agent("scribe", None).call("doc_list", None, TaskJson::default()).await.is_none());
+}
+
 fn is_plain(told: &str, lines: usize) {
     let hidden = |letter: &char| {
         matches!(letter, '\u{1b}' | '\r' | '\u{85}' | '\u{202a}'..='\u{202e}' | '\u{2028}' | '\u{2029}' | '\u{3164}')

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use crate::blobs::Blobs;
 use crate::coordinator::Coordinator;
 use crate::critical::Critical;
+#[cfg(feature = "documents")]
+use crate::documents::Documents;
 use crate::events::{Events, Handles};
 use crate::node::base::Base;
 use crate::tasks::TaskBoard;
@@ -18,6 +20,8 @@ pub(in crate::node) struct Needs {
     pub(in crate::node) coordinator: Option<Arc<Coordinator>>,
     #[cfg(feature = "blobs")]
     pub(in crate::node) blobs: Blobs,
+    #[cfg(feature = "documents")]
+    pub(in crate::node) documents: Documents,
 }
 
 pub(in crate::node) fn start(base: &Base, needs: Needs) -> Events {
@@ -30,6 +34,8 @@ pub(in crate::node) fn start(base: &Base, needs: Needs) -> Events {
         committed: base.engine.committed(),
         #[cfg(feature = "blobs")]
         blobs: needs.blobs,
+        #[cfg(feature = "documents")]
+        documents: needs.documents,
     });
     base.world.spawn("events of peers", events.clone().keep_peers(base.identity.follow()));
     events
