@@ -214,9 +214,10 @@ impl Documents {
         let path = parse_path(path)?;
         let found = self.find(space, name).await?;
         let (at, identity, info, no) = (at.cloned(), self.pen.identity.clone(), found.info(), found.no);
-        let shared = self.open(&found);
         // a document that began anew has a former one
-        if at.is_none() && found.generation == 0 {
+        let brain = (found.generation > 0 && at.is_none()).then(|| self.brain.clone());
+        let shared = self.open(&found);
+        if at.is_none() && brain.is_none() {
             let (of, identity) = (path.clone(), identity.clone());
             let read = move |page: &Page| {
                 let refused = page.refused().map(|(hash, by, why)| refused_change(&identity, hash, by, why));
@@ -231,7 +232,6 @@ impl Documents {
                 Some((OfPage::Unsure, ..)) | None => {}
             }
         }
-        let brain = (found.generation > 0 && at.is_none()).then(|| self.brain.clone());
         shared
             .read(&self.brain, move |replica| {
                 let heads = at.as_ref().map(|at| at.0.as_slice());
@@ -542,7 +542,6 @@ impl Documents {
         // whatever the answer is: the key may lead there by now
         if written.is_ok() || self.find(space, &key).await.is_ok_and(|found| found.document == document) {
             anew.insert(key);
-            drop(anew);
             self.forget_saved(no, former).await?;
             return Ok(Edited { info: new.info(), version, changed: true });
         }
@@ -567,7 +566,7 @@ impl Documents {
     }
 
     async fn version_of(&self, found: &Found) -> Result<Version, NodeError> {
-        self.open(found).version(&self.brain).await
+        self.open(found).read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await
     }
 
     async fn space(&self, name: Option<&str>) -> Result<(SpaceId, u32, String), NodeError> {

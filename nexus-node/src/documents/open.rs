@@ -97,9 +97,18 @@ impl From<Broken> for Failed {
 impl Shared {
     pub(super) fn new(world: World, space: SpaceId, no: SpaceNo, document: DocumentId) -> Self {
         let used = AtomicU64::new(millis(world.now()));
-        let (state, queue, front) = (Arc::default(), Lock::default(), Front::default());
-        let (bytes, page) = (AtomicU64::new(0), Lock::default());
-        Self { world, space, no, document, state, queue, front, bytes, page, used }
+        Self {
+            world,
+            space,
+            no,
+            document,
+            state: Arc::default(),
+            queue: Lock::default(),
+            front: Front::default(),
+            bytes: AtomicU64::new(0),
+            page: Lock::default(),
+            used,
+        }
     }
 
     /// The bytes of its changes.
@@ -272,7 +281,7 @@ fn stands((since, last): (Eno, Eno), view: &Snapshot, no: SpaceNo, document: Doc
     if document_has_more(view, no, document.as_bytes(), (since, 0))? {
         return Ok(false);
     }
-    Ok(planted("shows_saved_of_cut") || !is_turned((since, last), view, no, document)?)
+    Ok(!is_turned((since, last), view, no, document)?)
 }
 
 /// Whether the page of a document is as the document is committed, and the whole is saved beside it.
