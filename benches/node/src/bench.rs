@@ -8,6 +8,7 @@ mod blobs;
 mod client;
 mod crowd;
 mod discovery;
+mod documents;
 mod floor;
 mod idle;
 mod latency;
@@ -30,6 +31,7 @@ mod words;
 use clap::{Args, ValueEnum};
 use nexus_node::api::Problem;
 
+pub(crate) use self::documents::Hold;
 use self::rows::Row;
 use nexus_node_cli::ground::CliSession;
 use nexus_node_cli::ground::{Printer, Style, Table};
@@ -90,6 +92,10 @@ enum Figure {
     Tasks,
     /// A file of 1 GiB and 2,000 small ones, added, fetched from another node and read again
     Blobs,
+    /// 10,000 characters typed into a living document until another node shows them
+    Typing,
+    /// Living documents: typed characters, their room on the disk, a thousand documents, one of 100,000 changes, memory
+    Documents,
     /// Workers that wait, and one more task behind `--records` that nobody does
     Backlog,
     /// Revocations and forks held, a member shut out, an author taken out, hostile logs, each beside none
@@ -97,7 +103,7 @@ enum Figure {
 }
 
 impl Figure {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 15] = [
         Self::Sync,
         Self::Latency,
         Self::Idle,
@@ -110,6 +116,8 @@ impl Figure {
         Self::Tasks,
         Self::Backlog,
         Self::Blobs,
+        Self::Typing,
+        Self::Documents,
         Self::Members,
     ];
 }
@@ -141,6 +149,8 @@ impl Bench {
                 Figure::Quality => runtime.block_on(quality::run(&session.printer, &self.set, embedder.as_ref())),
                 Figure::Backlog => runtime.block_on(backlog::run(&session.printer, self.records)),
                 Figure::Blobs => runtime.block_on(blobs::run(&session.printer)),
+                Figure::Typing => runtime.block_on(documents::at_once(&session.printer)),
+                Figure::Documents => runtime.block_on(documents::run(&session.printer)),
                 Figure::Tasks => runtime.block_on(tasks::run(&session.printer, self.seconds)),
                 Figure::Members => runtime.block_on(bounded(&session.printer)),
             }?);

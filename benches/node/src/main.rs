@@ -27,6 +27,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Other {
     Maelstrom(maelstrom::Maelstrom),
+    #[command(hide = true)]
+    Hold(bench::Hold),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let session = CliSession::new(global);
     let result = match command {
         Some(Other::Maelstrom(maelstrom)) => maelstrom.run(&session),
+        Some(Other::Hold(hold)) => hold.run(&session),
         None => bench.run(&session),
     };
     session.ends(result)

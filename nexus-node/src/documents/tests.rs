@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::replica::{Arrived, Next, Replica, own_actor};
 use super::version::{Version, among};
-use super::write::portions;
+use super::write::{joined, portions};
 use crate::ledger::rows::Eno;
 
 fn document() -> DocumentId {
@@ -278,5 +278,36 @@ fn a_version_is_found_by_its_first_digits() {
     ] {
         let error = among(text, &all).unwrap_err().to_string();
         assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+fn typed(at: usize, delete: usize, insert: &str) -> Edit {
+    let path = "text".parse().unwrap();
+    Edit::Splice { path, at, delete, insert: insert.to_owned(), at_heads: None }
+}
+
+#[test]
+fn letters_typed_in_a_row_are_one_insertion() {
+    let forward = [typed(3, 2, "a"), typed(4, 0, "ü"), typed(5, 0, "c")];
+    assert_eq!(joined(forward), [typed(3, 2, "aüc")]);
+    let at_the_front = [typed(0, 0, "a"), typed(0, 0, "b"), typed(0, 0, "c")];
+    assert_eq!(joined(at_the_front), [typed(0, 0, "cba")]);
+    let letters = vec![typed(0, 0, "x"); 10_000];
+    assert_eq!(joined(letters).len(), 3, "an insertion is bounded");
+}
+
+proptest! {
+    #[test]
+    fn joined_edits_make_the_same_text(
+        edits in prop::collection::vec((0_usize..5, 0_usize..2, "[aü]{0,2}"), 0..12)
+    ) {
+        let of = |edits: &[Edit]| {
+            let mut living = Living::new();
+            living.edit(&[1], 0, &set("text", &json!("0123456789".repeat(2))), usize::MAX).unwrap();
+            living.edit(&[1], 0, edits, usize::MAX).unwrap();
+            living.value(&"text".parse().unwrap(), None).unwrap()
+        };
+        let apart: Vec<Edit> = edits.iter().map(|(at, delete, insert)| typed(*at, *delete, insert)).collect();
+        prop_assert_eq!(of(&joined(apart.clone())), of(&apart));
     }
 }
