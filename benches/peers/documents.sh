@@ -21,5 +21,5 @@ work=$(mktemp -d "$target/documents-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/nodes" "$work/js"
 cp "$here"/automerge-repo/{package.json,package-lock.json,typing.js} "$work/js"
-npm ci --prefix "$work/js" --ignore-scripts --no-audit --no-fund --silent
+npm install --prefix "$work/js" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
 TMPDIR=$work/nodes python3 "$here/documents.py" "$bench" "$target/peers/release/peers-samod" "$work/js/typing.js" "$@"

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use automerge::marks::{ExpandMark, Mark};
+use automerge::sync::{Message as Said, State, SyncDoc};
 use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ObjType};
 use data_encoding::HEXLOWER;
@@ -12,6 +13,7 @@ use nexus_crdt::{
     Content, Dot, Draft, EntryFrame, EntryId, Evidence, Head, Hlc, Incarnation, Kind, LogHead, LogId, Pin, Revocation,
     Seat, SpaceId, Succession, SyncFrame, Verified, sync_frame,
 };
+use nexus_documents::{DocumentId, RepoBody, RepoMessage};
 use nexus_identity::Keypair;
 use nexus_mesh::fuzzed as mesh;
 use nexus_node::internals::fuzzed as values;
@@ -204,17 +206,44 @@ fn documents() -> Vec<Seed> {
         bytes.get(if bytes.len() > 137 { 11 } else { 10 }..).unwrap_or_default().to_vec()
     };
     let sized = |data: Vec<u8>| [&u16::try_from(data.len()).unwrap_or(u16::MAX).to_be_bytes()[..], &data].concat();
-    let mut seeds = vec![(
-        "document_changes".to_owned(),
-        "two-actors".to_owned(),
-        changes.iter().map(data).flat_map(sized).collect(),
-    )];
+    let two_actors: Vec<u8> = changes.iter().map(data).flat_map(sized).collect();
+    let of = |target: &str| (target.to_owned(), "two-actors".to_owned(), two_actors.clone());
+    let mut seeds = vec![of("document_changes"), of("document_applied")];
+    let file = whole_of(&changes).map(|whole| whole.save()).unwrap_or_default();
+    // after the magic number, the checksum, the kind, and a length of two bytes
+    let document = file.get(11..).unwrap_or_default().to_vec();
+    let said = |state: &mut State| whole_of(&changes).ok()?.generate_sync_message(state).map(Said::encode);
+    let mut state = State::new();
+    seeds.push(("document_sync".to_owned(), "first".to_owned(), said(&mut state).unwrap_or_default()));
+    let empty = automerge::Automerge::new().generate_sync_message(&mut State::new());
+    let heard = |message| whole_of(&changes).ok()?.receive_sync_message(&mut state, message).ok();
+    empty.and_then(heard);
+    let with_changes = said(&mut state).unwrap_or_default();
+    let document = DocumentId::from_bytes([7; 16]);
+    let bodies = [
+        ("join", RepoBody::Join { versions: vec!["1".to_owned()] }),
+        ("sync", RepoBody::Sync { document, data: with_changes.clone() }),
+        ("word", RepoBody::Ephemeral { document, session: "s".to_owned(), count: 1, data: vec![1] }),
+    ];
+    for (name, body) in bodies {
+        let message = RepoMessage { sender: "tab".to_owned(), target: "node".to_owned(), body };
+        seeds.push(("repo_message".to_owned(), name.to_owned(), message.write()));
+    }
+    seeds.push(("document_sync".to_owned(), "changes".to_owned(), with_changes));
+    seeds.push(("document_file".to_owned(), "whole".to_owned(), file));
+    seeds.push(("document_file".to_owned(), "document".to_owned(), document));
     for (n, change) in changes.into_iter().enumerate() {
         seeds.push(("document_changes".to_owned(), format!("alone-{n}"), sized(data(&change))));
         seeds.push(("document_change".to_owned(), format!("plain-{n}"), change.raw_bytes().to_vec()));
         seeds.push(("document_change".to_owned(), format!("compressed-{n}"), change.clone().bytes().into_owned()));
     }
     seeds
+}
+
+fn whole_of(changes: &[automerge::Change]) -> Result<automerge::Automerge, automerge::AutomergeError> {
+    let mut whole = automerge::Automerge::new();
+    whole.apply_changes(changes.iter().cloned())?;
+    Ok(whole)
 }
 
 /// Seeds of types whose encoders are public.

@@ -54,6 +54,10 @@ const APPLIED: Allowance = Allowance { fixed: 2 * 1024 * 1024, each: 512 };
 const EXPANDED: Allowance = Allowance { fixed: 8 * 1024 * 1024, each: 64 };
 /// A table of operations: a line for each byte, and so many more for each change.
 const JUDGED: Allowance = Allowance { fixed: 2 * 1024 * 1024, each: 1_024 };
+/// The library's document beside the table, at a few versions.
+const BUILT: Allowance = Allowance { fixed: 4 * 1024 * 1024, each: 8 * 1024 };
+/// A run of a few bytes stands for as many operations as a document may have, and the library expands it.
+const LOADED: Allowance = Allowance { fixed: 1024 * 1024 * 1024, each: 1_024 };
 
 const fn target(name: &'static str, run: fn(&[u8]) -> bool, allowance: Allowance) -> Target {
     Target { name, run, allowance, bytes_max: 8 * 1024 }
@@ -98,6 +102,10 @@ pub const TARGETS: &[Target] = &[
     // members and their programs: changes of documents
     target("document_change", documents::document_change, EXPANDED),
     target("document_changes", documents::document_changes, JUDGED),
+    target("document_applied", documents::document_applied, BUILT),
+    target("document_file", documents::document_file, LOADED),
+    target("document_sync", documents::document_sync, LOADED),
+    target("repo_message", documents::repo_message, DECODED),
     // members: critical state
     target("envelope", coordinator::envelope, APPLIED),
     target("log_entry", coordinator::entry, CRITICAL),

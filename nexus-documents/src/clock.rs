@@ -36,6 +36,23 @@ impl Clock {
         }
     }
 
+    /// The places where it has another number than an earlier clock, with its number.
+    pub(crate) fn differs(&self, before: &Self) -> Vec<(usize, u32)> {
+        let mut found = Vec::new();
+        for (chunk, own) in self.0.iter().enumerate() {
+            let theirs = before.0.get(chunk);
+            if theirs.is_some_and(|theirs| Arc::ptr_eq(own, theirs)) {
+                continue;
+            }
+            for (at, changes) in own.iter().enumerate() {
+                if *changes != theirs.and_then(|theirs| theirs.get(at)).copied().unwrap_or_default() {
+                    found.push((chunk * CHUNK + at, *changes));
+                }
+            }
+        }
+        found
+    }
+
     /// The actors with at least one change, with its number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
         let all = self.0.iter().flat_map(|chunk| chunk.iter().copied()).enumerate();

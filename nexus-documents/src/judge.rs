@@ -5,6 +5,8 @@
 //! only operations that are among its ancestors and of the right kind. Operations in a row are one line of the table, so a pasted
 //! text takes as much as one letter.
 
+mod saved;
+
 use std::collections::BTreeMap;
 
 use crate::change::{Action, Change, Id, Key};

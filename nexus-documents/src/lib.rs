@@ -48,7 +48,7 @@ pub use living::file_of_document;
 #[cfg(feature = "automerge")]
 pub use living::{
     BadPath, Broken, DocPath, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living, Made, MarkJson,
-    PatchJson, ReadError, SYNC_BYTES_MAX, SyncMessage, SyncPeer, changes_of_file,
+    PatchJson, ReadError, SYNC_BYTES_MAX, SyncMessage, SyncPeer, TextRuns, changes_of_file,
 };
 #[cfg(feature = "repo")]
 pub use repo::{BadRepoMessage, EPHEMERAL_BYTES_MAX, REPO_NAME_BYTES_MAX, REPO_VERSION, RepoBody, RepoMessage};

@@ -34,7 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use automerge::{Automerge, ObjId, ObjType, ReadDoc, TextEncoding, ValueRef};
+use automerge::{Automerge, LoadOptions, ObjId, ObjType, ReadDoc, TextEncoding, ValueRef, VerificationMode};
 use serde_json::Value as Json;
 
 pub use crate::living::edit::Made;
@@ -50,6 +50,9 @@ pub use crate::living::sync::{SYNC_BYTES_MAX, SyncMessage, SyncPeer};
 use crate::change::Change;
 use crate::hash::ChangeHash;
 use crate::living::json::Found;
+
+/// The letters of a text in runs, each with the id of the actor that inserted it.
+pub type TextRuns = Vec<(Vec<u8>, String)>;
 
 /// A change of a document, for its history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,20 +174,7 @@ impl Living {
 
     /// Adds a change to the history.
     fn add(&mut self, change: &Change<'_>, ops: u64) -> Result<(), Broken> {
-        let mut height = 0;
-        for dep in change.deps() {
-            let before = self.known.get(dep).and_then(|at| self.changes.get(*at));
-            height = height.max(before.ok_or(Broken::Deps(change.hash()))?.height + 1);
-        }
-        for dep in change.deps() {
-            self.heads.remove(dep);
-        }
-        self.heads.insert(change.hash());
-        self.total.bytes += change.size() as u64;
-        self.total.ops += ops;
-        self.total.highest = self.total.highest.max(change.start().saturating_add(ops).saturating_sub(1));
-        self.known.insert(change.hash(), self.changes.len());
-        self.changes.push(HistoryItem {
+        self.push(HistoryItem {
             hash: change.hash(),
             actor: change.actor().to_vec(),
             seq: change.seq(),
@@ -193,9 +183,32 @@ impl Living {
             deps: change.deps().to_vec(),
             ops,
             start: change.start(),
-            height,
-        });
+            height: 0,
+        })?;
+        self.total.bytes += change.size() as u64;
         Ok(())
+    }
+
+    /// Adds a change to the history, whose height is found here.
+    fn push(&mut self, mut item: HistoryItem) -> Result<(), Broken> {
+        for dep in &item.deps {
+            let before = self.known.get(dep).and_then(|at| self.changes.get(*at));
+            item.height = item.height.max(before.ok_or(Broken::Deps(item.hash))?.height + 1);
+        }
+        for dep in &item.deps {
+            self.heads.remove(dep);
+        }
+        self.heads.insert(item.hash);
+        self.total.ops += item.ops;
+        self.total.highest = self.total.highest.max(item.start.saturating_add(item.ops).saturating_sub(1));
+        self.known.insert(item.hash, self.changes.len());
+        self.changes.push(item);
+        Ok(())
+    }
+
+    /// The changes, each after those before it.
+    pub fn changes(&self) -> &[HistoryItem] {
+        &self.changes
     }
 
     /// The changes that no other one comes after, in ascending order.
@@ -243,8 +256,12 @@ impl Living {
 
     /// All values at a path that were written at the same time, each with the id of its actor, the shown one first. There is one
     /// if nothing is in conflict, and none if nothing is there.
-    pub fn conflicts(&self, path: &DocPath) -> Vec<(Vec<u8>, Json)> {
-        let Some((last, parent)) = path.tokens().split_last() else { return Vec::new() };
+    ///
+    /// # Errors
+    /// [`Broken`] where the library fails.
+    pub fn conflicts(&self, path: &DocPath) -> Result<Vec<(Vec<u8>, Json)>, Broken> {
+        self.unbroken()?;
+        let Some((last, parent)) = path.tokens().split_last() else { return Ok(Vec::new()) };
         let read = || -> Option<Vec<(Vec<u8>, Json)>> {
             let parent = DocPath::from_tokens(parent.to_vec()).ok()?;
             let Found::Object(id, kind) = json::find(&self.doc, &parent, None).ok()?.ok()? else { return None };
@@ -255,13 +272,21 @@ impl Living {
             };
             all.iter().rev().map(value).collect()
         };
-        read().unwrap_or_default()
+        Ok(guarded(read)?.unwrap_or_default())
     }
 
     /// The letters of a text in runs, each with the id of the actor that inserted it; nothing if no text is at the path.
-    pub fn authors(&self, path: &DocPath) -> Option<Vec<(Vec<u8>, String)>> {
+    ///
+    /// # Errors
+    /// [`Broken`] where the library fails.
+    pub fn authors(&self, path: &DocPath) -> Result<Option<TextRuns>, Broken> {
+        self.unbroken()?;
+        guarded(|| self.runs(path))
+    }
+
+    fn runs(&self, path: &DocPath) -> Option<TextRuns> {
         let Found::Object(id, ObjType::Text) = json::find(&self.doc, path, None).ok()?.ok()? else { return None };
-        let mut runs: Vec<(Vec<u8>, String)> = Vec::new();
+        let mut runs = TextRuns::new();
         for (element, letters) in elements(&self.doc, &id, None) {
             let actor = match &element {
                 ObjId::Root => &[],
@@ -326,8 +351,55 @@ impl Living {
     }
 
     /// The document as a file that every program with Automerge reads.
-    pub fn save(&self) -> Vec<u8> {
-        self.doc.save()
+    ///
+    /// # Errors
+    /// [`Broken`] where the library fails.
+    pub fn save(&self) -> Result<Vec<u8>, Broken> {
+        self.unbroken()?;
+        guarded(|| self.doc.save())
+    }
+
+    /// The bytes of its changes.
+    pub fn bytes(&self) -> u64 {
+        self.total.bytes
+    }
+
+    /// The document of a file that [`Living::save`] wrote, with the bytes of its changes. It is no file of strangers: the library
+    /// is trusted with it, and its changes were judged.
+    ///
+    /// # Errors
+    /// [`Broken`] where the library does not load it as it was.
+    pub fn load(file: &[u8], bytes: u64) -> Result<Self, Broken> {
+        let options =
+            LoadOptions::new().text_encoding(TextEncoding::UnicodeCodePoint).verification_mode(VerificationMode::Check);
+        let doc = guarded(|| Automerge::load_with_options(file, options))?.map_err(failed)?;
+        let mut living = Self::new();
+        for meta in guarded(|| doc.get_changes_meta(&[]))? {
+            let ops = meta.max_op.saturating_add(1).saturating_sub(meta.start_op);
+            let mut deps: Vec<ChangeHash> = meta.deps.iter().map(|dep| ChangeHash(dep.0)).collect();
+            deps.sort_unstable();
+            living.push(HistoryItem {
+                hash: ChangeHash(meta.hash.0),
+                actor: meta.actor.to_bytes().to_vec(),
+                seq: meta.seq,
+                time: meta.timestamp,
+                message: meta.message.as_deref().unwrap_or_default().to_owned(),
+                deps,
+                ops,
+                start: meta.start_op,
+                height: 0,
+            })?;
+        }
+        if guarded(|| doc.stats())?.num_changes != living.changes.len() as u64 {
+            return Err(failed("it lists other changes than it has"));
+        }
+        living.doc = doc;
+        living.total.bytes = bytes;
+        Ok(living)
+    }
+
+    fn unbroken(&self) -> Result<(), Broken> {
+        if self.is_broken { Err(Broken::Before) } else { Ok(()) }
     }
 }
 

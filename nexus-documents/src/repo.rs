@@ -184,10 +184,7 @@ impl RepoMessage {
         encoder.into_writer()
     }
 
-    fn encode(
-        &self,
-        encoder: &mut Encoder<Vec<u8>>,
-    ) -> Result<(), minicbor::encode::Error<core::convert::Infallible>> {
+    fn encode(&self, encoder: &mut Encoder<Vec<u8>>) -> Result<(), minicbor::encode::Error<core::convert::Infallible>> {
         let (kind, more) = match &self.body {
             RepoBody::Join { .. } => ("join", 2),
             RepoBody::Peer { .. } => ("peer", 2),

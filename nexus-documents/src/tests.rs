@@ -210,6 +210,46 @@ proptest! {
         }
     }
 
+    /// promise: Documents | A judge that was saved and loaded judges as the one that was not
+    #[test]
+    fn a_judge_that_was_saved_judges_on_as_before(steps in steps(), order in any::<u64>(), cut in any::<u16>()) {
+        let changes = shuffled(&history(&steps), order);
+        let cut = usize::from(cut) % changes.len();
+        let mut judge = Judge::new();
+        for change in &changes[..cut] {
+            accepted(&mut judge, &raw(change)).unwrap();
+        }
+        let names: Vec<ChangeHash> = changes[..cut].iter().map(|change| ChangeHash(change.hash().0)).collect();
+        let number = |hash: &ChangeHash| names.iter().position(|name| name == hash).map(|at| at as u64);
+        let bytes = judge.save(number).unwrap();
+        let name = |number: u64| names.get(usize::try_from(number).ok()?).copied();
+        let mut loaded = Judge::load(&bytes, name).unwrap();
+        prop_assert_eq!(format!("{:?}", judge), format!("{:?}", loaded));
+        for change in &changes[cut..] {
+            let bytes = mutated(&raw(change), &[(0, 1, 0)]);
+            prop_assert_eq!(accepted(&mut judge, &bytes), accepted(&mut loaded, &bytes));
+            prop_assert_eq!(accepted(&mut judge, &raw(change)), accepted(&mut loaded, &raw(change)));
+        }
+        prop_assert_eq!(format!("{:?}", judge), format!("{:?}", loaded));
+    }
+
+    /// promise: Bad input | Bytes that are of no judge are read to an end
+    #[test]
+    fn any_bytes_of_a_judge_are_read_to_an_end(steps in steps(), at in any::<u16>(), by in any::<u8>(), data in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let mut judge = Judge::new();
+        for change in history(&steps) {
+            accepted(&mut judge, &raw(&change)).unwrap();
+        }
+        let mut bytes = judge.save(|_| Some(1)).unwrap();
+        let at = usize::from(at) % bytes.len();
+        bytes[at] ^= by;
+        for bytes in [bytes, data] {
+            if let Some(mut judge) = Judge::load(&bytes, |_| Some(ChangeHash([1; 32]))) {
+                let _ = accepted(&mut judge, &raw(&history(&steps)[0]));
+            }
+        }
+    }
+
     /// promise: Documents | A change comes after those before it, or waits for them
     #[test]
     fn a_change_waits_for_those_before_it(steps in steps()) {

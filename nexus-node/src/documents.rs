@@ -8,11 +8,14 @@
 //! | `find` | the documents of a space, by key and by address |
 //! | `anew` | a key that begins anew, and what was said of its former document since |
 //! | `front` | how many edits may wait, and until when a document takes them |
-//! | `replica` | which changes count: a pure core |
+//! | `replica` | which changes count: a pure core, and its form as bytes |
+//! | `saved` | these forms in the store |
 //! | `shown` | documents as callers get them |
 //! | `pen` | writing entries about a document |
 //! | `open` | a document that is open: reading what was committed since |
+//! | `opened` | the documents that are open |
 //! | `write` | edits that wait for the disk together |
+//! | `keep` | saving documents as their entries come |
 //! | `watch` | the changes of a document, as patches |
 //! | `version` | the heads of a document as a text |
 //!
@@ -31,9 +34,12 @@
 mod anew;
 mod find;
 mod front;
+mod keep;
 mod open;
+mod opened;
 mod pen;
 mod replica;
+mod saved;
 mod shown;
 #[cfg(test)]
 mod tests;
@@ -41,22 +47,25 @@ mod version;
 mod watch;
 mod write;
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
+use crate::ledger::rows::SpaceNo;
 use crate::memory::Secrets;
 use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DocumentPart, SpaceId, is_document_key};
-use nexus_documents::{Change, ChangeHash, DocumentId, FileError, Judge, Living, changes_of_file, genesis};
+use nexus_documents::{Broken, Change, ChangeHash, DocumentId, FileError, Judge, Living, changes_of_file, genesis};
 pub use nexus_documents::{DocPath, Edit, FILE_BYTES_MAX, PatchJson};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
 use self::find::{Called, Found, ListPlace};
+use self::keep::Keeper;
 use self::open::Shared;
+use self::opened::Opened;
 pub(crate) use self::pen::Handles;
 use self::pen::Pen;
+use self::replica::form::{OfPage, Page};
 use self::shown::missing;
 pub use self::shown::{
     Document, DocumentConflict, DocumentInfo, DocumentNews, DocumentsPage, Edited, FormerDocument, HistoryEntry,
@@ -65,14 +74,12 @@ pub use self::shown::{
 pub use self::version::Version;
 pub use self::watch::{DocumentChange, DocumentWatch};
 use crate::brain::Brain;
+use crate::engine::Command;
 use crate::error::{DocumentError, NodeError, Resource, StopError};
 use crate::identity::Identity;
 use crate::ledger::enos_of_document;
 use crate::world::random;
 
-/// The most documents that stay open, and the most bytes of their changes, but for the latest one.
-const OPEN_MAX: usize = 64;
-const OPEN_BYTES_MAX: u64 = 64 << 20;
 /// The most documents of one list.
 pub const DOCUMENTS_LISTED_MAX: usize = 1_000;
 /// How often an edit follows a key that begins anew meanwhile.
@@ -84,22 +91,24 @@ pub const HISTORY_MAX: usize = 1_000;
 #[derive(Clone)]
 pub struct Documents {
     pen: Arc<Pen>,
-    open: Arc<Mutex<Opened>>,
+    opened: Opened,
+    /// One form is written or dropped at a time.
+    saving: Arc<tokio::sync::Mutex<()>>,
     /// The spaces in sight.
     brain: Brain,
     secrets: Secrets,
 }
 
-#[derive(Default)]
-struct Opened {
-    by_id: BTreeMap<(SpaceId, DocumentId), (Arc<Shared>, u64)>,
-    /// The number of times that a document was asked for.
-    times: u64,
-}
-
 impl Documents {
     pub(crate) fn new(handles: Handles, brain: Brain) -> Self {
-        Self { pen: Arc::new(Pen::new(handles)), open: Arc::default(), brain, secrets: Secrets::Refuse }
+        let (opened, saving) = (Opened::default(), Arc::default());
+        Self { pen: Arc::new(Pen::new(handles)), opened, saving, brain, secrets: Secrets::Refuse }
+    }
+
+    /// Saves documents until the node stops.
+    pub(crate) async fn keep_saved(self) {
+        let Self { pen, opened, saving, brain, .. } = self;
+        Keeper::new(pen, opened, saving, brain).run().await;
     }
 
     /// The same documents, as far as they are in the spaces of another handle on the memory.
@@ -120,8 +129,7 @@ impl Documents {
     /// [`NodeError::NotFound`] for the space, [`NodeError::Document`], [`NodeError::Refused`] if this node may not write.
     pub async fn create(&self, space: Option<&str>, key: &str) -> Result<Edited, NodeError> {
         if let Some(found) = self.look_for(space, key).await? {
-            let shared = self.open(&found);
-            let version = shared.read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await?;
+            let version = self.open(&found).version(&self.brain).await?;
             return Ok(Edited { info: found.info(), version, changed: false });
         }
         as_key(key)?;
@@ -208,13 +216,27 @@ impl Documents {
         let (at, identity, info, no) = (at.cloned(), self.pen.identity.clone(), found.info(), found.no);
         // a document that began anew has a former one
         let brain = (found.generation > 0 && at.is_none()).then(|| self.brain.clone());
-        self.open(&found)
+        let shared = self.open(&found);
+        if at.is_none() && brain.is_none() {
+            let (of, identity) = (path.clone(), identity.clone());
+            let read = move |page: &Page| {
+                let refused = page.refused().map(|(hash, by, why)| refused_change(&identity, hash, by, why));
+                (page.value(&of), Version(page.heads()), page.missing, refused.collect())
+            };
+            match shared.of_page(&self.brain, read).await? {
+                Some((OfPage::Value(value), version, missing, refused)) => {
+                    let missing = usize::try_from(missing).unwrap_or(usize::MAX);
+                    return Ok(Document { info, version, value, missing, refused, former: Vec::new() });
+                }
+                Some((OfPage::Nothing, ..)) => return Err(nothing_at(&path).into()),
+                Some((OfPage::Unsure, ..)) | None => {}
+            }
+        }
+        shared
             .read(&self.brain, move |replica| {
                 let heads = at.as_ref().map(|at| at.0.as_slice());
                 let value = replica.living().value(&path, heads).map_err(missing)?;
-                let Some(value) = value else {
-                    return Err(DocumentError::Missing(format!("nothing is at `{path}` in this document")).into());
-                };
+                let Some(value) = value else { return Err(nothing_at(&path).into()) };
                 let version = at.unwrap_or_else(|| Version(replica.living().heads()));
                 let (missing, refused) = (replica.missing().len(), refused_in(replica, &identity));
                 let former = match brain {
@@ -250,9 +272,10 @@ impl Documents {
                     by: authors.get(&*actor).map(|did| shown(&identity, did)),
                     value,
                 };
-                let all: Vec<_> = replica.living().conflicts(&path).into_iter().map(of).collect();
+                let conflicts = replica.living().conflicts(&path).map_err(|why| library(&found, &why))?;
+                let all: Vec<_> = conflicts.into_iter().map(of).collect();
                 if all.is_empty() {
-                    return Err(DocumentError::Missing(format!("nothing is at `{path}` in this document")).into());
+                    return Err(nothing_at(&path).into());
                 }
                 Ok(all)
             })
@@ -360,7 +383,7 @@ impl Documents {
         let (found, identity) = (self.find(space, name).await?, self.pen.identity.clone());
         self.open(&found)
             .read(&self.brain, move |replica| {
-                let runs = replica.living().authors(&path);
+                let runs = replica.living().authors(&path).map_err(|why| library(&found, &why))?;
                 let runs = runs.ok_or_else(|| DocumentError::Missing(format!("no text is at `{path}`")))?;
                 let authors = replica.authors_of_actors();
                 let run = |(actor, text): (Vec<u8>, String)| TextRun {
@@ -395,8 +418,9 @@ impl Documents {
     /// As [`Documents::get`].
     pub async fn export(&self, space: Option<&str>, name: &str) -> Result<(DocumentInfo, Vec<u8>), NodeError> {
         let found = self.find(space, name).await?;
-        let file = self.open(&found).read(&self.brain, |replica| Ok(replica.living().save())).await?;
-        Ok((found.info(), file))
+        let (shared, info) = (self.open(&found), found.info());
+        let save = move |replica: &replica::Replica| replica.living().save().map_err(|why| library(&found, &why));
+        Ok((info, shared.read(&self.brain, save).await?))
     }
 
     /// Takes the document of an Automerge file, as a new document, with a key if one is given.
@@ -433,6 +457,19 @@ impl Documents {
         let part = |bytes: Vec<u8>| hash_of(&bytes).map(|hash| DocumentPart::Change { hash: hash.0, bytes });
         let parts = changes.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
         self.pen.write(found.space, found.document, None, parts).await
+    }
+
+    /// Whether a document is built in memory, and whether it is saved as it is committed now.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    #[cfg(feature = "testing")]
+    pub async fn is_built_or_saved(&self, space: Option<&str>, key: &str) -> Result<(bool, bool), NodeError> {
+        let found = self.find(space, key).await?;
+        let built = self.opened.if_open(found.space, found.document).is_some_and(|shared| shared.rests_at().is_some());
+        let shared = Shared::new(self.pen.world.clone(), found.space, found.no, found.document);
+        let saved = Arc::new(shared).of_page(&self.brain, |_| ()).await?;
+        Ok((built, saved.is_some()))
     }
 
     /// Gives a document a key. A key of another document is refused.
@@ -505,9 +542,21 @@ impl Documents {
         // whatever the answer is: the key may lead there by now
         if written.is_ok() || self.find(space, &key).await.is_ok_and(|found| found.document == document) {
             anew.insert(key);
+            self.forget_saved(no, former).await?;
             return Ok(Edited { info: new.info(), version, changed: true });
         }
         written.map(|()| Edited { info: new.info(), version, changed: true })
+    }
+
+    /// Drops what is saved of a document, so that nothing but its entries has its text. It is built from them when it is opened,
+    /// and saved again once an entry about it comes.
+    async fn forget_saved(&self, no: SpaceNo, document: DocumentId) -> Result<(), NodeError> {
+        let _saving = self.saving.lock().await;
+        let forget = self.brain.reading(move |brain| Ok(saved::forget(&brain.snapshot()?, no, document)?));
+        match self.pen.engine.run(Command::Keep(forget.await?)).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The time by this node's clock.
@@ -535,31 +584,9 @@ impl Documents {
         found.ok_or_else(|| NodeError::NotFound { what: Resource::Document, name: name.to_owned() })
     }
 
-    /// The open document of a place. The ones that nobody asked for the longest are closed for it.
+    /// The open document of a place.
     fn open(&self, found: &Found) -> Arc<Shared> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.times += 1;
-        let times = open.times;
-        let entry = open.by_id.entry((found.space, found.document));
-        let (shared, used) = entry.or_insert_with(|| {
-            (Arc::new(Shared::new(self.pen.world.clone(), found.space, found.no, found.document)), 0)
-        });
-        *used = times;
-        let shared = shared.clone();
-        while open.by_id.len() > OPEN_MAX || open.by_id.len() > 1 && open.bytes() > OPEN_BYTES_MAX {
-            // one in use stays: two of one document would let an edit pass by its end
-            let unused = open.by_id.iter().filter(|(_, (shared, _))| Arc::strong_count(shared) == 1);
-            let Some(oldest) = unused.min_by_key(|(_, (_, used))| *used).map(|(of, _)| *of) else { break };
-            open.by_id.remove(&oldest);
-        }
-        shared
-    }
-}
-
-impl Opened {
-    /// The bytes of the changes of all documents.
-    fn bytes(&self) -> u64 {
-        self.by_id.values().map(|(shared, _)| shared.bytes()).sum()
+        self.opened.open(found, &self.pen.world)
     }
 }
 
@@ -615,15 +642,19 @@ fn shown(identity: &Identity, did: &Did) -> String {
 }
 
 fn refused_in(replica: &replica::Replica, identity: &Identity) -> Vec<RefusedChange> {
-    let refused = replica.refused().iter().map(|refused| RefusedChange {
-        hash: refused.hash,
-        by: vec![shown(identity, &refused.author)],
-        why: refused.why.clone(),
-    });
-    let colliding = replica.colliding().iter().map(|hash| RefusedChange {
-        hash: *hash,
-        by: replica.authors(hash).iter().map(|did| shown(identity, did)).collect(),
-        why: "another change has the same actor and number".to_owned(),
-    });
-    refused.chain(colliding).collect()
+    let refused = replica.all_refused().into_iter();
+    refused.map(|(hash, by, why)| refused_change(identity, hash, &by, &why)).collect()
+}
+
+fn refused_change(identity: &Identity, hash: ChangeHash, by: &[Did], why: &str) -> RefusedChange {
+    RefusedChange { hash, by: by.iter().map(|did| shown(identity, did)).collect(), why: why.to_owned() }
+}
+
+fn nothing_at(path: &DocPath) -> DocumentError {
+    DocumentError::Missing(format!("nothing is at `{path}` in this document"))
+}
+
+/// The error of a document whose library failed. It is built again when it is read next.
+fn library(found: &Found, why: &Broken) -> NodeError {
+    open::broken(found.document, &why.to_string())
 }

@@ -3,6 +3,8 @@
 //! A change counts if an entry that holds it counts, its verdict holds, no other such change has its actor and number, and all
 //! changes before it count. So equal sets of entries that count make equal heads, in whatever order they came.
 
+pub(super) mod form;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{DocumentPart, DocumentWords, LogId};
@@ -12,7 +14,9 @@ use nexus_identity::plants::planted;
 
 use crate::ledger::rows::Eno;
 
-/// The most bytes of changes that are taken of one log. Later ones of that log do not count.
+/// The most bytes of changes that are taken of one log. Later ones of that log do not count. Entries that do not count take
+/// nothing of it, but have as much of their own. Those of a log that count come in the order of the log: each is taken after
+/// the one that it names. So the share depends on which entries count, and not on when they came.
 pub(super) const SHARE_BYTES_MAX: u64 = 16 << 20;
 /// The most refused changes that are named.
 const REFUSED_MAX: usize = 64;
@@ -108,12 +112,25 @@ pub(super) struct Replica {
     numbers: BTreeMap<(Box<[u8]>, u64), usize>,
     counting: BTreeSet<ChangeHash>,
     colliding: BTreeSet<ChangeHash>,
-    /// The bytes that each log has brought.
-    shares: BTreeMap<LogId, u64>,
+    /// The numbers of colliding changes, by actor.
+    taken_numbers: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
+    /// The bytes that each log has brought: in entries that count, and in others.
+    shares: BTreeMap<(LogId, bool), u64>,
     refused: Vec<RefusedChange>,
-    enos: BTreeSet<Eno>,
     last: Eno,
     stale: bool,
+    saved: Saved,
+}
+
+/// How much of a document its saved form has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Saved {
+    /// The changes of the whole.
+    pub(super) changes: usize,
+    /// The last entry that the page knows.
+    pub(super) page: Eno,
+    /// The last entry of the document that was taken.
+    pub(super) taken: Eno,
 }
 
 /// Whether the document must be built again from the bytes of its changes.
@@ -135,11 +152,12 @@ impl Replica {
             numbers: BTreeMap::new(),
             counting: BTreeSet::new(),
             colliding: BTreeSet::new(),
+            taken_numbers: BTreeMap::new(),
             shares: BTreeMap::new(),
             refused: Vec::new(),
-            enos: BTreeSet::new(),
             last: 0,
             stale: false,
+            saved: Saved::default(),
         }
     }
 
@@ -163,9 +181,24 @@ impl Replica {
         self.shares.values().sum()
     }
 
-    /// Whether an entry is one of the document.
-    pub(super) fn has_entry(&self, eno: Eno) -> bool {
-        self.enos.contains(&eno)
+    /// The number of the changes that are here, whether they count or not.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Whether it is to be built again before it is used.
+    pub(super) fn is_stale(&self) -> bool {
+        self.stale
+    }
+
+    /// How much of it is saved.
+    pub(super) fn saved(&self) -> Saved {
+        self.saved
+    }
+
+    /// Notes what was saved.
+    pub(super) fn note_saved(&mut self, saved: Saved) {
+        self.saved = saved;
     }
 
     /// The members whose entries hold a change.
@@ -186,11 +219,13 @@ impl Replica {
     }
 
     /// Changes that are not taken, with the reason.
+    #[cfg(test)]
     pub(super) fn refused(&self) -> &[RefusedChange] {
         &self.refused
     }
 
     /// Changes that stand in each other's way: two of one actor and number.
+    #[cfg(test)]
     pub(super) fn colliding(&self) -> &BTreeSet<ChangeHash> {
         &self.colliding
     }
@@ -200,14 +235,12 @@ impl Replica {
         self.waiting.keys().filter(|dep| !self.held.contains_key(*dep)).copied().collect()
     }
 
-    /// Takes entries in the order of their numbers. An entry that was taken before changes nothing.
+    /// Takes entries in the order of their numbers, each once.
     pub(super) fn take(&mut self, arrived: impl IntoIterator<Item = Arrived>) -> Result<Next, Broken> {
         let mut fresh = Vec::new();
         for Arrived { eno, log, counts, words } in arrived {
             self.looked(eno);
-            if !self.enos.insert(eno) {
-                continue;
-            }
+            self.saved.taken = eno;
             for (_, part) in words.parts {
                 let DocumentPart::Change { hash, bytes } = part else { continue };
                 self.take_change((eno, &log, counts), ChangeHash(hash), bytes, &mut fresh);
@@ -232,7 +265,7 @@ impl Replica {
         if !may_be_of(change.actor(), log, self.document) {
             return self.refuse(hash, author, "its actor belongs to the log of another member");
         }
-        let share = self.shares.entry(*log).or_default();
+        let share = self.shares.entry((*log, counts)).or_default();
         *share = share.saturating_add(bytes.len() as u64);
         if *share > SHARE_BYTES_MAX {
             return self.refuse(hash, author, "its log has brought 16 MiB of this document before");
@@ -304,6 +337,13 @@ impl Replica {
                 if planted("collides_by_arrival") {
                     continue;
                 }
+                // one more beside those that do not count already takes nothing away
+                let is_grounded = |dep: &ChangeHash| self.counting.contains(dep) || self.colliding.contains(dep);
+                let taken = self.taken_numbers.get(&*held.actor).is_some_and(|numbers| numbers.contains(&held.seq));
+                if taken && held.deps.iter().all(is_grounded) {
+                    self.colliding.insert(*hash);
+                    continue;
+                }
                 self.stale = true;
                 return Ok(Next::Rebuild);
             }
@@ -350,15 +390,36 @@ impl Replica {
             }
         }
         living.apply(bytes.iter().map(Vec::as_slice))?;
-        self.numbers.clear();
-        for held in all.into_values().filter(|held| held.sound && held.counts) {
-            *self.numbers.entry((held.actor, held.seq)).or_default() += 1;
-        }
         self.living = living;
         self.counting = found.counting.into_iter().collect();
         self.colliding = found.colliding;
+        self.count_numbers();
         self.stale = false;
         Ok(())
+    }
+
+    /// Finds the numbers of the changes that are here anew.
+    fn count_numbers(&mut self) {
+        self.numbers.clear();
+        self.taken_numbers.clear();
+        for (hash, held) in &self.held {
+            // the entries of a change that this node has just made are to come
+            if held.sound && (held.counts() || self.counting.contains(hash)) {
+                *self.numbers.entry((held.actor.clone(), held.seq)).or_default() += 1;
+            }
+        }
+        for held in self.colliding.iter().filter_map(|hash| self.held.get(hash)) {
+            self.taken_numbers.entry(held.actor.clone()).or_default().insert(held.seq);
+        }
+    }
+
+    /// All changes that are named as not taken: their members and the reason.
+    pub(super) fn all_refused(&self) -> Vec<(ChangeHash, Vec<Did>, String)> {
+        let refused = self.refused.iter().map(|refused| (refused.hash, vec![refused.author], refused.why.clone()));
+        let colliding = self.colliding.iter().map(|hash| {
+            (*hash, self.authors(hash).into_iter().collect(), "another change has the same actor and number".to_owned())
+        });
+        refused.chain(colliding).collect()
     }
 
     /// Makes changes as an actor. They are in the document at once, so nobody may read it before they are on the disk.

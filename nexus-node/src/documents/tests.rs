@@ -11,10 +11,13 @@ use nexus_identity::Did;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use super::replica::form::{OfPage, Page};
 use super::replica::{Arrived, Next, Replica, own_actor};
+use super::saved::{self, Form};
 use super::version::{Version, among};
 use super::write::{joined, portions};
 use crate::ledger::rows::Eno;
+use crate::store::{ALL_KEYS, Batch, Order, Store, Table, View};
 
 fn document() -> DocumentId {
     DocumentId::of_key(&[7; 32], "plan", 0)
@@ -43,7 +46,8 @@ fn actors_of_members() {
         HEXLOWER.encode(&actor)
     });
     let actors: Vec<String> = actors.collect();
-    assert_eq!(book["actors"].as_array().unwrap().iter().map(|vector| &vector["actor"]).collect::<Vec<_>>(), actors);
+    let wanted = book["actors"].as_array().unwrap().iter().map(|vector| vector["actor"].as_str().unwrap());
+    assert_eq!(wanted.collect::<Vec<_>>(), actors);
 }
 
 /// An entry with one change.
@@ -129,6 +133,270 @@ proptest! {
         }
         prop_assert_eq!(one.living().len(), counting.len());
         prop_assert!(counting.iter().all(|hash| one.living().knows(hash)));
+    }
+}
+
+/// All that a reader sees of a document, and what is named as not taken.
+fn all_of(replica: &Replica) -> (Vec<ChangeHash>, Value, std::collections::BTreeSet<ChangeHash>, Vec<String>) {
+    let mut refused: Vec<String> = replica.all_refused().iter().map(|refused| format!("{refused:?}")).collect();
+    refused.sort_unstable();
+    (replica.living().heads(), value(replica), replica.missing(), refused)
+}
+
+/// The same document from its bytes.
+fn reopened(replica: &Replica) -> Replica {
+    Replica::of_bytes(document(), &replica.to_bytes().unwrap()).expect("it is the same document")
+}
+
+proptest! {
+    /// promise: Documents | A document that was saved and opened goes on as one that is built from all its entries
+    #[test]
+    fn a_saved_document_is_the_one_that_its_entries_make(
+        steps in proptest::collection::vec((any::<u8>(), any::<u8>(), any::<bool>()), 1..14),
+        twins in proptest::collection::vec((0..3u8, 0..4u8, any::<u8>()), 0..6),
+        uncounted in proptest::collection::btree_set(0..20usize, 0..5),
+        lost in proptest::collection::btree_set(0..20usize, 0..3),
+        shuffled in Just((0..30usize).collect::<Vec<_>>()).prop_shuffle(),
+        at_once in 1..6usize,
+        saves in proptest::collection::vec(any::<bool>(), 30),
+    ) {
+        let mut entries = history(&steps);
+        for (actor, length, author) in twins {
+            let (mut living, actor) = (Living::new(), [b'f', actor]);
+            for n in 0..=length % 2 {
+                let edits = set(&format!("twin{n}"), &json!(author / 64));
+                let made = living.edit(&actor, 0, &edits, 60_000).unwrap();
+                entries.extend(made.into_iter().map(|made| Entry { author: author % 3, made, counts: true }));
+            }
+        }
+        entries.push(Entry { author: 1, made: Made { hash: ChangeHash([9; 32]), bytes: vec![1; 9] }, counts: true });
+        for at in uncounted {
+            if let Some(entry) = entries.get_mut(at) {
+                entry.counts = false;
+            }
+        }
+        let here = |at: &usize| *at < entries.len() && !lost.contains(at);
+        let order: Vec<usize> = shuffled.into_iter().filter(here).collect();
+        let placed: Vec<(Eno, &Entry)> = (1..).zip(order.iter().map(|at| &entries[*at])).collect();
+        let bytes: BTreeMap<Eno, Made> = placed.iter().map(|(eno, entry)| (*eno, entry.made.clone())).collect();
+        let at = |eno: Eno, _: &ChangeHash| Ok::<_, Broken>(bytes.get(&eno).map(|made| made.bytes.clone()));
+        let mut replica = Replica::new(document());
+        for (portion, save) in placed.chunks(at_once).zip(saves) {
+            let next = replica.take(portion.iter().map(|(eno, entry)| arrived(*eno, entry))).unwrap();
+            if next == Next::Rebuild {
+                replica.rebuild::<Broken>(&at).unwrap();
+            }
+            if save {
+                let page = replica.page().unwrap();
+                prop_assert_eq!(page.value(&"".parse().unwrap()), OfPage::Value(value(&replica)));
+                prop_assert_eq!(page.heads(), replica.living().heads());
+                let (before, bytes) = (all_of(&replica), replica.to_bytes().unwrap());
+                replica = reopened(&replica);
+                prop_assert_eq!(all_of(&replica), before);
+                prop_assert!(replica.to_bytes().unwrap() == bytes, "it is saved as it was");
+            }
+            // all at once is a document that nobody saved
+            let all: Vec<(Eno, &Entry)> =
+                placed.iter().copied().filter(|(eno, _)| *eno <= replica.last()).collect();
+            let mut anew = Replica::new(document());
+            let _ = anew.take(all.iter().map(|(eno, entry)| arrived(*eno, entry))).unwrap();
+            anew.rebuild::<Broken>(&at).unwrap();
+            prop_assert_eq!(all_of(&replica), all_of(&anew));
+        }
+        // an edit after it was opened is the edit of the one that was not saved
+        let mut saved = reopened(&replica);
+        let actor = own_actor(&log(7), document());
+        let edits = set("after", &json!({ "all": ["of", 1] }));
+        let [one, other] = [&mut saved, &mut replica].map(|replica| {
+            let made = replica.edit(|living| living.edit(&actor, 5, &edits, 60_000)).unwrap();
+            replica.adopt(&made).unwrap();
+            made
+        });
+        prop_assert_eq!(one, other);
+        prop_assert_eq!(all_of(&saved), all_of(&replica));
+    }
+}
+
+/// promise: Documents | A page says what is at each path as the document itself does, or that it does not know
+#[test]
+fn a_page_reads_as_its_document() {
+    let whole = json!({ "a": [1, { "b": "text" }, []], "0": { "$bytes": "AAAA" }, "t": "", "": null, "n/~": 1.5 });
+    let made = Living::new().edit(b"somebody", 0, &set("", &whole), 60_000).unwrap();
+    let replica = replica_of(&[Entry { author: 1, made: made[0].clone(), counts: true }], &[0], 1);
+    let page = replica.page().unwrap();
+    for path in [
+        "", "/a", "/a/0", "/a/1/b", "/a/1/b/0", "/a/01", "/a/3", "/a/-", "/a/2", "/0", "/t", "/t/0", "/n~1~0", "/x",
+        "/a/1/c", "/a/+1", "/n~1~0/x",
+    ] {
+        let path = path.parse().unwrap();
+        let of_document = replica.living().value(&path, None).unwrap().map_or(OfPage::Nothing, OfPage::Value);
+        assert_eq!(page.value(&path), of_document, "{path}");
+    }
+    assert_eq!(page.value(&"/0/$bytes".parse().unwrap()), OfPage::Unsure);
+}
+
+/// promise: Documents | A saved document that is not as it was written, or knows more than the log, is built from its entries
+#[test]
+fn a_saved_form_that_does_not_fit_is_as_good_as_none() {
+    let (store, id, other) = (Store::memory().unwrap(), document(), DocumentId::of_key(&[7; 32], "other", 0));
+    let read = |id, form, last| saved::read(&store.snapshot().unwrap(), 5, id, form, last).unwrap();
+    let write = |form, bytes: &[u8], last, batches: usize| {
+        let all = saved::write(&store.snapshot().unwrap(), 5, id, form, (bytes, last)).unwrap();
+        let done = batches.min(all.len());
+        all.into_iter().take(done).for_each(|batch| {
+            assert!(batch.bytes() < 300_000, "others write in between");
+            store.commit(&[batch]).unwrap();
+        });
+    };
+    let (long, short) = (vec![7; 1_000_000], vec![8; 100_000]);
+    write(Form::Whole, &long, 9, usize::MAX);
+    assert_eq!(read(id, Form::Whole, 9), Some(long.clone()));
+    assert_eq!((read(id, Form::Whole, 8), read(id, Form::Page, 9), read(other, Form::Whole, 9)), (None, None, None));
+    // a crash at any commit of the next one leaves this one
+    for batches in 0..4 {
+        write(Form::Whole, &vec![9; 700_000], 10, batches);
+        assert_eq!(read(id, Form::Whole, 10), Some(long.clone()), "{batches}");
+    }
+    for (form, bytes) in [(Form::Whole, &short), (Form::Page, &long), (Form::Whole, &long), (Form::Whole, &short)] {
+        write(form, bytes, 11, usize::MAX);
+        assert_eq!(read(id, form, 11).as_ref(), Some(bytes));
+    }
+    let rows = |store: &Store| {
+        let mut rows = Vec::new();
+        let view = store.snapshot().unwrap();
+        view.scan(Table::SavedDocuments, ALL_KEYS, Order::Forward, &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+        rows
+    };
+    let all = rows(&store);
+    assert_eq!(all.iter().map(|(_, row)| row.len()).filter(|len| *len > 100).sum::<usize>(), 1_100_000, "and no more");
+    for (key, row) in &all {
+        for torn in [row[1..].to_vec(), [&row[..row.len() - 1], &[row[row.len() - 1] ^ 1]].concat(), Vec::new()] {
+            let mut batch = Batch::new();
+            batch.put(Table::SavedDocuments, key, &torn);
+            store.commit(&[batch]).unwrap();
+            let found = [read(id, Form::Whole, 11), read(id, Form::Page, 11)];
+            assert!(found.iter().flatten().all(|bytes| *bytes == long || *bytes == short));
+            assert!(found.iter().flatten().count() <= 1 || torn == *row, "a form lacks a part: {key:?}");
+        }
+        let mut batch = Batch::new();
+        batch.put(Table::SavedDocuments, key, row);
+        store.commit(&[batch]).unwrap();
+    }
+    store.commit(&[saved::note_looked(77)]).unwrap();
+    store.commit(&[saved::forget(&store.snapshot().unwrap(), 5, id).unwrap()]).unwrap();
+    assert_eq!((read(id, Form::Page, 11), rows(&store).len()), (None, 1), "nothing of it is left");
+    assert_eq!(saved::looked(&store.snapshot().unwrap()).unwrap(), 77);
+}
+
+#[test]
+fn bytes_that_are_of_no_document_open_none() {
+    let entries = history(&[(0, 1, false), (1, 2, true), (2, 0, true)]);
+    let replica = replica_of(&entries, &[0, 1, 2], 1);
+    let bytes = replica.to_bytes().unwrap();
+    let elsewhere = DocumentId::of_key(&[8; 32], "plan", 0);
+    assert!(Replica::of_bytes(elsewhere, &bytes).is_none(), "it is of another document");
+    for end in 0..bytes.len() {
+        assert!(Replica::of_bytes(document(), &bytes[..end]).is_none(), "{end}");
+    }
+    // other heads than it says: they come after the document and two numbers
+    let mut other = bytes;
+    other[16 + 8 + 8 + 4] ^= 1;
+    assert!(Replica::of_bytes(document(), &other).is_none());
+}
+
+/// promise: Documents | Entries that do not count take nothing of what a log may bring into a document
+#[test]
+fn void_entries_take_no_room_from_those_that_count() {
+    let bytes = data_encoding::BASE64.encode(&[7; 50_000]);
+    let mut made = Vec::new();
+    for actor in [b"one", b"two"] {
+        let mut living = Living::new();
+        for n in 0..180 {
+            let edits = set(&format!("part{n}"), &json!({ "$bytes": bytes }));
+            made.extend(living.edit(actor, 0, &edits, 60_000).unwrap());
+        }
+    }
+    let other = Living::new().edit(b"other", 0, &set("a", &json!(1)), 60_000).unwrap();
+    let mut entries: Vec<Entry> = made.into_iter().map(|made| Entry { author: 1, made, counts: false }).collect();
+    entries.extend(other.into_iter().map(|made| Entry { author: 1, made, counts: true }));
+    let replica = replica_of(&entries, &(0..entries.len()).collect::<Vec<_>>(), 400);
+    assert_eq!(value(&replica), json!({ "a": 1 }), "void ones came first, and are too many");
+    assert!(replica.bytes() < 33 << 20, "what is void is bounded, too");
+}
+
+/// A third change with an actor and number that two have takes nothing away: the document is not built again for it.
+#[test]
+fn one_more_colliding_change_has_nothing_built_again() {
+    let make = |n: u8| Living::new().edit(b"somebody", 0, &set("a", &json!(n)), 60_000).unwrap().remove(0);
+    let entries: Vec<Entry> = (0..9).map(|n| Entry { author: n, made: make(n), counts: true }).collect();
+    let mut replica = replica_of(&entries[..2], &[0, 1], 2);
+    for (eno, entry) in (3..).zip(&entries[2..]) {
+        assert_eq!(replica.take([arrived(eno, entry)]).unwrap(), Next::Stands);
+    }
+    assert_eq!((replica.colliding().len(), replica.living().len()), (9, 0));
+}
+
+/// Prints what a document of many changes costs: `cargo test -p nexus-node --all-features --lib -- --ignored --nocapture many_changes`.
+#[test]
+#[ignore = "it only measures"]
+#[allow(clippy::print_stderr, clippy::disallowed_methods, reason = "it measures")]
+fn a_document_of_many_changes_opens() {
+    let number: usize = std::env::var("NEXUS_CHANGES").ok().and_then(|number| number.parse().ok()).unwrap_or(100_000);
+    let resident = || {
+        let pages = std::fs::read_to_string("/proc/self/statm").ok();
+        let pages = pages.and_then(|pages| pages.split(' ').nth(1)?.parse::<u64>().ok());
+        pages.unwrap_or(0) * 4 / 1_024
+    };
+    let actor = own_actor(&log(1), document());
+    let mut living = Living::new();
+    let mut made = living.edit(&actor, 0, &set("text", &json!("")), 60_000).unwrap();
+    for n in 0..number {
+        let at = if n % 50 == 0 { n / 2 } else { n };
+        let edit =
+            Edit::Splice { path: "text".parse().unwrap(), at, delete: 0, insert: "x".to_owned(), at_heads: None };
+        made.extend(living.edit(&actor, 0, &[edit], 60_000).unwrap());
+    }
+    drop(living);
+    let entries: Vec<Entry> = made.into_iter().map(|made| Entry { author: 1, made, counts: true }).collect();
+    let timed = |what: &str, work: &mut dyn FnMut()| {
+        let (begun, before) = (std::time::Instant::now(), resident());
+        work();
+        let more = resident().saturating_sub(before);
+        eprintln!("{what}: {:?}, {more} MiB more resident", begun.elapsed());
+    };
+    let mut replica = Replica::new(document());
+    timed("built from its entries", &mut || {
+        let all = (1..).zip(&entries).map(|(eno, entry)| arrived(eno, entry));
+        assert_eq!(replica.take(all).unwrap(), Next::Stands);
+    });
+    let (mut page, mut bytes) = (None, Vec::new());
+    timed("made a page", &mut || page = Some(borsh::to_vec(&replica.page().unwrap()).unwrap()));
+    timed("made bytes", &mut || bytes = replica.to_bytes().unwrap());
+    let page = page.unwrap();
+    eprintln!("the page has {} bytes, the whole {}", page.len(), bytes.len());
+    drop(replica);
+    timed("read from the page", &mut || {
+        let page: Page = borsh::from_slice(&page).unwrap();
+        assert!(matches!(page.value(&"text".parse().unwrap()), OfPage::Value(_)));
+    });
+    let mut replica = Replica::new(document());
+    timed("opened whole", &mut || replica = Replica::of_bytes(document(), &bytes).unwrap());
+    for _ in 0..2 {
+        timed("edited", &mut || {
+            let edits = [Edit::Splice {
+                path: "text".parse().unwrap(),
+                at: 5,
+                delete: 0,
+                insert: "y".to_owned(),
+                at_heads: None,
+            }];
+            let made = replica.edit(|living| living.edit(&actor, 0, &edits, 60_000)).unwrap();
+            replica.adopt(&made).unwrap();
+        });
     }
 }
 

@@ -38,10 +38,12 @@ impl DocumentWatch {
         committed: watch::Receiver<u64>,
         from: Option<Version>,
     ) -> Result<Self, NodeError> {
+        let Some(Version(from)) = from else {
+            let version = shared.version(&brain).await?;
+            return Ok(Self { info, shared, brain, committed, version });
+        };
         let version = shared
             .read(&brain, move |replica| {
-                let heads = replica.living().heads();
-                let Some(Version(from)) = from else { return Ok(Version(heads)) };
                 // an unknown version is an error now, not at the first change
                 replica.living().patches(&from, &from).map_err(missing)?;
                 Ok(Version(from))
@@ -68,6 +70,12 @@ impl DocumentWatch {
     pub async fn next(&mut self) -> Result<DocumentChange, NodeError> {
         loop {
             self.committed.borrow_and_update();
+            // a commit that does not concern it does not have it built
+            let now = self.shared.of_page(&self.brain, |page| Version(page.heads())).await?;
+            if now.is_some_and(|now| now == self.version) {
+                self.more().await?;
+                continue;
+            }
             let before = self.version.clone();
             let change = self.shared.read(&self.brain, move |replica| {
                 let living = replica.living();
@@ -83,10 +91,12 @@ impl DocumentWatch {
                 self.version = change.version.clone();
                 return Ok(change);
             }
-            if self.committed.changed().await.is_err() {
-                return Err(StopError::Writes.into());
-            }
+            self.more().await?;
         }
+    }
+
+    async fn more(&mut self) -> Result<(), NodeError> {
+        self.committed.changed().await.map_err(|_| StopError::Writes.into())
     }
 }
 

@@ -3,7 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
-use super::rows::{self, Eno, SpaceNo, unreadable};
+use nexus_crdt::{Header, Kind, SpaceId, document_of};
+use nexus_identity::Did;
+
+use super::rows::{self, Eno, EntryRow, SpaceNo, unreadable};
+use super::view::{find_space, read_entry};
 use crate::store::{Order, StoreError, Table, View};
 
 /// A key of a document.
@@ -15,6 +19,15 @@ pub(crate) struct DocumentName {
     pub(crate) document: [u8; 16],
     /// Other documents with the same key and generation.
     pub(crate) others: Vec<[u8; 16]>,
+}
+
+/// The place of a document, and the author of an entry about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DocumentPlace {
+    pub(crate) space: SpaceId,
+    pub(crate) no: SpaceNo,
+    pub(crate) document: [u8; 16],
+    pub(crate) author: Did,
 }
 
 /// The most other documents with one key that are shown.
@@ -36,6 +49,47 @@ pub(crate) fn enos_of_document(
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(enos)
+}
+
+/// Whether there are more entries about a document than so many after one.
+pub(crate) fn document_has_more(
+    view: &dyn View,
+    space: SpaceNo,
+    document: &[u8; 16],
+    (after, most): (Eno, usize),
+) -> Result<bool, StoreError> {
+    let (from, to) =
+        (rows::document_row_key(space, document, after), rows::document_row_key(space, document, Eno::MAX));
+    let bounds = (Bound::Excluded(from.as_slice()), Bound::Included(to.as_slice()));
+    let mut number = 0;
+    view.scan(Table::Documents, bounds, Order::Forward, &mut |_, _| {
+        number += 1;
+        if number <= most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(number > most)
+}
+
+/// Whether an entry is one about a document.
+pub(crate) fn is_of_document(
+    view: &dyn View,
+    space: SpaceNo,
+    document: &[u8; 16],
+    eno: Eno,
+) -> Result<bool, StoreError> {
+    Ok(view.get(Table::Documents, &rows::document_row_key(space, document, eno))?.is_some())
+}
+
+/// The space and the document of an entry, if it is about one.
+pub(crate) fn document_of_entry(view: &dyn View, eno: Eno) -> Result<Option<DocumentPlace>, StoreError> {
+    let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else { return Ok(None) };
+    let row: EntryRow = rows::decode(Table::Entries, &row)?;
+    let header = Header::decode(&row.header).map_err(|_| unreadable(Table::Entries))?;
+    if header.kind != Kind::DOCUMENT {
+        return Ok(None);
+    }
+    let (Some(space), Some(entry)) = (find_space(view, header.space)?, read_entry(view, eno)?) else { return Ok(None) };
+    let document = document_of(&entry).ok().map(|said| said.document);
+    Ok(document.map(|document| DocumentPlace { space: header.space, no: space.no, document, author: header.author }))
 }
 
 /// The documents of a space behind one, in the order of their ids: those of entries that count and of others.

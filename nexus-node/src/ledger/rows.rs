@@ -39,6 +39,9 @@
 //! | `TaskRequests` | submitter, hash of its id of the request, task's dot | – |
 //! | `Documents` | space no, document, eno; of entries that do not count, too | – |
 //! | `DocumentKeys` | space no, hash of the key, generations left, document, eno | the key |
+//! | `SavedDocuments` | space no, document, form, 0 | the checksum of a saved form; absent forms are made anew |
+//! | `SavedDocuments` | space no, document, form, place, number | a part of a saved form |
+//! | `SavedDocuments` | 0 | the last entry that was looked at for them |
 //! | `Quarantine` | eno | the rule that it breaks, in words |
 
 use borsh::{BorshDeserialize, BorshSerialize};

@@ -168,6 +168,12 @@ impl EngineHandle {
         &self.headroom
     }
 
+    /// Whether the disk has room for what can be made anew.
+    #[cfg(feature = "documents")]
+    pub(crate) fn has_ample_room(&self) -> bool {
+        self.headroom.room() == Room::All
+    }
+
     /// Ends the engine after all earlier input.
     pub(crate) async fn stop(&self) {
         // an engine that has ended needs no stop

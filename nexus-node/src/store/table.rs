@@ -110,6 +110,8 @@ tables! {
     Documents = "documents", derived;
     /// Key of a document to the documents with that key.
     DocumentKeys = "document_keys", derived;
+    /// Documents as they are saved, so that opening one does not build it.
+    SavedDocuments = "saved_documents", derived;
     /// Blob to the events and writes that refer to it.
     BlobRefs = "blob_refs", derived;
     /// Issued tickets and the newcomers that redeemed them.

@@ -24,6 +24,8 @@ mod blob_copies;
 mod blobs;
 mod clocks;
 mod coordinator;
+#[cfg(feature = "documents")]
+mod documents;
 mod events;
 mod flooded_rooms;
 mod hostile;

@@ -44,7 +44,7 @@ fn part(kind: u8, data: &[u8]) -> Vec<u8> {
 #[test]
 fn a_file_gives_the_changes_of_its_document() {
     let one = document();
-    let saved = one.doc.save();
+    let saved = one.doc.save().unwrap();
     let plain: Vec<u8> = one.all.concat();
     let both = [saved.as_slice(), &plain].concat();
     for file in [&saved, &plain, &both] {
@@ -64,7 +64,7 @@ fn a_file_gives_the_changes_of_its_document() {
     assert!(
         matches!(changes_of_file(&one.all[1..].concat()), Err(FileError::MissingDeps(missing)) if missing.len() == 1)
     );
-    assert_eq!(changes_of_file(&Living::new().save()), Ok(Vec::new()));
+    assert_eq!(changes_of_file(&Living::new().save().unwrap()), Ok(Vec::new()));
     assert_eq!(changes_of_file(&part(3, &[])), Err(FileError::Kind(3)));
     assert!(matches!(changes_of_file(b""), Err(FileError::Form(_))));
     assert!(matches!(changes_of_file(&saved[..saved.len() - 1]), Err(FileError::Form(_))));

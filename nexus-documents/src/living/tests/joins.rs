@@ -44,7 +44,7 @@ fn a_document_of_more_branches_than_a_change_can_come_after_takes_edits() {
     let mut anew = Living::new();
     anew.apply(one.all.iter().map(Vec::as_slice)).unwrap();
     assert_eq!((shown(&anew), anew.heads()), (shown(&one.doc), one.doc.heads()));
-    assert_eq!(automerge::Automerge::load(&one.doc.save()).unwrap().get_heads().len(), 1);
+    assert_eq!(automerge::Automerge::load(&one.doc.save().unwrap()).unwrap().get_heads().len(), 1);
 }
 
 /// The last change of an actor is among those before its next one, wherever its head stands among the others.

@@ -158,5 +158,12 @@ proptest! {
             patched(&mut value, &patches);
             prop_assert_eq!(&value, &after.1, "{:?}", patches);
         }
+        // a document that was saved and loaded goes on as before
+        let mut loaded = Living::load(&one.doc.save().unwrap(), one.doc.bytes()).unwrap();
+        prop_assert_eq!((loaded.heads(), shown(&loaded), loaded.bytes()), (one.doc.heads(), shown(&one.doc), one.doc.bytes()));
+        prop_assert_eq!(loaded.history(1_000), one.doc.history(1_000));
+        let edits = [set("/k0", json!({ "after": [1, 2, "text"] }))];
+        let (saved, other) = (loaded.edit(&[1; 4], 9, &edits, MOST), one.doc.edit(&[1; 4], 9, &edits, MOST));
+        prop_assert_eq!(saved.unwrap(), other.unwrap());
     }
 }
