@@ -46,7 +46,8 @@ fn actors_of_members() {
         HEXLOWER.encode(&actor)
     });
     let actors: Vec<String> = actors.collect();
-    assert_eq!(book["actors"].as_array().unwrap().iter().map(|vector| &vector["actor"]).collect::<Vec<_>>(), actors);
+    let wanted = book["actors"].as_array().unwrap().iter().map(|vector| vector["actor"].as_str().unwrap());
+    assert_eq!(wanted.collect::<Vec<_>>(), actors);
 }
 
 /// An entry with one change.
