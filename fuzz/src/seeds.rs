@@ -211,7 +211,7 @@ fn documents() -> Vec<Seed> {
     let mut seeds = vec![of("document_changes"), of("document_applied")];
     let file = whole_of(&changes).map(|whole| whole.save()).unwrap_or_default();
     // after the magic number, the checksum, the kind, and a length of two bytes
-    let document = file.get(11..).unwrap_or_default().to_vec();
+    let columns = file.get(11..).unwrap_or_default().to_vec();
     let said = |state: &mut State| whole_of(&changes).ok()?.generate_sync_message(state).map(Said::encode);
     let mut state = State::new();
     seeds.push(("document_sync".to_owned(), "first".to_owned(), said(&mut state).unwrap_or_default()));
@@ -231,7 +231,7 @@ fn documents() -> Vec<Seed> {
     }
     seeds.push(("document_sync".to_owned(), "changes".to_owned(), with_changes));
     seeds.push(("document_file".to_owned(), "whole".to_owned(), file));
-    seeds.push(("document_file".to_owned(), "document".to_owned(), document));
+    seeds.push(("document_file".to_owned(), "document".to_owned(), columns));
     for (n, change) in changes.into_iter().enumerate() {
         seeds.push(("document_changes".to_owned(), format!("alone-{n}"), sized(data(&change))));
         seeds.push(("document_change".to_owned(), format!("plain-{n}"), change.raw_bytes().to_vec()));
