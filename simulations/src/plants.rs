@@ -216,8 +216,6 @@ pub const ALL: &[KnownPlant] = &[
     inside("keeps_dependents_of_cut", "documents", "stolen-documents", &["documents"]).first_seed(6),
     // A document that is open does not hear which changes count no more.
     inside("counts_what_was_revoked", "documents", "stolen-documents", &["documents"]),
-    // A saved document is shown although changes of it count no more.
-    inside("shows_saved_of_cut", "documents", "stolen-documents", &["documents"]),
     // An edit is shown before it is on disk.
     inside("shows_before_the_disk", "documents", "typing", &["documents"]),
     // The first of two changes with one actor and number to arrive counts.

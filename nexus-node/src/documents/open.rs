@@ -281,7 +281,7 @@ fn stands((since, last): (Eno, Eno), view: &Snapshot, no: SpaceNo, document: Doc
     if document_has_more(view, no, document.as_bytes(), (since, 0))? {
         return Ok(false);
     }
-    Ok(planted("shows_saved_of_cut") || !is_turned((since, last), view, no, document)?)
+    Ok(!is_turned((since, last), view, no, document)?)
 }
 
 /// Whether the page of a document is as the document is committed, and the whole is saved beside it.

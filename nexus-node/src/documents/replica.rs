@@ -17,7 +17,7 @@ use nexus_identity::plants::planted;
 use crate::ledger::rows::Eno;
 
 /// The most bytes of changes that are taken of one log. Later ones of that log do not count. Entries that do not count take
-/// nothing of it, but have as much of their own. Those of a log that count come in the order of the log: each is taken after
+/// nothing of it, but have as much of their own. Counting ones come in the order of their log: each is taken after
 /// the one that it names. So the share depends on which entries count, and not on when they came.
 pub(super) const SHARE_BYTES_MAX: u64 = 16 << 20;
 /// The most refused changes that are named.
