@@ -2,7 +2,7 @@
 //!
 //! | module | content |
 //! |---|---|
-//! | `session` | what one program asked for, and what it is told |
+//! | `session` | the documents of one program, and the news of them |
 
 mod session;
 
@@ -115,7 +115,7 @@ async fn until(due: Option<Instant>) {
     }
 }
 
-/// The way to a program. One that does not read is given up.
+/// The way to a program. A program that does not read is given up.
 struct Out(SplitSink<WebSocket, Message>);
 
 impl Out {

@@ -287,7 +287,8 @@ fn bearer(value: &str) -> Option<&str> {
 /// The token in the address of the WebSocket of automerge-repo, whose programs can set neither a header nor a subprotocol. It
 /// is one that names an agent, never the token of the owner.
 fn in_address(request: &Request) -> Option<&str> {
-    let query = request.uri().query().filter(|_| request.uri().path() == AUTOMERGE && is_websocket(request.headers()))?;
+    let query =
+        request.uri().query().filter(|_| request.uri().path() == AUTOMERGE && is_websocket(request.headers()))?;
     let shown = query.split('&').find_map(|pair| pair.strip_prefix("token="))?;
     // it has no letter that an address would have in another form
     shown.starts_with(TOKEN_PREFIX).then_some(shown)

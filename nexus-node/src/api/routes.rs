@@ -519,7 +519,9 @@ fn documents(routes: Routes) -> Routes {
     routes
         .on(Method::GET, "/automerge", Scopes(&[DocumentsRead]), automerge::automerge, |about| {
             about
-                .summary("A WebSocket for programs with automerge-repo: documents by their addresses, in both directions")
+                .summary(
+                    "A WebSocket for programs with automerge-repo: documents by their addresses, in both directions",
+                )
                 .query("token", text(), "a token that names an agent, for programs that cannot set a header")
                 .gives_nothing(101, "A WebSocket.")
         })

@@ -23,7 +23,7 @@ const ENTRIES_MAX: Eno = 10_000;
 /// The most bytes of changes of one program that wait for others.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 
-/// What a program and this node know of each other about a document.
+/// The knowledge of a program and this node of each other about a document.
 #[derive(Debug)]
 pub(crate) struct Synced {
     found: Found,
@@ -113,7 +113,7 @@ impl Documents {
     /// The next message to a program, if there is something to say. Changes that waited are tried again before.
     ///
     /// # Errors
-    /// Those of the disk and the node.
+    /// Errors of the disk and of the node.
     pub(crate) async fn say(&self, synced: &mut Synced) -> Result<Option<Vec<u8>>, NodeError> {
         if !synced.waiting.is_empty() {
             // a change that is refused now was named when it came, or is another member's

@@ -20,7 +20,7 @@ const FIND_WITHIN: Duration = Duration::from_secs(5);
 pub(super) enum Goodbye {
     /// The program is gone, or does not read.
     Gone,
-    /// What it sent is not taken, for this reason.
+    /// Its message is not taken, for this reason.
     Refused(String),
     /// The node stops.
     Stopping,
@@ -38,7 +38,7 @@ struct Sought {
     message: SyncMessage,
 }
 
-/// What one program asked for, and what it is told.
+/// The documents of one program, and the news of them.
 pub(super) struct Session {
     documents: Documents,
     /// This node's name to the program.
@@ -109,7 +109,7 @@ impl Session {
                 self.sought.remove(&document);
                 Ok(())
             }
-            // what nobody keeps may be lost, and what is not known may be passed over
+            // nobody keeps the first, and this version does not know the last
             RepoBody::Ephemeral { .. } | RepoBody::Error { .. } | RepoBody::Other(_) => Ok(()),
             RepoBody::Peer { .. } | RepoBody::Join { .. } => Err(Goodbye::refused("a program joins once")),
         }
@@ -204,7 +204,7 @@ impl Session {
         Ok(())
     }
 
-    /// Says of documents that nobody brought in time that they are unavailable. One that comes later is told all the same.
+    /// Says of documents that nobody brought in time that they are unavailable. A later one is told all the same.
     pub(super) async fn give_up(&mut self, out: &mut Out) -> Result<(), Goodbye> {
         let now = Instant::now();
         let late: Vec<DocumentId> =

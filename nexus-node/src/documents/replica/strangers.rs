@@ -9,9 +9,9 @@ use super::{HeldChange, Replica, SHARE_BYTES_MAX, may_be_of};
 /// A program's changes after a look at them.
 #[derive(Debug, Default)]
 pub(in super::super) struct Looked {
-    /// Those to write. They are judged, and in the document once they are applied.
+    /// Changes to write. They are judged, and in the document once they are applied.
     pub(in super::super) made: Vec<Made>,
-    /// Those that come after changes that are not here, and those that other members have made: their entries are to come.
+    /// Changes that come after others that are not here, and changes of other members, whose entries are to come.
     pub(in super::super) waiting: Vec<Vec<u8>>,
     /// The first one that is not taken, with the reason. No change after it is looked at.
     pub(in super::super) refused: Option<(ChangeHash, String)>,
@@ -61,7 +61,7 @@ impl Replica {
         if self.counting.contains(&hash) {
             return Ok(Look::Known);
         }
-        // what was cut, revoked or refused does not come back by a program that still has it
+        // a change that was cut, revoked or refused does not come back by a program that still has it
         let is_void = |hash: &ChangeHash| self.held.contains_key(hash) && !self.counting.contains(hash);
         if !planted("adopts_what_is_void") {
             if is_void(&hash) {
@@ -106,7 +106,7 @@ impl Replica {
     }
 }
 
-/// What a program's change is here.
+/// A program's change as it is here.
 enum Look {
     Known,
     Waits,
