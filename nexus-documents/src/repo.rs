@@ -26,11 +26,11 @@ pub struct RepoMessage {
     pub sender: String,
     /// The name of the one whom it is for; empty for the first one.
     pub target: String,
-    /// What it says.
+    /// Its content.
     pub body: RepoBody,
 }
 
-/// What a message says.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RepoBody {
     /// The first message of a program: the versions that it speaks.

@@ -33,6 +33,8 @@
 //! attached to the same API and socket.
 
 mod audit;
+#[cfg(feature = "documents")]
+mod automerge;
 mod backup;
 #[cfg(feature = "blobs")]
 mod blobs;

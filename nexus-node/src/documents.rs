@@ -17,6 +17,7 @@
 //! | `write` | edits that wait for the disk together |
 //! | `keep` | saving documents as their entries come |
 //! | `watch` | the changes of a document, as patches |
+//! | `synced` | a document as a program with Automerge follows it |
 //! | `version` | the heads of a document as a text |
 //!
 //! ```no_run
@@ -41,6 +42,8 @@ mod pen;
 mod replica;
 mod saved;
 mod shown;
+#[cfg(feature = "http")]
+mod synced;
 #[cfg(test)]
 mod tests;
 mod version;
@@ -71,6 +74,8 @@ pub use self::shown::{
     Document, DocumentConflict, DocumentInfo, DocumentNews, DocumentsPage, Edited, FormerDocument, HistoryEntry,
     RefusedChange, TextRun,
 };
+#[cfg(feature = "http")]
+pub(crate) use self::synced::{Heard, Synced, TouchedDocuments};
 pub use self::version::Version;
 pub use self::watch::{DocumentChange, DocumentWatch};
 use crate::brain::Brain;

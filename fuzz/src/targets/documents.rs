@@ -89,7 +89,7 @@ pub(super) fn document_file(bytes: &[u8]) -> bool {
     of_file(&file_of_document(bytes)) || is_file
 }
 
-/// A message of Automerge's sync protocol. What is left of it without its changes is heard and answered.
+/// A message of Automerge's sync protocol. Without its changes it is heard and answered.
 pub(super) fn document_sync(bytes: &[u8]) -> bool {
     let Ok(message) = SyncMessage::read(bytes) else { return false };
     for change in &message.changes {

@@ -1,7 +1,7 @@
 //! Automerge's sync protocol with a program that nobody vouches for.
 //!
-//! A message is read here first: its changes are taken out of it, to be judged like those of any stranger, and its filters are
-//! checked, since the library computes with their numbers. What is left names hashes alone, and goes to the library.
+//! A message is read here first. Its changes are taken out of it, to be judged like those of any stranger. Its filters are checked,
+//! since the library computes with their numbers. The rest names hashes alone, and goes to the library.
 //!
 //! The format is that of Automerge's own protocol: heads, needed changes, filters of what the other side has, changes, flags.
 
@@ -33,7 +33,7 @@ const FLAGS_MAX: usize = 64;
 const FIRST: u8 = 0x42;
 const SECOND: u8 = 0x43;
 
-/// What this side knows of another one about a document.
+/// The knowledge of this side about another one and a document.
 #[derive(Debug, Default)]
 pub struct SyncPeer(State);
 

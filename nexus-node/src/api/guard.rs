@@ -51,6 +51,8 @@ impl PartialEq for Shown {
     }
 }
 
+/// The path of the WebSocket for automerge-repo.
+const AUTOMERGE: &str = "/automerge";
 /// The path that the token of the metrics opens.
 const METRICS: &str = "/metrics";
 
@@ -148,8 +150,13 @@ impl Guard {
             let hint = format!("use {}, or name the host in the setting `api_hosts`", door.advice());
             return Err(Problem::new("foreign_host", "this API does not answer to that Host").hint(hint));
         }
+        let path = request.uri().path();
+        let in_address = in_address(request);
         let origin = single(headers, &header::ORIGIN)?;
-        if let Some(origin) = origin {
+        // no page has the token of an address but one that was given it
+        if let Some(origin) = origin
+            && in_address.is_none()
+        {
             let (scheme, host) = origin.split_once("://").unwrap_or_default();
             if door.knows(host, local) != Some(scheme) {
                 return Err(Problem::new("foreign_origin", "pages of that origin may not use this API"));
@@ -157,9 +164,8 @@ impl Guard {
         }
         let shown = match single(headers, &header::AUTHORIZATION)? {
             Some(value) => bearer(value),
-            None => subprotocol(headers)?,
+            None => subprotocol(headers)?.or(in_address),
         };
-        let path = request.uri().path();
         if let Some(text) = shown {
             let shown = blake3::hash(text.as_bytes());
             if *token == Some(shown) {
@@ -250,7 +256,9 @@ fn cookie_may(method: &Method, path: &str) -> bool {
     let of_a_document = path.strip_prefix("/v1/documents/").is_some_and(|rest| !rest.is_empty());
     let task = path.strip_prefix("/v1/tasks/").filter(|rest| !rest.is_empty());
     match *method {
-        Method::GET | Method::HEAD => of_a_memory || of_a_document || task.is_some() || LISTED.contains(&path),
+        Method::GET | Method::HEAD => {
+            of_a_memory || of_a_document || task.is_some() || path == AUTOMERGE || LISTED.contains(&path)
+        }
         Method::POST if path == "/v1/documents" => true,
         // its words; a key and a fresh beginning take the token
         Method::POST if of_a_document => path.ends_with("/edits"),
@@ -274,6 +282,16 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, shown) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(shown.trim())
+}
+
+/// The token in the address of the WebSocket of automerge-repo, whose programs can set neither a header nor a subprotocol. It
+/// is one that names an agent, never the token of the owner.
+fn in_address(request: &Request) -> Option<&str> {
+    let query =
+        request.uri().query().filter(|_| request.uri().path() == AUTOMERGE && is_websocket(request.headers()))?;
+    let shown = query.split('&').find_map(|pair| pair.strip_prefix("token="))?;
+    // it has no letter that an address would have in another form
+    shown.starts_with(TOKEN_PREFIX).then_some(shown)
 }
 
 /// The token of a WebSocket, to which a browser cannot add a header.

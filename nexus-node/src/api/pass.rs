@@ -175,6 +175,12 @@ impl Pass {
         self.0.as_ref().is_some_and(|token| token.spaces().is_some())
     }
 
+    /// The first of the spaces that it may use, if these are some alone.
+    #[cfg(feature = "documents")]
+    pub(crate) fn first_space(&self) -> Option<String> {
+        self.0.as_ref().and_then(|token| token.spaces()).and_then(|spaces| spaces.first().cloned())
+    }
+
     /// Whether it may use a space, by name or id.
     pub(crate) fn sees(&self, space: &str) -> bool {
         let Some(spaces) = self.0.as_ref().and_then(|token| token.spaces()) else { return true };

@@ -513,10 +513,18 @@ fn blobs(routes: Routes) -> Routes {
 
 #[cfg(feature = "documents")]
 fn documents(routes: Routes) -> Routes {
-    use super::documents;
     use super::issued::Scope::{DocumentsRead, DocumentsWrite};
+    use super::{automerge, documents};
 
     routes
+        .on(Method::GET, "/automerge", Scopes(&[DocumentsRead]), automerge::automerge, |about| {
+            about
+                .summary(
+                    "A WebSocket for programs with automerge-repo: documents by their addresses, in both directions",
+                )
+                .query("token", text(), "a token that names an agent, for programs that cannot set a header")
+                .gives_nothing(101, "A WebSocket.")
+        })
         .on(Method::GET, "/v1/documents", Scopes(&[DocumentsRead]), documents::list, |about| {
             about
                 .summary("The documents of a space, by key; those without a key come last")

@@ -69,6 +69,17 @@ pub(super) fn one(brain: &Brain, name: Option<&str>, key: &str) -> Result<Option
     }))
 }
 
+/// The document of an id, in whichever of the spaces in sight it is.
+#[cfg(feature = "http")]
+pub(super) fn anywhere(brain: &Brain, document: DocumentId) -> Result<Option<Found>, NodeError> {
+    for info in brain.spaces_blocking()? {
+        if let Some(found) = one(brain, Some(&info.id.to_string()), &document.to_string())? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
 /// Some documents of a space, and the place behind them if there are more.
 pub(super) type Listed = (Vec<DocumentInfo>, Option<ListPlace>);
 

@@ -4,6 +4,8 @@
 //! changes before it count. So equal sets of entries that count make equal heads, in whatever order they came.
 
 pub(super) mod form;
+#[cfg(feature = "http")]
+pub(super) mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -86,6 +86,7 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/blobs/x/verify", false),
     ("POST", "/v1/blobs/verify", false),
     ("POST", "/v1/blobs/gc", false),
+    ("GET", "/automerge", false),
     ("GET", "/v1/documents", false),
     ("POST", "/v1/documents", false),
     ("PUT", "/v1/documents", false),

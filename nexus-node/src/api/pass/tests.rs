@@ -78,6 +78,7 @@ DELETE /v1/blobs/tags/{tag} blobs:write! -
 POST /v1/blobs/{blob}/verify blobs:write! -
 POST /v1/blobs/verify blobs:write! -
 POST /v1/blobs/gc blobs:write! -
+GET /automerge documents:read page
 GET /v1/documents documents:read page
 POST /v1/documents documents:write page
 PUT /v1/documents documents:write -

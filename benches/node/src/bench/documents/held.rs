@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::super::client::failed;
 use super::super::processor::resident_bytes;
 use super::super::stage::start;
-use super::{NAME, load};
+use super::ground::{NAME, broken, load};
 use nexus_node_cli::ground::CliSession;
 
 /// The name of the figure.
@@ -69,7 +69,7 @@ async fn automerge(file: &Path) -> Result<f64, Problem> {
     drop(content);
     sleep(REST).await;
     let after = resident()?;
-    document.get(automerge::ROOT, NAME).map_err(super::broken)?;
+    document.get(automerge::ROOT, NAME).map_err(broken)?;
     Ok(after - before)
 }
 

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep};
 use super::super::client::failed;
 use super::super::rows::{Goal, Row, quantile};
 use super::super::stage::{start, until};
+use super::ground::{NAME, Pair, TEXT, broken, create, file, letter, load, milliseconds, next, number, typed};
 use super::held::{self, Held};
-use super::{NAME, Pair, TEXT, broken, create, file, letter, load, milliseconds, next, number, typed};
 use nexus_node_cli::ground::Printer;
 
 /// The documents, each with its number of changes.

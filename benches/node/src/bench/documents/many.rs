@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::super::client::failed;
 use super::super::rows::{Goal, Row};
 use super::super::stage::{directory, join, start, until};
-use super::{TEXT, alone, broken, create, load, milliseconds};
+use super::ground::{TEXT, alone, broken, create, load, milliseconds};
 use nexus_node_cli::ground::Printer;
 
 /// The documents, and the characters of each.

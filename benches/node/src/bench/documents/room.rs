@@ -12,8 +12,8 @@ use nexus_node::internals::store::{Store, StoreOptions, Table, View};
 use super::super::client::failed;
 use super::super::rows::{Goal, Row};
 use super::super::stage::{directory, start};
+use super::ground::{create, letter, typed};
 use super::typing::type_on;
-use super::{create, letter, typed};
 use nexus_node_cli::ground::Printer;
 
 /// Characters that are typed apart from each other, as at eight a second: each is an entry of its own.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::super::client::failed;
 use super::super::floor;
 use super::super::rows::{Goal, Row, quantile};
-use super::{Pair, alone, broken, letter, letters, milliseconds, next, typed};
+use super::ground::{Pair, alone, broken, letter, letters, milliseconds, next, typed};
 use nexus_node_cli::ground::Printer;
 
 /// The characters that are typed at once.

@@ -1,0 +1,163 @@
+// Programs with stock automerge-repo, each at a node of its own: what one of them types is in the other one.
+//
+//   node repo.mjs NEXUS_NODE MODULES
+
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+import { isDeepStrictEqual } from "node:util";
+
+const [program, modules] = process.argv.slice(2);
+const require = createRequire(join(modules, "x.js"));
+const load = (name) => import(pathToFileURL(require.resolve(name)).href);
+const { Repo } = await load("@automerge/automerge-repo");
+const { WebSocketClientAdapter } = await load("@automerge/automerge-repo-network-websocket");
+const A = await load("@automerge/automerge");
+
+/** The longest wait for something that has to happen. */
+const PATIENCE_MS = 60_000;
+const work = mkdtempSync(join(tmpdir(), "repo-"));
+let checks = 0;
+const wrong = [];
+
+function same(what, got, wanted) {
+  checks += 1;
+  if (isDeepStrictEqual(got, wanted)) return;
+  wrong.push(what);
+  console.log(`  ${what}: ${JSON.stringify(got)} instead of ${JSON.stringify(wanted)}`);
+}
+
+/** A node in a directory and process of its own. */
+class Machine {
+  constructor(name) {
+    this.name = name;
+    this.data = join(work, name);
+    this.port = 0;
+  }
+
+  run(...words) {
+    const ran = spawnSync(program, ["--data-dir", this.data, "--json", ...words], { encoding: "utf8" });
+    if (ran.status !== 0) throw new Error(`${this.name}: ${words.join(" ")} ended with ${ran.status}: ${ran.stderr}`);
+    return JSON.parse(ran.stdout);
+  }
+
+  async up() {
+    const words = ["--data-dir", this.data, "--quiet", "--json", "up", "--no-mdns", "--name", this.name];
+    words.push("--api-addr", `127.0.0.1:${this.port}`, "--listen", "/ip4/127.0.0.1/tcp/0", "--until-stdin-closes");
+    this.process = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] });
+    const [line] = await once(createInterface(this.process.stdout), "line");
+    const ready = JSON.parse(line);
+    this.port = Number(new URL(ready.api).port);
+  }
+
+  async end(signal) {
+    const ended = once(this.process, "exit");
+    if (signal) this.process.kill(signal);
+    else this.process.stdin.end();
+    await ended;
+  }
+
+  token(name, ...scopes) {
+    return this.run("token", "create", "--name", name, ...scopes.flatMap((scope) => ["--scope", scope])).token;
+  }
+
+  address(token) {
+    return `ws://127.0.0.1:${this.port}/automerge?token=${token}`;
+  }
+}
+
+function client(address) {
+  const adapter = new WebSocketClientAdapter(address, 200);
+  return { repo: new Repo({ network: [adapter] }), adapter };
+}
+
+/** Waits until something is so. */
+async function until(what, check) {
+  const end = Date.now() + PATIENCE_MS;
+  for (;;) {
+    const seen = await check();
+    if (seen) return seen;
+    if (Date.now() > end) throw new Error(`${what} did not happen`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+const heads = (handle) => [...A.getHeads(handle.doc())].sort();
+const alike = (one, other) => isDeepStrictEqual(heads(one), heads(other));
+
+const one = new Machine("one");
+const two = new Machine("two");
+const clients = [];
+try {
+  await one.up();
+  const { ticket } = one.run("invite", "--mine");
+  two.run("join", ticket);
+  await two.up();
+  const write = ["documents:read", "documents:write"];
+  const address = { one: one.address(one.token("tab", ...write)), two: two.address(two.token("tab", ...write)) };
+  const [left, right] = [client(address.one), client(address.two)];
+  clients.push(left, right);
+
+  // a document that a program made
+  const mine = left.repo.create({ title: "plan", notes: "" });
+  const theirs = await right.repo.find(mine.url);
+  same("a document of a program is on the other machine", theirs.doc(), { title: "plan", notes: "" });
+
+  // both type at once
+  for (let n = 0; n < 50; n += 1) {
+    mine.change((doc) => A.splice(doc, ["notes"], 0, 0, "l"));
+    theirs.change((doc) => A.splice(doc, ["notes"], doc.notes.length, 0, "r"));
+    if (n % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  const typed = () => mine.doc().notes.length === 100 && alike(mine, theirs);
+  await until("what both typed is on both", typed);
+  const letters = [...mine.doc().notes].sort().join("");
+  same("no letter is lost and none comes twice", letters, "l".repeat(50) + "r".repeat(50));
+  const known = await until("the node has all", () => {
+    const shown = two.run("doc", "get", mine.url);
+    return isDeepStrictEqual([...shown.heads].sort(), heads(mine)) && shown;
+  });
+  same("a node shows what the programs show", known.value.notes, mine.doc().notes);
+
+  // a node types
+  one.run("doc", "set", mine.url, "/title", '"release"');
+  await until("what a node writes is in a program of the other", () => theirs.doc().title === "release");
+
+  // nobody has it
+  const unknown = new Repo({}).create({}).url;
+  const missing = await right.repo.find(unknown).then(() => "found", (error) => String(error.message));
+  same("a document that nobody has is unavailable", /unavailable/.test(missing), true);
+
+  // a token that reads
+  const reader = client(one.address(one.token("reader", "documents:read")));
+  clients.push(reader);
+  const read = await reader.repo.find(mine.url);
+  read.change((doc) => (doc.title = "not by a reader"));
+  theirs.change((doc) => (doc.after = 1));
+  await until("what came later is on both", () => mine.doc().after === 1);
+  same("a token that reads changes nothing", [mine.doc().title, theirs.doc().title], ["release", "release"]);
+
+  // the machine of a program loses its power while it types
+  await one.end("SIGKILL");
+  for (let n = 0; n < 20; n += 1) {
+    mine.change((doc) => A.splice(doc, ["notes"], 0, 0, "L"));
+    theirs.change((doc) => A.splice(doc, ["notes"], doc.notes.length, 0, "R"));
+  }
+  await one.up();
+  await until("what both typed meanwhile is on both", () => mine.doc().notes.length === 140 && alike(mine, theirs));
+  same("nothing is lost", [...mine.doc().notes].filter((letter) => "LR".includes(letter)).length, 40);
+} catch (error) {
+  wrong.push(String(error));
+  console.log(`  ${error.stack}`);
+} finally {
+  for (const { repo } of clients) await Promise.race([repo.shutdown(), new Promise((resolve) => setTimeout(resolve, 2_000))]);
+  for (const machine of [one, two]) if (machine.process && machine.process.exitCode === null) await machine.end();
+  rmSync(work, { recursive: true, force: true });
+}
+console.log(`${checks} comparisons, ${wrong.length} wrong`);
+process.exit(wrong.length === 0 ? 0 : 1);

@@ -1,0 +1,136 @@
+//! The WebSocket of programs with automerge-repo: the node is a peer of theirs, and so of all other nodes' programs.
+//!
+//! | module | content |
+//! |---|---|
+//! | `session` | the documents of one program, and the news of them |
+
+mod session;
+
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::response::Response;
+use futures::SinkExt;
+use futures::stream::{SplitSink, StreamExt};
+use nexus_documents::{RepoMessage, SYNC_BYTES_MAX};
+use tokio::time::Instant;
+
+use self::session::{Goodbye, Session};
+use super::Api;
+use super::extract::Parameters;
+use super::issued::Scope;
+use super::pass::Pass;
+use super::problem::Problem;
+use super::websocket::{SUBPROTOCOL, is_websocket};
+use crate::Node;
+use crate::documents::Documents;
+
+/// The longest message of a program: one of Automerge's sync protocol, and what is around it.
+const MESSAGE_BYTES_MAX: usize = SYNC_BYTES_MAX + (64 << 10);
+/// The time between two signs of life of a silent socket.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The longest time that a program may leave a message unread.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time in which a program says who it is.
+const JOIN_WITHIN: Duration = Duration::from_secs(30);
+
+/// The socket. Its token may be in the address, since a browser's program cannot set a header.
+pub(super) async fn automerge(
+    State(api): State<Api>,
+    node: Node,
+    documents: Documents,
+    pass: Pass,
+    mut parameters: Parameters,
+    request: Request,
+) -> Result<Response, Problem> {
+    // the guard has read it
+    parameters.one("token")?;
+    parameters.end()?;
+    if !is_websocket(request.headers()) {
+        return Err(Problem::new("malformed", "this address takes a WebSocket")
+            .hint("give it to automerge-repo's WebSocketClientAdapter"));
+    }
+    let (mut parts, _) = request.into_parts();
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &api).await;
+    let upgrade = upgrade.map_err(|rejection| Problem::new("malformed", rejection.body_text()))?;
+    let upgrade = upgrade.protocols([SUBPROTOCOL]);
+    let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
+    let session = Session::new(
+        documents,
+        format!("nexus-{}", node.did().short()),
+        pass.allows(Scope::DocumentsWrite),
+        pass.first_space(),
+    );
+    Ok(upgrade.on_upgrade(move |socket| talk(api, session, pass, socket)))
+}
+
+/// Answers a program, and tells it what changes, until one side goes.
+async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
+    let (sink, mut source) = socket.split();
+    let mut out = Out(sink);
+    let mut over = Box::pin(pass.over());
+    let mut alive = tokio::time::interval(KEEP_ALIVE);
+    let join_by = Instant::now() + JOIN_WITHIN;
+    let goodbye = loop {
+        let done = tokio::select! {
+            heard = source.next() => match heard {
+                Some(Ok(Message::Binary(bytes))) => session.heard(&bytes, &mut out).await,
+                Some(Ok(Message::Text(_))) => Err(Goodbye::refused("a message of automerge-repo is binary")),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(_)) => Ok(()),
+            },
+            moved = session.moved() => match moved {
+                Ok(()) => session.follow(&mut out).await,
+                Err(goodbye) => Err(goodbye),
+            },
+            () = until(session.due()) => session.give_up(&mut out).await,
+            () = tokio::time::sleep_until(join_by), if !session.has_joined() => {
+                Err(Goodbye::refused("the program did not say who it is"))
+            },
+            _ = alive.tick() => out.ping().await,
+            () = &mut over => Err(Goodbye::refused("the token has ended")),
+            () = api.closing() => Err(Goodbye::Stopping),
+        };
+        if let Err(goodbye) = done {
+            break goodbye;
+        }
+    };
+    let frame = match goodbye {
+        Goodbye::Gone => return,
+        Goodbye::Refused(reason) => {
+            let _ = out.send(session.error(&reason)).await;
+            // a close frame takes 123 bytes
+            CloseFrame { code: close_code::POLICY, reason: reason.chars().take(60).collect::<String>().into() }
+        }
+        Goodbye::Stopping => CloseFrame { code: close_code::AWAY, reason: "the node is stopping".into() },
+    };
+    let _ = tokio::time::timeout(KEEP_ALIVE, out.0.send(Message::Close(Some(frame)))).await;
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The way to a program. A program that does not read is given up.
+struct Out(SplitSink<WebSocket, Message>);
+
+impl Out {
+    async fn send(&mut self, message: RepoMessage) -> Result<(), Goodbye> {
+        self.put(Message::Binary(message.write().into())).await
+    }
+
+    async fn ping(&mut self) -> Result<(), Goodbye> {
+        self.put(Message::Ping(Vec::new().into())).await
+    }
+
+    async fn put(&mut self, message: Message) -> Result<(), Goodbye> {
+        match tokio::time::timeout(SEND_TIMEOUT, self.0.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Goodbye::Gone),
+        }
+    }
+}

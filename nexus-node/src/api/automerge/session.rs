@@ -1,0 +1,237 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use nexus_crdt::SpaceId;
+use nexus_documents::{DocumentId, REPO_VERSION, RepoBody, RepoMessage, SyncMessage};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Out;
+use crate::documents::{Documents, Heard, Synced, TouchedDocuments};
+use crate::error::NodeError;
+
+/// The most documents that a program follows over one socket.
+const DOCUMENTS_MAX: usize = 10_000;
+/// How long a document that is not here is waited for: another node may bring it.
+const FIND_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a socket is closed.
+#[derive(Debug)]
+pub(super) enum Goodbye {
+    /// The program is gone, or does not read.
+    Gone,
+    /// Its message is not taken, for this reason.
+    Refused(String),
+    /// The node stops.
+    Stopping,
+}
+
+impl Goodbye {
+    pub(super) fn refused(why: &str) -> Self {
+        Self::Refused(why.to_owned())
+    }
+}
+
+/// A document that was asked for and is not here yet.
+struct Sought {
+    until: Instant,
+    message: SyncMessage,
+}
+
+/// The documents of one program, and the news of them.
+pub(super) struct Session {
+    documents: Documents,
+    /// This node's name to the program.
+    me: String,
+    may_write: bool,
+    /// The space of documents that the program brings.
+    space: Option<String>,
+    program: Option<String>,
+    open: BTreeMap<DocumentId, Synced>,
+    sought: BTreeMap<DocumentId, Sought>,
+    /// Documents of which a change was refused. The program hears no more of them over this socket.
+    refused: BTreeSet<DocumentId>,
+    committed: watch::Receiver<u64>,
+    looked: u64,
+}
+
+impl Session {
+    pub(super) fn new(documents: Documents, me: String, may_write: bool, space: Option<String>) -> Self {
+        let committed = documents.committed();
+        let looked = *committed.borrow();
+        let (open, sought, refused) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        Self { documents, me, may_write, space, program: None, open, sought, refused, committed, looked }
+    }
+
+    pub(super) fn has_joined(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// Why a message was refused, for the program.
+    pub(super) fn error(&self, why: &str) -> RepoMessage {
+        self.message(RepoBody::Error { message: why.to_owned() })
+    }
+
+    fn message(&self, body: RepoBody) -> RepoMessage {
+        RepoMessage { sender: self.me.clone(), target: self.program.clone().unwrap_or_default(), body }
+    }
+
+    /// Resolves when the node has more entries than were looked at.
+    pub(super) async fn moved(&mut self) -> Result<(), Goodbye> {
+        let looked = self.looked;
+        self.committed.wait_for(|last| *last > looked).await.map(|_| ()).map_err(|_| Goodbye::Stopping)
+    }
+
+    /// The time at which a document that was asked for is unavailable.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.sought.values().map(|sought| sought.until).min()
+    }
+
+    /// Takes a message of the program.
+    pub(super) async fn heard(&mut self, bytes: &[u8], out: &mut Out) -> Result<(), Goodbye> {
+        let message = RepoMessage::read(bytes).map_err(|error| Goodbye::Refused(error.to_string()))?;
+        let RepoMessage { sender, body, .. } = message;
+        if let RepoBody::Join { versions } = body {
+            if !versions.iter().any(|version| version == REPO_VERSION) {
+                return Err(Goodbye::Refused(format!("this node speaks version {REPO_VERSION} of the protocol alone")));
+            }
+            self.program = Some(sender);
+            return out.send(self.message(RepoBody::Peer { version: REPO_VERSION.to_owned() })).await;
+        }
+        if self.program.as_ref() != Some(&sender) {
+            return Err(Goodbye::refused("a program says who it is first, and keeps that name"));
+        }
+        match body {
+            RepoBody::Leave => Err(Goodbye::Gone),
+            RepoBody::Request { document, data } => self.synced(document, &data, false, out).await,
+            RepoBody::Sync { document, data } => self.synced(document, &data, true, out).await,
+            RepoBody::Unavailable { document } => {
+                self.sought.remove(&document);
+                Ok(())
+            }
+            // nobody keeps the first, and this version does not know the last
+            RepoBody::Ephemeral { .. } | RepoBody::Error { .. } | RepoBody::Other(_) => Ok(()),
+            RepoBody::Peer { .. } | RepoBody::Join { .. } => Err(Goodbye::refused("a program joins once")),
+        }
+    }
+
+    /// A sync message about a document. `has` says whether the program has it, so that it may bring it here.
+    async fn synced(&mut self, document: DocumentId, data: &[u8], has: bool, out: &mut Out) -> Result<(), Goodbye> {
+        if self.refused.contains(&document) {
+            return Ok(());
+        }
+        let message = match SyncMessage::read(data) {
+            Ok(message) => message,
+            Err(error) => return self.refuse(document, &error.to_string(), out).await,
+        };
+        if !self.open.contains_key(&document) {
+            if self.open.len() + self.sought.len() >= DOCUMENTS_MAX {
+                let why = format!("a program follows at most {DOCUMENTS_MAX} documents over one socket");
+                return self.refuse(document, &why, out).await;
+            }
+            let found = match self.documents.synced(document).await {
+                Ok(None) if has && self.may_write && !message.heads.is_empty() => {
+                    let anew = self.documents.synced_anew(self.space.as_deref(), document).await;
+                    anew.map(Some)
+                }
+                found => found,
+            };
+            match found {
+                Ok(Some(synced)) => {
+                    self.sought.remove(&document);
+                    self.open.insert(document, synced);
+                }
+                Ok(None) => {
+                    let until = Instant::now() + FIND_WITHIN;
+                    self.sought.insert(document, Sought { until, message });
+                    return Ok(());
+                }
+                Err(error) => return self.failed(document, error, out).await,
+            }
+        }
+        self.take(document, message, out).await
+    }
+
+    async fn take(&mut self, document: DocumentId, message: SyncMessage, out: &mut Out) -> Result<(), Goodbye> {
+        let Some(synced) = self.open.get_mut(&document) else { return Ok(()) };
+        match self.documents.hear(synced, message, self.may_write).await {
+            Ok(Heard::Taken) => self.tell(document, out).await,
+            Ok(Heard::Refused(why)) => self.refuse(document, &why, out).await,
+            Err(error) => self.failed(document, error, out).await,
+        }
+    }
+
+    /// Says what there is to say about a document.
+    async fn tell(&mut self, document: DocumentId, out: &mut Out) -> Result<(), Goodbye> {
+        let Some(synced) = self.open.get_mut(&document) else { return Ok(()) };
+        match self.documents.say(synced).await {
+            Ok(Some(data)) => out.send(self.message(RepoBody::Sync { document, data })).await,
+            Ok(None) => Ok(()),
+            Err(error) => self.failed(document, error, out).await,
+        }
+    }
+
+    /// Tells the program what has come since the last look.
+    pub(super) async fn follow(&mut self, out: &mut Out) -> Result<(), Goodbye> {
+        let touched = self.documents.touched_since(self.looked).await;
+        let (touched, looked) = touched.map_err(|_| Goodbye::Stopping)?;
+        self.looked = looked;
+        let is_touched = |place: &(SpaceId, DocumentId)| match &touched {
+            TouchedDocuments::All => true,
+            TouchedDocuments::Some(places) => places.contains(place),
+        };
+        let open = self.open.iter().filter(|(_, synced)| is_touched(&synced.place()));
+        let open: Vec<DocumentId> = open.map(|(document, _)| *document).collect();
+        for document in open {
+            self.tell(document, out).await?;
+        }
+        let may_be_here = |document: &DocumentId| match &touched {
+            TouchedDocuments::All => true,
+            TouchedDocuments::Some(places) => places.iter().any(|(_, touched)| touched == document),
+        };
+        let came: Vec<DocumentId> = self.sought.keys().filter(|document| may_be_here(document)).copied().collect();
+        for document in came {
+            match self.documents.synced(document).await {
+                Ok(Some(synced)) => {
+                    let Some(sought) = self.sought.remove(&document) else { continue };
+                    self.open.insert(document, synced);
+                    self.take(document, sought.message, out).await?;
+                }
+                Ok(None) => {}
+                Err(error) => self.failed(document, error, out).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Says of documents that nobody brought in time that they are unavailable. A later one is told all the same.
+    pub(super) async fn give_up(&mut self, out: &mut Out) -> Result<(), Goodbye> {
+        let now = Instant::now();
+        let late: Vec<DocumentId> =
+            self.sought.iter().filter(|(_, sought)| sought.until <= now).map(|(document, _)| *document).collect();
+        for document in late {
+            self.sought.remove(&document);
+            out.send(self.message(RepoBody::Unavailable { document })).await?;
+        }
+        Ok(())
+    }
+
+    /// The program hears why, and that the document is unavailable. Its other documents go on.
+    async fn refuse(&mut self, document: DocumentId, why: &str, out: &mut Out) -> Result<(), Goodbye> {
+        self.open.remove(&document);
+        self.sought.remove(&document);
+        if self.refused.len() < DOCUMENTS_MAX {
+            self.refused.insert(document);
+        }
+        tracing::info!(%document, why, "what a program says of a document is not taken");
+        out.send(self.message(RepoBody::Unavailable { document })).await?;
+        out.send(self.error(&format!("{document}: {why}"))).await
+    }
+
+    async fn failed(&mut self, document: DocumentId, error: NodeError, out: &mut Out) -> Result<(), Goodbye> {
+        match error {
+            NodeError::Stopping(_) => Err(Goodbye::Stopping),
+            error => self.refuse(document, &error.to_string(), out).await,
+        }
+    }
+}

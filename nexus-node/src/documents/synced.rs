@@ -1,0 +1,185 @@
+//! A document as a program with Automerge follows it, by Automerge's sync protocol.
+//!
+//! Nothing that a program says is trusted: its changes are judged, and are written in this node's name, before the document has
+//! them. A message to it names changes that are on the disk, and no others.
+
+use std::collections::BTreeSet;
+
+use nexus_crdt::{DocumentPart, SpaceId};
+use nexus_documents::{DocumentId, Made, SyncMessage, SyncPeer};
+
+use tokio::sync::watch;
+
+use super::Documents;
+use super::find::{self, Found};
+use super::open::broken;
+use super::write::portions;
+use crate::error::NodeError;
+use crate::ledger::rows::Eno;
+use crate::ledger::{Turned, document_of_entry, last_eno};
+
+/// The most entries that are looked at one by one. After more of them every document may have changed.
+const ENTRIES_MAX: Eno = 10_000;
+/// The most bytes of changes of one program that wait for others.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+
+/// The knowledge of a program and this node of each other about a document.
+#[derive(Debug)]
+pub(crate) struct Synced {
+    found: Found,
+    peer: SyncPeer,
+    waiting: Vec<Vec<u8>>,
+}
+
+impl Synced {
+    /// The document's space and id.
+    pub(crate) fn place(&self) -> (SpaceId, DocumentId) {
+        (self.found.space, self.found.document)
+    }
+}
+
+/// The answer to a message of a program.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// Its changes are on the disk, or wait for others.
+    Taken,
+    /// A change of it is not taken, for this reason.
+    Refused(String),
+}
+
+/// The documents that entries were about.
+#[derive(Debug)]
+pub(crate) enum TouchedDocuments {
+    /// These.
+    Some(BTreeSet<(SpaceId, DocumentId)>),
+    /// There are many entries: any.
+    All,
+}
+
+impl Documents {
+    /// The number of the last entry, as a watch. It ends with the node.
+    pub(crate) fn committed(&self) -> watch::Receiver<u64> {
+        self.pen.engine.committed()
+    }
+
+    /// A document in one of the spaces in sight, by its id alone.
+    pub(crate) async fn synced(&self, document: DocumentId) -> Result<Option<Synced>, NodeError> {
+        let found = self.brain.reading(move |brain| find::anywhere(brain, document)).await?;
+        Ok(found.map(|found| Synced { found, peer: SyncPeer::default(), waiting: Vec::new() }))
+    }
+
+    /// The place of a document that a program brings: a space in sight, or the usual one.
+    pub(crate) async fn synced_anew(&self, space: Option<&str>, document: DocumentId) -> Result<Synced, NodeError> {
+        let (space, no, shown) = self.space(space).await?;
+        let found = Found { space, no, shown, document, key: None, generation: 0, others: Vec::new() };
+        Ok(Synced { found, peer: SyncPeer::default(), waiting: Vec::new() })
+    }
+
+    /// Takes a message of a program. Its changes are on the disk when this returns.
+    ///
+    /// # Errors
+    /// [`NodeError::Refused`] if this node may not write, and others of the disk and the node.
+    pub(crate) async fn hear(
+        &self,
+        synced: &mut Synced,
+        message: SyncMessage,
+        may_write: bool,
+    ) -> Result<Heard, NodeError> {
+        if !message.changes.is_empty() {
+            if !may_write {
+                return Ok(Heard::Refused("the token does not write documents".to_owned()));
+            }
+            synced.waiting.extend(message.changes.iter().cloned());
+            if let Some(why) = self.take_waiting(synced).await? {
+                return Ok(Heard::Refused(why));
+            }
+        }
+        let document = synced.found.document;
+        let shared = self.open(&synced.found);
+        let mut current = shared.current(&self.brain).await?;
+        let mut replica = current.take().ok_or_else(|| broken(document, "it was closed"))?;
+        let mut peer = std::mem::take(&mut synced.peer);
+        let heard = self.pen.world.reading(move || {
+            let heard = replica.hear(&mut peer, &message);
+            (replica, peer, heard)
+        });
+        let (replica, peer, heard) = heard.await?;
+        *current = Some(replica);
+        synced.peer = peer;
+        heard.map_err(|why| broken(document, &why.to_string()))?;
+        Ok(Heard::Taken)
+    }
+
+    /// The next message to a program, if there is something to say. Changes that waited are tried again before.
+    ///
+    /// # Errors
+    /// Errors of the disk and of the node.
+    pub(crate) async fn say(&self, synced: &mut Synced) -> Result<Option<Vec<u8>>, NodeError> {
+        if !synced.waiting.is_empty() {
+            // a change that is refused now was named when it came, or is another member's
+            let _ = self.take_waiting(synced).await?;
+        }
+        let document = synced.found.document;
+        let shared = self.open(&synced.found);
+        let mut peer = std::mem::take(&mut synced.peer);
+        let said = shared.read(&self.brain, move |replica| {
+            let said = replica.living().say(&mut peer).map_err(|why| broken(document, &why.to_string()))?;
+            Ok((peer, said))
+        });
+        let (peer, said) = said.await?;
+        synced.peer = peer;
+        Ok(said)
+    }
+
+    /// Writes those of a program's changes that may be written now. Returns why the first one of others is refused.
+    async fn take_waiting(&self, synced: &mut Synced) -> Result<Option<String>, NodeError> {
+        let (space, document) = synced.place();
+        let log = self.pen.log(space);
+        let shared = self.open(&synced.found);
+        let mut current = shared.current(&self.brain).await?;
+        let mut replica = current.take().ok_or_else(|| broken(document, "it was closed"))?;
+        let waiting = std::mem::take(&mut synced.waiting);
+        let looked = self.pen.world.reading(move || {
+            let looked = replica.judge_strangers(&log, waiting);
+            (replica, looked)
+        });
+        let (mut replica, looked) = looked.await?;
+        // it is built again unless all of it comes to the disk
+        let part = |Made { hash, bytes }: Made| DocumentPart::Change { hash: hash.0, bytes };
+        for parts in portions(looked.made.iter().cloned().map(part)) {
+            self.pen.write(space, document, None, parts).await?;
+        }
+        replica.apply(&looked.made).map_err(|why| broken(document, &why.to_string()))?;
+        *current = Some(replica);
+        drop(current);
+        let mut bytes = 0;
+        synced.waiting = looked.waiting;
+        synced.waiting.retain(|change| {
+            bytes += change.len();
+            bytes <= WAITING_BYTES_MAX
+        });
+        Ok(looked.refused.map(|(hash, why)| format!("its change {hash} is refused: {why}")))
+    }
+
+    /// The documents of entries after one, and the last entry.
+    pub(crate) async fn touched_since(&self, after: Eno) -> Result<(TouchedDocuments, Eno), NodeError> {
+        let touched = self.brain.reading(move |brain| {
+            let view = brain.snapshot()?;
+            let last = last_eno(&view)?;
+            if last.saturating_sub(after) > ENTRIES_MAX {
+                return Ok((TouchedDocuments::All, last));
+            }
+            if !Turned::between(&view, after + 1, last)?.all().is_empty() {
+                return Ok((TouchedDocuments::All, last));
+            }
+            let mut places = BTreeSet::new();
+            for eno in after + 1..=last {
+                if let Some(place) = document_of_entry(&view, eno)? {
+                    places.insert((place.space, DocumentId::from_bytes(place.document)));
+                }
+            }
+            Ok((TouchedDocuments::Some(places), last))
+        });
+        touched.await
+    }
+}
