@@ -14,6 +14,7 @@ use axum::response::Response;
 use futures::SinkExt;
 use futures::stream::{SplitSink, StreamExt};
 use nexus_documents::{RepoMessage, SYNC_BYTES_MAX};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use self::session::{Goodbye, Session};
@@ -72,7 +73,9 @@ async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
     let mut over = Box::pin(pass.over());
     let mut alive = tokio::time::interval(KEEP_ALIVE);
     let join_by = Instant::now() + JOIN_WITHIN;
+    let mut committed = session.committed();
     let goodbye = loop {
+        let (due, has_joined, looked) = (session.due(), session.has_joined(), session.looked());
         let done = tokio::select! {
             heard = source.next() => match heard {
                 Some(Ok(Message::Binary(bytes))) => session.heard(&bytes, &mut out).await,
@@ -80,12 +83,12 @@ async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return,
                 Some(Ok(_)) => Ok(()),
             },
-            moved = session.moved() => match moved {
+            moved = moved(&mut committed, looked) => match moved {
                 Ok(()) => session.follow(&mut out).await,
                 Err(goodbye) => Err(goodbye),
             },
-            () = until(session.due()) => session.give_up(&mut out).await,
-            () = tokio::time::sleep_until(join_by), if !session.has_joined() => {
+            () = until(due) => session.give_up(&mut out).await,
+            () = tokio::time::sleep_until(join_by), if !has_joined => {
                 Err(Goodbye::refused("the program did not say who it is"))
             },
             _ = alive.tick() => out.ping().await,
@@ -106,6 +109,11 @@ async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
         Goodbye::Stopping => CloseFrame { code: close_code::AWAY, reason: "the node is stopping".into() },
     };
     let _ = tokio::time::timeout(KEEP_ALIVE, out.0.send(Message::Close(Some(frame)))).await;
+}
+
+/// Resolves when the node has more entries than were looked at.
+async fn moved(committed: &mut watch::Receiver<u64>, looked: u64) -> Result<(), Goodbye> {
+    committed.wait_for(|last| *last > looked).await.map(|_| ()).map_err(|_| Goodbye::Stopping)
 }
 
 async fn until(due: Option<Instant>) {

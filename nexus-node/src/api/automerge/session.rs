@@ -51,16 +51,14 @@ pub(super) struct Session {
     sought: BTreeMap<DocumentId, Sought>,
     /// Documents of which a change was refused. The program hears no more of them over this socket.
     refused: BTreeSet<DocumentId>,
-    committed: watch::Receiver<u64>,
     looked: u64,
 }
 
 impl Session {
     pub(super) fn new(documents: Documents, me: String, may_write: bool, space: Option<String>) -> Self {
-        let committed = documents.committed();
-        let looked = *committed.borrow();
+        let looked = *documents.committed().borrow();
         let (open, sought, refused) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { documents, me, may_write, space, program: None, open, sought, refused, committed, looked }
+        Self { documents, me, may_write, space, program: None, open, sought, refused, looked }
     }
 
     pub(super) fn has_joined(&self) -> bool {
@@ -76,10 +74,14 @@ impl Session {
         RepoMessage { sender: self.me.clone(), target: self.program.clone().unwrap_or_default(), body }
     }
 
-    /// Resolves when the node has more entries than were looked at.
-    pub(super) async fn moved(&mut self) -> Result<(), Goodbye> {
-        let looked = self.looked;
-        self.committed.wait_for(|last| *last > looked).await.map(|_| ()).map_err(|_| Goodbye::Stopping)
+    /// The number of the node's last entry, as a watch.
+    pub(super) fn committed(&self) -> watch::Receiver<u64> {
+        self.documents.committed()
+    }
+
+    /// The last entry that was looked at.
+    pub(super) const fn looked(&self) -> u64 {
+        self.looked
     }
 
     /// The time at which a document that was asked for is unavailable.
