@@ -4,7 +4,7 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -93,6 +93,7 @@ const alike = (one, other) => isDeepStrictEqual(heads(one), heads(other));
 const one = new Machine("one");
 const two = new Machine("two");
 const clients = [];
+const children = [];
 try {
   await one.up();
   const { ticket } = one.run("invite", "--mine");
@@ -128,6 +129,28 @@ try {
   one.run("doc", "set", mine.url, "/title", '"release"');
   await until("what a node writes is in a program of the other", () => theirs.doc().title === "release");
 
+  // the program of docs/automerge-repo.mjs, once on each machine
+  const place = join(work, "program");
+  mkdirSync(place);
+  symlinkSync(modules, join(place, "node_modules"));
+  copyFileSync(new URL("../docs/automerge-repo.mjs", import.meta.url), join(place, "notes.mjs"));
+  const notes = (...words) => {
+    const child = spawn(process.execPath, [join(place, "notes.mjs"), ...words], { stdio: ["pipe", "pipe", "inherit"] });
+    children.push(child);
+    const lines = [];
+    createInterface(child.stdout).on("line", (line) => lines.push(line));
+    return { child, lines };
+  };
+  const here = notes(address.one);
+  const [link] = await until("the program has a text", () => here.lines.length > 0 && here.lines);
+  const there = notes(address.two, link);
+  await until("it is found on the other machine", () => there.lines[0] === link);
+  here.child.stdin.write("here ");
+  there.child.stdin.write("there ");
+  const both = (lines) => lines.length > 1 && ["here ", "there "].every((word) => JSON.parse(lines.at(-1)).includes(word));
+  await until("both have both words", () => both(here.lines) && both(there.lines));
+  same("two programs show one text", here.lines.at(-1), there.lines.at(-1));
+
   // nobody has it
   const unknown = new Repo({}).create({}).url;
   const missing = await right.repo.find(unknown).then(() => "found", (error) => String(error.message));
@@ -155,6 +178,7 @@ try {
   wrong.push(String(error));
   console.log(`  ${error.stack}`);
 } finally {
+  for (const child of children) child.kill();
   for (const { repo } of clients) await Promise.race([repo.shutdown(), new Promise((resolve) => setTimeout(resolve, 2_000))]);
   for (const machine of [one, two]) if (machine.process && machine.process.exitCode === null) await machine.end();
   rmSync(work, { recursive: true, force: true });

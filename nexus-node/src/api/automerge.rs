@@ -2,8 +2,10 @@
 //!
 //! | module | content |
 //! |---|---|
+//! | `out` | the way to a program, and why it is closed |
 //! | `session` | the documents of one program, and the news of them |
 
+mod out;
 mod session;
 
 use std::time::Duration;
@@ -11,13 +13,13 @@ use std::time::Duration;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::response::Response;
-use futures::SinkExt;
-use futures::stream::{SplitSink, StreamExt};
-use nexus_documents::{RepoMessage, SYNC_BYTES_MAX};
+use futures::StreamExt;
+use nexus_documents::SYNC_BYTES_MAX;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::session::{Goodbye, Session};
+use self::out::{Goodbye, KEEP_ALIVE, Out};
+use self::session::Session;
 use super::Api;
 use super::extract::Parameters;
 use super::issued::Scope;
@@ -29,10 +31,6 @@ use crate::documents::Documents;
 
 /// The longest message of a program: one of Automerge's sync protocol, and what is around it.
 const MESSAGE_BYTES_MAX: usize = SYNC_BYTES_MAX + (64 << 10);
-/// The time between two signs of life of a silent socket.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// The longest time that a program may leave a message unread.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// The time in which a program says who it is.
 const JOIN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -69,7 +67,7 @@ pub(super) async fn automerge(
 /// Answers a program, and tells it what changes, until one side goes.
 async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
     let (sink, mut source) = socket.split();
-    let mut out = Out(sink);
+    let mut out = Out::new(sink);
     let mut over = Box::pin(pass.over());
     let mut alive = tokio::time::interval(KEEP_ALIVE);
     let join_by = Instant::now() + JOIN_WITHIN;
@@ -108,7 +106,7 @@ async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
         }
         Goodbye::Stopping => CloseFrame { code: close_code::AWAY, reason: "the node is stopping".into() },
     };
-    let _ = tokio::time::timeout(KEEP_ALIVE, out.0.send(Message::Close(Some(frame)))).await;
+    out.close(frame).await;
 }
 
 /// Resolves when the node has more entries than were looked at.
@@ -120,25 +118,5 @@ async fn until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The way to a program. A program that does not read is given up.
-struct Out(SplitSink<WebSocket, Message>);
-
-impl Out {
-    async fn send(&mut self, message: RepoMessage) -> Result<(), Goodbye> {
-        self.put(Message::Binary(message.write().into())).await
-    }
-
-    async fn ping(&mut self) -> Result<(), Goodbye> {
-        self.put(Message::Ping(Vec::new().into())).await
-    }
-
-    async fn put(&mut self, message: Message) -> Result<(), Goodbye> {
-        match tokio::time::timeout(SEND_TIMEOUT, self.0.send(message)).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Goodbye::Gone),
-        }
     }
 }

@@ -459,6 +459,24 @@ mod tests {
     }
 
     /// promise: Commands and API | The token of the metrics reads the metrics, and opens nothing else
+    /// promise: Documents | A token in an address names an agent, and opens the socket of automerge-repo alone, from any origin
+    #[test]
+    fn the_token_of_an_address_opens_one_route() {
+        let guard = guard("127.0.0.1:8002", "the-token");
+        let host = ("host", "127.0.0.1:8002");
+        let socket = [host, ("upgrade", "websocket"), ("origin", "http://localhost:5173")];
+        // a token of nobody is looked for, and not found
+        let shown = format!("/automerge?token={TOKEN_PREFIX}{}", "0".repeat(40));
+        assert_eq!(code(&guard, &shown, &socket), "unauthorized");
+        // elsewhere, and without a socket, no address is looked at
+        assert_eq!(code(&guard, &shown.replace("automerge", "v1/events"), &socket), "foreign_origin");
+        assert_eq!(code(&guard, &shown, &[host, ("origin", "http://localhost:5173")]), "foreign_origin");
+        assert_eq!(code(&guard, "/automerge?token=the-token", &socket), "foreign_origin");
+        assert_eq!(code(&guard, "/automerge?token=the-token", &[host, ("upgrade", "websocket")]), "unauthorized");
+        let rebound = [("host", "evil.example:8002"), ("upgrade", "websocket")];
+        assert_eq!(code(&guard, &shown, &rebound), "foreign_host");
+    }
+
     #[test]
     fn the_token_of_the_metrics_opens_them_alone() {
         let guard = guard("127.0.0.1:8002", "secret");

@@ -1,6 +1,8 @@
 //! Which changes count, by the set of entries alone.
 
 mod node;
+#[cfg(feature = "http")]
+mod strangers;
 
 use std::collections::BTreeMap;
 

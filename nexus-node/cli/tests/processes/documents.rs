@@ -602,7 +602,7 @@ fn both_values_of_a_conflict_are_shown_until_somebody_decides() {
     cloud.json(&["doc", "set", "plan", "state", "3"]);
     assert_eq!(cloud.json(&["doc", "conflicts", "plan", "state"])["items"], json!([{ "by": "cloud", "value": 3 }]));
     refused(&cloud, &["conflicts", "plan", "nope"], 5, "not_found", "nothing is at");
-    refused(&cloud, &["conflicts", "plan", "/"], 5, "not_found", "nothing is at");
+    refused(&cloud, &["conflicts", "plan", "/"], 2, "invalid", "never in conflict");
 }
 
 /// promise: Documents | An edit by a machine that did not know that a document began anew is kept, and told at the next one

@@ -6,7 +6,7 @@ use nexus_documents::{DocumentId, REPO_VERSION, RepoBody, RepoMessage, SyncMessa
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Out;
+use super::out::{Goodbye, Out};
 use crate::documents::{Documents, Heard, Synced, TouchedDocuments};
 use crate::error::NodeError;
 
@@ -14,23 +14,6 @@ use crate::error::NodeError;
 const DOCUMENTS_MAX: usize = 10_000;
 /// How long a document that is not here is waited for: another node may bring it.
 const FIND_WITHIN: Duration = Duration::from_secs(5);
-
-/// Why a socket is closed.
-#[derive(Debug)]
-pub(super) enum Goodbye {
-    /// The program is gone, or does not read.
-    Gone,
-    /// Its message is not taken, for this reason.
-    Refused(String),
-    /// The node stops.
-    Stopping,
-}
-
-impl Goodbye {
-    pub(super) fn refused(why: &str) -> Self {
-        Self::Refused(why.to_owned())
-    }
-}
 
 /// A document that was asked for and is not here yet.
 struct Sought {
@@ -225,7 +208,7 @@ impl Session {
         if self.refused.len() < DOCUMENTS_MAX {
             self.refused.insert(document);
         }
-        tracing::info!(%document, why, "what a program says of a document is not taken");
+        tracing::debug!(%document, why, "what a program says of a document is not taken");
         out.send(self.message(RepoBody::Unavailable { document })).await?;
         out.send(self.error(&format!("{document}: {why}"))).await
     }

@@ -2,7 +2,6 @@
 
 use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, LogId};
 use nexus_documents::{Broken, Change, ChangeHash, Fault, Made, SyncMessage, SyncPeer};
-use nexus_identity::plants::planted;
 
 use super::{HeldChange, Replica, SHARE_BYTES_MAX, may_be_of};
 
@@ -62,16 +61,15 @@ impl Replica {
             return Ok(Look::Known);
         }
         // a change that was cut, revoked or refused does not come back by a program that still has it
-        let is_void = |hash: &ChangeHash| self.held.contains_key(hash) && !self.counting.contains(hash);
-        if !planted("adopts_what_is_void") {
-            if is_void(&hash) {
-                return Err("this mesh has it, and it does not count".to_owned());
-            }
-            if change.deps().iter().any(is_void) {
-                return Err("it comes after a change that does not count in this mesh".to_owned());
-            }
+        let is_void =
+            |hash: &ChangeHash| self.held.contains_key(hash) && !self.counting.contains(hash) && !self.is_waiting(hash);
+        if is_void(&hash) {
+            return Err("this mesh has it, and it does not count".to_owned());
         }
-        let is_here = change.deps().iter().all(|dep| self.held.contains_key(dep));
+        if change.deps().iter().any(is_void) {
+            return Err("it comes after a change that does not count in this mesh".to_owned());
+        }
+        let is_here = change.deps().iter().all(|dep| self.counting.contains(dep));
         // the word of another member comes with that member's entry
         let is_members = !may_be_of(change.actor(), log, self.document);
         if !is_here || is_members {
@@ -93,6 +91,11 @@ impl Replica {
             Err(Fault::MissingDeps(_)) => Ok(Look::Waits),
             Err(fault) => Err(fault.to_string()),
         }
+    }
+
+    /// Whether a change is here, and waits for one that comes before it.
+    fn is_waiting(&self, hash: &ChangeHash) -> bool {
+        self.waiting.values().flatten().any(|(waiting, _)| waiting == hash)
     }
 
     /// Applies changes that were judged.

@@ -1,0 +1,70 @@
+//! Changes of programs, which this node writes in its own name.
+
+use super::*;
+
+/// The changes that a program makes after some that it knows.
+fn written(known: &[Entry], edits: &[&str]) -> Vec<Vec<u8>> {
+    let mut living = Living::new();
+    living.apply(known.iter().map(|entry| entry.made.bytes.as_slice())).unwrap();
+    let of = |key: &&str| living.edit(&[9; 16], 1_000, &set(key, &json!("by a program")), 60_000).unwrap();
+    edits.iter().flat_map(of).map(|made| made.bytes).collect()
+}
+
+fn replica(entries: &[Entry]) -> Replica {
+    replica_of(entries, &(0..entries.len()).collect::<Vec<_>>(), 3)
+}
+
+fn hashes(changes: &[Vec<u8>]) -> Vec<ChangeHash> {
+    changes.iter().map(|bytes| Change::parse(bytes).unwrap().hash()).collect()
+}
+
+/// promise: Documents | A program's changes are written once each, after those before them
+#[test]
+fn a_program_brings_what_is_new() {
+    let entries = history(&[(0, 0, false), (1, 1, true)]);
+    let mut here = replica(&entries);
+    let new = written(&entries, &["a", "b"]);
+    let known: Vec<Vec<u8>> = entries.iter().map(|entry| entry.made.bytes.clone()).collect();
+    // the later one alone waits
+    let looked = here.judge_strangers(&log(0), vec![new[1].clone()]);
+    assert!(looked.made.is_empty() && looked.refused.is_none());
+    let all: Vec<Vec<u8>> = known.into_iter().chain(new.clone()).chain(looked.waiting).collect();
+    let looked = here.judge_strangers(&log(0), all);
+    assert_eq!(looked.made.iter().map(|made| made.hash).collect::<Vec<_>>(), hashes(&new));
+    assert!(looked.waiting.is_empty() && looked.refused.is_none(), "{looked:?}");
+    here.apply(&looked.made).unwrap();
+    assert_eq!(value(&here)["b"], json!("by a program"));
+    let again = here.judge_strangers(&log(0), new);
+    assert!(again.made.is_empty() && again.waiting.is_empty() && again.refused.is_none());
+}
+
+/// promise: Documents | A program that still has a change of a revoked member brings back neither it nor its own edits on top
+#[test]
+fn a_program_brings_nothing_back() {
+    let mut entries = history(&[(0, 0, false), (1, 1, true)]);
+    let new = written(&entries, &["a"]);
+    entries[1].counts = false;
+    let of_revoked = entries[1].made.bytes.clone();
+    let mut here = replica(&entries);
+    for (changes, why) in [(vec![of_revoked], "does not count"), (new, "comes after a change that does not count")] {
+        let looked = here.judge_strangers(&log(0), changes);
+        assert!(looked.made.is_empty() && looked.waiting.is_empty());
+        assert!(looked.refused.as_ref().is_some_and(|(_, said)| said.contains(why)), "{looked:?}");
+    }
+    assert_eq!(here.living().len(), 1);
+}
+
+/// promise: Documents | A change of another member is written by that member alone, and a second change of one number by nobody
+#[test]
+fn a_program_speaks_for_no_member() {
+    let entries = history(&[(0, 0, false), (1, 1, true)]);
+    let mut here = replica(&entries[..1]);
+    let looked = here.judge_strangers(&log(0), vec![entries[1].made.bytes.clone()]);
+    assert_eq!((looked.made.len(), looked.waiting.len()), (0, 1), "its entry is to come");
+    let (one, other) = (written(&entries[..1], &["a"]), written(&entries[..1], &["b"]));
+    let looked = here.judge_strangers(&log(0), one);
+    assert_eq!(looked.made.len(), 1);
+    here.apply(&looked.made).unwrap();
+    let looked = here.judge_strangers(&log(0), other);
+    assert!(looked.made.is_empty() && looked.refused.is_some(), "{looked:?}");
+}
