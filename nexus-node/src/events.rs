@@ -345,6 +345,7 @@ impl NodeEvents {
     }
 
     /// Looks up the task or the document of a change, as it is now. There is no news of a document without the change.
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "a shared part of a stream goes to no other thread")]
     async fn look_up(&mut self, change: &Change) -> Result<Option<NodeNews>, NodeError> {
         match change.subject {
             #[cfg(feature = "documents")]

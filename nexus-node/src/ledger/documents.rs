@@ -179,12 +179,11 @@ pub(crate) fn names_of_documents(
     Ok(found)
 }
 
+/// Takes a key, the generation and the id of a document, and its place among those of that key.
+type NameLook<'a> = &'a mut dyn FnMut(&str, u64, [u8; 16], Place);
+
 /// Looks at each document of each key of a space: of one key the latest generation first, and of that the lowest id.
-fn each_name(
-    view: &dyn View,
-    space: SpaceNo,
-    look: &mut dyn FnMut(&str, u64, [u8; 16], Place),
-) -> Result<(), StoreError> {
+fn each_name(view: &dyn View, space: SpaceNo, look: NameLook<'_>) -> Result<(), StoreError> {
     let bad = || unreadable(Table::DocumentKeys);
     // the key, its latest generation, and the document of the row before
     let mut last: Option<([u8; 20], u64, [u8; 16])> = None;

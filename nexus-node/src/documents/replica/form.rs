@@ -15,6 +15,8 @@ use super::{HeldChange, Holder, RefusedChange, Replica, Saved};
 use crate::ledger::rows::{self, Eno};
 
 type Hash = [u8; 32];
+/// A change that waits for another one, with its bytes.
+type Waiting = (Hash, Vec<u8>);
 /// The number of an entry, that of its author, and whether it counts.
 type HolderForm = (Eno, u32, bool);
 
@@ -40,7 +42,7 @@ struct Form {
     authors: Vec<Did>,
     holders: Vec<Vec<HolderForm>>,
     others: Vec<OtherForm>,
-    waiting: Vec<(Hash, Vec<(Hash, Vec<u8>)>)>,
+    waiting: Vec<(Hash, Vec<Waiting>)>,
     colliding: Vec<Hash>,
     shares: Vec<(LogId, bool, u64)>,
     refused: Vec<(Hash, Did, String)>,
