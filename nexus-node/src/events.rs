@@ -39,8 +39,10 @@ use crate::critical::{Critical, CriticalChange, CriticalNews, Mode};
 use crate::documents::{DocumentNews, Documents};
 use crate::error::{InputError, NodeError};
 use crate::follow::{Cursor, Given, LogPlace};
+#[cfg(feature = "documents")]
+use crate::memory::Subject;
 use crate::memory::cursor::StoreName;
-use crate::memory::{Change, ChangeKind, Subject, WatchQuery};
+use crate::memory::{Change, ChangeKind, WatchQuery};
 use crate::recent::Recent;
 use crate::runtime::Sessions;
 use crate::tasks::{Task, TaskBoard};

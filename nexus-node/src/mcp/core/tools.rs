@@ -216,9 +216,9 @@ pub(super) fn full() -> &'static [Tool] {
             &["id"],
             hints().read_only(false).destructive(false).idempotent(false),
         );
-        let mut tools = [all(), &[create, claim, update]].concat();
+        let tools = [all(), &[create, claim, update]].concat();
         #[cfg(feature = "documents")]
-        tools.extend(of_documents());
+        let tools = [tools, of_documents()].concat();
         tools
     });
     &TOOLS
