@@ -163,6 +163,7 @@ try {
   read.change((doc) => (doc.title = "not by a reader"));
   theirs.change((doc) => (doc.after = 1));
   await until("what came later is on both", () => mine.doc().after === 1);
+  await until("a token that reads goes on reading", () => read.doc().after === 1);
   same("a token that reads changes nothing", [mine.doc().title, theirs.doc().title], ["release", "release"]);
 
   // the machine of a program loses its power while it types

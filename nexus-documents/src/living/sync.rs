@@ -37,6 +37,13 @@ const SECOND: u8 = 0x43;
 #[derive(Debug, Default)]
 pub struct SyncPeer(State);
 
+impl SyncPeer {
+    /// A side whose changes are not taken. It hears so, and goes on hearing of the document.
+    pub fn reader() -> Self {
+        Self(State::new_read_only())
+    }
+}
+
 /// A message of the other side.
 #[derive(Clone, Debug)]
 pub struct SyncMessage {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use nexus_crdt::{DocumentPart, SpaceId};
-use nexus_documents::{DocumentId, Made, SyncMessage, SyncPeer};
+use nexus_documents::{DocumentId, FileError, Made, SyncMessage, SyncPeer};
 
 use tokio::sync::watch;
 
@@ -28,6 +28,7 @@ const WAITING_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Synced {
     found: Found,
     peer: SyncPeer,
+    may_write: bool,
     waiting: Vec<Vec<u8>>,
 }
 
@@ -41,8 +42,10 @@ impl Synced {
 /// The answer to a message of a program.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// Its changes are on the disk, or wait for others.
+    /// Its changes are on the disk, or were here.
     Taken,
+    /// All of its changes wait for others. An answer would ask for them again, so there is none now.
+    Waits,
     /// A change of it is not taken, for this reason.
     Refused(String),
 }
@@ -62,36 +65,42 @@ impl Documents {
         self.pen.engine.committed()
     }
 
-    /// A document in one of the spaces in sight, by its id alone.
-    pub(crate) async fn synced(&self, document: DocumentId) -> Result<Option<Synced>, NodeError> {
+    /// Reads a message of a program. That may take long: a few bytes may stand for many operations.
+    ///
+    /// # Errors
+    /// The node stops. A message that cannot be read is an error within.
+    pub(crate) async fn sync_message(&self, bytes: Vec<u8>) -> Result<Result<SyncMessage, FileError>, NodeError> {
+        Ok(self.pen.world.blocking(move || SyncMessage::read(&bytes)).await?)
+    }
+
+    /// A document in one of the spaces in sight, by its id alone. Changes of a program that may not write are passed over.
+    pub(crate) async fn synced(&self, document: DocumentId, may_write: bool) -> Result<Option<Synced>, NodeError> {
         let found = self.brain.reading(move |brain| find::anywhere(brain, document)).await?;
-        Ok(found.map(|found| Synced { found, peer: SyncPeer::default(), waiting: Vec::new() }))
+        let peer = if may_write { SyncPeer::default() } else { SyncPeer::reader() };
+        Ok(found.map(|found| Synced { found, peer, may_write, waiting: Vec::new() }))
     }
 
     /// The place of a document that a program brings: a space in sight, or the usual one.
     pub(crate) async fn synced_anew(&self, space: Option<&str>, document: DocumentId) -> Result<Synced, NodeError> {
         let (space, no, shown) = self.space(space).await?;
         let found = Found { space, no, shown, document, key: None, generation: 0, others: Vec::new() };
-        Ok(Synced { found, peer: SyncPeer::default(), waiting: Vec::new() })
+        Ok(Synced { found, peer: SyncPeer::default(), may_write: true, waiting: Vec::new() })
     }
 
     /// Takes a message of a program. Its changes are on the disk when this returns.
     ///
     /// # Errors
     /// [`NodeError::Refused`] if this node may not write, and others of the disk and the node.
-    pub(crate) async fn hear(
-        &self,
-        synced: &mut Synced,
-        message: SyncMessage,
-        may_write: bool,
-    ) -> Result<Heard, NodeError> {
-        if !message.changes.is_empty() {
-            if !may_write {
-                return Ok(Heard::Refused("the token does not write documents".to_owned()));
-            }
+    pub(crate) async fn hear(&self, synced: &mut Synced, message: SyncMessage) -> Result<Heard, NodeError> {
+        let mut heard = Heard::Taken;
+        if synced.may_write && !message.changes.is_empty() {
             synced.waiting.extend(message.changes.iter().cloned());
-            if let Some(why) = self.take_waiting(synced).await? {
+            let (taken, refused) = self.take_waiting(synced).await?;
+            if let Some(why) = refused {
                 return Ok(Heard::Refused(why));
+            }
+            if taken == 0 && !synced.waiting.is_empty() {
+                heard = Heard::Waits;
             }
         }
         let document = synced.found.document;
@@ -99,15 +108,15 @@ impl Documents {
         let mut current = shared.current(&self.brain).await?;
         let mut replica = current.take().ok_or_else(|| broken(document, "it was closed"))?;
         let mut peer = std::mem::take(&mut synced.peer);
-        let heard = self.pen.world.reading(move || {
-            let heard = replica.hear(&mut peer, &message);
-            (replica, peer, heard)
+        let done = self.pen.world.reading(move || {
+            let done = replica.hear(&mut peer, &message);
+            (replica, peer, done)
         });
-        let (replica, peer, heard) = heard.await?;
+        let (replica, peer, done) = done.await?;
         *current = Some(replica);
         synced.peer = peer;
-        heard.map_err(|why| broken(document, &why.to_string()))?;
-        Ok(Heard::Taken)
+        done.map_err(|why| broken(document, &why.to_string()))?;
+        Ok(heard)
     }
 
     /// The next message to a program, if there is something to say. Changes that waited are tried again before.
@@ -131,8 +140,9 @@ impl Documents {
         Ok(said)
     }
 
-    /// Writes those of a program's changes that may be written now. Returns why the first one of others is refused.
-    async fn take_waiting(&self, synced: &mut Synced) -> Result<Option<String>, NodeError> {
+    /// Writes those of a program's changes that may be written now. Returns their number, and why the first one of others is
+    /// refused.
+    async fn take_waiting(&self, synced: &mut Synced) -> Result<(usize, Option<String>), NodeError> {
         let (space, document) = synced.place();
         let log = self.pen.log(space);
         let shared = self.open(&synced.found);
@@ -158,7 +168,8 @@ impl Documents {
             bytes += change.len();
             bytes <= WAITING_BYTES_MAX
         });
-        Ok(looked.refused.map(|(hash, why)| format!("its change {hash} is refused: {why}")))
+        let refused = looked.refused.map(|(hash, why)| format!("its change {hash} is refused: {why}"));
+        Ok((looked.made.len(), refused))
     }
 
     /// The documents of entries after one, and the last entry.

@@ -134,3 +134,29 @@ fn heads_that_nobody_has_are_asked_for() {
     empty.hear(&mut peer, &SyncMessage::read(&bytes).unwrap()).unwrap();
     assert_eq!(Message::decode(&empty.say(&mut peer).unwrap().unwrap()).unwrap().need, [LibraryHash(unknown)]);
 }
+
+/// promise: Documents | A program that may only read hears of a document, and nobody asks for its own changes
+#[test]
+fn a_program_that_reads_hears_on() {
+    let (mut ours, mut theirs, mut peer, mut state) = (Replica::new(1), theirs(), SyncPeer::reader(), State::new());
+    let mut silent = false;
+    for step in 0..12 {
+        if step == 6 {
+            ours.edit(1, &[set("/a", json!(1))]).unwrap();
+        }
+        let out = ours.doc.say(&mut peer).unwrap();
+        if let Some(bytes) = &out {
+            theirs.sync().receive_sync_message(&mut state, Message::decode(bytes).unwrap()).unwrap();
+        }
+        let back = theirs.sync().generate_sync_message(&mut state).map(Message::encode);
+        if let Some(bytes) = &back {
+            let message = SyncMessage::read(bytes).unwrap();
+            assert!(message.changes.is_empty(), "it was told that nobody takes them");
+            ours.doc.hear(&mut peer, &message).unwrap();
+        }
+        silent = out.is_none() && back.is_none();
+    }
+    assert!(silent, "both come to an end");
+    assert_eq!(shown(&ours.doc), json!({ "a": 1 }));
+    assert!(matches!(automerge::ReadDoc::get(&theirs, automerge::ROOT, "a"), Ok(Some(_))), "it heard of the edit");
+}

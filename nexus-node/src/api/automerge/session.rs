@@ -88,8 +88,8 @@ impl Session {
         }
         match body {
             RepoBody::Leave => Err(Goodbye::Gone),
-            RepoBody::Request { document, data } => self.synced(document, &data, false, out).await,
-            RepoBody::Sync { document, data } => self.synced(document, &data, true, out).await,
+            RepoBody::Request { document, data } => self.synced(document, data, false, out).await,
+            RepoBody::Sync { document, data } => self.synced(document, data, true, out).await,
             RepoBody::Unavailable { document } => {
                 self.sought.remove(&document);
                 Ok(())
@@ -101,20 +101,21 @@ impl Session {
     }
 
     /// A sync message about a document. `has` says whether the program has it, so that it may bring it here.
-    async fn synced(&mut self, document: DocumentId, data: &[u8], has: bool, out: &mut Out) -> Result<(), Goodbye> {
+    async fn synced(&mut self, document: DocumentId, data: Vec<u8>, has: bool, out: &mut Out) -> Result<(), Goodbye> {
         if self.refused.contains(&document) {
             return Ok(());
         }
-        let message = match SyncMessage::read(data) {
-            Ok(message) => message,
-            Err(error) => return self.refuse(document, &error.to_string(), out).await,
+        let message = match self.documents.sync_message(data).await {
+            Ok(Ok(message)) => message,
+            Ok(Err(error)) => return self.refuse(document, &error.to_string(), out).await,
+            Err(error) => return self.failed(document, error, out).await,
         };
         if !self.open.contains_key(&document) {
             if self.open.len() + self.sought.len() >= DOCUMENTS_MAX {
                 let why = format!("a program follows at most {DOCUMENTS_MAX} documents over one socket");
                 return self.refuse(document, &why, out).await;
             }
-            let found = match self.documents.synced(document).await {
+            let found = match self.documents.synced(document, self.may_write).await {
                 Ok(None) if has && self.may_write && !message.heads.is_empty() => {
                     let anew = self.documents.synced_anew(self.space.as_deref(), document).await;
                     anew.map(Some)
@@ -139,8 +140,9 @@ impl Session {
 
     async fn take(&mut self, document: DocumentId, message: SyncMessage, out: &mut Out) -> Result<(), Goodbye> {
         let Some(synced) = self.open.get_mut(&document) else { return Ok(()) };
-        match self.documents.hear(synced, message, self.may_write).await {
+        match self.documents.hear(synced, message).await {
             Ok(Heard::Taken) => self.tell(document, out).await,
+            Ok(Heard::Waits) => Ok(()),
             Ok(Heard::Refused(why)) => self.refuse(document, &why, out).await,
             Err(error) => self.failed(document, error, out).await,
         }
@@ -176,7 +178,7 @@ impl Session {
         };
         let came: Vec<DocumentId> = self.sought.keys().filter(|document| may_be_here(document)).copied().collect();
         for document in came {
-            match self.documents.synced(document).await {
+            match self.documents.synced(document, self.may_write).await {
                 Ok(Some(synced)) => {
                     let Some(sought) = self.sought.remove(&document) else { continue };
                     self.open.insert(document, synced);
