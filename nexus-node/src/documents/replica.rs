@@ -438,18 +438,23 @@ impl Replica {
         for Made { hash, bytes } in made {
             let change = Change::parse(bytes)?;
             self.judge.accept(&change)?;
-            let held = HeldChange {
-                deps: change.deps().to_vec(),
-                actor: change.actor().into(),
-                seq: change.seq(),
-                sound: true,
-                holders: Vec::new(),
-            };
-            *self.numbers.entry((held.actor.clone(), held.seq)).or_default() += 1;
-            self.held.insert(*hash, held);
-            self.counting.insert(*hash);
+            self.hold_made(*hash, &change);
         }
         Ok(())
+    }
+
+    /// Holds a change that was judged and counts, and whose entry is to come.
+    fn hold_made(&mut self, hash: ChangeHash, change: &Change<'_>) {
+        let held = HeldChange {
+            deps: change.deps().to_vec(),
+            actor: change.actor().into(),
+            seq: change.seq(),
+            sound: true,
+            holders: Vec::new(),
+        };
+        *self.numbers.entry((held.actor.clone(), held.seq)).or_default() += 1;
+        self.held.insert(hash, held);
+        self.counting.insert(hash);
     }
 
     fn refuse(&mut self, hash: ChangeHash, author: Did, why: &str) {

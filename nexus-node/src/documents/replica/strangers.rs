@@ -3,7 +3,7 @@
 use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, LogId};
 use nexus_documents::{Broken, Change, ChangeHash, Fault, Made, SyncMessage, SyncPeer};
 
-use super::{HeldChange, Replica, SHARE_BYTES_MAX, may_be_of};
+use super::{Replica, SHARE_BYTES_MAX, may_be_of};
 
 /// A program's changes after a look at them.
 #[derive(Debug, Default)]
@@ -34,16 +34,7 @@ impl Replica {
                 Ok(Look::Known) => {}
                 Ok(Look::Waits) => looked.waiting.push(bytes),
                 Ok(Look::New) => {
-                    let held = HeldChange {
-                        deps: change.deps().to_vec(),
-                        actor: change.actor().into(),
-                        seq: change.seq(),
-                        sound: true,
-                        holders: Vec::new(),
-                    };
-                    *self.numbers.entry((held.actor.clone(), held.seq)).or_default() += 1;
-                    self.held.insert(hash, held);
-                    self.counting.insert(hash);
+                    self.hold_made(hash, &change);
                     looked.made.push(Made { hash, bytes });
                 }
                 Err(why) => {

@@ -14,7 +14,7 @@ use nexus_node_cli::ground::Printer;
 /// The documents, and the characters of each.
 const DOCUMENTS: usize = 1_000;
 const CHARACTERS: usize = 10_240;
-/// Those that are written at a time.
+/// Documents that are written at a time.
 const AT_ONCE: usize = 16;
 
 /// Measures the time until a new member has a thousand documents, and the time to read each there.

@@ -26,7 +26,7 @@ const TOGETHER: usize = 20_000;
 struct Taken {
     /// On the disk.
     disk: f64,
-    /// Of its quotas.
+    /// As the quota of bytes counts them.
     bytes: f64,
     entries: f64,
 }
