@@ -38,8 +38,8 @@ pub(crate) use chain::{
 };
 #[cfg(feature = "documents")]
 pub(crate) use documents::{
-    DocumentName, DocumentPlace, Place, document_has_more, document_names, document_of_entry, document_with_key,
-    documents_of_space, enos_of_document, is_of_document, names_of_documents,
+    DocumentName, DocumentPlace, Place, document_has_more, document_names, document_with_key, documents_of_space,
+    each_touched, enos_of_document, is_of_document, names_of_documents,
 };
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};

@@ -51,6 +51,8 @@ pub struct SyncMessage {
     pub heads: Vec<ChangeHash>,
     /// Its changes as plain bytes, each after those before it that came with it. They are not judged yet.
     pub changes: Vec<Vec<u8>>,
+    /// The bytes of the message without its changes: a peer is kept with them until the next message.
+    pub rest_bytes: usize,
     /// The message without its changes.
     rest: Message,
 }
@@ -92,8 +94,9 @@ impl SyncMessage {
             rest.extend(length(flags.len()));
             rest.extend_from_slice(flags);
         }
+        let rest_bytes = rest.len();
         let rest = guarded(|| Message::decode(&rest)).map_err(|broken| FileError::Library(broken.to_string()))?;
-        Ok(Self { heads, changes, rest: rest.map_err(|error| FileError::Library(error.to_string()))? })
+        Ok(Self { heads, changes, rest_bytes, rest: rest.map_err(|error| FileError::Library(error.to_string()))? })
     }
 }
 

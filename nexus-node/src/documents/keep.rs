@@ -3,7 +3,8 @@
 //! It looks at each entry once, and takes the documents with new or turned entries in turn. All that it does may be slow: who
 //! opens a document that it has not come to builds the document from what is saved and the entries since.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::brain::Brain;
 use crate::engine::Command;
 use crate::error::NodeError;
 use crate::ledger::rows::{Eno, SpaceNo};
-use crate::ledger::{DocumentPlace, Turned, document_of_entry, last_eno};
+use crate::ledger::{DocumentPlace, each_touched, last_eno};
 use crate::store::{Batch, Snapshot, StoreError};
 
 /// How long entries gather before they are looked at.
@@ -208,21 +209,15 @@ fn look(view: &Snapshot, after: Eno, line: &dyn Fn(&Did) -> Did) -> Result<(Look
     // a store that was put back is looked at anew
     let after = if after > last { 0 } else { after };
     let most = last.min(after + ENTRIES_MAX);
-    let turned = Turned::between(view, after + 1, most)?;
-    let (mut found, mut seen) = (Look::default(), std::collections::BTreeSet::new());
-    let mut to = after;
-    while to < most && found.number < DOCUMENTS_MAX {
-        to += 1;
-        let others = if turned.by(to) { turned.enos(view, to)? } else { Vec::new() };
-        for eno in [to].into_iter().chain(others) {
-            let Some(DocumentPlace { space, no, document, author }) = document_of_entry(view, eno)? else { continue };
-            if seen.insert((space, document)) {
-                let touched = Touched { space, no, document: DocumentId::from_bytes(document) };
-                found.by_line.entry(line(&author)).or_default().push(touched);
-                found.number += 1;
-            }
+    let (mut found, mut seen) = (Look::default(), BTreeSet::new());
+    let to = each_touched(view, (after, most), &mut |DocumentPlace { space, no, document, author }| {
+        if seen.insert((space, document)) {
+            let touched = Touched { space, no, document: DocumentId::from_bytes(document) };
+            found.by_line.entry(line(&author)).or_default().push(touched);
+            found.number += 1;
         }
-    }
+        if found.number < DOCUMENTS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
     Ok((found, to, last))
 }
 

@@ -4,10 +4,10 @@
 //! them. A message to it names changes that are on the disk, and no others.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use nexus_crdt::{DocumentPart, SpaceId};
 use nexus_documents::{DocumentId, FileError, Made, SyncMessage, SyncPeer};
-
 use tokio::sync::watch;
 
 use super::Documents;
@@ -16,7 +16,7 @@ use super::open::broken;
 use super::write::portions;
 use crate::error::NodeError;
 use crate::ledger::rows::Eno;
-use crate::ledger::{Turned, document_of_entry, last_eno};
+use crate::ledger::{each_touched, last_eno};
 
 /// The most entries that are looked at one by one. After more of them every document may have changed.
 const ENTRIES_MAX: Eno = 10_000;
@@ -36,6 +36,16 @@ impl Synced {
     /// The document's space and id.
     pub(crate) fn place(&self) -> (SpaceId, DocumentId) {
         (self.found.space, self.found.document)
+    }
+
+    /// The bytes of changes that wait.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        self.waiting.iter().map(Vec::len).sum()
+    }
+
+    /// Forgets the changes that wait.
+    pub(crate) fn forget_waiting(&mut self) {
+        self.waiting = Vec::new();
     }
 }
 
@@ -180,15 +190,11 @@ impl Documents {
             if last.saturating_sub(after) > ENTRIES_MAX {
                 return Ok((TouchedDocuments::All, last));
             }
-            if !Turned::between(&view, after + 1, last)?.all().is_empty() {
-                return Ok((TouchedDocuments::All, last));
-            }
             let mut places = BTreeSet::new();
-            for eno in after + 1..=last {
-                if let Some(place) = document_of_entry(&view, eno)? {
-                    places.insert((place.space, DocumentId::from_bytes(place.document)));
-                }
-            }
+            each_touched(&view, (after, last), &mut |place| {
+                places.insert((place.space, DocumentId::from_bytes(place.document)));
+                ControlFlow::Continue(())
+            })?;
             Ok((TouchedDocuments::Some(places), last))
         });
         touched.await

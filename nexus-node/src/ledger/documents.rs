@@ -7,7 +7,7 @@ use nexus_crdt::{Header, Kind, SpaceId, document_of};
 use nexus_identity::Did;
 
 use super::rows::{self, Eno, EntryRow, SpaceNo, unreadable};
-use super::view::{find_space, read_entry};
+use super::view::{Turned, find_space, read_entry};
 use crate::store::{Order, StoreError, Table, View};
 
 /// A key of a document.
@@ -80,7 +80,7 @@ pub(crate) fn is_of_document(
 }
 
 /// The space and the document of an entry, if it is about one.
-pub(crate) fn document_of_entry(view: &dyn View, eno: Eno) -> Result<Option<DocumentPlace>, StoreError> {
+fn document_of_entry(view: &dyn View, eno: Eno) -> Result<Option<DocumentPlace>, StoreError> {
     let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else { return Ok(None) };
     let row: EntryRow = rows::decode(Table::Entries, &row)?;
     let header = Header::decode(&row.header).map_err(|_| unreadable(Table::Entries))?;
@@ -90,6 +90,29 @@ pub(crate) fn document_of_entry(view: &dyn View, eno: Eno) -> Result<Option<Docu
     let (Some(space), Some(entry)) = (find_space(view, header.space)?, read_entry(view, eno)?) else { return Ok(None) };
     let document = document_of(&entry).ok().map(|said| said.document);
     Ok(document.map(|document| DocumentPlace { space: header.space, no: space.no, document, author: header.author }))
+}
+
+/// Looks at the document of each entry after one up to another, and of the entries that such an entry turned, until it is enough.
+/// Returns the last entry that was looked at.
+pub(crate) fn each_touched(
+    view: &dyn View,
+    (after, most): (Eno, Eno),
+    look: &mut dyn FnMut(DocumentPlace) -> ControlFlow<()>,
+) -> Result<Eno, StoreError> {
+    let turned = Turned::between(view, after + 1, most)?;
+    for to in after + 1..=most {
+        let others = if turned.by(to) { turned.enos(view, to)? } else { Vec::new() };
+        let mut is_enough = false;
+        for eno in [to].into_iter().chain(others) {
+            if let Some(place) = document_of_entry(view, eno)? {
+                is_enough |= look(place).is_break();
+            }
+        }
+        if is_enough {
+            return Ok(to);
+        }
+    }
+    Ok(most.max(after))
 }
 
 /// The documents of a space behind one, in the order of their ids: those of entries that count and of others.

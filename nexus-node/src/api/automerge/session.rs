@@ -14,11 +14,38 @@ use crate::error::NodeError;
 const DOCUMENTS_MAX: usize = 10_000;
 /// How long a document that is not here is waited for: another node may bring it.
 const FIND_WITHIN: Duration = Duration::from_secs(5);
+/// The most bytes that a node keeps for one socket: of messages, and of changes that wait. A peer that follows 10,000 documents
+/// takes less; a document of 16 MiB takes some 300 KiB.
+const KEPT_BYTES_MAX: usize = 8 << 20;
 
 /// A document that was asked for and is not here yet.
 struct Sought {
     until: Instant,
     message: SyncMessage,
+}
+
+/// The bytes that are kept for the documents of one socket.
+#[derive(Debug, Default)]
+struct Kept {
+    of: BTreeMap<DocumentId, usize>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// Notes the bytes of a document, in place of those before. Whether all fit; if not, nothing is noted.
+    fn put(&mut self, document: DocumentId, bytes: usize) -> bool {
+        let others = self.bytes - self.of.get(&document).copied().unwrap_or_default();
+        if others.saturating_add(bytes) > KEPT_BYTES_MAX {
+            return false;
+        }
+        self.bytes = others + bytes;
+        self.of.insert(document, bytes);
+        true
+    }
+
+    fn remove(&mut self, document: DocumentId) {
+        self.bytes -= self.of.remove(&document).unwrap_or_default();
+    }
 }
 
 /// The documents of one program, and the news of them.
@@ -34,6 +61,7 @@ pub(super) struct Session {
     sought: BTreeMap<DocumentId, Sought>,
     /// Documents of which a change was refused. The program hears no more of them over this socket.
     refused: BTreeSet<DocumentId>,
+    kept: Kept,
     looked: u64,
 }
 
@@ -41,7 +69,7 @@ impl Session {
     pub(super) fn new(documents: Documents, me: String, may_write: bool, space: Option<String>) -> Self {
         let looked = *documents.committed().borrow();
         let (open, sought, refused) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { documents, me, may_write, space, program: None, open, sought, refused, looked }
+        Self { documents, me, may_write, space, program: None, open, sought, refused, kept: Kept::default(), looked }
     }
 
     pub(super) fn has_joined(&self) -> bool {
@@ -77,6 +105,9 @@ impl Session {
         let message = RepoMessage::read(bytes).map_err(|error| Goodbye::Refused(error.to_string()))?;
         let RepoMessage { sender, body, .. } = message;
         if let RepoBody::Join { versions } = body {
+            if self.has_joined() {
+                return Err(Goodbye::refused("a program joins once"));
+            }
             if !versions.iter().any(|version| version == REPO_VERSION) {
                 return Err(Goodbye::Refused(format!("this node speaks version {REPO_VERSION} of the protocol alone")));
             }
@@ -91,12 +122,16 @@ impl Session {
             RepoBody::Request { document, data } => self.synced(document, data, false, out).await,
             RepoBody::Sync { document, data } => self.synced(document, data, true, out).await,
             RepoBody::Unavailable { document } => {
-                self.sought.remove(&document);
+                if self.sought.remove(&document).is_some() {
+                    self.kept.remove(document);
+                }
                 Ok(())
             }
             // nobody keeps the first, and this version does not know the last
             RepoBody::Ephemeral { .. } | RepoBody::Error { .. } | RepoBody::Other(_) => Ok(()),
-            RepoBody::Peer { .. } | RepoBody::Join { .. } => Err(Goodbye::refused("a program joins once")),
+            RepoBody::Peer { .. } | RepoBody::Join { .. } => {
+                Err(Goodbye::refused("a program joins, and a node answers"))
+            }
         }
     }
 
@@ -105,11 +140,16 @@ impl Session {
         if self.refused.contains(&document) {
             return Ok(());
         }
-        let message = match self.documents.sync_message(data).await {
+        let mut message = match self.documents.sync_message(data).await {
             Ok(Ok(message)) => message,
             Ok(Err(error)) => return self.refuse(document, &error.to_string(), out).await,
             Err(error) => return self.failed(document, error, out).await,
         };
+        let waiting = self.open.get(&document).map_or(0, Synced::waiting_bytes);
+        if !self.kept.put(document, message.rest_bytes + waiting) {
+            let why = format!("a node keeps at most {KEPT_BYTES_MAX} bytes of messages for one socket");
+            return self.refuse(document, &why, out).await;
+        }
         if !self.open.contains_key(&document) {
             if self.open.len() + self.sought.len() >= DOCUMENTS_MAX {
                 let why = format!("a program follows at most {DOCUMENTS_MAX} documents over one socket");
@@ -128,6 +168,8 @@ impl Session {
                     self.open.insert(document, synced);
                 }
                 Ok(None) => {
+                    // whoever asks for a document has no change of it, and one that reads brings none
+                    message.changes = Vec::new();
                     let until = Instant::now() + FIND_WITHIN;
                     self.sought.insert(document, Sought { until, message });
                     return Ok(());
@@ -140,7 +182,13 @@ impl Session {
 
     async fn take(&mut self, document: DocumentId, message: SyncMessage, out: &mut Out) -> Result<(), Goodbye> {
         let Some(synced) = self.open.get_mut(&document) else { return Ok(()) };
-        match self.documents.hear(synced, message).await {
+        let rest_bytes = message.rest_bytes;
+        let heard = self.documents.hear(synced, message).await;
+        if !self.kept.put(document, rest_bytes + synced.waiting_bytes()) {
+            // the next news of the document ask for it again
+            synced.forget_waiting();
+        }
+        match heard {
             Ok(Heard::Taken) => self.tell(document, out).await,
             Ok(Heard::Waits) => Ok(()),
             Ok(Heard::Refused(why)) => self.refuse(document, &why, out).await,
@@ -198,6 +246,7 @@ impl Session {
             self.sought.iter().filter(|(_, sought)| sought.until <= now).map(|(document, _)| *document).collect();
         for document in late {
             self.sought.remove(&document);
+            self.kept.remove(document);
             out.send(self.message(RepoBody::Unavailable { document })).await?;
         }
         Ok(())
@@ -207,6 +256,7 @@ impl Session {
     async fn refuse(&mut self, document: DocumentId, why: &str, out: &mut Out) -> Result<(), Goodbye> {
         self.open.remove(&document);
         self.sought.remove(&document);
+        self.kept.remove(document);
         if self.refused.len() < DOCUMENTS_MAX {
             self.refused.insert(document);
         }
@@ -220,5 +270,27 @@ impl Session {
             NodeError::Stopping(_) => Err(Goodbye::Stopping),
             error => self.refuse(document, &error.to_string(), out).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promise: Documents | The messages of one program take at most 8 MiB of a node, however many documents they name
+    #[test]
+    fn a_socket_is_kept_within_its_bytes() {
+        let document = |n: u16| DocumentId::from_bytes([n.to_be_bytes(); 8].concat().try_into().unwrap());
+        let (mut kept, mebibyte) = (Kept::default(), 1 << 20);
+        assert!((0..8).all(|n| kept.put(document(n), mebibyte)), "eight fit");
+        assert!(!kept.put(document(8), 1), "and not a byte more");
+        assert!(!kept.put(document(0), mebibyte + 1), "nor in place of others");
+        assert!(kept.put(document(0), mebibyte - 1) && kept.put(document(8), 1), "a smaller one leaves room");
+        assert!(!kept.put(document(9), usize::MAX));
+        kept.remove(document(1));
+        kept.remove(document(1));
+        assert!(kept.put(document(9), mebibyte) && !kept.put(document(10), 1));
+        (0..20).for_each(|n| kept.remove(document(n)));
+        assert_eq!((kept.bytes, kept.of.len()), (0, 0));
     }
 }
