@@ -6,22 +6,14 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { isDeepStrictEqual } from "node:util";
 import { join } from "node:path";
+
+import { conclude, same } from "./compare.mjs";
 
 const [program, data, modules] = process.argv.slice(2);
 const A = createRequire(join(modules, "x.js"))("@automerge/automerge");
 
 const work = mkdtempSync(join(tmpdir(), "documents-"));
-let checks = 0;
-const wrong = [];
-
-function same(what, got, wanted) {
-  checks += 1;
-  if (isDeepStrictEqual(got, wanted)) return;
-  wrong.push(what);
-  console.log(`  ${what}: ${JSON.stringify(got)} instead of ${JSON.stringify(wanted)}`);
-}
 
 /** A command of the program; its JSON. */
 function nexus(...words) {
@@ -146,5 +138,4 @@ try {
 } finally {
   rmSync(work, { recursive: true });
 }
-console.log(`${checks} comparisons with the library, ${wrong.length} wrong`);
-process.exit(wrong.length === 0 ? 0 : 1);
+conclude(" with the library");

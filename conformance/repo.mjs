@@ -12,26 +12,20 @@ import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 
+import { conclude, fail, same } from "./compare.mjs";
+
 const [program, modules] = process.argv.slice(2);
 const require = createRequire(join(modules, "x.js"));
 const load = (name) => import(pathToFileURL(require.resolve(name)).href);
 const { Repo } = await load("@automerge/automerge-repo");
 const { WebSocketClientAdapter } = await load("@automerge/automerge-repo-network-websocket");
 const A = await load("@automerge/automerge");
+const { default: WebSocket } = await load("ws");
+const { decode, encode } = await load("cbor-x");
 
 /** The longest wait for something that has to happen. */
 const PATIENCE_MS = 60_000;
 const work = mkdtempSync(join(tmpdir(), "repo-"));
-let checks = 0;
-const wrong = [];
-
-function same(what, got, wanted) {
-  checks += 1;
-  if (isDeepStrictEqual(got, wanted)) return;
-  wrong.push(what);
-  console.log(`  ${what}: ${JSON.stringify(got)} instead of ${JSON.stringify(wanted)}`);
-}
-
 /** A node in a directory and process of its own. */
 class Machine {
   constructor(name) {
@@ -85,6 +79,13 @@ async function until(what, check) {
     if (Date.now() > end) throw new Error(`${what} did not happen`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
+}
+
+/** A number as sync messages have it. */
+function leb(number) {
+  const bytes = [];
+  for (; number > 127; number = Math.floor(number / 128)) bytes.push((number % 128) + 128);
+  return Buffer.from([...bytes, number]);
 }
 
 const heads = (handle) => [...A.getHeads(handle.doc())].sort();
@@ -166,6 +167,24 @@ try {
   await until("a token that reads goes on reading", () => read.doc().after === 1);
   same("a token that reads changes nothing", [mine.doc().title, theirs.doc().title], ["release", "release"]);
 
+  // a program that would have the node keep a mebibyte for each of twenty documents
+  const filter = Buffer.concat([leb(838_860), Buffer.from([10, 7]), Buffer.alloc(1_048_575, 0xff)]);
+  const large = Buffer.concat([Buffer.from([0x42, 0, 0, 1, 0]), leb(filter.length), filter, Buffer.from([0])]);
+  const socket = new WebSocket(address.one);
+  const said = [];
+  socket.on("message", (bytes) => said.push(decode(bytes)));
+  await once(socket, "open");
+  const send = (message) => socket.send(encode({ senderId: "glutton", targetId: "node", ...message }));
+  send({ type: "join", supportedProtocolVersions: ["1"] });
+  for (let n = 0; n < 20; n += 1) send({ type: "request", documentId: new Repo({}).create({}).documentId, data: large });
+  send({ type: "request", documentId: mine.documentId, data: Buffer.from([0x42, 0, 0, 0, 0]) });
+  await until("its last message is answered", () => said.some(({ type }) => type === "sync"));
+  const refused = said.filter(({ type, message }) => type === "error" && /keeps at most/.test(message));
+  same("a program's messages are kept up to a bound", refused.length, 13);
+  send({ type: "join", supportedProtocolVersions: ["1"] });
+  await once(socket, "close");
+  same("a program joins once", /joins once/.test(said.at(-1).message), true);
+
   // the machine of a program loses its power while it types
   await one.end("SIGKILL");
   for (let n = 0; n < 20; n += 1) {
@@ -176,13 +195,11 @@ try {
   await until("what both typed meanwhile is on both", () => mine.doc().notes.length === 140 && alike(mine, theirs));
   same("nothing is lost", [...mine.doc().notes].filter((letter) => "LR".includes(letter)).length, 40);
 } catch (error) {
-  wrong.push(String(error));
-  console.log(`  ${error.stack}`);
+  fail(error.stack);
 } finally {
   for (const child of children) child.kill();
   for (const { repo } of clients) await Promise.race([repo.shutdown(), new Promise((resolve) => setTimeout(resolve, 2_000))]);
   for (const machine of [one, two]) if (machine.process && machine.process.exitCode === null) await machine.end();
   rmSync(work, { recursive: true, force: true });
 }
-console.log(`${checks} comparisons, ${wrong.length} wrong`);
-process.exit(wrong.length === 0 ? 0 : 1);
+conclude();
