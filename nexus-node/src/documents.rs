@@ -134,7 +134,7 @@ impl Documents {
     /// [`NodeError::NotFound`] for the space, [`NodeError::Document`], [`NodeError::Refused`] if this node may not write.
     pub async fn create(&self, space: Option<&str>, key: &str) -> Result<Edited, NodeError> {
         if let Some(found) = self.look_for(space, key).await? {
-            let version = self.open(&found).version(&self.brain).await?;
+            let version = self.version_of(&found).await?;
             return Ok(Edited { info: found.info(), version, changed: false });
         }
         as_key(key)?;
@@ -149,8 +149,7 @@ impl Documents {
         self.pen.write(space, document, None, parts).await?;
         let found = Found { space, no, shown, document, key: Some(key.to_owned()), generation: 0, others: Vec::new() };
         // somebody else may have created it, and written to it, before
-        let shared = self.open(&found);
-        let version = shared.read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await?;
+        let version = self.version_of(&found).await?;
         Ok(Edited { info: found.info(), version, changed: true })
     }
 
@@ -448,7 +447,7 @@ impl Documents {
         }
         let key = key.map(str::to_owned);
         let found = Found { space, no, shown, document, key, generation: 0, others: Vec::new() };
-        let version = self.open(&found).read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await?;
+        let version = self.version_of(&found).await?;
         Ok(Edited { info: found.info(), version, changed: true })
     }
 
@@ -571,7 +570,7 @@ impl Documents {
     }
 
     async fn version_of(&self, found: &Found) -> Result<Version, NodeError> {
-        self.open(found).read(&self.brain, |replica| Ok(Version(replica.living().heads()))).await
+        self.open(found).version(&self.brain).await
     }
 
     async fn space(&self, name: Option<&str>) -> Result<(SpaceId, u32, String), NodeError> {
