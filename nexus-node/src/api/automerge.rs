@@ -10,22 +10,22 @@ mod session;
 
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::ws::{Message, WebSocket, close_code};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::StreamExt;
 use nexus_documents::SYNC_BYTES_MAX;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use self::out::{Goodbye, KEEP_ALIVE, Out};
+use self::out::{Goodbye, Out};
 use self::session::Session;
 use super::Api;
 use super::extract::Parameters;
 use super::issued::Scope;
 use super::pass::Pass;
 use super::problem::Problem;
-use super::websocket::{SUBPROTOCOL, is_websocket};
+use super::websocket::{KEEP_ALIVE, STOPPING, SocketOut, is_websocket, upgrade};
 use crate::Node;
 use crate::documents::Documents;
 
@@ -50,11 +50,7 @@ pub(super) async fn automerge(
         return Err(Problem::new("malformed", "this address takes a WebSocket")
             .hint("give it to automerge-repo's WebSocketClientAdapter"));
     }
-    let (mut parts, _) = request.into_parts();
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &api).await;
-    let upgrade = upgrade.map_err(|rejection| Problem::new("malformed", rejection.body_text()))?;
-    let upgrade = upgrade.protocols([SUBPROTOCOL]);
-    let upgrade = upgrade.max_message_size(MESSAGE_BYTES_MAX).max_frame_size(MESSAGE_BYTES_MAX);
+    let upgrade = upgrade(request, &api, MESSAGE_BYTES_MAX).await?.max_frame_size(MESSAGE_BYTES_MAX);
     let session = Session::new(
         documents,
         format!("nexus-{}", node.did().short()),
@@ -67,7 +63,7 @@ pub(super) async fn automerge(
 /// Answers a program, and tells it what changes, until one side goes.
 async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
     let (sink, mut source) = socket.split();
-    let mut out = Out::new(sink);
+    let mut out = Out(SocketOut::new(sink));
     let mut over = Box::pin(pass.over());
     let mut alive = tokio::time::interval(KEEP_ALIVE);
     let join_by = Instant::now() + JOIN_WITHIN;
@@ -89,7 +85,7 @@ async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
             () = tokio::time::sleep_until(join_by), if !has_joined => {
                 Err(Goodbye::refused("the program did not say who it is"))
             },
-            _ = alive.tick() => out.ping().await,
+            _ = alive.tick() => out.0.ping().await.map_err(Goodbye::from),
             () = &mut over => Err(Goodbye::refused("the token has ended")),
             () = api.closing() => Err(Goodbye::Stopping),
         };
@@ -97,16 +93,14 @@ async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
             break goodbye;
         }
     };
-    let frame = match goodbye {
-        Goodbye::Gone => return,
+    match goodbye {
+        Goodbye::Gone => {}
         Goodbye::Refused(reason) => {
             let _ = out.send(session.error(&reason)).await;
-            // a close frame takes 123 bytes
-            CloseFrame { code: close_code::POLICY, reason: reason.chars().take(60).collect::<String>().into() }
+            out.0.close(close_code::POLICY, &reason).await;
         }
-        Goodbye::Stopping => CloseFrame { code: close_code::AWAY, reason: "the node is stopping".into() },
-    };
-    out.close(frame).await;
+        Goodbye::Stopping => out.0.close(close_code::AWAY, STOPPING).await,
+    }
 }
 
 /// Resolves when the node has more entries than were looked at.

@@ -7,12 +7,11 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::ws::{Message, WebSocket, close_code};
+use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::SinkExt;
 use futures::stream::{self, StreamExt};
 use nexus_identity::Did;
 
@@ -22,17 +21,13 @@ use super::guard::Shown;
 use super::issued::Scope;
 use super::pass::Pass;
 use super::problem::Problem;
-use super::websocket::{SUBPROTOCOL, is_websocket};
+use super::websocket::{KEEP_ALIVE, STOPPING, SocketOut, is_websocket, upgrade};
 use super::{Api, wire};
 use crate::events::{EventKind, EventsQuery, NoEventKind, NodeEvent, NodeEvents};
 use crate::{Brain, Node};
 
 /// The word for all kinds that a caller may be told of.
 const ALL: &str = "all";
-/// The time between two signs of life of a silent stream. A client that vanished is noticed as soon.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// The longest time that a WebSocket may leave a change unread.
-const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest message of a client over a WebSocket. Its messages are not read.
 const MESSAGE_BYTES_MAX: usize = 4 << 10;
 /// The longest wait of a poll.
@@ -63,10 +58,7 @@ pub(super) async fn events(
         return poll(&api, feed, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);
     }
     if is_websocket(request.headers()) {
-        let (mut parts, _) = request.into_parts();
-        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &api).await;
-        let upgrade = upgrade.map_err(|rejection| Problem::new("malformed", rejection.body_text()))?;
-        let upgrade = upgrade.protocols([SUBPROTOCOL]).max_message_size(MESSAGE_BYTES_MAX);
+        let upgrade = upgrade(request, &api, MESSAGE_BYTES_MAX).await?;
         return Ok(upgrade.on_upgrade(move |socket| talk(api, feed, pass, socket)));
     }
     let changes = stream::unfold((feed, api), |(mut feed, api)| async move {
@@ -223,7 +215,8 @@ async fn fill(changes: &mut Vec<wire::Change>, feed: &mut Feed) -> Result<(), Pr
 
 /// Sends each change as a text. Messages of the client are ignored, except for the close.
 async fn talk(api: Api, mut feed: Feed, pass: Pass, socket: WebSocket) {
-    let (mut sink, mut source) = socket.split();
+    let (sink, mut source) = socket.split();
+    let mut out = SocketOut::new(sink);
     let mut over = Box::pin(pass.over());
     let mut alive = tokio::time::interval(KEEP_ALIVE);
     loop {
@@ -239,17 +232,12 @@ async fn talk(api: Api, mut feed: Feed, pass: Pass, socket: WebSocket) {
             },
             _ = alive.tick() => Message::Ping(Vec::new().into()),
             () = &mut over => {
-                let goodbye = CloseFrame { code: close_code::POLICY, reason: "the token has ended".into() };
-                let _ = tokio::time::timeout(KEEP_ALIVE, sink.send(Message::Close(Some(goodbye)))).await;
-                return;
+                return out.close(close_code::POLICY, "the token has ended").await;
             }
         };
-        match tokio::time::timeout(SEND_TIMEOUT, sink.send(message)).await {
-            Ok(Ok(())) => {}
-            // The client is gone, or does not read.
-            Ok(Err(_)) | Err(_) => return,
+        if out.put(message).await.is_err() {
+            return;
         }
     }
-    let goodbye = CloseFrame { code: close_code::AWAY, reason: "the node is stopping".into() };
-    let _ = tokio::time::timeout(KEEP_ALIVE, sink.send(Message::Close(Some(goodbye)))).await;
+    out.close(close_code::AWAY, STOPPING).await;
 }
