@@ -50,7 +50,7 @@ pub(super) async fn automerge(
         return Err(Problem::new("malformed", "this address takes a WebSocket")
             .hint("give it to automerge-repo's WebSocketClientAdapter"));
     }
-    let upgrade = upgrade(request, &api, MESSAGE_BYTES_MAX).await?.max_frame_size(MESSAGE_BYTES_MAX);
+    let upgrade = upgrade(request, MESSAGE_BYTES_MAX).await?.max_frame_size(MESSAGE_BYTES_MAX);
     let session = Session::new(
         documents,
         format!("nexus-{}", node.did().short()),

@@ -58,7 +58,7 @@ pub(super) async fn events(
         return poll(&api, feed, wait.0.min(WAIT_MAX)).await.map(IntoResponse::into_response);
     }
     if is_websocket(request.headers()) {
-        let upgrade = upgrade(request, &api, MESSAGE_BYTES_MAX).await?;
+        let upgrade = upgrade(request, MESSAGE_BYTES_MAX).await?;
         return Ok(upgrade.on_upgrade(move |socket| talk(api, feed, pass, socket)));
     }
     let changes = stream::unfold((feed, api), |(mut feed, api)| async move {

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, header};
 use futures::SinkExt;
 use futures::stream::SplitSink;
 
-use super::Api;
 use super::problem::Problem;
 
 /// The subprotocol under which a WebSocket carries its token: `bearer, TOKEN`.
@@ -29,13 +28,9 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
 ///
 /// # Errors
 /// `malformed`.
-pub(super) async fn upgrade(
-    request: Request,
-    api: &Api,
-    message_bytes_max: usize,
-) -> Result<WebSocketUpgrade, Problem> {
+pub(super) async fn upgrade(request: Request, message_bytes_max: usize) -> Result<WebSocketUpgrade, Problem> {
     let (mut parts, _) = request.into_parts();
-    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, api).await;
+    let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     let upgrade = upgrade.map_err(|rejection| Problem::new("malformed", rejection.body_text()))?;
     Ok(upgrade.protocols([SUBPROTOCOL]).max_message_size(message_bytes_max))
 }
