@@ -22,6 +22,8 @@ use crate::world::{Interrupted, World, random};
 
 /// Entries of peers after which no more are taken together: local callers wait for those before their write.
 const TOGETHER_MAX: usize = 128;
+/// Bound of the turns that other tasks get before waiting commands are taken.
+const GATHER_TURNS_MAX: usize = 16;
 /// Bound of the commands in one input.
 const COMMANDS_PER_INPUT: usize = 1_024;
 
@@ -48,6 +50,21 @@ pub(super) struct Drive {
     pub(super) failure: Failure,
     /// Closes when the engine ends.
     pub(super) _runs: oneshot::Sender<Infallible>,
+}
+
+/// Lets callers that are about to write do so, as long as they come: what they write together costs one wait for the
+/// disk. A single caller waits for nobody.
+async fn gather(commands: &mpsc::Receiver<Call>) {
+    for _ in 0..GATHER_TURNS_MAX {
+        let waiting = commands.len();
+        if waiting == 0 {
+            return;
+        }
+        tokio::task::yield_now().await;
+        if commands.len() == waiting {
+            return;
+        }
+    }
 }
 
 /// Whatever waits for the engine.
@@ -131,6 +148,9 @@ impl Drive {
                 hold_until = None;
             }
             let free = settled >= own_commit && hold_until.is_none();
+            if free {
+                gather(&commands).await;
+            }
             let mut step = Step::new(no + 1, settled);
             if let Some(incarnation) = driven.renews() {
                 step.input = Input::OwnLogAhead { incarnation, fresh: fresh_incarnation() };
