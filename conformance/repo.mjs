@@ -167,6 +167,25 @@ try {
   await until("a token that reads goes on reading", () => read.doc().after === 1);
   same("a token that reads changes nothing", [mine.doc().title, theirs.doc().title], ["release", "release"]);
 
+  // where the cursors of others are
+  const words = (handle) => {
+    const heard = [];
+    handle.on("ephemeral-message", ({ senderId, message }) => heard.push({ senderId, ...message }));
+    return heard;
+  };
+  const [heard, heardHere, heardByReader] = [words(theirs), words(mine), words(read)];
+  await until("a cursor is on the other machine", () => {
+    mine.broadcast({ cursor: 7 });
+    return heard.some(({ cursor }) => cursor === 7) && heardByReader.some(({ cursor }) => cursor === 7);
+  });
+  same("a cursor comes in its program's name", new Set(heard.map(({ senderId }) => senderId)), new Set([left.repo.peerId]));
+  await until("a program that reads says where its cursor is", () => {
+    read.broadcast({ cursor: 8 });
+    return [heard, heardHere].every((all) => all.some(({ cursor }) => cursor === 8));
+  });
+  same("a program does not hear its own cursor", heardHere.some(({ cursor }) => cursor === 7), false);
+  same("and nothing of it is kept", isDeepStrictEqual(heads(mine), heads(theirs)) && mine.doc().cursor === undefined, true);
+
   // a program that would have the node keep a mebibyte for each of twenty documents
   const filter = Buffer.concat([leb(838_860), Buffer.from([10, 7]), Buffer.alloc(1_048_575, 0xff)]);
   const large = Buffer.concat([Buffer.from([0x42, 0, 0, 1, 0]), leb(filter.length), filter, Buffer.from([0])]);
@@ -175,12 +194,33 @@ try {
   socket.on("message", (bytes) => said.push(decode(bytes)));
   await once(socket, "open");
   const send = (message) => socket.send(encode({ senderId: "glutton", targetId: "node", ...message }));
+  const word = (documentId, count, bytes) => ({ type: "ephemeral", documentId, sessionId: "s", count, data: encode({ word: "x".repeat(bytes) }) });
   send({ type: "join", supportedProtocolVersions: ["1"] });
   for (let n = 0; n < 20; n += 1) send({ type: "request", documentId: new Repo({}).create({}).documentId, data: large });
   send({ type: "request", documentId: mine.documentId, data: Buffer.from([0x42, 0, 0, 0, 0]) });
   await until("its last message is answered", () => said.some(({ type }) => type === "sync"));
   const refused = said.filter(({ type, message }) => type === "error" && /keeps at most/.test(message));
   same("a program's messages are kept up to a bound", refused.length, 13);
+  // it floods others with words
+  const begun = Date.now();
+  send({ senderId: "behind it", ...word(mine.documentId, 1, 10) });
+  for (let n = 1; n <= 1_000; n += 1) send(word(mine.documentId, n, 3_000));
+  const last = new Repo({}).create({}).documentId;
+  send({ type: "request", documentId: last, data: Buffer.from([0x42, 0, 0, 0, 0]) });
+  await until("the flood is over", () => said.some(({ documentId }) => documentId === last) && heard.some(({ word }) => word?.length === 3_000));
+  same("a word of a program behind another one has its own name", heard.find(({ word }) => word?.length === 10)?.senderId, "behind it");
+  const flood = heard.filter(({ word }) => word?.length === 3_000).length;
+  const most = 20 * (2 + Math.ceil((Date.now() - begun) / 1_000));
+  same(`of a thousand words at once no more than 20 a second are told`, flood <= most, true);
+  const other = new WebSocket(address.one);
+  const refusals = [];
+  other.on("message", (bytes) => refusals.push(decode(bytes)));
+  await once(other, "open");
+  other.send(encode({ type: "join", senderId: "loud", targetId: "node", supportedProtocolVersions: ["1"] }));
+  other.send(encode({ senderId: "loud", targetId: "node", ...word(mine.documentId, 1, 5_000) }));
+  await once(other, "close");
+  same("a word is bounded", /longer than 4096/.test(refusals.at(-1).message), true);
+
   send({ type: "join", supportedProtocolVersions: ["1"] });
   await once(socket, "close");
   same("a program joins once", /joins once/.test(said.at(-1).message), true);

@@ -8,6 +8,7 @@
 mod out;
 mod session;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, close_code};
@@ -15,7 +16,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::StreamExt;
 use nexus_documents::SYNC_BYTES_MAX;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::out::{Goodbye, Out};
@@ -27,7 +28,7 @@ use super::pass::Pass;
 use super::problem::Problem;
 use super::websocket::{KEEP_ALIVE, STOPPING, SocketOut, is_websocket, upgrade};
 use crate::Node;
-use crate::documents::Documents;
+use crate::documents::{Documents, Word};
 
 /// The longest message of a program: one of Automerge's sync protocol, and what is around it.
 const MESSAGE_BYTES_MAX: usize = SYNC_BYTES_MAX + (64 << 10);
@@ -51,17 +52,14 @@ pub(super) async fn automerge(
             .hint("give it to automerge-repo's WebSocketClientAdapter"));
     }
     let upgrade = upgrade(request, MESSAGE_BYTES_MAX).await?.max_frame_size(MESSAGE_BYTES_MAX);
-    let session = Session::new(
-        documents,
-        format!("nexus-{}", node.did().short()),
-        pass.allows(Scope::DocumentsWrite),
-        pass.first_space(),
-    );
-    Ok(upgrade.on_upgrade(move |socket| talk(api, session, pass, socket)))
+    let me = format!("nexus-{}", node.did().short());
+    let (seat, words) = documents.presence().enter();
+    let session = Session::new(documents, seat, me, pass.allows(Scope::DocumentsWrite), pass.first_space());
+    Ok(upgrade.on_upgrade(move |socket| talk(api, session, words, pass, socket)))
 }
 
 /// Answers a program, and tells it what changes, until one side goes.
-async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
+async fn talk(api: Api, mut session: Session, mut words: mpsc::Receiver<Arc<Word>>, pass: Pass, socket: WebSocket) {
     let (sink, mut source) = socket.split();
     let mut out = Out(SocketOut::new(sink));
     let mut over = Box::pin(pass.over());
@@ -81,6 +79,7 @@ async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
                 Ok(()) => session.follow(&mut out).await,
                 Err(goodbye) => Err(goodbye),
             },
+            Some(word) = words.recv() => session.tell_word(&word, &mut out).await,
             () = until(due) => session.give_up(&mut out).await,
             () = tokio::time::sleep_until(join_by), if !has_joined => {
                 Err(Goodbye::refused("the program did not say who it is"))

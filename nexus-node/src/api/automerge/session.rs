@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::out::{Goodbye, Out};
-use crate::documents::{Documents, Heard, Synced, TouchedDocuments};
+use crate::documents::{Documents, Heard, Seat, Synced, TouchedDocuments, Word};
 use crate::error::NodeError;
 
 /// The most documents that a program follows over one socket.
@@ -57,6 +57,7 @@ pub(super) struct Session {
     /// The space of documents that the program brings.
     space: Option<String>,
     program: Option<String>,
+    seat: Seat,
     open: BTreeMap<DocumentId, Synced>,
     sought: BTreeMap<DocumentId, Sought>,
     /// Documents of which a change was refused. The program hears no more of them over this socket.
@@ -66,10 +67,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(documents: Documents, me: String, may_write: bool, space: Option<String>) -> Self {
+    pub(super) fn new(documents: Documents, seat: Seat, me: String, may_write: bool, space: Option<String>) -> Self {
         let looked = *documents.committed().borrow();
         let (open, sought, refused) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { documents, me, may_write, space, program: None, open, sought, refused, kept: Kept::default(), looked }
+        let kept = Kept::default();
+        Self { documents, me, may_write, space, program: None, seat, open, sought, refused, kept, looked }
     }
 
     pub(super) fn has_joined(&self) -> bool {
@@ -114,8 +116,16 @@ impl Session {
             self.program = Some(sender);
             return out.send(self.message(RepoBody::Peer { version: REPO_VERSION.to_owned() })).await;
         }
+        if !self.has_joined() {
+            return Err(Goodbye::refused("a program says who it is first"));
+        }
+        if let RepoBody::Ephemeral { document, session, count, data } = body {
+            // a program hands on what other programs behind it say, in their names
+            self.say_word(document, (sender, session, count), data).await;
+            return Ok(());
+        }
         if self.program.as_ref() != Some(&sender) {
-            return Err(Goodbye::refused("a program says who it is first, and keeps that name"));
+            return Err(Goodbye::refused("a program keeps the name that it joined with"));
         }
         match body {
             RepoBody::Leave => Err(Goodbye::Gone),
@@ -127,12 +137,35 @@ impl Session {
                 }
                 Ok(())
             }
-            // nobody keeps the first, and this version does not know the last
+            // this version does not know the last, and took the first before
             RepoBody::Ephemeral { .. } | RepoBody::Error { .. } | RepoBody::Other(_) => Ok(()),
             RepoBody::Peer { .. } | RepoBody::Join { .. } => {
                 Err(Goodbye::refused("a program joins, and a node answers"))
             }
         }
+    }
+
+    /// A word about a document that nobody keeps. It is dropped unless the program has the document open.
+    async fn say_word(&mut self, document: DocumentId, (sender, session, count): (String, String, u64), data: Vec<u8>) {
+        let Some((space, _)) = self.open.get(&document).map(Synced::place) else { return };
+        let _ = self.seat.say(Word { space, document, sender, session, count, data }).await;
+    }
+
+    /// Tells the program the word of another one, if it still has the document open.
+    pub(super) async fn tell_word(&mut self, word: &Word, out: &mut Out) -> Result<(), Goodbye> {
+        let Word { space, document, sender, session, count, data } = word.clone();
+        if self.open.get(&document).map(Synced::place) != Some((space, document)) {
+            return Ok(());
+        }
+        let target = self.program.clone().unwrap_or_default();
+        let body = RepoBody::Ephemeral { document, session, count, data };
+        out.send(RepoMessage { sender, target, body }).await
+    }
+
+    /// The program follows a document from now on.
+    fn begin(&mut self, document: DocumentId, synced: Synced) {
+        self.seat.open(synced.place());
+        self.open.insert(document, synced);
     }
 
     /// A sync message about a document. `has` says whether the program has it, so that it may bring it here.
@@ -165,7 +198,7 @@ impl Session {
             match found {
                 Ok(Some(synced)) => {
                     self.sought.remove(&document);
-                    self.open.insert(document, synced);
+                    self.begin(document, synced);
                 }
                 Ok(None) => {
                     // whoever asks for a document has no change of it, and one that reads brings none
@@ -229,7 +262,7 @@ impl Session {
             match self.documents.synced(document, self.may_write).await {
                 Ok(Some(synced)) => {
                     let Some(sought) = self.sought.remove(&document) else { continue };
-                    self.open.insert(document, synced);
+                    self.begin(document, synced);
                     self.take(document, sought.message, out).await?;
                 }
                 Ok(None) => {}
@@ -254,7 +287,9 @@ impl Session {
 
     /// The program hears why, and that the document is unavailable. Its other documents go on.
     async fn refuse(&mut self, document: DocumentId, why: &str, out: &mut Out) -> Result<(), Goodbye> {
-        self.open.remove(&document);
+        if let Some(synced) = self.open.remove(&document) {
+            self.seat.close(synced.place());
+        }
         self.sought.remove(&document);
         self.kept.remove(document);
         if self.refused.len() < DOCUMENTS_MAX {
