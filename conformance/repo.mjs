@@ -234,6 +234,22 @@ try {
   await one.up();
   await until("what both typed meanwhile is on both", () => mine.doc().notes.length === 140 && alike(mine, theirs));
   same("nothing is lost", [...mine.doc().notes].filter((letter) => "LR".includes(letter)).length, 40);
+  // long messages that do not come to an end make room for others
+  const long = [];
+  for (let n = 0; n < 7; n += 1) {
+    const part = new WebSocket(address.one);
+    await once(part, "open");
+    part.send(encode({ type: "join", senderId: `part ${n}`, targetId: "node", supportedProtocolVersions: ["1"] }));
+    part.closed = once(part, "close").then(([code]) => { part.code = code; });
+    part.on("error", () => {});
+    long.push(part);
+  }
+  for (const part of long) for (let n = 0; n < 14; n += 1) part.send(Buffer.alloc(1 << 20, 0x41), { fin: false });
+  await until("those that stall longest are closed", () => long.filter(({ code }) => code === 1013).length >= 3);
+  mine.change((doc) => (doc.beside = 1));
+  await until("others go on beside them", () => theirs.doc().beside === 1);
+  same("and no more than make room", long.filter(({ code }) => code !== undefined).length < 7, true);
+  for (const part of long) part.terminate();
 } catch (error) {
   fail(error.stack);
 } finally {
