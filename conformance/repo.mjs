@@ -93,6 +93,7 @@ const alike = (one, other) => isDeepStrictEqual(heads(one), heads(other));
 
 const one = new Machine("one");
 const two = new Machine("two");
+const three = new Machine("three");
 const clients = [];
 const children = [];
 try {
@@ -250,12 +251,42 @@ try {
   await until("others go on beside them", () => theirs.doc().beside === 1);
   same("and no more than make room", long.filter(({ code }) => code !== undefined).length < 7, true);
   for (const part of long) part.terminate();
+
+  // what a revoked machine wrote goes, and what a program did on top of it is kept aside
+  three.run("join", one.run("invite", "--mine").ticket);
+  await three.up();
+  const at = client(three.address(three.token("tab", ...write)));
+  clients.push(at);
+  const cached = await at.repo.find(mine.url);
+  await until("two machines know each other", () => three.run("peers").some(({ name, state }) => name === "two" && state === "up"));
+  one.run("offline");
+  theirs.change((doc) => (doc.late = "by a revoked machine"));
+  await until("it is on the third machine", () => cached.doc().late);
+  one.run("revoke", "two", "--yes");
+  one.run("online");
+  await until("the third machine knows of it", () => three.run("doc", "get", mine.url).value.late === undefined);
+  cached.change((doc) => (doc.mine = "typed on top"));
+  const rescued = await until("it is kept aside", () => three.run("doc", "list").find(({ key }) => key?.startsWith(`rescued/${mine.documentId}/`)));
+  const kept = await until("and all of it", () => {
+    const { value } = three.run("doc", "get", rescued.key);
+    return JSON.stringify(value).includes("typed on top") && value;
+  });
+  same("what is kept aside says where it belongs", [kept.document, kept.left_out], [mine.url, 0]);
+  same("nothing of the revoked machine is in it", JSON.stringify(kept).includes("by a revoked machine"), false);
+  cached.change((doc) => (doc.more = "typed later"));
+  await until("what comes later is kept aside, too", () => JSON.stringify(three.run("doc", "get", rescued.key).value).includes("typed later"));
+  const docs = three.run("doc", "list").filter(({ key }) => key?.startsWith("rescued/"));
+  same("as one document", docs.length, 1);
+  const standing = three.run("doc", "get", mine.url).value;
+  same("and nothing of both comes back", [standing.late, standing.mine, standing.more], [undefined, undefined, undefined]);
+  mine.change((doc) => (doc.after = 2));
+  await until("the document goes on", () => three.run("doc", "get", mine.url).value.after === 2);
 } catch (error) {
   fail(error.stack);
 } finally {
   for (const child of children) child.kill();
   for (const { repo } of clients) await Promise.race([repo.shutdown(), new Promise((resolve) => setTimeout(resolve, 2_000))]);
-  for (const machine of [one, two]) if (machine.process && machine.process.exitCode === null) await machine.end();
+  for (const machine of [one, two, three]) if (machine.process && machine.process.exitCode === null) await machine.end();
   rmSync(work, { recursive: true, force: true });
 }
 conclude();

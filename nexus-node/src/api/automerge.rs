@@ -93,7 +93,7 @@ async fn talk(
                     done
                 }
                 Some(Ok(Message::Text(_))) => Err(Goodbye::refused("a message of automerge-repo is binary")),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break Goodbye::Gone,
                 Some(Ok(_)) => Ok(()),
             },
             () = meter.over() => Err(Goodbye::Crowded),
@@ -114,6 +114,8 @@ async fn talk(
             break goodbye;
         }
     };
+    // the program does not wait for the answer
+    drop(session.keep_aside(None).await);
     match goodbye {
         Goodbye::Gone => {}
         Goodbye::Refused(reason) => {

@@ -7,13 +7,17 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use nexus_crdt::{DocumentPart, SpaceId};
-use nexus_documents::{DocumentId, FileError, Made, SyncMessage, SyncPeer};
+use nexus_documents::{
+    ChangeHash, DocPath, DocumentId, Edit, FileError, Made, PatchJson, SyncMessage, SyncPeer,
+};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::Documents;
 use super::find::{self, Found};
 use super::open::broken;
+use super::replica::strangers::{Aside, OnTop};
 use super::write::portions;
+use super::Documents;
 use crate::error::NodeError;
 use crate::ledger::rows::Eno;
 use crate::ledger::{each_touched, last_eno};
@@ -22,6 +26,12 @@ use crate::ledger::{each_touched, last_eno};
 const ENTRIES_MAX: Eno = 10_000;
 /// The most bytes of changes of one program that wait for others.
 const WAITING_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of changes of one program that are not taken and are kept aside.
+const ASIDE_BYTES_MAX: usize = 4 << 20;
+/// The most bytes of steps that are kept aside, as JSON.
+const RESCUED_BYTES_MAX: usize = 256 << 10;
+/// The digits of a change in the key of what came after it.
+const RESCUED_DIGITS: usize = 8;
 
 /// The knowledge of a program and this node of each other about a document.
 #[derive(Debug)]
@@ -30,6 +40,10 @@ pub(crate) struct Synced {
     peer: SyncPeer,
     may_write: bool,
     waiting: Vec<Vec<u8>>,
+    /// Changes that are not taken, and are kept aside.
+    aside: Aside,
+    /// The key under which they are kept.
+    kept_as: Option<String>,
 }
 
 impl Synced {
@@ -40,12 +54,17 @@ impl Synced {
 
     /// The bytes of changes that wait.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.waiting.iter().map(Vec::len).sum()
+        self.waiting.iter().map(Vec::len).sum::<usize>() + self.aside.bytes()
     }
 
     /// Forgets the changes that wait.
     pub(crate) fn forget_waiting(&mut self) {
-        self.waiting = Vec::new();
+        (self.waiting, self.aside) = (Vec::new(), Aside::default());
+    }
+
+    fn of(found: Found, may_write: bool) -> Self {
+        let peer = if may_write { SyncPeer::default() } else { SyncPeer::reader() };
+        Self { found, peer, may_write, waiting: Vec::new(), aside: Aside::default(), kept_as: None }
     }
 }
 
@@ -56,6 +75,8 @@ pub(crate) enum Heard {
     Taken,
     /// All of its changes wait for others. An answer would ask for them again, so there is none now.
     Waits,
+    /// A change of it does not count in this mesh, for this reason. [`Documents::keep_aside`] keeps what the program did after it.
+    Aside(String),
     /// A change of it is not taken, for this reason.
     Refused(String),
 }
@@ -67,6 +88,28 @@ pub(crate) enum TouchedDocuments {
     Some(BTreeSet<(SpaceId, DocumentId)>),
     /// There are many entries: any.
     All,
+}
+
+/// The key of what a program did on top of changes that do not count. It comes again as often as the program connects, and is the
+/// same document each time.
+fn rescued_key(document: DocumentId, first: ChangeHash) -> String {
+    let first: String = first.to_string().chars().take(RESCUED_DIGITS).collect();
+    format!("rescued/{}/{first}", document.bare())
+}
+
+/// The document of it: the steps as far as they fit, and where they belong.
+fn rescued(document: DocumentId, steps: &[PatchJson]) -> Value {
+    let (mut bytes, mut kept) = (0, Vec::new());
+    for step in steps {
+        let Ok(step) = serde_json::to_value(step) else { break };
+        bytes += step.to_string().len();
+        if bytes > RESCUED_BYTES_MAX {
+            break;
+        }
+        kept.push(step);
+    }
+    let reason = "these steps come after changes that do not count in this mesh";
+    json!({ "document": document.to_string(), "reason": reason, "left_out": steps.len() - kept.len(), "steps": kept })
 }
 
 impl Documents {
@@ -86,15 +129,14 @@ impl Documents {
     /// A document in one of the spaces in sight, by its id alone. Changes of a program that may not write are passed over.
     pub(crate) async fn synced(&self, document: DocumentId, may_write: bool) -> Result<Option<Synced>, NodeError> {
         let found = self.brain.reading(move |brain| find::anywhere(brain, document)).await?;
-        let peer = if may_write { SyncPeer::default() } else { SyncPeer::reader() };
-        Ok(found.map(|found| Synced { found, peer, may_write, waiting: Vec::new() }))
+        Ok(found.map(|found| Synced::of(found, may_write)))
     }
 
     /// The place of a document that a program brings: a space in sight, or the usual one.
     pub(crate) async fn synced_anew(&self, space: Option<&str>, document: DocumentId) -> Result<Synced, NodeError> {
         let (space, no, shown) = self.space(space).await?;
         let found = Found { space, no, shown, document, key: None, generation: 0, others: Vec::new() };
-        Ok(Synced { found, peer: SyncPeer::default(), may_write: true, waiting: Vec::new() })
+        Ok(Synced::of(found, true))
     }
 
     /// Takes a message of a program. Its changes are on the disk when this returns.
@@ -107,7 +149,8 @@ impl Documents {
             synced.waiting.extend(message.changes.iter().cloned());
             let (taken, refused) = self.take_waiting(synced).await?;
             if let Some(why) = refused {
-                return Ok(Heard::Refused(why));
+                let is_aside = synced.aside.bytes() > 0;
+                return Ok(if is_aside { Heard::Aside(why) } else { Heard::Refused(why) });
             }
             if taken == 0 && !synced.waiting.is_empty() {
                 heard = Heard::Waits;
@@ -158,7 +201,8 @@ impl Documents {
         let shared = self.open(&synced.found);
         let mut current = shared.current(&self.brain).await?;
         let mut replica = current.take().ok_or_else(|| broken(document, "it was closed"))?;
-        let waiting = std::mem::take(&mut synced.waiting);
+        let Aside { void, on_top } = std::mem::take(&mut synced.aside);
+        let waiting = [void, on_top, std::mem::take(&mut synced.waiting)].concat();
         let looked = self.pen.world.reading(move || {
             let looked = replica.judge_strangers(&log, waiting);
             (replica, looked)
@@ -172,6 +216,7 @@ impl Documents {
         replica.apply(&looked.made).map_err(|why| broken(document, &why.to_string()))?;
         *current = Some(replica);
         drop(current);
+        synced.aside = if looked.aside.bytes() <= ASIDE_BYTES_MAX { looked.aside } else { Aside::default() };
         let mut bytes = 0;
         synced.waiting = looked.waiting;
         synced.waiting.retain(|change| {
@@ -180,6 +225,50 @@ impl Documents {
         });
         let refused = looked.refused.map(|(hash, why)| format!("its change {hash} is refused: {why}"));
         Ok((looked.made.len(), refused))
+    }
+
+    /// Keeps what a program did on top of changes that do not count, as a document of its own. The words for the program, if there is
+    /// something new to say.
+    pub(crate) async fn keep_aside(&self, synced: &mut Synced) -> Option<String> {
+        if synced.aside.on_top.is_empty() {
+            return None;
+        }
+        let (document, aside) = (synced.found.document, synced.aside.clone());
+        let shared = self.open(&synced.found);
+        let kept = match shared.read(&self.brain, move |replica| Ok(replica.on_top(&aside))).await {
+            Ok(Some(OnTop { first, steps })) => {
+                let key = rescued_key(document, first);
+                self.write_aside(synced.found.space, &key, rescued(document, &steps)).await.map(|()| Some(key))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let words = match kept {
+            Ok(key) if key.is_some() && key == synced.kept_as => return None,
+            Ok(Some(key)) => {
+                tracing::warn!(%document, key, "a program's edits come after changes that do not count: they are kept aside");
+                synced.kept_as = Some(key.clone());
+                format!("what the program did after it is kept as {key}")
+            }
+            Ok(None) => {
+                tracing::warn!(%document, "a program's edits come after changes that do not count: they cannot be read, and are lost");
+                "what the program did after it is not kept, as it cannot be read".to_owned()
+            }
+            Err(error) => {
+                tracing::warn!(%document, %error, "a program's edits come after changes that do not count: they are not kept");
+                format!("what the program did after it is not kept: {error}")
+            }
+        };
+        Some(words)
+    }
+
+    async fn write_aside(&self, space: SpaceId, key: &str, value: Value) -> Result<(), NodeError> {
+        let space = space.to_string();
+        self.create(Some(&space), key).await?;
+        // a program's letters are looked through nowhere
+        let documents = self.clone().allowing_secrets();
+        let edits = vec![Edit::Set { path: DocPath::default(), value }];
+        documents.edit(Some(&space), key, edits).await.map(drop)
     }
 
     /// The documents of entries after one, and the last entry.

@@ -14,6 +14,8 @@ use crate::error::NodeError;
 const DOCUMENTS_MAX: usize = 10_000;
 /// How long a document that is not here is waited for: another node may bring it.
 const FIND_WITHIN: Duration = Duration::from_secs(5);
+/// How long a program's edits that are kept aside are gathered.
+const ASIDE_AFTER: Duration = Duration::from_secs(1);
 /// The most bytes that a node keeps for one socket: of messages, and of changes that wait. A peer that follows 10,000 documents
 /// takes less; a document of 16 MiB takes some 300 KiB.
 const KEPT_BYTES_MAX: usize = 8 << 20;
@@ -62,6 +64,9 @@ pub(super) struct Session {
     sought: BTreeMap<DocumentId, Sought>,
     /// Documents of which a change was refused. The program hears no more of them over this socket.
     refused: BTreeSet<DocumentId>,
+    /// Documents of which the program has changes that do not count. It hears no more of them, and what it says is kept aside, at
+    /// this time if it has said something new.
+    aside: BTreeMap<DocumentId, Option<Instant>>,
     kept: Kept,
     looked: u64,
 }
@@ -70,8 +75,8 @@ impl Session {
     pub(super) fn new(documents: Documents, seat: Seat, me: String, may_write: bool, space: Option<String>) -> Self {
         let looked = *documents.committed().borrow();
         let (open, sought, refused) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let kept = Kept::default();
-        Self { documents, me, may_write, space, program: None, seat, open, sought, refused, kept, looked }
+        let (aside, kept) = (BTreeMap::new(), Kept::default());
+        Self { documents, me, may_write, space, program: None, seat, open, sought, refused, aside, kept, looked }
     }
 
     pub(super) fn has_joined(&self) -> bool {
@@ -97,9 +102,9 @@ impl Session {
         self.looked
     }
 
-    /// The time at which a document that was asked for is unavailable.
+    /// The time at which a document that was asked for is unavailable, or one is to be kept aside.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.sought.values().map(|sought| sought.until).min()
+        self.sought.values().map(|sought| sought.until).chain(self.aside.values().flatten().copied()).min()
     }
 
     /// Takes a message of the program.
@@ -218,10 +223,12 @@ impl Session {
         let rest_bytes = message.rest_bytes;
         let heard = self.documents.hear(synced, message).await;
         if !self.kept.put(document, rest_bytes + synced.waiting_bytes()) {
+            let _ = self.documents.keep_aside(synced).await;
             // the next news of the document ask for it again
             synced.forget_waiting();
         }
         match heard {
+            Ok(Heard::Aside(why)) => self.set_aside(document, &why, out).await,
             Ok(Heard::Taken) => self.tell(document, out).await,
             Ok(Heard::Waits) => Ok(()),
             Ok(Heard::Refused(why)) => self.refuse(document, &why, out).await,
@@ -229,8 +236,36 @@ impl Session {
         }
     }
 
+    /// The program hears why, once, and that the document is unavailable. What it says of it from now on is kept aside soon.
+    async fn set_aside(&mut self, document: DocumentId, why: &str, out: &mut Out) -> Result<(), Goodbye> {
+        let is_new = !self.aside.contains_key(&document);
+        self.aside.entry(document).or_default().get_or_insert_with(|| Instant::now() + ASIDE_AFTER);
+        if !is_new {
+            return Ok(());
+        }
+        out.send(self.message(RepoBody::Unavailable { document })).await?;
+        out.send(self.error(&format!("{document}: {why}"))).await
+    }
+
+    /// Keeps aside what is due, or all that is to be kept.
+    pub(super) async fn keep_aside(&mut self, now: Option<Instant>) -> Vec<RepoMessage> {
+        let mut said = Vec::new();
+        for (document, at) in &mut self.aside {
+            if at.take_if(|at| now.is_none_or(|now| *at <= now)).is_some()
+                && let Some(synced) = self.open.get_mut(document)
+                && let Some(words) = self.documents.keep_aside(synced).await
+            {
+                said.push((*document, words));
+            }
+        }
+        said.into_iter().map(|(document, words)| self.error(&format!("{document}: {words}"))).collect()
+    }
+
     /// Says what there is to say about a document.
     async fn tell(&mut self, document: DocumentId, out: &mut Out) -> Result<(), Goodbye> {
+        if self.aside.contains_key(&document) {
+            return Ok(());
+        }
         let Some(synced) = self.open.get_mut(&document) else { return Ok(()) };
         match self.documents.say(synced).await {
             Ok(Some(data)) => out.send(self.message(RepoBody::Sync { document, data })).await,
@@ -272,9 +307,13 @@ impl Session {
         Ok(())
     }
 
-    /// Says of documents that nobody brought in time that they are unavailable. A later one is told all the same.
+    /// Says of documents that nobody brought in time that they are unavailable. A later one is told all the same. Keeps aside what is
+    /// due.
     pub(super) async fn give_up(&mut self, out: &mut Out) -> Result<(), Goodbye> {
         let now = Instant::now();
+        for message in self.keep_aside(Some(now)).await {
+            out.send(message).await?;
+        }
         let late: Vec<DocumentId> =
             self.sought.iter().filter(|(_, sought)| sought.until <= now).map(|(document, _)| *document).collect();
         for document in late {
@@ -291,6 +330,7 @@ impl Session {
             self.seat.close(synced.place());
         }
         self.sought.remove(&document);
+        self.aside.remove(&document);
         self.kept.remove(document);
         if self.refused.len() < DOCUMENTS_MAX {
             self.refused.insert(document);
