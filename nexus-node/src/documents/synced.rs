@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use nexus_crdt::{DocumentPart, SpaceId};
 use nexus_documents::{
-    ChangeHash, DocPath, DocumentId, Edit, FileError, Made, PatchJson, SyncMessage, SyncPeer,
+    ChangeHash, DocPath, DocumentId, Edit, FileError, Made, PatchJson, SyncMessage, SyncPeer, changes_of_file,
 };
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -16,9 +16,10 @@ use tokio::sync::watch;
 use super::find::{self, Found};
 use super::open::broken;
 use super::replica::strangers::{Aside, OnTop};
+use super::shown::Edited;
 use super::write::portions;
-use super::Documents;
-use crate::error::NodeError;
+use super::{Documents, parts_of_file};
+use crate::error::{DocumentError, NodeError};
 use crate::ledger::rows::Eno;
 use crate::ledger::{each_touched, last_eno};
 
@@ -137,6 +138,39 @@ impl Documents {
         let (space, no, shown) = self.space(space).await?;
         let found = Found { space, no, shown, document, key: None, generation: 0, others: Vec::new() };
         Ok(Synced::of(found, true))
+    }
+
+    /// Takes the document of an Automerge file under the id that it has. Changes that are here already are passed over.
+    ///
+    /// # Errors
+    /// [`DocumentError::File`] if a change of it is not taken: others before it are, and stay.
+    pub(crate) async fn import_as(
+        &self,
+        space: Option<&str>,
+        document: DocumentId,
+        file: Vec<u8>,
+    ) -> Result<Edited, NodeError> {
+        // all of it is judged before any is written
+        let changes = self.pen.world.blocking(move || {
+            parts_of_file(&file)?;
+            changes_of_file(&file).map_err(|error| NodeError::from(DocumentError::File(error.to_string())))
+        });
+        let changes = changes.await??;
+        let mut synced = match self.look_for(space, &document.to_string()).await? {
+            Some(found) => Synced::of(found, true),
+            None => self.synced_anew(space, document).await?,
+        };
+        synced.waiting = changes;
+        let (taken, refused) = self.take_waiting(&mut synced).await?;
+        let why = match (refused, synced.waiting.is_empty()) {
+            (Some(why), _) => why,
+            (None, false) => "it has changes of members of a mesh, which come by their own entries alone".to_owned(),
+            (None, true) => {
+                let version = self.version_of(&synced.found).await?;
+                return Ok(Edited { info: synced.found.info(), version, changed: taken > 0 });
+            }
+        };
+        Err(DocumentError::File(format!("not all of this file is taken as {document}: {why}")).into())
     }
 
     /// Takes a message of a program. Its changes are on the disk when this returns.
