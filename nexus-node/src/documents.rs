@@ -19,6 +19,7 @@
 //! | `watch` | the changes of a document, as patches |
 //! | `presence` | words of programs that nobody keeps |
 //! | `synced` | a document as a program with Automerge follows it |
+//! | `touched` | the documents that new entries are about |
 //! | `version` | the heads of a document as a text |
 //!
 //! ```no_run
@@ -49,6 +50,8 @@ mod shown;
 mod synced;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "http")]
+mod touched;
 mod version;
 mod watch;
 mod write;
@@ -82,7 +85,11 @@ pub use self::shown::{
     RefusedChange, TextRun,
 };
 #[cfg(feature = "http")]
-pub(crate) use self::synced::{Heard, Synced, TouchedDocuments};
+pub(crate) use self::synced::{Heard, Synced};
+#[cfg(feature = "http")]
+use self::touched::Touched;
+#[cfg(feature = "http")]
+pub(crate) use self::touched::TouchedDocuments;
 pub use self::version::Version;
 pub use self::watch::{DocumentChange, DocumentWatch};
 use crate::brain::Brain;
@@ -111,6 +118,8 @@ pub struct Documents {
     secrets: Secrets,
     #[cfg(feature = "http")]
     presence: Presence,
+    #[cfg(feature = "http")]
+    touched: Touched,
 }
 
 impl Documents {
@@ -123,6 +132,8 @@ impl Documents {
             secrets: Secrets::Refuse,
             #[cfg(feature = "http")]
             presence,
+            #[cfg(feature = "http")]
+            touched: Touched::default(),
         }
     }
 

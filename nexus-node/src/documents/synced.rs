@@ -3,8 +3,7 @@
 //! Nothing that a program says is trusted: its changes are judged, and are written in this node's name, before the document has
 //! them. A message to it names changes that are on the disk, and no others.
 
-use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use nexus_crdt::{DocumentPart, SpaceId};
 use nexus_documents::{
@@ -17,14 +16,12 @@ use super::find::{self, Found};
 use super::open::broken;
 use super::replica::strangers::{Aside, OnTop};
 use super::shown::Edited;
+use super::touched::TouchedDocuments;
 use super::write::portions;
 use super::{Documents, parts_of_file};
 use crate::error::{DocumentError, NodeError};
 use crate::ledger::rows::Eno;
-use crate::ledger::{each_touched, last_eno};
 
-/// The most entries that are looked at one by one. After more of them every document may have changed.
-const ENTRIES_MAX: Eno = 10_000;
 /// The most bytes of changes of one program that wait for others.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 /// The most bytes of changes of one program that are not taken and are kept aside.
@@ -80,15 +77,6 @@ pub(crate) enum Heard {
     Aside(String),
     /// A change of it is not taken, for this reason.
     Refused(String),
-}
-
-/// The documents that entries were about.
-#[derive(Debug)]
-pub(crate) enum TouchedDocuments {
-    /// These.
-    Some(BTreeSet<(SpaceId, DocumentId)>),
-    /// There are many entries: any.
-    All,
 }
 
 /// The key of what a program did on top of changes that do not count. It comes again as often as the program connects, and is the
@@ -306,20 +294,8 @@ impl Documents {
     }
 
     /// The documents of entries after one, and the last entry.
-    pub(crate) async fn touched_since(&self, after: Eno) -> Result<(TouchedDocuments, Eno), NodeError> {
-        let touched = self.brain.reading(move |brain| {
-            let view = brain.snapshot()?;
-            let last = last_eno(&view)?;
-            if last.saturating_sub(after) > ENTRIES_MAX {
-                return Ok((TouchedDocuments::All, last));
-            }
-            let mut places = BTreeSet::new();
-            each_touched(&view, (after, last), &mut |place| {
-                places.insert((place.space, DocumentId::from_bytes(place.document)));
-                ControlFlow::Continue(())
-            })?;
-            Ok((TouchedDocuments::Some(places), last))
-        });
-        touched.await
+    pub(crate) async fn touched_since(&self, after: Eno) -> Result<(Arc<TouchedDocuments>, Eno), NodeError> {
+        let committed = *self.committed().borrow();
+        self.touched.since(&self.brain, committed, after).await
     }
 }

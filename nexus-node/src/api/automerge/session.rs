@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// Tells the program the word of another one, if it still has the document open.
-    pub(super) async fn tell_word(&mut self, word: &Word, out: &mut Out) -> Result<(), Goodbye> {
+    pub(super) async fn tell_word(&self, word: &Word, out: &mut Out) -> Result<(), Goodbye> {
         let Word { space, document, sender, session, count, data } = word.clone();
         if self.open.get(&document).map(Synced::place) != Some((space, document)) {
             return Ok(());
@@ -236,7 +236,7 @@ impl Session {
         }
     }
 
-    /// The program hears why, once, and that the document is unavailable. What it says of it from now on is kept aside soon.
+    /// The program hears why, once, and that the document is unavailable. Its words about it are kept aside soon, from now on.
     async fn set_aside(&mut self, document: DocumentId, why: &str, out: &mut Out) -> Result<(), Goodbye> {
         let is_new = !self.aside.contains_key(&document);
         self.aside.entry(document).or_default().get_or_insert_with(|| Instant::now() + ASIDE_AFTER);
@@ -279,16 +279,19 @@ impl Session {
         let touched = self.documents.touched_since(self.looked).await;
         let (touched, looked) = touched.map_err(|_| Goodbye::Stopping)?;
         self.looked = looked;
-        let is_touched = |place: &(SpaceId, DocumentId)| match &touched {
-            TouchedDocuments::All => true,
-            TouchedDocuments::Some(places) => places.contains(place),
+        let open: Vec<DocumentId> = match &*touched {
+            TouchedDocuments::All => self.open.keys().copied().collect(),
+            TouchedDocuments::Some(places) => {
+                let is_open = |place: &&(SpaceId, DocumentId)| {
+                    self.open.get(&place.1).is_some_and(|synced| synced.place() == **place)
+                };
+                places.iter().filter(is_open).map(|(_, document)| *document).collect()
+            }
         };
-        let open = self.open.iter().filter(|(_, synced)| is_touched(&synced.place()));
-        let open: Vec<DocumentId> = open.map(|(document, _)| *document).collect();
         for document in open {
             self.tell(document, out).await?;
         }
-        let may_be_here = |document: &DocumentId| match &touched {
+        let may_be_here = |document: &DocumentId| match &*touched {
             TouchedDocuments::All => true,
             TouchedDocuments::Some(places) => places.iter().any(|(_, touched)| touched == document),
         };
