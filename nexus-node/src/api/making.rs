@@ -2,7 +2,7 @@
 //!
 //! A message comes in parts, and takes memory until it is whole and answered. The first 64 KiB of each socket are free. Beyond the
 //! bound of all, the message that has made no progress for the longest time makes room: its socket is closed, and its program
-//! connects again. One that is whole stays until it is answered.
+//! connects again. A whole message stays until it is answered.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -207,7 +207,7 @@ mod tests {
         assert!(stalls.over().now_or_never().is_some() && goes_on.over().now_or_never().is_none());
         stalls.read(MEBIBYTE);
         assert_eq!(making.lock().bytes, 2 * MEBIBYTE + 1, "it counts no more");
-        // one that is whole stays, so a longer one ends itself
+        // a whole message stays, so a longer one ends itself
         new.read(3 * MEBIBYTE);
         assert_eq!([&goes_on, &whole, &new].map(|meter| meter.is_over()), [true, false, true]);
         whole.answered();

@@ -7,7 +7,7 @@
 //! | room | content |
 //! |---|---|
 //! | `word` | a word, and its frame between nodes |
-//! | `hub` | who has which document open, and which words have come |
+//! | `hub` | the open documents of each program, and the words that have come |
 //! | `links` | the ways to other nodes |
 
 mod hub;
@@ -29,10 +29,11 @@ use nexus_mesh::{Mesh, RateLimit, Rooms, Stream, StreamProtocol, read_frame};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use self::hub::{Hub, Place, SeatNumber};
+use self::hub::{Hub, SeatNumber};
 use self::links::Links;
 #[cfg(feature = "testing")]
 pub use self::listener::Listener;
+use self::word::Place;
 pub(crate) use self::word::Word;
 use crate::budget::Budget;
 use crate::identity::Identity;
@@ -95,7 +96,7 @@ struct Line {
     _stream: oneshot::Sender<()>,
 }
 
-/// What became of a word.
+/// The fate of a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Passed {
     /// It was handed on to those in reach, if there are any.

@@ -1,24 +1,20 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use nexus_crdt::SpaceId;
-use nexus_documents::DocumentId;
 use tokio::sync::mpsc;
 
-use super::word::Word;
+use super::word::{Place, Word};
 
 /// The runs of programs of which the last word is known. With more of them the earliest one is forgotten, whose words may then come
 /// twice.
 const RUNS_MAX: usize = 4_096;
 
-/// A document, with its space.
-pub(crate) type Place = (SpaceId, DocumentId);
 /// The number of a program on this node.
 pub(super) type SeatNumber = u64;
 /// A run of a program in a space, as a hash.
 type Run = [u8; 32];
 
-/// Who has which document open.
+/// The open documents of each program.
 #[derive(Debug, Default)]
 pub(super) struct Hub {
     seats: BTreeMap<SeatNumber, mpsc::Sender<Arc<Word>>>,
@@ -101,6 +97,9 @@ fn run_of(word: &Word) -> Run {
 
 #[cfg(test)]
 mod tests {
+    use nexus_crdt::SpaceId;
+    use nexus_documents::DocumentId;
+
     use super::*;
 
     fn word(document: u8, session: &str, count: u64) -> Arc<Word> {

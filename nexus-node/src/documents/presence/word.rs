@@ -1,10 +1,11 @@
 use nexus_crdt::SpaceId;
 use nexus_documents::{DocumentId, RepoBody, RepoMessage};
 
-use super::hub::Place;
-
 /// The bytes of a space's id, before the message.
 const SPACE_BYTES: usize = 32;
+
+/// A document, with its space.
+pub(crate) type Place = (SpaceId, DocumentId);
 
 /// A word of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub(crate) struct Word {
     pub(crate) session: String,
     /// Its number among the words of that run.
     pub(crate) count: u64,
-    /// What it says, which is the programs' matter.
+    /// Its content, which is the programs' matter.
     pub(crate) data: Vec<u8>,
 }
 

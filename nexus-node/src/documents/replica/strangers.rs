@@ -35,7 +35,7 @@ impl Aside {
     }
 }
 
-/// What a program did on top of changes that do not count.
+/// The edits of a program on top of changes that do not count.
 #[derive(Debug, PartialEq)]
 pub(in super::super) struct OnTop {
     /// Its first change.
@@ -126,7 +126,7 @@ impl Replica {
         self.held.contains_key(hash) && !self.counting.contains(hash) && !self.is_waiting(hash)
     }
 
-    /// What a program did on top of changes that do not count, as far as all is here that it needs. The document stays as it is.
+    /// The edits of a program on top of changes that do not count, as far as all is here that they need. The document stays as it is.
     pub(in super::super) fn on_top(&self, Aside { void, on_top }: &Aside) -> Option<OnTop> {
         let (mut judge, mut living) = (self.judge.clone(), self.living.clone());
         let mut add = |living: &mut Living, bytes: &[u8]| {

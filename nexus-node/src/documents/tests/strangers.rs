@@ -57,7 +57,7 @@ fn a_program_brings_nothing_back() {
     assert_eq!(here.living().len(), 1);
 }
 
-/// promise: Documents | What a program did on top of a revoked change is kept aside, without that change, and its other edits are taken
+/// promise: Documents | Edits of a program on top of a revoked change are kept aside, without that change, and its other edits are taken
 #[test]
 fn what_a_program_did_on_top_of_a_revoked_change_is_kept_aside() {
     let mut entries = history(&[(0, 0, false), (1, 1, true)]);
