@@ -16,6 +16,7 @@
 //! | `problem` | refusals as documents |
 //! | `state` | the API of a process: its node, its guard, and what it counts |
 //! | `websocket` | how a client asks for a WebSocket |
+//! | `making` | long messages in the making, bounded over all sockets |
 //! | `proof` | the proof for clients, before they send the token |
 //! | `fuzzed` | the readers of requests, for `nexus-fuzz` |
 //! | `guest` | other rooms on the same socket |
@@ -53,6 +54,8 @@ mod guard;
 mod guest;
 mod import;
 pub mod issued;
+#[cfg(feature = "documents")]
+mod making;
 mod memories;
 mod mesh;
 mod metrics;

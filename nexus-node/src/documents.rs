@@ -17,7 +17,9 @@
 //! | `write` | edits that wait for the disk together |
 //! | `keep` | saving documents as their entries come |
 //! | `watch` | the changes of a document, as patches |
+//! | `presence` | words of programs that nobody keeps |
 //! | `synced` | a document as a program with Automerge follows it |
+//! | `touched` | the documents that new entries are about |
 //! | `version` | the heads of a document as a text |
 //!
 //! ```no_run
@@ -39,6 +41,8 @@ mod keep;
 mod open;
 mod opened;
 mod pen;
+#[cfg(feature = "http")]
+mod presence;
 mod replica;
 mod saved;
 mod shown;
@@ -46,6 +50,8 @@ mod shown;
 mod synced;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "http")]
+mod touched;
 mod version;
 mod watch;
 mod write;
@@ -56,8 +62,8 @@ use std::sync::{Arc, PoisonError};
 use crate::ledger::rows::SpaceNo;
 use crate::memory::Secrets;
 use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DocumentPart, SpaceId, is_document_key};
-use nexus_documents::{Broken, Change, ChangeHash, DocumentId, FileError, Judge, Living, changes_of_file, genesis};
-pub use nexus_documents::{DocPath, Edit, FILE_BYTES_MAX, PatchJson};
+use nexus_documents::{Broken, Change, ChangeHash, FileError, Judge, Living, changes_of_file, genesis};
+pub use nexus_documents::{DocPath, DocumentId, Edit, FILE_BYTES_MAX, PatchJson};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -68,6 +74,10 @@ use self::open::Shared;
 use self::opened::Opened;
 pub(crate) use self::pen::Handles;
 use self::pen::Pen;
+#[cfg(all(feature = "http", feature = "testing"))]
+pub use self::presence::Listener;
+#[cfg(feature = "http")]
+pub(crate) use self::presence::{Handles as PresenceHandles, Presence, Seat, Word, register as register_presence};
 use self::replica::form::{OfPage, Page};
 use self::shown::missing;
 pub use self::shown::{
@@ -75,7 +85,11 @@ pub use self::shown::{
     RefusedChange, TextRun,
 };
 #[cfg(feature = "http")]
-pub(crate) use self::synced::{Heard, Synced, TouchedDocuments};
+pub(crate) use self::synced::{Heard, Synced};
+#[cfg(feature = "http")]
+use self::touched::Touched;
+#[cfg(feature = "http")]
+pub(crate) use self::touched::TouchedDocuments;
 pub use self::version::Version;
 pub use self::watch::{DocumentChange, DocumentWatch};
 use crate::brain::Brain;
@@ -102,12 +116,31 @@ pub struct Documents {
     /// The spaces in sight.
     brain: Brain,
     secrets: Secrets,
+    #[cfg(feature = "http")]
+    presence: Presence,
+    #[cfg(feature = "http")]
+    touched: Touched,
 }
 
 impl Documents {
-    pub(crate) fn new(handles: Handles, brain: Brain) -> Self {
-        let (opened, saving) = (Opened::default(), Arc::default());
-        Self { pen: Arc::new(Pen::new(handles)), opened, saving, brain, secrets: Secrets::Refuse }
+    pub(crate) fn new(handles: Handles, brain: Brain, #[cfg(feature = "http")] presence: Presence) -> Self {
+        Self {
+            pen: Arc::new(Pen::new(handles)),
+            opened: Opened::default(),
+            saving: Arc::default(),
+            brain,
+            secrets: Secrets::Refuse,
+            #[cfg(feature = "http")]
+            presence,
+            #[cfg(feature = "http")]
+            touched: Touched::default(),
+        }
+    }
+
+    /// The words of programs that nobody keeps.
+    #[cfg(feature = "http")]
+    pub(crate) const fn presence(&self) -> &Presence {
+        &self.presence
     }
 
     /// Saves documents until the node stops.
@@ -461,6 +494,21 @@ impl Documents {
         let part = |bytes: Vec<u8>| hash_of(&bytes).map(|hash| DocumentPart::Change { hash: hash.0, bytes });
         let parts = changes.into_iter().map(part).collect::<Result<Vec<_>, _>>()?;
         self.pen.write(found.space, found.document, None, parts).await
+    }
+
+    /// A program that has a document open, and hears what others say of it.
+    ///
+    /// # Errors
+    /// As [`Documents::get`].
+    #[cfg(all(feature = "http", feature = "testing"))]
+    pub async fn listener(
+        &self,
+        space: Option<&str>,
+        name: &str,
+        program: &'static str,
+    ) -> Result<Listener, NodeError> {
+        let found = self.find(space, name).await?;
+        Ok(Listener::new(program, (found.space, found.document), self.presence.enter()))
     }
 
     /// Whether a document is built in memory, and whether it is saved as it is committed now.

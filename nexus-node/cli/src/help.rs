@@ -188,6 +188,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("space export ops --automerge ops-pages --json", "and their number"),
         ],
     ),
+    (
+        "space import",
+        &[
+            ("space import --automerge pages", "a document for each file"),
+            ("space import --automerge pages --space ops --json", "their number, in another space"),
+        ],
+    ),
     ("web", &[("web", "a link for one browser"), ("web --open", "opens it at once")]),
     (
         "init",

@@ -8,29 +8,36 @@
 mod out;
 mod session;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket, close_code};
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use futures::StreamExt;
 use nexus_documents::SYNC_BYTES_MAX;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::out::{Goodbye, Out};
 use self::session::Session;
 use super::Api;
+use super::connections::ApiConnection;
 use super::extract::Parameters;
 use super::issued::Scope;
+use super::making::Meter;
 use super::pass::Pass;
 use super::problem::Problem;
 use super::websocket::{KEEP_ALIVE, STOPPING, SocketOut, is_websocket, upgrade};
 use crate::Node;
-use crate::documents::Documents;
+use crate::documents::{Documents, Word};
 
 /// The longest message of a program: one of Automerge's sync protocol, and what is around it.
 const MESSAGE_BYTES_MAX: usize = SYNC_BYTES_MAX + (64 << 10);
+/// The bytes that are read of a program at once: each socket has a buffer of so many.
+const READ_BYTES: usize = 16 << 10;
+/// The words to a program whose message made room for others.
+const CROWDED: &str = "many long messages come at once: try again";
 /// The time in which a program says who it is.
 const JOIN_WITHIN: Duration = Duration::from_secs(30);
 
@@ -41,6 +48,7 @@ pub(super) async fn automerge(
     documents: Documents,
     pass: Pass,
     mut parameters: Parameters,
+    ConnectInfo(connection): ConnectInfo<ApiConnection>,
     request: Request,
 ) -> Result<Response, Problem> {
     // the guard has read it
@@ -51,17 +59,22 @@ pub(super) async fn automerge(
             .hint("give it to automerge-repo's WebSocketClientAdapter"));
     }
     let upgrade = upgrade(request, MESSAGE_BYTES_MAX).await?.max_frame_size(MESSAGE_BYTES_MAX);
-    let session = Session::new(
-        documents,
-        format!("nexus-{}", node.did().short()),
-        pass.allows(Scope::DocumentsWrite),
-        pass.first_space(),
-    );
-    Ok(upgrade.on_upgrade(move |socket| talk(api, session, pass, socket)))
+    let (upgrade, meter) = (upgrade.read_buffer_size(READ_BYTES), connection.meter().clone());
+    meter.begin(&api.0.making);
+    let me = format!("nexus-{}", node.did().short());
+    let (seat, words) = documents.presence().enter();
+    let session = Session::new(documents, seat, me, pass.allows(Scope::DocumentsWrite), pass.first_space());
+    Ok(upgrade.on_upgrade(move |socket| talk(api, (session, words), pass, meter, socket)))
 }
 
 /// Answers a program, and tells it what changes, until one side goes.
-async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
+async fn talk(
+    api: Api,
+    (mut session, mut words): (Session, mpsc::Receiver<Arc<Word>>),
+    pass: Pass,
+    meter: Arc<Meter>,
+    socket: WebSocket,
+) {
     let (sink, mut source) = socket.split();
     let mut out = Out(SocketOut::new(sink));
     let mut over = Box::pin(pass.over());
@@ -72,15 +85,23 @@ async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
         let (due, has_joined, looked) = (session.due(), session.has_joined(), session.looked());
         let done = tokio::select! {
             heard = source.next() => match heard {
-                Some(Ok(Message::Binary(bytes))) => session.heard(&bytes, &mut out).await,
+                Some(Ok(Message::Binary(bytes))) => {
+                    meter.whole();
+                    let done = session.heard(&bytes, &mut out).await;
+                    drop(bytes);
+                    meter.answered();
+                    done
+                }
                 Some(Ok(Message::Text(_))) => Err(Goodbye::refused("a message of automerge-repo is binary")),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break Goodbye::Gone,
                 Some(Ok(_)) => Ok(()),
             },
+            () = meter.over() => Err(Goodbye::Crowded),
             moved = moved(&mut committed, looked) => match moved {
                 Ok(()) => session.follow(&mut out).await,
                 Err(goodbye) => Err(goodbye),
             },
+            Some(word) = words.recv() => session.tell_word(&word, &mut out).await,
             () = until(due) => session.give_up(&mut out).await,
             () = tokio::time::sleep_until(join_by), if !has_joined => {
                 Err(Goodbye::refused("the program did not say who it is"))
@@ -93,12 +114,15 @@ async fn talk(api: Api, mut session: Session, pass: Pass, socket: WebSocket) {
             break goodbye;
         }
     };
+    // the program does not wait for the answer
+    drop(session.keep_aside(None).await);
     match goodbye {
         Goodbye::Gone => {}
         Goodbye::Refused(reason) => {
             let _ = out.send(session.error(&reason)).await;
             out.0.close(close_code::POLICY, &reason).await;
         }
+        Goodbye::Crowded => out.0.close(close_code::AGAIN, CROWDED).await,
         Goodbye::Stopping => out.0.close(close_code::AWAY, STOPPING).await,
     }
 }

@@ -21,6 +21,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::server::TlsStream;
 
+#[cfg(feature = "documents")]
+use super::making::Meter;
 use crate::tls::ServerTls;
 
 /// The most connections whose callers have not shown a token or the page's cookie.
@@ -98,12 +100,20 @@ impl Drop for Place {
 pub(super) struct ApiConnection {
     local: Option<SocketAddr>,
     place: Arc<Place>,
+    #[cfg(feature = "documents")]
+    meter: Arc<Meter>,
 }
 
 impl ApiConnection {
     /// The address at which this node took it.
     pub(super) const fn local(&self) -> Option<SocketAddr> {
         self.local
+    }
+
+    /// The bytes of the message that comes over it, if it is a socket.
+    #[cfg(feature = "documents")]
+    pub(super) const fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// Notes a request of a caller, who is no guest any more once a token was shown: also that of the metrics.
@@ -135,7 +145,12 @@ impl Listener for BoundedListener {
         // Without the option an answer is only later.
         let _ = stream.set_nodelay(true);
         let (place, end) = self.guests.admit();
-        let connection = ApiConnection { local: stream.local_addr().ok(), place: Arc::new(place) };
+        let connection = ApiConnection {
+            local: stream.local_addr().ok(),
+            place: Arc::new(place),
+            #[cfg(feature = "documents")]
+            meter: Arc::default(),
+        };
         let stream = match self.tls.clone() {
             // each connection's own task does its handshake, so that a slow one keeps nobody waiting
             Some(tls) => Transport::Shaking(async move { tls.handshake(stream).await }.boxed()),
@@ -208,7 +223,17 @@ impl AsyncRead for ApiStream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.end.reader.register(cx.waker());
         self.check()?;
-        std::task::ready!(self.open(cx))?.poll_read(cx, into)
+        #[cfg(feature = "documents")]
+        if self.connection.meter.is_over() {
+            // its task hears of it, and closes it
+            return Poll::Pending;
+        }
+        #[cfg(feature = "documents")]
+        let before = into.filled().len();
+        std::task::ready!(std::task::ready!(self.open(cx))?.poll_read(cx, into))?;
+        #[cfg(feature = "documents")]
+        self.connection.meter.read(into.filled().len() - before);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -20,6 +20,7 @@ use super::problem::Problem;
 use super::{Api, wire};
 use crate::documents::{DOCUMENTS_LISTED_MAX, Documents, Edit, HISTORY_MAX};
 use crate::memory::Secrets;
+use nexus_documents::DocumentId;
 use nexus_identity::Timestamp;
 
 /// The type of a document's file.
@@ -60,9 +61,15 @@ pub(super) async fn import(
     File(file): File,
 ) -> Result<Response, Problem> {
     let (space, key) = (parameters.one("space")?, parameters.one("key")?);
+    let id = parameters.one_as::<DocumentId>("id")?;
     parameters.end()?;
-    let imported = documents.import(space.as_deref(), key.as_deref(), file).await?;
-    Ok((StatusCode::CREATED, Answer(wire::Document::from(imported))).into_response())
+    let imported = match (id, key) {
+        (Some(_), Some(_)) => return Err(Problem::new("invalid", "give `id` or `key`, not both")),
+        (Some(id), None) => documents.import_as(space.as_deref(), id, file).await?,
+        (None, key) => documents.import(space.as_deref(), key.as_deref(), file).await?,
+    };
+    let status = if imported.changed { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Answer(wire::Document::from(imported))).into_response())
 }
 
 pub(super) async fn get(

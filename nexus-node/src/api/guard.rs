@@ -264,7 +264,7 @@ fn cookie_may(method: &Method, path: &str) -> bool {
         Method::POST if of_a_document => path.ends_with("/edits"),
         Method::POST => path == "/v1/memories" || task.is_some_and(is_decision),
         // with the former passphrase, if there is one
-        Method::PUT => path == APPROVING,
+        Method::PUT => path == APPROVING || path == "/v1/documents",
         Method::PATCH => of_a_memory || of_a_document,
         Method::DELETE => of_a_memory || path == "/v1/session",
         _ => false,

@@ -545,6 +545,7 @@ fn documents(routes: Routes) -> Routes {
                 .summary("Take the document of an Automerge file, as a new document")
                 .query("space", text(), "in this space")
                 .query("key", text(), "with this key")
+                .query("id", text(), "as the document of this address; changes that are here already are passed over")
                 .takes_type(documents::FILE, "the bytes of a file")
                 .gives(201, &example::document())
         })

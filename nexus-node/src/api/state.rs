@@ -10,6 +10,8 @@ use super::door::Door;
 use super::guard::Guard;
 use super::guest::Guest;
 use super::issued::TokenBook;
+#[cfg(feature = "documents")]
+use super::making::Making;
 use super::metrics::{Proposals, Requests};
 use super::passphrase::Passphrase;
 use super::problem::Problem;
@@ -52,6 +54,8 @@ pub(super) struct ApiState {
     pub(super) requests: Requests,
     pub(super) proposals: Proposals,
     pub(super) guests: Vec<Guest>,
+    #[cfg(feature = "documents")]
+    pub(super) making: Arc<Making>,
 }
 
 impl std::fmt::Debug for Api {
@@ -83,6 +87,8 @@ impl Api {
             requests: Requests::default(),
             proposals: Proposals::default(),
             guests,
+            #[cfg(feature = "documents")]
+            making: Arc::default(),
         }))
     }
 

@@ -3,25 +3,33 @@
 //! Nothing that a program says is trusted: its changes are judged, and are written in this node's name, before the document has
 //! them. A message to it names changes that are on the disk, and no others.
 
-use std::collections::BTreeSet;
-use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use nexus_crdt::{DocumentPart, SpaceId};
-use nexus_documents::{DocumentId, FileError, Made, SyncMessage, SyncPeer};
+use nexus_documents::{
+    ChangeHash, DocPath, DocumentId, Edit, FileError, Made, PatchJson, SyncMessage, SyncPeer, changes_of_file,
+};
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use super::Documents;
 use super::find::{self, Found};
 use super::open::broken;
+use super::replica::strangers::{Aside, OnTop};
+use super::shown::Edited;
+use super::touched::TouchedDocuments;
 use super::write::portions;
-use crate::error::NodeError;
+use super::{Documents, parts_of_file};
+use crate::error::{DocumentError, NodeError};
 use crate::ledger::rows::Eno;
-use crate::ledger::{each_touched, last_eno};
 
-/// The most entries that are looked at one by one. After more of them every document may have changed.
-const ENTRIES_MAX: Eno = 10_000;
 /// The most bytes of changes of one program that wait for others.
 const WAITING_BYTES_MAX: usize = 1 << 20;
+/// The most bytes of changes of one program that are not taken and are kept aside.
+const ASIDE_BYTES_MAX: usize = 4 << 20;
+/// The most bytes of steps that are kept aside, as JSON.
+const RESCUED_BYTES_MAX: usize = 256 << 10;
+/// The digits of a change in the key of what came after it.
+const RESCUED_DIGITS: usize = 8;
 
 /// The knowledge of a program and this node of each other about a document.
 #[derive(Debug)]
@@ -30,6 +38,10 @@ pub(crate) struct Synced {
     peer: SyncPeer,
     may_write: bool,
     waiting: Vec<Vec<u8>>,
+    /// Changes that are not taken, and are kept aside.
+    aside: Aside,
+    /// The key under which they are kept.
+    kept_as: Option<String>,
 }
 
 impl Synced {
@@ -40,12 +52,17 @@ impl Synced {
 
     /// The bytes of changes that wait.
     pub(crate) fn waiting_bytes(&self) -> usize {
-        self.waiting.iter().map(Vec::len).sum()
+        self.waiting.iter().map(Vec::len).sum::<usize>() + self.aside.bytes()
     }
 
     /// Forgets the changes that wait.
     pub(crate) fn forget_waiting(&mut self) {
-        self.waiting = Vec::new();
+        (self.waiting, self.aside) = (Vec::new(), Aside::default());
+    }
+
+    fn of(found: Found, may_write: bool) -> Self {
+        let peer = if may_write { SyncPeer::default() } else { SyncPeer::reader() };
+        Self { found, peer, may_write, waiting: Vec::new(), aside: Aside::default(), kept_as: None }
     }
 }
 
@@ -56,17 +73,32 @@ pub(crate) enum Heard {
     Taken,
     /// All of its changes wait for others. An answer would ask for them again, so there is none now.
     Waits,
+    /// A change of it does not count in this mesh, for this reason. [`Documents::keep_aside`] keeps what the program did after it.
+    Aside(String),
     /// A change of it is not taken, for this reason.
     Refused(String),
 }
 
-/// The documents that entries were about.
-#[derive(Debug)]
-pub(crate) enum TouchedDocuments {
-    /// These.
-    Some(BTreeSet<(SpaceId, DocumentId)>),
-    /// There are many entries: any.
-    All,
+/// The key of what a program did on top of changes that do not count. It comes again as often as the program connects, and is the
+/// same document each time.
+fn rescued_key(document: DocumentId, first: ChangeHash) -> String {
+    let first: String = first.to_string().chars().take(RESCUED_DIGITS).collect();
+    format!("rescued/{}/{first}", document.bare())
+}
+
+/// The document of it: the steps as far as they fit, and where they belong.
+fn rescued(document: DocumentId, steps: &[PatchJson]) -> Value {
+    let (mut bytes, mut kept) = (0, Vec::new());
+    for step in steps {
+        let Ok(step) = serde_json::to_value(step) else { break };
+        bytes += step.to_string().len();
+        if bytes > RESCUED_BYTES_MAX {
+            break;
+        }
+        kept.push(step);
+    }
+    let reason = "these steps come after changes that do not count in this mesh";
+    json!({ "document": document.to_string(), "reason": reason, "left_out": steps.len() - kept.len(), "steps": kept })
 }
 
 impl Documents {
@@ -86,15 +118,47 @@ impl Documents {
     /// A document in one of the spaces in sight, by its id alone. Changes of a program that may not write are passed over.
     pub(crate) async fn synced(&self, document: DocumentId, may_write: bool) -> Result<Option<Synced>, NodeError> {
         let found = self.brain.reading(move |brain| find::anywhere(brain, document)).await?;
-        let peer = if may_write { SyncPeer::default() } else { SyncPeer::reader() };
-        Ok(found.map(|found| Synced { found, peer, may_write, waiting: Vec::new() }))
+        Ok(found.map(|found| Synced::of(found, may_write)))
     }
 
     /// The place of a document that a program brings: a space in sight, or the usual one.
     pub(crate) async fn synced_anew(&self, space: Option<&str>, document: DocumentId) -> Result<Synced, NodeError> {
         let (space, no, shown) = self.space(space).await?;
         let found = Found { space, no, shown, document, key: None, generation: 0, others: Vec::new() };
-        Ok(Synced { found, peer: SyncPeer::default(), may_write: true, waiting: Vec::new() })
+        Ok(Synced::of(found, true))
+    }
+
+    /// Takes the document of an Automerge file under the id that it has. Changes that are here already are passed over.
+    ///
+    /// # Errors
+    /// [`DocumentError::File`] if a change of it is not taken: others before it are, and stay.
+    pub(crate) async fn import_as(
+        &self,
+        space: Option<&str>,
+        document: DocumentId,
+        file: Vec<u8>,
+    ) -> Result<Edited, NodeError> {
+        // all of it is judged before any is written
+        let changes = self.pen.world.blocking(move || {
+            parts_of_file(&file)?;
+            changes_of_file(&file).map_err(|error| NodeError::from(DocumentError::File(error.to_string())))
+        });
+        let changes = changes.await??;
+        let mut synced = match self.look_for(space, &document.to_string()).await? {
+            Some(found) => Synced::of(found, true),
+            None => self.synced_anew(space, document).await?,
+        };
+        synced.waiting = changes;
+        let (taken, refused) = self.take_waiting(&mut synced).await?;
+        let why = match (refused, synced.waiting.is_empty()) {
+            (Some(why), _) => why,
+            (None, false) => "it has changes of members of a mesh, which come by their own entries alone".to_owned(),
+            (None, true) => {
+                let version = self.version_of(&synced.found).await?;
+                return Ok(Edited { info: synced.found.info(), version, changed: taken > 0 });
+            }
+        };
+        Err(DocumentError::File(format!("not all of this file is taken as {document}: {why}")).into())
     }
 
     /// Takes a message of a program. Its changes are on the disk when this returns.
@@ -107,7 +171,8 @@ impl Documents {
             synced.waiting.extend(message.changes.iter().cloned());
             let (taken, refused) = self.take_waiting(synced).await?;
             if let Some(why) = refused {
-                return Ok(Heard::Refused(why));
+                let is_aside = synced.aside.bytes() > 0;
+                return Ok(if is_aside { Heard::Aside(why) } else { Heard::Refused(why) });
             }
             if taken == 0 && !synced.waiting.is_empty() {
                 heard = Heard::Waits;
@@ -158,7 +223,8 @@ impl Documents {
         let shared = self.open(&synced.found);
         let mut current = shared.current(&self.brain).await?;
         let mut replica = current.take().ok_or_else(|| broken(document, "it was closed"))?;
-        let waiting = std::mem::take(&mut synced.waiting);
+        let Aside { void, on_top } = std::mem::take(&mut synced.aside);
+        let waiting = [void, on_top, std::mem::take(&mut synced.waiting)].concat();
         let looked = self.pen.world.reading(move || {
             let looked = replica.judge_strangers(&log, waiting);
             (replica, looked)
@@ -172,6 +238,7 @@ impl Documents {
         replica.apply(&looked.made).map_err(|why| broken(document, &why.to_string()))?;
         *current = Some(replica);
         drop(current);
+        synced.aside = if looked.aside.bytes() <= ASIDE_BYTES_MAX { looked.aside } else { Aside::default() };
         let mut bytes = 0;
         synced.waiting = looked.waiting;
         synced.waiting.retain(|change| {
@@ -182,21 +249,53 @@ impl Documents {
         Ok((looked.made.len(), refused))
     }
 
-    /// The documents of entries after one, and the last entry.
-    pub(crate) async fn touched_since(&self, after: Eno) -> Result<(TouchedDocuments, Eno), NodeError> {
-        let touched = self.brain.reading(move |brain| {
-            let view = brain.snapshot()?;
-            let last = last_eno(&view)?;
-            if last.saturating_sub(after) > ENTRIES_MAX {
-                return Ok((TouchedDocuments::All, last));
+    /// Keeps what a program did on top of changes that do not count, as a document of its own. The words for the program, if there is
+    /// something new to say.
+    pub(crate) async fn keep_aside(&self, synced: &mut Synced) -> Option<String> {
+        if synced.aside.on_top.is_empty() {
+            return None;
+        }
+        let (document, aside) = (synced.found.document, synced.aside.clone());
+        let shared = self.open(&synced.found);
+        let kept = match shared.read(&self.brain, move |replica| Ok(replica.on_top(&aside))).await {
+            Ok(Some(OnTop { first, steps })) => {
+                let key = rescued_key(document, first);
+                self.write_aside(synced.found.space, &key, rescued(document, &steps)).await.map(|()| Some(key))
             }
-            let mut places = BTreeSet::new();
-            each_touched(&view, (after, last), &mut |place| {
-                places.insert((place.space, DocumentId::from_bytes(place.document)));
-                ControlFlow::Continue(())
-            })?;
-            Ok((TouchedDocuments::Some(places), last))
-        });
-        touched.await
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let words = match kept {
+            Ok(key) if key.is_some() && key == synced.kept_as => return None,
+            Ok(Some(key)) => {
+                tracing::warn!(%document, key, "a program's edits come after changes that do not count: they are kept aside");
+                synced.kept_as = Some(key.clone());
+                format!("what the program did after it is kept as {key}")
+            }
+            Ok(None) => {
+                tracing::warn!(%document, "a program's edits come after changes that do not count: they cannot be read, and are lost");
+                "what the program did after it is not kept, as it cannot be read".to_owned()
+            }
+            Err(error) => {
+                tracing::warn!(%document, %error, "a program's edits come after changes that do not count: they are not kept");
+                format!("what the program did after it is not kept: {error}")
+            }
+        };
+        Some(words)
+    }
+
+    async fn write_aside(&self, space: SpaceId, key: &str, value: Value) -> Result<(), NodeError> {
+        let space = space.to_string();
+        self.create(Some(&space), key).await?;
+        // a program's letters are looked through nowhere
+        let documents = self.clone().allowing_secrets();
+        let edits = vec![Edit::Set { path: DocPath::default(), value }];
+        documents.edit(Some(&space), key, edits).await.map(drop)
+    }
+
+    /// The documents of entries after one, and the last entry.
+    pub(crate) async fn touched_since(&self, after: Eno) -> Result<(Arc<TouchedDocuments>, Eno), NodeError> {
+        let committed = *self.committed().borrow();
+        self.touched.since(&self.brain, committed, after).await
     }
 }

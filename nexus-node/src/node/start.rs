@@ -69,6 +69,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let offered = room::tasks::Port::register(&mut rooms);
     #[cfg(feature = "blobs")]
     let wanted = room::blobs::Port::register(&mut rooms);
+    #[cfg(feature = "documents")]
+    let said = room::documents::Port::register(&mut rooms);
     let coordinating = Coordinating::register(raft, &mut rooms);
     let mut mesh_config = mesh_config(&config, &key, &world);
     mesh_config.process = aging.as_ref().map(|aging| aging.process().clone());
@@ -154,7 +156,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     };
     let board = offered.start(&base, needs);
     #[cfg(feature = "documents")]
-    let documents = room::documents::start(&base, brain.clone());
+    let documents = said.start(&base, brain.clone());
     let needs = room::events::Needs {
         former_names,
         board: board.clone(),

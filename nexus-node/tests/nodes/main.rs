@@ -33,6 +33,8 @@ mod long_texts;
 mod names;
 mod own_world;
 mod persons;
+#[cfg(feature = "documents")]
+mod presence;
 mod recall;
 mod revocation;
 mod rooms;

@@ -88,7 +88,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("graph", &["store", "ledger", "error", "memory", "follow", "brain"]),
-    ("documents", &["store", "world", "identity", "ledger", "engine", "error", "memory", "runtime", "brain"]),
+    ("documents", &["budget", "store", "world", "identity", "ledger", "engine", "error", "memory", "runtime", "brain"]),
     (
         "tasks",
         &[

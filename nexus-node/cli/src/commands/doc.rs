@@ -350,7 +350,7 @@ fn told(did: &str, document: &wire::Document) -> String {
 }
 
 /// The bytes of a file or of stdin. All are read before any is sent: what breaks off here has written nothing.
-fn content(file: &Path) -> Result<Vec<u8>, Problem> {
+pub(super) fn content(file: &Path) -> Result<Vec<u8>, Problem> {
     let unreadable = |error: io::Error| Problem::new("invalid", format!("{}: {error}", file.display()));
     let mut bytes = Vec::new();
     let most = FILE_BYTES_MAX as u64;

@@ -5,11 +5,16 @@ use clap::Subcommand;
 use data_encoding::BASE64;
 use nexus_client::wire;
 use nexus_node::api::Problem;
+use nexus_node::documents::DocumentId;
 use serde_json::{Value, json};
 
-use crate::client::escape;
-use crate::output::{Style, Table, count, size};
+use super::doc::content;
+use crate::client::{escape, query};
+use crate::output::{Style, Table, count, sane, size};
 use crate::session::CliSession;
+
+/// The most refused files that are named.
+const TOLD_MAX: u64 = 20;
 
 /// Spaces: separate parts of the memory
 #[derive(Debug, Subcommand)]
@@ -29,6 +34,19 @@ pub(crate) enum Space {
         #[arg(long, value_name = "DIR")]
         automerge: PathBuf,
     },
+    /// Take in the Automerge documents of a directory
+    ///
+    /// A file whose name is an address of automerge-repo keeps it as its id, and what is here already is passed over. Any other
+    /// name becomes the document's key: so a page of `space export` keeps its name. A file that is refused is named, and the
+    /// others go on.
+    Import {
+        /// The directory with files `NAME.automerge`
+        #[arg(long, value_name = "DIR")]
+        automerge: PathBuf,
+        /// The space [default: default]
+        #[arg(long)]
+        space: Option<String>,
+    },
 }
 
 impl Space {
@@ -40,6 +58,7 @@ impl Space {
             }
             Self::List => list(session),
             Self::Export { space, automerge } => export(&space, &automerge, session),
+            Self::Import { automerge, space } => import(&automerge, space.as_deref(), session),
         }
     }
 }
@@ -96,6 +115,81 @@ fn export(space: &str, directory: &Path, session: &CliSession) -> Result<(), Pro
     session.printer.answer(&json!({ "space": space, "pages": pages, "bytes": bytes }), || {
         format!("wrote {} ({}) to {}", count(pages, "page", "pages"), size(bytes), directory.display())
     })
+}
+
+/// Takes in one file after the other, in the order of their names.
+fn import(directory: &Path, space: Option<&str>, session: &CliSession) -> Result<(), Problem> {
+    let client = session.client()?;
+    // a missing node or space is told before any file is read
+    let _: wire::Documents =
+        client.get(&format!("/v1/documents{}", query(&[("space", space), ("limit", Some("1"))])))?;
+    let files = documents_in(directory)?;
+    if files.is_empty() {
+        return Err(Problem::new("invalid", format!("no file of {} ends with `.automerge`", directory.display()))
+            .hint("`nexus-node space export SPACE --automerge DIR` writes such files"));
+    }
+    let progress = session.printer.progress("import", Some(files.len() as u64));
+    let (mut documents, mut known, mut refused, mut bytes) = (0_u64, 0_u64, 0_u64, 0_u64);
+    for (name, path) in files {
+        let is_address = name.parse::<DocumentId>().is_ok();
+        let asked = [("space", space), (if is_address { "id" } else { "key" }, Some(name.as_str()))];
+        let address = format!("/v1/documents{}", query(&asked));
+        let taken = content(&path).and_then(|file| {
+            let taken: wire::Document = client.put_content(&address, file.as_slice())?;
+            Ok((taken, file.len() as u64))
+        });
+        match taken {
+            Ok((taken, _)) if taken.changed == Some(false) => known += 1,
+            Ok((_, more)) => (documents, bytes) = (documents + 1, bytes + more),
+            // without a node none of the others is taken either
+            Err(problem) if matches!(problem.code, "no_node" | "unauthorized" | "starting" | "stopping") => {
+                progress.finish_and_clear();
+                return Err(problem);
+            }
+            Err(problem) => {
+                refused += 1;
+                let hint = problem.hint.as_deref().filter(|_| refused <= TOLD_MAX);
+                if refused <= TOLD_MAX {
+                    let file = path.file_name().unwrap_or_default().to_string_lossy();
+                    session.printer.warning(&format!("{}: {}", sane(&file), problem.message), hint);
+                }
+            }
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    if refused > 0 {
+        let told = if refused > TOLD_MAX { format!(" (the first {TOLD_MAX} are told above)") } else { String::new() };
+        let message = format!("{} refused{told}; {documents} imported, {known} known", count(refused, "file", "files"));
+        return Err(Problem::new("invalid", message).hint(
+            "the others are taken. A key that is in use is another document's: rename the file, and import again",
+        ));
+    }
+    let counts = json!({ "documents": documents, "known": known, "refused": refused, "bytes": bytes });
+    session.printer.answer(&counts, || {
+        let here = if known > 0 { format!(", {known} here already") } else { String::new() };
+        format!("imported {} ({}){here}", count(documents, "document", "documents"), size(bytes))
+    })
+}
+
+/// The names and paths of a directory's documents, by name.
+fn documents_in(directory: &Path) -> Result<Vec<(String, PathBuf)>, Problem> {
+    let unreadable = |error: std::io::Error| {
+        let code = if error.kind() == std::io::ErrorKind::NotFound { "not_found" } else { "invalid" };
+        Problem::new(code, format!("{}: {error}", directory.display()))
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let is_document = path.extension().is_some_and(|extension| extension == "automerge");
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
+        // a name with a dot before it is a file that an export was about to write
+        if let Some(name) = name.filter(|name| is_document && !name.starts_with('.')) {
+            files.push((name, path));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn broken() -> Problem {

@@ -352,6 +352,34 @@ const LABELS: &str = r"(async () => {
 const DROP: &str = "(() => { const held = new DataTransfer(); held.items.add(new File(['x'], 'x.txt')); \
     return document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: held, bubbles: true, cancelable: true })); })()";
 
+/// A drop of the file of the document `plan`, and of a file that is none.
+const DROP_DOCUMENTS: &str = "fetch('/v1/documents/plan/file').then((answer) => answer.arrayBuffer()).then((bytes) => { \
+    const held = new DataTransfer(); \
+    held.items.add(new File([bytes], 'dropped.automerge')); held.items.add(new File(['x'], 'bad.automerge')); \
+    document.body.dispatchEvent(new DragEvent('drop', { dataTransfer: held, bubbles: true, cancelable: true })); })";
+
+/// promise: Commands and API | A document of Automerge that is dropped on the page is taken in, and a bad file is named
+#[test]
+fn a_document_that_is_dropped_on_the_page_is_taken_in() {
+    if std::env::var_os("NEXUS_CHROMIUM").is_none() {
+        eprintln!("no browser is named: `.ci/browser` fetches one, and runs this");
+        return;
+    }
+    let home = Home::new();
+    let _node = home.up();
+    home.json(&["doc", "create", "plan"]);
+    home.json(&["doc", "set", "plan", "text", "\"from a file\""]);
+    let mut browser = Browser::start();
+    browser.view(1280, "light");
+    browser.open(&link(&home));
+    browser.value("location.hash = '#documents'");
+    browser.until("document.getElementById('documents-list')?.innerText.includes('plan')");
+    browser.value(DROP_DOCUMENTS);
+    browser.until("document.getElementById('documents-list').innerText.includes('dropped')");
+    browser.until("/1 document is taken in.*bad.automerge/s.test(document.getElementById('toast').innerText)");
+    assert_eq!(home.json(&["doc", "get", "dropped", "text"])["value"], json!("from a file"));
+}
+
 /// promise: Commands and API | On the page a name stays text, and a command to copy adds, fetches or names what it says
 /// promise: Commands and API | On the page's map no line runs through a label
 #[test]

@@ -50,6 +50,7 @@ const NEED_A_NODE: &[&[&str]] = &[
     &["coordinator", "step-down"],
     &["coordinator", "recover", "--i-understand"],
     &["space", "export", "x", "--automerge", "x"],
+    &["space", "import", "--automerge", "."],
     &["config", "show"],
     &["config", "set", "log", "info"],
     &["root", "export", "x"],

@@ -12,6 +12,7 @@ use std::process::{Child, Stdio};
 use std::sync::mpsc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use automerge::transaction::Transactable;
 use serde_json::{Value, json};
 
 use crate::support::{Home, Node, SOON, alone, pair, until};
@@ -367,6 +368,72 @@ fn bad_input_is_refused_and_changes_nothing() {
     assert_eq!(node.http("GET", &format!("{PLAN}/history?limit=1001"), "").problem(), "invalid");
     assert_eq!(node.http("GET", &format!("{PLAN}/text?path=list"), "").problem(), "not_found");
     assert_eq!(home.json(&["doc", "get", "plan"]), before);
+}
+
+/// promise: Documents | `space import` takes the Automerge documents of a directory, under their own ids or names, and names what is bad
+#[test]
+fn the_documents_of_a_directory_are_taken_in() {
+    // a document as a program makes it, under an id of its own
+    let mut made = automerge::AutoCommit::new();
+    made.put(automerge::ROOT, "title", "by a program").unwrap();
+    let (id, home) = ("4NMNnkMhL8jXrdJ9jamS58PAVdXu", Home::new());
+    let directory = home.beside("pages");
+    fs::create_dir(&directory).unwrap();
+    let place = directory.to_str().unwrap().to_owned();
+    let import = ["space", "import", "--automerge", &place];
+    let _node = home.up();
+    let (_, error) = home.error(&import);
+    assert!(error["code"] == "invalid" && error["message"].as_str().unwrap().contains("`.automerge`"), "{error}");
+    fs::write(directory.join(format!("{id}.automerge")), made.save()).unwrap();
+    fs::write(directory.join("plan.automerge"), made.save()).unwrap();
+    fs::write(directory.join("notes.txt"), "no document").unwrap();
+    let counts = home.json(&import);
+    assert_eq!((&counts["documents"], &counts["known"], &counts["refused"]), (&json!(2), &json!(0), &json!(0)));
+    let url = format!("automerge:{id}");
+    for name in [url.as_str(), "plan"] {
+        assert_eq!(value(&home, name, "title"), Some(json!("by a program")), "{name}");
+    }
+    assert_eq!(home.json(&["doc", "get", &url])["url"], json!(url));
+
+    // the same again, with an edit more; what is bad is named, and the others go on
+    fs::remove_file(directory.join("plan.automerge")).unwrap();
+    assert_eq!(home.json(&import)["known"], json!(1), "nothing comes twice");
+    made.put(automerge::ROOT, "more", 1).unwrap();
+    fs::write(directory.join(format!("{id}.automerge")), made.save()).unwrap();
+    fs::write(directory.join("0-bad.automerge"), b"nothing").unwrap();
+    fs::write(directory.join("1-large.automerge"), vec![0; (16 << 20) + 1]).unwrap();
+    let told = home.run(&import);
+    assert_eq!((told.code, told.stdout.as_str()), (2, ""), "{}", told.stderr);
+    for words in ["0-bad.automerge: ", "1-large.automerge: ", "2 files refused; 1 imported, 0 known"] {
+        assert!(told.stderr.contains(words), "{words}: {}", told.stderr);
+    }
+    assert_eq!(value(&home, &url, "more"), Some(json!(1)), "the others go on");
+
+    // pages go out of one space and come into another as documents with their names
+    home.json(&["remember", "a page of it"]);
+    home.json(&["space", "create", "ops"]);
+    let pages = home.beside("exported");
+    let pages = pages.to_str().unwrap();
+    let wrote = home.json(&["space", "export", "default", "--automerge", pages]);
+    let taken = home.json(&["space", "import", "--automerge", pages, "--space", "ops"]);
+    assert_eq!(taken["documents"], wrote["pages"]);
+    let listed = home.json(&["doc", "list", "--space", "ops"]);
+    assert_eq!(listed.as_array().unwrap().len() as u64, wrote["pages"].as_u64().unwrap());
+
+    // a document of this mesh has changes of its members: under its id they come by their entries alone
+    let own = home.json(&["doc", "create", "own"])["url"].as_str().unwrap().to_owned();
+    home.json(&["doc", "set", "own", "text", "\"ours\""]);
+    let elsewhere = Home::new();
+    let _other = elsewhere.up();
+    let bare = own.strip_prefix("automerge:").unwrap();
+    let directory = home.beside("ours");
+    fs::create_dir(&directory).unwrap();
+    let file = directory.join(format!("{bare}.automerge"));
+    home.json(&["doc", "export", "own", file.to_str().unwrap()]);
+    let import = ["space", "import", "--automerge", directory.to_str().unwrap()];
+    let told = elsewhere.run(&import);
+    assert!(told.code == 2 && told.stderr.contains("members of a mesh"), "{}", told.stderr);
+    assert_eq!(home.json(&import)["known"], json!(1), "at home all of it is there");
 }
 
 /// promise: Documents | A file that is no document, a part of one or a hostile one is refused, and nothing is written

@@ -10,6 +10,8 @@ pub(super) enum Goodbye {
     Gone,
     /// Its message is not taken, for this reason.
     Refused(String),
+    /// Its message made room for others.
+    Crowded,
     /// The node stops.
     Stopping,
 }

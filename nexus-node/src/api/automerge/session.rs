@@ -7,13 +7,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::out::{Goodbye, Out};
-use crate::documents::{Documents, Heard, Synced, TouchedDocuments};
+use crate::documents::{Documents, Heard, Seat, Synced, TouchedDocuments, Word};
 use crate::error::NodeError;
 
 /// The most documents that a program follows over one socket.
 const DOCUMENTS_MAX: usize = 10_000;
 /// How long a document that is not here is waited for: another node may bring it.
 const FIND_WITHIN: Duration = Duration::from_secs(5);
+/// How long a program's edits that are kept aside are gathered.
+const ASIDE_AFTER: Duration = Duration::from_secs(1);
 /// The most bytes that a node keeps for one socket: of messages, and of changes that wait. A peer that follows 10,000 documents
 /// takes less; a document of 16 MiB takes some 300 KiB.
 const KEPT_BYTES_MAX: usize = 8 << 20;
@@ -57,19 +59,24 @@ pub(super) struct Session {
     /// The space of documents that the program brings.
     space: Option<String>,
     program: Option<String>,
+    seat: Seat,
     open: BTreeMap<DocumentId, Synced>,
     sought: BTreeMap<DocumentId, Sought>,
     /// Documents of which a change was refused. The program hears no more of them over this socket.
     refused: BTreeSet<DocumentId>,
+    /// Documents of which the program has changes that do not count. It hears no more of them, and what it says is kept aside, at
+    /// this time if it has said something new.
+    aside: BTreeMap<DocumentId, Option<Instant>>,
     kept: Kept,
     looked: u64,
 }
 
 impl Session {
-    pub(super) fn new(documents: Documents, me: String, may_write: bool, space: Option<String>) -> Self {
+    pub(super) fn new(documents: Documents, seat: Seat, me: String, may_write: bool, space: Option<String>) -> Self {
         let looked = *documents.committed().borrow();
         let (open, sought, refused) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { documents, me, may_write, space, program: None, open, sought, refused, kept: Kept::default(), looked }
+        let (aside, kept) = (BTreeMap::new(), Kept::default());
+        Self { documents, me, may_write, space, program: None, seat, open, sought, refused, aside, kept, looked }
     }
 
     pub(super) fn has_joined(&self) -> bool {
@@ -95,9 +102,9 @@ impl Session {
         self.looked
     }
 
-    /// The time at which a document that was asked for is unavailable.
+    /// The time at which a document that was asked for is unavailable, or one is to be kept aside.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.sought.values().map(|sought| sought.until).min()
+        self.sought.values().map(|sought| sought.until).chain(self.aside.values().flatten().copied()).min()
     }
 
     /// Takes a message of the program.
@@ -114,8 +121,16 @@ impl Session {
             self.program = Some(sender);
             return out.send(self.message(RepoBody::Peer { version: REPO_VERSION.to_owned() })).await;
         }
+        if !self.has_joined() {
+            return Err(Goodbye::refused("a program says who it is first"));
+        }
+        if let RepoBody::Ephemeral { document, session, count, data } = body {
+            // a program hands on what other programs behind it say, in their names
+            self.say_word(document, (sender, session, count), data).await;
+            return Ok(());
+        }
         if self.program.as_ref() != Some(&sender) {
-            return Err(Goodbye::refused("a program says who it is first, and keeps that name"));
+            return Err(Goodbye::refused("a program keeps the name that it joined with"));
         }
         match body {
             RepoBody::Leave => Err(Goodbye::Gone),
@@ -127,12 +142,35 @@ impl Session {
                 }
                 Ok(())
             }
-            // nobody keeps the first, and this version does not know the last
+            // this version does not know the last, and took the first before
             RepoBody::Ephemeral { .. } | RepoBody::Error { .. } | RepoBody::Other(_) => Ok(()),
             RepoBody::Peer { .. } | RepoBody::Join { .. } => {
                 Err(Goodbye::refused("a program joins, and a node answers"))
             }
         }
+    }
+
+    /// A word about a document that nobody keeps. It is dropped unless the program has the document open.
+    async fn say_word(&mut self, document: DocumentId, (sender, session, count): (String, String, u64), data: Vec<u8>) {
+        let Some((space, _)) = self.open.get(&document).map(Synced::place) else { return };
+        let _ = self.seat.say(Word { space, document, sender, session, count, data }).await;
+    }
+
+    /// Tells the program the word of another one, if it still has the document open.
+    pub(super) async fn tell_word(&self, word: &Word, out: &mut Out) -> Result<(), Goodbye> {
+        let Word { space, document, sender, session, count, data } = word.clone();
+        if self.open.get(&document).map(Synced::place) != Some((space, document)) {
+            return Ok(());
+        }
+        let target = self.program.clone().unwrap_or_default();
+        let body = RepoBody::Ephemeral { document, session, count, data };
+        out.send(RepoMessage { sender, target, body }).await
+    }
+
+    /// The program follows a document from now on.
+    fn begin(&mut self, document: DocumentId, synced: Synced) {
+        self.seat.open(synced.place());
+        self.open.insert(document, synced);
     }
 
     /// A sync message about a document. `has` says whether the program has it, so that it may bring it here.
@@ -165,7 +203,7 @@ impl Session {
             match found {
                 Ok(Some(synced)) => {
                     self.sought.remove(&document);
-                    self.open.insert(document, synced);
+                    self.begin(document, synced);
                 }
                 Ok(None) => {
                     // whoever asks for a document has no change of it, and one that reads brings none
@@ -185,10 +223,12 @@ impl Session {
         let rest_bytes = message.rest_bytes;
         let heard = self.documents.hear(synced, message).await;
         if !self.kept.put(document, rest_bytes + synced.waiting_bytes()) {
+            let _ = self.documents.keep_aside(synced).await;
             // the next news of the document ask for it again
             synced.forget_waiting();
         }
         match heard {
+            Ok(Heard::Aside(why)) => self.set_aside(document, &why, out).await,
             Ok(Heard::Taken) => self.tell(document, out).await,
             Ok(Heard::Waits) => Ok(()),
             Ok(Heard::Refused(why)) => self.refuse(document, &why, out).await,
@@ -196,8 +236,36 @@ impl Session {
         }
     }
 
+    /// The program hears why, once, and that the document is unavailable. Its words about it are kept aside soon, from now on.
+    async fn set_aside(&mut self, document: DocumentId, why: &str, out: &mut Out) -> Result<(), Goodbye> {
+        let is_new = !self.aside.contains_key(&document);
+        self.aside.entry(document).or_default().get_or_insert_with(|| Instant::now() + ASIDE_AFTER);
+        if !is_new {
+            return Ok(());
+        }
+        out.send(self.message(RepoBody::Unavailable { document })).await?;
+        out.send(self.error(&format!("{document}: {why}"))).await
+    }
+
+    /// Keeps aside what is due, or all that is to be kept.
+    pub(super) async fn keep_aside(&mut self, now: Option<Instant>) -> Vec<RepoMessage> {
+        let mut said = Vec::new();
+        for (document, at) in &mut self.aside {
+            if at.take_if(|at| now.is_none_or(|now| *at <= now)).is_some()
+                && let Some(synced) = self.open.get_mut(document)
+                && let Some(words) = self.documents.keep_aside(synced).await
+            {
+                said.push((*document, words));
+            }
+        }
+        said.into_iter().map(|(document, words)| self.error(&format!("{document}: {words}"))).collect()
+    }
+
     /// Says what there is to say about a document.
     async fn tell(&mut self, document: DocumentId, out: &mut Out) -> Result<(), Goodbye> {
+        if self.aside.contains_key(&document) {
+            return Ok(());
+        }
         let Some(synced) = self.open.get_mut(&document) else { return Ok(()) };
         match self.documents.say(synced).await {
             Ok(Some(data)) => out.send(self.message(RepoBody::Sync { document, data })).await,
@@ -211,16 +279,19 @@ impl Session {
         let touched = self.documents.touched_since(self.looked).await;
         let (touched, looked) = touched.map_err(|_| Goodbye::Stopping)?;
         self.looked = looked;
-        let is_touched = |place: &(SpaceId, DocumentId)| match &touched {
-            TouchedDocuments::All => true,
-            TouchedDocuments::Some(places) => places.contains(place),
+        let open: Vec<DocumentId> = match &*touched {
+            TouchedDocuments::All => self.open.keys().copied().collect(),
+            TouchedDocuments::Some(places) => {
+                let is_open = |place: &&(SpaceId, DocumentId)| {
+                    self.open.get(&place.1).is_some_and(|synced| synced.place() == **place)
+                };
+                places.iter().filter(is_open).map(|(_, document)| *document).collect()
+            }
         };
-        let open = self.open.iter().filter(|(_, synced)| is_touched(&synced.place()));
-        let open: Vec<DocumentId> = open.map(|(document, _)| *document).collect();
         for document in open {
             self.tell(document, out).await?;
         }
-        let may_be_here = |document: &DocumentId| match &touched {
+        let may_be_here = |document: &DocumentId| match &*touched {
             TouchedDocuments::All => true,
             TouchedDocuments::Some(places) => places.iter().any(|(_, touched)| touched == document),
         };
@@ -229,7 +300,7 @@ impl Session {
             match self.documents.synced(document, self.may_write).await {
                 Ok(Some(synced)) => {
                     let Some(sought) = self.sought.remove(&document) else { continue };
-                    self.open.insert(document, synced);
+                    self.begin(document, synced);
                     self.take(document, sought.message, out).await?;
                 }
                 Ok(None) => {}
@@ -239,9 +310,13 @@ impl Session {
         Ok(())
     }
 
-    /// Says of documents that nobody brought in time that they are unavailable. A later one is told all the same.
+    /// Says of documents that nobody brought in time that they are unavailable. A later one is told all the same. Keeps aside what is
+    /// due.
     pub(super) async fn give_up(&mut self, out: &mut Out) -> Result<(), Goodbye> {
         let now = Instant::now();
+        for message in self.keep_aside(Some(now)).await {
+            out.send(message).await?;
+        }
         let late: Vec<DocumentId> =
             self.sought.iter().filter(|(_, sought)| sought.until <= now).map(|(document, _)| *document).collect();
         for document in late {
@@ -254,8 +329,11 @@ impl Session {
 
     /// The program hears why, and that the document is unavailable. Its other documents go on.
     async fn refuse(&mut self, document: DocumentId, why: &str, out: &mut Out) -> Result<(), Goodbye> {
-        self.open.remove(&document);
+        if let Some(synced) = self.open.remove(&document) {
+            self.seat.close(synced.place());
+        }
         self.sought.remove(&document);
+        self.aside.remove(&document);
         self.kept.remove(document);
         if self.refused.len() < DOCUMENTS_MAX {
             self.refused.insert(document);

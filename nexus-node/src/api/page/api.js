@@ -47,6 +47,9 @@ export const ask = async (path, more) => (await api('GET', path, undefined, more
 
 export const send = async (method, path, body) => (await api(method, path, body))?.document;
 
+/** Sends the bytes of a file. */
+export const sendFile = async (path, file) => (await api('PUT', path, undefined, { body: file, headers: { 'content-type': 'application/octet-stream' } }))?.document;
+
 export const memoryPath = (id) => `/v1/memories/${encodeURIComponent(id)}`;
 
 export const taskPath = (id) => `/v1/tasks/${encodeURIComponent(id)}`;

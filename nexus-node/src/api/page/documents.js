@@ -1,6 +1,6 @@
 // Documents: JSON that several machines change at once. A text is typed into while others type, too.
 
-import { ask, explain, send } from './api.js';
+import { Problem, ask, explain, send, sendFile } from './api.js';
 import { arrange, byId, coded, command, count, cut, make, named, redrawn, seen, time, toast } from './show.js';
 
 /** So many changes of a document are on its slider. */
@@ -275,6 +275,30 @@ export function enter(here) {
     if (listing !== null) listing = setTimeout(again, LIST_MS);
   };
   listing = setTimeout(again, 0);
+}
+
+/** The most bytes of a document's file. */
+const FILE_BYTES_MAX = 16 * 1024 * 1024;
+/** The name of a file that is an address of automerge-repo. */
+const ADDRESS = /^[1-9A-HJ-NP-Za-km-z]{26,28}$/;
+
+/** Takes in files of Automerge: each becomes a document, under the id or the key that its name says. */
+export async function takeFiles(files) {
+  const space = byId('documents-space').value;
+  const refused = [];
+  for (const file of files) {
+    const name = file.name.replace(/\.automerge$/, '');
+    try {
+      if (file.size > FILE_BYTES_MAX) throw new Error('it has more than 16 MiB');
+      const query = new URLSearchParams({ ...(space && { space }), ...(ADDRESS.test(name) ? { id: name } : { key: name }) });
+      await sendFile(`/v1/documents?${query}`, file);
+    } catch (problem) {
+      refused.push(`${named(file.name)}: ${problem instanceof Problem ? explain(problem) : problem.message}`);
+    }
+  }
+  const taken = files.length - refused.length;
+  toast([taken > 0 ? `${count(taken, 'document is', 'documents are')} taken in.` : '', ...refused].join(' ').trim(), refused.length > 0);
+  if (taken > 0 && listing !== null && !open) await list().catch(failed);
 }
 
 /** The spaces to choose from. */

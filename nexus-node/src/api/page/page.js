@@ -1,7 +1,7 @@
 // The page: signing in, its rooms, the mesh, and what else is not memories or tasks.
 
 import { api, ask, explain, follow, onSignedOut, signIn } from './api.js';
-import { enter as enterDocuments, setSpaces as setDocumentSpaces } from './documents.js';
+import { enter as enterDocuments, setSpaces as setDocumentSpaces, takeFiles } from './documents.js';
 import { enter as enterFiles, setPeople as setFilePeople } from './files.js';
 import { MODES, setState as setKeyState } from './keys.js';
 import { drawMap, pulse, standing } from './map.js';
@@ -211,13 +211,21 @@ function enter() {
 
 addEventListener('hashchange', enter);
 
-/** A file that is dropped here would replace the page. The cookie adds no files, so the page says how to add one. */
+/**
+ * A file that is dropped here would replace the page. A document of Automerge is taken in. The cookie adds no other files, so the
+ * page says how to add one.
+ */
 for (const name of ['dragover', 'drop']) {
   addEventListener(name, (event) => {
     if (![...event.dataTransfer?.types ?? []].includes('Files')) return;
     event.preventDefault();
-    event.dataTransfer.dropEffect = 'none';
-    toast('This page cannot take files in. On this machine type `nexus-node blob add PATH`.');
+    // the names of files are told with the drop alone
+    event.dataTransfer.dropEffect = 'copy';
+    if (name === 'dragover') return;
+    const files = [...event.dataTransfer.files];
+    const documents = files.filter((file) => file.name.endsWith('.automerge'));
+    if (documents.length > 0) takeFiles(documents);
+    if (documents.length < files.length) toast('This page takes documents of Automerge in, and no other files. On this machine type `nexus-node blob add PATH`.');
   });
 }
 

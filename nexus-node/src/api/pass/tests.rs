@@ -81,7 +81,7 @@ POST /v1/blobs/gc blobs:write! -
 GET /automerge documents:read page
 GET /v1/documents documents:read page
 POST /v1/documents documents:write page
-PUT /v1/documents documents:write -
+PUT /v1/documents documents:write page
 GET /v1/documents/{key} documents:read page
 PATCH /v1/documents/{key} documents:write page
 POST /v1/documents/{key}/edits documents:write page

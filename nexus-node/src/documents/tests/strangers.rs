@@ -1,5 +1,7 @@
 //! Changes of programs, which this node writes in its own name.
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// The changes that a program makes after some that it knows.
@@ -46,12 +48,35 @@ fn a_program_brings_nothing_back() {
     entries[1].counts = false;
     let of_revoked = entries[1].made.bytes.clone();
     let mut here = replica(&entries);
-    for (changes, why) in [(vec![of_revoked], "does not count"), (new, "comes after a change that does not count")] {
+    for (changes, why) in [(vec![of_revoked.clone()], "does not count"), (new.clone(), "which does not count")] {
         let looked = here.judge_strangers(&log(0), changes);
         assert!(looked.made.is_empty() && looked.waiting.is_empty());
         assert!(looked.refused.as_ref().is_some_and(|(_, said)| said.contains(why)), "{looked:?}");
+        assert_eq!(here.on_top(&looked.aside), None, "without the change before it, it cannot be read");
     }
     assert_eq!(here.living().len(), 1);
+}
+
+/// promise: Documents | Edits of a program on top of a revoked change are kept aside, without that change, and its other edits are taken
+#[test]
+fn what_a_program_did_on_top_of_a_revoked_change_is_kept_aside() {
+    let mut entries = history(&[(0, 0, false), (1, 1, true)]);
+    let (apart, on_top) = (written(&entries[..1], &["apart"]), written(&entries, &["mine", "also"]));
+    entries[1].counts = false;
+    let of_revoked = entries[1].made.bytes.clone();
+    let mut here = replica(&entries);
+    let looked = here.judge_strangers(&log(0), [vec![of_revoked], on_top.clone()].concat());
+    let kept = here.on_top(&looked.aside).unwrap();
+    assert_eq!(kept.first, hashes(&on_top)[0]);
+    let steps = serde_json::to_value(&kept.steps).unwrap();
+    let paths: BTreeSet<&str> = steps.as_array().unwrap().iter().map(|step| step["path"].as_str().unwrap()).collect();
+    assert!(paths.iter().all(|path| path.contains("mine") || path.contains("also")), "{steps}");
+    assert!(steps.to_string().contains("by a program"), "{steps}");
+    assert_eq!((here.living().len(), looked.made.len()), (1, 0), "nothing of it is in the document");
+    // an edit apart from it
+    let looked = here.judge_strangers(&log(0), [on_top, apart].concat());
+    assert_eq!(looked.made.len(), 1);
+    assert!(looked.refused.is_some());
 }
 
 /// promise: Documents | A change of another member is written by that member alone, and a second change of one number by nobody
