@@ -804,7 +804,7 @@ impl Watch {
     }
 }
 
-#[cfg(feature = "http")]
+#[cfg(feature = "mcp")]
 impl Watch {
     /// The next change that is committed already; reads the store where it is called.
     ///

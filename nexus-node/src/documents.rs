@@ -19,6 +19,7 @@
 //! | `watch` | the changes of a document, as patches |
 //! | `presence` | words of programs that nobody keeps |
 //! | `synced` | a document as a program with Automerge follows it |
+//! | `link` | a program without its socket, for the simulator |
 //! | `touched` | the documents that new entries are about |
 //! | `version` | the heads of a document as a text |
 //!
@@ -38,6 +39,8 @@ mod anew;
 mod find;
 mod front;
 mod keep;
+#[cfg(all(feature = "http", feature = "testing"))]
+mod link;
 mod open;
 mod opened;
 mod pen;
@@ -70,6 +73,8 @@ use tokio::sync::oneshot;
 
 use self::find::{Called, Found, ListPlace};
 use self::keep::Keeper;
+#[cfg(all(feature = "http", feature = "testing"))]
+pub use self::link::{ProgramHeard, ProgramLink};
 use self::open::Shared;
 use self::opened::Opened;
 pub(crate) use self::pen::Handles;

@@ -20,13 +20,13 @@ use crate::world::{Sim, SimError};
 
 /// The keys of the documents that all type in. They have their texts and lists from the beginning: two texts that were
 /// made apart would be two.
-const KEYS: [&str; 3] = ["plan", "minutes", "list"];
+pub(crate) const KEYS: [&str; 3] = ["plan", "minutes", "list"];
 /// The keys of documents that are created when somebody needs them, also on both sides of a cut.
 const LATE: [&str; 3] = ["late 0", "late 1", "late 2"];
 /// The document for changes that stand in each other's way. Later edits of it would be void with them.
 const TWINS: &str = "twins";
 /// The longest operation; a longer one counts as not acknowledged.
-const OP_MAX: Duration = Duration::from_secs(20);
+pub(crate) const OP_MAX: Duration = Duration::from_secs(20);
 /// The time between two reads beside an edit.
 const BESIDE: Duration = Duration::from_millis(3);
 /// The most changes that a look reads.
@@ -337,7 +337,7 @@ pub(crate) async fn shown(sim: &Sim, no: NodeNo) -> BTreeMap<String, Result<Show
 }
 
 /// The words of a document: of its text and its list, and the keys of its map and of itself.
-fn words_of(value: &Value) -> BTreeSet<String> {
+pub(crate) fn words_of(value: &Value) -> BTreeSet<String> {
     let text = value.get("text").and_then(Value::as_str).unwrap_or_default().split_whitespace().map(str::to_owned);
     let list = value.get("list").and_then(Value::as_array).into_iter().flatten();
     let list = list.filter_map(|item| item.as_str().map(str::to_owned));
@@ -358,7 +358,7 @@ fn beginnings(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-fn outcome<T>(answer: &Result<Result<T, SimError>, tokio::time::error::Elapsed>) -> Outcome {
+pub(crate) fn outcome<T>(answer: &Result<Result<T, SimError>, tokio::time::error::Elapsed>) -> Outcome {
     match answer {
         Ok(Ok(_)) => Outcome::Done,
         Ok(Err(SimError::Node(_, NodeError::Document(DocumentError::Broken { .. })))) => Outcome::Unknown,
@@ -368,7 +368,7 @@ fn outcome<T>(answer: &Result<Result<T, SimError>, tokio::time::error::Elapsed>)
 }
 
 /// A change without an operation.
-fn change_of(actor: &[u8], seq: u8, number: usize) -> Vec<u8> {
+pub(crate) fn change_of(actor: &[u8], seq: u8, number: usize) -> Vec<u8> {
     let time = u8::try_from(number % 32).unwrap_or(0);
     let message = format!("number {number}");
     let len = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap_or(0);
@@ -381,7 +381,7 @@ fn change_of(actor: &[u8], seq: u8, number: usize) -> Vec<u8> {
     chunk(&data)
 }
 
-fn hash_of(bytes: &[u8]) -> Option<String> {
+pub(crate) fn hash_of(bytes: &[u8]) -> Option<String> {
     Change::parse(bytes).ok().map(|change| change.hash().to_string())
 }
 

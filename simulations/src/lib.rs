@@ -77,6 +77,7 @@ mod outsiders;
 mod people;
 pub mod plan;
 pub mod plants;
+mod programs;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod put_back;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

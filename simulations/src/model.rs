@@ -535,7 +535,8 @@ impl<'a> Model<'a> {
             | OpKind::Ask
             | OpKind::Approve
             | OpKind::Blob
-            | OpKind::Type => {
+            | OpKind::Type
+            | OpKind::Program => {
                 return Ok(());
             }
         };

@@ -65,6 +65,8 @@ pub enum OpKind {
     Blob,
     /// Edits a document, in a way by `n`.
     Type,
+    /// A program with Automerge connects to a node and edits a document, in a way by `n`.
+    Program,
     /// Submits a task of kind `n` that needs an approval.
     Ask,
     /// Approves or rejects a task, or tries to, by `n`.
@@ -162,6 +164,7 @@ impl Plan {
                 all.extend(approval_ops(scenario, nodes, &mut purpose("approvals")));
                 all.extend(blob_ops(scenario, nodes, &mut purpose("blobs")));
                 all.extend(document_ops(scenario, nodes, &mut purpose("documents")));
+                all.extend(program_ops(scenario, nodes, &mut purpose("programs")));
                 all.sort_by_key(|op| op.at_ms);
                 all
             },
@@ -385,6 +388,14 @@ fn document_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     paced(scenario.workload.documents_per_second, scenario.safety_s, dice, |at_ms, dice| {
         let (n, bytes) = (dice.below(48), dice.below(1 << 20));
         Op { at_ms, node: dice.index(nodes), kind: OpKind::Type, n, bytes }
+    })
+}
+
+/// Visits of programs with Automerge.
+fn program_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
+    paced(scenario.workload.programs_per_second, scenario.safety_s, dice, |at_ms, dice| {
+        let (n, bytes) = (dice.below(48), dice.below(1 << 20));
+        Op { at_ms, node: dice.index(nodes), kind: OpKind::Program, n, bytes }
     })
 }
 

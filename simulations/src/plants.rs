@@ -220,6 +220,12 @@ pub const ALL: &[KnownPlant] = &[
     inside("shows_before_the_disk", "documents", "typing", &["documents"]),
     // The first of two changes with one actor and number to arrive counts.
     inside("collides_by_arrival", "documents", "typing", &["documents"]),
+    // What a program typed is in memory alone, and it hears that it is on the disk.
+    inside("programs_off_disk", "documents", "programs", &["documents"]),
+    // A program that may only read writes.
+    inside("readers_write_by_sync", "documents", "programs", &["documents"]),
+    // A program does not hear that its changes are on the disk.
+    inside("programs_unanswered", "documents", "programs", &["documents"]),
     // Edits beside one that does not fit are acknowledged and never made.
     inside("edit_lost_on_conflict", "documents", "typing", &["documents"]),
     // An issuer may say that a machine is anybody's.

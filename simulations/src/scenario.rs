@@ -331,6 +331,8 @@ pub struct Workload {
     pub blobs_per_second: f64,
     /// Edits of documents a second, on all nodes together.
     pub documents_per_second: f64,
+    /// Visits of programs with Automerge a second, on all nodes together.
+    pub programs_per_second: f64,
 }
 
 impl Default for Workload {
@@ -349,6 +351,7 @@ impl Default for Workload {
             approvals_per_second: 0.0,
             blobs_per_second: 0.0,
             documents_per_second: 0.0,
+            programs_per_second: 0.0,
         }
     }
 }
@@ -403,6 +406,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("cut-settlers", include_str!("../scenarios/cut-settlers.toml")),
     ("files", include_str!("../scenarios/files.toml")),
     ("stolen-documents", include_str!("../scenarios/stolen-documents.toml")),
+    ("programs", include_str!("../scenarios/programs.toml")),
     ("typing", include_str!("../scenarios/typing.toml")),
     ("coordinators", include_str!("../scenarios/coordinators.toml")),
     ("usurper", include_str!("../scenarios/usurper.toml")),

@@ -28,6 +28,7 @@ use crate::invariants::{self, Invariant, Load, Moment, NodeContent, Outsiders, R
 use crate::ledger::{Edited, Ledger, Written};
 use crate::outcome::{RunOutcome, Sample, TaskTimes};
 use crate::plan::{NodeNo, Op, OpKind, Plan};
+use crate::programs::{self, Programs};
 use crate::scenario::FaultKind;
 use crate::tasks;
 use crate::world::{Sim, SimError, World};
@@ -79,6 +80,7 @@ struct Run {
     /// Views by node, with their frontiers.
     samples: RefCell<Vec<Sample>>,
     looked_ms: RefCell<Vec<u64>>,
+    programs: Programs,
     canary: String,
     error: RefCell<Option<String>>,
     /// Whether the run has ended with the violation of a check that its plan names.
@@ -105,6 +107,7 @@ impl Run {
             )),
             samples: RefCell::default(),
             looked_ms: RefCell::default(),
+            programs: Programs::default(),
             canary,
             error: RefCell::default(),
             is_over: Cell::default(),
@@ -440,6 +443,9 @@ impl Run {
         }
         if kind == OpKind::Blob {
             return blobs::operate(&self.sim, &self.ledger, number, op).await;
+        }
+        if kind == OpKind::Program {
+            return programs::visit(&self.sim, (&self.ledger, &self.programs), number, op).await;
         }
         if kind == OpKind::Type {
             return documents::operate(&self.sim, &self.ledger, number, op).await;

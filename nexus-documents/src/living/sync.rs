@@ -42,6 +42,12 @@ impl SyncPeer {
     pub fn reader() -> Self {
         Self(State::new_read_only())
     }
+
+    /// The other side is to hear the heads once more, as changes of it came to the document. The library saw them there before
+    /// their message, and takes it that the other side knows.
+    pub fn owe_answer(&mut self) {
+        self.0.have_responded = false;
+    }
 }
 
 /// A message of the other side.

@@ -214,7 +214,7 @@ impl About<'_> {
     }
 
     /// The method takes a document whose schema is elsewhere.
-    #[cfg(feature = "mcp")]
+    #[cfg(any(feature = "documents", feature = "mcp"))]
     pub(crate) fn takes_value(self, example: &Value) -> Self {
         let content = json!({ "application/json": { "schema": { "type": "object" }, "example": example } });
         self.set("requestBody", json!({ "required": true, "content": content }))

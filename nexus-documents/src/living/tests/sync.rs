@@ -1,7 +1,7 @@
 //! Sync with programs that have Automerge, and with programs that lie.
 
-use automerge::ChangeHash as LibraryHash;
 use automerge::sync::{Message, State, SyncDoc};
+use automerge::{ChangeHash as LibraryHash, ReadDoc};
 use proptest::prelude::*;
 
 use super::*;
@@ -32,6 +32,9 @@ impl Sides {
             }
             ours.doc.apply(message.changes.iter().map(Vec::as_slice)).unwrap();
             ours.doc.hear(peer, &message).unwrap();
+            if !message.changes.is_empty() {
+                peer.owe_answer();
+            }
         }
         usize::from(out.is_some()) + usize::from(back.is_some())
     }
@@ -98,6 +101,18 @@ proptest! {
             prop_assert!(ours.doc.say(&mut peer).is_ok());
         }
     }
+}
+
+/// promise: Documents | A program hears that a change of it is on the disk, also when nobody has more to say
+#[test]
+fn a_program_hears_that_its_changes_are_here() {
+    let mut sides = Sides { ours: Replica::new(1), theirs: theirs(), peer: SyncPeer::default(), state: State::new() };
+    while sides.turn() > 0 {}
+    let text = sides.theirs.get(automerge::ROOT, "notes").unwrap().unwrap().1;
+    sides.theirs.splice_text(&text, 0, 0, "later ").unwrap();
+    while sides.turn() > 0 {}
+    assert_eq!(sides.state.their_heads, Some(sides.theirs.get_heads()), "as one of the library says it");
+    assert_eq!(sides.turn(), 0, "and once");
 }
 
 /// promise: Documents | A filter whose numbers would stop the library is refused before the library sees it
