@@ -63,7 +63,14 @@ pub(super) async fn automerge(
     meter.begin(&api.0.making);
     let me = format!("nexus-{}", node.did().short());
     let (seat, words) = documents.presence().enter();
-    let session = Session::new(documents, seat, me, pass.allows(Scope::DocumentsWrite), pass.first_space());
+    let session = Session::new(
+        documents,
+        seat,
+        api.0.making.kept().clone(),
+        me,
+        pass.allows(Scope::DocumentsWrite),
+        pass.first_space(),
+    );
     Ok(upgrade.on_upgrade(move |socket| talk(api, (session, words), pass, meter, socket)))
 }
 

@@ -5,6 +5,7 @@
 //! connects again. A whole message stays until it is answered.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::watch;
@@ -14,9 +15,13 @@ const FREE_BYTES: usize = 64 << 10;
 /// The most bytes of all messages together.
 const ALL_BYTES_MAX: usize = 64 << 20;
 
+/// The most bytes that are kept for all sockets after their messages were answered.
+const KEPT_BYTES_MAX: usize = 256 << 20;
+
 /// The messages of all sockets.
 pub(super) struct Making {
     most: usize,
+    kept: Arc<KeptByAll>,
     state: Mutex<State>,
 }
 
@@ -46,13 +51,18 @@ impl Part {
 
 impl Default for Making {
     fn default() -> Self {
-        Self { most: ALL_BYTES_MAX, state: Mutex::default() }
+        Self { most: ALL_BYTES_MAX, kept: Arc::default(), state: Mutex::default() }
     }
 }
 
 impl Making {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The bytes that are kept for all sockets.
+    pub(super) const fn kept(&self) -> &Arc<KeptByAll> {
+        &self.kept
     }
 
     fn enter(&self) -> u64 {
@@ -105,6 +115,22 @@ impl Making {
         if let Some(part) = state.of.remove(&id) {
             state.bytes -= part.counted();
         }
+    }
+}
+
+/// The bytes that are kept for all sockets, but for the free ones of each.
+#[derive(Debug, Default)]
+pub(super) struct KeptByAll(AtomicUsize);
+
+impl KeptByAll {
+    /// One socket keeps so many bytes in place of others. `false`, and nothing changes, if these are more and do not fit.
+    pub(super) fn exchange(&self, before: usize, after: usize) -> bool {
+        let (before, after) = (before.saturating_sub(FREE_BYTES), after.saturating_sub(FREE_BYTES));
+        let exchanged = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |bytes| {
+            let bytes = bytes - before + after;
+            (after <= before || bytes <= KEPT_BYTES_MAX).then_some(bytes)
+        });
+        exchanged.is_ok()
     }
 }
 
@@ -218,6 +244,18 @@ mod tests {
         assert_eq!(making.lock().bytes, 0);
         drop([stalls, goes_on, new]);
         assert!(making.lock().of.is_empty());
+    }
+
+    /// promise: Documents | A node keeps at most 256 MiB for the programs of all sockets, and 64 KiB of each at any time
+    #[test]
+    fn what_is_kept_for_all_is_bounded() {
+        let kept = KeptByAll::default();
+        assert!((0..32).all(|_| kept.exchange(0, FREE_BYTES + 8 * MEBIBYTE)), "they fit");
+        assert!(!kept.exchange(0, FREE_BYTES + 1) && kept.exchange(0, FREE_BYTES), "a small one always does");
+        assert!(!kept.exchange(FREE_BYTES + MEBIBYTE, FREE_BYTES + MEBIBYTE + 1));
+        assert!(kept.exchange(FREE_BYTES + MEBIBYTE, 0) && kept.exchange(0, FREE_BYTES + MEBIBYTE));
+        assert!((0..32).all(|_| kept.exchange(FREE_BYTES + 8 * MEBIBYTE, 0)));
+        assert_eq!(kept.0.into_inner(), 0);
     }
 
     proptest! {

@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nexus_crdt::SpaceId;
@@ -6,6 +7,7 @@ use nexus_documents::{DocumentId, REPO_VERSION, RepoBody, RepoMessage, SyncMessa
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::super::making::KeptByAll;
 use super::out::{Goodbye, Out};
 use crate::documents::{Documents, Heard, Seat, Synced, TouchedDocuments, Word};
 use crate::error::NodeError;
@@ -27,26 +29,40 @@ struct Sought {
 }
 
 /// The bytes that are kept for the documents of one socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     of: BTreeMap<DocumentId, usize>,
     bytes: usize,
+    all: Arc<KeptByAll>,
 }
 
 impl Kept {
+    fn new(all: Arc<KeptByAll>) -> Self {
+        Self { of: BTreeMap::new(), bytes: 0, all }
+    }
+
     /// Notes the bytes of a document, in place of those before. Whether all fit; if not, nothing is noted.
     fn put(&mut self, document: DocumentId, bytes: usize) -> bool {
         let others = self.bytes - self.of.get(&document).copied().unwrap_or_default();
-        if others.saturating_add(bytes) > KEPT_BYTES_MAX {
+        let sum = others.saturating_add(bytes);
+        if sum > KEPT_BYTES_MAX || !self.all.exchange(self.bytes, sum) {
             return false;
         }
-        self.bytes = others + bytes;
+        self.bytes = sum;
         self.of.insert(document, bytes);
         true
     }
 
     fn remove(&mut self, document: DocumentId) {
-        self.bytes -= self.of.remove(&document).unwrap_or_default();
+        let left = self.bytes - self.of.remove(&document).unwrap_or_default();
+        let _ = self.all.exchange(self.bytes, left);
+        self.bytes = left;
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.all.exchange(self.bytes, 0);
     }
 }
 
@@ -72,10 +88,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(documents: Documents, seat: Seat, me: String, may_write: bool, space: Option<String>) -> Self {
+    pub(super) fn new(
+        documents: Documents,
+        seat: Seat,
+        kept_by_all: Arc<KeptByAll>,
+        me: String,
+        may_write: bool,
+        space: Option<String>,
+    ) -> Self {
         let looked = *documents.committed().borrow();
         let (open, sought, refused) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let (aside, kept) = (BTreeMap::new(), Kept::default());
+        let (aside, kept) = (BTreeMap::new(), Kept::new(kept_by_all));
         Self { documents, me, may_write, space, program: None, seat, open, sought, refused, aside, kept, looked }
     }
 
@@ -185,7 +208,8 @@ impl Session {
         };
         let waiting = self.open.get(&document).map_or(0, Synced::waiting_bytes);
         if !self.kept.put(document, message.rest_bytes + waiting) {
-            let why = format!("a node keeps at most {KEPT_BYTES_MAX} bytes of messages for one socket");
+            let why =
+                format!("a node keeps at most {KEPT_BYTES_MAX} bytes of messages for one socket, and 256 MiB for all");
             return self.refuse(document, &why, out).await;
         }
         if !self.open.contains_key(&document) {
@@ -359,7 +383,7 @@ mod tests {
     #[test]
     fn a_socket_is_kept_within_its_bytes() {
         let document = |n: u16| DocumentId::from_bytes([n.to_be_bytes(); 8].concat().try_into().unwrap());
-        let (mut kept, mebibyte) = (Kept::default(), 1 << 20);
+        let (mut kept, mebibyte) = (Kept::new(Arc::default()), 1 << 20);
         assert!((0..8).all(|n| kept.put(document(n), mebibyte)), "eight fit");
         assert!(!kept.put(document(8), 1), "and not a byte more");
         assert!(!kept.put(document(0), mebibyte + 1), "nor in place of others");
