@@ -5,6 +5,8 @@
 //! | `path` | paths in a document |
 //! | `json` | a document as JSON |
 //! | `edit`, `run`, `reconcile`, `diff` | edits: a new value is written as what differs from the old one |
+//! | `draft` | changes that a program makes by itself |
+//! | `typed`, `waiting` | values of a program's own types (feature `typed`) |
 //! | `writer` | the operations of edits, in changes that stay within the bounds of the judge |
 //! | `join` | changes that join branches, where there are too many for an edit |
 //! | `patch` | the difference between two versions |
@@ -15,6 +17,7 @@
 //! broken, and its caller builds it again.
 
 mod diff;
+mod draft;
 mod edit;
 mod edits;
 mod error;
@@ -28,8 +31,13 @@ mod run;
 mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "typed")]
+mod typed;
+#[cfg(feature = "typed")]
+mod waiting;
 mod writer;
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,6 +45,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use automerge::{Automerge, LoadOptions, ObjId, ObjType, ReadDoc, TextEncoding, ValueRef, VerificationMode};
 use serde_json::Value as Json;
 
+pub use crate::living::draft::{ChangeError, Draft, WrittenText};
 pub use crate::living::edit::Made;
 pub use crate::living::edits::Edit;
 pub use crate::living::error::{Broken, EditError, FileError, ReadError};
@@ -122,10 +131,13 @@ fn libraries(hashes: &[ChangeHash]) -> Vec<automerge::ChangeHash> {
 
 /// Runs the library. Where it panics, that is an error with the words of the panic.
 fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, Broken> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-        let word = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Broken::Library(word.unwrap_or("it panicked").to_owned())
-    })
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| Broken::Library(word_of(&*panic)))
+}
+
+/// The words of a panic.
+fn word_of(panic: &(dyn Any + Send)) -> String {
+    let word = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    word.unwrap_or("it panicked").to_owned()
 }
 
 fn failed(error: impl fmt::Display) -> Broken {
@@ -246,6 +258,7 @@ impl Living {
     /// # Errors
     /// [`ReadError::UnknownHeads`], and [`ReadError::Broken`] where the library fails.
     pub fn value(&self, path: &DocPath, at: Option<&[ChangeHash]>) -> Result<Option<Json>, ReadError> {
+        self.unbroken()?;
         let at = at.map(|heads| self.known(heads)).transpose()?;
         let read = || -> Result<Option<Json>, automerge::AutomergeError> {
             let Ok(found) = json::find(&self.doc, path, at.as_deref())? else { return Ok(None) };

@@ -80,4 +80,42 @@ impl Edit {
             | Self::Counter { path, .. } => path,
         }
     }
+
+    /// Its bytes in memory, roughly: of its path, its values, and the heads that it names.
+    pub fn bytes(&self) -> u64 {
+        /// The bytes of an edit without its path and its value.
+        const EDIT_BYTES: u64 = 128;
+        let path: usize = self.path().tokens().iter().map(|token| token.len() + 24).sum();
+        let value = match self {
+            Self::Set { value, .. } | Self::Insert { value, .. } | Self::Merge { patch: value, .. } => {
+                size_of(value, u32::MAX).unwrap_or(u64::MAX)
+            }
+            Self::Splice { insert, at_heads, .. } => {
+                (insert.len() + at_heads.as_ref().map_or(0, |heads| heads.len() * 32)) as u64
+            }
+            Self::Delete { .. } | Self::Increment { .. } | Self::Counter { .. } => 0,
+        };
+        (EDIT_BYTES + path as u64).saturating_add(value)
+    }
+}
+
+/// The bytes of a value, roughly; nothing if it is too deep.
+pub(super) fn size_of(value: &Json, depth: u32) -> Option<u64> {
+    let depth = depth.checked_sub(1)?;
+    let mut size = 2_u64;
+    match value {
+        Json::String(text) => size += text.len() as u64,
+        Json::Array(items) => {
+            for item in items {
+                size = size.saturating_add(size_of(item, depth)?);
+            }
+        }
+        Json::Object(items) => {
+            for (key, item) in items {
+                size = size.saturating_add(key.len() as u64).saturating_add(size_of(item, depth)?);
+            }
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+    Some(size)
 }

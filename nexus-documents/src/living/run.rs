@@ -30,39 +30,41 @@ fn merged(old: Option<Json>, patch: &Json) -> Json {
 }
 
 pub(crate) fn run(writer: &mut Writer, edits: &[Edit]) -> Result<(), Stop> {
-    for edit in edits {
-        writer.path = edit.path().clone();
-        match edit {
-            Edit::Set { path, value } => set_at(writer, path, value)?,
-            Edit::Merge { path, patch } => {
-                let doc = writer.doc().map_err(EditError::from)?;
-                let old = match find(doc, path, None)? {
-                    Ok(found) => Some(of_found(doc, &found, None)?),
-                    Err(_) => None,
-                };
-                set_at(writer, path, &merged(old, patch))?;
-            }
-            Edit::Splice { path, at, delete, insert, at_heads } => {
-                let heads = at_heads.as_deref().map(crate::living::libraries);
-                splice(writer, path, (*at, *delete), insert, heads.as_deref())?;
-            }
-            Edit::Delete { path } => {
-                let (object, prop) = place(writer, path)?;
-                writer.delete(&object, prop)?;
-            }
-            Edit::Insert { path, value } => insert(writer, path, value)?,
-            Edit::Increment { path, by } => {
-                let (object, prop) = place(writer, path)?;
-                let old = writer.doc().map_err(EditError::from)?.get(&object, prop.clone())?;
-                let Some((Value::Scalar(old), _)) = &old else { return Err(no_counter(path, "no number")) };
-                let ScalarValue::Counter(old) = old.as_ref() else { return Err(no_counter(path, name(old))) };
-                let from = i64::from(old);
-                step(writer, &object, &prop, from, *by)?;
-            }
-            Edit::Counter { path, value } => {
-                let (object, prop) = new_place(writer, path)?;
-                counter(writer, &object, &Place::At(prop), *value)?;
-            }
+    edits.iter().try_for_each(|edit| run_one(writer, edit))
+}
+
+pub(crate) fn run_one(writer: &mut Writer, edit: &Edit) -> Result<(), Stop> {
+    writer.path = edit.path().clone();
+    match edit {
+        Edit::Set { path, value } => set_at(writer, path, value)?,
+        Edit::Merge { path, patch } => {
+            let doc = writer.doc().map_err(EditError::from)?;
+            let old = match find(doc, path, None)? {
+                Ok(found) => Some(of_found(doc, &found, None)?),
+                Err(_) => None,
+            };
+            set_at(writer, path, &merged(old, patch))?;
+        }
+        Edit::Splice { path, at, delete, insert, at_heads } => {
+            let heads = at_heads.as_deref().map(crate::living::libraries);
+            splice(writer, path, (*at, *delete), insert, heads.as_deref())?;
+        }
+        Edit::Delete { path } => {
+            let (object, prop) = place(writer, path)?;
+            writer.delete(&object, prop)?;
+        }
+        Edit::Insert { path, value } => insert(writer, path, value)?,
+        Edit::Increment { path, by } => {
+            let (object, prop) = place(writer, path)?;
+            let old = writer.doc().map_err(EditError::from)?.get(&object, prop.clone())?;
+            let Some((Value::Scalar(old), _)) = &old else { return Err(no_counter(path, "no number")) };
+            let ScalarValue::Counter(old) = old.as_ref() else { return Err(no_counter(path, name(old))) };
+            let from = i64::from(old);
+            step(writer, &object, &prop, from, *by)?;
+        }
+        Edit::Counter { path, value } => {
+            let (object, prop) = new_place(writer, path)?;
+            counter(writer, &object, &Place::At(prop), *value)?;
         }
     }
     Ok(())

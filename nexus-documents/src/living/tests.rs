@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod drafts;
 mod files;
 mod joins;
 mod random;
 mod sync;
+#[cfg(feature = "typed")]
+mod typed;
 
 use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ObjType, ScalarValue};

@@ -29,7 +29,7 @@ const ACTOR_BYTES: usize = ACTOR_BYTES_MAX + 1;
 const NAMED_MAX: usize = 2;
 
 /// Why a writer stops.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Stop {
     /// The edits do not fit into one change.
     Full,
@@ -146,6 +146,12 @@ impl Writer {
         self.spent = Cost { upper, ..Cost::default() };
         self.last_key.clear();
         Ok(())
+    }
+
+    /// The most bytes of a change.
+    #[cfg(feature = "typed")]
+    pub(crate) const fn most(&self) -> usize {
+        self.limits.most
     }
 
     pub(crate) fn doc(&self) -> Result<&OwnedTransaction, Broken> {
