@@ -49,7 +49,7 @@ pub use living::file_of_document;
 #[cfg(feature = "automerge")]
 pub use living::{
     BadPath, Broken, ChangeError, DocPath, Draft, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living,
-    Made, MarkJson, PatchJson, ReadError, SYNC_BYTES_MAX, SyncMessage, SyncPeer, TextRuns, WrittenText,
+    Made, MarkExpand, MarkJson, PatchJson, ReadError, SYNC_BYTES_MAX, SyncMessage, SyncPeer, TextRuns, WrittenText,
     changes_of_file,
 };
 #[cfg(feature = "repo")]

@@ -47,7 +47,7 @@ use serde_json::Value as Json;
 
 pub use crate::living::draft::{ChangeError, Draft, WrittenText};
 pub use crate::living::edit::Made;
-pub use crate::living::edits::Edit;
+pub use crate::living::edits::{Edit, MarkExpand};
 pub use crate::living::error::{Broken, EditError, FileError, ReadError};
 #[doc(hidden)]
 pub use crate::living::file::file_of_document;
@@ -297,6 +297,26 @@ impl Living {
         guarded(|| self.runs(path))
     }
 
+    /// The marks of a text, now or at some heads; nothing if no text is at the path.
+    ///
+    /// # Errors
+    /// [`ReadError::UnknownHeads`], and [`ReadError::Broken`] where the library fails.
+    pub fn marks(&self, path: &DocPath, at: Option<&[ChangeHash]>) -> Result<Option<Vec<MarkJson>>, ReadError> {
+        self.unbroken()?;
+        let at = at.map(|heads| self.known(heads)).transpose()?;
+        let read = || -> Result<Option<Vec<MarkJson>>, automerge::AutomergeError> {
+            let Ok(Found::Object(id, ObjType::Text)) = json::find(&self.doc, path, at.as_deref())? else {
+                return Ok(None);
+            };
+            let marks = match at.as_deref() {
+                Some(heads) => self.doc.marks_at(&id, heads)?,
+                None => self.doc.marks(&id)?,
+            };
+            Ok(Some(marks.into_iter().map(MarkJson::from).collect()))
+        };
+        Ok(guarded(read)?.map_err(failed)?)
+    }
+
     fn runs(&self, path: &DocPath) -> Option<TextRuns> {
         let Found::Object(id, ObjType::Text) = json::find(&self.doc, path, None).ok()?.ok()? else { return None };
         let mut runs = TextRuns::new();
@@ -429,21 +449,33 @@ fn actor_of(id: &ObjId) -> Vec<u8> {
 }
 
 /// The elements of a text, each with its letters: one, but for what other programs write.
-fn elements<'a>(
-    doc: &'a impl ReadDoc,
-    text: &ObjId,
-    at: Option<&[automerge::ChangeHash]>,
-) -> impl Iterator<Item = (ObjId, String)> + 'a {
-    let range = match at {
-        Some(heads) => doc.list_range_at(text, .., heads),
-        None => doc.list_range(text, ..),
+fn elements(doc: &impl ReadDoc, text: &ObjId, at: Option<&[automerge::ChangeHash]>) -> Vec<(ObjId, String)> {
+    let (range, shown) = match at {
+        Some(heads) => (doc.list_range_at(text, .., heads), doc.text_at(text, heads)),
+        None => (doc.list_range(text, ..), doc.text(text)),
     };
-    range.map(|item| {
-        let letters = match &item.value {
-            ValueRef::Scalar(automerge::ScalarValueRef::Str(text)) => text.to_string(),
-            // as a text shows what is no text
-            _ => "\u{fffc}".to_owned(),
-        };
-        (item.id(), letters)
-    })
+    let mut all: Vec<(ObjId, String)> = range
+        .map(|item| {
+            let letters = match &item.value {
+                ValueRef::Scalar(automerge::ScalarValueRef::Str(text)) => text.to_string(),
+                // as a text shows what is no text
+                _ => "\u{fffc}".to_owned(),
+            };
+            (item.id(), letters)
+        })
+        .collect();
+    // the library lists the ends of marks among the letters, and shows them nowhere
+    if all.iter().map(|(_, letters)| letters.len()).sum::<usize>() != shown.map_or(0, |shown| shown.len()) {
+        let mut position = 0;
+        all.retain(|(id, letters)| {
+            let found = match at {
+                Some(heads) => doc.get_at(text, position, heads),
+                None => doc.get(text, position),
+            };
+            let is_shown = found.ok().flatten().is_some_and(|(_, found)| found == *id);
+            position += if is_shown { letters.chars().count() } else { 0 };
+            is_shown
+        });
+    }
+    all
 }

@@ -70,7 +70,9 @@ use crate::ledger::rows::SpaceNo;
 use crate::memory::Secrets;
 use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DocumentPart, SpaceId, is_document_key};
 use nexus_documents::{Broken, Change, ChangeHash, DocumentId, FileError, Judge, Living, changes_of_file, genesis};
-pub use nexus_documents::{ChangeError, DocPath, Draft, Edit, EditError, FILE_BYTES_MAX, PatchJson};
+pub use nexus_documents::{
+    ChangeError, DocPath, Draft, Edit, EditError, FILE_BYTES_MAX, MarkExpand, MarkJson, PatchJson,
+};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -315,6 +317,9 @@ impl Documents {
                     self.secrets.check("value", &value.to_string())?;
                 }
                 Edit::Splice { insert, .. } => self.secrets.check("insert", insert)?,
+                Edit::Mark { name, value, .. } => {
+                    self.secrets.check("value", &serde_json::json!({ name: value }).to_string())?;
+                }
                 _ => {}
             }
         }
@@ -449,6 +454,20 @@ impl Documents {
                 Ok(runs.into_iter().map(run).collect())
             })
             .await
+    }
+
+    /// The marks of a text, such as bold letters and links.
+    ///
+    /// # Errors
+    /// As [`Documents::authors`].
+    pub async fn marks(&self, space: Option<&str>, name: &str, path: &str) -> Result<Vec<MarkJson>, NodeError> {
+        let path = parse_path(path)?;
+        let found = self.find(space, name).await?;
+        let read = move |replica: &replica::Replica| {
+            let marks = replica.living().marks(&path, None).map_err(missing)?;
+            Ok(marks.ok_or_else(|| DocumentError::Missing(format!("no text is at `{path}`")))?)
+        };
+        self.open(&found).read(&self.brain, read).await
     }
 
     /// Follows a document: each change of it as patches, from a version or from now on.

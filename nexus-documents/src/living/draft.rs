@@ -124,6 +124,7 @@ impl Draft<'_> {
             Edit::Set { value, .. } | Edit::Insert { value, .. } | Edit::Merge { patch: value, .. } => {
                 self.values.push(value.to_string());
             }
+            Edit::Mark { name, value, .. } => self.values.push(serde_json::json!({ name: value }).to_string()),
             Edit::Splice { path, .. } => {
                 if let Ok(Ok(Found::Object(id, ObjType::Text))) = find(self.writer.doc()?, path, None) {
                     self.texts.insert(id);

@@ -182,17 +182,19 @@ impl Living {
 /// Checks what can be checked of an edit before anything is written, and adds the bytes of its value.
 pub(super) fn check(edit: &Edit, known: &Known, size: &mut u64) -> Result<(), EditError> {
     let path = edit.path();
+    if let Edit::Splice { at_heads: Some(heads), .. } | Edit::Mark { at_heads: Some(heads), .. } = edit {
+        let unknown: Vec<ChangeHash> = heads.iter().filter(|head| !known.contains_key(head)).copied().collect();
+        if !unknown.is_empty() {
+            return Err(EditError::UnknownHeads(unknown));
+        }
+    }
     let bytes = match edit {
         Edit::Set { value, .. } | Edit::Merge { patch: value, .. } | Edit::Insert { value, .. } => {
             size_of(value, DEPTH_MAX + 1).ok_or_else(|| EditError::TooDeep(path.clone()))?
         }
-        Edit::Splice { insert, at_heads, .. } => {
-            let heads = at_heads.iter().flatten();
-            let unknown: Vec<ChangeHash> = heads.filter(|head| !known.contains_key(head)).copied().collect();
-            if !unknown.is_empty() {
-                return Err(EditError::UnknownHeads(unknown));
-            }
-            insert.len() as u64
+        Edit::Splice { insert, .. } => insert.len() as u64,
+        Edit::Mark { name, value, .. } => {
+            (name.len() as u64).saturating_add(size_of(value, 1).ok_or_else(|| EditError::MarkValue(path.clone()))?)
         }
         Edit::Delete { .. } | Edit::Increment { .. } | Edit::Counter { .. } => 0,
     };

@@ -74,6 +74,22 @@ pub enum EditError {
         /// Its length.
         len: usize,
     },
+    /// A mark is on no letter.
+    #[error("a mark takes the letters of `{path}` from one position up to a later one, and {from} to {to} has none")]
+    NoLetters {
+        /// The text.
+        path: DocPath,
+        /// The first letter.
+        from: usize,
+        /// The letter after the last one.
+        to: usize,
+    },
+    /// The name of a mark is out of range.
+    #[error("the name of a mark has 1 to {KEY_BYTES_MAX} bytes")]
+    MarkName,
+    /// The value of a mark is a list, a map or bytes.
+    #[error("the value of a mark in {} is a text, a number, true, false or null", named(.0))]
+    MarkValue(DocPath),
     /// The thing at the path is of another kind.
     #[error("{} is no {wanted}, but {found}. {hint}", named(path))]
     OtherKind {

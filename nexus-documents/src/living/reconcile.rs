@@ -61,7 +61,7 @@ pub(crate) fn short<'a>(key: &'a str, path: &DocPath) -> Result<&'a str, EditErr
     if key.len() > KEY_BYTES_MAX { Err(EditError::KeyTooLong(path.clone())) } else { Ok(key) }
 }
 
-fn scalar(number: &serde_json::Number) -> ScalarValue {
+pub(crate) fn scalar(number: &serde_json::Number) -> ScalarValue {
     match (number.as_i64(), number.as_u64()) {
         (Some(number), _) => ScalarValue::Int(number),
         (None, Some(number)) => ScalarValue::Uint(number),

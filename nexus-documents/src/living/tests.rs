@@ -5,6 +5,7 @@
 mod drafts;
 mod files;
 mod joins;
+mod marks;
 mod random;
 mod sync;
 #[cfg(feature = "typed")]

@@ -2,7 +2,7 @@
 
 use autosurgeon::{Counter, Hydrate, Reconcile, Text};
 use futures::future::join_all;
-use nexus_documents::Edit;
+use nexus_documents::{Edit, MarkExpand, MarkJson, PatchJson};
 use serde_json::json;
 
 use super::node::{home, value};
@@ -98,6 +98,37 @@ async fn a_credential_that_a_program_writes_in_pieces_is_refused() {
     });
     more.await.unwrap();
     assert_eq!(value(&documents, "plan").await, json!({"text": format!("the token: {secret}")}));
+    node.shutdown().await;
+}
+
+/// promise: Documents | Marks of a text are read, and stand in the stream of patches; a range beyond the text is refused
+#[tokio::test(flavor = "multi_thread")]
+async fn marks_are_read_and_stand_in_the_patches() {
+    let (_dir, node) = home().await;
+    let documents = node.documents();
+    documents.create(None, "plan").await.unwrap();
+    let seen = documents.edit(None, "plan", set("text", &json!("some letters"))).await.unwrap().version;
+    let mut changes = documents.watch(None, "plan", Some(seen.clone())).await.unwrap();
+    let mark = |range, value| {
+        let (path, name) = ("text".parse().unwrap(), "link".to_owned());
+        Edit::Mark { path, range, name, value, expand: MarkExpand::None, at_heads: Some(seen.0.clone()) }
+    };
+    let edits = [set("text", &json!("some more letters")), vec![mark(5..12, json!("https://example.org"))]].concat();
+    documents.edit(None, "plan", edits).await.unwrap();
+    let link = MarkJson { name: "link".to_owned(), value: json!("https://example.org"), start: 10, end: 17 };
+    assert_eq!(documents.marks(None, "plan", "text").await.unwrap(), [link.clone()]);
+    let patches = changes.next().await.unwrap().patches;
+    let told = |patch: &PatchJson| matches!(patch, PatchJson::Mark { path, marks } if path == "/text" && *marks == [link.clone()]);
+    assert!(patches.iter().any(told), "{patches:?}");
+    for range in [5..13, 7..7] {
+        let refused = documents.edit(None, "plan", vec![mark(range, json!(true))]).await;
+        assert!(matches!(refused, Err(NodeError::Document(DocumentError::Edit(_)))), "{refused:?}");
+    }
+    let secret = json!(format!("ghp_{}", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"));
+    let refused = documents.edit(None, "plan", vec![mark(0..4, secret)]).await;
+    assert!(matches!(refused, Err(NodeError::Invalid(InputError::Secret { .. }))), "{refused:?}");
+    let missing = documents.marks(None, "plan", "other").await;
+    assert!(matches!(missing, Err(NodeError::Document(DocumentError::Missing(_)))), "{missing:?}");
     node.shutdown().await;
 }
 
