@@ -1,6 +1,6 @@
 //! Values of a program's own types.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use autosurgeon::{Counter, Hydrate, Reconcile, Text};
 use proptest::prelude::*;
@@ -13,7 +13,7 @@ struct Board {
     title: Text,
     done: Counter,
     tasks: Vec<Task>,
-    labels: HashMap<String, String>,
+    labels: BTreeMap<String, String>,
     size: u64,
 }
 
