@@ -121,3 +121,21 @@ fn documents_has_the_letters_of_two_programs() {
         "{said}"
     );
 }
+
+#[test]
+fn typed_document_has_the_changes_of_two_programs() {
+    let said = output(env!("CARGO_BIN_EXE_typed_document"));
+    let read = |name: &str| {
+        let line = said.lines().find_map(|line| line.strip_prefix(&format!("{name:<9}reads ")));
+        line.unwrap_or_else(|| panic!("{said}")).to_owned()
+    };
+    assert_eq!(read("laptop"), read("cloud"));
+    assert!(
+        read("cloud").ends_with(r#"2 done of ["test", "deploy"]"#)
+            || read("cloud").ends_with(r#"2 done of ["deploy", "test"]"#),
+        "{said}"
+    );
+    for name in ["laptop", "cloud"] {
+        assert!(read("cloud").contains(&format!("{name} writes ")), "{said}");
+    }
+}

@@ -36,8 +36,8 @@ pub use self::critical::{
 };
 pub use self::documents::{
     Document, DocumentChange, DocumentConflict, DocumentConflicts, DocumentEdit, DocumentEdits, DocumentHistory,
-    DocumentHistoryEntry, DocumentName, DocumentText, DocumentTextRun, Documents, FormerDocument, NewDocument,
-    RefusedChange,
+    DocumentHistoryEntry, DocumentMark, DocumentMarkExpand, DocumentName, DocumentText, DocumentTextRun, Documents,
+    FormerDocument, NewDocument, RefusedChange,
 };
 pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,

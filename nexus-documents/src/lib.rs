@@ -12,6 +12,7 @@
 //! | [`Judge`] | the verdict: whether a change means something after its ancestors |
 //! | [`standing()`] | which changes of a document count, and which two stand in each other's way |
 //! | `Living` (feature `automerge`) | the document that is built from changes whose verdict holds: read, edited, compared, saved |
+//! | `Draft` (feature `automerge`) | a change that a program makes by itself; with the feature `typed` in values of its own types |
 //! | `SyncMessage`, `SyncPeer` (feature `automerge`) | Automerge's sync protocol with programs, whose changes are judged first |
 //! | `RepoMessage` (feature `repo`) | the messages of automerge-repo |
 //! | `changes_of_file` (feature `automerge`) | the changes in a file of Automerge, to be judged like those of strangers |
@@ -47,8 +48,9 @@ pub use judge::{ACTORS_MAX, COUNTER_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT
 pub use living::file_of_document;
 #[cfg(feature = "automerge")]
 pub use living::{
-    BadPath, Broken, DocPath, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living, Made, MarkJson,
-    PatchJson, ReadError, SYNC_BYTES_MAX, SyncMessage, SyncPeer, TextRuns, changes_of_file,
+    BadPath, Broken, ChangeError, DocPath, Draft, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living,
+    Made, MarkExpand, MarkJson, PatchJson, ReadError, SYNC_BYTES_MAX, SyncMessage, SyncPeer, TextRuns, WrittenText,
+    changes_of_file,
 };
 #[cfg(feature = "repo")]
 pub use repo::{BadRepoMessage, EPHEMERAL_BYTES_MAX, REPO_NAME_BYTES_MAX, REPO_VERSION, RepoBody, RepoMessage};

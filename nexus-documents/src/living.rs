@@ -5,6 +5,8 @@
 //! | `path` | paths in a document |
 //! | `json` | a document as JSON |
 //! | `edit`, `run`, `reconcile`, `diff` | edits: a new value is written as what differs from the old one |
+//! | `draft` | changes that a program makes by itself |
+//! | `typed`, `waiting` | values of a program's own types (feature `typed`) |
 //! | `writer` | the operations of edits, in changes that stay within the bounds of the judge |
 //! | `join` | changes that join branches, where there are too many for an edit |
 //! | `patch` | the difference between two versions |
@@ -15,6 +17,7 @@
 //! broken, and its caller builds it again.
 
 mod diff;
+mod draft;
 mod edit;
 mod edits;
 mod error;
@@ -28,8 +31,13 @@ mod run;
 mod sync;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "typed")]
+mod typed;
+#[cfg(feature = "typed")]
+mod waiting;
 mod writer;
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,8 +45,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use automerge::{Automerge, LoadOptions, ObjId, ObjType, ReadDoc, TextEncoding, ValueRef, VerificationMode};
 use serde_json::Value as Json;
 
+pub use crate::living::draft::{ChangeError, Draft, WrittenText};
 pub use crate::living::edit::Made;
-pub use crate::living::edits::Edit;
+pub use crate::living::edits::{Edit, MarkExpand};
 pub use crate::living::error::{Broken, EditError, FileError, ReadError};
 #[doc(hidden)]
 pub use crate::living::file::file_of_document;
@@ -122,10 +131,13 @@ fn libraries(hashes: &[ChangeHash]) -> Vec<automerge::ChangeHash> {
 
 /// Runs the library. Where it panics, that is an error with the words of the panic.
 fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, Broken> {
-    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| {
-        let word = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        Broken::Library(word.unwrap_or("it panicked").to_owned())
-    })
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| Broken::Library(word_of(&*panic)))
+}
+
+/// The words of a panic.
+fn word_of(panic: &(dyn Any + Send)) -> String {
+    let word = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    word.unwrap_or("it panicked").to_owned()
 }
 
 fn failed(error: impl fmt::Display) -> Broken {
@@ -246,6 +258,7 @@ impl Living {
     /// # Errors
     /// [`ReadError::UnknownHeads`], and [`ReadError::Broken`] where the library fails.
     pub fn value(&self, path: &DocPath, at: Option<&[ChangeHash]>) -> Result<Option<Json>, ReadError> {
+        self.unbroken()?;
         let at = at.map(|heads| self.known(heads)).transpose()?;
         let read = || -> Result<Option<Json>, automerge::AutomergeError> {
             let Ok(found) = json::find(&self.doc, path, at.as_deref())? else { return Ok(None) };
@@ -282,6 +295,26 @@ impl Living {
     pub fn authors(&self, path: &DocPath) -> Result<Option<TextRuns>, Broken> {
         self.unbroken()?;
         guarded(|| self.runs(path))
+    }
+
+    /// The marks of a text, now or at some heads; nothing if no text is at the path.
+    ///
+    /// # Errors
+    /// [`ReadError::UnknownHeads`], and [`ReadError::Broken`] where the library fails.
+    pub fn marks(&self, path: &DocPath, at: Option<&[ChangeHash]>) -> Result<Option<Vec<MarkJson>>, ReadError> {
+        self.unbroken()?;
+        let at = at.map(|heads| self.known(heads)).transpose()?;
+        let read = || -> Result<Option<Vec<MarkJson>>, automerge::AutomergeError> {
+            let Ok(Found::Object(id, ObjType::Text)) = json::find(&self.doc, path, at.as_deref())? else {
+                return Ok(None);
+            };
+            let marks = match at.as_deref() {
+                Some(heads) => self.doc.marks_at(&id, heads)?,
+                None => self.doc.marks(&id)?,
+            };
+            Ok(Some(marks.into_iter().map(MarkJson::from).collect()))
+        };
+        Ok(guarded(read)?.map_err(failed)?)
     }
 
     fn runs(&self, path: &DocPath) -> Option<TextRuns> {
@@ -416,21 +449,33 @@ fn actor_of(id: &ObjId) -> Vec<u8> {
 }
 
 /// The elements of a text, each with its letters: one, but for what other programs write.
-fn elements<'a>(
-    doc: &'a impl ReadDoc,
-    text: &ObjId,
-    at: Option<&[automerge::ChangeHash]>,
-) -> impl Iterator<Item = (ObjId, String)> + 'a {
-    let range = match at {
-        Some(heads) => doc.list_range_at(text, .., heads),
-        None => doc.list_range(text, ..),
+fn elements(doc: &impl ReadDoc, text: &ObjId, at: Option<&[automerge::ChangeHash]>) -> Vec<(ObjId, String)> {
+    let (range, shown) = match at {
+        Some(heads) => (doc.list_range_at(text, .., heads), doc.text_at(text, heads)),
+        None => (doc.list_range(text, ..), doc.text(text)),
     };
-    range.map(|item| {
-        let letters = match &item.value {
-            ValueRef::Scalar(automerge::ScalarValueRef::Str(text)) => text.to_string(),
-            // as a text shows what is no text
-            _ => "\u{fffc}".to_owned(),
-        };
-        (item.id(), letters)
-    })
+    let mut all: Vec<(ObjId, String)> = range
+        .map(|item| {
+            let letters = match &item.value {
+                ValueRef::Scalar(automerge::ScalarValueRef::Str(text)) => text.to_string(),
+                // as a text shows what is no text
+                _ => "\u{fffc}".to_owned(),
+            };
+            (item.id(), letters)
+        })
+        .collect();
+    // the library lists the ends of marks among the letters, and shows them nowhere
+    if all.iter().map(|(_, letters)| letters.len()).sum::<usize>() != shown.map_or(0, |shown| shown.len()) {
+        let mut position = 0;
+        all.retain(|(id, letters)| {
+            let found = match at {
+                Some(heads) => doc.get_at(text, position, heads),
+                None => doc.get(text, position),
+            };
+            let is_shown = found.ok().flatten().is_some_and(|(_, found)| found == *id);
+            position += if is_shown { letters.chars().count() } else { 0 };
+            is_shown
+        });
+    }
+    all
 }

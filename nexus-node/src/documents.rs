@@ -14,10 +14,12 @@
 //! | `pen` | writing entries about a document |
 //! | `open` | a document that is open: reading what was committed since |
 //! | `opened` | the documents that are open |
+//! | `work` | the things that a caller wants to have written |
 //! | `write` | edits that wait for the disk together |
 //! | `keep` | saving documents as their entries come |
 //! | `watch` | the changes of a document, as patches |
 //! | `presence` | words of programs that nobody keeps |
+//! | `typed` | a document as a value of a program's own type (feature `typed-documents`) |
 //! | `synced` | a document as a program with Automerge follows it |
 //! | `link` | a program without its socket, for the simulator |
 //! | `touched` | the documents that new entries are about |
@@ -32,6 +34,14 @@
 //! let title = Edit::Set { path: "title".parse()?, value: "Release 2".into() };
 //! documents.edit(None, "plan", vec![title]).await?;
 //! println!("{}", documents.get(None, "plan", "title", None).await?.value);
+//!
+//! // a program that reads and writes in one step
+//! let (builds, _) = documents.change(None, "plan", |draft| {
+//!     let builds = draft.get("builds")?.and_then(|builds| builds.as_i64()).unwrap_or(0) + 1;
+//!     draft.set("builds", builds)?;
+//!     Ok(builds)
+//! }).await?;
+//! println!("build {builds}");
 //! # Ok(()) }
 //! ```
 
@@ -55,18 +65,23 @@ mod synced;
 mod tests;
 #[cfg(feature = "http")]
 mod touched;
+#[cfg(feature = "typed-documents")]
+mod typed;
 mod version;
 mod watch;
+mod work;
 mod write;
 
 use std::fmt;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::ledger::rows::SpaceNo;
 use crate::memory::Secrets;
 use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DocumentPart, SpaceId, is_document_key};
 use nexus_documents::{Broken, Change, ChangeHash, FileError, Judge, Living, changes_of_file, genesis};
-pub use nexus_documents::{DocPath, DocumentId, Edit, FILE_BYTES_MAX, PatchJson};
+pub use nexus_documents::{
+    ChangeError, DocPath, DocumentId, Draft, Edit, EditError, FILE_BYTES_MAX, MarkExpand, MarkJson, PatchJson,
+};
 use nexus_identity::{Did, Timestamp};
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -95,8 +110,11 @@ pub(crate) use self::synced::{Heard, Synced};
 use self::touched::Touched;
 #[cfg(feature = "http")]
 pub(crate) use self::touched::TouchedDocuments;
+#[cfg(feature = "typed-documents")]
+pub use self::typed::{Counter, Hydrate, Reconcile, Text, TypedDocument};
 pub use self::version::Version;
 pub use self::watch::{DocumentChange, DocumentWatch};
+use self::work::Work;
 use crate::brain::Brain;
 use crate::engine::Command;
 use crate::error::{DocumentError, NodeError, Resource, StopError};
@@ -337,14 +355,53 @@ impl Documents {
                     self.secrets.check("value", &value.to_string())?;
                 }
                 Edit::Splice { insert, .. } => self.secrets.check("insert", insert)?,
+                Edit::Mark { name, value, .. } => {
+                    self.secrets.check("value", &serde_json::json!({ name: value }).to_string())?;
+                }
                 _ => {}
             }
         }
+        self.written(space, name, Work::Edits(edits)).await
+    }
+
+    /// Has a program change a document: it reads, decides and writes, and all of it is written or nothing. Its changes go the way of
+    /// all edits. Nobody else writes meanwhile on this node, so what it reads is what it changes. It may run more than once,
+    /// each time upon the document as it was; its last run counts. It must not wait for anything.
+    ///
+    /// # Errors
+    /// As [`Documents::edit`]; [`DocumentError::Edit`] with its words where the program ends with an error or panics.
+    pub async fn change<R: Send + 'static>(
+        &self,
+        space: Option<&str>,
+        name: &str,
+        program: impl Fn(&mut Draft<'_>) -> Result<R, ChangeError> + Send + Sync + 'static,
+    ) -> Result<(R, Edited), NodeError> {
+        let (said, secrets) = (Arc::new(Mutex::new(None)), self.secrets);
+        let says = said.clone();
+        let run = move |draft: &mut Draft<'_>| {
+            let answer = program(draft)?;
+            let looked = draft.written()?.iter().try_for_each(|written| secrets.check_written(written));
+            let ends = looked.is_err();
+            *says.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked.map(|()| answer));
+            // the caller gets the error itself
+            if ends { Err(DocumentError::Edit("it writes a credential".to_owned()).into()) } else { Ok(()) }
+        };
+        let edited = self.written(space, name, Work::Program(Arc::new(run))).await;
+        let said = said.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (edited, said) {
+            (Ok(edited), Some(Ok(answer))) => Ok((answer, edited)),
+            (Err(_), Some(Err(secret))) => Err(secret.into()),
+            (Err(error), _) => Err(error),
+            (Ok(_), _) => Err(StopError::NoAnswer.into()),
+        }
+    }
+
+    async fn written(&self, space: Option<&str>, name: &str, work: Work) -> Result<Edited, NodeError> {
         let mut tries = 0;
         loop {
             let found = self.find(space, name).await?;
             let shared = self.open(&found);
-            let edited = shared.edit(&self.pen, &self.brain, edits.clone(), found.key.as_deref()).await;
+            let edited = shared.edit(&self.pen, &self.brain, work.clone(), found.key.as_deref()).await;
             tries += 1;
             match edited {
                 // by now the key leads to the next document
@@ -435,6 +492,20 @@ impl Documents {
                 Ok(runs.into_iter().map(run).collect())
             })
             .await
+    }
+
+    /// The marks of a text, such as bold letters and links.
+    ///
+    /// # Errors
+    /// As [`Documents::authors`].
+    pub async fn marks(&self, space: Option<&str>, name: &str, path: &str) -> Result<Vec<MarkJson>, NodeError> {
+        let path = parse_path(path)?;
+        let found = self.find(space, name).await?;
+        let read = move |replica: &replica::Replica| {
+            let marks = replica.living().marks(&path, None).map_err(missing)?;
+            Ok(marks.ok_or_else(|| DocumentError::Missing(format!("no text is at `{path}`")))?)
+        };
+        self.open(&found).read(&self.brain, read).await
     }
 
     /// Follows a document: each change of it as patches, from a version or from now on.
@@ -591,7 +662,7 @@ impl Documents {
         let ChangeHash(hash) = hash_of(&bytes)?;
         self.pen.write(found.space, document, None, vec![DocumentPart::Change { hash, bytes }]).await?;
         let new = Found { document, generation, others: Vec::new(), ..found };
-        let edits = vec![Edit::Set { path: DocPath::default(), value }];
+        let edits = Work::Edits(vec![Edit::Set { path: DocPath::default(), value }]);
         let (version, _) = self.open(&new).write(&self.pen, &self.brain, edits, &anew::words(former, entries)).await?;
         // once all is there: a key never leads to a part of its value
         let part = DocumentPart::Key { generation, key: key.clone() };

@@ -259,6 +259,49 @@
 //! # fn main() {}
 //! ```
 //!
+//! # Documents
+//!
+//! A document is JSON that several nodes change at once, as Automerge (feature `documents`). [`Node::documents`](Node) has the
+//! documents of a space by their keys. `get`, `edit` and `watch` work in JSON. `change` has a program read and write in one step: all
+//! of its change is written or nothing, also where it panics.
+//!
+//! With the feature `typed-documents` a document is a value of a program's own type. The type derives `Hydrate` and `Reconcile` of the
+//! crate `autosurgeon` 0.14, which is named beside this one with `automerge` 0.12. Fields are `Text` for texts that others type into, `Counter` for
+//! counters, lists, maps, and `i64` for numbers. A `String` is replaced as a whole, and does not read what `doc set` writes, which is a
+//! text.
+//!
+//! ```
+//! # #[cfg(feature = "typed-documents")]
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let node = nexus_node::Node::builder(directory.path().join("brain")).mdns(false).listen([]).start().await?;
+//! use autosurgeon::{Counter, Hydrate, Reconcile, Text};
+//!
+//! #[derive(Default, Hydrate, Reconcile)]
+//! struct Plan {
+//!     text: Text,
+//!     done: Counter,
+//!     steps: Vec<String>,
+//! }
+//!
+//! let plan = node.documents().typed::<Plan>(None, "plan");
+//! plan.create().await?;
+//! plan.change(|plan| {
+//!     plan.text.update("ship on Thursday");
+//!     plan.steps.push("test".to_owned());
+//!     Ok(plan.done.increment(1))
+//! })
+//! .await?;
+//! // others may have written since
+//! let plan = plan.get().await?.expect("it has values");
+//! assert_eq!((plan.text.as_str(), plan.done.value(), plan.steps.len()), ("ship on Thursday", 1, 1));
+//! # node.shutdown().await;
+//! # Ok(()) }
+//! # #[cfg(not(feature = "typed-documents"))]
+//! # fn main() {}
+//! ```
+//!
 //! # A world of one's own
 //!
 //! [`NodeEnv`] holds everything outside that a node touches: transport, tasks, store, clock. A test or a
@@ -321,6 +364,7 @@
 //! | `search` (default) | recall finds words as they are spelled, not in their other forms | 1 |
 //! | `quic` (default) | TCP alone | 42 |
 //! | `documents` | no living documents | 4 |
+//! | `typed-documents` | no documents as values of a program's own types; brings `documents` | 7 |
 //! | `disk-index` | the first recall makes an index of all words in memory, and holds it there | 57 |
 //! | `mdns` | members on the local network are found by their addresses alone | 3 |
 //! | `models` | no file of static vectors can be the embedder | 41 |
@@ -337,6 +381,7 @@
 //! | [`node`] | the handle of a node; starting, joining, admitting |
 //! | [`brain`], [`memory`] | writing, reading, watching; the types of memories |
 //! | `blobs` | content of any size by its hash (feature `blobs`) |
+//! | `documents` | living documents, in JSON and as values of types (features `documents`, `typed-documents`) |
 //! | [`critical`] | keys and locks that must not conflict |
 //! | [`tasks`] | work that is handed over |
 //! | [`events`] | all that happens on a node, as one stream |

@@ -160,6 +160,25 @@ pub enum DocumentEdit {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         version: Option<String>,
     },
+    /// Marks letters of a text, as bold or as a link; `null` takes the mark away.
+    Mark {
+        /// The path of the text.
+        path: String,
+        /// The first letter, in Unicode scalar values.
+        from: usize,
+        /// The letter after the last one.
+        to: usize,
+        /// The name of the mark, such as `bold`.
+        name: String,
+        /// Its value: a text, a number, true, false or `null`.
+        value: Value,
+        /// Whether letters that are inserted at its ends belong to it.
+        #[serde(default)]
+        expand: DocumentMarkExpand,
+        /// The version in which the range was read, or its first digits; default: the present one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<String>,
+    },
     /// Removes what is at a path.
     Delete {
         /// The path.
@@ -192,7 +211,7 @@ impl DocumentEdit {
     /// The version that it names, if it names one.
     pub const fn version_mut(&mut self) -> Option<&mut String> {
         match self {
-            Self::Text { version, .. } => version.as_mut(),
+            Self::Text { version, .. } | Self::Mark { version, .. } => version.as_mut(),
             _ => None,
         }
     }
@@ -231,12 +250,45 @@ pub struct DocumentHistoryEntry {
     pub message: String,
 }
 
+/// The ends of a mark at which inserted letters belong to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentMarkExpand {
+    /// The beginning: letters before its first one.
+    Before,
+    /// The end: letters after its last one.
+    #[default]
+    After,
+    /// Both.
+    Both,
+    /// Neither.
+    None,
+}
+
+/// A mark of a text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct DocumentMark {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+    /// The first letter, in Unicode scalar values.
+    pub start: usize,
+    /// The letter after the last one.
+    pub end: usize,
+}
+
 /// A text with its authors.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct DocumentText {
     /// Runs of letters, one after the other.
     pub runs: Vec<DocumentTextRun>,
+    /// Its marks.
+    #[serde(default)]
+    pub marks: Vec<DocumentMark>,
 }
 
 /// A run of letters by one author.

@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 
 use automerge::{ActorId, Automerge, ReadDoc};
-use serde_json::Value as Json;
 
 use crate::change::{ACTOR_BYTES_MAX, CHANGE_BYTES_MAX, Change, DEPS_MAX, MESSAGE_BYTES_MAX, OTHERS_MAX, TIME_MAX};
 use crate::hash::ChangeHash;
 use crate::judge::{ACTORS_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX};
-use crate::living::edits::Edit;
-use crate::living::error::{Broken, EditError, ReadError};
+use crate::living::edits::{Edit, size_of};
+use crate::living::error::{Broken, EditError};
 use crate::living::path::DocPath;
 use crate::living::run::run;
 use crate::living::writer::{Limits, Stop, Writer};
 use crate::living::{Living, empty, guarded, libraries};
+
+/// The changes of a document, by their hashes.
+pub(super) type Known = BTreeMap<ChangeHash, usize>;
+/// Writes operations. It is asked a second time, upon the document as it was, where they do not fit into one change.
+pub(super) type Work<'a> = dyn FnMut(&mut Writer, &Known) -> Result<(), Stop> + 'a;
 
 /// A change that an edit made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +49,22 @@ impl Living {
         edits: &[Edit],
         max_bytes: usize,
     ) -> Result<Vec<Made>, EditError> {
+        let mut size = 0;
+        for edit in edits {
+            check(edit, &self.known, &mut size)?;
+        }
+        self.write(actor, (time, message), size, max_bytes, &mut |writer, _| run(writer, edits))
+    }
+
+    /// Has operations written as an actor. `size` is the number of bytes of the values that they may differ in.
+    pub(super) fn write(
+        &mut self,
+        actor: &[u8],
+        (time, message): (i64, &str),
+        size: u64,
+        max_bytes: usize,
+        work: &mut Work<'_>,
+    ) -> Result<Vec<Made>, EditError> {
         if self.is_broken {
             return Err(Broken::Before.into());
         }
@@ -66,17 +86,13 @@ impl Living {
             // on a copy: an edit that fails joins nothing
             let mut copy = self.clone();
             let mut made = copy.join(actor, time, max_bytes).map_err(of_copy)?;
-            let edited = copy.edit_saying(actor, (time, message), edits, max_bytes).map_err(of_copy)?;
+            let edited = copy.write(actor, (time, message), size, max_bytes, work).map_err(of_copy)?;
             if edited.is_empty() {
                 return Ok(edited);
             }
             made.extend(edited);
             *self = copy;
             return Ok(made);
-        }
-        let mut size = 0;
-        for edit in edits {
-            self.check(edit, &mut size)?;
         }
         let limits = Limits {
             time,
@@ -88,33 +104,9 @@ impl Living {
         // a value of more bytes than a change may differ in few: a copy costs little beside it
         let in_place = size <= limits.most as u64;
         self.is_broken = true;
-        let made = guarded(|| self.attempt(actor, edits, (message, in_place), limits))?;
-        self.is_broken = matches!(made, Err(EditError::Broken(_)));
+        let made = guarded(|| self.attempt(actor, work, (message, in_place), limits))?;
+        self.is_broken = matches!(made, Err(EditError::Broken(_) | EditError::Panicked(_)));
         made
-    }
-
-    /// Checks what can be checked before anything is written.
-    fn check(&self, edit: &Edit, size: &mut u64) -> Result<(), EditError> {
-        let path = edit.path();
-        let bytes = match edit {
-            Edit::Set { value, .. } | Edit::Merge { patch: value, .. } | Edit::Insert { value, .. } => {
-                size_of(value, DEPTH_MAX + 1).ok_or_else(|| EditError::TooDeep(path.clone()))?
-            }
-            Edit::Splice { insert, at_heads, .. } => {
-                let known = at_heads.as_ref().map(|heads| self.known(heads)).transpose();
-                known.map_err(|error| match error {
-                    ReadError::UnknownHeads(heads) => EditError::UnknownHeads(heads),
-                    ReadError::Broken(broken) => EditError::Broken(broken),
-                })?;
-                insert.len() as u64
-            }
-            Edit::Delete { .. } | Edit::Increment { .. } | Edit::Counter { .. } => 0,
-        };
-        *size = size.saturating_add(bytes);
-        if *size > DOCUMENT_BYTES_MAX {
-            return Err(EditError::DocumentFull { most: DOCUMENT_BYTES_MAX, of: "bytes" });
-        }
-        Ok(())
     }
 
     /// Writes in place if all fits into one change, and into a copy otherwise: changes that were ended cannot be taken back. To
@@ -122,7 +114,7 @@ impl Living {
     fn attempt(
         &mut self,
         actor: &[u8],
-        edits: &[Edit],
+        work: &mut Work<'_>,
         (message, in_place): (&str, bool),
         limits: Limits,
     ) -> Result<Vec<Made>, EditError> {
@@ -132,7 +124,7 @@ impl Living {
             let mut doc = std::mem::replace(&mut self.doc, empty());
             doc.set_actor(ActorId::from(actor));
             let mut writer = Writer::begin(doc, limits, message)?;
-            match run(&mut writer, edits) {
+            match work(&mut writer, &self.known) {
                 Ok(()) => {
                     let (doc, hashes) = writer.end()?;
                     self.doc = doc;
@@ -145,6 +137,8 @@ impl Living {
                     self.take_in(&made)?;
                     return Ok(made);
                 }
+                // the library may have been in the middle of something
+                Err(Stop::Error(error @ EditError::Panicked(_))) => return Err(error),
                 Err(stop) => {
                     self.doc = writer.undone()?;
                     if let Stop::Error(error) = stop {
@@ -156,7 +150,7 @@ impl Living {
         let mut doc = self.doc.clone();
         doc.set_actor(ActorId::from(actor));
         let mut writer = Writer::begin(doc, Limits { splits: true, ..limits }, message)?;
-        match run(&mut writer, edits) {
+        match work(&mut writer, &self.known) {
             Ok(()) => {}
             Err(Stop::Error(EditError::Broken(broken))) => return Err(EditError::Library(broken.to_string())),
             Err(Stop::Error(error)) => return Err(error),
@@ -183,6 +177,32 @@ impl Living {
         }
         Ok(())
     }
+}
+
+/// Checks what can be checked of an edit before anything is written, and adds the bytes of its value.
+pub(super) fn check(edit: &Edit, known: &Known, size: &mut u64) -> Result<(), EditError> {
+    let path = edit.path();
+    if let Edit::Splice { at_heads: Some(heads), .. } | Edit::Mark { at_heads: Some(heads), .. } = edit {
+        let unknown: Vec<ChangeHash> = heads.iter().filter(|head| !known.contains_key(head)).copied().collect();
+        if !unknown.is_empty() {
+            return Err(EditError::UnknownHeads(unknown));
+        }
+    }
+    let bytes = match edit {
+        Edit::Set { value, .. } | Edit::Merge { patch: value, .. } | Edit::Insert { value, .. } => {
+            size_of(value, DEPTH_MAX + 1).ok_or_else(|| EditError::TooDeep(path.clone()))?
+        }
+        Edit::Splice { insert, .. } => insert.len() as u64,
+        Edit::Mark { name, value, .. } => {
+            (name.len() as u64).saturating_add(size_of(value, 1).ok_or_else(|| EditError::MarkValue(path.clone()))?)
+        }
+        Edit::Delete { .. } | Edit::Increment { .. } | Edit::Counter { .. } => 0,
+    };
+    *size = size.saturating_add(bytes);
+    if *size > DOCUMENT_BYTES_MAX {
+        return Err(EditError::DocumentFull { most: DOCUMENT_BYTES_MAX, of: "bytes" });
+    }
+    Ok(())
 }
 
 /// An error that broke a copy has changed nothing.
@@ -226,25 +246,4 @@ fn made(
         Ok(Made { hash: parsed.hash(), bytes })
     };
     hashes.iter().map(made).collect()
-}
-
-/// The bytes of a value, roughly; nothing if it is too deep.
-fn size_of(value: &Json, depth: u32) -> Option<u64> {
-    let depth = depth.checked_sub(1)?;
-    let mut size = 2_u64;
-    match value {
-        Json::String(text) => size += text.len() as u64,
-        Json::Array(items) => {
-            for item in items {
-                size = size.saturating_add(size_of(item, depth)?);
-            }
-        }
-        Json::Object(items) => {
-            for (key, item) in items {
-                size = size.saturating_add(key.len() as u64).saturating_add(size_of(item, depth)?);
-            }
-        }
-        Json::Null | Json::Bool(_) | Json::Number(_) => {}
-    }
-    Some(size)
 }

@@ -4,7 +4,7 @@ use crate::change::{ACTOR_BYTES_MAX, DEPS_MAX, KEY_BYTES_MAX, MESSAGE_BYTES_MAX}
 use crate::error::Fault;
 use crate::hash::ChangeHash;
 use crate::judge::DEPTH_MAX;
-use crate::living::path::DocPath;
+use crate::living::path::{BadPath, DocPath};
 
 /// Why a document must not be used any more. Its caller builds it again from its changes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,12 +31,18 @@ pub enum ReadError {
     /// Versions that the document does not have.
     #[error("this document does not have the version {}. Its history shows the versions that it has", hashes(.0))]
     UnknownHeads(Vec<ChangeHash>),
+    /// The document does not fit the type of a program.
+    #[error(
+        "the document does not fit the type of this program: {0}. A type takes `Text` for texts, and `i64` for numbers"
+    )]
+    Type(String),
     /// The Automerge library failed.
     #[error(transparent)]
     Broken(#[from] Broken),
 }
 
-/// Why an edit was not made. Nothing has changed, unless it says [`EditError::Broken`].
+/// Why an edit was not made. Nothing has changed, unless it says [`EditError::Broken`] or [`EditError::Panicked`]. After these two
+/// the document must not be used any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
@@ -68,6 +74,22 @@ pub enum EditError {
         /// Its length.
         len: usize,
     },
+    /// A mark is on no letter.
+    #[error("a mark takes the letters of `{path}` from one position up to a later one, and {from} to {to} has none")]
+    NoLetters {
+        /// The text.
+        path: DocPath,
+        /// The first letter.
+        from: usize,
+        /// The letter after the last one.
+        to: usize,
+    },
+    /// The name of a mark is out of range.
+    #[error("the name of a mark has 1 to {KEY_BYTES_MAX} bytes")]
+    MarkName,
+    /// The value of a mark is a list, a map or bytes.
+    #[error("the value of a mark in {} is a text, a number, true, false or null", named(.0))]
+    MarkValue(DocPath),
     /// The thing at the path is of another kind.
     #[error("{} is no {wanted}, but {found}. {hint}", named(path))]
     OtherKind {
@@ -136,6 +158,20 @@ pub enum EditError {
     /// The judge would refuse the change for another reason.
     #[error("this edit makes a change that would be refused: {0}")]
     Refused(Fault),
+    /// A path is malformed.
+    #[error(transparent)]
+    Path(#[from] BadPath),
+    /// The values of a program do not fit the document.
+    #[error(
+        "the document does not fit the type of this program: {0}. A type takes `Text` for texts, and `i64` for numbers"
+    )]
+    Type(String),
+    /// The program ended its change with an error of its own.
+    #[error("the program ended its change with an error: {0}. Nothing has changed")]
+    Program(String),
+    /// The program panicked during its change. The document must not be used any more.
+    #[error("the program panicked during its change: {0}. Nothing has changed")]
+    Panicked(String),
     /// The Automerge library refused the edit.
     #[error("the Automerge library refuses this edit: {0}. Nothing has changed")]
     Library(String),

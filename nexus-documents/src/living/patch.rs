@@ -78,6 +78,12 @@ pub struct MarkJson {
     pub end: usize,
 }
 
+impl From<automerge::marks::Mark> for MarkJson {
+    fn from(mark: automerge::marks::Mark) -> Self {
+        Self { name: mark.name.to_string(), value: of_scalar(&mark.value), start: mark.start, end: mark.end }
+    }
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 const fn is_false(value: &bool) -> bool {
     !*value
@@ -121,13 +127,7 @@ pub(crate) fn of_patch(patch: Patch) -> PatchJson {
         PatchAction::DeleteMap { key: name } => PatchJson::Del { path: key(&name), length: 1 },
         PatchAction::DeleteSeq { index, length } => PatchJson::Del { path: at(index), length },
         PatchAction::Mark { marks } => {
-            let mark = |mark: automerge::marks::Mark| MarkJson {
-                name: mark.name.to_string(),
-                value: of_scalar(&mark.value),
-                start: mark.start,
-                end: mark.end,
-            };
-            PatchJson::Mark { path: parent, marks: marks.into_iter().map(mark).collect() }
+            PatchJson::Mark { path: parent, marks: marks.into_iter().map(MarkJson::from).collect() }
         }
     }
 }

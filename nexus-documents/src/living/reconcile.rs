@@ -61,7 +61,7 @@ pub(crate) fn short<'a>(key: &'a str, path: &DocPath) -> Result<&'a str, EditErr
     if key.len() > KEY_BYTES_MAX { Err(EditError::KeyTooLong(path.clone())) } else { Ok(key) }
 }
 
-fn scalar(number: &serde_json::Number) -> ScalarValue {
+pub(crate) fn scalar(number: &serde_json::Number) -> ScalarValue {
     match (number.as_i64(), number.as_u64()) {
         (Some(number), _) => ScalarValue::Int(number),
         (None, Some(number)) => ScalarValue::Uint(number),
@@ -87,6 +87,10 @@ pub(crate) fn set(writer: &mut Writer, object: &ObjId, prop: &Prop, value: &Json
                 count_to(writer, object, prop, counter, number)
             }
             (ScalarValue::Timestamp(_), Some(number)) => writer.put(object, &place, ScalarValue::Timestamp(number)),
+            // a program with a type for it reads no other kind of number
+            (ScalarValue::Uint(_), Some(0..)) => {
+                writer.put(object, &place, ScalarValue::Uint(number.as_u64().unwrap_or_default()))
+            }
             _ => create(writer, object, &place, value, path),
         },
         _ => create(writer, object, &place, value, path),
@@ -163,7 +167,7 @@ fn set_list(writer: &mut Writer, id: &ObjId, items: &[Json], path: &DocPath) -> 
 /// The most letters of a text that are compared one by one in a part that differs.
 const LETTERS_MAX: usize = 4_096;
 
-fn set_text(writer: &mut Writer, id: &ObjId, new: &str) -> Result<(), Stop> {
+pub(crate) fn set_text(writer: &mut Writer, id: &ObjId, new: &str) -> Result<(), Stop> {
     let old = writer.doc().map_err(EditError::from)?.text(id)?;
     if old == new {
         return Ok(());

@@ -1,14 +1,17 @@
 //! Edits, one after the other.
 
+use std::ops::Range;
+
 use automerge::{ObjId, ObjType, Prop, ReadDoc, ScalarValue, Value};
 use serde_json::{Map, Value as Json};
 
-use crate::living::edits::Edit;
+use crate::change::KEY_BYTES_MAX;
+use crate::living::edits::{Edit, MarkExpand};
 use crate::living::elements;
 use crate::living::error::EditError;
 use crate::living::json::{Found, find, index, of_found};
 use crate::living::path::DocPath;
-use crate::living::reconcile::{counter, create, set, set_map, short, step};
+use crate::living::reconcile::{counter, create, scalar, set, set_map, short, step};
 use crate::living::writer::{Place, Stop, Writer};
 
 /// A value after a merge patch, as RFC 7396 has it.
@@ -30,39 +33,45 @@ fn merged(old: Option<Json>, patch: &Json) -> Json {
 }
 
 pub(crate) fn run(writer: &mut Writer, edits: &[Edit]) -> Result<(), Stop> {
-    for edit in edits {
-        writer.path = edit.path().clone();
-        match edit {
-            Edit::Set { path, value } => set_at(writer, path, value)?,
-            Edit::Merge { path, patch } => {
-                let doc = writer.doc().map_err(EditError::from)?;
-                let old = match find(doc, path, None)? {
-                    Ok(found) => Some(of_found(doc, &found, None)?),
-                    Err(_) => None,
-                };
-                set_at(writer, path, &merged(old, patch))?;
-            }
-            Edit::Splice { path, at, delete, insert, at_heads } => {
-                let heads = at_heads.as_deref().map(crate::living::libraries);
-                splice(writer, path, (*at, *delete), insert, heads.as_deref())?;
-            }
-            Edit::Delete { path } => {
-                let (object, prop) = place(writer, path)?;
-                writer.delete(&object, prop)?;
-            }
-            Edit::Insert { path, value } => insert(writer, path, value)?,
-            Edit::Increment { path, by } => {
-                let (object, prop) = place(writer, path)?;
-                let old = writer.doc().map_err(EditError::from)?.get(&object, prop.clone())?;
-                let Some((Value::Scalar(old), _)) = &old else { return Err(no_counter(path, "no number")) };
-                let ScalarValue::Counter(old) = old.as_ref() else { return Err(no_counter(path, name(old))) };
-                let from = i64::from(old);
-                step(writer, &object, &prop, from, *by)?;
-            }
-            Edit::Counter { path, value } => {
-                let (object, prop) = new_place(writer, path)?;
-                counter(writer, &object, &Place::At(prop), *value)?;
-            }
+    edits.iter().try_for_each(|edit| run_one(writer, edit))
+}
+
+pub(crate) fn run_one(writer: &mut Writer, edit: &Edit) -> Result<(), Stop> {
+    writer.path = edit.path().clone();
+    match edit {
+        Edit::Set { path, value } => set_at(writer, path, value)?,
+        Edit::Merge { path, patch } => {
+            let doc = writer.doc().map_err(EditError::from)?;
+            let old = match find(doc, path, None)? {
+                Ok(found) => Some(of_found(doc, &found, None)?),
+                Err(_) => None,
+            };
+            set_at(writer, path, &merged(old, patch))?;
+        }
+        Edit::Splice { path, at, delete, insert, at_heads } => {
+            let heads = at_heads.as_deref().map(crate::living::libraries);
+            splice(writer, path, (*at, *delete), insert, heads.as_deref())?;
+        }
+        Edit::Mark { path, range, name, value, expand, at_heads } => {
+            let heads = at_heads.as_deref().map(crate::living::libraries);
+            mark(writer, path, range.clone(), (name, value), *expand, heads.as_deref())?;
+        }
+        Edit::Delete { path } => {
+            let (object, prop) = place(writer, path)?;
+            writer.delete(&object, prop)?;
+        }
+        Edit::Insert { path, value } => insert(writer, path, value)?,
+        Edit::Increment { path, by } => {
+            let (object, prop) = place(writer, path)?;
+            let old = writer.doc().map_err(EditError::from)?.get(&object, prop.clone())?;
+            let Some((Value::Scalar(old), _)) = &old else { return Err(no_counter(path, "no number")) };
+            let ScalarValue::Counter(old) = old.as_ref() else { return Err(no_counter(path, name(old))) };
+            let from = i64::from(old);
+            step(writer, &object, &prop, from, *by)?;
+        }
+        Edit::Counter { path, value } => {
+            let (object, prop) = new_place(writer, path)?;
+            counter(writer, &object, &Place::At(prop), *value)?;
         }
     }
     Ok(())
@@ -196,17 +205,8 @@ fn splice(
     insert: &str,
     heads: Option<&[automerge::ChangeHash]>,
 ) -> Result<(), Stop> {
+    let text = text_at(writer, path)?;
     let doc = writer.doc().map_err(EditError::from)?;
-    let other = |found| {
-        let hint = "Set a string there to make a text";
-        EditError::OtherKind { path: path.clone(), wanted: "text", found, hint }
-    };
-    let text = match find(doc, path, None)? {
-        Ok(Found::Object(id, ObjType::Text)) => id,
-        Ok(Found::Object(_, kind)) => return Err(other(kind_name(kind)).into()),
-        Ok(Found::Scalar(value)) => return Err(other(name(&value)).into()),
-        Err(tokens) => return Err(no_such_path(writer, path, tokens)),
-    };
     let len = match heads {
         Some(heads) => doc.length_at(&text, heads),
         None => doc.length(&text),
@@ -225,6 +225,69 @@ fn splice(
         writer.splice(&text, at, number, "")?;
     }
     writer.splice(&text, now, 0, insert)
+}
+
+/// The text at a path.
+fn text_at(writer: &Writer, path: &DocPath) -> Result<ObjId, Stop> {
+    let doc = writer.doc().map_err(EditError::from)?;
+    let other = |found| {
+        let hint = "Set a string there to make a text";
+        EditError::OtherKind { path: path.clone(), wanted: "text", found, hint }
+    };
+    match find(doc, path, None)? {
+        Ok(Found::Object(id, ObjType::Text)) => Ok(id),
+        Ok(Found::Object(_, kind)) => Err(other(kind_name(kind)).into()),
+        Ok(Found::Scalar(value)) => Err(other(name(&value)).into()),
+        Err(tokens) => Err(no_such_path(writer, path, tokens)),
+    }
+}
+
+fn mark(
+    writer: &mut Writer,
+    path: &DocPath,
+    Range { start, end }: Range<usize>,
+    (name, value): (&str, &Json),
+    expand: MarkExpand,
+    heads: Option<&[automerge::ChangeHash]>,
+) -> Result<(), Stop> {
+    if name.is_empty() || name.len() > KEY_BYTES_MAX {
+        return Err(EditError::MarkName.into());
+    }
+    let value = match value {
+        Json::Null => ScalarValue::Null,
+        Json::Bool(value) => ScalarValue::Boolean(*value),
+        Json::Number(number) => scalar(number),
+        Json::String(text) => ScalarValue::Str(text.into()),
+        Json::Array(_) | Json::Object(_) => return Err(EditError::MarkValue(path.clone()).into()),
+    };
+    let text = text_at(writer, path)?;
+    let doc = writer.doc().map_err(EditError::from)?;
+    let len = match heads {
+        Some(heads) => doc.length_at(&text, heads),
+        None => doc.length(&text),
+    };
+    if end > len {
+        return Err(EditError::PositionBeyond { path: path.clone(), len }.into());
+    }
+    if start >= end {
+        return Err(EditError::NoLetters { path: path.clone(), from: start, to: end }.into());
+    }
+    let now = match heads {
+        None => start..end,
+        Some(heads) => {
+            let runs = gone(doc, &text, (start, end - start), heads);
+            let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
+            first.0..last.0 + last.1
+        }
+    };
+    // letters that are marked so already make no change
+    let marks = doc.marks(&text)?;
+    let mut same = marks.iter().filter(|mark| mark.name == name);
+    let is_so = match value {
+        ScalarValue::Null => same.all(|mark| mark.end <= now.start || mark.start >= now.end),
+        _ => same.any(|mark| mark.value == value && mark.start <= now.start && mark.end >= now.end),
+    };
+    if is_so { Ok(()) } else { writer.mark(&text, now, (name, value), expand) }
 }
 
 /// Where the letters of a part of an earlier version are now, in runs: those that are still there.

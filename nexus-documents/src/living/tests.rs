@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod drafts;
 mod files;
 mod joins;
+mod marks;
 mod random;
 mod sync;
+#[cfg(feature = "typed")]
+mod typed;
 
 use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ObjType, ScalarValue};

@@ -3,11 +3,15 @@
 //! Before each operation its bytes are estimated from above. Operations that are sure to be there are counted apart, since the judge
 //! allows only so many operations for the bytes of a change. Where a change is full, the next one begins, or the writer stops.
 
+use std::ops::Range;
+
+use automerge::marks::{ExpandMark, Mark};
 use automerge::transaction::{CommitOptions, OwnedTransaction, Transactable};
 use automerge::{Automerge, AutomergeError, ChangeHash, ObjId, ObjType, Prop, ReadDoc, ScalarValue};
 
 use crate::change::{ACTOR_BYTES_MAX, OPS_MAX, OTHERS_MAX};
 use crate::judge::{COUNTER_MAX, DOCUMENT_OPS_MAX, LINES_MAX};
+use crate::living::edits::MarkExpand;
 use crate::living::elements;
 use crate::living::error::{Broken, EditError};
 use crate::living::path::DocPath;
@@ -29,7 +33,7 @@ const ACTOR_BYTES: usize = ACTOR_BYTES_MAX + 1;
 const NAMED_MAX: usize = 2;
 
 /// Why a writer stops.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Stop {
     /// The edits do not fit into one change.
     Full,
@@ -146,6 +150,12 @@ impl Writer {
         self.spent = Cost { upper, ..Cost::default() };
         self.last_key.clear();
         Ok(())
+    }
+
+    /// The most bytes of a change.
+    #[cfg(feature = "typed")]
+    pub(crate) const fn most(&self) -> usize {
+        self.limits.most
     }
 
     pub(crate) fn doc(&self) -> Result<&OwnedTransaction, Broken> {
@@ -271,6 +281,27 @@ impl Writer {
         let cost = self.cost(object, &Place::At(prop.clone()), 10, 0)?;
         self.count(cost)?;
         Ok(self.tx()?.increment(object, prop, by)?)
+    }
+
+    /// Marks letters of a text: where the mark begins, and right after that in the change where it ends.
+    pub(crate) fn mark(
+        &mut self,
+        text: &ObjId,
+        range: Range<usize>,
+        (name, value): (&str, ScalarValue),
+        expand: MarkExpand,
+    ) -> Result<(), Stop> {
+        let bytes = name.len() + if let ScalarValue::Str(text) = &value { text.len() + 10 } else { 10 };
+        let upper = 2 * (OP_BYTES + NAMED_MAX * self.named) + bytes;
+        self.count(Cost { upper, lines: 2, ops: 2, ..Cost::default() })?;
+        let mark = Mark::new(name.to_owned(), value, range.start, range.end);
+        let expand = match expand {
+            MarkExpand::Before => ExpandMark::Before,
+            MarkExpand::After => ExpandMark::After,
+            MarkExpand::Both => ExpandMark::Both,
+            MarkExpand::None => ExpandMark::None,
+        };
+        Ok(self.tx()?.mark(text, mark, expand)?)
     }
 
     /// Deletes letters of a text, and inserts others there. It may take more than one change.

@@ -177,7 +177,10 @@ pub(super) async fn text(
     let (space, path) = (parameters.one("space")?, parameters.one("path")?.unwrap_or_default());
     parameters.end()?;
     let runs = documents.authors(space.as_deref(), &key, &path).await?;
-    Ok(Answer(wire::DocumentText { runs: runs.into_iter().map(Into::into).collect() }))
+    let marks = documents.marks(space.as_deref(), &key, &path).await?;
+    let (runs, marks) =
+        (runs.into_iter().map(Into::into).collect(), marks.into_iter().map(wire::document_mark).collect());
+    Ok(Answer(wire::DocumentText { runs, marks }))
 }
 
 /// Each change as it happens, as patches: server-sent events with the version as their id.

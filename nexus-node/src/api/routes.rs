@@ -590,7 +590,7 @@ fn documents(routes: Routes) -> Routes {
         })
         .on(Method::GET, "/v1/documents/{key}/text", Scopes(&[DocumentsRead]), documents::text, |about| {
             about
-                .summary("A text of a document in runs of letters, each with its author")
+                .summary("A text of a document in runs of letters, each with its author, and its marks")
                 .query("space", text(), "of this space")
                 .query("path", text(), "the JSON Pointer of the text")
                 .gives(200, &example::document_text())

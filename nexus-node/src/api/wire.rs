@@ -20,7 +20,7 @@ pub(in crate::api) use self::blobs::blob;
 pub(in crate::api) use self::change::change;
 pub(in crate::api) use self::critical::{kv_change, kv_item, kv_written, lease};
 #[cfg(feature = "documents")]
-pub(in crate::api) use self::documents::document_edit;
+pub(in crate::api) use self::documents::{document_edit, document_mark};
 pub(in crate::api) use self::memory::{new_memory, patch};
 pub(in crate::api) use self::mesh::former_member;
 pub(in crate::api) use self::tasks::{agent, candidate, claim_query, new_task, progress, result};

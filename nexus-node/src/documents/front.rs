@@ -2,7 +2,6 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use nexus_documents::Edit;
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
 use super::find::Names;
@@ -67,26 +66,6 @@ impl Drop for Admitted {
         (waiting.edits, waiting.bytes) = (waiting.edits - 1, waiting.bytes - self.bytes);
         self.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
-}
-
-/// The bytes of edits, roughly.
-pub(super) fn bytes_of(edits: &[Edit]) -> u64 {
-    /// The bytes of an edit without its value and its path.
-    const EDIT_BYTES: usize = 128;
-    let bytes = |edit: &Edit| {
-        let path: usize = edit.path().tokens().iter().map(|token| token.len() + 24).sum();
-        let value = match edit {
-            Edit::Set { value, .. } | Edit::Insert { value, .. } | Edit::Merge { patch: value, .. } => {
-                value.to_string().len()
-            }
-            Edit::Splice { insert, at_heads, .. } => {
-                insert.len() + at_heads.as_ref().map_or(0, |heads| heads.len() * 32)
-            }
-            _ => 0,
-        };
-        (EDIT_BYTES + path + value) as u64
-    };
-    edits.iter().map(bytes).sum()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use nexus_crdt::{DocumentPart, SpaceId, document_of};
-use nexus_documents::{Broken, ChangeHash, DocumentId, Edit};
+use nexus_documents::{Broken, ChangeHash, DocumentId};
 use nexus_identity::plants::planted;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
@@ -13,6 +13,7 @@ use super::replica::form::Page;
 use super::replica::{Arrived, Next, Replica, Saved};
 use super::saved::{self, Form};
 use super::version::Version;
+use super::work::Work;
 use crate::brain::Brain;
 use crate::error::{DocumentError, NodeError};
 use crate::ledger::rows::{self, Eno, SpaceNo, Standing};
@@ -58,7 +59,7 @@ pub(super) type Answer = Result<(Version, bool), NodeError>;
 
 /// Edits of one caller.
 pub(super) struct Job {
-    pub(super) edits: Vec<Edit>,
+    pub(super) work: Work,
     pub(super) answer: oneshot::Sender<Answer>,
     pub(super) held: Held,
 }

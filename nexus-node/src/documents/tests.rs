@@ -1,5 +1,7 @@
 //! Which changes count, by the set of entries alone.
 
+#[cfg(feature = "typed-documents")]
+mod changes;
 mod node;
 #[cfg(feature = "http")]
 mod strangers;

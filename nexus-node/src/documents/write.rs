@@ -1,16 +1,17 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use nexus_crdt::{DOCUMENT_CHANGE_BYTES_MAX, DOCUMENT_PARTS_MAX, DocumentPart, PAYLOAD_BYTES_MAX};
+use nexus_crdt::{DOCUMENT_PARTS_MAX, DocumentPart, PAYLOAD_BYTES_MAX};
 use nexus_documents::{Edit, EditError, Made};
 use nexus_identity::plants::planted;
 use tokio::sync::oneshot;
 
-use super::front::{Held, bytes_of};
+use super::front::Held;
 use super::open::{Answer, Job, Shared, broken};
 use super::pen::Pen;
 use super::replica::own_actor;
 use super::version::Version;
+use super::work::Work;
 use crate::brain::Brain;
 use crate::error::{DocumentError, NodeError, StopError};
 
@@ -26,14 +27,8 @@ const INCARNATIONS_MAX: usize = 3;
 impl Shared {
     /// Makes edits, and waits until they are on the disk. `key` is the key by which the document was found; one that was found by
     /// its address takes none after its key began anew.
-    pub(super) async fn edit(
-        self: &Arc<Self>,
-        pen: &Arc<Pen>,
-        brain: &Brain,
-        edits: Vec<Edit>,
-        key: Option<&str>,
-    ) -> Answer {
-        let admitted = self.front.admit(bytes_of(&edits), &pen.waiting)?;
+    pub(super) async fn edit(self: &Arc<Self>, pen: &Arc<Pen>, brain: &Brain, work: Work, key: Option<&str>) -> Answer {
+        let admitted = self.front.admit(work.bytes(), &pen.waiting)?;
         let anew = self.front.anew.clone().read_owned().await;
         let former_key = match key {
             Some(key) => anew.get(key).cloned(),
@@ -53,7 +48,7 @@ impl Shared {
         let (answer, answered) = oneshot::channel();
         let serves = {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            queue.jobs.push_back(Job { edits, answer, held });
+            queue.jobs.push_back(Job { work, answer, held });
             !std::mem::replace(&mut queue.is_served, true)
         };
         if serves {
@@ -89,14 +84,32 @@ impl Shared {
     }
 
     async fn write_all(&self, pen: &Pen, brain: &Brain, jobs: Vec<Job>) {
+        let mut together = Vec::new();
+        for Job { work, answer, held } in jobs {
+            match work {
+                Work::Edits(edits) => together.push((edits, answer, held)),
+                // it reads what was written before it
+                program @ Work::Program(_) => {
+                    self.write_together(pen, brain, std::mem::take(&mut together)).await;
+                    let _ = answer.send(self.write(pen, brain, program, "").await);
+                }
+            }
+        }
+        self.write_together(pen, brain, together).await;
+    }
+
+    async fn write_together(&self, pen: &Pen, brain: &Brain, jobs: Vec<(Vec<Edit>, oneshot::Sender<Answer>, Held)>) {
+        if jobs.is_empty() {
+            return;
+        }
         let (mut edits, mut answers, mut held) = (Vec::new(), Vec::new(), Vec::new());
-        for job in jobs {
-            edits.push(job.edits);
-            answers.push(job.answer);
-            held.push(job.held);
+        for (of_one, answer, holds) in jobs {
+            edits.push(of_one);
+            answers.push(answer);
+            held.push(holds);
         }
         let whole = joined(edits.iter().flatten().cloned());
-        let written = self.write(pen, brain, whole, "").await;
+        let written = self.write(pen, brain, Work::Edits(whole), "").await;
         // an edit that does not fit must not keep the others from the disk
         if edits.len() > 1 && matches!(written, Err(NodeError::Document(_))) {
             for (at, (edits, answer)) in edits.into_iter().zip(answers).enumerate() {
@@ -104,7 +117,7 @@ impl Shared {
                     let _ = answer.send(Ok((Version::default(), true)));
                     continue;
                 }
-                let _ = answer.send(self.write(pen, brain, edits, "").await);
+                let _ = answer.send(self.write(pen, brain, Work::Edits(edits), "").await);
             }
             return;
         }
@@ -123,8 +136,8 @@ impl Shared {
         }
     }
 
-    /// Writes edits, with a word about them: all or none of them, unless the disk or the node fails between two entries.
-    pub(super) async fn write(&self, pen: &Pen, brain: &Brain, edits: Vec<Edit>, word: &str) -> Answer {
+    /// Writes what a caller wants, with a word about it: all of it or nothing, unless the disk or the node fails between two entries.
+    pub(super) async fn write(&self, pen: &Pen, brain: &Brain, work: Work, word: &str) -> Answer {
         for _ in 0..INCARNATIONS_MAX {
             let log = pen.log(self.space);
             let mut current = self.current(brain).await?;
@@ -133,16 +146,16 @@ impl Shared {
             let time = i64::try_from(time).unwrap_or(i64::MAX);
             let document = self.document;
             // it is built again unless all of it comes to the disk
-            let (edits, word) = (edits.clone(), word.to_owned());
+            let (work, word) = (work.clone(), word.to_owned());
             let edited = pen.world.reading(move || {
-                let made =
-                    replica.edit(|living| living.edit_saying(&actor, (time, &word), &edits, DOCUMENT_CHANGE_BYTES_MAX));
+                let made = replica.edit(|living| work.make(living, &actor, (time, &word)));
                 (replica, made)
             });
             let (mut replica, made) = edited.await?;
             let made = match made {
                 Ok(made) => made,
                 Err(EditError::Broken(why)) => return Err(broken(document, &why.to_string())),
+                Err(error @ EditError::Panicked(_)) => return Err(refused(&error).into()),
                 Err(error) => {
                     *current = Some(replica);
                     return Err(refused(&error).into());

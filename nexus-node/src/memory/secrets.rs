@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use nexus_secrets::{find, mask};
+#[cfg(feature = "documents")]
+use nexus_secrets::find_all;
+use nexus_secrets::{Secret, find, mask};
 use serde_json::Value;
 
 use super::way::Secrets;
@@ -23,6 +25,23 @@ impl Secrets {
         match self {
             Self::Allow => Ok(()),
             Self::Refuse | Self::Mask => refuse(SecretPlace::new(field), text),
+        }
+    }
+
+    /// Refuses a text of a document with a credential that it did not have before, unless they are allowed.
+    ///
+    /// # Errors
+    /// [`InputError::Secret`]
+    #[cfg(feature = "documents")]
+    pub(crate) fn check_written(self, written: &nexus_documents::WrittenText) -> Result<(), InputError> {
+        if self == Self::Allow {
+            return Ok(());
+        }
+        let of = |text: &str, secret: &nexus_secrets::Secret| text.get(secret.range.clone()).map(str::to_owned);
+        let before: Vec<_> = find_all(&written.before).map(|secret| of(&written.before, &secret)).collect();
+        match find_all(&written.text).find(|secret| !before.contains(&of(&written.text, secret))) {
+            None => Ok(()),
+            Some(secret) => Err(found(SecretPlace::new("text"), &secret, &written.text)),
         }
     }
 
@@ -92,10 +111,14 @@ impl Secrets {
     }
 }
 
-fn refuse(mut place: SecretPlace, text: &str) -> Result<(), InputError> {
-    let Some(secret) = find(text) else { return Ok(()) };
+fn refuse(place: SecretPlace, text: &str) -> Result<(), InputError> {
+    find(text).map_or(Ok(()), |secret| Err(found(place, &secret, text)))
+}
+
+/// The error of a credential in a text.
+fn found(mut place: SecretPlace, secret: &Secret, text: &str) -> InputError {
     (place.line, place.column) = (secret.line(text), secret.column(text));
-    Err(InputError::Secret { kind: secret.kind, place })
+    InputError::Secret { kind: secret.kind, place }
 }
 
 impl NewMemory {

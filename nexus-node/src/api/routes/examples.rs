@@ -879,7 +879,16 @@ mod documents {
             insert: "The ".into(),
             version: Some(VERSION.into()),
         };
-        wire::DocumentEdits { edits: vec![set, text], allow_secret: false }
+        let mark = wire::DocumentEdit::Mark {
+            path: "/title".into(),
+            from: 4,
+            to: 8,
+            name: "bold".into(),
+            value: json!(true),
+            expand: wire::DocumentMarkExpand::After,
+            version: None,
+        };
+        wire::DocumentEdits { edits: vec![set, text, mark], allow_secret: false }
     }
 
     pub(in super::super) fn document_history() -> wire::DocumentHistory {
@@ -895,7 +904,8 @@ mod documents {
 
     pub(in super::super) fn document_text() -> wire::DocumentText {
         let run = |by: &str, text: &str| wire::DocumentTextRun { by: Some(by.into()), text: text.into() };
-        wire::DocumentText { runs: vec![run("laptop", "The "), run("tower", "plan")] }
+        let bold = wire::DocumentMark { name: "bold".into(), value: json!(true), start: 4, end: 8 };
+        wire::DocumentText { runs: vec![run("laptop", "The "), run("tower", "plan")], marks: vec![bold] }
     }
 
     pub(in super::super) fn document_event() -> String {

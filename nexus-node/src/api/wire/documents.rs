@@ -1,8 +1,8 @@
 //! Documents, on the wire.
 
 use nexus_client::wire::{
-    Document, DocumentChange, DocumentConflict, DocumentEdit, DocumentHistoryEntry, DocumentTextRun, Documents,
-    FormerDocument, RefusedChange,
+    Document, DocumentChange, DocumentConflict, DocumentEdit, DocumentHistoryEntry, DocumentMark, DocumentMarkExpand,
+    DocumentTextRun, Documents, FormerDocument, RefusedChange,
 };
 
 use crate::api::Problem;
@@ -82,6 +82,17 @@ pub(in crate::api) fn document_edit(asked: DocumentEdit) -> Result<documents::Ed
             let at_heads = version.map_err(|error| Problem::new("invalid", error.to_string()))?;
             documents::Edit::Splice { path: path(of)?, at, delete, insert, at_heads: at_heads.map(|at| at.0) }
         }
+        DocumentEdit::Mark { path: of, from, to, name, value, expand, version } => {
+            let version = version.map(|version| version.parse::<Version>()).transpose();
+            let at_heads = version.map_err(|error| Problem::new("invalid", error.to_string()))?.map(|at| at.0);
+            let expand = match expand {
+                DocumentMarkExpand::Before => documents::MarkExpand::Before,
+                DocumentMarkExpand::After => documents::MarkExpand::After,
+                DocumentMarkExpand::Both => documents::MarkExpand::Both,
+                DocumentMarkExpand::None => documents::MarkExpand::None,
+            };
+            documents::Edit::Mark { path: path(of)?, range: from..to, name, value, expand, at_heads }
+        }
         DocumentEdit::Delete { path: at } => documents::Edit::Delete { path: path(at)? },
         DocumentEdit::Insert { path: at, value } => documents::Edit::Insert { path: path(at)?, value },
         DocumentEdit::Increment { path: at, by } => documents::Edit::Increment { path: path(at)?, by },
@@ -100,6 +111,12 @@ impl From<documents::TextRun> for DocumentTextRun {
     fn from(run: documents::TextRun) -> Self {
         Self { by: run.by, text: run.text }
     }
+}
+
+/// A mark of a text.
+pub(in crate::api) fn document_mark(mark: documents::MarkJson) -> DocumentMark {
+    let documents::MarkJson { name, value, start, end } = mark;
+    DocumentMark { name, value, start, end }
 }
 
 impl From<documents::DocumentChange> for DocumentChange {

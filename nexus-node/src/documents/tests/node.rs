@@ -9,20 +9,20 @@ use nexus_documents::{Edit, Living, Made};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::super::front::{WAITING_BYTES_MAX, bytes_of};
+use super::super::front::WAITING_BYTES_MAX;
 use super::super::{Documents, DocumentsPage};
 use super::set;
 use crate::Node;
 use crate::error::{DocumentError, NodeError};
 use crate::events::{EventKind, EventsQuery, NodeEvents, NodeNews};
 
-async fn home() -> (TempDir, Node) {
+pub(super) async fn home() -> (TempDir, Node) {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::builder(dir.path().join("node")).name("laptop".parse().unwrap()).mdns(false).listen([]);
     (dir, node.start().await.unwrap())
 }
 
-async fn value(documents: &Documents, name: &str) -> Value {
+pub(super) async fn value(documents: &Documents, name: &str) -> Value {
     documents.get(None, name, "", None).await.unwrap().value
 }
 
@@ -125,7 +125,7 @@ async fn a_flood_of_edits_is_refused_beyond_a_bound_and_loses_nothing() {
     documents.create(None, "plan").await.unwrap();
     let large = json!({ "$bytes": data_encoding::BASE64.encode(&[7; 48 << 10]) });
     let edits = |n: usize| [set("large", &large), set(&format!("n{n}"), &json!(n))].concat();
-    let fit = usize::try_from(WAITING_BYTES_MAX / bytes_of(&edits(100))).unwrap();
+    let fit = usize::try_from(WAITING_BYTES_MAX / edits(100).iter().map(Edit::bytes).sum::<u64>()).unwrap();
     let shared = documents.open(&documents.find(None, "plan").await.unwrap());
     // while a key begins anew all edits wait
     let anew = shared.front.anew.clone().write_owned().await;
