@@ -220,7 +220,7 @@ pub const ALL: &[KnownPlant] = &[
     inside("shows_before_the_disk", "documents", "typing", &["documents"]),
     // The first of two changes with one actor and number to arrive counts.
     inside("collides_by_arrival", "documents", "typing", &["documents"]),
-    // What a program typed is in memory alone, and it hears that it is on the disk.
+    // The words of a program are in memory alone, and it hears that it is on the disk.
     inside("programs_off_disk", "documents", "programs", &["documents"]),
     // A program that may only read writes.
     inside("readers_write_by_sync", "documents", "programs", &["documents"]),

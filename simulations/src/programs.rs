@@ -25,7 +25,7 @@ const PROGRAMS: u64 = 3;
 /// The most messages of a visit in each direction.
 const MESSAGES_MAX: usize = 64;
 
-/// What programs keep between their visits.
+/// The documents that programs keep between their visits.
 #[derive(Default)]
 pub(crate) struct Programs(RefCell<BTreeMap<(u64, usize), Tab>>);
 
@@ -94,10 +94,8 @@ pub(crate) async fn visit(sim: &Sim, (ledger, programs): (&RefCell<Ledger>, &Pro
     let mut tab = tab.unwrap_or_else(|| Tab::new(number));
     let word = format!("p{number}n{}", op.node);
     let in_text = op.n.is_multiple_of(2);
-    if op.n.is_multiple_of(3) {
-        visitor.type_word(&mut tab, KEYS[place], &word, in_text);
-        visitor.sync(&mut tab, KEYS[place]).await;
-    } else if visitor.sync(&mut tab, KEYS[place]).await {
+    // a program types offline, or after it has heard of the others
+    if op.n.is_multiple_of(3) || visitor.sync(&mut tab, KEYS[place]).await {
         visitor.type_word(&mut tab, KEYS[place], &word, in_text);
         visitor.sync(&mut tab, KEYS[place]).await;
     }
@@ -140,7 +138,7 @@ impl Visitor<'_> {
     fn fault(&self, key: &str, fault: &str) {
         let (no, number, now) = (self.no, self.number, self.sim.now());
         let mut ledger = self.ledger.borrow_mut();
-        // what was typed after a thief's words may be void with them
+        // words after those of a thief may be void with them
         if !ledger.documents.is_tainted(key, now) {
             ledger.documents.faults.push(format!("program {number} at n{no}, {key}: {fault}"));
         }

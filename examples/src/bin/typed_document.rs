@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p nexus-examples --bin typed_document` starts the second program itself, with a ticket.
 
-#![expect(clippy::print_stdout, reason = "an example talks")]
+#![expect(clippy::print_stdout, clippy::unit_arg, reason = "an example talks, and a change ends with its last step")]
 
 use std::error::Error;
 

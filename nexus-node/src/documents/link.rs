@@ -13,14 +13,14 @@ pub struct ProgramLink {
     synced: Synced,
 }
 
-/// What became of the changes in a message of a program.
+/// The outcome of the changes in a message of a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProgramHeard {
     /// They are on the disk, or were here.
     Taken,
     /// They wait for others.
     Waits,
-    /// Some of them do not count in this mesh. What the program did after them is kept aside.
+    /// Some of them do not count in this mesh. The later changes of the program are kept aside.
     Aside(String),
     /// One is not taken, for this reason.
     Refused(String),
