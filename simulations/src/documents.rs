@@ -274,15 +274,7 @@ impl Typist<'_> {
     }
 
     fn count_outcome(&self, outcome: Outcome) {
-        let mut ledger = self.ledger.borrow_mut();
-        match outcome {
-            Outcome::Done => {
-                ledger.acknowledged += 1;
-                ledger.writes += 1;
-            }
-            Outcome::Refused => {}
-            Outcome::Unknown => ledger.failed += 1,
-        }
+        self.ledger.borrow_mut().count_outcome(outcome);
     }
 
     /// Reads the document all the while something is typed: each change that is shown is in an entry on the disk, so it has

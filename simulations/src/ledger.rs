@@ -258,6 +258,18 @@ pub struct Thefts {
 }
 
 impl Ledger {
+    /// Counts an operation of one write.
+    pub(crate) fn count_outcome(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Done => {
+                self.acknowledged += 1;
+                self.writes += 1;
+            }
+            Outcome::Refused => {}
+            Outcome::Unknown => self.failed += 1,
+        }
+    }
+
     /// Whether a memory may be missing somewhere.
     pub fn may_be_gone(&self, id: &str) -> bool {
         let written = self.written.get(id);

@@ -124,14 +124,7 @@ impl Visitor<'_> {
     fn note(&self, key: &str, word: &str, outcome: Outcome) {
         let said = Word { key: key.to_owned(), node: self.no, at: self.sim.now(), outcome };
         let mut ledger = self.ledger.borrow_mut();
-        match outcome {
-            Outcome::Done => {
-                ledger.acknowledged += 1;
-                ledger.writes += 1;
-            }
-            Outcome::Refused => {}
-            Outcome::Unknown => ledger.failed += 1,
-        }
+        ledger.count_outcome(outcome);
         ledger.documents.words.insert(word.to_owned(), said);
     }
 
