@@ -234,14 +234,14 @@ impl Typist<'_> {
         let bytes = change_of(actor.as_bytes(), 1, self.number);
         let Some(hash) = hash_of(&bytes) else { return };
         let outcome = self.write_unseen(TWINS, bytes).await;
-        let word = Word { key: hash, node: self.no, at: self.sim.now(), outcome };
+        let word = Word { key: hash.to_string(), node: self.no, at: self.sim.now(), outcome };
         self.ledger.borrow_mut().documents.twins.entry(actor).or_default().push(word);
     }
 
     /// Writes a change that is not the next one of its actor.
     async fn unsound(&self, key: &str) {
         let bytes = change_of(format!("unsound {}", self.number).as_bytes(), 9, self.number);
-        self.ledger.borrow_mut().documents.unsound.extend(hash_of(&bytes));
+        self.ledger.borrow_mut().documents.unsound.extend(hash_of(&bytes).map(|hash| hash.to_string()));
         self.write_unseen(key, bytes).await;
     }
 
@@ -350,7 +350,7 @@ fn beginnings(text: &str) -> Vec<(usize, String)> {
     found
 }
 
-pub(crate) fn outcome<T>(answer: &Result<Result<T, SimError>, tokio::time::error::Elapsed>) -> Outcome {
+fn outcome<T>(answer: &Result<Result<T, SimError>, tokio::time::error::Elapsed>) -> Outcome {
     match answer {
         Ok(Ok(_)) => Outcome::Done,
         Ok(Err(SimError::Node(_, NodeError::Document(DocumentError::Broken { .. })))) => Outcome::Unknown,
@@ -373,8 +373,8 @@ pub(crate) fn change_of(actor: &[u8], seq: u8, number: usize) -> Vec<u8> {
     chunk(&data)
 }
 
-pub(crate) fn hash_of(bytes: &[u8]) -> Option<String> {
-    Change::parse(bytes).ok().map(|change| change.hash().to_string())
+pub(crate) fn hash_of(bytes: &[u8]) -> Option<ChangeHash> {
+    Change::parse(bytes).ok().map(|change| change.hash())
 }
 
 fn heads(version: &Version) -> Vec<ChangeHash> {
@@ -385,6 +385,6 @@ fn path(path: &str) -> DocPath {
     path.parse().unwrap_or_default()
 }
 
-fn index(choice: u64, len: usize) -> usize {
+pub(crate) fn index(choice: u64, len: usize) -> usize {
     usize::try_from(choice).unwrap_or(0).checked_rem(len).unwrap_or(0)
 }

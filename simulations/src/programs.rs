@@ -10,12 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use automerge::sync::{Message, State, SyncDoc};
 use automerge::transaction::{CommitOptions, Transactable};
 use automerge::{ActorId, AutoCommit, ObjId, ROOT, ReadDoc, Value};
-use nexus_documents::{Change, ChangeHash};
+use nexus_documents::ChangeHash;
 use nexus_node::documents::{ProgramHeard, ProgramLink};
 use nexus_node::error::DocumentError;
 use nexus_node::{Node, NodeError};
 
-use crate::documents::{KEYS, OP_MAX, change_of, words_of};
+use crate::documents::{KEYS, OP_MAX, change_of, hash_of, index, words_of};
 use crate::ledger::{Ledger, Outcome, Word};
 use crate::plan::{NodeNo, Op};
 use crate::world::{Sim, SimError};
@@ -205,7 +205,7 @@ impl Visitor<'_> {
     /// A program that brings a change which is not the next one of its actor.
     async fn unsound(&self, key: &str) {
         let bytes = change_of(format!("rogue {}", self.number).as_bytes(), 9, self.number);
-        let Ok(hash) = Change::parse(&bytes).map(|change| change.hash()) else { return };
+        let Some(hash) = hash_of(&bytes) else { return };
         self.ledger.borrow_mut().documents.unsound.insert(hash.to_string());
         let message = message_with(hash, &bytes);
         let bring = self.sim.on(self.no, async |node: Node| {
@@ -256,8 +256,4 @@ fn message_with(hash: ChangeHash, change: &[u8]) -> Vec<u8> {
     message.extend_from_slice(&[0, 0, 1, u8::try_from(change.len()).unwrap_or(0)]);
     message.extend_from_slice(change);
     message
-}
-
-fn index(choice: u64, len: usize) -> usize {
-    usize::try_from(choice).unwrap_or(0).checked_rem(len).unwrap_or(0)
 }

@@ -16,7 +16,7 @@ pub(in super::super) struct Looked {
     pub(in super::super) waiting: Vec<Vec<u8>>,
     /// The first one that is not taken, with the reason. If it breaks a rule, no change after it is looked at.
     pub(in super::super) refused: Option<(ChangeHash, String)>,
-    /// Those of them that come of changes that do not count.
+    /// The changes of the program that come after changes that do not count, and these.
     pub(in super::super) aside: Aside,
 }
 
