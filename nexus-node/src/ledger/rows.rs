@@ -49,7 +49,7 @@ use nexus_crdt::{
     DOT_BYTES, Dot, Entry, EntryId, Field, HeardEvent, Hlc, LogId, Priority, SpaceId, SpaceRule, TASK_HEIRS_MAX,
     TaskEnd, TaskId, TaskSaid, Verified,
 };
-use nexus_identity::{Did, Name, Signature};
+use nexus_identity::{Did, Name, Signature, Timestamp};
 
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
@@ -88,6 +88,11 @@ pub(crate) mod meta {
     pub(crate) const AGE: &[u8] = b"age";
     /// The numbers of the last processes on this directory, of 16 bytes each, the latest first.
     pub(crate) const PROCESSES: &[u8] = b"processes";
+    /// The last entry whose erasures are not on this disk any more: the store was compacted on a state with it. 8 bytes,
+    /// little-endian.
+    pub(crate) const COMPACTED: &[u8] = b"compacted";
+    /// What was erased and is still on this disk ([`super::ErasedSince`]); absent once it is gone.
+    pub(crate) const ERASED_SINCE: &[u8] = b"erased since";
 
     /// Until when a person lets another new key of a member through, 8 bytes of milliseconds.
     pub(crate) fn rotation(member: &nexus_identity::Did) -> Vec<u8> {
@@ -97,6 +102,38 @@ pub(crate) mod meta {
 
 /// The number of an entry in this store, from 1.
 pub(crate) type Eno = u64;
+
+/// What was erased since the store was compacted: its bytes are still on this disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ErasedSince {
+    /// The time of the first erasure.
+    pub(crate) first: Timestamp,
+    /// The entry of the last one.
+    pub(crate) last: Eno,
+}
+
+impl ErasedSince {
+    /// The row: the time in milliseconds and the entry, both little-endian.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        let mut row = [0; 16];
+        row[..8].copy_from_slice(&self.first.as_ms().to_le_bytes());
+        row[8..].copy_from_slice(&self.last.to_le_bytes());
+        row
+    }
+
+    /// The row as it was kept.
+    pub(crate) fn of_bytes(row: &[u8]) -> Option<Self> {
+        let (first, last) = row.split_first_chunk()?;
+        let last = last.try_into().ok()?;
+        Some(Self { first: Timestamp::from_ms(u64::from_le_bytes(*first)), last: Eno::from_le_bytes(last) })
+    }
+
+    /// This and one more erasure.
+    pub(crate) fn and(before: Option<Self>, at: Timestamp, eno: Eno) -> Self {
+        let first = before.map_or(at, |before| before.first.min(at));
+        Self { first, last: before.map_or(eno, |before| before.last.max(eno)) }
+    }
+}
 /// The number of a log in this store.
 pub(crate) type LogNo = u32;
 /// The number of a space in this store: 0, 1 and [`TASKS_SPACE`] come with the mesh, others are the eno of their
