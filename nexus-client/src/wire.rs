@@ -510,6 +510,48 @@ pub struct Offline {
     pub offline: bool,
 }
 
+/// The outcome of a compaction.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct Compacted {
+    /// The bytes that are free now.
+    pub freed_bytes: u64,
+    /// The bytes of all parts before.
+    pub before_bytes: u64,
+    /// The bytes of all parts after.
+    pub after_bytes: u64,
+    /// Whether nothing that was deleted before is in a file any more. Else another compaction does the rest.
+    pub clean: bool,
+    /// Each part.
+    pub parts: Vec<CompactedPart>,
+}
+
+/// A part of a node's files that was compacted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct CompactedPart {
+    /// `store`, `coordinators`, `index` or `blobs`.
+    pub part: String,
+    /// The bytes before.
+    pub before_bytes: u64,
+    /// The bytes after.
+    pub after_bytes: u64,
+}
+
+/// A compaction as it goes, and what waits for one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+pub struct Compacting {
+    /// The part that is written anew; null if none is.
+    pub part: Option<String>,
+    /// The bytes of it that are copied.
+    pub done_bytes: u64,
+    /// Its bytes.
+    pub bytes: u64,
+    /// The time of the first erasure whose bytes are still on the disk; null if there is none.
+    pub erased_since: Option<String>,
+}
+
 /// A configured value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]

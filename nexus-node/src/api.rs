@@ -40,6 +40,7 @@ mod backup;
 #[cfg(feature = "blobs")]
 mod blobs;
 pub(crate) mod caller;
+mod compact;
 mod connections;
 mod coordinator;
 mod critical;

@@ -30,6 +30,7 @@
 //! | `hosts` | names of hosts that an API answers to |
 //! | `members` | members by DID or name |
 //! | `embedder` | the embedder: an address, or a model |
+//! | `span` | a length of time, or none |
 //! | `edit` | changing one key of a file and nothing else |
 //! | `nearest` | the known key nearest to a mistyped one |
 //! | `error` | faults of a configuration |
@@ -42,6 +43,7 @@ mod members;
 mod nearest;
 mod setting;
 mod settings;
+mod span;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -60,6 +62,7 @@ pub(crate) use self::hosts::without_port;
 pub use self::members::MemberList;
 pub use self::setting::{Addresses, Approvals, Bounded, Endpoint, Labels, LogFilter, LogFormat, TaskRouting};
 pub use self::settings::{Row, Settings};
+pub use self::span::DoneAfter;
 
 use self::setting::Setting;
 
@@ -360,6 +363,10 @@ keys! {
     /// The free bytes of the disk below which memories are not written, of this node or of others; reading goes on.
     /// Changes of the membership go on down to a quarter of it. With 0 the disk is used until it is full.
     disk_reserve_bytes: Bounded<0, { 1 << 50 }> = Bounded::of::<{ 64 << 20 }>(), live;
+
+    /// The time after an erasure in which its bytes leave this disk: the node writes its files anew, as `compact` does now. With
+    /// `off` it does not do so by itself.
+    erase_after: DoneAfter = DoneAfter::seconds(86_400), live;
 
     /// The bytes of blobs that no pin, tag or directory keeps. Over it the longest unused are removed, if two other members
     /// have them.

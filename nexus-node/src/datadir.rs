@@ -7,6 +7,7 @@
 //! | `root.key` | the mesh's root key, until it is exported and removed |
 //! | `brain.redb` | the store |
 //! | `brain.redb.wal` | its write-ahead log, while a node runs and after a crash |
+//! | `brain.redb.compact`, `brain.redb.old`, the same of `raft.redb` | a store that is written anew, and the one that it replaced; they are no stores, and a start removes them |
 //! | `raft.redb`, `raft.log` | this node's promises as a voter, and the entries of Raft's log; they go together |
 //! | `config.toml` | the [configuration](crate::config) |
 //! | `api-token` | one line: its holder may use the API |
@@ -55,9 +56,9 @@ use zeroize::Zeroizing;
 
 use self::fingerprint::Fingerprint;
 use self::names::{
-    AGENT_LOG, AGENT_LOG_OLD, API_DID, API_TOKEN, API_URL, APPROVE_PASSPHRASE, BLOBS, EMBEDDER_KEY, HARMLESS, IDENTITY,
-    ISSUED_TOKENS, JOURNAL, MEMBERSHIP, METRICS_TOKEN, NEXT, PORTS, PROGRAM_TOKENS, PROJECTS, RAFT, RESTORING, ROOT,
-    SEARCH, STORE, STORE_LOG, TLS_CERTIFICATE, TLS_KEY, VISITS,
+    AGENT_LOG, AGENT_LOG_OLD, API_DID, API_TOKEN, API_URL, APPROVE_PASSPHRASE, BLOBS, COMPACTING, EMBEDDER_KEY,
+    HARMLESS, IDENTITY, ISSUED_TOKENS, JOURNAL, MEMBERSHIP, METRICS_TOKEN, NEXT, PORTS, PROGRAM_TOKENS, PROJECTS, RAFT,
+    RESTORING, ROOT, SEARCH, STORE, STORE_LOG, TLS_CERTIFICATE, TLS_KEY, VISITS,
 };
 #[cfg(feature = "http")]
 use self::text::read_text_up_to;
@@ -693,9 +694,10 @@ impl DataDir {
         MADE.into_iter().find(|name| self.path.join(name).exists())
     }
 
-    /// The files and directories of a running node as they are now. They are the ones that it has open.
+    /// The files and directories of a running node as they are now. They are the ones that it has open. The stores look after
+    /// their own files.
     pub(crate) fn placed(&self) -> Placed {
-        const OPEN: [&str; 6] = [IDENTITY, STORE, RAFT, JOURNAL, SEARCH, BLOBS];
+        const OPEN: [&str; 4] = [IDENTITY, JOURNAL, SEARCH, BLOBS];
         Placed::of(&self.path, &OPEN)
     }
 
@@ -736,6 +738,12 @@ impl DataDir {
         Some(Fingerprint::of(&self.path, store)?.to_bytes())
     }
 
+    /// A fingerprint in which a store has the place of another file, or no place. `None` if it is to stay as it is: a sign that the
+    /// store is a copy stays one.
+    pub(crate) fn fingerprint_after_exchange(&self, kept: &[u8], store: &str, other: Option<&Path>) -> Option<Vec<u8>> {
+        fingerprint::after_exchange(kept, &self.path.join(store), store, other)
+    }
+
     /// The fingerprint that earlier versions kept.
     #[cfg(test)]
     pub(crate) fn earlier_fingerprint(&self) -> Option<[u8; 32]> {
@@ -771,7 +779,7 @@ impl DataDir {
         let of_tokens =
             [ISSUED_TOKENS, PROGRAM_TOKENS, APPROVE_PASSPHRASE].map(|name| self.path.join(name)).into_iter();
         let of_tokens = of_tokens.chain(programs.map(|entry| entry.path()));
-        let files = kept.iter().chain(&more).map(|name| self.path.join(name)).chain(of_tokens);
+        let files = kept.iter().chain(&more).chain(&COMPACTING).map(|name| self.path.join(name)).chain(of_tokens);
         std::iter::once(self.path.clone()).chain(files).filter(|path| is_exposed(path)).collect()
     }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `backup` | a copy of the directory while the node runs |
 //! | `builder` | a node in the real world: data directory, sockets, ports |
+//! | `compact` | deleted bytes leave the disk |
 //! | `age` | noticing that the data directory is a copy or an earlier state |
 //! | `start` | a node over any world ([`NodeEnv`]): the list of its rooms |
 //! | `base` | the parts that rooms take when they start |
@@ -27,6 +28,7 @@ mod age;
 mod backup;
 mod base;
 mod builder;
+mod compact;
 #[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
 mod coordinate;
 mod expiry;
@@ -63,6 +65,7 @@ use tokio::sync::watch;
 pub use admit::{Invitation, Invite};
 pub use backup::Backup;
 pub use builder::Builder;
+pub use compact::{CompactState, CompactedPart, Compaction, compact_directory};
 #[cfg(feature = "http")]
 pub(crate) use found::machine_name;
 pub use found::{Initialized, init};
@@ -147,6 +150,7 @@ struct Inner {
     tasks: Option<Arc<Tasks>>,
     dir: Option<DataDir>,
     aging: Option<Arc<age::Aging>>,
+    compactor: compact::Compactor,
     lock: Mutex<Option<Lock>>,
     /// The key that is to take the place of this node's key, once it was asked for.
     next: Mutex<Option<Keypair>>,
@@ -284,10 +288,11 @@ impl Node {
     }
 
     /// Applies the settings that may change while the node runs (`name`, `text_bytes_max`, `spaces_max`, `disk_reserve_bytes`,
-    /// `recall_ignores`, `embedder`, `embedder_model`). The others wait for the next start.
+    /// `recall_ignores`, `embedder`, `embedder_model`, `erase_after`). The others wait for the next start.
     pub fn configure(&self, config: &Config) {
         self.0.brain.configure(config);
         self.0.engine.headroom().set_reserve(config.disk_reserve_bytes.get());
+        self.0.compactor.configure(config.erase_after.get());
         if let Some(name) = config.name.clone() {
             let node = self.clone();
             self.0.world.spawn("rename", async move {

@@ -10,7 +10,7 @@ use crate::error::{
     AccessError, COORDINATOR_HINT, ConflictError, ContactError, CriticalBound, DISK_FULL_HINT, DocumentError,
     FILE_GONE_HINT, InputError, NetworkError, NodeError, Resource,
 };
-use crate::store::{StoreDamage, StoreError};
+use crate::store::{NotCompacted, StoreDamage, StoreError};
 
 /// A code with its HTTP status and exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -450,6 +450,14 @@ fn store(error: &StoreError) -> (&'static str, Option<&'static str>) {
             "nothing was changed; `nexus-node restore --from-peers` makes it anew from what can be read and what peers have",
         ),
         StoreError::Full { .. } => ("disk_full", DISK_FULL_HINT),
+        StoreError::NoRoomBeside { .. } => (
+            "disk_full",
+            "nothing has changed; make room on the disk, and try again: a second file is written beside the first one",
+        ),
+        StoreError::NotCompacted { why: NotCompacted::Running, .. } => {
+            ("in_use", "it goes on; `nexus-node status` says when it has ended")
+        }
+        StoreError::NotCompacted { .. } => ("store", "nothing has changed: try again"),
         StoreError::Reopened { .. } => ("starting", "nothing is lost: try again"),
         StoreError::Disk { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
             ("store", "run this as the account that owns the directory, or mend the permissions of this file")

@@ -39,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nexus_identity::Timestamp;
+use tokio::sync::{mpsc, oneshot};
 
 use disk::DiskIndex;
 
@@ -50,7 +51,7 @@ pub(crate) use question::{Phrase, Question, Spoken, best_passage};
 pub(crate) use sameness::{Likeness, Outline, Said, same_text, text_hash};
 
 use crate::NodeError;
-use crate::error::SearchError;
+use crate::error::{SearchError, StopError};
 pub(crate) use crate::filter::{Filter, OfProject, PROJECT, PROJECT_TAG, PROPOSAL, VOCABULARY};
 use crate::ledger::rows::{Eno, Place, SpaceNo};
 use crate::memory::Span;
@@ -127,6 +128,24 @@ pub(crate) type Frequencies = BTreeMap<String, u64>;
 pub(crate) struct Search {
     disk: Option<Kept>,
     tail: Mutex<Tail>,
+    /// Wishes that deleted words leave the disk, for whoever keeps the index up.
+    wishes: mpsc::Sender<Scrub>,
+    wished: Mutex<Option<mpsc::Receiver<Scrub>>>,
+}
+
+/// A wish that the words of all memories that were deleted up to an entry leave the disk.
+struct Scrub {
+    upto: Eno,
+    done: oneshot::Sender<Result<Scrubbed, NodeError>>,
+}
+
+/// The bytes of the index on disk before and after deleted words left it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Scrubbed {
+    pub(crate) before: u64,
+    pub(crate) after: u64,
+    /// Whether none is left: no search holds a file that has some.
+    pub(crate) is_clean: bool,
 }
 
 /// The index on disk, and where it is made anew once it fails.
@@ -152,7 +171,22 @@ impl Search {
     /// With `None` all is in memory: for simulators, and for nodes without a directory.
     pub(crate) fn new(disk: Option<Kept>) -> Self {
         let covered = disk.as_ref().map_or(0, |disk| disk.index().covered());
-        Self { disk, tail: Mutex::new(Tail::after(covered)) }
+        let (wishes, wished) = mpsc::channel(1);
+        Self { disk, tail: Mutex::new(Tail::after(covered)), wishes, wished: Mutex::new(Some(wished)) }
+    }
+
+    /// Has the words of memories that were deleted up to an entry leave the disk.
+    ///
+    /// # Errors
+    /// The index's, or the store's; [`NodeError::Stopping`].
+    pub(crate) async fn scrub(&self, upto: Eno) -> Result<Scrubbed, NodeError> {
+        if self.disk.is_none() {
+            return Ok(Scrubbed { is_clean: true, ..Scrubbed::default() });
+        }
+        let (done, answer) = oneshot::channel();
+        let stopped = || NodeError::from(StopError::Stopped);
+        self.wishes.send(Scrub { upto, done }).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
     }
 
     /// Asks the index on disk. If it fails it is made anew, and there is no answer until then.

@@ -22,6 +22,9 @@
 //! | `seal` | the checksum in each value |
 //! | `hold` | keeps a refused file unchanged to the byte, and reads on where a disk is full |
 //! | `full` | going on after a commit for which the disk had no room |
+//! | `compact` | writing the file anew while it is used, so that what was deleted leaves the disk |
+//! | `beside` | the place for the new file, and the exchange of both |
+//! | `readers` | whoever still reads a database that another one has replaced |
 //! | `guard` | turns panics of the database into errors |
 //! | `carve` | rows out of the pages of a damaged file |
 //! | `error` | faults of the store, with their cause |
@@ -39,7 +42,9 @@
 //! ```
 
 mod batch;
+mod beside;
 mod carve;
+mod compact;
 #[cfg(any(test, feature = "testing"))]
 pub mod disk;
 mod error;
@@ -52,6 +57,7 @@ mod options;
 mod overlay;
 mod place;
 mod portions;
+mod readers;
 mod seal;
 mod snapshot;
 mod table;
@@ -64,16 +70,18 @@ mod write;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use nexus_identity::plants::{planted, reached};
 use redb::backends::InMemoryBackend;
 use redb::{ReadableDatabase, StorageBackend};
 
 pub use self::batch::{Batch, TableChange};
+pub(crate) use self::beside::{overwrite_and_remove, overwrite_file};
 pub(crate) use self::carve::{Carving, Found, Place};
+pub use self::compact::{CompactStep, Compacted};
 pub(crate) use self::error::is_full;
-pub use self::error::{PoisonCause, StoreDamage, StoreError};
+pub use self::error::{NotCompacted, PoisonCause, StoreDamage, StoreError};
 pub(crate) use self::files::{files_of, log_path, open_private};
 pub use self::guard::panics_are_caught;
 #[cfg(feature = "disk-index")]
@@ -89,10 +97,13 @@ pub use self::snapshot::Snapshot;
 pub use self::table::Table;
 pub use self::view::{ALL_KEYS, KeyRange, Order, Row, TryVisit, View, Visit, prefix_end};
 
+use self::beside::{Beside, FileBeside, MemoryBeside};
+use self::compact::Recording;
 use self::files::sync_directory;
 use self::guard::guarded;
 use self::hold::Hold;
 use self::open::{Start, examine, format_of, is_locked, of_format, open_database, rows_of, write_rows};
+use self::readers::Readers;
 use self::snapshot::Opened;
 use self::wal::{LogPlace, SEGMENT_BYTES, Wal, written_in};
 use self::write::Writing;
@@ -120,16 +131,43 @@ struct Latest {
 struct Opening {
     database: Arc<redb::Database>,
     hold: Hold,
+    readers: Arc<Readers>,
+}
+
+impl Opening {
+    fn new(database: redb::Database, hold: Hold) -> Self {
+        Self { database: Arc::new(database), hold, readers: Arc::default() }
+    }
+}
+
+/// The storage below a database. A compaction exchanges it.
+struct OnDisk {
+    /// The place of the file, if it is one.
+    place: Option<FilePlace>,
+    backend: Arc<dyn StorageBackend>,
+    wal: Option<Arc<Wal>>,
+}
+
+/// A file of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreFile {
+    /// The database.
+    Main,
+    /// Its log.
+    Log,
 }
 
 /// The state behind all handles and snapshots of one open store.
 struct OpenStore {
     file: PathBuf,
-    /// The place of the file, if it is one.
-    place: OnceLock<FilePlace>,
-    backend: Arc<dyn StorageBackend>,
-    wal: Option<Arc<Wal>>,
+    on_disk: RwLock<OnDisk>,
     options: StoreOptions,
+    /// The place for a file that is written anew; none for a storage that is no file.
+    beside: OnceLock<Arc<dyn Beside>>,
+    /// Allows one compaction at a time.
+    compacting: Mutex<()>,
+    /// The commits that a compaction has yet to take over.
+    recording: Mutex<Option<Recording>>,
     /// `None` after closing.
     opening: RwLock<Option<Opening>>,
     /// The number of times that the store was opened again.
@@ -170,7 +208,13 @@ impl Store {
         let log = LogPlace::File(log_path(path));
         let place = FilePlace::of(path);
         let store = Self::open_with(path.to_owned(), Arc::new(backend), Some(log), options, fits)?;
-        let _ = store.0.place.set(place);
+        store.0.on_disk_mut().place = Some(place);
+        let beside = FileBeside::new(path);
+        // the remains of a compaction that was broken off; they are no reason to refuse a sound store
+        if let Err(error) = beside.clear() {
+            tracing::warn!(file = %path.display(), %error, "the remains of a compaction cannot be removed");
+        }
+        let _ = store.0.beside.set(Arc::new(beside));
         Ok(store)
     }
 
@@ -244,12 +288,12 @@ impl Store {
             hold.fence();
             return Err(StoreError::InUse { file }.into());
         }
-        let opening = Opening { database: Arc::new(database), hold: hold.clone() };
+        let opening = Opening::new(database, hold.clone());
         let (wal, rows) = logged.map(|(wal, found)| (wal, found.rows())).unzip();
         let store = Arc::new(OpenStore::new(&file, backend, wal, options, opening));
         let format = store.format()?;
         let is_new = format.is_none();
-        let wanted = if store.wal.is_some() { FORMAT_IN_USE } else { FORMAT };
+        let wanted = if store.wal().is_some() { FORMAT_IN_USE } else { FORMAT };
         // an earlier one is brought to `FORMAT` first, by whoever knows its rows
         let is_other = format.is_some_and(|format| (ROWS_FORMAT..wanted).contains(&format));
         let mut first = store.rows_to_write(rows.unwrap_or_default())?;
@@ -280,14 +324,17 @@ impl Store {
     /// # Errors
     /// None that a caller can cause.
     pub fn memory() -> Result<Self, StoreError> {
-        Self::with_backend("memory", InMemoryBackend::new(), StoreOptions::default())
+        let store = Self::with_backend("memory", InMemoryBackend::new(), StoreOptions::default())?;
+        let _ = store.0.beside.set(Arc::new(MemoryBeside));
+        Ok(store)
     }
 
-    /// The file of the store that is no longer the open one under its name: the database file, or its log. Writes to such a
-    /// file are gone with the process. `None` where that cannot be told.
-    pub(crate) fn gone(&self) -> Option<&Path> {
-        let main = self.0.place.get().filter(|place| !place.is_still(&self.0.file)).map(|_| &*self.0.file);
-        main.or_else(|| self.0.wal.as_ref().and_then(|wal| wal.gone()))
+    /// The file of the store that is no longer the open one under its name. Writes to such a file are gone with the process.
+    /// `None` where that cannot be told. Waits for an exchange by a compaction.
+    pub(crate) fn gone(&self) -> Option<StoreFile> {
+        let on_disk = self.0.on_disk();
+        let main = on_disk.place.filter(|place| !place.is_still(&self.0.file)).map(|_| StoreFile::Main);
+        main.or_else(|| on_disk.wal.as_ref().and_then(|wal| wal.gone()).map(|_| StoreFile::Log))
     }
 
     /// The database file, or the name given instead.
@@ -363,10 +410,11 @@ impl OpenStore {
     ) -> Self {
         Self {
             file: file.to_owned(),
-            place: OnceLock::new(),
-            backend,
-            wal,
+            on_disk: RwLock::new(OnDisk { place: None, backend, wal }),
             options,
+            beside: OnceLock::new(),
+            compacting: Mutex::new(()),
+            recording: Mutex::default(),
             opening: RwLock::new(Some(opening)),
             reopened: AtomicU64::new(0),
             commits: AtomicU64::new(0),
@@ -386,10 +434,30 @@ impl OpenStore {
         }
     }
 
+    fn on_disk(&self) -> RwLockReadGuard<'_, OnDisk> {
+        self.on_disk.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on_disk_mut(&self) -> RwLockWriteGuard<'_, OnDisk> {
+        self.on_disk.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wal(&self) -> Option<Arc<Wal>> {
+        self.on_disk().wal.clone()
+    }
+
+    fn backend(&self) -> Arc<dyn StorageBackend> {
+        Arc::clone(&self.on_disk().backend)
+    }
+
     fn database(&self) -> Result<Arc<redb::Database>, StoreError> {
+        self.opened_now().map(|(database, _)| database)
+    }
+
+    fn opened_now(&self) -> Result<(Arc<redb::Database>, Arc<Readers>), StoreError> {
         let opening = self.opening.read().unwrap_or_else(PoisonError::into_inner);
         let opening = opening.as_ref().ok_or_else(|| StoreError::Closed { file: self.file.clone() })?;
-        Ok(Arc::clone(&opening.database))
+        Ok((Arc::clone(&opening.database), Arc::clone(&opening.readers)))
     }
 
     /// Drops the database, which closes it once no snapshot and no commit holds it.
@@ -409,7 +477,7 @@ impl OpenStore {
 
     /// Lets commits go to the log, once the file is known to be ours and says that it is in use.
     fn use_log(&self) -> Result<(), StoreError> {
-        let Some(wal) = self.wal.as_ref().filter(|wal| !wal.is_used()) else { return Ok(()) };
+        let Some(wal) = self.wal().filter(|wal| !wal.is_used()) else { return Ok(()) };
         if self.format()? == Some(FORMAT_IN_USE) {
             let used = wal.use_after(rows_of(&self.file, &*self.database()?)?);
             self.poisoning(used.map_err(|error| StoreError::disk(&self.file, sync_failed(&error))))?;
@@ -443,7 +511,7 @@ impl OpenStore {
 
     /// Lets earlier versions open the file again.
     fn end_use(&self) {
-        let Some(wal) = self.wal.as_ref().filter(|_| self.poisoned.get().is_none()) else { return };
+        let Some(wal) = self.wal().filter(|_| self.poisoned.get().is_none()) else { return };
         if !matches!(self.format(), Ok(Some(FORMAT_IN_USE))) || !self.is_released() {
             return;
         }
@@ -466,12 +534,13 @@ impl OpenStore {
         if let Some(opened) = &latest.opened {
             return Ok(Arc::clone(opened));
         }
-        let database = self.database()?;
+        let (database, readers) = self.opened_now()?;
         // before the state is taken: it has these commits, and may have one more
         let commits = self.commits.load(Ordering::Acquire);
         let transaction = guarded(&self.file, None, || database.begin_read().map_err(|error| self.error(None, error)))?;
         latest.count += 1;
-        let opened = Arc::new(Opened::new(transaction, latest.count, self.reopened.load(Ordering::Acquire), commits));
+        let reopened = self.reopened.load(Ordering::Acquire);
+        let opened = Arc::new(Opened::new(transaction, latest.count, reopened, commits, readers));
         latest.opened = Some(Arc::clone(&opened));
         Ok(opened)
     }
@@ -492,7 +561,7 @@ impl OpenStore {
         self.release()?;
         let reopened = self.times_opened_again();
         let is_logged = self.poisoning(self.log(batches))?;
-        let durably = (!is_logged).then(|| self.wal.as_ref().map_or(0, |wal| wal.last_rows()));
+        let durably = (!is_logged).then(|| self.last_rows());
         let result = guarded(&self.file, None, || {
             let applied = self.apply(batches, durably);
             self.forget_latest();
@@ -501,7 +570,7 @@ impl OpenStore {
         let result = match result {
             Err(error) if self.ran_full() => self.go_on(batches, is_logged, error),
             result => {
-                if let (Err(_), Some(wal)) = (&result, &self.wal) {
+                if let (Err(_), Some(wal)) = (&result, self.wal()) {
                     // no later commit may take rows from the log that the database never had
                     wal.fail();
                 }
@@ -510,6 +579,7 @@ impl OpenStore {
         };
         if result.is_ok() {
             self.commits.fetch_add(1, Ordering::AcqRel);
+            self.record(batches);
             if self.times_opened_again() != reopened {
                 // the state that was opened to look for this commit does not count it
                 self.forget_latest();
@@ -528,7 +598,7 @@ impl OpenStore {
 
     /// Appends the rows of some batches to the log, if it is used and has room for them.
     fn log(&self, batches: &[Batch]) -> Result<bool, StoreError> {
-        match &self.wal {
+        match self.wal() {
             Some(_) if planted("commits_without_sync") => Ok(true),
             Some(wal) => {
                 let file = wal.file().unwrap_or(&self.file);
@@ -536,6 +606,11 @@ impl OpenStore {
             }
             None => Ok(false),
         }
+    }
+
+    /// The number of the last rows in the log; 0 without one.
+    fn last_rows(&self) -> u64 {
+        self.wal().map_or(0, |wal| wal.last_rows())
     }
 
     /// Commits some batches, durably if they come with the number of the last rows in the log. Else the log has them.

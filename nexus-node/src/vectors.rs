@@ -41,6 +41,7 @@ use self::file::ModelIdentity;
 use self::index::Index;
 use crate::config::{Config, EmbedderModel, EmbedderPlace};
 use crate::filter::Filter;
+use crate::ledger::rows::Eno;
 use crate::words;
 use crate::world::World;
 
@@ -163,6 +164,8 @@ pub(crate) struct Vectors {
     generation: AtomicU64,
     /// Tells the keeper that questions got no answer.
     trouble: Notify,
+    /// The last entry whose changes are in the file.
+    followed: watch::Sender<Eno>,
 }
 
 impl Vectors {
@@ -179,7 +182,22 @@ impl Vectors {
             failures: AtomicU32::new(0),
             generation: AtomicU64::new(0),
             trouble: Notify::new(),
+            followed: watch::Sender::new(0),
         }
+    }
+
+    /// Waits until the vectors of all memories that were deleted up to an entry are overwritten on the disk, for at most so
+    /// long. Whether they are.
+    pub(crate) async fn follow_to(&self, upto: Eno, at_most: Duration) -> bool {
+        let Some(directory) = &self.directory else { return true };
+        let mut followed = self.followed.subscribe();
+        let there = tokio::time::timeout(at_most, followed.wait_for(|followed| *followed >= upto));
+        if self.index().is_some() {
+            return there.await.is_ok_and(|followed| followed.is_ok());
+        }
+        // without an embedder there is no file
+        let path = keeper::file_in(directory);
+        self.world.blocking(move || !path.exists()).await.unwrap_or(false)
     }
 
     /// Puts changed settings into effect.

@@ -4,6 +4,7 @@ mod agents;
 mod audit;
 mod backup;
 mod blob;
+mod compact;
 mod completions;
 mod config;
 mod connect;
@@ -107,6 +108,7 @@ pub(crate) enum CliCommand {
     Export(export::Export),
     Backup(backup::Backup),
     Restore(restore::Restore),
+    Compact(compact::Compact),
     #[command(subcommand)]
     Space(space::Space),
     #[command(subcommand)]
@@ -159,6 +161,7 @@ impl CliCommand {
             Self::Up(command) => command.run(session),
             Self::Backup(command) => command.run(session),
             Self::Restore(command) => command.run(session),
+            Self::Compact(command) => command.run(session),
             Self::Stop(command) => command.run(session),
             Self::Demo(command) => command.run(session),
             Self::Status(command) => command.run(session),

@@ -39,7 +39,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Agents", &["connect", "disconnect", "token", "hook", "mcp"]),
     (
         "This machine",
-        &["up", "stop", "service", "backup", "restore", "config", "model", "doctor", "completions", "man"],
+        &["up", "stop", "service", "backup", "restore", "compact", "config", "model", "doctor", "completions", "man"],
     ),
     ("The program itself", &["demo"]),
 ];
@@ -268,6 +268,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "root import",
         &[("root import root.key", "back to this machine"), ("root import root.key --json", "for a program")],
+    ),
+    (
+        "compact",
+        &[
+            ("compact", "what was deleted leaves this disk now"),
+            ("compact --json", "the bytes before and after, by part"),
+        ],
     ),
     ("offline", &[("offline", "no connections from now on"), ("offline --json", "for a program")]),
     ("online", &[("online", "connections again"), ("online --json", "for a program")]),

@@ -21,8 +21,8 @@ use super::pass::Needs::{AnyOf, Nothing, Owner, Person, Proof, Scopes, Unbounded
 use super::pass::RouteNeeds;
 use super::problem::{no_method, no_route};
 use super::{
-    Api, audit, backup, coordinator, critical, events, import, memories, mesh, metrics, page, passphrase, settings,
-    spaces, tasks, tokens, vocabulary,
+    Api, audit, backup, compact, coordinator, critical, events, import, memories, mesh, metrics, page, passphrase,
+    settings, spaces, tasks, tokens, vocabulary,
 };
 
 /// The scopes of which one is needed to be told of anything.
@@ -743,6 +743,15 @@ fn the_mesh(routes: Routes) -> Routes {
         })
         .on(Method::POST, "/v1/online", Owner, mesh::online, |about| {
             about.summary("Come back").gives(200, &example::offline(false))
+        })
+        .on(Method::POST, "/v1/compact", Owner, compact::compact, |about| {
+            about
+                .summary("Write this node's files anew without what was deleted; the answer comes when that is done")
+                .note("Reads and writes go on meanwhile. The work goes on if the caller goes away.")
+                .gives(200, &example::compacted())
+        })
+        .on(Method::GET, "/v1/compact", Owner, compact::compacting, |about| {
+            about.summary("How far that is, and since when erased bytes are on the disk").gives(200, &example::compacting())
         })
         .on(Method::POST, "/v1/stop", Owner, mesh::stop, |about| {
             about.summary("End the process; with the token only").gives(202, &example::stopping())

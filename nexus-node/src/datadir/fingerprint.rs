@@ -127,6 +127,18 @@ pub(super) fn sign_since(directory: &Path, store: &Path, kept: &[u8]) -> Option<
     Fingerprint::of(directory, store)?.sign_since(&before)
 }
 
+/// A fingerprint in which a file has the place of another one, or none. `None` if it knows the file in another place.
+pub(super) fn after_exchange(kept: &[u8], file: &Path, name: &str, other: Option<&Path>) -> Option<Vec<u8>> {
+    let mut numbers = Fingerprint::try_from_slice(kept).ok()?;
+    let place = FILES.iter().position(|known| *known == name).and_then(|at| numbers.files.get_mut(at))?;
+    let now = Place::of(file)?;
+    if place.as_ref().is_some_and(|before| !now.is(before)) {
+        return None;
+    }
+    *place = other.and_then(Place::of);
+    Some(numbers.to_bytes())
+}
+
 /// Whether an earlier version wrote these bytes of a fingerprint.
 pub(super) fn is_digest(kept: &[u8]) -> bool {
     kept.len() == DIGEST_BYTES

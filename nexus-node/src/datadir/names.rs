@@ -5,6 +5,8 @@ pub(super) const NEXT: &str = "identity.key.next";
 pub(super) const ROOT: &str = "root.key";
 pub(super) const STORE: &str = "brain.redb";
 pub(super) const STORE_LOG: &str = "brain.redb.wal";
+/// A store that is written anew, and the one that it replaced.
+pub(super) const COMPACTING: [&str; 4] = ["brain.redb.compact", "brain.redb.old", "raft.redb.compact", "raft.redb.old"];
 pub(super) const RAFT: &str = "raft.redb";
 pub(super) const JOURNAL: &str = "raft.log";
 pub(crate) const CONFIG: &str = "config.toml";

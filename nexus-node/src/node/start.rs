@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use super::age::Aging;
 use super::base::Base;
+use super::compact::Compactor;
 use super::coordinate::Coordinating;
 use super::listening::Listening;
 use super::state::{StartState, open_state};
@@ -21,7 +22,7 @@ use crate::headroom::{Files, Headroom};
 use crate::identity::Identity;
 use crate::notices::Notices;
 use crate::runtime::{Origin, Runtime};
-use crate::store::Batch;
+use crate::store::{Batch, Store, StoreFile};
 use crate::world::{Tasks, World};
 
 /// The parts that only a node in the real world has.
@@ -71,6 +72,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let wanted = room::blobs::Port::register(&mut rooms);
     #[cfg(feature = "documents")]
     let said = room::documents::Port::register(&mut rooms);
+    let of_raft = raft.as_ref().map(|raft| raft.store.clone());
     let coordinating = Coordinating::register(raft, &mut rooms);
     let mut mesh_config = mesh_config(&config, &key, &world);
     mesh_config.process = aging.as_ref().map(|aging| aging.process().clone());
@@ -135,6 +137,8 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     }
     #[cfg(feature = "blobs")]
     let blobs = wanted.start(&base, dir.as_ref(), in_memory).await?;
+    let compactor = Compactor::new(&base, search.clone(), vectors.clone(), of_raft.clone(), dir.clone());
+    base.world.spawn("erasing", compactor.clone().keep_erasing());
     let needs = room::brain::Needs {
         former_names: former_names.clone(),
         search,
@@ -145,7 +149,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     let brain = room::brain::start(&base, needs);
     if let Some(dir) = &dir {
         // all of them are open by now
-        watch_files(&base, dir.clone()).await?;
+        watch_files(&base, dir.clone(), of_raft).await?;
     }
     let needs = room::tasks::Needs {
         brain: brain.clone(),
@@ -189,6 +193,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         tasks,
         dir,
         aging,
+        compactor,
         lock: Mutex::new(lock),
         next: Mutex::default(),
         listening: listening.bound,
@@ -206,15 +211,20 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
 }
 
 /// Has the files of a data directory watched: nothing is acknowledged once one is not in its place.
-async fn watch_files(base: &Base, dir: DataDir) -> Result<(), NodeError> {
+async fn watch_files(base: &Base, dir: DataDir, raft: Option<Store>) -> Result<(), NodeError> {
     let store = base.store.clone();
     let files = move || {
         let placed = dir.placed();
-        let log = move || store.gone().map(|_| DataDir::STORE_LOG);
+        // a store knows by itself which file it has: a compaction exchanges it
+        let of_store = move || match store.gone()? {
+            StoreFile::Main => Some(DataDir::STORE),
+            StoreFile::Log => Some(DataDir::STORE_LOG),
+        };
+        let of_raft = move || raft.as_ref().and_then(Store::gone).map(|_| DataDir::RAFT);
         move |files: Files| match files {
-            Files::Store => placed.gone(Some(&[DataDir::STORE])).or_else(&log),
-            Files::Coordinators => placed.gone(Some(&[DataDir::RAFT, DataDir::JOURNAL])),
-            Files::All => placed.gone(None).or_else(&log),
+            Files::Store => of_store(),
+            Files::Coordinators => of_raft().or_else(|| placed.gone(Some(&[DataDir::JOURNAL]))),
+            Files::All => placed.gone(None).or_else(&of_store).or_else(&of_raft),
         }
     };
     base.engine.headroom().watch_files(Arc::new(base.world.blocking(files).await?));

@@ -1,12 +1,14 @@
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nexus_identity::Timestamp;
 use tantivy::fastfield::Column;
-use tantivy::indexer::IndexWriterOptions;
+use tantivy::indexer::{IndexWriterOptions, NoMergePolicy};
 use tantivy::query::{
     AllQuery, BooleanQuery, BoostQuery, ConstScoreQuery, EnableScoring, FuzzyTermQuery, Occur, Query, TermQuery,
 };
@@ -20,11 +22,11 @@ use super::best::Best;
 use super::group::{self, GroupTerm, Groups, Step, Wanted};
 use super::tail::{Forms, Touched};
 use super::{
-    Document, Filter, Frequencies, Match, OfProject, PROJECT, PROJECT_TAG, SearchError, Sought, Span, Statistics,
-    VOCABULARY, edits,
+    Document, Filter, Frequencies, Match, OfProject, PROJECT, PROJECT_TAG, Scrubbed, SearchError, Sought, Span,
+    Statistics, VOCABULARY, edits,
 };
 use crate::ledger::rows::{Eno, Place, SpaceNo};
-use crate::store::quietly;
+use crate::store::{overwrite_file, quietly};
 
 /// The version of the schema and of the words. An index of another version is rebuilt.
 const VERSION: u32 = 8;
@@ -167,6 +169,20 @@ struct Fields {
     parts: Field,
 }
 
+/// The files in a directory, open to be overwritten, with their sizes.
+fn files_in(dir: &Path) -> std::io::Result<Vec<(PathBuf, File, u64)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let opened = std::fs::OpenOptions::new().write(true).open(&path);
+        // removed since, or a directory
+        let Ok(file) = opened else { continue };
+        let bytes = file.metadata()?.len();
+        files.push((path, file, bytes));
+    }
+    Ok(files)
+}
+
 fn schema() -> (Schema, Fields) {
     let mut schema = Schema::builder();
     let indexing =
@@ -263,9 +279,7 @@ impl DiskIndex {
         let mut commit = writer.prepare_commit().map_err(SearchError::new)?;
         commit.set_payload(&payload(self.store, covers));
         commit.commit().map_err(SearchError::new)?;
-        self.reader.reload().map_err(SearchError::new)?;
-        let segments = Arc::new(Segments::of(self.reader.searcher(), self.fields.words)?);
-        *self.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;
+        self.reload()?;
         self.covered.store(covers, Ordering::Release);
         Ok(())
     }
@@ -283,6 +297,66 @@ impl DiskIndex {
                 Ok(())
             });
         }
+    }
+
+    /// Writes each segment anew that has words of deleted documents, and overwrites the former files once no search has them.
+    pub(crate) fn scrub(&self, dir: &Path) -> Result<Scrubbed, SearchError> {
+        /// How often files are looked for that searches still have, and the time between.
+        const LOOKS: u32 = 100;
+        const LOOK_EVERY: Duration = Duration::from_millis(100);
+        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(writer) = slot.take() {
+            writer.wait_merging_threads().map_err(SearchError::new)?;
+        }
+        // opened before, as a removed file has no name
+        let former = files_in(dir).map_err(SearchError::new)?;
+        let before = former.iter().map(|(.., bytes)| bytes).sum();
+        let options = IndexWriterOptions::builder()
+            .num_worker_threads(1)
+            .num_merge_threads(1)
+            .memory_budget_per_thread(WRITER_BYTES)
+            .build();
+        let mut writer: IndexWriter = self.index.writer_with_options(options).map_err(SearchError::new)?;
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+        let segments = self.index.searchable_segment_metas().map_err(SearchError::new)?;
+        let mut leaving = Vec::new();
+        for segment in segments.iter().filter(|segment| segment.num_deleted_docs() > 0) {
+            writer.merge(&[segment.id()]).wait().map_err(SearchError::new)?;
+            leaving.push(segment.id().uuid_string());
+        }
+        drop(segments);
+        self.reload()?;
+        let is_leaving = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            leaving.iter().any(|segment| name.starts_with(segment.as_str()))
+        };
+        let mut is_clean = false;
+        for look in 0..LOOKS {
+            if look > 0 {
+                std::thread::sleep(LOOK_EVERY);
+            }
+            writer.garbage_collect_files().wait().map_err(SearchError::new)?;
+            is_clean = former.iter().all(|(path, ..)| !is_leaving(path) || !path.exists());
+            if is_clean {
+                break;
+            }
+        }
+        writer.wait_merging_threads().map_err(SearchError::new)?;
+        for (path, file, bytes) in former.iter().filter(|(path, ..)| !path.exists()) {
+            if let Err(error) = overwrite_file(file, *bytes) {
+                tracing::warn!(file = %path.display(), %error, "a former file of the search index was not overwritten");
+            }
+        }
+        let after = files_in(dir).map_err(SearchError::new)?.iter().map(|(.., bytes)| bytes).sum();
+        Ok(Scrubbed { before, after, is_clean })
+    }
+
+    /// Has searches read the last state.
+    fn reload(&self) -> Result<(), SearchError> {
+        self.reader.reload().map_err(SearchError::new)?;
+        let segments = Arc::new(Segments::of(self.reader.searcher(), self.fields.words)?);
+        *self.segments.lock().unwrap_or_else(PoisonError::into_inner) = segments;
+        Ok(())
     }
 
     /// Whether a file is not as it was written.

@@ -1,11 +1,11 @@
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::disk::{DiskIndex, guarded};
 use super::tail::{Forms, Looked, Next, Room};
-use super::{Kept, Search, TAIL_MAX};
+use super::{Kept, Scrub, Scrubbed, Search, TAIL_MAX};
 use crate::NodeError;
 use crate::follow::{Source, Vantage};
 use crate::ledger::rows::Eno;
@@ -34,6 +34,8 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
     if search.disk.is_none() {
         return;
     }
+    let wished = search.wished.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(mut wished) = wished else { return };
     let mut pace = Pace::default();
     loop {
         source.mark_seen();
@@ -41,28 +43,55 @@ pub(crate) async fn keep_up(search: Arc<Search>, mut source: Source) {
             Ok(0) => {}
             Ok(_) => {
                 let Some(until) = pace.few_until else { continue };
-                match tokio::time::timeout_at(until, source.moved()).await {
-                    Ok(true) => tokio::time::sleep(GATHER).await,
-                    Ok(false) => return,
-                    Err(_) => {}
+                tokio::select! {
+                    Some(wish) = wished.recv() => scrub(&search, &source, &mut pace, wish).await,
+                    moved = tokio::time::timeout_at(until, source.moved()) => match moved {
+                        Ok(true) => tokio::time::sleep(GATHER).await,
+                        Ok(false) => return,
+                        Err(_) => {}
+                    },
                 }
                 continue;
             }
             Err(NodeError::Stopping(_)) => return,
             Err(error) => tracing::warn!(%error, "the search index stands still"),
         }
-        match tokio::time::timeout(REST_AFTER, source.moved()).await {
+        let moved = tokio::select! {
+            Some(wish) = wished.recv() => {
+                scrub(&search, &source, &mut pace, wish).await;
+                continue;
+            }
+            moved = tokio::time::timeout(REST_AFTER, source.moved()) => moved,
+        };
+        match moved {
             Ok(true) => tokio::time::sleep(GATHER).await,
             Ok(false) => return,
             Err(_) => {
                 let at = search.clone();
                 let _ = source.world.blocking(move || at.rest()).await;
-                if !source.more(GATHER).await {
-                    return;
+                tokio::select! {
+                    Some(wish) = wished.recv() => scrub(&search, &source, &mut pace, wish).await,
+                    goes_on = source.more(GATHER) => if !goes_on { return },
                 }
             }
         }
     }
+}
+
+/// Brings the index up to an entry, and has the words of what was deleted until then leave the disk.
+async fn scrub(search: &Arc<Search>, source: &Source, pace: &mut Pace, Scrub { upto, done }: Scrub) {
+    let scrubbed = async {
+        let disk = || search.disk.as_ref().map(Kept::index);
+        pace.at_once = true;
+        while disk().is_some_and(|disk| disk.covered() < upto) && pass(search, source, pace).await? > 0 {}
+        let (at, is_behind) = (search.clone(), disk().is_some_and(|disk| disk.covered() < upto));
+        let scrubbed = source.world.background(move || at.scrub_disk()).await??;
+        Ok(Scrubbed { is_clean: scrubbed.is_clean && !is_behind, ..scrubbed })
+    };
+    let scrubbed = scrubbed.await;
+    pace.at_once = false;
+    // whoever wished it may be gone
+    let _ = done.send(scrubbed);
 }
 
 /// The pace of an index.
@@ -72,13 +101,15 @@ struct Pace {
     hurries: bool,
     /// Until when few changes stay in memory, if some do.
     few_until: Option<Instant>,
+    /// Whether the disk is written now, however few they are.
+    at_once: bool,
 }
 
 impl Pace {
     /// Whether so many changed memories, with so many bytes of words, stay in memory for now.
     fn keeps(&mut self, memories: usize, bytes: usize, now: Instant) -> bool {
         let until = self.few_until.take().unwrap_or(now + FEW_WAIT);
-        let keeps = FEW.beside(memories, bytes).is_some() && now < until;
+        let keeps = FEW.beside(memories, bytes).is_some() && now < until && !self.at_once;
         self.few_until = keeps.then_some(until);
         keeps
     }
@@ -195,6 +226,21 @@ impl Search {
         let mut tail = self.tail();
         if self.disk.as_ref().is_some_and(|kept| Arc::ptr_eq(&kept.index(), written)) {
             tail.prune(covers);
+        }
+    }
+
+    /// Has the words of deleted documents leave the disk.
+    fn scrub_disk(&self) -> Result<Scrubbed, NodeError> {
+        let Some(kept) = &self.disk else { return Ok(Scrubbed { is_clean: true, ..Scrubbed::default() }) };
+        let disk = kept.index();
+        match guarded(|| disk.scrub(&kept.dir)) {
+            Ok(scrubbed) => Ok(scrubbed),
+            Err(error) => {
+                if disk.is_damaged() {
+                    self.renew(kept, &disk, &error)?;
+                }
+                Err(error.into())
+            }
         }
     }
 

@@ -38,6 +38,10 @@ impl DiskIndex {
         match self.0 {}
     }
 
+    pub(crate) fn scrub(&self, _: &Path) -> Result<super::Scrubbed, SearchError> {
+        match self.0 {}
+    }
+
     pub(crate) fn rest(&self) {
         match self.0 {}
     }

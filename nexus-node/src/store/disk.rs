@@ -28,7 +28,7 @@ mod image;
 pub const SECTOR_BYTES: usize = 512;
 
 /// A file on a simulated disk; clones are the same file.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Disk {
     state: Arc<Mutex<DiskState>>,
     file: usize,
@@ -52,7 +52,10 @@ pub enum Fault {
 
 #[derive(Default)]
 struct DiskState {
-    files: [FileState; 2],
+    files: [FileState; 3],
+    /// Whether the third file has taken the name of the first one, and whether that lasts.
+    is_exchanged: bool,
+    exchange_lasts: bool,
     fault: Fault,
     /// The number of writes and syncs until the power goes.
     steps_left: Option<u64>,
@@ -76,20 +79,27 @@ enum Step {
     SetLen { len: usize },
 }
 
+impl Default for Disk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Disk {
     /// An empty disk.
     pub fn new() -> Self {
-        Self::default()
+        Self::of_files(<[Image; 3]>::default())
     }
 
     /// A disk that holds these bytes.
     pub fn from_image(image: Vec<u8>) -> Self {
-        Self::of_files([Image::of(&image), Image::default()])
+        Self::of_files([Image::of(&image), Image::default(), Image::default()])
     }
 
-    fn of_files(images: [Image; 2]) -> Self {
+    fn of_files(images: [Image; 3]) -> Self {
         let files = images.map(|seen| FileState { seen, ..FileState::default() });
-        Self { state: Arc::new(Mutex::new(DiskState { files, ..DiskState::default() })), file: 0 }
+        let state = DiskState { files, exchange_lasts: true, ..DiskState::default() };
+        Self { state: Arc::new(Mutex::new(state)), file: 0 }
     }
 
     /// A second file on the same disk, for a log. It loses power with the first one, and steps count together.
@@ -97,9 +107,49 @@ impl Disk {
         Self { state: Arc::clone(&self.state), file: 1 }
     }
 
-    /// A disk of which both files hold the bytes that reads return, as after a kill of the process.
+    /// The file under the name of the first one: the first one itself, until a file beside has taken its name.
+    #[cfg(test)]
+    pub(super) fn named(&self) -> Self {
+        let file = if self.state().is_exchanged { 2 } else { 0 };
+        Self { state: Arc::clone(&self.state), file }
+    }
+
+    /// A file beside, which may [take the name](Self::exchange) of the first one.
+    #[cfg(test)]
+    pub(super) fn beside(&self) -> Self {
+        let file = if self.state().is_exchanged { 0 } else { 2 };
+        Self { state: Arc::clone(&self.state), file }
+    }
+
+    /// Gives the file beside the name of the first one, and the first one the name beside. It lasts from the next
+    /// [`sync_names`](Self::sync_names) on.
+    #[cfg(test)]
+    pub(super) fn exchange(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        (state.is_exchanged, state.exchange_lasts) = (!state.is_exchanged, false);
+        Ok(())
+    }
+
+    /// Whether the file beside has the name of the first one.
+    #[cfg(test)]
+    pub(super) fn exchanged(&self) -> bool {
+        self.state().is_exchanged
+    }
+
+    /// Brings the names to the disk.
+    #[cfg(test)]
+    pub(super) fn sync_names(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.step()?;
+        state.exchange_lasts = true;
+        Ok(())
+    }
+
+    /// A disk of which all files hold the bytes that reads return, as after a kill of the process.
     pub fn as_read(&self) -> Self {
-        Self::of_files(self.state().files.each_ref().map(|file| file.seen.clone()))
+        let state = self.state();
+        Self::of_files(by_name(state.files.each_ref().map(|file| file.seen.clone()), state.is_exchanged))
     }
 
     /// The bytes that reads return.
@@ -156,14 +206,23 @@ impl Disk {
         let mut random = Random(seed);
         // The share varies from nearly nothing to nearly all.
         let kept_of_256 = random.next() % 257;
-        Self::of_files(
-            state.files.each_ref().map(|file| file.after_power_loss(&mut || random.next() % 256 < kept_of_256)),
-        )
+        let images =
+            state.files.each_ref().map(|file| file.after_power_loss(&mut || random.next() % 256 < kept_of_256));
+        let is_exchanged = match state.exchange_lasts {
+            true => state.is_exchanged,
+            false => state.is_exchanged == (random.next() % 256 < kept_of_256),
+        };
+        Self::of_files(by_name(images, is_exchanged))
     }
 
     fn state(&self) -> MutexGuard<'_, DiskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Files in the order of their names.
+fn by_name([first, log, beside]: [Image; 3], is_exchanged: bool) -> [Image; 3] {
+    if is_exchanged { [beside, log, first] } else { [first, log, beside] }
 }
 
 impl FileState {

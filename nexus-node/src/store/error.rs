@@ -70,6 +70,27 @@ pub enum StoreError {
         /// The database file.
         file: PathBuf,
     },
+    /// The disk has no room for a second file beside the store. Nothing has changed.
+    #[error(
+        "{}: writing it anew needs {} MB of free disk, and {} MB are there",
+        file.display(), needed.div_ceil(1_000_000), free / 1_000_000
+    )]
+    NoRoomBeside {
+        /// The database file.
+        file: PathBuf,
+        /// The bytes that are needed.
+        needed: u64,
+        /// The bytes that are free.
+        free: u64,
+    },
+    /// The store was not written anew. It is as before.
+    #[error("{} was not written anew: {why}", file.display())]
+    NotCompacted {
+        /// The database file.
+        file: PathBuf,
+        /// The reason.
+        why: NotCompacted,
+    },
     /// An earlier commit failed. Only reopening tells whether its changes are on disk.
     #[error("{}: a failed commit is fatal: reopen ({cause})", file.display())]
     Poisoned {
@@ -158,6 +179,27 @@ pub enum StoreDamage {
     LaterEntry,
 }
 
+/// Why a store was not written anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotCompacted {
+    /// It is done already.
+    #[error("that is done already")]
+    Running,
+    /// It is no file.
+    #[error("it is no file")]
+    NoFile,
+    /// Whoever wanted it wants it no more.
+    #[error("it was broken off")]
+    BrokenOff,
+    /// Commits came faster than they were taken over.
+    #[error("too much was written meanwhile")]
+    Behind,
+    /// The copy has another number of rows.
+    #[error("the copy has another number of rows")]
+    Unequal,
+}
+
 /// The first failure of a store, for which it takes no more commits.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -199,6 +241,8 @@ impl StoreError {
             | Self::Reopened { file }
             | Self::InUse { file }
             | Self::Closed { file }
+            | Self::NoRoomBeside { file, .. }
+            | Self::NotCompacted { file, .. }
             | Self::Poisoned { file, .. } => file,
         }
     }

@@ -87,9 +87,9 @@ impl OpenStore {
             }
             // The file's end alone had no room. Before it counts, it must survive a power loss: that of the file, too,
             // which a log would take back.
-            match &self.wal {
+            match self.wal() {
                 Some(_) => self.use_log()?,
-                None => self.backend.sync_data().map_err(|error| StoreError::disk(&self.file, error))?,
+                None => self.backend().sync_data().map_err(|error| StoreError::disk(&self.file, error))?,
             }
             Ok(true)
         });
@@ -119,7 +119,8 @@ impl OpenStore {
         let mut opening = self.opening.write().unwrap_or_else(PoisonError::into_inner);
         let Some(failed) = opening.take() else { return Err(StoreError::Closed { file: self.file.clone() }) };
         failed.hold.fence();
-        if let Some(wal) = &self.wal {
+        let wal = self.wal();
+        if let Some(wal) = &wal {
             wal.pause();
         }
         self.reopened.fetch_add(1, Ordering::AcqRel);
@@ -128,12 +129,12 @@ impl OpenStore {
             drop(failed);
             Ok(())
         })?;
-        let hold = Hold::new(Arc::clone(&self.backend)).map_err(|error| StoreError::disk(&self.file, error))?;
+        let hold = Hold::new(self.backend()).map_err(|error| StoreError::disk(&self.file, error))?;
         let database = guarded(&self.file, None, || open_database(&self.file, &hold, self.options))?;
-        *opening = Some(Opening { database: Arc::new(database), hold });
+        *opening = Some(Opening::new(database, hold));
         drop(opening);
         // Rows that only the log has, and that the failed database had in memory. Readers wait for these, too.
-        let Some(wal) = &self.wal else { return Ok(()) };
+        let Some(wal) = wal else { return Ok(()) };
         let rows = wal.rows().map_err(|error| StoreError::disk(&self.file, error))?;
         if let Some((rows, batches)) = self.rows_to_write(rows)? {
             guarded(&self.file, None, || self.apply(&batches, Some(rows)))?;

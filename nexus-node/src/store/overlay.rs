@@ -1,7 +1,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
+use super::snapshot::Opened;
 use super::view::{self, KeyRange, Order, View, Visit};
 use super::{Batch, Snapshot, Store, StoreError, Table, TableChange};
 
@@ -9,10 +10,10 @@ use super::{Batch, Snapshot, Store, StoreError, Table, TableChange};
 /// reads its own writes at once.
 ///
 /// Batches carry the number of their commit. The numbers never fall, and several batches may share one.
-#[derive(Debug)]
 pub struct Overlay {
     store: Store,
-    snapshot: Snapshot,
+    /// It rests while nobody reads, so that no compaction waits for a node at rest.
+    committed: RwLock<Arc<Opened>>,
     changes: Changes,
     pending: VecDeque<PushedKeys>,
 }
@@ -31,8 +32,8 @@ impl Overlay {
     /// # Errors
     /// As [`Store::snapshot`].
     pub fn new(store: Store) -> Result<Self, StoreError> {
-        let snapshot = store.snapshot()?;
-        Ok(Self { store, snapshot, changes: Changes::default(), pending: VecDeque::new() })
+        let committed = RwLock::new(store.snapshot()?.at_rest());
+        Ok(Self { store, committed, changes: Changes::default(), pending: VecDeque::new() })
     }
 
     /// Lays a batch on top.
@@ -64,7 +65,7 @@ impl Overlay {
     /// # Errors
     /// As [`Store::snapshot`]; the overlay is then unchanged.
     pub fn committed(&mut self, up_to: u64) -> Result<(), StoreError> {
-        self.snapshot = self.store.snapshot()?;
+        *self.committed.get_mut().unwrap_or_else(PoisonError::into_inner) = self.store.snapshot()?.at_rest();
         while self.pending.front().is_some_and(|touched| touched.commit_no <= up_to) {
             let Some(touched) = self.pending.pop_front() else { break };
             for (table, key) in &touched.keys {
@@ -81,15 +82,36 @@ impl Overlay {
     pub fn pending(&self) -> usize {
         self.pending.len()
     }
+
+    /// The committed state. After a compaction it is a later one, which may have batches that still lie on top: these say the
+    /// same there.
+    fn base(&self) -> Result<Snapshot, StoreError> {
+        let committed = Arc::clone(&*self.committed.read().unwrap_or_else(PoisonError::into_inner));
+        if let Some(snapshot) = Snapshot::of(&committed, &self.store.0) {
+            return Ok(snapshot);
+        }
+        let later = self.store.snapshot()?;
+        *self.committed.write().unwrap_or_else(PoisonError::into_inner) = later.at_rest();
+        Ok(later)
+    }
+}
+
+impl std::fmt::Debug for Overlay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Overlay")
+            .field("store", &self.store)
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl View for Overlay {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.changes.get_over(&self.snapshot, table, key)
+        self.changes.get_over(&self.base()?, table, key)
     }
 
     fn scan(&self, table: Table, range: KeyRange<'_>, order: Order, visit: &mut Visit<'_>) -> Result<(), StoreError> {
-        self.changes.scan_over(&self.snapshot, table, range, order, visit)
+        self.changes.scan_over(&self.base()?, table, range, order, visit)
     }
 }
 

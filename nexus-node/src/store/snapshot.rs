@@ -1,7 +1,10 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+use redb::ReadableTableMetadata;
+
 use super::guard::guarded;
+use super::readers::{Reader, Readers};
 use super::seal::{unseal, unsealed};
 use super::view::{self, KeyRange, Order, View, Visit};
 use super::{Checksum, OpenStore, StoreDamage, StoreError, Table};
@@ -19,6 +22,8 @@ const TRIES: usize = 64;
 pub struct Snapshot {
     opened: Arc<Opened>,
     store: Arc<OpenStore>,
+    /// Keeps the file of this state whole, although a compaction has replaced it.
+    _reader: Reader,
 }
 
 /// A committed state with the tables that were read so far.
@@ -31,11 +36,18 @@ pub(super) struct Opened {
     reopened: u64,
     /// The number of commits that this state has, at least.
     commits: u64,
+    readers: Arc<Readers>,
 }
 
 impl Opened {
-    pub(super) fn new(transaction: redb::ReadTransaction, number: u64, reopened: u64, commits: u64) -> Self {
-        Self { tables: [const { OnceLock::new() }; Table::COUNT], transaction, number, reopened, commits }
+    pub(super) fn new(
+        transaction: redb::ReadTransaction,
+        number: u64,
+        reopened: u64,
+        commits: u64,
+        readers: Arc<Readers>,
+    ) -> Self {
+        Self { tables: [const { OnceLock::new() }; Table::COUNT], transaction, number, reopened, commits, readers }
     }
 }
 
@@ -52,7 +64,31 @@ impl Snapshot {
             since = store.times_opened_again();
             opened = store.latest();
         }
-        Ok(Self { opened: opened?, store: Arc::clone(store) })
+        for _ in 0..TRIES {
+            if let Some(snapshot) = Self::of(&opened?, store) {
+                return Ok(snapshot);
+            }
+            // a compaction has replaced the file since
+            opened = store.latest();
+        }
+        Err(StoreError::Reopened { file: store.file.clone() })
+    }
+
+    /// A state that was read before; `None` once a compaction has taken its file away.
+    pub(super) fn of(opened: &Arc<Opened>, store: &Arc<OpenStore>) -> Option<Self> {
+        let reader = opened.readers.enter()?;
+        Some(Self { opened: Arc::clone(opened), store: Arc::clone(store), _reader: reader })
+    }
+
+    /// The state, which keeps no file.
+    pub(super) fn at_rest(&self) -> Arc<Opened> {
+        Arc::clone(&self.opened)
+    }
+
+    /// The number of rows of a table.
+    pub(super) fn count(&self, table: Table) -> Result<u64, StoreError> {
+        let Some(rows) = self.table(table)? else { return Ok(0) };
+        guarded(&self.store.file, Some(table), || rows.len().map_err(|error| self.fault(table, error)))
     }
 
     /// The number of this state within the store. Snapshots of one number show the same state. Every

@@ -1,6 +1,7 @@
 //! The store's promises, one file per promise.
 
 mod carve;
+mod compact;
 mod damage;
 mod faults;
 mod full;

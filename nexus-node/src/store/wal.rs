@@ -41,6 +41,7 @@ use redb::{BackendError, StorageBackend};
 
 use self::find::{find, segment_begin};
 use self::record::BLOCK_BYTES;
+use super::beside::overwrite;
 use super::{Batch, FilePlace, is_full, open_private, sync_directory};
 
 pub(super) use self::find::Found;
@@ -63,7 +64,7 @@ const ROWS_MIN: u64 = 16;
 pub(super) const SEGMENT_BYTES: u64 = 2 << 20;
 
 /// The place of the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum LogPlace {
     /// A file, which is there while a store is open, and after a crash.
     File(PathBuf),
@@ -161,6 +162,31 @@ impl Wal {
         Ok((Self { main, place, form, at: OnceLock::new(), state: Mutex::new(state) }, found))
     }
 
+    /// A log over a new storage, in the place of one that was retired. Nothing is read.
+    ///
+    /// # Errors
+    /// There is no randomness.
+    pub(super) fn fresh(main: Arc<dyn StorageBackend>, place: LogPlace, segment_bytes: u64) -> io::Result<Self> {
+        let form = Form { key: fresh_key()?, segment_bytes };
+        let state = State { rows_max: ROWS_MAX, ..State::default() };
+        Ok(Self { main, place, form, at: OnceLock::new(), state: Mutex::new(state) })
+    }
+
+    /// The place of the log, for another log there, and the size of its segments.
+    pub(super) fn place(&self) -> (LogPlace, u64) {
+        (self.place.clone(), self.form.segment_bytes)
+    }
+
+    /// The storage below the log.
+    pub(super) fn main(&self) -> &Arc<dyn StorageBackend> {
+        &self.main
+    }
+
+    /// The bytes of the log.
+    pub(super) fn bytes(&self) -> io::Result<u64> {
+        self.state().log.as_ref().map_or(Ok(0), |log| log.len())
+    }
+
     /// The file of the log, if it is one.
     pub(super) fn file(&self) -> Option<&Path> {
         self.place.file()
@@ -203,6 +229,45 @@ impl Wal {
     pub(super) fn pause(&self) {
         let mut state = self.state();
         (state.is_used, state.at) = (false, None);
+    }
+
+    /// Takes everything out of the log, once the database file has it, and overwrites it first. Like a
+    /// [paused](Self::pause) one it may be used again.
+    ///
+    /// # Errors
+    /// Nobody knows what is in the log then.
+    pub(super) fn retire(&self) -> io::Result<()> {
+        let mut state = self.state();
+        if state.has_failed || state.rows != state.rows_synced {
+            return Err(io::Error::other("the file lacks what the log has"));
+        }
+        let retired = self.take_all_out(&mut state);
+        (state.is_used, state.at) = (false, None);
+        state.has_failed |= retired.is_err();
+        retired
+    }
+
+    /// Overwrites the log and empties it. Nothing of it counts before the first byte is overwritten.
+    fn take_all_out(&self, state: &mut State) -> io::Result<()> {
+        self.sync_main(state)?;
+        let Some(log) = state.log.clone() else { return Ok(()) };
+        let len = log.len()?;
+        // the block that says that nothing counts stays until all is gone at once
+        let says = state.at.filter(|at| at.offset > 0).map(|at| segment_begin(at.segment, self.form.segment_bytes));
+        let block = BLOCK_BYTES as u64;
+        let parts = match says {
+            Some(says) => [block..says.max(block), says.saturating_add(block)..len],
+            None => [block..len, len..len],
+        };
+        for part in parts {
+            match overwrite(&*log, part.start..part.end.min(len).max(part.start)) {
+                // a file system that writes elsewhere may have no room
+                Err(error) if !is_full(&error) => return Err(error),
+                _ => {}
+            }
+        }
+        log.sync_data()?;
+        empty(state, &*log)
     }
 
     /// Whether syncs write records.
@@ -562,7 +627,7 @@ impl StorageBackend for Wal {
         let mut state = self.state();
         // a log that was not played stays, and so does one that alone has some rows
         if !state.has_failed && state.at.is_some() && state.rows == state.rows_synced {
-            let begun_anew = self.sync_main(&mut state).and_then(|()| match state.log.take() {
+            let begun_anew = self.take_all_out(&mut state).and_then(|()| match state.log.take() {
                 Some(log) => self.place.remove(&*log),
                 None => Ok(()),
             });

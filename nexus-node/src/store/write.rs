@@ -1,5 +1,7 @@
 use std::path::Path;
 
+use redb::ReadableTableMetadata;
+
 use super::seal::{SEAL_BYTES, seal};
 use super::{Batch, StoreError, Table, TableChange};
 
@@ -35,7 +37,13 @@ impl<'t> Writing<'t> {
         Ok(())
     }
 
-    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+    /// The number of rows of a table.
+    pub(super) fn count(&mut self, table: Table) -> Result<u64, StoreError> {
+        let file = self.file;
+        self.rows(table)?.len().map_err(|error| StoreError::from_redb(file, Some(table), error))
+    }
+
+    pub(super) fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         let file = self.file;
         let reserved = self.rows(table)?.insert_reserve(key, value.len() + SEAL_BYTES);
         let mut stored = reserved.map_err(|error| StoreError::from_redb(file, Some(table), error))?;

@@ -21,7 +21,7 @@ use crate::config::EmbedderPlace;
 use crate::datadir::DataDir;
 use crate::follow::{Source, touched_after};
 use crate::ledger::rows::Eno;
-use crate::store::StoreError;
+use crate::store::{StoreError, overwrite_and_remove};
 use crate::world::World;
 
 /// The name of the file below the directory of vectors.
@@ -58,8 +58,9 @@ pub(crate) async fn keep(vectors: Arc<Vectors>, source: Source) {
         tell(&vectors, &now, None);
         if now.place == EmbedderPlace::None {
             // nobody would take the vectors of forgotten memories out of it
-            let path = DataDir::vectors_path(&directory);
-            let removed = vectors.world.blocking(move || std::fs::remove_dir_all(path)).await;
+            let (path, file) = (DataDir::vectors_path(&directory), file_in(&directory));
+            let remove = move || overwrite_and_remove(&file).and_then(|_| std::fs::remove_dir_all(path));
+            let removed = vectors.world.blocking(remove).await;
             if let Ok(Err(error)) = removed
                 && error.kind() != io::ErrorKind::NotFound
             {
@@ -272,7 +273,7 @@ impl Keeper {
         let beside = self.file();
         let opened = self.blocking(move || {
             // nobody would take the vectors of forgotten memories out of the file
-            open(&wanted, &directory, &world).inspect_err(|_| drop(std::fs::remove_file(beside)))
+            open(&wanted, &directory, &world).inspect_err(|_| drop(overwrite_and_remove(&beside)))
         });
         let opened = opened.await??;
         let name = opened.name().to_owned();
@@ -285,10 +286,10 @@ impl Keeper {
             };
             match found {
                 Some((identity, file)) if fits(&identity) => Ok(Some((identity, file))),
-                _ => match std::fs::remove_file(&path) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-                    _ => Ok(None),
-                },
+                other => {
+                    drop(other);
+                    overwrite_and_remove(&path).map(|_| None)
+                }
             }
         });
         if let Some((identity, file)) = found.await?? {
@@ -321,7 +322,7 @@ impl Keeper {
     }
 
     fn file(&self) -> PathBuf {
-        DataDir::vectors_path(&self.directory).join(FILE)
+        file_in(&self.directory)
     }
 
     fn identity(&self) -> Option<ModelIdentity> {
@@ -330,6 +331,7 @@ impl Keeper {
 
     fn take_index(&mut self, identity: ModelIdentity, file: VectorFile) {
         self.generation = self.vectors.generation.fetch_add(1, Ordering::Relaxed) + 1;
+        self.vectors.followed.send_replace(0);
         (self.seen, self.embedded, self.swept) = (0, 0, false);
         *self.vectors.index_mut() = Some(Index::new(self.generation, identity, file));
     }
@@ -345,6 +347,8 @@ impl Keeper {
         if self.vectors.index().is_none() {
             return Ok(());
         }
+        let source = self.source.clone();
+        let last = self.blocking(move || source.vantage().last_eno()).await??;
         loop {
             let (vectors, source, generation, seen) =
                 (self.vectors.clone(), self.source.clone(), self.generation, self.seen);
@@ -358,11 +362,15 @@ impl Keeper {
             let now = vectors.world.wall();
             vectors.change(generation, |index| {
                 index.expire(now)?;
-                if swept { Ok(()) } else { index.sweep() }
+                if !swept {
+                    index.sweep()?;
+                }
+                index.sync()
             })
         };
         self.blocking(clean).await??;
         self.swept = true;
+        self.vectors.followed.send_replace(last);
         Ok(())
     }
 
@@ -473,7 +481,7 @@ impl Keeper {
         self.leave_index();
         self.skipped.clear();
         let path = self.file();
-        let _ = self.vectors.world.blocking(move || std::fs::remove_file(path)).await;
+        let _ = self.vectors.world.blocking(move || overwrite_and_remove(&path)).await;
         let wait =
             if self.changes == 0 { Duration::ZERO } else { doubled(CHANGE_WAIT, self.changes - 1, CHANGE_WAIT_MAX) };
         self.changes = self.changes.saturating_add(1);
@@ -488,6 +496,11 @@ impl Keeper {
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Trouble> {
         self.vectors.world.blocking(work).await.map_err(|_| Trouble::Stopped)
     }
+}
+
+/// The file of vectors in a data directory.
+pub(super) fn file_in(directory: &Path) -> PathBuf {
+    DataDir::vectors_path(directory).join(FILE)
 }
 
 fn doubled(least: Duration, times: u32, most: Duration) -> Duration {

@@ -28,6 +28,8 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("POST", "/v1/join", false),
     ("POST", "/v1/offline", false),
     ("POST", "/v1/online", false),
+    ("POST", "/v1/compact", false),
+    ("GET", "/v1/compact", false),
     ("POST", "/v1/stop", false),
     ("GET", "/v1/kv", false),
     ("POST", "/v1/kv", false),

@@ -114,6 +114,8 @@ POST /v1/invite owner -
 POST /v1/join owner -
 POST /v1/offline owner -
 POST /v1/online owner -
+POST /v1/compact owner -
+GET /v1/compact owner -
 POST /v1/stop owner -
 GET /v1/approving owner page
 PUT /v1/approving person page

@@ -379,6 +379,27 @@ pub(super) fn offline(offline: bool) -> wire::Offline {
     wire::Offline { offline }
 }
 
+pub(super) fn compacted() -> wire::Compacted {
+    let part =
+        |part: &str, before_bytes, after_bytes| wire::CompactedPart { part: part.into(), before_bytes, after_bytes };
+    wire::Compacted {
+        freed_bytes: 24_000_000,
+        before_bytes: 64_000_000,
+        after_bytes: 40_000_000,
+        clean: true,
+        parts: vec![part("index", 14_000_000, 10_000_000), part("store", 50_000_000, 30_000_000)],
+    }
+}
+
+pub(super) fn compacting() -> wire::Compacting {
+    wire::Compacting {
+        part: Some("store".into()),
+        done_bytes: 4_194_304,
+        bytes: 50_000_000,
+        erased_since: Some(AT.into()),
+    }
+}
+
 pub(super) fn stopping() -> wire::Stopping {
     wire::Stopping { stopping: true, pid: 4_711 }
 }

@@ -1,6 +1,6 @@
 //! From the library's types for the mesh to the wire's.
 
-use nexus_client::wire::{Behind, Invitation, Joined, Member, Peer, RevokedMember, Status, Warning};
+use nexus_client::wire::{Behind, Compacted, CompactedPart, Compacting, Invitation, Joined, Member, Peer, RevokedMember, Status, Warning};
 
 impl From<crate::node::Status> for Status {
     fn from(status: crate::node::Status) -> Self {
@@ -41,6 +41,35 @@ impl From<crate::node::Status> for Status {
             rss_bytes: status.rss_bytes,
             pid: Some(std::process::id()),
             started_by: None,
+        }
+    }
+}
+
+impl From<crate::node::Compaction> for Compacted {
+    fn from(done: crate::node::Compaction) -> Self {
+        let (before_bytes, after_bytes) = done.bytes();
+        let parts = done.parts.iter().map(|part| CompactedPart {
+            part: part.name.to_owned(),
+            before_bytes: part.before,
+            after_bytes: part.after,
+        });
+        Self {
+            freed_bytes: before_bytes.saturating_sub(after_bytes),
+            before_bytes,
+            after_bytes,
+            clean: done.is_clean,
+            parts: parts.collect(),
+        }
+    }
+}
+
+impl From<crate::node::CompactState> for Compacting {
+    fn from(state: crate::node::CompactState) -> Self {
+        Self {
+            part: state.part.map(str::to_owned),
+            done_bytes: state.done,
+            bytes: state.of,
+            erased_since: state.erased_since.map(|at| at.to_string()),
         }
     }
 }
