@@ -86,6 +86,11 @@ impl Blobs {
         self.blocking(move |blobs| blobs.remove_now(&blobs.gate(), hash)).await
     }
 
+    /// Has the content of all blobs that were removed leave the disk. Whether it has: somebody may still read some of it.
+    pub(crate) async fn scrub(&self) -> Result<bool, NodeError> {
+        self.blocking(|blobs| blobs.here().shelf.erase_removed()).await
+    }
+
     /// Removes the blobs that nothing keeps, to which no task refers, and that nobody used for so long; a directory and its
     /// files go together. So does what is here of others that were not fetched to their end in that time. A dry run only
     /// tells which.

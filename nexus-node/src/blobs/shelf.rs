@@ -221,6 +221,15 @@ impl Shelf {
         }
     }
 
+    /// Overwrites and removes content that was removed while somebody read it, and that nobody reads any more. Whether none is
+    /// left.
+    pub(super) fn erase_removed(&self) -> Result<bool, NodeError> {
+        match self {
+            Self::Disk(shelf) => shelf.erase_removed(),
+            Self::Memory(_) => Ok(true),
+        }
+    }
+
     /// Removes a blob with its marks. Returns whether there was anything.
     pub(super) fn remove(&self, hash: BlobHash) -> Result<bool, NodeError> {
         match self {

@@ -407,3 +407,36 @@ fn a_file_in_the_place_of_the_directory_is_refused() {
         assert!(matches!(error, DataDirError::NotADirectory { .. }), "{error}");
     }
 }
+
+/// promise: Erasure | A compaction is no restored backup, whenever it is killed, and hides none
+#[cfg(unix)]
+#[test]
+fn a_store_that_takes_the_place_of_another_is_known_and_a_copy_stays_one() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = DataDir::create(&home.path().join("data"), Keypair::from_seed(&[1; 32])).unwrap();
+    let (store, beside) = (directory.store_path(), directory.path().join("brain.redb.compact"));
+    std::fs::write(&store, "former").unwrap();
+    let before = directory.fingerprint().unwrap();
+    let former = std::fs::File::open(&store).unwrap();
+    std::fs::write(&beside, "new").unwrap();
+    let after = directory.fingerprint_after_exchange(&before, DataDir::STORE, Some(&beside)).unwrap();
+    // killed before the exchange, and after it
+    assert_eq!(directory.sign_since(&before), None);
+    std::fs::rename(&beside, &store).unwrap();
+    assert_eq!(directory.sign_since(&after), None);
+    assert_eq!(directory.fingerprint().unwrap(), after);
+    // a backup of either
+    assert_eq!(directory.sign_since(&before), Some(CopySign::File(DataDir::STORE)));
+    std::fs::write(&beside, "a backup").unwrap();
+    std::fs::rename(&beside, &store).unwrap();
+    assert_eq!(directory.sign_since(&after), Some(CopySign::File(DataDir::STORE)));
+    std::fs::write(&beside, "of the backup").unwrap();
+    assert_eq!(directory.fingerprint_after_exchange(&after, DataDir::STORE, Some(&beside)), None);
+    assert_eq!(directory.fingerprint_after_exchange(PUT_BACK, DataDir::STORE, Some(&beside)), None);
+    // without a place a file gives no sign
+    let known = directory.fingerprint().unwrap();
+    let without = directory.fingerprint_after_exchange(&known, DataDir::STORE, None).unwrap();
+    std::fs::rename(&beside, &store).unwrap();
+    assert_eq!(directory.sign_since(&without), None);
+    drop(former);
+}

@@ -95,6 +95,8 @@ struct Parts {
     source: Source,
     search: Arc<Search>,
     vectors: Arc<Vectors>,
+    #[cfg(feature = "blobs")]
+    blobs: crate::blobs::Blobs,
     raft: Option<Store>,
     dir: Option<DataDir>,
     notices: Notices,
@@ -104,20 +106,26 @@ struct Parts {
     erase_after: watch::Sender<Option<Duration>>,
 }
 
+/// What a compactor takes of the node that starts.
+pub(super) struct Needs {
+    pub(super) search: Arc<Search>,
+    pub(super) vectors: Arc<Vectors>,
+    #[cfg(feature = "blobs")]
+    pub(super) blobs: crate::blobs::Blobs,
+    pub(super) raft: Option<Store>,
+    pub(super) dir: Option<DataDir>,
+}
+
 impl Compactor {
-    pub(super) fn new(
-        base: &Base,
-        search: Arc<Search>,
-        vectors: Arc<Vectors>,
-        raft: Option<Store>,
-        dir: Option<DataDir>,
-    ) -> Self {
+    pub(super) fn new(base: &Base, needs: Needs) -> Self {
         Self(Arc::new(Parts {
             source: base.source(),
-            search,
-            vectors,
-            raft,
-            dir,
+            search: needs.search,
+            vectors: needs.vectors,
+            #[cfg(feature = "blobs")]
+            blobs: needs.blobs,
+            raft: needs.raft,
+            dir: needs.dir,
             notices: base.notices.clone(),
             is_running: AtomicBool::new(false),
             state: Mutex::default(),
@@ -161,6 +169,10 @@ impl Compactor {
         }
         done.is_clean &= index.is_clean;
         done.is_clean &= vectors.follow_to(upto, VECTORS_WAIT).await;
+        #[cfg(feature = "blobs")]
+        {
+            done.is_clean &= self.0.blobs.scrub().await?;
+        }
 
         let (this, stops) = (self.clone(), stops.clone());
         // with less of the processors than whoever writes meanwhile

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::age::Aging;
 use super::base::Base;
-use super::compact::Compactor;
+use super::compact::{self, Compactor};
 use super::coordinate::Coordinating;
 use super::listening::Listening;
 use super::state::{StartState, open_state};
@@ -137,7 +137,15 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     }
     #[cfg(feature = "blobs")]
     let blobs = wanted.start(&base, dir.as_ref(), in_memory).await?;
-    let compactor = Compactor::new(&base, search.clone(), vectors.clone(), of_raft.clone(), dir.clone());
+    let needs = compact::Needs {
+        search: search.clone(),
+        vectors: vectors.clone(),
+        #[cfg(feature = "blobs")]
+        blobs: blobs.clone(),
+        raft: of_raft.clone(),
+        dir: dir.clone(),
+    };
+    let compactor = Compactor::new(&base, needs);
     base.world.spawn("erasing", compactor.clone().keep_erasing());
     let needs = room::brain::Needs {
         former_names: former_names.clone(),

@@ -66,6 +66,46 @@ fn expected(documents: &[Document], words: &[String], admits: impl Fn(&Document)
     scores
 }
 
+/// promise: Erasure | After a compaction no segment of the index of words has words of deleted memories
+#[test]
+fn words_of_deleted_documents_leave_the_disk_and_the_others_stay() {
+    let home = tempfile::TempDir::new().unwrap();
+    let dir = home.path().join("search");
+    let index = DiskIndex::open(&dir, [0; 8]).unwrap();
+    let documents: Vec<Document> = (0..9).map(|n| document(n, &[usize::from(n)], 1, 1)).collect();
+    for (covers, some) in (1..).zip(documents.chunks(3)) {
+        let changed = some.iter().map(|document| (document.record, Some(Arc::new(document.clone()))));
+        index.update(changed.collect(), covers).unwrap();
+    }
+    let gone = [0, 4].map(|n: usize| (documents[n].record, None));
+    index.update(gone.into_iter().collect(), 4).unwrap();
+    let all: BTreeSet<&str> = VOCABULARY.into_iter().take(9).collect();
+    // deleted documents count until their segment is written anew
+    assert_eq!(index.statistics(&all).unwrap().0.len(), 9);
+    let open: Vec<(PathBuf, std::fs::File)> = std::fs::read_dir(&dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), std::fs::File::open(&path).unwrap()))
+        .collect();
+    let scrubbed = index.scrub(&dir).unwrap();
+    assert!(scrubbed.is_clean && scrubbed.after < scrubbed.before, "{scrubbed:?}");
+    let left: Vec<String> = index.statistics(&all).unwrap().0.into_keys().collect();
+    assert_eq!(left, ["bee", "cat", "dog", "fox", "gnu", "hen", "ibi"]);
+    let mut overwritten = 0;
+    for (path, mut file) in open {
+        if !path.exists() {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut file, &mut bytes).unwrap();
+            assert!(bytes.iter().all(|byte| *byte == 0), "{}", path.display());
+            overwritten += 1;
+        }
+    }
+    assert!(overwritten > 5, "{overwritten} files");
+    assert_eq!(index.scrub(&dir).unwrap().before, scrubbed.after, "nothing is written anew for nothing");
+    drop(index);
+    assert_eq!(DiskIndex::open(&dir, [0; 8]).unwrap().covered(), 4);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
     #[test]

@@ -13,6 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use redb::StorageBackend;
 use redb::backends::{FileBackend, InMemoryBackend};
@@ -21,6 +22,8 @@ use super::files::{open_private, sync_directory};
 
 /// The bytes that are overwritten at once.
 const ZEROS: usize = 1 << 20;
+/// How long a former file waits for those who read it, such as a backup.
+const READERS_WAIT: Duration = Duration::from_secs(60);
 /// So many bytes are overwritten before they are brought to the disk: no commit waits for many.
 const SYNC_EVERY: u64 = 8 << 20;
 
@@ -46,6 +49,9 @@ pub(super) trait Beside: fmt::Debug + Send + Sync {
 
     /// The free bytes, if they can be told.
     fn free(&self) -> Option<u64>;
+
+    /// How long the former storage waits for those who read it. A longer reading begins again, or fails.
+    fn patience(&self) -> Duration;
 }
 
 /// Files beside the file of a store.
@@ -109,6 +115,10 @@ impl Beside for FileBeside {
     fn free(&self) -> Option<u64> {
         free_beside(&self.store)
     }
+
+    fn patience(&self) -> Duration {
+        READERS_WAIT
+    }
 }
 
 /// The memory beside a store in memory.
@@ -138,6 +148,10 @@ impl Beside for MemoryBeside {
 
     fn free(&self) -> Option<u64> {
         None
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::ZERO
     }
 }
 

@@ -17,7 +17,6 @@ use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use nexus_identity::plants::planted;
 use redb::StorageBackend;
@@ -41,8 +40,6 @@ const RECORDED_BYTES_MAX: usize = 64 << 20;
 const FEW_BYTES: usize = 256 << 10;
 /// The most rounds of taking over commits before the exchange.
 const ROUNDS_MAX: usize = 64;
-/// How long the former file waits for those who read it. A longer reading begins again, or fails.
-const READERS_WAIT: Duration = Duration::from_secs(60);
 /// Bytes that a new file needs beside those of the rows.
 const ROOM_BESIDE: u64 = 16 << 20;
 
@@ -270,7 +267,7 @@ impl OpenStore {
     /// Overwrites the former file once nobody reads it, and lets it go.
     fn overwrite(&self, former: Former, beside: &dyn Beside) -> Result<bool, StoreError> {
         let Former { opening, on_disk } = former;
-        if !opening.readers.wait(READERS_WAIT) {
+        if !opening.readers.wait(beside.patience()) {
             tracing::warn!(file = %self.file.display(), "a long reading of the store ends, as the store was written anew");
         }
         opening.hold.fence();

@@ -22,6 +22,7 @@ mod bad_input;
 mod blobs;
 mod browser;
 mod cli;
+mod compact;
 mod connect_tokens;
 mod critical;
 mod demo;

@@ -1,6 +1,8 @@
 //! From the library's types for the mesh to the wire's.
 
-use nexus_client::wire::{Behind, Compacted, CompactedPart, Compacting, Invitation, Joined, Member, Peer, RevokedMember, Status, Warning};
+use nexus_client::wire::{
+    Behind, Compacted, CompactedPart, Compacting, Invitation, Joined, Member, Peer, RevokedMember, Status, Warning,
+};
 
 impl From<crate::node::Status> for Status {
     fn from(status: crate::node::Status) -> Self {

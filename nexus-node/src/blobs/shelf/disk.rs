@@ -14,14 +14,15 @@
 //! | `part/HASH`, `part/HASH.obao4` | a blob that is being fetched: verified parts, and holes |
 //! | `part/HASH.have` | the size, 8 bytes little-endian, and a bit for each part that is on the disk |
 //! | `new/N` | content that is being added; the next start removes it |
+//! | `gone/N` | content that was removed while somebody read it, until it is overwritten |
 //! | `new/NAME.offer` | content that a program beside the node offers, until the node takes it as `new/N` |
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nexus_blobs::{BlobHash, Shape, index, index_bytes};
@@ -33,6 +34,7 @@ use super::super::sharing;
 use super::{BlobInfo, Content, Held, Mark, Partial, USED_AGAIN_MS, failed};
 use crate::datadir;
 use crate::error::NodeError;
+use crate::store::overwrite_and_remove;
 
 /// The size of the pieces in which content is read again for its index, in bytes.
 const PIECE_BYTES: usize = 1 << 20;
@@ -51,6 +53,41 @@ const fn ending(mark: Mark) -> &'static str {
 pub(crate) struct DiskShelf {
     root: PathBuf,
     added: AtomicU64,
+    /// The content that is open here, and files that were removed while it was.
+    opened: Mutex<Opened>,
+}
+
+/// An open file, as long as somebody reads it.
+type Open = Weak<RandomAccessFile>;
+
+#[derive(Debug, Default)]
+struct Opened {
+    files: BTreeMap<BlobHash, Vec<Open>>,
+    removed: Vec<(PathBuf, Vec<Open>)>,
+}
+
+impl Opened {
+    fn note(&mut self, hash: BlobHash, file: &Arc<RandomAccessFile>) {
+        /// So many blobs are noted before those that nobody reads any more are forgotten.
+        const NOTED_MAX: usize = 256;
+        if self.files.len() >= NOTED_MAX {
+            self.files.retain(|_, files| files.iter().any(is_read));
+        }
+        let files = self.files.entry(hash).or_default();
+        files.retain(is_read);
+        files.push(Arc::downgrade(file));
+    }
+
+    /// Whoever reads a blob now. It is forgotten.
+    fn take(&mut self, hash: BlobHash) -> Vec<Open> {
+        let mut files = self.files.remove(&hash).unwrap_or_default();
+        files.retain(is_read);
+        files
+    }
+}
+
+fn is_read(file: &Open) -> bool {
+    file.strong_count() > 0
 }
 
 /// A file that is being written. It is removed when it is dropped.
@@ -102,16 +139,18 @@ impl DiskDraft {
 impl Drop for DiskDraft {
     fn drop(&mut self) {
         // both have other names once they are kept; the next start removes the rest
-        let _ = (fs::remove_file(&self.path), fs::remove_file(index_of(&self.path)));
+        let _ = (overwrite_and_remove(&self.path), overwrite_and_remove(&index_of(&self.path)));
     }
 }
 
 impl DiskShelf {
     pub(super) fn open(root: PathBuf) -> Result<Self, NodeError> {
-        let new = root.join("new");
-        match fs::remove_dir_all(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&new, error)),
-            _ => {}
+        for left in ["new", "gone"].map(|name| root.join(name)) {
+            read_dir(&left)?.iter().try_for_each(|path| erase(path).map(drop))?;
+            match fs::remove_dir_all(&left) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&left, error)),
+                _ => {}
+            }
         }
         let shelf = Self::at_rest(root);
         shelf.settle_parts()?;
@@ -139,8 +178,12 @@ impl DiskShelf {
     }
 
     /// The blobs of a directory, which stays as it is until something is added.
-    pub(in crate::blobs) const fn at_rest(root: PathBuf) -> Self {
-        Self { root, added: AtomicU64::new(0) }
+    pub(in crate::blobs) fn at_rest(root: PathBuf) -> Self {
+        Self { root, added: AtomicU64::new(0), opened: Mutex::default() }
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Opened> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -267,8 +310,9 @@ impl DiskShelf {
     pub(super) fn content(&self, hash: BlobHash, now: Timestamp) -> Result<Option<(Content, u64)>, NodeError> {
         let path = self.path(hash);
         let Some((file, about)) = self.open_content(hash, now)? else { return Ok(None) };
-        let file = RandomAccessFile::try_new(file).map_err(|error| failed(&path, error))?;
-        Ok(Some((Content::File(Arc::new(file)), about.len())))
+        let file = Arc::new(RandomAccessFile::try_new(file).map_err(|error| failed(&path, error))?);
+        self.opened().note(hash, &file);
+        Ok(Some((Content::File(file), about.len())))
     }
 
     /// Opens the content of a whole blob. It counts as used at that time.
@@ -290,26 +334,57 @@ impl DiskShelf {
     pub(super) fn index(&self, hash: BlobHash) -> Result<Option<Content>, NodeError> {
         let path = index_of(&self.path(hash));
         let Some(file) = open_file(&path)? else { return Ok(None) };
-        let file = RandomAccessFile::try_new(file).map_err(|error| failed(&path, error))?;
-        Ok(Some(Content::File(Arc::new(file))))
+        let file = Arc::new(RandomAccessFile::try_new(file).map_err(|error| failed(&path, error))?);
+        self.opened().note(hash, &file);
+        Ok(Some(Content::File(file)))
     }
 
     pub(super) fn remove(&self, hash: BlobHash) -> Result<bool, NodeError> {
         let whole = self.path(hash);
         let mut had = false;
         // content first: without it the rest means nothing
-        let marks = Mark::ALL.map(|mark| self.path_of(hash, mark));
-        for path in [whole.clone(), index_of(&whole)].into_iter().chain(marks) {
-            had |= remove(&path)?;
+        let readers = self.opened().take(hash);
+        for path in [whole.clone(), index_of(&whole)] {
+            had |= if readers.is_empty() { erase(&path)? } else { self.put_aside(&path, &readers)? };
         }
+        for mark in Mark::ALL {
+            had |= remove(&self.path_of(hash, mark))?;
+        }
+        self.erase_removed()?;
         Ok(had)
+    }
+
+    /// Takes the name of a file away that somebody reads. It is overwritten later.
+    fn put_aside(&self, path: &Path, readers: &[Open]) -> Result<bool, NodeError> {
+        let gone = self.root.join("gone");
+        make_dir(&gone)?;
+        let to = gone.join(self.added.fetch_add(1, Ordering::Relaxed).to_string());
+        match fs::rename(path, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            moved => moved.map_err(|error| failed(path, error))?,
+        }
+        self.opened().removed.push((to, readers.to_vec()));
+        Ok(true)
+    }
+
+    /// Overwrites and removes the files that nobody reads any more. Whether none is left.
+    pub(super) fn erase_removed(&self) -> Result<bool, NodeError> {
+        let (read, unread): (Vec<_>, Vec<_>) = {
+            let mut opened = self.opened();
+            std::mem::take(&mut opened.removed).into_iter().partition(|(_, readers)| readers.iter().any(is_read))
+        };
+        let is_done = read.is_empty();
+        self.opened().removed.extend(read);
+        unread.iter().try_for_each(|(path, _)| erase(path).map(drop))?;
+        Ok(is_done)
     }
 
     pub(super) fn remove_parts(&self, hash: BlobHash) -> Result<u64, NodeError> {
         let part = self.part(hash);
         let bytes = fs::metadata(&part).map_or(0, |about| on_disk(&about));
-        for path in [&have_of(&part), &part, &index_of(&part)] {
-            remove(path)?;
+        remove(&have_of(&part))?;
+        for path in [&part, &index_of(&part)] {
+            erase(path)?;
         }
         Ok(bytes)
     }
@@ -508,6 +583,19 @@ pub(super) fn remove(path: &Path) -> Result<bool, NodeError> {
 
 fn make_dir(path: &Path) -> Result<(), NodeError> {
     fs::create_dir_all(path).map_err(|error| failed(path, error))
+}
+
+/// Overwrites and removes a file. Returns whether it was there.
+fn erase(path: &Path) -> Result<bool, NodeError> {
+    let was_there = path.symlink_metadata().is_ok();
+    match overwrite_and_remove(path) {
+        Ok(_) => Ok(was_there),
+        // on a file system that writes elsewhere, or a disk that fails: the room is needed all the same
+        Err(error) => {
+            tracing::warn!(file = %path.display(), %error, "content that is removed was not overwritten");
+            remove(path)
+        }
+    }
 }
 
 fn read_dir(path: &Path) -> Result<Vec<PathBuf>, NodeError> {
