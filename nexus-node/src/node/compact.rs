@@ -158,7 +158,7 @@ impl Compactor {
     async fn compact(&self, stops: &Arc<AtomicBool>) -> Result<Compaction, NodeError> {
         let Parts { source, search, vectors, .. } = &*self.0;
         let world = &source.world;
-        let vantage = source.vantage();
+        let (vantage, begun) = (source.vantage(), world.wall());
         let upto = world.blocking(move || vantage.last_eno()).await??;
         let mut done = Compaction { is_clean: true, ..Compaction::default() };
 
@@ -190,7 +190,7 @@ impl Compactor {
             if let Some(raft) = raft {
                 compact_raft(&source.store, raft, dir.as_ref(), &mut step("coordinators"), &mut done)?;
             }
-            compact_store(&source.store, dir.as_ref(), upto, &mut step("store"), &mut done)?;
+            compact_store(&source.store, dir.as_ref(), (upto, Some(begun)), &mut step("store"), &mut done)?;
             Ok::<_, NodeError>(done)
         });
         stores.await?
@@ -297,11 +297,11 @@ fn erased_since(view: &dyn View) -> Result<Option<ErasedSince>, StoreError> {
 type Step<'a> = &'a mut dyn FnMut(CompactStep) -> ControlFlow<()>;
 
 /// Compacts the store of entries. If all other parts are clean, the new file says that nothing is left that was erased up to an
-/// entry.
+/// entry, the last one when it began.
 fn compact_store(
     store: &Store,
     dir: Option<&DataDir>,
-    upto: Eno,
+    (upto, begun): (Eno, Option<Timestamp>),
     step: Step<'_>,
     done: &mut Compaction,
 ) -> Result<(), NodeError> {
@@ -310,8 +310,14 @@ fn compact_store(
         let mut batch = Batch::new();
         if is_clean {
             batch.put(Table::Meta, meta::COMPACTED, &upto.to_le_bytes());
-            if erased_since(view)?.is_some_and(|erased| erased.last <= upto) {
-                batch.delete(Table::Meta, meta::ERASED_SINCE);
+            match (erased_since(view)?, begun) {
+                (Some(erased), _) if erased.last <= upto => batch.delete(Table::Meta, meta::ERASED_SINCE),
+                // the others came after it had begun
+                (Some(erased), Some(begun)) => {
+                    let rest = ErasedSince { first: erased.first.max(begun), ..erased };
+                    batch.put(Table::Meta, meta::ERASED_SINCE, &rest.to_bytes());
+                }
+                _ => {}
             }
         }
         // the new file is no copy that somebody put back
@@ -417,7 +423,7 @@ pub fn compact_directory(
         compact_raft(&store, &raft, Some(&dir), &mut |at| step_of("coordinators", at), &mut done)?;
         raft.close();
     }
-    compact_store(&store, Some(&dir), upto, &mut |at| step_of("store", at), &mut done)?;
+    compact_store(&store, Some(&dir), (upto, None), &mut |at| step_of("store", at), &mut done)?;
     store.close();
     Ok(done)
 }
