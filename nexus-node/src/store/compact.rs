@@ -18,7 +18,6 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
-use nexus_identity::plants::planted;
 use redb::StorageBackend;
 
 use super::beside::{Beside, overwrite};
@@ -237,9 +236,7 @@ impl OpenStore {
                 }
                 Ok(()) => {}
             }
-            if !planted("compacts_beside_the_log") {
-                self.poisoning(wal.retire().map_err(|error| disk(sync_failed(&error))))?;
-            }
+            self.poisoning(wal.retire().map_err(|error| disk(sync_failed(&error))))?;
         }
         let mut on_disk = self.on_disk_mut();
         if let Err(error) = beside.exchange() {
@@ -277,13 +274,10 @@ impl OpenStore {
         })?;
         let storage = on_disk.wal.as_ref().map_or(&on_disk.backend, |wal| wal.main());
         let overwritten = || {
-            if !planted("leaves_the_former_file") {
-                overwrite(&**storage, 0..storage.len()?)?;
-                storage.sync_data()?;
-                // states at rest keep it open
-                storage.set_len(0)?;
-            }
-            Ok(())
+            overwrite(&**storage, 0..storage.len()?)?;
+            storage.sync_data()?;
+            // states at rest keep it open
+            storage.set_len(0)
         };
         match overwritten() {
             Ok(()) => {}
@@ -432,9 +426,6 @@ impl<'a> Copying<'a> {
 
     /// Applies what a batch changes of the rows that are copied.
     fn apply(&self, writing: &mut Writing<'_>, batch: &Batch) -> Result<(), StoreError> {
-        if planted("compacts_without_later_commits") {
-            return Ok(());
-        }
         let mut here = Batch::new();
         for change in batch.changes() {
             match change {

@@ -328,3 +328,53 @@ fn an_engine_at_rest_reads_on_and_nobody_waits_for_it() {
     overlay.committed(1).unwrap();
     assert_eq!(overlay.get(Table::Records, b"b").unwrap(), Some(b"2".to_vec()));
 }
+
+/// Prints how long commits take before a compaction and during it. `NEXUS_COMPACT_MB` is the size of the store.
+#[test]
+#[ignore = "a measurement: it takes minutes, and a disk"]
+#[expect(clippy::disallowed_methods, reason = "it measures the time of the machine")]
+fn measure_commits_during_a_compaction() {
+    use std::sync::atomic::AtomicBool;
+    use std::time::Instant;
+
+    const ROW_BYTES: usize = 1_000;
+    let mb = std::env::var("NEXUS_COMPACT_MB").ok().and_then(|mb| mb.parse().ok()).unwrap_or(200_u64);
+    let home = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let store = Store::open(home.path().join("brain.redb"), StoreOptions::default()).unwrap();
+    let mut random = Random(1);
+    let mut row = || -> Vec<u8> { (0..ROW_BYTES / 8).flat_map(|_| random.next().to_le_bytes()).collect() };
+    for portion in 0..mb {
+        let mut batch = Batch::new();
+        for n in 0..1_000_u64 {
+            batch.put(Table::Payloads, &(portion * 1_000 + n).to_be_bytes(), &row());
+        }
+        store.commit(&[batch]).unwrap();
+    }
+    let commits = |ended: &AtomicBool, least: Duration| {
+        let (begun, mut took) = (Instant::now(), Vec::new());
+        while begun.elapsed() < least || !ended.load(Ordering::Relaxed) {
+            let mut batch = Batch::new();
+            batch.put(Table::Entries, &(took.len() as u64).to_be_bytes(), &[7; 600]);
+            batch.put(Table::Live, &(took.len() as u64).to_be_bytes(), &[7; 300]);
+            let at = Instant::now();
+            store.commit(&[batch]).unwrap();
+            took.push(at.elapsed());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        took.sort();
+        let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize];
+        (took.len(), at(0.5), at(0.99), at(1.0))
+    };
+    let before = commits(&AtomicBool::new(true), Duration::from_secs(10));
+    let ended = AtomicBool::new(false);
+    let (during, compacted) = std::thread::scope(|scope| {
+        let committing = scope.spawn(|| commits(&ended, Duration::ZERO));
+        let begun = Instant::now();
+        let compacted = compact(&store).unwrap();
+        ended.store(true, Ordering::Relaxed);
+        (committing.join().unwrap(), (compacted, begun.elapsed()))
+    });
+    println!("number, median, p99 and longest of commits before: {before:?}");
+    println!("during: {during:?}");
+    println!("{compacted:?}");
+}
