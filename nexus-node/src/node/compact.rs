@@ -175,8 +175,8 @@ impl Compactor {
         }
 
         let (this, stops) = (self.clone(), stops.clone());
-        // with less of the processors than whoever writes meanwhile
-        let stores = world.background(move || {
+        // not in the background: commits wait for the exchange
+        let stores = world.blocking(move || {
             let step = |part: &'static str| {
                 let (this, stops) = (this.clone(), stops.clone());
                 move |step: CompactStep| {
@@ -255,7 +255,10 @@ impl Compactor {
                 return LOOK_AFTER;
             }
             Ok(_) => {}
-            Err(NodeError::Stopping(_)) => {}
+            // the node stops, or its store is no file
+            Err(
+                NodeError::Stopping(_) | NodeError::Store(StoreError::NotCompacted { why: NotCompacted::NoFile, .. }),
+            ) => {}
             Err(error) => self.0.notices.note(
                 STILL_ERASED,
                 String::new(),

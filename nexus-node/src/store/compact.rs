@@ -39,8 +39,8 @@ const RECORDED_BYTES_MAX: usize = 64 << 20;
 const FEW_BYTES: usize = 256 << 10;
 /// The most rounds of taking over commits before the exchange.
 const ROUNDS_MAX: usize = 64;
-/// Bytes that a new file needs beside those of the rows.
-const ROOM_BESIDE: u64 = 16 << 20;
+/// Bytes that are to be free beside those of the new file: writes go on meanwhile, and the default reserve stays.
+const ROOM_BESIDE: u64 = 80 << 20;
 
 /// How far a compaction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,8 +145,7 @@ impl OpenStore {
                 return Err(error);
             }
         };
-        let goes_on = step(CompactStep::Overwriting).is_continue();
-        let overwritten = goes_on && self.overwrite(former, &**beside)?;
+        let overwritten = self.overwrite(former, &**beside, step)?;
         let after = self.bytes_on_disk().map_err(disk)?;
         Ok(Compacted { before, after, overwritten })
     }
@@ -261,8 +260,13 @@ impl OpenStore {
         Ok(Former { opening: before, on_disk: former })
     }
 
-    /// Overwrites the former file once nobody reads it, and lets it go.
-    fn overwrite(&self, former: Former, beside: &dyn Beside) -> Result<bool, StoreError> {
+    /// Overwrites the former file once nobody reads it, and lets it go. `false` if that was broken off: the next start does it.
+    fn overwrite(
+        &self,
+        former: Former,
+        beside: &dyn Beside,
+        step: &mut dyn FnMut(CompactStep) -> ControlFlow<()>,
+    ) -> Result<bool, StoreError> {
         let Former { opening, on_disk } = former;
         if !opening.readers.wait(beside.patience()) {
             tracing::warn!(file = %self.file.display(), "a long reading of the store ends, as the store was written anew");
@@ -273,14 +277,24 @@ impl OpenStore {
             Ok(())
         })?;
         let storage = on_disk.wal.as_ref().map_or(&on_disk.backend, |wal| wal.main());
-        let overwritten = || {
-            overwrite(&**storage, 0..storage.len()?)?;
-            storage.sync_data()?;
+        let mut overwritten = || {
+            let (mut at, len) = (0, storage.len()?);
+            while at < len {
+                if step(CompactStep::Overwriting).is_break() {
+                    return Ok(false);
+                }
+                let end = len.min(at + PORTION_BYTES as u64);
+                overwrite(&**storage, at..end)?;
+                storage.sync_data()?;
+                at = end;
+            }
             // states at rest keep it open
-            storage.set_len(0)
+            storage.set_len(0)?;
+            Ok(true)
         };
         match overwritten() {
-            Ok(()) => {}
+            Ok(false) => return Ok(false),
+            Ok(true) => {}
             // on a file system that writes elsewhere; the rest goes with the file
             Err(error) if is_full(&error) => {}
             Err(error) => return Err(StoreError::disk(&self.file, error)),
