@@ -24,7 +24,7 @@
 //! | `full` | going on after a commit for which the disk had no room |
 //! | `compact` | writing the file anew while it is used, so that what was deleted leaves the disk |
 //! | `beside` | the place for the new file, and the exchange of both |
-//! | `readers` | whoever still reads a database that another one has replaced |
+//! | `readers` | the readers of a database that another one has replaced |
 //! | `guard` | turns panics of the database into errors |
 //! | `carve` | rows out of the pages of a damaged file |
 //! | `error` | faults of the store, with their cause |
@@ -77,7 +77,9 @@ use redb::backends::InMemoryBackend;
 use redb::{ReadableDatabase, StorageBackend};
 
 pub use self::batch::{Batch, TableChange};
-pub(crate) use self::beside::{overwrite_and_remove, overwrite_file};
+pub(crate) use self::beside::overwrite_and_remove;
+#[cfg(feature = "disk-index")]
+pub(crate) use self::beside::overwrite_file;
 pub(crate) use self::carve::{Carving, Found, Place};
 pub use self::compact::{CompactStep, Compacted};
 pub(crate) use self::error::is_full;

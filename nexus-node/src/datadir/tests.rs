@@ -408,7 +408,7 @@ fn a_file_in_the_place_of_the_directory_is_refused() {
     }
 }
 
-/// promise: Erasure | A compaction is no restored backup, whenever it is killed, and hides none
+/// promise: Deleted bytes | A compaction is no restored backup, whenever it is killed, and hides none
 #[cfg(unix)]
 #[test]
 fn a_store_that_takes_the_place_of_another_is_known_and_a_copy_stays_one() {

@@ -91,7 +91,7 @@ pub(crate) mod meta {
     /// The last entry whose erasures are not on this disk any more: the store was compacted on a state with it. 8 bytes,
     /// little-endian.
     pub(crate) const COMPACTED: &[u8] = b"compacted";
-    /// What was erased and is still on this disk ([`super::ErasedSince`]); absent once it is gone.
+    /// The erasures of which bytes are still on this disk ([`super::ErasedSince`]); absent once they are gone.
     pub(crate) const ERASED_SINCE: &[u8] = b"erased since";
 
     /// Until when a person lets another new key of a member through, 8 bytes of milliseconds.
@@ -103,7 +103,7 @@ pub(crate) mod meta {
 /// The number of an entry in this store, from 1.
 pub(crate) type Eno = u64;
 
-/// What was erased since the store was compacted: its bytes are still on this disk.
+/// The erasures since the store was compacted: their bytes are still on this disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ErasedSince {
     /// The time of the first erasure.

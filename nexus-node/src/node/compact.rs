@@ -106,7 +106,7 @@ struct Parts {
     erase_after: watch::Sender<Option<Duration>>,
 }
 
-/// What a compactor takes of the node that starts.
+/// The parts of the node that starts, for its compactor.
 pub(super) struct Needs {
     pub(super) search: Arc<Search>,
     pub(super) vectors: Arc<Vectors>,

@@ -66,7 +66,7 @@ fn expected(documents: &[Document], words: &[String], admits: impl Fn(&Document)
     scores
 }
 
-/// promise: Erasure | After a compaction no segment of the index of words has words of deleted memories
+/// promise: Deleted bytes | After a compaction no segment of the index of words has words of deleted memories
 #[test]
 fn words_of_deleted_documents_leave_the_disk_and_the_others_stay() {
     let home = tempfile::TempDir::new().unwrap();

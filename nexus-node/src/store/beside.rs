@@ -5,7 +5,7 @@
 //! | `brain.redb.compact` | the new file, until it takes the place of the store |
 //! | `brain.redb.old` | the former file from then on, until it is overwritten |
 //!
-//! Whatever has one of these names is no store. A start overwrites and removes it: a compaction was broken off.
+//! A file with one of these names is no store. A start overwrites and removes it: a compaction was broken off.
 
 use std::fmt;
 use std::fs;

@@ -8,9 +8,9 @@
 //! are recorded meanwhile. Before each portion those so far are applied to the rows that are copied already. The others are
 //! read later, in a state that has them. So little has to be remembered, and no state is kept long.
 //!
-//! At the end commits wait for some syncs: the new file takes the last ones over, the former file takes all rows from the log,
-//! the log is emptied, and the new file is renamed over the former one. At each moment one of both is whole without a log. Whoever
-//! reads the former file reads on for a while, and then it is overwritten.
+//! At the end commits wait for some syncs. The new file takes over the last ones. The former file takes all rows from the log,
+//! and the log is emptied. Then the new file is renamed over the former one. At each moment one of both is whole without a log.
+//! Readers of the former file read on for a while, and then it is overwritten.
 
 use std::io;
 use std::ops::{Bound, ControlFlow};
@@ -28,8 +28,7 @@ use super::open::write_rows;
 use super::view::{ALL_KEYS, Order, View};
 use super::wal::Wal;
 use super::write::Writing;
-use super::{Batch, OnDisk, OpenStore, Opening, Snapshot, Store, StoreError, Table, TableChange, is_full};
-use crate::store::FilePlace;
+use super::{Batch, FilePlace, OnDisk, OpenStore, Opening, Snapshot, Store, StoreError, Table, TableChange, is_full};
 
 /// The bytes of rows that are copied at once. No commit waits long for the disk that brings them down.
 const PORTION_BYTES: usize = 4 << 20;

@@ -1,4 +1,4 @@
-//! Whoever reads a database that another one has replaced.
+//! The readers of a database that another one has replaced.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -51,7 +51,7 @@ fn part<'a>(done: &'a Value, name: &str) -> &'a Value {
     done["parts"].as_array().unwrap().iter().find(|part| part["part"] == name).unwrap()
 }
 
-/// promise: Erasure | After `compact` what was deleted is in no file of the data directory, and the node goes on
+/// promise: Deleted bytes | After `compact` what was deleted is in no file of the data directory, and the node goes on
 #[test]
 fn what_was_deleted_is_in_no_file_after_a_compaction_of_a_running_node() {
     let home = with_deleted_rows();
@@ -89,7 +89,7 @@ fn what_was_deleted_is_in_no_file_after_a_compaction_of_a_running_node() {
     assert_eq!(node.http("GET", "/v1/compact", "").json()["part"], Value::Null);
 }
 
-/// promise: Erasure | After `compact` what was deleted is in no file of the data directory, and the node goes on
+/// promise: Deleted bytes | After `compact` what was deleted is in no file of the data directory, and the node goes on
 #[test]
 fn a_directory_whose_node_does_not_run_is_compacted_too() {
     let home = with_deleted_rows();
@@ -102,7 +102,7 @@ fn a_directory_whose_node_does_not_run_is_compacted_too() {
     assert_eq!(home.json(&["kv", "get", "kept"])["value"], "1");
 }
 
-/// promise: Erasure | A compaction is no restored backup, whenever it is killed, and hides none
+/// promise: Deleted bytes | A compaction is no restored backup, whenever it is killed, and hides none
 #[test]
 fn a_node_that_is_killed_while_it_compacts_has_all_its_memories_and_is_no_copy() {
     let home = with_deleted_rows();

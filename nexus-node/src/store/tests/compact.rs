@@ -91,7 +91,7 @@ fn delete(key: &str) -> Batch {
     batch
 }
 
-/// promise: Erasure | After a compaction no deleted value is in the store's file or its log, nor in the file that was replaced
+/// promise: Deleted bytes | After a compaction no deleted value is in the store's file or its log, nor in the file that was replaced
 #[test]
 fn what_was_deleted_is_in_no_file_after_a_compaction() {
     for open in OPENINGS {
@@ -121,7 +121,7 @@ fn what_was_deleted_is_in_no_file_after_a_compaction() {
     }
 }
 
-/// promise: Erasure | A power loss at any step of a compaction leaves a whole store, with all that was acknowledged
+/// promise: Deleted bytes | A power loss at any step of a compaction leaves a whole store, with all that was acknowledged
 #[test]
 fn a_power_loss_at_any_step_leaves_the_former_store_or_the_new_one() {
     let mut exchanged = 0;
@@ -156,7 +156,7 @@ fn a_power_loss_at_any_step_leaves_the_former_store_or_the_new_one() {
     assert!(exchanged > 3, "{exchanged} power losses came after the exchange");
 }
 
-/// promise: Erasure | Commits and reads go on while a store is compacted, and lose nothing
+/// promise: Deleted bytes | Commits and reads go on while a store is compacted, and lose nothing
 #[test]
 fn commits_during_a_compaction_are_in_the_new_file_whatever_they_change() {
     for seed in 0..24 {
@@ -204,7 +204,7 @@ fn commits_during_a_compaction_are_in_the_new_file_whatever_they_change() {
     }
 }
 
-/// promise: Erasure | A full disk breaks a compaction off, and the store goes on as before
+/// promise: Deleted bytes | A full disk breaks a compaction off, and the store goes on as before
 #[test]
 fn a_disk_without_room_for_the_new_file_leaves_the_store_as_it_is() {
     for open in OPENINGS {
@@ -271,7 +271,7 @@ fn rows_that_come_with_the_exchange_are_in_the_new_file_alone() {
     assert_eq!(view.get(Table::Payloads, b"b").unwrap(), Some(b"2".to_vec()));
 }
 
-/// promise: Erasure | After a compaction no deleted value is in the store's file or its log, nor in the file that was replaced
+/// promise: Deleted bytes | After a compaction no deleted value is in the store's file or its log, nor in the file that was replaced
 #[test]
 fn files_are_exchanged_and_what_a_broken_compaction_left_is_gone_after_a_start() {
     let home = tempfile::tempdir().unwrap();
@@ -312,7 +312,7 @@ fn files_are_exchanged_and_what_a_broken_compaction_left_is_gone_after_a_start()
     assert!(!left.is_empty() && left.iter().all(|byte| *byte == 0), "it was overwritten before its name went");
 }
 
-/// promise: Erasure | Commits and reads go on while a store is compacted, and lose nothing
+/// promise: Deleted bytes | Commits and reads go on while a store is compacted, and lose nothing
 #[test]
 fn an_engine_at_rest_reads_on_and_nobody_waits_for_it() {
     let store = Store::memory().unwrap();
