@@ -8,6 +8,7 @@ mod blobs;
 mod change;
 mod critical;
 mod documents;
+mod erasure;
 mod memory;
 mod moment;
 mod tasks;
@@ -39,6 +40,7 @@ pub use self::documents::{
     DocumentHistoryEntry, DocumentMark, DocumentMarkExpand, DocumentName, DocumentText, DocumentTextRun, Documents,
     FormerDocument, NewDocument, RefusedChange,
 };
+pub use self::erasure::{Erase, Erased, ErasedItem, ErasureStatus};
 pub use self::memory::{
     ConflictValue, Durability, Exported, FieldOrigin, Forgotten, Hit, ImportedFrom, Listing, Memory, NewMemory, Patch,
     Remembered, Revision, Source, TextAttachment, Unforget, exact_or_none,

@@ -57,7 +57,7 @@ impl Kind {
     pub const FRONTIER_ACK: Self = Self(8);
     /// An agreed checkpoint.
     pub const CHECKPOINT: Self = Self(9);
-    /// Erases content.
+    /// Erases leaves of other entries ([`crate::Erase`]).
     pub const ERASE: Self = Self(10);
     /// Task events.
     pub const TASKS: Self = Self(11);
@@ -73,6 +73,8 @@ impl Kind {
     pub const SUCCESSION: Self = Self(16);
     /// Task events whose texts stand in leaves of their own.
     pub const TASKS_APART: Self = Self(17);
+    /// Says which erasures a node has carried out ([`crate::Confirmation`]).
+    pub const CONFIRMATION: Self = Self(18);
 }
 
 impl fmt::Debug for Kind {
@@ -389,6 +391,20 @@ impl Verified {
             _ => return self,
         };
         self.0.payload = left;
+        self
+    }
+
+    /// The same entry with the leaves that another copy of it has besides. Of two copies, each may lack what the other one has.
+    #[must_use]
+    pub fn filled_by(mut self, other: &Self) -> Self {
+        debug_assert_eq!(self.id(), other.id(), "copies of one entry");
+        let filled = match (self.0.leaves(), other.0.leaves()) {
+            (Ok(Some(ours)), Ok(Some(theirs))) => Some(ours.filled_by(&theirs).encode()),
+            _ => other.0.payload.clone(),
+        };
+        if filled.is_some() {
+            self.0.payload = filled;
+        }
         self
     }
 

@@ -19,6 +19,7 @@
 //! | [`Revocation`] | the end of a membership, and what of its logs counts |
 //! | [`SpaceRule`] | the readers and the writers of a space |
 //! | [`document_of`] | names and changes of a living document |
+//! | [`Erase`], [`Confirmation`] | leaves that are to be erased, and the nodes that have done so |
 //! | [`TaskEvent`], [`task_state`] | work that is handed over, and its one end |
 
 mod access;
@@ -26,6 +27,7 @@ mod attachment;
 mod document;
 mod entry;
 mod entry_id;
+mod erase;
 mod error;
 mod evidence;
 mod fields;
@@ -64,6 +66,7 @@ pub use entry::{
     Kind, REFS_MAX, Verified, payload_hash,
 };
 pub use entry_id::EntryId;
+pub use erase::{CONFIRMED_TOGETHER_MAX, Confirmation, ERASED_TOGETHER_MAX, Erase, Erased};
 pub use error::{EntryError, FormError};
 pub use evidence::Evidence;
 pub use fields::{Core, FIELDS, FieldSpec, Was};

@@ -164,6 +164,17 @@ impl<'a> Leaves<'a> {
         self
     }
 
+    /// The same with those leaves that another copy of it has besides.
+    #[must_use]
+    pub fn filled_by(mut self, other: &Leaves<'a>) -> Self {
+        for (leaf, theirs) in self.0.iter_mut().zip(&other.0) {
+            if matches!((&leaf, theirs), (Leaf::Erased(_), Leaf::Present { .. })) {
+                *leaf = *theirs;
+            }
+        }
+        self
+    }
+
     /// The hash that a header names: BLAKE3, context `nexus payload root v2`, of the count and the
     /// hashes of all leaves. It stays the same whatever is erased.
     pub fn root(&self) -> [u8; 32] {

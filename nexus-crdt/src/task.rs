@@ -10,6 +10,7 @@ mod event;
 mod state;
 
 pub use attachment::{TASK_ATTACHMENT_BYTES_MAX, TaskAttachment};
+pub(crate) use event::has_texts;
 pub use event::{
     ApprovalRule, BadTaskEvent, CAPABILITY_BYTES_MAX, PlacedTaskEvent, Priority, ReturnCause, Settlement, Submission,
     TASK_AFTER_MAX, TASK_ATTEMPT_MAX, TASK_ATTEMPTS_MAX, TASK_ERROR_BYTES_MAX, TASK_HEIRS_MAX, TASK_JSON_BYTES_MAX,

@@ -47,6 +47,7 @@ mod critical;
 #[cfg(feature = "documents")]
 mod documents;
 mod door;
+mod erasures;
 mod events;
 mod extract;
 #[cfg(feature = "testing")]

@@ -7,6 +7,7 @@ mod attached;
 mod author;
 #[cfg(feature = "http")]
 mod conflicts;
+mod erase;
 mod export;
 #[cfg(feature = "mcp")]
 mod handle;
@@ -35,6 +36,7 @@ use nexus_identity::{Did, Name, Timestamp, folded};
 use serde_json::Value;
 use tokio::sync::watch as channel;
 
+pub use self::erase::{ERASED_AT_ONCE_MAX, ErasedMemory, ErasureStatus};
 pub(crate) use self::export::Pages;
 #[cfg(feature = "mcp")]
 pub(crate) use self::handle::Handle;

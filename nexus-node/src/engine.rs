@@ -18,7 +18,8 @@
 //! | `recount` | entries that stop counting, or count again, by a verdict on their author |
 //! | `revoke` | making revocations |
 //! | `succeed` | new keys in the place of former ones |
-//! | `erase` | the rest of an entry when a part of its payload goes |
+//! | `erase` | what is left of an entry when leaves of it are erased, and when they come again |
+//! | `erasing` | making erasures, and confirming them |
 //! | `payload` | the payloads of our own entries, in either format |
 //! | `salts` | random bytes that keep erased parts from being guessed |
 //! | `tasks` | events of tasks: making them, putting them into the tables and taking them out |
@@ -35,6 +36,7 @@ mod apply;
 mod cut;
 mod edit;
 mod erase;
+mod erasing;
 mod expire;
 mod forks;
 mod intake;
@@ -66,8 +68,8 @@ use std::time::Duration;
 use nexus_identity::{Keypair, Timestamp};
 
 pub use io::{
-    Again, Closes, Command, CommandId, DocumentSaid, Edit, Effect, Event, Input, NewRecord, Outcome, TaskAnswer,
-    Written,
+    Again, Closes, Command, CommandId, DocumentSaid, Edit, Effect, ErasedRecord, Event, Input, NewRecord, Outcome,
+    TaskAnswer, Written,
 };
 pub use keeper::{Keeper, Published, Released, run_to_store};
 pub(crate) use persons::AGREED_MAX;
@@ -139,7 +141,6 @@ impl Engine {
             Input::Commands(commands) => self.run_commands(commands, &mut turn)?,
             Input::Entries { from, entries } => self.take_entries(from, entries, &mut turn)?,
             Input::Chain(chain) => self.take_chain(&chain, &mut turn)?,
-            Input::Erase(leaves) => self.erase(leaves, &mut turn)?,
             Input::OwnLogAhead { incarnation, fresh } => self.renew_incarnation(incarnation, fresh, &mut turn),
         }
         let Turn { draft, events, after, .. } = turn;
@@ -172,6 +173,7 @@ impl Engine {
             entry: self.state.entry_format,
             tasks_apart: self.state.tasks_apart,
             persons: self.state.persons,
+            erases: self.state.erases,
         }
     }
 
@@ -188,10 +190,12 @@ struct Turn<'a> {
     draft: Draft<'a>,
     events: Vec<Event>,
     after: Vec<Effect>,
+    /// Whether the derived tables are rebuilt: entries that are held may not be in them yet.
+    rebuilds: bool,
 }
 
 impl<'a> Turn<'a> {
     fn new(now: Timestamp, salts: Salts, view: &'a dyn View) -> Self {
-        Self { now, salts, draft: Draft::new(view), events: Vec::new(), after: Vec::new() }
+        Self { now, salts, draft: Draft::new(view), events: Vec::new(), after: Vec::new(), rebuilds: false }
     }
 }

@@ -244,6 +244,11 @@ pub enum NodeError {
         /// The format of critical state.
         format: u16,
     },
+    /// The mesh writes an earlier format, which has no erasures.
+    #[error(
+        "the mesh writes a format without erasures. It changes once every coordinator runs this version: see `nexus-node coordinator`"
+    )]
+    NoErasures,
     /// Another node could not be reached.
     #[error(transparent)]
     Unreachable(#[from] ContactError),
@@ -320,7 +325,7 @@ impl NodeError {
             Self::DiskFull(_) => "disk_full",
             Self::FileGone(_) => "file_gone",
             Self::Coordinator(_) => "failed",
-            Self::NotRaised { .. } => "not_raised",
+            Self::NotRaised { .. } | Self::NoErasures => "not_raised",
             Self::Unreachable(_) => "unreachable",
             Self::Stopping(_) => "stopping",
             Self::Search(_) => "search",

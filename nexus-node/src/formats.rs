@@ -4,7 +4,7 @@ use nexus_crdt::{DERIVED_SPACES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_MAX, Kind};
 use nexus_mesh::Abilities;
 
 /// The highest format of critical state that this version reads and writes.
-pub const CRITICAL_FORMAT_MAX: u16 = 6;
+pub const CRITICAL_FORMAT_MAX: u16 = 7;
 /// The format of critical state that came with entries in leaves: whoever reads one reads the other.
 const RAISES_ENTRIES: u16 = 2;
 /// The format of critical state that came with tasks' events whose texts stand apart: a version that reads one reads the
@@ -13,6 +13,9 @@ const RAISES_TASKS: u16 = 5;
 /// The format of critical state that came with credentials that say whose machine a member is: a version that reads one
 /// reads the other.
 pub(crate) const RAISES_PERSONS: u16 = 6;
+
+/// The format of critical state that came with erasures: a version that reads one carries out the other.
+const RAISES_ERASURES: u16 = 7;
 
 /// The way in which a node writes its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +26,8 @@ pub(crate) struct WrittenFormat {
     pub(crate) tasks_apart: bool,
     /// Whether credentials say whose machine a member is.
     pub(crate) persons: bool,
+    /// Whether members erase what they wrote.
+    pub(crate) erases: bool,
 }
 
 /// Something of a later version, in the log or in a snapshot. It stays as it is until the program is
@@ -78,7 +83,8 @@ impl Formats {
         let entry = if critical < RAISES_ENTRIES { ENTRY_FORMAT_FIRST } else { self.entry };
         let tasks_apart = critical >= RAISES_TASKS && self.critical >= RAISES_TASKS;
         let persons = critical >= RAISES_PERSONS && self.critical >= RAISES_PERSONS;
-        WrittenFormat { entry, tasks_apart, persons }
+        let erases = critical >= RAISES_ERASURES && self.critical >= RAISES_ERASURES;
+        WrittenFormat { entry, tasks_apart, persons, erases }
     }
 
     /// The abilities that a node names in its hello. The mesh adds the rooms.
@@ -98,6 +104,9 @@ impl Formats {
         }
         if self.critical >= RAISES_TASKS {
             abilities.kinds.insert(Kind::TASKS_APART.0);
+        }
+        if self.critical >= RAISES_ERASURES {
+            abilities.kinds.extend([Kind::ERASE.0, Kind::CONFIRMATION.0]);
         }
         abilities
     }
@@ -122,16 +131,17 @@ mod tests {
     #[test]
     fn entries_are_written_in_the_format_that_came_with_critical_state() {
         let written = |critical| {
-            let WrittenFormat { entry, tasks_apart, persons } = Formats::LATEST.written_at(critical);
-            (entry, tasks_apart, persons)
+            let WrittenFormat { entry, tasks_apart, persons, erases } = Formats::LATEST.written_at(critical);
+            (entry, tasks_apart, persons, erases)
         };
         let last = ENTRY_FORMAT_MAX;
-        let (first, apart) = ((1, false, false), (last, true, false));
-        let all = [first, first, (last, false, false), (last, false, false), apart, (last, true, true)];
-        assert_eq!([0, 1, 2, 4, 5, 6].map(written), all);
+        let (first, second) = ((1, false, false, false), (last, false, false, false));
+        let (apart, persons) = ((last, true, false, false), (last, true, true, false));
+        let all = [first, first, second, second, apart, persons, (last, true, true, true)];
+        assert_eq!([0, 1, 2, 4, 5, 6, 7].map(written), all);
         assert_eq!(
             Formats::FIRST.written_at(CRITICAL_FORMAT_MAX),
-            WrittenFormat { entry: ENTRY_FORMAT_FIRST, tasks_apart: false, persons: false }
+            WrittenFormat { entry: ENTRY_FORMAT_FIRST, tasks_apart: false, persons: false, erases: false }
         );
     }
 
@@ -139,7 +149,7 @@ mod tests {
     fn a_hello_names_the_kinds_that_the_engine_applies() {
         let first = [Kind::WRITES, Kind::SPACE, Kind::CREDENTIAL, Kind::PROFILE];
         let later = [Kind::REVOCATION, Kind::EVIDENCE, Kind::TASKS, Kind::SEAT, Kind::SUCCESSION, Kind::DOCUMENT];
-        let later = later.into_iter().chain([Kind::TASKS_APART]);
+        let later = later.into_iter().chain([Kind::TASKS_APART, Kind::ERASE, Kind::CONFIRMATION]);
         let kinds = first.into_iter().chain(later);
         assert_eq!(Formats::LATEST.abilities().kinds, kinds.map(|kind| kind.0).collect());
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | `rows` | keys and rows of all tables |
 //! | `view` | reading entries, logs, records, writes |
+//! | `erased` | leaves that members erased |
 //! | `live` | the live writes of a memory, within bounds |
 //! | `chain` | memories that took one another's place, and the ends to which their keys lead |
 //! | `genesis` | the first facts of a store |
@@ -20,6 +21,7 @@ mod attached;
 mod chain;
 #[cfg(feature = "documents")]
 mod documents;
+mod erased;
 mod genesis;
 mod lines;
 mod live;
@@ -30,7 +32,7 @@ pub(crate) mod rows;
 mod tasks;
 mod view;
 
-pub(crate) use attached::{is_attached, may_have};
+pub(crate) use attached::{attached_to, attachment_in, is_attached, may_have};
 pub(crate) use chain::{
     ChainEnd, SUPERSEDES, VALID_TO, Walked, ends_of_chain, first_with_key, followers, former_records, holds_until,
     is_chained, is_ended_by_another, key_to, keys_like, record_called, records_with_key, seen_in, shown_together,
@@ -40,6 +42,10 @@ pub(crate) use chain::{
 pub(crate) use documents::{
     DocumentName, DocumentPlace, Place, document_has_more, document_names, document_with_key, documents_of_space,
     each_touched, enos_of_document, is_of_document, names_of_documents,
+};
+pub(crate) use erased::{
+    Erasers, confirmed_by, erased_after, erased_leaves, erasings_of, fills, lacking_entries, lacks_only_what_is_erased,
+    may_erase, read_erasers, unconfirmed,
 };
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};
@@ -62,10 +68,10 @@ pub(crate) use tasks::{
 pub(crate) use view::records_that_were;
 pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,
-    entry_id_of, erased_leaves, evidence_of, exchanged_head, find_entry, find_record, find_space, forking_authors,
-    has_any, head_at, holds, lacks_only_what_is_erased, last_eno, latest_profile, live_writes, own_evidence_against,
-    read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces, record_that_was,
-    says_persons, seen_at, spaces_created_in, standing, standings, stays_whole, writes_tasks_apart,
+    entry_id_of, evidence_of, exchanged_head, find_entry, find_record, find_space, forking_authors, has_any, head_at,
+    holds, last_eno, latest_profile, live_writes, may_write_erasures, own_evidence_against, read_branches, read_core,
+    read_core_text, read_entry, read_held, read_logs, read_spaces, record_that_was, says_persons, seen_at,
+    spaces_created_in, standing, standings, writes_tasks_apart,
 };
 
 use crate::store::StoreError;

@@ -9,6 +9,7 @@ mod audience;
 mod branched;
 mod holdings;
 mod in_flight;
+mod lacking;
 mod refusals;
 mod sending;
 mod session;

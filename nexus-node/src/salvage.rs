@@ -270,7 +270,7 @@ fn note(event: Event) {
         // the node reads all of it from the store when it starts
         Event::Stored { .. } | Event::Members | Event::Task { .. } | Event::Spaces => {}
         // the node settles forks when it starts
-        Event::Fork { .. } | Event::Unsettled => {}
+        Event::Fork { .. } | Event::Unsettled | Event::Lacking => {}
         // an entry before it is in no page that can be read: sync brings it
         Event::Behind { .. } => {}
         // an engine begins another log only when a peer shows more of its own one

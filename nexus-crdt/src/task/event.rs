@@ -749,6 +749,12 @@ pub struct PlacedTaskEvent {
 /// The first byte of a leaf of texts. No event has this number.
 const TEXTS: u8 = u8::MAX;
 
+/// Whether a leaf of an entry of kind [`crate::Kind::TASKS_APART`] has the facts of an event with texts, which are in the next
+/// leaf.
+pub(crate) const fn has_texts(leaf: &[u8]) -> bool {
+    matches!(leaf, [number, 1, ..] if *number != TEXTS)
+}
+
 /// The texts of an event whose leaves were read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Texts {

@@ -14,6 +14,7 @@ mod disconnect;
 mod doc;
 mod doctor;
 mod edit;
+mod erase;
 mod export;
 mod fence;
 mod forget;
@@ -98,6 +99,7 @@ pub(crate) enum CliCommand {
     Edit(edit::Edit),
     Supersede(supersede::Supersede),
     Forget(forget::Forget),
+    Erase(erase::Erase),
     History(history::History),
     Watch(watch::Watch),
     #[command(subcommand)]
@@ -180,6 +182,7 @@ impl CliCommand {
             Self::Edit(command) => command.run(session),
             Self::Supersede(command) => command.run(session),
             Self::Forget(command) => command.run(session),
+            Self::Erase(command) => command.run(session),
             Self::History(command) => command.run(session),
             Self::Watch(command) => command.run(session),
             Self::Vocabulary(command) => command.run(session),

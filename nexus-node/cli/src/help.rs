@@ -16,6 +16,7 @@ const GROUPS: &[(&str, &[&str])] = &[
             "edit",
             "supersede",
             "forget",
+            "erase",
             "history",
             "watch",
             "vocabulary",
@@ -96,6 +97,15 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("forget q5orcbux2qb5", "shows it, and asks on a terminal"),
             ("forget --undo q5orcbux2qb5", "writes it again, under a new id"),
+            ("forget --erase q5orcbux2qb5", "takes it from the disks of all members"),
+            ("forget --erase --tag trial --by laptop", "all with the tag that laptop wrote; shows how many, and asks"),
+        ],
+    ),
+    (
+        "erase",
+        &[
+            ("erase status q5orcbux2qb5", "which members have done so, by their signed words"),
+            ("erase status q5orcbux2qb5 --json", "`hidden`, `gone` and `missing`, for a script"),
         ],
     ),
     (

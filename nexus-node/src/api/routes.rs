@@ -21,8 +21,8 @@ use super::pass::Needs::{AnyOf, Nothing, Owner, Person, Proof, Scopes, Unbounded
 use super::pass::RouteNeeds;
 use super::problem::{no_method, no_route};
 use super::{
-    Api, audit, backup, compact, coordinator, critical, events, import, memories, mesh, metrics, page, passphrase,
-    settings, spaces, tasks, tokens, vocabulary,
+    Api, audit, backup, compact, coordinator, critical, erasures, events, import, memories, mesh, metrics, page,
+    passphrase, settings, spaces, tasks, tokens, vocabulary,
 };
 
 /// The scopes of which one is needed to be told of anything.
@@ -132,6 +132,16 @@ fn memories_and_spaces(routes: Routes) -> Routes {
         })
         .on(Method::DELETE, "/v1/memories/{id}", Scopes(&[MemoryWrite]), memories::forget, |about| {
             about.summary("Remove a memory everywhere").gives(200, &example::forgotten())
+        })
+        .on(Method::POST, "/v1/erasures", Owner, erasures::erase, |about| {
+            about
+                .summary("Erase memories with all their versions, on every node that hears of it")
+                .note("Somebody else's memory is only forgotten, unless this node's member is an admin.")
+                .takes(true, &example::erase())
+                .gives(200, &example::erased())
+        })
+        .on(Method::GET, "/v1/erasures/{id}", Scopes(&[MemoryRead]), erasures::status, |about| {
+            about.summary("How far the members are with the erasure of a memory").gives(200, &example::erasure())
         })
         .on(Method::GET, "/v1/memories/{id}/history", Scopes(&[MemoryRead]), memories::history, |about| {
             about.summary("The history of a memory, oldest first").gives(200, &vec![example::revision()])

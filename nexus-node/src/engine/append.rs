@@ -131,7 +131,7 @@ impl Engine {
     }
 
     /// Makes entries of all pending writes.
-    fn seal_all(&mut self, run: &mut Commands, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+    pub(super) fn seal_all(&mut self, run: &mut Commands, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         for space in run.pending.keys().copied().collect::<Vec<_>>() {
             self.seal(space, run, turn)?;
         }
@@ -154,10 +154,10 @@ impl Engine {
                 keep(rows, turn);
                 return done(Outcome::Done(None));
             }
-            Command::Raise { format, tasks_apart, persons } => {
+            Command::Raise { format, tasks_apart, persons, erases } => {
                 // earlier writes of this turn keep their form
                 self.seal_all(run, turn)?;
-                return done(self.raise(*format, (*tasks_apart, *persons), turn));
+                return done(self.raise(*format, (*tasks_apart, *persons, *erases), turn));
             }
             _ => {}
         }
@@ -170,6 +170,15 @@ impl Engine {
             Command::Forget(record) => {
                 let values = BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]);
                 Ok(self.edit(place, record, &Edit { values, ..Edit::default() }, run, turn)?.0)
+            }
+            Command::Erase(records) => {
+                // earlier writes of this turn are erased with the rest
+                self.seal_all(run, turn)?;
+                done(self.erase_records((place, &records), run, turn)?)
+            }
+            Command::ConfirmGone(until) => {
+                self.confirm_gone(until, run.ids[place], turn)?;
+                done(Outcome::Done(None))
             }
             Command::Tasks(events) => self.write_task_events(place, events, run, turn),
             Command::Document(said) => done(self.write_document(&said, run.ids[place], turn)?),
@@ -219,7 +228,9 @@ impl Engine {
             Command::Document(said) => self.may_write(said.space),
             Command::CreateSpace { .. } => self.state.members.allows(&self.state.me, Role::Member),
             Command::Seat(_) => self.state.members.allows(&self.state.me, Role::Admin),
-            Command::Describe(_) => self.may_write(SpaceId::mesh(&self.state.mesh)),
+            Command::Describe(_) | Command::Erase(_) | Command::ConfirmGone(_) => {
+                self.may_write(SpaceId::mesh(&self.state.mesh))
+            }
             // our own chain is published before any node, ours included, knows it
             Command::Admit { .. } | Command::Edit { .. } | Command::Forget(_) => true,
             Command::Revoke { member, .. } => self.may_revoke(member),
@@ -252,7 +263,12 @@ impl Engine {
     }
 
     /// Writes entries in a later format from now on.
-    fn raise(&mut self, format: u16, (tasks_apart, persons): (bool, bool), turn: &mut Turn<'_>) -> Outcome {
+    fn raise(
+        &mut self,
+        format: u16,
+        (tasks_apart, persons, erases): (bool, bool, bool),
+        turn: &mut Turn<'_>,
+    ) -> Outcome {
         if format > ENTRY_FORMAT_MAX {
             return Outcome::TooNew { known: ENTRY_FORMAT_MAX };
         }
@@ -267,6 +283,10 @@ impl Engine {
         if persons && !self.state.persons {
             self.state.persons = true;
             turn.draft.put(Table::Meta, rows::meta::PERSONS, &[]);
+        }
+        if erases && !self.state.erases {
+            self.state.erases = true;
+            turn.draft.put(Table::Meta, rows::meta::ERASES, &[]);
         }
         Outcome::Done(None)
     }

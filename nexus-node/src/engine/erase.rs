@@ -1,51 +1,208 @@
-use nexus_crdt::{ALL_LEAVES, EntryId, Kind, Verified, writes_of};
+use std::collections::{BTreeMap, BTreeSet};
+
+use nexus_crdt::{ALL_LEAVES, Dot, EntryId, Erase, Erased, Field, Kind, PlacedWrite, Target, Verified, writes_of};
+use nexus_identity::plants::planted;
+use nexus_identity::{Did, Role};
 
 use super::kinds::{Placed, kind_of};
+use super::recount::note_recount;
 use super::writes::{FoldWrites, Undone};
-use super::{Engine, LedgerError, Turn};
-use crate::ledger::rows::{self, Eno, Standing};
-use crate::ledger::{erased_leaves, find_entry, read_entry, standing, stays_whole};
-use crate::store::Table;
+use super::{Engine, Event, LedgerError, Turn};
+use crate::ledger::rows::{self, Eno, ErasedRow, ErasedSince, EraserRow, LogNo, RecountRow, Standing};
+use crate::ledger::{
+    attached_to, enos_of_log, erased_after, erased_leaves, find_entry, is_attached, read_entry, standing,
+};
+use crate::store::{Table, View};
 
 impl Engine {
-    /// Erases leaves from what is held here, and from what will come.
-    ///
-    /// Entries that make members and spaces stay whole: a mesh does not stand without them. So do events of tasks: without
-    /// its end a task would be done again.
-    pub(super) fn erase(&mut self, leaves: Vec<(EntryId, u16)>, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
-        for (id, leaf) in leaves {
-            turn.draft.put(Table::Erased, &rows::erased_key(id, leaf), &[]);
-            if let Some(eno) = find_entry(&turn.draft, id)? {
-                self.empty(eno, turn)?;
+    /// Notes which leaves a member's word erases, and takes them away where it counts.
+    pub(super) fn fold_erase(
+        &mut self,
+        Placed { eno, entry, counts }: Placed<'_>,
+        erase: &Erase,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        let author = entry.header().author;
+        self.note_eraser(author, turn);
+        for (id, leaf) in erase.leaves() {
+            let row = ErasedRow { author, counts };
+            turn.draft.put(Table::Erased, &rows::erased_key(*id, *leaf, eno), &rows::encode(&row));
+        }
+        for state in [Erased::Hidden, Erased::Gone].into_iter().filter(|_| counts) {
+            if turn.draft.contains(Table::Confirmed, &rows::confirmed_key(entry.id(), &self.state.me, state))? {
+                continue;
+            }
+            turn.draft.put(Table::Unconfirmed, &rows::unconfirmed_key(state, entry.id()), &rows::eno_key(eno));
+            self.state.unconfirmed |= state == Erased::Hidden;
+            turn.events.push(Event::Unsettled);
+        }
+        if counts && !turn.rebuilds {
+            let before = turn.draft.get(Table::Meta, rows::meta::ERASED_SINCE)?;
+            let since = ErasedSince::and(before.as_deref().and_then(ErasedSince::of_bytes), turn.now, eno);
+            turn.draft.put(Table::Meta, rows::meta::ERASED_SINCE, &since.to_bytes());
+        }
+        self.weigh_all(erase, turn)
+    }
+
+    /// A member's word stops counting. What it took away is to come again, if nobody else's word erases it.
+    pub(super) fn take_erase_out(
+        &mut self,
+        (eno, id): (Eno, EntryId),
+        erase: &Erase,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        for (entry, leaf) in erase.leaves() {
+            let key = rows::erased_key(*entry, *leaf, eno);
+            let Some(row) = turn.draft.get(Table::Erased, &key)? else { continue };
+            let row = ErasedRow { counts: false, ..rows::decode(Table::Erased, &row)? };
+            turn.draft.put(Table::Erased, &key, &rows::encode(&row));
+        }
+        for state in [Erased::Hidden, Erased::Gone] {
+            turn.draft.delete(Table::Unconfirmed, &rows::unconfirmed_key(state, id));
+        }
+        self.weigh_all(erase, turn)
+    }
+
+    /// Notes by what a member's words erase. Returns whether that differs from before.
+    fn note_eraser(&mut self, author: Did, turn: &mut Turn<'_>) -> bool {
+        let members = &self.state.members;
+        let admin = members.allowed_once(&author, Role::Admin) || planted("erases_for_all");
+        let row = EraserRow { admin, line: members.keys_of(&author) };
+        let differs = self.state.erasers.get(&author) != Some(&row);
+        if differs {
+            turn.draft.put(Table::Erasers, author.as_bytes(), &rows::encode(&row));
+            self.state.erasers.insert(author, row);
+        }
+        differs
+    }
+
+    /// Weighs again what members erased who may erase more or less by now. They became admins, or have another key.
+    pub(super) fn weigh_erasers(&mut self, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let erasers: Vec<Did> = self.state.erasers.keys().copied().collect();
+        for author in erasers {
+            if !self.note_eraser(author, turn) {
+                continue;
+            }
+            let logs: Vec<LogNo> =
+                self.state.logs.iter().filter(|(id, _)| id.author == author).map(|(_, log)| log.no).collect();
+            for log in logs {
+                for eno in enos_of_log(&turn.draft, log, 0, u64::MAX)? {
+                    let Some(entry) = read_entry(&turn.draft, eno)?.filter(|entry| entry.header().kind == Kind::ERASE)
+                    else {
+                        continue;
+                    };
+                    if let Ok(Ok(erase)) = entry.content().map(Erase::decode) {
+                        self.weigh_all(&erase, turn)?;
+                        self.tell_followers(&entry, turn)?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// An entry without the leaves that are known here to be erased.
+    fn weigh_all(&mut self, erase: &Erase, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        self.weigh_entries(&erase.leaves().iter().map(|(id, _)| *id).collect(), turn)
+    }
+
+    /// Weighs all entries of which somebody erases leaves: the derived tables were rebuilt.
+    pub(super) fn weigh_every_named(&mut self, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let mut after = None;
+        while let Some(id) = erased_after(&turn.draft, after)? {
+            self.weigh_entries(&BTreeSet::from([id]), turn)?;
+            after = Some(id);
+        }
+        Ok(())
+    }
+
+    fn weigh_entries(&mut self, entries: &BTreeSet<EntryId>, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        if turn.rebuilds {
+            return Ok(());
+        }
+        for id in entries {
+            if let Some(eno) = find_entry(&turn.draft, *id)? {
+                self.weigh(eno, turn)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a held entry to what may be here of it, and notes whether leaves of it are to come again.
+    pub(super) fn weigh(&mut self, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(()) };
+        let erased = erased_leaves(&turn.draft, &entry)?;
+        let left = erased.iter().fold(entry.clone(), |entry, leaf| entry.without(*leaf));
+        if left != entry {
+            self.replace(eno, (&entry, &left), turn)?;
+        }
+        self.note_lacking(eno, &left, &erased, turn)
+    }
+
+    fn note_lacking(
+        &mut self,
+        eno: Eno,
+        left: &Verified,
+        erased: &[u16],
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        let key = rows::eno_key(eno);
+        let lacks = left.lacks().iter().any(|leaf| !erased.contains(leaf));
+        if lacks == turn.draft.contains(Table::Lacking, &key)? {
+            return Ok(());
+        }
+        if lacks {
+            turn.draft.put(Table::Lacking, &key, &[]);
+            turn.events.push(Event::Lacking);
+        } else {
+            turn.draft.delete(Table::Lacking, &key);
+        }
+        Ok(())
+    }
+
+    /// An entry without the leaves that words which count erase.
     pub(super) fn left_of(&self, entry: Verified, turn: &Turn<'_>) -> Result<Verified, LedgerError> {
-        if stays_whole(&entry) || entry.payload().is_none() {
+        if self.state.erasers.is_empty() {
             return Ok(entry);
         }
-        let erased = erased_leaves(&turn.draft, entry.id())?;
-        if erased.contains(&ALL_LEAVES) {
-            return Ok(entry.without(ALL_LEAVES));
-        }
+        let erased = erased_leaves(&turn.draft, &entry)?;
         Ok(erased.into_iter().fold(entry, Verified::without))
     }
 
-    /// Brings a held entry, and what was derived from it, to what is left of it.
-    fn empty(&mut self, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+    /// Takes leaves of a held entry that were to come again, from another copy of it.
+    pub(super) fn fill(&mut self, eno: Eno, copy: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(()) };
-        let left = self.left_of(entry.clone(), turn)?;
-        if left == entry {
-            return Ok(());
+        let filled = entry.clone().filled_by(copy);
+        let erased = erased_leaves(&turn.draft, &filled)?;
+        let filled = erased.iter().fold(filled, |entry, leaf| entry.without(*leaf));
+        if filled != entry {
+            self.replace(eno, (&entry, &filled), turn)?;
+            self.tell_followers(&entry, turn)?;
         }
+        self.note_lacking(eno, &filled, &erased, turn)
+    }
+
+    /// Has followers look at an entry again, with the next one that is stored.
+    fn tell_followers(&mut self, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let (header, next) = (entry.header(), self.state.next_eno);
+        let log = self.state.log_mut(header.log(), &mut turn.draft).no;
+        note_recount(next, log, RecountRow { from: header.seq, to: Some(header.seq + 1) }, turn)
+    }
+
+    /// Puts another copy of a held entry in its place, and brings what was derived from it to that.
+    fn replace(
+        &mut self,
+        eno: Eno,
+        (entry, left): (&Verified, &Verified),
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
         let before = standing(&turn.draft, eno)?;
-        let folded = entry.header().kind == Kind::WRITES && before != Standing::Cut;
+        let counts = before != Standing::Cut;
+        let folded = entry.header().kind == Kind::WRITES && counts;
+        self.note_records(entry, left, turn)?;
+        let attached = attached_to(entry);
         if before == Standing::Applied && folded {
             let mut undone = Undone::default();
-            undone.add(eno, entry.id(), writes_of(&entry).unwrap_or_default());
+            undone.add(eno, entry.id(), writes_of(entry).unwrap_or_default());
             if let Some(space) = self.state.spaces.get_mut(&entry.header().space) {
                 let mut fold = FoldWrites::new(space.no, &mut turn.draft);
                 fold.undo(&undone)?;
@@ -53,25 +210,84 @@ impl Engine {
                 turn.draft.put(Table::Spaces, entry.header().space.as_bytes(), &rows::encode(space));
             }
         }
-        let counts = before != Standing::Cut;
-        let unfolded = kind_of(&self.state.mesh, &entry)
-            .is_some_and(|kind| kind.unfold(self, Placed { eno, entry: &entry, counts }, turn));
+        let unfolded =
+            kind_of(&self.state.mesh, entry).is_some_and(|kind| kind.unfold(self, Placed { eno, entry, counts }, turn));
         match left.payload() {
             Some(payload) => turn.draft.put(Table::Payloads, &rows::eno_key(eno), payload),
             None => turn.draft.delete(Table::Payloads, &rows::eno_key(eno)),
         }
-        if unfolded {
-            turn.draft.delete(Table::Standing, &rows::eno_key(eno));
-            turn.draft.delete(Table::Quarantine, &rows::eno_key(eno));
-            self.fold_as_it_counts(eno, &left, counts, turn)?;
-        }
-        if folded {
+        if unfolded || folded {
             // where its values lie has changed with it
             turn.draft.delete(Table::Standing, &rows::eno_key(eno));
             turn.draft.delete(Table::Quarantine, &rows::eno_key(eno));
-            self.fold_as_it_counts(eno, &left, true, turn)?;
-            if let Some(space) = self.state.spaces.get(&entry.header().space) {
-                turn.draft.put(Table::Spaces, entry.header().space.as_bytes(), &rows::encode(space));
+            self.fold_as_it_counts(eno, left, counts, turn)?;
+        }
+        if folded && let Some(space) = self.state.spaces.get(&entry.header().space) {
+            turn.draft.put(Table::Spaces, entry.header().space.as_bytes(), &rows::encode(space));
+        }
+        let still = attached_to(left);
+        for blob in attached.difference(&still) {
+            if !is_attached(&turn.draft, blob)? {
+                turn.draft.put(Table::Unwanted, blob, &[]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes to which records the leaves wrote that go now: followers are told of these. A record that goes may have edits of
+    /// this node's member, which go with it.
+    fn note_records(&mut self, entry: &Verified, left: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        if entry.header().kind != Kind::WRITES {
+            return Ok(());
+        }
+        let lacks = left.lacks();
+        let mut records = BTreeMap::new();
+        for placed in writes_of(entry).unwrap_or_default() {
+            if !lacks.contains(&placed.index) && lacks != [ALL_LEAVES] {
+                continue;
+            }
+            let own = Dot { entry: entry.id(), index: placed.index };
+            let record = match placed.write.target {
+                Target::Create { .. } => {
+                    self.erase_late(own, turn);
+                    own
+                }
+                Target::Edit { record } => record,
+            };
+            records.insert(placed.index, record);
+        }
+        for (index, record) in records {
+            let leaf = Dot { entry: entry.id(), index };
+            turn.draft.put(Table::ErasedOf, &leaf.to_bytes(), &record.to_bytes());
+        }
+        Ok(())
+    }
+
+    /// Notes that a record is erased: edits of it that this node's member may erase go, too.
+    fn erase_late(&mut self, record: Dot, turn: &mut Turn<'_>) {
+        if turn.rebuilds {
+            return;
+        }
+        turn.draft.put(Table::ErasedLate, &record.to_bytes(), &[]);
+        self.state.erased_late = true;
+        turn.events.push(Event::Unsettled);
+    }
+
+    /// Notes edits of records that were erased before they came. No reader finds them, and they are still on the disk.
+    pub(super) fn note_edits_of_erased(
+        &mut self,
+        writes: &[PlacedWrite],
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        if self.state.erasers.is_empty() {
+            return Ok(());
+        }
+        for PlacedWrite { write, .. } in writes {
+            if let Target::Edit { record } = write.target
+                && write.field.as_str() != Field::GONE
+                && self.is_erased(record, turn)?
+            {
+                self.erase_late(record, turn);
             }
         }
         Ok(())

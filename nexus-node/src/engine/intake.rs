@@ -10,7 +10,7 @@ use super::state::{Log, OpenPage};
 use super::waiting::{Need, Waiter};
 use super::{CommandId, Effect, Engine, Event, LedgerError, Published, Turn};
 use crate::ledger::rows::{self, EntryRow};
-use crate::ledger::{find_entry, holds, lacks_only_what_is_erased};
+use crate::ledger::{fills, find_entry, holds, lacks_only_what_is_erased};
 use crate::store::{Table, View};
 
 /// The verdict on an arriving entry.
@@ -104,6 +104,12 @@ impl Engine {
 
     /// Judges one entry, and stores it if it is due.
     fn judge(&mut self, entry: Verified, turn: &mut Turn<'_>) -> Result<Verdict, LedgerError> {
+        if let Some(eno) = find_entry(&turn.draft, entry.id())? {
+            if fills(&turn.draft, eno, &entry)? {
+                self.fill(eno, &entry, turn)?;
+            }
+            return Ok(Verdict::Nothing);
+        }
         let header = entry.header();
         let Some(space) = self.state.rule_of(header.space) else {
             let need = Need::Space(header.space);
@@ -222,6 +228,9 @@ impl Engine {
     pub(super) fn finish_turn(&mut self, before: u64, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         for (log, recount) in self.decide(turn)? {
             note_recount(self.state.next_eno - 1, log, recount, turn)?;
+        }
+        if turn.events.contains(&Event::Members) && !self.state.erasers.is_empty() {
+            self.weigh_erasers(turn)?;
         }
         if self.state.next_eno == before {
             return Ok(());

@@ -26,9 +26,6 @@ pub enum Input {
     },
     /// A verified chain that a peer showed at the gate.
     Chain(Chain),
-    /// These leaves ([`nexus_crdt::ALL_LEAVES`] for all) of these entries are to be erased, whether
-    /// they are here or still to come.
-    Erase(Vec<(EntryId, u16)>),
     /// A peer holds more of our own log than we do: this store was restored or copied.
     OwnLogAhead {
         /// The incarnation whose log is ahead elsewhere. An older one of ours no longer matters.
@@ -55,6 +52,11 @@ pub enum Command {
     },
     /// Forget a record.
     Forget(Dot),
+    /// Erase all writes to records, on every node. A record of which this node's member may not erase the beginning is
+    /// forgotten.
+    Erase(Vec<Dot>),
+    /// Tell the mesh that the bytes of all erasures up to this entry are gone from this node's files.
+    ConfirmGone(u64),
     /// Write events of tasks, each in its space.
     Tasks(Vec<(SpaceId, TaskEvent)>),
     /// Write names and changes of a document, in one entry.
@@ -128,6 +130,8 @@ pub enum Command {
         tasks_apart: bool,
         /// Whether credentials say whose machine a member is from now on (claims of format 2).
         persons: bool,
+        /// Whether members erase what they wrote from now on (kind 10).
+        erases: bool,
     },
 }
 
@@ -152,6 +156,7 @@ impl Command {
         match self {
             Self::Remember(records) => records.len(),
             Self::Tasks(events) => events.len(),
+            Self::Erase(records) => records.len(),
             _ => 1,
         }
     }
@@ -253,6 +258,13 @@ pub enum Outcome {
     Tasks(Vec<TaskAnswer>),
     /// The edit or the forget stands. Without a change there is no entry.
     Done(Option<EntryId>),
+    /// What became of records that were to be erased, in the command's order, and the entries that say so.
+    Erased {
+        /// The records.
+        records: Vec<ErasedRecord>,
+        /// The entries.
+        erasures: Vec<EntryId>,
+    },
     /// The space was created.
     Space(SpaceId),
     /// The membership ended.
@@ -303,6 +315,30 @@ pub enum Outcome {
         /// Whether it is a member.
         member: bool,
     },
+}
+
+/// What became of a record that was to be erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ErasedRecord {
+    /// It is erased. Others wrote some of its versions: their nodes erase those when they hear of it.
+    Erased {
+        /// The leaves that this word erases.
+        leaves: usize,
+        /// The authors of the other writes.
+        others: BTreeSet<Did>,
+    },
+    /// Somebody else wrote it, and this node's member is no admin: it is forgotten on every node, and stays on their disks.
+    Forgotten {
+        /// Its author.
+        author: Did,
+    },
+    /// It stands in an entry in one piece, of an earlier format, beside other records. Nothing changed.
+    Whole {
+        /// The number of other records there.
+        others: usize,
+    },
+    /// It does not exist.
+    NoRecord,
 }
 
 /// Whether all is written again that our own log lost by a fork.
@@ -363,8 +399,10 @@ pub enum Event {
         /// The place.
         seq: u64,
     },
-    /// A fork is to be settled ([`Command::Settle`]).
+    /// Something is to be settled ([`Command::Settle`]): a fork, or erasures that are carried out and not confirmed.
     Unsettled,
+    /// Leaves of a held entry are to come again: compare frontiers with all peers.
+    Lacking,
     /// An entry's payload breaks a rule of form.
     Quarantined {
         /// The entry.

@@ -4,8 +4,10 @@
 //! A new kind is a file here and a line of [`KINDS`]. Entries of all other kinds are verified, kept and forwarded, and stand
 //! as [`Standing::Unknown`].
 
+mod confirmation;
 mod credential;
 mod document;
+mod erase;
 mod evidence;
 mod profile;
 mod revocation;
@@ -34,6 +36,8 @@ const KINDS: &[&dyn EntryKind] = &[
     &profile::Description,
     &seat::Seating,
     &succession::NewKey,
+    &erase::Erasure,
+    &confirmation::Carried,
 ];
 
 /// The outcome of folding an entry. The inner error is the author's fault: quarantine.
@@ -153,7 +157,7 @@ mod tests {
         for number in KINDS.iter().flat_map(|kind| kind.numbers()) {
             assert!(seen.insert(*number), "{number:?} has two folds");
         }
-        for reserved in [Kind::GRANT, Kind::FRONTIER_ACK, Kind::CHECKPOINT, Kind::ERASE] {
+        for reserved in [Kind::GRANT, Kind::FRONTIER_ACK, Kind::CHECKPOINT] {
             assert!(!seen.contains(&reserved), "{reserved:?}");
         }
     }

@@ -34,6 +34,7 @@ impl Engine {
     /// Settles stored entries again, in the order of their arrival.
     pub(crate) fn settle_again(&mut self, enos: &[Eno], view: &dyn View) -> Result<Batch, LedgerError> {
         let mut turn = Turn::new(Timestamp::from_ms(0), Salts::of(&[0; 32]), view);
+        turn.rebuilds = true;
         for eno in enos {
             if let Some(entry) = read_entry(&turn.draft, *eno)? {
                 self.settle(*eno, &entry, &mut turn)?;
@@ -41,6 +42,11 @@ impl Engine {
         }
         // watchers have seen these changes already
         self.decide(&mut turn)?;
+        self.weigh_erasers(&mut turn)?;
+        if enos.last().is_some_and(|last| *last >= self.last_eno()) {
+            turn.rebuilds = false;
+            self.weigh_every_named(&mut turn)?;
+        }
         Ok(turn.draft.finish())
     }
 }

@@ -12,7 +12,7 @@ use nexus_identity::{Chain, ChainError, Did, Timestamp};
 
 use super::waiting::Waiting;
 use crate::ledger::rows::{self, Eno, LogNo, SpaceRow, UsageRow, meta};
-use crate::ledger::{self, Genesis, HeldBranches, LedgerError, Quotas, read_genesis, read_members};
+use crate::ledger::{self, Erasers, Genesis, HeldBranches, LedgerError, Quotas, read_genesis, read_members};
 use crate::store::{Order, StoreError, Table, View};
 
 /// The engine's state of a log.
@@ -66,6 +66,12 @@ pub(super) struct EngineState {
     pub unsettled: BTreeSet<LogId>,
     /// Former ids of our own memories under which somebody has forgotten them.
     pub forgotten_late: BTreeSet<Dot>,
+    /// The members that erased something.
+    pub erasers: Erasers,
+    /// Whether there may be erasures that this node carried out and has not confirmed.
+    pub unconfirmed: bool,
+    /// Whether there may be edits of records that were erased meanwhile.
+    pub erased_late: bool,
     /// Evidence of forks of which only one entry is here, lower than all that is known of the log.
     pub astray: BTreeMap<LogId, Evidence>,
     pub logs: BTreeMap<LogId, Log>,
@@ -78,6 +84,8 @@ pub(super) struct EngineState {
     pub tasks_apart: bool,
     /// Whether credentials say whose machine a member is.
     pub persons: bool,
+    /// Whether members erase what they wrote.
+    pub erases: bool,
     pub waiting: Waiting,
     /// The most that is taken of one author.
     pub quotas: Quotas,
@@ -110,6 +118,9 @@ impl EngineState {
                 .map(|(id, _)| *id)
                 .collect(),
             forgotten_late: BTreeSet::new(),
+            erasers: ledger::read_erasers(store)?,
+            unconfirmed: true,
+            erased_late: true,
             astray: BTreeMap::new(),
             logs,
             spaces: ledger::read_spaces(store)?,
@@ -118,6 +129,7 @@ impl EngineState {
             entry_format: ledger::entry_format(store)?.min(ENTRY_FORMAT_MAX),
             tasks_apart: ledger::writes_tasks_apart(store)?,
             persons: ledger::says_persons(store)?,
+            erases: ledger::may_write_erasures(store)?,
             waiting: Waiting::default(),
             quotas: Quotas::default(),
             usage: ledger::read_usage(store)?.into_iter().collect(),

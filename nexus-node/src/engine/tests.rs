@@ -379,7 +379,7 @@ fn writes_before_and_after_a_raise_in_one_turn_are_in_their_own_forms() {
         let core = Core { text: text.to_owned(), kind: "note".to_owned(), ..Core::default() };
         Command::Remember(vec![NewRecord::whole(SpaceId::default_of(&mesh()), core)])
     };
-    let raise = |format, tasks_apart| Command::Raise { format, tasks_apart, persons: tasks_apart };
+    let raise = |format, tasks_apart| Command::Raise { format, tasks_apart, persons: tasks_apart, erases: tasks_apart };
     let admit = Command::Admit { chain: chain(0), with: Batch::new(), replaces: None };
     let leaves = nexus_crdt::ENTRY_FORMAT_LEAVES;
     let turns = [

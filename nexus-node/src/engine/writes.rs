@@ -1,12 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
-use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, TextAttachment, Verified, Write};
+use nexus_crdt::{Core, Dot, EntryId, Field, Hlc, PlacedWrite, Target, Verified, Write};
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, folded};
 
 use crate::ledger::rows::{self, Eno, LogNo, RecordRow, SpaceNo, TimeKey, WriteRow};
-use crate::ledger::{self, SUPERSEDES, author_of, find_record, has_any, live_writes, read_core_text, superseded_id};
+use crate::ledger::{
+    self, SUPERSEDES, attachment_in, author_of, find_record, has_any, live_writes, read_core_text, superseded_id,
+};
 use crate::store::{self, Draft, Order, StoreError, Table, View};
 
 /// The member of a core with the blob of its text.
@@ -360,11 +362,6 @@ impl Undone {
             }
         }
     }
-}
-
-/// The attachment that a write of a field says.
-fn attachment_in(field: &str, value: &str) -> Option<TextAttachment> {
-    (field == Field::ATTACHMENT).then(|| serde_json::from_str(value).ok()).flatten()
 }
 
 /// The place of a record in the listings. One whose stamp was ahead when it came stands where it came.

@@ -18,6 +18,14 @@ pub enum InputError {
         /// The bound.
         max: usize,
     },
+    /// Too many memories are to be erased at once, or none.
+    #[error("{count} memories are to be erased, it may be 1 to {max}")]
+    Erased {
+        /// Their number.
+        count: usize,
+        /// The bound.
+        max: usize,
+    },
     /// A memory has no text.
     #[error("a memory has a text, and this one has none")]
     NoText,

@@ -1,12 +1,13 @@
 use std::collections::BTreeSet;
+use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{Core, Dot, Kind, PlacedWrite, Target, Verified, writes_of};
+use nexus_crdt::{ALL_LEAVES, Core, Dot, Erase, Kind, PlacedWrite, Target, Verified, writes_of};
 
 use super::place::LogPlace;
 use super::steps::Steps;
-use crate::ledger::rows::{Eno, SpaceNo};
+use crate::ledger::rows::{Eno, SpaceNo, unreadable};
 use crate::ledger::{self, TOGETHER_MAX, first_with_key, records_with_key};
-use crate::store::{StoreError, View};
+use crate::store::{Order, StoreError, Table, View};
 
 /// The records that may look different after an entry than before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,11 +39,12 @@ pub(crate) fn touched_after(view: &dyn View, after: Eno) -> Result<Vec<(Eno, Tou
         for other in step.turned()? {
             let Some(entry) = ledger::read_entry(view, other)? else { continue };
             sharing.add(&entry, &mut touched.turned)?;
+            touched.erased.extend(erased_by(view, &entry)?);
         }
         if step.counts {
             let entry = step.entry()?;
             sharing.add(&entry, &mut touched.written)?;
-            touched.erased.extend(erased_by(&entry));
+            touched.erased.extend(erased_by(view, &entry)?);
         }
         found.push((eno, touched));
     }
@@ -110,9 +112,25 @@ fn key_in(core: &str) -> Option<String> {
     may_have.then(|| Core::parse(core)?.key).flatten()
 }
 
-/// The records of the leaves that an entry erases. No kind of entry that counts erases any.
-const fn erased_by(_: &Verified) -> BTreeSet<Dot> {
-    BTreeSet::new()
+/// The records of the leaves that an entry erases, as far as they were here.
+fn erased_by(view: &dyn View, entry: &Verified) -> Result<BTreeSet<Dot>, StoreError> {
+    let mut records = BTreeSet::new();
+    if entry.header().kind != Kind::ERASE {
+        return Ok(records);
+    }
+    let Ok(Ok(erase)) = entry.content().map(Erase::decode) else { return Ok(records) };
+    for (id, leaf) in erase.leaves() {
+        // all of an entry in one piece
+        let leaves = if *leaf == ALL_LEAVES { 0..=u16::MAX } else { *leaf..=*leaf };
+        let key = |index| Dot { entry: *id, index }.to_bytes();
+        let (first, last) = (key(*leaves.start()), key(*leaves.end()));
+        let range = (Bound::Included(first.as_slice()), Bound::Included(last.as_slice()));
+        view.try_scan(Table::ErasedOf, range, Order::Forward, &mut |_, record| {
+            records.insert(Dot::from_bytes(record).ok_or_else(|| unreadable(Table::ErasedOf))?);
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    Ok(records)
 }
 
 /// The records that stand for those with the callers' keys of an entry's records, which are shown in their place, each with

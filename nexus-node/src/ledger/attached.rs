@@ -1,8 +1,12 @@
 //! Blobs to which entries refer, and who may read them.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use nexus_crdt::{Dot, LogId, Members};
+use nexus_crdt::{
+    Core, Dot, Entry, Field, Kind, LogId, Members, PlacedTaskEvent, PlacedWrite, Target, TextAttachment,
+    task_events_of, writes_of,
+};
 use nexus_identity::Did;
 
 use super::rows::{self, EntryRow, decode, unreadable};
@@ -16,6 +20,34 @@ const LOOKED_AT_MAX: usize = 1_024;
 /// Whether an entry refers to a blob.
 pub(crate) fn is_attached(view: &dyn View, blob: &[u8; 32]) -> Result<bool, StoreError> {
     has_any(view, Table::BlobRefs, blob)
+}
+
+/// The blobs to which an entry refers.
+pub(crate) fn attached_to(entry: &Entry) -> BTreeSet<[u8; 32]> {
+    let mut blobs = BTreeSet::new();
+    match entry.header().kind {
+        Kind::WRITES => {
+            for PlacedWrite { write, .. } in writes_of(entry).unwrap_or_default() {
+                let attachment = match write.target {
+                    Target::Create { .. } => Core::parse(&write.value).and_then(|core| core.attachment),
+                    Target::Edit { .. } => attachment_in(write.field.as_str(), &write.value),
+                };
+                blobs.extend(attachment.map(|attachment| *attachment.blob()));
+            }
+        }
+        kind if kind.is_tasks() => {
+            for PlacedTaskEvent { event, .. } in task_events_of(entry).unwrap_or_default() {
+                blobs.extend(event.attachment().map(|attachment| *attachment.blob()));
+            }
+        }
+        _ => {}
+    }
+    blobs
+}
+
+/// The attachment that a write of a field says.
+pub(crate) fn attachment_in(field: &str, value: &str) -> Option<TextAttachment> {
+    (field == Field::ATTACHMENT).then(|| serde_json::from_str(value).ok()).flatten()
 }
 
 /// Whether a member may have a blob of this node: it reads a space in which somebody else refers to it. A blob to which nobody

@@ -191,9 +191,9 @@ pub(crate) fn is_writer(members: &Members, author: &Did) -> bool {
     members.allowed_once(author, Role::Member)
 }
 
-/// Whether a reader's entries of a kind are taken: it says who it is, and nothing else.
+/// Whether a reader's entries of a kind are taken: it says who it is, and what it has erased.
 pub(crate) const fn readers_write(kind: Kind) -> bool {
-    matches!(kind, Kind::CREDENTIAL | Kind::PROFILE | Kind::REVOCATION)
+    matches!(kind, Kind::CREDENTIAL | Kind::PROFILE | Kind::REVOCATION | Kind::CONFIRMATION)
 }
 
 impl UsageRow {

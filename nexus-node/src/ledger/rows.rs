@@ -8,7 +8,14 @@
 //! |---|---|---|
 //! | `Entries` | eno | [`EntryRow`] |
 //! | `Payloads` | eno | the payload |
-//! | `Erased` | entry id, leaf | – |
+//! | `Erased` | entry id, leaf, eno of the erasure | [`ErasedRow`] |
+//! | `Erasers` | a member | [`EraserRow`] |
+//! | `Lacking` | eno | – |
+//! | `ErasedOf` | entry id, leaf | the record to which it wrote |
+//! | `ErasedLate` | a record's dot | – |
+//! | `Unconfirmed` | 0 for hidden and 1 for gone, erasure's entry id | eno of the erasure |
+//! | `Confirmed` | erasure's entry id, member, 0 for hidden and 1 for gone | its stamp |
+//! | `Unwanted` | the hash of a blob | – |
 //! | `Ids` | entry id | eno |
 //! | `Logs` | log no | the log's name |
 //! | `LogIndex` | log no, seq, entry id | eno |
@@ -44,17 +51,19 @@
 //! | `SavedDocuments` | 0 | the last entry that was looked at for them |
 //! | `Quarantine` | eno | the rule that it breaks, in words |
 
+use std::collections::BTreeSet;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use nexus_crdt::{
-    DOT_BYTES, Dot, Entry, EntryId, Field, HeardEvent, Hlc, LogId, Priority, SpaceId, SpaceRule, TASK_HEIRS_MAX,
-    TaskEnd, TaskId, TaskSaid, Verified,
+    DOT_BYTES, Dot, Entry, EntryId, Erased, Field, HeardEvent, Hlc, LogId, Priority, SpaceId, SpaceRule,
+    TASK_HEIRS_MAX, TaskEnd, TaskId, TaskSaid, Verified,
 };
 use nexus_identity::{Did, Name, Signature, Timestamp};
 
 use crate::store::{Checksum, StoreDamage, StoreError, Table};
 
 /// The version of the derived tables. Tables of another version are rebuilt at the start.
-pub(crate) const VIEW_VERSION: u32 = 15;
+pub(crate) const VIEW_VERSION: u32 = 16;
 
 /// Keys of the `Meta` table.
 pub(crate) mod meta {
@@ -80,6 +89,8 @@ pub(crate) mod meta {
     pub(crate) const TASKS_APART: &[u8] = b"tasks apart";
     /// Credentials say whose machine a member is.
     pub(crate) const PERSONS: &[u8] = b"persons";
+    /// Members erase what they wrote.
+    pub(crate) const ERASES: &[u8] = b"erases";
     /// Marks that there were coordinators once: this node does not begin them a second time.
     pub(crate) const COORDINATED: &[u8] = b"coordinated";
     /// The fingerprint of the store's directory at the last start.
@@ -625,9 +636,58 @@ pub(crate) fn profile_key(author: &Did, hlc: Hlc, id: EntryId) -> [u8; 72] {
     key
 }
 
-/// The key of a leaf that is known to be erased.
-pub(crate) fn erased_key(entry: EntryId, leaf: u16) -> [u8; 34] {
-    Dot { entry, index: leaf }.to_bytes()
+/// A member's word that a leaf is to be erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct ErasedRow {
+    /// The member.
+    pub author: Did,
+    /// Whether the word counts by the verdict on its log.
+    pub counts: bool,
+}
+
+/// A member that erased something, and whose leaves it may erase.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct EraserRow {
+    /// Whether it is, or was, an admin: then everybody's.
+    pub admin: bool,
+    /// All keys that it had.
+    pub line: BTreeSet<Did>,
+}
+
+impl EraserRow {
+    /// Whether its words erase leaves of an author.
+    pub(crate) fn may_erase(&self, author: &Did) -> bool {
+        self.admin || self.line.contains(author)
+    }
+}
+
+/// The key of a word that a leaf is to be erased.
+pub(crate) fn erased_key(entry: EntryId, leaf: u16, erasure: Eno) -> [u8; 42] {
+    let mut key = [0; 42];
+    key[..34].copy_from_slice(&Dot { entry, index: leaf }.to_bytes());
+    key[34..].copy_from_slice(&erasure.to_be_bytes());
+    key
+}
+
+/// The leaf and the erasure of a key of `Erased`.
+pub(crate) fn read_erased_key(key: &[u8]) -> Option<(Dot, Eno)> {
+    let (dot, eno) = key.split_at_checked(DOT_BYTES)?;
+    Some((Dot::from_bytes(dot)?, Eno::from_be_bytes(eno.try_into().ok()?)))
+}
+
+/// The key of an erasure that this node has not confirmed yet.
+pub(crate) fn unconfirmed_key(state: Erased, erasure: EntryId) -> [u8; 33] {
+    let mut key = [state as u8; 33];
+    key[1..].copy_from_slice(erasure.as_bytes());
+    key
+}
+
+/// The key of a member's word that it has carried out an erasure.
+pub(crate) fn confirmed_key(erasure: EntryId, member: &Did, state: Erased) -> [u8; 65] {
+    let mut key = [state as u8; 65];
+    key[..32].copy_from_slice(erasure.as_bytes());
+    key[32..64].copy_from_slice(member.as_bytes());
+    key
 }
 
 /// The seq and the entry of a key of `LogIndex`.

@@ -6,8 +6,8 @@ use std::ops::{Bound, ControlFlow};
 
 use borsh::BorshDeserialize;
 use nexus_crdt::{
-    ALL_LEAVES, Branches, Branching, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Header, Hlc,
-    Incarnation, Kind, LogId, Members, SpaceId, Verified,
+    Branches, Branching, Core, Dot, ENTRY_FORMAT_FIRST, EntryId, Field, Head, Header, Hlc, Incarnation, Kind, LogId,
+    Members, SpaceId, Verified,
 };
 use nexus_identity::{Did, Timestamp};
 
@@ -171,39 +171,14 @@ pub(crate) fn read_spaces(view: &dyn View) -> Result<BTreeMap<SpaceId, SpaceRow>
     Ok(spaces)
 }
 
-/// The leaves of an entry that are known to be erased.
-pub(crate) fn erased_leaves(view: &dyn View, entry: EntryId) -> Result<Vec<u16>, StoreError> {
-    let mut leaves = Vec::new();
-    view.scan_prefix(Table::Erased, entry.as_bytes(), Order::Forward, &mut |key, _| {
-        leaves.extend(Dot::from_bytes(key).map(|dot| dot.index));
-        ControlFlow::Continue(())
-    })?;
-    Ok(leaves)
-}
-
-/// Whether no part of an entry is ever erased. A mesh does not stand without what makes its members and spaces, and a task
-/// without its end would be done again.
-pub(crate) fn stays_whole(entry: &Entry) -> bool {
-    entry.header().space == SpaceId::mesh(&entry.header().mesh) || entry.header().kind.is_tasks()
-}
-
-/// Whether everything that an entry lacks is known to be erased. Whoever passes an entry on may have
-/// emptied it: what is missing otherwise is to come from another.
-pub(crate) fn lacks_only_what_is_erased(view: &dyn View, entry: &Entry) -> Result<bool, StoreError> {
-    let lacks = entry.lacks();
-    if lacks.is_empty() {
-        return Ok(true);
-    }
-    if stays_whole(entry) {
-        return Ok(false);
-    }
-    let erased = erased_leaves(view, entry.id())?;
-    Ok(erased.contains(&ALL_LEAVES) || lacks.iter().all(|leaf| erased.contains(leaf)))
-}
-
 /// Whether this node writes texts of tasks' events apart from their facts.
 pub(crate) fn writes_tasks_apart(view: &dyn View) -> Result<bool, StoreError> {
     Ok(view.get(Table::Meta, rows::meta::TASKS_APART)?.is_some())
+}
+
+/// Whether this node may write erasures: the mesh has raised its formats.
+pub(crate) fn may_write_erasures(view: &dyn View) -> Result<bool, StoreError> {
+    Ok(view.get(Table::Meta, rows::meta::ERASES)?.is_some())
 }
 
 /// Whether credentials may say whose machine a member is: the mesh has raised its formats.

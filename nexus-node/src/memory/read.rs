@@ -1,6 +1,7 @@
 #[cfg(feature = "http")]
 mod conflicts;
 #[cfg(feature = "http")]
+mod erased;
 mod former;
 mod history;
 pub(crate) mod proof;
@@ -465,6 +466,16 @@ impl<'a> Reader<'a> {
 
     /// A forgotten memory as it was, by its id or the beginning of one.
     pub(crate) fn forgotten(&self, id: &str) -> Result<Gone, NodeError> {
+        let (dot, place, row) = self.find_forgotten(id)?;
+        self.as_it_was(self.record_in(dot, place, row)?)
+    }
+
+    /// The record of a forgotten memory, by its id or the beginning of one.
+    fn forgotten_record(&self, id: &str) -> Result<Dot, NodeError> {
+        Ok(self.find_forgotten(id)?.0)
+    }
+
+    fn find_forgotten(&self, id: &str) -> Result<(Dot, Place, RecordRow), NodeError> {
         let missing = || NodeError::NotFound { what: Resource::Forgotten, name: id.chars().take(64).collect() };
         let prefix: DotPrefix = id.parse().map_err(|()| missing())?;
         let mut found = Vec::new();
@@ -477,13 +488,14 @@ impl<'a> Reader<'a> {
             }
         }
         let candidates = found.into_iter().map(|found| (found, found.0.to_string())).collect();
-        let (dot, place, row) = Resource::Forgotten.the_one(id, candidates)?;
-        self.as_it_was(self.record_in(dot, place, row)?)
+        Resource::Forgotten.the_one(id, candidates)
     }
 
     /// Whether a record's content is known to be erased.
     fn is_erased(&self, dot: Dot) -> Result<bool, NodeError> {
-        let erased = ledger::erased_leaves(self.view, dot.entry)?;
+        let Some(eno) = ledger::find_entry(self.view, dot.entry)? else { return Ok(false) };
+        let Some(entry) = ledger::read_entry(self.view, eno)? else { return Ok(false) };
+        let erased = ledger::erased_leaves(self.view, &entry)?;
         Ok(erased.iter().any(|leaf| *leaf == dot.index || *leaf == ALL_LEAVES))
     }
 

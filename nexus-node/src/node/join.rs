@@ -337,7 +337,7 @@ impl<'a> Transfer<'a> {
                 // the node reads all of it from the store when it starts
                 Event::Stored { .. } | Event::Members | Event::Task { .. } | Event::Spaces => {}
                 // the node settles forks when it starts
-                Event::Fork { .. } | Event::Unsettled => {}
+                Event::Fork { .. } | Event::Unsettled | Event::Lacking => {}
                 // the store of a node that joins has entries of its own alone: they follow on each other, keep the rules of
                 // form, and are in no other store
                 Event::Astray { .. } | Event::Quarantined { .. } | Event::Behind { .. } | Event::Renewed(_) => {

@@ -24,8 +24,8 @@ pub(super) async fn follow(
         let format = formats.written_at(critical);
         if format > written {
             // the engine has stopped, and this node with it
-            let WrittenFormat { entry, tasks_apart, persons } = format;
-            let raise = || Command::Raise { format: entry, tasks_apart, persons };
+            let WrittenFormat { entry, tasks_apart, persons, erases } = format;
+            let raise = || Command::Raise { format: entry, tasks_apart, persons, erases };
             if engine.run_once_there_is_room(&world, raise).await.is_err() {
                 return;
             }

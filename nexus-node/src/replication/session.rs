@@ -15,6 +15,7 @@ use super::attempts::{Attempts, Patience};
 use super::branched::Branched;
 use super::holdings::{Holdings, KnownLogs, Ours, SessionLog};
 use super::in_flight::InFlight;
+use super::lacking::Lacking;
 use super::refusals::Refusals;
 use super::sending::{Parcel, Peek, Sending, Whose, log_entries, peek_entries};
 use crate::ledger::rows::{self, Eno, LogNo};
@@ -167,6 +168,8 @@ pub struct SyncSession {
     ask_again: bool,
     /// The logs of which the peer has a branch that is not here.
     branches: Branched,
+    /// The entries of which the peer may have more.
+    lacking: Lacking,
     /// The fate of the ranges that the peer was sent.
     attempts: Attempts,
     patience: Patience,
@@ -227,6 +230,7 @@ impl SyncSession {
             last_frontier: now,
             ask_again: false,
             branches: Branched::default(),
+            lacking: Lacking::default(),
             attempts: Attempts::default(),
             patience: Patience::default(),
         };
@@ -310,10 +314,14 @@ impl SyncSession {
         let refusals = self.read_refusals(view)?;
         self.tells_refusals |= refusals != self.refusals;
         self.refusals = refusals;
+        self.lacking.begin(view)?;
         let mut opening = VecDeque::with_capacity(ours.shared.len().min(PEER_HEADS_MAX));
         for (log, head) in ours.shared.iter().take(PEER_HEADS_MAX) {
             let said = match self.known.number(log) {
-                Some(no) => self.branches.said(log, no, *head, view)?,
+                Some(no) => match self.branches.said(log, no, *head, view)? {
+                    Some(head) => self.lacking.said(no, head, view)?,
+                    None => None,
+                },
                 None => Some(*head),
             };
             opening.extend(said.map(|head| (*log, head)));
@@ -538,8 +546,12 @@ impl SyncSession {
         let (log, mesh_space) = (header.log(), self.audience.mesh_space());
         let held = self.known.number(&log).is_some();
         let taken = self.refusals.takes(&log, held, mesh_space) && (held || self.has_room_for(&log));
-        if !taken || ledger::find_entry(view, entry.id())?.is_some() {
+        if !taken {
             return Ok(None);
+        }
+        if let Some(eno) = ledger::find_entry(view, entry.id())? {
+            self.ask_again |= self.lacking.came(eno);
+            return Ok(ledger::fills(view, eno, &entry)?.then_some(entry));
         }
         if !held && self.coming.len() < COMING_MAX {
             self.coming.insert(log);
@@ -671,6 +683,7 @@ impl SyncSession {
             self.ask_again |= log.shared && self.fills_a_quota(&log.id, view)?;
             if log.shared
                 && !self.branches.is_sought(&log.id)
+                && !self.lacking.is_sought(no)
                 && let Some(held) = ledger::read_branches(view, no)?
                 && let Some(head) = self.audience.last(view, &log.id, &held)?
             {

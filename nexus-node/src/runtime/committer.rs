@@ -258,6 +258,7 @@ impl Committer {
                 "update that node, or ask its owner what it runs",
             ),
             Event::Behind { from } => self.sessions.behind(from),
+            Event::Lacking => self.sessions.all_behind(),
             Event::Renewed(incarnation) => {
                 tracing::warn!(?incarnation, "another node holds more of our log: going on in a new incarnation");
                 self.notices.note(

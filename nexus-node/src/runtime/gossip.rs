@@ -302,10 +302,8 @@ fn frames(
 
 #[cfg(test)]
 mod tests {
-    use nexus_crdt::ALL_LEAVES;
-
     use super::*;
-    use crate::engine::Input;
+    use crate::engine::Command;
     use crate::replication::tests::Peer;
     use crate::trace::TraceParent;
 
@@ -313,7 +311,7 @@ mod tests {
     #[test]
     fn own_entries_are_gossiped_from_the_disk_alone() {
         let mut peer = Peer::new(1);
-        peer.remember("something", None);
+        let record = peer.remember("something", None);
         let frame = peer.published.last().unwrap().clone();
         let id = EntryId::of(&frame.header);
         let readable = Readable { format_max: u16::MAX, unnamed: BTreeSet::new() };
@@ -327,7 +325,8 @@ mod tests {
         assert_eq!(traced.traceparent, parent.to_string().into_bytes());
         let old = Readable { format_max: 0, unnamed: BTreeSet::new() };
         assert!(frames(vec![Announced::Stored(id)], &peer.store, &traces, &old).unwrap().is_empty());
-        peer.input(Input::Erase(vec![(id, ALL_LEAVES)]));
+        peer.command(Command::Raise { format: 2, tasks_apart: true, persons: true, erases: true });
+        peer.command(Command::Erase(vec![record]));
         assert_eq!(gossip(&peer.store), Vec::<Vec<u8>>::new(), "sync tells of what is erased");
     }
 }

@@ -43,8 +43,22 @@ tables! {
     Entries = "entries", kept;
     /// Payloads of entries. They are separate so that one can be erased while the chain still verifies.
     Payloads = "payloads", kept;
-    /// Parts of payloads that are known to be erased, whether their entries are here or not.
-    Erased = "erased", kept;
+    /// Leaves that members erased, by their words that count and others, whether their entries are here or not.
+    Erased = "erased", derived;
+    /// The members that erased something, with what their words count by.
+    Erasers = "erasers", derived;
+    /// Entries that lack leaves which no word that counts erases: they are to come again.
+    Lacking = "lacking", derived;
+    /// The records to which erased leaves wrote.
+    ErasedOf = "erased_of", kept;
+    /// Records that were erased, of which edits may be left.
+    ErasedLate = "erased_late", kept;
+    /// Erasures that this node has not confirmed.
+    Unconfirmed = "unconfirmed", derived;
+    /// Erasures that members confirmed.
+    Confirmed = "confirmed", derived;
+    /// Blobs that only erased parts named. Their content is to go.
+    Unwanted = "unwanted", kept;
     /// Entry id to entry number.
     Ids = "ids", kept;
     /// Place in a log to the entries held there.

@@ -16,6 +16,8 @@ const ROUTES: &[(&str, &str, bool)] = &[
     ("GET", "/v1/status", false),
     ("GET", "/v1/peers", false),
     ("GET", "/v1/members", false),
+    ("POST", "/v1/erasures", false),
+    ("GET", "/v1/erasures/x", false),
     ("POST", "/v1/members/x/revoke", false),
     ("POST", "/v1/members/x/revocation", false),
     ("GET", "/v1/members/x/below", false),

@@ -25,6 +25,8 @@ PATCH /v1/memories/{id} memory:write page
 DELETE /v1/memories/{id} memory:write page
 POST /v1/memories/{id}/unforget memory:write -
 GET /v1/memories/{id}/history memory:read page
+POST /v1/erasures owner -
+GET /v1/erasures/{id} memory:read -
 GET /v1/export memory:read -
 GET /v1/backup owner -
 POST /v1/import memory:write -

@@ -140,6 +140,28 @@ pub(super) fn forgotten() -> wire::Forgotten {
     wire::Forgotten { id: ID.into(), forgotten: true }
 }
 
+pub(super) fn erase() -> wire::Erase {
+    wire::Erase { ids: vec![ID.into()] }
+}
+
+pub(super) fn erased() -> wire::Erased {
+    let item = wire::ErasedItem { id: ID.into(), erased: true, ..wire::ErasedItem::default() };
+    wire::Erased { items: vec![item] }
+}
+
+pub(super) fn erasure() -> wire::ErasureStatus {
+    let laptop = || vec!["laptop".to_owned()];
+    wire::ErasureStatus {
+        id: ID.into(),
+        erased: true,
+        by: laptop(),
+        at: Some(AT.into()),
+        hidden: laptop(),
+        gone: Vec::new(),
+        missing: vec!["server".into()],
+    }
+}
+
 pub(super) fn revision() -> wire::Revision {
     wire::Revision {
         version: "d0f1c6b0e9b04fa2".into(),

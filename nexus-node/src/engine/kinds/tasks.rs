@@ -33,6 +33,11 @@ impl EntryKind for Events {
             Err(why) => Ok(Err(why)),
         }
     }
+
+    fn unfold(&self, engine: &mut Engine, Placed { entry, counts, .. }: Placed<'_>, turn: &mut Turn<'_>) -> bool {
+        // its rows are taken out by what it said when it was whole
+        counts && engine.unfold_task_events(entry, turn).is_ok()
+    }
 }
 
 impl Reversible for Events {

@@ -67,5 +67,6 @@ fn fold_writes(
     let mut fold = FoldWrites::new(space.no, &mut turn.draft);
     fold.entry(eno, log, entry, writes)?;
     space.records = space.records.saturating_add_signed(fold.records());
+    engine.note_edits_of_erased(writes, turn)?;
     engine.note_late_forgets(writes, turn)
 }

@@ -18,7 +18,7 @@ impl Two {
         admin.command(Command::Admit { chain: chain(1), with: crate::store::Batch::new(), replaces: None });
         for peer in [&mut admin, &mut member] {
             let format = nexus_crdt::ENTRY_FORMAT_LEAVES;
-            peer.command(Command::Raise { format, tasks_apart: true, persons: true });
+            peer.command(Command::Raise { format, tasks_apart: true, persons: true, erases: true });
         }
         let mut two = Self { admin, member, sent: [0; 2] };
         two.exchange();

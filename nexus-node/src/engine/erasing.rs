@@ -1,0 +1,244 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use nexus_crdt::{
+    ALL_LEAVES, CONFIRMED_TOGETHER_MAX, Confirmation, Dot, ENTRY_FORMAT_FIRST, ERASED_TOGETHER_MAX, EntryId, Erase,
+    Erased, Field, Kind, SpaceId, Verified, writes_of,
+};
+use nexus_identity::{Did, Role};
+
+use super::append::Commands;
+use super::io::{CommandId, Edit, ErasedRecord, Outcome};
+use super::payload::OwnPayload;
+use super::{Engine, LedgerError, Turn};
+use crate::ledger::rows::{self, Eno, unreadable};
+use crate::ledger::{
+    author_of, each_write, erased_leaves, erasings_of, find_entry, find_record, find_space, read_entry, unconfirmed,
+};
+use crate::store::{ALL_KEYS, Order, Table, View};
+
+/// The most records of which edits are erased in one turn.
+const LATE_TOGETHER: usize = 256;
+
+/// A leaf of an entry.
+type LeafId = (EntryId, u16);
+
+impl Engine {
+    /// Erases records with all their versions, as far as this node's member may.
+    pub(super) fn erase_records(
+        &mut self,
+        (place, records): (usize, &[Dot]),
+        run: &mut Commands,
+        turn: &mut Turn<'_>,
+    ) -> Result<Outcome, LedgerError> {
+        if !self.state.erases {
+            return Ok(Outcome::TooEarly);
+        }
+        let (mut leaves, mut done) = (BTreeSet::new(), Vec::with_capacity(records.len()));
+        let mut of_records = Vec::with_capacity(records.len());
+        for record in records {
+            let all = self.leaves_of_record(*record, turn)?;
+            leaves.extend(all.iter().map(|(leaf, _)| *leaf));
+            of_records.push(all);
+        }
+        // an entry in one piece goes as a whole, or not at all
+        let mut named = BTreeSet::new();
+        for (record, all) in records.iter().zip(of_records) {
+            let Some(author) = all.iter().find(|((id, index), _)| (*id, *index) == (record.entry, record.index)) else {
+                done.push(ErasedRecord::NoRecord);
+                continue;
+            };
+            let author = author.1;
+            if !self.may_erase_of(&author) {
+                let values = BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]);
+                self.edit(place, *record, &Edit { values, ..Edit::default() }, run, turn)?;
+                done.push(ErasedRecord::Forgotten { author });
+                continue;
+            }
+            let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, author)| self.may_erase_of(author));
+            let mut of_record = BTreeSet::new();
+            let mut beside = 0;
+            for (leaf, _) in own {
+                match self.named(leaf, &leaves, turn)? {
+                    Ok(leaf) => {
+                        of_record.insert(leaf);
+                    }
+                    Err(rest) => beside += rest,
+                }
+            }
+            if beside > 0 {
+                done.push(ErasedRecord::Whole { others: beside });
+                continue;
+            }
+            let others = others.into_iter().map(|(_, author)| author).collect();
+            done.push(ErasedRecord::Erased { leaves: of_record.len(), others });
+            named.extend(of_record);
+        }
+        // words that a record is forgotten are entries of their own
+        self.seal_all(run, turn)?;
+        let erasures = self.write_erasures(named.into_iter().collect(), run.id(place), turn)?;
+        Ok(Outcome::Erased { records: done, erasures })
+    }
+
+    /// How an erasure names a leaf; else the number of other writes that would go with it.
+    fn named(
+        &self,
+        (id, index): LeafId,
+        erased: &BTreeSet<LeafId>,
+        turn: &Turn<'_>,
+    ) -> Result<Result<LeafId, usize>, LedgerError> {
+        let Some(entry) = find_entry(&turn.draft, id)?.map(|eno| read_entry(&turn.draft, eno)).transpose()?.flatten()
+        else {
+            return Ok(Ok((id, index)));
+        };
+        if entry.header().format() != ENTRY_FORMAT_FIRST {
+            return Ok(Ok((id, index)));
+        }
+        let writes = writes_of(&entry).unwrap_or_default();
+        let others = writes
+            .iter()
+            .filter(|placed| placed.write.field.as_str() != Field::GONE && !erased.contains(&(id, placed.index)));
+        Ok(match others.count() {
+            0 => Ok((id, ALL_LEAVES)),
+            others => Err(others),
+        })
+    }
+
+    /// Whether this node's member may erase what an author wrote.
+    fn may_erase_of(&self, author: &Did) -> bool {
+        let members = &self.state.members;
+        members.same_line(author, &self.state.me) || members.allows(&self.state.me, Role::Admin)
+    }
+
+    /// The leaves of the writes to a record that are here, each with its author. A word that it is forgotten has no text.
+    fn leaves_of_record(&self, record: Dot, turn: &Turn<'_>) -> Result<Vec<(LeafId, Did)>, LedgerError> {
+        let mut leaves = BTreeMap::new();
+        if let Some((_, row)) = find_record(&turn.draft, record)? {
+            leaves.insert((record.entry, record.index), row.log);
+        }
+        let Some(eno) = find_entry(&turn.draft, record.entry)? else { return Ok(Vec::new()) };
+        let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(Vec::new()) };
+        let Some(space) = find_space(&turn.draft, entry.header().space)? else { return Ok(Vec::new()) };
+        for table in [Table::Live, Table::Past] {
+            each_write(&turn.draft, table, space.no, record, &mut |field, dot, row| {
+                if field.as_str() != Field::GONE {
+                    leaves.insert((dot.entry, dot.index), row.log);
+                }
+                Ok(())
+            })?;
+        }
+        leaves.into_iter().map(|(leaf, log)| Ok((leaf, author_of(&turn.draft, log)?))).collect()
+    }
+
+    /// Whether a word that counts erased the beginning of a record.
+    pub(super) fn is_erased(&self, record: Dot, turn: &Turn<'_>) -> Result<bool, LedgerError> {
+        if find_record(&turn.draft, record)?.is_some() {
+            return Ok(false);
+        }
+        let Some(eno) = find_entry(&turn.draft, record.entry)? else { return Ok(false) };
+        let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(false) };
+        let erased = erased_leaves(&turn.draft, &entry)?;
+        Ok(erased.contains(&record.index) || erased.contains(&ALL_LEAVES))
+    }
+
+    /// Erases what this node's member wrote to records that were erased meanwhile, and what others wrote to those that it
+    /// erased as an admin.
+    pub(super) fn erase_what_came_late(&mut self, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        if !self.state.erases || !std::mem::take(&mut self.state.erased_late) {
+            return Ok(());
+        }
+        let mut records = Vec::new();
+        turn.draft.try_scan(Table::ErasedLate, ALL_KEYS, Order::Forward, &mut |key, _| {
+            records.push(Dot::from_bytes(key).ok_or_else(|| unreadable(Table::ErasedLate))?);
+            let more = records.len() < LATE_TOGETHER;
+            Ok(if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        if records.len() == LATE_TOGETHER {
+            self.state.erased_late = true;
+            turn.events.push(super::Event::Unsettled);
+        }
+        let mut leaves = BTreeSet::new();
+        for record in records {
+            turn.draft.delete(Table::ErasedLate, &record.to_bytes());
+            if !self.is_erased(record, turn)? {
+                continue;
+            }
+            let all = self.leaves_of_record(record, turn)?;
+            let written: BTreeSet<LeafId> = all.iter().map(|(leaf, _)| *leaf).collect();
+            for (leaf, author) in all {
+                if self.state.members.same_line(&author, &self.state.me) || self.erased_it_as_admin(record, turn)? {
+                    leaves.extend(self.named(leaf, &written, turn)?);
+                }
+            }
+        }
+        self.write_erasures(leaves.into_iter().collect(), of, turn)?;
+        Ok(())
+    }
+
+    fn erased_it_as_admin(&self, record: Dot, turn: &Turn<'_>) -> Result<bool, LedgerError> {
+        if !self.state.members.allows(&self.state.me, Role::Admin) {
+            return Ok(false);
+        }
+        let words = erasings_of(&turn.draft, record.entry)?;
+        let of_record = |leaf: Dot| leaf.index == record.index || leaf.index == ALL_LEAVES;
+        Ok(words.iter().any(|word| word.row.author == self.state.me && of_record(word.leaf)))
+    }
+
+    /// Says which leaves are to be erased, in as many entries as that takes.
+    fn write_erasures(
+        &mut self,
+        leaves: Vec<LeafId>,
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<Vec<EntryId>, LedgerError> {
+        let (space, mut written) = (SpaceId::mesh(&self.state.mesh), Vec::new());
+        for some in leaves.chunks(ERASED_TOGETHER_MAX) {
+            if let Ok(erase) = Erase::of(some.to_vec()) {
+                let payload = OwnPayload::One(erase.encode());
+                written.push(self.append(space, Kind::ERASE, payload, vec![of], turn)?.id());
+            }
+        }
+        Ok(written)
+    }
+
+    /// Tells the mesh which erasures this node has carried out: no reader finds the text any more.
+    pub(super) fn confirm_hidden(&mut self, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        if !std::mem::take(&mut self.state.unconfirmed) {
+            return Ok(());
+        }
+        let hidden = unconfirmed(&turn.draft, Erased::Hidden)?;
+        self.confirm(Erased::Hidden, &hidden.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), of, turn)
+    }
+
+    /// Tells the mesh that the bytes of all erasures up to an entry are gone here.
+    pub(super) fn confirm_gone(&mut self, until: Eno, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let gone = unconfirmed(&turn.draft, Erased::Gone)?.into_iter().filter(|(_, eno)| *eno <= until);
+        self.confirm(Erased::Gone, &gone.map(|(id, _)| id).collect::<Vec<_>>(), of, turn)
+    }
+
+    fn confirm(
+        &mut self,
+        state: Erased,
+        erasures: &[EntryId],
+        of: CommandId,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        for some in erasures.chunks(CONFIRMED_TOGETHER_MAX) {
+            if let Ok(word) = Confirmation::of(state, some.to_vec()) {
+                self.write_of_mesh(Kind::CONFIRMATION, word.encode(), of, turn)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a member has carried out erasures.
+    pub(super) fn fold_confirmation(&self, entry: &Verified, word: &Confirmation, turn: &mut Turn<'_>) {
+        let (author, stamp) = (entry.header().author, entry.header().hlc.0.to_le_bytes());
+        for erasure in word.erasures() {
+            turn.draft.put(Table::Confirmed, &rows::confirmed_key(*erasure, &author, word.state()), &stamp);
+            if author == self.state.me {
+                turn.draft.delete(Table::Unconfirmed, &rows::unconfirmed_key(word.state(), *erasure));
+            }
+        }
+    }
+}
