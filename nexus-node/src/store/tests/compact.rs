@@ -164,7 +164,7 @@ fn commits_during_a_compaction_are_in_the_new_file_whatever_they_change() {
         let mut random = Random(seed);
         let store = OPENINGS[(seed % 2) as usize](&disk).unwrap();
         let mut expected = Model::new();
-        let mut commit = |random: &mut Random, expected: &mut Model| {
+        let commit = |random: &mut Random, expected: &mut Model| {
             let mut batch = random_batch(random);
             // large enough for several portions
             batch.put(Table::Payloads, &(random.next() % 16).to_be_bytes(), &vec![random.next() as u8; 1 << 20]);
