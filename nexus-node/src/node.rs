@@ -31,6 +31,7 @@ mod builder;
 mod compact;
 #[cfg_attr(not(feature = "coordinators"), path = "node/no_coordinate.rs")]
 mod coordinate;
+mod erasures;
 mod expiry;
 mod forks;
 mod found;

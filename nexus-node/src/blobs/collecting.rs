@@ -91,6 +91,28 @@ impl Blobs {
         self.blocking(|blobs| blobs.here().shelf.erase_removed()).await
     }
 
+    /// Removes blobs that only erased parts of entries named. A blob that is pinned or tagged here, or that other entries name,
+    /// stays.
+    ///
+    /// # Errors
+    /// As [`gc`](Self::gc).
+    pub(crate) async fn remove_unwanted(&self, hashes: Vec<BlobHash>) -> Result<(), NodeError> {
+        self.blocking(move |blobs| {
+            let gate = blobs.gate();
+            let kept = blobs.reached(blobs.roots(|_| false)?)?;
+            let attached = (blobs.here().attached)(&hashes)?;
+            for hash in hashes.iter().filter(|hash| !kept.contains(hash) && !attached.contains(hash)) {
+                match blobs.remove_now(&gate, *hash) {
+                    // a file of a directory that is kept
+                    Ok(_) | Err(NodeError::Conflict(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Removes the blobs that nothing keeps, to which no task refers, and that nobody used for so long; a directory and its
     /// files go together. So does what is here of others that were not fetched to their end in that time. A dry run only
     /// tells which.

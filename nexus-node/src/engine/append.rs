@@ -176,8 +176,8 @@ impl Engine {
                 self.seal_all(run, turn)?;
                 done(self.erase_records((place, &records), run, turn)?)
             }
-            Command::ConfirmGone(until) => {
-                self.confirm_gone(until, run.ids[place], turn)?;
+            Command::CarryOut { gone } => {
+                self.carry_out(gone, run.ids[place], turn)?;
                 done(Outcome::Done(None))
             }
             Command::Tasks(events) => self.write_task_events(place, events, run, turn),
@@ -228,7 +228,7 @@ impl Engine {
             Command::Document(said) => self.may_write(said.space),
             Command::CreateSpace { .. } => self.state.members.allows(&self.state.me, Role::Member),
             Command::Seat(_) => self.state.members.allows(&self.state.me, Role::Admin),
-            Command::Describe(_) | Command::Erase(_) | Command::ConfirmGone(_) => {
+            Command::Describe(_) | Command::Erase(_) | Command::CarryOut { .. } => {
                 self.may_write(SpaceId::mesh(&self.state.mesh))
             }
             // our own chain is published before any node, ours included, knows it

@@ -33,8 +33,6 @@ impl Engine {
                 continue;
             }
             turn.draft.put(Table::Unconfirmed, &rows::unconfirmed_key(state, entry.id()), &rows::eno_key(eno));
-            self.state.unconfirmed |= state == Erased::Hidden;
-            turn.events.push(Event::Unsettled);
         }
         if counts && !turn.rebuilds {
             let before = turn.draft.get(Table::Meta, rows::meta::ERASED_SINCE)?;
@@ -249,7 +247,7 @@ impl Engine {
             let own = Dot { entry: entry.id(), index: placed.index };
             let record = match placed.write.target {
                 Target::Create { .. } => {
-                    self.erase_late(own, turn);
+                    Self::erase_late(own, turn);
                     own
                 }
                 Target::Edit { record } => record,
@@ -264,13 +262,11 @@ impl Engine {
     }
 
     /// Notes that a record is erased: edits of it that this node's member may erase go, too.
-    fn erase_late(&mut self, record: Dot, turn: &mut Turn<'_>) {
+    fn erase_late(record: Dot, turn: &mut Turn<'_>) {
         if turn.rebuilds {
             return;
         }
         turn.draft.put(Table::ErasedLate, &record.to_bytes(), &[]);
-        self.state.erased_late = true;
-        turn.events.push(Event::Unsettled);
     }
 
     /// Notes edits of records that were erased before they came. No reader finds them, and they are still on the disk.
@@ -287,7 +283,7 @@ impl Engine {
                 && write.field.as_str() != Field::GONE
                 && self.is_erased(record, turn)?
             {
-                self.erase_late(record, turn);
+                Self::erase_late(record, turn);
             }
         }
         Ok(())

@@ -141,22 +141,28 @@ impl Engine {
         Ok(erased.contains(&record.index) || erased.contains(&ALL_LEAVES))
     }
 
-    /// Erases what this node's member wrote to records that were erased meanwhile, and what others wrote to those that it
-    /// erased as an admin.
-    pub(super) fn erase_what_came_late(&mut self, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
-        if !self.state.erases || !std::mem::take(&mut self.state.erased_late) {
+    /// Erases what came late, and tells the mesh what this node has carried out. The bytes of erasures up to entry `gone` are
+    /// gone from its files.
+    pub(super) fn carry_out(&mut self, gone: Eno, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        if !self.state.erases {
             return Ok(());
         }
+        self.erase_what_came_late(of, turn)?;
+        let hidden = unconfirmed(&turn.draft, Erased::Hidden)?;
+        self.confirm(Erased::Hidden, &hidden.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), of, turn)?;
+        let until = unconfirmed(&turn.draft, Erased::Gone)?.into_iter().filter(|(_, eno)| *eno <= gone);
+        self.confirm(Erased::Gone, &until.map(|(id, _)| id).collect::<Vec<_>>(), of, turn)
+    }
+
+    /// Erases what this node's member wrote to records that were erased meanwhile, and what others wrote to those that it
+    /// erased as an admin.
+    fn erase_what_came_late(&mut self, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let mut records = Vec::new();
         turn.draft.try_scan(Table::ErasedLate, ALL_KEYS, Order::Forward, &mut |key, _| {
             records.push(Dot::from_bytes(key).ok_or_else(|| unreadable(Table::ErasedLate))?);
             let more = records.len() < LATE_TOGETHER;
             Ok(if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        if records.len() == LATE_TOGETHER {
-            self.state.erased_late = true;
-            turn.events.push(super::Event::Unsettled);
-        }
         let mut leaves = BTreeSet::new();
         for record in records {
             turn.draft.delete(Table::ErasedLate, &record.to_bytes());
@@ -199,21 +205,6 @@ impl Engine {
             }
         }
         Ok(written)
-    }
-
-    /// Tells the mesh which erasures this node has carried out: no reader finds the text any more.
-    pub(super) fn confirm_hidden(&mut self, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
-        if !std::mem::take(&mut self.state.unconfirmed) {
-            return Ok(());
-        }
-        let hidden = unconfirmed(&turn.draft, Erased::Hidden)?;
-        self.confirm(Erased::Hidden, &hidden.into_iter().map(|(id, _)| id).collect::<Vec<_>>(), of, turn)
-    }
-
-    /// Tells the mesh that the bytes of all erasures up to an entry are gone here.
-    pub(super) fn confirm_gone(&mut self, until: Eno, of: CommandId, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
-        let gone = unconfirmed(&turn.draft, Erased::Gone)?.into_iter().filter(|(_, eno)| *eno <= until);
-        self.confirm(Erased::Gone, &gone.map(|(id, _)| id).collect::<Vec<_>>(), of, turn)
     }
 
     fn confirm(

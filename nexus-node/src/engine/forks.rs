@@ -126,8 +126,6 @@ impl Engine {
         }
         self.confirm_ends(of, turn)?;
         self.forget_late(of, turn)?;
-        self.erase_what_came_late(of, turn)?;
-        self.confirm_hidden(of, turn)?;
         let again = self.write_again_what_is_cut(&own, of, turn)?;
         if again != Again::More {
             self.state.unsettled.retain(|log| !own.contains(log));

@@ -55,8 +55,12 @@ pub enum Command {
     /// Erase all writes to records, on every node. A record of which this node's member may not erase the beginning is
     /// forgotten.
     Erase(Vec<Dot>),
-    /// Tell the mesh that the bytes of all erasures up to this entry are gone from this node's files.
-    ConfirmGone(u64),
+    /// Erase what this node's member wrote to records that are erased by now, and tell the mesh which erasures this node has
+    /// carried out. Those up to entry `gone` are gone from its files.
+    CarryOut {
+        /// The entry.
+        gone: u64,
+    },
     /// Write events of tasks, each in its space.
     Tasks(Vec<(SpaceId, TaskEvent)>),
     /// Write names and changes of a document, in one entry.
@@ -399,7 +403,7 @@ pub enum Event {
         /// The place.
         seq: u64,
     },
-    /// Something is to be settled ([`Command::Settle`]): a fork, or erasures that are carried out and not confirmed.
+    /// A fork is to be settled ([`Command::Settle`]).
     Unsettled,
     /// Leaves of a held entry are to come again: compare frontiers with all peers.
     Lacking,

@@ -68,10 +68,6 @@ pub(super) struct EngineState {
     pub forgotten_late: BTreeSet<Dot>,
     /// The members that erased something.
     pub erasers: Erasers,
-    /// Whether there may be erasures that this node carried out and has not confirmed.
-    pub unconfirmed: bool,
-    /// Whether there may be edits of records that were erased meanwhile.
-    pub erased_late: bool,
     /// Evidence of forks of which only one entry is here, lower than all that is known of the log.
     pub astray: BTreeMap<LogId, Evidence>,
     pub logs: BTreeMap<LogId, Log>,
@@ -119,8 +115,6 @@ impl EngineState {
                 .collect(),
             forgotten_late: BTreeSet::new(),
             erasers: ledger::read_erasers(store)?,
-            unconfirmed: true,
-            erased_late: true,
             astray: BTreeMap::new(),
             logs,
             spaces: ledger::read_spaces(store)?,

@@ -102,6 +102,8 @@ struct Parts {
     notices: Notices,
     is_running: AtomicBool,
     state: Mutex<CompactState>,
+    /// The number of compactions since the start.
+    count: watch::Sender<u64>,
     /// The time after an erasure in which its bytes go.
     erase_after: watch::Sender<Option<Duration>>,
 }
@@ -129,6 +131,7 @@ impl Compactor {
             notices: base.notices.clone(),
             is_running: AtomicBool::new(false),
             state: Mutex::default(),
+            count: watch::Sender::new(0),
             erase_after: watch::Sender::new(base.config.erase_after.get()),
         }))
     }
@@ -136,6 +139,11 @@ impl Compactor {
     /// Puts a changed setting into effect.
     pub(super) fn configure(&self, erase_after: Option<Duration>) {
         self.0.erase_after.send_if_modified(|before| std::mem::replace(before, erase_after) != erase_after);
+    }
+
+    /// Tells of each compaction.
+    pub(super) fn follow(&self) -> watch::Receiver<u64> {
+        self.0.count.subscribe()
     }
 
     /// Compacts all parts. The work goes on if nobody waits for it any more, until the node stops.
@@ -149,6 +157,7 @@ impl Compactor {
         self.0.source.world.spawn("compaction", async move {
             let compacted = this.compact(&running.stops).await;
             drop(running);
+            this.0.count.send_modify(|count| *count += 1);
             // whoever asked may be gone
             let _ = done.send(compacted);
         });

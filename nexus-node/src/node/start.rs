@@ -9,6 +9,7 @@ use super::age::Aging;
 use super::base::Base;
 use super::compact::{self, Compactor};
 use super::coordinate::Coordinating;
+use super::erasures;
 use super::listening::Listening;
 use super::state::{StartState, open_state};
 use super::{Inner, Node, rooms as room};
@@ -149,6 +150,14 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
     if base.store.is_compactable() {
         base.world.spawn("erasing", compactor.clone().keep_erasing());
     }
+    let carries = erasures::carry_out(
+        base.source(),
+        base.engine.clone(),
+        #[cfg(feature = "blobs")]
+        blobs.clone(),
+        compactor.follow(),
+    );
+    base.world.spawn("erasures", carries);
     let needs = room::brain::Needs {
         former_names: former_names.clone(),
         search,

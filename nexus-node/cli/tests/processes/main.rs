@@ -30,6 +30,7 @@ mod disk;
 mod docs;
 mod documents;
 #[cfg(target_os = "linux")]
+mod erasure;
 mod escapes;
 mod events;
 mod flood;

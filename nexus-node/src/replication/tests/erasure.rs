@@ -43,9 +43,9 @@ impl Peer {
         }
     }
 
-    /// Does what a node does when something is to be settled.
-    fn settle(&mut self) {
-        self.command(Command::Settle { fresh: Incarnation([99; 8]) });
+    /// Does what a node does after erasures came; those up to an entry are gone from its files.
+    fn carry_out(&mut self, gone: u64) {
+        self.command(Command::CarryOut { gone });
     }
 
     /// A word of this peer's member, written by another program with its key.
@@ -424,7 +424,7 @@ fn edits_by_others_are_erased_by_their_nodes_and_those_that_come_late() {
         net.sync_all();
         for peer in &mut net.peers {
             assert!(peer.memories().is_empty());
-            peer.settle();
+            peer.carry_out(0);
         }
     }
     net.sync_all();
@@ -443,7 +443,7 @@ fn every_node_confirms_an_erasure_once() {
     net.peers[1].erase(record);
     for round in 0..3 {
         for peer in &mut net.peers {
-            peer.settle();
+            peer.carry_out(0);
         }
         net.sync_all();
         let heads: u64 = net.peers[0].frontier().iter().map(|(_, head)| head.seq).sum();
@@ -452,7 +452,7 @@ fn every_node_confirms_an_erasure_once() {
             assert_eq!(net.peers[0].confirmed(Erased::Gone), 0);
             for peer in &mut net.peers {
                 let last = peer.engine.last_eno();
-                peer.command(Command::ConfirmGone(last));
+                peer.carry_out(last);
             }
             net.sync_all();
             assert!(net.peers.iter().all(|peer| peer.confirmed(Erased::Gone) == 3));
@@ -462,12 +462,12 @@ fn every_node_confirms_an_erasure_once() {
     }
     for peer in &mut net.peers {
         let before = peer.engine.last_eno();
-        peer.settle();
+        peer.carry_out(0);
         let last = peer.engine.last_eno();
-        peer.command(Command::ConfirmGone(last));
+        peer.carry_out(last);
         assert_eq!(peer.engine.last_eno(), before, "everything is confirmed");
         peer.restart();
-        peer.settle();
+        peer.carry_out(0);
         assert_eq!(peer.engine.last_eno(), before);
     }
 }
