@@ -147,7 +147,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         dir: dir.clone(),
     };
     let compactor = Compactor::new(&base, needs);
-    base.world.spawn("erasing", compactor.clone().keep_erasing());
+    if base.store.is_compactable() {
+        base.world.spawn("erasing", compactor.clone().keep_erasing());
+    }
     let carries = erasures::carry_out(
         base.source(),
         base.engine.clone(),

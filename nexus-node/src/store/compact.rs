@@ -114,6 +114,11 @@ impl Store {
     ) -> Result<Compacted, StoreError> {
         self.0.compact(with, step)
     }
+
+    /// Whether there is a place for a second file beside it.
+    pub(crate) fn is_compactable(&self) -> bool {
+        self.0.beside.get().is_some()
+    }
 }
 
 impl OpenStore {
