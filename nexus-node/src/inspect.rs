@@ -1,15 +1,17 @@
 //! Reads a store without a node, for tests of other crates (feature `testing`).
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use nexus_crdt::{AgentName, DotPrefix, Frontier, Members, Source};
 use nexus_identity::{Did, Timestamp};
 
-use crate::NodeError;
 use crate::ledger;
 use crate::memory::read::Reader;
 use crate::memory::{ListQuery, Memory, MemoryId};
-use crate::store::{StoreError, View};
+use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
+use crate::{Brain, NodeError};
 
 /// The frontier of a store.
 ///
@@ -52,6 +54,25 @@ pub fn format_of(view: &dyn View, memory: MemoryId) -> Result<Option<u16>, Store
         }
     }
     Ok(None)
+}
+
+/// The names of texts that are in a row of a node's store. Each text comes with a name.
+///
+/// # Errors
+/// An error of the store.
+pub fn found_in_rows(brain: &Brain, texts: &[(&str, &str)]) -> Result<BTreeSet<String>, NodeError> {
+    let (snapshot, mut found) = (brain.snapshot()?, BTreeSet::new());
+    for table in Table::ALL {
+        snapshot.scan(*table, ALL_KEYS, Order::Forward, &mut |_, value| {
+            for (name, text) in texts {
+                if value.windows(text.len()).any(|bytes| bytes == text.as_bytes()) {
+                    found.insert((*name).to_owned());
+                }
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    Ok(found)
 }
 
 /// A digest of all that a memory shows.

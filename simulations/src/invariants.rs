@@ -10,6 +10,7 @@ mod convergence;
 mod critical;
 mod documents;
 mod durability;
+mod erased;
 mod forgotten;
 mod liveness;
 mod membership;
@@ -38,11 +39,14 @@ pub struct With {
     pub blobs: bool,
     /// Living documents.
     pub documents: bool,
+    /// Erasures.
+    pub erasures: bool,
 }
 
 impl With {
     /// All parts.
-    pub const ALL: Self = Self { coordinators: true, tasks: true, approvals: true, blobs: true, documents: true };
+    pub const ALL: Self =
+        Self { coordinators: true, tasks: true, approvals: true, blobs: true, documents: true, erasures: true };
 }
 
 /// The invariants of a run with these faults; some only where they have anything to look at.
@@ -72,6 +76,9 @@ pub fn all(has: &dyn Fn(FaultKind) -> bool, with: With) -> Vec<Box<dyn Invariant
     }
     if with.documents {
         all.push(Box::<documents::Documents>::default());
+    }
+    if with.erasures {
+        all.push(Box::<erased::Erasures>::default());
     }
     if with.tasks {
         all.push(Box::<tasks::Tasks>::default());

@@ -206,6 +206,8 @@ pub struct Ledger {
     pub keys_forget_asked: BTreeSet<String>,
     /// Memories acknowledged as forgotten: the first time, and the node.
     pub forgotten: BTreeMap<String, (Duration, NodeNo)>,
+    /// Memories acknowledged as erased, each with texts that it had.
+    pub erased: BTreeMap<String, BTreeSet<String>>,
     /// Acknowledged operations of any kind.
     pub acknowledged: u64,
     /// Memories written, edited or forgotten by acknowledged operations.

@@ -523,7 +523,8 @@ impl<'a> Model<'a> {
                 }
             }
             // engines and sessions alone have no coordinators
-            OpKind::KvGet
+            OpKind::Erase
+            | OpKind::KvGet
             | OpKind::KvPut
             | OpKind::KvCas
             | OpKind::KvDelete
@@ -729,6 +730,7 @@ impl<'a> Model<'a> {
                 blobs: None,
                 documents: BTreeMap::new(),
                 hits: None,
+                erased: BTreeSet::new(),
                 warnings: Vec::new(),
             });
         }

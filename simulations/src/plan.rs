@@ -43,6 +43,8 @@ pub enum OpKind {
     Edit,
     /// Forgets a visible memory.
     Forget,
+    /// Erases a visible memory.
+    Erase,
     /// Reads critical key number `n`.
     KvGet,
     /// Writes that key.
@@ -195,6 +197,11 @@ impl Plan {
         self.ops.iter().any(|op| op.kind == OpKind::Type)
     }
 
+    /// Whether memories are erased.
+    pub fn has_erasures(&self) -> bool {
+        self.ops.iter().any(|op| op.kind == OpKind::Erase)
+    }
+
     /// Whether a kind of fault is among its faults.
     pub fn has(&self, kind: FaultKind) -> bool {
         self.faults.iter().any(|fault| fault.kind == kind)
@@ -299,12 +306,14 @@ fn ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     let mut ops = paced(workload.per_second, scenario.safety_s, dice, |at_ms, dice| {
         let edit = workload.edits;
         let forget = edit + workload.forgets;
-        let keyed = forget + workload.keyed;
+        let erase = forget + workload.erasures;
+        let keyed = erase + workload.keyed;
         #[expect(clippy::cast_precision_loss, reason = "a small number")]
         let share = dice.below(10_000) as f64 / 10_000.0;
         let (kind, n) = match share {
             share if share < edit => (OpKind::Edit, dice.below(24)),
             share if share < forget => (OpKind::Forget, dice.below(24)),
+            share if share < erase => (OpKind::Erase, dice.below(24)),
             share if share < keyed => (OpKind::Keyed, dice.below(12)),
             _ => (OpKind::Remember, dice.between(1, workload.batch_max)),
         };

@@ -76,6 +76,16 @@ pub const ALL: &[KnownPlant] = &[
     inside("reads_unsealed", "store", "rotting-disk", &["convergence", "durability", "sound"]).first_seed(5),
     // The first entry after a start takes the number of the last one before.
     inside("reuses_last_number", "store", "rolling-restart", &["durability", "convergence"]),
+    // Edits of an erased memory stay where they are.
+    inside("keeps_edits_of_erased", "pages", "erasure", &["erased"]),
+    // A node erases what its own member wrote, and nothing else.
+    inside("erases_own_alone", "pages", "erasure", &["erased", "convergence", "liveness"]),
+    // The rows of an erased memory stay beside its entry.
+    inside("leaves_rows_of_erased", "pages", "erasure", &["erased", "convergence", "sound"]),
+    // Nobody takes an entry of which something was erased.
+    inside("refuses_emptied", "sync", "erasure", &["liveness", "convergence", "durability"]),
+    // Old leaves go without anybody's word.
+    inside("drops_old_leaves", "store", "erasure", &["durability", "convergence", "sound"]),
     // Sessions send no entries: gossip is the only delivery.
     inside("delivers_by_gossip_alone", "sync", "laptop-offline", &["liveness"]),
     // A session loses its place among its own new entries.

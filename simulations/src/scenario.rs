@@ -311,6 +311,8 @@ pub struct Workload {
     pub edits: f64,
     /// The share of forgets.
     pub forgets: f64,
+    /// The share of erasures.
+    pub erasures: f64,
     /// The share of memories with a key that others write, too.
     pub keyed: f64,
     /// The most memories written at once.
@@ -341,6 +343,7 @@ impl Default for Workload {
             per_second: 4.0,
             edits: 0.15,
             forgets: 0.05,
+            erasures: 0.0,
             keyed: 0.1,
             batch_max: 4,
             text_bytes_max: 400,
@@ -404,6 +407,7 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("handover", include_str!("../scenarios/handover.toml")),
     ("heirs", include_str!("../scenarios/heirs.toml")),
     ("cut-settlers", include_str!("../scenarios/cut-settlers.toml")),
+    ("erasure", include_str!("../scenarios/erasure.toml")),
     ("files", include_str!("../scenarios/files.toml")),
     ("stolen-documents", include_str!("../scenarios/stolen-documents.toml")),
     ("programs", include_str!("../scenarios/programs.toml")),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::future::{Either, join_all, select};
 use nexus_node::config::TaskRouting;
 use nexus_node::critical::PutOptions;
+use nexus_node::erasure::EraseFate;
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;
@@ -103,6 +104,7 @@ impl Run {
                     approvals: plan.has_approvals(),
                     blobs: plan.has_blobs(),
                     documents: plan.has_documents(),
+                    erasures: plan.has_erasures(),
                 },
             )),
             samples: RefCell::default(),
@@ -450,7 +452,7 @@ impl Run {
         if kind == OpKind::Type {
             return documents::operate(&self.sim, &self.ledger, number, op).await;
         }
-        if !matches!(kind, OpKind::Remember | OpKind::Keyed | OpKind::Edit | OpKind::Forget) {
+        if !matches!(kind, OpKind::Remember | OpKind::Keyed | OpKind::Edit | OpKind::Forget | OpKind::Erase) {
             return critical::operate(&self.sim, &self.ledger, number, op).await;
         }
         let text = self.text(number, bytes);
@@ -466,6 +468,7 @@ impl Run {
                 }
                 OpKind::Edit => self.edit(no, n, text).await,
                 OpKind::Forget => self.forget(no, n).await,
+                OpKind::Erase => self.erase(no, n).await,
                 _ => Ok(()),
             }
         };
@@ -474,7 +477,7 @@ impl Run {
         match done {
             Ok(Ok(())) => ledger.acknowledged += 1,
             // an operation without anything to do is neither
-            Ok(Err(SimError::Node(_, NodeError::NotFound { .. }))) => {}
+            Ok(Err(SimError::Node(_, NodeError::NotFound { .. } | NodeError::NoErasures))) => {}
             _ => ledger.failed += 1,
         }
     }
@@ -533,6 +536,47 @@ impl Run {
         Ok(())
     }
 
+    /// Erases a memory. One that another member wrote is only forgotten, unless an admin erases it.
+    async fn erase(&self, no: NodeNo, n: u64) -> Result<(), SimError> {
+        let erased = self.sim.on(no, async |node: Node| {
+            let Some(memory) = self.pick(&node, n)? else { return Ok(None) };
+            let key = node.brain().key_of_blocking(memory.id)?;
+            // memories with one key go together, and a copy has a former one
+            if key.is_some() || memory.was.is_some() {
+                return Ok(None);
+            }
+            self.ledger.borrow_mut().forget_asked.insert(memory.id.to_string());
+            let fates = node.brain().erase(vec![memory.id.to_string().into()]).await?;
+            Ok(fates.into_iter().next().map(|erased| (memory.id.to_string(), memory.text, erased.fate)))
+        });
+        let Some((id, text, fate)) = erased.await? else { return Ok(()) };
+        let now = self.sim.now();
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.writes += 1;
+        match fate {
+            EraseFate::Erased { .. } => {
+                ledger.erased.entry(id.clone()).or_default().insert(text);
+            }
+            EraseFate::Forgotten { .. } => {}
+            // nothing is said of it
+            _ => return Ok(()),
+        }
+        ledger.forgotten.entry(id).or_insert((now, no));
+        Ok(())
+    }
+
+    /// The erased memories of which a node has a text.
+    fn erased_on(&self, node: &Node) -> BTreeSet<String> {
+        let ledger = self.ledger.borrow();
+        let mut texts: Vec<(&str, &str)> = Vec::new();
+        for (id, known) in &ledger.erased {
+            texts.extend(known.iter().map(|text| (id.as_str(), text.as_str())));
+            let edits = ledger.edited.iter().filter(|edited| edited.id == *id);
+            texts.extend(edits.map(|edited| (id.as_str(), edited.text.as_str())));
+        }
+        inspect::found_in_rows(&node.brain(), &texts).unwrap_or_default()
+    }
+
     async fn forget(&self, no: NodeNo, n: u64) -> Result<(), SimError> {
         let forgotten = self.sim.on(no, async |node: Node| {
             let Some(memory) = self.pick(&node, n)? else { return Ok(None) };
@@ -578,6 +622,7 @@ impl Run {
             blobs: None,
             documents: BTreeMap::new(),
             hits: None,
+            erased: BTreeSet::new(),
             warnings: Vec::new(),
         })
     }
@@ -619,6 +664,7 @@ impl Run {
             seen.warnings = warned.remove(&seen.node).unwrap_or_default();
             if last {
                 seen.hits = self.sim.node(seen.node).and_then(|node| hits_of(&node));
+                seen.erased = self.sim.node(seen.node).map(|node| self.erased_on(&node)).unwrap_or_default();
             }
         }
         let heard = self.aftermath.borrow().heard.iter().map(|heard| heard.count()).collect::<Vec<_>>();

@@ -1,8 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{
-    ALL_LEAVES, Core, Dot, EntryId, Erase, Erased, Field, Kind, PlacedTaskEvent, PlacedWrite, Target, TaskEvent, Verified,
-    task_events_of, writes_of,
+    ALL_LEAVES, Core, Dot, EntryId, Erase, Erased, Field, Kind, PlacedTaskEvent, PlacedWrite, Target, TaskEvent,
+    Verified, task_events_of, writes_of,
 };
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
@@ -75,7 +75,7 @@ impl Engine {
     /// Notes by what a member's words erase. Returns whether that differs from before.
     fn note_eraser(&mut self, author: Did, turn: &mut Turn<'_>) -> bool {
         let members = &self.state.members;
-        let admin = members.allowed_once(&author, Role::Admin) || planted("erases_for_all");
+        let admin = members.allowed_once(&author, Role::Admin);
         let row = EraserRow { admin, line: members.keys_of(&author) };
         let differs = self.state.erasers.get(&author) != Some(&row);
         if differs {
@@ -149,12 +149,10 @@ impl Engine {
     }
 
     /// The same for an entry that was read.
-    pub(super) fn weigh_entry(
-        &mut self,
-        eno: Eno,
-        entry: &Verified,
-        turn: &mut Turn<'_>,
-    ) -> Result<(), LedgerError> {
+    pub(super) fn weigh_entry(&mut self, eno: Eno, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        if planted("erases_own_alone") && entry.header().author != self.state.me {
+            return Ok(());
+        }
         let erased = erased_leaves(&turn.draft, entry)?;
         let left = erased.iter().fold(entry.clone(), |entry, leaf| entry.without(*leaf));
         if left != *entry {
@@ -225,7 +223,7 @@ impl Engine {
         let folded = entry.header().kind == Kind::WRITES && counts;
         self.note_records(entry, left, turn)?;
         let attached = attached_to(entry);
-        if before == Standing::Applied && folded {
+        if before == Standing::Applied && folded && !planted("leaves_rows_of_erased") {
             let mut undone = Undone::default();
             undone.add(eno, entry.id(), writes_of(entry).unwrap_or_default());
             if let Some(space) = self.state.spaces.get_mut(&entry.header().space) {
@@ -302,7 +300,7 @@ impl Engine {
 
     /// Notes that a record is erased: edits of it that this node's member may erase go, too.
     fn erase_late(record: Dot, turn: &mut Turn<'_>) {
-        if turn.rebuilds {
+        if turn.rebuilds || planted("keeps_edits_of_erased") {
             return;
         }
         turn.draft.put(Table::ErasedLate, &record.to_bytes(), &[]);

@@ -13,8 +13,8 @@ use super::payload::OwnPayload;
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, unreadable};
 use crate::ledger::{
-    author_of, each_write, end_of, erased_leaves, find_entry, find_record, find_space, find_task,
-    read_entry, unconfirmed, words_about,
+    author_of, each_write, end_of, erased_leaves, find_entry, find_record, find_space, find_task, read_entry,
+    unconfirmed, words_about,
 };
 use crate::store::{ALL_KEYS, Order, Table, View};
 

@@ -6,8 +6,9 @@ use std::ops::{Bound, ControlFlow};
 
 use nexus_crdt::{ALL_LEAVES, Dot, Entry, EntryId, Erased};
 use nexus_identity::Did;
+use nexus_identity::plants::planted;
 
-use super::rows::{self, EntryRow, Eno, ErasedKey, EraserRow, decode, unreadable};
+use super::rows::{self, Eno, EntryRow, ErasedKey, EraserRow, decode, unreadable};
 use super::view::{author_of, find_entry, read_entry};
 use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
 
@@ -55,7 +56,9 @@ pub(crate) fn erased_after(view: &dyn View, after: Option<EntryId>) -> Result<Op
     let from = after.map(|after| last(after).to_bytes());
     let start = from.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
     let first = view.first(Table::Erased, (start, Bound::Unbounded), Order::Forward)?;
-    first.map(|(key, _)| Ok(ErasedKey::from_bytes(&key).ok_or_else(|| unreadable(Table::Erased))?.leaf.entry)).transpose()
+    first
+        .map(|(key, _)| Ok(ErasedKey::from_bytes(&key).ok_or_else(|| unreadable(Table::Erased))?.leaf.entry))
+        .transpose()
 }
 
 /// The leaves of an entry that words which count erase.
@@ -64,10 +67,10 @@ pub(crate) fn erased_leaves(view: &dyn View, entry: &Entry) -> Result<Vec<u16>, 
     Ok(if named.is_empty() { Vec::new() } else { entry.losing(&named.into_iter().collect::<Vec<_>>()) })
 }
 
-/// Whether words that count erase something of a held entry.
+/// Whether somebody who may erases something of a held entry, by a word that counts or not.
 pub(crate) fn is_named(view: &dyn View, eno: Eno) -> Result<bool, StoreError> {
     let Some((id, author)) = entry_and_author(view, eno)? else { return Ok(false) };
-    Ok(!named_by(view, id, &author, false)?.is_empty())
+    Ok(!named_by(view, id, &author, true)?.is_empty())
 }
 
 /// Whether a word that counts erases this leaf of a held entry.
@@ -96,7 +99,7 @@ pub(crate) fn lacks_only_what_is_erased(view: &dyn View, entry: &Entry) -> Resul
     if lacks.is_empty() {
         return Ok(true);
     }
-    if !lacks.iter().all(|leaf| entry.may_lose(*leaf)) {
+    if !lacks.iter().all(|leaf| entry.may_lose(*leaf)) || planted("refuses_emptied") {
         return Ok(false);
     }
     let named = named_by(view, entry.id(), &entry.header().author, true)?;
@@ -106,12 +109,8 @@ pub(crate) fn lacks_only_what_is_erased(view: &dyn View, entry: &Entry) -> Resul
 /// The leaves of an entry that members named who may erase them; also by words that do not count, if `void_too`.
 fn named_by(view: &dyn View, id: EntryId, author: &Did, void_too: bool) -> Result<BTreeSet<u16>, StoreError> {
     let (mut named, mut known) = (BTreeSet::new(), BTreeMap::new());
-    let at = |index| ErasedKey {
-        leaf: Dot { entry: id, index },
-        void: false,
-        author: Did::from_bytes([0; 32]),
-        erasure: 0,
-    };
+    let at =
+        |index| ErasedKey { leaf: Dot { entry: id, index }, void: false, author: Did::from_bytes([0; 32]), erasure: 0 };
     let mut from = at(0);
     while let Some(word) = first_from(view, from)?.filter(|word| word.leaf.entry == id) {
         let may = match known.entry(word.author) {

@@ -66,6 +66,8 @@ pub struct NodeContent {
     pub documents: BTreeMap<String, Result<ShownDocument, String>>,
     /// The ids that some questions find, at the last moment alone; `None` where nobody asked.
     pub hits: Option<BTreeSet<String>>,
+    /// The erased memories of which a text is in a row of its store, at the last moment alone.
+    pub erased: BTreeSet<String>,
     /// The warnings in its status: code and message.
     pub warnings: Vec<(&'static str, String)>,
 }

@@ -55,7 +55,7 @@ fn a_password_in_a_memory_and_a_task_of_three_machines_is_found_by_no_byte_searc
     let id =
         desk.json(&["remember", &format!("the key of the build is {PASSWORD}")])["id"].as_str().unwrap().to_owned();
     desk.json(&["remember", "tests run with cargo test"]);
-    desk.json(&["edit", &id, "--text", &format!("the key of the build server is {PASSWORD}, too")]);
+    desk.json(&["edit", &id, &format!("the key of the build server is {PASSWORD}, too")]);
     let edited = format!("the key of the build server is {PASSWORD}, too");
     for home in [&laptop, &desk, &office] {
         until_listed(home, &[&edited, "tests run with cargo test"]);
