@@ -13,12 +13,13 @@ mod book;
 use automerge::ReadDoc;
 use book::{Book, Vector, hex, variant};
 use nexus_crdt::{
-    Content, Core, DocumentPart, DocumentWords, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Evidence, Field,
-    Fold, Frontier, FrontierPart, FullAuthor, Head, Header, HeardEvent, Hlc, Incarnation, Kind, Lengthener, LogHead,
-    LogId, Origin, PageWrite, Pin, Priority, Profile, ReturnCause, Revocation, Salt, Seat, Settlement, Shortener,
-    SpaceDefinition, SpaceId, Submission, Succession, SyncFrame, Target, TaskClaim, TaskEnd, TaskEvent, TaskOwners,
-    TaskPhase, TaskReturn, TaskRights, TaskSaid, TaskToken, TaskVerb, TaskWord, Verified, Write, Writes, check_proof,
-    document_leaves, document_of, payload_hash, project, prove, sync_frame, task_state, version_of, writes_of,
+    Confirmation, Content, Core, DocumentPart, DocumentWords, Dot, DotPrefix, Draft, Entry, EntryFrame, EntryId, Erase,
+    Erased, Evidence, Field, Fold, Frontier, FrontierPart, FullAuthor, Head, Header, HeardEvent, Hlc, Incarnation,
+    Kind, Lengthener, LogHead, LogId, Origin, PageWrite, Pin, Priority, Profile, ReturnCause, Revocation, Salt, Seat,
+    Settlement, Shortener, SpaceDefinition, SpaceId, Submission, Succession, SyncFrame, Target, TaskClaim, TaskEnd,
+    TaskEvent, TaskOwners, TaskPhase, TaskReturn, TaskRights, TaskSaid, TaskToken, TaskVerb, TaskWord, Verified, Write,
+    Writes, check_proof, document_leaves, document_of, payload_hash, project, prove, sync_frame, task_state,
+    version_of, writes_of,
 };
 use nexus_identity::{Chain, Claims, Did, Domain, Keypair, Role, Signature, Timestamp};
 use prost::Message;
@@ -557,6 +558,43 @@ fn seats() {
         json!({ "payload": hex(bytes) })
     });
     book.check("quarantined", |vector| json!({ "why": variant(&Seat::decode(&vector.bytes("payload")).unwrap_err()) }));
+}
+
+/// promise: Entries and memories | Every vector of what is known holds both ways
+#[test]
+fn erasures() {
+    let mut book = Book::open("erasure.json");
+    book.check("erasures", |vector| {
+        let leaf = |leaf: &Vector| (EntryId::from_bytes(leaf.array("entry")), leaf.number("leaf"));
+        let leaves: Vec<(EntryId, u16)> = vector.list("leaves").iter().map(leaf).collect();
+        let layout = Layout::default().u16(1).u32(u32::try_from(leaves.len()).unwrap());
+        let bytes = leaves.iter().fold(layout, |layout, (id, leaf)| layout.raw(id.as_bytes()).u16(*leaf)).0;
+        let erase = Erase::of(leaves.clone()).unwrap();
+        assert_eq!(erase.encode(), bytes);
+        assert_eq!(Erase::decode(&bytes), Ok(erase));
+        json!({ "payload": hex(bytes) })
+    });
+    book.check("confirmations", |vector| {
+        let ids = vector.list("erasures").iter().map(|id| EntryId::from_bytes(id.array("entry"))).collect::<Vec<_>>();
+        let (state, number) = match vector.get("state").as_str().unwrap() {
+            "hidden" => (Erased::Hidden, 0),
+            _ => (Erased::Gone, 1),
+        };
+        let layout = Layout::default().u16(1).raw(&[number]).u32(u32::try_from(ids.len()).unwrap());
+        let bytes = ids.iter().fold(layout, |layout, id| layout.raw(id.as_bytes())).0;
+        let word = Confirmation::of(state, ids.clone()).unwrap();
+        assert_eq!(word.encode(), bytes);
+        assert_eq!(Confirmation::decode(&bytes), Ok(word));
+        json!({ "payload": hex(bytes) })
+    });
+    book.check("quarantined", |vector| {
+        let (kind, payload) = (vector.number::<u16>("kind"), vector.bytes("payload"));
+        let why = match Kind(kind) {
+            Kind::ERASE => Erase::decode(&payload).unwrap_err(),
+            _ => Confirmation::decode(&payload).unwrap_err(),
+        };
+        json!({ "why": variant(&why) })
+    });
 }
 
 /// The DIDs of a list.

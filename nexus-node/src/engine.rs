@@ -68,8 +68,8 @@ use std::time::Duration;
 use nexus_identity::{Keypair, Timestamp};
 
 pub use io::{
-    Again, Closes, Command, CommandId, DocumentSaid, Edit, Effect, ErasedRecord, Event, Input, NewRecord, Outcome,
-    TaskAnswer, Written,
+    Again, Closes, Command, CommandId, DocumentSaid, Edit, Effect, EraseFate, EraseTarget, Event, Input, NewRecord,
+    Outcome, TaskAnswer, Written,
 };
 pub use keeper::{Keeper, Published, Released, run_to_store};
 pub(crate) use persons::AGREED_MAX;

@@ -9,24 +9,26 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Erase {
-    /// The ids or keys of memories, 1 to 1,024; forgotten ones by their ids.
+    /// The ids or keys of memories, forgotten ones by their ids, and the ids of tasks that have ended: 1 to 1,024.
     pub ids: Vec<String>,
 }
 
-/// What became of memories that were to be erased, in the order of the request.
+/// What became of what was to be erased, in the order of the request.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Erased {
-    /// The memories.
+    /// Each of it.
     pub items: Vec<ErasedItem>,
 }
 
-/// What became of a memory that was to be erased.
+/// What became of a memory or a task that was to be erased.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ErasedItem {
     /// Its id.
     pub id: String,
+    /// `memory` or `task`.
+    pub kind: String,
     /// Whether it is erased here, and goes on every other node that hears of it.
     pub erased: bool,
     /// Whether it is only forgotten: somebody else wrote it, and this node's member is no admin.
@@ -42,11 +44,11 @@ pub struct ErasedItem {
     pub why: Option<String>,
 }
 
-/// How far the members are with the erasure of a memory.
+/// How far the members are with the erasure of a memory or a task.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ErasureStatus {
-    /// The memory's id.
+    /// Its id.
     pub id: String,
     /// Whether a word that counts erased it.
     pub erased: bool,

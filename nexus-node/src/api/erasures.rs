@@ -8,8 +8,8 @@ use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::wire;
 use crate::Brain;
-use crate::brain::{ErasedMemory, ErasureStatus};
-use crate::engine::ErasedRecord;
+use crate::brain::{ErasedThing, ErasureStatus};
+use crate::engine::EraseFate;
 use crate::memory::{MemoryId, MemoryRef};
 
 pub(super) async fn erase(brain: Brain, Json(erase): Json<wire::Erase>) -> Result<axum::Json<wire::Erased>, Problem> {
@@ -22,24 +22,37 @@ pub(super) async fn status(brain: Brain, Path(id): Path) -> Result<axum::Json<wi
     Ok(axum::Json(shown(&brain, id, &status)))
 }
 
-fn erased(brain: &Brain, ErasedMemory { id, fate }: &ErasedMemory) -> wire::ErasedItem {
-    let item = wire::ErasedItem { id: id.to_string(), ..wire::ErasedItem::default() };
+fn erased(brain: &Brain, ErasedThing { id, is_task, fate }: &ErasedThing) -> wire::ErasedItem {
+    let kind = if *is_task { "task" } else { "memory" };
+    let item = wire::ErasedItem { id: id.to_string(), kind: kind.to_owned(), ..wire::ErasedItem::default() };
     match fate {
-        ErasedRecord::Erased { others, .. } => {
+        EraseFate::Erased { others, .. } => {
             wire::ErasedItem { erased: true, others: others.iter().map(|other| brain.name_of(other)).collect(), ..item }
         }
-        ErasedRecord::Forgotten { author } => {
+        EraseFate::Forgotten { author } => {
             let author = brain.name_of(author);
             let why = format!("{author} wrote it: {author} erases it, or an admin");
             wire::ErasedItem { forgotten: true, author: Some(author), why: Some(why), ..item }
         }
-        ErasedRecord::Whole { others } => {
+        EraseFate::Whole { others: 0 } => {
+            let why = "it is of an earlier format, which has its texts and its facts in one piece".to_owned();
+            wire::ErasedItem { why: Some(why), ..item }
+        }
+        EraseFate::Whole { others } => {
             let why = format!(
                 "it stands in one piece with {others} other writes, of an earlier format: erase these, too, or write them again first"
             );
             wire::ErasedItem { why: Some(why), ..item }
         }
-        ErasedRecord::NoRecord => wire::ErasedItem { why: Some("it is erased already".to_owned()), ..item },
+        EraseFate::NotPermitted { author } => {
+            let author = brain.name_of(author);
+            let why = format!("{author} submitted it: {author} erases its texts, or an admin");
+            wire::ErasedItem { author: Some(author), why: Some(why), ..item }
+        }
+        EraseFate::Open => {
+            wire::ErasedItem { why: Some("it has not ended: `nexus-node task cancel` ends it".to_owned()), ..item }
+        }
+        EraseFate::Missing => wire::ErasedItem { why: Some("it is erased already".to_owned()), ..item },
     }
 }
 

@@ -135,13 +135,13 @@ fn memories_and_spaces(routes: Routes) -> Routes {
         })
         .on(Method::POST, "/v1/erasures", Owner, erasures::erase, |about| {
             about
-                .summary("Erase memories with all their versions, on every node that hears of it")
+                .summary("Erase memories with all their versions, and texts of tasks, on every node that hears of it")
                 .note("Somebody else's memory is only forgotten, unless this node's member is an admin.")
                 .takes(true, &example::erase())
                 .gives(200, &example::erased())
         })
         .on(Method::GET, "/v1/erasures/{id}", Scopes(&[MemoryRead]), erasures::status, |about| {
-            about.summary("How far the members are with the erasure of a memory").gives(200, &example::erasure())
+            about.summary("How far the members are with the erasure of a memory or a task").gives(200, &example::erasure())
         })
         .on(Method::GET, "/v1/memories/{id}/history", Scopes(&[MemoryRead]), memories::history, |about| {
             about.summary("The history of a memory, oldest first").gives(200, &vec![example::revision()])

@@ -1,23 +1,26 @@
 use std::collections::BTreeSet;
 
-use nexus_crdt::{Dot, EntryId, Erased, Hlc};
+use nexus_crdt::{EntryId, Erased, Hlc};
 use nexus_identity::{Did, Timestamp};
 
 use super::{Brain, refused};
-use crate::engine::{Command, ErasedRecord, Outcome};
+use crate::engine::{Command, EraseFate, EraseTarget, Outcome};
 use crate::error::{InputError, NodeError};
+use crate::memory::read::erased::Erasable;
 use crate::memory::{MemoryId, MemoryRef};
 
 /// The most memories that one call erases.
 pub const ERASED_AT_ONCE_MAX: usize = 1_024;
 
-/// What became of a memory that was to be erased.
+/// What became of something that was to be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ErasedMemory {
-    /// The memory.
+pub struct ErasedThing {
+    /// Its id: of a task as of a memory.
     pub id: MemoryId,
+    /// Whether it is a task.
+    pub is_task: bool,
     /// What became of it.
-    pub fate: ErasedRecord,
+    pub fate: EraseFate,
 }
 
 /// How far the members are with the erasure of a memory, by their signed words.
@@ -36,27 +39,35 @@ pub struct ErasureStatus {
 }
 
 impl Brain {
-    /// Erases memories with all their versions: from this node's tables at once, from every other node when it hears of it, and
+    /// Erases memories with all their versions, and the texts of tasks that have ended: from this node's tables at once, from every other node when it hears of it, and
     /// from their disks when these are compacted. A forgotten memory is named by its id. A memory that somebody else wrote is
     /// only forgotten, unless this node's member is an admin.
     ///
     /// # Errors
     /// [`NodeError::NoErasures`] in a mesh whose coordinators have an earlier version, [`NodeError::Input`] unless there are 1 to
     /// [`ERASED_AT_ONCE_MAX`]; else as [`Brain::forget`]. Nothing is erased then.
-    pub async fn erase(&self, ids: Vec<MemoryRef>) -> Result<Vec<ErasedMemory>, NodeError> {
+    pub async fn erase(&self, ids: Vec<MemoryRef>) -> Result<Vec<ErasedThing>, NodeError> {
         if !(1..=ERASED_AT_ONCE_MAX).contains(&ids.len()) {
             return Err(InputError::Erased { count: ids.len(), max: ERASED_AT_ONCE_MAX }.into());
         }
-        let records = self.reading(move |brain| {
+        let things = self.reading(move |brain| {
             let snapshot = brain.snapshot()?;
             let reader = brain.reader(&snapshot)?;
-            ids.iter().map(|id| reader.erasable(id.as_str())).collect::<Result<Vec<Dot>, NodeError>>()
+            ids.iter().map(|id| reader.erasable(id.as_str())).collect::<Result<Vec<Erasable>, NodeError>>()
         });
-        let records = records.await?;
-        match self.here().engine.run(Command::Erase(records.clone())).await? {
-            Outcome::Erased { records: fates, .. } => {
-                let fates = records.into_iter().zip(fates);
-                Ok(fates.map(|(record, fate)| ErasedMemory { id: record.into(), fate }).collect())
+        let things = things.await?;
+        let target = |thing: &Erasable| match *thing {
+            Erasable::Memory(record) => EraseTarget::Record(record),
+            Erasable::Task(task) => EraseTarget::Task(task),
+        };
+        match self.here().engine.run(Command::Erase(things.iter().map(target).collect())).await? {
+            Outcome::Erased { fates, .. } => {
+                let erased = |(thing, fate): (Erasable, EraseFate)| ErasedThing {
+                    id: thing.dot().into(),
+                    is_task: matches!(thing, Erasable::Task(_)),
+                    fate,
+                };
+                Ok(things.into_iter().zip(fates).map(erased).collect())
             }
             Outcome::TooEarly => Err(NodeError::NoErasures),
             other => Err(refused(&other, "")),

@@ -171,10 +171,10 @@ impl Engine {
                 let values = BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]);
                 Ok(self.edit(place, record, &Edit { values, ..Edit::default() }, run, turn)?.0)
             }
-            Command::Erase(records) => {
+            Command::Erase(targets) => {
                 // earlier writes of this turn are erased with the rest
                 self.seal_all(run, turn)?;
-                done(self.erase_records((place, &records), run, turn)?)
+                done(self.erase((place, &targets), run, turn)?)
             }
             Command::CarryOut { gone } => {
                 self.carry_out(gone, run.ids[place], turn)?;

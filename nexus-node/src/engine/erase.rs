@@ -1,6 +1,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use nexus_crdt::{ALL_LEAVES, Dot, EntryId, Erase, Erased, Field, Kind, PlacedWrite, Target, Verified, writes_of};
+use nexus_crdt::{
+    ALL_LEAVES, Dot, EntryId, Erase, Erased, Field, Kind, PlacedTaskEvent, PlacedWrite, Target, TaskEvent, Verified,
+    task_events_of, writes_of,
+};
 use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 
@@ -10,7 +13,7 @@ use super::writes::{FoldWrites, Undone};
 use super::{Engine, Event, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, ErasedRow, ErasedSince, EraserRow, LogNo, RecountRow, Standing};
 use crate::ledger::{
-    attached_to, enos_of_log, erased_after, erased_leaves, find_entry, is_attached, read_entry, standing,
+    attached_to, enos_of_log, erased_after, erased_leaves, find_entry, find_task, is_attached, read_entry, standing,
 };
 use crate::store::{Table, View};
 
@@ -235,10 +238,17 @@ impl Engine {
     /// Notes to which records the leaves wrote that go now: followers are told of these. A record that goes may have edits of
     /// this node's member, which go with it.
     fn note_records(&mut self, entry: &Verified, left: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let lacks = left.lacks();
+        if entry.header().kind == Kind::TASKS_APART {
+            for PlacedTaskEvent { index, event } in task_events_of(entry).unwrap_or_default() {
+                if matches!(event, TaskEvent::Submitted(_)) && lacks.contains(&index.saturating_add(1)) {
+                    Self::erase_late(Dot { entry: entry.id(), index }, turn);
+                }
+            }
+        }
         if entry.header().kind != Kind::WRITES {
             return Ok(());
         }
-        let lacks = left.lacks();
         let mut records = BTreeMap::new();
         for placed in writes_of(entry).unwrap_or_default() {
             if !lacks.contains(&placed.index) && lacks != [ALL_LEAVES] {
@@ -267,6 +277,23 @@ impl Engine {
             return;
         }
         turn.draft.put(Table::ErasedLate, &record.to_bytes(), &[]);
+    }
+
+    /// Notes events of tasks that were erased before they came.
+    pub(super) fn note_events_of_erased(
+        &self,
+        events: &[PlacedTaskEvent],
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        if self.state.erasers.is_empty() {
+            return Ok(());
+        }
+        for task in events.iter().filter_map(|placed| placed.event.task()) {
+            if find_task(&turn.draft, task)?.is_some() && self.is_erased(task, turn)? {
+                Self::erase_late(task, turn);
+            }
+        }
+        Ok(())
     }
 
     /// Notes edits of records that were erased before they came. No reader finds them, and they are still on the disk.

@@ -3,17 +3,18 @@ use std::ops::ControlFlow;
 
 use nexus_crdt::{
     ALL_LEAVES, CONFIRMED_TOGETHER_MAX, Confirmation, Dot, ENTRY_FORMAT_FIRST, ERASED_TOGETHER_MAX, EntryId, Erase,
-    Erased, Field, Kind, SpaceId, Verified, writes_of,
+    Erased, Field, Kind, SpaceId, TaskId, Verified, writes_of,
 };
 use nexus_identity::{Did, Role};
 
 use super::append::Commands;
-use super::io::{CommandId, Edit, ErasedRecord, Outcome};
+use super::io::{CommandId, Edit, EraseFate, EraseTarget, Outcome};
 use super::payload::OwnPayload;
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, unreadable};
 use crate::ledger::{
-    author_of, each_write, erased_leaves, erasings_of, find_entry, find_record, find_space, read_entry, unconfirmed,
+    author_of, each_write, end_of, erased_leaves, erasings_of, find_entry, find_record, find_space, find_task,
+    read_entry, unconfirmed,
 };
 use crate::store::{ALL_KEYS, Order, Table, View};
 
@@ -24,60 +25,81 @@ const LATE_TOGETHER: usize = 256;
 type LeafId = (EntryId, u16);
 
 impl Engine {
-    /// Erases records with all their versions, as far as this node's member may.
-    pub(super) fn erase_records(
+    /// Erases what is named with all its versions, as far as this node's member may.
+    pub(super) fn erase(
         &mut self,
-        (place, records): (usize, &[Dot]),
+        (place, targets): (usize, &[EraseTarget]),
         run: &mut Commands,
         turn: &mut Turn<'_>,
     ) -> Result<Outcome, LedgerError> {
         if !self.state.erases {
             return Ok(Outcome::TooEarly);
         }
-        let (mut leaves, mut done) = (BTreeSet::new(), Vec::with_capacity(records.len()));
-        let mut of_records = Vec::with_capacity(records.len());
-        for record in records {
-            let all = self.leaves_of_record(*record, turn)?;
-            leaves.extend(all.iter().map(|(leaf, _)| *leaf));
-            of_records.push(all);
-        }
-        // an entry in one piece goes as a whole, or not at all
-        let mut named = BTreeSet::new();
-        for (record, all) in records.iter().zip(of_records) {
-            let Some(author) = all.iter().find(|((id, index), _)| (*id, *index) == (record.entry, record.index)) else {
-                done.push(ErasedRecord::NoRecord);
-                continue;
+        let (mut together, mut named) = (BTreeSet::new(), BTreeSet::new());
+        let mut leaves_of = Vec::with_capacity(targets.len());
+        for target in targets {
+            let leaves = match target {
+                EraseTarget::Record(record) => self.leaves_of_record(*record, turn)?,
+                EraseTarget::Task(task) => leaves_of_task(*task, &turn.draft)?,
             };
-            let author = author.1;
-            if !self.may_erase_of(&author) {
-                let values = BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]);
-                self.edit(place, *record, &Edit { values, ..Edit::default() }, run, turn)?;
-                done.push(ErasedRecord::Forgotten { author });
-                continue;
-            }
-            let (own, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, author)| self.may_erase_of(author));
-            let mut of_record = BTreeSet::new();
-            let mut beside = 0;
-            for (leaf, _) in own {
-                match self.named(leaf, &leaves, turn)? {
-                    Ok(leaf) => {
-                        of_record.insert(leaf);
+            together.extend(leaves.iter().map(|(leaf, _)| *leaf));
+            leaves_of.push(leaves);
+        }
+        let mut fates = Vec::with_capacity(targets.len());
+        for (target, leaves) in targets.iter().zip(leaves_of) {
+            let fate = match target {
+                EraseTarget::Record(record) => match find_record(&turn.draft, *record)? {
+                    None => EraseFate::Missing,
+                    Some((_, row)) => {
+                        let author = author_of(&turn.draft, row.log)?;
+                        if self.may_erase_of(&author) {
+                            self.name(leaves, &together, &mut named, turn)?
+                        } else {
+                            let values = BTreeMap::from([(Field::GONE, serde_json::Value::Bool(true))]);
+                            self.edit(place, *record, &Edit { values, ..Edit::default() }, run, turn)?;
+                            EraseFate::Forgotten { author }
+                        }
                     }
-                    Err(rest) => beside += rest,
-                }
-            }
-            if beside > 0 {
-                done.push(ErasedRecord::Whole { others: beside });
-                continue;
-            }
-            let others = others.into_iter().map(|(_, author)| author).collect();
-            done.push(ErasedRecord::Erased { leaves: of_record.len(), others });
-            named.extend(of_record);
+                },
+                EraseTarget::Task(task) => match find_task(&turn.draft, *task)? {
+                    None => EraseFate::Missing,
+                    Some((_, row)) if !self.may_erase_of(&row.submitter) => {
+                        EraseFate::NotPermitted { author: row.submitter }
+                    }
+                    Some((_, row)) if end_of(&turn.draft, *task, &row)?.is_none() => EraseFate::Open,
+                    Some(_) => self.name(leaves, &together, &mut named, turn)?,
+                },
+            };
+            fates.push(fate);
         }
         // words that a record is forgotten are entries of their own
         self.seal_all(run, turn)?;
         let erasures = self.write_erasures(named.into_iter().collect(), run.id(place), turn)?;
-        Ok(Outcome::Erased { records: done, erasures })
+        Ok(Outcome::Erased { fates, erasures })
+    }
+
+    /// Names those of the leaves that this node's member may erase. An entry in one piece goes as a whole, or not at all.
+    fn name(
+        &self,
+        leaves: Vec<(LeafId, Did)>,
+        together: &BTreeSet<LeafId>,
+        named: &mut BTreeSet<LeafId>,
+        turn: &Turn<'_>,
+    ) -> Result<EraseFate, LedgerError> {
+        let (own, others): (Vec<_>, Vec<_>) = leaves.into_iter().partition(|(_, author)| self.may_erase_of(author));
+        let (mut of_this, mut beside) = (BTreeSet::new(), None);
+        for (leaf, _) in own {
+            match self.named(leaf, together, turn)? {
+                Ok(leaf) => drop(of_this.insert(leaf)),
+                Err(rest) => beside = Some(beside.unwrap_or_default() + rest),
+            }
+        }
+        if let Some(others) = beside {
+            return Ok(EraseFate::Whole { others });
+        }
+        let fate = EraseFate::Erased { leaves: of_this.len(), others: others.into_iter().map(|(_, by)| by).collect() };
+        named.extend(of_this);
+        Ok(fate)
     }
 
     /// How an erasure names a leaf; else the number of other writes that would go with it.
@@ -91,6 +113,9 @@ impl Engine {
         else {
             return Ok(Ok((id, index)));
         };
+        if entry.header().kind == Kind::TASKS {
+            return Ok(Err(0));
+        }
         if entry.header().format() != ENTRY_FORMAT_FIRST {
             return Ok(Ok((id, index)));
         }
@@ -130,7 +155,7 @@ impl Engine {
         leaves.into_iter().map(|(leaf, log)| Ok((leaf, author_of(&turn.draft, log)?))).collect()
     }
 
-    /// Whether a word that counts erased the beginning of a record.
+    /// Whether a word that counts erased the beginning of a record, or the input of a task.
     pub(super) fn is_erased(&self, record: Dot, turn: &Turn<'_>) -> Result<bool, LedgerError> {
         if find_record(&turn.draft, record)?.is_some() {
             return Ok(false);
@@ -138,7 +163,9 @@ impl Engine {
         let Some(eno) = find_entry(&turn.draft, record.entry)? else { return Ok(false) };
         let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(false) };
         let erased = erased_leaves(&turn.draft, &entry)?;
-        Ok(erased.contains(&record.index) || erased.contains(&ALL_LEAVES))
+        // the facts of a task stay, and its texts are behind them
+        let leaf = record.index.saturating_add(u16::from(entry.header().kind == Kind::TASKS_APART));
+        Ok(erased.contains(&leaf) || erased.contains(&ALL_LEAVES))
     }
 
     /// Erases what came late, and tells the mesh what this node has carried out. The bytes of erasures up to entry `gone` are
@@ -169,7 +196,8 @@ impl Engine {
             if !self.is_erased(record, turn)? {
                 continue;
             }
-            let all = self.leaves_of_record(record, turn)?;
+            let is_task = find_task(&turn.draft, record)?.is_some();
+            let all = if is_task { leaves_of_task(record, &turn.draft)? } else { self.leaves_of_record(record, turn)? };
             let written: BTreeSet<LeafId> = all.iter().map(|(leaf, _)| *leaf).collect();
             for (leaf, author) in all {
                 if self.state.members.same_line(&author, &self.state.me) || self.erased_it_as_admin(record, turn)? {
@@ -186,7 +214,8 @@ impl Engine {
             return Ok(false);
         }
         let words = erasings_of(&turn.draft, record.entry)?;
-        let of_record = |leaf: Dot| leaf.index == record.index || leaf.index == ALL_LEAVES;
+        let is_task = u16::from(find_task(&turn.draft, record)?.is_some());
+        let of_record = |leaf: Dot| leaf.index == record.index.saturating_add(is_task) || leaf.index == ALL_LEAVES;
         Ok(words.iter().any(|word| word.row.author == self.state.me && of_record(word.leaf)))
     }
 
@@ -232,4 +261,27 @@ impl Engine {
             }
         }
     }
+}
+
+/// The leaves with the texts of a task's events, each with its author. Of events of an earlier format the facts stand for them.
+fn leaves_of_task(task: TaskId, view: &dyn View) -> Result<Vec<(LeafId, Did)>, LedgerError> {
+    let mut events = vec![task];
+    view.try_scan_prefix(Table::TaskEvents, &task.to_bytes(), Order::Forward, &mut |key, value| {
+        events.push(rows::read_task_event(key, value)?.dot);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let mut leaves = Vec::with_capacity(events.len());
+    for Dot { entry: id, index } in events {
+        let Some(entry) = find_entry(view, id)?.map(|eno| read_entry(view, eno)).transpose()?.flatten() else {
+            continue;
+        };
+        let author = entry.header().author;
+        let texts = index.saturating_add(1);
+        if entry.header().kind == Kind::TASKS {
+            leaves.push(((id, index), author));
+        } else if entry.may_lose(texts) && !entry.lacks().contains(&texts) {
+            leaves.push(((id, texts), author));
+        }
+    }
+    Ok(leaves)
 }

@@ -52,9 +52,9 @@ pub enum Command {
     },
     /// Forget a record.
     Forget(Dot),
-    /// Erase all writes to records, on every node. A record of which this node's member may not erase the beginning is
-    /// forgotten.
-    Erase(Vec<Dot>),
+    /// Erase all writes to records, and the texts of tasks, on every node. A record of which this node's member may not erase
+    /// the beginning is forgotten.
+    Erase(Vec<EraseTarget>),
     /// Erase what this node's member wrote to records that are erased by now, and tell the mesh which erasures this node has
     /// carried out. Those up to entry `gone` are gone from its files.
     CarryOut {
@@ -262,10 +262,10 @@ pub enum Outcome {
     Tasks(Vec<TaskAnswer>),
     /// The edit or the forget stands. Without a change there is no entry.
     Done(Option<EntryId>),
-    /// What became of records that were to be erased, in the command's order, and the entries that say so.
+    /// What became of what was to be erased, in the command's order, and the entries that say so.
     Erased {
-        /// The records.
-        records: Vec<ErasedRecord>,
+        /// The fates.
+        fates: Vec<EraseFate>,
         /// The entries.
         erasures: Vec<EntryId>,
     },
@@ -321,9 +321,18 @@ pub enum Outcome {
     },
 }
 
-/// What became of a record that was to be erased.
+/// Something to erase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EraseTarget {
+    /// A record, with all its versions.
+    Record(Dot),
+    /// The texts of a task that has ended.
+    Task(TaskId),
+}
+
+/// What became of something that was to be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ErasedRecord {
+pub enum EraseFate {
     /// It is erased. Others wrote some of its versions: their nodes erase those when they hear of it.
     Erased {
         /// The leaves that this word erases.
@@ -336,13 +345,20 @@ pub enum ErasedRecord {
         /// Its author.
         author: Did,
     },
-    /// It stands in an entry in one piece, of an earlier format, beside other records. Nothing changed.
+    /// Somebody else submitted the task, and this node's member is no admin. Nothing changed.
+    NotPermitted {
+        /// Its submitter.
+        author: Did,
+    },
+    /// It stands in an entry in one piece, of an earlier format, beside other writes or with facts that stay. Nothing changed.
     Whole {
-        /// The number of other records there.
+        /// The number of other writes there.
         others: usize,
     },
+    /// The task has not ended. Nothing changed.
+    Open,
     /// It does not exist.
-    NoRecord,
+    Missing,
 }
 
 /// Whether all is written again that our own log lost by a fork.

@@ -1,7 +1,7 @@
 #[cfg(feature = "http")]
 mod conflicts;
 #[cfg(feature = "http")]
-mod erased;
+pub(crate) mod erased;
 mod former;
 mod history;
 pub(crate) mod proof;

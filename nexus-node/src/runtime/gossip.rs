@@ -303,7 +303,7 @@ fn frames(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::Command;
+    use crate::engine::{Command, EraseTarget};
     use crate::replication::tests::Peer;
     use crate::trace::TraceParent;
 
@@ -326,7 +326,7 @@ mod tests {
         let old = Readable { format_max: 0, unnamed: BTreeSet::new() };
         assert!(frames(vec![Announced::Stored(id)], &peer.store, &traces, &old).unwrap().is_empty());
         peer.command(Command::Raise { format: 2, tasks_apart: true, persons: true, erases: true });
-        peer.command(Command::Erase(vec![record]));
+        peer.command(Command::Erase(vec![EraseTarget::Record(record)]));
         assert_eq!(gossip(&peer.store), Vec::<Vec<u8>>::new(), "sync tells of what is erased");
     }
 }

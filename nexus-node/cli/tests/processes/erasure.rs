@@ -42,9 +42,14 @@ fn until_said(home: &Home, id: &str, what: &str, count: usize) -> Value {
     })
 }
 
-/// promise: Erasure | A password that was pasted into a memory is in no file of three machines, of which one was off
+/// Waits until a node knows a task.
+fn until_seen(home: &Home, task: &str) {
+    until("the task is there", || (home.run(&["task", "show", task]).code == 0).then_some(()));
+}
+
+/// promise: Erasure | A password that was pasted into a memory and a task is in no file of three machines, of which one was off
 #[test]
-fn a_password_in_a_memory_of_three_machines_is_found_by_no_byte_search() {
+fn a_password_in_a_memory_and_a_task_of_three_machines_is_found_by_no_byte_search() {
     let ((laptop, _first), (desk, _second)) = pair();
     let (office, third) = joined(&laptop, "office");
     let id =
@@ -57,13 +62,22 @@ fn a_password_in_a_memory_of_three_machines_is_found_by_no_byte_search() {
         assert_eq!(home.json(&["recall", PASSWORD])[0]["id"], id.as_str());
         assert!(!with_password(home).is_empty());
     }
+    let input = format!("{{\"password\":\"{PASSWORD}\"}}");
+    let task = desk.json(&["task", "submit", "review", "--input", &input])["id"].as_str().unwrap().to_owned();
+    until_seen(&laptop, &task);
+    until_seen(&office, &task);
+    let (told, open) = (erase(&desk, &task), "it has not ended");
+    assert!(told["why"].as_str().unwrap().contains(open), "{told}");
+    desk.json(&["task", "cancel", &task]);
     third.terminate();
 
-    // somebody else's memory is only forgotten by a member that is no admin
     let status = laptop.json(&["erase", "status", &id]);
     assert_eq!(status["erased"], false);
     let erased = erase(&desk, &id);
     assert_eq!((&erased["id"], &erased["erased"]), (&Value::from(id.as_str()), &Value::from(true)));
+    let erased = erase(&desk, &task);
+    assert_eq!((&erased["kind"], &erased["erased"]), (&Value::from("task"), &Value::from(true)), "{erased}");
+    until_said(&laptop, &task, "hidden", 2);
     let status = until_said(&laptop, &id, "hidden", 2);
     assert_eq!((&status["erased"], &status["missing"]), (&Value::from(true), &serde_json::json!(["office"])));
     for home in [&laptop, &desk] {
@@ -77,10 +91,13 @@ fn a_password_in_a_memory_of_three_machines_is_found_by_no_byte_search() {
         assert_eq!(with_password(home), Vec::<PathBuf>::new());
     }
     until_said(&laptop, &id, "gone", 2);
+    // its facts stay
+    assert_eq!(laptop.json(&["task", "show", &task])["capability"], "review");
 
     // the machine that was off has it until it hears of that
     assert!(!with_password(&office).is_empty());
     let _third = office.up();
+    until_said(&laptop, &task, "hidden", 3);
     let status = until_said(&laptop, &id, "hidden", 3);
     assert_eq!(status["missing"], serde_json::json!([]));
     assert_eq!(texts(&office), ["tests run with cargo test"]);
@@ -128,7 +145,7 @@ fn the_blob_of_a_long_text_goes_with_it() {
     let _node = home.up();
     let long = format!("{PASSWORD} {}", "a long text of many words ".repeat(20_000));
     let remember = |key: &str| {
-        let written = home.run_with(&["remember", "-", "--key", key, "--json"], long.as_bytes()).ok().stdout;
+        let written = home.run_with(&["remember", "-", "--id", key, "--json"], long.as_bytes()).ok().stdout;
         serde_json::from_str::<Value>(&written).unwrap()["id"].as_str().unwrap().to_owned()
     };
     let one = remember("one");

@@ -145,7 +145,7 @@ pub(super) fn erase() -> wire::Erase {
 }
 
 pub(super) fn erased() -> wire::Erased {
-    let item = wire::ErasedItem { id: ID.into(), erased: true, ..wire::ErasedItem::default() };
+    let item = wire::ErasedItem { id: ID.into(), kind: "memory".into(), erased: true, ..wire::ErasedItem::default() };
     wire::Erased { items: vec![item] }
 }
 

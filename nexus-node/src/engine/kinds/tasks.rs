@@ -27,6 +27,7 @@ impl EntryKind for Events {
             Ok(events) => {
                 if let Some(space) = engine.state.spaces.get(&entry.header().space).map(|space| space.no) {
                     engine.fold_task_events((eno, space), entry, &events, turn)?;
+                    engine.note_events_of_erased(&events, turn)?;
                 }
                 Ok(Ok(Standing::Applied))
             }

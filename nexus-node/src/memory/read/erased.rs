@@ -1,6 +1,6 @@
 //! Memories that are to be erased, or were.
 
-use nexus_crdt::{ALL_LEAVES, Dot, DotPrefix, EntryId, Hlc};
+use nexus_crdt::{ALL_LEAVES, Dot, DotPrefix, EntryId, Hlc, Kind, TaskId};
 use nexus_identity::Did;
 
 use super::Reader;
@@ -17,19 +17,50 @@ pub(crate) struct ErasingWord {
     pub(crate) hlc: Hlc,
 }
 
+/// Something that can be erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Erasable {
+    /// A memory.
+    Memory(Dot),
+    /// A task.
+    Task(TaskId),
+}
+
+impl Erasable {
+    /// The dot of its id.
+    pub(crate) const fn dot(self) -> Dot {
+        match self {
+            Self::Memory(dot) | Self::Task(dot) => dot,
+        }
+    }
+}
+
 impl Reader<'_> {
-    /// The record that an id or a key names, a forgotten one by its id.
-    pub(crate) fn erasable(&self, id: &str) -> Result<Dot, NodeError> {
-        match self.resolve(id) {
-            Err(missing @ NodeError::NotFound { .. }) => match self.forgotten_record(id) {
-                Err(NodeError::NotFound { .. }) => Err(missing),
-                found => found,
-            },
-            found => found,
+    /// The memory that an id or a key names, a forgotten one by its id; else the task that an id names.
+    pub(crate) fn erasable(&self, id: &str) -> Result<Erasable, NodeError> {
+        let missing = match self.resolve(id) {
+            Err(missing @ NodeError::NotFound { .. }) => missing,
+            found => return found.map(Erasable::Memory),
+        };
+        match self.forgotten_record(id) {
+            Err(NodeError::NotFound { .. }) => {}
+            found => return found.map(Erasable::Memory),
+        }
+        let Ok(prefix) = id.parse::<DotPrefix>() else { return Err(missing) };
+        let mut tasks = Vec::new();
+        for (dot, _) in self.entries_beginning_with(&prefix)? {
+            let task = ledger::find_task(self.view, dot)?;
+            if task.is_some_and(|(_, row)| self.known.numbered(row.space).is_some()) {
+                tasks.push((dot, dot.to_string()));
+            }
+        }
+        match Resource::Task.the_one(id, tasks) {
+            Err(NodeError::NotFound { .. }) => Err(missing),
+            found => found.map(Erasable::Task),
         }
     }
 
-    /// The record with an id, and the words that count and erased its beginning.
+    /// The memory or task with an id, and the words that count and erased its beginning.
     pub(crate) fn erasures(&self, id: &str) -> Result<(Dot, Vec<ErasingWord>), NodeError> {
         let missing = || NodeError::NotFound { what: Resource::Memory, name: id.chars().take(64).collect() };
         let record = match id.parse::<DotPrefix>() {
@@ -38,17 +69,19 @@ impl Reader<'_> {
                 let erased = found.iter().filter(|(dot, _)| self.is_erased(*dot).unwrap_or_default());
                 let candidates = erased.map(|(dot, _)| (*dot, dot.to_string())).collect();
                 match Resource::Memory.the_one(id, candidates) {
-                    Err(NodeError::NotFound { .. }) => self.erasable(id)?,
+                    Err(NodeError::NotFound { .. }) => self.erasable(id)?.dot(),
                     found => found?,
                 }
             }
-            Err(()) => self.erasable(id)?,
+            Err(()) => self.erasable(id)?.dot(),
         };
         let Some(eno) = ledger::find_entry(self.view, record.entry)? else { return Err(missing()) };
         let Some(entry) = ledger::read_entry(self.view, eno)? else { return Err(missing()) };
         let mut words = Vec::new();
         for word in ledger::erasings_of(self.view, record.entry)? {
-            let names = word.leaf.index == record.index || word.leaf.index == ALL_LEAVES;
+            // the facts of a task stay, and its texts are behind them
+            let leaf = record.index.saturating_add(u16::from(entry.header().kind == Kind::TASKS_APART));
+            let names = word.leaf.index == leaf || word.leaf.index == ALL_LEAVES;
             if !names || !word.row.counts || !ledger::may_erase(self.view, &word.row.author, &entry.header().author)? {
                 continue;
             }

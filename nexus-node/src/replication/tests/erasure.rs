@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use nexus_crdt::{ALL_LEAVES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Erase, Erased};
 
 use super::*;
-use crate::engine::ErasedRecord;
+use crate::engine::{EraseFate, EraseTarget};
 use crate::memory::MemoryId;
 
 const SECRET: &str = "the secret that must go";
@@ -36,9 +36,9 @@ impl Peer {
     }
 
     /// Erases a record. Returns what became of it.
-    fn erase(&mut self, record: Dot) -> ErasedRecord {
-        match self.command(Command::Erase(vec![record])) {
-            Outcome::Erased { records, .. } => records.into_iter().next().unwrap(),
+    fn erase(&mut self, record: Dot) -> EraseFate {
+        match self.command(Command::Erase(vec![EraseTarget::Record(record)])) {
+            Outcome::Erased { fates, .. } => fates.into_iter().next().unwrap(),
             other => panic!("{other:?}"),
         }
     }
@@ -206,14 +206,14 @@ fn one_of_40_memories_of_a_batch_is_erased_and_39_are_left() {
     assert_eq!(net.peers[1].memories().len(), 40);
 
     // the memory is two writes: it was created, and edited
-    assert_eq!(net.peers[0].erase(record(17)), ErasedRecord::Erased { leaves: 2, others: BTreeSet::new() });
+    assert_eq!(net.peers[0].erase(record(17)), EraseFate::Erased { leaves: 2, others: BTreeSet::new() });
     let left = net.peers[0].memories();
     assert_eq!(left.len(), 39);
     assert!(left.iter().any(|memory| memory.text == "memory 16, edited"));
     assert!((0..40).filter(|n| ![16, 17].contains(n)).all(|n| left.iter().any(|m| m.text == format!("memory {n}"))));
     assert_eq!(net.peers[0].rows_with(SECRET), 0, "in no row of any table");
     net.peers[0].assert_equals_a_rebuild();
-    assert!(matches!(net.peers[0].erase(record(17)), ErasedRecord::NoRecord), "it is erased already");
+    assert!(matches!(net.peers[0].erase(record(17)), EraseFate::Missing), "it is erased already");
     // the others can be edited and forgotten as ever
     net.peers[0].edit(record(18), "memory 18, edited");
     net.peers[0].command(Command::Forget(record(19)));
@@ -230,7 +230,7 @@ fn one_of_40_memories_of_a_batch_is_erased_and_39_are_left() {
     assert_eq!(net.peers[1].memories(), net.peers[0].memories());
     assert_eq!(net.peers[1].rows_with(SECRET), 0);
     // a forgotten memory is erased as well
-    assert!(matches!(net.peers[0].erase(record(19)), ErasedRecord::Erased { .. }));
+    assert!(matches!(net.peers[0].erase(record(19)), EraseFate::Erased { .. }));
     net.sync_all();
     assert!(net.peers.iter().all(|peer| peer.rows_with("memory 19") == 0));
 }
@@ -268,13 +268,13 @@ fn an_entry_of_the_first_format_is_erased_as_a_whole_or_not_at_all() {
     let id = peer.remember_forty();
     let after = peer.remember("after it", None);
     let record = |index| Dot { entry: id, index };
-    assert!(matches!(peer.command(Command::Erase(vec![record(17)])), Outcome::TooEarly));
+    assert!(matches!(peer.command(Command::Erase(vec![EraseTarget::Record(record(17))])), Outcome::TooEarly));
     peer.command(raised());
-    assert_eq!(peer.erase(record(17)), ErasedRecord::Whole { others: 39 });
+    assert_eq!(peer.erase(record(17)), EraseFate::Whole { others: 39 });
     assert_eq!(peer.memories().len(), 41);
-    let all = peer.command(Command::Erase((0..40).map(record).collect()));
-    let Outcome::Erased { records, erasures } = all else { panic!("{all:?}") };
-    assert!(records.iter().all(|record| matches!(record, ErasedRecord::Erased { .. })) && erasures.len() == 1);
+    let all = peer.command(Command::Erase((0..40).map(|n| EraseTarget::Record(record(n))).collect()));
+    let Outcome::Erased { fates, erasures } = all else { panic!("{all:?}") };
+    assert!(fates.iter().all(|fate| matches!(fate, EraseFate::Erased { .. })) && erasures.len() == 1);
     assert_eq!(peer.memories().iter().map(|memory| memory.id).collect::<Vec<_>>(), [MemoryId::from(after)]);
     assert_eq!(peer.rows_with(SECRET), 0);
     assert!(!peer.events.iter().any(|event| matches!(event, Event::Quarantined { .. })), "nobody broke a rule");
@@ -332,7 +332,7 @@ fn a_stranger_to_a_memory_only_forgets_it_and_an_admin_erases_it() {
     let other = net.peers[1].remember("another one", None);
     net.sync_all();
     let author = key(1).did();
-    assert_eq!(net.peers[2].erase(secret), ErasedRecord::Forgotten { author });
+    assert_eq!(net.peers[2].erase(secret), EraseFate::Forgotten { author });
     // nor by a program of its own
     let word = net.peers[2].word(Kind::ERASE, Erase::of(vec![(secret.entry, secret.index)]).unwrap().encode());
     for peer in &mut net.peers {
@@ -341,8 +341,8 @@ fn a_stranger_to_a_memory_only_forgets_it_and_an_admin_erases_it() {
     }
     net.sync_all();
     assert!(net.peers.iter().all(|peer| peer.memories().len() == 1 && peer.rows_with(SECRET) > 0));
-    assert!(matches!(net.peers[0].erase(secret), ErasedRecord::Erased { .. }));
-    assert!(matches!(net.peers[1].erase(other), ErasedRecord::Erased { .. }));
+    assert!(matches!(net.peers[0].erase(secret), EraseFate::Erased { .. }));
+    assert!(matches!(net.peers[1].erase(other), EraseFate::Erased { .. }));
     net.sync_all();
     for peer in &mut net.peers {
         assert_eq!((peer.rows_with(SECRET), peer.rows_with("another one")), (0, 0));
@@ -384,7 +384,7 @@ fn what_a_revoked_member_erased_comes_back_from_nodes_that_have_it() {
             net.sync(other, 4);
         }
         // one hears of the erasure, and the one that ends the membership does not
-        assert!(matches!(net.peers[4].erase(secret), ErasedRecord::Erased { .. }));
+        assert!(matches!(net.peers[4].erase(secret), EraseFate::Erased { .. }));
         net.sync(1, 4);
         assert_eq!(net.peers[1].rows_with(SECRET), 0);
         let ended = net.peers[0].command(Command::Revoke { member: key(4).did(), keep: None });
@@ -419,7 +419,7 @@ fn edits_by_others_are_erased_by_their_nodes_and_those_that_come_late() {
     // it does not know of this one
     net.peers[0].edit(record, &format!("{SECRET}, late"));
     let others = BTreeSet::from([key(2).did()]);
-    assert_eq!(net.peers[1].erase(record), ErasedRecord::Erased { leaves: 1, others });
+    assert_eq!(net.peers[1].erase(record), EraseFate::Erased { leaves: 1, others });
     for _ in 0..2 {
         net.sync_all();
         for peer in &mut net.peers {
