@@ -2,84 +2,21 @@
 //
 //   node repo.mjs NEXUS_NODE MODULES
 
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
+import { copyFileSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import { pathToFileURL } from "node:url";
 import { isDeepStrictEqual } from "node:util";
 
 import { conclude, fail, same } from "./compare.mjs";
+import { Machine, alike, client, end, heads, load, until, work } from "./machines.mjs";
 
-const [program, modules] = process.argv.slice(2);
-const require = createRequire(join(modules, "x.js"));
-const load = (name) => import(pathToFileURL(require.resolve(name)).href);
+const modules = process.argv[3];
 const { Repo } = await load("@automerge/automerge-repo");
-const { WebSocketClientAdapter } = await load("@automerge/automerge-repo-network-websocket");
 const A = await load("@automerge/automerge");
 const { default: WebSocket } = await load("ws");
 const { decode, encode } = await load("cbor-x");
-
-/** The longest wait for something that has to happen. */
-const PATIENCE_MS = 60_000;
-const work = mkdtempSync(join(tmpdir(), "repo-"));
-/** A node in a directory and process of its own. */
-class Machine {
-  constructor(name) {
-    this.name = name;
-    this.data = join(work, name);
-    this.port = 0;
-  }
-
-  run(...words) {
-    const ran = spawnSync(program, ["--data-dir", this.data, "--json", ...words], { encoding: "utf8" });
-    if (ran.status !== 0) throw new Error(`${this.name}: ${words.join(" ")} ended with ${ran.status}: ${ran.stderr}`);
-    return JSON.parse(ran.stdout);
-  }
-
-  async up() {
-    const words = ["--data-dir", this.data, "--quiet", "--json", "up", "--no-mdns", "--name", this.name];
-    words.push("--api-addr", `127.0.0.1:${this.port}`, "--listen", "/ip4/127.0.0.1/tcp/0", "--until-stdin-closes");
-    this.process = spawn(program, words, { stdio: ["pipe", "pipe", "inherit"] });
-    const [line] = await once(createInterface(this.process.stdout), "line");
-    const ready = JSON.parse(line);
-    this.port = Number(new URL(ready.api).port);
-  }
-
-  async end(signal) {
-    const ended = once(this.process, "exit");
-    if (signal) this.process.kill(signal);
-    else this.process.stdin.end();
-    await ended;
-  }
-
-  token(name, ...scopes) {
-    return this.run("token", "create", "--name", name, ...scopes.flatMap((scope) => ["--scope", scope])).token;
-  }
-
-  address(token) {
-    return `ws://127.0.0.1:${this.port}/automerge?token=${token}`;
-  }
-}
-
-function client(address) {
-  const adapter = new WebSocketClientAdapter(address, 200);
-  return { repo: new Repo({ network: [adapter] }), adapter };
-}
-
-/** Waits until something is so. */
-async function until(what, check) {
-  const end = Date.now() + PATIENCE_MS;
-  for (;;) {
-    const seen = await check();
-    if (seen) return seen;
-    if (Date.now() > end) throw new Error(`${what} did not happen`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
 
 /** A number as sync messages have it. */
 function leb(number) {
@@ -87,9 +24,6 @@ function leb(number) {
   for (; number > 127; number = Math.floor(number / 128)) bytes.push((number % 128) + 128);
   return Buffer.from([...bytes, number]);
 }
-
-const heads = (handle) => [...A.getHeads(handle.doc())].sort();
-const alike = (one, other) => isDeepStrictEqual(heads(one), heads(other));
 
 const one = new Machine("one");
 const two = new Machine("two");
@@ -284,9 +218,6 @@ try {
 } catch (error) {
   fail(error.stack);
 } finally {
-  for (const child of children) child.kill();
-  for (const { repo } of clients) await Promise.race([repo.shutdown(), new Promise((resolve) => setTimeout(resolve, 2_000))]);
-  for (const machine of [one, two, three]) if (machine.process && machine.process.exitCode === null) await machine.end();
-  rmSync(work, { recursive: true, force: true });
+  await end({ children, clients, machines: [one, two, three] });
 }
 conclude();

@@ -44,8 +44,8 @@ pub(crate) use documents::{
     each_touched, enos_of_document, is_of_document, names_of_documents,
 };
 pub(crate) use erased::{
-    Erasers, confirmed_by, erased_after, erased_leaves, erasings_of, fills, lacking_entries, lacks_only_what_is_erased,
-    may_erase, read_erasers, unconfirmed,
+    Erasers, confirmed_by, erased_after, erased_leaves, fills, has_unconfirmed, is_erased_already, is_named, lacking_entries, lacks_only_what_is_erased,
+    may_erase, read_erasers, unconfirmed, words_about,
 };
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};

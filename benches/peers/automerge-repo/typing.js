@@ -4,6 +4,8 @@
 //     node typing.js each 10000        # a change for each character
 //     node typing.js together 10000    # the first at once, and then what comes within 20 ms as one change, 1,000 at most
 //
+// With the address of a server behind it, the two clients are at that one.
+//
 // It prints characters a second and the changes that they became, as JSON.
 
 import { fork } from "node:child_process";
@@ -29,7 +31,7 @@ const letters = (handle, count) =>
         for (let n = 0; n < count; n++) Automerge.splice(document, ["text"], 0, 0, "x");
     });
 const changes = (handle) => Automerge.stats(handle.doc()).numChanges;
-const client = (port) => new Repo({ network: [new WebSocketClientAdapter(`ws://127.0.0.1:${port}`)] });
+const client = (address) => new Repo({ network: [new WebSocketClientAdapter(address)] });
 
 const seen = (handle, characters) =>
     new Promise((resolve) => {
@@ -42,15 +44,27 @@ const seen = (handle, characters) =>
         look();
     });
 
+// A server may not have it yet, and say so.
+async function found(repo, url) {
+    for (let times = 0; ; times++) {
+        try {
+            return await repo.find(url);
+        } catch (error) {
+            if (times === 50) throw error;
+            await pause(100);
+        }
+    }
+}
+
 async function server() {
     const sockets = new WebSocketServer({ port: 0, host: "127.0.0.1" });
     await new Promise((resolve) => sockets.once("listening", resolve));
     new Repo({ network: [new WebSocketServerAdapter(sockets)], sharePolicy: async () => false });
-    process.send(sockets.address().port);
+    process.send(`ws://127.0.0.1:${sockets.address().port}`);
 }
 
-async function typist(port, characters, together) {
-    const handle = client(port).create({ text: "" });
+async function typist(address, characters, together) {
+    const handle = client(address).create({ text: "" });
     await handle.whenReady();
     process.send(handle.url);
     await message();
@@ -74,8 +88,8 @@ async function typist(port, characters, together) {
     process.send({ begin, changes: changes(handle) - before });
 }
 
-async function reader(port, url, characters) {
-    const handle = await client(port).find(url);
+async function reader(address, url, characters) {
+    const handle = await found(client(address), url);
     await handle.whenReady();
     process.send("ready");
     await seen(handle, 1);
@@ -84,7 +98,7 @@ async function reader(port, url, characters) {
     process.send(now());
 }
 
-async function all(how, characters) {
+async function all(how, characters, server) {
     const started = [];
     const start = (...words) => {
         const child = fork(fileURLToPath(import.meta.url), words.map(String), { stdio: ["ignore", "ignore", "inherit", "ipc"] });
@@ -107,9 +121,9 @@ async function all(how, characters) {
         };
     };
     try {
-        const port = await start("server").hear();
-        const typing = start("typist", port, characters, how);
-        const reading = start("reader", port, await typing.hear(), characters);
+        const address = server ?? (await start("server").hear());
+        const typing = start("typist", address, characters, how);
+        const reading = start("reader", address, await typing.hear(), characters);
         await reading.hear();
         typing.say("the reader is there");
         await reading.hear();
@@ -134,9 +148,9 @@ switch (what) {
         break;
     case "each":
     case "together":
-        await all(what, Number(words[0]));
+        await all(what, Number(words[0]), words[1]);
         break;
     default:
-        console.error("node typing.js each|together CHARACTERS");
+        console.error("node typing.js each|together CHARACTERS [ADDRESS]");
         process.exit(2);
 }

@@ -45,7 +45,7 @@ impl Engine {
         self.fold_as_it_counts(eno, entry, header.seq < reach.below, turn)?;
         // a rebuild weighs at its end: what is void in the end must take nothing away
         if !turn.rebuilds && (!self.state.erasers.is_empty() || !entry.lacks().is_empty()) {
-            self.weigh(eno, turn)?;
+            self.weigh_entry(eno, entry, turn)?;
         }
         if let Some(space) = self.state.spaces.get_mut(&header.space) {
             space.entries += 1;

@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::{
-    ALL_LEAVES, Dot, EntryId, Erase, Erased, Field, Kind, PlacedTaskEvent, PlacedWrite, Target, TaskEvent, Verified,
+    ALL_LEAVES, Core, Dot, EntryId, Erase, Erased, Field, Kind, PlacedTaskEvent, PlacedWrite, Target, TaskEvent, Verified,
     task_events_of, writes_of,
 };
 use nexus_identity::plants::planted;
@@ -11,9 +11,10 @@ use super::kinds::{Placed, kind_of};
 use super::recount::note_recount;
 use super::writes::{FoldWrites, Undone};
 use super::{Engine, Event, LedgerError, Turn};
-use crate::ledger::rows::{self, Eno, ErasedRow, ErasedSince, EraserRow, LogNo, RecountRow, Standing};
+use crate::ledger::rows::{self, Eno, ErasedKey, ErasedSince, EraserRow, LogNo, RecountRow, Standing};
 use crate::ledger::{
-    attached_to, enos_of_log, erased_after, erased_leaves, find_entry, find_task, is_attached, read_entry, standing,
+    attached_to, enos_of_log, erased_after, erased_leaves, find_entry, find_task, is_attached, is_erased_already,
+    is_named, read_entry, standing,
 };
 use crate::store::{Table, View};
 
@@ -27,9 +28,16 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let author = entry.header().author;
         self.note_eraser(author, turn);
-        for (id, leaf) in erase.leaves() {
-            let row = ErasedRow { author, counts };
-            turn.draft.put(Table::Erased, &rows::erased_key(*id, *leaf, eno), &rows::encode(&row));
+        let mut news = BTreeSet::new();
+        for (id, index) in erase.leaves() {
+            let leaf = Dot { entry: *id, index: *index };
+            // a member may say the same again and again, of large entries: these are read once
+            if counts && !is_erased_already(&turn.draft, leaf)? {
+                news.insert(*id);
+            }
+            let word = ErasedKey { leaf, void: !counts, author, erasure: eno };
+            turn.draft.put(Table::Erased, &word.to_bytes(), &[]);
+            turn.draft.delete(Table::Erased, &ErasedKey { void: counts, ..word }.to_bytes());
         }
         for state in [Erased::Hidden, Erased::Gone].into_iter().filter(|_| counts) {
             if turn.draft.contains(Table::Confirmed, &rows::confirmed_key(entry.id(), &self.state.me, state))? {
@@ -42,21 +50,21 @@ impl Engine {
             let since = ErasedSince::and(before.as_deref().and_then(ErasedSince::of_bytes), turn.now, eno);
             turn.draft.put(Table::Meta, rows::meta::ERASED_SINCE, &since.to_bytes());
         }
-        self.weigh_all(erase, turn)
+        self.weigh_entries(&news, turn)
     }
 
     /// A member's word stops counting. What it took away is to come again, if nobody else's word erases it.
     pub(super) fn take_erase_out(
         &mut self,
-        (eno, id): (Eno, EntryId),
+        (eno, entry): (Eno, &Verified),
         erase: &Erase,
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
-        for (entry, leaf) in erase.leaves() {
-            let key = rows::erased_key(*entry, *leaf, eno);
-            let Some(row) = turn.draft.get(Table::Erased, &key)? else { continue };
-            let row = ErasedRow { counts: false, ..rows::decode(Table::Erased, &row)? };
-            turn.draft.put(Table::Erased, &key, &rows::encode(&row));
+        let (id, author) = (entry.id(), entry.header().author);
+        for (entry, index) in erase.leaves() {
+            let word = ErasedKey { leaf: Dot { entry: *entry, index: *index }, void: true, author, erasure: eno };
+            turn.draft.put(Table::Erased, &word.to_bytes(), &[]);
+            turn.draft.delete(Table::Erased, &ErasedKey { void: false, ..word }.to_bytes());
         }
         for state in [Erased::Hidden, Erased::Gone] {
             turn.draft.delete(Table::Unconfirmed, &rows::unconfirmed_key(state, id));
@@ -128,13 +136,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Brings a held entry to what may be here of it, and notes whether leaves of it are to come again.
-    pub(super) fn weigh(&mut self, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
-        let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(()) };
-        let erased = erased_leaves(&turn.draft, &entry)?;
+    /// Brings a held entry to what may be here of it, and notes whether leaves of it are to come again. Entries of which nobody
+    /// erases anything are not read.
+    fn weigh(&mut self, eno: Eno, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        if !is_named(&turn.draft, eno)? && !turn.draft.contains(Table::Lacking, &rows::eno_key(eno))? {
+            return Ok(());
+        }
+        match read_entry(&turn.draft, eno)? {
+            Some(entry) => self.weigh_entry(eno, &entry, turn),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for an entry that was read.
+    pub(super) fn weigh_entry(
+        &mut self,
+        eno: Eno,
+        entry: &Verified,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        let erased = erased_leaves(&turn.draft, entry)?;
         let left = erased.iter().fold(entry.clone(), |entry, leaf| entry.without(*leaf));
-        if left != entry {
-            self.replace(eno, (&entry, &left), turn)?;
+        if left != *entry {
+            self.replace(eno, (entry, &left), turn)?;
         }
         self.note_lacking(eno, &left, &erased, turn)
     }
@@ -258,6 +282,11 @@ impl Engine {
             let record = match placed.write.target {
                 Target::Create { .. } => {
                     Self::erase_late(own, turn);
+                    // an import must not bring a copy back
+                    if let Some(was) = Core::parse(&placed.write.value).and_then(|core| core.was) {
+                        let former = rows::was_prefix(&was.id, &entry.header().author);
+                        turn.draft.put(Table::ErasedWas, &former, &[]);
+                    }
                     own
                 }
                 Target::Edit { record } => record,

@@ -13,8 +13,8 @@ use super::payload::OwnPayload;
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, unreadable};
 use crate::ledger::{
-    author_of, each_write, end_of, erased_leaves, erasings_of, find_entry, find_record, find_space, find_task,
-    read_entry, unconfirmed,
+    author_of, each_write, end_of, erased_leaves, find_entry, find_record, find_space, find_task,
+    read_entry, unconfirmed, words_about,
 };
 use crate::store::{ALL_KEYS, Order, Table, View};
 
@@ -213,10 +213,14 @@ impl Engine {
         if !self.state.members.allows(&self.state.me, Role::Admin) {
             return Ok(false);
         }
-        let words = erasings_of(&turn.draft, record.entry)?;
         let is_task = u16::from(find_task(&turn.draft, record)?.is_some());
-        let of_record = |leaf: Dot| leaf.index == record.index.saturating_add(is_task) || leaf.index == ALL_LEAVES;
-        Ok(words.iter().any(|word| word.row.author == self.state.me && of_record(word.leaf)))
+        for index in [record.index.saturating_add(is_task), ALL_LEAVES] {
+            let words = words_about(&turn.draft, Dot { entry: record.entry, index })?;
+            if words.iter().any(|word| word.author == self.state.me) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Says which leaves are to be erased, in as many entries as that takes.

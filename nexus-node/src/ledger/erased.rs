@@ -7,19 +7,9 @@ use std::ops::{Bound, ControlFlow};
 use nexus_crdt::{ALL_LEAVES, Dot, Entry, EntryId, Erased};
 use nexus_identity::Did;
 
-use super::rows::{self, Eno, ErasedRow, EraserRow, decode, unreadable};
-use super::view::read_entry;
+use super::rows::{self, EntryRow, Eno, ErasedKey, EraserRow, decode, unreadable};
+use super::view::{author_of, find_entry, read_entry};
 use crate::store::{ALL_KEYS, Order, StoreError, Table, View};
-
-/// A word that a leaf is to be erased.
-pub(crate) struct Erasing {
-    /// The leaf.
-    pub(crate) leaf: Dot,
-    /// The entry that says so.
-    pub(crate) erasure: Eno,
-    /// What it says.
-    pub(crate) row: ErasedRow,
-}
 
 /// The members that erased something.
 pub(crate) type Erasers = BTreeMap<Did, EraserRow>;
@@ -35,31 +25,68 @@ pub(crate) fn read_erasers(view: &dyn View) -> Result<Erasers, StoreError> {
     Ok(erasers)
 }
 
-/// The words that leaves of an entry are to be erased, whether they count or not.
-pub(crate) fn erasings_of(view: &dyn View, entry: EntryId) -> Result<Vec<Erasing>, StoreError> {
-    let mut erasings = Vec::new();
-    view.try_scan_prefix(Table::Erased, entry.as_bytes(), Order::Forward, &mut |key, row| {
-        let (leaf, erasure) = rows::read_erased_key(key).ok_or_else(|| unreadable(Table::Erased))?;
-        erasings.push(Erasing { leaf, erasure, row: decode(Table::Erased, row)? });
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(erasings)
+/// The first words of each member that count and erase this very leaf, whether the member may or not.
+pub(crate) fn words_about(view: &dyn View, leaf: Dot) -> Result<Vec<ErasedKey>, StoreError> {
+    let mut words = Vec::new();
+    let mut from = ErasedKey { leaf, void: false, author: Did::from_bytes([0; 32]), erasure: 0 };
+    while let Some(word) = first_from(view, from)?.filter(|word| word.leaf == leaf && !word.void) {
+        words.push(word);
+        from = behind_author(word);
+    }
+    Ok(words)
+}
+
+/// The first word from a key on.
+fn first_from(view: &dyn View, key: ErasedKey) -> Result<Option<ErasedKey>, StoreError> {
+    let from = key.to_bytes();
+    let first = view.first(Table::Erased, (Bound::Included(from.as_slice()), Bound::Unbounded), Order::Forward)?;
+    first.map(|(key, _)| ErasedKey::from_bytes(&key).ok_or_else(|| unreadable(Table::Erased))).transpose()
+}
+
+/// The key behind all words of an author of one kind about a leaf.
+fn behind_author(word: ErasedKey) -> ErasedKey {
+    ErasedKey { erasure: Eno::MAX, ..word }
 }
 
 /// The first entry behind another one of which somebody erases leaves.
 pub(crate) fn erased_after(view: &dyn View, after: Option<EntryId>) -> Result<Option<EntryId>, StoreError> {
-    let from = after.map(|after| Dot { entry: after, index: u16::MAX }.to_bytes().to_vec());
-    // behind all words about its last leaf
-    let from = from.map(|key| [key.as_slice(), &[u8::MAX; 8]].concat());
-    let start = from.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let author = Did::from_bytes([u8::MAX; 32]);
+    let last = |entry| ErasedKey { leaf: Dot { entry, index: u16::MAX }, void: true, author, erasure: Eno::MAX };
+    let from = after.map(|after| last(after).to_bytes());
+    let start = from.as_ref().map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
     let first = view.first(Table::Erased, (start, Bound::Unbounded), Order::Forward)?;
-    first.map(|(key, _)| Ok(rows::read_erased_key(&key).ok_or_else(|| unreadable(Table::Erased))?.0.entry)).transpose()
+    first.map(|(key, _)| Ok(ErasedKey::from_bytes(&key).ok_or_else(|| unreadable(Table::Erased))?.leaf.entry)).transpose()
 }
 
 /// The leaves of an entry that words which count erase.
 pub(crate) fn erased_leaves(view: &dyn View, entry: &Entry) -> Result<Vec<u16>, StoreError> {
-    let named = named_by(view, entry, |row| row.counts)?;
+    let named = named_by(view, entry.id(), &entry.header().author, false)?;
     Ok(if named.is_empty() { Vec::new() } else { entry.losing(&named.into_iter().collect::<Vec<_>>()) })
+}
+
+/// Whether words that count erase something of a held entry.
+pub(crate) fn is_named(view: &dyn View, eno: Eno) -> Result<bool, StoreError> {
+    let Some((id, author)) = entry_and_author(view, eno)? else { return Ok(false) };
+    Ok(!named_by(view, id, &author, false)?.is_empty())
+}
+
+/// Whether a word that counts erases this leaf of a held entry.
+pub(crate) fn is_erased_already(view: &dyn View, leaf: Dot) -> Result<bool, StoreError> {
+    let Some(eno) = find_entry(view, leaf.entry)? else { return Ok(false) };
+    let Some((_, author)) = entry_and_author(view, eno)? else { return Ok(false) };
+    for word in words_about(view, leaf)? {
+        if may_erase(view, &word.author, &author)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The id and the author of a held entry, without its payload.
+fn entry_and_author(view: &dyn View, eno: Eno) -> Result<Option<(EntryId, Did)>, StoreError> {
+    let Some(row) = view.get(Table::Entries, &rows::eno_key(eno))? else { return Ok(None) };
+    let row: EntryRow = decode(Table::Entries, &row)?;
+    Ok(Some((EntryId::of(&row.header), author_of(view, row.log)?)))
 }
 
 /// Whether everything that an entry lacks was erased by somebody who may, or might before its membership ended. A member that
@@ -72,24 +99,36 @@ pub(crate) fn lacks_only_what_is_erased(view: &dyn View, entry: &Entry) -> Resul
     if !lacks.iter().all(|leaf| entry.may_lose(*leaf)) {
         return Ok(false);
     }
-    let named = named_by(view, entry, |_| true)?;
+    let named = named_by(view, entry.id(), &entry.header().author, true)?;
     Ok(named.contains(&ALL_LEAVES) || lacks.iter().all(|leaf| named.contains(leaf)))
 }
 
-/// The leaves of an entry that members named who may erase them.
-fn named_by(view: &dyn View, entry: &Entry, wanted: impl Fn(&ErasedRow) -> bool) -> Result<BTreeSet<u16>, StoreError> {
-    let (mut named, mut erasers) = (BTreeSet::new(), BTreeMap::new());
-    for Erasing { leaf, row, .. } in erasings_of(view, entry.id())? {
-        if !wanted(&row) {
-            continue;
-        }
-        let may = match erasers.entry(row.author) {
+/// The leaves of an entry that members named who may erase them; also by words that do not count, if `void_too`.
+fn named_by(view: &dyn View, id: EntryId, author: &Did, void_too: bool) -> Result<BTreeSet<u16>, StoreError> {
+    let (mut named, mut known) = (BTreeSet::new(), BTreeMap::new());
+    let at = |index| ErasedKey {
+        leaf: Dot { entry: id, index },
+        void: false,
+        author: Did::from_bytes([0; 32]),
+        erasure: 0,
+    };
+    let mut from = at(0);
+    while let Some(word) = first_from(view, from)?.filter(|word| word.leaf.entry == id) {
+        let may = match known.entry(word.author) {
             Place::Occupied(known) => *known.get(),
-            Place::Vacant(unknown) => *unknown.insert(may_erase(view, &row.author, &entry.header().author)?),
+            Place::Vacant(unknown) => *unknown.insert(may_erase(view, &word.author, author)?),
         };
-        if may {
-            named.insert(leaf.index);
+        let counts = may && (void_too || !word.void);
+        if counts {
+            named.insert(word.leaf.index);
         }
+        let next_leaf = counts || word.void && !void_too;
+        let next = match next_leaf {
+            true => word.leaf.index.checked_add(1).map(at),
+            false => Some(behind_author(word)),
+        };
+        let Some(next) = next else { break };
+        from = next;
     }
     Ok(named)
 }
@@ -110,6 +149,11 @@ pub(crate) fn unconfirmed(view: &dyn View, state: Erased) -> Result<Vec<(EntryId
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
+}
+
+/// Whether there is an erasure that this node has not confirmed.
+pub(crate) fn has_unconfirmed(view: &dyn View, state: Erased) -> Result<bool, StoreError> {
+    super::has_any(view, Table::Unconfirmed, &[state as u8])
 }
 
 /// The members that confirmed an erasure.

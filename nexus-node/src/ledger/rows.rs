@@ -8,10 +8,11 @@
 //! |---|---|---|
 //! | `Entries` | eno | [`EntryRow`] |
 //! | `Payloads` | eno | the payload |
-//! | `Erased` | entry id, leaf, eno of the erasure | [`ErasedRow`] |
+//! | `Erased` | [`ErasedKey`] | – |
 //! | `Erasers` | a member | [`EraserRow`] |
 //! | `Lacking` | eno | – |
 //! | `ErasedOf` | entry id, leaf | the record to which it wrote |
+//! | `ErasedWas` | former id, 0, author | – |
 //! | `ErasedLate` | a record's dot | – |
 //! | `Unconfirmed` | 0 for hidden and 1 for gone, erasure's entry id | eno of the erasure |
 //! | `Confirmed` | erasure's entry id, member, 0 for hidden and 1 for gone | its stamp |
@@ -636,13 +637,41 @@ pub(crate) fn profile_key(author: &Did, hlc: Hlc, id: EntryId) -> [u8; 72] {
     key
 }
 
-/// A member's word that a leaf is to be erased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub(crate) struct ErasedRow {
+/// A member's word that a leaf is to be erased: the key of a row. Words that count come before the others of a leaf, and those
+/// of one member stand together: whoever says it a million times is looked at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ErasedKey {
+    /// The leaf.
+    pub leaf: Dot,
+    /// Whether the word does not count by the verdict on its log.
+    pub void: bool,
     /// The member.
     pub author: Did,
-    /// Whether the word counts by the verdict on its log.
-    pub counts: bool,
+    /// The entry that says so.
+    pub erasure: Eno,
+}
+
+impl ErasedKey {
+    const BYTES: usize = DOT_BYTES + 1 + 32 + 8;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut key = [u8::from(self.void); Self::BYTES];
+        key[..DOT_BYTES].copy_from_slice(&self.leaf.to_bytes());
+        key[DOT_BYTES + 1..DOT_BYTES + 33].copy_from_slice(self.author.as_bytes());
+        key[DOT_BYTES + 33..].copy_from_slice(&self.erasure.to_be_bytes());
+        key
+    }
+
+    pub(crate) fn from_bytes(key: &[u8]) -> Option<Self> {
+        let (leaf, rest) = key.split_at_checked(DOT_BYTES)?;
+        let ([void, author @ ..], erasure) = rest.split_at_checked(33)? else { return None };
+        Some(Self {
+            leaf: Dot::from_bytes(leaf)?,
+            void: *void != 0,
+            author: Did::from_bytes(author.try_into().ok()?),
+            erasure: Eno::from_be_bytes(erasure.try_into().ok()?),
+        })
+    }
 }
 
 /// A member that erased something, and whose leaves it may erase.
@@ -659,20 +688,6 @@ impl EraserRow {
     pub(crate) fn may_erase(&self, author: &Did) -> bool {
         self.admin || self.line.contains(author)
     }
-}
-
-/// The key of a word that a leaf is to be erased.
-pub(crate) fn erased_key(entry: EntryId, leaf: u16, erasure: Eno) -> [u8; 42] {
-    let mut key = [0; 42];
-    key[..34].copy_from_slice(&Dot { entry, index: leaf }.to_bytes());
-    key[34..].copy_from_slice(&erasure.to_be_bytes());
-    key
-}
-
-/// The leaf and the erasure of a key of `Erased`.
-pub(crate) fn read_erased_key(key: &[u8]) -> Option<(Dot, Eno)> {
-    let (dot, eno) = key.split_at_checked(DOT_BYTES)?;
-    Some((Dot::from_bytes(dot)?, Eno::from_be_bytes(eno.try_into().ok()?)))
 }
 
 /// The key of an erasure that this node has not confirmed yet.

@@ -24,6 +24,31 @@ const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// The most blobs that are removed together.
 const BLOBS_TOGETHER: usize = 256;
 
+/// The entries that this node writes at once about what others erase, and the time for each one more. A member that erases
+/// all day long makes others write so much and no more.
+const BURST: u32 = 20;
+const EACH: Duration = Duration::from_secs(30);
+
+/// How much this node may still say.
+#[derive(Debug, Default)]
+struct Budget {
+    /// The time at which all that was said is paid for.
+    paid: Duration,
+}
+
+impl Budget {
+    /// Spends one; else the time until there is one again.
+    fn spend(&mut self, now: Duration) -> Option<Duration> {
+        let paid = self.paid.max(now) + EACH;
+        let early = paid.saturating_sub(now + EACH * BURST);
+        if early.is_zero() {
+            self.paid = paid;
+            return None;
+        }
+        Some(early)
+    }
+}
+
 /// What is left to do.
 #[derive(Debug, Default)]
 struct Open {
@@ -36,13 +61,14 @@ struct Open {
 }
 
 impl Open {
-    fn read(view: &dyn View) -> Result<Self, StoreError> {
+    /// Reads it. `told` is the entry up to which this node has said that erasures are gone.
+    fn read(view: &dyn View, told: Eno) -> Result<Self, StoreError> {
         let compacted = view.get(Table::Meta, meta::COMPACTED)?;
         let gone = compacted.and_then(|row| row.try_into().ok()).map_or(0, Eno::from_le_bytes);
         let mut open = Self { gone, ..Self::default() };
         open.says = view.first(Table::ErasedLate, ALL_KEYS, Order::Forward)?.is_some()
-            || !ledger::unconfirmed(view, Erased::Hidden)?.is_empty()
-            || ledger::unconfirmed(view, Erased::Gone)?.iter().any(|(_, eno)| *eno <= gone);
+            || ledger::has_unconfirmed(view, Erased::Hidden)?
+            || gone > told && ledger::unconfirmed(view, Erased::Gone)?.iter().any(|(_, eno)| *eno <= gone);
         view.scan(Table::Unwanted, ALL_KEYS, Order::Forward, &mut |key, _| {
             open.unwanted.extend(<[u8; 32]>::try_from(key));
             if open.unwanted.len() < BLOBS_TOGETHER { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -60,18 +86,25 @@ pub(super) async fn carry_out(
 ) {
     let world = source.world.clone();
     let mut committed = source.committed.clone();
+    let (mut told, mut budget) = (0, Budget::default());
     loop {
         committed.mark_unchanged();
         compacted.mark_unchanged();
         let store = source.store.clone();
-        let Ok(Ok(open)) = world.reading(move || Open::read(&store.snapshot()?)).await else { return };
-        if open.says {
-            let carry = || Command::CarryOut { gone: open.gone };
-            if engine.run_once_there_is_room(&world, carry).await.is_err() {
-                return;
-            }
-        }
+        let Ok(Ok(open)) = world.reading(move || Open::read(&store.snapshot()?, told)).await else { return };
         let mut wait = None;
+        if open.says {
+            wait = budget.spend(world.now());
+            if wait.is_none() {
+                let carry = || Command::CarryOut { gone: open.gone };
+                if engine.run_once_there_is_room(&world, carry).await.is_err() {
+                    return;
+                }
+                told = open.gone;
+            }
+        } else {
+            told = open.gone;
+        }
         #[cfg(feature = "blobs")]
         if !open.unwanted.is_empty() {
             let hashes = open.unwanted.iter().map(|hash| BlobHash::from_bytes(*hash)).collect();
@@ -83,7 +116,7 @@ pub(super) async fn carry_out(
                 }
                 wait = Some(PAUSE);
             } else {
-                wait = Some(TRY_AGAIN);
+                wait = Some(wait.map_or(TRY_AGAIN, |wait| wait.min(TRY_AGAIN)));
             }
         }
         world.sleep_until(world.now() + PAUSE).await;
@@ -97,5 +130,24 @@ pub(super) async fn carry_out(
             changed = committed.changed() => if changed.is_err() { return },
             changed = compacted.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// promise: Erasure | A member that erases all day long makes another node say so twenty times at once, and then twice a minute
+    #[test]
+    fn confirmations_have_a_budget() {
+        let (mut budget, mut now, mut said) = (Budget::default(), Duration::from_secs(5), 0);
+        for _ in 0..36_000 {
+            said += u32::from(budget.spend(now).is_none());
+            now += Duration::from_millis(100);
+        }
+        assert!((BURST + 119..=BURST + 121).contains(&said), "{said} in an hour");
+        let wait = budget.spend(now).or_else(|| budget.spend(now)).unwrap();
+        assert!(wait <= EACH);
+        assert_eq!(budget.spend(now + wait), None);
     }
 }

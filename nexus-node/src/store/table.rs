@@ -51,6 +51,8 @@ tables! {
     Lacking = "lacking", derived;
     /// The records to which erased leaves wrote.
     ErasedOf = "erased_of", kept;
+    /// Former ids of copies that were erased, each with the copy's author.
+    ErasedWas = "erased_was", kept;
     /// Records that were erased, of which edits may be left.
     ErasedLate = "erased_late", kept;
     /// Erasures that this node has not confirmed.

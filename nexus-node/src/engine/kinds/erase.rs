@@ -46,7 +46,7 @@ impl Reversible for Erasure {
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
         match entry.content().and_then(Erase::decode) {
-            Ok(erase) => engine.take_erase_out((eno, entry.id()), &erase, turn),
+            Ok(erase) => engine.take_erase_out((eno, entry), &erase, turn),
             Err(_) => Ok(()),
         }
     }

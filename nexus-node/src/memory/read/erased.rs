@@ -78,15 +78,17 @@ impl Reader<'_> {
         let Some(eno) = ledger::find_entry(self.view, record.entry)? else { return Err(missing()) };
         let Some(entry) = ledger::read_entry(self.view, eno)? else { return Err(missing()) };
         let mut words = Vec::new();
-        for word in ledger::erasings_of(self.view, record.entry)? {
-            // the facts of a task stay, and its texts are behind them
-            let leaf = record.index.saturating_add(u16::from(entry.header().kind == Kind::TASKS_APART));
-            let names = word.leaf.index == leaf || word.leaf.index == ALL_LEAVES;
-            if !names || !word.row.counts || !ledger::may_erase(self.view, &word.row.author, &entry.header().author)? {
-                continue;
+        // the facts of a task stay, and its texts are behind them
+        let leaf = record.index.saturating_add(u16::from(entry.header().kind == Kind::TASKS_APART));
+        for index in [leaf, ALL_LEAVES] {
+            for word in ledger::words_about(self.view, Dot { entry: record.entry, index })? {
+                if !ledger::may_erase(self.view, &word.author, &entry.header().author)? {
+                    continue;
+                }
+                let Some(erasing) = ledger::read_entry(self.view, word.erasure)? else { continue };
+                let hlc = erasing.header().hlc;
+                words.push(ErasingWord { erasure: erasing.id(), author: word.author, hlc });
             }
-            let Some(erasing) = ledger::read_entry(self.view, word.erasure)? else { continue };
-            words.push(ErasingWord { erasure: erasing.id(), author: word.row.author, hlc: erasing.header().hlc });
         }
         Ok((record, words))
     }

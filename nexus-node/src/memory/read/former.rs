@@ -5,7 +5,9 @@ use nexus_crdt::Dot;
 use super::Reader;
 use crate::error::NodeError;
 use crate::ledger;
+use crate::ledger::rows;
 use crate::memory::Memory;
+use crate::store::Table;
 
 /// The most copies of copies that are followed.
 const COPIES_MAX: usize = 64;
@@ -43,7 +45,11 @@ impl Reader<'_> {
                 }
             }
         }
-        Ok(fate)
+        let is_erased = |fate: &Fate| {
+            let copy = rows::was_prefix(id, &self.known.me);
+            Ok::<_, NodeError>(matches!(fate, Fate::Unknown) && self.view.contains(Table::ErasedWas, &copy)?)
+        };
+        Ok(if is_erased(&fate)? { Fate::Forgotten } else { fate })
     }
 
     /// The records with this whole id, or with this former id by this node's own word.

@@ -1,0 +1,10 @@
+import { updateText } from "@automerge/automerge";
+import { Repo } from "@automerge/automerge-repo";
+import { WebSocketClientAdapter } from "@automerge/automerge-repo-network-websocket";
+const [address, url] = location.hash.slice(1).split("&doc=");
+const repo = new Repo({ network: [new WebSocketClientAdapter(address)] });
+const notes = url ? await repo.find(url) : repo.create({ text: "" });
+const area = document.querySelector("textarea");
+notes.on("change", ({ doc }) => area.value === doc.text || (area.value = doc.text));
+area.oninput = () => notes.change((doc) => updateText(doc, ["text"], area.value));
+[area.value, document.title] = [notes.doc().text, notes.url];
