@@ -227,7 +227,15 @@ impl Compactor {
         loop {
             committed.mark_unchanged();
             let within = *erase_after.borrow_and_update();
-            let Ok(erased) = self.erased().await else { return };
+            let erased = match self.erased().await {
+                Ok(erased) => erased,
+                Err(NodeError::Stopping(_)) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "whether bytes are to leave the disk cannot be read");
+                    world.sleep_until(world.now() + TRY_AGAIN).await;
+                    continue;
+                }
+            };
             let due = erased
                 .zip(within)
                 .map(|(erased, within)| Duration::from_millis(erased.first.as_ms()).saturating_add(within));
