@@ -188,7 +188,7 @@ impl Meter {
         }
     }
 
-    /// What was whole is answered.
+    /// The whole messages are answered.
     pub(super) fn answered(&self) {
         if let Some(metered) = self.0.get() {
             metered.making.answered(metered.id);
