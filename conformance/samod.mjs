@@ -123,6 +123,7 @@ try {
   }
   same("it typed alone", [count(notes.doc().text, "+"), count(notes.doc().text, "-")], [1_000, 0]);
   away.adapter.connect(away.repo.peerId, {});
+  await until("it brings what it typed alone", async () => count((await right.ask("show")).text, "+") === 1_000);
   const all = await together("all have what was typed apart, and equal heads");
   same("nothing of a thousand changes apart is lost", ["+", "-"].map((letter) => count(all, letter)), [1_000, 1_000]);
   same("nor in the program that was away", await until("it has all", () => JSON.stringify(heads(notes)) === JSON.stringify(heads(tab))), true);

@@ -48,9 +48,9 @@ pub use judge::{ACTORS_MAX, COUNTER_MAX, DEPTH_MAX, DOCUMENT_BYTES_MAX, DOCUMENT
 pub use living::file_of_document;
 #[cfg(feature = "automerge")]
 pub use living::{
-    BadPath, Broken, ChangeError, DocPath, Draft, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem, Living,
-    Made, MarkExpand, MarkJson, PatchJson, ReadError, SYNC_BYTES_MAX, SyncMessage, SyncPeer, TextRuns, WrittenText,
-    changes_of_file,
+    BadPath, Broken, ChangeError, Content, DocPath, Draft, Edit, EditError, FILE_BYTES_MAX, FileError, HistoryItem,
+    Living, Made, MarkExpand, MarkJson, PatchJson, ReadError, SYNC_BYTES_MAX, SyncMessage, SyncPeer, TextRuns,
+    WrittenText, changes_of_file,
 };
 #[cfg(feature = "repo")]
 pub use repo::{BadRepoMessage, EPHEMERAL_BYTES_MAX, REPO_NAME_BYTES_MAX, REPO_VERSION, RepoBody, RepoMessage};

@@ -6,6 +6,7 @@
 //! | `json` | a document as JSON |
 //! | `edit`, `run`, `reconcile`, `diff` | edits: a new value is written as what differs from the old one |
 //! | `draft` | changes that a program makes by itself |
+//! | `content` | the whole of a document, for another one that begins with it |
 //! | `typed`, `waiting` | values of a program's own types (feature `typed`) |
 //! | `writer` | the operations of edits, in changes that stay within the bounds of the judge |
 //! | `join` | changes that join branches, where there are too many for an edit |
@@ -16,6 +17,7 @@
 //! The library is trusted with changes that were judged, and with nothing else. Where it fails all the same, the document is
 //! broken, and its caller builds it again.
 
+mod content;
 mod diff;
 mod draft;
 mod edit;
@@ -41,10 +43,12 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use automerge::{Automerge, LoadOptions, ObjId, ObjType, ReadDoc, TextEncoding, ValueRef, VerificationMode};
 use serde_json::Value as Json;
 
+pub use crate::living::content::Content;
 pub use crate::living::draft::{ChangeError, Draft, WrittenText};
 pub use crate::living::edit::Made;
 pub use crate::living::edits::{Edit, MarkExpand};
@@ -60,6 +64,9 @@ use crate::change::Change;
 use crate::hash::ChangeHash;
 use crate::living::json::Found;
 
+/// The changes among which one of the same actor is looked for.
+const NEAR: usize = 8;
+
 /// The letters of a text in runs, each with the id of the actor that inserted it.
 pub type TextRuns = Vec<(Vec<u8>, String)>;
 
@@ -69,7 +76,7 @@ pub struct HistoryItem {
     /// Its name.
     pub hash: ChangeHash,
     /// The id of its actor.
-    pub actor: Vec<u8>,
+    pub actor: Arc<[u8]>,
     /// Its number among the changes of its actor, from 1.
     pub seq: u64,
     /// Its time as its author says, in seconds since 1970; 0 where it says none.
@@ -77,7 +84,7 @@ pub struct HistoryItem {
     /// A word about it, or nothing.
     pub message: String,
     /// The changes right before it.
-    pub deps: Vec<ChangeHash>,
+    pub deps: Arc<[ChangeHash]>,
     /// The number of its operations.
     pub ops: u64,
     /// The counter of its first operation.
@@ -188,11 +195,11 @@ impl Living {
     fn add(&mut self, change: &Change<'_>, ops: u64) -> Result<(), Broken> {
         self.push(HistoryItem {
             hash: change.hash(),
-            actor: change.actor().to_vec(),
+            actor: self.actor(change.actor()),
             seq: change.seq(),
             time: change.time(),
             message: change.message().to_owned(),
-            deps: change.deps().to_vec(),
+            deps: change.deps().into(),
             ops,
             start: change.start(),
             height: 0,
@@ -201,13 +208,19 @@ impl Living {
         Ok(())
     }
 
+    /// The id of an actor, which is kept once where its changes are close together.
+    fn actor(&self, actor: &[u8]) -> Arc<[u8]> {
+        let near = self.changes.iter().rev().take(NEAR).find(|item| *item.actor == *actor);
+        near.map_or_else(|| actor.into(), |item| item.actor.clone())
+    }
+
     /// Adds a change to the history, whose height is found here.
     fn push(&mut self, mut item: HistoryItem) -> Result<(), Broken> {
-        for dep in &item.deps {
+        for dep in &*item.deps {
             let before = self.known.get(dep).and_then(|at| self.changes.get(*at));
             item.height = item.height.max(before.ok_or(Broken::Deps(item.hash))?.height + 1);
         }
-        for dep in &item.deps {
+        for dep in &*item.deps {
             self.heads.remove(dep);
         }
         self.heads.insert(item.hash);
@@ -367,7 +380,7 @@ impl Living {
             }
         }
         let before: Vec<&HistoryItem> = self.changes.iter().filter(|item| then.contains(&item.hash)).collect();
-        for dep in before.into_iter().flat_map(|item| &item.deps) {
+        for dep in before.into_iter().flat_map(|item| &*item.deps) {
             then.remove(dep);
         }
         then.into_iter().collect()
@@ -413,11 +426,11 @@ impl Living {
             deps.sort_unstable();
             living.push(HistoryItem {
                 hash: ChangeHash(meta.hash.0),
-                actor: meta.actor.to_bytes().to_vec(),
+                actor: living.actor(meta.actor.to_bytes()),
                 seq: meta.seq,
                 time: meta.timestamp,
                 message: meta.message.as_deref().unwrap_or_default().to_owned(),
-                deps,
+                deps: deps.into(),
                 ops,
                 start: meta.start_op,
                 height: 0,

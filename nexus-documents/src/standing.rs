@@ -1,6 +1,7 @@
 //! Which changes of a document count.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::hash::ChangeHash;
 
@@ -8,9 +9,9 @@ use crate::hash::ChangeHash;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The changes right before it.
-    pub deps: Vec<ChangeHash>,
+    pub deps: Arc<[ChangeHash]>,
     /// Its actor.
-    pub actor: Box<[u8]>,
+    pub actor: Arc<[u8]>,
     /// Its number among the changes of its actor.
     pub seq: u64,
     /// Whether its verdict holds: the [`Judge`](crate::Judge) accepted it after its ancestors.

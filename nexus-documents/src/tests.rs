@@ -412,7 +412,7 @@ fn held(changes: &[(automerge::Change, bool)]) -> BTreeMap<ChangeHash, Held> {
         let bytes = raw(change);
         let change = Change::parse(&bytes).unwrap();
         let sound = judge.accept(&change).is_ok();
-        let (deps, actor) = (change.deps().to_vec(), change.actor().into());
+        let (deps, actor) = (change.deps().into(), change.actor().into());
         held.insert(change.hash(), Held { deps, actor, seq: change.seq(), sound, counts: *counts });
     }
     held

@@ -649,21 +649,22 @@ impl Documents {
             return Ok(Edited { info: found.info(), version, changed: false });
         }
         let (no, former) = (found.no, found.document);
-        let brain = self.brain.clone();
+        let (brain, found_before) = (self.brain.clone(), found.clone());
         let read = shared.read(&self.brain, move |replica| {
-            let value = replica.living().value(&DocPath::default(), None).map_err(missing)?.unwrap_or_default();
+            let content = replica.living().content().map_err(|why| library(&found_before, &why))?;
             let enos = enos_of_document(&brain.snapshot()?, no, former.as_bytes(), 0)?;
-            Ok((value, enos.into_iter().filter(|eno| *eno <= replica.last()).count()))
+            Ok((content, enos.into_iter().filter(|eno| *eno <= replica.last()).count()))
         });
-        let (value, entries) = read.await?;
+        let (content, entries) = read.await?;
         let generation = found.generation.saturating_add(1);
         let document = DocumentId::of_key(found.space.as_bytes(), &key, generation);
         let bytes = genesis(document);
         let ChangeHash(hash) = hash_of(&bytes)?;
         self.pen.write(found.space, document, None, vec![DocumentPart::Change { hash, bytes }]).await?;
         let new = Found { document, generation, others: Vec::new(), ..found };
-        let edits = Work::Edits(vec![Edit::Set { path: DocPath::default(), value }]);
-        let (version, _) = self.open(&new).write(&self.pen, &self.brain, edits, &anew::words(former, entries)).await?;
+        let content = Work::Content(Arc::new(content));
+        let (version, _) =
+            self.open(&new).write(&self.pen, &self.brain, content, &anew::words(former, entries)).await?;
         // once all is there: a key never leads to a part of its value
         let part = DocumentPart::Key { generation, key: key.clone() };
         let written = self.pen.write(new.space, document, None, vec![part]).await;

@@ -78,7 +78,7 @@ impl Living {
             return Err(EditError::Message);
         }
         let is_full = self.doc.stats().num_actors >= ACTORS_MAX as u64;
-        if is_full && self.changes.iter().all(|item| item.actor != actor) {
+        if is_full && self.changes.iter().all(|item| *item.actor != *actor) {
             return Err(EditError::DocumentFull { most: ACTORS_MAX as u64, of: "actors" });
         }
         // the last change of the actor may be named beside the heads

@@ -67,7 +67,7 @@ impl Living {
             if seen.insert(hash) {
                 let HistoryItem { start, ops, deps, .. } = item;
                 highest = highest.max(start.saturating_add(*ops).saturating_sub(1));
-                next.extend(deps);
+                next.extend(deps.iter());
             }
         }
         highest

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod content;
 mod drafts;
 mod files;
 mod joins;

@@ -310,6 +310,27 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "doc mark",
+        &[
+            ("doc mark plan text --from 0 --to 4 bold true", "the first four letters"),
+            (
+                "doc mark plan text --from 5 --to 9 link '\"https://example.org\"' --expand none",
+                "what is typed after it is no link",
+            ),
+        ],
+    ),
+    (
+        "doc unmark",
+        &[
+            ("doc unmark plan text --from 0 --to 4 bold", "from four letters"),
+            ("doc unmark plan text --from 5 --to 6 link --json", "for a program"),
+        ],
+    ),
+    (
+        "doc marks",
+        &[("doc marks plan text", "each mark, with its letters"), ("doc marks plan text --json", "for a program")],
+    ),
+    (
         "doc history",
         &[("doc history plan", "who changed it, and when"), ("doc history plan --limit 3", "the last three")],
     ),

@@ -8,13 +8,16 @@
 mod out;
 mod session;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, close_code};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
-use futures::StreamExt;
+use futures::stream::{Peekable, SplitStream};
+use futures::{FutureExt, StreamExt};
 use nexus_documents::SYNC_BYTES_MAX;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -36,6 +39,9 @@ use crate::documents::{Documents, Word};
 const MESSAGE_BYTES_MAX: usize = SYNC_BYTES_MAX + (64 << 10);
 /// The bytes that are read of a program at once: each socket has a buffer of so many.
 const READ_BYTES: usize = 16 << 10;
+/// The most messages that are taken together, and the bytes of those after the first.
+const TOGETHER_MAX: usize = 64;
+const TOGETHER_BYTES: usize = 64 << 10;
 /// The words to a program whose message made room for others.
 const CROWDED: &str = "many long messages come at once: try again";
 /// The time in which a program says who it is.
@@ -82,7 +88,8 @@ async fn talk(
     meter: Arc<Meter>,
     socket: WebSocket,
 ) {
-    let (sink, mut source) = socket.split();
+    let (sink, source) = socket.split();
+    let mut source = source.peekable();
     let mut out = Out(SocketOut::new(sink));
     let mut over = Box::pin(pass.over());
     let mut alive = tokio::time::interval(KEEP_ALIVE);
@@ -92,10 +99,8 @@ async fn talk(
         let (due, has_joined, looked) = (session.due(), session.has_joined(), session.looked());
         let done = tokio::select! {
             heard = source.next() => match heard {
-                Some(Ok(Message::Binary(bytes))) => {
-                    meter.whole();
-                    let done = session.heard(&bytes, &mut out).await;
-                    drop(bytes);
+                Some(Ok(Message::Binary(first))) => {
+                    let done = session.heard(together(first, &mut source, &meter), &mut out).await;
                     meter.answered();
                     done
                 }
@@ -132,6 +137,21 @@ async fn talk(
         Goodbye::Crowded => out.0.close(close_code::AGAIN, CROWDED).await,
         Goodbye::Stopping => out.0.close(close_code::AWAY, STOPPING).await,
     }
+}
+
+/// A message, with those that have come after it by now: while one was on its way to the disk, others came.
+fn together(first: Bytes, source: &mut Peekable<SplitStream<WebSocket>>, meter: &Meter) -> Vec<Bytes> {
+    let (mut messages, mut bytes) = (vec![first], 0);
+    meter.whole();
+    while messages.len() < TOGETHER_MAX && bytes < TOGETHER_BYTES {
+        let is_binary = |heard: &Result<Message, _>| matches!(heard, Ok(Message::Binary(_)));
+        let next = Pin::new(&mut *source).next_if(is_binary).now_or_never().flatten();
+        let Some(Ok(Message::Binary(next))) = next else { break };
+        meter.whole();
+        bytes += next.len();
+        messages.push(next);
+    }
+    messages
 }
 
 /// Resolves when the node has more entries than were looked at.

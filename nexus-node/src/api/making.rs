@@ -38,6 +38,8 @@ struct State {
 /// The message of one socket, as far as it has come.
 struct Part {
     bytes: usize,
+    /// Those of them that are whole messages.
+    whole: usize,
     stamp: u64,
     is_whole: bool,
     is_over: watch::Sender<bool>,
@@ -69,7 +71,7 @@ impl Making {
         let mut state = self.lock();
         let id = state.next;
         state.next += 1;
-        let part = Part { bytes: 0, stamp: state.clock, is_whole: false, is_over: watch::Sender::new(false) };
+        let part = Part { bytes: 0, whole: 0, stamp: state.clock, is_whole: false, is_over: watch::Sender::new(false) };
         state.of.insert(id, part);
         id
     }
@@ -96,17 +98,18 @@ impl Making {
     /// The message of a socket is whole.
     fn whole(&self, id: u64) {
         if let Some(part) = self.lock().of.get_mut(&id) {
-            part.is_whole = true;
+            (part.whole, part.is_whole) = (part.bytes, true);
         }
     }
 
-    /// It is answered, and takes no more memory.
+    /// Its whole messages are answered, and take no more memory. The beginning of the next one may be here.
     fn answered(&self, id: u64) {
         let mut state = self.lock();
         let State { of, bytes, .. } = &mut *state;
         if let Some(part) = of.get_mut(&id) {
             *bytes -= part.counted();
-            (part.bytes, part.is_whole) = (0, false);
+            (part.bytes, part.whole, part.is_whole) = (part.bytes - part.whole, 0, false);
+            *bytes += part.counted();
         }
     }
 
@@ -178,14 +181,14 @@ impl Meter {
         }
     }
 
-    /// The message is whole, and is answered next.
+    /// All that came is whole, and is answered next.
     pub(super) fn whole(&self) {
         if let Some(metered) = self.0.get() {
             metered.making.whole(metered.id);
         }
     }
 
-    /// It is answered.
+    /// The whole messages are answered.
     pub(super) fn answered(&self) {
         if let Some(metered) = self.0.get() {
             metered.making.answered(metered.id);
@@ -240,6 +243,11 @@ mod tests {
         assert_eq!(making.lock().bytes, 0);
         whole.read(2 * MEBIBYTE);
         assert!(!whole.is_over() && making.lock().bytes > 0);
+        // the beginning of the next message counts on
+        whole.whole();
+        whole.read(MEBIBYTE);
+        whole.answered();
+        assert_eq!(making.lock().bytes, MEBIBYTE - FREE_BYTES);
         drop(whole);
         assert_eq!(making.lock().bytes, 0);
         drop([stalls, goes_on, new]);

@@ -45,7 +45,7 @@ impl ProgramLink {
             Ok(message) => message,
             Err(error) => return Ok(ProgramHeard::Refused(error.to_string())),
         };
-        Ok(match self.documents.hear(&mut self.synced, message).await? {
+        Ok(match self.documents.hear(&mut self.synced, vec![message]).await? {
             Heard::Taken => ProgramHeard::Taken,
             Heard::Waits => ProgramHeard::Waits,
             Heard::Refused(why) => ProgramHeard::Refused(why),

@@ -1,19 +1,21 @@
 //! Presence: words of programs about a document that nobody keeps, such as where a cursor is.
 //!
 //! A word goes to the programs of this node that have the document open, and to the nodes of those members in reach that read
-//! its space. There it goes to their programs, and no further. It is a hint: it is dropped wherever something would have to wait
-//! for it, and it is never stored.
+//! its space. There it goes to their programs, and to members in their reach that the first node has not told; there it ends. It
+//! is a hint: it is dropped wherever something would have to wait for it, and it is never stored.
 //!
 //! | room | content |
 //! |---|---|
 //! | `word` | a word, and its frame between nodes |
 //! | `hub` | the open documents of each program, and the words that have come |
 //! | `links` | the ways to other nodes |
+//! | `shares` | how much other members may say, each and all together |
 
 mod hub;
 mod links;
 #[cfg(feature = "testing")]
 mod listener;
+mod shares;
 mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +35,9 @@ use self::hub::{Hub, SeatNumber};
 use self::links::Links;
 #[cfg(feature = "testing")]
 pub use self::listener::Listener;
-use self::word::Place;
+use self::shares::{Share, Shares};
 pub(crate) use self::word::Word;
+use self::word::{Place, Told};
 use crate::budget::Budget;
 use crate::identity::Identity;
 use crate::ledger::find_space;
@@ -57,7 +60,9 @@ const WAITING_MAX: usize = 32;
 const UNIT_BYTES: usize = 256;
 /// The units of one node in a second, both ways: 256 KiB.
 const UNITS_PER_SECOND_MAX: u32 = 1_024;
-/// How long nothing is read of a member that has said more than that. Its words wait at its own end meanwhile, and are dropped there.
+/// The units that a node passes on for others in a second: 128 KiB. They take nothing of what its own programs say.
+const UNITS_ON_PER_SECOND_MAX: u32 = 512;
+/// How long nothing is read of a member that has said more than its share. Its words wait at its own end meanwhile, and are dropped there.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Registers the room.
@@ -86,12 +91,14 @@ struct Inner {
     hub: Mutex<Hub>,
     links: Links,
     out: Mutex<Budget>,
+    on: Mutex<Budget>,
+    shares: Mutex<Shares>,
     lines: Mutex<BTreeMap<Did, Line>>,
 }
 
 /// A member whose node says something.
 struct Line {
-    budget: Arc<Mutex<Budget>>,
+    share: Arc<Mutex<Share>>,
     /// The present stream ends once this is dropped: a member has one.
     _stream: oneshot::Sender<()>,
 }
@@ -105,8 +112,8 @@ pub(crate) enum Passed {
     Dropped,
 }
 
-fn budget(now: Instant) -> Budget {
-    Budget::full(UNITS_PER_SECOND_MAX, Duration::from_secs(1) / UNITS_PER_SECOND_MAX, now)
+fn budget(units_per_second: u32, now: Instant) -> Budget {
+    Budget::full(units_per_second, Duration::from_secs(1) / units_per_second, now)
 }
 
 fn units(frame: &[u8]) -> u32 {
@@ -120,8 +127,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Presence {
     pub(crate) fn new(Handles { identity, world, store, mesh, sessions }: Handles) -> Self {
         let links = Links::new(mesh, PRESENCE, world.clone());
-        let (hub, out, lines) = (Mutex::default(), Mutex::new(budget(Instant::now())), Mutex::default());
-        Self(Arc::new(Inner { identity, world, store, sessions, hub, links, out, lines }))
+        let now = Instant::now();
+        let (hub, out, lines) = (Mutex::default(), Mutex::new(budget(UNITS_PER_SECOND_MAX, now)), Mutex::default());
+        let (on, shares) = (Mutex::new(budget(UNITS_ON_PER_SECOND_MAX, now)), Mutex::new(Shares::new(now)));
+        Self(Arc::new(Inner { identity, world, store, sessions, hub, links, out, on, shares, lines }))
     }
 
     /// A place for a program, and the words that come to it.
@@ -135,11 +144,11 @@ impl Presence {
     /// Hears other nodes, until the mesh has ended.
     pub(crate) async fn serve(self, mut streams: Receiver<Stream>) {
         while let Some((peer, stream)) = streams.recv().await {
-            let (budget, over) = self.begin(peer);
+            let (share, over) = self.begin(peer);
             let this = self.clone();
             self.0.world.spawn("presence in", async move {
                 tokio::select! {
-                    () = this.read(peer, stream, budget) => {}
+                    () = this.read(peer, stream, share) => {}
                     // another stream took its place
                     _ = over => {}
                 }
@@ -147,21 +156,21 @@ impl Presence {
         }
     }
 
-    /// Begins a stream of a member. Its budget is that of its former streams.
-    fn begin(&self, peer: Did) -> (Arc<Mutex<Budget>>, oneshot::Receiver<()>) {
+    /// Begins a stream of a member. Its share is that of its former streams.
+    fn begin(&self, peer: Did) -> (Arc<Mutex<Share>>, oneshot::Receiver<()>) {
         let (stream, over) = oneshot::channel();
         let members = self.0.identity.members();
         let mut lines = lock(&self.0.lines);
         lines.retain(|member, _| members.get(member).is_some());
-        let former = lines.get(&peer).map(|line| line.budget.clone());
-        let budget = former.unwrap_or_else(|| Arc::new(Mutex::new(budget(Instant::now()))));
-        lines.insert(peer, Line { budget: budget.clone(), _stream: stream });
-        (budget, over)
+        let former = lines.get(&peer).map(|line| line.share.clone());
+        let share = former.unwrap_or_else(|| Arc::new(Mutex::new(Share::new(Instant::now()))));
+        lines.insert(peer, Line { share: share.clone(), _stream: stream });
+        (share, over)
     }
 
-    async fn read(&self, peer: Did, mut stream: Stream, budget: Arc<Mutex<Budget>>) {
+    async fn read(&self, peer: Did, mut stream: Stream, share: Arc<Mutex<Share>>) {
         while let Ok(Some(frame)) = read_frame(&mut stream, FRAME_BYTES_MAX).await {
-            if !lock(&budget).take_all(units(&frame), Instant::now()) {
+            if !lock(&self.0.shares).take(&mut lock(&share), units(&frame), Instant::now()) {
                 self.0.world.sleep_until(self.0.world.now() + PAUSE).await;
                 continue;
             }
@@ -169,29 +178,46 @@ impl Presence {
                 tracing::debug!(peer = %peer.short(), "a frame of presence is none");
                 return;
             };
-            if let Some(word) = heard {
-                self.hear(peer, word).await;
+            if let Some((word, told)) = heard {
+                self.hear(peer, word, &told).await;
             }
         }
     }
 
     /// Takes a word of a member's node.
-    async fn hear(&self, peer: Did, word: Word) -> Passed {
+    async fn hear(&self, peer: Did, word: Word, told: &Told) -> Passed {
         let place = word.place();
-        if !lock(&self.0.hub).is_open(&place) {
+        let others = if told.may_pass_on() { self.0.sessions.that_serve(ROOM) } else { BTreeSet::new() };
+        let mut others: Vec<Did> = others.into_iter().filter(|other| *other != peer && !told.has(other)).collect();
+        if others.is_empty() && !lock(&self.0.hub).is_open(&place) {
             return Passed::Dropped;
         }
         let (members, me) = (self.0.identity.members(), self.0.identity.me());
-        let rule = self.rule_of(place.0).await;
-        if !rule.is_some_and(|rule| members.may_read(&peer, &rule) && members.may_read(&me, &rule)) {
+        let Some(rule) = self.rule_of(place.0).await else { return Passed::Dropped };
+        if !members.may_read(&peer, &rule) || !members.may_read(&me, &rule) {
             return Passed::Dropped;
         }
-        let mut hub = lock(&self.0.hub);
-        if !hub.is_new(&word) {
-            return Passed::Dropped;
+        let word = Arc::new(word);
+        {
+            let mut hub = lock(&self.0.hub);
+            if !hub.is_new(&word) {
+                return Passed::Dropped;
+            }
+            hub.tell(None, &word);
         }
-        hub.tell(None, &Arc::new(word));
+        others.retain(|other| members.may_read(other, &rule));
+        if !others.is_empty() {
+            self.send(&others, &word.frame(Told::default()), &self.0.on);
+        }
         Passed::On
+    }
+
+    /// Sends a frame to some members, as far as a budget goes.
+    fn send(&self, peers: &[Did], frame: &[u8], budget: &Mutex<Budget>) {
+        if lock(budget).take_all(units(frame), Instant::now()) {
+            let frame: Arc<[u8]> = frame.into();
+            peers.iter().for_each(|peer| self.0.links.send(*peer, frame.clone()));
+        }
     }
 
     async fn rule_of(&self, space: SpaceId) -> Option<SpaceRule> {
@@ -206,18 +232,14 @@ impl Presence {
         if peers.is_empty() {
             return;
         }
-        let frame: Arc<[u8]> = word.frame().into();
-        if !lock(&self.0.out).take_all(units(&frame), Instant::now()) {
-            return;
-        }
         let Some(rule) = self.rule_of(word.place().0).await else { return };
         let (members, me) = (self.0.identity.members(), self.0.identity.me());
         if !members.may_read(&me, &rule) {
             return;
         }
-        for peer in peers.into_iter().filter(|peer| members.may_read(peer, &rule)) {
-            self.0.links.send(peer, frame.clone());
-        }
+        let peers: Vec<Did> = peers.into_iter().filter(|peer| members.may_read(peer, &rule)).collect();
+        let told = Told::of(peers.iter().chain([&me]));
+        self.send(&peers, &word.frame(told), &self.0.out);
     }
 }
 

@@ -8,6 +8,7 @@ pub(super) mod form;
 pub(super) mod strangers;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use nexus_crdt::{DocumentPart, DocumentWords, LogId};
 use nexus_documents::{Broken, Change, ChangeHash, DocumentId, Fault, Held, Judge, Living, Made, standing};
@@ -78,8 +79,8 @@ struct Holder {
 /// A change that is here.
 #[derive(Debug)]
 struct HeldChange {
-    deps: Vec<ChangeHash>,
-    actor: Box<[u8]>,
+    deps: Arc<[ChangeHash]>,
+    actor: Arc<[u8]>,
     seq: u64,
     sound: bool,
     holders: Vec<Holder>,
@@ -111,11 +112,11 @@ pub(super) struct Replica {
     /// Changes whose verdict waits, by one that comes before them and is not here.
     waiting: BTreeMap<ChangeHash, Vec<(ChangeHash, Vec<u8>)>>,
     /// The sound changes that entries hold which count, by actor and number.
-    numbers: BTreeMap<(Box<[u8]>, u64), usize>,
+    numbers: BTreeMap<Arc<[u8]>, BTreeMap<u64, u32>>,
     counting: BTreeSet<ChangeHash>,
     colliding: BTreeSet<ChangeHash>,
     /// The numbers of colliding changes, by actor.
-    taken_numbers: BTreeMap<Box<[u8]>, BTreeSet<u64>>,
+    taken_numbers: BTreeMap<Arc<[u8]>, BTreeSet<u64>>,
     /// The bytes that each log has brought: in entries that count, and in others.
     shares: BTreeMap<(LogId, bool), u64>,
     refused: Vec<RefusedChange>,
@@ -283,14 +284,19 @@ impl Replica {
             return;
         }
         let held = HeldChange {
-            deps: change.deps().to_vec(),
-            actor: change.actor().into(),
+            deps: change.deps().into(),
+            actor: self.actor(change.actor()),
             seq: change.seq(),
             sound: false,
             holders: vec![holder],
         };
         self.held.insert(hash, held);
         self.judge_with_those_after(hash, bytes, fresh);
+    }
+
+    /// The id of an actor, which is kept once.
+    fn actor(&self, actor: &[u8]) -> Arc<[u8]> {
+        self.numbers.get_key_value(actor).map_or_else(|| actor.into(), |(known, _)| known.clone())
     }
 
     /// Judges a change, and then all that waited for it.
@@ -333,7 +339,7 @@ impl Replica {
         let mut batch: Vec<&[u8]> = Vec::new();
         for (hash, bytes) in fresh {
             let Some(held) = self.held.get(hash) else { continue };
-            let number = self.numbers.entry((held.actor.clone(), held.seq)).or_default();
+            let number = self.numbers.entry(held.actor.clone()).or_default().entry(held.seq).or_default();
             *number += 1;
             if *number > 1 {
                 if planted("collides_by_arrival") {
@@ -371,7 +377,7 @@ impl Replica {
         let mut all: BTreeMap<ChangeHash, Held> = self.held.iter().map(|(hash, held)| (*hash, of(held))).collect();
         if planted("keeps_dependents_of_cut") {
             let counting = all.values().filter(|held| held.counts);
-            let mut needed: Vec<ChangeHash> = counting.flat_map(|held| held.deps.clone()).collect();
+            let mut needed: Vec<ChangeHash> = counting.flat_map(|held| held.deps.to_vec()).collect();
             while let Some(dep) = needed.pop() {
                 if let Some(held) = all.get_mut(&dep).filter(|held| !held.counts) {
                     held.counts = true;
@@ -407,7 +413,7 @@ impl Replica {
         for (hash, held) in &self.held {
             // the entries of a change that this node has just made are to come
             if held.sound && (held.counts() || self.counting.contains(hash)) {
-                *self.numbers.entry((held.actor.clone(), held.seq)).or_default() += 1;
+                *self.numbers.entry(held.actor.clone()).or_default().entry(held.seq).or_default() += 1;
             }
         }
         for held in self.colliding.iter().filter_map(|hash| self.held.get(hash)) {
@@ -446,13 +452,13 @@ impl Replica {
     /// Holds a change that was judged and counts, and whose entry is to come.
     fn hold_made(&mut self, hash: ChangeHash, change: &Change<'_>) {
         let held = HeldChange {
-            deps: change.deps().to_vec(),
-            actor: change.actor().into(),
+            deps: change.deps().into(),
+            actor: self.actor(change.actor()),
             seq: change.seq(),
             sound: true,
             holders: Vec::new(),
         };
-        *self.numbers.entry((held.actor.clone(), held.seq)).or_default() += 1;
+        *self.numbers.entry(held.actor.clone()).or_default().entry(held.seq).or_default() += 1;
         self.held.insert(hash, held);
         self.counting.insert(hash);
     }

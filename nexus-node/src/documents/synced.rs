@@ -163,15 +163,15 @@ impl Documents {
         Err(DocumentError::File(format!("not all of this file is taken as {document}: {why}")).into())
     }
 
-    /// Takes a message of a program. Its changes are on the disk when this returns.
+    /// Takes messages of a program, one after the other. Their changes are on the disk when this returns, and wait for it together.
     ///
     /// # Errors
     /// [`NodeError::Refused`] if this node may not write, and others of the disk and the node.
-    pub(crate) async fn hear(&self, synced: &mut Synced, message: SyncMessage) -> Result<Heard, NodeError> {
+    pub(crate) async fn hear(&self, synced: &mut Synced, messages: Vec<SyncMessage>) -> Result<Heard, NodeError> {
         let mut heard = Heard::Taken;
-        let takes = synced.may_write && !message.changes.is_empty();
+        let takes = synced.may_write && messages.iter().any(|message| !message.changes.is_empty());
         if takes {
-            synced.waiting.extend(message.changes.iter().cloned());
+            synced.waiting.extend(messages.iter().flat_map(|message| message.changes.iter().cloned()));
             let (taken, refused) = self.take_waiting(synced).await?;
             if let Some(why) = refused {
                 let is_aside = synced.aside.bytes() > 0;
@@ -187,7 +187,7 @@ impl Documents {
         let mut replica = current.take().ok_or_else(|| broken(document, "it was closed"))?;
         let mut peer = std::mem::take(&mut synced.peer);
         let done = self.pen.world.reading(move || {
-            let done = replica.hear(&mut peer, &message);
+            let done = messages.iter().try_for_each(|message| replica.hear(&mut peer, message));
             (replica, peer, done)
         });
         let (replica, peer, done) = done.await?;

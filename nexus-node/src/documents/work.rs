@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use nexus_crdt::DOCUMENT_CHANGE_BYTES_MAX;
-use nexus_documents::{ChangeError, Draft, Edit, EditError, Living, Made};
+use nexus_documents::{ChangeError, Content, Draft, Edit, EditError, Living, Made};
 
 /// A program that changes a document.
 pub(super) type Program = dyn Fn(&mut Draft<'_>) -> Result<(), ChangeError> + Send + Sync;
@@ -12,6 +12,8 @@ pub(super) type Program = dyn Fn(&mut Draft<'_>) -> Result<(), ChangeError> + Se
 pub(super) enum Work {
     Edits(Vec<Edit>),
     Program(Arc<Program>),
+    /// The whole of another document.
+    Content(Arc<Content>),
 }
 
 impl Work {
@@ -20,6 +22,7 @@ impl Work {
         match self {
             Self::Edits(edits) => edits.iter().map(Edit::bytes).sum(),
             Self::Program(_) => 1_024,
+            Self::Content(content) => content.bytes(),
         }
     }
 
@@ -28,6 +31,7 @@ impl Work {
         match self {
             Self::Edits(edits) => living.edit_saying(actor, said, edits, DOCUMENT_CHANGE_BYTES_MAX),
             Self::Program(program) => living.transact(actor, said, &**program, DOCUMENT_CHANGE_BYTES_MAX),
+            Self::Content(content) => living.begin_with(actor, said, content, DOCUMENT_CHANGE_BYTES_MAX),
         }
     }
 }
@@ -37,6 +41,7 @@ impl fmt::Debug for Work {
         match self {
             Self::Edits(edits) => f.debug_tuple("Edits").field(edits).finish(),
             Self::Program(_) => f.debug_tuple("Program").finish_non_exhaustive(),
+            Self::Content(_) => f.debug_tuple("Content").finish_non_exhaustive(),
         }
     }
 }

@@ -89,7 +89,7 @@ impl Shared {
             match work {
                 Work::Edits(edits) => together.push((edits, answer, held)),
                 // it reads what was written before it
-                program @ Work::Program(_) => {
+                program @ (Work::Program(_) | Work::Content(_)) => {
                     self.write_together(pen, brain, std::mem::take(&mut together)).await;
                     let _ = answer.send(self.write(pen, brain, program, "").await);
                 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use nexus_crdt::HIDDEN_FROM_READERS;
 use nexus_documents::{DocumentId, EPHEMERAL_BYTES_MAX, RepoBody, RepoMessage};
-use nexus_identity::Role;
+use nexus_identity::{Did, Role};
 use nexus_mesh::quota::Receiver;
 use nexus_mesh::{Rooms, Stream, StreamProtocol, read_frame};
 use nexus_node::Node;
@@ -48,11 +48,16 @@ async fn until_heard(speaker: &mut Listener, other: &mut Listener) -> u64 {
     count + 1
 }
 
-/// The frame of a word.
-fn frame((space, document): ([u8; 32], [u8; 16]), session: &str, count: u64, data: Vec<u8>) -> Vec<u8> {
+/// The frame of a word, which nobody passes on.
+fn frame(place: ([u8; 32], [u8; 16]), session: &str, count: u64, data: Vec<u8>) -> Vec<u8> {
+    frame_to(place, "", session, count, data)
+}
+
+/// The frame of a word that members were told, by what stands in the target's name.
+fn frame_to((space, document): ([u8; 32], [u8; 16]), told: &str, session: &str, count: u64, data: Vec<u8>) -> Vec<u8> {
     let document = DocumentId::from_bytes(document);
     let body = RepoBody::Ephemeral { document, session: session.to_owned(), count, data };
-    let message = RepoMessage { sender: "rogue".to_owned(), target: String::new(), body };
+    let message = RepoMessage { sender: "rogue".to_owned(), target: told.to_owned(), body };
     [&space[..], &message.write()].concat()
 }
 
@@ -94,11 +99,30 @@ async fn words_pass_between_the_programs_of_two_nodes() {
 
 /// A member that has no node: it hears what comes to its room, and says what it likes.
 async fn rogue(world: World, role: Role, node: &Node) -> (Rogue, Receiver<Stream>) {
+    rogue_of(world, ROGUE, role, node).await
+}
+
+/// The same, of a number.
+async fn rogue_of(world: World, number: u8, role: Role, node: &Node) -> (Rogue, Receiver<Stream>) {
     let mut rooms = Rooms::new();
     let streams = rooms.register(PRESENCE, 4);
-    let (chain, address) = (world.chain_as(ROGUE, role), address_of(node));
-    let rogue = Rogue::start_with(rooms, world.mesh(), chain, &key(ROGUE), Link::Memory, address).await;
+    let (chain, address) = (world.chain_as(number, role), address_of(node));
+    let rogue = Rogue::start_with(rooms, world.mesh(), chain, &key(number), Link::Memory, address).await;
     (rogue, streams)
+}
+
+/// Floods a node with words about a document, each a run of its own, and new.
+fn flood(rogue: Rogue, to: Did, place: ([u8; 32], [u8; 16])) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut count = 0;
+        loop {
+            let Ok(stream) = rogue.mesh.open(to, &PRESENCE).await else { continue };
+            let mut line = Line(stream);
+            while line.frame(&frame(place, &format!("{to} {count}"), 1, vec![0; 4_000])).await.is_ok() {
+                count += 1;
+            }
+        }
+    })
 }
 
 /// promise: Documents | Words about a document of a space go to no member that may not read it, and none of such a member are taken
@@ -146,18 +170,7 @@ async fn a_flood_of_words_is_dropped_and_others_are_heard() {
     let next = until_heard(&mut there, &mut here).await;
     let (rogue, _streams) = rogue(WORLD, Role::Member, &node).await;
     let begun = Instant::now();
-    let (place, to) = (here.place(), node.did());
-    let flood = tokio::spawn(async move {
-        let mut count = 0;
-        loop {
-            let Ok(stream) = rogue.mesh.open(to, &PRESENCE).await else { continue };
-            let mut line = Line(stream);
-            // each is a run of its own, and new
-            while line.frame(&frame(place, &count.to_string(), 1, vec![0; 4_000])).await.is_ok() {
-                count += 1;
-            }
-        }
-    });
+    let flood = flood(rogue, node.did(), here.place());
     let mut words_of_rogue = 0_u64;
     let (mut of_friend, mut count) = (0, next);
     let hearing = async {
@@ -180,4 +193,91 @@ async fn a_flood_of_words_is_dropped_and_others_are_heard() {
     let most = (begun.elapsed().as_secs() + 2) * (256 << 10) / 4_000;
     assert!(words_of_rogue <= most, "{words_of_rogue} of at most {most}");
     flood.abort();
+}
+
+/// promise: Documents | Members that flood a node with words together are heard up to 1 MiB a second, and others are heard beside them
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_flood_together_leave_room_for_others() {
+    const ROGUES: u8 = 8;
+    let node = WORLD.start(0, Link::Memory).await;
+    let friend = WORLD.start_beside(1, Link::Memory, &node).await;
+    node.documents().create(None, "plan").await.unwrap();
+    let (mut here, mut there) = (listener(&node, None, "here").await, listener(&friend, None, "there").await);
+    let next = until_heard(&mut there, &mut here).await;
+    let mut rogues = Vec::new();
+    for number in 0..ROGUES {
+        rogues.push(rogue_of(WORLD, ROGUE + number, Role::Member, &node).await);
+    }
+    let begun = Instant::now();
+    let (floods, _streams): (Vec<_>, Vec<_>) =
+        rogues.into_iter().map(|(rogue, streams)| (flood(rogue, node.did(), here.place()), streams)).unzip();
+    let (mut of_rogues, mut of_friend, mut count) = (0_u64, 0, next);
+    let hearing = async {
+        while of_rogues < 800 || of_friend < 10 {
+            if there.say(count, b"beside them").await {
+                count += 1;
+            }
+            while let Ok(Some((sender, ..))) =
+                tokio::time::timeout(std::time::Duration::from_millis(50), here.heard()).await
+            {
+                of_rogues += u64::from(sender == "rogue");
+                if sender == "there" {
+                    of_friend += 1;
+                    break;
+                }
+            }
+        }
+    };
+    tokio::time::timeout(SOON, hearing).await.expect("all are heard");
+    let most = (begun.elapsed().as_secs() + 2) * (1 << 20) / 4_000;
+    assert!(of_rogues <= most, "{of_rogues} of at most {most}");
+    floods.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// promise: Documents | A word reaches a member that is connected with a third one alone, which passes it on once
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_word_is_passed_on_by_a_third_member_once() {
+    let middle = WORLD.start(0, Link::Memory).await;
+    let node = WORLD.start_beside(1, Link::Memory, &middle).await;
+    middle.documents().create(None, "plan").await.unwrap();
+    let mut here = listener(&node, None, "here").await;
+    // the rogue member is connected with the one in the middle alone, where no program has the document open
+    let (rogue, mut streams) = rogue(WORLD, Role::Member, &middle).await;
+    let mut line = Line(rogue.mesh.open(middle.did(), &PRESENCE).await.unwrap());
+    let said = async {
+        for count in 1.. {
+            // a word that was passed on before goes no further, and one that says who was told does
+            line.frame(&frame(here.place(), "passed on before", count, b"no".to_vec())).await.unwrap();
+            line.frame(&frame_to(here.place(), "AAAAAAAA", "first hand", count, b"yes".to_vec())).await.unwrap();
+            let heard = tokio::time::timeout(std::time::Duration::from_millis(200), here.heard()).await;
+            if let Ok(Some((_, _, data))) = heard {
+                return data;
+            }
+        }
+        Vec::new()
+    };
+    assert_eq!(tokio::time::timeout(SOON, said).await.expect("a word in time"), b"yes");
+    while let Ok(Some((.., data))) = tokio::time::timeout(std::time::Duration::from_millis(100), here.heard()).await {
+        assert_eq!(data, b"yes", "what was passed on before went further");
+    }
+
+    // and the other way; what arrives is not to be passed on once more
+    let (heard, mut stream) = async {
+        let mut count = 0;
+        loop {
+            count += 1;
+            here.say(count, b"from here").await;
+            if let Ok(Some((_, stream))) =
+                tokio::time::timeout(std::time::Duration::from_millis(100), streams.recv()).await
+            {
+                return (count, stream);
+            }
+        }
+    }
+    .await;
+    let first = tokio::time::timeout(SOON, read_frame(&mut stream, 8_192)).await.unwrap().unwrap().unwrap();
+    let message = RepoMessage::read(&first[32..]).unwrap();
+    assert_eq!((message.sender.as_str(), message.target.as_str()), ("here", ""));
+    let RepoBody::Ephemeral { count, data, .. } = message.body else { panic!("{message:?}") };
+    assert!((1..=heard).contains(&count) && data == b"from here", "{count}");
 }

@@ -5,16 +5,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::living::{MarkExpand, MarkJson};
 
-fn mark(range: std::ops::Range<usize>, name: &str, value: Json) -> Edit {
+pub(super) fn mark(range: std::ops::Range<usize>, name: &str, value: Json) -> Edit {
     Edit::Mark { path: path("/text"), range, name: name.to_owned(), value, expand: MarkExpand::After, at_heads: None }
 }
 
-fn marks(doc: &Living) -> Vec<(String, Json, usize, usize)> {
+pub(super) fn marks(doc: &Living) -> Vec<(String, Json, usize, usize)> {
     let of = |mark: MarkJson| (mark.name, mark.value, mark.start, mark.end);
     doc.marks(&path("/text"), None).unwrap().unwrap().into_iter().map(of).collect()
 }
 
-fn bold(start: usize, end: usize) -> (String, Json, usize, usize) {
+pub(super) fn bold(start: usize, end: usize) -> (String, Json, usize, usize) {
     ("bold".to_owned(), json!(true), start, end)
 }
 

@@ -19,6 +19,8 @@ use crate::session::CliSession;
 const RETRY: Duration = Duration::from_millis(500);
 /// The digits of a version in a table.
 const SHORT: usize = 12;
+/// The letters under a mark that a table shows.
+const MARKED: usize = 30;
 
 /// Documents that several machines change at once: JSON with texts, as Automerge
 ///
@@ -94,6 +96,54 @@ pub(crate) enum Doc {
         /// Write it although it looks like a secret: it reaches all machines of the mesh, and stays in the history
         #[arg(long)]
         allow_secret: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Mark letters of a text, as bold or as a link
+    ///
+    /// A mark stays on its letters wherever others type. One of the same name takes the place of another.
+    Mark {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// The path of the text
+        path: String,
+        #[command(flatten)]
+        range: Range,
+        /// The name of the mark, such as `bold`
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        /// Its value, as JSON: a text, a number, true or false; `-` reads it from stdin
+        #[arg(value_name = "JSON")]
+        value: String,
+        /// The ends at which letters that are typed later belong to it
+        #[arg(long, value_name = "ENDS", default_value = "after", value_parser = ["before", "after", "both", "none"])]
+        expand: String,
+        /// Write it although it looks like a secret: it reaches all machines of the mesh, and stays in the history
+        #[arg(long)]
+        allow_secret: bool,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Take a mark away from letters of a text
+    Unmark {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// The path of the text
+        path: String,
+        #[command(flatten)]
+        range: Range,
+        /// The name of the mark
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        name: String,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Show the marks of a text
+    Marks {
+        #[arg(value_parser = NonEmptyStringValueParser::new())]
+        key: String,
+        /// The path of the text
+        path: String,
         #[command(flatten)]
         place: Place,
     },
@@ -194,6 +244,27 @@ pub(crate) enum Doc {
     },
 }
 
+/// Letters of a text.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Range {
+    /// The first letter, in characters from 0
+    #[arg(long, value_name = "N")]
+    from: usize,
+    /// The letter after the last one
+    #[arg(long, value_name = "N")]
+    to: usize,
+    /// The version in which the positions were read: others may have typed before them since [default: the present one]
+    #[arg(long, value_name = "VERSION")]
+    seen: Option<String>,
+}
+
+impl Range {
+    fn mark(self, path: String, name: String, value: Value, expand: wire::DocumentMarkExpand) -> wire::DocumentEdit {
+        let Self { from, to, seen } = self;
+        wire::DocumentEdit::Mark { path, from, to, name, value, expand, version: seen }
+    }
+}
+
 /// The place of a document.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Place {
@@ -244,6 +315,24 @@ impl Doc {
                 }
                 let text = wire::DocumentEdit::Text { path, at, delete, insert, version: seen };
                 edit(&client, &key, &place, (text, allow_secret), printer)
+            }
+            Self::Mark { key, path, range, name, value, expand, allow_secret, place } => {
+                let value = read(&value)?;
+                if value.is_null() {
+                    return Err(Problem::new("invalid", "a mark of the value null is none")
+                        .hint("`nexus-node doc unmark` takes one away"));
+                }
+                let mark = range.mark(path, name, value, expand_of(&expand));
+                edit(&client, &key, &place, (mark, allow_secret), printer)
+            }
+            Self::Unmark { key, path, range, name, place } => {
+                let mark = range.mark(path, name, Value::Null, wire::DocumentMarkExpand::default());
+                edit(&client, &key, &place, (mark, false), printer)
+            }
+            Self::Marks { key, path, place } => {
+                let text: wire::DocumentText = client.get(&place.path(&key, "/text", &[("path", Some(&path))]))?;
+                let marks = serde_json::json!({ "items": &text.marks });
+                printer.answer(&marks, || marks_table(&text, printer))
             }
             Self::History { key, limit, place } => {
                 let limit = limit.to_string();
@@ -332,6 +421,37 @@ fn conflicts(found: &wire::DocumentConflicts, printer: &Printer) -> String {
     for wire::DocumentConflict { by, value } in &found.items {
         let by = by.as_deref().map_or_else(|| "-".to_owned(), sane);
         table.row([(by, None), (sane(&value.to_string()), None)]);
+    }
+    table.show(printer)
+}
+
+/// The ends of a mark by their name, which the arguments have checked.
+fn expand_of(name: &str) -> wire::DocumentMarkExpand {
+    match name {
+        "before" => wire::DocumentMarkExpand::Before,
+        "both" => wire::DocumentMarkExpand::Both,
+        "none" => wire::DocumentMarkExpand::None,
+        _ => wire::DocumentMarkExpand::After,
+    }
+}
+
+/// The marks of a text, a line each, with the letters that they are on.
+fn marks_table(text: &wire::DocumentText, printer: &Printer) -> String {
+    if text.marks.is_empty() {
+        return "no marks: `nexus-node doc mark` makes one".to_owned();
+    }
+    let whole: Vec<char> = text.runs.iter().flat_map(|run| run.text.chars()).collect();
+    let mut table = Table::new(["name", "value", "from", "to", "letters"]);
+    for wire::DocumentMark { name, value, start, end } in &text.marks {
+        let letters: String = whole.get(*start..*end).unwrap_or_default().iter().take(MARKED).collect();
+        let more = if end - start > MARKED { "…" } else { "" };
+        table.row([
+            (sane(name), None),
+            (sane(&value.to_string()), None),
+            (start.to_string(), None),
+            (end.to_string(), None),
+            (format!("{}{more}", sane(&letters)), None),
+        ]);
     }
     table.show(printer)
 }

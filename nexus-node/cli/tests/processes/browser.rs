@@ -262,6 +262,42 @@ fn the_page_works_in_a_real_browser() {
     assert!(browser.errors.is_empty(), "{:#?}", browser.errors);
 }
 
+/// promise: Documents | The page shows the marks of a text on its letters, with their values
+#[test]
+fn a_text_is_shown_with_its_marks() {
+    if std::env::var_os("NEXUS_CHROMIUM").is_none() {
+        eprintln!("no browser is named: `.ci/browser` fetches one, and runs this");
+        return;
+    }
+    let home = Home::new();
+    let _node = home.up();
+    home.json(&["doc", "create", "plan"]);
+    home.json(&["doc", "set", "plan", "text", "\"größe of words\""]);
+    home.json(&["doc", "mark", "plan", "text", "--from", "0", "--to", "8", "bold", "true"]);
+    home.json(&["doc", "mark", "plan", "text", "--from", "6", "--to", "14", "link", "\"javascript:alert(1)\""]);
+    let mut browser = Browser::start();
+    browser.view(1280, "light");
+    browser.open(&link(&home));
+    browser.until("document.querySelector('.rooms a')");
+    browser.value("location.hash = '#documents'");
+    browser.until("document.querySelector('#documents-list button.link')");
+    browser.value("document.querySelector('#documents-list button.link').click()");
+    browser.until("document.querySelector('#document-runs .mark-bold')");
+    let of = |look: &str| {
+        format!("[...document.querySelectorAll('#document-runs .mark-{look}')].map((it) => it.textContent).join('|')")
+    };
+    assert_eq!(browser.value(&of("bold")), "größe |of");
+    assert_eq!(browser.value(&of("other")), "of| words");
+    let titles = browser.value("[...document.querySelectorAll('#document-runs span')].map((it) => it.title).join('|')");
+    assert!(titles.as_str().unwrap().ends_with("; link: javascript:alert(1)"), "{titles}");
+    assert_eq!(browser.value("document.querySelectorAll('#document-runs a').length"), 0, "a link is no link here");
+    browser.picture("document-marks-1280-light");
+    // a mark that goes while the page is open goes there, too
+    home.json(&["doc", "unmark", "plan", "text", "--from", "0", "--to", "6", "bold"]);
+    browser.until(&format!("{} === 'of'", of("bold")));
+    assert!(browser.errors.is_empty(), "{:#?}", browser.errors);
+}
+
 /// promise: Tasks | On the page a person sees the lines of a change to files, and with a passphrase is asked for it before a task is approved
 #[test]
 fn an_approver_sees_changes_and_is_asked_for_the_passphrase() {

@@ -104,6 +104,54 @@ fn two_machines_type_apart_and_show_the_same_together() {
     assert_eq!(value(&laptop, "plan", "text").unwrap().as_str().unwrap().replace(['!', '?'], ""), "Hello, big world");
 }
 
+/// promise: Documents | `doc mark` and `doc unmark` mark letters, which keep their marks while others type; `doc compact` keeps them
+#[test]
+fn letters_are_marked_by_commands() {
+    let home = Home::new();
+    let _node = home.up();
+    home.json(&["doc", "create", "plan"]);
+    let seen = home.json(&["doc", "set", "plan", "text", "\"größe of words\""])["version"].clone();
+    let people = |arguments: &[&str]| home.run(arguments).ok().stdout;
+    assert_eq!(people(&["doc", "marks", "plan", "text"]), "no marks: `nexus-node doc mark` makes one\n");
+    let bold = ["doc", "mark", "plan", "text", "--from", "6", "--to", "8", "bold", "true"];
+    assert_eq!(home.json(&bold)["changed"], true);
+    assert_eq!(home.json(&bold)["changed"], false, "it is marked so");
+    home.json(&["doc", "text", "plan", "text", "--at", "0", "--insert", "the "]);
+    // a range of an earlier version, and an end at which nothing joins it
+    let link = ["doc", "mark", "plan", "text", "--from", "0", "--to", "5", "link", "\"https://example.org\""];
+    let seen = ["--seen", seen.as_str().unwrap(), "--expand", "none"];
+    home.json(&[&link[..], &seen].concat());
+    home.json(&["doc", "text", "plan", "text", "--at", "9", "--insert", "n"]);
+    let marks = |key: &str| home.json(&["doc", "marks", key, "text"])["items"].clone();
+    let bolds = json!({ "name": "bold", "value": true, "start": 11, "end": 13 });
+    let links = json!({ "name": "link", "value": "https://example.org", "start": 4, "end": 9 });
+    let all = marks("plan");
+    assert!(
+        all.as_array().unwrap().len() == 2
+            && [&bolds, &links].iter().all(|mark| all.as_array().unwrap().contains(mark)),
+        "{all}"
+    );
+    let table = people(&["doc", "marks", "plan", "text"]);
+    assert!(table.contains("bold") && table.contains("größe") && table.contains("https://example.org"), "{table}");
+    home.json(&["doc", "compact", "plan"]);
+    assert_eq!(marks("plan"), all);
+    home.json(&["doc", "unmark", "plan", "text", "--from", "0", "--to", "19", "link"]);
+    assert_eq!(marks("plan"), json!([bolds]));
+    let range = ["doc", "mark", "plan", "text", "--from", "3", "--to"];
+    for (rest, code, word) in [
+        (&["99", "bold", "true"][..], "invalid", "beyond"),
+        (&["3", "bold", "true"], "invalid", "has none"),
+        (&["5", "bold", "{}"], "invalid", "mark"),
+        (&["5", "bold", "null"], "invalid", "null"),
+        (&["5", "bold", "yes"], "invalid", "JSON"),
+    ] {
+        let (ended, error) = home.error(&[&range[..], rest].concat());
+        assert_eq!((ended, &error["code"]), (2, &json!(code)), "{rest:?}: {error}");
+        assert!(error["message"].as_str().unwrap().contains(word), "{rest:?}: {error}");
+    }
+    assert_eq!(marks("plan"), json!([bolds]), "nothing of it was written");
+}
+
 /// promise: Documents | Each document command has one JSON document and words for people
 #[test]
 fn each_command_answers_programs_and_people() {

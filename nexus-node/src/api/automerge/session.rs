@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use nexus_crdt::SpaceId;
 use nexus_documents::{DocumentId, REPO_VERSION, RepoBody, RepoMessage, SyncMessage};
 use tokio::sync::watch;
@@ -21,6 +22,16 @@ const ASIDE_AFTER: Duration = Duration::from_secs(1);
 /// The most bytes that a node keeps for one socket: of messages, and of changes that wait. A peer that follows 10,000 documents
 /// takes less; a document of 16 MiB takes some 300 KiB.
 const KEPT_BYTES_MAX: usize = 8 << 20;
+
+/// The bytes of changes, once they are expanded, after which messages are taken without waiting for more of them.
+const TOGETHER_BYTES_MAX: usize = 1 << 20;
+
+/// Messages about one document that are taken together: their changes are on the disk at once.
+struct Together {
+    document: DocumentId,
+    messages: Vec<SyncMessage>,
+    bytes: usize,
+}
 
 /// A document that was asked for and is not here yet.
 struct Sought {
@@ -84,6 +95,7 @@ pub(super) struct Session {
     /// this time if it has said something new.
     aside: BTreeMap<DocumentId, Option<Instant>>,
     kept: Kept,
+    together: Option<Together>,
     looked: u64,
 }
 
@@ -98,8 +110,22 @@ impl Session {
     ) -> Self {
         let looked = *documents.committed().borrow();
         let (open, sought, refused) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        let (aside, kept) = (BTreeMap::new(), Kept::new(kept_by_all));
-        Self { documents, me, may_write, space, program: None, seat, open, sought, refused, aside, kept, looked }
+        let (aside, kept, together) = (BTreeMap::new(), Kept::new(kept_by_all), None);
+        Self {
+            documents,
+            me,
+            may_write,
+            space,
+            program: None,
+            seat,
+            open,
+            sought,
+            refused,
+            aside,
+            kept,
+            together,
+            looked,
+        }
     }
 
     pub(super) fn has_joined(&self) -> bool {
@@ -130,8 +156,21 @@ impl Session {
         self.sought.values().map(|sought| sought.until).chain(self.aside.values().flatten().copied()).min()
     }
 
-    /// Takes a message of the program.
-    pub(super) async fn heard(&mut self, bytes: &[u8], out: &mut Out) -> Result<(), Goodbye> {
+    /// Takes messages of the program that came together.
+    pub(super) async fn heard(&mut self, messages: Vec<Bytes>, out: &mut Out) -> Result<(), Goodbye> {
+        let mut done = Ok(());
+        for bytes in messages {
+            done = self.hear(&bytes, out).await;
+            if done.is_err() {
+                break;
+            }
+        }
+        // those before one that ends the socket count
+        let taken = self.take_together(out).await;
+        done.and(taken)
+    }
+
+    async fn hear(&mut self, bytes: &[u8], out: &mut Out) -> Result<(), Goodbye> {
         let message = RepoMessage::read(bytes).map_err(|error| Goodbye::Refused(error.to_string()))?;
         let RepoMessage { sender, body, .. } = message;
         if let RepoBody::Join { versions } = body {
@@ -239,13 +278,28 @@ impl Session {
                 Err(error) => return self.failed(document, error, out).await,
             }
         }
-        self.take(document, message, out).await
+        if self.together.as_ref().is_some_and(|one| one.document != document || one.bytes > TOGETHER_BYTES_MAX) {
+            self.take_together(out).await?;
+        }
+        let bytes = message.changes.iter().map(Vec::len).sum::<usize>();
+        let together = self.together.get_or_insert_with(|| Together { document, messages: Vec::new(), bytes: 0 });
+        together.bytes += bytes;
+        together.messages.push(message);
+        Ok(())
     }
 
-    async fn take(&mut self, document: DocumentId, message: SyncMessage, out: &mut Out) -> Result<(), Goodbye> {
+    /// Takes the messages that wait for it.
+    async fn take_together(&mut self, out: &mut Out) -> Result<(), Goodbye> {
+        match self.together.take() {
+            Some(Together { document, messages, .. }) => self.take(document, messages, out).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn take(&mut self, document: DocumentId, messages: Vec<SyncMessage>, out: &mut Out) -> Result<(), Goodbye> {
         let Some(synced) = self.open.get_mut(&document) else { return Ok(()) };
-        let rest_bytes = message.rest_bytes;
-        let heard = self.documents.hear(synced, message).await;
+        let rest_bytes = messages.last().map_or(0, |message| message.rest_bytes);
+        let heard = self.documents.hear(synced, messages).await;
         if !self.kept.put(document, rest_bytes + synced.waiting_bytes()) {
             let _ = self.documents.keep_aside(synced).await;
             // the next news of the document ask for it again
@@ -325,7 +379,7 @@ impl Session {
                 Ok(Some(synced)) => {
                     let Some(sought) = self.sought.remove(&document) else { continue };
                     self.begin(document, synced);
-                    self.take(document, sought.message, out).await?;
+                    self.take(document, vec![sought.message], out).await?;
                 }
                 Ok(None) => {}
                 Err(error) => self.failed(document, error, out).await?,

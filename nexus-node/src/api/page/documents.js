@@ -13,6 +13,10 @@ const LIST_MS = 5_000;
 const PARTS_MAX = 500;
 /** So many authors have colours of their own. */
 const COLOURS = 6;
+/** So many marks of a text are shown. */
+const MARKS_MAX = 500;
+/** The marks that programs show in a way of their own, by the names that most of them use. */
+const LOOKS = { bold: 'bold', strong: 'bold', b: 'bold', italic: 'italic', em: 'italic', i: 'italic', code: 'code', strike: 'strike' };
 
 let listing = null;
 let drawn = new Map();
@@ -154,15 +158,36 @@ async function meet(now) {
   await showAuthors(now);
 }
 
-/** The text once more, with a colour for each author. */
+/** Runs of letters by their authors, cut where marks begin and end. */
+function cutAtMarks(runs, marks) {
+  const ends = [...new Set(marks.flatMap(({ start, end }) => [start, end]))].sort((one, other) => one - other);
+  const parts = [];
+  let from = 0;
+  for (const { by, text } of runs) {
+    const all = letters(text);
+    const places = [from, ...ends.filter((end) => end > from && end < from + all.length), from + all.length];
+    places.slice(1).forEach((to, number) => {
+      const at = places[number];
+      parts.push({ by, text: all.slice(at - from, to - from).join(''), on: marks.filter(({ start, end }) => start <= at && at < end) });
+    });
+    from += all.length;
+  }
+  return parts;
+}
+
+/** A mark for people: its name, and its value if that is more than yes. */
+const markWord = ({ name, value }) => (value === true ? named(name) : `${named(name)}: ${seen(cut(String(value), 80))}`);
+
+/** The text once more, with a colour for each author, and with its marks. */
 async function showAuthors(now) {
   if (open !== now || now.path === null) return;
-  const { runs } = await ask(path(now.document, '/text', { path: now.path }));
+  const { runs, marks } = await ask(path(now.document, '/text', { path: now.path }));
   if (open !== now) return;
   const authors = [...new Set(runs.map(({ by }) => by))];
   const colour = (by) => `author author-${authors.indexOf(by) % COLOURS}`;
   const name = (by) => (by === null ? 'a program' : named(by));
-  byId('document-runs').replaceChildren(...runs.map(({ by, text }) => make('span', { class: colour(by), title: name(by) }, seen(text))));
+  const looks = (on) => [...new Set(on.map((mark) => `mark-${LOOKS[mark.name] ?? 'other'}`))];
+  byId('document-runs').replaceChildren(...cutAtMarks(runs, marks.slice(0, MARKS_MAX)).map(({ by, text, on }) => make('span', { class: [colour(by), ...looks(on)].join(' '), title: [name(by), ...on.map(markWord)].join('; ') }, seen(text))));
   byId('document-authors').replaceChildren(...authors.map((by) => make('li', { class: colour(by) }, name(by))));
 }
 

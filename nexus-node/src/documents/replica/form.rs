@@ -200,7 +200,7 @@ impl Replica {
         for item in living.changes() {
             let change = HeldChange {
                 deps: item.deps.clone(),
-                actor: item.actor.as_slice().into(),
+                actor: item.actor.clone(),
                 seq: item.seq,
                 sound: true,
                 holders: holders(all_holders.remove(&item.hash)?)?,

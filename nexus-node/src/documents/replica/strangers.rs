@@ -102,7 +102,7 @@ impl Replica {
         if !is_here || is_members {
             return Ok(Look::Waits);
         }
-        if self.numbers.contains_key(&(change.actor().into(), change.seq())) {
+        if self.numbers.get(change.actor()).is_some_and(|numbers| numbers.contains_key(&change.seq())) {
             return Err("another change has the same actor and number".to_owned());
         }
         let brought = self.shares.get(&(*log, true)).copied().unwrap_or_default();

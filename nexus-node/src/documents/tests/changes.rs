@@ -132,6 +132,31 @@ async fn marks_are_read_and_stand_in_the_patches() {
     node.shutdown().await;
 }
 
+/// promise: Documents | `doc compact` keeps the marks of texts, and a counter stays a counter
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_begins_anew_keeps_marks_and_counters() {
+    let (_dir, node) = home().await;
+    let documents = node.documents();
+    documents.create(None, "plan").await.unwrap();
+    documents.edit(None, "plan", set("text", &json!("some letters"))).await.unwrap();
+    let path = |path: &str| path.parse().unwrap();
+    let (range, name, value, expand) = (5..12, "bold".to_owned(), json!(true), MarkExpand::After);
+    let edits = vec![
+        Edit::Mark { path: path("text"), range, name: name.clone(), value: value.clone(), expand, at_heads: None },
+        Edit::Counter { path: path("n"), value: 3 },
+        Edit::Increment { path: path("n"), by: 4 },
+    ];
+    documents.edit(None, "plan", edits).await.unwrap();
+    let before = documents.get(None, "plan", "", None).await.unwrap();
+    let anew = documents.compact(None, "plan").await.unwrap();
+    assert_ne!(anew.info.id, before.info.id);
+    assert_eq!(documents.get(None, "plan", "", None).await.unwrap().value, before.value);
+    assert_eq!(documents.marks(None, "plan", "text").await.unwrap(), [MarkJson { name, value, start: 5, end: 12 }]);
+    documents.edit(None, "plan", vec![Edit::Increment { path: path("n"), by: 1 }]).await.unwrap();
+    assert_eq!(documents.get(None, "plan", "n", None).await.unwrap().value, json!(8));
+    node.shutdown().await;
+}
+
 #[derive(Debug, Default, Hydrate, Reconcile)]
 struct Plan {
     text: Text,
