@@ -18,7 +18,7 @@
 //! | `recount` | entries that stop counting, or count again, by a verdict on their author |
 //! | `revoke` | making revocations |
 //! | `succeed` | new keys in the place of former ones |
-//! | `erase` | what is left of an entry when leaves of it are erased, and when they come again |
+//! | `erase` | the rest of an entry when leaves of it are erased, and when they come again |
 //! | `erasing` | making erasures, and confirming them |
 //! | `payload` | the payloads of our own entries, in either format |
 //! | `salts` | random bytes that keep erased parts from being guessed |

@@ -491,7 +491,7 @@ pub use nexus_identity::{Did, Keypair, Name, Ticket, Timestamp};
 pub use node::{Builder, Invite, Node};
 pub use tasks::{NewTask, TaskBoard};
 
-/// What becomes of memories and tasks that are erased.
+/// The fates of memories and tasks that are erased.
 pub mod erasure {
     pub use crate::brain::{ERASED_AT_ONCE_MAX, ErasedThing, ErasureStatus};
     pub use crate::engine::EraseFate;

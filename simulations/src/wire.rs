@@ -536,7 +536,7 @@ impl Run {
         Ok(())
     }
 
-    /// Erases a memory. One that another member wrote is only forgotten, unless an admin erases it.
+    /// Erases a memory. If another member wrote it, it is only forgotten, unless an admin erases it.
     async fn erase(&self, no: NodeNo, n: u64) -> Result<(), SimError> {
         let erased = self.sim.on(no, async |node: Node| {
             let Some(memory) = self.pick(&node, n)? else { return Ok(None) };

@@ -4,7 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What is to be erased on every node.
+/// A request to erase memories and texts of tasks on every node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -13,7 +13,7 @@ pub struct Erase {
     pub ids: Vec<String>,
 }
 
-/// What became of what was to be erased, in the order of the request.
+/// The answer to it, in the order of the request.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct Erased {
@@ -21,7 +21,7 @@ pub struct Erased {
     pub items: Vec<ErasedItem>,
 }
 
-/// What became of a memory or a task that was to be erased.
+/// The fate of a memory or a task that was to be erased.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ErasedItem {

@@ -12,14 +12,14 @@ use crate::memory::{MemoryId, MemoryRef};
 /// The most memories that one call erases.
 pub const ERASED_AT_ONCE_MAX: usize = 1_024;
 
-/// What became of something that was to be erased.
+/// The fate of something that was to be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErasedThing {
     /// Its id: of a task as of a memory.
     pub id: MemoryId,
     /// Whether it is a task.
     pub is_task: bool,
-    /// What became of it.
+    /// Its fate.
     pub fate: EraseFate,
 }
 
@@ -39,9 +39,9 @@ pub struct ErasureStatus {
 }
 
 impl Brain {
-    /// Erases memories with all their versions, and the texts of tasks that have ended: from this node's tables at once, from every other node when it hears of it, and
-    /// from their disks when these are compacted. A forgotten memory is named by its id. A memory that somebody else wrote is
-    /// only forgotten, unless this node's member is an admin.
+    /// Erases memories with all their versions, and the texts of tasks that have ended. They leave this node's tables at once, and
+    /// those of every other node when it hears of it. They leave the disks when these are compacted. A forgotten memory is named
+    /// by its id. A memory that somebody else wrote is only forgotten, unless this node's member is an admin.
     ///
     /// # Errors
     /// [`NodeError::NoErasures`] in a mesh whose coordinators have an earlier version, [`NodeError::Input`] unless there are 1 to

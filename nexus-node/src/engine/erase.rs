@@ -53,7 +53,7 @@ impl Engine {
         self.weigh_entries(&news, turn)
     }
 
-    /// A member's word stops counting. What it took away is to come again, if nobody else's word erases it.
+    /// A member's word stops counting. Its leaves are to come again, unless somebody else's word erases them.
     pub(super) fn take_erase_out(
         &mut self,
         (eno, entry): (Eno, &Verified),

@@ -267,7 +267,7 @@ impl Engine {
     }
 }
 
-/// The leaves with the texts of a task's events, each with its author. Of events of an earlier format the facts stand for them.
+/// The leaves with the texts of a task's events, each with its author. For events of an earlier format the facts stand in.
 fn leaves_of_task(task: TaskId, view: &dyn View) -> Result<Vec<(LeafId, Did)>, LedgerError> {
     let mut events = vec![task];
     view.try_scan_prefix(Table::TaskEvents, &task.to_bytes(), Order::Forward, &mut |key, value| {

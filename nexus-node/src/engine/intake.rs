@@ -149,7 +149,7 @@ impl Engine {
         Ok(Verdict::Stored)
     }
 
-    /// Whether an entry is by a former member, and can never count. Of its memories nothing more is taken
+    /// Whether an entry is by a former member, and can never count. No more of its memories is taken
     /// than counts, and no branch beside the one that counts. Its entries in the mesh space are kept, whatever
     /// their branch, as verdicts may depend on them, and may change.
     fn is_after_the_end(&self, header: &Header, turn: &Turn<'_>) -> Result<bool, LedgerError> {

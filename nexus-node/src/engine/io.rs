@@ -262,7 +262,7 @@ pub enum Outcome {
     Tasks(Vec<TaskAnswer>),
     /// The edit or the forget stands. Without a change there is no entry.
     Done(Option<EntryId>),
-    /// What became of what was to be erased, in the command's order, and the entries that say so.
+    /// The fates of all that was to be erased, in the command's order, and the entries that say so.
     Erased {
         /// The fates.
         fates: Vec<EraseFate>,
@@ -330,7 +330,7 @@ pub enum EraseTarget {
     Task(TaskId),
 }
 
-/// What became of something that was to be erased.
+/// The fate of something that was to be erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EraseFate {
     /// It is erased. Others wrote some of its versions: their nodes erase those when they hear of it.

@@ -49,7 +49,7 @@ impl Budget {
     }
 }
 
-/// What is left to do.
+/// The rest that is to be done.
 #[derive(Debug, Default)]
 struct Open {
     /// Whether something is to be said to the mesh.

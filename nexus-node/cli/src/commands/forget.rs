@@ -190,7 +190,7 @@ fn shown(memory: &wire::Memory) -> String {
     format!("\"{}\" by {}", first_line(&memory.text, COLUMNS), sane(by))
 }
 
-/// What became of a memory, for a person.
+/// The fate of a memory, for a person.
 fn line(item: &wire::ErasedItem) -> String {
     let others = item.others.iter().map(|name| sane(name)).collect::<Vec<_>>().join(", ");
     match &item.why {

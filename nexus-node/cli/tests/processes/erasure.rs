@@ -1,4 +1,4 @@
-//! What is erased is found by nobody, and in no file.
+//! Erased texts are found by nobody, and in no file.
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
@@ -106,7 +106,7 @@ fn a_password_in_a_memory_and_a_task_of_three_machines_is_found_by_no_byte_searc
     until_said(&desk, &id, "gone", 3);
 }
 
-/// promise: Erasure | Of a memory that somebody else wrote a member erases nothing, and is told who does; an admin erases it
+/// promise: Erasure | A member erases no memory that somebody else wrote, and is told who does; an admin erases it
 #[test]
 fn a_member_only_forgets_what_another_one_wrote_and_an_admin_erases_it() {
     let ((laptop, _first), (desk, _second)) = pair();
