@@ -50,6 +50,7 @@ pub(crate) use self::watch::Told;
 #[cfg(feature = "blobs")]
 use crate::blobs::Blobs;
 use crate::config::{Config, MemberList};
+pub use crate::engine::EraseFate;
 use crate::engine::{Command, Edit, NewRecord, Outcome, Written};
 use crate::error::{AccessError, ConflictError, InputError, NodeError, Resource, StopError};
 use crate::follow::{Cursor, Given, LogPlace};

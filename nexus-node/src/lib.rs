@@ -491,12 +491,6 @@ pub use nexus_identity::{Did, Keypair, Name, Ticket, Timestamp};
 pub use node::{Builder, Invite, Node};
 pub use tasks::{NewTask, TaskBoard};
 
-/// The fates of memories and tasks that are erased.
-pub mod erasure {
-    pub use crate::brain::{ERASED_AT_ONCE_MAX, ErasedThing, ErasureStatus};
-    pub use crate::engine::EraseFate;
-}
-
 /// The network below a node: addresses, transports, and protocols of an embedder's own.
 pub mod net {
     pub use nexus_mesh::quota::{Bounds, Receiver};

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures::future::{Either, join_all, select};
+use nexus_node::brain::EraseFate;
 use nexus_node::config::TaskRouting;
 use nexus_node::critical::PutOptions;
-use nexus_node::erasure::EraseFate;
 use nexus_node::internals::formats::Formats;
 use nexus_node::internals::inspect;
 use nexus_node::internals::store::disk::Fault as DiskFault;

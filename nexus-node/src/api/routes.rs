@@ -36,7 +36,7 @@ pub(super) fn routes(guests: &[Guest]) -> (Router<Api>, RouteNeeds) {
     let routes = blobs(routes);
     #[cfg(feature = "documents")]
     let routes = documents(routes);
-    let routes = page_and_process(the_mesh(the_coordinators(routes)));
+    let routes = page_and_process(tokens_and_settings(the_mesh(the_coordinators(routes))));
     let routes = routes.describe(&Method::GET, "/openapi.json", Proof, |about| {
         about.summary("This document").gives_value(200, &json!({ "openapi": "3.1.0" }))
     });
@@ -761,11 +761,17 @@ fn the_mesh(routes: Routes) -> Routes {
                 .gives(200, &example::compacted())
         })
         .on(Method::GET, "/v1/compact", Owner, compact::compacting, |about| {
-            about.summary("How far that is, and since when erased bytes are on the disk").gives(200, &example::compacting())
+            about
+                .summary("How far that is, and since when erased bytes are on the disk")
+                .gives(200, &example::compacting())
         })
         .on(Method::POST, "/v1/stop", Owner, mesh::stop, |about| {
             about.summary("End the process; with the token only").gives(202, &example::stopping())
         })
+}
+
+fn tokens_and_settings(routes: Routes) -> Routes {
+    routes
         .on(Method::POST, "/v1/tokens", Owner, tokens::create, |about| {
             about
                 .summary("Make a token that names an agent, and says what it may do; with the `api-token` only")

@@ -35,7 +35,7 @@ use self::hub::{Hub, SeatNumber};
 use self::links::Links;
 #[cfg(feature = "testing")]
 pub use self::listener::Listener;
-use self::shares::{Share, Shares};
+use self::shares::{Share, Shares, UNITS_PER_SECOND_MAX, budget};
 pub(crate) use self::word::Word;
 use self::word::{Place, Told};
 use crate::budget::Budget;
@@ -58,8 +58,6 @@ const WORDS_PER_SECOND_MAX: u32 = 20;
 const WAITING_MAX: usize = 32;
 /// The unit in which the bytes of words are counted. A shorter word counts as one.
 const UNIT_BYTES: usize = 256;
-/// The units of one node in a second, both ways: 256 KiB.
-const UNITS_PER_SECOND_MAX: u32 = 1_024;
 /// The units that a node passes on for others in a second: 128 KiB. They take nothing of what its own programs say.
 const UNITS_ON_PER_SECOND_MAX: u32 = 512;
 /// How long nothing is read of a member that has said more than its share. Its words wait at its own end meanwhile, and are dropped there.
@@ -110,10 +108,6 @@ pub(crate) enum Passed {
     On,
     /// It was dropped.
     Dropped,
-}
-
-fn budget(units_per_second: u32, now: Instant) -> Budget {
-    Budget::full(units_per_second, Duration::from_secs(1) / units_per_second, now)
 }
 
 fn units(frame: &[u8]) -> u32 {

@@ -343,8 +343,18 @@ impl Net {
         let entries: Vec<Verified> = received.entries.into_iter().map(|entry| entry.verify(&mesh()).unwrap()).collect();
         if !entries.is_empty() {
             self.peers[to].input(Input::Entries { from, entries });
-            if self.peers[to].events.drain(..).any(|event| matches!(event, Event::Behind { .. })) {
+            let events: Vec<Event> = self.peers[to].events.drain(..).collect();
+            if events.iter().any(|event| matches!(event, Event::Behind { .. })) {
                 self.links[link].sessions[1 - side].ask_again();
+            }
+            if events.contains(&Event::Lacking) {
+                for link in &mut self.links {
+                    for (end, session) in link.ends.iter().zip(&mut link.sessions) {
+                        if *end == to {
+                            session.ask_again();
+                        }
+                    }
+                }
             }
         }
         true

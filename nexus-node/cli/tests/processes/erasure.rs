@@ -58,7 +58,7 @@ fn a_password_in_a_memory_and_a_task_of_three_machines_is_found_by_no_byte_searc
     desk.json(&["edit", &id, &format!("the key of the build server is {PASSWORD}, too")]);
     let edited = format!("the key of the build server is {PASSWORD}, too");
     for home in [&laptop, &desk, &office] {
-        until_listed(home, &[&edited, "tests run with cargo test"]);
+        until_listed(home, &["tests run with cargo test", &edited]);
         assert_eq!(home.json(&["recall", PASSWORD])[0]["id"], id.as_str());
         assert!(!with_password(home).is_empty());
     }

@@ -1,6 +1,11 @@
+use std::time::Duration;
+
 use tokio::time::Instant;
 
-use super::{Budget, UNITS_PER_SECOND_MAX, budget};
+use crate::budget::Budget;
+
+/// The units of one node in a second, both ways: 256 KiB.
+pub(super) const UNITS_PER_SECOND_MAX: u32 = 1_024;
 
 /// The units of all members in a second, first come, first served: 896 KiB.
 const ALL_PER_SECOND_MAX: u32 = 3_584;
@@ -8,6 +13,11 @@ const ALL_PER_SECOND_MAX: u32 = 3_584;
 const LITTLE_PER_SECOND_MAX: u32 = 512;
 /// The units of one member in a second that count as little: 8 KiB, a program that moves its cursor.
 const LITTLE_OF_ONE_PER_SECOND_MAX: u32 = 32;
+
+/// Units as they come in a second, all of them at once.
+pub(super) fn budget(units_per_second: u32, now: Instant) -> Budget {
+    Budget::full(units_per_second, Duration::from_secs(1) / units_per_second, now)
+}
 
 /// The words that this node hears of all members together. Members that say little have a part of their own: others do not take it.
 #[derive(Debug)]
@@ -44,8 +54,6 @@ impl Share {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// promise: Documents | However many members flood a node with words, it hears 1 MiB a second of all, and those that say little
