@@ -119,8 +119,10 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         "nexus-node",
         &[
             "engine/kinds.rs",
+            "engine/kinds/confirmation.rs",
             "engine/kinds/credential.rs",
             "engine/kinds/document.rs",
+            "engine/kinds/erase.rs",
             "engine/kinds/evidence.rs",
             "engine/kinds/profile.rs",
             "engine/kinds/revocation.rs",

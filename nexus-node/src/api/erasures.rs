@@ -8,8 +8,7 @@ use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::wire;
 use crate::Brain;
-use crate::brain::{ErasedThing, ErasureStatus};
-use crate::engine::EraseFate;
+use crate::brain::{EraseFate, ErasedThing, ErasureStatus};
 use crate::memory::{MemoryId, MemoryRef};
 
 pub(super) async fn erase(brain: Brain, Json(erase): Json<wire::Erase>) -> Result<axum::Json<wire::Erased>, Problem> {

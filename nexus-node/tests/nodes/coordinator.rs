@@ -131,7 +131,7 @@ async fn who_did_what_is_the_same_on_every_node_and_checks_out() {
     let voter = nodes[0].did().to_string();
     assert_eq!((told[0].1, told[0].2), (Action::VoterAdded, voter.as_str()));
     let [one, two] = [nodes[0].did(), nodes[1].did()];
-    assert_eq!(told[1], (one, Action::Raise, "6"), "a group that has just begun is of the latest format");
+    assert_eq!(told[1], (one, Action::Raise, "7"), "a group that has just begun is of the latest format");
     let done: Vec<_> = told.iter().skip(2).filter(|told| !matches!(told.1, Action::VoterAdded)).copied().collect();
     assert_eq!(
         done,

@@ -127,7 +127,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("env", &["store", "world", "headroom", "load", "config", "ledger", "error", "blobs"]),
-    ("inspect", &["store", "ledger", "error", "memory"]),
+    ("inspect", &["brain", "store", "ledger", "error", "memory"]),
     (
         "node",
         &[
