@@ -75,6 +75,13 @@ pub struct DocumentWords {
     pub erased: Vec<[u8; 32]>,
 }
 
+impl DocumentWords {
+    /// Whether it has changes that are here.
+    pub fn has_changes(&self) -> bool {
+        self.parts.iter().any(|(_, part)| matches!(part, DocumentPart::Change { .. }))
+    }
+}
+
 /// The first leaf: borsh, fields in this order. Leaf `n` holds the bytes of part `n - 1`.
 #[derive(BorshSerialize, BorshDeserialize)]
 struct Head {

@@ -36,7 +36,7 @@ use nexus_identity::{Did, Name, Timestamp, folded};
 use serde_json::Value;
 use tokio::sync::watch as channel;
 
-pub use self::erase::{ERASED_AT_ONCE_MAX, ErasedThing, ErasureStatus};
+pub use self::erase::{ERASED_AT_ONCE_MAX, ErasableId, ErasedThing, ErasureStatus};
 pub(crate) use self::export::Pages;
 #[cfg(feature = "mcp")]
 pub(crate) use self::handle::Handle;

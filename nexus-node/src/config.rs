@@ -368,6 +368,10 @@ keys! {
     /// `off` it does not do so by itself.
     erase_after: DoneAfter = DoneAfter::seconds(86_400), live;
 
+    /// The time after which this node erases memories of its own member that this one or an admin forgot, or that expired. An
+    /// admin's node does so for those who are members no more. With `off` they stay on the disks, out of sight.
+    forget_after: DoneAfter = DoneAfter::seconds(30 * 86_400), live;
+
     /// The bytes of blobs that no pin, tag or directory keeps. Over it the longest unused are removed, if two other members
     /// have them.
     blob_cache_bytes: Bounded<0, { 1 << 50 }> = Bounded::of::<{ 10 << 30 }>(), restart;

@@ -189,21 +189,34 @@ impl Documents {
     /// # Errors
     /// [`NodeError::NotFound`] for the space, [`NodeError::Document`], [`NodeError::Refused`] if this node may not write.
     pub async fn create(&self, space: Option<&str>, key: &str) -> Result<Edited, NodeError> {
-        if let Some(found) = self.look_for(space, key).await? {
-            let version = self.version_of(&found).await?;
-            return Ok(Edited { info: found.info(), version, changed: false });
-        }
+        let mut generation = match self.look_for(space, key).await {
+            Ok(Some(found)) => {
+                let version = self.version_of(&found).await?;
+                return Ok(Edited { info: found.info(), version, changed: false });
+            }
+            Ok(None) => 0,
+            Err(NodeError::Document(DocumentError::Erased { generation, .. })) => generation.saturating_add(1),
+            Err(error) => return Err(error),
+        };
         as_key(key)?;
         let (space, no, shown) = self.space(space).await?;
-        let document = DocumentId::of_key(space.as_bytes(), key, 0);
-        let bytes = genesis(document);
-        let hash = hash_of(&bytes)?;
-        let parts = vec![
-            DocumentPart::Key { generation: 0, key: key.to_owned() },
-            DocumentPart::Change { hash: hash.0, bytes },
-        ];
-        self.pen.write(space, document, None, parts).await?;
-        let found = Found { space, no, shown, document, key: Some(key.to_owned()), generation: 0, others: Vec::new() };
+        let last = generation.saturating_add(ANEW_MAX as u64);
+        let document = loop {
+            let document = DocumentId::of_key(space.as_bytes(), key, generation);
+            let bytes = genesis(document);
+            let hash = hash_of(&bytes)?;
+            let parts = vec![
+                DocumentPart::Key { generation, key: key.to_owned() },
+                DocumentPart::Change { hash: hash.0, bytes },
+            ];
+            match self.pen.write(space, document, None, parts).await {
+                Ok(()) => break document,
+                // the word that it had this key is gone, too
+                Err(NodeError::Document(DocumentError::Erased { .. })) if generation < last => generation += 1,
+                Err(error) => return Err(error),
+            }
+        };
+        let found = Found { space, no, shown, document, key: Some(key.to_owned()), generation, others: Vec::new() };
         // somebody else may have created it, and written to it, before
         let version = self.version_of(&found).await?;
         Ok(Edited { info: found.info(), version, changed: true })
@@ -235,7 +248,12 @@ impl Documents {
         document: DocumentId,
         eno: u64,
     ) -> Result<Option<DocumentNews>, NodeError> {
-        let Some(found) = self.look_for(Some(space), &document.to_string()).await? else { return Ok(None) };
+        let found = match self.look_for(Some(space), &document.to_string()).await {
+            Ok(Some(found)) => found,
+            // it is erased by now
+            Ok(None) | Err(NodeError::Document(DocumentError::Erased { .. })) => return Ok(None),
+            Err(error) => return Err(error),
+        };
         let (shared, no) = (self.open(&found), found.no);
         let names = shared.front.names.clone();
         let looked = self.brain.reading(move |brain| {
@@ -542,22 +560,31 @@ impl Documents {
     /// [`DocumentError::File`] if a change of it is refused, [`DocumentError::KeyTaken`].
     pub async fn import(&self, space: Option<&str>, key: Option<&str>, file: Vec<u8>) -> Result<Edited, NodeError> {
         key.map(as_key).transpose()?;
-        if let Some(key) = key
-            && self.look_for(space, key).await?.is_some()
-        {
-            return Err(DocumentError::KeyTaken { key: key.to_owned() }.into());
-        }
+        let generation = match key {
+            Some(key) => self.free_generation(space, key).await?,
+            None => 0,
+        };
         let (space, no, shown) = self.space(space).await?;
         let parts = self.pen.world.blocking(move || parts_of_file(&file)).await??;
         let document = DocumentId::from_bytes(random());
-        let name = key.map(|key| DocumentPart::Key { generation: 0, key: key.to_owned() });
+        let name = key.map(|key| DocumentPart::Key { generation, key: key.to_owned() });
         for parts in write::portions(parts.into_iter().chain(name)) {
             self.pen.write(space, document, None, parts).await?;
         }
         let key = key.map(str::to_owned);
-        let found = Found { space, no, shown, document, key, generation: 0, others: Vec::new() };
+        let found = Found { space, no, shown, document, key, generation, others: Vec::new() };
         let version = self.version_of(&found).await?;
         Ok(Edited { info: found.info(), version, changed: true })
+    }
+
+    /// The generation in which a key means no document: 0, or the next one if its document is erased.
+    async fn free_generation(&self, space: Option<&str>, key: &str) -> Result<u64, NodeError> {
+        match self.look_for(space, key).await {
+            Ok(None) => Ok(0),
+            Ok(Some(_)) => Err(DocumentError::KeyTaken { key: key.to_owned() }.into()),
+            Err(NodeError::Document(DocumentError::Erased { generation, .. })) => Ok(generation.saturating_add(1)),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes changes to the document of a key without a look at them, as a member with a program of its own can.
@@ -607,13 +634,11 @@ impl Documents {
     pub async fn name(&self, space: Option<&str>, name: &str, key: &str) -> Result<DocumentInfo, NodeError> {
         as_key(key)?;
         let found = self.find(space, name).await?;
-        match self.look_for(space, key).await? {
-            Some(other) if other.document == found.document => {}
-            Some(_) => return Err(DocumentError::KeyTaken { key: key.to_owned() }.into()),
-            None => {
-                let part = DocumentPart::Key { generation: 0, key: key.to_owned() };
-                self.pen.write(found.space, found.document, None, vec![part]).await?;
-            }
+        let is_this = |other: &Option<Found>| other.as_ref().is_some_and(|other| other.document == found.document);
+        if !self.look_for(space, key).await.is_ok_and(|other| is_this(&other)) {
+            let generation = self.free_generation(space, key).await?;
+            let part = DocumentPart::Key { generation, key: key.to_owned() };
+            self.pen.write(found.space, found.document, None, vec![part]).await?;
         }
         Ok(DocumentInfo { key: Some(key.to_owned()), ..found.info() })
     }

@@ -19,6 +19,7 @@
 //! | `revoke` | making revocations |
 //! | `succeed` | new keys in the place of former ones |
 //! | `erase` | the rest of an entry when leaves of it are erased, and when they come again |
+//! | `erased_documents` | documents that are erased: what is saved of them, and what comes late |
 //! | `erasing` | making erasures, and confirming them |
 //! | `payload` | the payloads of our own entries, in either format |
 //! | `salts` | random bytes that keep erased parts from being guessed |
@@ -36,6 +37,7 @@ mod apply;
 mod cut;
 mod edit;
 mod erase;
+mod erased_documents;
 mod erasing;
 mod expire;
 mod forks;

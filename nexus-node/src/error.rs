@@ -311,7 +311,7 @@ impl NodeError {
             Self::Conflict(_) | Self::Document(DocumentError::KeyTaken { .. } | DocumentError::Former { .. }) => {
                 "conflict"
             }
-            Self::Document(DocumentError::Missing(_)) => "not_found",
+            Self::Document(DocumentError::Missing(_) | DocumentError::Erased { .. }) => "not_found",
             Self::Document(DocumentError::TooLarge(_)) => "too_large",
             Self::Document(DocumentError::TooEarly) => "not_raised",
             Self::Document(DocumentError::Busy { .. }) => "too_many",

@@ -8,6 +8,7 @@
 //! | `rows` | keys and rows of all tables |
 //! | `view` | reading entries, logs, records, writes |
 //! | `erased` | leaves that members erased |
+//! | `about` | the entries about a document, and which of them lack erased changes |
 //! | `live` | the live writes of a memory, within bounds |
 //! | `chain` | memories that took one another's place, and the ends to which their keys lead |
 //! | `genesis` | the first facts of a store |
@@ -17,6 +18,7 @@
 //! | `lines` | tasks in the order of their time: open ones, and those of one end |
 //! | `migrate` | bringing rows of an earlier format to the current one |
 
+mod about;
 mod attached;
 mod chain;
 #[cfg(feature = "documents")]
@@ -32,6 +34,7 @@ pub(crate) mod rows;
 mod tasks;
 mod view;
 
+pub(crate) use about::{enos_of_document, erased_of_document, first_about, is_document_erased};
 pub(crate) use attached::{attached_to, attachment_in, is_attached, may_have};
 pub(crate) use chain::{
     ChainEnd, SUPERSEDES, VALID_TO, Walked, ends_of_chain, first_with_key, followers, former_records, holds_until,
@@ -41,11 +44,11 @@ pub(crate) use chain::{
 #[cfg(feature = "documents")]
 pub(crate) use documents::{
     DocumentName, DocumentPlace, Place, document_has_more, document_names, document_with_key, documents_of_space,
-    each_touched, enos_of_document, is_of_document, names_of_documents,
+    documents_with_key, each_touched, is_of_document, names_of_documents,
 };
 pub(crate) use erased::{
-    Erasers, confirmed_by, erased_after, erased_leaves, fills, has_unconfirmed, is_erased_already, is_named,
-    lacking_entries, lacks_only_what_is_erased, may_erase, read_erasers, unconfirmed, words_about,
+    Erasers, confirmed_by, erased_after, erased_leaves, fills, has_unconfirmed, is_erased_already, is_erased_by_admin,
+    is_named, lacking_entries, lacks_only_what_is_erased, may_erase, read_erasers, unconfirmed, words_about,
 };
 pub(crate) use genesis::write_builtin_spaces;
 pub use genesis::{Genesis, found, read_genesis};

@@ -33,6 +33,7 @@ mod compact;
 mod coordinate;
 mod erasures;
 mod expiry;
+mod forgetting;
 mod forks;
 mod found;
 mod join;
@@ -152,6 +153,7 @@ struct Inner {
     dir: Option<DataDir>,
     aging: Option<Arc<age::Aging>>,
     compactor: compact::Compactor,
+    forget_after: forgetting::ForgetAfter,
     lock: Mutex<Option<Lock>>,
     /// The key that is to take the place of this node's key, once it was asked for.
     next: Mutex<Option<Keypair>>,
@@ -289,11 +291,13 @@ impl Node {
     }
 
     /// Applies the settings that may change while the node runs (`name`, `text_bytes_max`, `spaces_max`, `disk_reserve_bytes`,
-    /// `recall_ignores`, `embedder`, `embedder_model`, `erase_after`). The others wait for the next start.
+    /// `recall_ignores`, `embedder`, `embedder_model`, `erase_after`, `forget_after`). The others wait for the next start.
     pub fn configure(&self, config: &Config) {
         self.0.brain.configure(config);
         self.0.engine.headroom().set_reserve(config.disk_reserve_bytes.get());
         self.0.compactor.configure(config.erase_after.get());
+        let forget_after = config.forget_after.get();
+        self.0.forget_after.send_if_modified(|before| std::mem::replace(before, forget_after) != forget_after);
         if let Some(name) = config.name.clone() {
             let node = self.clone();
             self.0.world.spawn("rename", async move {

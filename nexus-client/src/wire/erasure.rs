@@ -4,12 +4,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// A request to erase memories and texts of tasks on every node.
+/// A request to erase memories, documents and texts of tasks on every node.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Erase {
-    /// The ids or keys of memories, forgotten ones by their ids, and the ids of tasks that have ended: 1 to 1,024.
+    /// The ids or keys of memories, forgotten ones by their ids, the ids of tasks that have ended, and the addresses of documents:
+    /// 1 to 1,024.
     pub ids: Vec<String>,
 }
 
@@ -21,13 +22,13 @@ pub struct Erased {
     pub items: Vec<ErasedItem>,
 }
 
-/// The fate of a memory or a task that was to be erased.
+/// The fate of a memory, a task or a document that was to be erased.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ErasedItem {
     /// Its id.
     pub id: String,
-    /// `memory` or `task`.
+    /// `memory`, `task` or `document`.
     pub kind: String,
     /// Whether it is erased here, and goes on every other node that hears of it.
     pub erased: bool,
@@ -44,7 +45,7 @@ pub struct ErasedItem {
     pub why: Option<String>,
 }
 
-/// How far the members are with the erasure of a memory or a task.
+/// How far the members are with the erasure of a memory, a task or a document.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 pub struct ErasureStatus {

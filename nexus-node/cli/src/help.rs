@@ -99,6 +99,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("forget --undo q5orcbux2qb5", "writes it again, under a new id"),
             ("forget --erase q5orcbux2qb5", "takes it from the disks of all members"),
             ("forget --erase --tag trial --by laptop", "all with the tag that laptop wrote; shows how many, and asks"),
+            ("forget --erase automerge:2akvofn6L1o4RMUEMQi7qzwRjKWZ", "a document, with all that was ever in it"),
         ],
     ),
     (

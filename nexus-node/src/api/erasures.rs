@@ -8,8 +8,8 @@ use super::extract::{Json, Path};
 use super::problem::Problem;
 use super::wire;
 use crate::Brain;
-use crate::brain::{EraseFate, ErasedThing, ErasureStatus};
-use crate::memory::{MemoryId, MemoryRef};
+use crate::brain::{ErasableId, EraseFate, ErasedThing, ErasureStatus};
+use crate::memory::MemoryRef;
 
 pub(super) async fn erase(brain: Brain, Json(erase): Json<wire::Erase>) -> Result<axum::Json<wire::Erased>, Problem> {
     let items = brain.erase(erase.ids.into_iter().map(MemoryRef::from).collect()).await?;
@@ -18,12 +18,11 @@ pub(super) async fn erase(brain: Brain, Json(erase): Json<wire::Erase>) -> Resul
 
 pub(super) async fn status(brain: Brain, Path(id): Path) -> Result<axum::Json<wire::ErasureStatus>, Problem> {
     let (id, status) = brain.erasure(id).await?;
-    Ok(axum::Json(shown(&brain, id, &status)))
+    Ok(axum::Json(shown(&brain, &id, &status)))
 }
 
-fn erased(brain: &Brain, ErasedThing { id, is_task, fate }: &ErasedThing) -> wire::ErasedItem {
-    let kind = if *is_task { "task" } else { "memory" };
-    let item = wire::ErasedItem { id: id.to_string(), kind: kind.to_owned(), ..wire::ErasedItem::default() };
+fn erased(brain: &Brain, ErasedThing { id, fate }: &ErasedThing) -> wire::ErasedItem {
+    let item = wire::ErasedItem { id: id.to_string(), kind: id.kind().to_owned(), ..wire::ErasedItem::default() };
     match fate {
         EraseFate::Erased { others, .. } => {
             wire::ErasedItem { erased: true, others: others.iter().map(|other| brain.name_of(other)).collect(), ..item }
@@ -45,7 +44,15 @@ fn erased(brain: &Brain, ErasedThing { id, is_task, fate }: &ErasedThing) -> wir
         }
         EraseFate::NotPermitted { author } => {
             let author = brain.name_of(author);
-            let why = format!("{author} submitted it: {author} erases its texts, or an admin");
+            let why = match id {
+                ErasableId::Memory(_) | ErasableId::Task(_) => {
+                    format!("{author} submitted it: {author} erases its texts, or an admin")
+                }
+                #[cfg(feature = "documents")]
+                ErasableId::Document(_) => {
+                    format!("{author} wrote in it, too, and a document is erased whole: an admin can")
+                }
+            };
             wire::ErasedItem { author: Some(author), why: Some(why), ..item }
         }
         EraseFate::Open => {
@@ -55,7 +62,7 @@ fn erased(brain: &Brain, ErasedThing { id, is_task, fate }: &ErasedThing) -> wir
     }
 }
 
-fn shown(brain: &Brain, id: MemoryId, status: &ErasureStatus) -> wire::ErasureStatus {
+fn shown(brain: &Brain, id: &ErasableId, status: &ErasureStatus) -> wire::ErasureStatus {
     let names = |who: &BTreeSet<Did>| who.iter().map(|member| brain.name_of(member)).collect();
     wire::ErasureStatus {
         id: id.to_string(),

@@ -8,7 +8,7 @@ use super::value::Value;
 
 const UNITS: [(&str, u64); 4] = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
 
-/// A time after which something is done by itself; `off` for never.
+/// A time after which something is done by itself; `off` or `never` if it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DoneAfter(Option<u64>);
 
@@ -29,7 +29,7 @@ impl DoneAfter {
     }
 
     fn of(text: &str) -> Option<Self> {
-        if text == "off" {
+        if matches!(text, "off" | "never") {
             return Some(Self(None));
         }
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -76,14 +76,20 @@ mod tests {
 
     #[test]
     fn a_time_is_shown_as_it_is_read() {
-        for (text, shown) in
-            [("24h", "1d"), ("90m", "90m"), ("0s", "0s"), ("3600s", "1h"), ("365d", "365d"), ("off", "off")]
-        {
+        for (text, shown) in [
+            ("24h", "1d"),
+            ("90m", "90m"),
+            ("0s", "0s"),
+            ("3600s", "1h"),
+            ("365d", "365d"),
+            ("off", "off"),
+            ("never", "off"),
+        ] {
             let read = DoneAfter::of(text).unwrap();
             assert_eq!(read.to_string(), shown);
             assert_eq!(DoneAfter::of(shown), Some(read));
         }
-        for text in ["", "24", "h", "-1h", "1.5h", "1 h", "366d", "99999999999999999999d", "never", "OFF"] {
+        for text in ["", "24", "h", "-1h", "1.5h", "1 h", "366d", "99999999999999999999d", "NEVER", "OFF"] {
             assert_eq!(DoneAfter::of(text), None, "{text}");
         }
     }

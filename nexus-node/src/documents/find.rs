@@ -8,11 +8,11 @@ use nexus_documents::{ChangeHash, DocumentId};
 
 use super::shown::DocumentInfo;
 use crate::brain::Brain;
-use crate::error::{InputError, NodeError};
+use crate::error::{DocumentError, InputError, NodeError};
 use crate::ledger::rows::{Eno, SpaceNo};
 use crate::ledger::{
-    DocumentName, Place, document_names, document_with_key, documents_of_space, enos_of_document, names_of_documents,
-    read_entry,
+    DocumentName, Place, document_names, document_with_key, documents_of_space, enos_of_document, is_document_erased,
+    names_of_documents, read_entry,
 };
 use crate::store::{StoreError, View};
 
@@ -59,22 +59,41 @@ pub(super) fn one(brain: &Brain, name: Option<&str>, key: &str) -> Result<Option
     if let Ok(document) = key.parse::<DocumentId>()
         && !enos_of_document(&snapshot, no, document.as_bytes(), 0)?.is_empty()
     {
+        if is_document_erased(&snapshot, no, document.as_bytes())? {
+            return Err(DocumentError::Erased { name: key.to_owned(), generation: 0 }.into());
+        }
         return Ok(Some(Found { space, no, shown, document, key: None, generation: 0, others: Vec::new() }));
     }
-    let name = document_with_key(&snapshot, no, key)?;
-    Ok(name.map(|DocumentName { key, generation, document, others }| {
-        let others = others.into_iter().map(DocumentId::from_bytes).collect();
-        let document = DocumentId::from_bytes(document);
-        Found { space, no, shown, document, key: Some(key), generation, others }
-    }))
+    let Some(name) = document_with_key(&snapshot, no, key)? else { return Ok(None) };
+    let DocumentName { key, generation, .. } = name.clone();
+    let Some((document, others)) = left_of(&snapshot, no, name)? else {
+        return Err(DocumentError::Erased { name: key, generation }.into());
+    };
+    Ok(Some(Found { space, no, shown, document, key: Some(key), generation, others }))
+}
+
+/// The document of a key and the others with it, without those that are erased.
+fn left_of(
+    view: &dyn View,
+    no: SpaceNo,
+    DocumentName { document, others, .. }: DocumentName,
+) -> Result<Option<(DocumentId, Vec<DocumentId>)>, StoreError> {
+    let mut left = Vec::new();
+    for document in [document].into_iter().chain(others) {
+        if !is_document_erased(view, no, &document)? {
+            left.push(DocumentId::from_bytes(document));
+        }
+    }
+    Ok(if left.is_empty() { None } else { Some((left.remove(0), left)) })
 }
 
 /// The document of an id, in whichever of the spaces in sight it is.
 #[cfg(feature = "http")]
 pub(super) fn anywhere(brain: &Brain, document: DocumentId) -> Result<Option<Found>, NodeError> {
     for info in brain.spaces_blocking()? {
-        if let Some(found) = one(brain, Some(&info.id.to_string()), &document.to_string())? {
-            return Ok(Some(found));
+        match one(brain, Some(&info.id.to_string()), &document.to_string()) {
+            Ok(None) => {}
+            found => return found,
         }
     }
     Ok(None)
@@ -144,14 +163,18 @@ pub(super) fn page(
                 ListPlace::Key(key) => key.as_str(),
                 ListPlace::Document(_) => "",
             });
-            for DocumentName { key, document, others, .. } in document_names(&snapshot, no, key, max + 1)? {
-                let others = others.into_iter().map(DocumentId::from_bytes).collect();
-                found.push(DocumentInfo { key: Some(key), others, ..info(document) });
+            let mut names = document_names(&snapshot, no, key, max + 1)?;
+            let has_more = names.len() > max;
+            names.truncate(max);
+            let last = names.last().map(|name| ListPlace::Key(name.key.clone()));
+            for name in names {
+                let key = Some(name.key.clone());
+                if let Some((document, others)) = left_of(&snapshot, no, name)? {
+                    found.push(DocumentInfo { key, others, ..info(*document.as_bytes()) });
+                }
             }
-            if found.len() > max {
-                found.truncate(max);
-                let next = found.last().and_then(|info| info.key.clone()).map(ListPlace::Key);
-                return Ok((found, next));
+            if has_more {
+                return Ok((found, last));
             }
             None
         }
@@ -175,6 +198,9 @@ pub(super) fn page(
                 return Ok((found, Some(ListPlace::Document(last.unwrap_or_default()))));
             }
             last = Some(document);
+            if is_document_erased(&snapshot, no, &document)? {
+                continue;
+            }
             found.push(DocumentInfo { former_key, ..info(document) });
         }
         if is_end {

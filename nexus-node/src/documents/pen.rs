@@ -56,6 +56,7 @@ impl Pen {
                 Err(StopError::NoAnswer.into())
             }
             Outcome::TooEarly => Err(DocumentError::TooEarly.into()),
+            Outcome::ErasedDocument => Err(DocumentError::Erased { name: document.to_string(), generation: 0 }.into()),
             Outcome::NotPermitted { member: false } => Err(AccessError::Revoked.into()),
             Outcome::NotPermitted { .. } => Err(AccessError::Reader.into()),
             _ => Err(StopError::NoAnswer.into()),

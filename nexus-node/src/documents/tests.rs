@@ -2,6 +2,7 @@
 
 #[cfg(feature = "typed-documents")]
 mod changes;
+mod erased;
 mod node;
 #[cfg(feature = "http")]
 mod strangers;

@@ -11,7 +11,9 @@ use super::payload::{OwnPayload, payload_bytes};
 use super::tasks::PendingTasks;
 use super::{Effect, Engine, LedgerError, Turn};
 use crate::ledger::rows;
-use crate::ledger::{SUPERSEDES, VALID_TO, ends_of_chain, find_record, first_with_key, keys_like, read_entry};
+use crate::ledger::{
+    SUPERSEDES, VALID_TO, ends_of_chain, find_record, first_with_key, is_document_erased, keys_like, read_entry,
+};
 use crate::store::{Batch, StoreError, Table, TableChange};
 
 /// The bytes of the count of writes at the front of a payload.
@@ -151,7 +153,10 @@ impl Engine {
         let done = |outcome| Ok(Answer::Other(Some(outcome)));
         match &command {
             Command::Keep(rows) => {
-                keep(rows, turn);
+                // forms of documents are made in the background, and the document may have been erased meanwhile
+                if !self.have_erased_documents(rows, turn)? {
+                    keep(rows, turn);
+                }
                 return done(Outcome::Done(None));
             }
             Command::Raise { format, tasks_apart, persons, erases } => {
@@ -316,6 +321,13 @@ impl Engine {
         let incarnation = self.state.own_log(said.space).incarnation;
         if said.incarnation.is_some_and(|of| of != incarnation) {
             return Ok(Outcome::Renewed(incarnation));
+        }
+        let no = self.state.spaces.get(&said.space).map(|space| space.no);
+        if let Some(no) = no
+            && !self.state.erasers.is_empty()
+            && is_document_erased(&turn.draft, no, &said.document)?
+        {
+            return Ok(Outcome::ErasedDocument);
         }
         let payload = OwnPayload::Leaves(document_leaves(said.document, &said.parts));
         let entry = self.append(said.space, Kind::DOCUMENT, payload, vec![of], turn)?;

@@ -157,6 +157,13 @@ impl Engine {
         let left = erased.iter().fold(entry.clone(), |entry, leaf| entry.without(*leaf));
         if left != *entry {
             self.replace(eno, (entry, &left), turn)?;
+            if entry.header().kind == Kind::DOCUMENT {
+                self.forget_saved_document(entry, turn)?;
+                self.tell_followers(entry, turn)?;
+            }
+        } else {
+            // the member that erased it may have become an admin
+            self.note_erased_document(eno, entry, turn)?;
         }
         self.note_lacking(eno, &left, &erased, turn)
     }
@@ -299,7 +306,7 @@ impl Engine {
     }
 
     /// Notes that a record is erased: edits of it that this node's member may erase go, too.
-    fn erase_late(record: Dot, turn: &mut Turn<'_>) {
+    pub(super) fn erase_late(record: Dot, turn: &mut Turn<'_>) {
         if turn.rebuilds || planted("keeps_edits_of_erased") {
             return;
         }

@@ -41,6 +41,7 @@ impl Engine {
             let leaves = match target {
                 EraseTarget::Record(record) => self.leaves_of_record(*record, turn)?,
                 EraseTarget::Task(task) => leaves_of_task(*task, &turn.draft)?,
+                EraseTarget::Document { space, document } => self.leaves_of_document((*space, document), turn)?,
             };
             together.extend(leaves.iter().map(|(leaf, _)| *leaf));
             leaves_of.push(leaves);
@@ -68,6 +69,11 @@ impl Engine {
                     }
                     Some((_, row)) if end_of(&turn.draft, *task, &row)?.is_none() => EraseFate::Open,
                     Some(_) => self.name(leaves, &together, &mut named, turn)?,
+                },
+                EraseTarget::Document { .. } if leaves.is_empty() => EraseFate::Missing,
+                EraseTarget::Document { space, document } => match self.other_author((*space, document), turn)? {
+                    Some(author) => EraseFate::NotPermitted { author },
+                    None => self.name(leaves, &together, &mut named, turn)?,
                 },
             };
             fates.push(fate);
@@ -193,6 +199,10 @@ impl Engine {
         let mut leaves = BTreeSet::new();
         for record in records {
             turn.draft.delete(Table::ErasedLate, &record.to_bytes());
+            if let Some(entry) = self.entry_about_document(record.entry, turn)? {
+                leaves.extend(self.late_changes(&entry, turn)?);
+                continue;
+            }
             if !self.is_erased(record, turn)? {
                 continue;
             }

@@ -305,6 +305,8 @@ pub enum Outcome {
     },
     /// The record does not exist, or is forgotten.
     NoRecord,
+    /// The document is erased. Nothing was written.
+    ErasedDocument,
     /// This node writes in another incarnation than a command was made for. Nothing was written.
     Renewed(Incarnation),
     /// The mesh writes an earlier format, which has no place for it. Nothing was written.
@@ -328,6 +330,13 @@ pub enum EraseTarget {
     Record(Dot),
     /// The texts of a task that has ended.
     Task(TaskId),
+    /// A document, with all its changes.
+    Document {
+        /// Its space.
+        space: SpaceId,
+        /// Its id.
+        document: [u8; 16],
+    },
 }
 
 /// The fate of something that was to be erased.
@@ -345,9 +354,9 @@ pub enum EraseFate {
         /// Its author.
         author: Did,
     },
-    /// Somebody else submitted the task, and this node's member is no admin. Nothing changed.
+    /// Somebody else submitted the task or wrote in the document, and this node's member is no admin. Nothing changed.
     NotPermitted {
-        /// Its submitter.
+        /// Its submitter, or an author.
         author: Did,
     },
     /// It stands in an entry in one piece, of an earlier format, beside other writes or with facts that stay. Nothing changed.

@@ -47,6 +47,14 @@ pub enum DocumentError {
         /// Its address.
         id: String,
     },
+    /// The document is erased.
+    #[error("{name} is erased, with all that was ever in it")]
+    Erased {
+        /// Its key or its address.
+        name: String,
+        /// How often its key began anew before.
+        generation: u64,
+    },
     /// The document cannot be built here.
     #[error("this node cannot build the document {id}: {why}")]
     Broken {

@@ -33,24 +33,6 @@ pub(crate) struct DocumentPlace {
 /// The most other documents with one key that are shown.
 const OTHERS_MAX: usize = 8;
 
-/// The entries about a document after one, in the order of their numbers, whether they count or not.
-pub(crate) fn enos_of_document(
-    view: &dyn View,
-    space: SpaceNo,
-    document: &[u8; 16],
-    after: Eno,
-) -> Result<Vec<Eno>, StoreError> {
-    let (from, to) =
-        (rows::document_row_key(space, document, after), rows::document_row_key(space, document, Eno::MAX));
-    let bounds = (Bound::Excluded(from.as_slice()), Bound::Included(to.as_slice()));
-    let mut enos = Vec::new();
-    view.try_scan(Table::Documents, bounds, Order::Forward, &mut |key, _| {
-        enos.push(eno_at_end(key)?);
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(enos)
-}
-
 /// Whether there are more entries about a document than so many after one.
 pub(crate) fn document_has_more(
     view: &dyn View,
@@ -77,6 +59,21 @@ pub(crate) fn is_of_document(
     eno: Eno,
 ) -> Result<bool, StoreError> {
     Ok(view.get(Table::Documents, &rows::document_row_key(space, document, eno))?.is_some())
+}
+
+/// The documents of all generations of a key, the latest first.
+pub(crate) fn documents_with_key(
+    view: &dyn View,
+    space: SpaceNo,
+    key: &str,
+) -> Result<BTreeSet<(u64, [u8; 16])>, StoreError> {
+    let mut found = BTreeSet::new();
+    let prefix = rows::document_keys_prefix(space, key);
+    view.try_scan_prefix(Table::DocumentKeys, &prefix, Order::Forward, &mut |row, _| {
+        found.insert(rows::read_document_key_key(row).ok_or_else(|| unreadable(Table::DocumentKeys))?);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
 }
 
 /// The space and the document of an entry, if it is about one.
@@ -243,9 +240,4 @@ fn name_from(view: &dyn View, within: &[u8], from: Vec<u8>) -> Result<Option<(Do
         others.push(last);
     }
     Ok(Some((DocumentName { key, generation, document, others }, of_generation)))
-}
-
-fn eno_at_end(key: &[u8]) -> Result<Eno, StoreError> {
-    let at = key.len().checked_sub(8).ok_or_else(|| unreadable(Table::Documents))?;
-    rows::read_eno(Table::Documents, &key[at..])
 }

@@ -134,9 +134,26 @@ fn named_by(view: &dyn View, id: EntryId, author: &Did, void_too: bool) -> Resul
 
 /// Whether a member's words erase leaves of an author.
 pub(crate) fn may_erase(view: &dyn View, eraser: &Did, author: &Did) -> Result<bool, StoreError> {
+    Ok(read_eraser(view, eraser)?.is_some_and(|row| row.may_erase(author)))
+}
+
+fn read_eraser(view: &dyn View, eraser: &Did) -> Result<Option<EraserRow>, StoreError> {
     let row = view.get(Table::Erasers, eraser.as_bytes())?;
-    let row = row.map(|row| decode::<EraserRow>(Table::Erasers, &row)).transpose()?;
-    Ok(row.is_some_and(|row| row.may_erase(author)))
+    row.map(|row| decode::<EraserRow>(Table::Erasers, &row)).transpose()
+}
+
+/// Whether an admin's word that counts erases a leaf of an entry.
+pub(crate) fn is_erased_by_admin(view: &dyn View, id: EntryId) -> Result<bool, StoreError> {
+    let at =
+        |index| ErasedKey { leaf: Dot { entry: id, index }, void: false, author: Did::from_bytes([0; 32]), erasure: 0 };
+    let mut from = at(0);
+    while let Some(word) = first_from(view, from)?.filter(|word| word.leaf.entry == id) {
+        if !word.void && read_eraser(view, &word.author)?.is_some_and(|row| row.admin) {
+            return Ok(true);
+        }
+        from = behind_author(word);
+    }
+    Ok(false)
 }
 
 /// The erasures that this node has not confirmed, each with its number.

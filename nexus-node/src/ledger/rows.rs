@@ -13,7 +13,7 @@
 //! | `Lacking` | eno | – |
 //! | `ErasedOf` | entry id, leaf | the record to which it wrote |
 //! | `ErasedWas` | former id, 0, author | – |
-//! | `ErasedLate` | a record's dot | – |
+//! | `ErasedLate` | a record's dot, or the first entry about a document and 0 | – |
 //! | `Unconfirmed` | 0 for hidden and 1 for gone, erasure's entry id | eno of the erasure |
 //! | `Confirmed` | erasure's entry id, member, 0 for hidden and 1 for gone | its stamp |
 //! | `Unwanted` | the hash of a blob | – |
@@ -47,6 +47,7 @@
 //! | `TaskRequests` | submitter, hash of its id of the request, task's dot | – |
 //! | `Documents` | space no, document, eno; of entries that do not count, too | – |
 //! | `DocumentKeys` | space no, hash of the key, generations left, document, eno | the key |
+//! | `ErasedDocuments` | space no, document, eno of an entry that lacks changes | 1 if an admin erased one of them, else 0 |
 //! | `SavedDocuments` | space no, document, form, 0 | the checksum of a saved form; absent forms are made anew |
 //! | `SavedDocuments` | space no, document, form, place, number | a part of a saved form |
 //! | `SavedDocuments` | 0 | the last entry that was looked at for them |
@@ -716,6 +717,12 @@ pub(crate) fn record_key(eno: Eno, index: u16) -> [u8; 10] {
     key[..8].copy_from_slice(&eno.to_be_bytes());
     key[8..].copy_from_slice(&index.to_be_bytes());
     key
+}
+
+/// The number of the entry in the key of a `Records` row, and the index in it.
+pub(crate) fn read_record_key(key: &[u8]) -> Option<(Eno, u16)> {
+    let (eno, index) = key.split_first_chunk()?;
+    Some((Eno::from_be_bytes(*eno), u16::from_be_bytes(index.try_into().ok()?)))
 }
 
 /// The place of a record in this store: the number of its entry, and its index there.

@@ -9,10 +9,10 @@ use super::age::Aging;
 use super::base::Base;
 use super::compact::{self, Compactor};
 use super::coordinate::Coordinating;
-use super::erasures;
 use super::listening::Listening;
 use super::state::{StartState, open_state};
 use super::{Inner, Node, rooms as room};
+use super::{erasures, forgetting};
 use crate::config::Config;
 use crate::datadir::{DataDir, Lock};
 use crate::engine::Command;
@@ -158,6 +158,9 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         compactor.follow(),
     );
     base.world.spawn("erasures", carries);
+    let forget_after = forgetting::ForgetAfter::new(base.config.forget_after.get());
+    let forgetting = forgetting::erase_forgotten(base.source(), base.engine.clone(), forget_after.subscribe());
+    base.world.spawn("forgetting", forgetting);
     let needs = room::brain::Needs {
         former_names: former_names.clone(),
         search,
@@ -213,6 +216,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         dir,
         aging,
         compactor,
+        forget_after,
         lock: Mutex::new(lock),
         next: Mutex::default(),
         listening: listening.bound,

@@ -126,6 +126,8 @@ tables! {
     Documents = "documents", derived;
     /// Key of a document to the documents with that key.
     DocumentKeys = "document_keys", derived;
+    /// Entries about documents of which changes were erased.
+    ErasedDocuments = "erased_documents", derived;
     /// Documents as they are saved, so that opening one does not build it.
     SavedDocuments = "saved_documents", derived;
     /// Blob to the events and writes that refer to it.

@@ -13,13 +13,15 @@ const ID_CHARS_MIN: usize = 8;
 const LETTERS_MIN: usize = 4;
 /// The columns of the text that is shown.
 const COLUMNS: usize = 60;
-/// The most memories that one request erases.
+/// The beginning of a document's address.
+const DOCUMENT: &str = "automerge:";
+/// The most things that one request erases.
 const ERASED_AT_ONCE: usize = 1_024;
 
 /// Remove memories on all nodes, for good
 #[derive(Debug, Args)]
 pub(crate) struct Forget {
-    /// Their ids, at least 8 characters of each, or their keys
+    /// Their ids, at least 8 characters of each, or their keys; with --erase also addresses of documents and ids of tasks
     #[arg(value_name = "ID", required_unless_present_any = ["tags", "by", "space", "project"])]
     ids: Vec<String>,
     /// Do not ask
@@ -40,7 +42,7 @@ pub(crate) struct Forget {
     /// With --erase: all memories of this member, by its name or DID
     #[arg(long, value_name = "WHO", requires = "erase", conflicts_with = "ids")]
     by: Option<String>,
-    /// With --erase: all memories of this space
+    /// With --erase: all memories of this space; alone, its documents, too
     #[arg(long, value_name = "S", requires = "erase", conflicts_with = "ids")]
     space: Option<String>,
     /// With --erase: all memories of this project
@@ -83,6 +85,10 @@ impl Forget {
     }
 
     fn forget(&self, id: &str, client: &Client, session: &CliSession) -> Result<(), Problem> {
+        if id.starts_with(DOCUMENT) {
+            let problem = Problem::new("invalid", "a document is erased, with all that was ever in it, or it stays");
+            return Err(problem.hint(&format!("`nexus-node forget --erase {id}` erases it")));
+        }
         let memory = find(id, client)?;
         let shown = shown(&memory);
         if !self.yes && session.printer.asks() {
@@ -112,13 +118,14 @@ impl Forget {
                     .printer
                     .answer(&Vec::<wire::ErasedItem>::new(), || "no memory has all of that".to_owned());
             }
+            [id] if id.starts_with(DOCUMENT) => self.shown_document(id, client)?,
             [id] => match find(id, client) {
                 Ok(memory) => shown(&memory),
                 // a forgotten one is found by its id alone
                 Err(problem) if problem.code == "not_found" && id.chars().count() >= ID_CHARS_MIN => sane(id),
                 Err(problem) => return Err(problem),
             },
-            ids => format!("{} memories", ids.len()),
+            ids => counted(ids),
         };
         if !self.yes && session.printer.asks() {
             session
@@ -135,7 +142,7 @@ impl Forget {
             [item] => session.printer.answer(item, || line(item))?,
             items => session.printer.answer(&items, || {
                 let lines = items.iter().filter(|item| !item.erased || !item.others.is_empty()).map(line);
-                let all = format!("erased {} of {} memories", items.len() - refused, items.len());
+                let all = format!("erased {} of {}", items.len() - refused, counted(&ids));
                 lines.chain([all]).collect::<Vec<_>>().join("\n")
             })?,
         }
@@ -166,9 +173,51 @@ impl Forget {
             ids.extend(page.items.into_iter().filter(by).map(|memory| memory.id));
             after = page.next;
             if after.is_none() {
+                break;
+            }
+        }
+        if self.tags.is_empty() && self.by.is_none() && self.project.is_none() {
+            ids.extend(self.documents(client)?);
+        }
+        Ok(ids)
+    }
+
+    /// The addresses of all documents of the space.
+    fn documents(&self, client: &Client) -> Result<Vec<String>, Problem> {
+        let (mut ids, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let parameters = [("space", self.space.as_deref()), ("after", after.as_deref())];
+            let page = client.get::<wire::Documents>(&format!("/v1/documents{}", query(&parameters)));
+            let page = match page {
+                // a node without documents has none
+                Err(problem) if problem.code == "not_found" && after.is_none() => return Ok(ids),
+                page => page?,
+            };
+            ids.extend(page.items.into_iter().map(|document| document.url));
+            after = page.next;
+            if after.is_none() {
                 return Ok(ids);
             }
         }
+    }
+
+    fn shown_document(&self, id: &str, client: &Client) -> Result<String, Problem> {
+        match client.get::<wire::Document>(&format!("/v1/documents/{}", escape(id))) {
+            Ok(document) => Ok(format!("the document {}", sane(document.key.as_deref().unwrap_or(id)))),
+            // of a space that is named nowhere
+            Err(problem) if problem.code == "not_found" => Ok(sane(id)),
+            Err(problem) => Err(problem),
+        }
+    }
+}
+
+/// The number of things, as a person says it.
+fn counted(ids: &[String]) -> String {
+    let documents = ids.iter().filter(|id| id.starts_with(DOCUMENT)).count();
+    match (ids.len() - documents, documents) {
+        (memories, 0) => format!("{memories} memories"),
+        (0, documents) => format!("{documents} documents"),
+        (memories, documents) => format!("{memories} memories and {documents} documents"),
     }
 }
 

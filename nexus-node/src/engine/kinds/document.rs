@@ -1,7 +1,7 @@
 //! Kind 2: names and changes of living documents.
 //!
-//! `Documents` says where a document's entries are, whether these count or not. `DocumentKeys` has the keys that count. No
-//! change is looked into here.
+//! `Documents` says where a document's entries are, whether these count or not, and `ErasedDocuments` which of them lack
+//! changes. `DocumentKeys` has the keys that count. No change is looked into here.
 
 use nexus_crdt::{DocumentPart, DocumentWords, FormError, Kind, document_of};
 
@@ -34,6 +34,8 @@ impl EntryKind for Words {
         };
         if let Some(space) = engine.state.spaces.get(&entry.header().space).map(|space| space.no) {
             turn.draft.put(Table::Documents, &rows::document_row_key(space, &said.document, eno), &[]);
+            engine.note_erased_document(eno, entry, turn)?;
+            engine.note_changes_of_erased(entry, turn)?;
             if counts {
                 for (row, key) in keys_in((eno, space), &said) {
                     turn.draft.put(Table::DocumentKeys, &row, key.as_bytes());
@@ -46,7 +48,9 @@ impl EntryKind for Words {
     fn unfold(&self, engine: &mut Engine, Placed { eno, entry, .. }: Placed<'_>, turn: &mut Turn<'_>) -> bool {
         let space = engine.state.spaces.get(&entry.header().space).map(|space| space.no);
         if let (Some(space), Ok(said)) = (space, document_of(entry)) {
-            turn.draft.delete(Table::Documents, &rows::document_row_key(space, &said.document, eno));
+            let row = rows::document_row_key(space, &said.document, eno);
+            turn.draft.delete(Table::Documents, &row);
+            turn.draft.delete(Table::ErasedDocuments, &row);
             for (row, _) in keys_in((eno, space), &said) {
                 turn.draft.delete(Table::DocumentKeys, &row);
             }

@@ -27,8 +27,7 @@ pub(crate) enum Erasable {
 }
 
 impl Erasable {
-    /// The dot of its id.
-    pub(crate) const fn dot(self) -> Dot {
+    const fn dot(self) -> Dot {
         match self {
             Self::Memory(dot) | Self::Task(dot) => dot,
         }
@@ -61,9 +60,9 @@ impl Reader<'_> {
     }
 
     /// The memory or task with an id, and the words that count and erased its beginning.
-    pub(crate) fn erasures(&self, id: &str) -> Result<(Dot, Vec<ErasingWord>), NodeError> {
+    pub(crate) fn erasures(&self, id: &str) -> Result<(Erasable, Vec<ErasingWord>), NodeError> {
         let missing = || NodeError::NotFound { what: Resource::Memory, name: id.chars().take(64).collect() };
-        let record = match id.parse::<DotPrefix>() {
+        let dot = match id.parse::<DotPrefix>() {
             Ok(prefix) => {
                 let found = self.entries_beginning_with(&prefix)?;
                 let erased = found.iter().filter(|(dot, _)| self.is_erased(*dot).unwrap_or_default());
@@ -75,13 +74,17 @@ impl Reader<'_> {
             }
             Err(()) => self.erasable(id)?.dot(),
         };
-        let Some(eno) = ledger::find_entry(self.view, record.entry)? else { return Err(missing()) };
+        let Some(eno) = ledger::find_entry(self.view, dot.entry)? else { return Err(missing()) };
         let Some(entry) = ledger::read_entry(self.view, eno)? else { return Err(missing()) };
-        let mut words = Vec::new();
         // the facts of a task stay, and its texts are behind them
-        let leaf = record.index.saturating_add(u16::from(entry.header().kind == Kind::TASKS_APART));
+        let (thing, leaf) = match entry.header().kind {
+            Kind::TASKS_APART => (Erasable::Task(dot), dot.index.saturating_add(1)),
+            kind if kind.is_tasks() => (Erasable::Task(dot), dot.index),
+            _ => (Erasable::Memory(dot), dot.index),
+        };
+        let mut words = Vec::new();
         for index in [leaf, ALL_LEAVES] {
-            for word in ledger::words_about(self.view, Dot { entry: record.entry, index })? {
+            for word in ledger::words_about(self.view, Dot { entry: dot.entry, index })? {
                 if !ledger::may_erase(self.view, &word.author, &entry.header().author)? {
                     continue;
                 }
@@ -90,6 +93,6 @@ impl Reader<'_> {
                 words.push(ErasingWord { erasure: erasing.id(), author: word.author, hlc });
             }
         }
-        Ok((record, words))
+        Ok((thing, words))
     }
 }

@@ -406,7 +406,7 @@ fn what_a_revoked_member_erased_comes_back_from_nodes_that_have_it() {
             let told = snapshot.into_iter().filter(|frame| EntryId::of(&frame.header) != secret.entry).collect();
             net.peers[1].receive(key(0).did(), told);
             net.peers[1].events.clear();
-            net.peers[0] = Peer::with(0, chain(0));
+            net.peers[0] = Peer::incarnate(0, chain(0), Incarnation([9; 8]));
         }
         net.sync_all();
         for peer in &mut net.peers {
