@@ -9,6 +9,7 @@ mod client;
 mod crowd;
 mod discovery;
 mod documents;
+mod erasure;
 mod floor;
 mod idle;
 mod latency;
@@ -49,7 +50,7 @@ pub(crate) struct Bench {
     /// Duration of the load of `sync`, in seconds
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     seconds: u64,
-    /// Memories that `scale` compares with a thousand, and that `recall` searches
+    /// Memories that `scale` compares with a thousand, that `recall` searches, and among which `erasure` erases
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(2_000..=10_000_000))]
     records: u64,
     /// The set that `quality` asks about
@@ -96,6 +97,8 @@ enum Figure {
     Typing,
     /// Living documents: typed characters, their room on the disk, a thousand documents, one of 100,000 changes, memory
     Documents,
+    /// The answer to an erasure among `--records` memories, and the time until four other members have done the same
+    Erasure,
     /// Workers that wait, and one more task behind `--records` that nobody does
     Backlog,
     /// Revocations and forks held, a member shut out, an author taken out, hostile logs, each beside none
@@ -103,7 +106,7 @@ enum Figure {
 }
 
 impl Figure {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Sync,
         Self::Latency,
         Self::Idle,
@@ -118,6 +121,7 @@ impl Figure {
         Self::Blobs,
         Self::Typing,
         Self::Documents,
+        Self::Erasure,
         Self::Members,
     ];
 }
@@ -151,6 +155,7 @@ impl Bench {
                 Figure::Blobs => runtime.block_on(blobs::run(&session.printer)),
                 Figure::Typing => runtime.block_on(documents::at_once(&session.printer)),
                 Figure::Documents => runtime.block_on(documents::run(&session.printer)),
+                Figure::Erasure => runtime.block_on(erasure::run(&session.printer, self.records)),
                 Figure::Tasks => runtime.block_on(tasks::run(&session.printer, self.seconds)),
                 Figure::Members => runtime.block_on(bounded(&session.printer)),
             }?);
