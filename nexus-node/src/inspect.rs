@@ -56,23 +56,30 @@ pub fn format_of(view: &dyn View, memory: MemoryId) -> Result<Option<u16>, Store
     Ok(None)
 }
 
-/// The names of texts that are in a row of a node's store. Each text comes with a name.
+/// The names of texts that are in a row of a node's store, each with the table and the key. Each text comes with a name.
 ///
 /// # Errors
 /// An error of the store.
 pub fn found_in_rows(brain: &Brain, texts: &[(&str, &str)]) -> Result<BTreeSet<String>, NodeError> {
     let (snapshot, mut found) = (brain.snapshot()?, BTreeSet::new());
     for table in Table::ALL {
-        snapshot.scan(*table, ALL_KEYS, Order::Forward, &mut |_, value| {
+        snapshot.scan(*table, ALL_KEYS, Order::Forward, &mut |key, value| {
             for (name, text) in texts {
                 if value.windows(text.len()).any(|bytes| bytes == text.as_bytes()) {
-                    found.insert((*name).to_owned());
+                    found.insert(format!("{name} in {} {}", table.name(), place_of(&snapshot, *table, key)));
                 }
             }
             ControlFlow::Continue(())
         })?;
     }
     Ok(found)
+}
+
+/// The entry of a payload, for people; else the key.
+fn place_of(view: &dyn View, table: Table, key: &[u8]) -> String {
+    let eno = key.try_into().map(u64::from_be_bytes).ok().filter(|_| table == Table::Payloads);
+    let entry = eno.and_then(|eno| ledger::read_entry(view, eno).ok().flatten());
+    entry.map_or_else(|| format!("{key:?}"), |entry| format!("{:?} by {:?}", entry.id(), entry.header().author))
 }
 
 /// A digest of all that a memory shows.

@@ -24,7 +24,7 @@ impl Invariant for Erasures {
         for seen in moment.seen {
             self.0.looked(moment.ledger.erased.len() as u64);
             for id in &seen.erased {
-                self.0.broke(moment.at, || format!("n{} has a text of {id}, which was erased", seen.node));
+                self.0.broke(moment.at, || format!("n{} has a text that was erased, of {id}", seen.node));
             }
         }
     }
