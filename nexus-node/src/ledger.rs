@@ -67,14 +67,12 @@ pub(crate) use tasks::{
     LastEntries, LastId, end_of, entry_place, find_task, is_spoken_of, moving_submitters, moving_tasks, said_by_member,
     said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,
 };
-#[cfg(feature = "http")]
-pub(crate) use view::records_that_were;
 pub(crate) use view::{
     HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,
     entry_id_of, evidence_of, exchanged_head, find_entry, find_record, find_space, forking_authors, has_any, head_at,
     holds, last_eno, latest_profile, live_writes, may_write_erasures, own_evidence_against, read_branches, read_core,
-    read_core_text, read_entry, read_held, read_logs, read_spaces, record_that_was, says_persons, seen_at,
-    spaces_created_in, standing, standings, writes_tasks_apart,
+    read_core_text, read_entry, read_held, read_logs, read_spaces, record_that_was, records_that_were, says_persons,
+    seen_at, spaces_created_in, standing, standings, writes_tasks_apart,
 };
 
 use crate::store::StoreError;

@@ -162,6 +162,7 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
             "node.rs",
             "node/admit.rs",
             "node/builder.rs",
+            "node/compact.rs",
             "node/found.rs",
             "node/join.rs",
             "node/persons.rs",
@@ -193,7 +194,11 @@ const CIRCLES: &[(&str, &[&str], &str)] = &[
         &["search/document.rs", "search/group.rs", "search/project.rs"],
         "a document, its group and its project share types of each other's files",
     ),
-    ("nexus-node", &["store.rs", "store/snapshot.rs"], "a snapshot keeps its store open"),
+    (
+        "nexus-node",
+        &["store.rs", "store/compact.rs", "store/snapshot.rs"],
+        "a snapshot keeps its store open, and a compaction opens the store anew",
+    ),
     (
         "nexus-node",
         &["vectors/model.rs", "vectors/models.rs"],

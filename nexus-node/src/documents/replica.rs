@@ -120,6 +120,8 @@ pub(super) struct Replica {
     /// The bytes that each log has brought: in entries that count, and in others.
     shares: BTreeMap<(LogId, bool), u64>,
     refused: Vec<RefusedChange>,
+    /// Changes that an entry had before they were erased.
+    erased: BTreeSet<ChangeHash>,
     last: Eno,
     stale: bool,
     saved: Saved,
@@ -158,6 +160,7 @@ impl Replica {
             taken_numbers: BTreeMap::new(),
             shares: BTreeMap::new(),
             refused: Vec::new(),
+            erased: BTreeSet::new(),
             last: 0,
             stale: false,
             saved: Saved::default(),
@@ -244,6 +247,7 @@ impl Replica {
         for Arrived { eno, log, counts, words } in arrived {
             self.looked(eno);
             self.saved.taken = eno;
+            self.erased.extend(words.erased.into_iter().map(ChangeHash));
             for (_, part) in words.parts {
                 let DocumentPart::Change { hash, bytes } = part else { continue };
                 self.take_change((eno, &log, counts), ChangeHash(hash), bytes, &mut fresh);

@@ -12,7 +12,7 @@ use crate::ledger::rows::{self, Eno, SpaceNo};
 use crate::store::{Batch, Order, StoreError, Table, View};
 
 /// The version of the forms. Forms of another one are made anew.
-const FORMAT: u16 = 1;
+const FORMAT: u16 = 2;
 /// The most bytes of a row.
 const ROW_BYTES: usize = 60 << 10;
 /// The rows of one commit: others write in between.

@@ -147,7 +147,7 @@ impl Engine {
             }
         }
         for (space, document) in documents {
-            if !erased_of_document(&turn.draft, space, &document)?.is_empty() {
+            if is_document_erased(&turn.draft, space, &document)? {
                 return Ok(true);
             }
         }

@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 
 use nexus_crdt::{
     ALL_LEAVES, CONFIRMED_TOGETHER_MAX, Confirmation, Dot, ENTRY_FORMAT_FIRST, ERASED_TOGETHER_MAX, EntryId, Erase,
-    Erased, Field, Kind, SpaceId, TaskId, Verified, writes_of,
+    Erased, Field, Kind, PlacedWrite, SpaceId, Target, TaskId, Verified, writes_of,
 };
 use nexus_identity::{Did, Role};
 
@@ -13,8 +13,8 @@ use super::payload::OwnPayload;
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, unreadable};
 use crate::ledger::{
-    author_of, each_write, end_of, erased_leaves, find_entry, find_record, find_space, find_task, read_entry,
-    unconfirmed, words_about,
+    author_of, each_write, end_of, entries_of_log, erased_leaves, find_entry, find_record, find_space, find_task,
+    read_entry, records_that_were, unconfirmed, words_about,
 };
 use crate::store::{ALL_KEYS, Order, Table, View};
 
@@ -158,7 +158,9 @@ impl Engine {
                 Ok(())
             })?;
         }
-        leaves.into_iter().map(|(leaf, log)| Ok((leaf, author_of(&turn.draft, log)?))).collect()
+        let cut = self.cut_leaves_of(record, turn)?;
+        let counting = leaves.into_iter().map(|(leaf, log)| Ok((leaf, author_of(&turn.draft, log)?)));
+        counting.chain(cut.into_iter().map(Ok)).collect()
     }
 
     /// Whether a word that counts erased the beginning of a record, or the input of a task.
@@ -207,7 +209,12 @@ impl Engine {
                 continue;
             }
             let is_task = find_task(&turn.draft, record)?.is_some();
-            let all = if is_task { leaves_of_task(record, &turn.draft)? } else { self.leaves_of_record(record, turn)? };
+            let mut all =
+                if is_task { leaves_of_task(record, &turn.draft)? } else { self.leaves_of_record(record, turn)? };
+            // its author's log forked, and its author wrote it again
+            for again in self.written_again(record, turn)? {
+                all.extend(self.leaves_of_record(again, turn)?);
+            }
             let written: BTreeSet<LeafId> = all.iter().map(|(leaf, _)| *leaf).collect();
             for (leaf, author) in all {
                 if self.state.members.same_line(&author, &self.state.me) || self.erased_it_as_admin(record, turn)? {
@@ -217,6 +224,39 @@ impl Engine {
         }
         self.write_erasures(leaves.into_iter().collect(), of, turn)?;
         Ok(())
+    }
+
+    /// The records that the author of another one wrote in place of that.
+    fn written_again(&self, record: Dot, turn: &Turn<'_>) -> Result<Vec<Dot>, LedgerError> {
+        let Some(eno) = find_entry(&turn.draft, record.entry)? else { return Ok(Vec::new()) };
+        let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(Vec::new()) };
+        Ok(records_that_were(&turn.draft, &record.to_string(), &entry.header().author)?)
+    }
+
+    /// The writes to a record in entries of this node's member that count no more, since its log forked.
+    fn cut_leaves_of(&self, record: Dot, turn: &Turn<'_>) -> Result<Vec<(LeafId, Did)>, LedgerError> {
+        let mut leaves = Vec::new();
+        for (id, log) in &self.state.logs {
+            let Some(cut) = log.held.and_then(|held| held.cut) else { continue };
+            if !self.state.members.same_line(&id.author, &self.state.me) {
+                continue;
+            }
+            for (eno, entry) in entries_of_log(&turn.draft, log.no, cut, u64::MAX)? {
+                let Some(held) = read_entry(&turn.draft, eno)?.filter(|held| held.header().kind == Kind::WRITES) else {
+                    continue;
+                };
+                for PlacedWrite { index, write, .. } in writes_of(&held).unwrap_or_default() {
+                    let of = match write.target {
+                        Target::Create { .. } => Dot { entry, index },
+                        Target::Edit { record } => record,
+                    };
+                    if of == record && write.field.as_str() != Field::GONE {
+                        leaves.push(((entry, index), id.author));
+                    }
+                }
+            }
+        }
+        Ok(leaves)
     }
 
     fn erased_it_as_admin(&self, record: Dot, turn: &Turn<'_>) -> Result<bool, LedgerError> {

@@ -39,11 +39,14 @@ pub(super) async fn erase_forgotten(
     engine: EngineHandle,
     mut after: watch::Receiver<Option<Duration>>,
 ) {
-    let world = source.world.clone();
+    let (world, mut members) = (source.world.clone(), source.identity.follow());
     loop {
         let within = *after.borrow_and_update();
         let wait = within.map(|within| (within / LOOKS).clamp(LOOK_EVERY_MIN, LOOK_EVERY));
+        // the members end with the node
+        let ended = async { while members.changed().await.is_ok() {} };
         tokio::select! {
+            () = ended => return,
             () = async {
                 match wait {
                     Some(wait) => world.sleep_until(world.now() + wait).await,

@@ -102,12 +102,9 @@ impl Peer {
 
     /// A node with a chain of its own, before it has published anything.
     fn with(n: u8, chain: Chain) -> Self {
-        Self::incarnate(n, chain, Incarnation([n; 8]))
-    }
-
-    fn incarnate(n: u8, chain: Chain, incarnation: Incarnation) -> Self {
         let store = Store::memory().unwrap();
-        let genesis = Genesis { mesh: mesh(), chain, incarnation, store: [n; 8], fingerprint: None };
+        let genesis =
+            Genesis { mesh: mesh(), chain, incarnation: Incarnation([n; 8]), store: [n; 8], fingerprint: None };
         store.commit(&[found(&genesis)]).unwrap();
         Self::over(key(n), store)
     }

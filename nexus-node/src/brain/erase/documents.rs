@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use nexus_crdt::{DocumentPart, Dot, EntryId, SpaceId, document_of};
 use nexus_documents::DocumentId;
 
-use super::{ErasableId, ErasureStatus, Wanted};
+use super::status::{ErasableId, ErasureStatus, Wanted};
 use crate::brain::Brain;
 use crate::engine::EraseTarget;
 use crate::error::{NodeError, Resource};

@@ -46,6 +46,7 @@ struct Form {
     colliding: Vec<Hash>,
     shares: Vec<(LogId, bool, u64)>,
     refused: Vec<(Hash, Did, String)>,
+    erased: Vec<Hash>,
     judge: Vec<u8>,
 }
 
@@ -173,6 +174,7 @@ impl Replica {
             colliding: self.colliding.iter().map(|hash| hash.0).collect(),
             shares: self.shares.iter().map(|((log, counts), bytes)| (*log, *counts, *bytes)).collect(),
             refused: self.refused.iter().map(|refused| (refused.hash.0, refused.author, refused.why.clone())).collect(),
+            erased: self.erased.iter().map(|hash| hash.0).collect(),
             judge: judge.ok_or_else(|| Broken::Library("its judge has changes that it does not".to_owned()))?,
         }))
     }
@@ -234,6 +236,7 @@ impl Replica {
             colliding: form.colliding.into_iter().map(ChangeHash).collect(),
             shares: form.shares.into_iter().map(|(log, counts, bytes)| ((log, counts), bytes)).collect(),
             refused: refused.map(|(hash, author, why)| RefusedChange { hash: ChangeHash(hash), author, why }).collect(),
+            erased: form.erased.into_iter().map(ChangeHash).collect(),
             last: form.last,
             ..Self::new(document)
         };

@@ -120,10 +120,13 @@ impl Replica {
         }
     }
 
-    /// Whether a change is here and does not count, as it was cut, revoked or refused. It does not come back by a program that still
-    /// has it.
+    /// Whether a change is here and does not count, as it was cut, revoked or refused, or was here until it was erased. It does not
+    /// come back by a program that still has it.
     fn is_void(&self, hash: &ChangeHash) -> bool {
-        self.held.contains_key(hash) && !self.counting.contains(hash) && !self.is_waiting(hash)
+        match self.held.contains_key(hash) {
+            true => !self.counting.contains(hash) && !self.is_waiting(hash),
+            false => self.erased.contains(hash),
+        }
     }
 
     /// The edits of a program on top of changes that do not count, as far as all is here that they need. The document stays as it is.

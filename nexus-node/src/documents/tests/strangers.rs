@@ -93,3 +93,21 @@ fn a_program_speaks_for_no_member() {
     let looked = here.judge_strangers(&log(0), other);
     assert!(looked.made.is_empty() && looked.refused.is_some(), "{looked:?}");
 }
+
+/// promise: Erasure | A program that still has an erased change brings back neither it nor its own edits on top
+#[test]
+fn a_program_brings_no_erased_change_back() {
+    let entries = history(&[(0, 0, false), (1, 1, true)]);
+    let new = written(&entries, &["a"]);
+    let of_erased = entries[1].made.bytes.clone();
+    let mut here = replica(&entries[..1]);
+    let words =
+        DocumentWords { document: *document().as_bytes(), parts: Vec::new(), erased: vec![entries[1].made.hash.0] };
+    assert_eq!(here.take([Arrived { eno: 9, log: log(1), counts: true, words }]).unwrap(), Next::Stands);
+    let mut again = Replica::of_bytes(document(), &here.to_bytes().unwrap()).unwrap();
+    for here in [&mut here, &mut again] {
+        let looked = here.judge_strangers(&log(0), [vec![of_erased.clone()], new.clone()].concat());
+        assert!(looked.made.is_empty() && looked.waiting.is_empty() && looked.refused.is_some(), "{looked:?}");
+        assert_eq!(here.living().len(), 1);
+    }
+}

@@ -402,11 +402,11 @@ fn what_a_revoked_member_erased_comes_back_from_nodes_that_have_it() {
         net.peers.pop();
         let snapshot = net.peers[0].everything();
         if nobody_has_it {
-            // the other one tells of the end, and loses its disk
+            // the other one tells of the end, and is gone
             let told = snapshot.into_iter().filter(|frame| EntryId::of(&frame.header) != secret.entry).collect();
             net.peers[1].receive(key(0).did(), told);
             net.peers[1].events.clear();
-            net.peers[0] = Peer::incarnate(0, chain(0), Incarnation([9; 8]));
+            net.peers.remove(0);
         }
         net.sync_all();
         for peer in &mut net.peers {
@@ -523,4 +523,52 @@ fn a_peer_that_reads_the_first_format_gets_each_log_up_to_the_first_later_entry_
     net.settle();
     assert_converged(&net);
     assert_eq!(net.peers[1].memories().len(), 15);
+}
+
+/// promise: Erasure | A memory that its author wrote again after a fork is erased by the id that it had before
+#[test]
+fn a_memory_that_was_written_again_is_erased_by_its_former_id() {
+    let (mut author, mut admin) = (Peer::new(1), Peer::new(0));
+    author.input(Input::Chain(chain(0)));
+    admin.input(Input::Chain(chain(1)));
+    author.command(raised());
+    admin.command(raised());
+    author.remember("before", None);
+    let log = LogId { space: SpaceId::default_of(&mesh()), author: key(1).did(), incarnation: Incarnation([1; 8]) };
+    let base = author.frontier().head(&log).copied();
+    let secret = author.remember(SECRET, None);
+    author.edit(secret, &format!("{SECRET}, edited"));
+    admin.receive(key(1).did(), author.everything());
+    admin.edit(secret, &format!("{SECRET}, edited by the admin"));
+    author.receive(key(0).did(), admin.everything());
+    assert!(matches!(admin.erase(secret), EraseFate::Erased { .. }));
+    assert_eq!(admin.rows_with(SECRET), 0);
+
+    // a copy of the author's store went on before, and the author hears of that first
+    let write = nexus_crdt::Write {
+        target: nexus_crdt::Target::Create { page: 0 },
+        field: nexus_crdt::Field::named("core"),
+        value: Core { text: "by the copy".to_owned(), kind: "note".to_owned(), ..Core::default() }.to_json(),
+        over: vec![],
+    };
+    let (hlc, payload) = (Hlc::at(Timestamp::from_ms(950)), nexus_crdt::Writes(vec![write]).encode().into());
+    let draft = Draft { mesh: mesh(), log, after: base.as_ref(), hlc, kind: Kind::WRITES, refs: vec![], payload };
+    let branch = Verified::write(draft, &key(1));
+    author.input(Input::Entries { from: key(0).did(), entries: vec![branch] });
+    author.command(Command::Settle { fresh: Incarnation([8; 8]) });
+    let again = author.memories().into_iter().find(|memory| memory.text.starts_with(SECRET)).unwrap();
+    assert_eq!(again.was, Some(secret.to_string()));
+
+    author.receive(key(0).did(), admin.everything());
+    author.carry_out(0);
+    assert_eq!(author.rows_with(SECRET), 0);
+    for _ in 0..3 {
+        admin.receive(key(1).did(), author.everything());
+        admin.carry_out(0);
+        author.receive(key(0).did(), admin.everything());
+        author.carry_out(0);
+    }
+    assert_eq!((author.rows_with(SECRET), admin.rows_with(SECRET)), (0, 0));
+    author.assert_equals_a_rebuild();
+    admin.assert_equals_a_rebuild();
 }
