@@ -196,7 +196,7 @@ impl Vectors {
             return there.await.is_ok_and(|followed| followed.is_ok());
         }
         // without an embedder there is no file
-        let path = keeper::file_in(directory);
+        let path = file::file_in(directory);
         self.world.blocking(move || !path.exists()).await.unwrap_or(false)
     }
 

@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::codes::{Codes, DIMENSION_MAX};
+use crate::datadir::DataDir;
 
 /// The first bytes of the file, with the number of its format.
 const MAGIC: &[u8; 8] = b"nexvec\x001";
@@ -16,6 +17,8 @@ const MAGIC: &[u8; 8] = b"nexvec\x001";
 const HEADER_BYTES: usize = 8_192;
 /// The longest name of a model, in bytes.
 pub(super) const NAME_BYTES_MAX: usize = 2_048;
+/// The name of the file below the directory of vectors.
+const FILE: &str = "memories";
 const KEY_BYTES: usize = 16;
 const CHECK_BYTES: usize = 8;
 
@@ -31,6 +34,11 @@ pub(crate) struct ModelIdentity {
     /// The vector that it gives for a fixed text: another model under the same name gives another one. `None` for a
     /// model whose name tells its content.
     pub(crate) probe: Option<Codes>,
+}
+
+/// The file of vectors in a data directory.
+pub(super) fn file_in(directory: &Path) -> PathBuf {
+    DataDir::vectors_path(directory).join(FILE)
 }
 
 /// The place of a vector in the file, and the number of memories with that content.

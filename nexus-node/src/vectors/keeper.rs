@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::codes::Codes;
 use super::embedder::{EmbedFault, Embedded, Embedder, PROBE, ask};
-use super::file::{Key, ModelIdentity, VectorFile};
+use super::file::{Key, ModelIdentity, VectorFile, file_in};
 use super::http::HttpEmbedder;
 use super::index::{Index, content_of, key_of};
 use super::model::ModelEmbedder;
@@ -24,8 +24,6 @@ use crate::ledger::rows::Eno;
 use crate::store::{StoreError, overwrite_and_remove};
 use crate::world::World;
 
-/// The name of the file below the directory of vectors.
-const FILE: &str = "memories";
 /// The variable with the key of the embedder.
 const KEY_VARIABLE: &str = "NEXUS_EMBEDDER_KEY";
 /// The most texts of one question to the embedder, and their bytes together.
@@ -496,11 +494,6 @@ impl Keeper {
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Trouble> {
         self.vectors.world.blocking(work).await.map_err(|_| Trouble::Stopped)
     }
-}
-
-/// The file of vectors in a data directory.
-pub(super) fn file_in(directory: &Path) -> PathBuf {
-    DataDir::vectors_path(directory).join(FILE)
 }
 
 fn doubled(least: Duration, times: u32, most: Duration) -> Duration {
