@@ -187,7 +187,9 @@ impl Faults {
     /// Writes until the disk shows its fault.
     async fn write_on(&self, node: NodeNo) {
         loop {
-            let memory = NewMemory::note(format!("{} {}", self.canary, "a disk that fails ".repeat(5)));
+            // each has a text of its own: one of them may be erased
+            let (canary, at) = (&self.canary, self.sim.now().as_millis());
+            let memory = NewMemory::note(format!("{canary} {at} {}", "a disk that fails ".repeat(5)));
             let wrote = self.sim.on(node, async |node| node.brain().remember_all(vec![memory]).await).await;
             if wrote.is_err() {
                 return std::future::pending().await;
@@ -228,7 +230,8 @@ impl Faults {
     /// Writes until the disk has no room. Returns whether that is why a write was refused.
     async fn write_until_refused(&self, node: NodeNo) -> bool {
         loop {
-            let memory = NewMemory::note(format!("{} {}", self.canary, "a disk fills up ".repeat(1_750)));
+            let (canary, at) = (&self.canary, self.sim.now().as_millis());
+            let memory = NewMemory::note(format!("{canary} {at} {}", "a disk fills up ".repeat(1_750)));
             match self.sim.on(node, async |node| node.brain().remember_all(vec![memory]).await).await {
                 Ok(_) => self.sim.sleep(Duration::from_millis(400)).await,
                 Err(SimError::Node(_, NodeError::DiskFull(_))) => return true,
