@@ -165,16 +165,10 @@ impl Engine {
             // the member that erased it may have become an admin
             self.note_erased_document(eno, entry, turn)?;
         }
-        self.note_lacking(eno, &left, &erased, turn)
+        Self::note_lacking(eno, &left, &erased, turn)
     }
 
-    fn note_lacking(
-        &mut self,
-        eno: Eno,
-        left: &Verified,
-        erased: &[u16],
-        turn: &mut Turn<'_>,
-    ) -> Result<(), LedgerError> {
+    fn note_lacking(eno: Eno, left: &Verified, erased: &[u16], turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let key = rows::eno_key(eno);
         let lacks = left.lacks().iter().any(|leaf| !erased.contains(leaf));
         if lacks == turn.draft.contains(Table::Lacking, &key)? {
@@ -208,7 +202,7 @@ impl Engine {
             self.replace(eno, (&entry, &filled), turn)?;
             self.tell_followers(&entry, turn)?;
         }
-        self.note_lacking(eno, &filled, &erased, turn)
+        Self::note_lacking(eno, &filled, &erased, turn)
     }
 
     /// Has followers look at an entry again, with the next one that is stored.
@@ -228,11 +222,14 @@ impl Engine {
         let before = standing(&turn.draft, eno)?;
         let counts = before != Standing::Cut;
         let folded = entry.header().kind == Kind::WRITES && counts;
-        self.note_records(entry, left, turn)?;
+        Self::note_records(entry, left, turn)?;
         let attached = attached_to(entry);
-        if before == Standing::Applied && folded && !planted("leaves_rows_of_erased") {
-            let mut undone = Undone::default();
-            undone.add(eno, entry.id(), writes_of(entry).unwrap_or_default());
+        if before == Standing::Applied && folded {
+            let (mut undone, mut writes) = (Undone::default(), writes_of(entry).unwrap_or_default());
+            if planted("leaves_rows_of_erased") {
+                writes.retain(|placed| matches!(placed.write.target, Target::Create { .. }));
+            }
+            undone.add(eno, entry.id(), writes);
             if let Some(space) = self.state.spaces.get_mut(&entry.header().space) {
                 let mut fold = FoldWrites::new(space.no, &mut turn.draft);
                 fold.undo(&undone)?;
@@ -266,7 +263,7 @@ impl Engine {
 
     /// Notes to which records the leaves wrote that go now: followers are told of these. A record that goes may have edits of
     /// this node's member, which go with it.
-    fn note_records(&mut self, entry: &Verified, left: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+    fn note_records(entry: &Verified, left: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let lacks = left.lacks();
         if entry.header().kind == Kind::TASKS_APART {
             for PlacedTaskEvent { index, event } in task_events_of(entry).unwrap_or_default() {
@@ -331,11 +328,7 @@ impl Engine {
     }
 
     /// Notes edits of records that were erased before they came. No reader finds them, and they are still on the disk.
-    pub(super) fn note_edits_of_erased(
-        &mut self,
-        writes: &[PlacedWrite],
-        turn: &mut Turn<'_>,
-    ) -> Result<(), LedgerError> {
+    pub(super) fn note_edits_of_erased(&self, writes: &[PlacedWrite], turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         if self.state.erasers.is_empty() {
             return Ok(());
         }

@@ -98,6 +98,9 @@ impl OpenStore {
     }
 }
 
+/// Tells rows that are written together with the exchange of a file, of the last state and the path of the new file.
+type RowsBeside<'a> = dyn Fn(&Snapshot, Option<&Path>) -> Result<Batch, StoreError> + 'a;
+
 impl Store {
     /// Writes the file anew without what was deleted, and overwrites the former one and the log. Blocks for as long as that takes;
     /// the store is read and written meanwhile. `with` tells rows that are written together with the exchange: it gets the
@@ -109,7 +112,7 @@ impl Store {
     #[doc(hidden)]
     pub fn compact(
         &self,
-        with: &dyn Fn(&Snapshot, Option<&Path>) -> Result<Batch, StoreError>,
+        with: &RowsBeside<'_>,
         step: &mut dyn FnMut(CompactStep) -> ControlFlow<()>,
     ) -> Result<Compacted, StoreError> {
         self.0.compact(with, step)
@@ -124,7 +127,7 @@ impl Store {
 impl OpenStore {
     fn compact(
         self: &Arc<Self>,
-        with: &dyn Fn(&Snapshot, Option<&Path>) -> Result<Batch, StoreError>,
+        with: &RowsBeside<'_>,
         step: &mut dyn FnMut(CompactStep) -> ControlFlow<()>,
     ) -> Result<Compacted, StoreError> {
         let Ok(_alone) = self.compacting.try_lock() else { return Err(self.not_compacted(NotCompacted::Running)) };
@@ -173,7 +176,7 @@ impl OpenStore {
     fn copy_and_exchange(
         self: &Arc<Self>,
         beside: &dyn Beside,
-        with: &dyn Fn(&Snapshot, Option<&Path>) -> Result<Batch, StoreError>,
+        with: &RowsBeside<'_>,
         step: &mut dyn FnMut(CompactStep) -> ControlFlow<()>,
     ) -> Result<Former, StoreError> {
         let mut copying = Copying::begin(self, beside)?;
@@ -422,11 +425,7 @@ impl<'a> Copying<'a> {
     }
 
     /// Takes over the last commits, looks whether as many rows are there, and adds those of `with`.
-    fn end(
-        &mut self,
-        with: &dyn Fn(&Snapshot, Option<&Path>) -> Result<Batch, StoreError>,
-        beside: &dyn Beside,
-    ) -> Result<(), StoreError> {
+    fn end(&mut self, with: &RowsBeside<'_>, beside: &dyn Beside) -> Result<(), StoreError> {
         let store = self.store;
         let batches = store.recorded()?;
         let view = Snapshot::new(store)?;

@@ -87,7 +87,7 @@ impl Forget {
     fn forget(&self, id: &str, client: &Client, session: &CliSession) -> Result<(), Problem> {
         if id.starts_with(DOCUMENT) {
             let problem = Problem::new("invalid", "a document is erased, with all that was ever in it, or it stays");
-            return Err(problem.hint(&format!("`nexus-node forget --erase {id}` erases it")));
+            return Err(problem.hint(format!("`nexus-node forget --erase {id}` erases it")));
         }
         let memory = find(id, client)?;
         let shown = shown(&memory);

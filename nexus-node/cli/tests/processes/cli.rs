@@ -643,7 +643,6 @@ fn usage_errors_exit_2_and_help_shows_only_what_there_is() {
     for absent in ["topic", "vault", "handover", "--restricted"] {
         assert!(!help.split_whitespace().any(|word| word == absent), "{absent}");
     }
-    assert!(!home.run(&["forget", "--help"]).ok().stdout.contains("--erase"));
     assert!(!home.run(&["space", "--help"]).ok().stdout.contains("grant"));
     assert!(home.run(&["--version"]).ok().stdout.starts_with("nexus-node 0."));
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

@@ -558,7 +558,7 @@ fn who_did_what_is_told_line_by_line_and_checked() {
         (&node.ready["did"], &json!("mismatch"), &token)
     );
     assert_eq!((&lines[0]["by"], &lines[0]["name"]), (&node.ready["did"], &node.ready["did"]));
-    assert_eq!((&lines[1]["by"], &lines[1]["name"]), (&node.ready["did"], &json!("6")));
+    assert_eq!((&lines[1]["by"], &lines[1]["name"]), (&node.ready["did"], &json!("7")));
     assert!(lines[1]["at"].as_str().unwrap().ends_with('Z'));
     assert!(!lines.iter().any(|line| line.to_string().contains("secret")), "values are nobody's business here");
     let text = home.run(&["audit"]).ok().stdout;

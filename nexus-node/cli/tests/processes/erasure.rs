@@ -277,15 +277,15 @@ fn a_backup_that_is_put_back_shows_the_text_until_its_node_meets_another_one() {
     desk.json(&["doc", "set", "plan", "key", &format!("\"{PASSWORD}\"")]);
     until("the document is there", || (laptop.run(&["doc", "get", "plan", "key"]).code == 0).then_some(()));
     until_listed(&laptop, &["tests run with cargo test", &format!("the key is {PASSWORD}")]);
-    let (backup, export) = (desk.beside("backup"), desk.beside("export.jsonl"));
+    let backup = desk.beside("backup");
     desk.json(&["backup", backup.to_str().unwrap()]);
-    desk.run(&["export", export.to_str().unwrap()]).ok();
+    let export = desk.run(&["export"]).ok().stdout;
     for thing in [&id, &plan] {
         assert_eq!(erase(&desk, thing)["erased"], true);
     }
     until_said(&laptop, &id, "hidden", 2);
     until_said(&laptop, &plan, "hidden", 2);
-    let imported = desk.json(&["import", export.to_str().unwrap()]);
+    let imported = desk.run_with(&["import", "-", "--json"], export.as_bytes()).json();
     assert_eq!((&imported["imported"], &imported["forgotten"]), (&Value::from(0), &Value::from(1)), "{imported}");
     second.terminate();
 

@@ -402,11 +402,12 @@ fn what_a_revoked_member_erased_comes_back_from_nodes_that_have_it() {
         net.peers.pop();
         let snapshot = net.peers[0].everything();
         if nobody_has_it {
-            // the other one tells of the end, and is gone
+            // the other one tells of the end, and loses its disk
             let told = snapshot.into_iter().filter(|frame| EntryId::of(&frame.header) != secret.entry).collect();
             net.peers[1].receive(key(0).did(), told);
             net.peers[1].events.clear();
-            net.peers.remove(0);
+            net.peers[0] = Peer::with(0, chain(0));
+            net.lost_a_disk = true;
         }
         net.sync_all();
         for peer in &mut net.peers {
