@@ -34,7 +34,7 @@ impl Brain {
     /// go with it. A memory that somebody else wrote is only forgotten, unless this node's member is an admin.
     ///
     /// # Errors
-    /// [`NodeError::NoErasures`] in a mesh whose coordinators have an earlier version, [`NodeError::Input`] unless there are 1 to
+    /// [`NodeError::NoErasures`] in a mesh whose coordinators have an earlier version, [`NodeError::Invalid`] unless there are 1 to
     /// [`ERASED_AT_ONCE_MAX`]; else as [`Brain::forget`]. Nothing is erased then.
     pub async fn erase(&self, ids: Vec<MemoryRef>) -> Result<Vec<ErasedThing>, NodeError> {
         if !(1..=ERASED_AT_ONCE_MAX).contains(&ids.len()) {

@@ -251,7 +251,7 @@ fn child_of(parent: u32) -> u32 {
 const TRIES: &str = r#"use strict; my ($errors, @all) = @ARGV; my %refused = map { $_ => 1 } split /,/, $errors; $| = 1;
     for (@all) {
         my ($name, $number, @rest) = split /,/;
-        $! = 0; my $held = "\0" x 64;
+        $! = 0; my $held = "\0" x 4096;
         my @given = map { /^-?\d+$/ ? 0 + $_ : $_ eq "BUFFER" ? $held : "$_\0" } @rest;
         my $result = syscall(0 + $number, @given);
         # the answer of the sandbox, and no other
