@@ -1,6 +1,5 @@
 #[cfg(feature = "http")]
 mod conflicts;
-#[cfg(feature = "http")]
 pub(crate) mod erased;
 mod former;
 mod history;
