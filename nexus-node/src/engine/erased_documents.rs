@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-use nexus_crdt::{DocumentPart, Dot, EntryId, Kind, SpaceId, Verified, document_of};
+use nexus_crdt::{DocumentPart, DocumentWords, Dot, EntryId, Kind, SpaceId, Verified, document_of};
 use nexus_identity::{Did, Role};
 
 use super::{Engine, LedgerError, Turn};
@@ -74,18 +74,28 @@ impl Engine {
         entry: &Verified,
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
-        let Some((space, said)) = self.said_of_document(entry) else { return Ok(()) };
-        let key = rows::document_row_key(space, &said.document, eno);
+        match self.said_of_document(entry) {
+            Some((space, said)) => Self::note_erased_changes((eno, entry.id(), space), &said, turn),
+            None => Ok(()),
+        }
+    }
+
+    /// The same for the words of an entry. It has no row yet unless they lack changes.
+    pub(super) fn note_erased_changes(
+        (eno, id, space): (Eno, EntryId, SpaceNo),
+        said: &DocumentWords,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
         if said.erased.is_empty() {
-            turn.draft.delete(Table::ErasedDocuments, &key);
             return Ok(());
         }
-        let by_admin = is_erased_by_admin(&turn.draft, entry.id())?;
+        let by_admin = is_erased_by_admin(&turn.draft, id)?;
+        let key = rows::document_row_key(space, &said.document, eno);
         turn.draft.put(Table::ErasedDocuments, &key, &[u8::from(by_admin)]);
         Ok(())
     }
 
-    fn said_of_document(&self, entry: &Verified) -> Option<(SpaceNo, nexus_crdt::DocumentWords)> {
+    fn said_of_document(&self, entry: &Verified) -> Option<(SpaceNo, DocumentWords)> {
         if entry.header().kind != Kind::DOCUMENT {
             return None;
         }
@@ -94,14 +104,14 @@ impl Engine {
     }
 
     /// Notes changes of a document that was erased before they came. No reader finds them, and they are still on the disk.
-    pub(super) fn note_changes_of_erased(&self, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
-        if self.state.erasers.is_empty() {
-            return Ok(());
-        }
-        if let Some((space, said)) = self.said_of_document(entry)
-            && said.has_changes()
-            && is_document_erased(&turn.draft, space, &said.document)?
-        {
+    pub(super) fn note_changes_of_erased(
+        &self,
+        space: SpaceNo,
+        said: &DocumentWords,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        let may_be_erased = !self.state.erasers.is_empty() && said.has_changes();
+        if may_be_erased && is_document_erased(&turn.draft, space, &said.document)? {
             Self::look_late(space, &said.document, turn)?;
         }
         Ok(())

@@ -23,6 +23,8 @@ const LATE_TOGETHER: usize = 256;
 
 /// A leaf of an entry.
 type LeafId = (EntryId, u16);
+/// Writes of this node's member that count no more, by their records.
+type CutWrites = BTreeMap<Dot, Vec<(LeafId, Did)>>;
 
 impl Engine {
     /// Erases what is named with all its versions, as far as this node's member may.
@@ -35,11 +37,12 @@ impl Engine {
         if !self.state.erases {
             return Ok(Outcome::TooEarly);
         }
+        let cut = self.cut_writes(turn)?;
         let (mut together, mut named) = (BTreeSet::new(), BTreeSet::new());
         let mut leaves_of = Vec::with_capacity(targets.len());
         for target in targets {
             let leaves = match target {
-                EraseTarget::Record(record) => self.leaves_of_record(*record, turn)?,
+                EraseTarget::Record(record) => self.leaves_of_record(*record, &cut, turn)?,
                 EraseTarget::Task(task) => leaves_of_task(*task, &turn.draft)?,
                 EraseTarget::Document { space, document } => self.leaves_of_document((*space, document), turn)?,
             };
@@ -142,7 +145,12 @@ impl Engine {
     }
 
     /// The leaves of the writes to a record that are here, each with its author. A word that it is forgotten has no text.
-    fn leaves_of_record(&self, record: Dot, turn: &Turn<'_>) -> Result<Vec<(LeafId, Did)>, LedgerError> {
+    fn leaves_of_record(
+        &self,
+        record: Dot,
+        cut: &CutWrites,
+        turn: &Turn<'_>,
+    ) -> Result<Vec<(LeafId, Did)>, LedgerError> {
         let mut leaves = BTreeMap::new();
         if let Some((_, row)) = find_record(&turn.draft, record)? {
             leaves.insert((record.entry, record.index), row.log);
@@ -158,9 +166,8 @@ impl Engine {
                 Ok(())
             })?;
         }
-        let cut = self.cut_leaves_of(record, turn)?;
         let counting = leaves.into_iter().map(|(leaf, log)| Ok((leaf, author_of(&turn.draft, log)?)));
-        counting.chain(cut.into_iter().map(Ok)).collect()
+        counting.chain(cut.get(&record).into_iter().flatten().copied().map(Ok)).collect()
     }
 
     /// Whether a word that counts erased the beginning of a record, or the input of a task.
@@ -198,7 +205,10 @@ impl Engine {
             let more = records.len() < LATE_TOGETHER;
             Ok(if more { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        let mut leaves = BTreeSet::new();
+        if records.is_empty() {
+            return Ok(());
+        }
+        let (mut leaves, cut) = (BTreeSet::new(), self.cut_writes(turn)?);
         for record in records {
             turn.draft.delete(Table::ErasedLate, &record.to_bytes());
             if let Some(entry) = self.entry_about_document(record.entry, turn)? {
@@ -210,10 +220,10 @@ impl Engine {
             }
             let is_task = find_task(&turn.draft, record)?.is_some();
             let mut all =
-                if is_task { leaves_of_task(record, &turn.draft)? } else { self.leaves_of_record(record, turn)? };
+                if is_task { leaves_of_task(record, &turn.draft)? } else { self.leaves_of_record(record, &cut, turn)? };
             // its author's log forked, and its author wrote it again
             for again in self.written_again(record, turn)? {
-                all.extend(self.leaves_of_record(again, turn)?);
+                all.extend(self.leaves_of_record(again, &cut, turn)?);
             }
             let written: BTreeSet<LeafId> = all.iter().map(|(leaf, _)| *leaf).collect();
             for (leaf, author) in all {
@@ -233,9 +243,9 @@ impl Engine {
         Ok(records_that_were(&turn.draft, &record.to_string(), &entry.header().author)?)
     }
 
-    /// The writes to a record in entries of this node's member that count no more, since its log forked.
-    fn cut_leaves_of(&self, record: Dot, turn: &Turn<'_>) -> Result<Vec<(LeafId, Did)>, LedgerError> {
-        let mut leaves = Vec::new();
+    /// The writes in entries of this node's member that count no more, since its log forked, by the records to which they are.
+    fn cut_writes(&self, turn: &Turn<'_>) -> Result<CutWrites, LedgerError> {
+        let mut found = CutWrites::new();
         for (id, log) in &self.state.logs {
             let Some(cut) = log.held.and_then(|held| held.cut) else { continue };
             if !self.state.members.same_line(&id.author, &self.state.me) {
@@ -246,17 +256,17 @@ impl Engine {
                     continue;
                 };
                 for PlacedWrite { index, write, .. } in writes_of(&held).unwrap_or_default() {
-                    let of = match write.target {
+                    let record = match write.target {
                         Target::Create { .. } => Dot { entry, index },
                         Target::Edit { record } => record,
                     };
-                    if of == record && write.field.as_str() != Field::GONE {
-                        leaves.push(((entry, index), id.author));
+                    if write.field.as_str() != Field::GONE {
+                        found.entry(record).or_default().push(((entry, index), id.author));
                     }
                 }
             }
         }
-        Ok(leaves)
+        Ok(found)
     }
 
     fn erased_it_as_admin(&self, record: Dot, turn: &Turn<'_>) -> Result<bool, LedgerError> {

@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use nexus_crdt::{DocumentPart, Dot, EntryId, SpaceId, document_of};
+use nexus_crdt::{DocumentPart, SpaceId, document_of};
 use nexus_documents::DocumentId;
 
 use super::status::{ErasableId, ErasureStatus, Wanted};
@@ -8,8 +8,8 @@ use crate::brain::Brain;
 use crate::engine::EraseTarget;
 use crate::error::{NodeError, Resource};
 use crate::ledger::rows::SpaceNo;
-use crate::ledger::{documents_with_key, enos_of_document, erased_of_document, may_erase, read_entry, words_about};
-use crate::memory::read::erased::ErasingWord;
+use crate::ledger::{documents_with_key, enos_of_document, erased_of_document, read_entry};
+use crate::memory::read::erased::{ErasingWord, add_words_about};
 use crate::store::Snapshot;
 
 /// The most keys of one document that are looked at.
@@ -73,20 +73,10 @@ pub(super) fn erasure(brain: &Brain, document: DocumentId) -> Result<(ErasableId
     let view = brain.snapshot()?;
     let (_, no) = place_of(brain, &view, document)?;
     // an erasure names many changes
-    let mut words: BTreeMap<EntryId, ErasingWord> = BTreeMap::new();
-    let mut known = BTreeSet::new();
+    let mut words = BTreeMap::new();
     for (eno, _) in erased_of_document(&view, no, document.as_bytes())? {
-        let Some(entry) = read_entry(&view, eno)? else { continue };
-        for index in entry.lacks() {
-            for word in words_about(&view, Dot { entry: entry.id(), index })? {
-                if known.contains(&word.erasure) || !may_erase(&view, &word.author, &entry.header().author)? {
-                    continue;
-                }
-                known.insert(word.erasure);
-                let Some(erasing) = read_entry(&view, word.erasure)? else { continue };
-                let (erasure, hlc) = (erasing.id(), erasing.header().hlc);
-                words.insert(erasure, ErasingWord { erasure, author: word.author, hlc });
-            }
+        if let Some(entry) = read_entry(&view, eno)? {
+            add_words_about(&view, &entry, entry.lacks(), &mut words)?;
         }
     }
     let words: Vec<ErasingWord> = words.into_values().collect();

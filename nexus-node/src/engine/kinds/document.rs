@@ -34,8 +34,8 @@ impl EntryKind for Words {
         };
         if let Some(space) = engine.state.spaces.get(&entry.header().space).map(|space| space.no) {
             turn.draft.put(Table::Documents, &rows::document_row_key(space, &said.document, eno), &[]);
-            engine.note_erased_document(eno, entry, turn)?;
-            engine.note_changes_of_erased(entry, turn)?;
+            Engine::note_erased_changes((eno, entry.id(), space), &said, turn)?;
+            engine.note_changes_of_erased(space, &said, turn)?;
             if counts {
                 for (row, key) in keys_in((eno, space), &said) {
                     turn.draft.put(Table::DocumentKeys, &row, key.as_bytes());

@@ -1,11 +1,15 @@
 //! Memories that are to be erased, or were.
 
-use nexus_crdt::{ALL_LEAVES, Dot, DotPrefix, EntryId, Hlc, Kind, TaskId};
+use std::collections::BTreeMap;
+
+use nexus_crdt::{ALL_LEAVES, Dot, DotPrefix, EntryId, Hlc, Kind, TaskId, Verified};
 use nexus_identity::Did;
 
 use super::Reader;
 use crate::error::{NodeError, Resource};
 use crate::ledger;
+use crate::ledger::rows::Eno;
+use crate::store::{StoreError, View};
 
 /// A word that counts and erased a memory.
 pub(crate) struct ErasingWord {
@@ -82,17 +86,29 @@ impl Reader<'_> {
             kind if kind.is_tasks() => (Erasable::Task(dot), dot.index),
             _ => (Erasable::Memory(dot), dot.index),
         };
-        let mut words = Vec::new();
-        for index in [leaf, ALL_LEAVES] {
-            for word in ledger::words_about(self.view, Dot { entry: dot.entry, index })? {
-                if !ledger::may_erase(self.view, &word.author, &entry.header().author)? {
-                    continue;
-                }
-                let Some(erasing) = ledger::read_entry(self.view, word.erasure)? else { continue };
-                let hlc = erasing.header().hlc;
-                words.push(ErasingWord { erasure: erasing.id(), author: word.author, hlc });
-            }
-        }
-        Ok((thing, words))
+        let mut words = BTreeMap::new();
+        add_words_about(self.view, &entry, [leaf, ALL_LEAVES], &mut words)?;
+        Ok((thing, words.into_values().collect()))
     }
+}
+
+/// Adds the words that count and erased leaves of an entry, by the numbers of their entries. Each of these is read once.
+pub(crate) fn add_words_about(
+    view: &dyn View,
+    entry: &Verified,
+    leaves: impl IntoIterator<Item = u16>,
+    words: &mut BTreeMap<Eno, ErasingWord>,
+) -> Result<(), StoreError> {
+    for index in leaves {
+        for word in ledger::words_about(view, Dot { entry: entry.id(), index })? {
+            let is_known = words.contains_key(&word.erasure);
+            if is_known || !ledger::may_erase(view, &word.author, &entry.header().author)? {
+                continue;
+            }
+            let Some(erasing) = ledger::read_entry(view, word.erasure)? else { continue };
+            let (erasure, hlc) = (erasing.id(), erasing.header().hlc);
+            words.insert(word.erasure, ErasingWord { erasure, author: word.author, hlc });
+        }
+    }
+    Ok(())
 }
