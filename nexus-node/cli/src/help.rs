@@ -105,6 +105,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "erase",
         &[
+            ("erase status q5orcbux2qb5", "how far the members are with a memory or a task"),
+            ("erase status automerge:2akvofn6L1o4RMUEMQi7qzwRjKWZ", "of a document"),
+        ],
+    ),
+    (
+        "erase status",
+        &[
             ("erase status q5orcbux2qb5", "which members have done so, by their signed words"),
             ("erase status q5orcbux2qb5 --json", "`hidden`, `gone` and `missing`, for a script"),
         ],
