@@ -7,7 +7,7 @@
 //! an interrupted write never continue the chain.
 //!
 //! Raft's store keeps the beginning of the chain, as a [`Root`]. Committing another root purges the
-//! log, or begins it anew. Segments before the root are reused.
+//! log, or begins it anew. Segments before the root are reused, and overwritten with zeros when the node's files are compacted.
 //!
 //! A record is synced before the next one is written. So a power loss tears the last one at most, which
 //! was not acknowledged. A broken record with a sound one of a higher number anywhere in the file is
@@ -297,6 +297,28 @@ impl Journal {
     /// As [`append`](Self::append).
     pub(super) fn prepare(&mut self) -> Result<(), StoreError> {
         if self.wants_room() { self.grow((SPARE - self.free.len()) as u32) } else { Ok(()) }
+    }
+
+    /// Overwrites what is left of records that were dropped. A crash in between leaves a part of that, which never continues
+    /// the chain.
+    ///
+    /// # Errors
+    /// As [`append`](Self::append).
+    pub(super) fn scrub(&mut self) -> Result<(), StoreError> {
+        let Start { segment, within, .. } = self.root.start;
+        let free: Vec<u32> = self.free.iter().copied().collect();
+        let all = |segment| (segment, self.segment_bytes);
+        let mut has_written = false;
+        for (segment, bytes) in free.into_iter().map(all).chain([(segment, within)]).collect::<Vec<_>>() {
+            let mut before = vec![0; bytes as usize];
+            let offset = self.offset(segment, 0);
+            self.check(|backend| backend.read(offset, &mut before))?;
+            if before.iter().any(|byte| *byte != 0) {
+                self.check(|backend| backend.write(offset, &vec![0; bytes as usize]))?;
+                has_written = true;
+            }
+        }
+        if has_written { self.check(synced) } else { Ok(()) }
     }
 
     fn record_max(&self) -> usize {

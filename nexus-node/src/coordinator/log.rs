@@ -282,6 +282,11 @@ impl Log {
         self.write(Ask::Rows(batch)).await
     }
 
+    /// Overwrites what is left of dropped entries in the file.
+    pub(super) async fn scrub(&self) -> Result<(), WriteFailed> {
+        self.write(Ask::Scrub).await
+    }
+
     /// The current state of the store.
     pub(super) fn view(&self) -> Result<Snapshot, StoreError> {
         self.0.store.snapshot()

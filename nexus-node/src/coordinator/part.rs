@@ -430,6 +430,13 @@ impl Coordinator {
         CopiedRows::of(self.log.clone())
     }
 
+    /// Overwrites what is left of dropped entries in the log's file.
+    pub(crate) async fn scrub_log(&self) {
+        if let Err(error) = self.log.scrub().await {
+            tracing::warn!(%error, "entries that were dropped are still in the coordinators' log");
+        }
+    }
+
     /// Closes Raft's store.
     pub(crate) fn close(&self) {
         self.log.close();

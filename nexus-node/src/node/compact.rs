@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::Node;
 use super::base::Base;
+use crate::coordinator::Coordinator;
 use crate::datadir::DataDir;
 use crate::error::{NodeError, StopError};
 use crate::follow::Source;
@@ -98,6 +99,7 @@ struct Parts {
     #[cfg(feature = "blobs")]
     blobs: crate::blobs::Blobs,
     raft: Option<Store>,
+    coordinator: Option<Arc<Coordinator>>,
     dir: Option<DataDir>,
     notices: Notices,
     is_running: AtomicBool,
@@ -115,6 +117,7 @@ pub(super) struct Needs {
     #[cfg(feature = "blobs")]
     pub(super) blobs: crate::blobs::Blobs,
     pub(super) raft: Option<Store>,
+    pub(super) coordinator: Option<Arc<Coordinator>>,
     pub(super) dir: Option<DataDir>,
 }
 
@@ -127,6 +130,7 @@ impl Compactor {
             #[cfg(feature = "blobs")]
             blobs: needs.blobs,
             raft: needs.raft,
+            coordinator: needs.coordinator,
             dir: needs.dir,
             notices: base.notices.clone(),
             is_running: AtomicBool::new(false),
@@ -181,6 +185,11 @@ impl Compactor {
         #[cfg(feature = "blobs")]
         {
             done.is_clean &= self.0.blobs.scrub().await?;
+        }
+
+        if let Some(coordinator) = &self.0.coordinator {
+            self.set(CompactState { part: Some("coordinators"), ..CompactState::default() });
+            coordinator.scrub_log().await;
         }
 
         let (this, stops) = (self.clone(), stops.clone());

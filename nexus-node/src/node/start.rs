@@ -144,6 +144,7 @@ pub(super) async fn start(env: NodeEnv, origins: Origins) -> Result<Node, NodeEr
         #[cfg(feature = "blobs")]
         blobs: blobs.clone(),
         raft: of_raft.clone(),
+        coordinator: coordinator.clone(),
         dir: dir.clone(),
     };
     let compactor = Compactor::new(&base, needs);

@@ -39,6 +39,7 @@ enum Step {
     },
     Begin,
     Prepare,
+    Scrub,
     Reopen,
     /// Cuts the power after this number of writes and syncs, or now if there are none.
     PowerIn {
@@ -57,6 +58,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(eighths, beyond)| Step::Purge { eighths, beyond }),
         1 => Just(Step::Begin),
         1 => Just(Step::Prepare),
+        2 => Just(Step::Scrub),
         1 => Just(Step::Reopen),
         3 => (0..14_u64, any::<u64>()).prop_map(|(steps, seed)| Step::PowerIn { steps, seed }),
     ]
@@ -157,6 +159,10 @@ impl Bench {
             Step::Prepare => {
                 let model = self.model.clone();
                 self.journal().prepare().map_err(|_| vec![model])?;
+            }
+            Step::Scrub => {
+                let model = self.model.clone();
+                self.journal().scrub().map_err(|_| vec![model])?;
             }
             Step::Reopen => {
                 self.journal = None;
@@ -307,6 +313,30 @@ fn what_is_purged_makes_room_for_what_comes() {
     bench.journal = None;
     let expected = vec![bench.model.clone()];
     bench.reopen(expected);
+}
+
+/// promise: Erasure | A deleted key's value is overwritten in the coordinators' log once it is in no entry there
+#[test]
+fn what_is_dropped_can_be_overwritten() {
+    let mut bench = Bench::new();
+    let canary = |at: usize| format!("canary {at:04}").into_bytes();
+    for at in 0..40 {
+        bench.append(vec![canary(at)]);
+    }
+    // in the root's own segment, and in others
+    bench.purge(36);
+    let found = |bench: &Bench| {
+        let image = bench.disk.image();
+        (0..40).filter(|at| image.windows(11).any(|bytes| bytes == canary(*at))).collect::<Vec<_>>()
+    };
+    assert!(found(&bench).len() > 3, "nothing was left to overwrite");
+    bench.journal().scrub().unwrap();
+    assert_eq!(found(&bench), [37, 38, 39]);
+    bench.journal = None;
+    let expected = vec![bench.model.clone()];
+    bench.reopen(expected);
+    bench.append(vec![canary(40)]);
+    assert_eq!(all(bench.journal()).unwrap(), bench.model);
 }
 
 /// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them

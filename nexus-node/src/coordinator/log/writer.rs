@@ -36,6 +36,8 @@ pub(super) enum Ask {
     Truncate(u64),
     /// Drop the entries up to this one.
     Purge(Position),
+    /// Overwrite what is left of dropped ones.
+    Scrub,
     /// Rows of the store.
     Rows(Batch),
     /// Rows of the store, and an empty log.
@@ -160,6 +162,11 @@ impl Disk {
                     batches.push(batch);
                     self.commit(&mut batches)?;
                     self.journal.let_go(root, upto.index);
+                }
+                Ask::Scrub => {
+                    // a root that is not on the disk yet may have another beginning
+                    self.commit(&mut batches)?;
+                    self.journal.scrub()?;
                 }
                 Ask::Begin(mut batch) => {
                     let root = self.journal.emptied();
