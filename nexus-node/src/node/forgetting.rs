@@ -17,7 +17,9 @@ use crate::ledger::{author_of, each_write, entry_id_of, read_core};
 use crate::runtime::EngineHandle;
 use crate::store::{Order, StoreError, Table, View};
 
-/// The longest time between two looks at all memories.
+/// The longest time between the start and the first look at all memories. A laptop may run for an hour a day.
+const FIRST_LOOK_AFTER: Duration = Duration::from_secs(60);
+/// The longest time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 3_600);
 /// The shortest one.
 const LOOK_EVERY_MIN: Duration = Duration::from_secs(1);
@@ -40,9 +42,10 @@ pub(super) async fn erase_forgotten(
     mut after: watch::Receiver<Option<Duration>>,
 ) {
     let (world, mut members) = (source.world.clone(), source.identity.follow());
+    let mut longest = FIRST_LOOK_AFTER;
     loop {
         let within = *after.borrow_and_update();
-        let wait = within.map(|within| (within / LOOKS).clamp(LOOK_EVERY_MIN, LOOK_EVERY));
+        let wait = within.map(|within| (within / LOOKS).clamp(LOOK_EVERY_MIN, longest));
         // the members end with the node
         let ended = async { while members.changed().await.is_ok() {} };
         tokio::select! {
@@ -59,6 +62,7 @@ pub(super) async fn erase_forgotten(
             },
         }
         let Some(within) = within else { continue };
+        longest = LOOK_EVERY;
         match pass(&source, &engine, within).await {
             Ok(()) => {}
             Err(NodeError::Stopping(_)) => return,
