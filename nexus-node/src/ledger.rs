@@ -34,7 +34,9 @@ pub(crate) mod rows;
 mod tasks;
 mod view;
 
-pub(crate) use about::{enos_of_document, erased_of_document, first_about, is_document_erased};
+pub(crate) use about::{
+    enos_of_document, erased_document, erased_of_document, first_about, first_with_changes, is_document_erased,
+};
 pub(crate) use attached::{attached_to, attachment_in, is_attached, may_have};
 pub(crate) use chain::{
     ChainEnd, SUPERSEDES, VALID_TO, Walked, ends_of_chain, first_with_key, followers, former_records, holds_until,
@@ -68,11 +70,12 @@ pub(crate) use tasks::{
     said_by_owners, said_of_task, settled_state, task_event, task_requested, task_row,
 };
 pub(crate) use view::{
-    HeldBranches, Turned, author_of, branch, each_write, enos_cut_by, enos_of_log, entries_of_log, entry_format,
-    entry_id_of, evidence_of, exchanged_head, find_entry, find_record, find_space, forking_authors, has_any, head_at,
-    holds, last_eno, latest_profile, live_writes, may_write_erasures, own_evidence_against, read_branches, read_core,
-    read_core_text, read_entry, read_held, read_logs, read_spaces, record_that_was, records_that_were, says_persons,
-    seen_at, spaces_created_in, standing, standings, writes_tasks_apart,
+    HeldBranches, Turned, author_of, begins, branch, each_write, enos_cut_by, enos_of_log, entries_of_log,
+    entry_format, entry_id_of, entry_of, evidence_of, exchanged_head, find_entry, find_record, find_space,
+    forking_authors, has_any, head_at, holds, last_eno, latest_profile, live_writes, may_write_erasures,
+    own_evidence_against, read_branches, read_core, read_core_text, read_entry, read_held, read_logs, read_spaces,
+    record_that_was, records_that_were, says_persons, seen_at, spaces_created_in, standing, standings,
+    writes_tasks_apart,
 };
 
 use crate::store::StoreError;

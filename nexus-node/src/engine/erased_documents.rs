@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use nexus_crdt::{DocumentPart, DocumentWords, Dot, EntryId, Kind, SpaceId, Verified, document_of};
+use nexus_identity::plants::planted;
 use nexus_identity::{Did, Role};
 
 use super::{Engine, LedgerError, Turn};
-use crate::ledger::rows::{self, Eno, SpaceNo};
+use crate::ledger::rows::{self, Eno, ErasedChangesRow, ErasedDocumentRow, SpaceNo};
 use crate::ledger::{
-    enos_of_document, erased_of_document, find_entry, find_space, first_about, is_document_erased, is_erased_by_admin,
-    read_entry, words_about,
+    entry_of, erased_document, erased_of_document, find_space, first_about, first_with_changes, is_document_erased,
+    is_erased_by_admin, read_entry, words_about,
 };
 use crate::store::{Batch, Order, Table, TableChange, View};
 
@@ -28,43 +29,58 @@ impl Engine {
         turn: &Turn<'_>,
     ) -> Result<Vec<ChangeOf>, LedgerError> {
         let mut leaves = Vec::new();
-        let Some(space) = find_space(&turn.draft, space)? else { return Ok(leaves) };
-        for eno in enos_of_document(&turn.draft, space.no, document, 0)? {
-            if leaves.len() >= CHANGES_TOGETHER {
-                break;
-            }
-            let Some(entry) = read_entry(&turn.draft, eno)? else { continue };
-            let Ok(said) = document_of(&entry) else { continue };
+        self.each_with_changes((space, document), turn, |entry, said| {
             let author = entry.header().author;
-            for (index, part) in said.parts {
+            for (index, part) in &said.parts {
                 if matches!(part, DocumentPart::Change { .. }) {
-                    leaves.push(((entry.id(), index), author));
+                    leaves.push(((entry.id(), *index), author));
                 }
             }
-        }
+            leaves.len() < CHANGES_TOGETHER
+        })?;
         Ok(leaves)
     }
 
     /// Somebody else who wrote in a document, and whose changes are here, unless this node's member may erase everybody's.
     pub(super) fn other_author(
         &self,
-        (space, document): (SpaceId, &[u8; 16]),
+        place: (SpaceId, &[u8; 16]),
         turn: &Turn<'_>,
     ) -> Result<Option<Did>, LedgerError> {
-        let members = &self.state.members;
-        let Some(space) = find_space(&turn.draft, space)? else { return Ok(None) };
-        if members.allows(&self.state.me, Role::Admin) {
-            return Ok(None);
+        let (members, mut other) = (&self.state.members, None);
+        if !members.allows(&self.state.me, Role::Admin) {
+            self.each_with_changes(place, turn, |entry, _| {
+                other = Some(entry.header().author).filter(|author| !members.same_line(author, &self.state.me));
+                other.is_none()
+            })?;
         }
-        for eno in enos_of_document(&turn.draft, space.no, document, 0)? {
-            let Some(entry) = read_entry(&turn.draft, eno)? else { continue };
-            let author = entry.header().author;
-            let writes = || document_of(&entry).is_ok_and(|said| said.has_changes());
-            if !members.same_line(&author, &self.state.me) && writes() {
-                return Ok(Some(author));
+        Ok(other)
+    }
+
+    /// Looks at the entries about a document that have changes, until that is enough. One that has none since they were
+    /// erased is not read: a member can erase any number of its own.
+    fn each_with_changes(
+        &self,
+        (space, document): (SpaceId, &[u8; 16]),
+        turn: &Turn<'_>,
+        mut goes_on: impl FnMut(&Verified, &DocumentWords) -> bool,
+    ) -> Result<(), LedgerError> {
+        let Some(space) = find_space(&turn.draft, space)? else { return Ok(()) };
+        let first = match erased_document(&turn.draft, space.no, document)? {
+            Some(row) => row.first_left,
+            None => first_with_changes(&turn.draft, space.no, document, 0)?,
+        };
+        let mut next = first;
+        while let Some(eno) = next {
+            if let Some(entry) = read_entry(&turn.draft, eno)?
+                && let Ok(said) = document_of(&entry)
+                && !goes_on(&entry, &said)
+            {
+                break;
             }
+            next = first_with_changes(&turn.draft, space.no, document, eno.saturating_add(1))?;
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Notes whether an entry about a document lacks changes that were erased, and by whom.
@@ -75,24 +91,79 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
         match self.said_of_document(entry) {
-            Some((space, said)) => Self::note_erased_changes((eno, entry.id(), space), &said, turn),
+            Some((space, said)) => Self::note_changes((eno, entry.id(), space), &said, turn),
             None => Ok(()),
         }
     }
 
-    /// The same for the words of an entry. It has no row yet unless they lack changes.
-    pub(super) fn note_erased_changes(
+    /// Notes which changes an entry has, and which it lacks since they were erased.
+    pub(super) fn note_changes(
         (eno, id, space): (Eno, EntryId, SpaceNo),
         said: &DocumentWords,
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
-        if said.erased.is_empty() {
+        let document = &said.document;
+        let known = Self::without_entry((eno, space), document, turn)?;
+        if said.erased.is_empty() && known.is_none() {
             return Ok(());
         }
-        let by_admin = is_erased_by_admin(&turn.draft, id)?;
-        let key = rows::document_row_key(space, &said.document, eno);
-        turn.draft.put(Table::ErasedDocuments, &key, &[u8::from(by_admin)]);
+        let are_left = said.has_changes();
+        let mut row = match known {
+            Some(row) => row,
+            None => {
+                let first_left = first_with_changes(&turn.draft, space, document, 0)?;
+                ErasedDocumentRow { first_left, ..ErasedDocumentRow::default() }
+            }
+        };
+        if !said.erased.is_empty() {
+            let by_admin = is_erased_by_admin(&turn.draft, id)?;
+            *row.of(by_admin) += 1;
+            let key = rows::document_row_key(space, document, eno);
+            turn.draft.put(Table::ErasedDocuments, &key, &rows::encode(&ErasedChangesRow { by_admin, are_left }));
+        }
+        if are_left {
+            row.first_left = Some(row.first_left.map_or(eno, |first| first.min(eno)));
+        } else if row.first_left == Some(eno) {
+            row.first_left = first_with_changes(&turn.draft, space, document, eno.saturating_add(1))?;
+        }
+        let key = rows::document_prefix(space, document);
+        match row.by_admin + row.by_authors {
+            0 => turn.draft.delete(Table::ErasedDocuments, &key),
+            _ => turn.draft.put(Table::ErasedDocuments, &key, &rows::encode(&row)),
+        }
         Ok(())
+    }
+
+    /// Forgets what an entry lacks and has, until [`Self::note_changes`] of what is left of it. The document's row stays until
+    /// then, so that nobody looks for its first changes each time an entry loses one more.
+    pub(super) fn forget_changes(
+        (eno, space): (Eno, SpaceNo),
+        document: &[u8; 16],
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LedgerError> {
+        let Some(mut row) = Self::without_entry((eno, space), document, turn)? else { return Ok(()) };
+        if row.first_left == Some(eno) {
+            row.first_left = first_with_changes(&turn.draft, space, document, eno.saturating_add(1))?;
+        }
+        turn.draft.put(Table::ErasedDocuments, &rows::document_prefix(space, document), &rows::encode(&row));
+        Ok(())
+    }
+
+    /// The row of a document as it is without the changes that an entry lacks. The row of the entry goes.
+    fn without_entry(
+        (eno, space): (Eno, SpaceNo),
+        document: &[u8; 16],
+        turn: &mut Turn<'_>,
+    ) -> Result<Option<ErasedDocumentRow>, LedgerError> {
+        let Some(mut row) = erased_document(&turn.draft, space, document)? else { return Ok(None) };
+        let key = rows::document_row_key(space, document, eno);
+        if let Some(changes) = turn.draft.get(Table::ErasedDocuments, &key)? {
+            let changes: ErasedChangesRow = rows::decode(Table::ErasedDocuments, &changes)?;
+            let count = row.of(changes.by_admin);
+            *count = count.saturating_sub(1);
+            turn.draft.delete(Table::ErasedDocuments, &key);
+        }
+        Ok(Some(row))
     }
 
     fn said_of_document(&self, entry: &Verified) -> Option<(SpaceNo, DocumentWords)> {
@@ -110,6 +181,9 @@ impl Engine {
         said: &DocumentWords,
         turn: &mut Turn<'_>,
     ) -> Result<(), LedgerError> {
+        if planted("keeps_changes_of_erased") {
+            return Ok(());
+        }
         let may_be_erased = !self.state.erasers.is_empty() && said.has_changes();
         if may_be_erased && is_document_erased(&turn.draft, space, &said.document)? {
             Self::look_late(space, &said.document, turn)?;
@@ -130,6 +204,9 @@ impl Engine {
     pub(super) fn forget_saved_document(&self, entry: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let Some((space, said)) = self.said_of_document(entry) else { return Ok(()) };
         Self::look_late(space, &said.document, turn)?;
+        if planted("keeps_saved_of_erased") {
+            return Ok(());
+        }
         let mut saved = Vec::new();
         let prefix = rows::document_prefix(space, &said.document);
         turn.draft.scan_prefix(Table::SavedDocuments, &prefix, Order::Forward, &mut |key, _| {
@@ -201,7 +278,6 @@ impl Engine {
 
     /// The held entry about a document with an id.
     pub(super) fn entry_about_document(&self, id: EntryId, turn: &Turn<'_>) -> Result<Option<Verified>, LedgerError> {
-        let entry = find_entry(&turn.draft, id)?.map(|eno| read_entry(&turn.draft, eno)).transpose()?.flatten();
-        Ok(entry.filter(|entry| entry.header().kind == Kind::DOCUMENT))
+        Ok(entry_of(&turn.draft, id)?.filter(|entry| entry.header().kind == Kind::DOCUMENT))
     }
 }

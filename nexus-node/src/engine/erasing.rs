@@ -13,7 +13,7 @@ use super::payload::OwnPayload;
 use super::{Engine, LedgerError, Turn};
 use crate::ledger::rows::{self, Eno, unreadable};
 use crate::ledger::{
-    author_of, each_write, end_of, entries_of_log, erased_leaves, find_entry, find_record, find_space, find_task,
+    author_of, begins, each_write, end_of, entries_of_log, entry_of, erased_leaves, find_record, find_space, find_task,
     read_entry, records_that_were, unconfirmed, words_about,
 };
 use crate::store::{ALL_KEYS, Order, Table, View};
@@ -53,7 +53,11 @@ impl Engine {
         for (target, leaves) in targets.iter().zip(leaves_of) {
             let fate = match target {
                 EraseTarget::Record(record) => match find_record(&turn.draft, *record)? {
-                    None => EraseFate::Missing,
+                    None if leaves.is_empty() => EraseFate::Missing,
+                    None => match leaves.iter().map(|(_, author)| *author).find(|author| !self.may_erase_of(author)) {
+                        Some(author) => EraseFate::NotPermitted { author },
+                        None => self.name(leaves, &together, &mut named, turn)?,
+                    },
                     Some((_, row)) => {
                         let author = author_of(&turn.draft, row.log)?;
                         if self.may_erase_of(&author) {
@@ -118,10 +122,7 @@ impl Engine {
         erased: &BTreeSet<LeafId>,
         turn: &Turn<'_>,
     ) -> Result<Result<LeafId, usize>, LedgerError> {
-        let Some(entry) = find_entry(&turn.draft, id)?.map(|eno| read_entry(&turn.draft, eno)).transpose()?.flatten()
-        else {
-            return Ok(Ok((id, index)));
-        };
+        let Some(entry) = entry_of(&turn.draft, id)? else { return Ok(Ok((id, index))) };
         if entry.header().kind == Kind::TASKS {
             return Ok(Err(0));
         }
@@ -144,20 +145,25 @@ impl Engine {
         members.same_line(author, &self.state.me) || members.allows(&self.state.me, Role::Admin)
     }
 
-    /// The leaves of the writes to a record that are here, each with its author. A word that it is forgotten has no text.
+    /// The leaves of the writes to a record that are here, each with its author. A word that it is forgotten has no text. Of a
+    /// record that nobody sees, as its entry does not count, that is the leaf with its beginning.
     fn leaves_of_record(
         &self,
         record: Dot,
         cut: &CutWrites,
         turn: &Turn<'_>,
     ) -> Result<Vec<(LeafId, Did)>, LedgerError> {
-        let mut leaves = BTreeMap::new();
-        if let Some((_, row)) = find_record(&turn.draft, record)? {
-            leaves.insert((record.entry, record.index), row.log);
-        }
-        let Some(eno) = find_entry(&turn.draft, record.entry)? else { return Ok(Vec::new()) };
-        let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(Vec::new()) };
+        let Some(entry) = entry_of(&turn.draft, record.entry)? else { return Ok(Vec::new()) };
         let Some(space) = find_space(&turn.draft, entry.header().space)? else { return Ok(Vec::new()) };
+        let mut leaves = BTreeMap::new();
+        let mut beside: BTreeSet<(LeafId, Did)> = cut.get(&record).into_iter().flatten().copied().collect();
+        match find_record(&turn.draft, record)? {
+            Some((_, row)) => drop(leaves.insert((record.entry, record.index), row.log)),
+            None if begins(&entry, record.index) => {
+                beside.insert(((record.entry, record.index), entry.header().author));
+            }
+            None => {}
+        }
         for table in [Table::Live, Table::Past] {
             each_write(&turn.draft, table, space.no, record, &mut |field, dot, row| {
                 if field.as_str() != Field::GONE {
@@ -167,7 +173,7 @@ impl Engine {
             })?;
         }
         let counting = leaves.into_iter().map(|(leaf, log)| Ok((leaf, author_of(&turn.draft, log)?)));
-        counting.chain(cut.get(&record).into_iter().flatten().copied().map(Ok)).collect()
+        counting.chain(beside.into_iter().map(Ok)).collect()
     }
 
     /// Whether a word that counts erased the beginning of a record, or the input of a task.
@@ -175,8 +181,7 @@ impl Engine {
         if find_record(&turn.draft, record)?.is_some() {
             return Ok(false);
         }
-        let Some(eno) = find_entry(&turn.draft, record.entry)? else { return Ok(false) };
-        let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(false) };
+        let Some(entry) = entry_of(&turn.draft, record.entry)? else { return Ok(false) };
         let erased = erased_leaves(&turn.draft, &entry)?;
         // the facts of a task stay, and its texts are behind them
         let leaf = record.index.saturating_add(u16::from(entry.header().kind == Kind::TASKS_APART));
@@ -238,8 +243,7 @@ impl Engine {
 
     /// The records that the author of another one wrote in place of that.
     fn written_again(&self, record: Dot, turn: &Turn<'_>) -> Result<Vec<Dot>, LedgerError> {
-        let Some(eno) = find_entry(&turn.draft, record.entry)? else { return Ok(Vec::new()) };
-        let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(Vec::new()) };
+        let Some(entry) = entry_of(&turn.draft, record.entry)? else { return Ok(Vec::new()) };
         Ok(records_that_were(&turn.draft, &record.to_string(), &entry.header().author)?)
     }
 
@@ -336,9 +340,7 @@ fn leaves_of_task(task: TaskId, view: &dyn View) -> Result<Vec<(LeafId, Did)>, L
     })?;
     let mut leaves = Vec::with_capacity(events.len());
     for Dot { entry: id, index } in events {
-        let Some(entry) = find_entry(view, id)?.map(|eno| read_entry(view, eno)).transpose()?.flatten() else {
-            continue;
-        };
+        let Some(entry) = entry_of(view, id)? else { continue };
         let author = entry.header().author;
         let texts = index.saturating_add(1);
         if entry.header().kind == Kind::TASKS {

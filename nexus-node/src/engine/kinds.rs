@@ -104,8 +104,8 @@ pub(super) trait EntryKind: Sync {
     fn fold(&self, engine: &mut Engine, placed: Placed<'_>, turn: &mut Turn<'_>) -> Folded;
 
     /// Takes all rows of an entry out before a part of it is erased. Returns whether what is left is to be folded.
-    fn unfold(&self, _: &mut Engine, _: Placed<'_>, _: &mut Turn<'_>) -> bool {
-        false
+    fn unfold(&self, _: &mut Engine, _: Placed<'_>, _: &mut Turn<'_>) -> Result<bool, LedgerError> {
+        Ok(false)
     }
 }
 

@@ -1,11 +1,10 @@
 //! The entries about a document, and which of them lack erased changes.
 
-use std::collections::BTreeSet;
 use std::ops::{Bound, ControlFlow};
 
 use nexus_crdt::{EntryId, document_of};
 
-use super::rows::{self, Eno, EntryRow, SpaceNo, unreadable};
+use super::rows::{self, Eno, EntryRow, ErasedChangesRow, ErasedDocumentRow, SpaceNo, decode, unreadable};
 use super::view::read_entry;
 use crate::store::{Order, StoreError, Table, View};
 
@@ -33,7 +32,7 @@ pub(crate) fn first_about(view: &dyn View, space: SpaceNo, document: &[u8; 16]) 
     let bounds = (Bound::Included(from.as_slice()), Bound::Included(to.as_slice()));
     let Some((key, _)) = view.first(Table::Documents, bounds, Order::Forward)? else { return Ok(None) };
     let Some(row) = view.get(Table::Entries, &rows::eno_key(eno_at_end(&key)?))? else { return Ok(None) };
-    let row: EntryRow = rows::decode(Table::Entries, &row)?;
+    let row: EntryRow = decode(Table::Entries, &row)?;
     Ok(Some(EntryId::of(&row.header)))
 }
 
@@ -46,27 +45,60 @@ pub(crate) fn erased_of_document(
     let mut found = Vec::new();
     let prefix = rows::document_prefix(space, document);
     view.try_scan_prefix(Table::ErasedDocuments, &prefix, Order::Forward, &mut |key, row| {
-        found.push((eno_at_end(key)?, row == [1]));
+        // the row of the whole document has no number behind it
+        if key.len() > prefix.len() {
+            let row: ErasedChangesRow = decode(Table::ErasedDocuments, row)?;
+            found.push((eno_at_end(key)?, row.by_admin));
+        }
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(found)
 }
 
+/// What is known of a document of which changes were erased.
+pub(crate) fn erased_document(
+    view: &dyn View,
+    space: SpaceNo,
+    document: &[u8; 16],
+) -> Result<Option<ErasedDocumentRow>, StoreError> {
+    let row = view.get(Table::ErasedDocuments, &rows::document_prefix(space, document))?;
+    row.map(|row| decode(Table::ErasedDocuments, &row)).transpose()
+}
+
 /// Whether a document is erased: by an admin, or by its only author, so that no change of it is left. A member of many who
 /// erases its own changes takes the others' document from nobody.
 pub(crate) fn is_document_erased(view: &dyn View, space: SpaceNo, document: &[u8; 16]) -> Result<bool, StoreError> {
-    let erased = erased_of_document(view, space, document)?;
-    if erased.is_empty() || erased.iter().any(|(_, by_admin)| *by_admin) {
-        return Ok(!erased.is_empty());
-    }
-    let without: BTreeSet<Eno> = erased.into_iter().map(|(eno, _)| eno).collect();
-    for eno in enos_of_document(view, space, document, 0)? {
-        let entry = if without.contains(&eno) { None } else { read_entry(view, eno)? };
-        if entry.is_some_and(|entry| document_of(&entry).is_ok_and(|said| said.has_changes())) {
-            return Ok(false);
+    Ok(erased_document(view, space, document)?.is_some_and(|row| row.is_erased()))
+}
+
+/// The first entry about a document from a number on that has changes.
+pub(crate) fn first_with_changes(
+    view: &dyn View,
+    space: SpaceNo,
+    document: &[u8; 16],
+    from: Eno,
+) -> Result<Option<Eno>, StoreError> {
+    let mut after = from.saturating_sub(1);
+    loop {
+        let (low, high) =
+            (rows::document_row_key(space, document, after), rows::document_row_key(space, document, Eno::MAX));
+        let bounds = (Bound::Excluded(low.as_slice()), Bound::Included(high.as_slice()));
+        let Some((key, _)) = view.first(Table::Documents, bounds, Order::Forward)? else { return Ok(None) };
+        let eno = eno_at_end(&key)?;
+        if has_changes(view, space, document, eno)? {
+            return Ok(Some(eno));
         }
+        after = eno;
     }
-    Ok(true)
+}
+
+/// Whether an entry about a document has changes. One that has none since they were erased is not read.
+fn has_changes(view: &dyn View, space: SpaceNo, document: &[u8; 16], eno: Eno) -> Result<bool, StoreError> {
+    if let Some(row) = view.get(Table::ErasedDocuments, &rows::document_row_key(space, document, eno))? {
+        return Ok(decode::<ErasedChangesRow>(Table::ErasedDocuments, &row)?.are_left);
+    }
+    let entry = read_entry(view, eno)?;
+    Ok(entry.is_some_and(|entry| document_of(&entry).is_ok_and(|said| said.has_changes())))
 }
 
 fn eno_at_end(key: &[u8]) -> Result<Eno, StoreError> {

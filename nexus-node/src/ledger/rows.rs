@@ -47,7 +47,8 @@
 //! | `TaskRequests` | submitter, hash of its id of the request, task's dot | – |
 //! | `Documents` | space no, document, eno; of entries that do not count, too | – |
 //! | `DocumentKeys` | space no, hash of the key, generations left, document, eno | the key |
-//! | `ErasedDocuments` | space no, document, eno of an entry that lacks changes | 1 if an admin erased one of them, else 0 |
+//! | `ErasedDocuments` | space no, document of which changes were erased | [`ErasedDocumentRow`] |
+//! | `ErasedDocuments` | space no, document, eno of an entry that lacks changes | [`ErasedChangesRow`] |
 //! | `SavedDocuments` | space no, document, form, 0 | the checksum of a saved form; absent forms are made anew |
 //! | `SavedDocuments` | space no, document, form, place, number | a part of a saved form |
 //! | `SavedDocuments` | 0 | the last entry that was looked at for them |
@@ -689,6 +690,38 @@ impl EraserRow {
     pub(crate) fn may_erase(&self, author: &Did) -> bool {
         self.admin || self.line.contains(author)
     }
+}
+
+/// A document of which changes were erased.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct ErasedDocumentRow {
+    /// The entries that lack changes which an admin erased.
+    pub by_admin: u64,
+    /// The entries that lack changes which their authors alone erased.
+    pub by_authors: u64,
+    /// The first entry that has changes.
+    pub first_left: Option<Eno>,
+}
+
+impl ErasedDocumentRow {
+    /// The number of entries with the same eraser.
+    pub(crate) const fn of(&mut self, by_admin: bool) -> &mut u64 {
+        if by_admin { &mut self.by_admin } else { &mut self.by_authors }
+    }
+
+    /// Whether the whole document is erased.
+    pub(crate) const fn is_erased(&self) -> bool {
+        self.by_admin > 0 || self.by_authors > 0 && self.first_left.is_none()
+    }
+}
+
+/// An entry about a document that lacks erased changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct ErasedChangesRow {
+    /// Whether an admin erased one of them.
+    pub by_admin: bool,
+    /// Whether it has others that are left.
+    pub are_left: bool,
 }
 
 /// The key of an erasure that this node has not confirmed yet.

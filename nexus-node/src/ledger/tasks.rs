@@ -9,7 +9,7 @@ use nexus_crdt::{
 use nexus_identity::Did;
 
 use super::rows::{self, Eno, TaskRow, unreadable};
-use super::view::{entry_id_of, find_entry, has_any, read_entry};
+use super::view::{entry_id_of, entry_of, find_entry, has_any, read_entry};
 use crate::store::{Order, StoreError, Table, View};
 
 /// The most events of a task by its submitter that are read, and by each other member. The earliest count.
@@ -253,6 +253,5 @@ pub(crate) fn moving_tasks(
 
 /// The place of an entry in its log.
 pub(crate) fn entry_place(view: &dyn View, entry: EntryId) -> Result<Option<(LogId, u64)>, StoreError> {
-    let Some(eno) = find_entry(view, entry)? else { return Ok(None) };
-    Ok(read_entry(view, eno)?.map(|entry| (entry.header().log(), entry.header().seq)))
+    Ok(entry_of(view, entry)?.map(|entry| (entry.header().log(), entry.header().seq)))
 }

@@ -6,8 +6,8 @@ use std::ops::{Bound, ControlFlow};
 
 use borsh::BorshDeserialize;
 use nexus_crdt::{
-    Branches, Branching, Core, Dot, ENTRY_FORMAT_FIRST, EntryId, Field, Head, Header, Hlc, Incarnation, Kind, LogId,
-    Members, SpaceId, Verified,
+    Branches, Branching, Core, Dot, ENTRY_FORMAT_FIRST, Entry, EntryId, Field, Head, Header, Hlc, Incarnation, Kind,
+    LogId, Members, PlacedWrite, SpaceId, Target, Verified, writes_of,
 };
 use nexus_identity::{Did, Timestamp};
 
@@ -158,6 +158,17 @@ fn by_eno<T: BorshDeserialize>(
 /// The number of an entry, if it is held.
 pub(crate) fn find_entry(view: &dyn View, id: EntryId) -> Result<Option<Eno>, StoreError> {
     view.get(Table::Ids, id.as_bytes())?.map(|row| rows::read_eno(Table::Ids, &row)).transpose()
+}
+
+/// A held entry by its id, as much of it as is here.
+pub(crate) fn entry_of(view: &dyn View, id: EntryId) -> Result<Option<Verified>, StoreError> {
+    Ok(find_entry(view, id)?.map(|eno| read_entry(view, eno)).transpose()?.flatten())
+}
+
+/// Whether a memory begins with a leaf that is here.
+pub(crate) fn begins(entry: &Entry, leaf: u16) -> bool {
+    let begins = |placed: &PlacedWrite| placed.index == leaf && matches!(placed.write.target, Target::Create { .. });
+    entry.header().kind == Kind::WRITES && writes_of(entry).is_ok_and(|writes| writes.iter().any(begins))
 }
 
 /// All spaces.

@@ -492,8 +492,7 @@ impl<'a> Reader<'a> {
 
     /// Whether a record's content is known to be erased.
     fn is_erased(&self, dot: Dot) -> Result<bool, NodeError> {
-        let Some(eno) = ledger::find_entry(self.view, dot.entry)? else { return Ok(false) };
-        let Some(entry) = ledger::read_entry(self.view, eno)? else { return Ok(false) };
+        let Some(entry) = ledger::entry_of(self.view, dot.entry)? else { return Ok(false) };
         let erased = ledger::erased_leaves(self.view, &entry)?;
         Ok(erased.iter().any(|leaf| *leaf == dot.index || *leaf == ALL_LEAVES))
     }

@@ -10,7 +10,7 @@ use nexus_identity::Did;
 use super::read::{Found, Rights};
 use super::scheduler::approved::Approved;
 use crate::error::NodeError;
-use crate::ledger::{find_entry, find_task, read_entry};
+use crate::ledger::{entry_of, find_task, read_entry};
 use crate::store::View;
 
 /// The entries of an offer: submission, approval, claim.
@@ -66,7 +66,7 @@ impl OfferedTask {
         let mut parts = Parts::default();
         let said = found.heard.iter().find(|heard| is_claim(heard, token));
         if let Some(said) = said
-            && let Some(entry) = entry_of(view, said.dot)?
+            && let Some(entry) = entry_of(view, said.dot.entry)?
         {
             parts.hear(&entry, found.id, token);
         }
@@ -135,7 +135,7 @@ pub(super) fn entries_of(view: &dyn View, found: &Found, token: TaskToken) -> Re
     let approval = found.state.approval.filter(|(approved, _)| *approved).map(|(_, dot)| dot);
     let claim = found.heard.iter().find(|heard| is_claim(heard, token)).map(|heard| heard.dot);
     for dot in approval.into_iter().chain(claim) {
-        entries.extend(entry_of(view, dot)?.map(|entry| task_event_alone(entry, dot.index)));
+        entries.extend(entry_of(view, dot.entry)?.map(|entry| task_event_alone(entry, dot.index)));
     }
     Ok(entries)
 }
@@ -147,8 +147,4 @@ pub(super) fn is_for_earlier_versions(entries: &[Verified]) -> bool {
 
 fn is_claim(heard: &HeardEvent, of: TaskToken) -> bool {
     matches!(heard.said, TaskSaid::Claimed { token, .. } if token == of)
-}
-
-fn entry_of(view: &dyn View, dot: TaskId) -> Result<Option<Verified>, NodeError> {
-    Ok(find_entry(view, dot.entry)?.map(|eno| read_entry(view, eno)).transpose()?.flatten())
 }

@@ -34,7 +34,7 @@ impl EntryKind for Words {
         };
         if let Some(space) = engine.state.spaces.get(&entry.header().space).map(|space| space.no) {
             turn.draft.put(Table::Documents, &rows::document_row_key(space, &said.document, eno), &[]);
-            Engine::note_erased_changes((eno, entry.id(), space), &said, turn)?;
+            Engine::note_changes((eno, entry.id(), space), &said, turn)?;
             engine.note_changes_of_erased(space, &said, turn)?;
             if counts {
                 for (row, key) in keys_in((eno, space), &said) {
@@ -45,17 +45,21 @@ impl EntryKind for Words {
         Ok(Ok(if counts { Standing::Applied } else { Standing::Cut }))
     }
 
-    fn unfold(&self, engine: &mut Engine, Placed { eno, entry, .. }: Placed<'_>, turn: &mut Turn<'_>) -> bool {
+    fn unfold(
+        &self,
+        engine: &mut Engine,
+        Placed { eno, entry, .. }: Placed<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<bool, LedgerError> {
         let space = engine.state.spaces.get(&entry.header().space).map(|space| space.no);
         if let (Some(space), Ok(said)) = (space, document_of(entry)) {
-            let row = rows::document_row_key(space, &said.document, eno);
-            turn.draft.delete(Table::Documents, &row);
-            turn.draft.delete(Table::ErasedDocuments, &row);
+            turn.draft.delete(Table::Documents, &rows::document_row_key(space, &said.document, eno));
+            Engine::forget_changes((eno, space), &said.document, turn)?;
             for (row, _) in keys_in((eno, space), &said) {
                 turn.draft.delete(Table::DocumentKeys, &row);
             }
         }
-        true
+        Ok(true)
     }
 }
 

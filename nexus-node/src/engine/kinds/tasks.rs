@@ -35,9 +35,17 @@ impl EntryKind for Events {
         }
     }
 
-    fn unfold(&self, engine: &mut Engine, Placed { entry, counts, .. }: Placed<'_>, turn: &mut Turn<'_>) -> bool {
+    fn unfold(
+        &self,
+        engine: &mut Engine,
+        Placed { entry, counts, .. }: Placed<'_>,
+        turn: &mut Turn<'_>,
+    ) -> Result<bool, LedgerError> {
         // its rows are taken out by what it said when it was whole
-        counts && engine.unfold_task_events(entry, turn).is_ok()
+        if counts {
+            engine.unfold_task_events(entry, turn)?;
+        }
+        Ok(counts)
     }
 }
 

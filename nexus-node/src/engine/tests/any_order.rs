@@ -9,7 +9,7 @@ use nexus_crdt::{
     Field, Fold, FormError, Head, Hlc, Incarnation, Kind, LogId, Pin, PlacedTaskEvent, Priority, Profile, ReturnCause,
     Revocation, Revoked, Seat, Settlement, SpaceDefinition, SpaceId, Submission, Succession, Target, TaskAttachment,
     TaskClaim, TaskEnd, TaskEvent, TaskReturn, TaskToken, TaskVerb, TaskWord, Verified, Was, Write, Writes,
-    document_leaves, task_events_of, writes_of,
+    document_leaves, document_of, task_events_of, writes_of,
 };
 use nexus_identity::{Did, Keypair, Role, Timestamp};
 use proptest::prelude::*;
@@ -707,6 +707,21 @@ fn check_what_is_erased(node: &Node, held: &BTreeMap<LogId, Vec<(u64, Verified)>
                 named.entry(*id).or_default().push((entry.header().author, *leaf));
             }
         }
+    }
+    let mut documents: BTreeMap<(SpaceId, [u8; 16]), (bool, bool, bool)> = BTreeMap::new();
+    for (_, entry) in held.values().flatten().filter(|(_, entry)| entry.header().kind == Kind::DOCUMENT) {
+        let Ok(said) = document_of(entry) else { continue };
+        let by_admin = |(eraser, _): &(Did, u16)| members.allowed_once(eraser, Role::Admin);
+        let lacks = !said.erased.is_empty();
+        let (left, erased, admin) = documents.entry((entry.header().space, said.document)).or_default();
+        *left |= said.has_changes();
+        *erased |= lacks;
+        *admin |= lacks && named.get(&entry.id()).into_iter().flatten().any(by_admin);
+    }
+    for ((space, document), (left, erased, admin)) in documents {
+        let Some(space) = ledger::find_space(&node.tables, space).unwrap() else { continue };
+        let found = ledger::is_document_erased(&node.tables, space.no, &document).unwrap();
+        assert_eq!(found, admin || erased && !left, "{document:?}");
     }
     for (eno, entry) in held.values().flatten() {
         let by = |eraser: &Did| {

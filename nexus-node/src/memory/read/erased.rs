@@ -39,7 +39,8 @@ impl Erasable {
 }
 
 impl Reader<'_> {
-    /// The memory that an id or a key names, a forgotten one by its id; else the task that an id names.
+    /// The memory that an id or a key names; by its id also one that nobody sees any more, as it was forgotten, has expired or
+    /// counts no more. Else the task that an id names.
     pub(crate) fn erasable(&self, id: &str) -> Result<Erasable, NodeError> {
         let missing = match self.resolve(id) {
             Err(missing @ NodeError::NotFound { .. }) => missing,
@@ -50,17 +51,31 @@ impl Reader<'_> {
             found => return found.map(Erasable::Memory),
         }
         let Ok(prefix) = id.parse::<DotPrefix>() else { return Err(missing) };
-        let mut tasks = Vec::new();
+        let (mut unseen, mut tasks) = (Vec::new(), Vec::new());
         for (dot, _) in self.entries_beginning_with(&prefix)? {
+            if self.is_on_disk(dot)? {
+                unseen.push((dot, dot.to_string()));
+            }
             let task = ledger::find_task(self.view, dot)?;
             if task.is_some_and(|(_, row)| self.known.numbered(row.space).is_some()) {
                 tasks.push((dot, dot.to_string()));
             }
         }
+        match Resource::Memory.the_one(id, unseen) {
+            Err(NodeError::NotFound { .. }) => {}
+            found => return found.map(Erasable::Memory),
+        }
         match Resource::Task.the_one(id, tasks) {
             Err(NodeError::NotFound { .. }) => Err(missing),
             found => found.map(Erasable::Task),
         }
+    }
+
+    /// Whether a memory begins at a place of a space in sight, and its beginning is on this disk.
+    fn is_on_disk(&self, dot: Dot) -> Result<bool, NodeError> {
+        let Some(entry) = ledger::entry_of(self.view, dot.entry)? else { return Ok(false) };
+        let is_in_sight = self.known.readable(entry.header().space).is_some();
+        Ok(is_in_sight && ledger::begins(&entry, dot.index))
     }
 
     /// The memory or task with an id, and the words that count and erased its beginning.
@@ -78,8 +93,7 @@ impl Reader<'_> {
             }
             Err(()) => self.erasable(id)?.dot(),
         };
-        let Some(eno) = ledger::find_entry(self.view, dot.entry)? else { return Err(missing()) };
-        let Some(entry) = ledger::read_entry(self.view, eno)? else { return Err(missing()) };
+        let Some(entry) = ledger::entry_of(self.view, dot.entry)? else { return Err(missing()) };
         // the facts of a task stay, and its texts are behind them
         let (thing, leaf) = match entry.header().kind {
             Kind::TASKS_APART => (Erasable::Task(dot), dot.index.saturating_add(1)),

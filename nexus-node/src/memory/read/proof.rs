@@ -84,8 +84,7 @@ mod export {
                 writes.extend(serde_json::from_str(&row.value).ok().map(|text| (write, text)));
             }
             for (write, _) in writes.into_iter().filter(|(_, text)| *text == memory.text) {
-                let Some(eno) = ledger::find_entry(self.view, write.entry)? else { continue };
-                let Some(entry) = ledger::read_entry(self.view, eno)? else { continue };
+                let Some(entry) = ledger::entry_of(self.view, write.entry)? else { continue };
                 if entry.header().author == memory.author {
                     return Ok(prove(chain, &entry, write.index).map(|proof| BASE64URL_NOPAD.encode(&proof)));
                 }
