@@ -163,6 +163,7 @@ impl Faults {
             FaultKind::TwoAdmins => self.admins_fall_out(no, last).await,
             FaultKind::TwoFaces => self.shows_two_pasts(no, last, *choice).await,
             FaultKind::Meddler => self.meddles(no, last, *choice).await,
+            FaultKind::Eraser => self.abuses_erasures(no, last, *choice).await,
             FaultKind::RogueSeat => self.voter_turns(no, last, *choice).await,
             FaultKind::Glutton => self.writes_without_end(no, last, *choice).await,
             FaultKind::RollingUpgrade => self.upgrades(nodes, last, *choice).await,

@@ -5,9 +5,10 @@ use std::time::Duration;
 use libp2p::StreamProtocol;
 use nexus_crdt::sync_frame::{Body, EntriesFrame};
 use nexus_crdt::{
-    Core, Draft, EntryFrame, Field, Head, Hlc, Incarnation, Kind, LogId, Pin, SpaceId, SyncFrame, Target, TaskEvent,
-    Verified, Write, Writes,
+    Content, Core, DocumentPart, Draft, EntryFrame, Erase, Field, Head, Hlc, Incarnation, Kind, LogId, Pin, SpaceId,
+    SyncFrame, Target, TaskEvent, Verified, Write, Writes, document_leaves,
 };
+use nexus_documents::ChangeHash;
 use nexus_identity::{Chain, Did, Keypair, Timestamp};
 use nexus_mesh::{Mesh, write_frame};
 use prost::Message;
@@ -34,7 +35,7 @@ impl<'a> Writer<'a> {
         Self { mesh: sim.mesh(), key, incarnation: Incarnation(dice.next().to_le_bytes()), hlc }
     }
 
-    fn entry(&self, space: SpaceId, after: Option<&Verified>, kind: Kind, payload: Vec<u8>) -> Verified {
+    fn entry(&self, space: SpaceId, after: Option<&Verified>, kind: Kind, payload: impl Into<Content>) -> Verified {
         let log = LogId { space, author: self.key.did(), incarnation: self.incarnation };
         let after = after.map(|entry| Head { seq: entry.header().seq, id: entry.id() });
         let (mesh, hlc, payload) = (self.mesh, self.hlc, payload.into());
@@ -65,6 +66,24 @@ impl<'a> Writer<'a> {
     /// An entry with one event of a task.
     pub(crate) fn of_tasks(&self, after: Option<&Verified>, event: &TaskEvent) -> Verified {
         self.entry(SpaceId::tasks_of(&self.mesh), after, Kind::TASKS, event.encode())
+    }
+
+    /// An entry that erases leaves.
+    pub(crate) fn erasure(&self, after: Option<&Verified>, erase: &Erase) -> Verified {
+        self.entry(SpaceId::mesh(&self.mesh), after, Kind::ERASE, erase.encode())
+    }
+
+    /// An entry with one change of a document.
+    pub(crate) fn change(
+        &self,
+        after: Option<&Verified>,
+        document: [u8; 16],
+        change: (ChangeHash, Vec<u8>),
+    ) -> Verified {
+        let (hash, bytes) = change;
+        let leaves = document_leaves(document, &[DocumentPart::Change { hash: hash.0, bytes }]).into_iter();
+        let parts = leaves.map(|leaf| ([1; 16], leaf)).collect();
+        self.entry(SpaceId::default_of(&self.mesh), after, Kind::DOCUMENT, Content::Parts(parts))
     }
 
     pub(crate) fn memory(&self, after: Option<&Verified>, text: &str) -> Verified {

@@ -32,10 +32,11 @@
 //! | `machine` | one life of a node: all of its tasks |
 //! | [`tap`] | the decrypted bytes that reach strangers |
 //! | [`scenario`], [`plan`] | possible faults and operations; those of one run |
-//! | `faults`, `outsiders`, `put_back`, `rot`, `stolen`, `admins`, `rogue`, `approvers`, `rogue_approver`, `two_faces`, `meddler`, `glutton`, `forger`, `usurper`, `upgrade`, `raft_frames` | carrying them out |
+//! | `faults`, `outsiders`, `put_back`, `rot`, `stolen`, `admins`, `rogue`, `approvers`, `rogue_approver`, `two_faces`, `meddler`, `eraser`, `glutton`, `forger`, `usurper`, `upgrade`, `raft_frames` | carrying them out |
 //! | [`ledger`], [`invariants`] | the promises given; the checks that they held |
 //! | [`wire`], [`model`] | a run on whole nodes; on engines and sessions alone |
 //! | `critical`, [`linearizability`] | operations on the coordinators; the check that one copy explains the answers |
+//! | `secrets` | documents that are erased |
 //! | `approvals`, `people` | tasks that need approvals; members, persons and rights as the simulator knows them |
 //! | [`plants`] | known faults that must be caught |
 //! | [`rare`] | rare places in the nodes that seeds have to reach |
@@ -53,6 +54,8 @@ mod blobs;
 mod critical;
 pub mod dice;
 mod documents;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod eraser;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -91,6 +94,7 @@ mod rogue_approver;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod rot;
 pub mod scenario;
+mod secrets;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod stolen;
 pub mod tap;

@@ -524,6 +524,7 @@ impl<'a> Model<'a> {
             }
             // engines and sessions alone have no coordinators
             OpKind::Erase
+            | OpKind::Secret
             | OpKind::KvGet
             | OpKind::KvPut
             | OpKind::KvCas

@@ -67,6 +67,8 @@ pub enum OpKind {
     Blob,
     /// Edits a document, in a way by `n`.
     Type,
+    /// Writes in a document that is erased later, or erases it, by `n`.
+    Secret,
     /// A program with Automerge connects to a node and edits a document, in a way by `n`.
     Program,
     /// Submits a task of kind `n` that needs an approval.
@@ -166,6 +168,7 @@ impl Plan {
                 all.extend(approval_ops(scenario, nodes, &mut purpose("approvals")));
                 all.extend(blob_ops(scenario, nodes, &mut purpose("blobs")));
                 all.extend(document_ops(scenario, nodes, &mut purpose("documents")));
+                all.extend(secret_ops(scenario, nodes, &mut purpose("secrets")));
                 all.extend(program_ops(scenario, nodes, &mut purpose("programs")));
                 all.sort_by_key(|op| op.at_ms);
                 all
@@ -197,9 +200,9 @@ impl Plan {
         self.ops.iter().any(|op| op.kind == OpKind::Type)
     }
 
-    /// Whether memories are erased.
+    /// Whether memories or documents are erased.
     pub fn has_erasures(&self) -> bool {
-        self.ops.iter().any(|op| op.kind == OpKind::Erase)
+        self.ops.iter().any(|op| matches!(op.kind, OpKind::Erase | OpKind::Secret))
     }
 
     /// Whether a kind of fault is among its faults.
@@ -397,6 +400,14 @@ fn document_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
     paced(scenario.workload.documents_per_second, scenario.safety_s, dice, |at_ms, dice| {
         let (n, bytes) = (dice.below(48), dice.below(1 << 20));
         Op { at_ms, node: dice.index(nodes), kind: OpKind::Type, n, bytes }
+    })
+}
+
+/// Words in documents that are erased, and their erasures.
+fn secret_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
+    paced(scenario.workload.secrets_per_second, scenario.safety_s, dice, |at_ms, dice| {
+        let (n, bytes) = (dice.below(48), dice.below(1 << 20));
+        Op { at_ms, node: dice.index(nodes), kind: OpKind::Secret, n, bytes }
     })
 }
 

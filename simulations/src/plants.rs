@@ -84,6 +84,14 @@ pub const ALL: &[KnownPlant] = &[
     inside("leaves_rows_of_erased", "pages", "erasure", &["erased", "convergence", "sound"]),
     // Nobody takes an entry of which something was erased.
     inside("refuses_emptied", "sync", "erasure", &["liveness", "convergence", "durability"]),
+    // Changes that come to a document after its erasure stay where they are.
+    inside("keeps_changes_of_erased", "documents", "erasure", &["erased"]),
+    // What is saved of a document stays when its changes go.
+    inside("keeps_saved_of_erased", "documents", "erasure", &["erased"]),
+    // Anybody's word erases anybody's texts.
+    inside("heeds_any_eraser", "store", "erasure", &["durability", "convergence"]),
+    // Leaves that were erased are taken from another copy of their entry.
+    inside("takes_erased_again", "store", "erasure", &["erased"]),
     // Old leaves go without anybody's word.
     inside("drops_old_leaves", "store", "erasure", &["durability", "convergence", "sound"]),
     // Sessions send no entries: gossip is the only delivery.

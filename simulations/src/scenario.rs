@@ -98,6 +98,8 @@ pub enum FaultKind {
     TwoFaces,
     /// A member ends others' claims of tasks, and offers its own task again and again.
     Meddler,
+    /// A member erases what others wrote and what nobody wrote, and sends again what was erased.
+    Eraser,
     /// A member sends each node more than its quota.
     Glutton,
     /// All nodes begin with an earlier version, and get the present one, one after the other.
@@ -151,6 +153,7 @@ impl FaultKind {
         Self::RogueSeat,
         Self::TwoFaces,
         Self::Meddler,
+        Self::Eraser,
         Self::Glutton,
         Self::RollingUpgrade,
         Self::PutBack,
@@ -197,6 +200,7 @@ impl FaultKind {
             Self::RogueSeat => "rogue_seat",
             Self::TwoFaces => "two_faces",
             Self::Meddler => "meddler",
+            Self::Eraser => "eraser",
             Self::Glutton => "glutton",
             Self::RollingUpgrade => "rolling_upgrade",
             Self::PutBack => "put_back",
@@ -333,6 +337,8 @@ pub struct Workload {
     pub blobs_per_second: f64,
     /// Edits of documents a second, on all nodes together.
     pub documents_per_second: f64,
+    /// Words in documents that are erased, and erasures of these.
+    pub secrets_per_second: f64,
     /// Visits of programs with Automerge a second, on all nodes together.
     pub programs_per_second: f64,
 }
@@ -354,6 +360,7 @@ impl Default for Workload {
             approvals_per_second: 0.0,
             blobs_per_second: 0.0,
             documents_per_second: 0.0,
+            secrets_per_second: 0.0,
             programs_per_second: 0.0,
         }
     }

@@ -31,6 +31,7 @@ use crate::outcome::{RunOutcome, Sample, TaskTimes};
 use crate::plan::{NodeNo, Op, OpKind, Plan};
 use crate::programs::{self, Programs};
 use crate::scenario::FaultKind;
+use crate::secrets;
 use crate::tasks;
 use crate::world::{Sim, SimError, World};
 
@@ -448,6 +449,9 @@ impl Run {
         }
         if kind == OpKind::Program {
             return programs::visit(&self.sim, (&self.ledger, &self.programs), number, op).await;
+        }
+        if kind == OpKind::Secret {
+            return secrets::operate(&self.sim, &self.ledger, number, op).await;
         }
         if kind == OpKind::Type {
             return documents::operate(&self.sim, &self.ledger, number, op).await;
