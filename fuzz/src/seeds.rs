@@ -10,7 +10,7 @@ use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ObjType};
 use data_encoding::HEXLOWER;
 use nexus_crdt::{
-    Content, Dot, Draft, EntryFrame, EntryId, Evidence, Head, Hlc, Incarnation, Kind, LogHead, LogId, Pin, Revocation,
+    ALL_LEAVES, Confirmation, Content, Dot, Draft, EntryFrame, EntryId, Erase, Erased, Evidence, Head, Hlc, Incarnation, Kind, LogHead, LogId, Pin, Revocation,
     Seat, SpaceId, Succession, SyncFrame, Verified, sync_frame,
 };
 use nexus_documents::{DocumentId, RepoBody, RepoMessage};
@@ -255,7 +255,15 @@ fn made() -> Vec<Seed> {
     let plain = Revocation::new(key(2).did(), [pin(2), pin(3)]);
     let by_root = Revocation::new(key(2).did(), [pin(2)]).by_root(&key(0));
     let renewed = Succession::new(&key(0).did(), &key(1), &key(2), [pin(2), pin(3)]);
+    let leaves = vec![(EntryId::of(b"one"), 0), (EntryId::of(b"other"), ALL_LEAVES)];
+    let erased = Erase::of(leaves).map(|erase| erase.encode()).unwrap_or_default();
+    let words = vec![EntryId::of(b"one"), EntryId::of(b"other")];
+    let gone = Confirmation::of(Erased::Gone, words).map(|word| word.encode()).unwrap_or_default();
     let mut seeds: Vec<Seed> = vec![
+        ("erasure".to_owned(), "leaves".to_owned(), erased.clone()),
+        ("engine".to_owned(), "erasure".to_owned(), input(&[(10, 1, &erased)])),
+        ("confirmation".to_owned(), "gone".to_owned(), gone.clone()),
+        ("engine".to_owned(), "confirmation".to_owned(), input(&[(18, 1, &gone)])),
         ("evidence".to_owned(), "two-first-entries".to_owned(), evidence(&key(1))),
         ("engine".to_owned(), "evidence".to_owned(), input(&[(7, 1, &evidence(&key(1)))])),
         ("seat".to_owned(), "first".to_owned(), Seat::new(0, 7, key(1).did(), 9).encode()),

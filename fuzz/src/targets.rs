@@ -94,6 +94,8 @@ pub const TARGETS: &[Target] = &[
     target("seat", crdt::seat, APPLIED),
     target("evidence", crdt::evidence, APPLIED),
     target("succession", crdt::succession, APPLIED),
+    target("erasure", crdt::erasure, DECODED),
+    target("confirmation", crdt::confirmation, DECODED),
     target("space", crdt::space, DECODED),
     target("record_ids", crdt::record_ids, DECODED),
     target("sync_frame", crdt::sync_frame, DECODED),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{
-    ALL_LEAVES, AgentName, Core, Dot, DotPrefix, Entry, EntryFrame, EntryId, Evidence, FIELDS, Fold, Frontier, Head,
+    ALL_LEAVES, AgentName, Confirmation, Core, Dot, DotPrefix, Entry, EntryFrame, EntryId, Erase, Evidence, FIELDS, Fold, Frontier, Head,
     Header, Hlc, Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX, PROOF_BYTES_MAX, PageWrite,
     PlacedRevocation, PlacedSuccession, Profile, Revocation, SUCCESSION_PINS_MAX, Seat, SpaceDefinition, SpaceId,
     Succession, SyncFrame, Target, Verified, Write, Writes, check_proof, plan, project, unnamed_spaces, version_of,
@@ -179,6 +179,24 @@ pub(super) fn seat(bytes: &[u8]) -> bool {
     let mut members = Members::of(root());
     assert!(members.seat(&root(), Hlc(1), EntryId::of(bytes), seat), "the first one is new");
     assert!(!members.has_seat(&seat), "nobody is an admin here");
+    true
+}
+
+/// A word that erases leaves.
+pub(super) fn erasure(bytes: &[u8]) -> bool {
+    let Ok(erase) = Erase::decode(bytes) else { return false };
+    assert!(erase.encode() == bytes, "an erasure has one encoding");
+    let again = Erase::of(erase.leaves().iter().rev().copied().collect());
+    assert_eq!(again.as_ref(), Ok(&erase), "the order of the leaves is not the caller's");
+    true
+}
+
+/// A word that a member has carried out erasures.
+pub(super) fn confirmation(bytes: &[u8]) -> bool {
+    let Ok(word) = Confirmation::decode(bytes) else { return false };
+    assert!(word.encode() == bytes, "a confirmation has one encoding");
+    let again = Confirmation::of(word.state(), word.erasures().iter().rev().copied().collect());
+    assert_eq!(again.as_ref(), Ok(&word), "the order of the erasures is not the caller's");
     true
 }
 

@@ -239,6 +239,7 @@ fn a_forgotten_memory_is_erased_by_its_author_after_a_while() {
     let by_admin = remember("forgotten by an admin", &[]);
     let of_admin = laptop.json(&["remember", "forgotten by another member"])["id"].as_str().unwrap().to_owned();
     let expired = remember("expired", &["--ttl", "1s"]);
+    let by_id = remember("expired, and erased by its id", &["--ttl", "1s"]);
     let kept = remember("kept", &["--ttl", "1h"]);
     // the mesh erases by now
     let first = remember("the first", &[]);
@@ -252,7 +253,9 @@ fn a_forgotten_memory_is_erased_by_its_author_after_a_while() {
     desk.json(&["forget", "--yes", &of_admin]);
     until("the forget is there", || (laptop.run(&["get", &of_admin]).code == 5).then_some(()));
     until("the forget is there", || (desk.run(&["get", &by_admin]).code == 5).then_some(()));
-    // an expired memory is found by nobody before it is erased
+    until("it has expired", || (desk.run(&["get", &by_id]).code == 5).then_some(()));
+    assert_eq!(desk.json(&["erase", "status", &by_id])["erased"], false);
+    assert_eq!(erase(&desk, &by_id)["erased"], true);
     let is_erased = |id: &str| {
         let status = desk.run(&["erase", "status", id, "--json"]);
         status.code == 0 && serde_json::from_str::<Value>(&status.stdout).unwrap()["erased"] == true

@@ -526,6 +526,48 @@ fn a_peer_that_reads_the_first_format_gets_each_log_up_to_the_first_later_entry_
     assert_eq!(net.peers[1].memories().len(), 15);
 }
 
+/// An entry of a copy of a store of member 1.
+fn by_a_copy(log: LogId, after: Option<Head>) -> Verified {
+    let write = nexus_crdt::Write {
+        target: nexus_crdt::Target::Create { page: 0 },
+        field: nexus_crdt::Field::named("core"),
+        value: Core { text: "by the copy".to_owned(), kind: "note".to_owned(), ..Core::default() }.to_json(),
+        over: vec![],
+    };
+    let (hlc, payload) = (Hlc::at(Timestamp::from_ms(950)), nexus_crdt::Writes(vec![write]).encode().into());
+    let draft = Draft { mesh: mesh(), log, after: after.as_ref(), hlc, kind: Kind::WRITES, refs: vec![], payload };
+    Verified::write(draft, &key(1))
+}
+
+/// promise: Erasure | A memory that counts no more is erased by its id, by its author or an admin and by nobody else
+#[test]
+fn a_memory_that_counts_no_more_is_erased_by_its_id() {
+    let mut net = Net::raised(3, 41);
+    let (admin, author, stranger) = (0, 1, 2);
+    net.peers[author].remember("before", None);
+    let incarnation = net.peers[author].incarnation();
+    let log = LogId { space: SpaceId::default_of(&mesh()), author: key(1).did(), incarnation };
+    let base = net.peers[author].frontier().head(&log).copied();
+    let secret = net.peers[author].remember(SECRET, None);
+    net.sync_all();
+    for no in [admin, stranger] {
+        let entries = vec![by_a_copy(log, base)];
+        net.peers[no].input(Input::Entries { from: key(1).did(), entries });
+        assert!(net.peers[no].memories().iter().all(|memory| memory.text != SECRET), "its log has forked");
+        assert!(net.peers[no].rows_with(SECRET) > 0);
+    }
+    assert_eq!(net.peers[stranger].erase(secret), EraseFate::NotPermitted { author: key(1).did() });
+    assert_eq!(net.peers[admin].erase(Dot { index: 1, ..secret }), EraseFate::Missing);
+    assert!(matches!(net.peers[admin].erase(secret), EraseFate::Erased { leaves: 1, .. }));
+    let all = net.peers[admin].everything();
+    net.peers[stranger].receive(key(0).did(), all);
+    for no in [admin, stranger] {
+        assert_eq!(net.peers[no].rows_with(SECRET), 0);
+        net.peers[no].assert_equals_a_rebuild();
+    }
+    assert_eq!(net.peers[admin].erase(secret), EraseFate::Missing);
+}
+
 /// promise: Erasure | A memory that its author wrote again after a fork is erased by the id that it had before
 #[test]
 fn a_memory_that_was_written_again_is_erased_by_its_former_id() {
@@ -546,15 +588,7 @@ fn a_memory_that_was_written_again_is_erased_by_its_former_id() {
     assert_eq!(admin.rows_with(SECRET), 0);
 
     // a copy of the author's store went on before, and the author hears of that first
-    let write = nexus_crdt::Write {
-        target: nexus_crdt::Target::Create { page: 0 },
-        field: nexus_crdt::Field::named("core"),
-        value: Core { text: "by the copy".to_owned(), kind: "note".to_owned(), ..Core::default() }.to_json(),
-        over: vec![],
-    };
-    let (hlc, payload) = (Hlc::at(Timestamp::from_ms(950)), nexus_crdt::Writes(vec![write]).encode().into());
-    let draft = Draft { mesh: mesh(), log, after: base.as_ref(), hlc, kind: Kind::WRITES, refs: vec![], payload };
-    let branch = Verified::write(draft, &key(1));
+    let branch = by_a_copy(log, base);
     author.input(Input::Entries { from: key(0).did(), entries: vec![branch] });
     author.command(Command::Settle { fresh: Incarnation([8; 8]) });
     let again = author.memories().into_iter().find(|memory| memory.text.starts_with(SECRET)).unwrap();
