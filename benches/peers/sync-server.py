@@ -91,11 +91,10 @@ def typed(server, clients, how, characters):
     return said["characters_per_second"]
 
 
-def measure(name, arguments, number):
-    """All figures of one server, which begins with no documents."""
+def measure(name, arguments, number, found):
+    """All figures of one server, which begins with no documents. What was found before a failure stays."""
     clients = pathlib.Path(arguments.clients)
     place = tempfile.mkdtemp(prefix="server-")
-    found = {}
     try:
         server = Server(name, arguments, place)
         server.start()
@@ -119,7 +118,6 @@ def measure(name, arguments, number):
         if server.process.poll() is None:
             server.process.kill()
         shutil.rmtree(place, ignore_errors=True)
-    return found
 
 
 def main():
@@ -131,12 +129,11 @@ def main():
         first = number % len(names)
         for name in names[first:] + names[:first]:
             begun = time.monotonic()
+            rounds[name].append({})
             try:
-                rounds[name].append(measure(name, arguments, number))
+                measure(name, arguments, number, rounds[name][-1])
             except (subprocess.SubprocessError, OSError, ValueError) as error:
                 print(f"round {number + 1}, {name}: {error}", file=sys.stderr)
-                rounds[name].append({})
-                continue
             print(f"round {number + 1}, {name}: {json.dumps(rounds[name][-1])}, {time.monotonic() - begun:.0f} s", file=sys.stderr)
     if arguments.json:
         print(json.dumps({"rounds": rounds, "load": os.getloadavg()}, indent=2))

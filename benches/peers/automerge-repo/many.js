@@ -23,6 +23,22 @@ const cbor = new Encoder({ tagUint8Array: false, useRecords: false });
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const client = (address) => new Repo({ network: [new WebSocketClientAdapter(address)] });
 
+// The server has it all. A program asks no second time for what it was told is not there, so that another one asks.
+async function arrived(address, url) {
+    for (let times = 0; ; times++) {
+        const repo = client(address);
+        try {
+            await repo.find(url);
+            return;
+        } catch (error) {
+            if (times === 300) throw error;
+            await pause(200);
+        } finally {
+            await repo.shutdown();
+        }
+    }
+}
+
 // A server may not have it yet, and say so.
 async function found(repo, url) {
     for (let times = 0; ; times++) {
@@ -48,8 +64,7 @@ async function make(address, number, bytes) {
         made.push(maker.create({ text: Array.from({ length: bytes }, letter).join("") }));
         if (n % 50 === 49) await pause(20);
     }
-    const other = client(address);
-    for (const handle of made) await found(other, handle.url);
+    for (const handle of made) await arrived(address, handle.url);
     console.log(JSON.stringify(made.map((handle) => handle.url)));
 }
 
@@ -71,7 +86,7 @@ function memory(pid) {
 async function idle(address, number, pid) {
     const { url } = client(address).create({ text: "one" });
     // the server has it
-    await found(client(address), url);
+    await arrived(address, url);
     const { documentId } = parseAutomergeUrl(url);
     // one program first: what a server needs for any of them is there
     const sockets = [];

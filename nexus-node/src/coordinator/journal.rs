@@ -299,26 +299,25 @@ impl Journal {
         if self.wants_room() { self.grow((SPARE - self.free.len()) as u32) } else { Ok(()) }
     }
 
-    /// Overwrites what is left of records that were dropped. A crash in between leaves a part of that, which never continues
-    /// the chain.
+    /// Overwrites what a segment has of records that were dropped. Returns whether there is such a segment. A crash in between
+    /// leaves a part of that, which never continues the chain.
     ///
     /// # Errors
     /// As [`append`](Self::append).
-    pub(super) fn scrub(&mut self) -> Result<(), StoreError> {
-        let Start { segment, within, .. } = self.root.start;
-        let free: Vec<u32> = self.free.iter().copied().collect();
-        let all = |segment| (segment, self.segment_bytes);
-        let mut has_written = false;
-        for (segment, bytes) in free.into_iter().map(all).chain([(segment, within)]).collect::<Vec<_>>() {
-            let mut before = vec![0; bytes as usize];
-            let offset = self.offset(segment, 0);
-            self.check(|backend| backend.read(offset, &mut before))?;
-            if before.iter().any(|byte| *byte != 0) {
-                self.check(|backend| backend.write(offset, &vec![0; bytes as usize]))?;
-                has_written = true;
-            }
+    pub(super) fn scrub(&mut self, segment: u32) -> Result<bool, StoreError> {
+        let bytes = match self.root.start {
+            _ if self.free.contains(&segment) => self.segment_bytes,
+            start if start.segment == segment => start.within,
+            _ => return Ok(segment < self.segments),
+        };
+        let mut before = vec![0; bytes as usize];
+        let offset = self.offset(segment, 0);
+        self.check(|backend| backend.read(offset, &mut before))?;
+        if before.iter().any(|byte| *byte != 0) {
+            self.check(|backend| backend.write(offset, &vec![0; bytes as usize]))?;
+            self.check(synced)?;
         }
-        if has_written { self.check(synced) } else { Ok(()) }
+        Ok(true)
     }
 
     fn record_max(&self) -> usize {

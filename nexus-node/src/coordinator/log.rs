@@ -282,9 +282,16 @@ impl Log {
         self.write(Ask::Rows(batch)).await
     }
 
-    /// Overwrites what is left of dropped entries in the file.
+    /// Overwrites what is left of dropped entries in the file, one segment after the other: entries go on between them.
     pub(super) async fn scrub(&self) -> Result<(), WriteFailed> {
-        self.write(Ask::Scrub).await
+        for segment in 0.. {
+            let (tell, told) = oneshot::channel();
+            self.write(Ask::Scrub(segment, tell)).await?;
+            if !told.await.unwrap_or(false) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The current state of the store.

@@ -36,8 +36,8 @@ pub(super) enum Ask {
     Truncate(u64),
     /// Drop the entries up to this one.
     Purge(Position),
-    /// Overwrite what is left of dropped ones.
-    Scrub,
+    /// Overwrite what a segment of the journal has of dropped ones, and say whether there is such a segment.
+    Scrub(u32, oneshot::Sender<bool>),
     /// Rows of the store.
     Rows(Batch),
     /// Rows of the store, and an empty log.
@@ -163,10 +163,11 @@ impl Disk {
                     self.commit(&mut batches)?;
                     self.journal.let_go(root, upto.index);
                 }
-                Ask::Scrub => {
+                Ask::Scrub(segment, is_there) => {
                     // a root that is not on the disk yet may have another beginning
                     self.commit(&mut batches)?;
-                    self.journal.scrub()?;
+                    // nobody may wait for it any more
+                    let _ = is_there.send(self.journal.scrub(segment)?);
                 }
                 Ask::Begin(mut batch) => {
                     let root = self.journal.emptied();
