@@ -23,18 +23,20 @@ const cbor = new Encoder({ tagUint8Array: false, useRecords: false });
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const client = (address) => new Repo({ network: [new WebSocketClientAdapter(address)] });
 
-// The server has it all. A program asks no second time for what it was told is not there, so that another one asks.
-async function arrived(address, url) {
-    for (let times = 0; ; times++) {
-        const repo = client(address);
-        try {
-            await repo.find(url);
-            return;
-        } catch (error) {
-            if (times === 300) throw error;
-            await pause(200);
-        } finally {
-            await repo.shutdown();
+// The server has them all. A program asks no second time for what it was told is not there: another one asks then.
+async function arrived(address, urls) {
+    let repo = client(address);
+    let times = 0;
+    for (const url of urls) {
+        for (;;) {
+            try {
+                await repo.find(url);
+                break;
+            } catch (error) {
+                if (++times === 200) throw error;
+                await pause(500);
+                repo = client(address);
+            }
         }
     }
 }
@@ -64,7 +66,10 @@ async function make(address, number, bytes) {
         made.push(maker.create({ text: Array.from({ length: bytes }, letter).join("") }));
         if (n % 50 === 49) await pause(20);
     }
-    for (const handle of made) await arrived(address, handle.url);
+    await arrived(
+        address,
+        made.map((handle) => handle.url),
+    );
     console.log(JSON.stringify(made.map((handle) => handle.url)));
 }
 
@@ -86,7 +91,7 @@ function memory(pid) {
 async function idle(address, number, pid) {
     const { url } = client(address).create({ text: "one" });
     // the server has it
-    await arrived(address, url);
+    await arrived(address, [url]);
     const { documentId } = parseAutomergeUrl(url);
     // one program first: what a server needs for any of them is there
     const sockets = [];
