@@ -10,8 +10,8 @@ use automerge::transaction::Transactable;
 use automerge::{ActorId, AutoCommit, ObjType};
 use data_encoding::HEXLOWER;
 use nexus_crdt::{
-    ALL_LEAVES, Confirmation, Content, Dot, Draft, EntryFrame, EntryId, Erase, Erased, Evidence, Head, Hlc, Incarnation, Kind, LogHead, LogId, Pin, Revocation,
-    Seat, SpaceId, Succession, SyncFrame, Verified, sync_frame,
+    ALL_LEAVES, Confirmation, Content, Dot, Draft, EntryFrame, EntryId, Erase, Erased, Evidence, Head, Hlc,
+    Incarnation, Kind, LogHead, LogId, Pin, Revocation, Seat, SpaceId, Succession, SyncFrame, Verified, sync_frame,
 };
 use nexus_documents::{DocumentId, RepoBody, RepoMessage};
 use nexus_identity::Keypair;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nexus_crdt::sync_frame::Body;
 use nexus_crdt::{
-    ALL_LEAVES, AgentName, Confirmation, Core, Dot, DotPrefix, Entry, EntryFrame, EntryId, Erase, Evidence, FIELDS, Fold, Frontier, Head,
-    Header, Hlc, Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX, PROOF_BYTES_MAX, PageWrite,
-    PlacedRevocation, PlacedSuccession, Profile, Revocation, SUCCESSION_PINS_MAX, Seat, SpaceDefinition, SpaceId,
-    Succession, SyncFrame, Target, Verified, Write, Writes, check_proof, plan, project, unnamed_spaces, version_of,
-    writes_of,
+    ALL_LEAVES, AgentName, Confirmation, Core, Dot, DotPrefix, Entry, EntryFrame, EntryId, Erase, Evidence, FIELDS,
+    Fold, Frontier, Head, Header, Hlc, Incarnation, LEAVES_MAX, Leaf, Leaves, LogId, Members, Origin, PINS_MAX,
+    PROOF_BYTES_MAX, PageWrite, PlacedRevocation, PlacedSuccession, Profile, Revocation, SUCCESSION_PINS_MAX, Seat,
+    SpaceDefinition, SpaceId, Succession, SyncFrame, Target, Verified, Write, Writes, check_proof, plan, project,
+    unnamed_spaces, version_of, writes_of,
 };
 use nexus_identity::{Did, Keypair};
 use prost::Message;
