@@ -206,8 +206,12 @@ pub struct Ledger {
     pub keys_forget_asked: BTreeSet<String>,
     /// Memories acknowledged as forgotten: the first time, and the node.
     pub forgotten: BTreeMap<String, (Duration, NodeNo)>,
-    /// Memories acknowledged as erased, each with texts that it had.
+    /// Memories and documents acknowledged as erased, each with texts that it had.
     pub erased: BTreeMap<String, BTreeSet<String>>,
+    /// The words that were written in documents which are erased at times, by the documents' addresses.
+    pub secrets: BTreeMap<String, BTreeSet<String>>,
+    /// The documents that an admin erased: no word of them stays, whenever it came.
+    pub erased_whole: BTreeSet<String>,
     /// Acknowledged operations of any kind.
     pub acknowledged: u64,
     /// Memories written, edited or forgotten by acknowledged operations.

@@ -1,6 +1,7 @@
 //! Documents with secrets, which are erased after a while, at any node and also while others write in them.
 //!
-//! Every edit has a word of its own. The promise of an erasure is about the words that the node showed which erased them.
+//! Every edit has a word of its own. The promise of an erasure is about the words that the node showed which erased them. By an
+//! admin it is about all words of the document, also those that others wrote before they heard of it.
 
 use std::cell::RefCell;
 
@@ -16,13 +17,16 @@ use crate::world::{Sim, SimError};
 /// The keys of the documents. After an erasure a key begins another document.
 const KEYS: [&str; 4] = ["secret 0", "secret 1", "secret 2", "secret 3"];
 
+/// The founder. The others are members.
+const ADMIN: NodeNo = 0;
+
 /// Does one operation and records what its client saw.
 pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, op: Op) {
     let key = KEYS[index(op.bytes, KEYS.len())];
     let done = async {
         match op.n % 3 {
             0 => erase(sim, ledger, op.node, key).await,
-            _ => write(sim, op.node, key, &format!("secret{number}n{}x", op.node)).await,
+            _ => write(sim, ledger, op.node, key, &format!("secret{number}n{}x", op.node)).await,
         }
     };
     let done = tokio::time::timeout(OP_MAX, done).await;
@@ -35,10 +39,11 @@ pub(crate) async fn operate(sim: &Sim, ledger: &RefCell<Ledger>, number: usize, 
     }
 }
 
-async fn write(sim: &Sim, no: NodeNo, key: &str, word: &str) -> Result<(), SimError> {
+async fn write(sim: &Sim, ledger: &RefCell<Ledger>, no: NodeNo, key: &str, word: &str) -> Result<(), SimError> {
     let path = format!("/{word}").parse().unwrap_or_default();
     sim.on(no, async |node: Node| {
-        node.documents().create(None, key).await?;
+        let address = node.documents().create(None, key).await?.info.id.to_string();
+        ledger.borrow_mut().secrets.entry(address).or_default().insert(word.to_owned());
         node.documents().edit(None, key, vec![Edit::Set { path, value: true.into() }]).await.map(drop)
     })
     .await
@@ -55,7 +60,11 @@ async fn erase(sim: &Sim, ledger: &RefCell<Ledger>, no: NodeNo, key: &str) -> Re
     });
     let (address, words, fates) = erased.await?;
     if fates.iter().any(|erased| matches!(erased.fate, EraseFate::Erased { .. })) {
-        ledger.borrow_mut().erased.entry(address).or_default().extend(words);
+        let mut ledger = ledger.borrow_mut();
+        if no == ADMIN {
+            ledger.erased_whole.insert(address.clone());
+        }
+        ledger.erased.entry(address).or_default().extend(words);
     }
     Ok(())
 }

@@ -578,6 +578,9 @@ impl Run {
             let edits = ledger.edited.iter().filter(|edited| edited.id == *id);
             texts.extend(edits.map(|edited| (id.as_str(), edited.text.as_str())));
         }
+        for (id, words) in ledger.secrets.iter().filter(|(id, _)| ledger.erased_whole.contains(*id)) {
+            texts.extend(words.iter().map(|word| (id.as_str(), word.as_str())));
+        }
         inspect::found_in_rows(&node.brain(), &texts).unwrap_or_default()
     }
 

@@ -188,7 +188,7 @@ impl Engine {
 
     /// An entry without the leaves that words which count erase.
     pub(super) fn left_of(&self, entry: Verified, turn: &Turn<'_>) -> Result<Verified, LedgerError> {
-        if self.state.erasers.is_empty() || planted("takes_erased_again") {
+        if self.state.erasers.is_empty() {
             return Ok(entry);
         }
         let erased = erased_leaves(&turn.draft, &entry)?;
@@ -199,7 +199,10 @@ impl Engine {
     pub(super) fn fill(&mut self, eno: Eno, copy: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let Some(entry) = read_entry(&turn.draft, eno)? else { return Ok(()) };
         let filled = entry.clone().filled_by(copy);
-        let erased = erased_leaves(&turn.draft, &filled)?;
+        let mut erased = erased_leaves(&turn.draft, &filled)?;
+        if planted("takes_erased_again") {
+            erased.clear();
+        }
         let filled = erased.iter().fold(filled, |entry, leaf| entry.without(*leaf));
         if filled != entry {
             self.replace(eno, (&entry, &filled), turn)?;

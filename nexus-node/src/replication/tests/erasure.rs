@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use nexus_crdt::{ALL_LEAVES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Erase, Erased};
+use nexus_crdt::{ALL_LEAVES, ENTRY_FORMAT_FIRST, ENTRY_FORMAT_LEAVES, ENTRY_FORMAT_MAX, Erase, Erased, Head};
 
 use super::*;
 use crate::engine::{EraseFate, EraseTarget};
