@@ -307,7 +307,10 @@ impl Journal {
     pub(super) fn scrub(&mut self, segment: u32) -> Result<bool, StoreError> {
         let bytes = match self.root.start {
             _ if self.free.contains(&segment) => self.segment_bytes,
-            start if start.segment == segment => start.within,
+            // the root may be where a segment ended that later records have taken since
+            start if start.segment == segment && self.used.front().is_some_and(|(_, first)| *first == segment) => {
+                start.within
+            }
             _ => return Ok(segment < self.segments),
         };
         let mut before = vec![0; bytes as usize];

@@ -347,6 +347,27 @@ fn what_is_dropped_can_be_overwritten() {
 
 /// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
 #[test]
+fn a_segment_at_whose_end_the_log_begins_is_not_overwritten_once_it_was_taken_again() {
+    let mut bench = Bench::new();
+    bench.append(vec![entry(0, 0, 0)]);
+    bench.purge(0);
+    // it does not fit behind the root
+    bench.append(vec![entry(1, 1, SEGMENT as usize - RECORD_HEAD_BYTES - 4)]);
+    bench.journal = None;
+    let expected = vec![bench.model.clone()];
+    bench.reopen(expected);
+    for stamp in 2..5 {
+        let next = bench.next();
+        bench.append(vec![entry(next, stamp, 0)]);
+    }
+    for segment in 0..bench.journal().segments {
+        assert!(bench.journal().scrub(segment).unwrap());
+    }
+    assert_eq!(all(bench.journal()).unwrap(), bench.model);
+}
+
+/// promise: Keys and locks | Acknowledged entries are in the log after any power loss; votes agree with them
+#[test]
 fn a_log_that_begins_anew_has_nothing_of_the_one_before() {
     let (mut bench, _) = filled();
     let root = bench.journal().emptied();
