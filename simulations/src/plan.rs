@@ -405,7 +405,8 @@ fn document_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
 
 /// Words in documents that are erased, and their erasures.
 fn secret_ops(scenario: &Scenario, nodes: usize, dice: &mut Dice) -> Vec<Op> {
-    paced(scenario.workload.secrets_per_second, scenario.safety_s, dice, |at_ms, dice| {
+    let Workload { per_second, erasures, .. } = scenario.workload;
+    paced(2.0 * per_second * erasures, scenario.safety_s, dice, |at_ms, dice| {
         let (n, bytes) = (dice.below(48), dice.below(1 << 20));
         Op { at_ms, node: dice.index(nodes), kind: OpKind::Secret, n, bytes }
     })

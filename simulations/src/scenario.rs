@@ -315,7 +315,7 @@ pub struct Workload {
     pub edits: f64,
     /// The share of forgets.
     pub forgets: f64,
-    /// The share of erasures.
+    /// The share of erasures. For each there are two operations on documents that are erased.
     pub erasures: f64,
     /// The share of memories with a key that others write, too.
     pub keyed: f64,
@@ -337,8 +337,6 @@ pub struct Workload {
     pub blobs_per_second: f64,
     /// Edits of documents a second, on all nodes together.
     pub documents_per_second: f64,
-    /// Words in documents that are erased, and erasures of these.
-    pub secrets_per_second: f64,
     /// Visits of programs with Automerge a second, on all nodes together.
     pub programs_per_second: f64,
 }
@@ -360,7 +358,6 @@ impl Default for Workload {
             approvals_per_second: 0.0,
             blobs_per_second: 0.0,
             documents_per_second: 0.0,
-            secrets_per_second: 0.0,
             programs_per_second: 0.0,
         }
     }
