@@ -86,7 +86,7 @@ pub const ALL: &[KnownPlant] = &[
     inside("refuses_emptied", "sync", "erasure", &["liveness", "convergence", "durability"]),
     // Changes that come to a document after its erasure stay where they are.
     inside("keeps_changes_of_erased", "documents", "erasure", &["erased"]).first_seed(9),
-    // What is saved of a document stays when its changes go.
+    // The saved forms of a document stay when its changes go.
     inside("keeps_saved_of_erased", "documents", "erasure", &["erased"]),
     // Anybody's word erases anybody's texts.
     inside("heeds_any_eraser", "store", "erasure", &["durability", "convergence"]),

@@ -119,6 +119,10 @@ impl Coordinator {
         match self.0 {}
     }
 
+    pub(crate) async fn scrub_log(&self) {
+        match self.0 {}
+    }
+
     pub(crate) fn copied(&self) -> CopiedRows {
         match self.0 {}
     }

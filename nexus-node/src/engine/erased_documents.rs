@@ -57,8 +57,8 @@ impl Engine {
         Ok(other)
     }
 
-    /// Looks at the entries about a document that have changes, until that is enough. One that has none since they were
-    /// erased is not read: a member can erase any number of its own.
+    /// Looks at the entries about a document that have changes, until that is enough. An entry without any since they
+    /// were erased is not read: a member can erase any number of its own.
     fn each_with_changes(
         &self,
         (space, document): (SpaceId, &[u8; 16]),

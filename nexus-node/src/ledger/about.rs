@@ -55,7 +55,7 @@ pub(crate) fn erased_of_document(
     Ok(found)
 }
 
-/// What is known of a document of which changes were erased.
+/// The row of a document of which changes were erased.
 pub(crate) fn erased_document(
     view: &dyn View,
     space: SpaceNo,
@@ -92,7 +92,7 @@ pub(crate) fn first_with_changes(
     }
 }
 
-/// Whether an entry about a document has changes. One that has none since they were erased is not read.
+/// Whether an entry about a document has changes. An entry without any since they were erased is not read.
 fn has_changes(view: &dyn View, space: SpaceNo, document: &[u8; 16], eno: Eno) -> Result<bool, StoreError> {
     if let Some(row) = view.get(Table::ErasedDocuments, &rows::document_row_key(space, document, eno))? {
         return Ok(decode::<ErasedChangesRow>(Table::ErasedDocuments, &row)?.are_left);
