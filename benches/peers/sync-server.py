@@ -22,6 +22,8 @@ OURS, THEIRS, RUST = "nexus", "automerge-repo-sync-server", "samod"
 # our speed to theirs
 GOALS = {THEIRS: 2.0, RUST: 1.0}
 IDLE_BYTES_MAX = 64 << 10
+# the longest time for one part, in seconds: some servers take time by the square of the documents
+PATIENCE = 180
 
 
 def parse():
@@ -80,9 +82,14 @@ class Server:
             self.process.terminate()
         self.process.wait(60)
 
+    def kill(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(60)
+
     def client(self, *words):
         command = ["node", *map(str, words)]
-        ended = subprocess.run(command, stdout=subprocess.PIPE, timeout=900, check=True)
+        ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=PATIENCE, check=True)
         return json.loads(ended.stdout)
 
 
@@ -92,31 +99,42 @@ def typed(server, clients, how, characters):
 
 
 def measure(name, arguments, number, found):
-    """All figures of one server, which begins with no documents. What was found before a failure stays."""
+    """All figures of one server, which begins with no documents. A part that fails keeps no other one from being measured."""
     clients = pathlib.Path(arguments.clients)
     place = tempfile.mkdtemp(prefix="server-")
+    server = Server(name, arguments, place)
+
+    def part(key, run):
+        try:
+            found[key] = run()
+        except (subprocess.SubprocessError, OSError, ValueError) as error:
+            print(f"round {number + 1}, {name}, {key}: {str(error)[:200]}", file=sys.stderr)
+            server.kill()
+            server.start()
+
+    def many(*words):
+        return server.client(clients / "many.js", *words)
+
     try:
-        server = Server(name, arguments, place)
         server.start()
-        found["together"] = typed(server, clients, "together", CHARACTERS)
-        found["each"] = typed(server, clients, "each", FEW)
-        urls = server.client(clients / "many.js", "make", server.address, DOCUMENTS, DOCUMENT_BYTES)
-        listed = pathlib.Path(place) / "urls.json"
-        listed.write_text(json.dumps(urls))
-        found["open"] = server.client(clients / "many.js", "open", server.address, listed)["seconds"]
-        server.stop()
-        server.start()
-        found["open_after_start"] = server.client(clients / "many.js", "open", server.address, listed)["seconds"]
-        server.stop()
+        part("together", lambda: typed(server, clients, "together", CHARACTERS))
+        part("each", lambda: typed(server, clients, "each", FEW))
+        part("urls", lambda: many("make", server.address, DOCUMENTS, DOCUMENT_BYTES))
+        if "urls" in found:
+            listed = pathlib.Path(place) / "urls.json"
+            listed.write_text(json.dumps(found.pop("urls")))
+            part("open", lambda: many("open", server.address, listed)["seconds"])
+            server.stop()
+            server.start()
+            part("open_after_start", lambda: many("open", server.address, listed)["seconds"])
         if number < 1:
             # the memory of a fresh process: the one before has room from other work
             for idle in IDLE:
-                server.start()
-                found[f"idle_{idle}"] = server.client(clients / "many.js", "idle", server.address, idle, server.process.pid)
                 server.stop()
+                server.start()
+                part(f"idle_{idle}", lambda: many("idle", server.address, idle, server.process.pid))
     finally:
-        if server.process.poll() is None:
-            server.process.kill()
+        server.kill()
         shutil.rmtree(place, ignore_errors=True)
 
 
@@ -130,10 +148,7 @@ def main():
         for name in names[first:] + names[:first]:
             begun = time.monotonic()
             rounds[name].append({})
-            try:
-                measure(name, arguments, number, rounds[name][-1])
-            except (subprocess.SubprocessError, OSError, ValueError) as error:
-                print(f"round {number + 1}, {name}: {error}", file=sys.stderr)
+            measure(name, arguments, number, rounds[name][-1])
             print(f"round {number + 1}, {name}: {json.dumps(rounds[name][-1])}, {time.monotonic() - begun:.0f} s", file=sys.stderr)
     if arguments.json:
         print(json.dumps({"rounds": rounds, "load": os.getloadavg()}, indent=2))
