@@ -4,23 +4,19 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use nexus_crdt::{
-    ALL_LEAVES, DERIVED_SPACES, ENTRY_FORMAT_MAX, Entry, EntryFrame, EntryId, Erase, Kind, Verified, document_of,
-};
+use nexus_crdt::{ALL_LEAVES, Entry, EntryFrame, EntryId, Erase, Kind, Verified, document_of};
 use nexus_identity::Did;
-use nexus_mesh::quota::Bounds;
-use nexus_mesh::{Membership, MeshConfig, Rooms, Verdict};
+use nexus_mesh::Verdict;
 use prost::Message;
 
 use crate::dice::Dice;
 use crate::documents::{change_of, hash_of};
 use crate::faults::Faults;
 use crate::forger::{Writer, send};
-use crate::outsiders::note_open;
+use crate::outsiders::{Listener, note_open};
 use crate::tap::TapLog;
 use crate::world::Crash;
 
-const ENTRIES: &str = "entries";
 /// The most entries of others that it remembers, and the most of its own in a log.
 const SEEN_MAX: usize = 48;
 const SAID_MAX: usize = 48;
@@ -32,15 +28,9 @@ impl Faults {
     pub(crate) async fn abuses_erasures(&self, no: usize, last: Duration, choice: u64) {
         let (sim, mut dice) = (&self.sim, Dice::new(choice));
         let Ok(outsider) = sim.outsider(&format!("eraser{no}"), TapLog::default()) else { return };
-        let mut rooms = Rooms::new();
-        let mut gossip = rooms.topic(ENTRIES, Bounds::items(4_096));
-        let Ok(chain) = sim.chain_for(outsider.no) else { return };
-        let mut config = MeshConfig::new(outsider.key.clone());
-        config.membership = Some(Membership { mesh: sim.mesh(), chain });
-        // else nothing of these spaces is gossiped, for its sake
-        config.abilities.spaces = DERIVED_SPACES.map(str::to_owned).into();
-        config.abilities.entry_format_max = ENTRY_FORMAT_MAX;
-        let Some((mesh, mut events)) = outsider.mesh(config, rooms, self.nodes) else { return };
+        let Some(Listener { mesh, mut events, mut gossip }) = Listener::start(sim, &outsider, self.nodes) else {
+            return;
+        };
         let writer = Writer::new(sim, &outsider.key, &mut dice);
         let Some(introduction) = writer.introduction(sim, outsider.no) else { return };
         let (mut erasures, mut changes) = (vec![introduction], Vec::new());

@@ -6,23 +6,21 @@ use std::time::Duration;
 
 use libp2p::StreamProtocol;
 use nexus_crdt::{
-    DERIVED_SPACES, ENTRY_FORMAT_MAX, EntryFrame, Settlement, Submission, TaskClaim, TaskEnd, TaskEvent, TaskId,
-    TaskToken, TaskVerb, TaskWord, Verified, task_events_of,
+    EntryFrame, Settlement, Submission, TaskClaim, TaskEnd, TaskEvent, TaskId, TaskToken, TaskVerb, TaskWord, Verified,
+    task_events_of,
 };
 use nexus_identity::Did;
-use nexus_mesh::quota::Bounds;
-use nexus_mesh::{FRAME_BYTES_MAX, Membership, Mesh, MeshConfig, Rooms, Verdict, read_frame, write_frame};
+use nexus_mesh::{FRAME_BYTES_MAX, Mesh, Verdict, read_frame, write_frame};
 use prost::Message;
 
 use crate::dice::Dice;
 use crate::faults::Faults;
 use crate::forger::{Writer, send};
-use crate::outsiders::note_open;
+use crate::outsiders::{Listener, note_open};
 use crate::tap::TapLog;
 use crate::world::Crash;
 
 const TASKS: StreamProtocol = StreamProtocol::new("/nexus/tasks/1");
-const ENTRIES: &str = "entries";
 /// The output of the results that it forges.
 pub(crate) const STOLEN: &str = "\"stolen\"";
 /// The most claims of others that it remembers, and the most words that it writes.
@@ -117,15 +115,9 @@ impl Faults {
     pub(crate) async fn meddles(&self, no: usize, last: Duration, choice: u64) {
         let (sim, mut dice) = (&self.sim, Dice::new(choice));
         let Ok(outsider) = sim.outsider(&format!("meddler{no}"), TapLog::default()) else { return };
-        let mut rooms = Rooms::new();
-        let mut gossip = rooms.topic(ENTRIES, Bounds::items(4_096));
-        let Ok(chain) = sim.chain_for(outsider.no) else { return };
-        let mut config = MeshConfig::new(outsider.key.clone());
-        config.membership = Some(Membership { mesh: sim.mesh(), chain });
-        // else nothing of these spaces is gossiped, for its sake
-        config.abilities.spaces = DERIVED_SPACES.map(str::to_owned).into();
-        config.abilities.entry_format_max = ENTRY_FORMAT_MAX;
-        let Some((mesh, mut events)) = outsider.mesh(config, rooms, self.nodes) else { return };
+        let Some(Listener { mesh, mut events, mut gossip }) = Listener::start(sim, &outsider, self.nodes) else {
+            return;
+        };
         let writer = Writer::new(sim, &outsider.key, &mut dice);
         let (mut open, mut introduced, mut seen) = (BTreeSet::new(), BTreeSet::new(), VecDeque::new());
         let submitted = TaskEvent::Submitted(Box::new(Submission::new(format!("work{}", dice.below(3)), "\"bait\"")));

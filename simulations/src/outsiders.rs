@@ -6,7 +6,10 @@ use std::time::Duration;
 use futures::{AsyncReadExt, AsyncWriteExt};
 use libp2p::StreamProtocol;
 use nexus_crdt::sync_frame::{AckFrame, Body, DigestFrame, EntriesFrame};
-use nexus_crdt::{EntryFrame, EntryId, FrontierPart, Head, Incarnation, LogHead, LogId, SpaceId, SyncFrame};
+use nexus_crdt::{
+    DERIVED_SPACES, ENTRY_FORMAT_MAX, EntryFrame, EntryId, FrontierPart, Head, Incarnation, LogHead, LogId, SpaceId,
+    SyncFrame,
+};
 use nexus_identity::{Chain, Claims, Did, Keypair, Role, Ticket, TicketId, Timestamp};
 use nexus_mesh::quota::{Bounds, Receiver};
 use nexus_mesh::{
@@ -70,6 +73,28 @@ pub(crate) fn note_open(open: &mut BTreeSet<Did>, event: Option<MeshEvent>) -> b
         None => return false,
     }
     true
+}
+
+/// A member with its own program that hears what others write.
+pub(crate) struct Listener {
+    pub(crate) mesh: Mesh,
+    pub(crate) events: MeshEvents,
+    pub(crate) gossip: Receiver<nexus_mesh::Message>,
+}
+
+impl Listener {
+    /// Connects a member to `nodes` others.
+    pub(crate) fn start(sim: &Sim, outsider: &Outsider, nodes: usize) -> Option<Self> {
+        let mut rooms = Rooms::new();
+        let gossip = rooms.topic(ENTRIES, Bounds::items(4_096));
+        let mut config = MeshConfig::new(outsider.key.clone());
+        config.membership = Some(Membership { mesh: sim.mesh(), chain: sim.chain_for(outsider.no).ok()? });
+        // else nothing of these spaces is gossiped, for its sake
+        config.abilities.spaces = DERIVED_SPACES.map(str::to_owned).into();
+        config.abilities.entry_format_max = ENTRY_FORMAT_MAX;
+        let (mesh, events) = outsider.mesh(config, rooms, nodes)?;
+        Some(Self { mesh, events, gossip })
+    }
 }
 
 /// The room and the topic of honest nodes. Streams that they open are reset.
