@@ -256,6 +256,7 @@ impl Engine {
             turn.draft.delete(Table::Standing, &rows::eno_key(eno));
             turn.draft.delete(Table::Quarantine, &rows::eno_key(eno));
             self.fold_as_it_counts(eno, left, counts, turn)?;
+            self.tidy_document(entry, turn)?;
         }
         if folded && let Some(space) = self.state.spaces.get(&entry.header().space) {
             turn.draft.put(Table::Spaces, entry.header().space.as_bytes(), &rows::encode(space));

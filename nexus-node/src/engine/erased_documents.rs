@@ -149,6 +149,17 @@ impl Engine {
         Ok(())
     }
 
+    /// A copy of an entry took the place of another one. If it breaks a rule of form that the other did not, nothing was noted
+    /// of it, and the document's row may be one of no erased change.
+    pub(super) fn tidy_document(&self, before: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
+        let Some((space, said)) = self.said_of_document(before) else { return Ok(()) };
+        let row = erased_document(&turn.draft, space, &said.document)?;
+        if row.is_some_and(|row| row.by_admin + row.by_authors == 0) {
+            turn.draft.delete(Table::ErasedDocuments, &rows::document_prefix(space, &said.document));
+        }
+        Ok(())
+    }
+
     /// The row of a document as it is without the changes that an entry lacks. The row of the entry goes.
     fn without_entry(
         (eno, space): (Eno, SpaceNo),
