@@ -33,9 +33,9 @@ impl Engine {
         for (id, index) in erase.leaves() {
             let leaf = Dot { entry: *id, index: *index };
             // a member may say the same again and again, of large entries: these are read once
-            let is_known =
-                is_erased_already(&turn.draft, leaf)? && (!by_admin || is_erased_by_admin(&turn.draft, *id)?);
-            if counts && !is_known {
+            let is_news = counts
+                && (!is_erased_already(&turn.draft, leaf)? || by_admin && !is_erased_by_admin(&turn.draft, *id)?);
+            if is_news {
                 news.insert(*id);
             }
             let word = ErasedKey { leaf, void: !counts, author, erasure: eno };

@@ -66,19 +66,13 @@ impl Engine {
         mut goes_on: impl FnMut(&Verified, &DocumentWords) -> bool,
     ) -> Result<(), LedgerError> {
         let Some(space) = find_space(&turn.draft, space)? else { return Ok(()) };
-        let first = match erased_document(&turn.draft, space.no, document)? {
-            Some(row) => row.first_left,
-            None => first_with_changes(&turn.draft, space.no, document, 0)?,
-        };
-        let mut next = first;
-        while let Some(eno) = next {
-            if let Some(entry) = read_entry(&turn.draft, eno)?
-                && let Ok(said) = document_of(&entry)
-                && !goes_on(&entry, &said)
-            {
+        let row = erased_document(&turn.draft, space.no, document)?;
+        let Some(mut from) = row.map_or(Some(0), |row| row.first_left) else { return Ok(()) };
+        while let Some((eno, entry, said)) = first_with_changes(&turn.draft, space.no, document, from)? {
+            if !goes_on(&entry, &said) {
                 break;
             }
-            next = first_with_changes(&turn.draft, space.no, document, eno.saturating_add(1))?;
+            from = eno.saturating_add(1);
         }
         Ok(())
     }
@@ -111,7 +105,7 @@ impl Engine {
         let mut row = match known {
             Some(row) => row,
             None => {
-                let first_left = first_with_changes(&turn.draft, space, document, 0)?;
+                let first_left = Self::first_left((space, document), 0, turn)?;
                 ErasedDocumentRow { first_left, ..ErasedDocumentRow::default() }
             }
         };
@@ -124,13 +118,9 @@ impl Engine {
         if are_left {
             row.first_left = Some(row.first_left.map_or(eno, |first| first.min(eno)));
         } else if row.first_left == Some(eno) {
-            row.first_left = first_with_changes(&turn.draft, space, document, eno.saturating_add(1))?;
+            row.first_left = Self::first_left((space, document), eno.saturating_add(1), turn)?;
         }
-        let key = rows::document_prefix(space, document);
-        match row.by_admin + row.by_authors {
-            0 => turn.draft.delete(Table::ErasedDocuments, &key),
-            _ => turn.draft.put(Table::ErasedDocuments, &key, &rows::encode(&row)),
-        }
+        Self::keep_row((space, document), &row, turn);
         Ok(())
     }
 
@@ -143,7 +133,7 @@ impl Engine {
     ) -> Result<(), LedgerError> {
         let Some(mut row) = Self::without_entry((eno, space), document, turn)? else { return Ok(()) };
         if row.first_left == Some(eno) {
-            row.first_left = first_with_changes(&turn.draft, space, document, eno.saturating_add(1))?;
+            row.first_left = Self::first_left((space, document), eno.saturating_add(1), turn)?;
         }
         turn.draft.put(Table::ErasedDocuments, &rows::document_prefix(space, document), &rows::encode(&row));
         Ok(())
@@ -153,11 +143,27 @@ impl Engine {
     /// of it, and the document's row may be one of no erased change.
     pub(super) fn tidy_document(&self, before: &Verified, turn: &mut Turn<'_>) -> Result<(), LedgerError> {
         let Some((space, said)) = self.said_of_document(before) else { return Ok(()) };
-        let row = erased_document(&turn.draft, space, &said.document)?;
-        if row.is_some_and(|row| row.by_admin + row.by_authors == 0) {
-            turn.draft.delete(Table::ErasedDocuments, &rows::document_prefix(space, &said.document));
+        if let Some(row) = erased_document(&turn.draft, space, &said.document)? {
+            Self::keep_row((space, &said.document), &row, turn);
         }
         Ok(())
+    }
+
+    fn first_left(
+        (space, document): (SpaceNo, &[u8; 16]),
+        from: Eno,
+        turn: &Turn<'_>,
+    ) -> Result<Option<Eno>, LedgerError> {
+        Ok(first_with_changes(&turn.draft, space, document, from)?.map(|(eno, ..)| eno))
+    }
+
+    /// A document has a row while an entry lacks erased changes.
+    fn keep_row((space, document): (SpaceNo, &[u8; 16]), row: &ErasedDocumentRow, turn: &mut Turn<'_>) {
+        let key = rows::document_prefix(space, document);
+        match row.by_admin + row.by_authors {
+            0 => turn.draft.delete(Table::ErasedDocuments, &key),
+            _ => turn.draft.put(Table::ErasedDocuments, &key, &rows::encode(row)),
+        }
     }
 
     /// The row of a document as it is without the changes that an entry lacks. The row of the entry goes.

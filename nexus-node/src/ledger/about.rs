@@ -2,7 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use nexus_crdt::{EntryId, document_of};
+use nexus_crdt::{DocumentWords, EntryId, Verified, document_of};
 
 use super::rows::{self, Eno, EntryRow, ErasedChangesRow, ErasedDocumentRow, SpaceNo, decode, unreadable};
 use super::view::read_entry;
@@ -71,34 +71,33 @@ pub(crate) fn is_document_erased(view: &dyn View, space: SpaceNo, document: &[u8
     Ok(erased_document(view, space, document)?.is_some_and(|row| row.is_erased()))
 }
 
-/// The first entry about a document from a number on that has changes.
+/// The first entry about a document from a number on that has changes, with its words. An entry without any since they were
+/// erased is not read.
 pub(crate) fn first_with_changes(
     view: &dyn View,
     space: SpaceNo,
     document: &[u8; 16],
     from: Eno,
-) -> Result<Option<Eno>, StoreError> {
+) -> Result<Option<(Eno, Verified, DocumentWords)>, StoreError> {
     let mut after = from.saturating_sub(1);
     loop {
         let (low, high) =
             (rows::document_row_key(space, document, after), rows::document_row_key(space, document, Eno::MAX));
         let bounds = (Bound::Excluded(low.as_slice()), Bound::Included(high.as_slice()));
         let Some((key, _)) = view.first(Table::Documents, bounds, Order::Forward)? else { return Ok(None) };
-        let eno = eno_at_end(&key)?;
-        if has_changes(view, space, document, eno)? {
-            return Ok(Some(eno));
+        after = eno_at_end(&key)?;
+        let erased = view.get(Table::ErasedDocuments, &key)?;
+        let erased = erased.map(|row| decode::<ErasedChangesRow>(Table::ErasedDocuments, &row)).transpose()?;
+        if erased.is_some_and(|row| !row.are_left) {
+            continue;
         }
-        after = eno;
+        if let Some(entry) = read_entry(view, after)?
+            && let Ok(said) = document_of(&entry)
+            && said.has_changes()
+        {
+            return Ok(Some((after, entry, said)));
+        }
     }
-}
-
-/// Whether an entry about a document has changes. An entry without any since they were erased is not read.
-fn has_changes(view: &dyn View, space: SpaceNo, document: &[u8; 16], eno: Eno) -> Result<bool, StoreError> {
-    if let Some(row) = view.get(Table::ErasedDocuments, &rows::document_row_key(space, document, eno))? {
-        return Ok(decode::<ErasedChangesRow>(Table::ErasedDocuments, &row)?.are_left);
-    }
-    let entry = read_entry(view, eno)?;
-    Ok(entry.is_some_and(|entry| document_of(&entry).is_ok_and(|said| said.has_changes())))
 }
 
 fn eno_at_end(key: &[u8]) -> Result<Eno, StoreError> {
